@@ -1,4 +1,4 @@
-//! What runs, as JSON: the keys of the configuration language, with what they came to beside them.
+//! Views of the running gateway as JSON: the keys of the configuration, with the current state beside them.
 
 use std::collections::BTreeMap;
 

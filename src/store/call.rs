@@ -1,4 +1,4 @@
-//! One call of the store: what is asked, whom, and what its failure means.
+//! One call of the store: its questions, the node that gets them, and the meaning of a failure.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,36 +8,36 @@ use tokio::time::Instant;
 
 use super::{
     Store,
+    ask::Ask,
+    client::Client,
     connection::Connection,
-    decide::Ask,
-    lane::Lane,
     nodes::Node,
     script::{Question, Want},
     share::{Told, Trip},
 };
 use crate::{duration, limit::Clock, runtime::timer::timeout_at};
 
-/// What the store said, and when.
+/// The answer of the store about one bucket, and its time.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Answer {
     pub(super) told: Told,
     pub(super) trip: Trip,
 }
 
-/// A connection that was closed while nobody looked costs a second try, on a new one. What is given back has one: the
-/// first may have come to the store, and twice would be too much.
+/// Tries of a call. A connection that was closed while it was idle costs the first. Tokens that are returned have one try,
+/// because the first may have reached the store, and returning them twice would be too much.
 const TRIES: usize = 2;
 
-/// How long after the deadline of its nodes the call of a cluster ends: the shortest time of the timer.
+/// Time between the deadline of each node and that of the whole call of a cluster: the shortest of the timer.
 pub(super) const TICK: Duration = Duration::from_millis(1);
 
 impl Store {
-    /// Asks some buckets, all of which take or none; in a cluster each decides by itself, and what was taken in vain is
-    /// given back by the caller. Empty for no answer at all; of a cluster, `None` for those whose node does not answer
-    /// before the deadline.
+    /// Asks some buckets, all of which take or none. In a cluster each bucket decides by itself, and the caller returns the
+    /// tokens that were taken in vain. Returns nothing if there is no answer at all; in a cluster, `None` for each bucket
+    /// whose node does not answer before the deadline.
     pub(super) async fn call(
         self: &Arc<Self>,
-        lane: &Lane,
+        client: &Client,
         wants: &[(&Ask, Want, u32)],
         deadline: Instant,
     ) -> Vec<Option<Answer>> {
@@ -49,22 +49,22 @@ impl Store {
         };
         let questions: Vec<_> = wants.iter().map(question).collect();
         if self.settings.is_cluster {
-            return self.ask_nodes(lane, &questions, deadline).await;
+            return self.ask_nodes(client, &questions, deadline).await;
         }
         let gives_back = wants
             .iter()
             .any(|(_, want, _)| matches!(want, Want::GiveBack { .. }));
         let tries = if gives_back { 1 } else { TRIES };
         for attempt in 1..=tries {
-            let Some(connection) = self.connection(lane).await else {
+            let Some(connection) = self.connection(client).await else {
                 return Vec::new();
             };
             match self.ask_at(connection, &questions, &self.whole).await {
                 Ok(answers) => return answers.into_iter().map(Some).collect(),
-                Err(error) if is_broken(&error) && attempt < tries => self.lost(lane),
+                Err(error) if is_broken(&error) && attempt < tries => self.lost(client),
                 Err(error) => {
                     if is_broken(&error) {
-                        self.lost(lane);
+                        self.lost(client);
                     }
                     self.metrics.failed("error");
                     self.failed(&self.whole, || error.to_string());
@@ -74,15 +74,14 @@ impl Store {
         Vec::new()
     }
 
-    /// Asks each bucket where it lies. The connection finds each node again by itself, and is made anew only when it
-    /// knows none.
+    /// Asks the node of each bucket. The connection finds nodes again by itself, and is made anew only when it knows none.
     async fn ask_nodes(
         self: &Arc<Self>,
-        lane: &Lane,
+        client: &Client,
         questions: &[Question],
         deadline: Instant,
     ) -> Vec<Option<Answer>> {
-        let Some(connection) = self.connection(lane).await else {
+        let Some(connection) = self.connection(client).await else {
             return Vec::new();
         };
         let each = questions.chunks(1).map(|question| {
@@ -95,7 +94,7 @@ impl Store {
                     Ok(Ok(answers)) => return answers.into_iter().next(),
                     Ok(Err(error)) => {
                         if error.kind() == ErrorKind::ClusterConnectionNotFound {
-                            self.lost(lane);
+                            self.lost(client);
                         }
                         self.metrics.failed("error");
                         self.failed(&node, || error.to_string());
@@ -134,16 +133,16 @@ impl Store {
         format!("no answer within {}", duration::text(self.settings.timeout))
     }
 
-    /// A call that nobody waits for: bounded in number and time, and given up when it fails.
-    pub(super) fn errand(self: &Arc<Self>, ask: Ask, want: Want) {
+    /// Makes a call in the background, bounded in number and time, and without a second try.
+    pub(super) fn spawn_call(self: &Arc<Self>, ask: Ask, want: Want) {
         let store = Arc::clone(self);
-        self.errands.spawn(async move {
-            let lane = store.lane();
-            let place = lane.enter().filter(|_| !store.is_left_alone(&ask));
-            let Some(_place) = place else { return };
+        self.background.spawn(async move {
+            let client = store.client();
+            let permit = client.permit().filter(|_| !store.is_left_alone(&ask));
+            let Some(_permit) = permit else { return };
             let wants = [(&ask, want, 0)];
             let deadline = Instant::now() + store.settings.timeout;
-            let answers = timeout_at(deadline, store.call(lane, &wants, deadline))
+            let answers = timeout_at(deadline, store.call(client, &wants, deadline))
                 .await
                 .unwrap_or_default();
             if let Some(Answer { told, trip }) = answers.into_iter().next().flatten() {
@@ -153,7 +152,7 @@ impl Store {
     }
 }
 
-/// Whether the connection is to blame rather than what was asked.
+/// True if the connection failed, rather than the question.
 fn is_broken(error: &RedisError) -> bool {
     !matches!(
         error.kind(),

@@ -1,4 +1,4 @@
-//! A worker's connection: made when it is needed, off the path of requests, and made again after it was lost.
+//! The connection of a worker: made when it is needed, off the path of requests, and made again after it was lost.
 
 use std::{
     sync::{Arc, Weak},
@@ -11,29 +11,29 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Store,
+    client::{Client, Link},
     connection::Connection,
-    lane::{Lane, Link},
     name::PREFIX,
     nodes::Node,
     script::Script,
 };
 use crate::{policy, runtime::worker};
 
-/// First wait before a store that failed is looked at again; it doubles, up to the longest.
+/// First wait before a probe of a store that failed. It doubles with each probe, up to [`LONGEST_PROBE`].
 const FIRST_PROBE: Duration = Duration::from_millis(100);
-/// Longest wait before the next look: so much later than the store itself is noticed that it is back.
+/// Upper bound of the probe backoff, and so of the delay until a recovered store is noticed.
 const LONGEST_PROBE: Duration = Duration::from_secs(2);
-/// Longest wait for a cluster's word on its nodes; one that hangs may be asked. Nobody's request waits for it.
+/// Longest wait until a cluster lists its nodes, as the node that is asked may hang. No request waits for it.
 const TELL_NODES: Duration = Duration::from_millis(500);
 
 impl Store {
-    /// This worker's connection; waits for one that is being made. `None` when it cannot be made.
-    pub(super) async fn connection(self: &Arc<Self>, lane: &Lane) -> Option<Connection> {
-        let mut link = lane.link.subscribe();
+    /// The connection of this worker. Waits for one that is being made; `None` if it cannot be made.
+    pub(super) async fn connection(self: &Arc<Self>, client: &Client) -> Option<Connection> {
+        let mut link = client.link.subscribe();
         if let Some(connection) = self.usable(&link.borrow_and_update()) {
             return Some(connection);
         }
-        self.make_link(lane);
+        self.make_link(client);
         while matches!(*link.borrow_and_update(), Link::Making(None)) {
             link.changed().await.ok()?;
         }
@@ -50,8 +50,8 @@ impl Store {
         }
     }
 
-    /// Has a connection made, unless someone does already.
-    fn make_link(self: &Arc<Self>, lane: &Lane) {
+    /// Starts to make a connection, unless that is under way.
+    fn make_link(self: &Arc<Self>, client: &Client) {
         let is_cluster = self.settings.is_cluster;
         let begin = |link: &mut Link| {
             let begins = !matches!(link, Link::Making(_));
@@ -63,23 +63,23 @@ impl Store {
             }
             begins
         };
-        if lane.link.send_if_modified(begin) {
+        if client.link.send_if_modified(begin) {
             let task = tokio::spawn(make(
                 Arc::downgrade(self),
                 self.settings.clone(),
                 worker::current(),
             ));
-            *lane.task.lock() = Some(AbortOnDropHandle::new(task));
+            *client.task.lock() = Some(AbortOnDropHandle::new(task));
         }
     }
 
-    /// Makes this worker's connection before the first request needs it, and says nothing if it cannot.
+    /// Makes the connection of this worker before the first request needs it. A failure is not reported here.
     pub async fn warm_up(self: Arc<Self>) {
-        let _ = self.connection(self.lane()).await;
+        let _ = self.connection(self.client()).await;
     }
 
-    /// This worker's connection is of no use any more.
-    pub(super) fn lost(&self, lane: &Lane) {
+    /// Drops the connection of this worker, which is broken.
+    pub(super) fn lost(&self, client: &Client) {
         let end = |link: &mut Link| {
             let was_up = matches!(link, Link::Up(..));
             if was_up {
@@ -87,24 +87,24 @@ impl Store {
             }
             was_up
         };
-        lane.link.send_if_modified(end);
+        client.link.send_if_modified(end);
     }
 
-    /// One call failed; after some in a row its node is left alone.
+    /// Counts a failed call. After some in a row the circuit of its node opens.
     pub(super) fn failed(self: &Arc<Self>, node: &Arc<Node>, why: impl FnOnce() -> String) {
         if node.circuit.failed() {
             self.opened(node, &why());
         }
     }
 
-    /// No connection can be made: there is no point in trying with the next request.
+    /// Opens the circuit at once, because no connection can be made.
     fn unreachable(self: &Arc<Self>, why: &RedisError) {
         if self.whole.circuit.open() {
             self.opened(&self.whole, &why.to_string());
         }
     }
 
-    /// Says so, once, and looks for the return of `node`.
+    /// Logs that a circuit has opened, and starts to probe `node`.
     fn opened(self: &Arc<Self>, node: &Arc<Node>, cause: &str) {
         self.tell_circuits();
         let (store, on_error) = (&*node.name, self.settings.on_error.word());
@@ -127,10 +127,10 @@ impl Store {
         *node.probe.lock() = Some(AbortOnDropHandle::new(task));
     }
 
-    /// A probe was answered.
+    /// Closes the circuit of a node that has answered a probe.
     fn closed(&self, node: &Arc<Node>, connection: Connection) {
         if self.is_whole(node) {
-            self.lane()
+            self.client()
                 .link
                 .send_replace(Link::Up(connection, self.whole.circuit.generation()));
         }
@@ -152,27 +152,28 @@ async fn make(store: Weak<Store>, settings: policy::Store, worker: usize) {
         _ => None,
     };
     let Some(store) = store.upgrade() else { return };
-    let lane = store.lanes.of(worker);
+    let client = store.clients.of(worker);
     match made {
         Ok(connection) => {
             if let Some(nodes) = nodes {
                 store.learn_nodes(&nodes);
             }
-            lane.link
+            client
+                .link
                 .send_replace(Link::Up(connection, store.whole.circuit.generation()));
         }
         Err(error) => {
             store.unreachable(&error);
-            lane.link.send_replace(Link::Down);
+            client.link.send_replace(Link::Down);
         }
     }
 }
 
-/// Looks for a node, or the whole store, at growing distances until it does its work again or holds nothing any more.
+/// Probes a node, or the whole store, at growing distances until it works again or holds no keys any more.
 async fn probe(store: Weak<Store>, node: Weak<Node>, settings: policy::Store) {
     let mut wait = FIRST_PROBE;
     loop {
-        // Not all gateways at once.
+        // The jitter keeps gateways from probing all at once.
         sleep(wait.mul_f64(rand::random_range(0.5..1.0))).await;
         wait = (wait * 2).min(LONGEST_PROBE);
         if store.strong_count() == 0 || node.strong_count() == 0 {
@@ -189,7 +190,7 @@ async fn probe(store: Weak<Store>, node: Weak<Node>, settings: policy::Store) {
     }
 }
 
-/// A new connection over which the node has done its work. The whole of a cluster has when it tells its nodes.
+/// Makes a new connection and has the node take a token over it. A cluster as a whole works if it lists its nodes.
 async fn try_out(
     store: &Weak<Store>,
     node: &Weak<Node>,
@@ -213,7 +214,7 @@ async fn try_out(
     Ok(connection)
 }
 
-/// The answer of a cluster that was asked for its nodes.
+/// Asks a cluster for its nodes.
 pub(super) async fn told_nodes(connection: &mut Connection) -> RedisResult<Value> {
     tokio::time::timeout(TELL_NODES, connection.slots())
         .await

@@ -1,25 +1,28 @@
 //! Limits that several gateways share, through Redis or Valkey: together they never admit more than rate and burst.
 //!
-//! A request's path crosses it where a route has limits with `scope = "shared"`, after the local ones have admitted.
-//! Most decisions about a busy key need no call: its tokens are held here, or it is known to be refused. Read in this
-//! order:
+//! A request comes here if its route has limits with `scope = "shared"`, after the local ones have admitted it. Most
+//! decisions about a busy key need no call: its tokens are held here, or it is known to be refused. Read in this order:
 //!
-//! * `share`: what a gateway holds of one bucket, and why holding tokens ahead is exact.
-//! * `ledger`: the buckets it knows, bounded.
-//! * `name`: what they are called in the store.
+//! * `share`: the part of one bucket that a gateway holds, and why holding tokens ahead is exact.
+//! * `ledger`: the buckets that the gateway knows, bounded.
+//! * `name`: their names in the store.
 //! * `bucket.lua` and `script`: the decision at the store.
-//! * `decide` and `call`: many limits, many requests, few calls.
-//! * `lane`, `connection`, `link`: a worker's way to the store, and how it is found again.
-//! * `circuit`: leaving a dead store alone; `nodes` and `cluster`: each node of a cluster by itself; `parts`: requests of which that
-//!   concerns a part.
-//! * `standing`: one bucket, for the person on call.
+//! * `ask`, `decide`, `admission` and `call`: many limits, many requests, few calls; `batch`: one call for all requests that
+//!   want the same key.
+//! * `client`, `connection`, `link`: the connection of a worker, and how it is made again.
+//! * `circuit`: no calls to a dead store; `nodes` and `cluster`: each node of a cluster has a circuit of its own; `parts`:
+//!   requests of which some limits lie on such a node.
+//! * `standing`: the state of one bucket, for the person on call.
 
+mod admission;
+mod ask;
+mod batch;
 mod call;
 mod circuit;
+mod client;
 mod cluster;
 mod connection;
 mod decide;
-mod lane;
 mod ledger;
 mod link;
 mod name;
@@ -39,18 +42,19 @@ use tokio::time::Instant;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 pub use self::{
-    decide::{Admission, Ask, Asks, Decision, Outcome, Refused},
+    admission::{Admission, Decision, Outcome, Refused},
+    ask::{Ask, Asks},
     name::{Name, NameHasher},
 };
 use self::{
-    lane::Lane,
+    client::Client,
     ledger::Ledger,
     nodes::{Node, Nodes},
     script::Script,
 };
 use crate::{limit::Limiter, policy, runtime::PerWorker, telemetry::metrics::StoreMetrics};
 
-/// A store, as all workers use it. What is held of its buckets is in each [`SharedLimit`], and outlives it.
+/// A store, as all workers use it. The tokens that this gateway holds are in each [`SharedLimit`], and outlive the store.
 #[derive(Debug)]
 pub struct Store {
     settings: policy::Store,
@@ -61,10 +65,10 @@ pub struct Store {
     nodes: ArcSwapOption<Nodes>,
     /// Looks which nodes there are; and when that began.
     look: Mutex<Option<(Instant, AbortOnDropHandle<()>)>>,
-    lanes: PerWorker<Lane>,
+    clients: PerWorker<Client>,
     metrics: Arc<StoreMetrics>,
-    /// Calls that nobody waits for: what is given back, what is owed.
-    errands: TaskTracker,
+    /// Calls without a request that waits for them: tokens that are returned, debts.
+    background: TaskTracker,
 }
 
 impl Store {
@@ -77,20 +81,20 @@ impl Store {
             script: Script::new(),
             nodes: ArcSwapOption::empty(),
             look: Mutex::default(),
-            lanes: PerWorker::new(workers),
+            clients: PerWorker::new(workers),
             metrics,
-            errands: TaskTracker::new(),
+            background: TaskTracker::new(),
         })
     }
 
-    /// What it was made of.
+    /// The configuration that it was made from.
     pub fn settings(&self) -> &policy::Store {
         &self.settings
     }
 
-    /// The lane of this thread.
-    fn lane(&self) -> &Lane {
-        self.lanes.mine()
+    /// The client of this thread.
+    fn client(&self) -> &Client {
+        self.clients.mine()
     }
 }
 

@@ -1,10 +1,10 @@
-//! What a bucket is called in the store: the same in every gateway, and fit to be seen there.
+//! The name of a bucket in the store: the same in every gateway, and without the values of its key.
 //!
 //! # Why SHA-256 and not the table's hash
 //!
 //! A key of the local table is 64 bits of SipHash under a seed of the process: nobody outside can aim at it. Gateways
 //! share no such seed, and one that is printed in the source protects nothing: whoever knows SipHash's key can look for
-//! two values with one hash, and so drain a stranger's bucket with a header of his choice. SHA-256 needs no secret. Cut
+//! two values with one hash, and so drain a stranger's bucket with a header of their choice. SHA-256 needs no secret. Cut
 //! to 128 bits, hitting one given bucket takes 2^128 tries, and making any two of one's own collide takes 2^64 and wins
 //! nothing, as both would be the same person's. By chance, two of a billion keys meet once in 10^20.
 //!
@@ -41,7 +41,7 @@ impl Name {
         Self(number)
     }
 
-    /// The key in the store. What stands in braces decides on the slot in a cluster.
+    /// The key in the store. The text in braces decides on the slot in a cluster.
     pub fn key(self, limit: &str) -> String {
         format!("{PREFIX}{{{limit}:{self}}}")
     }

@@ -1,5 +1,5 @@
-//! Limits of one request that lie on different nodes of a cluster, of which some are away: those go by `on_error`, the
-//! store decides the others, and all take or none.
+//! Requests whose limits lie on several nodes of a cluster, some of which do not answer: those limits are decided by
+//! `on_error` and the others by the store, and all take or none.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -7,21 +7,22 @@ use smallvec::SmallVec;
 
 use super::{
     Store,
-    decide::{Admission, Ask, Asks, Decision, Needs, Outcome, Refused, Slots, admitted},
+    admission::{Admission, Decision, Needs, Outcome, Refused, Slots, admitted},
+    ask::{Ask, Asks},
 };
 use crate::{
     limit::{self, Clock, Refusal},
     policy::StoreOnError,
 };
 
-/// Whether each ask is on a node that is left alone or has not answered.
+/// For each ask, whether the circuit of its node is open or the node has not answered.
 pub(super) type Away = SmallVec<[bool; 2]>;
 
-/// When to come back to a gateway whose store is away: it is looked for more often than that.
+/// `Retry-After` while the store is away. It is probed more often than that.
 const SOON: Duration = Duration::from_secs(1);
 
 impl Store {
-    /// What `on_error` says.
+    /// Decides by `on_error`.
     pub(super) fn alone(&self, asks: Asks) -> Outcome {
         match self.settings.on_error {
             StoreOnError::Allow => Ok(Admission::free()),
@@ -35,7 +36,7 @@ impl Store {
         }
     }
 
-    /// Decides by `on_error` about those that nobody answered for, after the store has admitted the others.
+    /// Decides by `on_error` about the asks without an answer, after the store has admitted the others.
     pub(super) fn complete(
         self: &Arc<Self>,
         now: u64,
@@ -61,7 +62,7 @@ impl Store {
         }
     }
 
-    /// Which of the asks that need a call are on nodes that are left alone; `None` where none is.
+    /// Marks the asks that need a call of a node whose circuit is open; `None` if there are none.
     pub(super) fn away(&self, asks: &Asks, needs: &Needs) -> Option<Away> {
         if !self.settings.is_cluster {
             return None;
@@ -77,7 +78,7 @@ impl Store {
         away.contains(&true).then_some(away)
     }
 
-    /// Decides without asking about those that are `away`.
+    /// Decides by `on_error` about the asks that are `away`, and with the store about the others.
     pub(super) fn decide_in_parts(self: &Arc<Self>, asks: Asks, away: &Away) -> Decision {
         self.metrics.failed("open");
         let (theirs, ours) = split(asks, away);
@@ -95,7 +96,7 @@ impl Store {
         }
     }
 
-    /// One admission of two parts; of what went by `on_error` nothing stays taken where the store refuses.
+    /// Joins the decisions of both parts. If the store refuses, the tokens of the other part are returned.
     fn join(self: &Arc<Self>, alone: Admission, by_store: Outcome, away: &Away) -> Outcome {
         match by_store {
             Ok(by_store) => Ok(joined(alone, by_store, away)),
@@ -107,7 +108,7 @@ impl Store {
     }
 }
 
-/// A future of its own type: a decision of the rest may itself be in parts.
+/// Waits for the store and joins. The future is boxed, because the decision of the rest may itself be in parts.
 fn pending(
     store: Arc<Store>,
     alone: Admission,
@@ -120,7 +121,7 @@ fn pending(
     })
 }
 
-/// The asks that are away, and the others.
+/// Splits asks into those that are away and the others.
 fn split(asks: Asks, away: &Away) -> (Asks, Asks) {
     let (mut theirs, mut ours) = (Asks::new(), Asks::new());
     asks.into_iter().zip(away).for_each(|(ask, is_away)| {
@@ -133,7 +134,7 @@ fn split(asks: Asks, away: &Away) -> (Asks, Asks) {
     (theirs, ours)
 }
 
-/// An admission of all asks, in their order.
+/// Joins two admissions into one, in the order of the asks.
 fn joined(alone: Admission, by_store: Admission, away: &Away) -> Admission {
     let (mut alone, mut by_store) = (alone.take_apart(), by_store.take_apart());
     let mut part = |is_away: &bool| {
@@ -143,7 +144,7 @@ fn joined(alone: Admission, by_store: Admission, away: &Away) -> Admission {
             by_store.next()
         }
     };
-    // Where nobody counts there are no parts.
+    // An admission that counted nothing has no parts.
     Admission::of_parts(
         away.iter()
             .map(|is_away| part(is_away).unwrap_or_else(Admission::free))
@@ -151,7 +152,7 @@ fn joined(alone: Admission, by_store: Admission, away: &Away) -> Admission {
     )
 }
 
-/// A refusal by a part, with the places of all.
+/// Translates the indices of a refusal by one part into those of all asks.
 fn placed(refused: Refused, away: &Away, is_away: bool) -> Refused {
     let Refused::Limits(refusal) = refused else {
         return refused;
@@ -160,7 +161,7 @@ fn placed(refused: Refused, away: &Away, is_away: bool) -> Refused {
         .filter(|place| away[*place] == is_away)
         .collect();
     let place = |index: usize| places.get(index).copied().unwrap_or(index);
-    // Places count here alone: which one waits longest is known already.
+    // Only the indices change: the limit that waits longest is known already.
     let refused = refusal
         .indices()
         .map(|index| Refusal::by(place(index), refusal.retry_after).refused);

@@ -13,7 +13,7 @@ pub(super) struct Script {
     hash: String,
 }
 
-/// What one bucket is asked.
+/// A question to one bucket.
 #[derive(Debug, Clone)]
 pub(super) struct Question {
     pub(super) key: String,
@@ -23,7 +23,7 @@ pub(super) struct Question {
     pub(super) ahead: u32,
 }
 
-/// What is wanted of a bucket.
+/// The kind of question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Want {
     /// Tokens, if they are there.

@@ -1,4 +1,4 @@
-//! What one gateway knows and holds of one bucket: arithmetic only.
+//! The state and the tokens of one bucket that a gateway knows and holds: arithmetic only.
 //!
 //! # Why tokens taken ahead keep the merged stream conforming
 //!
@@ -16,9 +16,9 @@
 //!
 //! # Two clocks
 //!
-//! The store counts on its own clock and tells distances from its now, which was between the moment of sending and
-//! that of receiving. What must not be used too late counts from the sending, what must not be used too early from the
-//! receiving; only the pace of the two clocks is assumed to be the same, and only for the life of a lease.
+//! The store counts on its own clock and gives distances from its now, which was between the moment of sending and that of
+//! receiving. Tokens that must not be used too late count from the sending, and a refusal that must not end too early from
+//! the receiving. Only the pace of the two clocks is assumed to be the same, and only for the life of a lease.
 
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ impl From<&Gcra> for Pace {
     }
 }
 
-/// What the store said of one bucket.
+/// The answer of the store about one bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Told {
     /// The tokens were there and are taken, unless it was only asked to look.
@@ -115,7 +115,7 @@ impl Slot {
         }
     }
 
-    /// What of it has not begun, if it moved up no further than so much.
+    /// The part of it that has not begun, if it moved up no further than so much.
     pub(super) fn rest(self, now: u64, moved: u64) -> u64 {
         self.until
             .saturating_sub(moved)
@@ -123,7 +123,7 @@ impl Slot {
     }
 }
 
-/// What can be said of a request without asking.
+/// The decision about a request that is possible without asking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Local {
     /// Its tokens were held here.
@@ -194,14 +194,15 @@ impl Share {
         let from = self.head.max(now);
         let until = from.saturating_add(pace.weight(cost));
         let is_held = until <= self.tail;
-        // What is not held here comes after everything that the store has given away.
+        // Tokens that are not held here come after everything that the store has given away.
         let end = if is_held {
             until.saturating_add(self.late)
         } else {
             self.tat.max(now) + pace.weight(cost)
         };
         let early = end.saturating_sub(now).saturating_sub(pace.fill);
-        // What the store said is believed for a moment: who fills a bucket there need not know of every gateway.
+        // The answer of the store is believed for a moment only: a bucket may be filled there without the knowledge of every
+        // gateway.
         if early > 0 && (is_held || self.is_hot(now)) {
             return Local::Refused(Duration::from_nanos(early));
         }
@@ -224,7 +225,7 @@ impl Share {
         })
     }
 
-    /// What was learnt under other numbers; not which leases there were, as slots of them may yet come back.
+    /// Forgets everything that was learnt under another quota, except for the lease, whose slots may yet come back.
     fn forget(&mut self, pace: Pace) {
         *self = Self {
             pace,
@@ -233,8 +234,8 @@ impl Share {
         };
     }
 
-    /// How many tokens to take ahead: none for a key that is cold. What comes back within a moment anyway is taken
-    /// freely; of slower buckets twice what was used last, so that a client who leaves ties up little.
+    /// The number of tokens to take ahead: none for a cold key. Tokens that come back within a moment anyway are taken freely.
+    /// From slower buckets it is twice the number that was used last, so that a client that leaves ties up few.
     fn ahead(&self, now: u64, pace: Pace, most: u32) -> u32 {
         if self.is_hot(now) {
             most.min(self.used.saturating_mul(2).max(pace.tokens(MOMENT)))

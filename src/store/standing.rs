@@ -1,4 +1,4 @@
-//! How buckets stand in the store, and one that is filled: for the person on call, off the path of requests.
+//! Reads and fills buckets in the store for the person on call, off the path of requests.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,8 +7,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::{Ask, Store, call::TICK, script::Want};
 use crate::limit::{Clock, Standing};
 
-/// Longest wait for an answer: longer than requests wait, as people do, and a list may have a thousand keys.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Longest wait for an answer. It is longer than that of requests, because a list may have a thousand keys.
+const LONGEST: Duration = Duration::from_secs(1);
 
 impl Store {
     /// How the bucket of each ask stands by the store's word, with what this gateway holds of it; takes nothing. `None`
@@ -23,8 +23,8 @@ impl Store {
         if wants.is_empty() {
             return vec![None; asks.len()];
         }
-        let deadline = Instant::now() + PATIENCE;
-        let answers = timeout_at(deadline + TICK, self.call(self.lane(), &wants, deadline))
+        let deadline = Instant::now() + LONGEST;
+        let answers = timeout_at(deadline + TICK, self.call(self.client(), &wants, deadline))
             .await
             .unwrap_or_default();
         let mut answers = answers.into_iter();
@@ -38,17 +38,17 @@ impl Store {
         asks.iter().zip(&is_asked).map(stands).collect()
     }
 
-    /// Fills the bucket of `ask`. What gateways hold of it already, and their knowing of refusals for up to a second, stay
-    /// with them; this one forgets. False when the store does not answer in time.
+    /// Fills the bucket of `ask`. Other gateways keep the tokens that they hold, and may refuse for up to a second by what they
+    /// know; this gateway forgets both. Returns false if the store does not answer in time.
     pub async fn fill(self: &Arc<Self>, ask: &Ask) -> bool {
         if self.is_left_alone(ask) {
             return false;
         }
         let filled = async {
-            let mut connection = self.connection(self.lane()).await?;
+            let mut connection = self.connection(self.client()).await?;
             connection.delete(&ask.store_key()).await.ok()
         };
-        let is_filled = timeout(PATIENCE, filled).await.ok().flatten().is_some();
+        let is_filled = timeout(LONGEST, filled).await.ok().flatten().is_some();
         if is_filled {
             ask.limit.ledger.forget(ask.name);
         }

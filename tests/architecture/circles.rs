@@ -16,15 +16,6 @@ const LARGEST_CIRCLE: usize = 2;
 
 /// Files that are still in larger circles. The list only gets shorter: a file that is in none has to be struck off.
 const STILL_IN_CIRCLES: &[&str] = &[
-    "src/cli/check.rs",
-    "src/cli/completions.rs",
-    "src/cli/demo.rs",
-    "src/cli/manual.rs",
-    "src/cli/mod.rs",
-    "src/cli/proxy.rs",
-    "src/cli/reload.rs",
-    "src/cli/run.rs",
-    "src/cli/schema.rs",
     "src/http1/chunked.rs",
     "src/http1/fields.rs",
     "src/http1/framing.rs",
@@ -36,9 +27,6 @@ const STILL_IN_CIRCLES: &[&str] = &[
     "src/limit/table/insert.rs",
     "src/limit/table/mod.rs",
     "src/limit/temporary.rs",
-    "src/store/call.rs",
-    "src/store/decide.rs",
-    "src/store/parts.rs",
 ];
 
 #[test]

@@ -17,6 +17,8 @@ use crate::{report, source::all};
 
 /// How many such sentences are still there, by folder or file. The numbers only get smaller.
 const STILL_THERE: &[(&str, usize)] = &[
+    // The help of an argument, which is part of the interface.
+    ("src/cli", 1),
     ("CHANGELOG.md", 1),
     ("CONTRIBUTING.md", 4),
     ("README.md", 3),
@@ -28,11 +30,9 @@ const STILL_THERE: &[(&str, usize)] = &[
     ("docs/shared-limits.md", 4),
     ("docs/tls.md", 1),
     ("docs/upstreams.md", 1),
-    ("src/admin", 12),
     ("src/body", 2),
     ("src/build", 23),
     ("src/call", 15),
-    ("src/cli", 4),
     ("src/config", 58),
     ("src/gateway", 21),
     ("src/http1", 3),
@@ -46,7 +46,6 @@ const STILL_THERE: &[(&str, usize)] = &[
     ("src/policy", 25),
     ("src/reload", 12),
     ("src/server", 31),
-    ("src/store", 36),
 ];
 
 #[test]

@@ -94,9 +94,9 @@ impl Gateway {
 
     /// Waits until refunds have reached the store.
     pub(super) async fn settle(&self) {
-        self.store.errands.close();
-        self.store.errands.wait().await;
-        self.store.errands.reopen();
+        self.store.background.close();
+        self.store.background.wait().await;
+        self.store.background.reopen();
     }
 }
 

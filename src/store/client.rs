@@ -1,0 +1,70 @@
+//! The store's client of one worker: its connection, its batches, and the number of its requests that wait.
+//!
+//! Nothing here belongs to another worker, so that no response has to wake another thread.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{batch::Batches, connection::Connection};
+
+/// Requests of one worker that may wait for the store at once; further ones are decided by `on_error`.
+const MOST_IN_FLIGHT: usize = 1024;
+
+/// The client of one worker.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) link: watch::Sender<Link>,
+    pub(super) batches: Batches,
+    /// Makes the connection; ends with the store.
+    pub(super) task: Mutex<Option<AbortOnDropHandle<()>>>,
+    in_flight: AtomicUsize,
+}
+
+/// The state of the connection.
+#[derive(Debug, Clone)]
+pub(super) enum Link {
+    /// There is none, and none is being made.
+    Down,
+    /// A connection is being made. That of a cluster from before, if there was one, serves meanwhile.
+    Making(Option<Connection>),
+    /// The connection, and the generation of the circuit in which it was made.
+    Up(Connection, u64),
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self {
+            link: watch::Sender::new(Link::Down),
+            batches: Batches::default(),
+            task: Mutex::default(),
+            in_flight: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Client {
+    /// True if there is a connection, though another one may be in the making.
+    pub(super) fn is_connected(&self) -> bool {
+        matches!(*self.link.borrow(), Link::Up(..) | Link::Making(Some(_)))
+    }
+
+    /// The permit to wait for the store, unless too many requests do.
+    pub(super) fn permit(&self) -> Option<Permit<'_>> {
+        let is_free = self.in_flight.fetch_add(1, Relaxed) < MOST_IN_FLIGHT;
+        let permit = Permit(&self.in_flight);
+        is_free.then_some(permit)
+    }
+}
+
+/// Counts one request that waits; the count is decremented on drop.
+#[derive(Debug)]
+pub(super) struct Permit<'a>(&'a AtomicUsize);
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
