@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Units that the configuration reads, each once, with their nanoseconds; the largest first.
+/// The units of the configuration with their nanoseconds, the largest first.
 const UNITS: [(&str, u128); 7] = [
     ("d", 86_400_000_000_000),
     ("h", 3_600_000_000_000),
@@ -13,7 +13,7 @@ const UNITS: [(&str, u128); 7] = [
     ("ns", 1),
 ];
 
-/// The shortest way to write a duration: the largest unit that holds it wholly. The configuration reads it back.
+/// Writes a duration in the largest unit in which it is a whole number, as the configuration would read it.
 pub fn text(duration: Duration) -> String {
     let nanoseconds = duration.as_nanos();
     if nanoseconds == 0 {

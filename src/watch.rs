@@ -1,8 +1,8 @@
-//! Watching the files of a configuration: the kernel tells of changes in their folders, and they are looked at all the same
+//! Watches the files of a configuration: by notifications of the kernel (inotify(7)) and, all the same, by looking at them
 //! every few seconds.
 //!
-//! Only looking finds what no notification tells: network file systems tell nobody. And only looking at the files, again and
-//! again, says what there is: editors rename, Kubernetes swaps a link two folders up. So a notification only says when to look.
+//! A notification only says when to look. Looking is needed anyway: network file systems notify nobody, editors rename files,
+//! and Kubernetes swaps a link two folders up.
 
 use std::{io, os::fd::OwnedFd, time::Duration};
 
@@ -15,32 +15,35 @@ use tokio::{
 
 use crate::config::Watched;
 
-/// Time between two looks at files that are changing; a change that is the same for two looks is complete.
+/// Time between two looks at files that are changing. A change that is the same in two looks is complete.
 pub const LOOK: Duration = Duration::from_millis(500);
-/// Files that never stop changing are complete after so long: read too early, they are read again.
+/// Time after which files that do not stop changing are read all the same. If that was too early, they are read again.
 const LONGEST: Duration = Duration::from_secs(5);
-/// Time between two looks while nobody tells of a change.
+/// Time between two looks without a notification.
 const SLOW: Duration = Duration::from_secs(10);
 
-/// Waits until what is watched differs from what it looked like when it was read, and has stopped changing, or has been
+/// Waits until the watched files differ from the state in which they were `read`, and have stopped changing or have been
 /// changing for five seconds.
 pub async fn changed(read: Watched) {
     loop {
         let watched = read.clone();
-        // A file system that hangs must not stop signals and scrapes. Told before the look: nothing falls in between.
-        let looked = spawn_blocking(move || (tell(&watched), watched.look_again())).await;
-        let Ok((told, now)) = looked else { continue };
+        // On a thread of its own, since a file system may hang. The notifications are set up before the look, so that no change
+        // falls in between.
+        let looked = spawn_blocking(move || (notifications(&watched), watched.look_again())).await;
+        let Ok((notifications, now)) = looked else {
+            continue;
+        };
         if now != read && has_settled(&read, now).await {
             return;
         }
-        if is_told(told).await {
-            // Much that changes beside the files costs two looks a second.
+        if is_notified(notifications).await {
+            // Bounds the cost of other files that change in these folders to two looks a second.
             sleep(LOOK).await;
         }
     }
 }
 
-/// Waits until two looks are alike. False when they are as what was read.
+/// Waits until two looks are alike. Returns false if the files are as they were `read`.
 async fn has_settled(read: &Watched, first: Watched) -> bool {
     let (since, mut last) = (Instant::now(), first);
     loop {
@@ -56,10 +59,9 @@ async fn has_settled(read: &Watched, first: Watched) -> bool {
     }
 }
 
-/// Has the kernel tell of what happens where the files are. Made anew for each look, as links may lead elsewhere by then.
-/// Blocks.
-fn tell(watched: &Watched) -> io::Result<OwnedFd> {
-    let told = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
+/// Sets up notifications for the folders of the files. They are set up anew for each look, as links may have changed. Blocks.
+fn notifications(watched: &Watched) -> io::Result<OwnedFd> {
+    let events = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
     let kinds = WatchFlags::CREATE
         | WatchFlags::DELETE
         | WatchFlags::MOVED_FROM
@@ -68,17 +70,17 @@ fn tell(watched: &Watched) -> io::Result<OwnedFd> {
         | WatchFlags::ATTRIB
         | WatchFlags::ONLYDIR;
     for folder in watched.places() {
-        // A folder that cannot be watched is looked at.
-        let _ = inotify::add_watch(&told, &folder, kinds);
+        // A folder without notifications is still looked at.
+        let _ = inotify::add_watch(&events, &folder, kinds);
     }
-    Ok(told)
+    Ok(events)
 }
 
-/// Waits until the kernel tells something, or it is time to look all the same; which it was.
-async fn is_told(told: io::Result<OwnedFd>) -> bool {
-    // Like a pipe it is readable when there is something to read, and that is all that is asked of it.
-    match told.and_then(Receiver::from_owned_fd_unchecked) {
-        Ok(told) => matches!(timeout(SLOW, told.readable()).await, Ok(Ok(_))),
+/// Waits for a notification, or until it is time to look all the same. Returns whether there was one.
+async fn is_notified(notifications: io::Result<OwnedFd>) -> bool {
+    // An inotify descriptor becomes readable like a pipe, and nothing is read from it.
+    match notifications.and_then(Receiver::from_owned_fd_unchecked) {
+        Ok(events) => matches!(timeout(SLOW, events.readable()).await, Ok(Ok(_))),
         Err(_) => {
             sleep(SLOW).await;
             false

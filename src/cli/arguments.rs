@@ -1,5 +1,5 @@
-//! Configurations that are written from arguments: the text goes the way of every file, and mistakes found in it are
-//! told in the words of the command line.
+//! Configurations that are made from arguments. Their text is parsed like that of a file, and mistakes are reported in the
+//! words of the command line.
 
 use std::{
     collections::BTreeMap,
@@ -8,20 +8,20 @@ use std::{
 
 use crate::{app::StartError, config::Diagnostics};
 
-/// Where the admin listener is by default.
+/// The default address of the admin listener.
 pub(super) const ADMIN_PORT: u16 = 9901;
 
-/// TOML that knows which argument each of its lines is from.
+/// TOML text that knows the argument of each of its lines.
 #[derive(Debug, Default)]
 pub(super) struct Text {
     toml: String,
     lines: usize,
-    /// Argument and value, by line.
+    /// The argument and its value, by line.
     arguments: BTreeMap<usize, (&'static str, String)>,
 }
 
 impl Text {
-    /// Lines that come from no argument, such as headers of tables.
+    /// Adds lines without an argument, such as headers of tables.
     pub(super) fn lines(&mut self, toml: &str) {
         for line in toml.lines() {
             self.toml.push_str(line);
@@ -30,19 +30,19 @@ impl Text {
         }
     }
 
-    /// A line with the value of an argument.
+    /// Adds a line with the value of an argument.
     pub(super) fn argument(&mut self, argument: &'static str, value: &str, line: &str) {
         self.arguments
             .insert(self.lines + 1, (argument, value.to_owned()));
         self.lines(line);
     }
 
-    /// The configuration.
+    /// The whole text.
     pub(super) fn toml(&self) -> &str {
         &self.toml
     }
 
-    /// What is wrong with which argument; a paragraph for each mistake.
+    /// Explains mistakes by their arguments, with a paragraph for each.
     pub(super) fn explain(&self, mistakes: &Diagnostics) -> String {
         let explained = mistakes.list.iter().map(|mistake| {
             let argument = mistake
@@ -63,7 +63,7 @@ impl Text {
     }
 }
 
-/// A message without its "`key` cannot be `value`", of which the command line has its own version.
+/// A message without its "`key` cannot be `value`", since the command line names the argument itself.
 fn reason(message: &str) -> &str {
     match message.split_once("` cannot be `") {
         Some((_, rest)) => rest.split_once("`: ").map_or(message, |(_, reason)| reason),
@@ -71,7 +71,7 @@ fn reason(message: &str) -> &str {
     }
 }
 
-/// A value as a TOML string that means exactly this: no escape and no `${` in it is replaced.
+/// A value as a TOML string that means exactly this value: no escape and no `${` in it is replaced.
 pub(super) fn quoted(value: &str) -> String {
     let literal = value.replace("${", "$${");
     // Strings of JSON are strings of TOML, but for DEL, which JSON leaves as it is.
@@ -80,8 +80,8 @@ pub(super) fn quoted(value: &str) -> String {
         .replace('\u{7f}', "\\u007f")
 }
 
-/// Where the admin listener goes when no argument says it: to its usual port, so that what is written about it holds,
-/// but a second gateway on this machine must start too.
+/// The address of the admin listener without an argument: the default port, as documented, unless it is taken; a second
+/// gateway on this machine has to start, too.
 pub(super) fn admin(listen: Option<SocketAddr>) -> SocketAddr {
     let ip = Ipv4Addr::LOCALHOST.into();
     let is_wanted = listen.is_some_and(|listen| listen.port() == ADMIN_PORT);
@@ -92,7 +92,7 @@ pub(super) fn admin(listen: Option<SocketAddr>) -> SocketAddr {
     }
 }
 
-/// The failure of a gateway that has no file, in words of the command line.
+/// Translates the failure of a gateway without a file into the words of the command line.
 pub(super) fn in_arguments(error: StartError) -> StartError {
     match error {
         StartError::Other(why) => {
@@ -109,7 +109,7 @@ pub(super) fn in_arguments(error: StartError) -> StartError {
     }
 }
 
-/// This address if nobody listens there, or else one with a port that the system is to choose.
+/// This address if it is free, or else one with a port that the system chooses.
 pub(super) fn free(ip: IpAddr, port: u16) -> SocketAddr {
     let wanted = SocketAddr::new(ip, port);
     let is_free = TcpListener::bind(wanted).is_ok();

@@ -1,4 +1,4 @@
-//! `tidegate check`: all mistakes of a file, before a gateway sees it. Nothing is bound and nobody is called.
+//! `tidegate check`: finds all mistakes of a file before a gateway serves by it. Nothing is bound and nobody is called.
 
 use std::{
     io::{self, Read},
@@ -10,7 +10,10 @@ use std::{
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{fail, mistaken, print, run, tell};
+use super::{
+    output::{fail, mistaken, print, tell},
+    run,
+};
 use crate::{
     app,
     config::{Config, Diagnostics, LONGEST_FILE, decoded},
@@ -43,7 +46,7 @@ An error makes the file unusable. A warning is for what is allowed and surely no
 
 Exit status: 0 without an error, 1 with one (with --strict: or with a warning), 2 for a wrong command line.";
 
-/// The name of the file that stands for stdin.
+/// The file name for stdin.
 const STDIN: &str = "-";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -54,10 +57,10 @@ enum Format {
     Json,
 }
 
-/// What is wrong with a file.
+/// Why a check fails.
 enum Wrong {
     Mistakes(Diagnostics),
-    /// Each value is sound, and yet it cannot be built.
+    /// Each value is valid, and yet the gateway cannot be built.
     Impossible(String),
 }
 
@@ -87,10 +90,10 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-/// The text to be checked, and its name.
+/// Reads the text to check. Returns it with its name.
 ///
 /// # Errors
-/// A sentence that says why there is nothing to check.
+/// The text is a sentence that says why there is nothing to check.
 fn source(arguments: &Arguments) -> Result<(PathBuf, Source), String> {
     if arguments.file.as_deref() == Some(Path::new(STDIN)) {
         let mut bytes = Vec::new();

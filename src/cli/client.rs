@@ -11,22 +11,22 @@ use tokio::{net::TcpStream, time::timeout};
 
 /// Longest wait for a connection: the gateway is near.
 const CONNECT: Duration = Duration::from_secs(5);
-/// Longest wait for an answer; a little more than the gateway itself takes at most.
+/// Longest wait for a response: a little more than the gateway itself allows.
 const ANSWER: Duration = Duration::from_secs(35);
-/// Longest answer: a report on 10,000 routes has a megabyte.
+/// Bytes of a response: a report on 10,000 routes has a megabyte.
 const LONGEST: usize = 64 << 20;
-/// Where HTTP is without a port.
+/// The port of a URL without one.
 const HTTP: u16 = 80;
 
-/// Where an admin listener is: `host:port`, IPv6 in brackets.
+/// The address of an admin listener: `host:port`, with IPv6 in brackets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Address(String);
 
 impl Address {
-    /// `http://host:port`, or `host:port` alone.
+    /// Parses `http://host:port` or `host:port`.
     ///
     /// # Errors
-    /// What would be right.
+    /// The text says what would be right.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let expected = "write a URL such as http://127.0.0.1:9901";
         let (scheme, authority) = text.split_once("://").unwrap_or(("http", text));
@@ -42,7 +42,7 @@ impl Address {
         address.map(Self).ok_or_else(|| expected.to_owned())
     }
 
-    /// Where to connect for a listener that is bound to this; one that is bound to every address is at loopback too.
+    /// The address to connect to for a listener that is bound to `bind`: loopback for one that is bound to every address.
     pub(super) fn of(bind: SocketAddr) -> Self {
         let ip = match bind {
             SocketAddr::V4(bind) if bind.ip().is_unspecified() => {
@@ -57,7 +57,7 @@ impl Address {
     }
 }
 
-/// `host:port`; `None` with a user in front or something else behind.
+/// Parses `host:port`; `None` with a user in front or anything behind.
 fn host_and_port(authority: &Authority) -> Option<String> {
     let host = authority.host();
     let port = match authority.as_str().strip_prefix(host)? {
@@ -73,16 +73,16 @@ impl fmt::Display for Address {
     }
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug)]
 pub(super) enum Unanswered {
-    /// Nobody listens there.
+    /// Nothing listens there.
     Unreachable(String),
-    /// Somebody does, and yet.
+    /// Something listens, but the call failed.
     Broken(String),
 }
 
-/// `POST path`, and the JSON that comes back.
+/// Sends `POST path`, and returns the JSON of the response.
 pub(super) fn post(
     to: &Address,
     path: &str,

@@ -1,11 +1,11 @@
-//! `tidegate completions`: what a shell needs to complete this command line.
+//! `tidegate completions`: a script with which a shell completes this command line.
 
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::{Cli, print};
+use super::output::print;
 
 /// Print completions for a shell
 #[derive(Debug, Args)]
@@ -22,13 +22,9 @@ Examples:
   tidegate completions zsh > \"${fpath[1]}/_tidegate\"     # then: autoload -U compinit && compinit
   tidegate completions fish > ~/.config/fish/completions/tidegate.fish";
 
-pub(super) fn run(arguments: &Arguments) -> ExitCode {
+/// Prints the script. `command` is the whole command line.
+pub(super) fn run(arguments: &Arguments, mut command: Command) -> ExitCode {
     let mut script = Vec::new();
-    clap_complete::generate(
-        arguments.shell,
-        &mut Cli::command(),
-        "tidegate",
-        &mut script,
-    );
+    clap_complete::generate(arguments.shell, &mut command, "tidegate", &mut script);
     print(&String::from_utf8_lossy(&script))
 }

@@ -10,7 +10,8 @@ use clap::Args;
 
 use super::{
     arguments::{ADMIN_PORT, admin, free, in_arguments},
-    end, fail, print, sample,
+    output::{end, fail, print},
+    sample,
 };
 use crate::{
     app::{self, Ready},
@@ -40,7 +41,7 @@ Examples:
 
 const PORT: u16 = 8080;
 
-/// Where a printed configuration has its service: at the port that the smallest example has.
+/// The service in a printed configuration: the port of the smallest example.
 const SERVICE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9000);
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
@@ -114,7 +115,7 @@ retry = {{ attempts = 3, on = ["connect", "503"] }}
     )
 }
 
-/// The brackets in the URLs make curl ask several times: that works in every shell.
+/// The brackets in the URLs make curl send several requests, which works in every shell.
 fn banner(ready: &Ready, service: SocketAddr) -> String {
     let shown = |address: Option<SocketAddr>| {
         address

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_mangen::Man;
 
-use super::{Cli, fail, print};
+use super::output::{fail, print};
 
 /// Print a manual page
 #[derive(Debug, Args)]
@@ -21,7 +21,7 @@ Examples:
   tidegate man run > tidegate-run.1
   tidegate man proxy | man -l -";
 
-/// The files that every command reads which needs a configuration.
+/// Sections for the commands that read a configuration.
 const SYSTEM: &str = r#".SH FILES
 .TP
 \fI./tidegate.toml\fR, \fI/etc/tidegate/tidegate.toml\fR
@@ -72,8 +72,8 @@ fn sections(after: &str) -> String {
     page
 }
 
-pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let mut all = Cli::command();
+/// Prints the page. `all` is the whole command line.
+pub(super) fn run(arguments: &Arguments, mut all: Command) -> ExitCode {
     all.build();
     let command = match &arguments.command {
         None => Some(all),

@@ -2,12 +2,11 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, builder::RangedU64ValueParser, error::ErrorKind};
+use clap::{Args, Command, builder::RangedU64ValueParser, error::ErrorKind};
 
 use super::{
-    Cli,
     arguments::{Text, admin, in_arguments, quoted},
-    complain, end,
+    output::{complain, end},
 };
 use crate::{
     app::{self, Ready},
@@ -48,14 +47,15 @@ fn at_least_one() -> RangedU64ValueParser {
     RangedU64ValueParser::new().range(1..=u32::MAX.into())
 }
 
-pub(super) fn run(arguments: &Arguments) -> ExitCode {
+/// Runs the gateway. `command` is the whole command line.
+pub(super) fn run(arguments: &Arguments, command: Command) -> ExitCode {
     let text = text(arguments);
     let source = Source::Text {
         name: "command line",
         text: text.toml().to_owned(),
     };
     if let Err(mistakes) = source.load() {
-        refuse(&text.explain(&mistakes));
+        refuse(command, &text.explain(&mistakes));
     }
     let shown = arguments.to.join(", ");
     let result = app::run(
@@ -65,9 +65,8 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     end(result.map_err(in_arguments))
 }
 
-/// A wrong argument is told as clap tells it, with exit code 2.
-fn refuse(why: &str) -> ! {
-    let mut all = Cli::command();
+/// Reports a wrong argument as clap does, with exit code 2.
+fn refuse(mut all: Command, why: &str) -> ! {
     all.build();
     match all.find_subcommand_mut("proxy") {
         Some(proxy) => proxy.error(ErrorKind::ValueValidation, why).exit(),

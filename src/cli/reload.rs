@@ -1,4 +1,4 @@
-//! `tidegate reload`: asks a running gateway to read its configuration again, and tells what changed.
+//! `tidegate reload`: asks a running gateway to read its configuration again, and prints the changes.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::{
     client::{self, Address, Unanswered},
-    complain, fail, mistaken, print, run,
+    output::{complain, fail, mistaken, print},
+    run,
 };
 use crate::{config::Diagnostics, reload::Source};
 
@@ -33,7 +34,7 @@ Examples:
 
 Exit status: 0 reloaded or unchanged, 1 if the gateway refused the configuration or does not answer.";
 
-/// Whom to call, and with what.
+/// The address and the token of a call.
 struct Target {
     address: Address,
     token: Option<String>,
@@ -68,7 +69,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
-/// Why it is unknown whom to call.
+/// Why the address is unknown.
 enum Missing {
     Mistakes(Diagnostics),
     Other(String),
@@ -100,7 +101,7 @@ fn target(arguments: Arguments) -> Result<Target, Missing> {
     })
 }
 
-/// A line for each kind of thing, as in the gateway's log.
+/// Formats a line for each kind of change, as in the log of the gateway.
 fn told(answer: &Value) -> String {
     let mut text = format!("{}\n", answer["outcome"].as_str().unwrap_or("reloaded"));
     let sections: Vec<_> = answer["sections"]

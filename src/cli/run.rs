@@ -1,10 +1,10 @@
-//! `tidegate run`: serves what a file says, until a signal ends it.
+//! `tidegate run`: serves by a configuration file, until a signal ends it.
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 
-use super::{end, fail};
+use super::output::{end, fail};
 use crate::{app, reload::Source};
 
 /// Serve what a configuration file says
@@ -32,10 +32,10 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
-/// The file that was named, or the first of those looked for that is there. `by` is how the command line names one.
+/// The file that was named, or the first of the default files that exists. `by` is the way to name one.
 ///
 /// # Errors
-/// A sentence that says what to do.
+/// The text is a sentence that says what to do.
 pub(super) fn file(named: Option<PathBuf>, by: &str) -> Result<PathBuf, String> {
     let [here, system] = app::default_files();
     let none = format!(
@@ -43,7 +43,7 @@ pub(super) fn file(named: Option<PathBuf>, by: &str) -> Result<PathBuf, String> 
         here.display(),
         system.display(),
     );
-    // A file that may not even be looked at is there, and reading it will say what is wrong.
+    // A file that cannot be examined is taken to exist; reading it will report why.
     let is_there = |path: &PathBuf| path.try_exists().unwrap_or(true);
     named
         .or_else(|| [here, system].into_iter().find(is_there))

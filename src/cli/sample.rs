@@ -19,13 +19,13 @@ use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::time::sleep;
 
-/// How long `/slow` takes: long enough to see a queue, short enough to wait for it.
+/// Duration of `/slow`: long enough to see a queue, short enough to wait for.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// Starts it on a thread of its own, where it stays as long as the process does.
+/// Starts the service on a thread of its own, for the life of the process.
 ///
 /// # Errors
-/// There is no free port or no further thread.
+/// The system has no free port or no further thread.
 pub(super) fn start() -> io::Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     listener.set_nonblocking(true)?;

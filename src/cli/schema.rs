@@ -1,10 +1,10 @@
-//! `tidegate schema`: the language for editors.
+//! `tidegate schema`: the JSON Schema of the configuration, for editors.
 
 use std::process::ExitCode;
 
 use clap::Args;
 
-use super::print;
+use super::output::print;
 use crate::config::json_schema;
 
 /// Print the JSON Schema of the configuration language
