@@ -21,7 +21,11 @@ use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub use self::{flow::Flow, pace::Pace, trailers::Trailers};
+pub use self::{
+    flow::Flow,
+    pace::{Pace, Progress},
+    trailers::Trailers,
+};
 use crate::error::Fault;
 
 /// Bytes of a whole body that are handed on at once, as who takes them copies them.

@@ -1,27 +1,107 @@
-//! How long a body that flows may be silent, and how long it may take.
+//! The pace of a body: how long it may pause, and how long it may take.
 
-use std::time::Duration;
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
-/// Bounds on a transfer, enforced by whoever drives it.
+use crate::{error::Fault, runtime::timer::Timer};
+
+/// Limits on a transfer. Whatever drives the transfer enforces them, by [`Progress`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// Longest time without a byte in either direction.
+    /// The longest time without a byte in either direction.
     pub idle: Duration,
-    /// The same for a tunnel one side of which has ended its half, where that is the shorter one.
+    /// The same for a tunnel one side of which has closed its half, if that is shorter.
     pub half_closed: Duration,
-    /// When the whole exchange must be over.
+    /// When the whole exchange must be over; `None` if there is no such time.
     pub end: Option<Instant>,
 }
 
 impl Pace {
-    /// One that is bound by nothing but silence.
+    /// A pace that only limits pauses.
     pub fn of(idle: Duration) -> Self {
         Self {
             idle,
             half_closed: idle,
             end: None,
         }
+    }
+}
+
+/// Watches a transfer for pauses that are longer than its [`Pace`] allows.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Since when no byte has moved; `None` if one moved at the last poll.
+    paused_since: Option<Instant>,
+    /// Whether a byte moved since [`take`](Self::take) was last called.
+    is_noted: bool,
+}
+
+impl Progress {
+    /// Notes that a byte moved.
+    pub fn note(&mut self) {
+        self.paused_since = None;
+        self.is_noted = true;
+    }
+
+    /// Whether a byte moved since this was last called.
+    pub fn take(&mut self) -> bool {
+        std::mem::take(&mut self.is_noted)
+    }
+
+    /// Ready when the transfer has paused, or lasted, for longer than `pace` allows: with [`Fault::Idle`] or
+    /// [`Fault::OutOfTime`]. Call this when nothing can be moved at present.
+    pub fn poll_too_slow(
+        &mut self,
+        cx: &mut Context<'_>,
+        pace: Pace,
+        timer: &mut Timer,
+    ) -> Poll<Fault> {
+        let idle_end = *self.paused_since.get_or_insert_with(Instant::now) + pace.idle;
+        timer.set(pace.end.map_or(idle_end, |end| end.min(idle_end)));
+        timer.poll(cx).map(|()| match pace.end {
+            Some(end) if end <= idle_end => Fault::OutOfTime,
+            _ => Fault::Idle(pace.idle),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// How a transfer ends of which a byte moves once, after `moves_after`, and when.
+    async fn ended(pace: Pace, moves_after: Duration) -> (Fault, Duration) {
+        let (begun, mut moved) = (Instant::now(), false);
+        let (mut progress, mut timer) = (Progress::default(), Timer::default());
+        let mut byte = Box::pin(tokio::time::sleep(moves_after));
+        let fault = poll_fn(|cx| {
+            if !moved && byte.as_mut().poll(cx).is_ready() {
+                moved = true;
+                progress.note();
+            }
+            progress.poll_too_slow(cx, pace, &mut timer)
+        });
+        (fault.await, begun.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_counts_from_the_last_byte_and_the_end_counts_whatever_moves() {
+        let pace = Pace::of(10 * SECOND);
+        let (fault, after) = ended(pace, 4 * SECOND).await;
+        assert_eq!((fault, after.as_secs()), (Fault::Idle(10 * SECOND), 14));
+        let pace = Pace {
+            end: Some(Instant::now() + 12 * SECOND),
+            ..pace
+        };
+        let (fault, after) = ended(pace, 4 * SECOND).await;
+        assert_eq!((fault, after.as_secs()), (Fault::OutOfTime, 12));
     }
 }

@@ -187,7 +187,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("message", &["body", "http1", "tls"]),
-    ("body", &["error"]),
+    ("body", &["error", "runtime"]),
     ("http1", &["error", "policy"]),
     ("http2", &["body", "error", "http1"]),
     // Leaves. Messages of any module say durations alike.

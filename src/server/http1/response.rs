@@ -10,11 +10,10 @@ use std::{
 
 use http::{StatusCode, Version, header};
 use http_body::Body as _;
-use tokio::time::Instant;
 
 use super::wire::SharedWire;
 use crate::{
-    body::{Body, Pace},
+    body::{Body, Pace, Progress},
     error::Fault,
     http1,
     message::Response,
@@ -130,8 +129,7 @@ pub(super) struct Transfer {
     framing: Framing,
     pace: Pace,
     is_ended: bool,
-    /// When a byte last moved; `None` while that is now.
-    moved: Option<Instant>,
+    progress: Progress,
 }
 
 impl Transfer {
@@ -142,7 +140,7 @@ impl Transfer {
             framing,
             pace,
             is_ended,
-            moved: None,
+            progress: Progress::default(),
         }
     }
 
@@ -173,7 +171,7 @@ impl Transfer {
             let waiting = wire.output.pending();
             let flushed = wire.poll_flush(cx);
             if wire.output.pending() < waiting {
-                self.moved = None;
+                self.progress.note();
             }
             match flushed {
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(Fault::ClientGone)),
@@ -188,7 +186,7 @@ impl Transfer {
                     if flushed.is_pending() {
                         body.poll_ahead(cx);
                     }
-                    return self.poll_pace(cx, timer).map(Err);
+                    return self.progress.poll_too_slow(cx, self.pace, timer).map(Err);
                 }
             }
         }
@@ -206,7 +204,7 @@ impl Transfer {
                 Poll::Pending => return Ok(Pulled::Waiting),
                 Poll::Ready(Some(Err(fault))) => return Err(fault),
                 Poll::Ready(frame) => {
-                    self.moved = None;
+                    self.progress.note();
                     let is_chunked = self.framing == Framing::Chunked;
                     let frame = frame.and_then(Result::ok);
                     self.is_ended =
@@ -215,17 +213,6 @@ impl Transfer {
             }
         }
         Ok(Pulled::All)
-    }
-
-    /// Ready when the transfer has paused, or lasted, for longer than it may.
-    fn poll_pace(&mut self, cx: &mut Context<'_>, timer: &mut Timer) -> Poll<Fault> {
-        let pace = self.pace;
-        let silent = *self.moved.get_or_insert_with(Instant::now) + pace.idle;
-        timer.set(pace.end.map_or(silent, |end| end.min(silent)));
-        timer.poll(cx).map(|()| match pace.end {
-            Some(end) if end <= silent => Fault::OutOfTime,
-            _ => Fault::Idle(pace.idle),
-        })
     }
 }
 

@@ -4,10 +4,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::SendStream;
-use tokio::time::Instant;
 
 use crate::{
-    body::{Body, Pace},
+    body::{Body, Pace, Progress},
     error::Fault,
     http2::{Outflow, Stopped},
     runtime::timer::Timer,
@@ -18,8 +17,7 @@ pub(super) struct Transfer {
     flow: Outflow,
     pace: Pace,
     timer: Timer,
-    /// When a byte last moved; `None` while that is now.
-    moved: Option<Instant>,
+    progress: Progress,
 }
 
 impl Transfer {
@@ -28,7 +26,7 @@ impl Transfer {
             flow: Outflow::new(stream),
             pace,
             timer: Timer::default(),
-            moved: None,
+            progress: Progress::default(),
         }
     }
 
@@ -46,7 +44,7 @@ impl Transfer {
         loop {
             match self.flow.poll_move(cx, body) {
                 Poll::Ready(Ok(true)) => return Poll::Ready(Ok(())),
-                Poll::Ready(Ok(false)) => self.moved = None,
+                Poll::Ready(Ok(false)) => self.progress.note(),
                 Poll::Ready(Err(Stopped::Source(fault))) => return Poll::Ready(Err(fault)),
                 Poll::Ready(Err(Stopped::Stream)) => return Poll::Ready(Err(Fault::ClientGone)),
                 Poll::Pending => {
@@ -58,18 +56,8 @@ impl Transfer {
         if self.flow.stream().poll_reset(cx).is_ready() {
             return Poll::Ready(Err(Fault::ClientGone));
         }
-        self.poll_pace(cx).map(Err)
-    }
-
-    /// Ready when the transfer has paused, or lasted, for longer than it may.
-    fn poll_pace(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
-        let pace = self.pace;
-        let silent = *self.moved.get_or_insert_with(Instant::now) + pace.idle;
-        self.timer
-            .set(pace.end.map_or(silent, |end| end.min(silent)));
-        self.timer.poll(cx).map(|()| match pace.end {
-            Some(end) if end <= silent => Fault::OutOfTime,
-            _ => Fault::Idle(pace.idle),
-        })
+        self.progress
+            .poll_too_slow(cx, self.pace, &mut self.timer)
+            .map(Err)
     }
 }

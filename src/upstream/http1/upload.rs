@@ -7,11 +7,10 @@ use std::{
 };
 
 use http_body::Body as _;
-use tokio::time::Instant;
 
 use super::pool::Connection;
 use crate::{
-    body::Body,
+    body::{Body, Progress},
     error::Fault,
     http1,
     runtime::{io::Output, timer::Timer},
@@ -31,10 +30,7 @@ pub(super) struct Http1Upload {
     is_over: bool,
     has_failed: bool,
     has_written: bool,
-    /// Since when no byte has moved; `None` if one moved at the last poll.
-    stalled_since: Option<Instant>,
-    /// Whether a byte moved since [`take_progress`](Self::take_progress) was last called.
-    has_progressed: bool,
+    progress: Progress,
     /// Boxed, as most requests have no body to wait for.
     timer: Option<Box<Timer>>,
 }
@@ -48,8 +44,7 @@ impl Http1Upload {
             is_over: false,
             has_failed: false,
             has_written: false,
-            stalled_since: None,
-            has_progressed: false,
+            progress: Progress::default(),
             timer: None,
         }
     }
@@ -82,12 +77,7 @@ impl Http1Upload {
 
     /// Whether a byte moved since this was last called.
     pub(super) fn take_progress(&mut self) -> bool {
-        std::mem::take(&mut self.has_progressed)
-    }
-
-    fn note_progress(&mut self) {
-        self.stalled_since = None;
-        self.has_progressed = true;
+        self.progress.take()
     }
 
     /// Moves as many bytes as client and server allow. Ready when nothing is left to move.
@@ -107,7 +97,7 @@ impl Http1Upload {
             let flushed = connection.poll_flush(cx);
             if connection.output.pending() < pending {
                 self.has_written = true;
-                self.note_progress();
+                self.progress.note();
             }
             match flushed {
                 Poll::Ready(Err(_)) => {
@@ -130,7 +120,7 @@ impl Http1Upload {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(Some(Err(fault))) => return Err(fault),
                 Poll::Ready(frame) => {
-                    self.note_progress();
+                    self.progress.note();
                     let is_last = http1::write_frame(
                         out.buffer(),
                         frame.and_then(Result::ok),
@@ -152,13 +142,11 @@ impl Http1Upload {
         let Some(pace) = self.body.pace() else {
             return Poll::Pending;
         };
-        let idle_end = *self.stalled_since.get_or_insert_with(Instant::now) + pace.idle;
         let timer = self.timer.get_or_insert_default();
-        timer.set(pace.end.map_or(idle_end, |end| end.min(idle_end)));
-        timer.poll(cx).map(|()| match pace.end {
-            Some(end) if end <= idle_end => Fault::OutOfTime,
-            _ if is_flushed => Fault::ClientSilent(pace.idle),
-            _ => Fault::Idle(pace.idle),
+        let too_slow = self.progress.poll_too_slow(cx, pace, timer);
+        too_slow.map(|fault| match fault {
+            Fault::Idle(pause) if is_flushed => Fault::ClientSilent(pause),
+            fault => fault,
         })
     }
 }

@@ -4,10 +4,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::SendStream;
-use tokio::time::Instant;
 
 use crate::{
-    body::Body,
+    body::{Body, Progress},
     error::Fault,
     http2::{Outflow, Stopped},
     runtime::timer::Timer,
@@ -19,10 +18,7 @@ pub(super) struct Http2Upload {
     /// `None` once everything is sent, or the server takes no more.
     flow: Option<Outflow>,
     body: Body,
-    /// Since when no byte has moved; `None` if one moved at the last poll.
-    stalled_since: Option<Instant>,
-    /// Whether a byte moved since [`take_progress`](Self::take_progress) was last called.
-    has_progressed: bool,
+    progress: Progress,
     timer: Timer,
 }
 
@@ -34,8 +30,7 @@ impl Http2Upload {
         Self {
             flow,
             body,
-            stalled_since: None,
-            has_progressed: false,
+            progress: Progress::default(),
             timer: Timer::default(),
         }
     }
@@ -53,7 +48,7 @@ impl Http2Upload {
 
     /// Whether a byte moved since this was last called.
     pub(super) fn take_progress(&mut self) -> bool {
-        std::mem::take(&mut self.has_progressed)
+        self.progress.take()
     }
 
     /// Moves as many bytes as client and server allow. Ready when nothing is left to move.
@@ -66,8 +61,7 @@ impl Http2Upload {
         while let Some(flow) = &mut self.flow {
             match flow.poll_move(cx, &mut self.body) {
                 Poll::Ready(Ok(is_over)) => {
-                    self.stalled_since = None;
-                    self.has_progressed = true;
+                    self.progress.note();
                     if is_over {
                         self.flow = None;
                         self.body.leave_unread();
@@ -93,13 +87,10 @@ impl Http2Upload {
         let Some(pace) = self.body.pace() else {
             return Poll::Pending;
         };
-        let idle_end = *self.stalled_since.get_or_insert_with(Instant::now) + pace.idle;
-        self.timer
-            .set(pace.end.map_or(idle_end, |end| end.min(idle_end)));
-        self.timer.poll(cx).map(|()| match pace.end {
-            Some(end) if end <= idle_end => Fault::OutOfTime,
-            _ if is_drained => Fault::ClientSilent(pace.idle),
-            _ => Fault::Idle(pace.idle),
+        let too_slow = self.progress.poll_too_slow(cx, pace, &mut self.timer);
+        too_slow.map(|fault| match fault {
+            Fault::Idle(pause) if is_drained => Fault::ClientSilent(pause),
+            fault => fault,
         })
     }
 }
