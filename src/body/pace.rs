@@ -52,8 +52,8 @@ impl Progress {
         std::mem::take(&mut self.is_noted)
     }
 
-    /// Ready when the transfer has paused, or lasted, for longer than `pace` allows: with [`Fault::Idle`] or
-    /// [`Fault::OutOfTime`]. Call this when nothing can be moved at present.
+    /// Ready when the transfer has paused, or lasted, for longer than `pace` allows: with
+    /// [`Fault::Idle`] or [`Fault::OutOfTime`]. Call this when nothing can be moved at present.
     pub fn poll_too_slow(
         &mut self,
         cx: &mut Context<'_>,

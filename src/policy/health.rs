@@ -1,4 +1,5 @@
-//! How the gateway finds out that a server of an upstream is unhealthy: by asking it, and by its failures.
+//! How the gateway finds out that a server of an upstream is unhealthy: by asking it, and by its
+//! failures.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -17,7 +18,8 @@ pub struct HealthCheck {
     pub unhealthy_after: NonZeroU32,
 }
 
-/// `[upstreams.NAME.ejection]`: when a server that fails requests stops receiving them, and for how long.
+/// `[upstreams.NAME.ejection]`: when a server that fails requests stops receiving them, and for how
+/// long.
 ///
 /// The terms are those of Envoy's outlier detection by consecutive failures.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +30,7 @@ pub struct Ejection {
     pub base: Duration,
     /// The longest ejection, at least `base`.
     pub max: Duration,
-    /// Percentage of the servers, 0 to 100, that may be ejected or cooling down at once. One of several always may,
-    /// unless this is 0.
+    /// Percentage of the servers, 0 to 100, that may be ejected or cooling down at once. One of
+    /// several always may, unless this is 0.
     pub max_percent: u8,
 }

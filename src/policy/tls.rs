@@ -1,4 +1,5 @@
-//! TLS settings, with certificates already loaded, so that a changed certificate file is a changed configuration.
+//! TLS settings, with certificates already loaded, so that a changed certificate file is a changed
+//! configuration.
 
 use std::{
     fmt,
@@ -12,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use rustls::{pki_types::CertificateDer, sign::CertifiedKey};
 
-/// A certificate is reported once it has less than this left; automated renewal happens well before.
+/// A certificate is reported once it has less than this left; automated renewal happens well
+/// before.
 const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// `[listeners.tls]`: the TLS that a listener speaks with clients.
@@ -20,7 +22,8 @@ const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 pub struct ListenerTls {
     /// Certificates in the order of the file, the default first; at least one.
     pub certificates: Vec<Identity>,
-    /// The authorities that must have signed client certificates; `None` if clients show no certificate.
+    /// The authorities that must have signed client certificates; `None` if clients show no
+    /// certificate.
     pub client_ca: Option<Authorities>,
     /// The oldest version of TLS that is accepted.
     pub min_version: TlsVersion,
@@ -41,9 +44,11 @@ pub enum TlsVersion {
 /// `[upstreams.NAME.tls]`: the TLS that is spoken with the servers of an upstream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UpstreamTls {
-    /// The authorities that must have signed server certificates; `None` for those that the system trusts.
+    /// The authorities that must have signed server certificates; `None` for those that the system
+    /// trusts.
     pub ca: Option<Authorities>,
-    /// The name that server certificates must be valid for; `None` for the host in each server's URL.
+    /// The name that server certificates must be valid for; `None` for the host in each server's
+    /// URL.
     pub server_name: Option<Arc<str>>,
     /// The certificate shown to servers that ask for one; `None` to show none.
     pub identity: Option<Identity>,
@@ -54,7 +59,8 @@ pub struct UpstreamTls {
 pub struct Identity {
     /// The chain and the key, checked to belong together.
     pub certified: Arc<CertifiedKey>,
-    /// The names that the certificate is valid for, in lower case: hosts, `*.` patterns of one label, and IP addresses.
+    /// The names that the certificate is valid for, in lower case: hosts, `*.` patterns of one
+    /// label, and IP addresses.
     pub names: Arc<[Box<str>]>,
     /// The end of the certificate's validity.
     pub expires: SystemTime,
@@ -84,8 +90,8 @@ impl Identity {
     }
 }
 
-/// Compares certificates and files, not keys: a certificate holds the public half of its key, so that equal certificates
-/// have equal keys.
+/// Compares certificates and files, not keys: a certificate holds the public half of its key, so
+/// that equal certificates have equal keys.
 impl PartialEq for Identity {
     fn eq(&self, other: &Self) -> bool {
         self.certified.cert == other.certified.cert && self.file == other.file

@@ -24,12 +24,13 @@ pub struct Upstream {
     pub protocol: Protocol,
     /// How a server is chosen for a request.
     pub balance: Balance,
-    /// With [`Balance::Hash`], the percentage (at least 100) of its share of the requests in flight at which a server
-    /// passes keys on to the next one; `None` if it never does.
+    /// With [`Balance::Hash`], the percentage (at least 100) of its share of the requests in flight
+    /// at which a server passes keys on to the next one; `None` if it never does.
     pub hash_bound: Option<u16>,
     /// Limit on requests in flight over all routes to this upstream; `None` for no limit.
     pub concurrency: Option<Concurrency>,
-    /// The time over which a server that came back grows to its full share of requests; zero for at once.
+    /// The time over which a server that came back grows to its full share of requests; zero for at
+    /// once.
     pub slow_start: Duration,
     /// Whether a server that responds 503 with `Retry-After` is avoided until then.
     pub cool_down: bool,
@@ -46,7 +47,8 @@ pub struct Upstream {
 /// A server of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamServer {
-    /// The URL as written, `http://host:port` or `https://host:port`, which is the server's label in logs and metrics.
+    /// The URL as written, `http://host:port` or `https://host:port`, which is the server's label
+    /// in logs and metrics.
     pub url: Arc<str>,
     /// A host name, or an IP address (IPv6 without brackets).
     pub host: Arc<str>,
@@ -78,7 +80,8 @@ pub enum Balance {
     RoundRobin,
     /// The one of two random servers with fewer requests in flight for its weight.
     LeastRequests,
-    /// The one of two random servers that is expected to respond sooner, by its recent latency and requests in flight.
+    /// The one of two random servers that is expected to respond sooner, by its recent latency and
+    /// requests in flight.
     PeakEwma,
     /// The same server for the same key, which has at least one part.
     Hash(Vec<KeyPart>),

@@ -28,7 +28,8 @@ impl<IO> ClientStream<IO> {
         self.get_ref().1.alpn_protocol() == Some(AlpnProtocol::Http2.id())
     }
 
-    /// Ends the session and returns the bytes that remain to be sent, `close_notify` last. Empty if it was sent before.
+    /// Ends the session and returns the bytes that remain to be sent, `close_notify` last. Empty if
+    /// it was sent before.
     pub fn close(&mut self) -> Vec<u8> {
         let (_, session) = self.get_mut();
         session.send_close_notify();
@@ -44,7 +45,8 @@ impl<IO> ClientStream<IO> {
 
 /// TLS with the servers of one upstream.
 ///
-/// Keeps the sessions of earlier connections, so that a further connection to the same server costs no signature.
+/// Keeps the sessions of earlier connections, so that a further connection to the same server costs
+/// no signature.
 #[derive(Clone)]
 pub struct ClientTls {
     policy: UpstreamTls,
@@ -70,8 +72,8 @@ impl PartialEq for ClientTls {
 impl Eq for ClientTls {}
 
 impl ClientTls {
-    /// Builds the TLS that `policy` describes, offering `protocol` by ALPN. Blocks to read the system's trusted
-    /// certificates if `policy` names no authorities.
+    /// Builds the TLS that `policy` describes, offering `protocol` by ALPN. Blocks to read the
+    /// system's trusted certificates if `policy` names no authorities.
     ///
     /// # Errors
     /// No certificate is trusted, or one of the authorities cannot be used as one.
@@ -111,7 +113,8 @@ impl ClientTls {
         self.policy == *policy && self.protocol == protocol
     }
 
-    /// Shakes hands with the server at the other end of `io`, whose certificate must be valid for `name`.
+    /// Shakes hands with the server at the other end of `io`, whose certificate must be valid for
+    /// `name`.
     ///
     /// # Errors
     /// The reason of the failure in a few words, such as `its certificate has expired`.
@@ -141,6 +144,7 @@ fn offered(protocol: Protocol) -> &'static [AlpnProtocol] {
     }
 }
 
+/// The reason of a failed handshake.
 fn failure(error: &io::Error) -> &'static str {
     match error
         .get_ref()
@@ -151,6 +155,10 @@ fn failure(error: &io::Error) -> &'static str {
     }
 }
 
+/// The authorities that the system trusts.
+///
+/// # Errors
+/// There are none.
 fn system_roots() -> Result<RootCertStore, String> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();

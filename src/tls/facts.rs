@@ -5,25 +5,42 @@ use std::sync::Arc;
 /// Facts about a client's TLS connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFacts {
-    /// The server name that the client asked for (RFC 6066, 3), in lower case; `None` if it asked for none, as clients
-    /// do that connect to an IP address.
+    /// The server name that the client asked for (RFC 6066, 3), in lower case; `None` if it asked
+    /// for none, as clients do that connect to an IP address.
     pub sni: Option<Box<str>>,
-    /// The distinguished name in the client's certificate (RFC 4514); `None` without a certificate or if it is empty.
+    /// The distinguished name in the client's certificate (RFC 4514); `None` without a certificate
+    /// or if it is empty.
     pub subject: Option<Box<str>>,
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
-    /// The names in the certificate that the client was shown, in lower case: hosts, `*.` patterns, and IP addresses.
+    /// The names in the certificate that the client was shown, in lower case: hosts, `*.` patterns,
+    /// and IP addresses.
     pub names: Arc<[Box<str>]>,
     /// Whether the client had to show a certificate.
     pub is_mutual: bool,
 }
 
 impl TlsFacts {
-    /// Whether this connection may carry a request for `host`, in lower case and without a port. If not, the response is
-    /// 421 (RFC 9110, 15.5.20).
+    /// Whether this connection may carry a request for `host`, in lower case and without a port. If
+    /// not, the response is 421 (RFC 9110, 15.5.20).
     ///
-    /// A connection may carry requests for every name in its certificate (RFC 9113, 9.1.1). If clients must show
-    /// certificates it may carry only those for the name that was asked for: another name might trust other authorities.
+    /// A connection may carry requests for every name in its certificate (RFC 9113, 9.1.1). If
+    /// clients must show certificates it may carry only those for the name that was asked for:
+    /// another name might trust other authorities.
+    ///
+    /// ```
+    /// use tidegate::tls::TlsFacts;
+    ///
+    /// let facts = TlsFacts {
+    ///     sni: Some("a.example".into()),
+    ///     subject: None,
+    ///     version: "TLSv1.3",
+    ///     names: ["a.example".into(), "*.b.example".into()].into(),
+    ///     is_mutual: false,
+    /// };
+    /// assert!(facts.may_serve("a.example") && facts.may_serve("x.b.example"));
+    /// assert!(!facts.may_serve("c.example"));
+    /// ```
     pub fn may_serve(&self, host: &str) -> bool {
         match self.sni.as_deref() {
             None => true,

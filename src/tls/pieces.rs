@@ -1,8 +1,9 @@
 //! A TLS stream that is written to in small pieces, because large ones are slow to copy.
 //!
-//! rustls copies plaintext behind the five bytes of a record's header, that is to an unaligned address. For more than
-//! 4 KiB the C library copies with `rep movsb`, which is slow to unaligned addresses on common processors (on AMD's Zen 3
-//! a fifth of the time of a large download). Smaller pieces are copied with plain moves. The records stay the same.
+//! rustls copies plaintext behind the five bytes of a record's header, that is to an unaligned
+//! address. For more than 4 KiB the C library copies with `rep movsb`, which is slow to unaligned
+//! addresses on common processors (on AMD's Zen 3 a fifth of the time of a large download). Smaller
+//! pieces are copied with plain moves. The records stay the same.
 
 use std::{
     io::{self, IoSlice},

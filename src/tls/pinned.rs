@@ -1,9 +1,9 @@
-//! Certificates that are trusted as they are: a peer that shows one of the certificates in the file of trusted
-//! authorities needs no chain.
+//! Certificates that are trusted as they are: a peer that shows one of the certificates in the file
+//! of trusted authorities needs no chain.
 //!
-//! `openssl req -x509` makes self-signed certificates that are marked as authorities (`CA:TRUE`). The rules for chains
-//! refuse an authority's certificate as that of a server or client (RFC 5280, by webpki's reading); an operator who names
-//! it in the file means it nevertheless.
+//! `openssl req -x509` makes self-signed certificates that are marked as authorities (`CA:TRUE`).
+//! The rules for chains refuse an authority's certificate as that of a server or client (RFC 5280,
+//! by webpki's reading); an operator who names it in the file means it nevertheless.
 
 use std::{fmt, sync::Arc};
 
@@ -32,7 +32,8 @@ const CLIENT: &str = "1.3.6.1.5.5.7.3.2";
 /// The extended key usage that allows every other one.
 const ANYTHING: &str = "2.5.29.37.0";
 
-/// A verifier that accepts certain certificates as they are, and leaves all others to the verifier of chains.
+/// A verifier that accepts certain certificates as they are, and leaves all others to the verifier
+/// of chains.
 pub(super) struct Pinned<V: ?Sized> {
     trusted: Vec<CertificateDer<'static>>,
     by_chain: Arc<V>,
@@ -47,6 +48,7 @@ impl<V: ?Sized> Pinned<V> {
         })
     }
 
+    /// Whether the certificate is one of those that are accepted as they are.
     fn is_trusted(&self, certificate: &CertificateDer<'_>) -> bool {
         self.trusted.iter().any(|trusted| trusted == certificate)
     }
@@ -61,7 +63,8 @@ impl<V: ?Sized + fmt::Debug> fmt::Debug for Pinned<V> {
     }
 }
 
-/// Checks that a certificate is valid at `now` and may be used for `purpose`, an extended key usage.
+/// Checks that a certificate is valid at `now` and may be used for `purpose`, an extended key
+/// usage.
 fn check_validity(
     certificate: &CertificateDer<'_>,
     purpose: &str,

@@ -15,6 +15,7 @@ pub(super) fn of_error(error: &Error) -> &'static str {
     }
 }
 
+/// The reason why a certificate was refused.
 fn of_certificate(error: &CertificateError) -> &'static str {
     use CertificateError::{
         ApplicationVerificationFailure, BadEncoding, BadSignature, Expired, ExpiredContext,

@@ -20,8 +20,8 @@ use super::{
 };
 use crate::policy::{Authorities, ListenerTls, TlsVersion};
 
-/// ALPN's identifier for clients that speak no later version. They are served like those of HTTP/1.1, as each request of
-/// HTTP/1 names its own version.
+/// ALPN's identifier for clients that speak no later version. They are served like those of
+/// HTTP/1.1, as each request of HTTP/1 names its own version.
 const HTTP_10: &[u8] = b"http/1.0";
 
 /// A client's connection, inside TLS.
@@ -76,10 +76,12 @@ impl fmt::Debug for ServerTls {
 }
 
 impl ServerTls {
-    /// Builds the TLS that `policy` describes, offering the protocols in `offered`, the preferred one first.
+    /// Builds the TLS that `policy` describes, offering the protocols in `offered`, the preferred
+    /// one first.
     ///
-    /// Session tickets issued by `earlier` stay valid unless the trusted authorities have changed: a resumed session
-    /// does not ask for the client's certificate again, and so would let in clients that are no longer trusted.
+    /// Session tickets issued by `earlier` stay valid unless the trusted authorities have changed:
+    /// a resumed session does not ask for the client's certificate again, and so would let in
+    /// clients that are no longer trusted.
     ///
     /// # Errors
     /// One of the authorities cannot be used as one, or there is no randomness for the ticket keys.
@@ -172,6 +174,7 @@ impl ServerTls {
     }
 }
 
+/// Tells errors of TLS from those of the socket.
 fn refusal(error: io::Error) -> Refusal {
     match error.downcast::<rustls::Error>() {
         Ok(error) => Refusal::Failed(error),

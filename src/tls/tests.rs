@@ -129,7 +129,8 @@ async fn a_session_is_resumed_after_a_reload_without_the_certificate() {
     assert!(answered.is_ok() && second.unwrap().is_resumed);
 }
 
-/// Otherwise a client of an authority that is no longer trusted would be accepted for the lifetime of its ticket.
+/// Otherwise a client of an authority that is no longer trusted would be accepted for the lifetime
+/// of its ticket.
 #[tokio::test]
 async fn sessions_end_when_the_trusted_authorities_change() {
     let (ca, identity) = signed(&["a.example"]);

@@ -1,8 +1,10 @@
-//! The addresses of a server: one that is fixed, or those of a name that is looked up again and again.
+//! The addresses of a server: one that is fixed, or those of a name that is looked up again and
+//! again.
 //!
-//! Look-ups run on the control thread's runtime, off the workers, which only read the result. Addresses come from the
-//! system's resolver, so that `/etc/hosts`, `nsswitch.conf`, and search domains work as in every other program of the
-//! machine. It does not tell how long they are valid; [`NameServers`] finds that out.
+//! Look-ups run on the control thread's runtime, off the workers, which only read the result.
+//! Addresses come from the system's resolver, so that `/etc/hosts`, `nsswitch.conf`, and search
+//! domains work as in every other program of the machine. It does not tell how long they are valid;
+//! [`NameServers`] finds that out.
 //!
 //! Known addresses stay when a look-up fails: a name server that is down must not stop what works.
 
@@ -28,7 +30,8 @@ use super::dns::NameServers;
 
 /// The interval of look-ups if no time to live is known.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
-/// The shortest interval, for records with a shorter time to live and for names whose addresses refuse connections.
+/// The shortest interval, for records with a shorter time to live and for names whose addresses
+/// refuse connections.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest interval: a mistake in a time to live must not last for a day.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(300);
@@ -36,14 +39,16 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(300);
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// The longest wait for a time to live.
 const TTL_TIMEOUT: Duration = Duration::from_secs(1);
-/// The time after which a look-up counts as failed, though it goes on: as long as resolvers wait for one name server.
+/// The time after which a look-up counts as failed, though it goes on: as long as resolvers wait
+/// for one name server.
 const OVERDUE: Duration = Duration::from_secs(5);
 
-/// The most look-ups at once in the whole process. Each blocks a thread for as long as the system's resolver takes, which
-/// for a name whose name server is silent is many times as long as for others.
+/// The most look-ups at once in the whole process. Each blocks a thread for as long as the system's
+/// resolver takes, which for a name whose name server is silent is many times as long as for
+/// others.
 const MOST_LOOKUPS: usize = 16;
-/// The most of them for names whose last look-up failed or that have no address yet, so that these keep no other name
-/// waiting.
+/// The most of them for names whose last look-up failed or that have no address yet, so that these
+/// keep no other name waiting.
 const MOST_UNLUCKY: usize = 12;
 
 /// The slots for look-ups.
@@ -193,13 +198,15 @@ impl Addresses {
         (known, first)
     }
 
-    /// Whether the server still has the address of this connection. Costs two loads as long as nothing has changed.
+    /// Whether the server still has the address of this connection. Costs two loads as long as
+    /// nothing has changed.
     #[inline]
     pub(super) fn have(&self, peer: &Peer) -> bool {
         let changes = self.changes.load(Ordering::Relaxed);
         peer.seen_at.load(Ordering::Relaxed) == changes || self.contain(peer, changes)
     }
 
+    /// Compares the connection's address with the known ones, and remembers that it is among them.
     fn contain(&self, peer: &Peer, changes: usize) -> bool {
         let has = !self.is_name
             || peer
@@ -211,8 +218,8 @@ impl Addresses {
         has
     }
 
-    /// Has the name looked up soon, as none of its addresses accepts a connection: it may have others by now. It is looked
-    /// up once a second at most.
+    /// Has the name looked up soon, as none of its addresses accepts a connection: it may have
+    /// others by now. It is looked up once a second at most.
     pub(super) fn suspect(&self) {
         if !self.is_name {
             return;
@@ -224,14 +231,16 @@ impl Addresses {
             .map_or(now, |begun| begun + SHORTEST_INTERVAL);
         if let Some(due) = schedule.due.filter(|_| !schedule.is_running) {
             schedule.due = Some(due.min(soonest));
-            // The control thread does not know of it yet if it was due later, and has to hurry if it is due.
+            // The control thread does not know of it yet if it was due later, and has to hurry if
+            // it is due.
             if due > soonest || due <= now {
                 request_a_look();
             }
         }
     }
 
-    /// Begins a look-up if one is due at `now` and none is running. Follow it by [`refresh`](Self::refresh).
+    /// Begins a look-up if one is due at `now` and none is running. Follow it by
+    /// [`refresh`](Self::refresh).
     pub(super) fn begin(&self, now: Instant) -> bool {
         let mut schedule = self.schedule.lock();
         let is_due = schedule.due.is_none_or(|due| now >= due);
@@ -243,8 +252,8 @@ impl Addresses {
         begins
     }
 
-    /// Looks the name up and schedules the next look-up. Calls `report` with the outcome, and before that with a failure if
-    /// the look-up is overdue.
+    /// Looks the name up and schedules the next look-up. Calls `report` with the outcome, and
+    /// before that with a failure if the look-up is overdue.
     pub(super) async fn refresh(&self, servers: &NameServers, report: impl Fn(LookupOutcome)) {
         let is_unlucky = self.schedule.lock().has_failed || self.known.load().is_empty();
         let late = || report(self.fail(io::ErrorKind::TimedOut.into()));
@@ -271,6 +280,7 @@ impl Addresses {
         }
     }
 
+    /// Takes over the addresses that were found.
     fn update(&self, found: Vec<SocketAddr>) -> LookupOutcome {
         if **self.known.load() == found {
             return LookupOutcome::Unchanged;
@@ -280,6 +290,7 @@ impl Addresses {
         LookupOutcome::Changed
     }
 
+    /// How long the addresses are valid, within the bounds of the interval.
     async fn time_to_live(&self, servers: &NameServers) -> Duration {
         let ttl = timeout(TTL_TIMEOUT, servers.time_to_live(&self.host)).await;
         ttl.ok().flatten().map_or(DEFAULT_INTERVAL, |ttl| {
@@ -287,6 +298,10 @@ impl Addresses {
         })
     }
 
+    /// Asks the system's resolver, on a thread that may block.
+    ///
+    /// # Errors
+    /// The name was not found, has no address, or no name server responded.
     async fn look_up(&self) -> io::Result<Vec<SocketAddr>> {
         let (host, port) = (Arc::clone(&self.host), self.port);
         let look = move || match ((&*host, port).to_socket_addrs(), host.strip_suffix('.')) {
@@ -318,7 +333,8 @@ mod tests {
     use super::*;
     use crate::upstream::dns::tests::{name_server, serve};
 
-    /// A name that the system's resolver knows without asking anybody, and that is no address for Rust.
+    /// A name that the system's resolver knows without asking anybody, and that is no address for
+    /// Rust.
     const LOOPBACK: &str = "127.1";
 
     /// The outcomes that one whole look-up reports.

@@ -1,8 +1,8 @@
 //! Judging a server by one attempt to have it serve a request.
 //!
-//! Only what the server does counts. A client that leaves, a body that stalls on the client's side, or a file descriptor
-//! that the gateway lacks says nothing about the server. A response counts twice: its status when its head arrives, and
-//! its completeness when its body ends.
+//! Only what the server does counts. A client that leaves, a body that stalls on the client's side,
+//! or a file descriptor that the gateway lacks says nothing about the server. A response counts
+//! twice: its status when its head arrives, and its completeness when its body ends.
 
 use std::{
     sync::Arc,
@@ -25,7 +25,8 @@ use crate::{
     policy::Balance,
 };
 
-/// An attempt at a server. Dropped without an outcome, it was given up: by the client, or because the server was slow.
+/// An attempt at a server. Dropped without an outcome, it was given up: by the client, or because
+/// the server was slow.
 #[derive(Debug)]
 pub(super) struct Attempt<'a> {
     upstream: &'a Upstream,
@@ -58,8 +59,8 @@ impl TimedUpload {
 
 /// Whether a status says that the server cannot do its work.
 ///
-/// The other statuses above 500 depend on the request: 501 (an unknown method), 505, 506, 508, 510, 511. A client that
-/// asks for them must not be able to have a server ejected.
+/// The other statuses above 500 depend on the request: 501 (an unknown method), 505, 506, 508, 510,
+/// 511. A client that asks for them must not be able to have a server ejected.
 fn is_failure(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502..=504)
 }
@@ -81,8 +82,8 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Judges the server by the head of its response, which took `took` and arrived at `now`. Returns whether the
-    /// response is a success, provided that its body arrives completely.
+    /// Judges the server by the head of its response, which took `took` and arrived at `now`.
+    /// Returns whether the response is a success, provided that its body arrives completely.
     pub(super) fn responded(mut self, head: &ResponseHead, took: Duration, now: Instant) -> bool {
         let status = head.status;
         if is_failure(status) {
@@ -99,8 +100,8 @@ impl<'a> Attempt<'a> {
         true
     }
 
-    /// Notes that the attempt failed, and that `failing` counts against the server, if anything does. Returns whether it
-    /// was counted: a page that fails on other servers as well is not.
+    /// Notes that the attempt failed, and that `failing` counts against the server, if anything
+    /// does. Returns whether it was counted: a page that fails on other servers as well is not.
     pub(super) fn failed(
         &mut self,
         failing: Option<Failing>,
@@ -122,7 +123,8 @@ impl<'a> Attempt<'a> {
         self.failed(failing, now - begun, now);
     }
 
-    /// Has a server that responded 503 with `Retry-After` cool down until then, unless it is the only one.
+    /// Has a server that responded 503 with `Retry-After` cool down until then, unless it is the
+    /// only one.
     fn obey_retry_after(&self, value: Option<&[u8]>, now: Instant) {
         let is_only = self.upstream.balancer.servers.len() == 1;
         let value = value.filter(|_| self.upstream.policy.cool_down && !is_only);
@@ -136,19 +138,22 @@ impl<'a> Attempt<'a> {
         }
     }
 
+    /// The page of the request, once it is being sent.
     fn page(&self) -> Option<Page> {
         self.sent
             .as_ref()
             .map(|call| self.upstream.ejector.page_of(call))
     }
 
+    /// The server that is tried.
     fn server(&self) -> &'a Server {
         &self.upstream.balancer.servers[self.index]
     }
 }
 
 impl Drop for Attempt<'_> {
-    /// Counts a timeout against the server if the attempt is given up after its deadline while the server's turn lasts.
+    /// Counts a timeout against the server if the attempt is given up after its deadline while the
+    /// server's turn lasts.
     fn drop(&mut self) {
         let Some(deadline) = self.deadline.filter(|_| self.is_servers_turn) else {
             return;
@@ -169,7 +174,8 @@ impl Drop for Attempt<'_> {
 }
 
 impl Upstream {
-    /// Counts a failure of the server with this `index` that took `took`. Returns whether it speaks against the server.
+    /// Counts a failure of the server with this `index` that took `took`. Returns whether it speaks
+    /// against the server.
     fn server_failed(
         &self,
         index: usize,
@@ -186,8 +192,8 @@ impl Upstream {
     }
 }
 
-/// The outcome of a response whose head has arrived, to be decided by its body. Dropped undecided, it counts neither way,
-/// as it was then the client that left.
+/// The outcome of a response whose head has arrived, to be decided by its body. Dropped undecided,
+/// it counts neither way, as it was then the client that left.
 #[derive(Debug)]
 pub(super) struct ResponseOutcome {
     pub(super) upstream: Arc<Upstream>,
@@ -200,7 +206,8 @@ pub(super) struct ResponseOutcome {
 }
 
 impl ResponseOutcome {
-    /// The response arrived completely. Returns the guard that counts the request as in flight, which a tunnel keeps.
+    /// The response arrived completely. Returns the guard that counts the request as in flight,
+    /// which a tunnel keeps.
     pub(super) fn complete(self) -> InFlight {
         if self.is_success {
             self.upstream.balancer.servers[self.index]

@@ -1,11 +1,12 @@
 //! How many connections to one server are open, and the queue of requests that wait for one.
 //!
-//! All workers share this, and so do the pools of HTTP/1 and HTTP/2. A request normally takes an idle connection of its
-//! own worker, which touches nothing here but [`Capacity::is_contended`]. Only when `max_connections` are open does it
-//! join the queue, for at most `wait_timeout`.
+//! All workers share this, and so do the pools of HTTP/1 and HTTP/2. A request normally takes an
+//! idle connection of its own worker, which touches nothing here but [`Capacity::is_contended`].
+//! Only when `max_connections` are open does it join the queue, for at most `wait_timeout`.
 //!
-//! The queue is strict: while a request waits, a request that arrives joins behind it instead of taking a connection
-//! past it, and only the request at the front looks for connections that become free.
+//! The queue is strict: while a request waits, a request that arrives joins behind it instead of
+//! taking a connection past it, and only the request at the front looks for connections that become
+//! free.
 
 use std::{
     sync::{
@@ -33,7 +34,8 @@ pub(super) struct Capacity {
     open: AtomicUsize,
     /// Requests in the queue.
     waiting: AtomicUsize,
-    /// Held by the request at the front of the queue. tokio's mutex is fair: it is passed on in the order of arrival.
+    /// Held by the request at the front of the queue. tokio's mutex is fair: it is passed on in the
+    /// order of arrival.
     front: Mutex<()>,
     /// Wakes the request at the front when something became free since it last looked.
     freed: Notify,
@@ -90,21 +92,23 @@ impl Capacity {
         }
     }
 
-    /// Whether a connection may be used for another request: it is younger than `max_lifetime`, and `peer` is still an
-    /// address of the server.
+    /// Whether a connection may be used for another request: it is younger than `max_lifetime`, and
+    /// `peer` is still an address of the server.
     #[inline]
     pub(super) fn allows_reuse(&self, opened: Instant, peer: &Peer, now: Instant) -> bool {
         is_within(opened, self.settings.max_lifetime, now) && self.addresses.have(peer)
     }
 }
 
-/// Whether `now` is less than `time` after `since`. An end beyond the range of the clock is never reached.
+/// Whether `now` is less than `time` after `since`. An end beyond the range of the clock is never
+/// reached.
 #[inline]
 pub(super) fn is_within(since: Instant, time: Duration, now: Instant) -> bool {
     since.checked_add(time).is_none_or(|end| now < end)
 }
 
-/// Permission to have one connection open, held by the connection. Dropping it frees one of `max_connections`.
+/// Permission to have one connection open, held by the connection. Dropping it frees one of
+/// `max_connections`.
 #[derive(Debug)]
 pub(super) struct ConnectionPermit(Arc<Capacity>);
 
@@ -124,7 +128,8 @@ pub(super) struct FrontOfQueue<'a> {
 impl FrontOfQueue<'_> {
     /// Ready when something became free since the last wake-up.
     ///
-    /// Look for a free connection before awaiting this: it may have become free before this request reached the front.
+    /// Look for a free connection before awaiting this: it may have become free before this request
+    /// reached the front.
     pub(super) fn freed(&self) -> Notified<'_> {
         self.waiter.0.freed.notified()
     }

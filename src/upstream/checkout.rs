@@ -1,11 +1,13 @@
 //! Checking out a connection: an idle one, a new one, or the first that becomes free.
 //!
-//! Most requests get an idle connection of their own worker without awaiting anything ([`Server::pooled`]). The rest of
-//! this file is for the others: they join the queue if the server's `max_connections` are open, and make a connection if
-//! they may. On HTTP/2 one request makes the connection while others wait for it, as all of them can share it.
+//! Most requests get an idle connection of their own worker without awaiting anything
+//! ([`Server::pooled`]). The rest of this file is for the others: they join the queue if the
+//! server's `max_connections` are open, and make a connection if they may. On HTTP/2 one request
+//! makes the connection while others wait for it, as all of them can share it.
 //!
-//! A server that chooses its protocol (`protocol = "auto"`) is taken to speak HTTP/2 until a handshake shows otherwise.
-//! From then on its requests are checked out as those of HTTP/1, also those that waited for a stream.
+//! A server that chooses its protocol (`protocol = "auto"`) is taken to speak HTTP/2 until a
+//! handshake shows otherwise. From then on its requests are checked out as those of HTTP/1, also
+//! those that waited for a stream.
 
 use std::sync::Arc;
 
@@ -39,7 +41,8 @@ pub(super) struct Awaited {
 }
 
 impl Server {
-    /// Checks out an idle connection of this worker, or a stream of one, if there is any and nobody waits for it.
+    /// Checks out an idle connection of this worker, or a stream of one, if there is any and nobody
+    /// waits for it.
     pub(super) fn pooled(&self, worker: usize, reuse: Reuse, now: Instant) -> Option<Checkout> {
         match self.http2() {
             None => self.http1.idle_of(worker, reuse, now).map(Checkout::Http1),
@@ -53,7 +56,8 @@ impl Upstream {
     /// Checks out a connection of `server` for an attempt, waiting for one or making one.
     ///
     /// # Errors
-    /// [`Error::PoolTimeout`] if none became free within `wait_timeout`; [`Error::ConnectFailed`] if one could not be made.
+    /// [`Error::PoolTimeout`] if none became free within `wait_timeout`; [`Error::ConnectFailed`]
+    /// if one could not be made.
     pub(super) async fn check_out(
         &self,
         server: &Server,
@@ -71,6 +75,7 @@ impl Upstream {
         })
     }
 
+    /// Takes an idle connection, or makes one, or waits for either.
     async fn check_out_http1(
         &self,
         server: &Server,
@@ -91,6 +96,8 @@ impl Upstream {
         }
     }
 
+    /// Takes a stream, or makes a connection for one, or waits for either. Falls back to HTTP/1 if
+    /// the server turns out to prefer it.
     async fn check_out_http2(
         &self,
         server: &Server,
@@ -156,7 +163,8 @@ impl Upstream {
             })
     }
 
-    /// Makes a connection within `connect_timeout`, and notes how that went in metrics, log and health.
+    /// Makes a connection within `connect_timeout`, and notes how that went in metrics, log and
+    /// health.
     async fn connect(
         &self,
         server: &Server,
@@ -195,6 +203,7 @@ impl Upstream {
         }
     }
 
+    /// The error of a connection that could not be made.
     fn connect_failed(&self, cause: ConnectFailure) -> Error {
         Error::ConnectFailed {
             upstream: Arc::clone(self.name()),
@@ -202,6 +211,7 @@ impl Upstream {
         }
     }
 
+    /// The error of a wait that was too long.
     fn pool_timeout(&self, server: &Server) -> Error {
         Error::PoolTimeout {
             upstream: Arc::clone(self.name()),
@@ -234,6 +244,7 @@ async fn queue_for_stream(server: &Server, http2: &Arc<Http2Pool>, worker: usize
     StreamSearch::Exhausted
 }
 
+/// Leases a connection of HTTP/1 that was just made.
 fn lease(stream: Stream, permit: ConnectionPermit, server: &Server, worker: usize) -> Checkout {
     Checkout::Http1(Lease::new(stream, worker, permit, &server.http1))
 }

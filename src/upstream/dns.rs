@@ -1,8 +1,9 @@
 //! DNS beside the system's resolver: the time to live of a name's addresses.
 //!
-//! Addresses come from the system's resolver (see `address`), which does not tell how long they are valid. The name servers
-//! of `/etc/resolv.conf` are therefore asked once more, by hickory, with the same search domains and `ndots`. Their answer
-//! only decides when the name is looked up again, so that a wrong one, or none, does no harm.
+//! Addresses come from the system's resolver (see `address`), which does not tell how long they are
+//! valid. The name servers of `/etc/resolv.conf` are therefore asked once more, by hickory, with
+//! the same search domains and `ndots`. Their answer only decides when the name is looked up again,
+//! so that a wrong one, or none, does no harm.
 
 use std::time::Duration;
 
@@ -45,8 +46,8 @@ impl NameServers {
     }
 }
 
-/// A resolver without a cache, which would answer with the rest of a time to live, and without `/etc/hosts`, which has
-/// none.
+/// A resolver without a cache, which would answer with the rest of a time to live, and without
+/// `/etc/hosts`, which has none.
 fn resolver(config: ResolverConfig, mut options: ResolverOpts) -> Option<TokioResolver> {
     options.cache_size = 0;
     options.use_hosts_file = ResolveHosts::Never;
@@ -86,7 +87,8 @@ pub(super) mod tests {
         }
     }
 
-    /// Answers each question for `name` with an address and the time to live of its kind, and others with "no such name".
+    /// Answers each question for `name` with an address and the time to live of its kind, and
+    /// others with "no such name".
     pub(in crate::upstream) async fn serve(socket: &UdpSocket, name: &str, v4: u32, v6: u32) {
         let name: Name = name.parse().unwrap();
         loop {

@@ -15,10 +15,11 @@ use super::{
 };
 
 impl Upstream {
-    /// Starts a look-up of each name that is due: its time to live is over, or none of its addresses accepts connections.
+    /// Starts a look-up of each name that is due: its time to live is over, or none of its
+    /// addresses accepts connections.
     ///
-    /// The look-ups are independent of each other, and go on when the handles are dropped. The log says what has changed.
-    /// Call this on the control thread.
+    /// The look-ups are independent of each other, and go on when the handles are dropped. The log
+    /// says what has changed. Call this on the control thread.
     pub fn resolve(&self) -> Vec<JoinHandle<()>> {
         let now = Instant::now();
         let due = self
@@ -30,13 +31,15 @@ impl Upstream {
             .collect()
     }
 
-    /// Waits until an upstream should be looked at before the next regular time: the addresses of a name are suspect or
-    /// have changed, or a server was ejected because connections to it could not be made.
+    /// Waits until an upstream should be looked at before the next regular time: the addresses of a
+    /// name are suspect or have changed, or a server was ejected because connections to it could
+    /// not be made.
     pub async fn wants_a_look() {
         address::look_requested().await;
     }
 }
 
+/// Looks a server's name up once, and logs what has changed.
 async fn look_up(upstream: Arc<str>, server: Arc<Server>) {
     let name_servers = NameServers::of_system().await;
     let report = |outcome: LookupOutcome| {

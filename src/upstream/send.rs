@@ -46,8 +46,8 @@ impl Service<Outgoing> for SendTo {
 }
 
 impl Upstream {
-    /// Sends a request to one server, once, and judges the server by the outcome. The layers above decide whether a
-    /// failure is retried.
+    /// Sends a request to one server, once, and judges the server by the outcome. The layers above
+    /// decide whether a failure is retried.
     ///
     /// Cancel safe: a dropped future releases the connection and every count that it holds.
     async fn send(self: Arc<Self>, outgoing: Outgoing) -> Result<Response, Failed> {
@@ -124,6 +124,7 @@ impl Upstream {
         })
     }
 
+    /// The failure of an attempt, with an alternative if there is one.
     fn failed(&self, failure: Failure, call: Option<&call::Exchange>) -> Failed {
         let failed = failure.into_failed(self.name());
         match call {
@@ -132,7 +133,8 @@ impl Upstream {
         }
     }
 
-    /// Notes in a failure, if no server has seen the request, whether another healthy server is left to try.
+    /// Notes in a failure, if no server has seen the request, whether another healthy server is
+    /// left to try.
     fn seek_alternative(&self, call: &call::Exchange, mut failed: Failed) -> Failed {
         if failed.seen == Seen::No {
             failed.has_alternative = self.balancer.has_other(call.tried(), Instant::now());

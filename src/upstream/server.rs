@@ -92,8 +92,8 @@ impl Connections {
 }
 
 impl Server {
-    /// A server of `upstream` of which nothing is known yet. `tls` is that of the upstream, if any of its servers speaks
-    /// TLS.
+    /// A server of `upstream` of which nothing is known yet. `tls` is that of the upstream, if any
+    /// of its servers speaks TLS.
     pub(super) fn new(
         upstream: &policy::Upstream,
         server: &UpstreamServer,
@@ -125,8 +125,8 @@ impl Server {
 
     /// The server with the same URL after a reload.
     ///
-    /// Addresses, health, latency and requests in flight are carried over, and so are connections, unless their limits,
-    /// TLS or the protocol have changed.
+    /// Addresses, health, latency and requests in flight are carried over, and so are connections,
+    /// unless their limits, TLS or the protocol have changed.
     pub(super) fn reconfigured(
         &self,
         upstream: &policy::Upstream,
@@ -178,7 +178,8 @@ impl Server {
             .filter(|_| !self.prefers_http1.load(Ordering::Relaxed))
     }
 
-    /// Whether HTTP/2 is spoken on a new connection. If it is not, remembers that the server prefers HTTP/1.
+    /// Whether HTTP/2 is spoken on a new connection. If it is not, remembers that the server
+    /// prefers HTTP/1.
     pub(super) fn agrees_on_http2(&self, stream: &Stream) -> bool {
         let is_agreed = self.protocol == Protocol::Http2 || stream.is_http2();
         if !is_agreed {

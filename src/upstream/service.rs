@@ -26,10 +26,11 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Builds an upstream. Servers that `earlier`, the upstream of the same name before a reload, has as well keep their
-    /// connections, their health and their load.
+    /// Builds an upstream. Servers that `earlier`, the upstream of the same name before a reload,
+    /// has as well keep their connections, their health and their load.
     ///
-    /// Blocks to read the system's trusted certificates if they are needed and `earlier` does not have them.
+    /// Blocks to read the system's trusted certificates if they are needed and `earlier` does not
+    /// have them.
     ///
     /// # Errors
     /// TLS cannot be built of the policy; the text says why.
@@ -109,7 +110,8 @@ impl Upstream {
             .all(|server| server.http2().is_some())
     }
 
-    /// Starts the health checks, unless they run already. Call this on the control thread once requests are sent here.
+    /// Starts the health checks, unless they run already. Call this on the control thread once
+    /// requests are sent here.
     pub fn start_checks(&self) {
         let mut checks = self.checks.lock();
         if !checks.is_empty() {
@@ -145,9 +147,10 @@ impl Upstream {
         }
     }
 
-    /// Closes idle connections that are too old or that their server has closed, ends ejections and cool-downs whose time
-    /// is over, and tries to connect to servers that are ejected for refusing connections. Returns whether there is none
-    /// of the latter. Call this every few seconds on the control thread.
+    /// Closes idle connections that are too old or that their server has closed, ends ejections and
+    /// cool-downs whose time is over, and tries to connect to servers that are ejected for refusing
+    /// connections. Returns whether there is none of the latter. Call this every few seconds on the
+    /// control thread.
     pub fn sweep(&self) -> bool {
         let (now, slow_start) = (Instant::now(), self.policy.slow_start);
         let mut all_reachable = true;
@@ -169,8 +172,8 @@ impl Upstream {
     }
 }
 
-/// TLS with the servers of an upstream: that of `earlier`, with its sessions, if the policy is the same. `None` if no
-/// server speaks it.
+/// TLS with the servers of an upstream: that of `earlier`, with its sessions, if the policy is the
+/// same. `None` if no server speaks it.
 fn client_tls(
     policy: &policy::Upstream,
     earlier: Option<&Upstream>,

@@ -1,16 +1,17 @@
 //! Balancing: which server gets the next request.
 //!
 //! * `round_robin`: in turns, heavy servers more often, in NGINX's smooth order (`turns`).
-//! * `least_requests`: the power of two choices (Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing",
-//!   2001). Of two random servers the one with fewer requests in flight is chosen. Comparing two suffices to keep the
-//!   longest queue short, and unlike the best of all it does not send everything to the same server for a moment.
-//! * `peak_ewma`: the same with an estimate of the response time, latency times requests in flight (`latency`; Finagle's
-//!   and linkerd's peak EWMA).
+//! * `least_requests`: the power of two choices (Mitzenmacher, "The Power of Two Choices in
+//!   Randomized Load Balancing", 2001). Of two random servers the one with fewer requests in flight
+//!   is chosen. Comparing two suffices to keep the longest queue short, and unlike the best of all
+//!   it does not send everything to the same server for a moment.
+//! * `peak_ewma`: the same with an estimate of the response time, latency times requests in flight
+//!   (`latency`; Finagle's and linkerd's peak EWMA).
 //! * `hash`: the same server for the same key (`hash`; rendezvous hashing with bounded loads).
 //!
-//! Only healthy servers are chosen, and a server in slow start only for a part of the requests. A retry goes to a server
-//! that was not tried for this request yet. If no server is healthy, those that are merely suspect are chosen: see
-//! [`health`](super::health).
+//! Only healthy servers are chosen, and a server in slow start only for a part of the requests. A
+//! retry goes to a server that was not tried for this request yet. If no server is healthy, those
+//! that are merely suspect are chosen: see [`health`](super::health).
 
 mod hash;
 mod latency;
@@ -54,6 +55,7 @@ struct Conditions {
 }
 
 impl Balancer {
+    /// Balances over `servers` as `policy` says. There must be at least one.
     pub(super) fn new(policy: Arc<policy::Upstream>, servers: Vec<Arc<Server>>) -> Self {
         let weights: Vec<_> = servers.iter().map(|server| server.weight).collect();
         Self {
@@ -64,8 +66,8 @@ impl Balancer {
         }
     }
 
-    /// Chooses a server, by its index. `tried` has a bit for each server that was tried for this request; `key` is the hash
-    /// of the request's key. `None` if the checks of all servers fail.
+    /// Chooses a server, by its index. `tried` has a bit for each server that was tried for this
+    /// request; `key` is the hash of the request's key. `None` if the checks of all servers fail.
     pub(super) fn choose(
         &self,
         tried: impl FnOnce() -> u64,
@@ -108,12 +110,14 @@ impl Balancer {
             .collect()
     }
 
+    /// The health of a server, by its index.
     fn assess(&self, index: usize, now: Instant) -> Assessment {
         self.servers[index]
             .health
             .assess(now, self.policy.slow_start)
     }
 
+    /// The next eligible server in turn.
     fn next(&self, conditions: Conditions) -> Option<usize> {
         let turns = self.turns.len() as u64;
         (0..turns)
@@ -125,8 +129,8 @@ impl Balancer {
             .find(|index| self.is_eligible(*index, conditions))
     }
 
-    /// Draws two servers and returns the first, unless the second `is_better`. Servers that are alike therefore get
-    /// requests by their weights, as they are drawn by weight.
+    /// Draws two servers and returns the first, unless the second `is_better`. Servers that are
+    /// alike therefore get requests by their weights, as they are drawn by weight.
     fn better(
         &self,
         conditions: Conditions,
@@ -163,8 +167,8 @@ impl Balancer {
             .find(|index| self.is_eligible(*index, conditions))
     }
 
-    /// Whether a server may be chosen: it is healthy and was not tried. In slow start it may be only for a part of the
-    /// requests.
+    /// Whether a server may be chosen: it is healthy and was not tried. In slow start it may be
+    /// only for a part of the requests.
     fn is_eligible(&self, index: usize, conditions: Conditions) -> bool {
         if is_tried(conditions.tried, index) {
             return false;
@@ -189,6 +193,7 @@ impl Balancer {
         (rank(&best).0 != Fitness::Down).then_some(best)
     }
 
+    /// The server that gets a key, among the best that there are.
     fn of_key(&self, key: u64, conditions: Conditions) -> Option<usize> {
         let assessments: SmallVec<[Assessment; 16]> = (0..self.servers.len())
             .map(|index| self.assess(index, conditions.now))
@@ -211,6 +216,7 @@ impl Balancer {
         indices.get(hash::choose(key, bound, &candidates)).copied()
     }
 
+    /// A server as the hash sees it: in slow start with a part of its weight.
     fn candidate(&self, index: usize, assessment: Assessment, conditions: Conditions) -> Candidate {
         let server = &self.servers[index];
         Candidate {
@@ -224,8 +230,9 @@ impl Balancer {
 
 /// Whether `one` has less to do for its weight than `other`, by a margin that is more than chance.
 ///
-/// The margin is one request if the weights are equal, and one request of each server otherwise. With less, a light server
-/// that is idle for a moment would count as less busy than any heavy one, and shares would not follow the weights.
+/// The margin is one request if the weights are equal, and one request of each server otherwise.
+/// With less, a light server that is idle for a moment would count as less busy than any heavy one,
+/// and shares would not follow the weights.
 fn is_less_busy(one: &Server, other: &Server) -> bool {
     let (one_has, other_has) = (one.in_flight() as u64, other.in_flight() as u64);
     let (one_weighs, other_weighs) = (u64::from(one.weight), u64::from(other.weight));
@@ -237,7 +244,8 @@ fn is_less_busy(one: &Server, other: &Server) -> bool {
     other_has * one_weighs >= one_has * other_weighs + chance
 }
 
-/// Whether `one` is expected to respond sooner than `other`. Between servers with similar latencies their load decides.
+/// Whether `one` is expected to respond sooner than `other`. Between servers with similar latencies
+/// their load decides.
 fn is_quicker(one: &Server, other: &Server, now: Instant) -> bool {
     if one.latency.is_similar(&other.latency, now) {
         return is_less_busy(one, other);
@@ -257,6 +265,7 @@ fn is_tried(tried: u64, index: usize) -> bool {
     tried & bit(index) != 0
 }
 
+/// The bit that stands for a server in a set of tried ones.
 fn bit(index: usize) -> u64 {
     if index < 64 { 1 << index } else { 0 }
 }

@@ -1,7 +1,7 @@
 //! Active health checks: each server is requested a path at an interval, on the control thread.
 //!
-//! A check makes a connection of its own, so that it also finds out whether one can be made, and speaks the protocol that
-//! requests speak. Any 2xx or 3xx status passes.
+//! A check makes a connection of its own, so that it also finds out whether one can be made, and
+//! speaks the protocol that requests speak. Any 2xx or 3xx status passes.
 
 use std::{
     pin::pin,
@@ -75,6 +75,7 @@ pub(in crate::upstream) async fn try_to_reach(server: Arc<Server>, slow_start: D
     server.health.is_being_tried.store(false, Relaxed);
 }
 
+/// Requests the path once. Not bounded in time.
 async fn check(server: &Server, path: &str) -> Result<(), CheckFailure> {
     let stream = server.connect().await.map_err(CheckFailure::Connect)?;
     let status = if server.agrees_on_http2(&stream) {
@@ -89,6 +90,7 @@ async fn check(server: &Server, path: &str) -> Result<(), CheckFailure> {
     }
 }
 
+/// The status that the server responds with on HTTP/1.
 async fn status_by_http1(
     stream: Stream,
     server: &Server,
@@ -107,8 +109,8 @@ async fn status_by_http1(
         .await
         .map_err(|error| failure(&error))?;
     let mut response = pin!(requests.send_request(request));
-    // The connection has to be polled for the response to arrive. It may end as soon as it has passed the response on, or
-    // the reason why there is none.
+    // The connection has to be polled for the response to arrive. It may end as soon as it has
+    // passed the response on, or the reason why there is none.
     let response = tokio::select! {
         biased;
         response = &mut response => response,
@@ -120,6 +122,7 @@ async fn status_by_http1(
     }
 }
 
+/// Tells a response that is no HTTP from a connection that broke.
 fn failure(error: &hyper::Error) -> CheckFailure {
     if error.is_parse() || error.is_parse_too_large() {
         CheckFailure::NotHttp
@@ -128,6 +131,7 @@ fn failure(error: &hyper::Error) -> CheckFailure {
     }
 }
 
+/// The status that the server responds with on HTTP/2.
 async fn status_by_http2(
     stream: Stream,
     server: &Server,
@@ -154,7 +158,8 @@ async fn status_by_http2(
 }
 
 impl Health {
-    /// Takes the outcome of a check into account. The first one decides alone, as nothing else is known by then.
+    /// Takes the outcome of a check into account. The first one decides alone, as nothing else is
+    /// known by then.
     fn checked(
         &self,
         outcome: Result<(), CheckFailure>,
@@ -182,7 +187,8 @@ impl Health {
         match outcome {
             Ok(()) => {
                 self.end_down();
-                // The reason for an ejection is older than the failed checks, so that it ends as well.
+                // The reason for an ejection is older than the failed checks, so that it ends as
+                // well.
                 let cause = format!("{checks} passed");
                 self.end_ejection(&mut history, &cause, now, slow_start);
             }
@@ -196,7 +202,8 @@ impl Health {
         self.note_trouble();
     }
 
-    /// Notes that the server is not checked any more, which makes it as good as before its first check.
+    /// Notes that the server is not checked any more, which makes it as good as before its first
+    /// check.
     pub(in crate::upstream) fn end_checks(&self, now: Instant) {
         let mut history = self.history();
         history.checks = CheckMemory::default();
@@ -210,7 +217,8 @@ impl Health {
 
 #[cfg(test)]
 impl Health {
-    /// Applies the same outcome several times; two passed checks bring a server back, three failed ones take it out.
+    /// Applies the same outcome several times; two passed checks bring a server back, three failed
+    /// ones take it out.
     pub(in crate::upstream) fn test_checked(&self, passed: bool, times: usize) {
         let policy = HealthCheck {
             path: "/".to_owned(),

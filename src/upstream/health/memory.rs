@@ -6,7 +6,8 @@ use tokio::time::Instant;
 
 use crate::policy::Ejection;
 
-/// An ejection is not ended early before this time, so that an outage of all servers does not flood the log.
+/// An ejection is not ended early before this time, so that an outage of all servers does not flood
+/// the log.
 const SHORTEST_EJECTION: Duration = Duration::from_secs(1);
 
 /// Earlier ejections of a server, which decide how long the next one is.
@@ -34,7 +35,8 @@ struct Doubling {
 impl EjectionMemory {
     /// Begins an ejection at `now` for the failures of `run`, and returns how long it lasts.
     ///
-    /// For each `base` for which the server was well since its last ejection, one doubling is forgotten.
+    /// For each `base` for which the server was well since its last ejection, one doubling is
+    /// forgotten.
     pub(super) fn begin(&mut self, policy: &Ejection, run: u32, now: Instant) -> Duration {
         self.run = run;
         self.before = self.doubling;
@@ -58,8 +60,8 @@ impl EjectionMemory {
         self.doubling.ended = Some(now);
     }
 
-    /// Forgets the last ejection, because it says nothing about the server: the next one is as long as it would have been
-    /// without it.
+    /// Forgets the last ejection, because it says nothing about the server: the next one is as long
+    /// as it would have been without it.
     pub(super) fn forget_last(&mut self) {
         self.doubling = self.before;
     }
@@ -95,7 +97,8 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Unpacks a run from one number: failures in the lower half, the number of the run in the upper one.
+    /// Unpacks a run from one number: failures in the lower half, the number of the run in the
+    /// upper one.
     pub(super) fn unpack(packed: u64) -> Self {
         Self {
             number: (packed >> 32) as u32,

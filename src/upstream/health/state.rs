@@ -1,4 +1,5 @@
-//! The state of a server's health: a few atomics that the balancer reads, and the history behind them.
+//! The state of a server's health: a few atomics that the balancer reads, and the history behind
+//! them.
 
 use std::{
     sync::{
@@ -14,11 +15,12 @@ use tokio::time::Instant;
 use super::{
     memory::{CheckMemory, EjectionMemory, Run},
     pages::{Blame, Page, Provoked},
-    view::{HealthState, HealthView},
+    view::{Assessment, Fitness, HealthState, HealthView},
 };
 use crate::duration;
 
-/// The share with which a server that came back begins, as in Envoy's slow start: with less it would hardly be tried.
+/// The share with which a server that came back begins, as in Envoy's slow start: with less it
+/// would hardly be tried.
 const FIRST_SHARE: f32 = 0.1;
 
 /// The health of a server. Outlives reloads.
@@ -28,7 +30,8 @@ pub(in crate::upstream) struct Health {
     url: Arc<str>,
     /// The origin of the times below, which are in milliseconds; 0 stands for none.
     epoch: Instant,
-    /// Whether anything below differs from that of a healthy server. Balancers read this first, and usually nothing else.
+    /// Whether anything below differs from that of a healthy server. Balancers read this first, and
+    /// usually nothing else.
     is_troubled: AtomicBool,
     /// Whether active checks fail.
     is_down: AtomicBool,
@@ -38,7 +41,8 @@ pub(in crate::upstream) struct Health {
     cooling_until: AtomicU64,
     /// When the slow start began.
     slow_since: AtomicU64,
-    /// The current run of consecutive failures: their count in the lower half, the number of the run in the upper one.
+    /// The current run of consecutive failures: their count in the lower half, the number of the
+    /// run in the upper one.
     failures: AtomicU64,
     history: Mutex<History>,
 }
@@ -56,32 +60,6 @@ pub(super) struct History {
     pub(super) checks: CheckMemory,
     /// The request whose response began the cool-down.
     pub(super) cooled_by: Option<Provoked>,
-}
-
-/// How good a choice a server is, the best first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::upstream) enum Fitness {
-    /// Nothing is known against it.
-    Healthy,
-    /// It is ejected or cooling down: chosen only if no healthy server is left.
-    Suspect,
-    /// Its checks fail: never chosen.
-    Down,
-}
-
-/// A server as a balancer sees it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(in crate::upstream) struct Assessment {
-    pub(in crate::upstream) fitness: Fitness,
-    /// The part of its usual share of requests that the server gets, above 0 and up to 1.
-    pub(in crate::upstream) share: f32,
-}
-
-impl Assessment {
-    const HEALTHY: Self = Self {
-        fitness: Fitness::Healthy,
-        share: 1.0,
-    };
 }
 
 impl Health {
@@ -124,6 +102,7 @@ impl Health {
         }
     }
 
+    /// The assessment of a server whose state may have changed.
     fn assess_closely(&self, now: Instant, slow_start: Duration) -> Assessment {
         self.settle(now, slow_start);
         let fitness = match self.state() {
@@ -163,7 +142,8 @@ impl Health {
         self.ejected_until.load(Relaxed) != 0
     }
 
-    /// Ends an ejection, a cool-down or a slow start whose time is over at `now`. Called by whatever looks first.
+    /// Ends an ejection, a cool-down or a slow start whose time is over at `now`. Called by
+    /// whatever looks first.
     pub(in crate::upstream) fn settle(&self, now: Instant, slow_start: Duration) {
         let at = self.millis(now);
         let is_over = |until: &AtomicU64| (1..=at).contains(&until.load(Relaxed));
@@ -262,6 +242,7 @@ impl Health {
         self.note_trouble();
     }
 
+    /// Ends the cool-down. The server comes back unless something else speaks against it.
     fn end_cool_down(
         &self,
         history: &mut History,
@@ -316,7 +297,8 @@ impl Health {
     /// Notes that the server served a request.
     #[inline]
     pub(in crate::upstream) fn succeeded(&self) {
-        // Usually there is no failure to forget, and a load is cheaper than a store that other workers feel.
+        // Usually there is no failure to forget, and a load is cheaper than a store that other
+        // workers feel.
         if Run::unpack(self.failures.load(Relaxed)).failures != 0 {
             self.end_run();
         }
@@ -333,8 +315,8 @@ impl Health {
         Run::unpack(self.failures.fetch_add(1, Relaxed) + 1)
     }
 
-    /// Takes back the failures that a page has counted, as it fails on other servers too, and ends an ejection or a
-    /// cool-down that they led to.
+    /// Takes back the failures that a page has counted, as it fails on other servers too, and ends
+    /// an ejection or a cool-down that they led to.
     pub(super) fn take_back(&self, page: Page, blame: Blame, now: Instant, slow_start: Duration) {
         const CAUSE: &str = "what failed here fails on other servers too";
         let without = |packed: u64| {
@@ -373,7 +355,8 @@ impl Health {
         }
     }
 
-    /// Locks the history. Changes of the state are made under this lock, and end with [`note_trouble`](Self::note_trouble).
+    /// Locks the history. Changes of the state are made under this lock, and end with
+    /// [`note_trouble`](Self::note_trouble).
     pub(super) fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock()
     }
@@ -384,6 +367,7 @@ impl Health {
             .store(self.state() != HealthState::Up, Relaxed);
     }
 
+    /// A time in milliseconds since the epoch, plus one, as 0 stands for none.
     fn millis(&self, at: Instant) -> u64 {
         at.saturating_duration_since(self.epoch).as_millis() as u64 + 1
     }

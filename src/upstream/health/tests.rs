@@ -214,7 +214,8 @@ async fn a_page_that_failed_elsewhere_long_ago_counts() {
     assert_eq!(states(&servers), [Ejected, Up]);
 }
 
-/// A server responds to a request for this page with `Retry-After`; the client's address ends in this number.
+/// A server responds to a request for this page with `Retry-After`; the client's address ends in
+/// this number.
 fn cool_down(ejector: &Ejector, index: usize, page: u64, client: u8) {
     if fail_page(ejector, index, page) {
         let by = Provoked {

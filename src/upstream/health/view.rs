@@ -1,8 +1,35 @@
-//! States and failures of servers by name, for the log, the admin API and the metrics.
+//! The health of a server as others see it: balancers, the log, the admin API and the metrics.
 
 use std::{fmt, time::SystemTime};
 
 use crate::error::ConnectFailure;
+
+/// How good a choice a server is, the best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::upstream) enum Fitness {
+    /// Nothing is known against it.
+    Healthy,
+    /// It is ejected or cooling down: chosen only if no healthy server is left.
+    Suspect,
+    /// Its checks fail: never chosen.
+    Down,
+}
+
+/// A server as a balancer sees it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(in crate::upstream) struct Assessment {
+    pub(in crate::upstream) fitness: Fitness,
+    /// The part of its usual share of requests that the server gets, above 0 and up to 1.
+    pub(in crate::upstream) share: f32,
+}
+
+impl Assessment {
+    /// A server that nothing speaks against.
+    pub(super) const HEALTHY: Self = Self {
+        fitness: Fitness::Healthy,
+        share: 1.0,
+    };
+}
 
 /// The state of a server by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-//! The body of an HTTP/1 response on its way to the client, and the end of the exchange: the connection is pooled or
-//! closed.
+//! The body of an HTTP/1 response on its way to the client, and the end of the exchange: the
+//! connection is pooled or closed.
 
 use std::{
     pin::Pin,
@@ -20,7 +20,8 @@ use crate::{
 /// The longest trailers of a response, in bytes.
 const MOST_TRAILER_BYTES: usize = 16 * 1024;
 
-/// A response's body that did not arrive together with its head. Dropped early, it closes the connection.
+/// A response's body that did not arrive together with its head. Dropped early, it closes the
+/// connection.
 #[derive(Debug)]
 pub(super) struct Http1ResponseBody {
     /// `None` once the exchange is over.
@@ -39,6 +40,7 @@ struct RestOfExchange {
 }
 
 impl Http1ResponseBody {
+    /// The body behind `head`, with everything that the exchange holds.
     pub(super) fn new(
         head: &ResponseHead,
         lease: Lease,
@@ -57,6 +59,7 @@ impl Http1ResponseBody {
         }
     }
 
+    /// Ends a complete response: judges the server and gives the connection back.
     fn finish(&mut self) {
         if let Some(RestOfExchange {
             lease,
@@ -78,6 +81,7 @@ impl Http1ResponseBody {
         }
     }
 
+    /// The next piece of the body. Goes on with the request's body at the same time.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Fault>> {
         let Some(RestOfExchange { lease, upload, .. }) = &mut self.rest else {
             return Poll::Ready(Ok(Piece::End));
@@ -93,7 +97,8 @@ impl Http1ResponseBody {
             }
             let read = match lease.connection.poll_read(cx) {
                 Poll::Ready(read) => read,
-                // An empty frame as a sign of life: the reader of the response also decides whether the exchange is idle.
+                // An empty frame as a sign of life: the reader of the response also decides whether
+                // the exchange is idle.
                 Poll::Pending if upload.take_progress() => {
                     return Poll::Ready(Ok(Piece::Data(Bytes::new())));
                 }

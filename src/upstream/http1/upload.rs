@@ -1,5 +1,5 @@
-//! A request's body on its way to an HTTP/1 server: frames are pulled from the client and written, at most one buffer
-//! ahead of the server, so that a slow server slows the client.
+//! A request's body on its way to an HTTP/1 server: frames are pulled from the client and written,
+//! at most one buffer ahead of the server, so that a slow server slows the client.
 
 use std::{
     pin::Pin,
@@ -69,8 +69,8 @@ impl Http1Upload {
         self.is_over
     }
 
-    /// Ends the supervision of the body's pace, as the response has begun: from now on a byte in either direction counts
-    /// as progress, which the response's body watches.
+    /// Ends the supervision of the body's pace, as the response has begun: from now on a byte in
+    /// either direction counts as progress, which the response's body watches.
     pub(super) fn stop_pacing(&mut self) {
         self.body.set_pace(None);
     }
@@ -113,7 +113,8 @@ impl Http1Upload {
         Poll::Ready(Ok(()))
     }
 
-    /// Pulls from the client until the output is full or the body ends. Returns false if it waits for the client.
+    /// Pulls from the client until the output is full or the body ends. Returns false if it waits
+    /// for the client.
     fn pull(&mut self, cx: &mut Context<'_>, out: &mut Output) -> Result<bool, Fault> {
         while !self.is_read && out.pending() < MOST_AHEAD {
             match Pin::new(&mut self.body).poll_frame(cx) {
@@ -136,8 +137,8 @@ impl Http1Upload {
         Ok(true)
     }
 
-    /// Ready when nothing has moved for too long. With everything flushed it is the client that stalls, otherwise the
-    /// server.
+    /// Ready when nothing has moved for too long. With everything flushed it is the client that
+    /// stalls, otherwise the server.
     fn poll_pace(&mut self, cx: &mut Context<'_>, is_flushed: bool) -> Poll<Fault> {
         let Some(pace) = self.body.pace() else {
             return Poll::Pending;

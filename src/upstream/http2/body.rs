@@ -46,7 +46,8 @@ impl Http2ResponseBody {
         }
     }
 
-    /// Judges the server by a frame. The last one suffices for a success, as the reader may not ask for the end behind it.
+    /// Judges the server by a frame. The last one suffices for a success, as the reader may not ask
+    /// for the end behind it.
     fn judge(&mut self, frame: Option<&Result<Frame<Bytes>, Fault>>) {
         let is_complete = match frame {
             None => true,
@@ -77,6 +78,7 @@ impl Http2ResponseBody {
         }
     }
 
+    /// The next frame of the body. Goes on with the request's body at the same time.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let Some(RestOfExchange { stream, upload, .. }) = &mut self.rest else {
             return Poll::Ready(None);
@@ -93,7 +95,8 @@ impl Http2ResponseBody {
             }
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(Ok(frame))),
             Poll::Ready(None) => Poll::Ready(None),
-            // An empty frame as a sign of life: the reader of the response also decides whether the exchange is idle.
+            // An empty frame as a sign of life: the reader of the response also decides whether the
+            // exchange is idle.
             Poll::Pending if upload.take_progress() => {
                 Poll::Ready(Some(Ok(Frame::data(Bytes::new()))))
             }
@@ -108,6 +111,7 @@ impl Drop for Http2ResponseBody {
     }
 }
 
+/// The fault of a response that broke off.
 fn cut(error: &h2::Error) -> Fault {
     Fault::UpstreamCut(if error.is_reset() && error.is_remote() {
         "the server reset the stream"

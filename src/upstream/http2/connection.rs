@@ -1,4 +1,5 @@
-//! One HTTP/2 connection to a server: driven by a task on the worker that made it, shared by requests.
+//! One HTTP/2 connection to a server: driven by a task on the worker that made it, shared by
+//! requests.
 
 use std::{
     future::{Future, poll_fn},
@@ -45,7 +46,8 @@ const STREAMS_UNKNOWN: usize = 0;
 const PONG_TIMEOUT: Duration = Duration::from_secs(5);
 /// The shortest time between two PINGs. gRPC servers take more for an attack (`too_many_pings`).
 const SHORTEST_PING_INTERVAL: Duration = Duration::from_secs(30);
-/// The interval of PINGs while streams are open, which is the shortest that gRPC servers allow by default.
+/// The interval of PINGs while streams are open, which is the shortest that gRPC servers allow by
+/// default.
 const PING_INTERVAL: Duration = Duration::from_secs(300);
 
 /// An open connection.
@@ -76,17 +78,20 @@ struct SharedState {
 }
 
 impl SharedState {
+    /// Notes that no more streams may be opened.
     fn retire(&self) {
         self.is_retired.store(true, Ordering::Release);
     }
 
+    /// Whether no more streams may be opened.
     fn is_retired(&self) -> bool {
         self.is_retired.load(Ordering::Acquire)
     }
 }
 
 impl Http2Connection {
-    /// Begins to speak HTTP/2 and waits for the server's SETTINGS. `None` if the server ends the connection instead.
+    /// Begins to speak HTTP/2 and waits for the server's SETTINGS. `None` if the server ends the
+    /// connection instead.
     pub(super) async fn begin(
         io: Stream,
         permit: ConnectionPermit,
@@ -144,9 +149,11 @@ impl Http2Connection {
     }
 }
 
-/// Ready once the server has announced how many streams it allows, or with `None` if it ends the connection.
+/// Ready once the server has announced how many streams it allows, or with `None` if it ends the
+/// connection.
 ///
-/// Requests are not sent before that: the server might refuse them, or turn out to speak another protocol.
+/// Requests are not sent before that: the server might refuse them, or turn out to speak another
+/// protocol.
 fn poll_settings(
     cx: &mut Context<'_>,
     h2: &mut client::Connection<WatchedStream>,
@@ -163,8 +170,9 @@ fn poll_settings(
 
 /// Moves the frames of a connection until the server ends it or nobody holds it any more.
 ///
-/// Sends a PING when a response did not come, and from time to time while streams are open: a peer that vanished would
-/// otherwise be noticed only when the kernel gives up retransmitting, after a quarter of an hour.
+/// Sends a PING when a response did not come, and from time to time while streams are open: a peer
+/// that vanished would otherwise be noticed only when the kernel gives up retransmitting, after a
+/// quarter of an hour.
 async fn drive(
     mut h2: client::Connection<WatchedStream>,
     shared: Arc<SharedState>,
@@ -215,7 +223,8 @@ async fn drive(
     shared.retire();
 }
 
-/// Permission to open one stream on a connection, and the stream while it is open. Given back on drop.
+/// Permission to open one stream on a connection, and the stream while it is open. Given back on
+/// drop.
 #[derive(Debug)]
 pub(in crate::upstream) struct StreamPermit {
     connection: Arc<Http2Connection>,
@@ -259,11 +268,13 @@ impl StreamPermit {
         })
     }
 
+    /// h2's handle for opening a stream.
     pub(super) fn requests(&self) -> client::SendRequest<Bytes> {
         self.connection.requests.clone()
     }
 
-    /// The longest header list that the server accepts, in bytes; `usize::MAX` if it has announced none.
+    /// The longest header list that the server accepts, in bytes; `usize::MAX` if it has announced
+    /// none.
     pub(super) fn header_list_limit(&self) -> usize {
         self.connection.shared.header_list_limit.get()
     }
@@ -273,8 +284,8 @@ impl StreamPermit {
         Arc::clone(&self.connection.shared.windows)
     }
 
-    /// Notes that the stream is open. From now on dropping the permit resets the stream, unless it has
-    /// [`ended`](Self::ended).
+    /// Notes that the stream is open. From now on dropping the permit resets the stream, unless it
+    /// has [`ended`](Self::ended).
     pub(super) fn opened(&mut self, stream: OpenStream) {
         self.stream = Some(stream);
     }

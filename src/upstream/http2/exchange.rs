@@ -1,4 +1,5 @@
-//! One exchange on a stream of HTTP/2: a request on its way to the server, and the wait for the response's head.
+//! One exchange on a stream of HTTP/2: a request on its way to the server, and the wait for the
+//! response's head.
 
 use std::{
     future::Future,
@@ -32,6 +33,7 @@ pub(in crate::upstream) struct Http2Exchange {
     is_grpc: bool,
 }
 
+/// How far the request is.
 enum Step {
     /// Waits until h2 accepts another stream.
     Waiting {
@@ -108,7 +110,8 @@ impl Http2Exchange {
         })
     }
 
-    /// The head of a response to `method`. Keeps its body for [`into_response`](Self::into_response).
+    /// The head of a response to `method`. Keeps its body for
+    /// [`into_response`](Self::into_response).
     fn response_head(
         &mut self,
         response: http::Response<h2::RecvStream>,
@@ -179,12 +182,14 @@ impl Http2Exchange {
         })
     }
 
+    /// The failure that an error of h2 means, and whether the connection can still be used.
     fn failure(&mut self, error: &h2::Error) -> Failure {
         if error.is_remote() || !error.is_reset() {
             self.stream.ended();
         }
         if error.is_go_away() && error.is_remote() {
-            // h2 reports this only for streams above the last one that the server has processed (RFC 9113, 6.8).
+            // h2 reports this only for streams above the last one that the server has processed
+            // (RFC 9113, 6.8).
             self.stream.retire();
             return Failure::Unprocessed;
         }
@@ -204,6 +209,7 @@ impl Http2Exchange {
         }
     }
 
+    /// The failure of a stream that broke.
     fn reset(&self) -> Failure {
         Failure::Reset {
             is_begun: self.interims > 0,
@@ -239,7 +245,8 @@ impl Http2Exchange {
                 Body::stream(Http2ResponseBody::new(inflow, stream, upload, outcome))
             }
             _ => {
-                // A gRPC call that fails at once has a head without a body, which must not get a length.
+                // A gRPC call that fails at once has a head without a body, which must not get a
+                // length.
                 let is_absent = is_grpc || outcome.call.request.method == Method::HEAD;
                 outcome.complete();
                 if is_absent {
@@ -275,8 +282,8 @@ fn request(
     }
 }
 
-/// The reason why a response cannot be the interim one with this number. A 101 must not be passed on: a client of HTTP/1
-/// would speak another protocol from then on, and the server would not.
+/// The reason why a response cannot be the interim one with this number. A 101 must not be passed
+/// on: a client of HTTP/1 would speak another protocol from then on, and the server would not.
 fn wrong_interim(status: StatusCode, number: usize) -> Option<&'static str> {
     match number {
         _ if status == StatusCode::SWITCHING_PROTOCOLS => {

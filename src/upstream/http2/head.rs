@@ -1,4 +1,5 @@
-//! Conversion of heads: a request's from the text that the layers write to a header list, a response's back to text.
+//! Conversion of heads: a request's from the text that the layers write to a header list, a
+//! response's back to text.
 
 use bytes::Bytes;
 use http::{
@@ -26,7 +27,8 @@ pub(super) fn request(
     let line_end = memchr::memchr(b'\n', &head).ok_or("it has no request line")? + 1;
     let target = target(&head, line_end)?;
     let mut headers = http1::to_map(&head.slice(line_end..));
-    // HTTP/2 has no `Upgrade` (RFC 9113, 8.6): a client that offers a protocol gets its response in HTTP/1.
+    // HTTP/2 has no `Upgrade` (RFC 9113, 8.6): a client that offers a protocol gets its response in
+    // HTTP/1.
     headers.remove(header::CONNECTION);
     headers.remove(header::UPGRADE);
     let named = headers.remove(header::HOST);
@@ -67,7 +69,8 @@ pub(super) fn list_size(request: &Request<()>) -> usize {
         + http2::list_size(request.headers())
 }
 
-/// The request target: what stands between the first and the last space of the request line, byte for byte.
+/// The request target: what stands between the first and the last space of the request line, byte
+/// for byte.
 fn target(head: &Bytes, line_end: usize) -> Result<PathAndQuery, &'static str> {
     const CANNOT: &str = "its target cannot be sent by HTTP/2";
     let line = &head[..line_end];
@@ -84,7 +87,8 @@ fn target(head: &Bytes, line_end: usize) -> Result<PathAndQuery, &'static str> {
     }
 }
 
-/// The fields of a response that are passed on: without hop-by-hop fields, and without the length, which is written anew.
+/// The fields of a response that are passed on: without hop-by-hop fields, and without the length,
+/// which is written anew.
 pub(super) fn fields(headers: &http::HeaderMap) -> Fields {
     let room = headers
         .iter()

@@ -8,8 +8,8 @@
 //! * `resets`: a limit on stream resets, so that no server takes them for an attack.
 //! * `settings`: the server's SETTINGS that h2 does not expose.
 //!
-//! Frames and HPACK are h2's. hyper's client is not used, because it hides resets, the reasons of failures and the pace
-//! at which bodies flow.
+//! Frames and HPACK are h2's. hyper's client is not used, because it hides resets, the reasons of
+//! failures and the pace at which bodies flow.
 
 mod body;
 mod connection;

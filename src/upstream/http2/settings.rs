@@ -34,6 +34,7 @@ impl HeaderListLimit {
         Self(Arc::new(AtomicUsize::new(usize::MAX)))
     }
 
+    /// The limit that the server announced last; `usize::MAX` if it has announced none.
     pub(super) fn get(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
@@ -57,6 +58,7 @@ impl WatchedStream {
         }
     }
 
+    /// Looks for SETTINGS in bytes that have arrived.
     fn watch(&mut self, bytes: &[u8]) {
         self.frames.pass(bytes, |_| {});
         // A frame that arrived in pieces is looked at when it is complete.
