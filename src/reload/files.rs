@@ -1,8 +1,8 @@
-//! The open files that the configuration asks for, held against the limit of the process.
+//! The number of connections that the configuration asks for, compared with the limit on open files of the process.
 
 use crate::{config::Config, policy};
 
-/// Open files that the system allows, the process's own left out.
+/// Open files that the system allows, without those that the process itself needs.
 #[derive(Debug, Clone, Copy)]
 pub struct Files {
     /// For connections of clients, over all listeners.
@@ -12,8 +12,8 @@ pub struct Files {
 }
 
 impl Files {
-    /// Connections that a listener takes: what it asks for, or else as many as there may be, and never more. Warns where
-    /// it asks for more.
+    /// Most connections of a listener: the configured number, or else as many as the system allows, and never more. Warns if
+    /// more are configured.
     pub(super) fn max_connections(&self, listener: &policy::Listener) -> usize {
         let most = self.clients;
         let Some(asked) = listener
@@ -30,7 +30,7 @@ impl Files {
         most
     }
 
-    /// Warns of pools that would hold more connections than there may be of all kinds.
+    /// Warns about pools that may hold more connections than the system allows in all.
     pub(super) fn warn_of_pools(&self, config: &Config) {
         for upstream in &config.upstreams {
             let asked = upstream.pool.max_connections.get();
@@ -47,6 +47,6 @@ impl Files {
     }
 }
 
-/// The two ways out.
+/// The remedies.
 const HELP: &str =
     "Raise the limit (LimitNOFILE= in a unit, ulimit -n in a shell), or lower max_connections";

@@ -164,7 +164,7 @@ pub(super) mod tests {
     use super::*;
     use crate::{
         policy::{ConnectionLimits, HeadLimits},
-        server::{AllConnections, ListenerSettings, bind},
+        server::{AllConnections, DualStack, ListenerSettings, Sockets, bind},
         telemetry::Metrics,
     };
 
@@ -323,9 +323,10 @@ pub(super) mod tests {
     #[tokio::test]
     async fn a_drain_leaves_nobody_in_the_queue() {
         const CLIENTS: usize = 300;
-        let (address, sockets) = bind("127.0.0.1:0".parse().unwrap(), 1, false).unwrap();
+        let Sockets { local, sockets } =
+            bind("127.0.0.1:0".parse().unwrap(), 1, DualStack::On).unwrap();
         let clients: Vec<_> = (0..CLIENTS)
-            .map(|_| TcpStream::connect(address).unwrap())
+            .map(|_| TcpStream::connect(local).unwrap())
             .collect();
         let (listener, connections) = (listener(CLIENTS), TaskTracker::new());
         listener.drain.cancel();

@@ -69,43 +69,66 @@ fn accepted(io: TcpStream, peer: SocketAddr) -> io::Result<Accepted<TcpStream>> 
     Ok(Accepted { io, peer, local })
 }
 
-/// Binds `count` sockets to one address, with port 0 all to the same free port; gives the address with its port.
-/// `only_v6`: an IPv6 address takes no IPv4 connections, as another listener has an IPv4 address of the same port.
+/// The sockets of one listener.
+#[derive(Debug)]
+pub struct Sockets {
+    /// The address that they are bound to, with the port that the system chose for port 0.
+    pub local: SocketAddr,
+    /// At least one for each worker.
+    pub sockets: Vec<std::net::TcpListener>,
+}
+
+/// Whether a socket on an unspecified IPv6 address also takes IPv4 connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DualStack {
+    /// It takes them.
+    On,
+    /// It leaves them to another listener with an IPv4 address and the same port.
+    Off,
+}
+
+/// Binds `count` sockets to one address. With port 0, all are bound to the same free port.
 ///
 /// # Errors
-/// Those of the system; also when another process listens there already, which SO_REUSEPORT alone would let pass in
-/// silence, each process getting a part of the connections.
-pub fn bind(
-    address: SocketAddr,
-    count: usize,
-    only_v6: bool,
-) -> io::Result<(SocketAddr, Vec<std::net::TcpListener>)> {
-    drop(socket(address, false, only_v6)?);
-    let first = socket(address, true, only_v6)?;
-    let address = first.local_addr()?;
+/// Those of the system, and one if another process already listens on the address. SO_REUSEPORT alone would let that pass,
+/// and each process would get a part of the connections.
+pub fn bind(address: SocketAddr, count: usize, dual_stack: DualStack) -> io::Result<Sockets> {
+    // Without SO_REUSEPORT, to find out whether another process listens there.
+    drop(socket(address, Reuse::Address, dual_stack)?);
+    let first = socket(address, Reuse::Port, dual_stack)?;
+    let local = first.local_addr()?;
     let mut sockets = vec![first];
     for _ in 1..count {
-        sockets.push(socket(address, true, only_v6)?);
+        sockets.push(socket(local, Reuse::Port, dual_stack)?);
     }
-    Ok((address, sockets))
+    Ok(Sockets { local, sockets })
+}
+
+/// What a socket may share with others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reuse {
+    /// The address of closed connections only (SO_REUSEADDR).
+    Address,
+    /// The port with other sockets, too (SO_REUSEPORT).
+    Port,
 }
 
 fn socket(
     address: SocketAddr,
-    is_shared: bool,
-    only_v6: bool,
+    reuse: Reuse,
+    dual_stack: DualStack,
 ) -> io::Result<std::net::TcpListener> {
     let socket = socket2::Socket::new(
         Domain::for_address(address),
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
-    if address.is_ipv6() && only_v6 {
+    if address.is_ipv6() && dual_stack == DualStack::Off {
         socket.set_only_v6(true)?;
     }
-    // Connections of an earlier process that linger in TIME_WAIT do not keep the address.
+    // Connections of an earlier process in TIME_WAIT must not block the address.
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(is_shared)?;
+    socket.set_reuse_port(reuse == Reuse::Port)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

@@ -27,7 +27,7 @@ mod worker;
 
 pub use accept::accept;
 pub use arrival::Arrival;
-pub use bind::{Accept, Accepted, bind};
+pub use bind::{Accept, Accepted, DualStack, Sockets, bind};
 pub use clients::AllConnections;
 pub use listener::{Listener, ListenerSettings};
 pub use socket::Socket;

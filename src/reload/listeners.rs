@@ -1,0 +1,256 @@
+//! Listeners over reloads: sockets and TLS are prepared first, since they can fail; then listeners open, change and close.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+};
+
+use super::{Files, Reloader};
+use crate::{
+    config::Config,
+    inherited::Inherited,
+    policy,
+    server::{DualStack, Listener, ListenerSettings, Sockets, bind},
+    tls::{AlpnProtocol, ServerTls},
+};
+
+/// Least number of connections that a client may have if the configuration has no number: a browser opens six for a site.
+const LEAST_PER_CLIENT: usize = 10;
+
+/// The part of opening listeners that can fail, done.
+#[derive(Debug)]
+pub struct Opening {
+    /// The settings of all listeners by their configured address.
+    settings: Vec<(SocketAddr, ListenerSettings)>,
+    /// The sockets of new listeners.
+    bound: Vec<Bound>,
+}
+
+impl Opening {
+    /// The addresses of the new listeners, with the ports that the system chose.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.bound.iter().map(|bound| bound.sockets.local).collect()
+    }
+}
+
+/// The sockets of a new listener.
+#[derive(Debug)]
+struct Bound {
+    /// The configured address, by which a listener is known over reloads. The port may be 0.
+    address: SocketAddr,
+    sockets: Sockets,
+}
+
+impl Reloader {
+    /// Prepares all listeners of `config`: builds their TLS, and binds the sockets of those that are not open and were not
+    /// inherited.
+    ///
+    /// # Errors
+    /// Says which listener cannot be opened, by which key, and why.
+    pub fn bind_new(&self, config: &Config, inherited: &mut Inherited) -> Result<Opening, String> {
+        let (mut all, mut bound) = (Vec::new(), Vec::new());
+        self.files.warn_of_pools(config);
+        for (index, listener) in config.listeners.iter().enumerate() {
+            let address = listener.bind;
+            let open = self.listeners.lock().get(&address).cloned();
+            all.push((
+                address,
+                settings(config, listener, open.as_deref(), self.files)?,
+            ));
+            if open.is_none() {
+                let sockets = self
+                    .sockets_for(config, address, inherited)
+                    .map_err(|error| {
+                        cannot_listen(&format!("listeners[{index}].bind"), address, &error)
+                    })?;
+                bound.push(Bound { address, sockets });
+            }
+        }
+        Ok(Opening {
+            settings: all,
+            bound,
+        })
+    }
+
+    /// The inherited sockets for `address`, or new ones.
+    fn sockets_for(
+        &self,
+        config: &Config,
+        address: SocketAddr,
+        inherited: &mut Inherited,
+    ) -> io::Result<Sockets> {
+        let (workers, inherited) = (self.process.workers, inherited.listener(address));
+        match inherited.first() {
+            Some(first) => Ok(Sockets {
+                local: first.local_addr()?,
+                sockets: one_each(inherited, workers)?,
+            }),
+            None => bind(address, workers, dual_stack(config, address)),
+        }
+    }
+
+    /// Opens new listeners, and applies their new settings to those that stay.
+    pub async fn open(&mut self, Opening { settings, bound }: Opening) {
+        for (address, settings) in &settings {
+            let open = self.listeners.lock().get(address).cloned();
+            if let Some(listener) = open {
+                listener.reconfigure(settings.clone());
+            }
+        }
+        for Bound { address, sockets } in bound {
+            let Some((_, settings)) = settings.iter().find(|(of, _)| *of == address) else {
+                continue;
+            };
+            let Sockets { local, sockets } = sockets;
+            let listener = Listener::new(
+                local.to_string().into(),
+                settings.clone(),
+                Arc::clone(&self.connections),
+                Arc::clone(&self.process.metrics),
+            );
+            self.listeners.lock().insert(address, Arc::clone(&listener));
+            tracing::info!(address = %local, "listening");
+            let copies = sockets
+                .iter()
+                .map(TcpListener::try_clone)
+                .collect::<io::Result<_>>();
+            // Without copies, a process that takes over binds the address itself, or reports that it cannot.
+            self.sockets.insert(address, copies.unwrap_or_default());
+            // A process with more workers hands over more sockets than there are workers. Each has a queue to be served.
+            for (worker, socket) in self.workers.iter().cycle().zip(sockets) {
+                worker.listen(socket, Arc::clone(&listener)).await;
+            }
+        }
+    }
+
+    /// Closes the listeners that `config` no longer has. Their connections drain.
+    pub(super) fn close_gone(&mut self, config: &Config) {
+        let stays = |address: &SocketAddr| {
+            let mut listeners = config.listeners.iter();
+            listeners.any(|listener| listener.bind == *address)
+        };
+        // The copies close first: a socket that is open anywhere still takes connections, which nobody would serve.
+        self.sockets.retain(|address, _| stays(address));
+        self.listeners.lock().retain(|address, listener| {
+            let stays = stays(address);
+            if !stays {
+                tracing::info!(address = %listener.name, "listener closes; its connections drain");
+                listener.drain.cancel();
+            }
+            stays
+        });
+    }
+}
+
+/// At least one socket for each worker: if fewer were inherited, workers share them.
+fn one_each(mut sockets: Vec<TcpListener>, workers: usize) -> io::Result<Vec<TcpListener>> {
+    for index in 0..workers.saturating_sub(sockets.len()) {
+        sockets.push(sockets[index].try_clone()?);
+    }
+    Ok(sockets)
+}
+
+/// The settings of `listener`, within the limit on open files. `open` is the listener, if it is already open.
+///
+/// # Errors
+/// Says why its TLS cannot be built.
+fn settings(
+    config: &Config,
+    listener: &policy::Listener,
+    open: Option<&Listener>,
+    files: Files,
+) -> Result<ListenerSettings, String> {
+    let max_connections = files.max_connections(listener);
+    let per_client = config.server.max_connections_per_client;
+    let earlier = open.and_then(Listener::tls);
+    let tls = listener
+        .tls
+        .as_ref()
+        .map(|tls| ServerTls::new(tls, offered(listener), earlier.as_ref()));
+    Ok(ListenerSettings {
+        max_connections,
+        max_per_client: per_client.map_or_else(|| share_of_a_client(max_connections), Into::into),
+        trusted: config.client_ip.trusted_proxies.as_slice().into(),
+        limits: listener.limits,
+        proxy_protocol: listener.proxy_protocol,
+        tls: tls
+            .transpose()
+            .map_err(|why| format!("cannot speak TLS on {}: {why}", listener.bind))?,
+        tls_handshake: listener.tls_handshake,
+    })
+}
+
+/// Connections of one client if the configuration has no number: a tenth, so that no client can use all slots alone.
+fn share_of_a_client(max_connections: usize) -> usize {
+    max_connections.div_ceil(10).max(LEAST_PER_CLIENT)
+}
+
+/// The versions of HTTP that are offered to clients, the preferred one first.
+fn offered(listener: &policy::Listener) -> &'static [AlpnProtocol] {
+    if listener.limits.http2 {
+        &[AlpnProtocol::Http2, AlpnProtocol::Http1]
+    } else {
+        &[AlpnProtocol::Http1]
+    }
+}
+
+/// Whether a socket on `address` also takes IPv4 connections. The unspecified IPv6 address does, unless another listener
+/// has an IPv4 address with the same port.
+fn dual_stack(config: &Config, address: SocketAddr) -> DualStack {
+    let admin = config.admin.as_ref().map(|admin| admin.bind);
+    let mut others = config
+        .listeners
+        .iter()
+        .map(|listener| listener.bind)
+        .chain(admin);
+    let has_v4_beside = address.is_ipv6()
+        && address.port() != 0
+        && others.any(|other| other.is_ipv4() && other.port() == address.port());
+    if has_v4_beside {
+        DualStack::Off
+    } else {
+        DualStack::On
+    }
+}
+
+/// Binds the admin listener if its address has changed.
+pub(super) fn bind_new_admin(
+    before: &Config,
+    after: &Config,
+) -> Result<Option<tokio::net::TcpListener>, String> {
+    let [was, bind] = [before, after].map(|config| config.admin.as_ref().map(|admin| admin.bind));
+    match bind {
+        Some(address) if was != bind => bind_admin(after, address).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// Binds the admin listener of `config` to `address`.
+///
+/// # Errors
+/// Says that the address cannot be bound, by which key, and why.
+pub fn bind_admin(config: &Config, address: SocketAddr) -> Result<tokio::net::TcpListener, String> {
+    let bound = bind(address, 1, dual_stack(config, address));
+    let listening = bound.and_then(|bound| {
+        bound
+            .sockets
+            .into_iter()
+            .next()
+            .ok_or(io::ErrorKind::NotFound.into())
+    });
+    listening
+        .and_then(tokio::net::TcpListener::from_std)
+        .map_err(|error| cannot_listen("admin.bind", address, &error))
+}
+
+/// The message about an address that cannot be bound.
+fn cannot_listen(key: &str, address: SocketAddr, error: &io::Error) -> String {
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse => ": another process listens there",
+        io::ErrorKind::PermissionDenied => ": ports below 1024 need CAP_NET_BIND_SERVICE",
+        io::ErrorKind::AddrNotAvailable => ": this machine has no such address",
+        _ => "",
+    };
+    format!("cannot listen on {address} (key {key}){hint} ({error})")
+}

@@ -1,0 +1,229 @@
+//! Reloads: everything new is read, checked and built, then swapped in at once, then what is gone drains. After any error
+//! the old configuration stays.
+//!
+//! Reloads run on the control thread, one at a time. A request keeps the snapshot of the routes that it began with.
+
+mod files;
+mod listeners;
+mod outcome;
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::{
+    net::TcpListener,
+    sync::oneshot,
+    time::{Instant, timeout},
+};
+
+pub use self::{
+    files::Files,
+    listeners::{Opening, bind_admin},
+    outcome::{Failure, Outcome, ReloadHandle, Source},
+};
+use self::{listeners::bind_new_admin, outcome::notes};
+use crate::{
+    build::{Process, State, build},
+    config::{Config, Diagnostics, Watched},
+    gateway::Snapshot,
+    inherited::Inherited,
+    server::{AllConnections, Listener, Worker},
+    telemetry::metrics::{Kept, Reload as ReloadResult},
+};
+
+/// Longest time that a start or a reload waits for the names of new upstreams. Slower names are looked up again later.
+pub const NAMES: Duration = Duration::from_secs(2);
+/// Longest wait for connections to the store. While they take longer, `on_error` applies to requests.
+const WARM_UP: Duration = Duration::from_secs(2);
+
+/// The open listeners by their configured address.
+pub type Listeners = Arc<Mutex<BTreeMap<SocketAddr, Arc<Listener>>>>;
+
+/// Everything that a reload changes.
+#[derive(Debug)]
+pub struct Reloader {
+    /// The parts of the process that every generation uses.
+    pub process: Process,
+    /// The state that outlives reloads.
+    pub state: Arc<ArcSwap<State>>,
+    /// The snapshot of the routes for new requests.
+    pub routes: Arc<ArcSwap<Snapshot>>,
+    /// The open listeners.
+    pub listeners: Listeners,
+    /// Copies of their sockets, for a process that takes over.
+    pub sockets: BTreeMap<SocketAddr, Vec<std::net::TcpListener>>,
+    /// The workers that serve them.
+    pub workers: Vec<Worker>,
+    /// The connections of all listeners, bounded by the limit on open files.
+    pub connections: Arc<AllConnections>,
+    /// The numbers of open files that the system allows.
+    pub files: Files,
+    /// The new socket of the admin listener after a reload, to be taken by the task that serves it; `None` if its address
+    /// did not change, or it is off.
+    pub admin: Option<TcpListener>,
+    /// The files that were read last, whether their configuration serves or failed.
+    pub watched: Watched,
+}
+
+impl Reloader {
+    /// Applies the configuration that was `read` from its [`Source`] since `started`, and logs and counts the outcome. `None`
+    /// if it could not be read in time.
+    pub async fn reload(
+        &mut self,
+        read: Option<Result<Config, Diagnostics>>,
+        started: Instant,
+    ) -> Outcome {
+        let outcome = match read {
+            None => {
+                let why =
+                    "the files cannot be read: the file system where they are does not answer";
+                Outcome::Failed(Failure::Impossible(why.to_owned()))
+            }
+            Some(Err(mistakes)) => {
+                self.watched = mistakes.watched.clone();
+                Outcome::Failed(Failure::Mistakes(Arc::new(mistakes)))
+            }
+            Some(Ok(config)) => {
+                self.watched = config.watched.clone();
+                self.apply(config).await
+            }
+        };
+        self.report(&outcome, started.elapsed());
+        outcome
+    }
+
+    async fn apply(&mut self, config: Config) -> Outcome {
+        let before = self.state.load_full();
+        let sections = before.config.changed_sections(&config);
+        if sections.is_empty() {
+            return Outcome::Unchanged {
+                warnings: config.warnings,
+            };
+        }
+        let config = Arc::new(config);
+        // Steps that can fail come first, and of these the sockets, which depend on other processes.
+        let opening = self.bind_new(&config, &mut Inherited::default());
+        let (opening, admin) = match (opening, bind_new_admin(&before.config, &config)) {
+            (Ok(opening), Ok(admin)) => (opening, admin),
+            (Err(why), _) | (_, Err(why)) => return Outcome::Failed(Failure::Impossible(why)),
+        };
+        let built = match build(Arc::clone(&config), Some(&before), &self.process) {
+            Ok(built) => built,
+            Err(error) => return Outcome::Failed(error.into()),
+        };
+        resolve(&built.state, NAMES).await;
+        self.warm_up(&built.state).await;
+        self.routes.store(Arc::new(built.snapshot));
+        built.state.take_over_checks(Some(&before));
+        self.state.store(Arc::new(built.state));
+        self.admin = admin;
+        self.open(opening).await;
+        self.close_gone(&config);
+        self.forget_gone(&config);
+        let warnings = Arc::clone(&config.warnings);
+        Outcome::Done {
+            report: built.report,
+            sections,
+            notes: notes(&before.config, &config),
+            warnings,
+        }
+    }
+
+    /// Makes every worker connect to the store, so that the first requests need not wait for it. Waits for a bounded time.
+    pub async fn warm_up(&self, state: &State) {
+        let Some(store) = state.store() else { return };
+        let warm = self.workers.iter().map(|worker| async {
+            let (done, is_warm) = oneshot::channel::<()>();
+            let store = Arc::clone(store);
+            let connect = async move {
+                store.warm_up().await;
+                drop(done);
+            };
+            worker.run(connect).await;
+            let _ = is_warm.await;
+        });
+        let _ = timeout(WARM_UP, futures_util::future::join_all(warm)).await;
+    }
+
+    /// Removes the metrics of routes, limits, upstreams and listeners that are gone.
+    fn forget_gone(&self, config: &Config) {
+        let listeners: Vec<_> = self
+            .listeners
+            .lock()
+            .values()
+            .map(|listener| Arc::clone(&listener.name))
+            .collect();
+        let kept = Kept {
+            routes: config.routes.iter().map(|route| &*route.name).collect(),
+            limits: config
+                .limits
+                .iter()
+                .flat_map(|limit| limit.deciding())
+                .collect(),
+            upstreams: config
+                .upstreams
+                .iter()
+                .map(|upstream| &*upstream.name)
+                .collect(),
+            listeners: listeners.iter().map(|name| &**name).collect(),
+        };
+        self.process.metrics.retain(&kept);
+    }
+
+    /// Logs and counts a reload.
+    fn report(&self, outcome: &Outcome, took: Duration) {
+        let result = match outcome {
+            Outcome::Done {
+                report,
+                sections,
+                notes,
+                warnings,
+            } => {
+                let changed = sections.join(", ");
+                tracing::info!(
+                    took_ms = took.as_millis() as u64,
+                    "configuration reloaded: {report}; sections that changed: {changed}"
+                );
+                for note in notes {
+                    tracing::warn!("{note}");
+                }
+                log_warnings(warnings);
+                ReloadResult::Success
+            }
+            Outcome::Unchanged { .. } => {
+                tracing::info!("configuration unchanged");
+                ReloadResult::Unchanged
+            }
+            Outcome::Failed(failure) => {
+                tracing::error!(
+                    "configuration not reloaded, the one before still serves:\n{failure}"
+                );
+                ReloadResult::Failure
+            }
+        };
+        self.process
+            .metrics
+            .reloaded(result, SystemTime::now(), took);
+    }
+}
+
+/// Looks up the names of upstreams that are due, for at most `max_wait`. Changes are logged.
+pub async fn resolve(state: &State, max_wait: Duration) {
+    let lookups = state
+        .upstreams()
+        .flat_map(|(_, upstream)| upstream.resolve());
+    let _ = timeout(max_wait, futures_util::future::join_all(lookups)).await;
+}
+
+/// Logs the settings of a configuration that are surely not intended, one line for each.
+pub fn log_warnings(warnings: &Diagnostics) {
+    warnings
+        .lines()
+        .for_each(|warning| tracing::warn!("{warning}"));
+}
