@@ -99,14 +99,14 @@ fn a_slow_upload_holds_neither_a_permit_nor_a_server() {
 #[test]
 fn a_longer_upload_streams_once_the_buffer_is_full() {
     let (arrived, seen) = (Gate::new(), Gate::new());
-    let (tell, wait) = (arrived.clone(), seen.clone());
+    let (arriving, wait) = (arrived.clone(), seen.clone());
     let upstream = Upstream::start(move |mut connection| {
         while let Ok(head) = connection.head() {
             let is_chunked = head.get("transfer-encoding").is_some();
             if !is_chunked {
                 connection.bytes(60_000).unwrap();
             }
-            tell.open();
+            arriving.open();
             wait.pass();
             if is_chunked {
                 assert!(connection.message(head, false, false).is_whole);
@@ -303,11 +303,11 @@ const LARGE: usize = 16 << 20;
 /// A service that opens the gate and responds to `/large` with [`LARGE`] bytes, and to other paths with a short body.
 fn large(framed: fn(Vec<u8>) -> Vec<u8>) -> (Upstream, Gate) {
     let arrived = Gate::new();
-    let tell = arrived.clone();
+    let arriving = arrived.clone();
     let upstream = Upstream::start(move |mut connection| {
         while let Some(request) = connection.request() {
             if request.target() == "/large" {
-                tell.open();
+                arriving.open();
                 let body = (0..LARGE).map(|at| (at % 251) as u8).collect();
                 let _ = connection.try_send(framed(body));
             } else {
@@ -405,8 +405,8 @@ fn without_a_large_enough_buffer_a_slow_client_slows_the_server() {
 #[test]
 fn a_response_that_is_read_at_once_passes_as_it_comes() {
     for kind in ["text/event-stream", "text/plain"] {
-        let (go, describing) = (Gate::new(), Gate::new());
-        let (wait, tell) = (go.clone(), describing.clone());
+        let (go, ended) = (Gate::new(), Gate::new());
+        let (wait, ending) = (go.clone(), ended.clone());
         let upstream = Upstream::start(move |mut connection| {
             connection.expect_request();
             connection.send(format!(
@@ -417,7 +417,7 @@ fn a_response_that_is_read_at_once_passes_as_it_comes() {
                 wait.pass();
             }
             connection.send("0\r\n\r\n");
-            tell.open();
+            ending.open();
         });
         let gateway = Gateway::start(&buffered(&upstream, "1MiB", ""));
         let mut client = gateway.sent("/", &[]);
@@ -427,7 +427,7 @@ fn a_response_that_is_read_at_once_passes_as_it_comes() {
             go.open();
         }
         assert_eq!(client.bytes(5).unwrap(), b"0\r\n\r\n");
-        describing.pass();
+        ended.pass();
     }
 }
 

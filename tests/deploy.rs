@@ -333,14 +333,14 @@ fn promtool(arguments: &[&str]) {
     let output = run.unwrap_or_else(|error| {
         panic!("promtool cannot be run ({error}); `apt-get install prometheus` or tests/all installs it")
     });
-    let told = format!(
+    let reported = format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
     assert!(
         output.status.success(),
-        "promtool {}:\n{told}",
+        "promtool {}:\n{reported}",
         arguments.join(" ")
     );
 }
@@ -413,11 +413,11 @@ fn families() -> Vec<(String, String)> {
     let source = ["render", "process"]
         .map(|file| read(&format!("src/telemetry/metrics/{file}.rs")))
         .join("\n");
-    let told = |found: regex::Captures<'_>| {
+    let reported = |found: regex::Captures<'_>| {
         let suffix = if &found[1] == "Counter" { "_total" } else { "" };
         (found[1].to_owned(), format!("{}{suffix}", &found[2]))
     };
-    let families: Vec<_> = family.captures_iter(&source).map(told).collect();
+    let families: Vec<_> = family.captures_iter(&source).map(reported).collect();
     assert!(families.len() > 25, "found only {families:?}");
     families
 }

@@ -105,9 +105,9 @@ fn a_server_that_fails_too_often_in_a_row_is_ejected_for_a_while() {
         gateway.status("/");
     }
     assert_eq!(times(&bad, "/"), 3);
-    let told = gateway.logged("server ejected");
+    let logged = gateway.logged("server ejected");
     assert_eq!(
-        (&told["server"], &told["cause"]),
+        (&logged["server"], &logged["cause"]),
         (
             &bad.url().into(),
             &"3 failures in a row, the last: status 500".into()
@@ -118,7 +118,7 @@ fn a_server_that_fails_too_often_in_a_row_is_ejected_for_a_while() {
         (&seen["state"], &seen["up"], &seen["ejections"]),
         (&"ejected".into(), &false.into(), &1.into())
     );
-    assert_eq!(seen["cause"], told["cause"]);
+    assert_eq!(seen["cause"], logged["cause"]);
     assert_eq!((up(&gateway, &bad), up(&gateway, &good)), (0.0, 1.0));
     assert_eq!(
         gateway.metric(
@@ -245,12 +245,12 @@ fn refused_connections_resets_and_silence_count_as_failures() {
 
 #[test]
 fn actions_of_clients_do_not_count_as_failures() {
-    let (tell, told) = mpsc::channel();
+    let (sender, logged) = mpsc::channel();
     let holding = move || {
-        let tell = tell.clone();
+        let sender = sender.clone();
         Upstream::start(move |mut connection| {
             if connection.head().is_ok() {
-                tell.send(()).unwrap();
+                sender.send(()).unwrap();
                 let mut rest = Vec::new();
                 connection.rest(&mut rest);
             }
@@ -263,14 +263,14 @@ fn actions_of_clients_do_not_count_as_failures() {
     for _ in 0..4 {
         let mut client = gateway.connect();
         client.send(request("GET", "/left", &[]));
-        told.recv_timeout(TIMEOUT).unwrap();
+        logged.recv_timeout(TIMEOUT).unwrap();
         drop(client);
         assert_eq!(gateway.line_of("/left")["status"], 499);
     }
     for _ in 0..4 {
         let mut client = gateway.connect();
         client.send(request("POST", "/slow", &["Content-Length: 9"]) + "1");
-        told.recv_timeout(TIMEOUT).unwrap();
+        logged.recv_timeout(TIMEOUT).unwrap();
         assert_eq!(client.response().status(), 408);
     }
     for server in [&one, &two] {
@@ -312,13 +312,13 @@ fn a_server_whose_checks_fail_gets_nothing_until_they_pass_again() {
 
 #[test]
 fn a_check_sends_a_request_like_a_client_of_the_server() {
-    let (tell, told) = mpsc::channel();
+    let (sender, logged) = mpsc::channel();
     let upstream = Upstream::answering(move |request| {
-        let _ = tell.send(request.clone());
+        let _ = sender.send(request.clone());
         ok("")
     });
     let _gateway = Gateway::start(&turns(&[&upstream], CHECK));
-    let check = told.recv_timeout(TIMEOUT).unwrap();
+    let check = logged.recv_timeout(TIMEOUT).unwrap();
     assert_eq!(check.head.line, "GET /up?deep=1 HTTP/1.1");
     assert_eq!(check.get("host").unwrap(), upstream.address().to_string());
     assert_eq!(check.get("user-agent").unwrap(), "tidegate health check");

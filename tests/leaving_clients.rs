@@ -318,10 +318,11 @@ fn a_drain_does_not_wait_for_abandoned_requests() {
 
 #[test]
 fn over_http2_a_server_gets_a_reset_and_the_permit_is_free_at_once() {
-    let (tell, told) = std::sync::mpsc::channel();
-    let tell = std::sync::Mutex::new(tell);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let sender = std::sync::Mutex::new(sender);
     let server = http2::Server::start(h2::server::Builder::new(), move |stream: http2::Stream| {
-        tell.lock()
+        sender
+            .lock()
             .unwrap()
             .send(stream.request.uri().path().to_owned())
             .unwrap();
@@ -341,7 +342,7 @@ fn over_http2_a_server_gets_a_reset_and_the_permit_is_free_at_once() {
         "{text}[[routes]]\nname = 'app'\nupstream = 'app'\n{ONE_AT_A_TIME}\n"
     ));
     let first = gateway.sent("/first", &[]);
-    assert_eq!(told.recv_timeout(TIMEOUT).unwrap(), "/first");
+    assert_eq!(receiver.recv_timeout(TIMEOUT).unwrap(), "/first");
     let mut next = gateway.sent("/next", &[]);
     drop(first);
     assert_eq!(next.response().text(), "next");
@@ -370,11 +371,12 @@ fn a_client_that_leaves_in_its_upload_breaks_it_off() {
 
 #[test]
 fn an_upload_that_breaks_off_is_never_a_whole_request() {
-    let (tell, told) = std::sync::mpsc::channel();
+    let (sender, receiver) = std::sync::mpsc::channel();
     let upstream = Upstream::start(move |mut connection| {
         let head = connection.head().unwrap();
-        tell.send(None).unwrap();
-        tell.send(Some(connection.message(head, false, false).is_whole))
+        sender.send(None).unwrap();
+        sender
+            .send(Some(connection.message(head, false, false).is_whole))
             .unwrap();
     });
     let gateway = start(&upstream);
@@ -384,9 +386,9 @@ fn an_upload_that_breaks_off_is_never_a_whole_request() {
     ] {
         let mut client = gateway.connect();
         client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{body}"));
-        assert_eq!(told.recv().unwrap(), None);
+        assert_eq!(receiver.recv().unwrap(), None);
         drop(client);
-        assert_eq!(told.recv().unwrap(), Some(false), "{body:?}");
+        assert_eq!(receiver.recv().unwrap(), Some(false), "{body:?}");
     }
 }
 

@@ -337,14 +337,14 @@ fn bytes_after_a_response_are_discarded() {
 fn bytes_between_two_requests_are_discarded() {
     let gate = Gate::new();
     let (answered, sent) = (gate.clone(), Gate::new());
-    let told = sent.clone();
+    let reported = sent.clone();
     let upstream = Upstream::start(move |mut connection| {
         connection.expect_request();
         connection.send(ok("mine"));
         if connection.index == 0 {
             answered.pass();
             connection.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nEVIL");
-            told.open();
+            reported.open();
         }
         connection.ended();
     });

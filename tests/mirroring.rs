@@ -24,12 +24,12 @@ fn mirrored(app: &Upstream, other: &str, more: &str) -> String {
 
 /// An upstream that sends each whole request to the channel. Its responses must not reach any client.
 fn recording() -> (Upstream, mpsc::Receiver<Message>) {
-    let (tell, told) = mpsc::channel();
+    let (sender, received) = mpsc::channel();
     let upstream = Upstream::answering(move |request| {
-        let _ = tell.send(request.clone());
+        let _ = sender.send(request.clone());
         "HTTP/1.1 500 Not for you\r\ncontent-length: 6\r\n\r\nsecret".to_owned()
     });
-    (upstream, told)
+    (upstream, received)
 }
 
 fn copies(gateway: &Gateway, outcome: &str) -> f64 {
@@ -70,12 +70,12 @@ fn a_copy_has_no_expect_and_no_upgrade() {
 #[test]
 fn a_copy_equals_the_original_and_its_response_is_discarded() {
     let (app, asked) = {
-        let (tell, told) = mpsc::channel();
+        let (sender, received) = mpsc::channel();
         let app = Upstream::answering(move |request| {
-            let _ = tell.send(request.clone());
+            let _ = sender.send(request.clone());
             ok("original")
         });
-        (app, told)
+        (app, received)
     };
     let (other, copied) = recording();
     let more = "request = { strip_prefix = '/shop', set_headers = { x-from = 'gate' } }\nmatch = { path_prefix = '/shop' }";

@@ -458,13 +458,13 @@ fn parts_are_given_in_their_order_and_match_those_of_requests() {
         admin(&gateway, "GET", "/limits/l/top", "").1[0]["key"],
         key["key"]
     );
-    let (status, told) = detail(&gateway, "GET", "/limits/l/keys?key=r&key=v", "");
+    let (status, message) = detail(&gateway, "GET", "/limits/l/keys?key=r&key=v", "");
     assert_eq!(status, 400);
     assert!(
-        told.contains(
+        message.contains(
             "2 parts are given; the key is route, header:x-a, host, path, method, query:q"
         ),
-        "{told}"
+        "{message}"
     );
     let wrong = detail(&gateway, "GET", &path.replace("key=r&", "key=z&"), "").1;
     assert!(
@@ -584,9 +584,9 @@ fn overrides_and_tiers_are_shown_as_they_apply() {
 #[test]
 fn mistakes_in_a_call_are_explained_with_a_correction() {
     let gateway = Gateway::start(&one_limit(PER_USER));
-    let (status, told) = detail(&gateway, "GET", "/limits/x/top", "");
+    let (status, message) = detail(&gateway, "GET", "/limits/x/top", "");
     assert_eq!(
-        (status, told.as_str()),
+        (status, message.as_str()),
         (404, "there is no limit `x`; there are `l`")
     );
     for (method, path, body, expected) in [
@@ -624,9 +624,9 @@ fn mistakes_in_a_call_are_explained_with_a_correction() {
             "takes more than 73 years",
         ),
     ] {
-        let (status, told) = detail(&gateway, method, path, body);
-        assert_eq!(status, 400, "{told}");
-        assert!(told.contains(expected), "{told}");
+        let (status, message) = detail(&gateway, method, path, body);
+        assert_eq!(status, 400, "{message}");
+        assert!(message.contains(expected), "{message}");
     }
     assert_eq!(detail(&gateway, "POST", "/limits/l/keys?key=a", "").0, 405);
     assert_eq!(detail(&gateway, "DELETE", "/limits/l/top", "").0, 405);
@@ -822,8 +822,8 @@ fn a_failing_write_is_logged_once_and_counted_and_so_is_its_recovery() {
     status_of(&gateway, "a");
     // A folder in place of the temporary file: not even root can write there.
     fs::create_dir(dir.join("l.buckets.next")).unwrap();
-    let told = gateway.logged("buckets cannot be saved");
-    assert_eq!(told["limit"], "l");
+    let message = gateway.logged("buckets cannot be saved");
+    assert_eq!(message["limit"], "l");
     gateway.await_metric("tidegate_limit_saves_total", &[("outcome", "failure")], 1.0);
     fs::remove_dir(dir.join("l.buckets.next")).unwrap();
     gateway.logged("buckets are saved again");

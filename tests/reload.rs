@@ -220,13 +220,13 @@ fn a_pipe_among_the_files_blocks_nothing_and_is_reported() {
         0,
     )
     .unwrap();
-    let told = gateway.logged("configuration not reloaded");
+    let warning = gateway.logged("configuration not reloaded");
     assert!(
-        told["message"]
+        warning["message"]
             .as_str()
             .unwrap()
             .contains("not a regular file"),
-        "{told}"
+        "{warning}"
     );
     assert_eq!(gateway.reload().0, 422);
     assert_eq!(gateway.call_admin("GET", "/livez", &[]).status(), 200);

@@ -281,7 +281,7 @@ fn every_retry_is_counted_by_its_own_outcome() {
 
 #[test]
 fn a_retry_whose_client_left_is_counted_as_such() {
-    let (tell, told) = std::sync::mpsc::channel();
+    let (sender, receiver) = std::sync::mpsc::channel();
     let upstream = Upstream::start(move |mut connection| {
         let Some(request) = connection.request() else {
             return;
@@ -290,12 +290,12 @@ fn a_retry_whose_client_left_is_counted_as_such() {
         if is_first {
             return connection.send(UNAVAILABLE);
         }
-        tell.send(()).unwrap();
+        sender.send(()).unwrap();
         connection.ended();
     });
     let gateway = Gateway::start(&retrying(&upstream, "on = ['503']"));
     let client = gateway.sent("/", &[]);
-    told.recv().unwrap();
+    receiver.recv().unwrap();
     drop(client);
     gateway.await_metric(
         "tidegate_retries_total",

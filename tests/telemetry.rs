@@ -264,10 +264,10 @@ fn a_client_that_ends_a_stream_is_logged_with_the_status_of_the_response() {
 
 #[test]
 fn a_client_that_left_before_the_response_is_logged_with_499() {
-    let (tell, warning) = std::sync::mpsc::channel();
+    let (sender, warning) = std::sync::mpsc::channel();
     let upstream = Upstream::start(move |mut connection| {
         connection.expect_request();
-        tell.send(()).unwrap();
+        sender.send(()).unwrap();
         connection.ended();
     });
     let gateway = Gateway::start(&one_route(&upstream, ""));

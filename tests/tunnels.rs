@@ -605,8 +605,8 @@ fn an_offer_uses_a_new_connection() {
 
 /// An upstream that responds with this content type and sends one piece each time the gate opens.
 fn streaming(content_type: &'static str) -> (Upstream, Gate) {
-    let tell = Gate::new();
-    let gate = tell.clone();
+    let next_piece = Gate::new();
+    let gate = next_piece.clone();
     let upstream = Upstream::start(move |mut connection| {
         connection.expect_request();
         connection.send(format!(
@@ -619,18 +619,18 @@ fn streaming(content_type: &'static str) -> (Upstream, Gate) {
         }
         let _ = connection.try_send("0\r\n\r\n");
     });
-    (upstream, tell)
+    (upstream, next_piece)
 }
 
 #[test]
 fn an_event_arrives_while_its_stream_is_open() {
-    let (upstream, tell) = streaming("text/event-stream");
+    let (upstream, next_piece) = streaming("text/event-stream");
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
     client.send(request("GET", "/", &["Accept: text/event-stream"]));
     assert_eq!(client.head().unwrap().status(), 200);
     for _ in 0..2 {
-        tell.open();
+        next_piece.open();
         assert_eq!(client.chunk().unwrap(), b"data: x\n\n");
     }
     assert_eq!(client.chunk().unwrap(), b"");
@@ -646,7 +646,7 @@ fn event_streams_and_calls_may_be_silent_longer_than_other_responses() {
         ("application/json;stream=watch", false),
         ("text/plain", true),
     ] {
-        let (upstream, tell) = streaming(content_type);
+        let (upstream, next_piece) = streaming(content_type);
         let gateway = Gateway::start(&one_route(
             &upstream,
             "timeouts = { idle = '150ms', tunnel = '1m' }",
@@ -654,17 +654,17 @@ fn event_streams_and_calls_may_be_silent_longer_than_other_responses() {
         let mut client = gateway.connect();
         client.send(request("GET", "/", &[]));
         client.head().unwrap();
-        tell.open();
+        next_piece.open();
         client.chunk().unwrap();
         thread::park_timeout(Duration::from_millis(500));
-        tell.open();
+        next_piece.open();
         assert_eq!(client.chunk().is_err(), is_cut, "{content_type}");
     }
 }
 
 #[test]
 fn a_silent_event_stream_ends_after_the_timeout_of_tunnels() {
-    let (upstream, tell) = streaming("text/event-stream");
+    let (upstream, next_piece) = streaming("text/event-stream");
     let gateway = Gateway::start(&one_route(
         &upstream,
         "timeouts = { idle = '1m', tunnel = '150ms' }",
@@ -674,6 +674,6 @@ fn a_silent_event_stream_ends_after_the_timeout_of_tunnels() {
     client.head().unwrap();
     assert!(client.chunk().is_err());
     assert_eq!(gateway.line_of("/")["reason"], "idle_timeout");
-    tell.open();
-    tell.open();
+    next_piece.open();
+    next_piece.open();
 }

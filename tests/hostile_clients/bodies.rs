@@ -17,19 +17,20 @@ enum Seen {
 }
 
 fn observing() -> (Upstream, mpsc::Receiver<Seen>) {
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     let upstream = Upstream::start(move |mut connection| {
         let head = connection.head().unwrap();
         if head.target() == "/good" {
             return connection.send(ok("good"));
         }
         assert_eq!(connection.chunk().unwrap(), b"abc");
-        tell.send(Seen::FirstBytes).unwrap();
+        sender.send(Seen::FirstBytes).unwrap();
         let whole = connection.message(head, false, false).is_whole;
-        tell.send(if whole { Seen::Whole } else { Seen::Broken })
+        sender
+            .send(if whole { Seen::Whole } else { Seen::Broken })
             .unwrap();
     });
-    (upstream, told)
+    (upstream, receiver)
 }
 
 /// Connects a client and sends the first part of a request, which arrives upstream.

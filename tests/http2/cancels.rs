@@ -26,9 +26,9 @@ struct Seen {
 /// resets.
 fn hanging(settings: Builder) -> (Server, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
-    let tell = Arc::clone(&seen);
+    let counts = Arc::clone(&seen);
     let server = Server::start(settings, move |mut stream: Stream| {
-        let seen = Arc::clone(&tell);
+        let seen = Arc::clone(&counts);
         async move {
             if stream.request.method() == "POST" {
                 let (body, _) = stream.body().await;

@@ -32,13 +32,13 @@ const BUFFER: usize = 64 << 20;
 #[test]
 fn the_window_of_an_upload_grows_while_its_reader_keeps_up() {
     let (read, to_read) = mpsc::channel::<usize>();
-    let (tell, done) = mpsc::channel();
+    let (sender, done) = mpsc::channel();
     let to_read = std::sync::Mutex::new(to_read);
     let upstream = Upstream::start(move |mut connection| {
         connection.head().unwrap();
         while let Ok(burst) = to_read.lock().unwrap().recv() {
             connection.bytes(burst).unwrap();
-            tell.send(()).unwrap();
+            sender.send(()).unwrap();
         }
     });
     let gateway = Gateway::start(&one_route(&upstream, "request = { max_body = 'off' }"));
@@ -84,13 +84,13 @@ fn the_window_of_an_upload_grows_while_its_reader_keeps_up() {
 
 #[test]
 fn the_window_of_a_response_grows_while_its_reader_keeps_up() {
-    let (tell, bursts) = mpsc::channel();
+    let (sender, bursts) = mpsc::channel();
     let (done, was_read) = async_mpsc::unbounded_channel();
     let was_read = std::sync::Arc::new(tokio::sync::Mutex::new(was_read));
     let mut settings = Builder::new();
     settings.max_send_buffer_size(BUFFER);
     let server = Server::start(settings, move |mut stream| {
-        let (tell, was_read) = (tell.clone(), std::sync::Arc::clone(&was_read));
+        let (sender, was_read) = (sender.clone(), std::sync::Arc::clone(&was_read));
         async move {
             let head = Response::builder()
                 .header("content-length", LENGTH)
@@ -108,7 +108,7 @@ fn the_window_of_a_response_grows_while_its_reader_keeps_up() {
                 let burst = body.capacity();
                 body.send_data(Bytes::from(vec![b'x'; burst]), false)
                     .unwrap();
-                if tell.send(burst).is_err() || was_read.lock().await.recv().await.is_none() {
+                if sender.send(burst).is_err() || was_read.lock().await.recv().await.is_none() {
                     return;
                 }
             }

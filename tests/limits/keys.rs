@@ -124,14 +124,14 @@ fn behind_trusted_proxies_the_client_is_found_from_the_right() {
         gateway
             .ask(
                 "GET",
-                "/told",
+                "/reported",
                 &["X-Forwarded-For: 9.9.9.9, 3.3.3.3, 10.0.0.1"]
             )
             .status(),
         200
     );
     // Found by its path: the workers write their lines in no fixed order.
-    let line = gateway.line_of("/told");
+    let line = gateway.line_of("/reported");
     assert_eq!(line["client"], "3.3.3.3");
     assert!(
         line["peer"].as_str().unwrap().starts_with("127.0.0.1"),

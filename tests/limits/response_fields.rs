@@ -39,14 +39,14 @@ fn the_form_of_the_fields_is_configurable() {
             responding("r", "limits = ['l']")
         ));
         let answer = gateway.get("/");
-        let told = [
+        let fields = [
             "x-ratelimit-limit",
             "x-ratelimit-remaining",
             "x-ratelimit-reset",
         ]
         .map(|name| answer.get(name));
         assert_eq!(
-            told,
+            fields,
             if old {
                 [Some("3"), Some("2"), Some("60")]
             } else {

@@ -141,7 +141,7 @@ impl Start {
 }
 
 /// Becomes the given command with a pseudo-terminal as its stdout. A child copies what is written there to the former
-/// stdout, until nobody holds the terminal any more.
+/// stdout, until the last holder closes the terminal.
 const ON_A_TERMINAL: &str = "
 import os, sys
 ours, theirs = os.openpty()
@@ -252,7 +252,7 @@ impl Gateway {
         client
     }
 
-    /// Sends a request with these further header lines by a connection of its own and takes the answer.
+    /// Sends a request with these further header lines on a new connection and reads its response.
     #[track_caller]
     pub fn ask(&self, method: &str, path: &str, lines: &[&str]) -> Message {
         let mut client = self.connect();
@@ -510,7 +510,7 @@ fn from_text(line: &str, message: &str) -> Value {
     }
 }
 
-/// A port of this machine where nobody listens: connecting to it is refused while the guard lives.
+/// A port of this machine without a listener: connecting to it is refused while the guard lives.
 pub struct Closed(socket2::Socket);
 
 impl Closed {

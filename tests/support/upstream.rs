@@ -67,7 +67,7 @@ impl Upstream {
         }
     }
 
-    /// Starts a server that responds to every request with the result of `answer`.
+    /// Starts a server that responds to every request with the result of `response`.
     pub fn answering(response: impl Fn(&Message) -> String + Send + Sync + 'static) -> Self {
         Self::start(move |mut connection| {
             while let Some(request) = connection.request() {
@@ -78,16 +78,16 @@ impl Upstream {
 
     /// Starts a server that sends the path of each request to the channel and responds once the gate is opened.
     pub fn held() -> (Self, Receiver<String>, Gate) {
-        let (tell, told) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         let leave = Gate::new();
         let gate = leave.clone();
         let upstream = Self::answering(move |request| {
             // The receiver may be gone: a request may arrive after the end of the test.
-            let _ = tell.send(request.target().to_owned());
+            let _ = sender.send(request.target().to_owned());
             gate.pass();
             ok("")
         });
-        (upstream, told, leave)
+        (upstream, receiver, leave)
     }
 
     /// Address that the server listens on.

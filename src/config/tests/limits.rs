@@ -162,12 +162,12 @@ fn a_candidate_has_numbers_of_its_own() {
 #[test]
 fn tiers_are_wider_networks_of_the_clients_address() {
     let tiers = limit("rate = '5/s'\nkey = 'client-ip'\ntiers = [{ prefix = 56, rate = '9/s', burst = 4 }, { prefix = 48, rate = '10/s' }]").tiers;
-    let told: Vec<_> = tiers
+    let reported: Vec<_> = tiers
         .iter()
         .map(|tier| (&*tier.name, tier.prefix, tier.quota))
         .collect();
     assert_eq!(
-        told,
+        reported,
         [("a/56", 56, quota(9, 4)), ("a/48", 48, quota(10, 10))]
     );
     // An address that replaces a missing header counts, too.

@@ -326,7 +326,7 @@ fn a_trusted_certificate_that_cannot_be_verified_is_a_warning() {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     };
     let fine = |_: &mut CertificateParams| {};
-    for (text, change, told) in [
+    for (text, change, expected) in [
         (
             upstream,
             &old as &dyn Fn(&mut CertificateParams),
@@ -348,13 +348,13 @@ fn a_trusted_certificate_that_cannot_be_verified_is_a_warning() {
             .find(|warning| warning.message.contains("no authority's"));
         assert_eq!(
             warned.is_some(),
-            told.is_some(),
+            expected.is_some(),
             "{:?}",
             config.warnings.list
         );
-        if let (Some(warning), Some(told)) = (warned, told) {
+        if let (Some(warning), Some(expected)) = (warned, expected) {
             assert!(
-                warning.message.contains(told) && warning.code == Code::NeverMatches,
+                warning.message.contains(expected) && warning.code == Code::NeverMatches,
                 "{}",
                 warning.message
             );

@@ -461,12 +461,12 @@ fn secrets_in_queries_of_the_configuration_are_not_shown() {
         ("{ path", "{ intervl = 1, path"),
         ("{ to", "{ stauts = 1, to"),
     ] {
-        let told = parse("a.toml", &text.replace(right, wrong), &none)
+        let reported = parse("a.toml", &text.replace(right, wrong), &none)
             .unwrap_err()
             .render(false);
         assert!(
-            !told.contains("hunter2") && told.contains("=*******"),
-            "{told}"
+            !reported.contains("hunter2") && reported.contains("=*******"),
+            "{reported}"
         );
     }
 }

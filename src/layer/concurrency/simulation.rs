@@ -1,4 +1,5 @@
-//! Whole limits in virtual time: an adaptive one over a modelled upstream, and a fair queue under a flood.
+//! Simulations of whole limits in virtual time: an adaptive limit over a modelled upstream, and a fair queue under a
+//! flood.
 
 use std::{
     cmp::Reverse,
@@ -22,11 +23,11 @@ use crate::{
     policy::{AdaptiveBounds, Priority},
 };
 
-/// Servers that work side by side, with one queue in front that nobody sees from outside: the knee is their number.
+/// Parallel servers with a common queue that is invisible from outside. The knee is the number of servers.
 struct Upstream {
     free_at: BinaryHeap<Reverse<Duration>>,
     service: Duration,
-    /// Every answer takes as long.
+    /// Whether every response takes the same time.
     is_steady: bool,
     random: u64,
 }
@@ -41,8 +42,9 @@ impl Upstream {
         }
     }
 
-    /// When an answer is there that is asked for now; service times are exponential, as in most models of queues.
-    fn answers_at(&mut self, now: Duration) -> Duration {
+    /// The time of the response to a request that is sent now. Service times are exponential, as in most queueing
+    /// models.
+    fn responds_at(&mut self, now: Duration) -> Duration {
         self.random = self
             .random
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -56,14 +58,14 @@ impl Upstream {
     }
 }
 
-/// A meter before an upstream with more clients than permits: each permit that is free is taken at once.
+/// A meter before an upstream with more clients than permits: each free permit is taken at once.
 struct Scene {
     meter: Meter,
     max: AtomicUsize,
     upstream: Upstream,
     begun: Instant,
     now: Duration,
-    /// End and begin of those in flight.
+    /// End and begin of the requests in flight.
     in_flight: BinaryHeap<Reverse<(Duration, Duration)>>,
 }
 
@@ -86,13 +88,13 @@ impl Scene {
         self.max.load(Ordering::Relaxed)
     }
 
-    /// Goes on for `time` under a demand of so many clients; the limits on the way, one for each tenth of a second.
+    /// Runs for `time` with this many clients. Returns the limit at each tenth of a second.
     fn run(&mut self, time: Duration, clients: usize) -> Vec<usize> {
         let (end, mut limits) = (self.now + time, Vec::new());
         let mut next_note = self.now;
         while self.now < end {
             while self.in_flight.len() < self.limit().min(clients) {
-                let done = self.upstream.answers_at(self.now);
+                let done = self.upstream.responds_at(self.now);
                 self.in_flight.push(Reverse((done, self.now)));
                 self.meter.note_peak(self.in_flight.len());
             }
@@ -120,7 +122,8 @@ const SERVERS: usize = 40;
 const SERVICE: Duration = Duration::from_millis(20);
 const MANY: usize = 10_000;
 
-/// With random times, fewer places than servers leave one idle now and then, and more make a queue.
+/// With random service times, a limit below the number of servers leaves one idle at times, and a higher one makes a
+/// queue.
 fn is_near_the_knee(limit: usize) -> bool {
     (SERVERS * 9 / 10..SERVERS * 3 / 2).contains(&limit)
 }
@@ -150,9 +153,9 @@ async fn an_adaptive_cap_settles_near_the_knee_within_seconds_and_stays() {
     );
 }
 
-/// Medians of a hundred answers are off by a seventh: what is learnt from them must not add up over the hours.
+/// Medians of a hundred responses are off by a seventh; these errors must not add up over hours.
 #[tokio::test(start_paused = true)]
-async fn an_adaptive_cap_stays_near_a_small_knee_where_answers_are_few() {
+async fn an_adaptive_cap_stays_near_a_small_knee_with_few_responses() {
     for (servers, millis) in [(4, 200), (8, 200), (10, 100)] {
         let mut scene = Scene::new(bounds(1, 1000), servers, Duration::from_millis(millis));
         let limits = scene.run(Duration::from_secs(2 * 60 * 60), MANY);
@@ -166,9 +169,9 @@ async fn an_adaptive_cap_stays_near_a_small_knee_where_answers_are_few() {
     }
 }
 
-/// All servers end and begin together, and medians move in steps of the service time.
+/// All servers finish and begin together, and medians move in steps of the service time.
 #[tokio::test(start_paused = true)]
-async fn an_adaptive_cap_settles_near_the_knee_where_every_answer_takes_as_long() {
+async fn an_adaptive_cap_settles_near_the_knee_with_equal_service_times() {
     for millis in [10, 20, 50] {
         let mut scene = Scene::new(bounds(1, 1000), 16, Duration::from_millis(millis));
         scene.upstream.is_steady = true;
@@ -209,7 +212,7 @@ async fn an_adaptive_cap_recovers_from_a_slow_spell() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_few_slow_answers_do_not_collapse_an_adaptive_cap() {
+async fn a_few_slow_responses_do_not_collapse_an_adaptive_cap() {
     let mut scene = Scene::new(BOUNDS, SERVERS, SERVICE);
     scene.run(Duration::from_secs(30), MANY);
     let before = scene.limit();
@@ -229,10 +232,10 @@ async fn a_few_slow_answers_do_not_collapse_an_adaptive_cap() {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
-/// Permits under the limit of the flood.
+/// Permits of the limit under the flood.
 const PERMITS: usize = 4;
 
-/// Waits of a quiet tenant that asks every now and then, while another keeps `flood` requests going.
+/// Waits of a quiet tenant that sends a request now and then, while another one keeps `flood` requests going.
 async fn waits_of_the_quiet(flood: u64, fair: bool) -> Vec<Duration> {
     let limit = Arc::new(ConcurrencyLimit::new(
         CapName::Upstream("shared".into()),
@@ -246,11 +249,11 @@ async fn waits_of_the_quiet(flood: u64, fair: bool) -> Vec<Duration> {
     for client in 0..flood {
         let limit = Arc::clone(&limit);
         noise.spawn(async move {
-            // Not all at the same moment.
+            // Start at different times.
             tokio::time::sleep(Duration::from_micros(137 * client)).await;
             loop {
                 if through(&limit, turn(1)).await.is_none() {
-                    // Refused: at it again at once.
+                    // Refused: try again at once.
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             }
@@ -265,7 +268,7 @@ async fn waits_of_the_quiet(flood: u64, fair: bool) -> Vec<Duration> {
     waits
 }
 
-/// Waits for a permit, works and gives it back. Returns how long the wait was.
+/// Waits for a permit, holds it for a service time and releases it. Returns the wait, or `None` if refused.
 async fn through(limit: &Arc<ConcurrencyLimit>, turn: Turn) -> Option<Duration> {
     let since = Instant::now();
     let permit = match limit.try_acquire(since) {
@@ -286,12 +289,12 @@ async fn a_flooding_tenant_does_not_move_a_quiet_ones_wait_beyond_a_service_time
         assert!(p95 <= SERVICE, "with {flood}: {p95:?}");
         assert!(
             *waits.last().unwrap() <= 2 * SERVICE,
-            "nobody of the quiet is refused"
+            "a request of the quiet tenant is refused"
         );
     }
     let unfair = waits_of_the_quiet(300, false).await;
     assert!(
         unfair[unfair.len() / 2] > 10 * SERVICE,
-        "without turns it would wait behind the flood"
+        "without turns the quiet tenant waits behind the flood"
     );
 }

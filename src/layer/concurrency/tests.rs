@@ -1,4 +1,4 @@
-//! Promises of a limit with its queue, from one thread and from many.
+//! Promises of a concurrency limit with its queue, from one thread and from many.
 
 use std::{
     num::NonZeroUsize,
@@ -91,7 +91,7 @@ async fn no_more_than_max_are_in_flight_and_no_more_than_queue_wait() {
     assert_eq!(limit.in_flight(), 0);
 }
 
-/// Rounds in which all permits are taken, answered after `time`, and given back.
+/// Runs rounds in which all permits are taken, answered after `time`, and released.
 async fn rounds(
     limit: &Arc<ConcurrencyLimit>,
     rounds: usize,
@@ -111,7 +111,7 @@ async fn rounds(
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_a_request_that_was_tried_again_the_last_attempt_counts_and_no_back_off() {
+async fn of_a_retried_request_the_last_attempt_counts_without_the_backoff() {
     const TIME: Duration = Duration::from_millis(10);
     let bound = Bound::Adaptive(bounds(4, 1000));
     let limit = Arc::new(ConcurrencyLimit::new(
@@ -127,11 +127,11 @@ async fn of_a_request_that_was_tried_again_the_last_attempt_counts_and_no_back_o
     rounds(&limit, 50, SECOND, Some(TIME)).await;
     assert!(limit.max() >= before, "{} after {before}", limit.max());
     rounds(&limit, 10, SECOND, None).await;
-    assert!(limit.max() < before, "slow answers shrink it");
+    assert!(limit.max() < before, "slow responses shrink the limit");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_waits_too_long_learns_for_how_long() {
+async fn a_request_that_waits_too_long_is_refused_with_the_time() {
     let limit = limit(1, 1);
     let _held = limit.try_acquire(Instant::now());
     let refused = enqueue(&limit).unwrap().acquire().await.err();
@@ -161,7 +161,7 @@ async fn a_deadline_that_comes_first_ends_the_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_past_its_deadline_is_passed_over_even_before_its_timer_runs() {
+async fn a_request_past_its_deadline_is_skipped_even_before_its_timer_fires() {
     let limit = limit(1, 2);
     let held = limit.try_acquire(Instant::now());
     let total = Duration::from_millis(10);
@@ -180,7 +180,7 @@ async fn a_request_past_its_deadline_is_passed_over_even_before_its_timer_runs()
     assert_eq!(
         (limit.in_flight(), limit.queued()),
         (1, 0),
-        "the permit went to the next"
+        "the permit went to the next request"
     );
     assert_eq!(
         late.acquire().await.err(),
@@ -189,10 +189,10 @@ async fn a_request_past_its_deadline_is_passed_over_even_before_its_timer_runs()
     assert!(next.acquire().await.is_ok());
 }
 
-/// After the process had been stopped, all queued requests were refused though the responses of those in flight lay in the
-/// sockets.
+/// After a suspended process resumes, requests in the queue must not time out while the responses that free permits are
+/// still unread in their sockets.
 #[tokio::test(start_paused = true)]
-async fn a_waiting_request_gets_the_permit_that_a_late_event_loop_finds_free() {
+async fn a_queued_request_gets_a_permit_that_a_late_event_loop_finds_free() {
     let limit = limit(1, 2);
     let held = limit.try_acquire(Instant::now());
     let mut waiting = std::pin::pin!(enqueue(&limit).unwrap().acquire());
@@ -204,7 +204,7 @@ async fn a_waiting_request_gets_the_permit_that_a_late_event_loop_finds_free() {
     tokio::time::advance(5 * SECOND).await;
     assert!(
         futures_util::poll!(&mut waiting).is_pending(),
-        "the sockets have not been looked at"
+        "the sockets have not been read"
     );
     drop(held);
     let _permit = waiting.await.unwrap();
@@ -212,7 +212,7 @@ async fn a_waiting_request_gets_the_permit_that_a_late_event_loop_finds_free() {
     assert_eq!(
         refused,
         Some(waited_too_long()),
-        "it has waited for long enough"
+        "the second request has waited for queue_timeout"
     );
 }
 
@@ -236,21 +236,21 @@ async fn permits_are_given_in_the_order_of_arrival() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_request_overtakes_those_that_wait() {
+async fn no_request_overtakes_queued_ones() {
     let limit = limit(1, 1);
     let held = limit.try_acquire(Instant::now());
     let waiting = enqueue(&limit).unwrap();
     drop(held);
     assert!(
         limit.try_acquire(Instant::now()).is_none(),
-        "the permit belongs to the request that waited, though it has not looked yet"
+        "the permit belongs to the queued request, even before it is polled"
     );
     drop(waiting.acquire().await.unwrap());
     assert!(limit.try_acquire(Instant::now()).is_some());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_leaves_after_it_got_a_permit_hands_it_on() {
+async fn a_request_that_leaves_with_a_permit_passes_it_on() {
     let limit = limit(1, 2);
     let held = limit.try_acquire(Instant::now());
     let (first, second) = (enqueue(&limit).unwrap(), enqueue(&limit).unwrap());
@@ -262,7 +262,7 @@ async fn a_request_that_leaves_after_it_got_a_permit_hands_it_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_has_to_leave_the_queue_is_refused_at_once() {
+async fn a_request_that_is_replaced_in_the_queue_is_refused_at_once() {
     let limit = limit(1, 2);
     let held = limit.try_acquire(Instant::now());
     let (first, newest) = (
@@ -304,7 +304,7 @@ async fn a_lower_limit_is_reached_as_requests_end_and_a_higher_one_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_higher_limit_admits_requests_that_wait_already() {
+async fn a_higher_limit_admits_queued_requests() {
     let limit = limit(1, 2);
     let _held = limit.try_acquire(Instant::now());
     let waiting = (enqueue(&limit).unwrap(), enqueue(&limit).unwrap());
@@ -352,7 +352,7 @@ fn under_any_interleaving_the_limit_holds_and_no_permit_is_lost() {
     assert!(served.load(Ordering::Relaxed) > 1000);
     assert!(
         limit.try_acquire(Instant::now()).is_some(),
-        "no request is believed to wait"
+        "the queue is counted as empty"
     );
 }
 
@@ -369,7 +369,7 @@ fn on_a_thread(
         .unwrap();
     runtime.block_on(async {
         for round in 0..2000_u64 {
-            // Several at once on each thread, so that the queue fills and overflows.
+            // Several requests at once on each thread, so that the queue fills and overflows.
             let calls = (0..4).map(|call| async move {
                 let permit = match limit.try_acquire(Instant::now()) {
                     Some(permit) => permit,

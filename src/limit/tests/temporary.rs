@@ -107,9 +107,9 @@ fn the_view_of_a_key_uses_its_current_numbers() {
     (0..5).for_each(|_| ask(&limiter, START, key(1), 1).unwrap());
     assert_eq!(limiter.standing(START, key(1), None).remaining, 5);
     let big = give(&limiter, START, 1, (10, 100), 10 * SECOND).unwrap();
-    let told = limiter.standing(START, key(1), Some(&big.gcra));
+    let standing = limiter.standing(START, key(1), Some(&big.gcra));
     assert_eq!(
-        (told.burst, told.remaining, told.reset),
+        (standing.burst, standing.remaining, standing.reset),
         (100, 50, 5 * SECOND)
     );
     assert_eq!(

@@ -147,13 +147,13 @@ async fn a_hanging_node_affects_only_its_own_keys() {
     world.servers[0].hang();
     world.until_first_is_left_alone().await;
     assert_eq!(world.open(), [false, true, false, false]);
-    let told = world
+    let reported = world
         .gateway
         .store
         .standing(&[world.asks(0, 1).remove(0), world.asks(1, 1).remove(0)])
         .await;
     assert_eq!(
-        told.iter().map(Option::is_some).collect::<Vec<_>>(),
+        reported.iter().map(Option::is_some).collect::<Vec<_>>(),
         [false, true]
     );
     assert!(

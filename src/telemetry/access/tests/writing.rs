@@ -95,13 +95,13 @@ fn unread_lines_are_dropped_and_counted_without_waiting() {
     let (sink, gate) = blocked();
     let dropped = Arc::<Dropped>::default();
     let (log, guard) = AccessLog::start_with(NEVER, JSON, sink, 2, Arc::clone(&dropped)).unwrap();
-    let mut told = 0;
+    let mut written = 0;
     while dropped.total() == 0 {
-        write_line(&log, told);
-        told += 1;
+        write_line(&log, written);
+        written += 1;
     }
     assert!(log.buffers.waiting() >= QUEUED as u64);
-    assert_eq!(log.buffers.waiting() + dropped.total(), told);
+    assert_eq!(log.buffers.waiting() + dropped.total(), written);
     drop(gate);
     assert_eq!(guard.flush(PATIENCE), 0);
 }
