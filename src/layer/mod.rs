@@ -11,6 +11,8 @@ mod attempt_timeout;
 mod buffer;
 mod concurrency;
 mod content;
+#[cfg(test)]
+mod foreign;
 mod forward;
 mod key;
 mod mirror;
