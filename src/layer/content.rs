@@ -1,6 +1,6 @@
-//! Types of bodies that say how they come.
+//! Content types that tell how a body arrives.
 
-/// Media types whose bodies are streams of events: the next one comes when there is something to tell.
+/// Media types of event streams, which pause until the next event happens.
 const STREAMS: [&[u8]; 9] = [
     b"text/event-stream",
     b"application/x-ndjson",
@@ -13,14 +13,14 @@ const STREAMS: [&[u8]; 9] = [
     b"multipart/x-mixed-replace",
 ];
 
-/// With what the media types of gRPC and gRPC-Web begin, and how they go on up to their end or a suffix such as `+proto`.
+/// The begin of the media types of gRPC and gRPC-Web, and the rest up to a suffix such as `+proto`.
 const GRPC: &[u8] = b"application/grpc";
 const GRPC_KINDS: [&[u8]; 3] = [b"", b"-web", b"-web-text"];
 
 /// The parameter by which Kubernetes and others mark a watch: `application/json;stream=watch`.
 const WATCH: &[u8] = b"stream=watch";
 
-/// Whether answers of this content type pause for as long as there is nothing to tell: streams of events and gRPC calls.
+/// Whether a body of this content type may be silent for long: an event stream or a gRPC call.
 pub(super) fn is_silent_by_nature(content_type: &[u8]) -> bool {
     let end = memchr::memchr(b';', content_type).unwrap_or(content_type.len());
     let (media_type, parameters) = content_type.split_at(end);

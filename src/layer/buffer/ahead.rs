@@ -1,7 +1,7 @@
 //! A response body that is read ahead of its client, so that the server and the connection to it are free early.
 //!
-//! Nothing is delayed: as long as the client keeps up, every piece passes as it arrives. Only while its socket accepts no more,
-//! the task of the connection reads the rest into memory.
+//! Nothing is delayed: as long as the client keeps up, every piece passes as it arrives. Only while the client's socket
+//! accepts no more does the task of the connection read the rest into memory.
 
 use std::{
     collections::VecDeque,
@@ -26,20 +26,20 @@ const BLOCK: usize = 8 * 1024;
 
 /// A response body with the part of it that was read ahead.
 pub(super) struct Ahead {
-    /// With all that it holds; `None` once it was read to its end.
+    /// The rest, with the guards that it holds; `None` once it was read to its end.
     rest: Option<Body>,
     blocks: VecDeque<BytesMut>,
     /// Bytes in the blocks.
     kept: usize,
-    /// Bytes that are kept at most.
+    /// The most bytes that are kept.
     room: usize,
     share: Share,
-    /// How it ended behind what is kept, if not plainly.
+    /// The trailers or the fault behind the bytes that are kept.
     end: Option<Result<HeaderMap, Fault>>,
 }
 
 impl Ahead {
-    /// Puts itself around `body`.
+    /// Wraps `body`.
     pub(super) fn around(body: &mut Body, room: usize, memory: &Arc<Memory>) {
         let (rest, share) = (Some(std::mem::take(body)), Share::new(memory));
         *body = Body::ahead(Self {
@@ -60,13 +60,13 @@ impl Ahead {
         let goes_on = matches!(&frame, Some(Ok(frame)) if frame.is_data())
             && !http_body::Body::is_end_stream(rest);
         if !goes_on {
-            // Lets go of what the exchange holds: its permits, its connection.
+            // Drops the guards of the exchange: its permits and its connection.
             self.rest = None;
         }
         Poll::Ready(frame)
     }
 
-    /// Copies: a piece as it was read may keep a much larger buffer behind it.
+    /// Copies the piece, which may keep a much larger read buffer alive.
     fn keep(&mut self, data: &[u8]) {
         self.kept += data.len();
         match self.blocks.back_mut() {
@@ -85,7 +85,7 @@ impl Ahead {
 impl ReadAhead for Ahead {
     fn poll_ahead(self: Pin<&mut Self>, cx: &mut Context<'_>) {
         let this = self.get_mut();
-        // Where the process has no memory left, the client's pace is that of the server, as without a buffer.
+        // If the process has no memory left, the client's pace is that of the server, as without a buffer.
         while this.rest.is_some()
             && this.kept < this.room
             && this.share.resize(this.kept + READ_SIZE)
@@ -95,7 +95,7 @@ impl ReadAhead for Ahead {
                 Poll::Ready(None) => {}
                 Poll::Ready(Some(Err(fault))) => this.end = Some(Err(fault)),
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    // A sign of life may be empty.
+                    // An empty piece is a sign of life.
                     Ok(data) if data.is_empty() => {}
                     Ok(data) => this.keep(&data),
                     Err(frame) => this.end = frame.into_trailers().ok().map(Ok),

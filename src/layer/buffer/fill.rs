@@ -1,4 +1,4 @@
-//! A request's body is read before the request goes on: whole, or until the buffer is full.
+//! Reads a request body before the request goes on: all of it, or until the buffer is full.
 
 use std::{
     future::poll_fn,
@@ -21,9 +21,9 @@ use crate::{
     runtime::timer::Timer,
 };
 
-/// First bytes that are kept of a body; more by doubling, so that a client cannot take memory by announcing a length.
+/// The first size of a buffer. It grows by doubling, so that a client cannot take memory by announcing a length.
 const LEAST: usize = 4 * 1024;
-/// Bytes handed on at once.
+/// Bytes that are pulled at once.
 const MOST_AT_ONCE: usize = 32 * 1024;
 
 /// Reads the body of `call` into at most `room` bytes of `memory`. A longer body goes on as a stream that begins with the bytes
@@ -74,14 +74,14 @@ fn ask_for(request: &Head) {
     }
 }
 
-/// A body that is read.
+/// A body while it is read.
 struct Filling {
     body: Body,
     kept: Vec<u8>,
     share: Share,
-    /// Bytes that are kept at most.
+    /// The most bytes that are kept.
     room: usize,
-    /// When a byte last came.
+    /// When the last byte arrived.
     moved: Instant,
     timer: Timer,
 }
@@ -90,7 +90,7 @@ struct Filling {
 enum End {
     /// To its end.
     Whole(Option<HeaderMap>),
-    /// Until this piece did not fit any more.
+    /// Up to this piece, which did not fit any more.
     Full(Bytes),
 }
 
@@ -113,8 +113,8 @@ impl Filling {
         self.poll_pace(cx).map(Err)
     }
 
-    /// Copies: a piece as it was read would keep the whole buffer behind it, which a client could make many times larger than
-    /// the piece.
+    /// Copies the piece, which would keep its whole read buffer alive: a client could make that many times larger than the
+    /// piece. Returns false if it does not fit.
     fn keep(&mut self, data: &[u8]) -> bool {
         let length = self.kept.len() + data.len();
         if length > self.room {
@@ -144,7 +144,7 @@ impl Filling {
         })
     }
 
-    /// The body as it goes on.
+    /// The body with which the request goes on.
     fn filled(self, end: End) -> Body {
         let Self {
             mut body,
@@ -152,7 +152,7 @@ impl Filling {
             share,
             ..
         } = self;
-        // It waits, perhaps for a place: the time for its answer goes on.
+        // The request may wait for a permit now, and the time for its response goes on.
         body.leave_unread();
         let kept = Bytes::from_owner(Kept {
             bytes: kept,
@@ -176,7 +176,7 @@ impl Filling {
     }
 }
 
-/// The bytes that were read, with their share of the memory for as long as a piece of them is in use.
+/// The bytes that were read. They keep their share of the memory for as long as a piece of them is in use.
 struct Kept {
     bytes: Vec<u8>,
     _share: Share,
@@ -188,13 +188,13 @@ impl AsRef<[u8]> for Kept {
     }
 }
 
-/// A body the beginning of which was read already.
+/// A body whose beginning was read already.
 struct Begun {
     kept: Bytes,
     next: Bytes,
     rest: Body,
     trailers: Option<HeaderMap>,
-    /// Bytes to come, where that is known.
+    /// Bytes that are left; `None` if not known.
     length: Option<u64>,
 }
 

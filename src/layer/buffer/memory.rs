@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-/// Bytes that buffered bodies take up, and how many they may. Outlives reloads.
+/// A bound on the bytes of buffered bodies over the whole process. Outlives reloads.
 #[derive(Debug, Default)]
 pub struct Memory {
     taken: AtomicUsize,
@@ -13,12 +13,12 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Changes the bound; what is taken stays.
+    /// Changes the bound. Bytes that are taken stay.
     pub fn set_bound(&self, bytes: usize) {
         self.bound.store(bytes, Ordering::Relaxed);
     }
 
-    /// Bytes that are taken now.
+    /// The bytes that are taken now.
     pub fn taken(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
     }
@@ -32,7 +32,7 @@ impl Memory {
     }
 }
 
-/// The part of [`Memory`] that one body has; given back when dropped.
+/// The part of [`Memory`] that one body has. Given back on drop.
 #[derive(Debug)]
 pub(super) struct Share {
     memory: Arc<Memory>,
@@ -40,7 +40,7 @@ pub(super) struct Share {
 }
 
 impl Share {
-    /// Of nothing yet.
+    /// A share of no bytes.
     pub(super) fn new(memory: &Arc<Memory>) -> Self {
         Self {
             memory: Arc::clone(memory),
@@ -48,7 +48,7 @@ impl Share {
         }
     }
 
-    /// Makes it so large. False, and nothing changes, when the process has no more.
+    /// Resizes the share to this many bytes. Returns false, and changes nothing, if the process has no more left.
     pub(super) fn resize(&mut self, bytes: usize) -> bool {
         match bytes.checked_sub(self.bytes) {
             Some(more) if more > 0 && !self.memory.take(more) => return false,

@@ -1,7 +1,11 @@
-//! Buffers: a request body is read before the request goes on, and a response body is read ahead of a slow client.
+//! Buffer: reads a request body before the request goes on, and a response body ahead of a slow client.
 //!
-//! gRPC calls, upgrades and streams of events pass as they arrive, and so does every response whose client keeps up. The
-//! memory is bounded for each body and for the process; when it is used up, bodies stream as they do without a buffer.
+//! gRPC calls, upgrades and event streams pass as they arrive, and so does every response whose client keeps up. It refuses
+//! a request whose body breaks off, is malformed or arrives too slowly, with the status that it would have without a buffer.
+//! It holds up to `buffer` bytes of each body, to the end of that body, within the memory that all bodies share
+//! ([`Memory`]); when that is used up, bodies stream as they do without a buffer.
+//!
+//! tower's `Buffer` is something else: a queue of requests in front of a service.
 
 mod ahead;
 mod fill;
@@ -23,12 +27,12 @@ use self::{ahead::Ahead, fill::fill};
 use super::content::is_silent_by_nature;
 use crate::{call::Call, error::Error, message::Response};
 
-/// The buffers of a route.
+/// The buffers of a route's bodies.
 #[derive(Debug)]
 pub struct BufferPolicy {
-    /// Bytes of a request body that are read before the request goes on; 0: none.
+    /// Bytes of a request body that are read before the request goes on; 0 is none.
     pub request: usize,
-    /// Bytes of a response body that are read ahead of the client; 0: none.
+    /// Bytes of a response body that are read ahead of the client; 0 is none.
     pub response: usize,
     /// The memory that all bodies share.
     pub memory: Arc<Memory>,
@@ -37,7 +41,7 @@ pub struct BufferPolicy {
 /// Adds [`Buffer`]; without a policy nothing is buffered.
 #[derive(Debug, Clone)]
 pub struct BufferLayer {
-    /// The buffers; absent: none.
+    /// The buffers; `None` buffers nothing.
     pub policy: Option<Arc<BufferPolicy>>,
 }
 
@@ -94,7 +98,7 @@ where
     }
 }
 
-/// Reads the request's body first.
+/// Reads the request body, then calls `inner`.
 async fn filled<S>(
     mut call: Call,
     policy: Arc<BufferPolicy>,
@@ -111,12 +115,12 @@ where
 }
 
 pin_project! {
-    /// A call whose body is read, or that goes on.
+    /// A request whose body is read, or that has gone on.
     #[project = State]
     pub enum ResponseFuture<F, E> {
-        /// Its body is read. Boxed, as only those wait that have one.
+        /// The request body is read. Boxed, as most requests have none.
         Filling { filling: Pin<Box<dyn Future<Output = Result<Response, E>> + Send>> },
-        /// It goes on.
+        /// The request has gone on.
         Passing { #[pin] inner: F, policy: Option<Arc<BufferPolicy>> },
     }
 }

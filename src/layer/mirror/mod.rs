@@ -1,9 +1,11 @@
-//! Mirror: a copy of some requests goes to another upstream, and its answer is thrown away.
+//! Mirror: sends a copy of some requests to another upstream and discards its response.
 //!
-//! The original is neither delayed nor failed by it: a copy is sent by a task of its own, when the original's body, which
-//! is kept as it passes, is whole. Copies are bounded in number, size and time. What does not fit is dropped and counted.
-//! A copy is charged to no limit and has no access line. It takes a place under the other upstream's cap if one is free
-//! at once, and is dropped otherwise.
+//! The original is neither delayed nor failed: a task of its own sends the copy, once the original's body, which is kept as it
+//! passes, is complete. Copies are bounded in number, size and time; one that does not fit is dropped and counted. A copy is
+//! charged to no rate limit and has no access line. It takes a permit of the other upstream's concurrency limit if one is
+//! free at once, and is dropped otherwise.
+//!
+//! The layer refuses nothing. It holds up to `retry.buffer` bytes of a body until the copy is sent. tower has no such layer.
 
 mod tee;
 
@@ -35,71 +37,71 @@ use crate::{
     telemetry::RouteMetrics,
 };
 
-/// Copies of one route that are on their way; with a body of 64 KiB each they take 8 MiB.
+/// Copies of one route at a time. With a body of 64 KiB each they take 8 MiB.
 const MOST_IN_FLIGHT: u32 = 128;
-/// Bytes of an answer that are read to keep its connection; more, and it is closed.
+/// Bytes of a response that are read to keep its connection. If it has more, the connection is closed.
 const MOST_READ: usize = 1 << 20;
 
-/// Copies of one route, over all workers and reloads.
+/// The copies of one route, over all workers and reloads.
 #[derive(Debug, Default)]
 pub struct Copies {
     in_flight: AtomicU32,
-    /// Those that are sent by a task. It ends with the thread it runs on, at the latest.
+    /// The tasks that send copies. Each ends with its thread, at the latest.
     tasks: TaskTracker,
 }
 
 impl Copies {
-    /// Copies that are being sent, or whose original is not whole yet.
+    /// Copies that are being sent, or whose original has not arrived completely.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    fn enter(self: &Arc<Self>) -> Option<Place> {
+    fn enter(self: &Arc<Self>) -> Option<InFlight> {
         let next = |n| (n < MOST_IN_FLIGHT).then_some(n + 1);
         let entered = self
             .in_flight
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
-        entered.ok().map(|_| Place(Arc::clone(self)))
+        entered.ok().map(|_| InFlight(Arc::clone(self)))
     }
 }
 
-/// A place among the copies, given back when dropped.
+/// Counts one copy. The count is decremented on drop.
 #[derive(Debug)]
-struct Place(Arc<Copies>);
+struct InFlight(Arc<Copies>);
 
-impl Drop for Place {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// What a route copies, and to where.
+/// The copies that a route makes, and where they go.
 #[derive(Debug)]
 pub struct CopyPolicy<M> {
-    /// How many of a hundred requests.
+    /// How many of a hundred requests are copied.
     pub percent: u8,
-    /// Bytes of a body; a request with a longer one is not copied.
+    /// Bytes of a body. A request with a longer one is not copied.
     pub buffer: usize,
-    /// Longest time for a copy, its answer included.
+    /// Longest time for a copy, its response included.
     pub timeout: Duration,
-    /// What copies are told as: nothing that anybody sees.
+    /// The route of copies in logs and metrics, where it never appears.
     pub tag: Arc<RouteTag>,
     /// Where copies are counted.
     pub metrics: Arc<RouteMetrics>,
     /// The route's copies.
     pub copies: Arc<Copies>,
-    /// The way to the other upstream.
+    /// Sends to the other upstream.
     pub send: M,
 }
 
 /// Adds [`Mirror`]; without a policy nothing is copied.
 #[derive(Debug)]
 pub struct MirrorLayer<M> {
-    /// What is copied, and to where.
+    /// The copies; `None` copies nothing.
     pub policy: Option<Arc<CopyPolicy<M>>>,
 }
 
-// Derived, it would ask for an `M` that can be cloned.
+// A derived impl would require `M: Clone`.
 impl<M> Clone for MirrorLayer<M> {
     fn clone(&self) -> Self {
         Self {
@@ -119,7 +121,7 @@ impl<S, M> Layer<S> for MirrorLayer<M> {
     }
 }
 
-/// Sends copies of calls, perhaps.
+/// Copies some requests.
 #[derive(Debug)]
 pub struct Mirror<S, M> {
     inner: S,
@@ -167,7 +169,7 @@ where
         if rand::rng().random_range(0..100) >= self.percent {
             return;
         }
-        let Some(place) = self.copies.enter() else {
+        let Some(in_flight) = self.copies.enter() else {
             return self.count("busy");
         };
         if call
@@ -179,20 +181,20 @@ where
         }
         let exchange = duplicate(&call.exchange, &self.tag);
         if let Some(whole) = call.body.as_whole() {
-            return self.start(exchange, whole, place);
+            return self.start(exchange, whole, in_flight);
         }
         let policy = Arc::clone(self);
         let send = move |whole: Option<Bytes>| match whole {
-            Some(whole) => policy.start(exchange, whole, place),
+            Some(whole) => policy.start(exchange, whole, in_flight),
             None => policy.count("body"),
         };
         Tee::around(&mut call.body, self.buffer, Box::new(send));
     }
 
-    fn start(self: &Arc<Self>, exchange: Arc<Exchange>, whole: Bytes, place: Place) {
-        let (policy, tasks) = (Arc::clone(self), place.0.tasks.clone());
+    fn start(self: &Arc<Self>, exchange: Arc<Exchange>, whole: Bytes, in_flight: InFlight) {
+        let (policy, tasks) = (Arc::clone(self), in_flight.0.tasks.clone());
         tasks.spawn(async move {
-            let _place = place;
+            let _in_flight = in_flight;
             let sent = AssertUnwindSafe(policy.send(exchange, whole)).catch_unwind();
             let outcome = timeout(policy.timeout, sent).await;
             policy.count(match outcome {
@@ -206,7 +208,7 @@ where
     async fn send(&self, exchange: Arc<Exchange>, whole: Bytes) -> Result<(), Failed> {
         let body = Body::whole(whole);
         let now = Instant::now();
-        // A copy has no client that could leave: its end is that of its time.
+        // A copy has no client that could leave. Its time bounds it.
         let (deadline, uploading) = (None, None);
         let call = Call {
             exchange,
@@ -215,7 +217,7 @@ where
             uploading,
             fresh: false,
             now,
-            patience: None,
+            attempt_deadline: None,
             linger: None,
         };
         let mut answer = self.send.clone().oneshot(call).await?;
@@ -234,14 +236,14 @@ where
     }
 }
 
-/// The same request as an exchange of its own: what happens to the copy is not told of the original.
+/// The same request as an exchange of its own, so that notes on the copy do not mix with those on the original.
 fn duplicate(of: &Exchange, tag: &Arc<RouteTag>) -> Arc<Exchange> {
     let mut request = Head {
         interim: None,
         upgrade: None,
         ..of.request.clone()
     };
-    // Its body is whole: there is nothing to wait for before it is sent.
+    // The body is complete, so that no leave to send it has to be waited for.
     request.headers.remove(header::EXPECT);
     Exchange::begin(Known {
         request,

@@ -1,4 +1,4 @@
-//! A request's body that is kept while it passes, up to a bound, and handed on when it is whole.
+//! A request body that is kept while it passes, up to a bound, and handed on when it is complete.
 
 use std::{
     pin::Pin,
@@ -10,10 +10,10 @@ use http_body::{Frame, SizeHint};
 
 use crate::{body::Body, error::Fault};
 
-/// Called once: with the whole body, or with nothing when it is too long or broke off.
+/// Called once, with the complete body, or with `None` if it is too long or broke off.
 pub(super) type OnWhole = Box<dyn FnOnce(Option<Bytes>) + Send>;
 
-/// A body that passes. Trailers are not kept.
+/// A body that is kept while it passes. Trailers are not kept.
 pub(super) struct Tee {
     passing: Body,
     kept: BytesMut,
@@ -22,7 +22,7 @@ pub(super) struct Tee {
 }
 
 impl Tee {
-    /// Puts itself around `body`.
+    /// Wraps `body`.
     pub(super) fn around(body: &mut Body, room: usize, on_whole: OnWhole) {
         let (pace, passing) = (body.pace(), std::mem::take(body));
         *body = Body::stream(Self {
@@ -74,7 +74,7 @@ impl http_body::Body for Tee {
                 if let Some(data) = frame.data_ref() {
                     this.keep(data);
                 }
-                // Of a body whose length is known nobody asks for more than that, nor of any behind its trailers.
+                // A body whose length is known is not pulled beyond it, and no body beyond its trailers.
                 if frame.is_trailers()
                     || this.passing.is_end_stream()
                     || this.passing.length() == Some(0)
@@ -140,7 +140,7 @@ mod tests {
         );
     }
 
-    /// Nobody asks for more behind them, so that the end is not seen.
+    /// Nothing is pulled behind trailers, so that the end itself is not seen.
     #[tokio::test]
     async fn a_body_with_trailers_is_whole_with_them() {
         let data = Frame::data(Bytes::from_static(b"one"));

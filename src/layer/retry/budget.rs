@@ -2,6 +2,9 @@
 //!
 //! A bound on attempts alone multiplies the load on an upstream just when that fails; a share of the traffic cannot
 //! (Finagle's `RetryBudget`). Requests are counted for each worker by itself, so that counting touches nothing shared.
+//!
+//! tower's `TpsBudget` is not used: each deposit takes a lock that all workers share, and its numbers cannot be changed by a
+//! reload without losing the count.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
