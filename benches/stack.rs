@@ -173,7 +173,7 @@ fn layers(c: &mut Criterion) {
         uploading: None,
         fresh: false,
         now: Instant::now(),
-        patience: None,
+        attempt_deadline: None,
         linger: None,
     };
     let second = Duration::from_secs(1);
@@ -294,7 +294,7 @@ fn outgoing(call: Call) -> Outgoing {
         body,
         fresh,
         now,
-        patience,
+        attempt_deadline,
         linger,
         ..
     } = call;
@@ -309,7 +309,7 @@ fn outgoing(call: Call) -> Outgoing {
         trailers_to_http1: false,
         fresh,
         now,
-        patience,
+        attempt_deadline,
         linger,
         key: None,
     }

@@ -1,11 +1,24 @@
 //! The body of a message on its way through the gateway, in either direction.
 //!
-//! Most answers are small and arrive whole with their head: those stay plain bytes. Everything longer is a boxed stream,
-//! pulled frame by frame, so that a slow reader slows the writer at the other end. What must live exactly as long as the
-//! exchange (a permit, a place in flight) is held here and let go when nothing is left to be pulled, or when the body is
-//! dropped, however that comes about.
+//! Most responses are small and arrive with their head: those stay plain bytes. Everything longer is a boxed stream, pulled
+//! frame by frame, so that a slow reader slows the writer at the other end. Guards that must live exactly as long as the
+//! exchange, such as permits, are held by the body. They are dropped when nothing is left to be pulled, or with the body.
+//!
+//! ```
+//! use http_body_util::BodyExt;
+//! use tidegate::body::Body;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let body = Body::whole("hello");
+//! assert_eq!(body.length(), Some(5));
+//! assert_eq!(body.collect().await.unwrap().to_bytes(), "hello");
+//! # }
+//! ```
 
+mod content;
 mod flow;
+mod observer;
 mod pace;
 mod trailers;
 
@@ -17,81 +30,26 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncWrite};
 
+use self::content::{Content, Source};
 pub use self::{
+    content::{Held, ReadAhead, Stream, Tunnel},
     flow::Flow,
+    observer::BodyObserver,
     pace::{Pace, Progress},
     trailers::Trailers,
 };
 use crate::error::Fault;
 
-/// Bytes of a whole body that are handed on at once, as who takes them copies them.
+/// Bytes of a body in memory that are pulled at once, as their receiver copies them.
 const MOST_AT_ONCE: usize = 64 * 1024;
 
 /// The body of a request or a response.
 ///
-/// Boxed as a whole: calls and answers are moved through many layers, and most requests have no body at all.
+/// Boxed as a whole, because calls and responses are moved through many layers and most requests have no body at all.
 #[derive(Default)]
 pub struct Body(Option<Box<Content>>);
-
-#[derive(Default)]
-struct Content {
-    source: Source,
-    pace: Option<Pace>,
-    trailers: Trailers,
-    passed: u64,
-    delivered: bool,
-    flow: Option<Arc<Flow>>,
-    held: Option<Box<dyn Held>>,
-    witness: Option<Arc<dyn Witness>>,
-}
-
-/// A body that arrives in pieces.
-pub trait Stream: http_body::Body<Data = Bytes, Error = Fault> + Send {}
-
-impl<B: http_body::Body<Data = Bytes, Error = Fault> + Send> Stream for B {}
-
-/// A body that arrives in pieces and can be read before it is asked for.
-pub trait ReadAhead: Stream {
-    /// Reads what is here, as far as there is room for it; wakes the task when there is more.
-    fn poll_ahead(self: Pin<&mut Self>, cx: &mut Context<'_>);
-}
-
-/// The far end of a connection that has switched to another protocol: bytes go both ways, and each way ends by itself.
-pub trait Tunnel: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Tunnel for T {}
-
-/// Anything that is let go when the exchange ends; its `Drop` does the work.
-pub trait Held: Send {}
-
-impl<T: Send> Held for T {}
-
-/// Who wants to know how a body ended.
-pub trait Witness: Send + Sync {
-    /// Called once: `bytes` passed; `delivered` says whether all of them reached the other side.
-    fn ended(&self, bytes: u64, delivered: bool);
-    /// Called when the body broke off, before [`ended`](Witness::ended).
-    fn broke(&self, fault: &Fault);
-    /// Called once for a tunnel, before [`ended`](Witness::ended): so many bytes went the other way.
-    fn received(&self, _bytes: u64) {}
-    /// Called once for trailers, as they pass.
-    fn trailed(&self, _trailers: &HeaderMap) {}
-}
-
-#[derive(Default)]
-enum Source {
-    #[default]
-    Empty,
-    Absent,
-    Whole(Bytes),
-    Stream(Pin<Box<dyn Stream>>),
-    Ahead(Pin<Box<dyn ReadAhead>>),
-    Tunnel(Box<dyn Tunnel>),
-}
 
 impl Body {
     /// A body of no bytes.
@@ -99,12 +57,12 @@ impl Body {
         Self::default()
     }
 
-    /// No body where the head says how long it would be: the answer of an upstream to HEAD. Has no length of its own.
+    /// No body, where the head says how long one would be: the response to HEAD. It has no length of its own.
     pub fn absent() -> Self {
         Self::from_source(Source::Absent)
     }
 
-    /// A body that is here already.
+    /// A body in memory.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         if bytes.is_empty() {
@@ -119,12 +77,13 @@ impl Body {
         Self::from_source(Source::Stream(Box::pin(stream)))
     }
 
-    /// A body that arrives in pieces and can be read before it is asked for.
+    /// A body that arrives in pieces and can be read before they are pulled.
     pub fn ahead(stream: impl ReadAhead + 'static) -> Self {
         Self::from_source(Source::Ahead(Box::pin(stream)))
     }
 
-    /// In place of a body, that of an answer which switches protocols. It is whoever serves the client who moves the bytes.
+    /// The far end of a connection that switches protocols, in the place of a response body. The code that serves the
+    /// client moves the bytes.
     pub fn tunnel(far_end: impl Tunnel + 'static) -> Self {
         Self::from_source(Source::Tunnel(Box::new(far_end)))
     }
@@ -145,12 +104,12 @@ impl Body {
             .map_or(&Source::Empty, |content| &content.source)
     }
 
-    /// True when nothing is left to come; a stream may turn out to be empty later.
+    /// Whether nothing is left to be pulled. A stream may turn out to be empty later.
     pub fn is_empty(&self) -> bool {
         matches!(self.source(), Source::Empty | Source::Absent)
     }
 
-    /// True when all of it is here already.
+    /// Whether all of it is in memory.
     pub fn is_whole(&self) -> bool {
         !matches!(
             self.source(),
@@ -158,17 +117,17 @@ impl Body {
         )
     }
 
-    /// True for an answer that switches protocols.
+    /// Whether the response switches protocols.
     pub fn is_tunnel(&self) -> bool {
         matches!(self.source(), Source::Tunnel(_))
     }
 
-    /// Exact number of bytes to come, where that is known.
+    /// The exact number of bytes that are left; `None` if it is not known.
     pub fn length(&self) -> Option<u64> {
         self.size_hint().exact()
     }
 
-    /// The whole of a body that is here already; `None` for a stream.
+    /// The bytes of a body in memory; `None` for a stream.
     pub fn as_whole(&self) -> Option<Bytes> {
         match self.source() {
             Source::Empty | Source::Absent => Some(Bytes::new()),
@@ -177,7 +136,7 @@ impl Body {
         }
     }
 
-    /// The whole of a body that is here already, leaving none; `None` for a stream.
+    /// Takes the bytes of a body in memory; `None` for a stream.
     pub fn take_whole(&mut self) -> Option<Bytes> {
         let Some(content) = &mut self.0 else {
             return Some(Bytes::new());
@@ -195,7 +154,7 @@ impl Body {
         }
     }
 
-    /// The far end of a tunnel, once; what is held is held until this body is dropped.
+    /// Takes the far end of a tunnel, once. Guards stay until this body is dropped.
     pub fn take_tunnel(&mut self) -> Option<Box<dyn Tunnel>> {
         let content = self.0.as_mut()?;
         match std::mem::take(&mut content.source) {
@@ -207,59 +166,59 @@ impl Body {
         }
     }
 
-    /// Says how many bytes a tunnel has moved, from the client and to it.
+    /// Notes how many bytes a tunnel has moved: `received` from the client and `passed` to it.
     pub fn tunnelled(&mut self, received: u64, passed: u64) {
         let content = self.content();
         content.passed = passed;
-        if let Some(witness) = &content.witness {
-            witness.received(received);
+        if let Some(observer) = &content.observer {
+            observer.received(received);
         }
     }
 
-    /// Has it read before it is asked for, where it can be: to be called while the other side takes nothing.
+    /// Reads ahead, if this body can be. To be called while the other side accepts nothing.
     pub fn poll_ahead(&mut self, cx: &mut Context<'_>) {
         if let Some(Source::Ahead(stream)) = self.0.as_mut().map(|content| &mut content.source) {
             stream.as_mut().poll_ahead(cx);
         }
     }
 
-    /// How long its transfer may pause, and when it must be over; `None` where nobody has said.
+    /// The bounds on its transfer; `None` until they are set.
     pub fn pace(&self) -> Option<Pace> {
         self.0.as_ref().and_then(|content| content.pace)
     }
 
-    /// Says how long its transfer may pause, and when it must be over.
+    /// Sets the bounds on its transfer.
     pub fn set_pace(&mut self, pace: Option<Pace>) {
         if pace.is_some() || self.0.is_some() {
             self.content().pace = pace;
         }
     }
 
-    /// Says which of its trailers pass; of what is here whole there are none.
+    /// Sets which of its trailers pass. A body in memory has none.
     pub fn set_trailers(&mut self, trailers: Trailers) {
         if !self.is_whole() {
             self.content().trailers = trailers;
         }
     }
 
-    /// Notes in `flow` when this body flows, while it is read.
+    /// Has `flow` measure when this body flows.
     pub fn set_flow(&mut self, flow: Arc<Flow>) {
         self.content().flow = Some(flow);
     }
 
-    /// Where it is noted when this body flows.
+    /// The measure of when this body flows.
     pub fn flow(&self) -> Option<&Arc<Flow>> {
         self.0.as_ref().and_then(|content| content.flow.as_ref())
     }
 
-    /// Nobody will read the rest of this body.
+    /// Notes that the rest of this body will not be read, so that it no longer flows.
     pub fn leave_unread(&mut self) {
         if let Some(content) = &mut self.0 {
             content.end_flow();
         }
     }
 
-    /// Keeps `guard` until this body is dropped, or told to let go.
+    /// Holds `guard` until this body is dropped, or told to let go.
     pub fn hold(&mut self, guard: impl Held + 'static) {
         let held = &mut self.content().held;
         *held = Some(match held.take() {
@@ -268,26 +227,30 @@ impl Body {
         });
     }
 
-    /// Lets go of what is held, once nothing of this body is left to be pulled.
+    /// Drops the guards that are held, once nothing of this body is left to be pulled.
     pub fn let_go(&mut self) {
         if let Some(content) = &mut self.0 {
             content.held = None;
         }
     }
 
-    /// Tells `witness` how this body ends.
-    pub fn watch(&mut self, witness: Arc<dyn Witness>) {
-        self.content().witness = Some(witness);
+    /// Has `observer` learn how this body ends.
+    pub fn observe(&mut self, observer: Arc<dyn BodyObserver>) {
+        self.content().observer = Some(observer);
     }
 
-    /// Says that its transfer broke off for a reason that did not come out of the body itself.
+    /// Notes that its transfer broke off for a reason other than the body itself.
     pub fn broke(&mut self, fault: &Fault) {
-        if let Some(witness) = self.0.as_ref().and_then(|content| content.witness.as_ref()) {
-            witness.broke(fault);
+        if let Some(observer) = self
+            .0
+            .as_ref()
+            .and_then(|content| content.observer.as_ref())
+        {
+            observer.broke(fault);
         }
     }
 
-    /// Says that everything reached the other side; without it a drop counts as cut off.
+    /// Notes that everything reached the other side. Without it, a drop counts as broken off.
     pub fn delivered(&mut self) {
         self.content().delivered = true;
     }
@@ -329,13 +292,13 @@ impl http_body::Body for Body {
         match &frame {
             Some(Ok(frame)) => {
                 this.passed += frame.data_ref().map_or(0, |data| data.len() as u64);
-                if let (Some(trailers), Some(witness)) = (frame.trailers_ref(), &this.witness) {
-                    witness.trailed(trailers);
+                if let (Some(trailers), Some(observer)) = (frame.trailers_ref(), &this.observer) {
+                    observer.trailed(trailers);
                 }
             }
             Some(Err(fault)) => {
-                if let Some(witness) = &this.witness {
-                    witness.broke(fault);
+                if let Some(observer) = &this.observer {
+                    observer.broke(fault);
                 }
             }
             None => this.source = Source::Empty,
@@ -359,35 +322,6 @@ impl http_body::Body for Body {
             Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::Stream(stream) => stream.size_hint(),
             Source::Ahead(stream) => stream.size_hint(),
-        }
-    }
-}
-
-impl Content {
-    /// Notes that a piece has come, or that none will.
-    fn note_flow(&mut self, has_come: bool) {
-        let is_over = match &self.source {
-            Source::Stream(stream) => !has_come || stream.is_end_stream(),
-            _ => true,
-        };
-        match &self.flow {
-            Some(flow) if !is_over => flow.begin(),
-            _ => self.end_flow(),
-        }
-    }
-
-    fn end_flow(&mut self) {
-        if let Some(flow) = self.flow.take() {
-            flow.end();
-        }
-    }
-}
-
-impl Drop for Content {
-    fn drop(&mut self) {
-        self.end_flow();
-        if let Some(witness) = self.witness.take() {
-            witness.ended(self.passed, self.delivered);
         }
     }
 }

@@ -1,15 +1,15 @@
-//! When the body of a request flows: the time for its answer stands still meanwhile.
+//! When a request body flows: the time for the response stands still meanwhile.
 
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// The time in which the body of a request flows: from the first look for it to its end, or until nobody reads it.
+/// The time in which a request body flows: from the first pull to its end, or until it is no longer read.
 #[derive(Debug, Default)]
 pub struct Flow {
     state: Mutex<Flowing>,
-    /// It only flows from its first piece on: the client waits for leave to send it.
+    /// Whether it flows only from its first piece on, because the client waits for leave to send it.
     pub(super) waits: bool,
 }
 
@@ -20,7 +20,8 @@ struct Flowing {
 }
 
 impl Flow {
-    /// Of a body that does not flow yet; `waits`: its client waits for leave to send it (`Expect: 100-continue`).
+    /// The measure of a body that does not flow yet. `waits` says that its client waits for leave to send it
+    /// (`Expect: 100-continue`).
     pub fn new(waits: bool) -> Self {
         Self {
             state: Mutex::default(),
@@ -28,7 +29,7 @@ impl Flow {
         }
     }
 
-    /// How long it has flowed; `None` while it does.
+    /// How long the body has flowed; `None` while it does.
     pub fn passed(&self) -> Option<Duration> {
         let state = self.state.lock();
         state.since.is_none().then_some(state.before)

@@ -19,9 +19,9 @@ pub enum Trailers {
     /// All of them.
     #[default]
     All,
-    /// Those of these names.
+    /// Only those of these names.
     Only(Box<[HeaderName]>),
-    /// Those of other names than these.
+    /// All but those of these names.
     Without(Arc<[HeaderName]>),
 }
 
@@ -34,7 +34,7 @@ impl Trailers {
         }
     }
 
-    /// The next frame of `stream` that passes. Where no trailer does, the end is still read: somebody may wait for it.
+    /// The next frame of `stream` that passes. If no trailer passes, the end is still read, as it may be waited for.
     pub(super) fn poll_passing(
         &self,
         mut stream: Pin<&mut (dyn Stream + 'static)>,
@@ -52,7 +52,7 @@ impl Trailers {
         }
     }
 
-    /// The part of a body's last frame that passes; nothing if no field does.
+    /// The part of a frame of trailers that passes; `None` if no field does.
     fn of(&self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
         let mut fields = frame.into_trailers().unwrap_or_default();
         let dropped: Vec<_> = fields

@@ -1,4 +1,4 @@
-//! What happens to a request, noted as it happens and told at the end.
+//! Facts: notes on what happens to a request, taken as it happens and emitted at the end.
 
 use std::{
     sync::{
@@ -8,64 +8,63 @@ use std::{
     time::Duration,
 };
 
-use super::Grpc;
-use super::Holds;
+use super::{Grpc, Holds};
 use crate::{
     error::Fault,
     limit::{Key, Standing},
     runtime::worker,
 };
 
-/// Something that happens once, without a lock.
+/// An event that happens at most once, noted without a lock.
 #[derive(Debug, Default)]
 pub struct Flag(AtomicBool);
 
 impl Flag {
-    /// It has happened.
+    /// Notes that it has happened.
     pub fn set(&self) {
         self.0.store(true, Relaxed);
     }
 
-    /// Whether it has.
+    /// Whether it has happened.
     pub fn is_set(&self) -> bool {
         self.0.load(Relaxed)
     }
 }
 
-/// Notes on one exchange.
+/// The notes on one exchange.
 #[derive(Debug, Default)]
 pub struct Facts {
-    /// Status of the answer; `None` while there is none.
+    /// The status of the response; `None` while there is none.
     pub status: Option<u16>,
     /// How a gRPC call ended, by its head or its trailers.
     pub grpc_status: Option<u8>,
-    /// Why the gateway answered by itself.
+    /// Why the gateway responded by itself.
     pub reason: Option<&'static str>,
-    /// Why the answer's body broke off.
+    /// Why the response body broke off.
     pub broke: Option<Fault>,
-    /// The whole answer reached the client.
+    /// Whether the whole response reached the client.
     pub delivered: bool,
     /// The decision of the route's limits, as it is emitted.
     pub limits: LimitFacts,
-    /// Upstream and server of the last attempt.
+    /// The upstream and the server of the last attempt.
     pub server: Option<(Arc<str>, Arc<str>)>,
-    /// Upstream that had no server for it.
+    /// The upstream that had no server for an attempt.
     pub unserved: Option<Arc<str>>,
-    /// Attempts made.
+    /// The number of attempts.
     pub attempts: u32,
-    /// Servers tried, a bit each.
+    /// The servers that were tried, a bit for each index.
     pub tried: u64,
-    /// The client has left while a server works on, for as long as this lives.
+    /// Guards that are held because the client has left while a server works on.
     pub abandoned: Weak<Holds>,
-    /// Why a failure was not tried again.
+    /// Why a failed attempt was not retried.
     pub not_retried: Option<&'static str>,
-    /// Time spent waiting for places under caps.
+    /// Time in the queues of concurrency limits.
     pub queue: Option<Duration>,
-    /// Time that the last attempt took to its answer's head.
+    /// How long the last attempt took, to its response head or to its failure.
     pub upstream: Option<Duration>,
-    /// Bytes of the request's body.
+    /// Bytes of the request body.
     pub bytes_in: u64,
-    /// Bytes of the answer's body.
+    /// Bytes of the response body.
     pub bytes_out: u64,
 }
 
@@ -95,11 +94,11 @@ pub struct Nearest {
     pub standing: Standing,
 }
 
-/// What is told of a request that the end of the process has cut before its answer, and why.
+/// Status and reason of a request that the end of the process cut before its response.
 const CUT: u16 = 503;
 const DRAINING: &str = "draining";
 
-/// NGINX's status for a client that left before its answer.
+/// NGINX's status for a client that left before its response.
 const CLIENT_GONE: u16 = 499;
 
 impl Facts {
@@ -112,10 +111,10 @@ impl Facts {
         }
     }
 
-    /// The status that is told, once nothing more will happen; settles the reason too.
-    pub(super) fn ended(&mut self) -> u16 {
+    /// Settles status and reason once nothing more will be noted. Returns the status.
+    pub(super) fn settle(&mut self) -> u16 {
         match (self.status, self.broke) {
-            // The status went out; the body after it broke off.
+            // The status was sent, and the body after it broke off.
             (Some(status), Some(fault)) if fault != Fault::ClientGone => {
                 self.reason = Some(fault.reason());
                 status
@@ -125,7 +124,7 @@ impl Facts {
                 self.reason = Some(DRAINING);
                 status.unwrap_or(CUT)
             }
-            // Most streams end so: the client has what it wants.
+            // Most endless streams end like this: the client has seen enough.
             (status, _) => {
                 self.reason = Some(Fault::ClientGone.reason());
                 status.unwrap_or(CLIENT_GONE)

@@ -5,8 +5,11 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::UNREADABLE;
 use crate::{error::Error, policy::path::normal_form};
+
+/// Stands for the method and the path of a request that could not be read. No path is like that, and access lines leave
+/// it out.
+pub const UNREADABLE: &str = "-";
 
 /// A request target, taken apart.
 #[derive(Debug, Clone)]

@@ -11,7 +11,9 @@ use super::{
 };
 use crate::{
     body::Body,
-    call::{Client, Exchange, Grpc, Head, Incoming, Known, RequestId, Target, UNREADABLE},
+    call::{
+        Client, Exchange, Grpc, Head, Known, RequestBodyObserver, RequestId, Target, UNREADABLE,
+    },
     error::Error,
     http1,
     message::{Origin, Request},
@@ -230,7 +232,7 @@ fn admit<'r>(
     };
     bounded::bound(&mut body, limit)?;
     if !body.is_empty() {
-        body.watch(Arc::new(Incoming(Arc::clone(exchange))));
+        body.observe(Arc::new(RequestBodyObserver(Arc::clone(exchange))));
     }
     Ok(Admitted { route, body })
 }

@@ -97,7 +97,7 @@ impl Gateway {
             uploading: None,
             fresh: false,
             now,
-            patience: None,
+            attempt_deadline: None,
             linger: None,
         };
         ResponseFuture::Working {
@@ -244,6 +244,6 @@ fn finish(result: Result<Response, Error>, exchange: Arc<Exchange>) -> Response 
     {
         limit_fields::tell(fields, route.limit_headers, name, &nearest.standing);
     }
-    response.body.watch(exchange);
+    response.body.observe(exchange);
     response
 }

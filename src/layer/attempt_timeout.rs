@@ -1,5 +1,10 @@
-//! Attempt timeout: one try, from its beginning to its answer's head, and never beyond the request's deadline. Both stand
-//! still while the request's body flows.
+//! Attempt timeout: bounds one attempt, from its begin to its response head, and never beyond the request's deadline.
+//!
+//! An attempt that takes too long is dropped and fails with 504: `attempt_timeout`, or `total_timeout` if the deadline came
+//! first. Both times stand still while the request body flows, whose pace has bounds of its own. Holds a pooled timer until
+//! the response head.
+//!
+//! tower's `Timeout` bounds every call by the same duration, uploads included, and boxes its error.
 
 use std::{
     future::Future,
@@ -22,7 +27,7 @@ use crate::{
 /// Adds [`AttemptTimeout`].
 #[derive(Debug, Clone, Copy)]
 pub struct AttemptTimeoutLayer {
-    /// Longest time for one attempt, without the time in which the request's body flows.
+    /// Longest time for one attempt, without the time in which the request body flows.
     pub attempt: Duration,
 }
 
@@ -37,7 +42,7 @@ impl<S> Layer<S> for AttemptTimeoutLayer {
     }
 }
 
-/// Ends an attempt that takes too long, by dropping it.
+/// Drops an attempt that takes too long.
 #[derive(Debug, Clone)]
 pub struct AttemptTimeout<S> {
     inner: S,
@@ -78,8 +83,8 @@ where
         let deadline = deadline.filter(|deadline| deadline.at <= end);
         let end = deadline.map_or(end, |deadline| deadline.at);
         let timer = PooledTimer::until(end);
-        // A request that queued, or was tried before, may have too little time left for any server.
-        call.patience = (end >= call.now + self.attempt / 2).then_some(end);
+        // A request that waited in a queue, or was tried before, may have too little time left for any server.
+        call.attempt_deadline = (end >= call.now + self.attempt / 2).then_some(end);
         ResponseFuture {
             inner: self.inner.call(call),
             timer,
@@ -91,27 +96,27 @@ where
 }
 
 pin_project! {
-    /// An attempt against the clock.
+    /// An attempt and its timer.
     #[derive(Debug)]
     pub struct ResponseFuture<F> {
         #[pin]
         inner: F,
         timer: PooledTimer,
         attempt: Duration,
-        // Set when the request's deadline comes before the end of the attempt.
+        // Set if the request's deadline comes before the end of the attempt.
         deadline: Option<Deadline>,
-        // Set when the body comes in pieces: then it says when the attempt ends.
+        // Set if the body arrives in pieces. It says when the attempt ends then.
         uploading: Option<Box<Upload>>,
     }
 }
 
-/// An attempt whose body comes in pieces.
+/// An attempt whose body arrives in pieces.
 #[derive(Debug)]
 struct Upload {
     of: Arc<Uploading>,
-    /// When the attempt ends, if the body takes no time.
+    /// When the attempt would end if the body took no time.
     end: Instant,
-    /// How long the body had flowed before.
+    /// How long the body had flowed before the attempt.
     flowed: Duration,
 }
 

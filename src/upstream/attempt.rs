@@ -75,7 +75,7 @@ impl<'a> Attempt<'a> {
         Self {
             upstream,
             index,
-            deadline: outgoing.patience,
+            deadline: outgoing.attempt_deadline,
             upload,
             sent: None,
             is_servers_turn: false,

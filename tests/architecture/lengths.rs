@@ -14,8 +14,6 @@ pub const LONGEST_FUNCTION: usize = 60;
 
 /// Files that are still longer. The list only gets shorter: a file that is short enough has to be struck off.
 const STILL_TOO_LONG: &[&str] = &[
-    "src/body.rs",
-    "src/call/mod.rs",
     "src/config/parse.rs",
     "src/config/slips.rs",
     "src/config/tests/advice.rs",

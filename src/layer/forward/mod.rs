@@ -106,7 +106,7 @@ where
             body,
             fresh,
             now,
-            patience,
+            attempt_deadline,
             linger,
             ..
         } = call;
@@ -130,7 +130,7 @@ where
             call: exchange,
             body,
             now,
-            patience,
+            attempt_deadline,
             linger,
         };
         ResponseFuture {

@@ -376,7 +376,7 @@ where
             uploading: self.uploading.clone(),
             fresh,
             now: Instant::now(),
-            patience: None,
+            attempt_deadline: None,
             linger: self.linger,
         };
         inner.call(call).await

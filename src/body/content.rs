@@ -1,0 +1,93 @@
+//! The content of a body: where its bytes come from, and all that belongs to it.
+
+use std::{pin::Pin, sync::Arc, task::Context};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{BodyObserver, Flow, Pace, Trailers};
+use crate::error::Fault;
+
+/// A body that arrives in pieces.
+pub trait Stream: http_body::Body<Data = Bytes, Error = Fault> + Send {}
+
+impl<B: http_body::Body<Data = Bytes, Error = Fault> + Send> Stream for B {}
+
+/// A body that arrives in pieces and can be read before they are pulled.
+pub trait ReadAhead: Stream {
+    /// Reads what has arrived, as far as there is room for it; wakes the task when more arrives.
+    fn poll_ahead(self: Pin<&mut Self>, cx: &mut Context<'_>);
+}
+
+/// The far end of a connection that has switched to another protocol. Bytes go both ways, and each way ends by itself.
+pub trait Tunnel: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Tunnel for T {}
+
+/// A guard that is dropped when the exchange ends; its `Drop` does the work.
+pub trait Held: Send {}
+
+impl<T: Send> Held for T {}
+
+/// Everything that belongs to a body which is not empty.
+#[derive(Default)]
+pub(super) struct Content {
+    pub(super) source: Source,
+    /// The bounds on its transfer; `None` until they are set.
+    pub(super) pace: Option<Pace>,
+    /// The trailers that pass.
+    pub(super) trailers: Trailers,
+    /// Bytes that were pulled.
+    pub(super) passed: u64,
+    /// Whether all of it reached the other side.
+    pub(super) delivered: bool,
+    pub(super) flow: Option<Arc<Flow>>,
+    pub(super) held: Option<Box<dyn Held>>,
+    pub(super) observer: Option<Arc<dyn BodyObserver>>,
+}
+
+/// Where the bytes of a body come from.
+#[derive(Default)]
+pub(super) enum Source {
+    #[default]
+    Empty,
+    /// The head says how long a body would be, and there is none.
+    Absent,
+    /// In memory.
+    Whole(Bytes),
+    /// Arrives in pieces.
+    Stream(Pin<Box<dyn Stream>>),
+    /// Arrives in pieces and may be read ahead.
+    Ahead(Pin<Box<dyn ReadAhead>>),
+    /// No body: the connection switches protocols.
+    Tunnel(Box<dyn Tunnel>),
+}
+
+impl Content {
+    /// Notes that a piece has arrived, or that none will.
+    pub(super) fn note_flow(&mut self, has_come: bool) {
+        let is_over = match &self.source {
+            Source::Stream(stream) => !has_come || stream.is_end_stream(),
+            _ => true,
+        };
+        match &self.flow {
+            Some(flow) if !is_over => flow.begin(),
+            _ => self.end_flow(),
+        }
+    }
+
+    pub(super) fn end_flow(&mut self) {
+        if let Some(flow) = self.flow.take() {
+            flow.end();
+        }
+    }
+}
+
+impl Drop for Content {
+    fn drop(&mut self) {
+        self.end_flow();
+        if let Some(observer) = self.observer.take() {
+            observer.ended(self.passed, self.delivered);
+        }
+    }
+}

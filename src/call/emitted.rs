@@ -1,0 +1,150 @@
+//! The end of an exchange: its access line and its metrics, emitted exactly once, when the last holder lets go.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use http::Version;
+
+use super::{Client, Exchange, Facts, Head, RequestId, RouteTag, UNREADABLE};
+use crate::{
+    duration,
+    error::Fault,
+    message::Origin,
+    telemetry::{Decision, Line},
+};
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let duration = self.started.elapsed();
+        let facts = self.facts.get_mut();
+        let status = facts.settle();
+        let ended = Ended {
+            request: &self.request,
+            origin: &self.origin,
+            client: &self.client,
+            id: &self.id,
+            route: &self.route,
+            facts,
+            status,
+            duration,
+        };
+        ended.count();
+        ended.write_line();
+    }
+}
+
+/// An exchange of which nothing more will be noted.
+struct Ended<'a> {
+    request: &'a Head,
+    origin: &'a Origin,
+    client: &'a Client,
+    id: &'a RequestId,
+    route: &'a RouteTag,
+    facts: &'a Facts,
+    status: u16,
+    duration: Duration,
+}
+
+impl Ended<'_> {
+    fn count(&self) {
+        let facts = self.facts;
+        self.route.metrics.record(|cells| {
+            cells.request(&self.request.method, self.status, self.duration);
+            cells.call(self.request.grpc.map(|_| facts.grpc_status));
+            if let Some(reason) = facts.reason {
+                cells.refusal(reason);
+            }
+            for (index, limit) in self.route.limits.iter().enumerate() {
+                if facts.limits.admitted & (1 << index) != 0 {
+                    cells.decision(limit, Decision::Allowed);
+                } else if facts.limits.refused & (1 << index) != 0 {
+                    cells.decision(limit, Decision::Refused);
+                }
+                if facts.limits.shadow_refused & (1 << index) != 0 {
+                    cells.decision(limit, Decision::ShadowRefused);
+                }
+                if facts.limits.candidate_refused & (1 << index) != 0 {
+                    cells.decision(limit, Decision::CandidateRefused);
+                }
+            }
+        });
+        self.route.metrics.ended();
+        if let Some(Fault::Idle(after)) = facts.broke
+            && self.route.metrics.is_first_silence()
+        {
+            warn_of_silence(self.route.name.as_deref().unwrap_or_default(), after);
+        }
+    }
+
+    fn write_line(&self) {
+        let Some(access) = &self.route.access else {
+            return;
+        };
+        let (head, facts) = (self.request, self.facts);
+        let limit = facts.limits.nearest.as_ref();
+        let query = head
+            .target
+            .query()
+            .and_then(|query| self.route.query.shown(query));
+        access.write(&Line {
+            time: SystemTime::now(),
+            request_id: self.id.as_bytes(),
+            listener: &self.origin.listener,
+            client: self.client.ip,
+            peer: self.origin.peer,
+            peer_ip: &self.origin.peer_ip,
+            protocol: match head.version {
+                Version::HTTP_10 => "HTTP/1.0",
+                Version::HTTP_2 => "HTTP/2",
+                _ => "HTTP/1.1",
+            },
+            method: Some(head.method.as_str()).filter(|method| *method != UNREADABLE),
+            host: Some(head.host.as_bytes()).filter(|host| !host.is_empty()),
+            path: Some(head.target.path()).filter(|path| *path != UNREADABLE.as_bytes()),
+            query: query.as_deref(),
+            route: self.route.name.as_deref(),
+            status: self.status,
+            grpc_status: facts.grpc_status,
+            reason: facts.reason,
+            limit: limit.and_then(|limit| self.limit_name(limit.limit)),
+            remaining: limit.map(|limit| u64::from(limit.standing.remaining)),
+            key: limit.map(|limit| limit.key.hash()),
+            shadow: self.limit_name(facts.limits.shadow_refused.trailing_zeros() as usize),
+            upstream: self.upstream().map(|name| &**name),
+            server: facts.server.as_ref().map(|(_, server)| &**server),
+            attempts: Some(facts.attempts).filter(|attempts| *attempts > 0),
+            not_retried: facts.not_retried,
+            queue: facts.queue,
+            upstream_time: facts.upstream,
+            duration: self.duration,
+            bytes_in: facts.bytes_in,
+            bytes_out: facts.bytes_out,
+            user_agent: head
+                .headers
+                .get(http::header::USER_AGENT)
+                .map(|value| value.as_bytes()),
+        });
+    }
+
+    fn limit_name(&self, index: usize) -> Option<&str> {
+        self.route.limits.get(index).map(|name| &**name)
+    }
+
+    /// The upstream of the last attempt, or the one that had no server for an attempt.
+    fn upstream(&self) -> Option<&Arc<str>> {
+        let attempted = self.facts.server.as_ref().map(|(upstream, _)| upstream);
+        attempted.or(self.facts.unserved.as_ref())
+    }
+}
+
+/// Explains, once for each route, why responses break off that pause for longer than the route allows.
+fn warn_of_silence(route: &str, after: Duration) {
+    tracing::warn!(
+        route,
+        "an answer was cut because nothing moved for {}; if its service pauses for longer, raise `timeouts.idle` of the \
+         route (for upgraded connections, gRPC and streams of events: `timeouts.tunnel`)",
+        duration::text(after)
+    );
+}
