@@ -1,5 +1,5 @@
-//! Listening sockets that the process was handed at its start: by systemd (socket activation, `LISTEN_FDS` of sd_listen_fds(3)),
-//! or by the process that it takes over from, which then waits to hear that this one serves. A leaf.
+//! Listening sockets that the process inherits at its start: from systemd (socket activation, `LISTEN_FDS` of
+//! sd_listen_fds(3)), or from the process that it takes over from, which then waits until this one serves. A leaf.
 
 use std::{
     env,
@@ -9,18 +9,18 @@ use std::{
 
 use listenfd::ListenFd;
 
-/// Names of what one process hands to the next, in `LISTEN_FDNAMES`.
+/// The name of a listener's socket in `LISTEN_FDNAMES`, when one process hands it to the next.
 pub const LISTENER: &str = "listener";
-/// The admin listener; a unit may call it so, too.
+/// The name of the admin listener's socket, also in a unit of systemd.
 pub const ADMIN: &str = "admin";
-/// Where the new process tells that it serves.
+/// The name of the socket on which the new process reports that it serves.
 pub const READY: &str = "ready";
 
-/// What was handed over and not yet claimed.
+/// The inherited sockets that are not yet claimed.
 #[derive(Debug, Default)]
 pub struct Inherited {
     sockets: Vec<Socket>,
-    /// The process that this one takes over from.
+    /// The socket to the process that this one takes over from.
     before: Option<UnixDatagram>,
 }
 
@@ -32,11 +32,11 @@ struct Socket {
 }
 
 impl Inherited {
-    /// Takes what was handed over. To be called once, before there are other threads: the variables of the environment
-    /// are removed, so that no other program takes them for its own.
+    /// Takes the inherited sockets. Called once, before there are other threads: it removes the environment variables, so that
+    /// no child process takes them for its own.
     ///
     /// # Errors
-    /// Says which descriptor is none that can be listened on.
+    /// Says which descriptor is not a listening socket.
     pub fn take() -> Result<Self, String> {
         let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut names = names.split(':');
@@ -61,7 +61,7 @@ impl Inherited {
             return Ok(());
         }
         if let Some(listener) = handed.take_tcp_listener(index).map_err(wrong)? {
-            // Those of systemd block.
+            // Sockets from systemd are in blocking mode.
             listener.set_nonblocking(true).map_err(wrong)?;
             let local = listener.local_addr().map_err(wrong)?;
             self.sockets.push(Socket {
@@ -102,10 +102,10 @@ impl Inherited {
         claimed.into_iter().map(|socket| socket.listener).collect()
     }
 
-    /// Ends the claims. What the process before listened on and this one does not is let go.
+    /// Ends the claims. Sockets of the previous process on which this one does not listen are closed.
     ///
     /// # Errors
-    /// Says which socket of systemd nobody claimed: whoever connects there would wait for ever.
+    /// Says which socket of systemd is not claimed: clients that connect there would wait for ever.
     pub fn finish(&mut self) -> Result<(), String> {
         let left = std::mem::take(&mut self.sockets);
         match left.first() {

@@ -1,5 +1,5 @@
-//! Chunked bodies (RFC 9112, 7.1), strictly: CR LF only, sizes of hex digits only, bounded extensions and trailers. In answers,
-//! blanks behind a size are forgiven: some services pad it to write it into a place of fixed width.
+//! Chunked bodies (RFC 9112, 7.1), strictly: lines end in CR LF, sizes have hexadecimal digits only, and extensions and
+//! trailers are bounded. In responses, blanks behind a size are tolerated, since some services pad it to a fixed width.
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -7,7 +7,7 @@ use http_body::Frame;
 
 use super::head::{Unended, find_end};
 
-/// Longest line with a chunk's size and extensions; nobody uses long ones but to attack.
+/// Longest line with a chunk's size and extensions, in bytes. Only attacks use long ones.
 const MOST_SIZE_LINE: usize = 256;
 /// Most fields after the last chunk.
 const MOST_TRAILERS: usize = 32;
@@ -17,7 +17,7 @@ const MOST_TRAILERS: usize = 32;
 pub enum Piece {
     /// Some bytes.
     Data(Bytes),
-    /// The fields after the last chunk; the body is over.
+    /// The trailers; the body is over.
     Trailers(HeaderMap),
     /// The body is over.
     End,
@@ -25,14 +25,14 @@ pub enum Piece {
     More,
 }
 
-/// Takes a chunked body out of a stream of bytes.
+/// Extracts a chunked body from a stream of bytes.
 #[derive(Debug)]
 pub struct ChunkDecoder {
     state: State,
     most_trailer_bytes: usize,
     /// Blanks may follow a size.
     takes_padding: bool,
-    /// How far the end of the trailers was looked for.
+    /// Bytes in which the end of the trailers was already searched.
     seen: usize,
 }
 
@@ -56,7 +56,7 @@ impl ChunkDecoder {
         }
     }
 
-    /// A decoder at the start of an answer's body.
+    /// A decoder at the start of a response's body.
     pub fn of_answer(most_trailer_bytes: usize) -> Self {
         Self {
             takes_padding: true,
@@ -69,10 +69,10 @@ impl ChunkDecoder {
         self.state == State::Done
     }
 
-    /// Takes the next piece out of `buffer`.
+    /// Extracts the next piece from `buffer`.
     ///
     /// # Errors
-    /// Says what is wrong with the framing.
+    /// Says why the framing is malformed.
     pub fn next(&mut self, buffer: &mut BytesMut) -> Result<Piece, &'static str> {
         loop {
             match self.state {
@@ -117,7 +117,7 @@ impl ChunkDecoder {
             self.state = State::Done;
             return Ok(Piece::End);
         }
-        // Trailers that come byte by byte are not looked through anew for each of them.
+        // Trailers that come byte by byte are not searched again for each of them.
         let (length, is_whole) = match find_end(buffer, self.seen) {
             Ok(end) => (end, true),
             Err(Unended::More(seen)) => {
@@ -132,7 +132,7 @@ impl ChunkDecoder {
         if !is_whole {
             return Ok(Piece::More);
         }
-        // Taken only if they are sound: a body is never over that was refused.
+        // Removed only if they are sound: a body that was refused never ends.
         let trailers = read_trailers(&buffer[..length])?;
         let _ = buffer.split_to(length);
         self.state = State::Done;
@@ -140,11 +140,11 @@ impl ChunkDecoder {
     }
 }
 
-/// The size line: hex digits, perhaps extensions, CR LF. `None` when it is not complete.
+/// Parses the size line: hexadecimal digits, perhaps extensions, CR LF. `None` while it is not complete.
 fn take_size(buffer: &mut BytesMut, takes_padding: bool) -> Result<Option<u64>, &'static str> {
     let window = buffer.get(..MOST_SIZE_LINE).unwrap_or(buffer);
     let Some(end) = memchr::memchr(b'\n', window) else {
-        // A lone CR or anything else that cannot begin a size is refused without waiting for the line's end.
+        // A lone CR, or any other byte that cannot begin a size, is refused without waiting for the end of the line.
         let digits = window
             .iter()
             .take_while(|byte| byte.is_ascii_hexdigit())
@@ -215,7 +215,7 @@ fn read_trailers(block: &[u8]) -> Result<HeaderMap, &'static str> {
     Ok(trailers)
 }
 
-/// Fields that mean something only before the content (RFC 9110, 6.5.1), besides those of the hop.
+/// Fields that have a meaning only before the content (RFC 9110, 6.5.1), beside hop-by-hop fields.
 const NEVER_TRAILING: [HeaderName; 30] = [
     // Framing and routing.
     header::CONTENT_LENGTH,
@@ -237,7 +237,7 @@ const NEVER_TRAILING: [HeaderName; 30] = [
     header::IF_MODIFIED_SINCE,
     header::IF_UNMODIFIED_SINCE,
     header::IF_RANGE,
-    // Controls of an answer.
+    // Controls of a response.
     header::AGE,
     header::DATE,
     header::EXPIRES,
@@ -259,8 +259,8 @@ pub fn may_trail(name: &HeaderName) -> bool {
     !super::hop_by_hop(name.as_str().as_bytes()) && !NEVER_TRAILING.contains(name)
 }
 
-/// Writes what comes next of a body, `None` being its end; true when that was all. In chunks, if `is_chunked`; otherwise
-/// only its data can be told, so that trailers are left out.
+/// Writes the next frame of a body, or its end (`None`). Returns whether the body is over. Without chunks (`is_chunked` is
+/// false) there is no place for trailers, and they are left out.
 pub fn write_frame(out: &mut Vec<u8>, frame: Option<Frame<Bytes>>, is_chunked: bool) -> bool {
     match (frame.map(Frame::into_data), is_chunked) {
         // An empty chunk would be the last one.

@@ -1,8 +1,8 @@
-//! Fields in which a proxy tells of the request that it received: of its client, host, path, protocol, method and certificate.
+//! Fields in which a proxy describes the request that it received: client, host, path, protocol, method and certificate.
 //!
-//! Services believe them, and no browser or client of an API sends one on its own account, so that they are taken only from
-//! proxies that are trusted. Fields of identities (`X-User` and the like) are not among them: their names are each service's
-//! own, and a route removes or sets them.
+//! Services believe them, and neither browsers nor API clients send them by themselves, so they are accepted from trusted
+//! proxies only. Fields with identities (`X-User` and the like) are not among them: each service has names of its own, and
+//! a route removes or sets them.
 
 /// The beginnings of many such names: `X-Forwarded-For`, `-Proto`, `-Host`, `-Port`, `-Prefix`, `-Server`, `-Ssl`, `-Scheme`,
 /// `-User`, `-Client-Cert` and others; `X-Original-URL`, `-URI`, `-Host`, `-Method`; `X-HTTP-Method` and
@@ -36,7 +36,7 @@ const WITH_X: [&[u8]; 27] = [
     b"x-vercel-forwarded-for",
     b"x-arr-clientcert",
     b"x-client-cert",
-    // For what, and how.
+    // The target and the protocol.
     b"x-host",
     b"x-http-host-override",
     b"x-rewrite-url",
@@ -63,16 +63,16 @@ const OTHERS: [&[u8]; 22] = [
     b"forwarded-for",
     b"proxy-client-ip",
     b"wl-proxy-client-ip",
-    // RFC 9440, 4: who ends TLS removes them from what clients send.
+    // RFC 9440, 4: a proxy that terminates TLS removes them from the requests of clients.
     b"client-cert",
     b"client-cert-chain",
     b"ssl-client-cert",
-    // How.
+    // The protocol.
     b"front-end-https",
     b"cf-visitor",
     b"cloudfront-forwarded-proto",
     b"fastly-ssl",
-    // CGI makes of it HTTP_PROXY, by which programs choose their own proxy (CVE-2016-5385).
+    // CGI turns it into HTTP_PROXY, by which programs choose their own proxy (CVE-2016-5385).
     b"proxy",
 ];
 
@@ -81,7 +81,8 @@ pub fn is_claim(name: &[u8]) -> bool {
     let [first, second, ..] = name else {
         return false;
     };
-    // Two letters tell most fields of most requests from them. The bit makes letters small, and `_` what is in no name.
+    // Two letters distinguish most fields of most requests from these. The bit turns letters into lower case, and `_` into a
+    // byte that no name contains.
     match &[first | 0x20, second | 0x20] {
         b"x-" | b"x\x7f" => {
             let begins = |prefix: &&[u8]| {
@@ -96,7 +97,7 @@ pub fn is_claim(name: &[u8]) -> bool {
     }
 }
 
-/// Whether two names of fields are the same one to a service: in any case and, as CGI and WSGI have it, with `_` for `-`.
+/// Whether two field names are the same to a service: in any letter case and, as with CGI and WSGI, with `_` for `-`.
 pub fn is_same(name: &[u8], other: &[u8]) -> bool {
     let fold = |byte: &u8| {
         if *byte == b'_' {

@@ -1,10 +1,10 @@
-//! Writing heads: status line, fields, and which fields end at a hop.
+//! Writing heads: the status line, fields, and which fields are hop-by-hop.
 
 use std::{cell::RefCell, time::SystemTime};
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-/// The words that RFC 9110 has for a status, or the registry of HTTP statuses; `None` for one that neither knows.
+/// The reason phrase of a status in RFC 9110 or in the registry of HTTP statuses; `None` if neither has it.
 pub fn reason(status: StatusCode) -> Option<&'static str> {
     match status {
         StatusCode::PAYLOAD_TOO_LARGE => Some("Content Too Large"),
@@ -13,7 +13,7 @@ pub fn reason(status: StatusCode) -> Option<&'static str> {
     }
 }
 
-/// Writes `HTTP/1.1 200 OK` and its line end; `words` stand in place of the usual ones.
+/// Writes a status line such as `HTTP/1.1 200 OK` with its line end; `words` replace the usual reason phrase.
 pub fn write_status_line(out: &mut Vec<u8>, status: StatusCode, words: Option<&str>) {
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(status.as_str().as_bytes());
@@ -51,7 +51,7 @@ pub fn date() -> HeaderValue {
     with_date(|text| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("")))
 }
 
-/// Formatted once a second and thread.
+/// The date, formatted once in a second on each thread.
 fn with_date<T>(of: impl FnOnce(&str) -> T) -> T {
     thread_local! {
         static TODAY: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
@@ -69,7 +69,8 @@ fn with_date<T>(of: impl FnOnce(&str) -> T) -> T {
     })
 }
 
-/// Fields that speak of this connection only and are never passed on (RFC 9110, 7.6.1); `Connection` may name more.
+/// Hop-by-hop fields, which concern this connection only and are never passed on (RFC 9110, 7.6.1). `Connection` may name
+/// more.
 pub const HOP_BY_HOP: [&[u8]; 10] = [
     b"connection",
     b"transfer-encoding",
@@ -83,10 +84,10 @@ pub const HOP_BY_HOP: [&[u8]; 10] = [
     b"proxy-authentication-info",
 ];
 
-/// Whether a field speaks of this connection only.
+/// Whether a field is hop-by-hop.
 #[inline]
 pub fn hop_by_hop(name: &[u8]) -> bool {
-    // Lengths and first letters tell them from nearly all others.
+    // Lengths and first letters distinguish them from nearly all others.
     let may_be = match (name.len(), name.first().map_or(0, u8::to_ascii_lowercase)) {
         (2 | 17, first) => first == b't',
         (7, first) => first == b'u',
@@ -102,13 +103,13 @@ fn is_listed(name: &[u8]) -> bool {
     HOP_BY_HOP.iter().any(|hop| name.eq_ignore_ascii_case(hop))
 }
 
-/// The fields that a message's own `Connection` names, which makes them hop-by-hop too: read once, then compared.
+/// The fields that the `Connection` of a message names, which are hop-by-hop, too. They are read once, then compared.
 #[derive(Debug)]
 pub struct Hops<'m>(Vec<&'m [u8]>);
 
 impl<'m> Hops<'m> {
-    /// Those that a message's fields name; `names_any` says whether there are any, so that nearly no message is looked
-    /// through.
+    /// The fields that the `Connection` fields among `headers` name. With `names_any` false there are none, and nothing is
+    /// searched; so it is for nearly all messages.
     pub fn of(headers: &'m HeaderMap, names_any: bool) -> Self {
         if !names_any {
             return Self(Vec::new());
@@ -122,7 +123,7 @@ impl<'m> Hops<'m> {
         )
     }
 
-    /// The same for lines as they were read, each a name and a value.
+    /// The fields that the `Connection` lines among `lines` name, each line being a name and a value.
     pub(super) fn among<'l: 'm>(lines: impl Iterator<Item = (&'l str, &'l [u8])>) -> Self {
         let is_connection =
             |(name, _): &(&str, &[u8])| name.eq_ignore_ascii_case(header::CONNECTION.as_str());
@@ -134,12 +135,12 @@ impl<'m> Hops<'m> {
         )
     }
 
-    /// Whether there are any.
+    /// Whether any field is named.
     pub fn are_any(&self) -> bool {
         !self.0.is_empty()
     }
 
-    /// Whether this field is one of them.
+    /// Whether this field is named.
     pub fn names(&self, field: &str) -> bool {
         self.0
             .iter()

@@ -1,5 +1,5 @@
-//! The fields of an answer as they will be written: nobody on the way to the client needs them taken apart, so what the
-//! upstream sent is copied once, without what ends at this hop, and a route's changes are made to the text.
+//! The fields of a response in the form in which they are written. Nothing on the way to the client needs them parsed, so
+//! the lines of the upstream are copied once, without hop-by-hop fields, and a route's changes are made to the text.
 
 use std::ops::Range;
 
@@ -11,18 +11,18 @@ use super::{
     framing::is,
 };
 
-/// Header lines, each with its end; those of the hop and the length are not among them.
+/// Header lines, each with its line end, without hop-by-hop fields and the length.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fields {
     lines: Vec<u8>,
     has_date: bool,
     has_limits: bool,
-    /// The length that was named; of an answer without a body, that of the one it stands for.
+    /// The value of `Content-Length`. In a response without a body it is the length of the body that a GET would get.
     pub length: Option<u64>,
 }
 
 impl Fields {
-    /// No fields, and room for this many bytes of them.
+    /// No fields, with room for this many bytes.
     pub fn with_capacity(bytes: usize) -> Self {
         Self {
             lines: Vec::with_capacity(bytes),
@@ -45,7 +45,7 @@ impl Fields {
         self.lines.extend_from_slice(b"\r\n");
     }
 
-    /// Notes what is asked of nearly every answer, so that its lines need not be looked through for it.
+    /// Notes the fields that are looked for in nearly every response, so that its lines need not be searched for them.
     #[inline]
     fn note(&mut self, name: &str) {
         match name.len() {
@@ -85,7 +85,7 @@ impl Fields {
         self.has_date
     }
 
-    /// Whether a `RateLimit` or `RateLimit-Policy` was ever among them.
+    /// Whether there has been a `RateLimit` or `RateLimit-Policy`.
     pub fn has_limits(&self) -> bool {
         self.has_limits
     }
@@ -95,7 +95,7 @@ impl Fields {
         &self.lines
     }
 
-    /// The same as a map, whose values share the memory of the lines.
+    /// The lines as a map whose values share their memory.
     pub fn into_map(self) -> HeaderMap {
         to_map(&Bytes::from(self.lines))
     }
@@ -105,16 +105,16 @@ impl Fields {
     }
 }
 
-/// Room for the lines that tell of a limit: without it, adding them would move all others.
+/// Room in bytes for the fields about a limit. Without it, adding them would move all lines.
 const ROOM: usize = 192;
 
-/// Copies lines out of a head; those that stand side by side at once.
+/// Copies lines out of a head, adjacent ones at once.
 pub(super) struct Copying<'a> {
     head: &'a [u8],
-    /// Where the lines are that are still to be copied.
+    /// The range of lines that are still to be copied.
     run: Range<usize>,
     copied: Fields,
-    /// Every line stands there as it would be written, its end included.
+    /// Every line so far stands in the head exactly as it is written, with its line end.
     are_usual: bool,
 }
 
@@ -128,7 +128,7 @@ impl<'a> Copying<'a> {
         }
     }
 
-    /// Takes the next line, whose name and value are parts of the head: adds it, or leaves it out.
+    /// Adds the next line, whose name and value are parts of the head, or leaves it out.
     pub(super) fn pass(&mut self, line: &httparse::Header<'_>, is_left_out: bool) {
         let httparse::Header { name, value } = *line;
         let place = self.place(name, value);
@@ -151,13 +151,13 @@ impl<'a> Copying<'a> {
         }
     }
 
-    /// All lines that were added, and whether every line stood there as it would be written.
+    /// The lines that were added, and whether every line stood in the head exactly as it is written.
     pub(super) fn end(mut self) -> (Fields, bool) {
         self.copy_run();
         (self.copied, self.are_usual)
     }
 
-    /// Where the line is in the head, if it stands there as it would be written.
+    /// The range of the line in the head, if it stands there exactly as it is written.
     fn place(&self, name: &str, value: &[u8]) -> Option<Range<usize>> {
         let start = name
             .as_ptr()
@@ -184,7 +184,7 @@ pub fn to_map(lines: &Bytes) -> HeaderMap {
             continue;
         };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-        // Whoever wrote them has checked them.
+        // The code that wrote the lines has checked them.
         if let (Ok(name), Ok(value)) = (
             HeaderName::from_bytes(name),
             HeaderValue::from_maybe_shared(lines.slice_ref(value)),

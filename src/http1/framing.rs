@@ -1,4 +1,4 @@
-//! Where a body ends: decided from the head, strictly (RFC 9112, 6.3), then kept while the bytes pass.
+//! Framing: where a body ends is decided from the head, strictly (RFC 9112, 6.3), and enforced while the bytes pass.
 
 use bytes::BytesMut;
 use http::{Method, StatusCode, Version};
@@ -16,20 +16,20 @@ pub enum Length {
     Empty,
     /// This many bytes, at least one.
     Exact(u64),
-    /// Chunks.
+    /// In chunks.
     Chunked,
     /// All bytes up to the end of the connection (responses only).
     UntilClose,
 }
 
-/// Members of all `Connection` fields of a message, empty ones included; usual are one or two.
+/// Most members of all `Connection` fields of a message, empty ones included. One or two are usual.
 const MOST_OPTIONS: usize = 32;
 
-/// What the lines say about the message itself, noted while they are read.
+/// The statements of a head about the message itself, collected while its lines are read.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
     lengths: usize,
-    /// The one that was named last; `None` in it when it is no length.
+    /// The last length that was named; the inner `None` is a value that is no length.
     length: Option<Option<u64>>,
     codings: usize,
     is_chunked: bool,
@@ -41,10 +41,10 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// Notes a line. Tells whether it is one that frames the message or speaks of its connection.
+    /// Notes a line. Returns whether it frames the message or concerns its connection.
     #[inline]
     pub(super) fn note(&mut self, name: &[u8], value: &[u8]) -> bool {
-        // Their lengths tell these four from nearly all others.
+        // The length of a name distinguishes these four from nearly all others.
         match name.len() {
             14 if is(name, b"Content-Length") => {
                 self.lengths += 1;
@@ -64,13 +64,13 @@ impl Marks {
         true
     }
 
-    /// The length that is named, if it is one.
+    /// The length that the head names, if it is one.
     pub(super) fn named_length(&self) -> Option<u64> {
         self.length.flatten()
     }
 
     fn note_connection(&mut self, value: &[u8]) {
-        // What most say, if they say anything.
+        // The usual value, if there is any.
         if is(value, b"keep-alive") {
             self.says_keep_alive = true;
             return;
@@ -102,7 +102,7 @@ impl Marks {
     }
 }
 
-/// Whether a text is `usual`, in any letter case. Most senders write it just so, which is compared for less.
+/// Whether a text is `usual` in any letter case. Most senders write exactly that, which is compared faster.
 #[inline]
 pub(super) fn is(text: &[u8], usual: &[u8]) -> bool {
     text == usual || text.eq_ignore_ascii_case(usual)
@@ -143,7 +143,7 @@ pub fn has_no_body(status: StatusCode) -> bool {
     status.is_informational() || matches!(status.as_u16(), 204 | 304)
 }
 
-/// Whether the body is chunked, and its length: one of them at most, said once and clearly.
+/// Whether the body is chunked, and its length. A head may state one of them at most, once and clearly.
 fn sound(version: Version, marks: &Marks) -> Result<(bool, Option<u64>), &'static str> {
     if marks.codings == 0 {
         return Ok((false, only_length(marks)?));
@@ -180,24 +180,24 @@ fn content_length(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Takes a body out of a stream of bytes.
+/// Extracts a body from a stream of bytes.
 #[derive(Debug)]
 pub enum Decoder {
-    /// This many bytes are still to come.
+    /// A body of which this many bytes are still to come.
     Exact(u64),
-    /// In chunks.
+    /// A body in chunks.
     Chunked(ChunkDecoder),
     /// Up to the end of the connection.
     UntilClose,
 }
 
 impl Decoder {
-    /// For a request's body of this length, its trailers bounded by `most_trailer_bytes`.
+    /// A decoder of a request's body of this length, with trailers of at most `most_trailer_bytes`.
     pub fn of_request(length: Length, most_trailer_bytes: usize) -> Self {
         Self::new(length, ChunkDecoder::of_request(most_trailer_bytes))
     }
 
-    /// The same for an answer's body.
+    /// A decoder of a response's body of this length.
     pub fn of_answer(length: Length, most_trailer_bytes: usize) -> Self {
         Self::new(length, ChunkDecoder::of_answer(most_trailer_bytes))
     }

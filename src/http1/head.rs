@@ -1,4 +1,4 @@
-//! Heads: bytes up to the empty line become a method or status and a header map.
+//! Heads: the bytes up to the empty line become a method or a status, and fields.
 
 use std::{mem::MaybeUninit, sync::LazyLock};
 
@@ -14,26 +14,25 @@ use super::{
 };
 use crate::{error::Error, policy::HeadLimits};
 
-/// Header lines that are taken apart on the stack: of an answer the most that is accepted, of a request more than nearly
-/// all have.
+/// Header lines that are parsed on the stack: the most that a response may have, and more than nearly all requests have.
 const ON_STACK: usize = 256;
 
-/// A request's head, its framing decided.
+/// The head of a request, with its framing.
 #[derive(Debug)]
 pub struct RequestHead {
     /// The method.
     pub method: Method,
-    /// The target, byte for byte.
+    /// The target as received.
     pub target: Bytes,
     /// HTTP/1.0 or HTTP/1.1.
     pub version: Version,
-    /// Every header line.
+    /// All fields.
     pub headers: HeaderMap,
     /// How its body is delimited.
     pub length: Length,
-    /// Whether the client will send another request by the same connection.
+    /// Whether the client may send another request on the same connection.
     pub keep_alive: bool,
-    /// `Connection` names further fields that end here.
+    /// `Connection` names further hop-by-hop fields.
     pub names_hops: bool,
     /// Traits of its fields' names.
     pub names: Names,
@@ -41,14 +40,14 @@ pub struct RequestHead {
     pub expects_continue: bool,
 }
 
-/// Traits of the names of a request's fields that call for something; none, in nearly all requests.
+/// Traits of a request's field names that need attention. Nearly all requests have none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Names {
-    /// Some are [claims](super::is_claim) that only a trusted proxy may make.
+    /// Some fields are [claims](super::is_claim) that only a trusted proxy may make.
     pub claims: bool,
-    /// Some hold `_`, which services that know CGI or WSGI take for `-`.
+    /// Some names contain `_`, which services with CGI or WSGI take for `-`.
     pub underscores: bool,
-    /// So many lines were dropped because theirs held it.
+    /// Lines that were dropped because their names contain `_`.
     pub dropped: usize,
     /// There is a `Via`: the request has passed a proxy.
     pub via: bool,
@@ -57,7 +56,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// Notes a name that may hold `_`. False if its line is to be dropped.
+    /// Notes a name. Returns false if its line is to be dropped.
     pub fn note(&mut self, name: &[u8], keeps_underscores: bool) -> bool {
         self.note_known(
             name,
@@ -66,7 +65,7 @@ impl Names {
         )
     }
 
-    /// The same for a name of which it is known whether it holds `_`.
+    /// Notes a name of which it is known whether it contains `_`. Returns false if its line is to be dropped.
     fn note_known(&mut self, name: &[u8], has_underscore: bool, keeps_underscores: bool) -> bool {
         if has_underscore && !keeps_underscores {
             self.dropped += 1;
@@ -83,39 +82,39 @@ impl Names {
     }
 }
 
-/// A response's head, its framing decided.
+/// The head of a response, with its framing.
 #[derive(Debug)]
 pub struct ResponseHead {
     /// The status.
     pub status: StatusCode,
-    /// The words behind it, where they are not the usual ones.
+    /// The reason phrase, if it is not the usual one.
     pub reason: Option<Box<str>>,
-    /// What is passed on.
+    /// The fields that are passed on.
     pub fields: Fields,
     /// How its body is delimited.
     pub length: Length,
-    /// Whether the server will take another request by the same connection.
+    /// Whether the server accepts another request on the same connection.
     pub keep_alive: bool,
 }
 
 /// Why the end of a head was not found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unended {
-    /// It is not complete; the next look begins here.
+    /// The head is not complete. The next search begins at this offset.
     More(usize),
-    /// A line ends in LF without CR, which others do not take for its end.
+    /// A line ends in LF without CR, which other parsers do not accept as its end.
     BareLineFeed,
 }
 
-/// The end of the last line of a head, and the empty one behind it.
+/// Finds the end of the last line of a head with the empty line behind it.
 static EMPTY_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\r\n\r\n"));
 
-/// Length of the head in `buffer` with its empty line, looking from `seen` on (where an earlier look ended).
+/// The length of the head in `buffer` with its empty line. The search begins at `seen`, where an earlier one ended.
 ///
 /// # Errors
 /// [`Unended`].
 pub fn find_end(buffer: &[u8], seen: usize) -> Result<usize, Unended> {
-    // Most heads come whole: two passes over all of it cost less than a look for each line.
+    // Most heads come as a whole: two passes over all of it cost less than a search for each line.
     if seen == 0
         && let Some(end) = EMPTY_LINE.find(buffer)
     {
@@ -141,10 +140,10 @@ pub fn find_end(buffer: &[u8], seen: usize) -> Result<usize, Unended> {
     Err(Unended::More(buffer.len()))
 }
 
-/// Reads a request's head, `length` bytes of `buffer`, and takes it out.
+/// Parses the head of a request, the first `length` bytes of `buffer`, and removes it from the buffer.
 ///
 /// # Errors
-/// Everything that is malformed or could be read in two ways: [`Error::Malformed`], [`Error::TooManyHeaders`].
+/// [`Error::Malformed`] if it is malformed or could be read in two ways, and [`Error::TooManyHeaders`].
 pub fn parse_request(
     buffer: &mut BytesMut,
     length: usize,
@@ -156,7 +155,7 @@ pub fn parse_request(
     let lines = if limits.headers <= ON_STACK {
         &mut on_stack[..limits.headers]
     } else {
-        // Only where the listener allows so many, and no more room than the head has lines.
+        // Only if the listener allows so many, and no more room than the head has lines.
         on_heap.resize(
             limits
                 .headers
@@ -195,11 +194,11 @@ pub fn parse_request(
     })
 }
 
-/// Reads a response's head at the beginning of `head`, which may go on with the body; `method` is that of the request.
-/// Returns its length too, and nothing while it is not complete.
+/// Parses the head of a response at the beginning of `head`, behind which the body may begin. `method` is that of the
+/// request. Returns the head with its length, or `None` while it is not complete.
 ///
 /// # Errors
-/// Says what is wrong with it.
+/// Says why it is malformed.
 pub fn parse_response(
     head: &[u8],
     method: &Method,
@@ -209,7 +208,7 @@ pub fn parse_response(
     }
     let mut lines = [const { MaybeUninit::uninit() }; ON_STACK];
     let mut parsed = httparse::Response::new(&mut []);
-    // A blank before the colon is taken off (RFC 9112, 5.1); in requests it is refused.
+    // A blank before the colon is removed (RFC 9112, 5.1); in requests it is refused.
     let end = httparse::ParserConfig::default()
         .allow_spaces_after_header_name_in_responses(true)
         .parse_response_with_uninit_headers(&mut parsed, head, &mut lines)
@@ -224,7 +223,7 @@ pub fn parse_response(
         .reason
         .filter(|words| reason(status) != Some(*words))
         .map(Box::from);
-    // The line of the status and the empty one; the others are looked at as they are copied.
+    // The status line and the empty line; the other lines are checked when they are copied.
     let first_line = parsed
         .headers
         .first()
@@ -276,8 +275,8 @@ fn version(minor: Option<u8>) -> Version {
     }
 }
 
-/// The place of the next `_` of a head, which moves on as its lines pass: values hold some, names hardly ever, so that few
-/// searches do for all names.
+/// The position of the next `_` in a head, which advances with the lines. Values contain some and names hardly ever, so
+/// that a few searches suffice for all names.
 struct NextUnderscore<'h> {
     head: &'h [u8],
     at: usize,
@@ -295,7 +294,7 @@ impl<'h> NextUnderscore<'h> {
         self.at = memchr::memchr(b'_', rest).map_or(usize::MAX, |offset| from + offset);
     }
 
-    /// Whether a name, which is a part of the head, holds one. Names come in their order.
+    /// Whether a name, which is a part of the head, contains `_`. Names have to be given in their order.
     fn is_in(&mut self, name: &[u8]) -> bool {
         let start = name.as_ptr().addr() - self.head.as_ptr().addr();
         if self.at < start {
@@ -305,7 +304,7 @@ impl<'h> NextUnderscore<'h> {
     }
 }
 
-/// The parsed lines as a map whose values share the head's one allocation.
+/// The parsed lines as a map whose values share the allocation of the head.
 fn header_map(
     head: &Bytes,
     lines: &[httparse::Header<'_>],
@@ -330,8 +329,9 @@ fn header_map(
     Ok((headers, marks, names))
 }
 
-/// Copies the lines of an answer that are passed on, and notes the marks of all: not those of the hop, and no length, which is
-/// written anew. Where protocols are switched, or have to be (RFC 9110, 15.5.22), the client has to hear to which.
+/// Copies the lines of a response that are passed on, and notes the marks of all lines. Hop-by-hop fields and the length,
+/// which is written anew, are not passed on. If protocols are switched, or have to be (RFC 9110, 15.5.22), the client
+/// gets `Upgrade`.
 fn passed_on(
     head: &[u8],
     lines: &[httparse::Header<'_>],
@@ -353,7 +353,7 @@ fn passed_on(
     }
     marks.bounded()?;
     if marks.names_hops {
-        // Rare: `Connection` may stand behind the fields that it names, so that all are looked at once more.
+        // Rare: `Connection` may come after the fields that it names, so all lines are copied once more.
         let hops = Hops::among(lines.iter().map(|line| (line.name, line.value)));
         copying = Copying::of(head);
         for line in lines {
@@ -366,7 +366,7 @@ fn passed_on(
         }
     }
     let (mut fields, are_usual) = copying.end();
-    // Usual lines end in CR LF; whether others do is looked up.
+    // Lines that were copied unchanged end in CR LF; others are checked.
     if !are_usual && has_bare_line_feed(head) {
         return Err(BARE_LINE_FEED);
     }
@@ -374,17 +374,17 @@ fn passed_on(
     Ok((fields, marks))
 }
 
-/// Whether a field says to which protocol is switched, of an answer that has to say so.
+/// Whether a field is the `Upgrade` of a response that has to have one.
 fn is_switch(name: &[u8], switches: bool) -> bool {
     switches && name.eq_ignore_ascii_case(b"upgrade")
 }
 
-/// Said of a message with a line that ends in LF alone.
+/// The error of a message with a line that ends in LF alone.
 pub const BARE_LINE_FEED: &str = "a line does not end in CR LF";
 
 fn has_bare_line_feed(head: &[u8]) -> bool {
     let pairs = head.iter().zip(head.get(1..).unwrap_or_default());
-    // Without an early end, so that the compiler can look at many bytes at once.
+    // Without an early end, so that the compiler can process many bytes at once.
     pairs.fold(head.first() == Some(&b'\n'), |any, (before, byte)| {
         any | ((*byte == b'\n') & (*before != b'\r'))
     })

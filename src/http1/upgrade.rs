@@ -1,10 +1,10 @@
-//! Upgrades (RFC 9110, 7.8): which protocols of those that a client offers may pass, and whether an answer takes one.
+//! Upgrades (RFC 9110, 7.8): which of the protocols that a client offers may pass, and whether a response takes one.
 
 use http::{HeaderMap, Version, header};
 
 use super::{encode::Hops, head::RequestHead};
 
-/// Protocols that carry requests: by a tunnel of theirs, requests would pass every limit unseen. Names without versions.
+/// Protocols that carry requests, without versions. In a tunnel of theirs, requests would evade every limit.
 const CARRY_REQUESTS: [&[u8]; 4] = [b"h2c", b"h2", b"http", b"tls"];
 
 /// The protocols that a request offers to switch to and that may pass, as an `Upgrade` field lists them.
@@ -29,7 +29,7 @@ fn passing(headers: &HeaderMap) -> Option<Box<[u8]>> {
     (!passing.is_empty()).then(|| passing.join(&b", "[..]).into())
 }
 
-/// Whether the protocol that an answer names is one of those that were offered.
+/// Whether the protocol that a response names was offered.
 pub fn is_offered(offered: &[u8], named: &[u8]) -> bool {
     members(offered).any(|protocol| protocol.eq_ignore_ascii_case(named.trim_ascii()))
 }

@@ -1,5 +1,5 @@
-//! Bodies on the streams of HTTP/2, in either direction: what windows take, and what gives them back. Shared by `server`
-//! and `upstream`; the protocol itself is h2's.
+//! Bodies on the streams of HTTP/2, in both directions, and the flow control around them. Shared by `server` and
+//! `upstream`; the protocol itself is h2's.
 
 pub mod frames;
 pub mod windows;
@@ -18,7 +18,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use self::windows::Windows;
 use crate::{body::Body, error::Fault, http1::may_trail};
 
-/// Bytes of one body that wait for the socket.
+/// Most bytes of one body that are queued for the socket.
 pub const SEND_BUFFER: usize = 64 * 1024;
 
 /// Bytes that the protocol counts for each field of a header list beside its name and value (RFC 9113, 6.5.2).
@@ -32,17 +32,17 @@ pub fn list_size(fields: &HeaderMap) -> usize {
         .sum()
 }
 
-/// A body on its way out.
+/// A body that is sent.
 #[derive(Debug)]
 pub struct Outflow {
     stream: SendStream<Bytes>,
-    /// The longest list of trailers that the other side takes.
+    /// The largest list of trailers that the peer accepts.
     most_trailers: usize,
-    /// What was pulled and not yet sent.
+    /// Bytes that were pulled from the body and not yet sent.
     rest: Bytes,
 }
 
-/// Why a body does not flow on.
+/// Why a body stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {
     /// Its source broke.
@@ -52,7 +52,7 @@ pub enum Stopped {
 }
 
 impl Outflow {
-    /// On this stream.
+    /// The body of this stream.
     pub fn new(stream: SendStream<Bytes>) -> Self {
         Self {
             stream,
@@ -61,7 +61,7 @@ impl Outflow {
         }
     }
 
-    /// The same, to somebody who takes no longer list of trailers than this.
+    /// The body of this stream, to a peer that accepts trailers up to this size.
     #[must_use]
     pub fn with_trailers_up_to(self, most_trailers: usize) -> Self {
         Self {
@@ -75,15 +75,15 @@ impl Outflow {
         &mut self.stream
     }
 
-    /// Whether nothing waits for the other side: more has to come out of the body first.
+    /// Whether all pulled bytes are sent, so that the body has to yield more first.
     pub fn is_drained(&self) -> bool {
         self.rest.is_empty()
     }
 
-    /// Pulls a frame of `body`, or sends what the windows take of the last one. Ready with whether that was the end.
+    /// Pulls a frame of `body`, or sends as much of the last one as the windows allow. Ready with whether the body is over.
     ///
     /// # Errors
-    /// Which side broke.
+    /// The side that broke.
     pub fn poll_move(
         &mut self,
         cx: &mut Context<'_>,
@@ -135,7 +135,7 @@ impl Outflow {
     }
 }
 
-/// What may stand in trailers.
+/// The fields that may stand in trailers.
 fn trailing(trailers: HeaderMap) -> HeaderMap {
     if trailers.keys().all(may_trail) {
         return trailers;
@@ -147,21 +147,21 @@ fn trailing(trailers: HeaderMap) -> HeaderMap {
     allowed
 }
 
-/// A body on its way in. Its window is given back as it is read, so that a slow reader slows the writer.
+/// A body that is received. Its window is released as it is read, so that a slow reader slows the writer.
 #[derive(Debug)]
 pub struct Inflow {
     stream: RecvStream,
-    /// Bytes still to come, where the head named a length; h2 holds the other side to it.
+    /// Bytes still to come, if the head named a length, which h2 enforces.
     left: Option<u64>,
     windows: Arc<Windows>,
     /// Bytes read of the current window.
     read: usize,
-    /// The reader had to wait within it.
+    /// The reader had to wait within the current window.
     has_waited: bool,
 }
 
 impl Inflow {
-    /// On this stream, of this length; the windows are those of its connection.
+    /// The body of this stream with this length; `windows` are those of its connection.
     pub fn new(stream: RecvStream, length: Option<u64>, windows: Arc<Windows>) -> Self {
         Self {
             stream,
@@ -172,13 +172,13 @@ impl Inflow {
         }
     }
 
-    /// The next frame; none at the end.
+    /// The next frame; `None` at the end.
     pub fn poll_next(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
         let Poll::Ready(data) = self.stream.poll_data(cx)? else {
-            // Not before the first byte: whoever is slow has waited for that, too.
+            // Waiting for the first byte does not count, since even a slow reader waits for that.
             self.has_waited |= self.read > 0;
             return Poll::Pending;
         };
@@ -194,7 +194,7 @@ impl Inflow {
         Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
     }
 
-    /// Wants a larger window where all of this one was read, and more could have been.
+    /// Asks for a larger window if all of this one was read and the reader had to wait for more.
     fn note_read(&mut self, bytes: usize) {
         self.read += bytes;
         if self.read >= self.windows.stream() as usize {
@@ -210,7 +210,7 @@ impl Inflow {
         self.stream.is_end_stream()
     }
 
-    /// What is known of the length.
+    /// The length, as far as it is known.
     pub fn size_hint(&self) -> SizeHint {
         self.left
             .map_or_else(SizeHint::default, SizeHint::with_exact)
