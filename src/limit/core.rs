@@ -12,12 +12,26 @@ use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
 use super::classes::Classes;
-use super::decide::Ask;
 use super::gcra::rescaled;
 use super::table::{Insert, OVERFLOW, Read, Table};
 use super::temporary::Temporaries;
 use super::{Gcra, Key, LimiterError, Now};
 use crate::policy::Quota;
+
+/// Tokens that a request wants of one bucket.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Want<'a> {
+    pub(super) key: Key,
+    pub(super) cost: u32,
+    /// A quota that counts for the key instead of the core's own.
+    pub(super) quota: Option<&'a Gcra>,
+}
+
+impl Want<'_> {
+    fn class(&self) -> u16 {
+        self.quota.map_or(0, Gcra::class)
+    }
+}
 
 /// Tokens taken from one bucket, with all that a refund needs. Kept small: admissions are moved about.
 #[derive(Debug, Clone, Copy)]
@@ -150,11 +164,11 @@ impl Core {
 
     /// The first step of a decision: looks whether the tokens are there, and takes nothing.
     #[inline(always)]
-    pub(super) fn look(&self, now: Now, ask: &Ask<'_>) -> Result<Offer, Halt> {
+    pub(super) fn look(&self, now: Now, want: &Want<'_>) -> Result<Offer, Halt> {
         loop {
-            let offer = match self.table.find(ask.key) {
-                Some(slot) => self.offer(slot, ask, now)?,
-                None => self.foresee(now, ask)?,
+            let offer = match self.table.find(want.key) {
+                Some(slot) => self.offer(slot, want, now)?,
+                None => self.foresee(now, want)?,
             };
             if let Some(offer) = offer {
                 return Ok(offer);
@@ -165,22 +179,22 @@ impl Core {
     /// The second step: takes exactly what [`Core::look`] offered. `None` if another thread changed the bucket in
     /// between, or if the offer may be that of a successor, whose slots are others; nothing was taken then.
     #[inline]
-    pub(super) fn accept(&self, offer: Offer, ask: &Ask<'_>) -> Option<Taken> {
+    pub(super) fn accept(&self, offer: Offer, want: &Want<'_>) -> Option<Taken> {
         if self.next.get().is_some() {
             return None;
         }
-        self.charge(offer, ask)
+        self.charge(offer, want)
     }
 
     /// Both steps in one.
     #[inline]
-    pub(super) fn take(&self, now: Now, ask: &Ask<'_>) -> Result<Taken, Halt> {
+    pub(super) fn take(&self, now: Now, want: &Want<'_>) -> Result<Taken, Halt> {
         loop {
-            let taken = match self.table.find(ask.key) {
+            let taken = match self.table.find(want.key) {
                 Some(slot) => self
-                    .offer(slot, ask, now)?
-                    .and_then(|offer| self.charge(offer, ask)),
-                None => self.enter(now, ask)?,
+                    .offer(slot, want, now)?
+                    .and_then(|offer| self.charge(offer, want)),
+                None => self.enter(now, want)?,
             };
             if let Some(taken) = taken {
                 return Ok(taken);
@@ -191,13 +205,13 @@ impl Core {
     /// The offer of the bucket in `slot`. `None` if the slot has changed hands, or if its debt had to be converted to
     /// another quota first; the caller looks again.
     #[inline(always)]
-    fn offer(&self, slot: usize, ask: &Ask<'_>, now: Now) -> Result<Option<Offer>, Halt> {
-        match self.table.read(slot, ask.key) {
-            Read::Tat(seen) if self.table.class(slot) == ask.class() => {
-                self.priced(slot, ask, seen, now).map(Some)
+    fn offer(&self, slot: usize, want: &Want<'_>, now: Now) -> Result<Option<Offer>, Halt> {
+        match self.table.read(slot, want.key) {
+            Read::Tat(seen) if self.table.class(slot) == want.class() => {
+                self.priced(slot, want, seen, now).map(Some)
             }
             Read::Tat(seen) => {
-                self.convert(slot, ask, seen, now);
+                self.convert(slot, want, seen, now);
                 Ok(None)
             }
             Read::Changed => Ok(None),
@@ -206,14 +220,14 @@ impl Core {
     }
 
     #[inline(always)]
-    fn priced(&self, slot: usize, ask: &Ask<'_>, seen: u64, now: Now) -> Result<Offer, Halt> {
-        let tat = ask
+    fn priced(&self, slot: usize, want: &Want<'_>, seen: u64, now: Now) -> Result<Offer, Halt> {
+        let tat = want
             .quota
             .unwrap_or(&self.gcra)
-            .conform(now, seen, ask.cost)
+            .conform(now, seen, want.cost)
             .map_err(Halt::Refused)?;
         Ok(Offer {
-            key: ask.key,
+            key: want.key,
             slot,
             seen,
             tat,
@@ -221,25 +235,20 @@ impl Core {
     }
 
     #[inline]
-    fn charge(&self, offer: Offer, ask: &Ask<'_>) -> Option<Taken> {
-        let Offer {
-            key,
-            slot,
-            seen,
-            tat,
-        } = offer;
+    fn charge(&self, offer: Offer, want: &Want<'_>) -> Option<Taken> {
+        let Offer { key, tat, .. } = offer;
         self.table
-            .replace(slot, key, seen, tat)
-            .then(|| self.taken(key, tat, ask))
+            .replace(offer.slot, key, offer.seen, tat)
+            .then(|| self.taken(key, tat, want))
     }
 
     /// The tokens taken from the bucket of `key`, which is the request's own or the overflow bucket.
     #[inline]
-    fn taken(&self, key: Key, tat: u64, ask: &Ask<'_>) -> Taken {
-        let Ask { quota, cost, .. } = if key == ask.key {
-            *ask
+    fn taken(&self, key: Key, tat: u64, want: &Want<'_>) -> Taken {
+        let Want { quota, cost, .. } = if key == want.key {
+            *want
         } else {
-            self.as_overflow(ask)
+            self.as_overflow(want)
         };
         let gcra = quota.unwrap_or(&self.gcra);
         Taken {
@@ -253,32 +262,32 @@ impl Core {
 
     /// The offer for a key that is not in the table; `None` if it has come in by now.
     #[cold]
-    fn foresee(&self, now: Now, ask: &Ask<'_>) -> Result<Option<Offer>, Halt> {
-        match self.table.room(ask.key, now) {
-            Insert::Done { .. } => self.priced(NOWHERE, ask, 0, now).map(Some),
+    fn foresee(&self, now: Now, want: &Want<'_>) -> Result<Option<Offer>, Halt> {
+        match self.table.room(want.key, now) {
+            Insert::Done { .. } => self.priced(NOWHERE, want, 0, now).map(Some),
             Insert::Exists => Ok(None),
-            Insert::Full => self.look(now, &self.overflow(ask)).map(Some),
+            Insert::Full => self.look(now, &self.overflow(want)).map(Some),
             Insert::Closed => Err(Halt::Moved),
         }
     }
 
     /// Takes the first tokens of a key that is not in the table; `None` if it has come in by now.
     #[cold]
-    fn enter(&self, now: Now, ask: &Ask<'_>) -> Result<Option<Taken>, Halt> {
-        let Offer { tat, .. } = self.priced(NOWHERE, ask, 0, now)?;
-        if ask.cost == 0 {
-            return Ok(Some(self.taken(ask.key, tat, ask))); // no debt, so no reason to hold the key
+    fn enter(&self, now: Now, want: &Want<'_>) -> Result<Option<Taken>, Halt> {
+        let Offer { tat, .. } = self.priced(NOWHERE, want, 0, now)?;
+        if want.cost == 0 {
+            return Ok(Some(self.taken(want.key, tat, want))); // no debt, so no reason to hold the key
         }
-        match self.bring_in(now, ask, tat) {
-            Insert::Done { .. } => Ok(Some(self.taken(ask.key, tat, ask))),
+        match self.bring_in(now, want, tat) {
+            Insert::Done { .. } => Ok(Some(self.taken(want.key, tat, want))),
             Insert::Exists => Ok(None),
-            Insert::Full => self.take(now, &self.overflow(ask)).map(Some),
+            Insert::Full => self.take(now, &self.overflow(want)).map(Some),
             Insert::Closed => Err(Halt::Moved),
         }
     }
 
-    fn bring_in(&self, now: Now, ask: &Ask<'_>, tat: u64) -> Insert {
-        let insert = self.table.insert(ask.key, now, tat, ask.class());
+    fn bring_in(&self, now: Now, want: &Want<'_>, tat: u64) -> Insert {
+        let insert = self.table.insert(want.key, now, tat, want.class());
         if let Insert::Done { evicted } = insert {
             self.lineage
                 .evictions_idle
@@ -287,14 +296,14 @@ impl Core {
         insert
     }
 
-    /// Converts the debt in a slot to the quota of `ask`, which differs from the one it came about under; the share of
+    /// Converts the debt in a slot to the wanted quota, which differs from the one it came about under; the share of
     /// the bucket that is used stays. The caller looks again, whether this or another thread did it.
     #[cold]
-    fn convert(&self, slot: usize, ask: &Ask<'_>, seen: u64, now: Now) {
+    fn convert(&self, slot: usize, want: &Want<'_>, seen: u64, now: Now) {
         let old = self.gcra_of(self.table.class(slot));
-        let new = ask.quota.unwrap_or(&self.gcra);
+        let new = want.quota.unwrap_or(&self.gcra);
         let tat = rescaled(seen, now, old.fill(), new.fill());
-        self.table.convert(slot, ask.key, seen, tat, ask.class());
+        self.table.convert(slot, want.key, seen, tat, want.class());
     }
 
     /// The TAT of a key and the quota by which it is measured; `None` if the table does not hold the key.
@@ -357,24 +366,23 @@ impl Core {
     }
 
     /// Redirects a request whose key found no slot to the overflow bucket, and counts it.
-    fn overflow<'a>(&self, ask: &Ask<'a>) -> Ask<'a> {
+    fn overflow<'a>(&self, want: &Want<'a>) -> Want<'a> {
         self.lineage.note_overflow();
-        self.as_overflow(ask)
+        self.as_overflow(want)
     }
 
     /// The same request on the overflow bucket, which has the limit's own quota. A key with a larger burst of its own
     /// takes at most all of it.
-    fn as_overflow<'a>(&self, ask: &Ask<'a>) -> Ask<'a> {
-        let most = if ask.quota.is_some() {
+    fn as_overflow<'a>(&self, want: &Want<'a>) -> Want<'a> {
+        let most = if want.quota.is_some() {
             self.gcra.burst().get()
         } else {
             u32::MAX
         };
-        Ask {
+        Want {
             key: OVERFLOW,
+            cost: want.cost.min(most),
             quota: None,
-            cost: ask.cost.min(most),
-            ..*ask
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::core::{Offer, Taken};
+use super::core::{Offer, Taken, Want};
 use super::{Gcra, Key, Limiter, Now, Standing};
 
 /// The question that a request puts to one limit.
@@ -35,8 +35,13 @@ impl<'a> Ask<'a> {
         }
     }
 
-    pub(super) fn class(&self) -> u16 {
-        self.quota.map_or(0, Gcra::class)
+    #[inline(always)]
+    fn want(&self) -> Want<'a> {
+        Want {
+            key: self.key,
+            cost: self.cost,
+            quota: self.quota,
+        }
     }
 }
 
@@ -117,19 +122,21 @@ fn decide_many(now: Now, asks: &[Ask<'_>]) -> Result<Admission, Refusal> {
 /// The first step.
 #[inline(always)]
 fn look(now: Now, ask: &Ask<'_>) -> Result<Offer, Duration> {
-    ask.limiter.core.follow(|core| core.look(now, ask))
+    let want = ask.want();
+    ask.limiter.core.follow(|core| core.look(now, &want))
 }
 
 /// Both steps in one, for a limit that decides alone.
 #[inline(always)]
 fn take(now: Now, ask: &Ask<'_>) -> Result<Taken, Duration> {
-    ask.limiter.core.follow(|core| core.take(now, ask))
+    let want = ask.want();
+    ask.limiter.core.follow(|core| core.take(now, &want))
 }
 
 /// The second step. If the bucket has changed since the first, decides anew.
 #[inline(always)]
 fn accept(now: Now, ask: &Ask<'_>, offer: Offer) -> Result<Taken, Duration> {
-    match ask.limiter.core.accept(offer, ask) {
+    match ask.limiter.core.accept(offer, &ask.want()) {
         Some(taken) => Ok(taken),
         None => take_anew(now, ask),
     }

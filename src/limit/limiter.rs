@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::core::Core;
 use super::gcra::rescaled;
-use super::{Gcra, Key, Now, Standing};
+use super::temporary::{Temporary, TemporaryError};
+use super::{Gcra, Key, LimiterError, Now, Standing};
 use crate::policy::Quota;
 
 /// A named limit, shared by all workers. A clone is another handle to the same buckets.
@@ -100,20 +101,56 @@ impl Limiter {
     }
 }
 
-/// Why a limit, or a quota for single keys of it, could not be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum LimiterError {
-    /// There is no memory for so many keys.
-    #[error("no memory for {max_keys} keys")]
-    TooManyKeys {
-        /// The bound that was asked for.
-        max_keys: usize,
-    },
-    /// The limit has seen too many different quotas for single keys.
-    #[error(
-        "single keys have had more than 65535 different rates and bursts; a restart forgets them"
-    )]
-    TooManyQuotas,
+/// Quotas that single keys have for a while.
+impl Limiter {
+    /// Gives `key` another quota until the moment `until`, in place of any temporary one it has. The quota survives
+    /// reloads, and the bucket keeps the share that is used.
+    ///
+    /// # Errors
+    /// Fails if there is no room; nothing has changed then.
+    pub fn set_temporary(
+        &self,
+        now: Now,
+        key: Key,
+        quota: Quota,
+        until: Now,
+    ) -> Result<Temporary, TemporaryError> {
+        let given = Temporary {
+            quota,
+            gcra: self.key_quota(quota)?,
+            until,
+        };
+        self.core.lineage.temporaries.set(now, key, given)?;
+        Ok(given)
+    }
+
+    /// Whether any key has a temporary quota. A hint that costs next to nothing; an expired one may still count.
+    #[inline]
+    pub fn has_temporaries(&self) -> bool {
+        self.core.lineage.temporaries.is_any()
+    }
+
+    /// The temporary quota of `key`, if it has one at `now`.
+    #[inline]
+    pub fn temporary(&self, now: Now, key: Key) -> Option<Temporary> {
+        self.core.lineage.temporaries.get(now, key)
+    }
+
+    /// Ends the temporary quota of `key`. Returns whether it had one.
+    pub fn end_temporary(&self, now: Now, key: Key) -> bool {
+        self.core.lineage.temporaries.end(now, key)
+    }
+
+    /// Keys that have a temporary quota at `now`.
+    pub fn temporaries(&self, now: Now) -> usize {
+        self.core.lineage.temporaries.count(now)
+    }
+
+    /// Frees the entries of temporary quotas that have expired, and returns their number. To be called about once a
+    /// second.
+    pub fn sweep(&self, now: Now) -> usize {
+        self.core.lineage.temporaries.sweep(now)
+    }
 }
 
 /// Counters of one limit.

@@ -1,7 +1,7 @@
 //! Quotas that single keys have for a while: an operator's answer to one client, until it expires.
 //!
 //! Requests read a map that is replaced as a whole; while it is empty they only read one flag. A quota that has expired
-//! does not count from that moment on, whether or not the key is asked for. [`Limiter::sweep`] frees its entry.
+//! does not count from that moment on, whether or not the key is asked for. [`Temporaries::sweep`] frees its entry.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use thiserror::Error;
 
-use super::{Gcra, Key, Limiter, LimiterError, Now};
+use super::{Gcra, Key, LimiterError, Now};
 use crate::policy::Quota;
 
 /// Keys of one limit that can have a temporary quota at once; some 100 bytes each.
@@ -54,9 +54,9 @@ pub(super) struct Temporaries {
 impl Temporaries {
     /// The quota of `key` that counts at `now`.
     #[inline]
-    fn get(&self, now: Now, key: Key) -> Option<Temporary> {
+    pub(super) fn get(&self, now: Now, key: Key) -> Option<Temporary> {
         // Relaxed: a request that is under way while a quota is given may still go by the old one.
-        if self.any.load(Ordering::Relaxed) {
+        if self.is_any() {
             self.find(now, key)
         } else {
             None
@@ -70,6 +70,47 @@ impl Temporaries {
             .get(&key)
             .copied()
             .filter(|given| now < given.until)
+    }
+
+    /// Whether the map has an entry, which may have expired.
+    #[inline]
+    pub(super) fn is_any(&self) -> bool {
+        self.any.load(Ordering::Relaxed)
+    }
+
+    /// Gives `key` a quota in place of any that it has.
+    pub(super) fn set(&self, now: Now, key: Key, given: Temporary) -> Result<(), TemporaryError> {
+        self.change(now, |map| {
+            if map.len() >= MOST_TEMPORARY && !map.contains_key(&key) {
+                return Err(TemporaryError::Full);
+            }
+            map.insert(key, given);
+            Ok(())
+        })
+    }
+
+    /// Ends the quota of `key`. Returns whether it had one.
+    pub(super) fn end(&self, now: Now, key: Key) -> bool {
+        match self.change(now, |map| Ok::<_, Infallible>(map.remove(&key).is_some())) {
+            Ok(had_one) => had_one,
+        }
+    }
+
+    /// Keys that have a quota at `now`.
+    pub(super) fn count(&self, now: Now) -> usize {
+        let map = self.map.load();
+        map.values().filter(|given| now < given.until).count()
+    }
+
+    /// Frees the entries that have expired, and returns their number.
+    pub(super) fn sweep(&self, now: Now) -> usize {
+        let held = self.map.load().len();
+        if held == self.count(now) {
+            return 0;
+        }
+        match self.change(now, |map| Ok::<_, Infallible>(map.len())) {
+            Ok(left) => held.saturating_sub(left),
+        }
     }
 
     /// Replaces the map by its unexpired entries as `change` leaves them; on an error the map stays as it was.
@@ -93,82 +134,10 @@ impl Temporaries {
     }
 }
 
-impl Limiter {
-    /// Gives `key` another quota until the moment `until`, in place of any temporary one it has. The quota survives
-    /// reloads, and the bucket keeps the share that is used.
-    ///
-    /// # Errors
-    /// Fails if there is no room; nothing has changed then.
-    pub fn set_temporary(
-        &self,
-        now: Now,
-        key: Key,
-        quota: Quota,
-        until: Now,
-    ) -> Result<Temporary, TemporaryError> {
-        self.core.lineage.temporaries.change(now, |map| {
-            if map.len() >= MOST_TEMPORARY && !map.contains_key(&key) {
-                return Err(TemporaryError::Full);
-            }
-            let given = Temporary {
-                quota,
-                gcra: self.key_quota(quota)?,
-                until,
-            };
-            map.insert(key, given);
-            Ok(given)
-        })
-    }
-
-    /// Whether any key has a temporary quota. A hint that costs next to nothing; an expired one may still count.
-    #[inline]
-    pub fn has_temporaries(&self) -> bool {
-        self.core.lineage.temporaries.any.load(Ordering::Relaxed)
-    }
-
-    /// The temporary quota of `key`, if it has one at `now`.
-    #[inline]
-    pub fn temporary(&self, now: Now, key: Key) -> Option<Temporary> {
-        self.core.lineage.temporaries.get(now, key)
-    }
-
-    /// Ends the temporary quota of `key`. Returns whether it had one.
-    pub fn end_temporary(&self, now: Now, key: Key) -> bool {
-        let temporaries = &self.core.lineage.temporaries;
-        match temporaries.change(now, |map| Ok::<_, Infallible>(map.remove(&key).is_some())) {
-            Ok(had_one) => had_one,
-        }
-    }
-
-    /// Keys that have a temporary quota at `now`.
-    pub fn temporaries(&self, now: Now) -> usize {
-        self.core
-            .lineage
-            .temporaries
-            .map
-            .load()
-            .values()
-            .filter(|given| now < given.until)
-            .count()
-    }
-
-    /// Frees the entries that have expired and returns their number. To be called about once a second.
-    pub fn sweep(&self, now: Now) -> usize {
-        let temporaries = &self.core.lineage.temporaries;
-        let held = temporaries.map.load().len();
-        if held == self.temporaries(now) {
-            return 0;
-        }
-        match temporaries.change(now, |map| Ok::<_, Infallible>(map.len())) {
-            Ok(left) => held.saturating_sub(left),
-        }
-    }
-}
-
 #[cfg(test)]
 impl Temporaries {
     /// Gives `many` keys a quota until `until`; one by one would take a while.
-    pub(super) fn fill(&self, many: usize, limiter: &Limiter, until: Now) {
+    pub(super) fn fill(&self, many: usize, limiter: &super::Limiter, until: Now) {
         let rate = crate::policy::Rate {
             count: std::num::NonZeroU32::MIN,
             period: std::time::Duration::from_secs(1),

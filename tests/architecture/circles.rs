@@ -20,13 +20,6 @@ const STILL_IN_CIRCLES: &[&str] = &[
     "src/http1/fields.rs",
     "src/http1/framing.rs",
     "src/http1/head.rs",
-    "src/limit/core.rs",
-    "src/limit/decide.rs",
-    "src/limit/limiter.rs",
-    "src/limit/classes.rs",
-    "src/limit/table/insert.rs",
-    "src/limit/table/mod.rs",
-    "src/limit/temporary.rs",
 ];
 
 #[test]

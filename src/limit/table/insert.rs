@@ -1,48 +1,51 @@
-//! How a key comes into the table, while others come and go.
+//! How a key comes into the table while others come and go.
 //!
 //! # Why a new key never gets two buckets
 //!
-//! Inserters of one key may pick different slots. Each locks its slot, *publishes* its key there, then looks through
-//! the whole window for the key, and only then goes live by writing the TAT. Who finds the key in an earlier slot gives
-//! its own up; who finds it in a later slot waits until that one is decided, and gives up if it went live. Say X is
-//! before Y and both went live. All of these accesses are sequentially consistent, so if X published before Y looked,
-//! Y saw X and gave up. Otherwise Y had published before X looked, so X saw Y and waited for it, and gave up. Only an
-//! earlier slot waits for a later one, so the waiting has no circle; it lasts as long as a few dozen loads elsewhere.
+//! Threads that insert the same key may pick different slots. Each locks its slot, *publishes* its key there, then looks
+//! through the whole window for the key, and only then goes live by writing the TAT. An inserter that finds the key in
+//! an earlier slot gives up its own. One that finds it in a later slot waits until that one is decided, and gives up if
+//! it went live.
 //!
-//! A place is locked *before* it is counted. So whoever finds the table full, because another inserter of the same key
-//! just took the last place, also finds that place locked or published and looks again instead of going to overflow. A
-//! key that makes room in another slot is counted in `swaps`, for the same reason.
+//! Suppose that slot X is before slot Y and both went live. All of these accesses are sequentially consistent, so if X
+//! was published before Y's inserter looked, it saw X and gave up. Otherwise Y was published before X's inserter looked,
+//! so that one saw Y, waited for it, and gave up. Only the inserter of an earlier slot waits for a later one, so the
+//! waiting forms no circle. It lasts as long as a few dozen loads elsewhere.
+//!
+//! A slot is locked *before* it is counted. So a thread that finds the table full, because another inserter of the same
+//! key just took the last slot, also finds that slot locked or published, and looks again instead of going to the
+//! overflow bucket. An idle key that makes room for a key in another slot is counted in `swaps`, for the same reason.
 
 use std::sync::atomic::Ordering::SeqCst;
 
 use crossbeam_utils::Backoff;
 
-use super::{Bucket, EMPTY, KEY, LOCKED, Place, Read, TAT, Table, VACANT};
+use super::{Bucket, EMPTY, KEY, LOCKED, Read, SeenSlot, TAT, Table, VACANT};
 use crate::limit::{Key, Now};
 
-/// What became of a key to be inserted.
+/// The outcome of inserting a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::limit) enum Insert {
-    /// It is in; where it sent another key away.
+    /// The key is in.
     Done {
-        /// An idle key made room.
+        /// An idle key was evicted to make room.
         evicted: bool,
     },
-    /// It is there already.
+    /// The key is in the table already.
     Exists,
-    /// Every place it could have is held by a key in debt.
+    /// Every slot of its window is held by a key in debt, or the table is full and no key of the window is idle.
     Full,
-    /// The table takes no keys any more.
+    /// The table takes no new keys any more.
     Closed,
 }
 
 impl Table {
-    /// What [`Table::insert`] would say now, without doing it.
+    /// The outcome that [`Table::insert`] would have now; inserts nothing.
     pub(in crate::limit) fn room(&self, key: Key, now: Now) -> Insert {
         let backoff = Backoff::new();
         loop {
             let survey = self.survey(key, now);
-            match survey.place() {
+            match survey.choice() {
                 _ if survey.found => return Insert::Exists,
                 _ if survey.closed => return Insert::Closed,
                 Some(_) => return Insert::Done { evicted: false },
@@ -52,12 +55,12 @@ impl Table {
         }
     }
 
-    /// Brings in `key` with its first TAT, in numbers of this class.
+    /// Inserts `key` with its first TAT, as the quota of `class` measures it.
     pub(in crate::limit) fn insert(&self, key: Key, now: Now, tat: u64, class: u16) -> Insert {
         let backoff = Backoff::new();
         loop {
             let survey = self.survey(key, now);
-            match survey.place() {
+            match survey.choice() {
                 _ if survey.found => return Insert::Exists,
                 _ if survey.closed => return Insert::Closed,
                 Some(place) => {
@@ -72,8 +75,8 @@ impl Table {
         }
     }
 
-    /// Looks through the window of a key that was not found. What it needs to know first it reads first: `closed` and
-    /// `full` before the slots, see the module's text.
+    /// Looks through the window of a key that was not found. Reads `closed` and `full` before the slots, for the reason
+    /// that the module's documentation gives.
     fn survey(&self, key: Key, now: Now) -> Survey {
         let swaps = self.swaps.load(SeqCst);
         let mut survey = Survey {
@@ -82,12 +85,12 @@ impl Table {
             ..Survey::default()
         };
         for (distance, index) in self.window(key).enumerate() {
-            // The TAT first: with the key first, one that takes over in between would show as the old key in debt.
+            // The TAT first: with the key first, a key that takes over in between would look like the old key in debt.
             let (tat, found) = (
                 self.slots()[index][TAT].load(SeqCst),
                 self.slots()[index][KEY].load(SeqCst),
             );
-            let place = Place {
+            let seen = SeenSlot {
                 distance,
                 index,
                 key: found,
@@ -102,12 +105,12 @@ impl Table {
                     };
                 }
                 EMPTY | VACANT => {
-                    survey.free = survey.free.or(Some(place));
+                    survey.free = survey.free.or(Some(seen));
                     if found == EMPTY && (!survey.full || survey.idle.is_some()) {
-                        break; // beyond it there is nothing to know
+                        break; // nothing behind it matters
                     }
                 }
-                _ if tat <= now.as_nanos() => survey.idle = survey.idle.or(Some(place)),
+                _ if tat <= now.as_nanos() => survey.idle = survey.idle.or(Some(seen)),
                 _ => {}
             }
         }
@@ -115,7 +118,7 @@ impl Table {
         survey
     }
 
-    /// Takes the place for the bucket; says whether a key was evicted, or nothing if someone else was faster.
+    /// Puts the bucket into the chosen slot. Returns whether a key was evicted; `None` if another thread was faster.
     fn settle(&self, choice: Choice, bucket: Bucket) -> Option<bool> {
         let (Choice::Free(place) | Choice::Evict(place) | Choice::Swap { free: place, .. }) =
             choice;
@@ -124,7 +127,7 @@ impl Table {
         }
         let counted = match choice {
             Choice::Free(_) => self.count_one_more(),
-            Choice::Evict(_) => true, // one goes, one comes
+            Choice::Evict(_) => true, // one key goes and one comes
             Choice::Swap { idle, .. } => self.evict(idle),
         };
         if !counted {
@@ -140,8 +143,8 @@ impl Table {
         self.keys.fetch_update(SeqCst, SeqCst, below).is_ok()
     }
 
-    /// Sends an idle key away for one that has locked another slot.
-    fn evict(&self, idle: Place) -> bool {
+    /// Evicts an idle key for one that has locked another slot. Returns whether it was still idle.
+    fn evict(&self, idle: SeenSlot) -> bool {
         let locked = self.lock(idle);
         if locked {
             self.swaps.fetch_add(1, SeqCst);
@@ -150,7 +153,8 @@ impl Table {
         locked
     }
 
-    /// In a locked and counted slot: puts `key` in unless it is elsewhere already, or the table has closed.
+    /// Puts the key into a locked and counted slot, unless another slot has it already or the table has closed. Returns
+    /// whether it did.
     fn publish(&self, index: usize, Bucket { key, tat, class }: Bucket) -> bool {
         self.touch(index);
         self.slots()[index][KEY].store(key.hash(), SeqCst);
@@ -164,7 +168,7 @@ impl Table {
         true
     }
 
-    /// Whether another slot has the better claim to `key` than `mine`, in which it is published.
+    /// Whether another slot has a better claim to `key` than the slot `mine`, in which it is published.
     fn has_rival(&self, mine: usize, key: Key) -> bool {
         let mut later = false;
         for index in self.window(key) {
@@ -181,24 +185,24 @@ impl Table {
     }
 }
 
-/// What the window of an absent key looks like.
+/// The window of a key that was not found.
 #[derive(Debug, Default)]
 struct Survey {
     closed: bool,
-    /// The table holds all the keys it may.
+    /// The table holds as many keys as it may.
     full: bool,
-    /// The key is there after all.
+    /// The key is in the window after all.
     found: bool,
-    /// A slot was locked: the picture is about to change.
+    /// A slot was locked, or a swap went on: the window is about to change.
     busy: bool,
     /// The first slot without a key.
-    free: Option<Place>,
+    free: Option<SeenSlot>,
     /// The first key whose bucket is full again.
-    idle: Option<Place>,
+    idle: Option<SeenSlot>,
 }
 
 impl Survey {
-    fn place(&self) -> Option<Choice> {
+    fn choice(&self) -> Option<Choice> {
         match (self.free, self.idle) {
             (Some(free), _) if !self.full => Some(Choice::Free(free)),
             (Some(free), Some(idle)) if free.distance < idle.distance => {
@@ -210,13 +214,13 @@ impl Survey {
     }
 }
 
-/// Where a new key goes.
+/// The slot for a new key.
 #[derive(Debug, Clone, Copy)]
 enum Choice {
-    /// Into a free slot, as one key more.
-    Free(Place),
-    /// Into the slot of an idle key.
-    Evict(Place),
-    /// Into a free slot, for an idle key further on: beyond the free slot the new key would not be found.
-    Swap { free: Place, idle: Place },
+    /// A free slot, as one more key.
+    Free(SeenSlot),
+    /// The slot of an idle key.
+    Evict(SeenSlot),
+    /// A free slot, in exchange for an idle key further on: behind an empty slot the new key would not be found.
+    Swap { free: SeenSlot, idle: SeenSlot },
 }

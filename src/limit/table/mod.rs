@@ -1,63 +1,70 @@
 //! Where buckets live: a bounded open-addressing table of atomics, shared by all workers.
 //!
-//! A slot is a key and its TAT, 16 bytes, four to a cache line, and two bytes for the numbers that its debt is measured in,
-//! apart. There are at least twice as many slots as keys may be held, so probes are short. Memory comes zeroed from the system
-//! and costs nothing until a slot is used.
+//! A slot is a key and its TAT: 16 bytes, four to a cache line. A class of two bytes for each slot, which says by which
+//! quota the TAT is measured, lies apart. There are at least twice as many slots as keys may be held, so probes are
+//! short. Memory comes zeroed from the system and costs nothing until a slot is used, see `pages`.
 //!
 //! # Protocol
 //!
-//! *A hit* reads the TAT, decides, and swaps in the new one by compare-and-swap (`replace`). The key is looked
-//! at before and after: a key changes only while its slot is `LOCKED`, and only an idle bucket (TAT not after now)
-//! is ever handed on, so the worst a hit can do in between is to charge its tokens to the slot's new key. That takes
-//! the new key's TAT to equal an idle one; nobody ever gains a token.
+//! *A hit* reads the TAT, decides, and stores the new one by compare-and-swap ([`Table::replace`]). The key is looked
+//! at before and after. A key changes only while its slot is [`LOCKED`], and only a slot whose bucket is idle (its TAT
+//! is not after now) gets another key. So the worst that a hit can do in between is to charge its tokens to the slot's
+//! new key, and only if the new key's TAT equals an idle one; nobody ever gains a token.
 //!
-//! *A new key* (`insert`) goes into the first slot of its probe window that is free, while the table holds
-//! fewer than `max_keys`; else it takes the place of a key in the window whose bucket is idle, that is full again, and
-//! so nothing is forgotten. Where all are in debt there is no place: the stranger shares the overflow bucket, so that
-//! it can never win a fresh bucket by pushing out a debtor. Slots never become empty again, they become `VACANT`,
-//! so an empty slot ends every search. How several inserters keep out of each other's way: see `insert`.
+//! *A new key* ([`Table::insert`]) goes into the first free slot of its probe window while the table holds fewer than
+//! `max_keys`. In a full table it replaces a key in the window whose bucket is idle, that is full again, so that
+//! nothing is forgotten. If all keys in the window are in debt, the new key finds no slot and shares the overflow
+//! bucket: it can never win a fresh bucket by pushing out a debtor. A slot that was used becomes [`VACANT`], never
+//! [`EMPTY`] again, so that an empty slot ends every search. `insert` explains how concurrent inserters stay out of
+//! each other's way.
 //!
 //! There is no mutex. A slot is locked by a mark in its TAT while it changes hands, for as long as a look through one
-//! window takes; who meets the mark spins, then yields.
+//! window takes; a thread that meets the mark spins, then yields.
+//!
+//! # Tests
+//!
+//! `tests::races` and `tests::interleavings` run real threads. `tests::schedules` compiles this folder a second time
+//! over the atomics of shuttle, which explores schedules at every access. Shuttle takes every access for sequentially
+//! consistent, which is right for inserting and stronger than `Acquire` and `AcqRel` of hits; loom would explore these,
+//! but weakens the `SeqCst` that inserting depends on, and so reports races that cannot happen.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize};
 
 use crossbeam_utils::{Backoff, CachePadded};
 
-use super::{Key, LimiterError};
+use super::pages::{AtomicBool, AtomicU16, AtomicUsize, Pages, Slot};
+use crate::limit::{Key, LimiterError};
 
 mod insert;
-mod pages;
 
 pub(in crate::limit) use insert::Insert;
-use pages::{Pages, Slot};
 
 /// A bounded map from keys to TATs.
 #[derive(Debug)]
 pub(in crate::limit) struct Table {
     pages: Pages,
-    /// For each part of the slots, whether a key was ever put there: a walk over all keys looks nowhere else.
+    /// For each [`PART`] of the slots, whether a key was ever put there. A walk over all keys looks nowhere else.
     touched: Box<[AtomicBool]>,
+    /// Whether a key with a quota of its own has ever come. Until then no class is read or written.
     has_classes: AtomicBool,
     max_keys: usize,
-    /// Slots that hold a key or are locked to get one; never above `max_keys`. Changed only by the coming and going of
-    /// keys, and far from what hits read.
+    /// Slots that hold a key or are locked to get one; never above `max_keys`. Changes only when keys come and go, and
+    /// lies apart from everything that hits read.
     keys: CachePadded<AtomicUsize>,
-    /// Counts the idle keys that made room for one in another slot. A look through a window in which this did not
+    /// Counts idle keys that made room for a key in another slot. A look through a window during which this did not
     /// change cannot have missed both the key that goes and the one that comes.
     swaps: CachePadded<AtomicUsize>,
-    /// No key comes in any more: they go to the table that takes over.
+    /// New keys go to the table that takes over.
     closed: AtomicBool,
 }
 
-/// What a slot says.
+/// The state of a slot, as seen for one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::limit) enum Read {
     /// The bucket's TAT.
     Tat(u64),
-    /// The slot has gone to another key.
+    /// The slot holds another key by now.
     Changed,
     /// The bucket lives in the table that took over.
     Moved,
@@ -68,7 +75,7 @@ pub(in crate::limit) enum Read {
 pub(in crate::limit) struct Bucket {
     pub(in crate::limit) key: Key,
     pub(in crate::limit) tat: u64,
-    /// In which numbers its debt is measured.
+    /// The quota by which the TAT is measured.
     pub(in crate::limit) class: u16,
 }
 
@@ -83,7 +90,10 @@ pub(in crate::limit) struct Occupied {
 pub(in crate::limit) const OVERFLOW: Key = Key::from_raw(2);
 
 impl Table {
-    /// A table for at most `max_keys` keys.
+    /// An empty table for at most `max_keys` keys.
+    ///
+    /// # Errors
+    /// Fails if there is no memory for so many keys.
     pub(in crate::limit) fn new(max_keys: NonZeroUsize) -> Result<Self, LimiterError> {
         let max_keys = max_keys.get();
         let too_many = LimiterError::TooManyKeys { max_keys };
@@ -95,7 +105,7 @@ impl Table {
             .checked_add(1)
             .and_then(Pages::zeroed)
             .ok_or(too_many)?;
-        pages.borrow_dependent().slots[probed][KEY].store(OVERFLOW.hash(), Relaxed);
+        pages.slots()[probed][KEY].store(OVERFLOW.hash(), Relaxed);
         let part_of_overflow = probed / PART;
         Ok(Self {
             pages,
@@ -110,7 +120,7 @@ impl Table {
         })
     }
 
-    /// Keys held.
+    /// Number of keys held.
     pub(in crate::limit) fn keys(&self) -> usize {
         self.keys.load(Relaxed)
     }
@@ -120,7 +130,7 @@ impl Table {
         size_of_val(self.slots()) + size_of_val(self.classes())
     }
 
-    /// The slot of `key`.
+    /// The slot of `key`; `None` if the table does not hold it.
     #[inline]
     pub(in crate::limit) fn find(&self, key: Key) -> Option<usize> {
         if key == OVERFLOW {
@@ -136,7 +146,7 @@ impl Table {
         None
     }
 
-    /// The TAT of `key` in its slot; waits while the slot is being handed over.
+    /// The TAT of `key` in its slot. Spins while the slot is locked.
     #[inline]
     pub(in crate::limit) fn read(&self, index: usize, key: Key) -> Read {
         let backoff = Backoff::new();
@@ -151,7 +161,7 @@ impl Table {
         }
     }
 
-    /// Whether `key` still has this slot.
+    /// Whether the slot holds `key`.
     #[inline]
     pub(in crate::limit) fn holds(&self, index: usize, key: Key) -> bool {
         self.slots()
@@ -159,7 +169,7 @@ impl Table {
             .is_some_and(|slot| slot[KEY].load(Acquire) == key.hash())
     }
 
-    /// Makes `next` the TAT of `key`, if it is still `seen`.
+    /// Replaces the TAT of `key` by `next` if it is still `seen`. Returns whether it was.
     #[inline]
     pub(in crate::limit) fn replace(&self, index: usize, key: Key, seen: u64, next: u64) -> bool {
         self.holds(index, key)
@@ -170,12 +180,12 @@ impl Table {
             && self.holds(index, key)
     }
 
-    /// From here on no key comes in; those that are in stay until they are moved.
+    /// Refuses new keys from now on. Keys that are in stay until they are moved.
     pub(in crate::limit) fn close(&self) {
         self.closed.store(true, SeqCst);
     }
 
-    /// The index of every slot that may hold a key, the overflow bucket's last.
+    /// Indices of all slots that may hold a key, in ascending order; that of the overflow bucket is the last.
     pub(in crate::limit) fn indices(&self) -> impl Iterator<Item = usize> {
         let touched = self
             .touched
@@ -186,8 +196,8 @@ impl Table {
         touched.flat_map(move |(part, _)| part * PART..((part + 1) * PART).min(slots))
     }
 
-    /// Notes that a key comes into a slot, before it does. Whoever closes the table and then finds no note has closed it before
-    /// the key's inserter looks.
+    /// Notes that a key comes into a slot, before it does. If a thread closes the table and then finds no note, the
+    /// inserter looks at `closed` only later, and gives up.
     fn touch(&self, index: usize) {
         let is_touched = &self.touched[index / PART];
         if !is_touched.load(SeqCst) {
@@ -195,7 +205,7 @@ impl Table {
         }
     }
 
-    /// The key in a slot and its TAT, unless there is none or it has moved.
+    /// The key in a slot and its TAT; `None` if there is none, or if it has moved.
     pub(in crate::limit) fn held(&self, index: usize) -> Option<Occupied> {
         let key = self.slots()[index][KEY].load(SeqCst);
         if key == EMPTY || key == VACANT {
@@ -208,8 +218,9 @@ impl Table {
         }
     }
 
-    /// In which numbers the debt of a slot is measured. To be read after its TAT: that is another one when this changes,
-    /// so whoever replaces the TAT that was read has read the class that goes with it.
+    /// The class of a slot: 0 for the limit's own quota, else that of another, see `classes`. To be read after the TAT.
+    /// A change of the class changes the TAT as well, so a thread that then replaces the TAT it read has read the class
+    /// that belongs to it.
     #[inline(always)]
     pub(in crate::limit) fn class(&self, index: usize) -> u16 {
         if self.has_classes.load(Relaxed) {
@@ -219,7 +230,8 @@ impl Table {
         }
     }
 
-    /// Gives the debt of `key` as other numbers measure it, if the TAT is still the one that was seen.
+    /// Replaces the TAT `seen` of `key` by `tat`, as the quota of `class` measures the same debt. Does nothing if the
+    /// TAT has changed since it was read.
     pub(in crate::limit) fn convert(
         &self,
         index: usize,
@@ -228,20 +240,21 @@ impl Table {
         tat: u64,
         class: u16,
     ) {
-        if self.lock(Place {
+        if self.lock(SeenSlot {
             distance: 0,
             index,
             key: key.hash(),
             tat: seen,
         }) {
             self.set_class(index, class);
-            // Never the same as before, so that who saw the old class cannot replace the TAT. A nanosecond is no token.
+            // Never the same as before, so that a thread that read the old class cannot replace the TAT. A nanosecond is
+            // less than a token.
             let tat = if tat == seen { seen + 1 } else { tat };
             self.slots()[index][TAT].store(tat, SeqCst);
         }
     }
 
-    /// In a locked slot.
+    /// Sets the class of a locked slot.
     fn set_class(&self, index: usize, class: u16) {
         if class != 0 {
             self.has_classes.store(true, SeqCst);
@@ -251,11 +264,11 @@ impl Table {
         }
     }
 
-    /// Hands the bucket of a slot to `carry`, and marks it as moved when that is done; hits wait meanwhile.
+    /// Locks the slot, hands its bucket to `carry`, and marks it as moved when `carry` returns. Hits wait meanwhile.
     pub(in crate::limit) fn hand_over(&self, index: usize, carry: impl FnOnce(Bucket)) {
-        // A key that is published here after this look is taken out by its inserter, who sees `closed`.
+        // A key that is published here after this look is taken out again by its inserter, which sees `closed`.
         while let Some(Occupied { key, tat }) = self.held(index) {
-            if self.lock(Place {
+            if self.lock(SeenSlot {
                 distance: 0,
                 index,
                 key: key.hash(),
@@ -272,25 +285,25 @@ impl Table {
         }
     }
 
-    /// A power of two of probed slots, then the overflow bucket.
+    /// See [`Pages::slots`].
     #[inline(always)]
     fn slots(&self) -> &[Slot] {
-        self.pages.borrow_dependent().slots
+        self.pages.slots()
     }
 
-    /// For each slot, in which numbers its debt is measured: 0 for the limit's own, else a class of `others`. It changes
-    /// only while the slot is locked. Never touched before a key comes with other numbers, as long as `has_classes`.
+    /// The class of each slot. It changes only while the slot is locked, and is not touched until `has_classes`.
     #[inline(always)]
     fn classes(&self) -> &[AtomicU16] {
-        self.pages.borrow_dependent().classes
+        self.pages.classes()
     }
 
+    /// Number of slots that are probed; the overflow bucket's index.
     fn probed(&self) -> usize {
         self.slots().len() - 1
     }
 
-    /// The slots in which `key` may live, in the order of search. The highest bits choose the first one, so that a
-    /// walk over one table meets another in order.
+    /// The slots in which `key` may live, in the order of search. The highest bits choose the first one, so that a walk
+    /// over one table fills another in order.
     #[inline]
     fn window(&self, key: Key) -> impl Iterator<Item = usize> + use<> {
         let mask = self.probed() - 1;
@@ -298,12 +311,12 @@ impl Table {
         (0..self.probed().min(WINDOW)).map(move |distance| (home + distance) & mask)
     }
 
-    /// Locks a slot as it was seen.
+    /// Locks a slot if it is still as it was seen. Returns whether it was.
     fn lock(
         &self,
-        Place {
+        SeenSlot {
             index, key, tat, ..
-        }: Place,
+        }: SeenSlot,
     ) -> bool {
         let slot = &self.slots()[index];
         if tat >= MOVED
@@ -313,7 +326,7 @@ impl Table {
         {
             return false;
         }
-        // The TAT may be the same by chance, and the key another.
+        // By chance another key may have the same TAT.
         let same = slot[KEY].load(SeqCst) == key;
         if !same {
             slot[TAT].store(tat, SeqCst);
@@ -321,7 +334,7 @@ impl Table {
         same
     }
 
-    /// Unlocks a slot without a key.
+    /// Takes the key out of a locked slot, and unlocks it.
     fn vacate(&self, index: usize) {
         self.slots()[index][KEY].store(VACANT, SeqCst);
         self.slots()[index][TAT].store(0, SeqCst);
@@ -330,30 +343,32 @@ impl Table {
 
 /// A slot as it was seen.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct SeenSlot {
+    /// Steps from the start of the window.
     distance: usize,
     index: usize,
     key: u64,
     tat: u64,
 }
 
-/// Slots that are walked over together: four pages of memory.
+/// Slots that a walk visits or skips together: four pages of memory.
 const PART: usize = 1024;
 
-/// Places in a slot.
+/// Indices within a slot.
 const KEY: usize = 0;
 const TAT: usize = 1;
 
-/// A key that was never there; ends a search.
+/// The key of a slot that was never used; ends a search.
 const EMPTY: u64 = 0;
-/// A key that has gone; does not end a search.
+/// The key of a slot whose key has gone; does not end a search.
 const VACANT: u64 = 1;
 
-/// A TAT while the slot changes hands. Whoever sets it also ends it, after at most a look through one window.
+/// The TAT of a slot that changes hands. The thread that sets it also replaces it, after at most a look through one
+/// window.
 const LOCKED: u64 = u64::MAX;
-/// A TAT that lives in another table now.
+/// The TAT of a bucket that lives in another table now.
 const MOVED: u64 = u64::MAX - 1;
 
-/// Slots of one search: 16 cache lines. With half of the slots in use, the chance that all are taken is below one in
-/// a million; tables up to this size are searched whole.
+/// Slots of one search: 16 cache lines. With half of the slots in use, the chance that all of a window are is below one
+/// in a million. Smaller tables are searched whole.
 const WINDOW: usize = 64;

@@ -8,6 +8,7 @@ mod model;
 mod races;
 mod reload;
 mod saved;
+mod schedules;
 mod temporary;
 mod time;
 mod top;

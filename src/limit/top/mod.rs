@@ -1,18 +1,19 @@
-//! The heaviest keys of a limit, in bounded memory: who asks most, and what was admitted and refused of it.
+//! The heaviest keys of a limit, in bounded memory: the keys with the most requests, admitted and refused.
 //!
 //! The algorithm is Space-Saving (Metwally, Agrawal, El Abbadi: "Efficient Computation of Frequent and Top-k Elements in
-//! Data Streams", ICDT 2005): so many counters, and a key without one takes over the smallest, with its count. So a count
-//! is never too small, and too large by at most what was taken over. Here what was taken over is kept apart: admitted
-//! and refused are only what was seen, and `missed` says how many more there can have been at most.
+//! Data Streams", ICDT 2005). It has a fixed number of counters; a key without one takes over the smallest, with its
+//! count. A count is therefore never too small, and too large by at most what was taken over. Here the part that was
+//! taken over is kept apart: `admitted` and `refused` are requests of this key that were seen, and `missed` is a bound
+//! for those that were not.
 //!
-//! # What is exact
+//! # Precision
 //!
-//! While a lane has seen fewer keys than [`CAPACITY`] in a period, everything. After that, of `n` requests on a lane every
-//! key with more than `n / CAPACITY` of them has a counter, and `missed` is never more than `n / CAPACITY`. There is a lane
-//! for each worker, so that nobody waits for another; they are put together when somebody asks.
+//! Counts are exact while a worker sees fewer keys than [`CAPACITY`] in a period. After that, of `n` requests on a worker
+//! every key with more than `n / CAPACITY` of them has a counter, and `missed` is at most `n / CAPACITY`. Each worker
+//! counts for itself, so that none waits for another; the counts are merged when somebody looks.
 //!
-//! What is shown is of the last 10 to 20 minutes: a period that runs and the one before it. Counts since the start would
-//! show who was heavy last week.
+//! The counts cover the last 10 to 20 minutes: the running period and the one before it. Counts since the start would
+//! show the heaviest keys of last week.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -26,16 +27,16 @@ use crate::runtime::PerWorker;
 
 mod sketch;
 
-/// Keys that a lane can tell apart in one period. Some 100 bytes each with a short key, taken only as keys come.
+/// Keys that one worker tells apart in one period. Each takes some 100 bytes with a short label, only once it comes.
 pub(in crate::limit) const CAPACITY: usize = 512;
 
-/// The time of one period.
+/// Length of a period.
 pub(in crate::limit) const PERIOD: Duration = Duration::from_secs(600);
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// All limits let it through.
+    /// All limits admitted it.
     Admitted,
     /// This limit refused it, or would have.
     Refused,
@@ -46,32 +47,32 @@ pub struct Top {
     lanes: PerWorker<Mutex<Lane>>,
 }
 
-/// One of them.
+/// One of the heaviest keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heavy {
     /// Its bucket.
     pub key: Key,
-    /// What the key is made of.
+    /// Its parts.
     pub label: Label,
-    /// What was seen of it.
+    /// Its requests.
     pub count: Count,
 }
 
-/// What was seen of a key.
+/// Recent requests of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Count {
-    /// Requests that were let through.
+    /// Requests that were admitted.
     pub admitted: u64,
     /// Requests that were refused.
     pub refused: u64,
-    /// So many more, at most, went by while other keys had the counters.
+    /// Bound for further requests, which came while other keys had all counters.
     pub missed: u64,
 }
 
 /// The periods of one worker.
 #[derive(Default)]
 struct Lane {
-    /// When the running one is over; 0 before the first request.
+    /// End of the running period; 0 before the first request.
     ends: u64,
     running: Sketch,
     before: Sketch,
@@ -103,7 +104,7 @@ impl Top {
         lane.running.record(key, verdict, label);
     }
 
-    /// The `most` keys of which most was seen, the heaviest first.
+    /// The `most` keys with the most requests, the heaviest first.
     pub fn heaviest(&self, now: Now, most: usize) -> Vec<Heavy> {
         let mut all = self.merged(now);
         let rank = |heavy: &Heavy| (std::cmp::Reverse(heavy.count.seen()), heavy.key.hash());
@@ -112,14 +113,14 @@ impl Top {
         all
     }
 
-    /// What was seen of one key.
+    /// The requests of one key.
     pub fn count(&self, now: Now, key: Key) -> Count {
         let mut count = Count::default();
         self.each(now, |sketch| count.add(sketch.count(key)));
         count
     }
 
-    /// The parts of a key, if it is one of those that are told apart.
+    /// The parts of a key, if it has a counter.
     pub fn label(&self, now: Now, key: Key) -> Option<Label> {
         let mut found = None;
         self.each(now, |sketch| {
@@ -130,7 +131,7 @@ impl Top {
 
     fn merged(&self, now: Now) -> Vec<Heavy> {
         let mut all = HashMap::<u64, Heavy, ByItself>::default();
-        // What a full sketch may have missed of a key it does not have is missing for all keys but its own.
+        // A full sketch may have missed requests of every key that it does not hold.
         let mut floors = 0;
         self.each(now, |sketch| {
             let floor = sketch.floor();
@@ -159,7 +160,7 @@ impl Top {
         all.into_values().collect()
     }
 
-    /// Looks at every period that counts, one lane after the other.
+    /// Visits both periods of each worker.
     fn each(&self, now: Now, mut look: impl FnMut(&Sketch)) {
         for lane in self.lanes.iter() {
             let mut lane = lane.lock();
@@ -179,7 +180,7 @@ impl std::fmt::Debug for Top {
 }
 
 impl Lane {
-    /// A period begins.
+    /// Begins a period.
     #[cold]
     fn turn(&mut self, now: Now) {
         let period = u64::try_from(PERIOD.as_nanos()).unwrap_or(u64::MAX);
@@ -193,7 +194,7 @@ impl Lane {
 }
 
 impl Count {
-    /// Requests that were seen.
+    /// Requests that were counted.
     pub const fn seen(self) -> u64 {
         self.admitted + self.refused
     }
@@ -205,10 +206,10 @@ impl Count {
     }
 }
 
-/// Keys are keyed hashes already.
+/// Hashes keys by themselves, since they are keyed hashes already.
 type ByItself = BuildHasherDefault<Itself>;
 
-/// A hasher for hashes.
+/// A hasher that returns the number it is given.
 #[derive(Default)]
 struct Itself(u64);
 
@@ -218,7 +219,7 @@ impl Hasher for Itself {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        // Not called for the one type that is hashed here.
+        // Not called for `u64`, the one type that is hashed here.
         self.0 = bytes
             .iter()
             .fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));

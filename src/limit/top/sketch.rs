@@ -1,8 +1,8 @@
-//! The counters of one lane and period, in the order of their counts.
+//! The counters of one worker and period, ordered by count.
 //!
-//! The paper's *stream summary*: keys of one count form a group, groups form a list by count. A request moves its key to the
-//! next group, a new key takes the place of one in the first group: both take the same few steps whatever comes. Lists
-//! are linked by index, as everything lives in two vectors that never shrink.
+//! This is the paper's *stream summary*: keys with equal counts form a group, and groups form a list ordered by count. A
+//! request moves its key to the next group, and a new key replaces one of the first group; both take constant time. Lists
+//! are linked by index, since everything lives in two vectors that never shrink.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ pub(super) struct Sketch {
     places: HashMap<u64, u16, ByItself>,
     entries: Vec<Entry>,
     groups: Vec<Group>,
-    /// Groups without a key, to be used again.
+    /// Indices of groups without a key, for reuse.
     free: Vec<u16>,
     /// The group with the smallest count.
     first: u16,
@@ -24,7 +24,7 @@ pub(super) struct Sketch {
 /// A key and its counters.
 struct Entry {
     key: Key,
-    /// What the key it replaced may have had, at most.
+    /// The count that was taken over from the replaced key.
     missed: u64,
     admitted: u64,
     refused: u64,
@@ -35,7 +35,7 @@ struct Entry {
     label: Label,
 }
 
-/// Keys of one count: what was seen and what may have been missed, together.
+/// Keys with the same sum of counted and possibly missed requests.
 struct Group {
     count: u64,
     /// Its first key.
@@ -45,7 +45,7 @@ struct Group {
     next: u16,
 }
 
-/// No entry, no group.
+/// The index of no entry and of no group.
 const NONE: u16 = u16::MAX;
 
 impl Sketch {
@@ -64,7 +64,7 @@ impl Sketch {
         self.raise(place);
     }
 
-    /// What was seen of a key.
+    /// The requests of a key.
     pub(super) fn count(&self, key: Key) -> Count {
         match self.places.get(&key.hash()) {
             Some(place) => self.entries[usize::from(*place)].count(),
@@ -82,7 +82,7 @@ impl Sketch {
             .map(|place| &self.entries[usize::from(*place)].label)
     }
 
-    /// Most requests that a key without a counter can have made.
+    /// Bound for the requests of a key without a counter.
     pub(super) fn floor(&self) -> u64 {
         if self.entries.len() < CAPACITY {
             0
@@ -111,7 +111,7 @@ impl Sketch {
         self.free.clear();
     }
 
-    /// A counter for a key that has none: a new one, or the smallest.
+    /// Gives a counter to a key that has none: a new one, or the smallest.
     fn enter(&mut self, key: Key, label: impl FnOnce(&mut Label)) -> u16 {
         let place = if self.entries.len() < CAPACITY {
             self.append(key)
@@ -123,7 +123,7 @@ impl Sketch {
         place
     }
 
-    /// With a count of 0, in a group for that.
+    /// Adds a counter that stands at 0.
     fn append(&mut self, key: Key) -> u16 {
         let place = self.entries.len() as u16; // below CAPACITY
         let (prev, next, label) = (NONE, NONE, Label::default());
@@ -160,7 +160,7 @@ impl Sketch {
         place
     }
 
-    /// One more: to the group of the next count, which may have to be made.
+    /// Counts one more request: moves the key to the group of the next count, which is made if there is none.
     #[inline]
     fn raise(&mut self, place: u16) {
         let from = self.entries[usize::from(place)].group;
