@@ -4,7 +4,7 @@
 use crate::{
     circles::circles,
     lengths::LONGEST_FUNCTION,
-    prose,
+    path, prose,
     source::{Source, production},
     twins::twins,
 };
@@ -81,6 +81,8 @@ fn print_sizes() {
     row("files", production().count());
     row("lines", lines.all);
     row("lines of `config`", config.all);
+    row("files that a plain GET runs through", path::files());
+    row("lines of its functions", path::lines());
     row(
         "lines that are documentation, percent",
         share(lines.documentation, lines.all, 100),

@@ -12,6 +12,7 @@ mod figures;
 mod imports;
 mod lengths;
 mod names;
+mod path;
 mod prose;
 mod reading;
 mod scan;

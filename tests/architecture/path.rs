@@ -1,0 +1,147 @@
+//! The functions that a plain GET runs through, and how much of the source has to be read to follow it.
+//!
+//! The list was made from a run of the debug binary under `valgrind --tool=callgrind`: one worker, a new HTTP/1
+//! connection, two local limits, a concurrency limit, retries armed, an idle connection to the server. Functions of up to
+//! five lines are left out, because their names say enough, and so is telemetry.
+
+use crate::{
+    report,
+    source::{Source, production},
+};
+
+/// Files under `src/` and the functions in them, from the listener to the server and back.
+#[rustfmt::skip]
+const PATH: &[(&str, &str)] = &[
+    ("server/accept.rs", "accept Acceptor::admit Acceptor::spawn"),
+    ("server/bind.rs", "accepted"),
+    ("server/clients.rs", "AllConnections::admit ClientGuard::drop client"),
+    ("server/connection.rs", "ConnectionGuard::new"),
+    ("server/eviction.rs", "IdleCell::new Registry::remove"),
+    ("server/http1/close.rs", "finish_request_body"),
+    ("server/http1/head.rs", "HeadProgress::new HeadProgress::starts_idling read due"),
+    ("server/http1/mod.rs", "serve Connection::run Connection::poll_head Connection::exchange Connection::request Connection::deliver Connection::begin_response poll_response"),
+    ("server/http1/response.rs", "Framing::of write_head content_length Transfer::new Transfer::poll Transfer::pull"),
+    ("server/http1/wire.rs", "Wire::new Wire::poll_read Wire::poll_gone Wire::free_idle_buffers Wire::begin_body Wire::discard_body"),
+    ("server/listener.rs", "Listener::admit Listener::accepted Listener::acquire_slot Listener::try_acquire_slot"),
+    ("http1/claims.rs", "is_claim"),
+    ("http1/encode.rs", "reason write_status_line write_field with_date Hops::of"),
+    ("http1/fields.rs", "Fields::with_capacity Fields::push_with Fields::note Copying::of Copying::pass Copying::place"),
+    ("http1/framing.rs", "Marks::note Marks::bounded of_request of_response sound only_length content_length"),
+    ("http1/head.rs", "Names::note_known find_end parse_request parse_response version NextUnderscore::is_in header_map passed_on has_bare_line_feed"),
+    ("http1/upgrade.rs", "offered"),
+    ("runtime/io.rs", "poll_read Output::buffer Output::poll_flush"),
+    ("runtime/timer.rs", "Timer::poll PooledTimer::drop"),
+    ("message.rs", "Origin::new"),
+    ("gateway/bounded.rs", "bound"),
+    ("gateway/client.rs", "Trust::client number"),
+    ("gateway/disguise.rs", "Disguises::spelling"),
+    ("gateway/enter.rs", "enter Address::of read_address identify check_form admit"),
+    ("gateway/host.rs", "of name"),
+    ("gateway/last_hop.rs", "respond"),
+    ("gateway/limit_fields.rs", "tell write_name window"),
+    ("gateway/mod.rs", "Gateway::begin Gateway::call start ResponseFuture::poll finish"),
+    ("gateway/snapshot.rs", "Route::takes_calls Routes::find"),
+    ("gateway/table/conditions.rs", "Conditions::admit"),
+    ("gateway/table/fixed.rs", "Fixed::walk Walk::exact"),
+    ("gateway/table/hosts.rs", "Hosts::find"),
+    ("gateway/table/mod.rs", "Table::find_as"),
+    ("gateway/table/parameters.rs", "Parameters::walk Walk::next Names::values first_segment"),
+    ("gateway/table/paths.rs", "Paths::find"),
+    ("gateway/table/query.rs", "Query::new"),
+    ("gateway/table/trie.rs", "Trie::root Place::step Place::upwards"),
+    ("call/deadline.rs", "Deadline::after"),
+    ("call/grpc.rs", "Grpc::of"),
+    ("call/max_forwards.rs", "max_forwards"),
+    ("call/exchange.rs", "Exchange::begin Exchange::try_server Exchange::answered Exchange::ended"),
+    ("call/emitted.rs", "Exchange::write_line Exchange::drop"),
+    ("call/request_id.rs", "RequestId::as_bytes next hex"),
+    ("call/target.rs", "Target::parse Target::to_forward authority"),
+    ("policy/limits.rs", "KeyPart::kind KeyKind::new"),
+    ("policy/path.rs", "normal_form"),
+    ("layer/attempt_timeout.rs", "AttemptTimeout::call ResponseFuture::poll"),
+    ("layer/buffer/mod.rs", "Buffer::call ResponseFuture::poll"),
+    ("layer/concurrency/limit.rs", "ConcurrencyLimit::take_slot ConcurrencyLimit::adapting"),
+    ("layer/concurrency/permit.rs", "Permit::answered"),
+    ("layer/concurrency/service.rs", "Concurrency::call HeldPermit::new HeldPermit::answered ResponseFuture::poll"),
+    ("layer/forward/forwarded.rs", "write Story::write_addresses Story::write_elements write_node"),
+    ("layer/forward/head.rs", "write host write_target write_received may_be_held_back is_ours write_via"),
+    ("layer/forward/mod.rs", "Forward::call names_length ResponseFuture::poll"),
+    ("layer/key/mod.rs", "value"),
+    ("layer/mirror/mod.rs", "Mirror::clone Mirror::call"),
+    ("layer/rate_limit/charge.rs", "Charge::new"),
+    ("layer/rate_limit/cost.rs", "of"),
+    ("layer/rate_limit/inquiry.rs", "Inquiry::collect Inquiry::record Inquiry::note_admitted nearest nearest_of"),
+    ("layer/rate_limit/key.rs", "find whole"),
+    ("layer/rate_limit/local.rs", "Inquiry::decide Inquiry::ask Inquiry::charge"),
+    ("layer/rate_limit/mod.rs", "RateLimit::call RateLimit::proceed settle ResponseFuture::poll"),
+    ("layer/rate_limit/question.rs", "Question::new Question::limiter Question::buckets Question::ask Question::quota Question::name"),
+    ("layer/response_changes.rs", "apply"),
+    ("layer/retry/budget.rs", "Counts::add"),
+    ("layer/retry/mod.rs", "Retry::call ResponseFuture::poll Retries::judge"),
+    ("layer/retry/policy.rs", "judge status"),
+    ("layer/split.rs", "Split::poll_ready Split::call"),
+    ("layer/total_timeout.rs", "TotalTimeout::call Silence::pace Silence::pace_of ResponseFuture::poll"),
+    ("limit/clock.rs", "Clock::now"),
+    ("limit/core.rs", "Core::follow Core::look Core::accept Core::offer Core::priced Core::charge Core::taken"),
+    ("limit/decide.rs", "decide decide_two accept"),
+    ("limit/gcra.rs", "Gcra::from_parts Gcra::conform Standing::known"),
+    ("limit/key.rs", "KeyBuilder::add KeyBuilder::write KeyBuilder::finish"),
+    ("limit/table/mod.rs", "Table::find Table::read Table::replace Table::class"),
+    ("limit/temporary.rs", "Limiter::temporaries Limiter::sweep"),
+    ("limit/top/mod.rs", "Top::record"),
+    ("limit/top/sketch.rs", "Sketch::record Sketch::raise"),
+    ("upstream/address.rs", "Addresses::begin"),
+    ("upstream/attempt.rs", "Attempt::new Attempt::responded Attempt::drop ResponseOutcome::complete"),
+    ("upstream/balance/mod.rs", "Balancer::choose"),
+    ("upstream/checkout.rs", "Server::pooled"),
+    ("upstream/exchange.rs", "UpstreamExchange::new UpstreamExchange::poll UpstreamExchange::waits_for_server UpstreamExchange::into_response SentRequest::new SentRequest::poll SentRequest::drop"),
+    ("upstream/health/memory.rs", "Run::unpack"),
+    ("upstream/health/state.rs", "Health::settle Health::succeeded"),
+    ("upstream/http1/exchange.rs", "Http1Exchange::new Http1Exchange::poll Http1Exchange::parse_head Http1Exchange::into_response response take write_head"),
+    ("upstream/http1/pool.rs", "Lease::put_back Http1Pool::idle_of Http1Pool::sweep Http1Pool::pop Http1Pool::is_usable Http1Pool::has_room"),
+    ("upstream/http1/upload.rs", "Http1Upload::new Http1Upload::poll Http1Upload::pull"),
+    ("upstream/names.rs", "Upstream::resolve"),
+    ("upstream/send.rs", "Upstream::send Upstream::choose"),
+    ("upstream/service.rs", "Upstream::can_speak_http2 Upstream::watch_checks Upstream::sweep"),
+    ("upstream/stream.rs", "Stream::is_quiet Stream::poll_read Stream::poll_write Stream::poll_flush"),
+    ("body.rs", "Body::whole Body::is_whole Body::take_whole Body::take_tunnel Body::hold Body::size_hint"),
+    ("body/content.rs", "Content::drop"),
+    ("body/pace.rs", "Pace::of"),
+    ("app/maintain.rs", "maintain sweep"),
+];
+
+#[test]
+fn the_path_of_a_request_names_functions_that_exist() {
+    let mut mistakes = Vec::new();
+    for (file, functions) in PATH {
+        for function in functions.split(' ') {
+            if lines_of(file, function).is_none() {
+                mistakes.push(format!(
+                    "src/{file}: `{function}` is gone, and still in the path"
+                ));
+            }
+        }
+    }
+    report(&mistakes);
+}
+
+/// The number of files of the path.
+pub fn files() -> usize {
+    PATH.len()
+}
+
+/// The lines of all functions of the path.
+pub fn lines() -> usize {
+    let each = PATH.iter().flat_map(|(file, functions)| {
+        let functions = functions.split(' ');
+        functions.filter_map(|function| lines_of(file, function))
+    });
+    each.sum()
+}
+
+fn lines_of(file: &str, function: &str) -> Option<usize> {
+    let is_it = |source: &&Source| source.shown.strip_prefix("src/") == Some(file);
+    let functions = &production().find(is_it)?.facts.functions;
+    let found = functions.iter().filter(|one| one.name == function);
+    found.map(|one| one.lines).max()
+}
