@@ -53,7 +53,7 @@ const PATH: &[(&str, &str)] = &[
     ("call/grpc.rs", "Grpc::of"),
     ("call/max_forwards.rs", "max_forwards"),
     ("call/exchange.rs", "Exchange::begin Exchange::try_server Exchange::answered Exchange::ended"),
-    ("call/emitted.rs", "Exchange::write_line Exchange::drop"),
+    ("call/emitted.rs", "Exchange::drop Ended::write_line"),
     ("call/request_id.rs", "RequestId::as_bytes next hex"),
     ("call/target.rs", "Target::parse Target::to_forward authority"),
     ("policy/limits.rs", "KeyPart::kind KeyKind::new"),
