@@ -87,7 +87,6 @@ const PATH: &[(&str, &str)] = &[
     ("limit/gcra.rs", "Gcra::from_parts Gcra::conform Standing::known"),
     ("limit/key.rs", "KeyBuilder::add KeyBuilder::write KeyBuilder::finish"),
     ("limit/table/mod.rs", "Table::find Table::read Table::replace Table::class"),
-    ("limit/temporary.rs", "Limiter::temporaries Limiter::sweep"),
     ("limit/top/mod.rs", "Top::record"),
     ("limit/top/sketch.rs", "Sketch::record Sketch::raise"),
     ("upstream/address.rs", "Addresses::begin"),
@@ -107,7 +106,6 @@ const PATH: &[(&str, &str)] = &[
     ("body.rs", "Body::whole Body::is_whole Body::take_whole Body::take_tunnel Body::hold Body::size_hint"),
     ("body/content.rs", "Content::drop"),
     ("body/pace.rs", "Pace::of"),
-    ("app/maintain.rs", "maintain sweep"),
 ];
 
 #[test]
