@@ -63,7 +63,8 @@ struct Piece {
 #[derive(Debug)]
 enum Tokens {
     Local(Admission),
-    Shared(store::Admission, Arc<Store>),
+    // Boxed, as it is several times as large, and a call to the store costs far more than this allocation.
+    Shared(Box<store::Admission>, Arc<Store>),
 }
 
 impl Charge {
@@ -153,7 +154,7 @@ impl Apart {
     ) {
         self.pieces.push(Piece {
             question,
-            tokens: Tokens::Shared(admission, Arc::clone(store)),
+            tokens: Tokens::Shared(Box::new(admission), Arc::clone(store)),
         });
     }
 

@@ -7,6 +7,10 @@
 mod pages;
 #[path = "../../table/mod.rs"]
 #[allow(dead_code, reason = "the scenarios need only a part of the table")]
+#[allow(
+    clippy::duplicate_mod,
+    reason = "the second copy runs over the atomics of shuttle"
+)]
 mod table;
 
 use shuttle::{
