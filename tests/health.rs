@@ -131,7 +131,7 @@ fn a_server_that_fails_too_often_in_a_row_is_ejected_for_a_while() {
     is_well.store(true, Ordering::SeqCst);
     assert_eq!(
         gateway.logged("server is back")["cause"],
-        "the ejection is over"
+        "its ejection is over"
     );
     for _ in 0..20 {
         assert_eq!(gateway.status("/"), 200);
@@ -421,7 +421,7 @@ fn a_server_that_sends_retry_after_is_left_alone_until_then() {
     assert_eq!(view(&gateway, &busy)["state"], "cooling_down");
     assert_eq!(
         gateway.logged("server is back")["cause"],
-        "the cool-down is over"
+        "its cool-down is over"
     );
     for _ in 0..10 {
         assert_eq!(gateway.status("/"), 200);
@@ -474,7 +474,7 @@ fn a_server_ejected_for_refused_connections_is_back_once_it_accepts_one() {
     restarting.listen();
     assert_eq!(
         gateway.logged("server is back")["cause"],
-        "the server accepts connections again"
+        "it takes connections again"
     );
 }
 
