@@ -137,8 +137,11 @@ pub(super) fn tls(listeners: &Listeners, observed: &Observed, to: &mut Expositio
         family.gauge(&[("listener", &of.listener)], of.handshaking);
     }
     let help = "When a certificate ends to be valid, since the Unix epoch.";
-    let name = "tidegate_certificate_expiry_timestamp_seconds";
-    let mut family = to.family(Kind::Gauge, name, help);
+    let mut family = to.family(
+        Kind::Gauge,
+        "tidegate_certificate_expiry_timestamp_seconds",
+        help,
+    );
     for of in &observed.listeners {
         for (name, at) in &of.certificates {
             family.sample(&[("listener", &of.listener), ("name", name)], Seconds(*at));
