@@ -1,4 +1,4 @@
-//! The configuration: a TOML file in, a checked [`crate::policy::Config`] or all of its mistakes out. A leaf.
+//! The configuration: a TOML file in, a checked [`Config`] or all of its mistakes out.
 //!
 //! A file passes four steps, each in its own module:
 //!

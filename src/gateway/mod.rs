@@ -1,9 +1,9 @@
 //! The gateway: the service that responds to every request. The layers below it return errors; above it there are only
 //! responses.
 //!
-//! [`enter`] checks everything that a request says of itself, once, and finds its route in one [`snapshot`] of the
-//! routes, which the request keeps to its end whatever is reloaded meanwhile. Then the route's [`stack`] of layers works
-//! on it. [`respond`] turns an error into a response.
+//! `enter` checks everything that a request says of itself, once, and finds its route in one `snapshot` of the
+//! routes, which the request keeps to its end whatever is reloaded meanwhile. Then the route's `stack` of layers works
+//! on it. `respond` turns an error into a response.
 
 mod bounded;
 mod client;

@@ -1,7 +1,7 @@
 //! The access log: one line for each request, written by workers that never wait for the reader of the log.
 //!
-//! A worker formats its lines into a buffer of its own ([`buffer`]). A full buffer goes through a bounded queue
-//! ([`queue`]) to the one thread that writes ([`writer`]). That thread also collects the lines of buffers that do not
+//! A worker formats its lines into a buffer of its own (`buffer`). A full buffer goes through a bounded queue
+//! (`queue`) to the one thread that writes (`writer`). That thread also collects the lines of buffers that do not
 //! fill, so that no line waits longer than a second. When nobody reads, the queue fills, and further buffers are dropped
 //! and counted.
 //!
