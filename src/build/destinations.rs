@@ -89,7 +89,7 @@ fn hash_key(upstream: &Arc<str>, state: &State) -> Option<Arc<HashKey>> {
     }))
 }
 
-/// What is copied of a route's requests, if anything.
+/// The copies of a route's requests; `None` for a route without a mirror.
 fn copies(
     route: &policy::Route,
     state: &State,

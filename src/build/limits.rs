@@ -62,7 +62,7 @@ pub(super) fn limits(
     Ok((limits, overrides))
 }
 
-/// Who asks most of each limit and tier. What is known stays as long as the buckets do.
+/// The heaviest keys of each limit and tier. Their counts are kept as long as the buckets are.
 pub(super) fn tops(
     limits: &Named<Limiter>,
     earlier: Option<&State>,

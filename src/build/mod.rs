@@ -41,11 +41,11 @@ use crate::{
 /// A generation that is ready to serve.
 #[derive(Debug)]
 pub struct Built {
-    /// What outlives it.
+    /// The state that the next generation keeps.
     pub state: State,
-    /// What requests are matched on.
+    /// The routes that requests are matched against.
     pub snapshot: Snapshot,
-    /// What changed.
+    /// The differences to the generation before it.
     pub report: Report,
 }
 

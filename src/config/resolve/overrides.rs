@@ -19,7 +19,7 @@ use super::{
 };
 use crate::policy::{KeyPart, Override, ValuePattern};
 
-/// Overrides of one limit; a request keeps the place of its own in two bytes.
+/// Most overrides of one limit: bounds the memory of their table, and the time in which networks are compared one by one.
 const MOST_OVERRIDES: usize = 10_000;
 /// Any value.
 const ANY: &str = "*";

@@ -16,9 +16,10 @@ use super::super::{
 use super::text::Syntax;
 use crate::policy::{HostPattern, KeyPart, Missing, PathPattern, Rate, Statuses, StoreServer};
 
-/// Declares languages: `Type = value it holds, name, example, pattern, function`.
+/// Declares languages: `Type = value it holds, name, example, pattern, function`. Numbers with a unit add the function
+/// that gives the help for a number alone.
 macro_rules! syntaxes {
-    ($($(#[$about:meta])* $name:ident = $value:ty, $called:literal, $example:literal, $pattern:literal, $parse:expr;)*) => {$(
+    ($($(#[$about:meta])* $name:ident = $value:ty, $called:literal, $example:literal, $pattern:literal, $parse:expr$(, $number:expr)?;)*) => {$(
         $(#[$about])*
         #[derive(Debug, Clone)]
         pub(in crate::config) enum $name {}
@@ -32,6 +33,13 @@ macro_rules! syntaxes {
             fn parse(text: &str) -> Result<$value, Wrong> {
                 $parse(text)
             }
+
+            $(fn instead_of_number(number: i64) -> String {
+                let positive = u64::try_from(number).ok();
+                positive
+                    .and_then($number)
+                    .unwrap_or_else(|| format!("write one such as `\"{}\"`", $example))
+            })?
         }
     )*};
 }
@@ -73,34 +81,8 @@ syntaxes! {
     QueryName = String, "the name of a parameter", "beta", "", not_empty;
 }
 
-/// Declares languages of numbers with a unit: help for a number alone is a function of its own.
-macro_rules! numbers {
-    ($($(#[$about:meta])* $name:ident = $value:ty, $called:literal, $example:literal, $pattern:literal, $parse:expr, $number:expr;)*) => {$(
-        $(#[$about])*
-        #[derive(Debug, Clone)]
-        pub(in crate::config) enum $name {}
-
-        impl Syntax for $name {
-            type Value = $value;
-            const NAME: &'static str = $called;
-            const EXAMPLE: &'static str = $example;
-            const PATTERN: &'static str = $pattern;
-
-            fn parse(text: &str) -> Result<$value, Wrong> {
-                $parse(text)
-            }
-
-            fn instead_of_number(number: i64) -> String {
-                let positive = u64::try_from(number).ok();
-                positive
-                    .and_then($number)
-                    .unwrap_or_else(|| format!("write one such as `\"{}\"`", $example))
-            }
-        }
-    )*};
-}
-
-numbers! {
+// Numbers with a unit.
+syntaxes! {
     /// A time that may be none at all.
     AnyDuration = Duration, "a duration", "250ms", "^([0-9]+(ns|us|µs|ms|s|min|m|h|d))+$", units::duration, with_unit_of_time;
     /// A time that ends something: zero would end it before it began.

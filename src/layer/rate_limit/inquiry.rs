@@ -97,7 +97,7 @@ impl Inquiry<'_> {
         }
     }
 
-    /// What counts for the key instead of the limit's own quota: an operator's word before the configuration's.
+    /// The quota that replaces the limit's own for this key: a temporary one of an operator, or else an override.
     fn rule(&self, own: &Question) -> Option<Rule> {
         let limit = own.limit(self.limits);
         if let Some(given) = limit.own.limiter.temporary(self.now, own.key) {

@@ -21,7 +21,7 @@ use crate::{
 pub(super) struct Decision {
     /// The tokens that were taken, or the refusal.
     pub(super) outcome: Result<Charge, Error>,
-    /// What is emitted of it: in fields of the response, in the access line and in metrics.
+    /// The facts that are emitted in fields of the response, in the access line and in metrics.
     pub(super) facts: LimitFacts,
 }
 

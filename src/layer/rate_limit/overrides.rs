@@ -27,7 +27,7 @@ pub struct Overrides {
     stand_ins: Option<Rule>,
 }
 
-/// What counts for a key instead of the limit's own quota.
+/// A replacement for the limit's own quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rule {
     /// Every request is admitted, by the tiers as well.

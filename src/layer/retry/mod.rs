@@ -201,7 +201,7 @@ impl<S, F> std::fmt::Debug for ResponseFuture<S, F> {
     }
 }
 
-/// What the retries of a request need, and what is known of its attempts so far.
+/// Everything that the retries of a request need, and the state of its attempts so far.
 struct Retries<S> {
     exchange: Arc<Exchange>,
     deadline: Option<Deadline>,

@@ -38,7 +38,7 @@ const STALE: Duration = Duration::from_secs(60);
 /// admitted within the window.
 const MEDIANS: f64 = 2.0;
 
-/// What the outcome of a request says about the load of its upstream.
+/// The meaning of a request's outcome for the load of its upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// A response came, and its time counts.
