@@ -1,4 +1,5 @@
-//! The cost of a concurrency limit: with room, beside tokio's semaphore; adaptive; reached with ten thousand waiting.
+//! The cost of a concurrency limit: with room, beside tokio's semaphore;
+//! adaptive; reached with ten thousand waiting.
 
 #![expect(
     clippy::expect_used,
@@ -46,7 +47,8 @@ fn runtime() -> Runtime {
         .expect("a runtime")
 }
 
-/// A permit and its return, as every request has one. The time is passed in: the caller has read it.
+/// A permit and its return, as every request has one. The time is passed in:
+/// the caller has read it.
 fn with_room(c: &mut Criterion) {
     let runtime = runtime();
     let _inside = runtime.enter();
@@ -74,7 +76,8 @@ fn with_room(c: &mut Criterion) {
     group.finish();
 }
 
-/// A request joins a queue of ten thousand and one is served, with one key and with a thousand; and a request is refused.
+/// A request joins a queue of ten thousand and one is served, with one key and
+/// with a thousand; and a request is refused.
 fn full(c: &mut Criterion) {
     let runtime = runtime();
     let _inside = runtime.enter();

@@ -1,8 +1,9 @@
-//! The cost of a decision: hot keys, many keys, one, two and four limits, keys with quotas of their own, two threads,
-//! and a flood of new keys, beside governor's stock stores.
+//! The cost of a decision: hot keys, many keys, one, two and four limits, keys
+//! with quotas of their own, two threads, and a flood of new keys, beside
+//! governor's stock stores.
 //!
-//! The time is read once for each request, so its cost is not part of a decision. Bare times mean little: compare them
-//! with `governor`.
+//! The time is read once for each request, so its cost is not part of a
+//! decision. Bare times mean little: compare them with `governor`.
 
 #![allow(clippy::unwrap_used, reason = "a bench may panic")]
 

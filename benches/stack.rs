@@ -1,5 +1,6 @@
-//! The cost of a request in the gateway's own code, without sockets: each layer over a service that does nothing, the
-//! parsing of heads, and a whole route from arrival to response.
+//! The cost of a request in the gateway's own code, without sockets: each layer
+//! over a service that does nothing, the parsing of heads, and a whole route
+//! from arrival to response.
 
 #![expect(
     clippy::expect_used,
@@ -157,7 +158,8 @@ fn heads(c: &mut Criterion) {
     group.finish();
 }
 
-/// One layer over a service that does nothing; subtract "none" to get the layer alone.
+/// One layer over a service that does nothing; subtract "none" to get the layer
+/// alone.
 fn layers(c: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -334,7 +336,8 @@ fn retry() -> RetryLayer {
     RetryLayer::new(&policy, &Arc::new(Budget::new(0.2, 10, 1)))
 }
 
-/// From arrival to response, with everything but the upstream: match, limits, cap, metrics, access line.
+/// From arrival to response, with everything but the upstream: match, limits,
+/// cap, metrics, access line.
 fn whole_stack(c: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -1,7 +1,8 @@
-//! The cost of a route match among 10, 1,000 and 10,000 routes. The aim is a ratio of at most 1.3 between the extremes.
+//! The cost of a route match among 10, 1,000 and 10,000 routes. The aim is a
+//! ratio of at most 1.3 between the extremes.
 //!
-//! Each case looks up eight requests in turn, spread over the routes, so that branch prediction does not learn a single
-//! path.
+//! Each case looks up eight requests in turn, spread over the routes, so that
+//! branch prediction does not learn a single path.
 
 #![expect(
     clippy::expect_used,

@@ -1,8 +1,10 @@
 //! The body of a message on its way through the gateway, in either direction.
 //!
-//! Most responses are small and arrive with their head: those stay plain bytes. Everything longer is a boxed stream, pulled
-//! frame by frame, so that a slow reader slows the writer at the other end. Guards that must live exactly as long as the
-//! exchange, such as permits, are held by the body. They are dropped when nothing is left to be pulled, or with the body.
+//! Most responses are small and arrive with their head: those stay plain bytes.
+//! Everything longer is a boxed stream, pulled frame by frame, so that a slow
+//! reader slows the writer at the other end. Guards that must live exactly as
+//! long as the exchange, such as permits, are held by the body. They are
+//! dropped when nothing is left to be pulled, or with the body.
 //!
 //! ```
 //! use http_body_util::BodyExt;
@@ -42,12 +44,14 @@ pub use self::{
 };
 use crate::error::Fault;
 
-/// Bytes of a body in memory that are pulled at once, as their receiver copies them.
+/// Bytes of a body in memory that are pulled at once, as their receiver copies
+/// them.
 const MOST_AT_ONCE: usize = 64 * 1024;
 
 /// The body of a request or a response.
 ///
-/// Boxed as a whole, because calls and responses are moved through many layers and most requests have no body at all.
+/// Boxed as a whole, because calls and responses are moved through many layers
+/// and most requests have no body at all.
 #[derive(Default)]
 pub struct Body(Option<Box<Content>>);
 
@@ -57,7 +61,8 @@ impl Body {
         Self::default()
     }
 
-    /// No body, where the head says how long one would be: the response to HEAD. It has no length of its own.
+    /// No body, where the head says how long one would be: the response to
+    /// HEAD. It has no length of its own.
     pub fn absent() -> Self {
         Self::from_source(Source::Absent)
     }
@@ -82,8 +87,8 @@ impl Body {
         Self::from_source(Source::Ahead(Box::pin(stream)))
     }
 
-    /// The far end of a connection that switches protocols, in the place of a response body. The code that serves the
-    /// client moves the bytes.
+    /// The far end of a connection that switches protocols, in the place of a
+    /// response body. The code that serves the client moves the bytes.
     pub fn tunnel(far_end: impl Tunnel + 'static) -> Self {
         Self::from_source(Source::Tunnel(Box::new(far_end)))
     }
@@ -104,7 +109,8 @@ impl Body {
             .map_or(&Source::Empty, |content| &content.source)
     }
 
-    /// Whether nothing is left to be pulled. A stream may turn out to be empty later.
+    /// Whether nothing is left to be pulled. A stream may turn out to be empty
+    /// later.
     pub fn is_empty(&self) -> bool {
         matches!(self.source(), Source::Empty | Source::Absent)
     }
@@ -154,7 +160,8 @@ impl Body {
         }
     }
 
-    /// Takes the far end of a tunnel, once. Guards stay until this body is dropped.
+    /// Takes the far end of a tunnel, once. Guards stay until this body is
+    /// dropped.
     pub fn take_tunnel(&mut self) -> Option<Box<dyn Tunnel>> {
         let content = self.0.as_mut()?;
         match std::mem::take(&mut content.source) {
@@ -166,7 +173,8 @@ impl Body {
         }
     }
 
-    /// Notes how many bytes a tunnel has moved: `received` from the client and `passed` to it.
+    /// Notes how many bytes a tunnel has moved: `received` from the client and
+    /// `passed` to it.
     pub fn tunnelled(&mut self, received: u64, passed: u64) {
         let content = self.content();
         content.passed = passed;
@@ -175,7 +183,8 @@ impl Body {
         }
     }
 
-    /// Reads ahead, if this body can be. To be called while the other side accepts nothing.
+    /// Reads ahead, if this body can be. To be called while the other side
+    /// accepts nothing.
     pub fn poll_ahead(&mut self, cx: &mut Context<'_>) {
         if let Some(Source::Ahead(stream)) = self.0.as_mut().map(|content| &mut content.source) {
             stream.as_mut().poll_ahead(cx);
@@ -211,7 +220,8 @@ impl Body {
         self.0.as_ref().and_then(|content| content.flow.as_ref())
     }
 
-    /// Notes that the rest of this body will not be read, so that it no longer flows.
+    /// Notes that the rest of this body will not be read, so that it no longer
+    /// flows.
     pub fn leave_unread(&mut self) {
         if let Some(content) = &mut self.0 {
             content.end_flow();
@@ -227,7 +237,8 @@ impl Body {
         });
     }
 
-    /// Drops the guards that are held, once nothing of this body is left to be pulled.
+    /// Drops the guards that are held, once nothing of this body is left to be
+    /// pulled.
     pub fn let_go(&mut self) {
         if let Some(content) = &mut self.0 {
             content.held = None;
@@ -239,7 +250,8 @@ impl Body {
         self.content().observer = Some(observer);
     }
 
-    /// Notes that its transfer broke off for a reason other than the body itself.
+    /// Notes that its transfer broke off for a reason other than the body
+    /// itself.
     pub fn broke(&mut self, fault: &Fault) {
         if let Some(observer) = self
             .0
@@ -250,7 +262,8 @@ impl Body {
         }
     }
 
-    /// Notes that everything reached the other side. Without it, a drop counts as broken off.
+    /// Notes that everything reached the other side. Without it, a drop counts
+    /// as broken off.
     pub fn delivered(&mut self) {
         self.content().delivered = true;
     }

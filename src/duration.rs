@@ -1,4 +1,5 @@
-//! Durations in words, the same everywhere: in the log, in refusals and in messages about the configuration.
+//! Durations in words, the same everywhere: in the log, in refusals and in
+//! messages about the configuration.
 
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ const UNITS: [(&str, u128); 7] = [
     ("ns", 1),
 ];
 
-/// Writes a duration in the largest unit in which it is a whole number, as the configuration would read it.
+/// Writes a duration in the largest unit in which it is a whole number, as the
+/// configuration would read it.
 pub fn text(duration: Duration) -> String {
     let nanoseconds = duration.as_nanos();
     if nanoseconds == 0 {

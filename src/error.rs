@@ -1,10 +1,14 @@
-//! Everything that can go wrong with a request: each case names its cause and who is to blame.
+//! Everything that can go wrong with a request: each case names its cause and
+//! who is to blame.
 //!
-//! * [`Error`] ends a request before its response began. `gateway::answer` turns it into a response with one exhaustive
-//!   match.
-//! * [`Failed`] is an error on its way through a route's stack, with what the layers need to know of the attempt.
-//! * [`Fault`] ends a body that is already flowing, when no response can be given any more.
+//! * [`Error`] ends a request before its response began. `gateway::answer`
+//!   turns it into a response with one exhaustive match.
+//! * [`Failed`] is an error on its way through a route's stack, with what the
+//!   layers need to know of the attempt.
+//! * [`Fault`] ends a body that is already flowing, when no response can be
+//!   given any more.
 
+mod failed;
 mod fault;
 
 use std::{sync::Arc, time::Duration};
@@ -12,31 +16,37 @@ use std::{sync::Arc, time::Duration};
 use http::StatusCode;
 use thiserror::Error as ThisError;
 
-pub use self::fault::Fault;
+pub use self::{
+    failed::{Failed, Seen},
+    fault::Fault,
+};
 use crate::duration;
 
 /// Why the gateway answers a request by itself.
 ///
-/// The message is the `detail` of the problem body that the client gets, [`reason`](Self::reason) the word in access lines
-/// and metrics. The variants come in the order in which a request can meet them.
+/// The message is the `detail` of the problem body that the client gets,
+/// [`reason`](Self::reason) the word in access lines and metrics. The variants
+/// come in the order in which a request can meet them.
 #[derive(Debug, Clone, PartialEq, Eq, ThisError)]
 pub enum Error {
-    /// The client sent something that is not HTTP, or that could be read in two ways. The text says what. The client is to
-    /// blame.
+    /// The client sent something that is not HTTP, or that could be read in two
+    /// ways. The text says what. The client is to blame.
     #[error("the request is malformed: {0}")]
     Malformed(&'static str),
-    /// Some servers would take the path of the request for one of another route, which allows less. The text names what
-    /// makes it ambiguous. The client is to blame.
+    /// Some servers would take the path of the request for one of another
+    /// route, which allows less. The text names what makes it ambiguous. The
+    /// client is to blame.
     #[error("the path can be read in more than one way: {0}")]
     AmbiguousPath(&'static str),
-    /// The request line has a target of more than `limit` bytes. The client is to blame.
+    /// The request line has a target of more than `limit` bytes. The client is
+    /// to blame.
     #[error("the request target is longer than {limit} bytes")]
     TargetTooLong {
         /// Bytes of a target that the listener accepts.
         limit: usize,
     },
-    /// Request line and header together exceed `limit` bytes, or a server says that it takes no head of this size. The
-    /// client is to blame.
+    /// Request line and header together exceed `limit` bytes, or a server says
+    /// that it takes no head of this size. The client is to blame.
     #[error("the request head has more than {limit} bytes")]
     HeadTooLarge {
         /// Bytes of a head that are accepted.
@@ -48,13 +58,15 @@ pub enum Error {
         /// Header lines that the listener accepts.
         limit: usize,
     },
-    /// The request head was begun and not finished in time. The client, or its network, is to blame.
+    /// The request head was begun and not finished in time. The client, or its
+    /// network, is to blame.
     #[error("the request head was not complete after {}", duration::text(*after))]
     SlowHead {
         /// The listener's timeout for a head.
         after: Duration,
     },
-    /// The client stopped to send in the middle of its request body. The client, or its network, is to blame.
+    /// The client stopped to send in the middle of its request body. The
+    /// client, or its network, is to blame.
     #[error(
         "the client sent nothing of the request body for {}, which is what the route's `timeouts.idle` allows",
         duration::text(*after)
@@ -63,25 +75,29 @@ pub enum Error {
         /// The silence that the route allows.
         after: Duration,
     },
-    /// The request body is longer than the route allows, by its announced length or by what arrived. The client is to
-    /// blame.
+    /// The request body is longer than the route allows, by its announced
+    /// length or by what arrived. The client is to blame.
     #[error("the request body is longer than {limit} bytes")]
     BodyTooLarge {
         /// Bytes of a body that the route accepts.
         limit: u64,
     },
-    /// The request asks for a host that the certificate shown on this connection does not stand for. The client is to
-    /// blame; it may ask again over a connection of its own (RFC 9110, 15.5.20).
+    /// The request asks for a host that the certificate shown on this
+    /// connection does not stand for. The client is to blame; it may ask again
+    /// over a connection of its own (RFC 9110, 15.5.20).
     #[error("this connection is not for that host: ask for it by a connection of its own")]
     Misdirected,
-    /// No route matches the request. The client asks for something that is not there, or the configuration lacks a route.
+    /// No route matches the request. The client asks for something that is not
+    /// there, or the configuration lacks a route.
     #[error("no route matches")]
     NoRoute,
-    /// A TRACE request matches a route that does not list TRACE. Its response would show the client what is added to
-    /// requests on the way. The client is to blame.
+    /// A TRACE request matches a route that does not list TRACE. Its response
+    /// would show the client what is added to requests on the way. The client
+    /// is to blame.
     #[error("TRACE is answered only by a route that lists it in `match.methods`")]
     TraceNotAllowed,
-    /// The request has come through this gateway before. The configuration of this gateway or of another hop is to blame.
+    /// The request has come through this gateway before. The configuration of
+    /// this gateway or of another hop is to blame.
     #[error(
         "the request has passed this gateway, or others like it, {rounds} times: it probably goes round in a circle"
     )]
@@ -99,8 +115,8 @@ pub enum Error {
         /// The configured status of the refusal.
         status: StatusCode,
     },
-    /// The request lacks the part that a limit's key is made of, and the limit refuses such requests. The client is to
-    /// blame.
+    /// The request lacks the part that a limit's key is made of, and the limit
+    /// refuses such requests. The client is to blame.
     #[error("limit \"{limit}\" needs a key that the request does not carry")]
     KeyMissing {
         /// The limit.
@@ -108,14 +124,16 @@ pub enum Error {
         /// The configured status of the refusal.
         status: StatusCode,
     },
-    /// The store of shared limits is out of reach, and the configuration refuses requests then. The store is to blame.
+    /// The store of shared limits is out of reach, and the configuration
+    /// refuses requests then. The store is to blame.
     #[error("shared limits cannot be decided: their store does not answer")]
     StoreUnavailable {
         /// When the store is asked again, from now.
         retry_after: Duration,
     },
-    /// A concurrency limit is reached and its queue is full, or the request had to give up its place in the queue. The
-    /// load, or a slow upstream, is to blame.
+    /// A concurrency limit is reached and its queue is full, or the request had
+    /// to give up its place in the queue. The load, or a slow upstream, is to
+    /// blame.
     #[error("the cap of {cap} is reached: {max} requests are in flight and {queue} may wait")]
     CapReached {
         /// The owner of the limit.
@@ -125,8 +143,8 @@ pub enum Error {
         /// Requests that may wait.
         queue: usize,
     },
-    /// The request waited in the queue of a concurrency limit for as long as it may. The load, or a slow upstream, is to
-    /// blame.
+    /// The request waited in the queue of a concurrency limit for as long as it
+    /// may. The load, or a slow upstream, is to blame.
     #[error("no place under the cap of {cap}, {max} requests, became free within {}", duration::text(*after))]
     QueueTimeout {
         /// The owner of the limit.
@@ -136,10 +154,12 @@ pub enum Error {
         /// The longest wait.
         after: Duration,
     },
-    /// The request passed its deadline, wherever it was at that moment. A slow upstream, or the load, is to blame.
+    /// The request passed its deadline, wherever it was at that moment. A slow
+    /// upstream, or the load, is to blame.
     #[error("the request took longer than {}", duration::text(*after))]
     TotalTimeout {
-        /// The configured total, or the shorter timeout that the client itself set.
+        /// The configured total, or the shorter timeout that the client itself
+        /// set.
         after: Duration,
     },
     /// The last attempt had no response head in time. The upstream is to blame.
@@ -148,7 +168,8 @@ pub enum Error {
         /// The longest time for an attempt.
         after: Duration,
     },
-    /// No connection to a server could be made. The upstream, its network, or its configuration is to blame.
+    /// No connection to a server could be made. The upstream, its network, or
+    /// its configuration is to blame.
     #[error("upstream \"{upstream}\" could not be reached: {cause}")]
     ConnectFailed {
         /// The upstream.
@@ -156,7 +177,8 @@ pub enum Error {
         /// The step that failed.
         cause: ConnectFailure,
     },
-    /// All connections that the pool may have were busy for the whole wait. A slow upstream, or the load, is to blame.
+    /// All connections that the pool may have were busy for the whole wait. A
+    /// slow upstream, or the load, is to blame.
     #[error("all connections to upstream \"{upstream}\" were busy for {}", duration::text(*after))]
     PoolTimeout {
         /// The upstream.
@@ -164,19 +186,22 @@ pub enum Error {
         /// The longest wait for a connection.
         after: Duration,
     },
-    /// Every server of the upstream is unhealthy, ejected, or was tried already. The upstream is to blame.
+    /// Every server of the upstream is unhealthy, ejected, or was tried
+    /// already. The upstream is to blame.
     #[error("no server of upstream \"{upstream}\" is healthy")]
     NoHealthyServer {
         /// The upstream.
         upstream: Arc<str>,
     },
-    /// The server had closed a pooled connection before it read the request. Nobody is to blame; it is a race.
+    /// The server had closed a pooled connection before it read the request.
+    /// Nobody is to blame; it is a race.
     #[error("upstream \"{upstream}\" closed a kept connection before answering")]
     Stale {
         /// The upstream.
         upstream: Arc<str>,
     },
-    /// The connection broke after the request was sent. The upstream, or its network, is to blame.
+    /// The connection broke after the request was sent. The upstream, or its
+    /// network, is to blame.
     #[error("upstream \"{upstream}\" broke the connection before answering")]
     Reset {
         /// The upstream.
@@ -184,8 +209,9 @@ pub enum Error {
         /// Whether a byte of a response had come.
         is_begun: bool,
     },
-    /// The server said that it did not begin to work on the request (HTTP/2: GOAWAY or REFUSED_STREAM). The upstream, which
-    /// shuts down or is overloaded, is to blame.
+    /// The server said that it did not begin to work on the request (HTTP/2:
+    /// GOAWAY or REFUSED_STREAM). The upstream, which shuts down or is
+    /// overloaded, is to blame.
     #[error("upstream \"{upstream}\" refused the request before it began with it")]
     Unbegun {
         /// The upstream.
@@ -199,67 +225,17 @@ pub enum Error {
         /// The mistake in it.
         what: &'static str,
     },
-    /// The exchange passed `timeouts.body` before a response began. The slower of client and upstream is to blame.
+    /// The exchange passed `timeouts.body` before a response began. The slower
+    /// of client and upstream is to blame.
     #[error("the exchange took longer than the route allows")]
     BodyTimeout,
-    /// The client closed its connection, or reset its stream. There is nobody left to answer.
+    /// The client closed its connection, or reset its stream. There is nobody
+    /// left to answer.
     #[error("the client went away")]
     ClientGone,
     /// Code of the gateway panicked. The gateway is to blame: this is a bug.
     #[error("the gateway failed while it handled the request")]
     Panicked,
-}
-
-/// An error on its way out through the layers of a route.
-///
-/// `Failed::from(error)` is that of a request that a server may have seen, or that failed by the client's own doing: it
-/// has used what it took. [`Failed::unseen`] is that of a request that no server has seen.
-///
-/// ```
-/// use tidegate::error::{Error, Failed, Seen};
-///
-/// let refused = Failed::unseen(Error::NoHealthyServer { upstream: "app".into() });
-/// assert_eq!(refused.seen, Seen::No);
-/// assert_eq!(Failed::from(Error::ClientGone).seen, Seen::Maybe);
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failed {
-    /// The error.
-    pub error: Error,
-    /// Whether a server may have seen one of the request's attempts.
-    pub seen: Seen,
-    /// Whether a server is healthy that was not tried yet. Only known of an attempt that no server has seen.
-    pub has_alternative: bool,
-}
-
-/// Whether a server may have seen a request that failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Seen {
-    /// No server has: it is safe to send the request again, whatever its method, and it gets its tokens back.
-    No,
-    /// A server may have acted on it.
-    Maybe,
-}
-
-impl Failed {
-    /// A request that failed before any server could see it.
-    pub fn unseen(error: Error) -> Self {
-        Self {
-            error,
-            seen: Seen::No,
-            has_alternative: false,
-        }
-    }
-}
-
-impl From<Error> for Failed {
-    fn from(error: Error) -> Self {
-        Self {
-            error,
-            seen: Seen::Maybe,
-            has_alternative: false,
-        }
-    }
 }
 
 /// The owner of a concurrency limit.
@@ -296,10 +272,12 @@ pub enum ConnectFailure {
     /// The TLS handshake failed, for this reason.
     #[error("TLS handshake failed: {0}")]
     Tls(&'static str),
-    /// The server accepted the connection and then did not speak HTTP/2, or closed it at once.
+    /// The server accepted the connection and then did not speak HTTP/2, or
+    /// closed it at once.
     #[error("it does not speak HTTP/2")]
     NoHttp2,
-    /// This process has no file descriptor, port or memory left for a connection.
+    /// This process has no file descriptor, port or memory left for a
+    /// connection.
     #[error("no local resources left")]
     Local,
 }
@@ -351,7 +329,8 @@ impl Error {
         }
     }
 
-    /// Whether the client ended the request by its own doing, so that nobody knows what became of it at a server.
+    /// Whether the client ended the request by its own doing, so that nobody
+    /// knows what became of it at a server.
     pub fn is_by_client(&self) -> bool {
         matches!(
             self,

@@ -1,5 +1,6 @@
-//! Listening sockets that the process inherits at its start: from systemd (socket activation, `LISTEN_FDS` of
-//! sd_listen_fds(3)), or from the process that it takes over from, which then waits until this one serves. A leaf.
+//! Listening sockets that the process inherits at its start: from systemd
+//! (socket activation, `LISTEN_FDS` of sd_listen_fds(3)), or from the process
+//! that it takes over from, which then waits until this one serves. A leaf.
 
 use std::{
     env,
@@ -9,7 +10,8 @@ use std::{
 
 use listenfd::ListenFd;
 
-/// The name of a listener's socket in `LISTEN_FDNAMES`, when one process hands it to the next.
+/// The name of a listener's socket in `LISTEN_FDNAMES`, when one process hands
+/// it to the next.
 pub const LISTENER: &str = "listener";
 /// The name of the admin listener's socket, also in a unit of systemd.
 pub const ADMIN: &str = "admin";
@@ -32,8 +34,9 @@ struct Socket {
 }
 
 impl Inherited {
-    /// Takes the inherited sockets. Called once, before there are other threads: it removes the environment variables, so that
-    /// no child process takes them for its own.
+    /// Takes the inherited sockets. Called once, before there are other
+    /// threads: it removes the environment variables, so that no child process
+    /// takes them for its own.
     ///
     /// # Errors
     /// Says which descriptor is not a listening socket.
@@ -78,7 +81,8 @@ impl Inherited {
         self.before.is_some()
     }
 
-    /// Claims the sockets of a listener. One on port 0 has the port that the system chose for the process before.
+    /// Claims the sockets of a listener. One on port 0 has the port that the
+    /// system chose for the process before.
     pub fn listener(&mut self, bind: SocketAddr) -> Vec<TcpListener> {
         self.claim(|socket| {
             socket.local == bind || (is_any_port(bind, socket) && socket.name == LISTENER)
@@ -102,10 +106,12 @@ impl Inherited {
         claimed.into_iter().map(|socket| socket.listener).collect()
     }
 
-    /// Ends the claims. Sockets of the previous process on which this one does not listen are closed.
+    /// Ends the claims. Sockets of the previous process on which this one does
+    /// not listen are closed.
     ///
     /// # Errors
-    /// Says which socket of systemd is not claimed: clients that connect there would wait for ever.
+    /// Says which socket of systemd is not claimed: clients that connect there
+    /// would wait for ever.
     pub fn finish(&mut self) -> Result<(), String> {
         let left = std::mem::take(&mut self.sockets);
         match left.first() {

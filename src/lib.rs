@@ -19,43 +19,56 @@
 //! balance, pool, connect  502       upstream   chooses a healthy server; a request becomes bytes again
 //! ```
 //!
-//! `gateway::stack` writes this order once, outermost first, with a reason for each line. When an inner layer refuses a
-//! request, outer layers return what they have taken for it.
+//! `gateway::stack` writes this order once, outermost first, with a reason for
+//! each line. When an inner layer refuses a request, outer layers return what
+//! they have taken for it.
 //!
 //! # Modules
 //!
 //! In the order in which a request meets them:
 //!
-//! * [`server`]: sockets, workers, accepting, connections; hands each request to a service.
-//! * [`gateway`]: that service: the table of routes and the order of the layers.
+//! * [`server`]: sockets, workers, accepting, connections; hands each request
+//!   to a service.
+//! * [`gateway`]: that service: the table of routes and the order of the
+//!   layers.
 //! * [`layer`]: the policies of a route, one tower layer each.
 //! * [`store`]: limits that several gateways share, through Redis or Valkey.
-//! * [`upstream`]: chooses a server, checks out a connection, sends, and classifies failures.
+//! * [`upstream`]: chooses a server, checks out a connection, sends, and
+//!   classifies failures.
 //!
 //! Shared by these:
 //!
-//! * [`call`]: one request on its way through the stack, and the facts that are emitted about it.
+//! * [`call`]: one request on its way through the stack, and the facts that are
+//!   emitted about it.
 //! * [`message`]: requests and responses between server and gateway.
-//! * [`body`]: the body of a message, in either direction, and the guards that it carries to its end.
-//! * [`http1`]: heads, framing and chunks on the wire; [`http2`]: bodies on streams.
+//! * [`body`]: the body of a message, in either direction, and the guards that
+//!   it carries to its end.
+//! * [`http1`]: heads, framing and chunks on the wire; [`http2`]: bodies on
+//!   streams.
 //!
 //! Leaves, which know nothing of the rest:
 //!
 //! * [`policy`]: every policy as plain data, the vocabulary of all others.
 //! * [`limit`]: token buckets in bounded memory.
 //! * [`telemetry`]: logs, access lines, metrics.
-//! * [`error`]: the failures of a request, each with its cause and with who is to blame.
+//! * [`error`]: the failures of a request, each with its cause and with who is
+//!   to blame.
 //! * [`duration`]: durations in words.
 //! * [`tls`]: certificates and handshakes.
-//! * [`runtime`]: a worker's number, its own state, timers, and buffers of sockets.
+//! * [`runtime`]: a worker's number, its own state, timers, and buffers of
+//!   sockets.
 //!
 //! Around them:
 //!
 //! * [`config`]: turns files into policies, or reports all of their mistakes.
-//! * [`build`]: makes the running parts from a configuration and keeps the state of the previous ones.
-//! * [`app`]: wires everything, reacts to signals, ends in order; the only module that knows all others.
-//! * [`reload`] and [`watch`]: a changed file replaces the running configuration, or changes nothing.
-//! * [`inherited`]: listening sockets from systemd, or from the process that this one takes over from.
+//! * [`build`]: makes the running parts from a configuration and keeps the
+//!   state of the previous ones.
+//! * [`app`]: wires everything, reacts to signals, ends in order; the only
+//!   module that knows all others.
+//! * [`reload`] and [`watch`]: a changed file replaces the running
+//!   configuration, or changes nothing.
+//! * [`inherited`]: listening sockets from systemd, or from the process that
+//!   this one takes over from.
 //! * [`admin`]: metrics, health, views and reload over HTTP.
 //! * [`cli`]: the commands.
 //!
@@ -63,33 +76,45 @@
 //!
 //! # Invariants
 //!
-//! * Nothing grows without a bound: keys, queues, connections, heads, buffered bodies, log lines, retries, waits.
-//! * Of several limits, either all take their tokens or none does. Across a reload, a key keeps its used share.
+//! * Nothing grows without a bound: keys, queues, connections, heads, buffered
+//!   bodies, log lines, retries, waits.
+//! * Of several limits, either all take their tokens or none does. Across a
+//!   reload, a key keeps its used share.
 //! * A request that no server can have seen gets its tokens back.
-//! * A request sees one snapshot of the routes. A reload swaps all of it or nothing.
-//! * Every exchange ends in exactly one access line and one count, when its last holder drops it.
-//! * Whoever calls a service has seen it ready: each request clones the stack of its route, asks it and calls it. Layers
-//!   refuse in `call`; their `poll_ready` asks the inner service and never waits by itself.
+//! * A request sees one snapshot of the routes. A reload swaps all of it or
+//!   nothing.
+//! * Every exchange ends in exactly one access line and one count, when its
+//!   last holder drops it.
+//! * Whoever calls a service has seen it ready: each request clones the stack
+//!   of its route, asks it and calls it. Layers refuse in `call`; their
+//!   `poll_ready` asks the inner service and never waits by itself.
 //!
 //! # Cancel safety
 //!
-//! Cancelling is dropping. A request holds guards in its future or in its body: a slot in a queue, a permit, a
-//! connection, a count in flight. When the client leaves, the connection's task drops the future and with it each
-//! guard. Then the permit goes to the next request in the queue, the upstream's connection is closed unless its
-//! response was complete, and the exchange is emitted as `client_gone`, with status 499 if no response had begun. One
-//! thing outlives the future. Under a concurrency limit, an HTTP/1 server that has received the request is notified by
-//! the end of our sending side, and a task holds the permits until that server closes its side or responds, at most for
-//! `attempt` (`upstream::exchange`). So a future that is dropped between two awaits needs no clean-up, and no layer has
-//! to know why it was dropped. Dropping returns everything but tokens: a client that leaves has used them.
+//! Cancelling is dropping. A request holds guards in its future or in its body:
+//! a slot in a queue, a permit, a connection, a count in flight. When the
+//! client leaves, the connection's task drops the future and with it each
+//! guard. Then the permit goes to the next request in the queue, the upstream's
+//! connection is closed unless its response was complete, and the exchange is
+//! emitted as `client_gone`, with status 499 if no response had begun. One
+//! thing outlives the future. Under a concurrency limit, an HTTP/1 server that
+//! has received the request is notified by the end of our sending side, and a
+//! task holds the permits until that server closes its side or responds, at
+//! most for `attempt` (`upstream::exchange`). So a future that is dropped
+//! between two awaits needs no clean-up, and no layer has to know why it was
+//! dropped. Dropping returns everything but tokens: a client that leaves has
+//! used them.
 //!
 //! # Threads
 //!
-//! There is one worker thread for each core, each with a current-thread runtime, its own listening sockets and its own
-//! pooled connections to upstreams: a request is served on one thread from accept to close. All workers share the
-//! snapshot of the routes, and buckets, concurrency limits and budgets as atomics. Metrics are cells of each worker,
-//! which a scrape sums. The main thread is the control thread: signals, reloads, names, health checks, the admin
-//! listener and the watch on files. Access lines and logs are written by threads of their own, so that a slow reader
-//! delays no request.
+//! There is one worker thread for each core, each with a current-thread
+//! runtime, its own listening sockets and its own pooled connections to
+//! upstreams: a request is served on one thread from accept to close. All
+//! workers share the snapshot of the routes, and buckets, concurrency limits
+//! and budgets as atomics. Metrics are cells of each worker, which a scrape
+//! sums. The main thread is the control thread: signals, reloads, names, health
+//! checks, the admin listener and the watch on files. Access lines and logs are
+//! written by threads of their own, so that a slow reader delays no request.
 
 pub mod admin;
 pub mod app;

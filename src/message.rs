@@ -1,4 +1,5 @@
-//! Requests and responses as the server hands them to the gateway and gets them back.
+//! Requests and responses as the server hands them to the gateway and gets them
+//! back.
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
@@ -14,7 +15,8 @@ use crate::{body::Body, tls::TlsFacts};
 pub struct Response {
     /// Its status.
     pub status: StatusCode,
-    /// The service's own words for the status; `None` where they are the usual ones.
+    /// The service's own words for the status; `None` where they are the usual
+    /// ones.
     pub reason: Option<Box<str>>,
     /// Its fields, but for those that frame it.
     pub fields: Fields,
@@ -35,7 +37,8 @@ impl Response {
     }
 }
 
-/// Marks an answer as the last of its connection: who sends what is malformed is not listened to any further.
+/// Marks an answer as the last of its connection: who sends what is malformed
+/// is not listened to any further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hangup {
     /// The answer is still written.
@@ -65,10 +68,11 @@ pub struct Request {
     pub started: Instant,
     /// The connection that it came by.
     pub origin: Arc<Origin>,
-    /// Where interim (1xx) answers go; `None` when the client cannot take them (HTTP/1.0).
+    /// Where interim (1xx) answers go; `None` when the client cannot take them
+    /// (HTTP/1.0).
     pub interim: Option<Interim>,
-    /// The protocols that the client would switch to, as an `Upgrade` field lists them; an answer with
-    /// [`Body::tunnel`] is one that switches.
+    /// The protocols that the client would switch to, as an `Upgrade` field
+    /// lists them; an answer with [`Body::tunnel`] is one that switches.
     pub upgrade: Option<Box<[u8]>>,
 }
 
@@ -79,7 +83,8 @@ pub struct Origin {
     pub listener: Arc<str>,
     /// The other end.
     pub peer: SocketAddr,
-    /// Its address without the port, as forwarding fields spell it (IPv4-mapped addresses as IPv4).
+    /// Its address without the port, as forwarding fields spell it (IPv4-mapped
+    /// addresses as IPv4).
     pub peer_ip: Box<str>,
     /// This end, as the client dialled it.
     pub local: SocketAddr,
@@ -109,7 +114,8 @@ pub trait InterimSink: Send + Sync {
     /// Queues one interim answer; it leaves before the final head.
     fn send(&self, status: StatusCode, fields: &Fields);
 
-    /// A server is handed the request: whoever takes it back from now on has cost that server something.
+    /// A server is handed the request: whoever takes it back from now on has
+    /// cost that server something.
     fn sent_up(&self) {}
 }
 

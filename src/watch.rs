@@ -1,8 +1,9 @@
-//! Watches the files of a configuration: by notifications of the kernel (inotify(7)) and, all the same, by looking at them
-//! every few seconds.
+//! Watches the files of a configuration: by notifications of the kernel
+//! (inotify(7)) and, all the same, by looking at them every few seconds.
 //!
-//! A notification only says when to look. Looking is needed anyway: network file systems notify nobody, editors rename files,
-//! and Kubernetes swaps a link two folders up.
+//! A notification only says when to look. Looking is needed anyway: network
+//! file systems notify nobody, editors rename files, and Kubernetes swaps a
+//! link two folders up.
 
 use std::{io, os::fd::OwnedFd, time::Duration};
 
@@ -15,20 +16,23 @@ use tokio::{
 
 use crate::config::Watched;
 
-/// Time between two looks at files that are changing. A change that is the same in two looks is complete.
+/// Time between two looks at files that are changing. A change that is the same
+/// in two looks is complete.
 pub const LOOK: Duration = Duration::from_millis(500);
-/// Time after which files that do not stop changing are read all the same. If that was too early, they are read again.
+/// Time after which files that do not stop changing are read all the same. If
+/// that was too early, they are read again.
 const LONGEST: Duration = Duration::from_secs(5);
 /// Time between two looks without a notification.
 const SLOW: Duration = Duration::from_secs(10);
 
-/// Waits until the watched files differ from the state in which they were `read`, and have stopped changing or have been
-/// changing for five seconds.
+/// Waits until the watched files differ from the state in which they were
+/// `read`, and have stopped changing or have been changing for five seconds.
 pub async fn changed(read: Watched) {
     loop {
         let watched = read.clone();
-        // On a thread of its own, since a file system may hang. The notifications are set up before the look, so that no change
-        // falls in between.
+        // On a thread of its own, since a file system may hang. The
+        // notifications are set up before the look, so that no change falls in
+        // between.
         let looked = spawn_blocking(move || (notifications(&watched), watched.look_again())).await;
         let Ok((notifications, now)) = looked else {
             continue;
@@ -37,13 +41,15 @@ pub async fn changed(read: Watched) {
             return;
         }
         if is_notified(notifications).await {
-            // Bounds the cost of other files that change in these folders to two looks a second.
+            // Bounds the cost of other files that change in these folders to
+            // two looks a second.
             sleep(LOOK).await;
         }
     }
 }
 
-/// Waits until two looks are alike. Returns false if the files are as they were `read`.
+/// Waits until two looks are alike. Returns false if the files are as they were
+/// `read`.
 async fn has_settled(read: &Watched, first: Watched) -> bool {
     let (since, mut last) = (Instant::now(), first);
     loop {
@@ -59,7 +65,8 @@ async fn has_settled(read: &Watched, first: Watched) -> bool {
     }
 }
 
-/// Sets up notifications for the folders of the files. They are set up anew for each look, as links may have changed. Blocks.
+/// Sets up notifications for the folders of the files. They are set up anew for
+/// each look, as links may have changed. Blocks.
 fn notifications(watched: &Watched) -> io::Result<OwnedFd> {
     let events = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
     let kinds = WatchFlags::CREATE
@@ -76,9 +83,11 @@ fn notifications(watched: &Watched) -> io::Result<OwnedFd> {
     Ok(events)
 }
 
-/// Waits for a notification, or until it is time to look all the same. Returns whether there was one.
+/// Waits for a notification, or until it is time to look all the same. Returns
+/// whether there was one.
 async fn is_notified(notifications: io::Result<OwnedFd>) -> bool {
-    // An inotify descriptor becomes readable like a pipe, and nothing is read from it.
+    // An inotify descriptor becomes readable like a pipe, and nothing is read
+    // from it.
     match notifications.and_then(Receiver::from_owned_fd_unchecked) {
         Ok(events) => matches!(timeout(SLOW, events.readable()).await, Ok(Ok(_))),
         Err(_) => {

@@ -17,8 +17,8 @@ fn limit(gateway: &Gateway) -> f64 {
     gateway.metric("tidegate_concurrency_limit", &ROUTE)
 }
 
-/// Sends as many concurrent requests as there are `clients`, on keep-alive connections, until the cap has grown to
-/// `least`.
+/// Sends as many concurrent requests as there are `clients`, on keep-alive
+/// connections, until the cap has grown to `least`.
 #[track_caller]
 fn fill_until(gateway: &Gateway, clients: &mut [Client], least: f64) {
     let end = Instant::now() + TIMEOUT;

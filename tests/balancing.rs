@@ -117,8 +117,8 @@ fn a_retry_leaves_the_server_of_the_key() {
     }
 }
 
-/// Sends four concurrent requests of one user to two servers that hold them. Returns the number of requests at each
-/// server.
+/// Sends four concurrent requests of one user to two servers that hold them.
+/// Returns the number of requests at each server.
 fn held_by_each(bound: &str) -> Vec<usize> {
     let ((one, told_one, leave_one), (two, told_two, leave_two)) =
         (Upstream::held(), Upstream::held());
@@ -127,7 +127,8 @@ fn held_by_each(bound: &str) -> Vec<usize> {
     let (mut held, mut clients, end) = (vec![0, 0], Vec::new(), Instant::now() + TIMEOUT);
     for sent in 1..=4 {
         clients.push(gateway.sent("/", &["X-User: 7"]));
-        // One after the other, so that the choice for each request sees the one before.
+        // One after the other, so that the choice for each request sees the one
+        // before.
         while held[0] + held[1] < sent {
             held[0] += told_one.try_iter().count();
             held[1] += told_two.try_iter().count();

@@ -1,4 +1,5 @@
-//! Buffers: a slow client holds neither a permit nor a server, and nothing else changes.
+//! Buffers: a slow client holds neither a permit nor a server, and nothing else
+//! changes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -23,7 +24,8 @@ fn buffered(upstream: &Upstream, size: &str, more: &str) -> String {
     )
 }
 
-/// A service that responds with the framing fields of the request and the size of its body.
+/// A service that responds with the framing fields of the request and the size
+/// of its body.
 fn describing() -> Upstream {
     Upstream::answering(|request| {
         let framing = [
@@ -300,7 +302,8 @@ fn bodies_stream_when_the_memory_for_buffers_is_used_up() {
 /// More bytes than all sockets between client and server hold.
 const LARGE: usize = 16 << 20;
 
-/// A service that opens the gate and responds to `/large` with [`LARGE`] bytes, and to other paths with a short body.
+/// A service that opens the gate and responds to `/large` with [`LARGE`] bytes,
+/// and to other paths with a short body.
 fn large(framed: fn(Vec<u8>) -> Vec<u8>) -> (Upstream, Gate) {
     let arrived = Gate::new();
     let arriving = arrived.clone();

@@ -1,4 +1,5 @@
-//! The command line: transcripts of every command, and gateways that really run.
+//! The command line: transcripts of every command, and gateways that really
+//! run.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 

@@ -1,4 +1,5 @@
-//! Concurrency: no more requests in flight than the cap, and a queue that is bounded in length and in time.
+//! Concurrency: no more requests in flight than the cap, and a queue that is
+//! bounded in length and in time.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -20,8 +21,8 @@ fn wait_for_queued(gateway: &Gateway, queued: f64) {
     gateway.await_metric("tidegate_queued", &[("route", "app")], queued);
 }
 
-/// The permit must be free before the client gets the last byte of the response. Otherwise its next request may be
-/// refused.
+/// The permit must be free before the client gets the last byte of the
+/// response. Otherwise its next request may be refused.
 #[test]
 fn a_permit_is_free_once_the_client_has_the_whole_response() {
     let upstream = Upstream::answering(|_| ok("hello"));
@@ -271,7 +272,8 @@ fn the_total_timeout_ends_a_wait_in_the_queue_with_504() {
     });
     let more = "concurrency = { max = 1, queue = 2, queue_timeout = '10s' }\ntimeouts = { total = '200ms' }";
     let gateway = Gateway::start(&one_route(&upstream, more));
-    // The head arrives in time. The body may take longer than `total` and holds the permit.
+    // The head arrives in time. The body may take longer than `total` and holds
+    // the permit.
     let mut first = gateway.sent("/first", &[]);
     first.head().unwrap();
     let asked = Instant::now();

@@ -1,5 +1,6 @@
-//! The files shipped with the binary agree with it: manifests parse, their times fit together, and dashboards, alerts
-//! and documents name only existing metrics and keys.
+//! The files shipped with the binary agree with it: manifests parse, their
+//! times fit together, and dashboards, alerts and documents name only existing
+//! metrics and keys.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -44,7 +45,8 @@ fn the_configuration_for_kubernetes_is_valid() {
     );
 }
 
-/// Every pod has an address in the network of the pods, so each of them could name any client.
+/// Every pod has an address in the network of the pods, so each of them could
+/// name any client.
 #[test]
 fn the_configuration_for_kubernetes_trusts_no_network_of_pods() {
     assert!(kubernetes_config().client_ip.trusted_proxies.is_empty());
@@ -106,7 +108,8 @@ fn the_socket_unit_listens_where_the_gateway_does_by_default() {
     assert_eq!(find(&unit, r"(?m)^ListenStream=(.*)$"), [bind.to_string()]);
 }
 
-/// The service has a user of its own, which cannot read the files that certbot keeps for root.
+/// The service has a user of its own, which cannot read the files that certbot
+/// keeps for root.
 #[test]
 fn the_hook_for_certbot_gives_keys_to_one_group_only() {
     let folder = tempfile::tempdir().unwrap();
@@ -158,7 +161,8 @@ fn every_configuration_in_the_documents_is_valid() {
     let mut seen = 0;
     for (file, text) in documents() {
         let blocks = find(&text, r"(?s)```toml\n(.*?)```");
-        // Only whole files that need no others: some blocks are excerpts or name certificates.
+        // Only whole files that need no others: some blocks are excerpts or
+        // name certificates.
         for block in blocks.iter().filter(|block| block.contains("[[routes]]")) {
             let warnings = sound(&file, block).warnings;
             assert!(warnings.list.is_empty(), "{file}\n{warnings}");
@@ -395,7 +399,8 @@ fn kubernetes_config() -> Config {
     sound("configmap.yaml", &text.join("\n"))
 }
 
-/// Names of all properties in a JSON Schema, at any depth, without names that users choose.
+/// Names of all properties in a JSON Schema, at any depth, without names that
+/// users choose.
 fn keys_of(schema: &Value, keys: &mut BTreeSet<String>) {
     if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
         keys.extend(properties.keys().cloned());
@@ -407,7 +412,8 @@ fn keys_of(schema: &Value, keys: &mut BTreeSet<String>) {
     }
 }
 
-/// Type and name of every metric family, counters by their name in the text format.
+/// Type and name of every metric family, counters by their name in the text
+/// format.
 fn families() -> Vec<(String, String)> {
     let family = Regex::new(r#"Kind::(Counter|Gauge|Histogram),\s*"([a-z_]+)""#).unwrap();
     let source = ["render/mod", "render/routes", "render/peers", "process"]

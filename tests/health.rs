@@ -1,4 +1,5 @@
-//! Health: failing servers are ejected, recovered ones get requests again, and clients notice neither.
+//! Health: failing servers are ejected, recovered ones get requests again, and
+//! clients notice neither.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -24,13 +25,15 @@ use tokio::time::Instant;
 
 const FAILED: &str = "HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n";
 
-/// An upstream `app` with these servers, used in turns, and a route to it without retries.
+/// An upstream `app` with these servers, used in turns, and a route to it
+/// without retries.
 fn turns(servers: &[&Upstream], more: &str) -> String {
     upstream_table("app", servers, &format!("balance = 'round-robin'\n{more}"))
         + "[[routes]]\nname = 'app'\nupstream = 'app'\nretry = { attempts = 1 }\n"
 }
 
-/// An upstream that responds with 200 while the flag is set and with 500 otherwise, for every path.
+/// An upstream that responds with 200 while the flag is set and with 500
+/// otherwise, for every path.
 fn moody() -> (Upstream, Arc<AtomicBool>) {
     let is_well = Arc::new(AtomicBool::new(true));
     let flag = Arc::clone(&is_well);
@@ -478,8 +481,9 @@ fn a_server_ejected_for_refused_connections_is_back_once_it_accepts_one() {
     );
 }
 
-/// An upstream that fails below `/broken` with this response, sends 503 with `Retry-After` below `/busy`, breaks off
-/// its responses to `/cut`, and otherwise responds with 200.
+/// An upstream that fails below `/broken` with this response, sends 503 with
+/// `Retry-After` below `/busy`, breaks off its responses to `/cut`, and
+/// otherwise responds with 200.
 fn partly_broken(broken: &'static str) -> Upstream {
     Upstream::start(move |mut connection| {
         while let Some(request) = connection.request() {
@@ -589,8 +593,8 @@ fn a_server_that_breaks_off_its_responses_is_ejected() {
     );
 }
 
-/// Sends GETs on keep-alive connections while `meanwhile` runs and for a while after. Returns the statuses other than
-/// 200.
+/// Sends GETs on keep-alive connections while `meanwhile` runs and for a while
+/// after. Returns the statuses other than 200.
 fn errors_under_load(gateway: &Gateway, meanwhile: impl FnOnce()) -> Vec<String> {
     let (address, is_over, count) = (
         gateway.address(),

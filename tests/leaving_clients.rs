@@ -1,5 +1,5 @@
-//! Leaving clients: a client that leaves frees everything that no server works on, and the next queued request is
-//! served.
+//! Leaving clients: a client that leaves frees everything that no server works
+//! on, and the next queued request is served.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -8,13 +8,16 @@ mod support;
 use rustix::process::Signal;
 use support::{Client, Gate, Gateway, TIMEOUT, Upstream, http2, ok, one_route};
 
-/// One request in flight and one in the queue, which may wait longer than any test.
+/// One request in flight and one in the queue, which may wait longer than any
+/// test.
 const ONE_AT_A_TIME: &str = "concurrency = { max = 1, queue = 1, queue_timeout = \"10s\" }";
 
-/// Bytes that the gateway reads ahead of a client whose request is being served.
+/// Bytes that the gateway reads ahead of a client whose request is being
+/// served.
 const READ_AHEAD: usize = 64 * 1024;
 
-/// Starts a gateway with one worker, which takes requests in the order in which they are sent.
+/// Starts a gateway with one worker, which takes requests in the order in which
+/// they are sent.
 fn start(upstream: &Upstream) -> Gateway {
     Gateway::start(&format!(
         "[server]\nworkers = 1\n{}",
@@ -32,7 +35,8 @@ fn is_gone(gateway: &Gateway, path: &str) {
     is_gone_after(gateway, path, 499);
 }
 
-/// Checks the access line of a client that left when the response had this status.
+/// Checks the access line of a client that left when the response had this
+/// status.
 #[track_caller]
 fn is_gone_after(gateway: &Gateway, path: &str, status: u16) {
     let line = gateway.line_of(path);
@@ -43,8 +47,9 @@ fn is_gone_after(gateway: &Gateway, path: &str, status: u16) {
     );
 }
 
-/// An upstream that serves `/next`. For any other request it opens the first gate when the request arrives and the
-/// second one when the connection has ended; `first` decides what it does in between.
+/// An upstream that serves `/next`. For any other request it opens the first
+/// gate when the request arrives and the second one when the connection has
+/// ended; `first` decides what it does in between.
 fn upstream(
     first: impl Fn(&mut support::Connection) + Send + Sync + 'static,
 ) -> (Upstream, Gate, Gate) {
@@ -99,8 +104,8 @@ fn a_client_that_leaves_the_queue_frees_its_slot_for_the_next() {
     );
 }
 
-/// Checks that a client that leaves as `leave` does, while its request is being served, frees its permit for the next
-/// one.
+/// Checks that a client that leaves as `leave` does, while its request is being
+/// served, frees its permit for the next one.
 #[track_caller]
 fn assert_frees_its_permit(leave: impl FnOnce(Client)) -> Upstream {
     let (upstream, arrived, ended) = upstream(|_| {});
@@ -131,7 +136,8 @@ fn a_client_that_leaves_after_pipelining_frees_its_permit() {
     assert!(!upstream.text().contains("/never"));
 }
 
-/// The end of the connection has to be noticed even though the buffer is full and nothing more is read.
+/// The end of the connection has to be noticed even though the buffer is full
+/// and nothing more is read.
 #[test]
 fn a_client_that_leaves_after_pipelining_more_than_is_read_ahead_frees_its_permit() {
     assert_frees_its_permit(|mut first| {
@@ -207,7 +213,8 @@ fn abandoned(gateway: &Gateway, least: f64) {
     gateway.await_metric("tidegate_abandoned", &[("route", "app")], least);
 }
 
-/// If each client took its permit with it, a service could have 96 requests to work on under a cap of 2.
+/// If each client took its permit with it, a service could have 96 requests to
+/// work on under a cap of 2.
 #[test]
 fn a_service_that_finishes_abandoned_requests_has_no_more_than_the_cap() {
     for (whose, queued) in [

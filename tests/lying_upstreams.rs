@@ -1,5 +1,6 @@
-//! Lying upstreams: a malformed response becomes 502, a response that breaks off is seen to break off, and no client
-//! ever gets bytes of another client's response.
+//! Lying upstreams: a malformed response becomes 502, a response that breaks
+//! off is seen to break off, and no client ever gets bytes of another client's
+//! response.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -12,7 +13,8 @@ use support::{Client, Cut, End, Gate, Gateway, TIMEOUT, Upstream, ok, one_route}
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const A_LOT: usize = 32 * 1024 * 1024;
 
-/// A gateway with one worker, so that the next client uses the connections that one client leaves behind.
+/// A gateway with one worker, so that the next client uses the connections that
+/// one client leaves behind.
 fn alone(upstream: &Upstream, more: &str) -> Gateway {
     Gateway::start(&format!(
         "[server]\nworkers = 1\n{}",
@@ -20,7 +22,8 @@ fn alone(upstream: &Upstream, more: &str) -> Gateway {
     ))
 }
 
-/// Sends each of these instead of a response and checks that it becomes a 502 and that the client's connection goes on.
+/// Sends each of these instead of a response and checks that it becomes a 502
+/// and that the client's connection goes on.
 #[track_caller]
 fn assert_all_bad(responses: &'static [&'static str]) {
     let upstream = Upstream::start(|mut connection| {
@@ -53,7 +56,8 @@ fn assert_all_bad(responses: &'static [&'static str]) {
     }
 }
 
-/// Checks that the client sees a response break off: this part of the body, then this end of the connection.
+/// Checks that the client sees a response break off: this part of the body,
+/// then this end of the connection.
 #[track_caller]
 fn assert_cut(response: &'static str, body: &str) {
     ends_cut(GET, response, body, End::Closed);
@@ -229,7 +233,8 @@ fn a_malformed_chunk_is_seen_to_break_off() {
     );
 }
 
-/// Only the end of the connection tells an HTTP/1.0 client that the response is over, so it has to be a reset.
+/// Only the end of the connection tells an HTTP/1.0 client that the response is
+/// over, so it has to be a reset.
 #[test]
 fn a_cut_body_delimited_by_the_connection_ends_in_a_reset() {
     let get = "GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n";
@@ -448,7 +453,8 @@ fn a_pooled_connection_that_its_server_closed_is_replaced_unnoticed() {
     }
 }
 
-/// A server that reads the second request of its first connection and then closes it.
+/// A server that reads the second request of its first connection and then
+/// closes it.
 fn closes_at_the_second() -> Upstream {
     Upstream::start(|mut connection| {
         connection.expect_request();

@@ -1,4 +1,5 @@
-//! Mirroring: copies reach the other upstream, and the original is unaffected by them.
+//! Mirroring: copies reach the other upstream, and the original is unaffected
+//! by them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -13,7 +14,8 @@ use support::{
 };
 use tokio::time::Instant;
 
-/// Upstreams `app` and `other`, and a route to `app` that is mirrored to `other`.
+/// Upstreams `app` and `other`, and a route to `app` that is mirrored to
+/// `other`.
 fn mirrored(app: &Upstream, other: &str, more: &str) -> String {
     format!(
         "[upstreams.app]\nservers = ['{}']\n[upstreams.other]\nservers = ['{other}']\n[[routes]]\nname = 'app'\n\
@@ -22,7 +24,8 @@ fn mirrored(app: &Upstream, other: &str, more: &str) -> String {
     )
 }
 
-/// An upstream that sends each whole request to the channel. Its responses must not reach any client.
+/// An upstream that sends each whole request to the channel. Its responses must
+/// not reach any client.
 fn recording() -> (Upstream, mpsc::Receiver<Message>) {
     let (sender, received) = mpsc::channel();
     let upstream = Upstream::answering(move |request| {

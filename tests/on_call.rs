@@ -1,5 +1,6 @@
-//! Calls for an operator: the keys with the most requests, the state of a key, refilling its bucket, and temporary
-//! numbers. Also buckets that survive a restart.
+//! Calls for an operator: the keys with the most requests, the state of a key,
+//! refilling its bucket, and temporary numbers. Also buckets that survive a
+//! restart.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -683,7 +684,8 @@ fn an_exhausted_key_stays_exhausted_after_a_restart_and_refills_meanwhile() {
     assert_eq!(status_of(&gateway, "b"), 200);
 }
 
-/// Moves the time of writing in the file into the past, and updates the checksum as the format demands.
+/// Moves the time of writing in the file into the past, and updates the
+/// checksum as the format demands.
 fn age(file: &Path, by: Duration) {
     use siphasher::sip::SipHasher13;
     use std::hash::Hasher as _;

@@ -1,7 +1,9 @@
-//! Independent programs at both ends: NGINX, Python's web server and `websockets` behind the gateway; wrk, curl, httpx,
-//! aiohttp and `websockets` in front.
+//! Independent programs at both ends: NGINX, Python's web server and
+//! `websockets` behind the gateway; wrk, curl, httpx, aiohttp and `websockets`
+//! in front.
 //!
-//! `tests/all` installs these programs; without them the tests fail with a message that says so.
+//! `tests/all` installs these programs; without them the tests fail with a
+//! message that says so.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -55,7 +57,8 @@ fn free_port() -> u16 {
         .port()
 }
 
-/// Starts NGINX with a folder and polls it until it responds, since it does not report that it is ready.
+/// Starts NGINX with a folder and polls it until it responds, since it does not
+/// report that it is ready.
 fn nginx() -> Service {
     let (folder, port) = (folder(), free_port());
     let root = folder.path().display();
@@ -100,7 +103,8 @@ fn nginx() -> Service {
     service
 }
 
-/// Starts Python's own web server (HTTP/1.1) on a port that it chooses and prints.
+/// Starts Python's own web server (HTTP/1.1) on a port that it chooses and
+/// prints.
 fn python_server() -> Service {
     let folder = folder();
     let mut process = Command::new("python3")
@@ -145,7 +149,8 @@ fn gateway(service: &Service) -> Gateway {
     ))
 }
 
-/// Starts HAProxy, which forwards connections to `address` with a header of the PROXY protocol.
+/// Starts HAProxy, which forwards connections to `address` with a header of the
+/// PROXY protocol.
 fn haproxy(address: SocketAddr, send: &str) -> Service {
     let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
     let text = format!(
@@ -289,7 +294,8 @@ for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
 print('fine')
 ";
 
-/// A WebSocket server that sends everything back, on a port that it chooses and prints.
+/// A WebSocket server that sends everything back, on a port that it chooses and
+/// prints.
 const WEBSOCKET_SERVER: &str = "
 import asyncio, websockets
 async def echo(socket):
@@ -302,7 +308,8 @@ async def main():
 asyncio.run(main())
 ";
 
-/// Fifty concurrent clients, each with texts, short and long binary messages, a ping and a closing handshake.
+/// Fifty concurrent clients, each with texts, short and long binary messages, a
+/// ping and a closing handshake.
 const WEBSOCKET_CLIENT: &str = "
 import asyncio, os, sys, websockets
 async def one(number):

@@ -1,4 +1,5 @@
-//! Reload: a new configuration takes effect as a whole, no request fails, and named objects keep their state.
+//! Reload: a new configuration takes effect as a whole, no request fails, and
+//! named objects keep their state.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -26,14 +27,16 @@ use tokio::time::Instant;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// Waits until a changed file has been loaded, and checks that the route `new` serves.
+/// Waits until a changed file has been loaded, and checks that the route `new`
+/// serves.
 #[track_caller]
 fn reloaded(gateway: &Gateway) {
     gateway.logged("configuration reloaded");
     assert_eq!(gateway.get("/").text(), "new");
 }
 
-/// A configuration with the route `name`. With port 0, the admin listener and the other listeners keep their sockets.
+/// A configuration with the route `name`. With port 0, the admin listener and
+/// the other listeners keep their sockets.
 fn route(name: &str) -> String {
     responding(name, "")
 }
@@ -50,7 +53,8 @@ fn sighup_reads_the_file_again() {
     );
 }
 
-/// The gateway is its own service, so each request passes it repeatedly until the loop is detected.
+/// The gateway is its own service, so each request passes it repeatedly until
+/// the loop is detected.
 #[test]
 fn a_gateway_that_is_its_own_service_stops_after_a_few_rounds() {
     let gateway = Gateway::start(&route("old"));
@@ -169,7 +173,8 @@ fn a_file_written_in_place_is_noticed() {
 
 #[test]
 fn a_swapped_link_two_folders_up_is_noticed() {
-    // Kubernetes mounts a ConfigMap like this: tidegate.toml -> ..data/x.toml, ..data -> ..first.
+    // Kubernetes mounts a ConfigMap like this: tidegate.toml -> ..data/x.toml,
+    // ..data -> ..first.
     let gateway = Gateway::start(&route("old"));
     let at = |name: &str| gateway.folder().join(name);
     for (folder, name) in [("..first", "first"), ("..second", "new")] {
@@ -191,7 +196,8 @@ fn a_file_that_never_stops_changing_is_still_read() {
     let gateway = Gateway::start(&route("old"));
     let end = Instant::now() + TIMEOUT;
     for change in 0.. {
-        // Each change replaces the whole file, as editors do: a half-written file would be read as one.
+        // Each change replaces the whole file, as editors do: a half-written
+        // file would be read as one.
         let next = gateway.folder().join("next");
         fs::write(&next, format!("{}# {change}\n", completed(&route("new")))).unwrap();
         fs::rename(&next, gateway.file()).unwrap();
@@ -487,7 +493,8 @@ fn buckets_stay_with_their_limit() {
         assert_eq!(gateway.status("/"), 200);
     }
     assert_eq!(gateway.status("/"), 429);
-    // Neither another route, nor a lower rate, nor a larger bucket refills an exhausted key.
+    // Neither another route, nor a lower rate, nor a larger bucket refills an
+    // exhausted key.
     for (name, rate, burst) in [
         ("new", "10/h", 10),
         ("new", "1/h", 10),
@@ -633,7 +640,8 @@ fn changes_that_need_a_restart_are_reported() {
     );
 }
 
-/// A table for a million keys would take 38 MB if all of it were touched, or 2 MiB for each key with huge pages.
+/// A table for a million keys would take 38 MB if all of it were touched, or 2
+/// MiB for each key with huge pages.
 #[test]
 fn ten_reloads_that_change_numbers_leave_memory_as_it_was() {
     let limits = |rate: u32| -> String {

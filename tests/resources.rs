@@ -1,4 +1,5 @@
-//! Resources: without file descriptors, connection slots or memory the gateway waits, logs it once, and recovers.
+//! Resources: without file descriptors, connection slots or memory the gateway
+//! waits, logs it once, and recovers.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -24,7 +25,8 @@ fn listener(more: &str, workers: usize) -> String {
     )
 }
 
-/// A listener without a bound for one client, for tests whose clients share an address.
+/// A listener without a bound for one client, for tests whose clients share an
+/// address.
 fn listener_for_many(more: &str) -> String {
     listener(more, 1).replacen(
         "[server]\n",
@@ -40,7 +42,8 @@ fn pauses(said: &[String]) -> usize {
         .count()
 }
 
-/// A client in the middle of a head: the connection is neither idle nor has it a request.
+/// A client in the middle of a head: the connection is neither idle nor has it
+/// a request.
 fn dawdling(gateway: &Gateway) -> Client {
     let mut client = gateway.connect();
     client.send("GET / HTTP/1.1\r\n");
@@ -315,8 +318,8 @@ fn a_free_slot_serves_a_client_of_any_worker() {
     let gateway = Gateway::start(&listener("max_connections = 1", 4));
     let address = gateway.address();
     for _ in 0..40 {
-        // First more clients than there are slots, then none: the worker whose socket gets the next client must accept
-        // it.
+        // First more clients than there are slots, then none: the worker whose
+        // socket gets the next client must accept it.
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| assert_eq!(Client::connect(address).exchange(GET).status(), 200));
@@ -365,7 +368,8 @@ fn a_thousand_idle_connections_cost_little_memory_and_no_time() {
     assert_eq!(warm.exchange(GET).status(), 200);
 }
 
-/// Names are resolved by separate threads, and checking the files twice a second must not keep these alive.
+/// Names are resolved by separate threads, and checking the files twice a
+/// second must not keep these alive.
 #[test]
 fn threads_that_resolved_names_end_although_files_are_checked_all_the_time() {
     let gateway = Start::new(&listener("", 1)).go();
@@ -387,12 +391,14 @@ fn threads_that_resolved_names_end_although_files_are_checked_all_the_time() {
             "{} threads, {before} before",
             gateway.threads()
         );
-        // The process is inspected from outside and not too often: a request would keep it busy.
+        // The process is inspected from outside and not too often: a request
+        // would keep it busy.
         thread::park_timeout(Duration::from_millis(20));
     }
 }
 
-/// Suspends the gateway for longer than the timeouts under test, while `meanwhile` runs.
+/// Suspends the gateway for longer than the timeouts under test, while
+/// `meanwhile` runs.
 fn suspended(gateway: &Gateway, meanwhile: impl FnOnce()) {
     gateway.signal(Signal::STOP);
     meanwhile();
@@ -401,7 +407,8 @@ fn suspended(gateway: &Gateway, meanwhile: impl FnOnce()) {
     gateway.signal(Signal::CONT);
 }
 
-/// Otherwise every request in flight would become a 504 and the server would be ejected.
+/// Otherwise every request in flight would become a 504 and the server would be
+/// ejected.
 #[test]
 fn responses_that_came_while_the_gateway_was_suspended_are_not_late() {
     let (upstream, reached, leave) = Upstream::held();
@@ -499,7 +506,8 @@ fn rests(gateway: &Gateway) -> u64 {
 fn an_idle_gateway_wakes_up_at_most_twice_a_second() {
     let gateway = Gateway::start(&listener("", 2));
     assert_eq!(gateway.get("/").status(), 200);
-    // The promise is about time, so time has to pass. Work left over from the start ends in the first part of it.
+    // The promise is about time, so time has to pass. Work left over from the
+    // start ends in the first part of it.
     thread::park_timeout(Duration::from_secs(2));
     let (before, begun) = (rests(&gateway), Instant::now());
     thread::park_timeout(Duration::from_secs(8));

@@ -1,4 +1,5 @@
-//! Retries: failures are retried if that is safe, useful and affordable, and the access line says why not otherwise.
+//! Retries: failures are retried if that is safe, useful and affordable, and
+//! the access line says why not otherwise.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -21,7 +22,8 @@ use tokio::time::Instant;
 
 const UNAVAILABLE: &str = "HTTP/1.1 503 Busy\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// An upstream `app` with these servers, used in turns, and a route to it with this `[routes.retry]`.
+/// An upstream `app` with these servers, used in turns, and a route to it with
+/// this `[routes.retry]`.
 fn turns(urls: &[String], retry: &str) -> String {
     format!(
         "[upstreams.app]\nservers = {urls:?}\nbalance = 'round-robin'\n\
@@ -34,7 +36,8 @@ fn retrying(upstream: &Upstream, retry: &str) -> String {
     turns(&[upstream.url()], retry)
 }
 
-/// An upstream that treats its first `bad` requests this way and responds to the others with their bodies.
+/// An upstream that treats its first `bad` requests this way and responds to
+/// the others with their bodies.
 fn failing(bad: usize, fail: impl Fn(Connection) + Send + Sync + 'static) -> Upstream {
     let seen = AtomicUsize::new(0);
     Upstream::start(move |mut connection| {
@@ -147,7 +150,8 @@ fn a_post_on_a_pooled_connection_that_closes_unanswered_is_not_retried() {
     assert_eq!(outcomes(&gateway, "method"), 1.0);
 }
 
-/// The announced length does not matter: nothing of the upload has been read, so it is still whole.
+/// The announced length does not matter: nothing of the upload has been read,
+/// so it is still whole.
 #[test]
 fn an_upload_of_any_size_goes_to_another_server_when_one_refuses_the_connection() {
     let upstream =
@@ -304,7 +308,8 @@ fn a_retry_whose_client_left_is_counted_as_such() {
     );
 }
 
-/// A restarting server closes connections without a response; NGINX and HAProxy hide that from clients, too.
+/// A restarting server closes connections without a response; NGINX and HAProxy
+/// hide that from clients, too.
 #[test]
 fn by_default_a_reset_before_any_byte_of_the_response_is_retried_once() {
     for fail in [Connection::break_off as fn(Connection), drop] {
@@ -570,8 +575,8 @@ fn a_body_larger_than_the_buffer_is_not_retried_and_the_access_line_says_so() {
 #[test]
 fn no_attempt_begins_after_the_deadline() {
     let upstream = failing(usize::MAX, |mut connection| connection.send(UNAVAILABLE));
-    // The drawn part of the `backoff` of a whole day always exceeds `total`, and `total` is longer than a busy machine
-    // needs for one attempt.
+    // The drawn part of the `backoff` of a whole day always exceeds `total`,
+    // and `total` is longer than a busy machine needs for one attempt.
     let text = retrying(&upstream, "on = ['503']")
         .replace("backoff = '1ms'", "backoff = '1d'\nmax_backoff = '1d'")
         .replace(

@@ -1,4 +1,5 @@
-//! Routing: the most specific route takes a request, whatever the order in the file and the spelling of the path.
+//! Routing: the most specific route takes a request, whatever the order in the
+//! file and the spelling of the path.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -10,7 +11,8 @@ use support::{
     ok, one_route,
 };
 
-/// A gateway with these routes, each given by its name and the inside of its `match`. They respond with their names.
+/// A gateway with these routes, each given by its name and the inside of its
+/// `match`. They respond with their names.
 #[track_caller]
 fn routes(routes: &[(&str, &str)]) -> Gateway {
     let text: String = routes
@@ -260,8 +262,9 @@ fn an_escaped_slash_stays_a_character_of_its_segment() {
     }
 }
 
-/// The path that a lenient service reads: it decodes `times` times, reads backslashes as slashes, drops everything
-/// behind `;` and NUL, accepts overlong UTF-8, collapses slashes and resolves dot segments.
+/// The path that a lenient service reads: it decodes `times` times, reads
+/// backslashes as slashes, drops everything behind `;` and NUL, accepts
+/// overlong UTF-8, collapses slashes and resolves dot segments.
 fn leniently(path: &str, times: usize) -> String {
     let mut bytes = path.split(['?', '#']).next().unwrap().as_bytes().to_vec();
     for _ in 0..times {
@@ -303,8 +306,9 @@ fn leniently(path: &str, times: usize) -> String {
     format!("/{}", segments.join("/"))
 }
 
-/// A service has two routes, one of them with a limit. For every spelling of a path that the service may read as a path
-/// of that route, the request has been counted by the limit, or was refused.
+/// A service has two routes, one of them with a limit. For every spelling of a
+/// path that the service may read as a path of that route, the request has been
+/// counted by the limit, or was refused.
 #[test]
 fn no_spelling_of_a_path_reaches_a_service_around_the_limits_of_its_route() {
     let upstream = Upstream::answering(|request| ok(request.get("x-route").unwrap_or_default()));
@@ -427,7 +431,8 @@ fn a_split_is_no_way_around_the_limits_of_a_route_to_one_of_its_upstreams() {
     }
 }
 
-/// A gateway with these routes, and the service behind them, which responds with the path that it receives.
+/// A gateway with these routes, and the service behind them, which responds
+/// with the path that it receives.
 fn service(routes: &[(&str, &str)]) -> (Upstream, Gateway) {
     let upstream = Upstream::answering(|request| ok(request.target()));
     let route = |(name, rest): &(&str, &str)| format!("[[routes]]\nname = '{name}'\n{rest}\n");
@@ -437,7 +442,8 @@ fn service(routes: &[(&str, &str)]) -> (Upstream, Gateway) {
     (upstream, gateway)
 }
 
-/// Routes for `/admin`, and for `/pub` as `/public`, beside a route for everything else.
+/// Routes for `/admin`, and for `/pub` as `/public`, beside a route for
+/// everything else.
 const GUARDED: [(&str, &str); 3] = [
     (
         "admin",
@@ -573,7 +579,8 @@ fn a_disguise_does_not_leave_the_prefix_that_a_route_opens() {
     }
 }
 
-/// Each is a policy that applies to requests of `/guarded` and not to those of the route for everything else.
+/// Each is a policy that applies to requests of `/guarded` and not to those of
+/// the route for everything else.
 #[test]
 fn no_policy_of_a_route_is_bypassed_by_a_disguise() {
     for policy in [
@@ -625,7 +632,8 @@ fn a_stricter_route_accepts_any_spelling_of_a_path_of_a_looser_one() {
     assert_eq!(gateway.get(path).text(), path);
 }
 
-/// Another upstream is another service unless they have a server in common, so its own paths stay open.
+/// Another upstream is another service unless they have a server in common, so
+/// its own paths stay open.
 #[test]
 fn an_escaped_slash_below_the_prefix_of_a_route_disguises_no_outer_route() {
     let one = Upstream::answering(|request| ok(request.target()));
@@ -770,7 +778,8 @@ fn a_route_that_responds_by_itself_takes_other_spellings_too() {
     }
 }
 
-/// A redirect that adds a slash must not match its own target, and both spellings can be routes.
+/// A redirect that adds a slash must not match its own target, and both
+/// spellings can be routes.
 #[test]
 fn spellings_with_routes_of_their_own_stay_apart() {
     let (_upstream, gateway) = service(&[
@@ -808,7 +817,8 @@ fn spellings_with_routes_of_their_own_stay_apart() {
     }
 }
 
-/// Without a limit to bypass, only the documented rule applies: an escaped slash is a character of its segment.
+/// Without a limit to bypass, only the documented rule applies: an escaped
+/// slash is a character of its segment.
 #[test]
 fn a_path_that_bypasses_no_limit_may_have_any_spelling() {
     let upstream = Upstream::answering(|request| ok(request.target()));

@@ -1,5 +1,5 @@
-//! Limits shared by several real gateways through a real Redis. Every request gets its response, whatever happens to
-//! the store.
+//! Limits shared by several real gateways through a real Redis. Every request
+//! gets its response, whatever happens to the store.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -18,7 +18,8 @@ use tokio::time::Instant;
 
 /// The shared limit `l` on the route `r`, which responds by itself.
 fn shared(store: &str, limit: &str) -> String {
-    // Far more time than a local store needs, so that a busy machine does not fail the test.
+    // Far more time than a local store needs, so that a busy machine does not
+    // fail the test.
     let timeout = if store.contains("timeout") {
         ""
     } else {
@@ -167,7 +168,8 @@ fn requests_without_the_key_share_numbers_that_overrides_do_not_change() {
         ) + &format!("[[limits.l.overrides]]\nmatch = ['*']\nrate = {overridden}\n");
         let gateways: [_; 2] = gateways(&text);
         assert_eq!(admitted(&gateways, 8), 3, "{overridden}");
-        // A key of this round: the store still holds the buckets of the other round.
+        // A key of this round: the store still holds the buckets of the other
+        // round.
         let key = format!("X-Key: {lease}");
         let with_key = (0..8)
             .filter(|at| gateways[at % 2].ask("GET", "/", &[&key]).status() == 200)
@@ -181,7 +183,8 @@ fn requests_without_the_key_share_numbers_that_overrides_do_not_change() {
     }
 }
 
-/// The gateway's own buckets are unused while the store responds: they are full even for a refused key.
+/// The gateway's own buckets are unused while the store responds: they are full
+/// even for a refused key.
 #[test]
 fn calls_of_an_operator_view_and_refill_the_shared_bucket() {
     let redis = Redis::start();
@@ -237,7 +240,8 @@ fn keys_of_shared_limits_are_listed_at_their_gateway() {
     );
 }
 
-/// A refusal that is cached under the old burst must not refuse the key for another second.
+/// A refusal that is cached under the old burst must not refuse the key for
+/// another second.
 #[test]
 fn a_key_of_a_shared_limit_has_other_numbers_at_once() {
     let redis = Redis::start();

@@ -1,4 +1,5 @@
-//! Caps that are shared: by the routes to one upstream with priorities, and by tenants who take turns in one queue.
+//! Caps that are shared: by the routes to one upstream with priorities, and by
+//! tenants who take turns in one queue.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 

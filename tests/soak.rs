@@ -1,6 +1,8 @@
-//! A few seconds of the soak test (`soak.py`): everything at once, and nothing of it remains.
+//! A few seconds of the soak test (`soak.py`): everything at once, and nothing
+//! of it remains.
 //!
-//! Run by hand, it takes minutes with the release build and also checks memory, which seconds cannot show.
+//! Run by hand, it takes minutes with the release build and also checks memory,
+//! which seconds cannot show.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 

@@ -1,4 +1,5 @@
-//! Stopping: requests in flight finish, nothing new is accepted, and the end is bounded and logged.
+//! Stopping: requests in flight finish, nothing new is accepted, and the end is
+//! bounded and logged.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -25,8 +26,9 @@ use tokio::time::Instant;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// A gateway with this `[shutdown]` and two routes: `/` to an upstream, which opens the first gate when a request
-/// arrives and responds once the second gate is opened, and `/own`, which responds by itself.
+/// A gateway with this `[shutdown]` and two routes: `/` to an upstream, which
+/// opens the first gate when a request arrives and responds once the second
+/// gate is opened, and `/own`, which responds by itself.
 fn held(shutdown: &str) -> (Upstream, Gateway, Gate, Gate) {
     let (entered, leave) = (Gate::new(), Gate::new());
     let (entering, leaving) = (entered.clone(), leave.clone());

@@ -1,5 +1,5 @@
-//! A new binary in place of the running one, and sockets on which systemd listens first: every client that connects is
-//! served.
+//! A new binary in place of the running one, and sockets on which systemd
+//! listens first: every client that connects is served.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -64,7 +64,8 @@ fn ask(address: SocketAddr) -> Result<(), String> {
     }
 }
 
-/// Sends a request on a keep-alive connection, which is replaced when the gateway closes it.
+/// Sends a request on a keep-alive connection, which is replaced when the
+/// gateway closes it.
 fn ask_on(kept: &mut Option<Client>, address: SocketAddr) -> Result<(), String> {
     let client = kept.get_or_insert_with(|| Client::connect(address));
     client
@@ -84,7 +85,8 @@ fn ask_on(kept: &mut Option<Client>, address: SocketAddr) -> Result<(), String> 
     }
 }
 
-/// Clients that send requests all the time, half of them on a new connection for each.
+/// Clients that send requests all the time, half of them on a new connection
+/// for each.
 struct Load {
     is_over: Arc<AtomicBool>,
     asked: Arc<AtomicUsize>,
@@ -174,7 +176,8 @@ fn no_client_is_refused_while_a_new_process_takes_over_and_requests_in_flight_fi
         ("fine", Some("close"))
     );
     assert_eq!(gateway.wait_alone().code(), Some(0));
-    // Only the new process serves both listeners now, and another one can take over from it.
+    // Only the new process serves both listeners now, and another one can take
+    // over from it.
     load.pass(100);
     assert_eq!(gateway.call_admin("GET", "/readyz", &[]).status(), 200);
     kill_process(successor.0, Signal::USR2).unwrap();
@@ -280,7 +283,8 @@ fn a_client_that_connects_before_the_start_is_served_on_the_socket_of_systemd() 
     assert_eq!(gateway.call_admin("GET", "/readyz", &[]).status(), 200);
 }
 
-/// Runs the gateway with one socket of systemd until it ends. Returns its output.
+/// Runs the gateway with one socket of systemd until it ends. Returns its
+/// output.
 #[track_caller]
 fn refused(socket: impl Into<OwnedFd>) -> String {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! Access log and metrics: every request is reported once, truthfully, within bounds, and without secrets.
+//! Access log and metrics: every request is reported once, truthfully, within
+//! bounds, and without secrets.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -231,7 +232,8 @@ fn malformed_requests_are_logged_too() {
     assert_eq!(gateway.metric("tidegate_requests_total", &labels), 1.0);
 }
 
-/// Event streams, responses of language models and seeks in a video commonly end this way.
+/// Event streams, responses of language models and seeks in a video commonly
+/// end this way.
 #[test]
 fn a_client_that_ends_a_stream_is_logged_with_the_status_of_the_response() {
     for framing in ["transfer-encoding: chunked", "content-length: 1000000"] {

@@ -1,4 +1,5 @@
-//! Timeouts: every wait ends, and its end is visible as status, access line and metric.
+//! Timeouts: every wait ends, and its end is visible as status, access line and
+//! metric.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -29,7 +30,8 @@ fn silent() -> Upstream {
     })
 }
 
-/// Calls `ask` and checks that it took a time within this range of milliseconds.
+/// Calls `ask` and checks that it took a time within this range of
+/// milliseconds.
 #[track_caller]
 fn timed(millis: Range<u64>, ask: impl FnOnce() -> Message) -> Message {
     let asked = Instant::now();
@@ -42,7 +44,8 @@ fn timed(millis: Range<u64>, ask: impl FnOnce() -> Message) -> Message {
     response
 }
 
-/// Checks status and reason in the access line of the one request to `/`, and its count.
+/// Checks status and reason in the access line of the one request to `/`, and
+/// its count.
 #[track_caller]
 fn assert_reported(gateway: &Gateway, status: u16, reason: &str) {
     let line = gateway.line_of("/");
@@ -87,7 +90,8 @@ fn a_server_that_refuses_connections_is_a_502() {
     );
 }
 
-/// A listener with a full accept queue, so that no one can connect, and the connections that fill it.
+/// A listener with a full accept queue, so that no one can connect, and the
+/// connections that fill it.
 fn full() -> (socket2::Socket, SocketAddr, Vec<TcpStream>) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket
@@ -153,7 +157,8 @@ fn the_total_covers_all_attempts_and_the_waits_between_them() {
     assert!((2..=4).contains(&attempts), "{attempts}");
 }
 
-/// Sends a body of ten bytes, one byte at a time, over more than 600 milliseconds.
+/// Sends a body of ten bytes, one byte at a time, over more than 600
+/// milliseconds.
 fn dribble(client: &mut support::Client) {
     for byte in b"abcdefghij" {
         thread::park_timeout(Duration::from_millis(60));

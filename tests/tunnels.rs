@@ -1,5 +1,5 @@
-//! Connections that switch protocols: both ends get exactly the bytes of the other, the bounds of the route apply, and
-//! the end is logged.
+//! Connections that switch protocols: both ends get exactly the bytes of the
+//! other, the bounds of the route apply, and the end is logged.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -223,7 +223,8 @@ fn a_response_without_a_switch_is_an_ordinary_response() {
     });
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
-    // The bytes that follow are the next request rather than the beginning of a tunnel.
+    // The bytes that follow are the next request rather than the beginning of a
+    // tunnel.
     client.send(request("GET", "/", &ASK) + &request("GET", "/next", &[]));
     let response = client.response();
     assert_eq!(
@@ -325,7 +326,8 @@ const ATTACH: [&str; 3] = [
     "Content-Type: application/json",
 ];
 
-/// Programs attach to the process of a container this way: a POST with parameters, then a stream of bytes.
+/// Programs attach to the process of a container this way: a POST with
+/// parameters, then a stream of bytes.
 #[test]
 fn a_request_with_a_body_may_switch_and_bytes_after_the_body_are_the_tunnels() {
     let upstream = Upstream::start(|mut connection| {
@@ -584,7 +586,8 @@ fn an_offer_that_a_server_may_have_received_is_not_retried() {
     assert_eq!(upstream.connections(), 1);
 }
 
-/// A pooled connection may have been closed by its server, which shows only after the offer is written.
+/// A pooled connection may have been closed by its server, which shows only
+/// after the offer is written.
 #[test]
 fn an_offer_uses_a_new_connection() {
     let upstream = Upstream::start(|mut connection| {
@@ -603,7 +606,8 @@ fn an_offer_uses_a_new_connection() {
     assert_eq!(upstream.connections(), 2);
 }
 
-/// An upstream that responds with this content type and sends one piece each time the gate opens.
+/// An upstream that responds with this content type and sends one piece each
+/// time the gate opens.
 fn streaming(content_type: &'static str) -> (Upstream, Gate) {
     let next_piece = Gate::new();
     let gate = next_piece.clone();

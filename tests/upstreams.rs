@@ -1,4 +1,5 @@
-//! Upstreams: connections are pooled, bounded and closed as configured, and servers get their share of requests.
+//! Upstreams: connections are pooled, bounded and closed as configured, and
+//! servers get their share of requests.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -29,8 +30,8 @@ fn pooled(upstream: &Upstream, pool: &str) -> String {
     format!("{tables}[[routes]]\nname = 'app'\nupstream = 'app'\nretry = {{ attempts = 1 }}\n")
 }
 
-/// An upstream that reports every request and the end of every connection to the channel, and responds once the gate is
-/// opened.
+/// An upstream that reports every request and the end of every connection to
+/// the channel, and responds once the gate is opened.
 fn held() -> (Upstream, mpsc::Receiver<&'static str>, Gate) {
     let (report, events) = mpsc::channel();
     let leave = Gate::new();
@@ -219,8 +220,8 @@ fn in_turns_each_server_gets_exactly_its_weight() {
 
 #[test]
 fn of_two_servers_the_less_busy_one_is_chosen() {
-    // One of the two servers holds a request. The choice compares two different servers, so none of the other requests
-    // goes there.
+    // One of the two servers holds a request. The choice compares two different
+    // servers, so none of the other requests goes there.
     let hold = Gate::new();
     let gate = hold.clone();
     let (report, events) = mpsc::channel();

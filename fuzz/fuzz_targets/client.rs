@@ -1,8 +1,8 @@
-//! The client's address when proxies may name it: the address is the peer, or one that a header names past trusted hops
-//! only.
+//! The client's address when proxies may name it: the address is the peer, or
+//! one that a header names past trusted hops only.
 //!
-//! Input, line by line: the trusted networks, the peer, `f` for `Forwarded` or anything else for `X-Forwarded-For`,
-//! then the lines of that header.
+//! Input, line by line: the trusted networks, the peer, `f` for `Forwarded` or
+//! anything else for `X-Forwarded-For`, then the lines of that header.
 
 #![no_main]
 
@@ -57,8 +57,8 @@ fn holds(network: &IpNet, address: IpAddr) -> bool {
     network.contains(&address) || mapped.is_some_and(|mapped| network.contains(&mapped))
 }
 
-/// Whether some part of the line, delimited by bytes that cannot belong to an address, is this address, possibly with a
-/// port.
+/// Whether some part of the line, delimited by bytes that cannot belong to an
+/// address, is this address, possibly with a port.
 fn names(line: &[u8], address: IpAddr) -> bool {
     let is_of_address = |byte: u8| byte.is_ascii_hexdigit() || byte == b':' || byte == b'.';
     // Each character of a quoted string may be escaped.

@@ -1,5 +1,5 @@
-//! A configuration file: an accepted one can be built and shown, and a refused one has diagnostics at places inside the
-//! text.
+//! A configuration file: an accepted one can be built and shown, and a refused
+//! one has diagnostics at places inside the text.
 
 #![no_main]
 
@@ -8,9 +8,11 @@ use std::sync::{Arc, OnceLock};
 use libfuzzer_sys::fuzz_target;
 use tidegate::{config::{self, Config, Diagnostics, Environment}, build::{Process, build}, limit::KeyHasher, policy::LogFormat, telemetry::{AccessLog, Dropped, Form, Metrics}};
 
-/// A path in a folder that does not exist, so that files named by the text do not exist either.
+/// A path in a folder that does not exist, so that files named by the text do
+/// not exist either.
 const NAME: &str = "/nonexistent/fuzzed.toml";
-/// Maximum number of keys of a limit that is built; more would exceed the memory of a run.
+/// Maximum number of keys of a limit that is built; more would exceed the
+/// memory of a run.
 const MOST_KEYS: usize = 100_000;
 
 fuzz_target!(|text: &str| {

@@ -1,6 +1,7 @@
-//! A whole connection of a hostile client: requests, bodies, pipelines, garbage, HTTP/2. However its bytes are cut, the
-//! service sees the same requests and the client gets the same responses. The clock is paused, so nothing times out by
-//! chance.
+//! A whole connection of a hostile client: requests, bodies, pipelines,
+//! garbage, HTTP/2. However its bytes are cut, the service sees the same
+//! requests and the client gets the same responses. The clock is paused, so
+//! nothing times out by chance.
 
 #![no_main]
 
@@ -37,11 +38,12 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-/// Number of polls before the end of the client is visible: streams of HTTP/2 run in tasks of their own and end with
-/// their connection.
+/// Number of polls before the end of the client is visible: streams of HTTP/2
+/// run in tasks of their own and end with their connection.
 const BEFORE_THE_END: usize = 20;
 
-/// The outcome of a connection: the requests that the service saw, and the bytes written, without dates.
+/// The outcome of a connection: the requests that the service saw, and the
+/// bytes written, without dates.
 type Outcome = (Vec<String>, String);
 
 fn run(pieces: &[&[u8]], http2: bool) -> Outcome {
@@ -116,7 +118,8 @@ async fn answer(request: Request, seen: &Mutex<Vec<String>>) -> Response {
             note(seen, format!("body: {:?} {trailers:?}", whole.to_bytes()));
             Response::new(StatusCode::OK, Body::whole("ok"))
         }
-        // The service may be dropped before it gets this error, so it is not recorded.
+        // The service may be dropped before it gets this error, so it is not
+        // recorded.
         Err(Fault::ClientGone) => Response { hangup: Some(Hangup::AtOnce), ..Response::default() },
         Err(fault) => {
             note(seen, format!("body: {}", fault.reason()));
@@ -152,7 +155,8 @@ impl Accept for Once {
     }
 }
 
-/// A client that sends pieces and then closes. Each piece becomes available after at least one pending read.
+/// A client that sends pieces and then closes. Each piece becomes available
+/// after at least one pending read.
 struct Script {
     /// The remaining pieces; the next one is last.
     pieces: Vec<Vec<u8>>,

@@ -1,5 +1,6 @@
-//! HTTP/1 of a hostile client or server: heads, chunked bodies, responses. However the bytes are cut, they are read in
-//! the same way, and in one way only.
+//! HTTP/1 of a hostile client or server: heads, chunked bodies, responses.
+//! However the bytes are cut, they are read in the same way, and in one way
+//! only.
 
 #![no_main]
 
@@ -14,7 +15,8 @@ const MOST_TRAILER_BYTES: usize = 256;
 
 fuzz_target!(|bytes: &[u8]| {
     request(bytes);
-    // The body is also read by itself, since few inputs have a valid head before it.
+    // The body is also read by itself, since few inputs have a valid head
+    // before it.
     body(bytes, Length::Chunked, Decoder::of_request);
     body(bytes, Length::Chunked, Decoder::of_answer);
     answer(bytes);
@@ -33,14 +35,16 @@ fn request(bytes: &[u8]) {
     let Some(length) = whole.ok().filter(|_| bytes[0].is_ascii_graphic()) else { return };
     let Ok(head) = parse_request(&mut BytesMut::from(bytes), length, &LIMITS) else { return };
     check_framing(&head);
-    // An independent parser has to find the end at the same byte: the next request begins there.
+    // An independent parser has to find the end at the same byte: the next
+    // request begins there.
     let mut lines = [httparse::EMPTY_HEADER; 20];
     let mut other = httparse::Request::new(&mut lines);
     assert_eq!(other.parse(bytes), Ok(httparse::Status::Complete(length)));
     body(&bytes[length..], head.length, Decoder::of_request);
 }
 
-/// Checks that the framing agrees with the fields, and that the fields state it once.
+/// Checks that the framing agrees with the fields, and that the fields state it
+/// once.
 fn check_framing(head: &RequestHead) {
     let lengths: Vec<_> = head.headers.get_all(header::CONTENT_LENGTH).iter().collect();
     let codings: Vec<_> = head.headers.get_all(header::TRANSFER_ENCODING).iter().collect();
@@ -103,7 +107,8 @@ fn read<'b>(pieces: impl IntoIterator<Item = &'b [u8]>, length: Length, new: New
             }
         }
     }
-    // The end of a chunked body is a piece of its own; that of a body with a length comes with its last byte.
+    // The end of a chunked body is a piece of its own; that of a body with a
+    // length comes with its last byte.
     assert!(decoder.is_done() == over.is_some() || matches!(length, Length::Empty | Length::Exact(_)));
     let end = match over {
         Some(trailers) => End::Over { trailers, rest: buffer.freeze() },

@@ -1,8 +1,9 @@
-//! Keys of limits: expressions of a configuration, evaluated for a request. The hashed bytes lead back to the parts of
-//! the key, so no two different keys have the same bytes, and each part agrees with the request.
+//! Keys of limits: expressions of a configuration, evaluated for a request. The
+//! hashed bytes lead back to the parts of the key, so no two different keys
+//! have the same bytes, and each part agrees with the request.
 //!
-//! Input: one key expression on each line, a line with the client's address, an empty line, then the head of an HTTP/1
-//! request.
+//! Input: one key expression on each line, a line with the client's address, an
+//! empty line, then the head of an HTTP/1 request.
 
 #![no_main]
 
@@ -86,8 +87,8 @@ fn exchange(head: &[u8], client: IpAddr) -> Option<Arc<Exchange>> {
     }))
 }
 
-/// Splits the hashed bytes after their first part. Returns its kind, name and value, and the rest. The encoding is
-/// unambiguous.
+/// Splits the hashed bytes after their first part. Returns its kind, name and
+/// value, and the rest. The encoding is unambiguous.
 fn first(bytes: &[u8]) -> ((u8, &[u8], &[u8]), &[u8]) {
     let (lengths, rest) = bytes.split_first_chunk::<8>().expect("lengths");
     let lengths = u64::from_ne_bytes(*lengths);
@@ -96,7 +97,8 @@ fn first(bytes: &[u8]) -> ((u8, &[u8], &[u8]), &[u8]) {
     ((lengths as u8, name, value), rest)
 }
 
-/// The number of each kind of part, and the name that distinguishes several parts of that kind.
+/// The number of each kind of part, and the name that distinguishes several
+/// parts of that kind.
 fn expected_kind<'k>(part: &'k KeyPart, exchange: &Exchange) -> (u8, &'k [u8]) {
     match part {
         KeyPart::Route => (1, b""),

@@ -1,4 +1,5 @@
-//! The first bytes on a listener with the PROXY protocol, from a balancer or from a client that claims to be one.
+//! The first bytes on a listener with the PROXY protocol, from a balancer or
+//! from a client that claims to be one.
 
 #![no_main]
 

@@ -1,8 +1,10 @@
 //! The route table against a linear scan, and the normal form of paths.
 //!
-//! Input, line by line, each with words separated by spaces: a request, `METHOD HOST TARGET NAME:VALUE ..` (headers),
-//! then routes, `METHODS HOSTS PATH NAME:VALUE .. NAME=VALUE ..` (headers and query). Methods and hosts are lists with
-//! commas, `-` for any; a path is `-`, exact, with `{parameters}`, `~` and a regular expression, or `^` and a prefix.
+//! Input, line by line, each with words separated by spaces: a request,
+//! `METHOD HOST TARGET NAME:VALUE ..` (headers), then routes,
+//! `METHODS HOSTS PATH NAME:VALUE .. NAME=VALUE ..` (headers and query).
+//! Methods and hosts are lists with commas, `-` for any; a path is `-`, exact,
+//! with `{parameters}`, `~` and a regular expression, or `^` and a prefix.
 
 #![no_main]
 
@@ -90,7 +92,8 @@ fn path(word: &str) -> Option<PathPattern> {
         return Some(PathPattern::Any);
     }
     if let Some(pattern) = word.strip_prefix('~') {
-        // Long expressions take seconds to compile, which only tests the regex library.
+        // Long expressions take seconds to compile, which only tests the regex
+        // library.
         return (pattern.len() < 40 && config::whole_path_regex(pattern).is_ok())
             .then(|| PathPattern::Regex(pattern.to_owned()));
     }

@@ -1,4 +1,5 @@
-//! Connections to the admin listener: their number, their life, and the layers around every call.
+//! Connections to the admin listener: their number, their life, and the layers
+//! around every call.
 
 use std::{
     any::Any,
@@ -39,12 +40,13 @@ use super::{
 };
 use crate::telemetry::Metrics;
 
-/// Open connections: enough for scrapers, probes and a few people. Each further one closes another, so that a probe always
-/// gets its response.
+/// Open connections: enough for scrapers, probes and a few people. Each further
+/// one closes another, so that a probe always gets its response.
 const MOST_CONNECTIONS: usize = 64;
 /// Longest wait for a head, and longest silence between two calls.
 const HEAD: Duration = Duration::from_secs(30);
-/// Longest time for a response. A reload that looks names up and builds 10,000 routes takes seconds.
+/// Longest time for a response. A reload that looks names up and builds 10,000
+/// routes takes seconds.
 const RESPONSE: Duration = Duration::from_secs(30);
 /// Longest life of a connection, also of one that reads slowly.
 const LIFE: Duration = Duration::from_secs(600);
@@ -55,14 +57,16 @@ const BODY: usize = 64 * 1024;
 /// Pause of accepting when the process has no file descriptor left.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The entry of an open connection, which may have to make room for another one.
+/// The entry of an open connection, which may have to make room for another
+/// one.
 #[derive(Debug)]
 struct Entry {
     activity: Mutex<Activity>,
     leave: CancellationToken,
 }
 
-/// The smallest is the first to make room: idle ones before busy ones, and the longest time before shorter ones.
+/// The smallest is the first to make room: idle ones before busy ones, and the
+/// longest time before shorter ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Activity {
     is_calling: bool,
@@ -135,8 +139,8 @@ pub(super) async fn accept(
     }
 }
 
-/// Closes the connection that has been idle for longest if there are as many as there may be; if none is idle, the one with
-/// the longest call.
+/// Closes the connection that has been idle for longest if there are as many as
+/// there may be; if none is idle, the one with the longest call.
 fn make_room(open: &mut Vec<Weak<Entry>>) {
     if open.len() < MOST_CONNECTIONS {
         return;
@@ -192,7 +196,8 @@ async fn serve(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
-        // A probe may end its side after its request and still wait for the response.
+        // A probe may end its side after its request and still wait for the
+        // response.
         .half_close(true)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(calls));
     let mut connection = pin!(connection);

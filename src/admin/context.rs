@@ -30,7 +30,8 @@ impl Readiness {
     }
 }
 
-/// The parts of the process that the endpoints read or change, shared by all calls.
+/// The parts of the process that the endpoints read or change, shared by all
+/// calls.
 #[derive(Debug)]
 pub struct Context {
     /// `[admin]`; `None` when the listener is off.

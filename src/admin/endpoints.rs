@@ -1,4 +1,5 @@
-//! The endpoints of the admin listener, and the responses to calls of anything else.
+//! The endpoints of the admin listener, and the responses to calls of anything
+//! else.
 
 use std::fmt::Display;
 
@@ -101,7 +102,8 @@ const ENDPOINTS: [Endpoint; 13] = [
 const TOP: &str = "/limits/NAME/top";
 const KEYS: &str = "/limits/NAME/keys";
 
-/// A line of the list. An endpoint that takes several methods has a line for each.
+/// A line of the list. An endpoint that takes several methods has a line for
+/// each.
 struct Endpoint {
     method: &'static str,
     /// The path, with `NAME` for the name of a limit.
@@ -127,8 +129,9 @@ enum Call {
 }
 
 impl Call {
-    /// True for calls that any host may be named in: probes and scrapers reach a pod by whatever name they have for it, and
-    /// nothing in these responses is secret.
+    /// True for calls that any host may be named in: probes and scrapers reach
+    /// a pod by whatever name they have for it, and nothing in these responses
+    /// is secret.
     fn is_for_probes(self) -> bool {
         matches!(self, Call::Metrics | Call::Livez | Call::Readyz)
     }
@@ -156,7 +159,8 @@ impl Call {
 /// A path that is an endpoint.
 struct Found<'a> {
     call: Call,
-    /// The name of the limit in the path, still percent-encoded; empty for calls without one.
+    /// The name of the limit in the path, still percent-encoded; empty for
+    /// calls without one.
     limit: &'a str,
 }
 

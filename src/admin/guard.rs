@@ -1,8 +1,9 @@
 //! Decides which calls of the admin listener are allowed.
 //!
-//! Web pages are not, whatever name they gave to this address: a page can make a browser call a host whose name it points
-//! at this address (DNS rebinding), so that `Host` and `Origin` have to name the listener. Calls that change something
-//! need the token, if there is one.
+//! Web pages are not, whatever name they gave to this address: a page can make
+//! a browser call a host whose name it points at this address (DNS rebinding),
+//! so that `Host` and `Origin` have to name the listener. Calls that change
+//! something need the token, if there is one.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -29,12 +30,14 @@ pub(super) struct Rules<'a> {
     pub(super) settings: &'a policy::Admin,
 }
 
-/// How much a caller sees of the values of keys, which may be addresses, names and credentials.
+/// How much a caller sees of the values of keys, which may be addresses, names
+/// and credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sight {
     /// Everything, because the caller has presented the token.
     All,
-    /// Everything but possible credentials, of which four characters are shown. No token is set.
+    /// Everything but possible credentials, of which four characters are shown.
+    /// No token is set.
     NoSecrets,
     /// Nothing, because a token is set and the caller has not presented it.
     Nothing,
@@ -47,7 +50,8 @@ pub(super) enum Refusal {
     Off,
     /// The host is missing, given twice, or cannot be parsed.
     BadHost,
-    /// The call names another host: it is meant for another server, or a web page has rebound its name to this address.
+    /// The call names another host: it is meant for another server, or a web
+    /// page has rebound its name to this address.
     ForeignHost(String),
     /// A web page of another origin made the call.
     ForeignOrigin,
@@ -104,7 +108,8 @@ pub(super) fn changes(method: &Method) -> bool {
 }
 
 impl Rules<'_> {
-    /// Checks a call. With `any_host` the host is not compared: probes use any name, and the response is not secret.
+    /// Checks a call. With `any_host` the host is not compared: probes use any
+    /// name, and the response is not secret.
     ///
     /// # Errors
     /// The reason for which the call is refused.
@@ -113,7 +118,8 @@ impl Rules<'_> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let host = match (hosts.next(), hosts.next()) {
             (Some(host), None) => Some(host.to_str().map_err(|_| Refusal::BadHost)?),
-            // Probes that speak HTTP/1.0 name no host; those of HAProxy do so by default.
+            // Probes that speak HTTP/1.0 name no host; those of HAProxy do so
+            // by default.
             (None, _) if any_host && request.version() == Version::HTTP_10 => None,
             _ => return Err(Refusal::BadHost),
         };
@@ -157,8 +163,8 @@ impl Rules<'_> {
         (is_own_port && self.is_own_host(called.host)) || self.settings.hosts.iter().any(is_listed)
     }
 
-    /// True for the address itself, loopback and `localhost`: an address cannot be rebound as a name can, and browsers resolve
-    /// `localhost` themselves.
+    /// True for the address itself, loopback and `localhost`: an address cannot
+    /// be rebound as a name can, and browsers resolve `localhost` themselves.
     fn is_own_host(&self, host: &str) -> bool {
         let address = host
             .strip_prefix('[')
@@ -173,7 +179,8 @@ impl Rules<'_> {
         }
     }
 
-    /// True for an origin of this listener. The port counts, as another service of this machine is another origin.
+    /// True for an origin of this listener. The port counts, as another service
+    /// of this machine is another origin.
     fn is_our_origin(&self, origin: &[u8]) -> bool {
         let Ok(origin) = str::from_utf8(origin) else {
             return false;
@@ -221,7 +228,8 @@ impl Rules<'_> {
     }
 }
 
-/// Compares in a time that depends on the length of `given` alone, so that the time does not reveal how much was right.
+/// Compares in a time that depends on the length of `given` alone, so that the
+/// time does not reveal how much was right.
 fn is_same(given: &[u8], token: &[u8]) -> bool {
     let expected = token.iter().cycle();
     let differs = given

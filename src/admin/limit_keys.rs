@@ -1,7 +1,9 @@
-//! `/limits/NAME/top` lists the keys that ask most of a limit. `/limits/NAME/keys` shows one key, fills its bucket, or gives it
-//! another quota for a while.
+//! `/limits/NAME/top` lists the keys that ask most of a limit.
+//! `/limits/NAME/keys` shows one key, fills its bucket, or gives it another
+//! quota for a while.
 //!
-//! Values of keys are shown as far as [`Sight`] allows, and never logged: the log has the keyed hash, as access lines do.
+//! Values of keys are shown as far as [`Sight`] allows, and never logged: the
+//! log has the keyed hash, as access lines do.
 
 use std::{
     num::NonZeroU32,
@@ -28,7 +30,8 @@ use crate::{
 const SHOWN: usize = 20;
 /// Most keys that `top` shows.
 const MOST_SHOWN: usize = 1000;
-/// Longest time for which a key can have another quota; a lasting one belongs into the configuration.
+/// Longest time for which a key can have another quota; a lasting one belongs
+/// into the configuration.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Why a call failed.
@@ -267,7 +270,8 @@ fn shown(state: &KeyState, sight: Sight) -> Value {
     view
 }
 
-/// The values of a key's parts as far as they may be seen; nothing where they may not, or are not known.
+/// The values of a key's parts as far as they may be seen; nothing where they
+/// may not, or are not known.
 fn values(key: &KnownKey, sight: Sight) -> Option<Vec<String>> {
     let value = |(part, is_secret): (&Part, &bool)| match *is_secret && sight != Sight::All {
         true => beginning(&part.value),
@@ -277,7 +281,8 @@ fn values(key: &KnownKey, sight: Sight) -> Option<Vec<String>> {
     is_shown.then(|| key.parts.iter().zip(&key.secrets).map(value).collect())
 }
 
-/// Four characters of what may be a credential, and never all of it: enough to recognize one's own.
+/// Four characters of what may be a credential, and never all of it: enough to
+/// recognize one's own.
 fn beginning(value: &str) -> String {
     const SHOWN: usize = 4;
     let shown = value.chars().count().saturating_sub(1).min(SHOWN);

@@ -1,7 +1,9 @@
 //! The admin listener: metrics, health, views of the running gateway, reload.
 //!
-//! It is built on hyper and tower-http, as speed does not matter here. `connections` accepts and bounds connections,
-//! `guard` refuses callers, `endpoints` responds. `observed`, `views` and `limit_keys` read the state of the gateway.
+//! It is built on hyper and tower-http, as speed does not matter here.
+//! `connections` accepts and bounds connections, `guard` refuses callers,
+//! `endpoints` responds. `observed`, `views` and `limit_keys` read the state of
+//! the gateway.
 
 mod connections;
 mod context;
@@ -59,7 +61,8 @@ impl Admin {
         &self.context.readiness
     }
 
-    /// Opens the listener if it is on, with the socket that was `inherited` if there is one. Returns its address.
+    /// Opens the listener if it is on, with the socket that was `inherited` if
+    /// there is one. Returns its address.
     ///
     /// # Errors
     /// The system refuses the address. The text is a sentence for people.
@@ -91,8 +94,9 @@ impl Admin {
         close(self.listening.lock().take());
     }
 
-    /// Applies other settings. Hosts and token change at once. A new address comes as the listener that is `bound` to
-    /// it, which opens before the old one closes.
+    /// Applies other settings. Hosts and token change at once. A new address
+    /// comes as the listener that is `bound` to it, which opens before the old
+    /// one closes.
     pub fn reconfigure(&self, settings: Option<&policy::Admin>, bound: Option<TcpListener>) {
         self.context.settings.store(Arc::new(settings.cloned()));
         match (settings, bound) {

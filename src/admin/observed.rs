@@ -33,8 +33,8 @@ pub(super) fn observe(state: &State, listeners: &Listeners, metrics: &Metrics) -
     }
 }
 
-/// Requests in flight are those that hold a permit of the route's concurrency limit. The others are queued for one, or about
-/// to be refused.
+/// Requests in flight are those that hold a permit of the route's concurrency
+/// limit. The others are queued for one, or about to be refused.
 fn routes(state: &State, metrics: &Metrics) -> Vec<RouteGauges> {
     let caps: BTreeMap<_, _> = state.route_concurrency().collect();
     let route = |name: &Arc<str>| {
@@ -64,7 +64,8 @@ fn listener_gauges(listener: &Listener, bind: SocketAddr, state: &State) -> List
         .listeners
         .iter()
         .find(|listener| listener.bind == bind);
-    // Several certificates may have one name (RSA and ECDSA). The gauge shows the first that expires.
+    // Several certificates may have one name (RSA and ECDSA). The gauge shows
+    // the first that expires.
     let mut certificates = BTreeMap::new();
     for identity in configured
         .and_then(|listener| listener.tls.as_ref())

@@ -1,4 +1,5 @@
-//! `POST /reload`: asks for a reload, waits until every worker serves the new table, and lists what has changed.
+//! `POST /reload`: asks for a reload, waits until every worker serves the new
+//! table, and lists what has changed.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,7 +12,8 @@ use crate::{
     reload::{Failure, Outcome, ReloadHandle},
 };
 
-/// Reloads the configuration. The status is 422 if it has mistakes or cannot be applied.
+/// Reloads the configuration. The status is 422 if it has mistakes or cannot be
+/// applied.
 pub(super) async fn reload(handle: &ReloadHandle) -> Response {
     match handle.reload().await {
         Some(outcome) => {
@@ -59,7 +61,8 @@ fn changes(report: &Report) -> Value {
     Value::Object(kinds.collect())
 }
 
-/// The names by kind of change. Every kind is there, so that a caller need not check whether it is.
+/// The names by kind of change. Every kind is there, so that a caller need not
+/// check whether it is.
 fn by_change(changes: &BTreeMap<Arc<str>, Change>) -> Value {
     let names = |change| {
         changes

@@ -33,7 +33,8 @@ pub(super) fn with_type(media: &'static str, status: StatusCode, body: Bytes) ->
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     if let Some(words) = http1::reason(status) {
-        // The reason phrases of RFC 9110, as on the other listeners; those of hyper are older.
+        // The reason phrases of RFC 9110, as on the other listeners; those of
+        // hyper are older.
         response
             .extensions_mut()
             .insert(ReasonPhrase::from_static(words.as_bytes()));

@@ -1,4 +1,5 @@
-//! Views of the running gateway as JSON: the keys of the configuration, with the current state beside them.
+//! Views of the running gateway as JSON: the keys of the configuration, with
+//! the current state beside them.
 
 use std::collections::BTreeMap;
 
@@ -104,7 +105,8 @@ pub(super) fn limits(state: &State) -> Value {
         .collect()
 }
 
-/// The tier or candidate that is called like this: `LIMIT/56`, `LIMIT/candidate`.
+/// The tier or candidate that is called like this: `LIMIT/56`,
+/// `LIMIT/candidate`.
 fn beside<'a>(limits: Option<&'a Value>, name: &str) -> Option<&'a Value> {
     let (limit, which) = name.rsplit_once('/')?;
     let limit = limits?.get(limit)?;

@@ -1,4 +1,5 @@
-//! The end in order: report not ready, stop accepting, finish requests in flight, cut the rest, write the last lines.
+//! The end in order: report not ready, stop accepting, finish requests in
+//! flight, cut the rest, write the last lines.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +15,8 @@ use crate::{
     server::{Listener, Worker},
 };
 
-/// Longest wait for the readers of the logs after everything else has ended, and for a worker whose connections are cut.
+/// Longest wait for the readers of the logs after everything else has ended,
+/// and for a worker whose connections are cut.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// How a drain ended.
@@ -29,8 +31,9 @@ enum Drain {
 }
 
 impl App {
-    /// Drains and ends. With a `successor`, the id of the process that has taken over, the service goes on there: its
-    /// address stays, so that no load balancer has to learn that it goes away.
+    /// Drains and ends. With a `successor`, the id of the process that has
+    /// taken over, the service goes on there: its address stays, so that no
+    /// load balancer has to learn that it goes away.
     pub(super) async fn drain(mut self, successor: Option<u32>) -> Ended {
         let mut shutdown = self.reloader.state.load().config.shutdown.clone();
         if let Some(process) = successor {
@@ -60,8 +63,8 @@ impl App {
         }
     }
 
-    /// Stops accepting after `shutdown.delay`, and waits until the workers have no connections, at most for
-    /// `shutdown.drain`.
+    /// Stops accepting after `shutdown.delay`, and waits until the workers have
+    /// no connections, at most for `shutdown.drain`.
     async fn finish_requests(&mut self, shutdown: &policy::Shutdown, workers: &[Worker]) -> Drain {
         let drain = duration::text(shutdown.drain);
         let delay = duration::text(shutdown.delay);
@@ -71,7 +74,8 @@ impl App {
         let sockets = &mut self.reloader.sockets;
         let finished = async {
             sleep(shutdown.delay).await;
-            // The copies come first: a socket that is open anywhere still takes connections, which nobody would serve.
+            // The copies come first: a socket that is open anywhere still takes
+            // connections, which nobody would serve.
             sockets.clear();
             for listener in listeners {
                 listener.begin_drain(shutdown.drain);

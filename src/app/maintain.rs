@@ -1,4 +1,5 @@
-//! Regular work of the control thread: closes old connections, drops expired entries, looks names up.
+//! Regular work of the control thread: closes old connections, drops expired
+//! entries, looks names up.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,11 +8,13 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{build::State, limit::Clock, upstream::Upstream};
 
-/// Time between two sweeps while all servers are within reach: for old and closed connections, for expired entries, and for
-/// names that are due. They share one timer, since it causes most of the wake-ups of an idle gateway. For a longer time
-/// tokio's timer wheel wakes up three times instead of twice.
+/// Time between two sweeps while all servers are within reach: for old and
+/// closed connections, for expired entries, and for names that are due. They
+/// share one timer, since it causes most of the wake-ups of an idle gateway.
+/// For a longer time tokio's timer wheel wakes up three times instead of twice.
 const SWEEP: Duration = Duration::from_secs(4);
-/// Time between two sweeps while a server is out of reach or a name is in doubt.
+/// Time between two sweeps while a server is out of reach or a name is in
+/// doubt.
 const SOON: Duration = Duration::from_secs(2);
 
 /// Sweeps for ever.

@@ -1,14 +1,17 @@
-//! The running process: it wires the modules together, reacts to signals and reloads, and ends in order. The only module
-//! that knows every other.
+//! The running process: it wires the modules together, reacts to signals and
+//! reloads, and ends in order. The only module that knows every other.
 //!
-//! * `start`: opens the state directory, builds what the configuration says, binds listeners and starts workers.
-//! * `serve`: the loop of the control thread; `signals`, `reading` and `takeover` are its sources of events.
+//! * `start`: opens the state directory, builds what the configuration says,
+//!   binds listeners and starts workers.
+//! * `serve`: the loop of the control thread; `signals`, `reading` and
+//!   `takeover` are its sources of events.
 //! * `drain`: the end.
 //! * `maintain` and `persist`: tasks beside the loop.
 //! * `process`: what is set up once for the whole life of the process.
 //!
-//! The control thread has a runtime of its own. It serves no requests, so that a reload of ten thousand routes, a slow
-//! name server or a slow disk delays none.
+//! The control thread has a runtime of its own. It serves no requests, so that
+//! a reload of ten thousand routes, a slow name server or a slow disk delays
+//! none.
 
 mod drain;
 mod maintain;
@@ -34,7 +37,8 @@ use crate::{inherited::Inherited, reload::Source, watch};
 /// Runs the gateway until a signal ends it. Blocks.
 ///
 /// # Errors
-/// The configuration has mistakes, or the system refuses an address, a file or a thread. Nothing is bound then.
+/// The configuration has mistakes, or the system refuses an address, a file or
+/// a thread. Nothing is bound then.
 pub fn run(source: Source, on_ready: OnReady) -> Result<Ended, StartError> {
     let inherited = Inherited::take()?;
     let config = source.load().map_err(StartError::Mistakes)?;
@@ -43,8 +47,9 @@ pub fn run(source: Source, on_ready: OnReady) -> Result<Ended, StartError> {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
         tracing::info!("configuration read from {}", path.display());
     }
-    // The thread that looks at the files is kept from one look to the next. The threads that looked up names all at once
-    // find nothing to do for longer than that, and end.
+    // The thread that looks at the files is kept from one look to the next. The
+    // threads that looked up names all at once find nothing to do for longer
+    // than that, and end.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_keep_alive(watch::LOOK * 3 / 2)
@@ -61,7 +66,8 @@ pub fn run(source: Source, on_ready: OnReady) -> Result<Ended, StartError> {
     ended
 }
 
-/// The configuration files that are looked for, in this order, when none is named.
+/// The configuration files that are looked for, in this order, when none is
+/// named.
 pub fn default_files() -> [PathBuf; 2] {
     [
         "./tidegate.toml".into(),

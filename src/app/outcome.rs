@@ -9,7 +9,8 @@ use crate::config::Diagnostics;
 pub enum StartError {
     /// The configuration has mistakes.
     Mistakes(Diagnostics),
-    /// Anything else: an address that is taken, a folder that cannot be written to. The text is a sentence for people.
+    /// Anything else: an address that is taken, a folder that cannot be written
+    /// to. The text is a sentence for people.
     Other(String),
 }
 
@@ -33,7 +34,8 @@ impl From<String> for StartError {
 pub enum Ended {
     /// After a drain.
     Drained {
-        /// Connections that still had a request in flight when the time for the drain was over, and were cut.
+        /// Connections that still had a request in flight when the time for the
+        /// drain was over, and were cut.
         cut: usize,
     },
     /// A second signal ended the drain.

@@ -1,9 +1,10 @@
-//! The state that outlives the process, in `state_dir`: the seed of the keys' hashes, and the debts of limits with
-//! `persist = true`.
+//! The state that outlives the process, in `state_dir`: the seed of the keys'
+//! hashes, and the debts of limits with `persist = true`.
 //!
-//! It is written every few seconds on the blocking pool and once more at the end, never by a worker. Each file is replaced
-//! as a whole, by a rename. A file that cannot be used causes a warning and an empty table: a gateway that does not start
-//! would be worse.
+//! It is written every few seconds on the blocking pool and once more at the
+//! end, never by a worker. Each file is replaced as a whole, by a rename. A
+//! file that cannot be used causes a warning and an empty table: a gateway that
+//! does not start would be worse.
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +28,8 @@ use crate::{
 pub(super) const PAUSE: Duration = Duration::from_secs(5);
 /// At most one part in so many of all time is spent on writing.
 const SHARE: u32 = 20;
-/// A file of up to so many bytes is read even if `max_keys` has become smaller since.
+/// A file of up to so many bytes is read even if `max_keys` has become smaller
+/// since.
 const READ_ANYWAY: usize = 64 << 20;
 
 const SEED: &str = "seed";
@@ -43,7 +45,8 @@ impl StateDir {
     /// Makes the folder if it is absent, and reads the seed or draws one.
     ///
     /// # Errors
-    /// The folder cannot be made, read or written to. The text is a sentence for people.
+    /// The folder cannot be made, read or written to. The text is a sentence
+    /// for people.
     pub(super) fn open(path: &Path) -> Result<Self, String> {
         let cannot = |what: &str, error: &io::Error| {
             format!(
@@ -65,13 +68,15 @@ impl StateDir {
             path: path.to_owned(),
             seed,
         };
-        // The seed is written in any case, so that a folder that cannot be written to is found at the start.
+        // The seed is written in any case, so that a folder that cannot be
+        // written to is found at the start.
         dir.write_seed()
             .map_err(|error| cannot("write to", &error))?;
         Ok(dir)
     }
 
-    /// Hashes keys under the seed of the folder, so that saved debts belong to the same keys again.
+    /// Hashes keys under the seed of the folder, so that saved debts belong to
+    /// the same keys again.
     pub(super) fn hasher(&self) -> KeyHasher {
         KeyHasher::with_seed(self.seed)
     }
@@ -81,7 +86,8 @@ impl StateDir {
         self.replace(SEED, |file| writeln!(file, "{high:016x}{low:016x}"))
     }
 
-    /// Makes the folder with its seed again if it was deleted. Without the seed the debts would belong to no key.
+    /// Makes the folder with its seed again if it was deleted. Without the seed
+    /// the debts would belong to no key.
     fn mend(&self) -> io::Result<()> {
         if fs::exists(self.path.join(SEED))? {
             return Ok(());
@@ -90,7 +96,8 @@ impl StateDir {
         self.write_seed()
     }
 
-    /// Restores the debts that were saved, less the time that has passed by the wall clock.
+    /// Restores the debts that were saved, less the time that has passed by the
+    /// wall clock.
     pub(super) fn restore(&self, state: &State) {
         for limit in state.persisted() {
             let path = self.path.join(file_name(&limit));
@@ -107,7 +114,8 @@ impl StateDir {
         }
     }
 
-    /// Writes the debts of one limit, and returns the number of keys that have one.
+    /// Writes the debts of one limit, and returns the number of keys that have
+    /// one.
     fn save(&self, limit: &Persisted<'_>) -> io::Result<usize> {
         let written = since_1970();
         let mut keys = 0;
@@ -124,7 +132,8 @@ impl StateDir {
         Ok(keys)
     }
 
-    /// Replaces a file as a whole, whatever happens meanwhile. The file is readable for its owner alone.
+    /// Replaces a file as a whole, whatever happens meanwhile. The file is
+    /// readable for its owner alone.
     fn replace(
         &self,
         name: &str,
@@ -169,11 +178,13 @@ fn seed_in(path: &Path) -> io::Result<Option<[u64; 2]>> {
     Ok(halves.and_then(|(high, low)| Some([number(high)?, number(low)?])))
 }
 
-/// Restores the debts of one limit from the content of its file, and returns the number of keys.
+/// Restores the debts of one limit from the content of its file, and returns
+/// the number of keys.
 fn put_back(limit: &Persisted<'_>, bytes: &[u8]) -> io::Result<usize> {
     let saved = Saved::decode(bytes, limit.identity)
         .map_err(|damage| io::Error::new(io::ErrorKind::InvalidData, damage))?;
-    // After a clock that went back the time that has passed is unknown, and none is assumed.
+    // After a clock that went back the time that has passed is unknown, and
+    // none is assumed.
     let age = since_1970().saturating_sub(saved.written);
     Ok(limit.limiter.restore(Clock.now(), age, saved.debts()))
 }
@@ -194,7 +205,8 @@ fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The name of the file of a limit: the name of the limit, with `_` for each character that not every file system takes.
+/// The name of the file of a limit: the name of the limit, with `_` for each
+/// character that not every file system takes.
 fn file_name(limit: &Persisted<'_>) -> String {
     let plain = limit.name.bytes().take(100).map(|byte| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => char::from(byte),
@@ -240,7 +252,8 @@ impl Saver {
         }
     }
 
-    /// Writes the debts of every limit with `persist`. A failure is logged once, and so is its end.
+    /// Writes the debts of every limit with `persist`. A failure is logged
+    /// once, and so is its end.
     pub(super) fn save(&mut self, state: &State) {
         for limit in state.persisted() {
             let before = self.last.get(limit.name).copied();
@@ -269,7 +282,8 @@ impl Saver {
 /// Saves once, off this thread, and returns the time to wait until the next.
 pub(super) async fn save(saver: &Arc<parking_lot::Mutex<Saver>>, state: Arc<State>) -> Duration {
     let (saver, started) = (Arc::clone(saver), Instant::now());
-    // The mutex keeps the last write from running beside one that has not ended.
+    // The mutex keeps the last write from running beside one that has not
+    // ended.
     let written = tokio::task::spawn_blocking(move || saver.lock().save(&state)).await;
     if let Err(error) = written {
         tracing::error!(%error, "saving buckets failed");

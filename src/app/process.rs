@@ -1,4 +1,5 @@
-//! The setup for the whole life of the process: logs, worker threads, the file limit, the secrecy of its memory.
+//! The setup for the whole life of the process: logs, worker threads, the file
+//! limit, the secrecy of its memory.
 
 use std::{
     io::{self, IsTerminal},
@@ -17,8 +18,8 @@ use crate::{
 
 /// File descriptors that are not connections: sockets, logs, runtimes.
 const OWN_FILES: u64 = 64;
-/// File descriptors that are reserved for connections to upstreams, at most half of all. Most clients are idle and need
-/// none.
+/// File descriptors that are reserved for connections to upstreams, at most
+/// half of all. Most clients are idle and need none.
 const UPSTREAM_FILES: u64 = 2048;
 
 /// Starts the log of the process.
@@ -28,7 +29,8 @@ pub(super) fn start_logs(log: &policy::Log) -> Result<LogGuard, StartError> {
         .map_err(|error| StartError::Other(error.to_string()))
 }
 
-/// The configured format, or else text for a person at a terminal and JSON for everything else.
+/// The configured format, or else text for a person at a terminal and JSON for
+/// everything else.
 fn log_format(log: &policy::Log, is_terminal: bool) -> LogFormat {
     let usual = if is_terminal {
         LogFormat::Text
@@ -38,7 +40,8 @@ fn log_format(log: &policy::Log, is_terminal: bool) -> LogFormat {
     log.format.unwrap_or(usual)
 }
 
-/// The form of access lines. Text is short on a terminal, where a line of all fields takes several rows.
+/// The form of access lines. Text is short on a terminal, where a line of all
+/// fields takes several rows.
 fn access_form(log: &policy::Log, is_terminal: bool, color: bool) -> Form {
     match log_format(log, is_terminal) {
         LogFormat::Text if is_terminal => Form::Short { color },
@@ -58,14 +61,16 @@ pub(super) fn start_access_log(
     })
 }
 
-/// The configured number of worker threads, or else one for each core that this process may use.
+/// The configured number of worker threads, or else one for each core that this
+/// process may use.
 pub(super) fn worker_count(server: &policy::Server) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, Into::into);
     server.workers.map_or_else(cores, Into::into)
 }
 
-/// Raises the file limit as far as the system allows, and divides it: clients get all descriptors but those of the process
-/// itself and of connections to upstreams.
+/// Raises the file limit as far as the system allows, and divides it: clients
+/// get all descriptors but those of the process itself and of connections to
+/// upstreams.
 pub(super) fn files() -> Files {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
@@ -93,8 +98,8 @@ fn all_but(reserved: u64, files: u64) -> usize {
     left.max(1)
 }
 
-/// Builds what `config` says and drops it again: finds everything that a start would find wrong, except for sockets and
-/// names.
+/// Builds what `config` says and drops it again: finds everything that a start
+/// would find wrong, except for sockets and names.
 ///
 /// # Errors
 /// The text is a sentence for people that says what cannot be built.
@@ -130,8 +135,10 @@ pub fn try_build(config: Config) -> Result<Config, String> {
     Ok(Arc::unwrap_or_clone(config))
 }
 
-/// Keeps core files from being written and other processes of the same user from reading this memory, once `config` holds
-/// a private key (`PR_SET_DUMPABLE` of prctl(2)). This stays when the last key goes, because copies of it may be left.
+/// Keeps core files from being written and other processes of the same user
+/// from reading this memory, once `config` holds a private key
+/// (`PR_SET_DUMPABLE` of prctl(2)). This stays when the last key goes, because
+/// copies of it may be left.
 pub(super) fn keep_memory_private(config: &Config) {
     use rustix::process::{DumpableBehavior, set_dumpable_behavior};
     let has_key = config

@@ -1,4 +1,5 @@
-//! Reads the configuration beside everything else, so that a file system that hangs delays no signal, probe or scrape.
+//! Reads the configuration beside everything else, so that a file system that
+//! hangs delays no signal, probe or scrape.
 
 use std::{future::pending, time::Duration};
 
@@ -31,11 +32,13 @@ pub(super) struct Read {
     pub(super) is_wanted_again: bool,
 }
 
-/// Reads the configuration for reloads, one at a time, and watches its files in between.
+/// Reads the configuration for reloads, one at a time, and watches its files in
+/// between.
 pub(super) struct Reader {
     source: Source,
     reading: Option<Reading>,
-    /// A load that took too long and keeps its thread. The next reading waits for its end, so that no second thread is lost.
+    /// A load that took too long and keeps its thread. The next reading waits
+    /// for its end, so that no second thread is lost.
     stuck: Option<Load>,
     watcher: Option<JoinHandle<()>>,
 }

@@ -34,10 +34,12 @@ use crate::{
 pub(super) struct App {
     pub(super) reloader: Reloader,
     pub(super) admin: Admin,
-    /// Reload requests of the admin listener, each with the sender for its outcome.
+    /// Reload requests of the admin listener, each with the sender for its
+    /// outcome.
     pub(super) reload_requests: mpsc::Receiver<oneshot::Sender<Outcome>>,
     pub(super) access: AccessGuard,
-    /// Writes the state that outlives the process; `None` without a `state_dir`.
+    /// Writes the state that outlives the process; `None` without a
+    /// `state_dir`.
     pub(super) saver: Option<Arc<Mutex<Saver>>>,
     pub(super) log_control: LogControl,
     pub(super) signals: Signals,
@@ -51,7 +53,8 @@ pub(super) struct App {
 enum Event {
     /// A signal.
     Signal(Signal),
-    /// Files have changed, or the admin listener asks for a reload and waits for its outcome.
+    /// Files have changed, or the admin listener asks for a reload and waits
+    /// for its outcome.
     Reload(Option<oneshot::Sender<Outcome>>),
     /// The configuration was read, or could not be.
     Read(Box<Read>),
@@ -86,7 +89,8 @@ impl App {
         match end {
             End::Stopped => self.drain(None).await,
             End::TakenOver(process) => {
-                // The files in the state directory belong to the new process now.
+                // The files in the state directory belong to the new process
+                // now.
                 self.saver = None;
                 self.drain(Some(process)).await
             }

@@ -24,7 +24,8 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Installs the handlers. From now on the signals do not end the process by themselves.
+    /// Installs the handlers. From now on the signals do not end the process by
+    /// themselves.
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             reload: signal(SignalKind::hangup())?,

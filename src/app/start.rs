@@ -1,4 +1,5 @@
-//! The start. Everything that can fail comes before the first connection is accepted.
+//! The start. Everything that can fail comes before the first connection is
+//! accepted.
 
 use std::{collections::BTreeMap, io, sync::Arc, time::SystemTime};
 
@@ -27,7 +28,8 @@ use crate::{
     telemetry::{LogGuard, Metrics},
 };
 
-/// Reload requests that may wait while a reload runs; further callers wait to ask.
+/// Reload requests that may wait while a reload runs; further callers wait to
+/// ask.
 const MOST_RELOADS: usize = 8;
 
 /// Starts everything that `config` says. When this returns, the gateway serves.
@@ -120,7 +122,8 @@ fn new_admin(reloader: &Reloader, config: &Config, reload: ReloadHandle) -> Admi
     })
 }
 
-/// Opens the listeners that were bound, after the names of servers were looked up and the workers have started.
+/// Opens the listeners that were bound, after the names of servers were looked
+/// up and the workers have started.
 async fn open(reloader: &mut Reloader, opening: Opening) -> Result<(), StartError> {
     resolve(&reloader.state.load(), reload::NAMES).await;
     reloader.workers = start_workers(reloader)?;

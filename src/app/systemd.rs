@@ -1,8 +1,10 @@
-//! Messages to systemd about the state of the process (`Type=notify`, sd_notify(3)).
+//! Messages to systemd about the state of the process (`Type=notify`,
+//! sd_notify(3)).
 
 use sd_notify::NotifyState;
 
-/// The message for the begin of a reload. `Type=notify-reload` compares its time with that of its own request.
+/// The message for the begin of a reload. `Type=notify-reload` compares its
+/// time with that of its own request.
 pub(super) fn reloading() -> Vec<NotifyState<'static>> {
     let now = NotifyState::monotonic_usec_now().ok();
     [NotifyState::Reloading].into_iter().chain(now).collect()

@@ -1,8 +1,10 @@
-//! A new binary in place of this one, without a refused connection: SIGUSR2 starts the program again with the same
-//! arguments and hands it the listening sockets. Once it says that it serves, this process drains.
+//! A new binary in place of this one, without a refused connection: SIGUSR2
+//! starts the program again with the same arguments and hands it the listening
+//! sockets. Once it says that it serves, this process drains.
 //!
-//! Both processes accept from the same queues meanwhile, so that no connection is refused. If the new process does not
-//! serve in time, it is killed and nothing has changed.
+//! Both processes accept from the same queues meanwhile, so that no connection
+//! is refused. If the new process does not serve in time, it is killed and
+//! nothing has changed.
 
 use std::{
     env, io,
@@ -24,15 +26,16 @@ use tokio::{
 use super::systemd::notify;
 use crate::inherited::{ADMIN, Inherited, LISTENER, READY};
 
-/// Longest wait until the new process serves. It reads and builds what this process did at its start, and waits up to 2 s
-/// for names.
+/// Longest wait until the new process serves. It reads and builds what this
+/// process did at its start, and waits up to 2 s for names.
 const LONGEST_START: Duration = Duration::from_secs(60);
 /// Time between two checks whether the new process still lives.
 const LOOK: Duration = Duration::from_millis(100);
 /// The first descriptor that is handed over (sd_listen_fds(3)).
 const FIRST: i32 = 3;
 
-/// A new process that is to take over. It is killed if this is dropped before it has.
+/// A new process that is to take over. It is killed if this is dropped before
+/// it has.
 #[derive(Debug)]
 pub(super) struct Takeover {
     process: Option<Child>,
@@ -104,14 +107,16 @@ impl Takeover {
 impl Drop for Takeover {
     fn drop(&mut self) {
         if let Some(mut process) = self.process.take() {
-            // Both fail if it has ended already, and either way nothing is left of it.
+            // Both fail if it has ended already, and either way nothing is left
+            // of it.
             let _ = process.kill();
             let _ = process.wait();
         }
     }
 }
 
-/// The command line of this process. A new file under the same name is the new program.
+/// The command line of this process. A new file under the same name is the new
+/// program.
 fn command(handed: Vec<(&str, OwnedFd)>) -> Result<Command, String> {
     let mut arguments = env::args_os();
     let program = arguments.next().ok_or("its own name is unknown")?;
@@ -121,8 +126,9 @@ fn command(handed: Vec<(&str, OwnedFd)>) -> Result<Command, String> {
         .args(arguments)
         .env("LISTEN_FDS", names.len().to_string())
         .env("LISTEN_FDNAMES", names.join(":"))
-        // LISTEN_PID would have to be the id of a process that does not exist yet. Without it the variables are meant for
-        // any process that reads them.
+        // LISTEN_PID would have to be the id of a process that does not exist
+        // yet. Without it the variables are meant for any process that reads
+        // them.
         .env_remove("LISTEN_PID")
         .env_remove("LISTEN_FDS_FIRST_FD");
     let mapped = handed
@@ -138,7 +144,8 @@ fn command(handed: Vec<(&str, OwnedFd)>) -> Result<Command, String> {
     Ok(command)
 }
 
-/// Waits for the outcome of the takeover that is under way; for ever without one.
+/// Waits for the outcome of the takeover that is under way; for ever without
+/// one.
 pub(super) async fn outcome(takeover: &mut Option<Takeover>) -> Result<u32, String> {
     let Some(running) = takeover else {
         return std::future::pending().await;
@@ -152,8 +159,9 @@ pub(super) async fn outcome(takeover: &mut Option<Takeover>) -> Result<u32, Stri
     outcome
 }
 
-/// Reports that this process serves: to the process that it takes over from, which then tells systemd the id of the new
-/// main process; or else to systemd itself.
+/// Reports that this process serves: to the process that it takes over from,
+/// which then tells systemd the id of the new main process; or else to systemd
+/// itself.
 pub(super) fn tell_ready(inherited: &mut Inherited) {
     if !inherited.is_takeover() {
         notify(&[sd_notify::NotifyState::Ready]);

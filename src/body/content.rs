@@ -1,4 +1,5 @@
-//! The content of a body: where its bytes come from, and all that belongs to it.
+//! The content of a body: where its bytes come from, and all that belongs to
+//! it.
 
 use std::{pin::Pin, sync::Arc, task::Context};
 
@@ -15,11 +16,13 @@ impl<B: http_body::Body<Data = Bytes, Error = Fault> + Send> Stream for B {}
 
 /// A body that arrives in pieces and can be read before they are pulled.
 pub trait ReadAhead: Stream {
-    /// Reads what has arrived, as far as there is room for it; wakes the task when more arrives.
+    /// Reads what has arrived, as far as there is room for it; wakes the task
+    /// when more arrives.
     fn poll_ahead(self: Pin<&mut Self>, cx: &mut Context<'_>);
 }
 
-/// The far end of a connection that has switched to another protocol. Bytes go both ways, and each way ends by itself.
+/// The far end of a connection that has switched to another protocol. Bytes go
+/// both ways, and each way ends by itself.
 pub trait Tunnel: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Tunnel for T {}

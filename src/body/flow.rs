@@ -5,11 +5,13 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// The time in which a request body flows: from the first pull to its end, or until it is no longer read.
+/// The time in which a request body flows: from the first pull to its end, or
+/// until it is no longer read.
 #[derive(Debug, Default)]
 pub struct Flow {
     state: Mutex<Flowing>,
-    /// Whether it flows only from its first piece on, because the client waits for leave to send it.
+    /// Whether it flows only from its first piece on, because the client waits
+    /// for leave to send it.
     pub(super) waits: bool,
 }
 
@@ -20,8 +22,8 @@ struct Flowing {
 }
 
 impl Flow {
-    /// The measure of a body that does not flow yet. `waits` says that its client waits for leave to send it
-    /// (`Expect: 100-continue`).
+    /// The measure of a body that does not flow yet. `waits` says that its
+    /// client waits for leave to send it (`Expect: 100-continue`).
     pub fn new(waits: bool) -> Self {
         Self {
             state: Mutex::default(),

@@ -9,12 +9,14 @@ use tokio::time::Instant;
 
 use crate::{error::Fault, runtime::timer::Timer};
 
-/// Limits on a transfer. Whatever drives the transfer enforces them, by [`Progress`].
+/// Limits on a transfer. Whatever drives the transfer enforces them, by
+/// [`Progress`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
     /// The longest time without a byte in either direction.
     pub idle: Duration,
-    /// The same for a tunnel one side of which has closed its half, if that is shorter.
+    /// The same for a tunnel one side of which has closed its half, if that is
+    /// shorter.
     pub half_closed: Duration,
     /// When the whole exchange must be over; `None` if there is no such time.
     pub end: Option<Instant>,
@@ -52,8 +54,9 @@ impl Progress {
         std::mem::take(&mut self.is_noted)
     }
 
-    /// Ready when the transfer has paused, or lasted, for longer than `pace` allows: with
-    /// [`Fault::Idle`] or [`Fault::OutOfTime`]. Call this when nothing can be moved at present.
+    /// Ready when the transfer has paused, or lasted, for longer than `pace`
+    /// allows: with [`Fault::Idle`] or [`Fault::OutOfTime`]. Call this when
+    /// nothing can be moved at present.
     pub fn poll_too_slow(
         &mut self,
         cx: &mut Context<'_>,
@@ -77,7 +80,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// How a transfer ends of which a byte moves once, after `moves_after`, and when.
+    /// How a transfer ends of which a byte moves once, after `moves_after`, and
+    /// when.
     async fn ended(pace: Pace, moves_after: Duration) -> (Fault, Duration) {
         let (begun, mut moved) = (Instant::now(), false);
         let (mut progress, mut timer) = (Progress::default(), Timer::default());

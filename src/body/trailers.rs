@@ -34,7 +34,8 @@ impl Trailers {
         }
     }
 
-    /// The next frame of `stream` that passes. If no trailer passes, the end is still read, as it may be waited for.
+    /// The next frame of `stream` that passes. If no trailer passes, the end is
+    /// still read, as it may be waited for.
     pub(super) fn poll_passing(
         &self,
         mut stream: Pin<&mut (dyn Stream + 'static)>,

@@ -1,4 +1,5 @@
-//! The concurrency limits of a generation: carried over by name, and applied to each route.
+//! The concurrency limits of a generation: carried over by name, and applied to
+//! each route.
 
 use std::sync::Arc;
 
@@ -36,7 +37,8 @@ impl ConcurrencyView {
     }
 }
 
-/// All concurrency limits, by the names of the routes and upstreams that they are set on.
+/// All concurrency limits, by the names of the routes and upstreams that they
+/// are set on.
 #[derive(Debug)]
 pub(super) struct ConcurrencyLimits {
     pub(super) routes: Named<Arc<ConcurrencyLimit>>,
@@ -44,7 +46,8 @@ pub(super) struct ConcurrencyLimits {
 }
 
 impl ConcurrencyLimits {
-    /// The limits of `config`. Those that were there before take their new numbers at once.
+    /// The limits of `config`. Those that were there before take their new
+    /// numbers at once.
     pub(super) fn new(config: &Config, before: Option<&Self>) -> Self {
         let routes = config
             .routes
@@ -64,7 +67,8 @@ impl ConcurrencyLimits {
         }
     }
 
-    /// The limit that a route has for itself. All requests in its queue are of one priority.
+    /// The limit that a route has for itself. All requests in its queue are of
+    /// one priority.
     pub(super) fn of_route(&self, route: &Route, hasher: &KeyHasher) -> ConcurrencyLayer {
         layer(
             self.routes.get(&route.name),
@@ -91,7 +95,8 @@ impl ConcurrencyLimits {
         )
     }
 
-    /// The limit of an upstream as copies of requests pass it: they do not wait for a permit.
+    /// The limit of an upstream as copies of requests pass it: they do not wait
+    /// for a permit.
     pub(super) fn of_copies(&self, upstream: &str) -> ConcurrencyLayer {
         match self.upstreams.get(upstream) {
             None => ConcurrencyLayer::unlimited(),
@@ -130,11 +135,13 @@ fn layer(
         return ConcurrencyLayer::unlimited();
     };
     let fair_by = FairBy {
-        // The keys of all routes under one limit begin alike, so that a tenant is the same one by whatever route it comes.
+        // The keys of all routes under one limit begin alike, so that a tenant
+        // is the same one by whatever route it comes.
         begun: hasher.key(limit.owner().name()),
         parts: settings.fair_by.clone(),
     };
-    // A permit is held no longer for a client that has left than for one that waits.
+    // A permit is held no longer for a client that has left than for one that
+    // waits.
     let linger = Some(route.timeouts.attempt);
     ConcurrencyLayer::new(
         Arc::clone(limit),

@@ -1,4 +1,5 @@
-//! Where a route's requests go, from the configuration's words: one upstream or a split, and copies to another.
+//! Where a route's requests go, from the configuration's words: one upstream or
+//! a split, and copies to another.
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -58,7 +59,8 @@ fn way(
     })
 }
 
-/// An upstream as the configuration has it, which keeps them in the order of their names.
+/// An upstream as the configuration has it, which keeps them in the order of
+/// their names.
 fn described<'s>(name: &str, state: &'s State) -> Option<&'s policy::Upstream> {
     let upstreams = &state.config.upstreams;
     let place = upstreams
@@ -77,7 +79,8 @@ fn forward(route: &policy::Route, upstream: &Arc<str>, state: &State) -> Forward
     }
 }
 
-/// By what the servers of an upstream are chosen. Without a secret: gateways side by side choose alike.
+/// By what the servers of an upstream are chosen. Without a secret: gateways
+/// side by side choose alike.
 fn hash_key(upstream: &Arc<str>, state: &State) -> Option<Arc<HashKey>> {
     let policy::Balance::Hash(parts) = &described(upstream, state)?.balance else {
         return None;

@@ -1,4 +1,5 @@
-//! Limits of a configuration: their buckets, which outlive it, and how each route applies them.
+//! Limits of a configuration: their buckets, which outlive it, and how each
+//! route applies them.
 
 use std::sync::Arc;
 
@@ -15,10 +16,12 @@ use crate::{
     policy::{self, KeyPart, Missing},
 };
 
-/// Buckets of limits, their tiers and their candidates, and the exceptions of limits that have some; by name.
+/// Buckets of limits, their tiers and their candidates, and the exceptions of
+/// limits that have some; by name.
 pub(super) type Limits = (Named<Limiter>, Named<Arc<Overrides>>);
 
-/// The limits of `config`, with the buckets of those before it. Other numbers take effect at once, when all else is done.
+/// The limits of `config`, with the buckets of those before it. Other numbers
+/// take effect at once, when all else is done.
 pub(super) fn limits(
     config: &Config,
     earlier: Option<&State>,
@@ -26,7 +29,8 @@ pub(super) fn limits(
 ) -> Result<Limits, BuildError> {
     let (mut bases, mut overrides) = (Vec::new(), Named::new());
     for limit in &config.limits {
-        // Buckets of another kind of key are other buckets: nothing of theirs can be carried over.
+        // Buckets of another kind of key are other buckets: nothing of theirs
+        // can be carried over.
         let same_key = |earlier: &&State| {
             earlier
                 .config
@@ -62,7 +66,8 @@ pub(super) fn limits(
     Ok((limits, overrides))
 }
 
-/// The heaviest keys of each limit and tier. Their counts are kept as long as the buckets are.
+/// The heaviest keys of each limit and tier. Their counts are kept as long as
+/// the buckets are.
 pub(super) fn tops(
     limits: &Named<Limiter>,
     earlier: Option<&State>,
@@ -163,7 +168,8 @@ fn of_route<'c>(
         .filter_map(move |name| config.limits.get(find(name)?))
 }
 
-/// Joins a limit with its state. `name` is the index of its name among those of the route's limits.
+/// Joins a limit with its state. `name` is the index of its name among those of
+/// the route's limits.
 fn route_limit(
     limit: &Arc<policy::Limit>,
     name: usize,

@@ -1,8 +1,11 @@
-//! Builds the gateway that serves from a configuration, and carries over the state of the one before it.
+//! Builds the gateway that serves from a configuration, and carries over the
+//! state of the one before it.
 //!
-//! This runs once for each reload, on the control thread; [`gateway`](crate::gateway) is the part that runs for each
-//! request. Steps that can fail come first. Steps that take effect at once on state in use (new numbers for a limit or a
-//! concurrency limit) come last, so that a configuration that cannot be built changes nothing.
+//! This runs once for each reload, on the control thread;
+//! [`gateway`](crate::gateway) is the part that runs for each request. Steps
+//! that can fail come first. Steps that take effect at once on state in use
+//! (new numbers for a limit or a concurrency limit) come last, so that a
+//! configuration that cannot be built changes nothing.
 
 mod concurrency;
 mod destinations;

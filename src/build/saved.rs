@@ -1,4 +1,5 @@
-//! Which limits keep their debts over a restart, and by what a file of debts is known to be theirs.
+//! Which limits keep their debts over a restart, and by what a file of debts is
+//! known to be theirs.
 
 use std::{num::NonZeroUsize, sync::Arc};
 
@@ -54,7 +55,8 @@ impl State {
     }
 }
 
-/// What the keys of its buckets are made of. Stands in files of earlier versions: it must stay as it is.
+/// What the keys of its buckets are made of. Stands in files of earlier
+/// versions: it must stay as it is.
 fn made_of(limit: &Limit, prefix: Option<u8>) -> String {
     let part = |part: &KeyPart| match part {
         KeyPart::ClientIp { v6_prefix } => format!("client-ip/{}", prefix.unwrap_or(*v6_prefix)),

@@ -28,7 +28,8 @@ pub struct State {
     /// Makes the keys of their buckets.
     pub(super) hasher: KeyHasher,
     pub(super) overrides: Named<Arc<Overrides>>,
-    /// Where shared limits are counted, and what this gateway knows of each and of its tiers.
+    /// Where shared limits are counted, and what this gateway knows of each and
+    /// of its tiers.
     pub(super) store: Option<Arc<Store>>,
     pub(super) shared: Named<Arc<SharedLimit>>,
     pub(super) concurrency: ConcurrencyLimits,
@@ -56,12 +57,14 @@ pub struct Process {
 }
 
 impl State {
-    /// Limits by name, with their tiers (`LIMIT/56`) and candidates (`LIMIT/candidate`).
+    /// Limits by name, with their tiers (`LIMIT/56`) and candidates
+    /// (`LIMIT/candidate`).
     pub fn limits(&self) -> impl Iterator<Item = (&Arc<str>, &Limiter)> {
         self.limits.iter()
     }
 
-    /// Buckets in the store that this gateway knows, of the shared limit or tier of this name; none of a local one.
+    /// Buckets in the store that this gateway knows, of the shared limit or
+    /// tier of this name; none of a local one.
     pub fn known_in_store(&self, name: &str) -> usize {
         self.shared.get(name).map_or(0, |limit| limit.keys())
     }
@@ -87,7 +90,8 @@ impl State {
             .map(|(name, limit)| (name, ConcurrencyView::of(limit)))
     }
 
-    /// Begins to check the servers of this configuration, and ends the checks of `before` that are not its own.
+    /// Begins to check the servers of this configuration, and ends the checks
+    /// of `before` that are not its own.
     pub fn take_over_checks(&self, before: Option<&Self>) {
         for (name, upstream) in before.into_iter().flat_map(|before| &before.upstreams) {
             if !self

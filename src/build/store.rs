@@ -14,7 +14,8 @@ use crate::{
     store::{NameHasher, SharedLimit, Store},
 };
 
-/// The store, with the connections of the one before it if nothing about it has changed.
+/// The store, with the connections of the one before it if nothing about it has
+/// changed.
 pub(super) fn store(
     config: &Config,
     earlier: Option<&State>,
@@ -28,7 +29,8 @@ pub(super) fn store(
     })
 }
 
-/// The shared ones among the limits and their tiers, with what is known of their buckets.
+/// The shared ones among the limits and their tiers, with what is known of
+/// their buckets.
 pub(super) fn limits(
     config: &Config,
     limiters: &Named<Limiter>,
@@ -52,7 +54,8 @@ pub(super) fn limits(
     limits
 }
 
-/// The buckets in the store of the limit or tier of this name; `None` for a local one.
+/// The buckets in the store of the limit or tier of this name; `None` for a
+/// local one.
 pub(super) fn buckets(name: &str, state: &State) -> Option<SharedBuckets> {
     let limit = state.shared.get(name).filter(|_| state.store.is_some())?;
     Some(SharedBuckets {

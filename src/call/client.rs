@@ -9,7 +9,8 @@ use crate::policy::ClientIpHeader;
 pub struct Client {
     /// The address that keys and logs use.
     pub ip: IpAddr,
-    /// The word of the peer on earlier hops, which is passed on; `None` unless it is a trusted proxy.
+    /// The word of the peer on earlier hops, which is passed on; `None` unless
+    /// it is a trusted proxy.
     pub chain: Option<Chain>,
 }
 
@@ -18,6 +19,7 @@ pub struct Client {
 pub struct Chain {
     /// The field that it stands in; the other one is not believed.
     pub by: ClientIpHeader,
-    /// How many hops, counted from the peer, lead to the client; 0 where the peer is the client.
+    /// How many hops, counted from the peer, lead to the client; 0 where the
+    /// peer is the client.
     pub walked: usize,
 }

@@ -30,20 +30,23 @@ impl Deadline {
     }
 }
 
-/// The deadlines of a request whose body comes in pieces. Services answer an upload when they have it: the time that a
-/// route gives them stands still while the body flows, whose pace has bounds of its own.
+/// The deadlines of a request whose body comes in pieces. Services answer an
+/// upload when they have it: the time that a route gives them stands still
+/// while the body flows, whose pace has bounds of its own.
 #[derive(Debug)]
 pub struct Uploading {
     /// When the body flows.
     pub flow: Arc<Flow>,
     /// The time that the route gives, as if the body took none.
     pub of_route: Deadline,
-    /// The time that the client itself gives (`grpc-timeout`): it does not stand still.
+    /// The time that the client itself gives (`grpc-timeout`): it does not
+    /// stand still.
     pub of_client: Option<Deadline>,
 }
 
 impl Uploading {
-    /// The deadline that comes first, as of now; `None` while only the pace of the body bounds it.
+    /// The deadline that comes first, as of now; `None` while only the pace of
+    /// the body bounds it.
     pub fn deadline(&self) -> Option<Deadline> {
         let Deadline { at, total } = self.of_route;
         let of_route = self.flow.passed().map(|flowed| Deadline {

@@ -1,4 +1,5 @@
-//! The end of an exchange: its access line and its metrics, emitted exactly once, when the last holder lets go.
+//! The end of an exchange: its access line and its metrics, emitted exactly
+//! once, when the last holder lets go.
 
 use std::{
     sync::Arc,
@@ -132,14 +133,16 @@ impl Ended<'_> {
         self.route.limits.get(index).map(|name| &**name)
     }
 
-    /// The upstream of the last attempt, or the one that had no server for an attempt.
+    /// The upstream of the last attempt, or the one that had no server for an
+    /// attempt.
     fn upstream(&self) -> Option<&Arc<str>> {
         let attempted = self.facts.server.as_ref().map(|(upstream, _)| upstream);
         attempted.or(self.facts.unserved.as_ref())
     }
 }
 
-/// Explains, once for each route, why responses break off that pause for longer than the route allows.
+/// Explains, once for each route, why responses break off that pause for longer
+/// than the route allows.
 fn warn_of_silence(route: &str, after: Duration) {
     tracing::warn!(
         route,

@@ -34,8 +34,9 @@ pub struct Exchange {
     pub parameters: Vec<(Arc<str>, Box<str>)>,
     /// Notes on what happens to it.
     ///
-    /// One thread serves a request, and the lock is never waited for. It is here because the futures and bodies that hold
-    /// an exchange have to be `Send`; taking and releasing it is one atomic exchange each.
+    /// One thread serves a request, and the lock is never waited for. It is
+    /// here because the futures and bodies that hold an exchange have to be
+    /// `Send`; taking and releasing it is one atomic exchange each.
     pub facts: Mutex<Facts>,
     /// Set once a server is sent the request and may act on it.
     pub is_sent: Flag,
@@ -103,12 +104,14 @@ impl Exchange {
         self.facts.lock().unserved = Some(Arc::clone(upstream));
     }
 
-    /// Notes that the client has left and a server works on, for as long as `holds` lives.
+    /// Notes that the client has left and a server works on, for as long as
+    /// `holds` lives.
     pub fn abandon(&self, holds: &Arc<Holds>) {
         self.facts.lock().abandoned = Arc::downgrade(holds);
     }
 
-    /// Holds a guard for as long as a server works on although the client has left. The guard is made only if one does.
+    /// Holds a guard for as long as a server works on although the client has
+    /// left. The guard is made only if one does.
     pub fn outlive<G: Held + 'static>(&self, guard: impl FnOnce() -> G) {
         let holds = self.facts.lock().abandoned.upgrade();
         if let Some(holds) = holds {
@@ -121,24 +124,28 @@ impl Exchange {
         self.facts.lock().not_retried = Some(reason);
     }
 
-    /// Notes how long the last attempt took, to its response head or to its failure.
+    /// Notes how long the last attempt took, to its response head or to its
+    /// failure.
     pub fn sent(&self, took: Duration) {
         self.facts.lock().upstream = Some(took);
     }
 
-    /// How long the last attempt took that reached a server; `None` if there was only one attempt.
+    /// How long the last attempt took that reached a server; `None` if there
+    /// was only one attempt.
     pub fn last_of_several(&self) -> Option<Duration> {
         let facts = self.facts.lock();
         facts.upstream.filter(|_| facts.attempts > 1)
     }
 
-    /// Adds a wait in the queue of a concurrency limit. A request may pass two of them.
+    /// Adds a wait in the queue of a concurrency limit. A request may pass two
+    /// of them.
     pub fn queued(&self, waited: Duration) {
         let mut facts = self.facts.lock();
         facts.queue = Some(facts.queue.unwrap_or_default() + waited);
     }
 
-    /// Notes the response, and its reason if the gateway made it. Returns the limit that is nearest to exhaustion.
+    /// Notes the response, and its reason if the gateway made it. Returns the
+    /// limit that is nearest to exhaustion.
     pub fn answered(&self, status: u16, reason: Option<&'static str>) -> Option<Nearest> {
         let mut facts = self.facts.lock();
         facts.status = Some(status);

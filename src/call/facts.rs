@@ -1,4 +1,5 @@
-//! Facts: notes on what happens to a request, taken as it happens and emitted at the end.
+//! Facts: notes on what happens to a request, taken as it happens and emitted
+//! at the end.
 
 use std::{
     sync::{
@@ -54,7 +55,8 @@ pub struct Facts {
     pub attempts: u32,
     /// The servers that were tried, a bit for each index.
     pub tried: u64,
-    /// Guards that are held because the client has left while a server works on.
+    /// Guards that are held because the client has left while a server works
+    /// on.
     pub abandoned: Weak<Holds>,
     /// Why a failed attempt was not retried.
     pub not_retried: Option<&'static str>,
@@ -68,7 +70,8 @@ pub struct Facts {
     pub bytes_out: u64,
 }
 
-/// A decision by the limits of a route, as it is emitted. Each limit has a bit, the first one the lowest.
+/// A decision by the limits of a route, as it is emitted. Each limit has a bit,
+/// the first one the lowest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LimitFacts {
     /// Limits that admitted the request.
@@ -79,14 +82,16 @@ pub struct LimitFacts {
     pub shadow_refused: u64,
     /// Limits whose candidates would have refused it.
     pub candidate_refused: u64,
-    /// The bucket that refused it longest or, of an admitted request, is nearest to exhaustion.
+    /// The bucket that refused it longest or, of an admitted request, is
+    /// nearest to exhaustion.
     pub nearest: Option<Nearest>,
 }
 
 /// A bucket as fields of a response and the access line describe it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Nearest {
-    /// Index of the limit's or tier's name among the names of the route's limits.
+    /// Index of the limit's or tier's name among the names of the route's
+    /// limits.
     pub limit: usize,
     /// The bucket.
     pub key: Key,
@@ -94,7 +99,8 @@ pub struct Nearest {
     pub standing: Standing,
 }
 
-/// Status and reason of a request that the end of the process cut before its response.
+/// Status and reason of a request that the end of the process cut before its
+/// response.
 const CUT: u16 = 503;
 const DRAINING: &str = "draining";
 
@@ -111,7 +117,8 @@ impl Facts {
         }
     }
 
-    /// Settles status and reason once nothing more will be noted. Returns the status.
+    /// Settles status and reason once nothing more will be noted. Returns the
+    /// status.
     pub(super) fn settle(&mut self) -> u16 {
         match (self.status, self.broke) {
             // The status was sent, and the body after it broke off.

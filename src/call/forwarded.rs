@@ -1,5 +1,6 @@
-//! The hops that a request came through before it reached the peer: the elements of `X-Forwarded-For`, or of `Forwarded`
-//! (RFC 7239). Here they are only read; who is believed is decided in `gateway`.
+//! The hops that a request came through before it reached the peer: the
+//! elements of `X-Forwarded-For`, or of `Forwarded` (RFC 7239). Here they are
+//! only read; who is believed is decided in `gateway`.
 
 use std::{
     borrow::Cow,
@@ -14,8 +15,8 @@ use crate::policy::ClientIpHeader;
 /// `X-Forwarded-For`, which is in no registry.
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Hops that are read, counted from the peer. No real chain comes near it, and each costs more bytes where it is written
-/// in the other of the two fields.
+/// Hops that are read, counted from the peer. No real chain comes near it, and
+/// each costs more bytes where it is written in the other of the two fields.
 const MOST_HOPS: usize = 64;
 
 /// One element of the chain.
@@ -23,7 +24,8 @@ const MOST_HOPS: usize = 64;
 pub struct Hop<'a> {
     /// The element as received; `None` where it cannot be read.
     pub text: Option<&'a [u8]>,
-    /// The address of who sent the request at this hop, canonical; `None` where none is named.
+    /// The address of who sent the request at this hop, canonical; `None` where
+    /// none is named.
     pub address: Option<IpAddr>,
     /// The protocol of the request at this hop; only `Forwarded` says it here.
     pub proto: Option<Cow<'a, [u8]>>,
@@ -40,8 +42,8 @@ impl Hop<'_> {
     };
 }
 
-/// The hops of a request, the nearest first, over all lines of the field; at most 64. Empty elements are skipped
-/// (RFC 9110, 5.6.1).
+/// The hops of a request, the nearest first, over all lines of the field; at
+/// most 64. Empty elements are skipped (RFC 9110, 5.6.1).
 pub fn hops(headers: &HeaderMap, by: ClientIpHeader) -> impl Iterator<Item = Hop<'_>> {
     let name = match by {
         ClientIpHeader::XForwardedFor => X_FORWARDED_FOR,
@@ -53,7 +55,8 @@ pub fn hops(headers: &HeaderMap, by: ClientIpHeader) -> impl Iterator<Item = Hop
         .take(MOST_HOPS)
 }
 
-/// The members of a list without quoted strings, the last first; empty ones are skipped.
+/// The members of a list without quoted strings, the last first; empty ones are
+/// skipped.
 pub fn members_from_right(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     list.rsplit(|byte| *byte == b',')
         .map(<[u8]>::trim_ascii)
@@ -101,8 +104,9 @@ impl<'a> Iterator for Line<'a> {
     }
 }
 
-/// The last elements of a line of `Forwarded`, in their order. One that is malformed is unreadable; with quotes in it nobody
-/// can say where it ends, so that the rest of the line is unreadable too.
+/// The last elements of a line of `Forwarded`, in their order. One that is
+/// malformed is unreadable; with quotes in it nobody can say where it ends, so
+/// that the rest of the line is unreadable too.
 fn elements(line: &[u8]) -> VecDeque<Hop<'_>> {
     let mut found = VecDeque::new();
     let mut rest = line;
@@ -136,8 +140,8 @@ fn elements(line: &[u8]) -> VecDeque<Hop<'_>> {
     }
 }
 
-/// Takes one element off, up to its comma or the end: pairs that are separated by semicolons, spaces around them as in the
-/// examples of RFC 7239.
+/// Takes one element off, up to its comma or the end: pairs that are separated
+/// by semicolons, spaces around them as in the examples of RFC 7239.
 fn element<'a>(rest: &mut &'a [u8]) -> Option<Hop<'a>> {
     let mut hop = Hop::UNREADABLE;
     let (mut node, mut by) = (None, None);
@@ -189,7 +193,8 @@ pub fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// A quoted string without its quotes, and each quoted pair as what it stands for (RFC 9110, 5.6.4).
+/// A quoted string without its quotes, and each quoted pair as what it stands
+/// for (RFC 9110, 5.6.4).
 fn quoted<'a>(rest: &mut &'a [u8]) -> Option<Cow<'a, [u8]>> {
     let inside = rest.strip_prefix(b"\"")?;
     let mut unescaped: Option<Vec<u8>> = None;
@@ -217,7 +222,8 @@ fn quoted<'a>(rest: &mut &'a [u8]) -> Option<Cow<'a, [u8]>> {
     }
 }
 
-/// An address, perhaps with a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`.
+/// An address, perhaps with a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`,
+/// `[2001:db8::1]`, `[2001:db8::1]:80`.
 fn address(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text).ok()?;
     // The number alone would be allowed a sign.
@@ -243,7 +249,8 @@ mod tests {
 
     use super::*;
 
-    /// The elements of a line of `Forwarded`, from left to right: address, protocol and host of each.
+    /// The elements of a line of `Forwarded`, from left to right: address,
+    /// protocol and host of each.
     fn read(line: &str) -> Vec<(Option<String>, Option<String>, Option<String>)> {
         let text = |value: Option<Cow<'_, [u8]>>| {
             value.map(|value| String::from_utf8(value.into_owned()).unwrap())

@@ -1,6 +1,8 @@
-//! What a gRPC call says in its head, and what statuses of gRPC and HTTP stand for each other.
+//! What a gRPC call says in its head, and what statuses of gRPC and HTTP stand
+//! for each other.
 //!
-//! <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md> is the protocol.
+//! <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md> is the
+//! protocol.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -11,7 +13,8 @@ pub const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// The header or trailer that says how a call ended.
 pub const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
-/// The header that says after how many milliseconds a failed call may be tried again.
+/// The header that says after how many milliseconds a failed call may be tried
+/// again.
 pub const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
 const CONTENT_TYPE: &[u8] = b"application/grpc";
@@ -42,7 +45,8 @@ impl Grpc {
         })
     }
 
-    /// What is left of the client's time after `spent`, as the next hop is told it.
+    /// What is left of the client's time after `spent`, as the next hop is told
+    /// it.
     pub fn left(self, spent: Duration) -> Option<String> {
         Some(write_timeout(self.timeout?.saturating_sub(spent)))
     }
@@ -68,7 +72,8 @@ fn parse_timeout(text: &[u8]) -> Option<Duration> {
     })
 }
 
-/// In the finest unit that eight digits are enough for, rounded down: nobody gains time.
+/// In the finest unit that eight digits are enough for, rounded down: nobody
+/// gains time.
 fn write_timeout(time: Duration) -> String {
     const MOST: u128 = 99_999_999;
     let seconds = u128::from(time.as_secs());
@@ -111,7 +116,8 @@ pub fn code_of(status: StatusCode) -> u8 {
     }
 }
 
-/// The status of HTTP that a failed call counts as, where failures are listed by it.
+/// The status of HTTP that a failed call counts as, where failures are listed
+/// by it.
 pub fn status_for(code: &[u8]) -> Option<StatusCode> {
     Some(match code {
         b"4" => StatusCode::GATEWAY_TIMEOUT,
@@ -123,7 +129,8 @@ pub fn status_for(code: &[u8]) -> Option<StatusCode> {
     })
 }
 
-/// A text as `grpc-message` spells it: printable ASCII, the rest and `%` as escapes.
+/// A text as `grpc-message` spells it: printable ASCII, the rest and `%` as
+/// escapes.
 pub fn message(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     for byte in text.bytes() {

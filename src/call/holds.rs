@@ -1,10 +1,12 @@
-//! Guards that live for as long as a server works on a request whose client has left.
+//! Guards that live for as long as a server works on a request whose client has
+//! left.
 
 use parking_lot::Mutex;
 
 use crate::body::Held;
 
-/// Guards that are let go together. Bounded by the number of layers, each of which holds one.
+/// Guards that are let go together. Bounded by the number of layers, each of
+/// which holds one.
 #[derive(Default)]
 pub struct Holds(Mutex<Vec<Box<dyn Held>>>);
 

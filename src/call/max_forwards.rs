@@ -7,8 +7,9 @@ use super::Head;
 /// The field's name.
 pub const HEADER: HeaderName = header::MAX_FORWARDS;
 
-/// Hops that a request may still pass, of OPTIONS and TRACE only: other methods do not heed it (RFC 9110, 7.6.2). A field
-/// that is no number, or stands there twice, says nothing.
+/// Hops that a request may still pass, of OPTIONS and TRACE only: other methods
+/// do not heed it (RFC 9110, 7.6.2). A field that is no number, or stands there
+/// twice, says nothing.
 pub fn max_forwards(request: &Head) -> Option<u64> {
     if !matches!(request.method, Method::OPTIONS | Method::TRACE) {
         return None;

@@ -1,9 +1,12 @@
-//! One request on its way through a route's stack, as the gateway, its layers and upstreams share it.
+//! One request on its way through a route's stack, as the gateway, its layers
+//! and upstreams share it.
 //!
-//! A [`Call`] is what the layers pass inwards: one attempt's share of a request. The [`Exchange`] behind it is shared by
-//! all attempts: the request as received, which never changes, and [`Facts`], which are noted as they happen. Facts are
-//! emitted and not decided upon: an access line and metrics, exactly once, when the last holder of the exchange lets go
-//! of it, however it ended.
+//! A [`Call`] is what the layers pass inwards: one attempt's share of a
+//! request. The [`Exchange`] behind it is shared by all attempts: the request
+//! as received, which never changes, and [`Facts`], which are noted as they
+//! happen. Facts are emitted and not decided upon: an access line and metrics,
+//! exactly once, when the last holder of the exchange lets go of it, however it
+//! ended.
 
 mod client;
 mod deadline;
@@ -41,25 +44,30 @@ use crate::{
     telemetry::{AccessLog, RouteMetrics},
 };
 
-/// A request inside the stack: the part that all attempts share, and the part that one attempt uses up.
+/// A request inside the stack: the part that all attempts share, and the part
+/// that one attempt uses up.
 #[derive(Debug)]
 pub struct Call {
     /// The request as received, and the notes on it.
     pub exchange: Arc<Exchange>,
     /// The request body.
     pub body: Body,
-    /// When the response head must have arrived; `None` outside of the total timeout.
+    /// When the response head must have arrived; `None` outside of the total
+    /// timeout.
     pub deadline: Option<Deadline>,
-    /// Set if the body arrives in pieces. It takes the place of `deadline` then.
+    /// Set if the body arrives in pieces. It takes the place of `deadline`
+    /// then.
     pub uploading: Option<Arc<Uploading>>,
-    /// Whether the attempt opens a new connection: the pooled one of the last attempt turned out to be closed.
+    /// Whether the attempt opens a new connection: the pooled one of the last
+    /// attempt turned out to be closed.
     pub fresh: bool,
     /// When the attempt begins, as of the last look at the clock.
     pub now: Instant,
-    /// When the attempt is given up because the server is slow; `None` if the server would not be to blame.
+    /// When the attempt is given up because the server is slow; `None` if the
+    /// server would not be to blame.
     pub attempt_deadline: Option<Instant>,
-    /// How long the permits of the request are held, at most, for a server that works on after the client has left; `None`
-    /// without a permit.
+    /// How long the permits of the request are held, at most, for a server that
+    /// works on after the client has left; `None` without a permit.
     pub linger: Option<Duration>,
 }
 
@@ -76,7 +84,8 @@ pub struct Outgoing {
     pub names_length: bool,
     /// The request body.
     pub body: Body,
-    /// Trailers that the body may have: those that are announced and that nobody else decides.
+    /// Trailers that the body may have: those that are announced and that
+    /// nobody else decides.
     pub trailers: Box<[HeaderName]>,
     /// Whether servers that speak HTTP/1 get them, too.
     pub trailers_to_http1: bool,
@@ -84,9 +93,11 @@ pub struct Outgoing {
     pub fresh: bool,
     /// When the attempt begins, as of the last look at the clock.
     pub now: Instant,
-    /// When the attempt is given up because the server is slow; `None` if the server would not be to blame.
+    /// When the attempt is given up because the server is slow; `None` if the
+    /// server would not be to blame.
     pub attempt_deadline: Option<Instant>,
-    /// How long permits are held for a server that works on after the client has left; `None` without a permit.
+    /// How long permits are held for a server that works on after the client
+    /// has left; `None` without a permit.
     pub linger: Option<Duration>,
     /// The hash of the request's key, if servers are chosen by one.
     pub key: Option<u64>,
@@ -103,17 +114,21 @@ pub struct Head {
     pub version: Version,
     /// All header fields.
     pub headers: HeaderMap,
-    /// The host that the request asks for, in lower case and without its port; empty if it names none.
+    /// The host that the request asks for, in lower case and without its port;
+    /// empty if it names none.
     pub host: Box<str>,
     /// Whether `Connection` names fields that end at this hop.
     pub names_hops: bool,
-    /// Whether names of its fields contain `_`, which servers of CGI and WSGI programs do not tell from `-`.
+    /// Whether names of its fields contain `_`, which servers of CGI and WSGI
+    /// programs do not tell from `-`.
     pub has_underscores: bool,
     /// Whether it has a `Via` field, so that it has passed a proxy.
     pub has_via: bool,
-    /// The way to send interim responses; `None` if the client cannot take them.
+    /// The way to send interim responses; `None` if the client cannot take
+    /// them.
     pub interim: Option<Interim>,
-    /// The protocols that the client would switch to, as its `Upgrade` field lists them.
+    /// The protocols that the client would switch to, as its `Upgrade` field
+    /// lists them.
     pub upgrade: Option<Box<[u8]>>,
     /// Set for a gRPC call.
     pub grpc: Option<Grpc>,
@@ -126,7 +141,8 @@ pub struct RouteTag {
     pub name: Option<Arc<str>>,
     /// The names of its limits, each followed by those of its tiers.
     pub limits: Vec<Arc<str>>,
-    /// The response header fields that describe the limit nearest to exhaustion.
+    /// The response header fields that describe the limit nearest to
+    /// exhaustion.
     pub limit_headers: LimitHeaders,
     /// Its metrics.
     pub metrics: Arc<RouteMetrics>,

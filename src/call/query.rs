@@ -1,4 +1,5 @@
-//! The parameters of a query, decoded as forms are written (WHATWG URL, `application/x-www-form-urlencoded`).
+//! The parameters of a query, decoded as forms are written (WHATWG URL,
+//! `application/x-www-form-urlencoded`).
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -9,7 +10,8 @@ use crate::policy::{LogQuery, is_secret_name};
 /// A parameter's name and value.
 pub type Pair<'r> = (Cow<'r, [u8]>, Cow<'r, [u8]>);
 
-/// Every parameter of a query as received, without its `?`, in order; one without `=` is empty.
+/// Every parameter of a query as received, without its `?`, in order; one
+/// without `=` is empty.
 pub fn pairs(raw: &[u8]) -> impl Iterator<Item = Pair<'_>> {
     raw.split(|&byte| byte == b'&')
         .filter(|part| !part.is_empty())
@@ -28,8 +30,9 @@ pub struct LoggedQuery {
 const MASK: &[u8] = b"***";
 
 impl LoggedQuery {
-    /// Shows the query as `log` says. [`LogQuery::Masked`] replaces the values of the parameters `masked`, and of those
-    /// that are named as secrets are, by `***`.
+    /// Shows the query as `log` says. [`LogQuery::Masked`] replaces the values
+    /// of the parameters `masked`, and of those that are named as secrets are,
+    /// by `***`.
     pub fn new(log: LogQuery, masked: Arc<[Box<str>]>) -> Self {
         Self { log, masked }
     }
@@ -39,8 +42,8 @@ impl LoggedQuery {
         Self::new(LogQuery::Off, [].into())
     }
 
-    /// The query as an access line shows it; `None` if it leaves the query out. `raw` is the query as received, without
-    /// its `?`.
+    /// The query as an access line shows it; `None` if it leaves the query out.
+    /// `raw` is the query as received, without its `?`.
     pub fn shown<'q>(&self, raw: &'q [u8]) -> Option<Cow<'q, [u8]>> {
         match self.log {
             LogQuery::Full => Some(Cow::Borrowed(raw)),
@@ -50,7 +53,8 @@ impl LoggedQuery {
     }
 
     fn mask<'q>(&self, raw: &'q [u8]) -> Cow<'q, [u8]> {
-        // Nearly no query names a secret, and one look at all of it shows that. An escape may hide a name.
+        // Nearly no query names a secret, and one look at all of it shows that.
+        // An escape may hide a name.
         let may_contain =
             !self.masked.is_empty() || memchr::memchr(b'%', raw).is_some() || names_secret(raw);
         if !may_contain || !raw.split(|byte| *byte == b'&').any(|part| self.masks(part)) {
@@ -72,7 +76,8 @@ impl LoggedQuery {
         Cow::Owned(out)
     }
 
-    /// Whether the value of this `name=value` is masked. An empty value never is.
+    /// Whether the value of this `name=value` is masked. An empty value never
+    /// is.
     fn masks(&self, part: &[u8]) -> bool {
         let (name, value) = pair(part);
         !value.is_empty()
@@ -80,7 +85,8 @@ impl LoggedQuery {
     }
 }
 
-/// Whether a name is that of a secret, or a text contains such a name. A text that is not UTF-8 counts as one.
+/// Whether a name is that of a secret, or a text contains such a name. A text
+/// that is not UTF-8 counts as one.
 fn names_secret(name: &[u8]) -> bool {
     str::from_utf8(name).map_or(true, is_secret_name)
 }
@@ -92,7 +98,8 @@ fn pair(part: &[u8]) -> Pair<'_> {
     }
 }
 
-/// Decodes percent-escapes, and `+` as a space. A `%` without two hexadecimal digits behind it stands for itself.
+/// Decodes percent-escapes, and `+` as a space. A `%` without two hexadecimal
+/// digits behind it stands for itself.
 pub fn decode(raw: &[u8]) -> Cow<'_, [u8]> {
     if !raw.iter().any(|byte| matches!(byte, b'%' | b'+')) {
         return Cow::Borrowed(raw);

@@ -1,4 +1,5 @@
-//! The identity of a request: the client's own if it is presentable, otherwise one of our own.
+//! The identity of a request: the client's own if it is presentable, otherwise
+//! one of our own.
 
 use std::cell::Cell;
 
@@ -54,8 +55,8 @@ fn is_presentable(value: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(&byte))
 }
 
-/// 64 random bits of the thread and a count, in hexadecimal digits: unique without a look at the random numbers for each
-/// request.
+/// 64 random bits of the thread and a count, in hexadecimal digits: unique
+/// without a look at the random numbers for each request.
 fn next() -> [u8; 32] {
     thread_local! {
         static LAST: Cell<([u8; 16], u64)> = Cell::new((hex(rand::random()), rand::random::<u32>().into()));

@@ -1,5 +1,5 @@
-//! A request's target: the bytes as received, and its path in the normal form (see [`path`](crate::policy::path)) that
-//! routes and keys compare.
+//! A request's target: the bytes as received, and its path in the normal form
+//! (see [`path`](crate::policy::path)) that routes and keys compare.
 
 use std::ops::Range;
 
@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use crate::{error::Error, policy::path::normal_form};
 
-/// Stands for the method and the path of a request that could not be read. No path is like that, and access lines leave
-/// it out.
+/// Stands for the method and the path of a request that could not be read. No
+/// path is like that, and access lines leave it out.
 pub const UNREADABLE: &str = "-";
 
 /// A request target, taken apart.
@@ -28,10 +28,12 @@ pub struct Target {
 }
 
 impl Target {
-    /// Takes a target in origin form (`/path?query`), absolute form (`http://host/path`) or asterisk form apart.
+    /// Takes a target in origin form (`/path?query`), absolute form
+    /// (`http://host/path`) or asterisk form apart.
     ///
     /// # Errors
-    /// [`Error::Malformed`] for anything else: authority form, a fragment, control characters or spaces.
+    /// [`Error::Malformed`] for anything else: authority form, a fragment,
+    /// control characters or spaces.
     pub fn parse(raw: Bytes) -> Result<Self, Error> {
         if raw
             .iter()
@@ -45,7 +47,8 @@ impl Target {
         let start = authority.as_ref().map_or(0, |authority| authority.end);
         let mark = memchr::memchr(b'?', &raw[start..]).map(|at| start + at);
         let path = start..mark.unwrap_or(raw.len());
-        // An asterisk, or the empty path of an absolute form, has no other spelling.
+        // An asterisk, or the empty path of an absolute form, has no other
+        // spelling.
         let normal = raw[path.clone()]
             .starts_with(b"/")
             .then(|| normal_form(&raw[path.clone()]))
@@ -73,8 +76,8 @@ impl Target {
         }
     }
 
-    /// The target of an OPTIONS request: an absolute form without path and query asks about the server, not about its
-    /// root (RFC 9112, 3.2.4).
+    /// The target of an OPTIONS request: an absolute form without path and
+    /// query asks about the server, not about its root (RFC 9112, 3.2.4).
     pub fn of_options(mut self) -> Self {
         if self.query.is_none() {
             self.is_of_options = true;
@@ -82,7 +85,8 @@ impl Target {
         self
     }
 
-    /// What is written to the upstream: path and query as received, without the authority of an absolute form.
+    /// What is written to the upstream: path and query as received, without the
+    /// authority of an absolute form.
     pub fn to_forward(&self) -> (&[u8], &[u8]) {
         let path = match &self.raw[self.path.clone()] {
             [] if self.is_of_options => b"*",
@@ -113,18 +117,21 @@ impl Target {
         self.normal.as_deref().unwrap_or_else(|| self.path())
     }
 
-    /// Whether a lenient service may read another path: no for nearly all, at the price of a look for `;`. Whatever else
-    /// could be read so is not in its normal form.
+    /// Whether a lenient service may read another path: no for nearly all, at
+    /// the price of a look for `;`. Whatever else could be read so is not in
+    /// its normal form.
     pub fn may_be_disguised(&self) -> bool {
         self.normal.is_some() || memchr::memchr(b';', self.path()).is_some()
     }
 
-    /// Has routes and keys compare this spelling of the path; what is forwarded stays as received.
+    /// Has routes and keys compare this spelling of the path; what is forwarded
+    /// stays as received.
     pub fn spell(&mut self, normal: Vec<u8>) {
         self.normal = Some(normal.into());
     }
 
-    /// The authority of a target in absolute form; it overrides `Host` (RFC 9112, 3.2.2).
+    /// The authority of a target in absolute form; it overrides `Host` (RFC
+    /// 9112, 3.2.2).
     pub fn authority(&self) -> Option<&[u8]> {
         self.authority.clone().map(|range| &self.raw[range])
     }

@@ -1,5 +1,5 @@
-//! Configurations that are made from arguments. Their text is parsed like that of a file, and mistakes are reported in the
-//! words of the command line.
+//! Configurations that are made from arguments. Their text is parsed like that
+//! of a file, and mistakes are reported in the words of the command line.
 
 use std::{
     collections::BTreeMap,
@@ -63,7 +63,8 @@ impl Text {
     }
 }
 
-/// A message without its "`key` cannot be `value`", since the command line names the argument itself.
+/// A message without its "`key` cannot be `value`", since the command line
+/// names the argument itself.
 fn reason(message: &str) -> &str {
     match message.split_once("` cannot be `") {
         Some((_, rest)) => rest.split_once("`: ").map_or(message, |(_, reason)| reason),
@@ -71,17 +72,20 @@ fn reason(message: &str) -> &str {
     }
 }
 
-/// A value as a TOML string that means exactly this value: no escape and no `${` in it is replaced.
+/// A value as a TOML string that means exactly this value: no escape and no
+/// `${` in it is replaced.
 pub(super) fn quoted(value: &str) -> String {
     let literal = value.replace("${", "$${");
-    // Strings of JSON are strings of TOML, but for DEL, which JSON leaves as it is.
+    // Strings of JSON are strings of TOML, but for DEL, which JSON leaves as it
+    // is.
     serde_json::Value::from(literal)
         .to_string()
         .replace('\u{7f}', "\\u007f")
 }
 
-/// The address of the admin listener without an argument: the default port, as documented, unless it is taken; a second
-/// gateway on this machine has to start, too.
+/// The address of the admin listener without an argument: the default port, as
+/// documented, unless it is taken; a second gateway on this machine has to
+/// start, too.
 pub(super) fn admin(listen: Option<SocketAddr>) -> SocketAddr {
     let ip = Ipv4Addr::LOCALHOST.into();
     let is_wanted = listen.is_some_and(|listen| listen.port() == ADMIN_PORT);
@@ -92,7 +96,8 @@ pub(super) fn admin(listen: Option<SocketAddr>) -> SocketAddr {
     }
 }
 
-/// Translates the failure of a gateway without a file into the words of the command line.
+/// Translates the failure of a gateway without a file into the words of the
+/// command line.
 pub(super) fn in_arguments(error: StartError) -> StartError {
     match error {
         StartError::Other(why) => {

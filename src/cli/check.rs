@@ -1,4 +1,5 @@
-//! `tidegate check`: finds all mistakes of a file before a gateway serves by it. Nothing is bound and nobody is called.
+//! `tidegate check`: finds all mistakes of a file before a gateway serves by
+//! it. Nothing is bound and nobody is called.
 
 use std::{
     io::{self, Read},
@@ -24,7 +25,8 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
-    /// Configuration file, or `-` for stdin [default: ./tidegate.toml, then /etc/tidegate/tidegate.toml]
+    /// Configuration file, or `-` for stdin [default: ./tidegate.toml, then
+    /// /etc/tidegate/tidegate.toml]
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// Warnings are errors

@@ -42,7 +42,8 @@ impl Address {
         address.map(Self).ok_or_else(|| expected.to_owned())
     }
 
-    /// The address to connect to for a listener that is bound to `bind`: loopback for one that is bound to every address.
+    /// The address to connect to for a listener that is bound to `bind`:
+    /// loopback for one that is bound to every address.
     pub(super) fn of(bind: SocketAddr) -> Self {
         let ip = match bind {
             SocketAddr::V4(bind) if bind.ip().is_unspecified() => {
@@ -139,7 +140,8 @@ async fn exchange(
             .to_bytes();
         Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
     };
-    // The connection has to be driven while the answer is waited for, and ends with it.
+    // The connection has to be driven while the answer is waited for, and ends
+    // with it.
     tokio::select! {
         answer = answer => answer,
         Err(error) = connection => Err(error.into()),

@@ -1,4 +1,5 @@
-//! `tidegate completions`: a script with which a shell completes this command line.
+//! `tidegate completions`: a script with which a shell completes this command
+//! line.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! `tidegate demo`: a gateway and a small service behind it in one process, with commands to see limits, queueing and
-//! retries at work.
+//! `tidegate demo`: a gateway and a small service behind it in one process,
+//! with commands to see limits, queueing and retries at work.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -115,7 +115,8 @@ retry = {{ attempts = 3, on = ["connect", "503"] }}
     )
 }
 
-/// The brackets in the URLs make curl send several requests, which works in every shell.
+/// The brackets in the URLs make curl send several requests, which works in
+/// every shell.
 fn banner(ready: &Ready, service: SocketAddr) -> String {
     let shown = |address: Option<SocketAddr>| {
         address

@@ -48,7 +48,8 @@ A mistake in the configuration, a failure, or a second signal.
 A wrong command line.
 "#;
 
-/// The text behind the options as sections: examples one a line, everything else as it stands.
+/// The text behind the options as sections: examples one a line, everything
+/// else as it stands.
 fn sections(after: &str) -> String {
     let mut page = String::new();
     for paragraph in after
@@ -61,7 +62,8 @@ fn sections(after: &str) -> String {
         };
         page += &format!(".SH {header}\n.nf\n");
         for line in lines.lines() {
-            // A line that begins with a dot or a quote would be a command of roff.
+            // A line that begins with a dot or a quote would be a command of
+            // roff.
             page += &format!(
                 "\\&{}\n",
                 line.trim_start().replace('\\', "\\e").replace('-', "\\-")

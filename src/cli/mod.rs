@@ -1,7 +1,7 @@
 //! The command line, with a file for each command.
 //!
-//! Results go to stdout, everything else to stderr. The exit code is 0 for success, 1 for a mistake or a failure, and 2 for a
-//! wrong command line.
+//! Results go to stdout, everything else to stderr. The exit code is 0 for
+//! success, 1 for a mistake or a failure, and 2 for a wrong command line.
 
 mod arguments;
 mod check;

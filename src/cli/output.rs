@@ -52,7 +52,8 @@ pub(super) fn tell(diagnostics: &Diagnostics) {
     }
 }
 
-/// Writes a line to stderr. Unlike `eprintln`, it does not panic if stderr is closed.
+/// Writes a line to stderr. Unlike `eprintln`, it does not panic if stderr is
+/// closed.
 pub(super) fn complain(text: impl Display) {
     let _ = writeln!(io::stderr(), "{text}");
 }

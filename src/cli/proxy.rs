@@ -1,4 +1,5 @@
-//! `tidegate proxy`: a gateway in front of one service, described by arguments alone.
+//! `tidegate proxy`: a gateway in front of one service, described by arguments
+//! alone.
 
 use std::process::ExitCode;
 
@@ -23,7 +24,8 @@ pub(super) struct Arguments {
     /// Where clients connect
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     listen: String,
-    /// What each client may ask for, by its address: N/s, N/m, N/h, N/d or N/10s
+    /// What each client may ask for, by its address: N/s, N/m, N/h, N/d or
+    /// N/10s
     #[arg(long, value_name = "RATE")]
     rate: Option<String>,
     /// How much of it at once [default: N of the rate]

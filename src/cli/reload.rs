@@ -1,4 +1,5 @@
-//! `tidegate reload`: asks a running gateway to read its configuration again, and prints the changes.
+//! `tidegate reload`: asks a running gateway to read its configuration again,
+//! and prints the changes.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -17,8 +18,8 @@ use crate::{config::Diagnostics, reload::Source};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
-    /// The file that the gateway runs: it says where its admin listener is, and the token
-    /// [default: ./tidegate.toml, then /etc/tidegate/tidegate.toml]
+    /// The file that the gateway runs: it says where its admin listener is, and
+    /// the token [default: ./tidegate.toml, then /etc/tidegate/tidegate.toml]
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Its admin listener, where the file does not say it
@@ -80,7 +81,8 @@ fn target(arguments: Arguments) -> Result<Target, Missing> {
         .map_err(Missing::Other)
         .and_then(|path| Source::File(path).load().map_err(Missing::Mistakes));
     if let Some(address) = arguments.admin {
-        // The file is of use only for its token then: the gateway will say what is wrong with it.
+        // The file is of use only for its token then: the gateway will say what
+        // is wrong with it.
         let token = config.ok().and_then(|config| config.admin?.token);
         return Ok(Target {
             address,

@@ -11,7 +11,8 @@ use crate::{app, reload::Source};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
-    /// Configuration file [default: ./tidegate.toml, then /etc/tidegate/tidegate.toml]
+    /// Configuration file [default: ./tidegate.toml, then
+    /// /etc/tidegate/tidegate.toml]
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -32,7 +33,8 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
-/// The file that was named, or the first of the default files that exists. `by` is the way to name one.
+/// The file that was named, or the first of the default files that exists. `by`
+/// is the way to name one.
 ///
 /// # Errors
 /// The text is a sentence that says what to do.
@@ -43,7 +45,8 @@ pub(super) fn file(named: Option<PathBuf>, by: &str) -> Result<PathBuf, String> 
         here.display(),
         system.display(),
     );
-    // A file that cannot be examined is taken to exist; reading it will report why.
+    // A file that cannot be examined is taken to exist; reading it will report
+    // why.
     let is_there = |path: &PathBuf| path.try_exists().unwrap_or(true);
     named
         .or_else(|| [here, system].into_iter().find(is_there))

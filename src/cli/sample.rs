@@ -1,4 +1,5 @@
-//! The service behind the gateway of `tidegate demo`: fast, slow and flaky, as its paths say.
+//! The service behind the gateway of `tidegate demo`: fast, slow and flaky, as
+//! its paths say.
 
 use std::{
     convert::Infallible,

@@ -1,4 +1,5 @@
-//! Certificates and keys: PEM files in, checked and ready to be used out, or what is wrong with which file.
+//! Certificates and keys: PEM files in, checked and ready to be used out, or
+//! what is wrong with which file.
 
 use std::{path::Path, sync::Arc, time::SystemTime};
 
@@ -18,7 +19,8 @@ use zeroize::{Zeroize, Zeroizing};
 use super::source;
 use crate::policy::{Authorities, Identity};
 
-/// Longest file of certificates; the system's whole list of authorities is a fourth of it.
+/// Longest file of certificates; the system's whole list of authorities is a
+/// fourth of it.
 const LONGEST_CERTIFICATES: u64 = 1024 * 1024;
 /// Longest key file: an RSA key of 16384 bits has 13 KB.
 const LONGEST_KEY: u64 = 64 * 1024;
@@ -61,8 +63,10 @@ pub(super) fn authorities(file: &Path) -> Result<Authorities, String> {
     Ok(Authorities { certificates })
 }
 
-/// Certificates among those that are trusted that do nothing there, and why: they are no authorities, so that only who
-/// shows one of them itself could be believed, and nobody who does is. `by_name`: who shows it has to stand for a name.
+/// Certificates among those that are trusted that do nothing there, and why:
+/// they are no authorities, so that only who shows one of them itself could be
+/// believed, and nobody who does is. `by_name`: who shows it has to stand for a
+/// name.
 pub(super) fn useless(trusted: &Authorities, by_name: bool, now: SystemTime) -> Vec<&'static str> {
     let why = |certificate: &CertificateDer<'_>| {
         let about = about(Some(certificate)).filter(|about| !about.is_authority)?;
@@ -106,7 +110,8 @@ fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String
 
 fn read_key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let bytes: Zeroizing<Vec<u8>> = source::read_secret(file, LONGEST_KEY)?;
-    // `BEGIN ENCRYPTED PRIVATE KEY`, or the older `Proc-Type: 4,ENCRYPTED`, whose base64 follows other lines.
+    // `BEGIN ENCRYPTED PRIVATE KEY`, or the older `Proc-Type: 4,ENCRYPTED`,
+    // whose base64 follows other lines.
     let is_encrypted = memchr::memmem::find(&bytes, b"ENCRYPTED").is_some();
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| match error {
         _ if is_encrypted => {
@@ -141,7 +146,8 @@ struct About {
 }
 
 fn about(certificate: Option<&CertificateDer<'_>>) -> Option<About> {
-    // Raw: a serial number that breaks the rules has never kept anybody from using a certificate.
+    // Raw: a serial number that breaks the rules has never kept anybody from
+    // using a certificate.
     let certificate = CertificateInner::<Raw>::from_der(certificate?).ok()?;
     let certificate = certificate.tbs_certificate();
     let names = certificate

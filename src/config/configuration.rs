@@ -1,4 +1,5 @@
-//! A whole configuration: every section resolved, and what the files told beside it.
+//! A whole configuration: every section resolved, and what the files told
+//! beside it.
 
 use std::sync::Arc;
 
@@ -30,25 +31,28 @@ pub struct Config {
     pub limits: Vec<Arc<Limit>>,
     /// Routes in file order.
     pub routes: Vec<Arc<Route>>,
-    /// The files that were read and the folders that were searched, to be watched.
+    /// The files that were read and the folders that were searched, to be
+    /// watched.
     pub watched: Watched,
     /// Settings that are allowed and yet surely not meant.
     pub warnings: Arc<Diagnostics>,
-    /// As it was written, defaults of routes merged in: what [`Config::shown`] is made of.
+    /// As it was written, defaults of routes merged in: what [`Config::shown`]
+    /// is made of.
     pub(in crate::config) tree: Arc<super::tree::Table>,
 }
 
 impl Config {
-    /// The configuration as JSON with defaults filled in and secrets redacted, for `/config`. Made when it is asked for:
-    /// for thousands of routes it takes as long as everything else of a reload.
+    /// The configuration as JSON with defaults filled in and secrets redacted,
+    /// for `/config`. Made when it is asked for: for thousands of routes it
+    /// takes as long as everything else of a reload.
     pub fn shown(&self) -> serde_json::Value {
         super::shown::view(&self.tree, self)
     }
 }
 
 impl Config {
-    /// The sections that are another in `after`, by their names in the file. Every field is named here, so that the
-    /// compiler asks for a new one.
+    /// The sections that are another in `after`, by their names in the file.
+    /// Every field is named here, so that the compiler asks for a new one.
     pub fn changed_sections(&self, after: &Self) -> Vec<&'static str> {
         let Self {
             server,

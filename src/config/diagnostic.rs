@@ -1,4 +1,5 @@
-//! Mistakes and warnings as people and tools read them: file, line, column, a caret, and what would be right.
+//! Mistakes and warnings as people and tools read them: file, line, column, a
+//! caret, and what would be right.
 
 use std::{fmt, ops::Range, path::PathBuf, sync::Arc};
 
@@ -18,12 +19,14 @@ const NEAR: usize = 40;
 /// Mistakes that are shown to people; nobody reads more at once. Tools get all.
 const MOST_SHOWN: usize = 50;
 
-/// Every error of a configuration or, where it has none, every warning; and what to watch for a repair.
+/// Every error of a configuration or, where it has none, every warning; and
+/// what to watch for a repair.
 #[derive(Debug, Clone, Default)]
 pub struct Diagnostics {
     /// By file and place.
     pub list: Vec<Diagnostic>,
-    /// The files that were read or should have been, and the folders that were searched.
+    /// The files that were read or should have been, and the folders that were
+    /// searched.
     pub watched: Watched,
 }
 
@@ -93,7 +96,8 @@ impl Diagnostics {
         self
     }
 
-    /// For a terminal: source lines, carets and help of the first 50, then how many there are. Ends with a line break.
+    /// For a terminal: source lines, carets and help of the first 50, then how
+    /// many there are. Ends with a line break.
     pub fn render(&self, color: bool) -> String {
         let renderer = if color {
             Renderer::styled()
@@ -121,7 +125,8 @@ impl Diagnostics {
         out
     }
 
-    /// Each of the first 50 in one line, for a log, and how many there are more.
+    /// Each of the first 50 in one line, for a log, and how many there are
+    /// more.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         self.list
             .iter()
@@ -138,8 +143,9 @@ impl Diagnostics {
             .map(|more| format!("and {more} more"))
     }
 
-    /// A JSON array with an object for each: `severity`, `code`, `file`, `line`, `column`, `start`, `end`, `message`,
-    /// `label`, `help`; what does not apply is null.
+    /// A JSON array with an object for each: `severity`, `code`, `file`,
+    /// `line`, `column`, `start`, `end`, `message`, `label`, `help`; what does
+    /// not apply is null.
     pub fn to_json(&self) -> Value {
         self.list.iter().map(Diagnostic::to_json).collect()
     }
@@ -216,7 +222,8 @@ impl Diagnostic {
         vec![group]
     }
 
-    /// The place, and the second one: in one picture when they are near each other.
+    /// The place, and the second one: in one picture when they are near each
+    /// other.
     fn snippets(&self) -> Vec<Snippet<'_, Annotation<'_>>> {
         let [first, second] = &self.sources;
         let (Some(source), Some(place)) = (first, &self.place) else {
@@ -264,8 +271,9 @@ impl Diagnostic {
     }
 }
 
-/// The lines that a picture is about. Only they are given to the renderer, which looks at every byte it gets: many
-/// mistakes in a large file would take minutes.
+/// The lines that a picture is about. Only they are given to the renderer,
+/// which looks at every byte it gets: many mistakes in a large file would take
+/// minutes.
 struct Lines<'a> {
     source: &'a Source,
     bytes: Range<usize>,
@@ -295,7 +303,8 @@ impl<'a> Lines<'a> {
     }
 
     fn mark<'l>(&self, place: &Place, kind: AnnotationKind, label: &'l str) -> Annotation<'l> {
-        // A value over many lines is pointed at by its first: the picture stays small and the place is the same.
+        // A value over many lines is pointed at by its first: the picture stays
+        // small and the place is the same.
         let line = self.source.line(place.line - 1);
         let text = self.source.text.get(line.clone()).unwrap_or_default();
         let end = place

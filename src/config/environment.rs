@@ -7,8 +7,9 @@ use super::wrong::Wrong;
 /// Environment in which `${NAME}` is looked up; tests bring their own.
 pub type Environment = BTreeMap<String, String>;
 
-/// The environment of this process. Variables whose name is no text are left out, as nobody can name them; bytes of a value that
-/// are no text stand in it as U+FFFD, which is refused where the variable is used.
+/// The environment of this process. Variables whose name is no text are left
+/// out, as nobody can name them; bytes of a value that are no text stand in it
+/// as U+FFFD, which is refused where the variable is used.
 pub fn of_process() -> Environment {
     let text = |(name, value): (OsString, OsString)| {
         Some((
@@ -19,11 +20,12 @@ pub fn of_process() -> Environment {
     std::env::vars_os().filter_map(text).collect()
 }
 
-/// Replaces `${NAME}` and `${NAME:-fallback}` (also when the variable is empty, as in a shell); `$${` is a literal `${`.
-/// Other dollar signs are left alone.
+/// Replaces `${NAME}` and `${NAME:-fallback}` (also when the variable is empty,
+/// as in a shell); `$${` is a literal `${`. Other dollar signs are left alone.
 ///
 /// # Errors
-/// An unclosed `${`, a name that cannot be one, or a variable that is not set and has no fallback.
+/// An unclosed `${`, a name that cannot be one, or a variable that is not set
+/// and has no fallback.
 pub(super) fn fill_in(text: &str, environment: &Environment) -> Result<String, Wrong> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -82,7 +84,8 @@ fn look_up(inside: &str, environment: &Environment) -> Result<String, Wrong> {
     }
 }
 
-/// A part of help for a text with a variable as others write it: `$NAME`, `$(NAME)`, `%NAME%`, `{{ NAME }}`; else empty.
+/// A part of help for a text with a variable as others write it: `$NAME`,
+/// `$(NAME)`, `%NAME%`, `{{ NAME }}`; else empty.
 pub(super) fn and_variable(text: &str) -> &'static str {
     let is_name = |c: char| c.is_ascii_uppercase() || c == '_';
     let begins = |text: &str, sign: &str| {

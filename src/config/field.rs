@@ -1,7 +1,8 @@
 //! Values of the file with their places.
 //!
-//! A [`Field`] deserializes whatever happens to its value: the mistake is reported by the deserializer in `de`, and the
-//! field has no value then. Its neighbours are read all the same, so one reading finds every mistake.
+//! A [`Field`] deserializes whatever happens to its value: the mistake is
+//! reported by the deserializer in `de`, and the field has no value then. Its
+//! neighbours are read all the same, so one reading finds every mistake.
 
 use std::{borrow::Cow, fmt, marker::PhantomData};
 
@@ -13,10 +14,12 @@ use serde::{
 
 use super::source::Span;
 
-/// The name by which a field asks its deserializer for place and value, as `toml::Spanned` has one of its own.
+/// The name by which a field asks its deserializer for place and value, as
+/// `toml::Spanned` has one of its own.
 pub(super) const FIELD: &str = "$field";
 
-/// The name under which the schema of a field has its number. Fields are described in their order.
+/// The name under which the schema of a field has its number. Fields are
+/// described in their order.
 pub(super) const ORDER: &str = "$order";
 
 /// A value of the file, or a default in its place.
@@ -160,7 +163,8 @@ pub(super) fn section<T: Clone + DeserializeOwned>(entry: &Option<Field<T>>) -> 
     }
 }
 
-/// The value that serde makes of a table without keys; `None` for a section with required keys.
+/// The value that serde makes of a table without keys; `None` for a section
+/// with required keys.
 fn without_keys<T: DeserializeOwned>() -> Option<T> {
     let no_keys = std::iter::empty::<(&str, &str)>();
     T::deserialize(MapDeserializer::<_, serde::de::value::Error>::new(no_keys)).ok()
@@ -181,8 +185,9 @@ impl<'de, T: Deserialize<'de>> de::Visitor<'de> for FieldVisitor<T> {
         f.write_str("a value with its place")
     }
 
-    /// The place comes first, then the value. An error says that it was reported: the deserializer is asked again,
-    /// because a table tells each of its missing keys this way, and ends with no value.
+    /// The place comes first, then the value. An error says that it was
+    /// reported: the deserializer is asked again, because a table tells each of
+    /// its missing keys this way, and ends with no value.
     fn visit_seq<A: de::SeqAccess<'de>>(self, mut parts: A) -> Result<Field<T>, A::Error> {
         let place = parts.next_element::<[usize; 4]>()?;
         let Some([file, start, end, is_inherited]) = place else {
@@ -225,7 +230,8 @@ impl<T: JsonSchema> JsonSchema for Field<T> {
     }
 }
 
-/// Counts the fields. The definitions are the only place of a generator where a number can be kept.
+/// Counts the fields. The definitions are the only place of a generator where a
+/// number can be kept.
 fn next_number(generator: &mut SchemaGenerator) -> u64 {
     let count = generator.definitions_mut().entry(ORDER).or_insert(0.into());
     let number = count.as_u64().unwrap_or_default();

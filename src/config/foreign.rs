@@ -1,4 +1,5 @@
-//! Files that are meant for something else: each is one mistake, and not one for each line.
+//! Files that are meant for something else: each is one mistake, and not one
+//! for each line.
 
 use super::slips::{is_of_name, outside_of_strings};
 

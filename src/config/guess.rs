@@ -1,4 +1,5 @@
-//! Guesses at a duration, a size or a rate in another form: the right form, for help.
+//! Guesses at a duration, a size or a rate in another form: the right form, for
+//! help.
 
 use super::units::{LONGEST, duration_text, rate_text, size_text};
 use crate::policy::Rate;
@@ -80,7 +81,8 @@ const COUNTED: [&str; 12] = [
 /// Between the number and the time.
 const EACH: [&str; 5] = [" per ", " a ", " an ", " each ", " every "];
 
-/// `"100 per minute"` is `"100/m"`, `"0.5/s"` is `"30/m"`, `"100r/s"` and `"100rps"` are `"100/s"`.
+/// `"100 per minute"` is `"100/m"`, `"0.5/s"` is `"30/m"`, `"100r/s"` and
+/// `"100rps"` are `"100/s"`.
 pub(super) fn rate(text: &str) -> Option<String> {
     let spaced = EACH
         .iter()
@@ -148,7 +150,8 @@ pub(super) fn percent(text: &str) -> Option<String> {
         .map(|percent| format!("{percent}%"))
 }
 
-/// In small letters, without blanks and what stands between thousands; wide digits as narrow ones.
+/// In small letters, without blanks and what stands between thousands; wide
+/// digits as narrow ones.
 fn compact(text: &str) -> String {
     let narrow = |c: char| match u32::from(c) {
         code @ 0xff01..=0xff5e => char::from_u32(code - 0xfee0).unwrap_or(c),

@@ -1,4 +1,5 @@
-//! Several files as one: reads the main file and what it includes, and puts their tables together.
+//! Several files as one: reads the main file and what it includes, and puts
+//! their tables together.
 
 use std::{
     collections::HashSet,
@@ -23,7 +24,8 @@ pub(super) struct Loading<'a> {
     pub(super) environment: &'a Environment,
     pub(super) sources: Sources,
     pub(super) problems: Problems,
-    /// Files that are in already, by their real path: a pattern may match the file that has it.
+    /// Files that are in already, by their real path: a pattern may match the
+    /// file that has it.
     seen: HashSet<PathBuf>,
 }
 
@@ -37,7 +39,8 @@ impl<'a> Loading<'a> {
         }
     }
 
-    /// Reads a file and what it includes. `named_at` is where another file names it.
+    /// Reads a file and what it includes. `named_at` is where another file
+    /// names it.
     pub(super) fn file(&mut self, path: &Path, named_at: Option<Span>) -> Table {
         self.sources.watched.file(path);
         let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
@@ -53,7 +56,8 @@ impl<'a> Loading<'a> {
         }
     }
 
-    /// Checks a text and reads what it includes. Relative names start at the folder of `path`.
+    /// Checks a text and reads what it includes. Relative names start at the
+    /// folder of `path`.
     pub(super) fn text(&mut self, path: &Path, text: String) -> Table {
         let file = self.sources.add(path.to_path_buf(), text);
         let Some(source) = self.sources.get(file).cloned() else {
@@ -76,7 +80,8 @@ impl<'a> Loading<'a> {
         together
     }
 
-    /// The entries of `include`. This key alone is read before all files are together.
+    /// The entries of `include`. This key alone is read before all files are
+    /// together.
     fn names(&mut self, include: Option<Entry>, whole: Span) -> Vec<Field<Text<FileName>>> {
         let include = include.map(|entry| ("include".to_owned(), entry));
         let alone = Table {
@@ -136,8 +141,9 @@ impl<'a> Loading<'a> {
     }
 }
 
-/// Puts another file's table into this one, as if both stood in one file: lists of tables are strung together, tables
-/// of names united, and nothing can be said twice.
+/// Puts another file's table into this one, as if both stood in one file: lists
+/// of tables are strung together, tables of names united, and nothing can be
+/// said twice.
 fn merge(into: &mut Table, from: Table, problems: &mut Problems) {
     for (name, entry) in from.entries {
         match into.entries.get_mut(&name) {

@@ -1,4 +1,5 @@
-//! JSON Schema of the language, for editors: derived from the structs of `wire`, and put into a plain form.
+//! JSON Schema of the language, for editors: derived from the structs of
+//! `wire`, and put into a plain form.
 
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
@@ -8,15 +9,16 @@ use super::{
     wire::{File, numbers::VARIABLE},
 };
 
-/// The schema (draft 7, which editors of TOML know best) with descriptions and defaults.
+/// The schema (draft 7, which editors of TOML know best) with descriptions and
+/// defaults.
 pub fn json_schema() -> Value {
     let mut schema = ordered();
     without_order(&mut schema);
     schema
 }
 
-/// The same, with the number of each key in the order of the structs under [`ORDER`]: the members of an object are
-/// sorted by their names.
+/// The same, with the number of each key in the order of the structs under
+/// [`ORDER`]: the members of an object are sorted by their names.
 pub(super) fn ordered() -> Value {
     let mut settings = SchemaSettings::draft07();
     settings.inline_subschemas = true;
@@ -40,6 +42,7 @@ fn plain(schema: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(plain),
         Value::Object(members) => {
             members.values_mut().for_each(plain);
+            unwrapped(members);
             without_null(members);
             words_of_choice(members);
             if members.get("type").is_some_and(|of| of == "boolean") {
@@ -51,6 +54,13 @@ fn plain(schema: &mut Value) {
             }
         }
         _ => {}
+    }
+}
+
+/// Joins the lines of a description, which are those of a doc comment.
+fn unwrapped(members: &mut Map<String, Value>) {
+    if let Some(Value::String(description)) = members.get_mut("description") {
+        *description = description.replace('\n', " ");
     }
 }
 

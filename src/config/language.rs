@@ -1,7 +1,8 @@
-//! The language as data, for advice: every section with its keys, and what each may hold.
+//! The language as data, for advice: every section with its keys, and what each
+//! may hold.
 //!
-//! Read from the JSON Schema, and so from the structs of `wire`, and only once there is a mistake to advise on or the
-//! running configuration to show.
+//! Read from the JSON Schema, and so from the structs of `wire`, and only once
+//! there is a mistake to advise on or the running configuration to show.
 
 use std::sync::LazyLock;
 
@@ -73,7 +74,8 @@ pub(super) fn file() -> &'static Section {
     &FILE
 }
 
-/// The path of the section that a key of the section `path` leads to. `[defaults]` has the sections of routes.
+/// The path of the section that a key of the section `path` leads to.
+/// `[defaults]` has the sections of routes.
 pub(super) fn below(path: &str, key: &str) -> String {
     match path {
         "" => key.to_owned(),
@@ -223,7 +225,8 @@ impl Kind {
         }
     }
 
-    /// The kind of the values that lie so many lists or named sections further in.
+    /// The kind of the values that lie so many lists or named sections further
+    /// in.
     pub(super) fn inside(&self, depth: usize) -> &Self {
         match self {
             _ if depth == 0 => self,
@@ -256,7 +259,8 @@ impl Text {
         }
     }
 
-    /// Whether a string could be one of these, as far as the pattern for editors tells.
+    /// Whether a string could be one of these, as far as the pattern for
+    /// editors tells.
     pub(super) fn takes(&self, text: &str) -> bool {
         self.pattern
             .as_ref()

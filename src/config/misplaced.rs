@@ -25,7 +25,8 @@ const TRAEFIK: [&str; 6] = [
     "certificatesResolvers",
     "serversTransport",
 ];
-/// Sections that are named when a key has no place near: more would be a riddle.
+/// Sections that are named when a key has no place near: more would be a
+/// riddle.
 const MOST_PLACES: usize = 3;
 
 /// `beside`: the names that stand in the same table.
@@ -58,7 +59,8 @@ pub(super) fn explain(section: &Section, name: &str, node: &Node, beside: &[&str
     Stray { help, meant: None }
 }
 
-/// The key that is surely meant, with its value in the right shape if it has another one.
+/// The key that is surely meant, with its value in the right shape if it has
+/// another one.
 fn renamed(section: &Section, name: &str, near: &str, node: &Node) -> String {
     let makes_a_limit =
         node.table().is_some() || node.text().is_some_and(|text| units::rate(text).is_ok());
@@ -76,7 +78,8 @@ fn renamed(section: &Section, name: &str, near: &str, node: &Node) -> String {
     }
 }
 
-/// A key of a table around this one. Below the header of an inner table it is taken for one of that.
+/// A key of a table around this one. Below the header of an inner table it is
+/// taken for one of that.
 fn further_out(section: &Section, name: &str, node: &Node) -> Option<Stray> {
     let sections = language::sections();
     let mut path = section.path.as_str();

@@ -1,15 +1,19 @@
-//! The configuration: a TOML file in, a checked [`Config`] or all of its mistakes out.
+//! The configuration: a TOML file in, a checked [`Config`] or all of its
+//! mistakes out.
 //!
 //! A file passes four steps, each in its own module:
 //!
 //! 1. `include` reads texts, and `parse` turns them into a tree with places.
-//! 2. `de` deserializes the tree into the structs of `wire`, which are the language: keys, values, defaults, and the
-//!    descriptions that editors show.
-//! 3. `resolve` looks at what several keys mean together and builds the types of [`policy`](crate::policy).
-//! 4. `diagnostic` turns the mistakes that were collected on the way into lines, columns and pictures.
+//! 2. `de` deserializes the tree into the structs of `wire`, which are the
+//!    language: keys, values, defaults, and the descriptions that editors show.
+//! 3. `resolve` looks at what several keys mean together and builds the types
+//!    of [`policy`](crate::policy).
+//! 4. `diagnostic` turns the mistakes that were collected on the way into
+//!    lines, columns and pictures.
 //!
-//! To add a key, add a field with a doc comment to its struct in `wire`, use it in `resolve`, and describe it in the
-//! reference. The schema, the check of a file, the advice and the view of the running configuration follow.
+//! To add a key, add a field with a doc comment to its struct in `wire`, use it
+//! in `resolve`, and describe it in the reference. The schema, the check of a
+//! file, the advice and the view of the running configuration follow.
 
 mod advice;
 mod certificates;
@@ -58,18 +62,20 @@ pub use self::{
 };
 use self::{include::Loading, tree::Table, wrong::Wrong};
 
-/// Reads a configuration file, the files it includes, and those they name: certificates, keys, a token, a password.
+/// Reads a configuration file, the files it includes, and those they name:
+/// certificates, keys, a token, a password.
 ///
 /// # Errors
-/// All mistakes found in any of them; also then with the files and folders to watch for a repair.
+/// All mistakes found in any of them; also then with the files and folders to
+/// watch for a repair.
 pub fn load(path: &Path, environment: &Environment) -> Result<Config, Diagnostics> {
     let mut loading = Loading::new(environment);
     let table = loading.file(path, None);
     finish(path, table, loading)
 }
 
-/// Reads a configuration from memory. `name` stands in diagnostics; relative files start at the current folder when it
-/// has no folder.
+/// Reads a configuration from memory. `name` stands in diagnostics; relative
+/// files start at the current folder when it has no folder.
 ///
 /// # Errors
 /// As [`load`].
@@ -79,7 +85,8 @@ pub fn parse(name: &str, text: &str, environment: &Environment) -> Result<Config
     finish(Path::new(name), table, loading)
 }
 
-/// A duration or rate as the language writes it, outside a file: why it is none, and what would be right.
+/// A duration or rate as the language writes it, outside a file: why it is
+/// none, and what would be right.
 fn wrong(text: &str, wrong: Wrong) -> String {
     format!("{text:?}: {}; {}", wrong.why, wrong.help)
 }

@@ -1,4 +1,5 @@
-//! TOML text into a [`Table`], past its mistakes: what is broken is reported and left out, the rest is still read.
+//! TOML text into a [`Table`], past its mistakes: what is broken is reported
+//! and left out, the rest is still read.
 
 use std::ops::Range;
 
@@ -13,13 +14,15 @@ use super::{
     tree::{Entry, Node, Table, Text, Value},
 };
 
-/// Mistakes of grammar reported for one file. Each costs another parse, and nobody reads more at once.
+/// Mistakes of grammar reported for one file. Each costs another parse, and
+/// nobody reads more at once.
 const MOST_SYNTAX_ERRORS: usize = 50;
 
 const NOT_CLOSED: &str = "the list is not closed, expected `]`";
 
-/// Reads one file. After a mistake of grammar its lines are blanked and the text is parsed again, so that one open
-/// bracket neither hides nor invents mistakes further down.
+/// Reads one file. After a mistake of grammar its lines are blanked and the
+/// text is parsed again, so that one open bracket neither hides nor invents
+/// mistakes further down.
 pub(super) fn parse(
     file: usize,
     source: &Source,
@@ -64,7 +67,8 @@ pub(super) fn parse(
     Table::default()
 }
 
-/// A file that is meant for something else: one mistake, and not one for each line.
+/// A file that is meant for something else: one mistake, and not one for each
+/// line.
 fn as_a_whole(file: usize, source: &Source, foreign: Foreign) -> Problem {
     let line = source.line(foreign.line);
     let text = source.text.get(line.clone()).unwrap_or_default();
@@ -82,7 +86,8 @@ fn as_a_whole(file: usize, source: &Source, foreign: Foreign) -> Problem {
     .help(foreign.help)
 }
 
-/// The text with blanks for the lines that begin so: the other lines with the same mistake.
+/// The text with blanks for the lines that begin so: the other lines with the
+/// same mistake.
 fn without_comments(text: &str, sign: &str) -> String {
     let closing = match sign {
         "/*" => Some("*/"),
@@ -125,7 +130,8 @@ impl Mistake {
                 lines,
             });
         };
-        // A key inside a list means that the list was never closed: the mistake is there, not at the next line.
+        // A key inside a list means that the list was never closed: the mistake
+        // is there, not at the next line.
         let inside = |error: &&Error| {
             value.contains(&at(error).start) && error.message().contains("`=` in array")
         };
@@ -153,7 +159,8 @@ impl Mistake {
             None => {
                 let at = at(error);
                 let lines = whole_lines(source, value.start.min(at.start)..value.end.max(at.end));
-                // A bracket or quote that stays open to the end of the file is a mistake where it opens.
+                // A bracket or quote that stays open to the end of the file is
+                // a mistake where it opens.
                 let open = at.start >= source.text.trim_end().len();
                 let at = if open {
                     value.start..source.line(source.line_of(value.start)).end
@@ -225,7 +232,8 @@ impl Mistake {
     }
 }
 
-/// Places of all values that stand beside a key at the start of a line, in no order.
+/// Places of all values that stand beside a key at the start of a line, in no
+/// order.
 fn entries<'a>(table: &'a DeTable<'_>) -> Box<dyn Iterator<Item = Range<usize>> + 'a> {
     Box::new(
         table
@@ -251,7 +259,8 @@ fn entries<'a>(table: &'a DeTable<'_>) -> Box<dyn Iterator<Item = Range<usize>> 
     )
 }
 
-/// Whether a table is written `{ ... }`: then its keys lie within it, while a header's or dotted key's lie behind.
+/// Whether a table is written `{ ... }`: then its keys lie within it, while a
+/// header's or dotted key's lie behind.
 fn is_inline(table: &DeTable<'_>, span: &Range<usize>) -> bool {
     table
         .iter()
@@ -285,7 +294,8 @@ fn is_header_line(source: &Source, line: usize) -> bool {
     })
 }
 
-/// The line; if it is a header, everything under it, tables below it included: whose keys those are is unknown.
+/// The line; if it is a header, everything under it, tables below it included:
+/// whose keys those are is unknown.
 fn section_or_line(source: &Source, line: usize) -> Range<usize> {
     // A sign that nobody sees, before the bracket, is no part of the name.
     let is_blank = |c: char| c.is_whitespace() || !c.is_ascii();
@@ -326,7 +336,8 @@ fn whole_lines(source: &Source, bytes: Range<usize>) -> Range<usize> {
     start..source.line(last).end
 }
 
-/// The text with spaces in place of these bytes: every other place keeps its number.
+/// The text with spaces in place of these bytes: every other place keeps its
+/// number.
 fn blanked(text: &str, bytes: Range<usize>) -> String {
     let blank = |(at, c): (usize, char)| {
         let (c, times) = if bytes.contains(&at) && c != '\n' {

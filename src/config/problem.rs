@@ -1,4 +1,5 @@
-//! Mistakes as they are found: collected, never thrown, so that one reading finds them all.
+//! Mistakes as they are found: collected, never thrown, so that one reading
+//! finds them all.
 
 use std::{collections::HashSet, fmt, path::PathBuf};
 
@@ -125,8 +126,9 @@ impl Problem {
         Self::anywhere(code, At::File(file), message.into())
     }
 
-    /// A mistake with which the configuration can be used all the same. Warnings are told only while there is no error:
-    /// what is misspelt in one place seems unused in another.
+    /// A mistake with which the configuration can be used all the same.
+    /// Warnings are told only while there is no error: what is misspelt in one
+    /// place seems unused in another.
     pub(super) fn warning(code: Code, at: Span, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Warning,
@@ -169,13 +171,16 @@ impl Problem {
 #[derive(Debug, Default)]
 pub(super) struct Problems {
     list: Vec<Problem>,
-    // Values inherited from [defaults] are looked at once for each route; the user made the mistake once.
+    // Values inherited from [defaults] are looked at once for each route; the
+    // user made the mistake once.
     seen: HashSet<(Code, At, String)>,
     /// Values that are not shown: they may be secrets.
     pub(super) covered: Vec<Span>,
-    /// Text that could not be read: nobody knows which values in it are secrets.
+    /// Text that could not be read: nobody knows which values in it are
+    /// secrets.
     pub(super) unread: Vec<Span>,
-    /// Some text could not be understood, so that what seems absent may be there: absence is not reported.
+    /// Some text could not be understood, so that what seems absent may be
+    /// there: absence is not reported.
     pub(super) incomplete: bool,
 }
 

@@ -1,5 +1,6 @@
-//! Secrets, which diagnostics and views never show: the login of a URL, valid or not, wherever it stands in a text, and
-//! text in the place of a store's URL, unless it is plainly an address.
+//! Secrets, which diagnostics and views never show: the login of a URL, valid
+//! or not, wherever it stands in a text, and text in the place of a store's
+//! URL, unless it is plainly an address.
 
 use std::{borrow::Cow, net::IpAddr, ops::Range};
 
@@ -10,7 +11,8 @@ use super::{
 };
 pub(super) use crate::policy::is_secret_name;
 
-/// Keys of the language whose names have such a word, and whose values are none.
+/// Keys of the language whose names have such a word, and whose values are
+/// none.
 pub(super) const NO_SECRETS: [&str; 6] = [
     "client_key",
     "hash_key",
@@ -23,7 +25,8 @@ pub(super) const NO_SECRETS: [&str; 6] = [
 /// In `overrides` of a limit: values of its key, which may be credentials.
 pub(super) const KEY_VALUES: &str = "match";
 
-/// Takes down what under a key that is not known, or in a table of free names, may be a secret.
+/// Takes down what under a key that is not known, or in a table of free names,
+/// may be a secret.
 pub(super) fn of_free_name(name: &str, node: &Node, covered: &mut Vec<Span>) {
     match &node.value {
         Value::Text(text) if is_one_variable(text) => {}
@@ -39,7 +42,8 @@ pub(super) fn of_free_name(name: &str, node: &Node, covered: &mut Vec<Span>) {
     }
 }
 
-/// Takes down what may be a secret in the sections that have some: `[store]`, and overrides of limits.
+/// Takes down what may be a secret in the sections that have some: `[store]`,
+/// and overrides of limits.
 pub(super) fn of_file(file: &Table, covered: &mut Vec<Span>) {
     let entries = |section: &str| {
         let table = file.get(section).and_then(|entry| entry.node.table());
@@ -55,7 +59,8 @@ pub(super) fn of_file(file: &Table, covered: &mut Vec<Span>) {
     }
 }
 
-/// Takes down the values in `match` of a limit's overrides, where a part of its key is under the name of a secret.
+/// Takes down the values in `match` of a limit's overrides, where a part of its
+/// key is under the name of a secret.
 fn of_limit(limit: &Table, covered: &mut Vec<Span>) {
     let parts = limit.get("key").map_or(&[][..], |entry| entry.node.items());
     // As the file has it: `header:x-api-key`, or what was meant to be that.
@@ -86,8 +91,9 @@ pub(super) fn value<'a>(name: &str, text: &'a Text) -> Cow<'a, str> {
     }
 }
 
-/// A line of a file with `*` for what stands behind the name of a secret and `=` or `: `. For what could not be read:
-/// only then is nothing known of the tables that the names stand in.
+/// A line of a file with `*` for what stands behind the name of a secret and
+/// `=` or `: `. For what could not be read: only then is nothing known of the
+/// tables that the names stand in.
 pub(super) fn named(line: &str) -> Cow<'_, str> {
     if !is_secret_name(line) && !line.contains(KEY_VALUES) {
         return Cow::Borrowed(line);
@@ -134,7 +140,8 @@ fn name_before(text: &str) -> &str {
         .unwrap_or_default()
 }
 
-/// Bytes of the value that begins there: up to its closing quote or bracket, or else to the next sign.
+/// Bytes of the value that begins there: up to its closing quote or bracket, or
+/// else to the next sign.
 fn value_length(text: &str) -> usize {
     let (open, close): (&str, &[char]) = match text.chars().next() {
         Some('"') => ("\"", &['"']),
@@ -166,8 +173,10 @@ fn is_of_language(name: &str, value: &str) -> bool {
 /// The beginnings of store URLs.
 const STORES: [&str; 4] = ["redis://", "rediss://", "valkey://", "valkeys://"];
 
-/// The part of a store's URL that may be a secret. If the host was forgotten or the login misspelt, a password stands
-/// where the host belongs. So text there counts as a host only if it has a port, is an IP address, or follows a login.
+/// The part of a store's URL that may be a secret. If the host was forgotten or
+/// the login misspelt, a password stands where the host belongs. So text there
+/// counts as a host only if it has a port, is an IP address, or follows a
+/// login.
 pub(super) fn secret_of_store(text: &str) -> Range<usize> {
     let Some(scheme) = STORES
         .into_iter()
@@ -204,7 +213,8 @@ pub(super) fn store_url(text: &str) -> String {
     )
 }
 
-/// A line of a file with `*` for what may be a secret in what looks like the URL of a store. For what could not be read.
+/// A line of a file with `*` for what may be a secret in what looks like the
+/// URL of a store. For what could not be read.
 pub(super) fn stores(line: &str) -> Cow<'_, str> {
     let mut shown = Cow::Borrowed(line);
     for (at, scheme) in STORES
@@ -223,8 +233,9 @@ pub(super) fn stores(line: &str) -> Cow<'_, str> {
     shown
 }
 
-/// Takes down the parts of `[store]` that may be secrets: the part of `url` that is not an address, and every value
-/// under an unknown name, such as `password`.
+/// Takes down the parts of `[store]` that may be secrets: the part of `url`
+/// that is not an address, and every value under an unknown name, such as
+/// `password`.
 fn of_store(name: &str, node: &Node, covered: &mut Vec<Span>) {
     match (name, &node.value) {
         ("url", Value::List(items)) => items.iter().for_each(|item| of_store(name, item, covered)),
@@ -266,12 +277,14 @@ pub(super) fn quoted(text: &str) -> String {
     }
 }
 
-/// A message, or lines of a file, without what is never shown: logins, and secrets in queries. As long as before.
+/// A message, or lines of a file, without what is never shown: logins, and
+/// secrets in queries. As long as before.
 pub(super) fn text(text: &str) -> String {
     queries(&logins(text)).into_owned()
 }
 
-/// The text with `*` for the values of parameters, in queries, whose names are those of secrets. As long as before.
+/// The text with `*` for the values of parameters, in queries, whose names are
+/// those of secrets. As long as before.
 pub(super) fn queries(text: &str) -> Cow<'_, str> {
     if !text.contains('?') {
         return Cow::Borrowed(text);
@@ -293,10 +306,13 @@ pub(super) fn queries(text: &str) -> Cow<'_, str> {
     Cow::Owned(String::from_utf8_lossy(&shown).into_owned())
 }
 
-/// The text with `*` for what may be a user and a password: what stands before an `@`, from the scheme of its URL or,
-/// where that is missing, from the quote, if there is a colon in it. As long as before, so that places in it stay.
+/// The text with `*` for what may be a user and a password: what stands before
+/// an `@`, from the scheme of its URL or, where that is missing, from the
+/// quote, if there is a colon in it. As long as before, so that places in it
+/// stay.
 ///
-/// Text after a URL on the same line may be covered too, because a password may contain quotes.
+/// Text after a URL on the same line may be covered too, because a password may
+/// contain quotes.
 pub(super) fn logins(text: &str) -> Cow<'_, str> {
     if !text.contains('@') {
         return Cow::Borrowed(text);

@@ -1,4 +1,5 @@
-//! The running configuration as JSON: the language's own keys and units, defaults filled in, secrets left out.
+//! The running configuration as JSON: the language's own keys and units,
+//! defaults filled in, secrets left out.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -26,7 +27,8 @@ const ONLY_WHEN_GIVEN: [&str; 9] = [
 
 const REDACTED: &str = "[redacted]";
 
-/// The view of a whole configuration. Routes are shown with their defaults merged in, so `defaults` is not.
+/// The view of a whole configuration. Routes are shown with their defaults
+/// merged in, so `defaults` is not.
 pub(super) fn view(root: &Table, config: &Config) -> Json {
     let mut shown = section(language::file(), Some(root));
     shown.remove("defaults");
@@ -49,7 +51,8 @@ pub(super) fn view(root: &Table, config: &Config) -> Json {
     Json::Object(shown)
 }
 
-/// Fills in the bursts of a limit, and takes out the values of keys that may be credentials.
+/// Fills in the bursts of a limit, and takes out the values of keys that may be
+/// credentials.
 fn complete(view: Option<&mut Json>, limit: &Limit) {
     let Some(view) = view else { return };
     set(Some(&mut *view), "burst", json!(limit.quota.burst()));
@@ -171,7 +174,8 @@ fn typed(kind: &Kind, text: &str) -> Json {
     other.unwrap_or_else(|| json!(redact::queries(text)))
 }
 
-/// The URL of a store without what stands between the user and the host, or may be a password in the host's place.
+/// The URL of a store without what stands between the user and the host, or may
+/// be a password in the host's place.
 fn without_password(url: &str) -> String {
     let secret = redact::secret_of_store(url);
     if secret.is_empty() {
@@ -185,8 +189,8 @@ fn without_password(url: &str) -> String {
     format!("{before}{user}:{REDACTED}{after}")
 }
 
-/// The value of a header or the like. A value from the environment is shown as it was written, because it may be a
-/// secret.
+/// The value of a header or the like. A value from the environment is shown as
+/// it was written, because it may be a secret.
 fn free_text(name: &str, node: &Node) -> Json {
     match &node.value {
         Value::Text(_) if redact::is_secret_name(name) => json!(REDACTED),

@@ -11,7 +11,8 @@ use super::{
 pub(super) struct Slip {
     pub(super) why: String,
     pub(super) help: String,
-    /// With what lines begin that are meant as comments: all of them are one mistake.
+    /// With what lines begin that are meant as comments: all of them are one
+    /// mistake.
     pub(super) comment: Option<&'static str>,
 }
 
@@ -159,7 +160,8 @@ impl<'a> Value<'a> {
                 .get(begin..stop)
                 .and_then(|before| before.rfind(signs))
                 .map_or(begin, |at| begin + at + 1);
-            // The sign itself, where the parser stopped at it, is not within the value that it begins.
+            // The sign itself, where the parser stopped at it, is not within
+            // the value that it begins.
             let start =
                 if outside.get(start..)?.trim_start().starts_with(['[', '{']) && start < stop {
                     start + outside[start..].find(['[', '{'])? + 1
@@ -264,7 +266,8 @@ impl<'a> Value<'a> {
         })?
     }
 
-    /// A value without the quotes that it needs, or in the words of another language.
+    /// A value without the quotes that it needs, or in the words of another
+    /// language.
     fn bare(&self) -> Option<Slip> {
         let (key, text) = (self.key, self.text);
         if self.outside.contains(['"', '\''])
@@ -470,7 +473,8 @@ fn behind_a_missing_comma(outside: &str) -> Option<&str> {
     None
 }
 
-/// The line with `x` for what stands in strings and blanks for comments. Places stay.
+/// The line with `x` for what stands in strings and blanks for comments. Places
+/// stay.
 pub(super) fn outside_of_strings(line: &str) -> String {
     let mut out = String::with_capacity(line.len());
     let (mut quote, mut is_escaped, mut is_comment) = (None, false, false);

@@ -100,7 +100,8 @@ impl Sources {
         self.list.len() - 1
     }
 
-    /// Has what stands at this place shown only as `shown` makes it, which is as long.
+    /// Has what stands at this place shown only as `shown` makes it, which is
+    /// as long.
     pub(super) fn cover(&mut self, at: Span, shown: impl Fn(&str) -> String) {
         let Some(source) = self.list.get_mut(at.file).and_then(Arc::get_mut) else {
             return;
@@ -125,7 +126,8 @@ impl Sources {
     }
 }
 
-/// Reads a text file of at most `most` bytes. The error is half a sentence for the user: "cannot be read: ...".
+/// Reads a text file of at most `most` bytes. The error is half a sentence for
+/// the user: "cannot be read: ...".
 pub(super) fn read(path: &Path, most: u64) -> Result<String, String> {
     let bytes =
         read_bytes(path, most).map_err(|error| format!("cannot be read: {}", reason(&error)))?;
@@ -135,7 +137,8 @@ pub(super) fn read(path: &Path, most: u64) -> Result<String, String> {
     decoded(bytes)
 }
 
-/// The text that these bytes are, in UTF-8. The error is half a sentence: "is UTF-16 and ...".
+/// The text that these bytes are, in UTF-8. The error is half a sentence: "is
+/// UTF-16 and ...".
 pub fn decoded(bytes: Vec<u8>) -> Result<String, String> {
     let zeros = bytes.iter().filter(|byte| **byte == 0).count();
     let is_wide =
@@ -170,7 +173,8 @@ pub fn decoded(bytes: Vec<u8>) -> Result<String, String> {
     }
 }
 
-/// Reads a file of at most `most` bytes, which are overwritten when they are dropped. The error is as that of [`read`].
+/// Reads a file of at most `most` bytes, which are overwritten when they are
+/// dropped. The error is as that of [`read`].
 pub(super) fn read_secret(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, String> {
     let cannot = |error: io::Error| format!("cannot be read: {}", reason(&error));
     let file = open(path).map_err(cannot)?;
@@ -190,12 +194,14 @@ pub(super) fn read_secret(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, 
 
 fn read_bytes(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    // One byte more than allowed tells "just fits" from "too long" without believing the length in the folder.
+    // One byte more than allowed tells "just fits" from "too long" without
+    // believing the length in the folder.
     open(path)?.take(most + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Opens a regular file: to open a pipe that nobody writes to, or to read a terminal, would wait for ever.
+/// Opens a regular file: to open a pipe that nobody writes to, or to read a
+/// terminal, would wait for ever.
 fn open(path: &Path) -> io::Result<File> {
     let about = fs::metadata(path)?;
     if about.is_dir() {

@@ -1,12 +1,14 @@
 //! "Did you mean": the nearest of some known names.
 
-/// Names further away than this (Damerau-Levenshtein, as a share of the longer one) are no help.
+/// Names further away than this (Damerau-Levenshtein, as a share of the longer
+/// one) are no help.
 const FURTHEST: f64 = 0.4;
 
 /// A name this near is surely meant, such as the plural of a singular.
 const CLOSE: f64 = 0.8;
 
-/// Words that other gateways and people have for keys and choices of the language, each behind the one that it is here.
+/// Words that other gateways and people have for keys and choices of the
+/// language, each behind the one that it is here.
 const WORDS: [(&str, &[&str]); 49] = [
     (
         "upstream",
@@ -166,7 +168,8 @@ pub(super) fn nearest<'a>(
     within(name, known, 1.0 - FURTHEST)
 }
 
-/// The known name that is surely meant: it has nearly these letters, or the word means the same.
+/// The known name that is surely meant: it has nearly these letters, or the
+/// word means the same.
 pub(super) fn close<'a>(
     name: &str,
     known: impl IntoIterator<Item = &'a str> + Clone,
@@ -179,7 +182,8 @@ fn within<'a>(
     known: impl IntoIterator<Item = &'a str> + Clone,
     least: f64,
 ) -> Option<&'a str> {
-    // Names from outside may be of any length; the distance takes quadratic time.
+    // Names from outside may be of any length; the distance takes quadratic
+    // time.
     if name.len() > 128 {
         return None;
     }
@@ -196,7 +200,8 @@ fn within<'a>(
         .map(near)
         .filter(|(likeness, _)| *likeness >= least);
     let nearest = all.max_by(|(one, _), (other, _)| one.total_cmp(other));
-    // A word that means something here is no slip of the finger, unless it is nearly the other one.
+    // A word that means something here is no slip of the finger, unless it is
+    // nearly the other one.
     nearest
         .filter(|(likeness, _)| *likeness >= CLOSE)
         .map(|(_, known)| known)
@@ -281,8 +286,8 @@ const LOOK_ALIKES: [(&str, char); 47] = [
     ("\u{2217}\u{66d}", '*'),
 ];
 
-/// The first character of a text that looks like another one or like nothing, by its number: "U+0430, which looks like
-/// `a`".
+/// The first character of a text that looks like another one or like nothing,
+/// by its number: "U+0430, which looks like `a`".
 pub(super) fn stranger(text: &str) -> Option<String> {
     text.chars().find_map(|c| {
         let like = LOOK_ALIKES

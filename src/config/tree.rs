@@ -1,4 +1,5 @@
-//! The values of all files with their places, before anything knows what they mean.
+//! The values of all files with their places, before anything knows what they
+//! mean.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +22,8 @@ pub(super) enum Value {
     Foreign(&'static str),
     List(Vec<Node>),
     Table(Table),
-    /// Something wrong that was reported. Whoever meets it keeps quiet: one mistake, one diagnostic.
+    /// Something wrong that was reported. Whoever meets it keeps quiet: one
+    /// mistake, one diagnostic.
     Broken,
 }
 
@@ -30,7 +32,8 @@ pub(super) enum Value {
 pub(super) struct Text {
     /// With the environment filled in.
     pub(super) text: String,
-    /// As written, when that differs; what came from the environment may be a secret.
+    /// As written, when that differs; what came from the environment may be a
+    /// secret.
     pub(super) written: Option<String>,
 }
 

@@ -1,4 +1,5 @@
-//! Durations, sizes, rates and shares as the language writes them: `"250ms"`, `"64KiB"`, `"100/s"`, `"20%"`.
+//! Durations, sizes, rates and shares as the language writes them: `"250ms"`,
+//! `"64KiB"`, `"100/s"`, `"20%"`.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -6,7 +7,8 @@ use super::{guess, words, wrong::Wrong};
 pub(super) use crate::duration::text as duration_text;
 use crate::policy::Rate;
 
-/// Longest duration: beyond it a unit was surely mistaken, and sums of times stay far from overflow.
+/// Longest duration: beyond it a unit was surely mistaken, and sums of times
+/// stay far from overflow.
 pub(super) const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 const DURATION_UNITS: [(&str, u128); 9] = [
@@ -34,7 +36,8 @@ const SIZE_UNITS: [(&str, u64); 10] = [
     ("B", 1),
 ];
 
-/// `"250ms"`, `"1h30m"`, `"0s"`: whole numbers with units, added up; at most a year.
+/// `"250ms"`, `"1h30m"`, `"0s"`: whole numbers with units, added up; at most a
+/// year.
 ///
 /// # Errors
 /// Anything else.

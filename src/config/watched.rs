@@ -1,6 +1,8 @@
-//! The state of a configuration's files just before they were read. A file in another state later has changed.
+//! The state of a configuration's files just before they were read. A file in
+//! another state later has changed.
 //!
-//! Taken while loading, not after it: a file that is written while it is read, or right after, is never missed.
+//! Taken while loading, not after it: a file that is written while it is read,
+//! or right after, is never missed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,7 +11,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A file's device, inode, length, and seconds and nanoseconds of its last change; `None` if there is no such file.
+/// A file's device, inode, length, and seconds and nanoseconds of its last
+/// change; `None` if there is no such file.
 type Look = Option<(u64, u64, u64, i64, i64)>;
 
 /// Files and folders to watch, and what they looked like.
@@ -31,7 +34,8 @@ impl Watched {
         }
     }
 
-    /// The names in a folder that a pattern matches, sorted; another name that comes to match is a change. Blocks.
+    /// The names in a folder that a pattern matches, sorted; another name that
+    /// comes to match is a change. Blocks.
     pub(super) fn names(&mut self, folder: &Path, pattern: &str) -> io::Result<Vec<String>> {
         let names = matching(folder, pattern);
         let search = (folder.to_path_buf(), pattern.to_owned());
@@ -61,8 +65,9 @@ impl Watched {
         now
     }
 
-    /// Folders in which a change may be one of a file that is watched: its own, and those of the links on the way to it. A
-    /// folder that is not there is represented by the nearest above it that is. Blocks.
+    /// Folders in which a change may be one of a file that is watched: its own,
+    /// and those of the links on the way to it. A folder that is not there is
+    /// represented by the nearest above it that is. Blocks.
     pub fn places(&self) -> BTreeSet<PathBuf> {
         let mut places = BTreeSet::new();
         for path in self.looks.keys() {
@@ -85,7 +90,8 @@ impl Watched {
 /// Links in a row that are followed, as the kernel has it.
 const MOST_LINKS: usize = 40;
 
-/// The folders that hold the links on the way to `path`, and on the way to where those lead.
+/// The folders that hold the links on the way to `path`, and on the way to
+/// where those lead.
 fn links_on_the_way(path: &Path, most: usize, places: &mut BTreeSet<PathBuf>) {
     let mut so_far = PathBuf::new();
     for part in path.components() {
@@ -130,8 +136,8 @@ fn look(path: &Path) -> Look {
     ))
 }
 
-/// Names in a folder that a pattern matches, sorted. Hidden ones only when the pattern says so, as in a shell:
-/// editors keep their copies under such names.
+/// Names in a folder that a pattern matches, sorted. Hidden ones only when the
+/// pattern says so, as in a shell: editors keep their copies under such names.
 fn matching(folder: &Path, pattern: &str) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder)? {

@@ -9,7 +9,8 @@ use serde::de;
 pub(super) struct Wrong {
     /// Completes "`key` cannot be `value`: ...".
     pub(super) why: String,
-    /// Advice on a right value; if empty, the description of the key is shown instead.
+    /// Advice on a right value; if empty, the description of the key is shown
+    /// instead.
     pub(super) help: String,
 }
 
@@ -27,8 +28,9 @@ impl Wrong {
     }
 }
 
-/// A mistake that a visitor finds. [`de::Error::custom`] passes nothing but text to the deserializer, so both sides
-/// agree on a form here: the parts, each behind a character that no message has.
+/// A mistake that a visitor finds. [`de::Error::custom`] passes nothing but
+/// text to the deserializer, so both sides agree on a form here: the parts,
+/// each behind a character that no message has.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// The value has the right type and is refused.

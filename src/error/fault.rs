@@ -1,4 +1,5 @@
-//! Why a body broke off after the response had begun, when no other response can be given any more.
+//! Why a body broke off after the response had begun, when no other response
+//! can be given any more.
 
 use std::time::Duration;
 
@@ -18,10 +19,12 @@ pub enum Fault {
     /// The request body is not what its head announced.
     #[error("the request body is malformed: {0}")]
     ClientMalformed(&'static str),
-    /// The request body is longer than this many bytes, which is what the route accepts.
+    /// The request body is longer than this many bytes, which is what the route
+    /// accepts.
     #[error("the request body is longer than {0} bytes")]
     TooLarge(u64),
-    /// The upstream broke off the response body, or it is not what its head announced. The text says what happened.
+    /// The upstream broke off the response body, or it is not what its head
+    /// announced. The text says what happened.
     #[error("the upstream broke off: {0}")]
     UpstreamCut(&'static str),
     /// No byte moved in either direction for this long.

@@ -1,7 +1,9 @@
-//! The bound on a request body: checked at once if the length is announced, and while the body flows if it is not.
+//! The bound on a request body: checked at once if the length is announced, and
+//! while the body flows if it is not.
 //!
-//! `http_body_util::Limited` is not used: once as many bytes as the limit have passed, it reports an exact length of zero,
-//! which the framing of the upstream would take for the end of the body. It also boxes each error.
+//! `http_body_util::Limited` is not used: once as many bytes as the limit have
+//! passed, it reports an exact length of zero, which the framing of the
+//! upstream would take for the end of the body. It also boxes each error.
 
 use std::{
     pin::Pin,

@@ -1,6 +1,8 @@
-//! The identity of the client: the peer, or the address that trusted proxies name.
+//! The identity of the client: the peer, or the address that trusted proxies
+//! name.
 //!
-//! The chain of proxies is walked from the peer towards the client, and never beyond the first hop that is not trusted.
+//! The chain of proxies is walked from the peer towards the client, and never
+//! beyond the first hop that is not trusted.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -19,10 +21,12 @@ use crate::{
 /// The proxies that are trusted to name the client.
 #[derive(Debug)]
 pub(crate) struct Trust {
-    /// First and last address of each range, IPv4 mapped into IPv6, sorted and without overlaps.
+    /// First and last address of each range, IPv4 mapped into IPv6, sorted and
+    /// without overlaps.
     ranges: Vec<(u128, u128)>,
     header: ClientIpHeader,
-    /// Peers that this worker knows may be proxies. Only for others it looks into `reported`.
+    /// Peers that this worker knows may be proxies. Only for others it looks
+    /// into `reported`.
     seen: UnknownProxies,
     /// Peers that were reported, by any worker and over all reloads.
     reported: Arc<UnknownProxies>,
@@ -55,7 +59,8 @@ impl Trust {
         }
     }
 
-    /// The client of a request from `peer`. An element without an address ends the walk: the hop that sent it is the client.
+    /// The client of a request from `peer`. An element without an address ends
+    /// the walk: the hop that sent it is the client.
     pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Client {
         let peer = peer.to_canonical();
         if !self.trusts(peer) {
@@ -81,7 +86,8 @@ impl Trust {
         }
     }
 
-    /// Warns once about each peer that may be a proxy: no proxy is trusted, and the request looks as if it came by one.
+    /// Warns once about each peer that may be a proxy: no proxy is trusted, and
+    /// the request looks as if it came by one.
     pub(super) fn note_unknown(&self, peer: IpAddr, headers: &HeaderMap) {
         if self.ranges.is_empty()
             && let Some(field) = unknown_proxies::field(headers)
@@ -246,7 +252,8 @@ mod tests {
         prop_oneof![6 => spelled, 1 => garbage.prop_map(|text| (text.to_owned(), None))]
     }
 
-    /// The rightmost hop that is not trusted, or the last one before garbage: what the walk has to find.
+    /// The rightmost hop that is not trusted, or the last one before garbage:
+    /// what the walk has to find.
     fn expected(hops: &[(String, Option<IpAddr>)]) -> IpAddr {
         let is_trusted =
             |address: &IpAddr| matches!(address, IpAddr::V4(v4) if v4.octets()[0] == 10);
@@ -301,7 +308,8 @@ mod tests {
             }
         }
 
-        /// Proxies append to what the client sent: whatever that is, it names nobody in the place of the one that they name.
+        /// Proxies append to what the client sent: whatever that is, it names
+        /// nobody in the place of the one that they name.
         #[test]
         fn whatever_a_client_begins_forwarded_with_it_names_nobody_else(
             left in r#"([ -~]{0,40}|(for=6\.6\.6\.6|host=|x=|["\\,;= ]|a){0,12})"#,
@@ -319,7 +327,8 @@ mod tests {
         #[test]
         fn whatever_stands_left_of_the_first_untrusted_hop_changes_nothing(left in "[ -~]{0,40}") {
             let line = format!("{left}, 1.2.3.4");
-            // An open quote to the left would swallow the comma: it still cannot invent another client.
+            // An open quote to the left would swallow the comma: it still
+            // cannot invent another client.
             let found = client(ClientIpHeader::XForwardedFor, &["10.0.0.0/8"], &[&line]);
             prop_assert_eq!(found, "1.2.3.4");
         }

@@ -1,11 +1,15 @@
-//! Protection against requests whose path a lenient service could take for a path of another route.
+//! Protection against requests whose path a lenient service could take for a
+//! path of another route.
 //!
-//! Routes are found by one normal form of the path, and a service behind them may read the path in another way: an
-//! escaped slash, `..;`, letter case, a slash at the end. Such a path must not give a request anything that the other
-//! route would refuse, and through a route that rewrites, nothing outside of the place that the route opens.
+//! Routes are found by one normal form of the path, and a service behind them
+//! may read the path in another way: an escaped slash, `..;`, letter case, a
+//! slash at the end. Such a path must not give a request anything that the
+//! other route would refuse, and through a route that rewrites, nothing outside
+//! of the place that the route opens.
 //!
-//! Guards and patterns are prepared by a reload. A request costs more only if its path contains a byte that can be read
-//! in two ways, or, where routes differ in their policies, if the path is not in lower case.
+//! Guards and patterns are prepared by a reload. A request costs more only if
+//! its path contains a byte that can be read in two ways, or, where routes
+//! differ in their policies, if the path is not in lower case.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -20,8 +24,9 @@ use crate::{
     policy::{Match, PathPattern, Rewrite, Route, Upstream},
 };
 
-/// Longest path, in bytes, whose variants are examined; a longer one is refused wherever they could matter. Variants cost
-/// some nanoseconds for each byte, and ordinary paths with escaped slashes are far shorter.
+/// Longest path, in bytes, whose variants are examined; a longer one is refused
+/// wherever they could matter. Variants cost some nanoseconds for each byte,
+/// and ordinary paths with escaped slashes are far shorter.
 const MAX_BYTES: usize = 4096;
 
 const DISGUISED: Error = Error::AmbiguousPath(
@@ -38,13 +43,16 @@ const SPELLED: Error = Error::AmbiguousPath(
 pub(crate) struct Disguises {
     /// One for each route, in the order of the routes.
     guards: Vec<Guard>,
-    /// The routes by the folded form of their patterns; `None` if no request could evade a route.
+    /// The routes by the folded form of their patterns; `None` if no request
+    /// could evade a route.
     folded: Option<Table>,
     /// Some route has a policy that another one lacks.
     differ: bool,
-    /// A pattern differs from its folded form, so that a request may differ from the pattern although it is folded itself.
+    /// A pattern differs from its folded form, so that a request may differ
+    /// from the pattern although it is folded itself.
     patterns_vary: bool,
-    /// A pattern is a regular expression, whose folded form may still require a slash at the end.
+    /// A pattern is a regular expression, whose folded form may still require a
+    /// slash at the end.
     has_regexes: bool,
 }
 
@@ -93,7 +101,8 @@ impl Disguises {
         })
     }
 
-    /// Refuses a request that a lenient service could take for one of another route. `received` is its path as received.
+    /// Refuses a request that a lenient service could take for one of another
+    /// route. `received` is its path as received.
     ///
     /// # Errors
     /// [`Error::AmbiguousPath`].
@@ -110,7 +119,8 @@ impl Disguises {
         else {
             return Ok(());
         };
-        // A route that rewrites works on the normal form; others send the path as received.
+        // A route that rewrites works on the normal form; others send the path
+        // as received.
         let sent = if *own.rewrite() == Rewrite::None {
             received
         } else {
@@ -132,7 +142,8 @@ impl Disguises {
         if is_refused { Err(DISGUISED) } else { Ok(()) }
     }
 
-    /// Whether the path would evade the route of this variant, if that is another route.
+    /// Whether the path would evade the route of this variant, if that is
+    /// another route.
     fn evades(
         &self,
         table: &Table,
@@ -149,7 +160,8 @@ impl Disguises {
             .filter_map(|folded| table.find_as(lookup, &folded))
             .peekable();
         if takers.peek().is_none() {
-            // No route opens this path. Within its own place, a route may have paths that its pattern does not spell out.
+            // No route opens this path. Within its own place, a route may have
+            // paths that its pattern does not spell out.
             return !stays && !variant.keeps_dots;
         }
         takers.any(|found| {
@@ -168,8 +180,8 @@ impl Disguises {
         })
     }
 
-    /// The folded forms of a path: the one without a slash at its end and, where a regular expression may ask for it, the
-    /// one with it.
+    /// The folded forms of a path: the one without a slash at its end and,
+    /// where a regular expression may ask for it, the one with it.
     fn foldings<'p>(&self, path: &'p [u8]) -> impl Iterator<Item = Cow<'p, [u8]>> + use<'p> {
         let folded = fold(path);
         let with_slash = (self.has_regexes && !folded.ends_with(b"/"))
@@ -177,11 +189,13 @@ impl Disguises {
         [Some(folded), with_slash].into_iter().flatten()
     }
 
-    /// The route that is meant if a path differs from its pattern only in letter case or a slash at the end, and it has a
-    /// policy that the route at `index` lacks. Returns the route with the path in its spelling.
+    /// The route that is meant if a path differs from its pattern only in
+    /// letter case or a slash at the end, and it has a policy that the route at
+    /// `index` lacks. Returns the route with the path in its spelling.
     ///
     /// # Errors
-    /// [`Error::AmbiguousPath`] if neither of the two is stricter than the other.
+    /// [`Error::AmbiguousPath`] if neither of the two is stricter than the
+    /// other.
     pub(super) fn spelling(
         &self,
         index: usize,
@@ -224,7 +238,8 @@ impl Disguises {
     }
 }
 
-/// Whether a variant of the part that a rewrite appends leads above the place that it is appended to.
+/// Whether a variant of the part that a rewrite appends leads above the place
+/// that it is appended to.
 fn leaves_rewrite(rewrite: &Rewrite, found: &Found, sent: &[u8]) -> bool {
     let climbs = |part: &[u8]| path_variants::any(part, |variant| variant.climbs);
     match rewrite {
@@ -252,14 +267,16 @@ fn fold(path: &[u8]) -> Cow<'_, [u8]> {
 
 /// Whether a path may differ from its folded form.
 fn is_varied(path: &[u8]) -> bool {
-    // Without an early end, so that the compiler can process many bytes at once.
+    // Without an early end, so that the compiler can process many bytes at
+    // once.
     let has_capital = path
         .iter()
         .fold(false, |any, byte| any | byte.is_ascii_uppercase());
     has_capital || (path.len() > 1 && path.ends_with(b"/"))
 }
 
-/// Whether a path that is folded itself may differ from what this pattern takes.
+/// Whether a path that is folded itself may differ from what this pattern
+/// takes.
 fn varies(pattern: &PathPattern) -> bool {
     match (pattern, folded_pattern(pattern)) {
         (PathPattern::Regex(pattern), _) => {

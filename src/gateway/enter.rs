@@ -1,4 +1,5 @@
-//! The entry of a request: everything that it says of itself is checked here, once, and its route is found.
+//! The entry of a request: everything that it says of itself is checked here,
+//! once, and its route is found.
 
 use std::sync::Arc;
 
@@ -172,7 +173,8 @@ fn read_address(request: &mut Request) -> Result<(Target, Box<str>), Error> {
     Ok((target, host))
 }
 
-/// Identifies the client, and drops the claims that only a trusted proxy may make. Returns how many fields were dropped.
+/// Identifies the client, and drops the claims that only a trusted proxy may
+/// make. Returns how many fields were dropped.
 fn identify(routes: &Routes, route: Option<&Route>, request: &mut Request) -> (Client, usize) {
     let Request {
         headers, origin, ..
@@ -187,8 +189,9 @@ fn identify(routes: &Routes, route: Option<&Route>, request: &mut Request) -> (C
     (client, dropped)
 }
 
-/// Checks that the method may have this form of target (RFC 9112, 3.2). CONNECT is refused, because an upstream that
-/// agreed to it would turn its pooled connection into a tunnel.
+/// Checks that the method may have this form of target (RFC 9112, 3.2). CONNECT
+/// is refused, because an upstream that agreed to it would turn its pooled
+/// connection into a tunnel.
 fn check_form(method: &Method, target: &Target) -> Result<(), Error> {
     match (method, target.path()) {
         (&Method::CONNECT, _) => Err(Error::Malformed(
@@ -200,8 +203,9 @@ fn check_form(method: &Method, target: &Target) -> Result<(), Error> {
     }
 }
 
-/// Removes the fields that only a trusted proxy may send, except for those that the route keeps. Neither keys nor services
-/// see them. Returns how many fields were removed.
+/// Removes the fields that only a trusted proxy may send, except for those that
+/// the route keeps. Neither keys nor services see them. Returns how many fields
+/// were removed.
 fn drop_claims(headers: &mut HeaderMap, kept: &[HeaderName]) -> usize {
     let is_kept = |name: &HeaderName| {
         kept.iter()
@@ -223,8 +227,9 @@ fn admit<'r>(
     mut body: Body,
     exchange: &Arc<Exchange>,
 ) -> Result<Admitted<'r>, Error> {
-    // A gRPC call is a stream of messages, whose total length says nothing; its receiver bounds each message. Only a route
-    // with a bound for calls knows better.
+    // A gRPC call is a stream of messages, whose total length says nothing; its
+    // receiver bounds each message. Only a route with a bound for calls knows
+    // better.
     let limit = if exchange.request.grpc.is_none() {
         route.max_body
     } else {

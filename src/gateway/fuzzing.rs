@@ -1,6 +1,7 @@
 //! Private parts of this folder for the fuzz targets, as plain functions.
 //!
-//! Built for tests too, so that a change to what it calls cannot leave it behind.
+//! Built for tests too, so that a change to what it calls cannot leave it
+//! behind.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -10,7 +11,8 @@ use ipnet::IpNet;
 use super::{client::Trust, path_variants};
 use crate::{call::Client, policy::ClientIpHeader};
 
-/// The client of a request from `peer`, where `trusted` may name it in `Forwarded`, or else in `X-Forwarded-For`.
+/// The client of a request from `peer`, where `trusted` may name it in
+/// `Forwarded`, or else in `X-Forwarded-For`.
 pub fn client(
     trusted: &[IpNet],
     reads_forwarded: bool,
@@ -25,7 +27,8 @@ pub fn client(
     Trust::new(trusted, header, Arc::default()).client(peer, headers)
 }
 
-/// Every path that a lenient service could see in `received`; none if it can be read in one way only.
+/// Every path that a lenient service could see in `received`; none if it can be
+/// read in one way only.
 pub fn path_variants(received: &[u8]) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     if !path_variants::is_plain(received) {

@@ -1,10 +1,12 @@
-//! The policies of a route, held against those of another: whether one gives a request more than the other would.
+//! The policies of a route, held against those of another: whether one gives a
+//! request more than the other would.
 
 use std::{collections::HashMap, sync::Arc};
 
 use crate::policy::{Action, PathPattern, RequestChanges, Rewrite, Route, Timeouts, Upstream};
 
-/// Host and port of a server: two upstreams with one in common lead to the same service.
+/// Host and port of a server: two upstreams with one in common lead to the same
+/// service.
 type Server = (Arc<str>, u16);
 
 /// One route, as far as it decides what a request gets.
@@ -73,8 +75,10 @@ impl Guard {
         }
     }
 
-    /// Whether it gives a request something that the other would not: its policies are not as strict, or not the same
-    /// where neither is the stricter one. A route that answers by itself gives nothing of any service.
+    /// Whether it gives a request something that the other would not: its
+    /// policies are not as strict, or not the same where neither is the
+    /// stricter one. A route that answers by itself gives nothing of any
+    /// service.
     pub(super) fn gives_more_than(&self, other: &Self) -> bool {
         if self.servers.is_empty() {
             return false;
@@ -82,7 +86,8 @@ impl Guard {
         let (own, others) = (&*self.route, &*other.route);
         other.servers.is_empty()
             || others.limits.iter().any(|limit| !own.limits.contains(limit))
-            // A cap of its own: a request by another route takes none of its permits.
+            // A cap of its own: a request by another route takes none of its
+            // permits.
             || others.concurrency.is_some()
             || other.capped.iter().any(|name| !self.capped.contains(name))
             || (own.priority as u8) < (others.priority as u8)
@@ -95,12 +100,14 @@ impl Guard {
             || own.response.headers != others.response.headers
     }
 
-    /// Whether a path leads to the same place by both: a server in common, under the same name there.
+    /// Whether a path leads to the same place by both: a server in common,
+    /// under the same name there.
     pub(super) fn leads_as(&self, other: &Self) -> bool {
         self.shares_server(other) && self.route.request.rewrite == other.route.request.rewrite
     }
 
-    /// Whether requests of the other can meet what this route sends to a server.
+    /// Whether requests of the other can meet what this route sends to a
+    /// server.
     pub(super) fn shares_server(&self, other: &Self) -> bool {
         other.servers.is_empty()
             || self
@@ -126,7 +133,8 @@ impl Guard {
         &self.route.request.rewrite
     }
 
-    /// The place that its pattern opens: the fixed segments before everything that requests choose.
+    /// The place that its pattern opens: the fixed segments before everything
+    /// that requests choose.
     pub(super) fn place(&self) -> &str {
         let (pattern, free) = match &self.route.matches.path {
             PathPattern::Any | PathPattern::Regex(_) => return "",
@@ -142,8 +150,9 @@ impl Guard {
         &fixed[..odd.unwrap_or(free)]
     }
 
-    /// Whether its pattern spells a path out no less than the other's does, so that the difference between the two in
-    /// letter case or a trailing slash was meant.
+    /// Whether its pattern spells a path out no less than the other's does, so
+    /// that the difference between the two in letter case or a trailing slash
+    /// was meant.
     pub(super) fn is_as_explicit_as(&self, other: &Self) -> bool {
         match (&self.route.matches.path, &other.route.matches.path) {
             (PathPattern::Exact(_), _) | (_, PathPattern::Any) => true,

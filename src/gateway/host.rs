@@ -4,11 +4,12 @@ use http::{HeaderMap, Version, header};
 
 use crate::{call::Target, error::Error};
 
-/// The host in lower case, without port and trailing dot, and an IPv6 address in the form of RFC 5952. Empty if a request of
-/// HTTP/1.0 has no `Host`.
+/// The host in lower case, without port and trailing dot, and an IPv6 address
+/// in the form of RFC 5952. Empty if a request of HTTP/1.0 has no `Host`.
 ///
 /// # Errors
-/// [`Error::Malformed`] if there is no host, more than one, or one that cannot be read.
+/// [`Error::Malformed`] if there is no host, more than one, or one that cannot
+/// be read.
 pub(super) fn of(
     target: &Target,
     headers: &HeaderMap,
@@ -26,7 +27,8 @@ pub(super) fn of(
         }
         None => return Err(Error::Malformed("it has no Host field")),
     };
-    // The header must be sound even if the target overrides it, since others may look at it.
+    // The header must be sound even if the target overrides it, since others
+    // may look at it.
     let named = name(named)?;
     target.authority().map_or(Ok(named), name)
 }
@@ -38,7 +40,8 @@ const NO_HOST: Error = Error::Malformed("its host cannot be read");
 /// # Errors
 /// [`Error::Malformed`] if it is no host.
 pub(crate) fn name(authority: &[u8]) -> Result<Box<str>, Error> {
-    // Nearly all hosts are names in lower case or IPv4 addresses, perhaps with a port.
+    // Nearly all hosts are names in lower case or IPv4 addresses, perhaps with
+    // a port.
     let (mut length, mut before) = (authority.len(), Kind::Dot);
     for (at, byte) in authority.iter().enumerate() {
         match (KINDS[usize::from(*byte)], before) {

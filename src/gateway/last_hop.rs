@@ -1,5 +1,6 @@
-//! Requests that are not forwarded because their hops are counted (`Max-Forwards`, RFC 9110, 7.6.2) or because they go
-//! round in a circle (`Via`, RFC 9110, 7.6.3).
+//! Requests that are not forwarded because their hops are counted
+//! (`Max-Forwards`, RFC 9110, 7.6.2) or because they go round in a circle
+//! (`Via`, RFC 9110, 7.6.3).
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
@@ -14,12 +15,13 @@ use crate::{
 /// The methods that a service behind a route may get.
 pub(super) const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
-/// Gateways of this kind that a request may have passed. Nobody chains as many, and a request that goes round in a circle
-/// passes them within milliseconds.
+/// Gateways of this kind that a request may have passed. Nobody chains as many,
+/// and a request that goes round in a circle passes them within milliseconds.
 const MAX_ROUNDS: usize = 5;
 
-/// The name of every tidegate in `Via`. All have the same name, so that a circle of several is detected, too; a chain is
-/// taken for a circle only once it is long.
+/// The name of every tidegate in `Via`. All have the same name, so that a
+/// circle of several is detected, too; a chain is taken for a circle only once
+/// it is long.
 const PSEUDONYM: &[u8] = b"tidegate";
 
 /// Refuses a request that goes round in a circle.
@@ -39,7 +41,8 @@ pub(super) fn check_rounds(headers: &HeaderMap) -> Result<(), Error> {
     }
 }
 
-/// Whether a member of `Via` is that of a tidegate: `1.1 tidegate`, the protocol and then the receiver.
+/// Whether a member of `Via` is that of a tidegate: `1.1 tidegate`, the
+/// protocol and then the receiver.
 fn is_of_our_kind(member: &[u8]) -> bool {
     let mut words = member
         .split(u8::is_ascii_whitespace)
@@ -47,7 +50,8 @@ fn is_of_our_kind(member: &[u8]) -> bool {
     words.nth(1) == Some(PSEUDONYM)
 }
 
-/// The response to an OPTIONS or TRACE request that must not be forwarded any further; `None` for all other requests.
+/// The response to an OPTIONS or TRACE request that must not be forwarded any
+/// further; `None` for all other requests.
 pub(super) fn respond(exchange: &Exchange) -> Option<Response> {
     if max_forwards(&exchange.request)? > 0 {
         return None;
@@ -71,7 +75,8 @@ pub(super) fn respond(exchange: &Exchange) -> Option<Response> {
     Some(response)
 }
 
-/// The request as received, without fields whose values may be secrets (RFC 9110, 9.3.8).
+/// The request as received, without fields whose values may be secrets (RFC
+/// 9110, 9.3.8).
 fn reflection(exchange: &Exchange) -> Vec<u8> {
     let request = &exchange.request;
     let (path, query) = request.target.to_forward();

@@ -1,8 +1,10 @@
-//! What an answer says of its limits: `RateLimit-Policy` and `RateLimit` of draft-ietf-httpapi-ratelimit-headers-11, and
-//! `X-RateLimit-*` for clients of before.
+//! What an answer says of its limits: `RateLimit-Policy` and `RateLimit` of
+//! draft-ietf-httpapi-ratelimit-headers-11, and `X-RateLimit-*` for clients of
+//! before.
 //!
-//! Only the limit nearest to exhaustion is told. What a backend says of limits of its own is never taken away: the lists
-//! of the draft get one member more, and the older fields, which hold one number each, keep the tighter one.
+//! Only the limit nearest to exhaustion is told. What a backend says of limits
+//! of its own is never taken away: the lists of the draft get one member more,
+//! and the older fields, which hold one number each, keep the tighter one.
 
 use std::time::Duration;
 
@@ -60,7 +62,8 @@ pub(super) fn tell(fields: &mut Fields, headers: LimitHeaders, name: &str, state
     }
 }
 
-/// Says which cap on requests in flight turned a request away, if that is what happened.
+/// Says which cap on requests in flight turned a request away, if that is what
+/// happened.
 pub(super) fn tell_cap(fields: &mut Fields, headers: LimitHeaders, error: &Error) -> bool {
     let (Error::CapReached { cap, max, .. } | Error::QueueTimeout { cap, max, .. }) = error else {
         return false;
@@ -79,7 +82,8 @@ pub(super) fn tell_cap(fields: &mut Fields, headers: LimitHeaders, error: &Error
     true
 }
 
-/// The name of a member of the lists (RFC 9651, 3.1). Names of limits need no escape.
+/// The name of a member of the lists (RFC 9651, 3.1). Names of limits need no
+/// escape.
 fn write_name(out: &mut Vec<u8>, (mark, name): (&str, &str)) {
     out.push(b'"');
     out.extend_from_slice(mark.as_bytes());
@@ -93,13 +97,15 @@ fn write_parameter(out: &mut Vec<u8>, key: &[u8; 3], value: u64) {
     http1::write_number(out, value);
 }
 
-/// Whether a backend uses this name too: two members of one name could not be told apart.
+/// Whether a backend uses this name too: two members of one name could not be
+/// told apart.
 fn is_told(fields: &Fields, name: &str) -> bool {
     let is_it = |value: &[u8]| memmem::find(value, format!("\"{name}\"").as_bytes()).is_some();
     fields.has_limits() && fields.all(&POLICY).chain(fields.all(&LIMIT)).any(is_it)
 }
 
-/// Whether a backend has said already that no more than `remaining` are left, or something that is no number.
+/// Whether a backend has said already that no more than `remaining` are left,
+/// or something that is no number.
 fn is_tighter(fields: &Fields, remaining: u32) -> bool {
     fields.get(&X_REMAINING).is_some_and(|said| {
         let said = std::str::from_utf8(said)
@@ -109,8 +115,9 @@ fn is_tighter(fields: &Fields, remaining: u32) -> bool {
     })
 }
 
-/// Whole seconds in which an empty bucket fills. What was rounded up to whole nanoseconds of each token is taken off again:
-/// 3 tokens at 3 a second are one second, not a few nanoseconds more.
+/// Whole seconds in which an empty bucket fills. What was rounded up to whole
+/// nanoseconds of each token is taken off again: 3 tokens at 3 a second are one
+/// second, not a few nanoseconds more.
 fn window(state: &Standing) -> u64 {
     seconds(
         state

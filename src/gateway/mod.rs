@@ -1,9 +1,10 @@
-//! The gateway: the service that responds to every request. The layers below it return errors; above it there are only
-//! responses.
+//! The gateway: the service that responds to every request. The layers below it
+//! return errors; above it there are only responses.
 //!
-//! `enter` checks everything that a request says of itself, once, and finds its route in one `snapshot` of the
-//! routes, which the request keeps to its end whatever is reloaded meanwhile. Then the route's `stack` of layers works
-//! on it. `respond` turns an error into a response.
+//! `enter` checks everything that a request says of itself, once, and finds its
+//! route in one `snapshot` of the routes, which the request keeps to its end
+//! whatever is reloaded meanwhile. Then the route's `stack` of layers works on
+//! it. `respond` turns an error into a response.
 
 mod bounded;
 mod client;
@@ -68,7 +69,8 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// The service of worker number `worker`. A reload replaces the snapshot in `routes`.
+    /// The service of worker number `worker`. A reload replaces the snapshot in
+    /// `routes`.
     pub fn new(routes: Arc<ArcSwap<Snapshot>>, worker: usize, metrics: Arc<Metrics>) -> Self {
         Self {
             routes,
@@ -149,8 +151,8 @@ type Started = Either<<Stack as Service<Call>>::Future, Delayed>;
 /// A request in a stack that is not ready at once.
 type Delayed = Pin<Box<dyn Future<Output = Result<Response, Failed>> + Send>>;
 
-/// Calls the stack once it is ready. The layers of this crate always are. A foreign layer may have to wait, and pays for
-/// that with a box.
+/// Calls the stack once it is ready. The layers of this crate always are. A
+/// foreign layer may have to wait, and pays for that with a box.
 fn start(mut stack: Stack, call: Call) -> Started {
     match stack.poll_ready(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Ok(())) => Either::Left(stack.call(call)),
@@ -196,7 +198,8 @@ impl Future for ResponseFuture {
                 exchange,
                 metrics,
             } => {
-                // There should be no panic. If there is one, it ends this request and not the worker.
+                // There should be no panic. If there is one, it ends this
+                // request and not the worker.
                 let polled =
                     catch_unwind(AssertUnwindSafe(|| inner.poll(cx))).unwrap_or_else(|_| {
                         metrics.panicked();
@@ -214,8 +217,8 @@ impl Future for ResponseFuture {
     }
 }
 
-/// Turns the result into the response that is sent, with the fields that every response has, and has the exchange observe
-/// the end of its body.
+/// Turns the result into the response that is sent, with the fields that every
+/// response has, and has the exchange observe the end of its body.
 fn finish(result: Result<Response, Error>, exchange: Arc<Exchange>) -> Response {
     let route = &*exchange.route;
     let (mut response, error) = match result {

@@ -1,16 +1,20 @@
-//! The variants of a path: how a service might read it that is more lenient than RFC 3986. Such a service takes an escaped
-//! slash or a backslash for a slash, decodes twice, drops path parameters (`;...`), accepts overlong UTF-8, cuts at NUL,
-//! or treats dot segments and repeated slashes in its own way.
+//! The variants of a path: how a service might read it that is more lenient
+//! than RFC 3986. Such a service takes an escaped slash or a backslash for a
+//! slash, decodes twice, drops path parameters (`;...`), accepts overlong
+//! UTF-8, cuts at NUL, or treats dot segments and repeated slashes in its own
+//! way.
 //!
-//! Routes are found by the one normal form, but most paths are forwarded as received. [`Disguises`](super::disguise)
-//! asks here which other paths a service could see. The variants are those known from attacks (CAPEC-64, -71, -72, -79;
+//! Routes are found by the one normal form, but most paths are forwarded as
+//! received. [`Disguises`](super::disguise) asks here which other paths a
+//! service could see. The variants are those known from attacks (CAPEC-64, -71, -72, -79;
 //! `..;/` of Tomcat; `%u002f` of IIS).
 
 use std::borrow::Cow;
 
 use crate::policy::path::{escaped, first_escape};
 
-/// Times that a path is decoded: once more than the usual double escape, since a proxy may stand before the service.
+/// Times that a path is decoded: once more than the usual double escape, since
+/// a proxy may stand before the service.
 const MAX_DECODINGS: usize = 3;
 
 /// One way to read a path.
@@ -35,7 +39,8 @@ enum Dots {
     Kept,
 }
 
-/// Whether a path, as received, can be read in one way only. True for nearly all paths.
+/// Whether a path, as received, can be read in one way only. True for nearly
+/// all paths.
 pub(super) fn is_plain(path: &[u8]) -> bool {
     let is_odd_byte = |byte: &u8| matches!(byte, b';' | b'\\' | 0xc0 | 0xc1 | 0xe0 | 0xf0);
     let last_is_odd = path.last().is_some_and(|byte| matches!(byte, 0x85 | 0xa0));
@@ -45,7 +50,8 @@ pub(super) fn is_plain(path: &[u8]) -> bool {
         && memchr::memchr_iter(b'%', path).all(|at| !is_odd_escape(&path[at..]))
 }
 
-/// Whether the escape at the beginning of `rest` means more to some services than a character of a name.
+/// Whether the escape at the beginning of `rest` means more to some services
+/// than a character of a name.
 fn is_odd_escape(rest: &[u8]) -> bool {
     match unescaped(rest) {
         None => false,
@@ -124,8 +130,10 @@ fn decoded(path: &[u8]) -> Option<Vec<u8>> {
     (out.len() < path.len()).then_some(out)
 }
 
-/// The byte for which the escape at the beginning of `rest` stands, and the escape's length. Besides `%2f` this reads
-/// `%u002f` as IIS does: with full-width forms (U+FF01 to U+FF5E), and other Unicode slashes and dots as ASCII ones.
+/// The byte for which the escape at the beginning of `rest` stands, and the
+/// escape's length. Besides `%2f` this reads `%u002f` as IIS does: with
+/// full-width forms (U+FF01 to U+FF5E), and other Unicode slashes and dots as
+/// ASCII ones.
 fn unescaped(rest: &[u8]) -> Option<(u8, usize)> {
     match rest {
         [b'%', b'u' | b'U', digits @ ..] => {
@@ -148,8 +156,9 @@ fn hexadecimal(digits: &[u8]) -> Option<u32> {
     digits.iter().try_fold(0, digit)
 }
 
-/// Replaces backslashes by slashes and overlong forms by their characters, cuts at the first NUL, `?` or `#`, and trims
-/// blanks at the end; `None` if that changes nothing.
+/// Replaces backslashes by slashes and overlong forms by their characters, cuts
+/// at the first NUL, `?` or `#`, and trims blanks at the end; `None` if that
+/// changes nothing.
 fn without_oddities(path: &[u8]) -> Option<Vec<u8>> {
     let whole = path
         .split(|byte| matches!(byte, 0 | b'?' | b'#'))
@@ -169,7 +178,8 @@ fn without_oddities(path: &[u8]) -> Option<Vec<u8>> {
     (out != path).then_some(out)
 }
 
-/// The ASCII character that a careless decoder sees in an overlong UTF-8 form (RFC 3629, 3), and the bytes behind it.
+/// The ASCII character that a careless decoder sees in an overlong UTF-8 form
+/// (RFC 3629, 3), and the bytes behind it.
 fn overlong(bytes: &[u8]) -> Option<(u8, &[u8])> {
     let (high, low, rest) = match bytes {
         [high @ (0xc0 | 0xc1), low, rest @ ..]

@@ -1,4 +1,5 @@
-//! A problem body as RFC 9457 spells it, written by hand: refusing must stay cheap when refusals are many.
+//! A problem body as RFC 9457 spells it, written by hand: refusing must stay
+//! cheap when refusals are many.
 
 use std::{fmt, fmt::Write as _, sync::Arc};
 
@@ -15,7 +16,8 @@ pub(super) struct Problem<'a> {
 }
 
 impl Problem<'_> {
-    /// As JSON. Names from the configuration and request ids are plain by construction; the rest is escaped.
+    /// As JSON. Names from the configuration and request ids are plain by
+    /// construction; the rest is escaped.
     pub(super) fn to_json(&self) -> Vec<u8> {
         let mut json = Json(Vec::with_capacity(512));
         json.member("{\"type\":\"", self.kind.as_bytes());
@@ -40,14 +42,16 @@ impl Problem<'_> {
 struct Json(Vec<u8>);
 
 impl Json {
-    /// A member whose value needs no escape; `before` is all that stands before it.
+    /// A member whose value needs no escape; `before` is all that stands before
+    /// it.
     fn member(&mut self, before: &str, value: &[u8]) {
         self.0.extend_from_slice(before.as_bytes());
         self.0.extend_from_slice(value);
         self.0.push(b'"');
     }
 
-    /// The limits and caps that were violated, as draft-ietf-httpapi-ratelimit-headers-11 names them.
+    /// The limits and caps that were violated, as
+    /// draft-ietf-httpapi-ratelimit-headers-11 names them.
     fn policies(&mut self, error: &Error) {
         let limits: &[Arc<str>] = match error {
             Error::RateLimited { limits, .. } => limits,

@@ -1,4 +1,5 @@
-//! The responses of the gateway itself: one exhaustive match from error to status, problem body and fields.
+//! The responses of the gateway itself: one exhaustive match from error to
+//! status, problem body and fields.
 
 use std::time::Duration;
 
@@ -26,7 +27,8 @@ const RESOURCE_EXHAUSTED: u8 = 8;
 /// Bytes that the fields of such a response usually take.
 const ROOM: usize = 160;
 
-/// The `Retry-After` of a gateway or an upstream that is full. Nobody knows how long that lasts, but at once is too soon.
+/// The `Retry-After` of a gateway or an upstream that is full. Nobody knows how
+/// long that lasts, but at once is too soon.
 const SOON: Duration = Duration::from_secs(1);
 
 /// The response to a request that failed with `error`.
@@ -47,14 +49,16 @@ pub(super) fn to_request(error: &Error, route: Option<&str>, request_id: &[u8]) 
     fields.push(header::CONTENT_TYPE.as_str(), b"application/problem+json");
     fields.push(header::CACHE_CONTROL.as_str(), b"no-store");
     if *error == Error::TraceNotAllowed {
-        // A 405 has to list the allowed methods (RFC 9110, 15.5.6), whether or not the service behind supports them.
+        // A 405 has to list the allowed methods (RFC 9110, 15.5.6), whether or
+        // not the service behind supports them.
         fields.push(header::ALLOW.as_str(), last_hop::METHODS.as_bytes());
     }
     finish(fields, request_id, retry_after);
     response
 }
 
-/// The response to a gRPC call that failed with `error`: the status in a head without a body.
+/// The response to a gRPC call that failed with `error`: the status in a head
+/// without a body.
 pub(super) fn to_call(error: &Error, request_id: &[u8]) -> Response {
     let (status, _, retry_after) = shape(error);
     // Independent of the status that the limit has for other requests.
@@ -149,7 +153,8 @@ fn shape(error: &Error) -> (StatusCode, &'static str, Option<Duration>) {
     }
 }
 
-/// Whole seconds, rounded up so that a client which waits that long is admitted. At least 1, since 0 would mean "at once".
+/// Whole seconds, rounded up so that a client which waits that long is
+/// admitted. At least 1, since 0 would mean "at once".
 fn whole_seconds(after: Duration) -> u64 {
     after
         .as_secs()

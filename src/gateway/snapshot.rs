@@ -1,4 +1,5 @@
-//! One generation of the routes: the tables by which a request finds its route, and the stack of layers of each route.
+//! One generation of the routes: the tables by which a request finds its route,
+//! and the stack of layers of each route.
 
 use std::sync::Arc;
 
@@ -17,8 +18,8 @@ use crate::{
     upstream::Upstream,
 };
 
-/// All routes of one configuration, once for each worker, so that counting references to a route touches no memory that
-/// another worker touches.
+/// All routes of one configuration, once for each worker, so that counting
+/// references to a route touches no memory that another worker touches.
 #[derive(Debug)]
 pub struct Snapshot {
     pub(crate) workers: PerWorker<Routes>,
@@ -40,7 +41,8 @@ pub(crate) struct Routes {
     pub(crate) trust: Arc<Trust>,
     /// The tag of requests that no route takes.
     pub(crate) unmatched: Arc<RouteTag>,
-    /// Some route takes gRPC calls, so that a call that no route takes is answered as a call, too.
+    /// Some route takes gRPC calls, so that a call that no route takes is
+    /// answered as a call, too.
     pub(crate) takes_calls: bool,
 }
 
@@ -48,7 +50,8 @@ pub(crate) struct Routes {
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) tag: Arc<RouteTag>,
-    /// Its layers, cloned for each request: a service is called by whoever owns it.
+    /// Its layers, cloned for each request: a service is called by whoever owns
+    /// it.
     pub(crate) stack: Stack,
     /// Most bytes of a request's body.
     pub(crate) max_body: Option<u64>,
@@ -65,7 +68,8 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// Whether requests can be gRPC calls: each upstream that one may be sent to can speak HTTP/2.
+    /// Whether requests can be gRPC calls: each upstream that one may be sent
+    /// to can speak HTTP/2.
     pub(crate) fn takes_calls(&self) -> bool {
         !self.callees.is_empty()
             && self
@@ -83,7 +87,8 @@ pub(crate) type Parameters = Vec<(Arc<str>, Box<str>)>;
 pub(crate) struct Taken<'l> {
     pub(crate) route: &'l Route,
     pub(crate) parameters: Parameters,
-    /// The path in the spelling of the route, if the request's differs in letter case or a slash at the end.
+    /// The path in the spelling of the route, if the request's differs in
+    /// letter case or a slash at the end.
     pub(crate) spelled: Option<Vec<u8>>,
 }
 
@@ -91,8 +96,10 @@ impl Routes {
     /// The route that takes a request.
     ///
     /// # Errors
-    /// [`Error::NoRoute`], [`Error::TraceNotAllowed`], or [`Error::AmbiguousPath`] if the service that the request is
-    /// forwarded to could take its path for one of another route, and so give it more than that route would.
+    /// [`Error::NoRoute`], [`Error::TraceNotAllowed`], or
+    /// [`Error::AmbiguousPath`] if the service that the request is forwarded to
+    /// could take its path for one of another route, and so give it more than
+    /// that route would.
     pub(crate) fn find(
         &self,
         host: &str,
@@ -116,7 +123,8 @@ impl Routes {
             (found, spelled) = (other, Some(spelling));
         }
         let route = self.routes.get(found.index).ok_or(Error::NoRoute)?;
-        // A service that answers TRACE would show the client every field that is added on the way.
+        // A service that answers TRACE would show the client every field that
+        // is added on the way.
         if *method == Method::TRACE && !route.takes_trace {
             return Err(Error::TraceNotAllowed);
         }

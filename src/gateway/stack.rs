@@ -1,4 +1,5 @@
-//! THE ORDER: the layers of a route, outermost first, each line with the reason for its height.
+//! THE ORDER: the layers of a route, outermost first, each line with the reason
+//! for its height.
 
 use std::num::NonZeroU32;
 
@@ -57,24 +58,31 @@ pub(crate) struct Way {
 impl Way {
     fn stack(self) -> ToUpstream {
         ServiceBuilder::new()
-            // The upstream's cap, inside of the route's: who waits for the route's place must not keep one of the
-            // upstream's, which all routes share. All take the two in this order, so that nobody waits in a circle.
-            // Outside of retries, as the route's: one place holds over all attempts, and a retry neither waits a second
-            // time nor adds concurrency.
+            // The upstream's cap, inside of the route's: who waits for the
+            // route's place must not keep one of the upstream's, which all
+            // routes share. All take the two in this order, so that nobody
+            // waits in a circle. Outside of retries, as the route's: one place
+            // holds over all attempts, and a retry neither waits a second time
+            // nor adds concurrency.
             .layer(self.concurrency)
-            // Inside of all that refuses: what is not sent is not copied. Outside of retries: none is copied once more.
+            // Inside of all that refuses: what is not sent is not copied.
+            // Outside of retries: none is copied once more.
             .layer(self.mirror)
-            // Outside of the attempt's timeout: an attempt that ran out of time can be tried again.
+            // Outside of the attempt's timeout: an attempt that ran out of time
+            // can be tried again.
             .layer(self.retry)
-            // Outside of the pool: waiting for a connection and making one are part of an attempt.
+            // Outside of the pool: waiting for a connection and making one are
+            // part of an attempt.
             .layer(self.attempt_timeout)
-            // Written for each attempt, as the `Host` may be the chosen server's.
+            // Written for each attempt, as the `Host` may be the chosen
+            // server's.
             .layer(self.forward)
             .service(self.send_to)
     }
 }
 
-/// The way of copies: as that of originals, but one attempt only, and by a cap in whose line they do not wait.
+/// The way of copies: as that of originals, but one attempt only, and by a cap
+/// in whose line they do not wait.
 pub(crate) fn to_mirror(
     concurrency: ConcurrencyLayer,
     attempt_timeout: AttemptTimeoutLayer,
@@ -99,16 +107,20 @@ impl Layers {
             }
         };
         ServiceBuilder::new()
-            // First: the cheapest refusal, and whoever is over the limit must not take a place in the line.
+            // First: the cheapest refusal, and whoever is over the limit must
+            // not take a place in the line.
             .layer(self.rate_limit)
-            // Before anything can wait: the line, attempts and back-off share one deadline.
+            // Before anything can wait: the line, attempts and back-off share
+            // one deadline.
             .layer(self.total_timeout)
-            // Outside of both caps: a client that sends slowly holds no permit and no worker of a service, and the permits of
-            // one that reads slowly are free with the last byte that the server sends. Inside of the limits, which refuse
-            // without a look at the body, and of the timeouts, which set the pace at which it has to arrive.
+            // Outside of both caps: a client that sends slowly holds no permit
+            // and no worker of a service, and the permits of one that reads
+            // slowly are free with the last byte that the server sends. Inside
+            // of the limits, which refuse without a look at the body, and of
+            // the timeouts, which set the pace at which it has to arrive.
             .layer(self.buffer)
-            // The route's cap. Outside of retries: a place is held over all attempts, so that retries add no
-            // concurrency.
+            // The route's cap. Outside of retries: a place is held over all
+            // attempts, so that retries add no concurrency.
             .layer(self.concurrency)
             .service(target)
     }

@@ -1,5 +1,5 @@
-//! Proxies in front of the gateway that are not configured. All clients behind one count as one client, so the log warns
-//! about each such proxy once.
+//! Proxies in front of the gateway that are not configured. All clients behind
+//! one count as one client, so the log warns about each such proxy once.
 
 use std::net::IpAddr;
 
@@ -8,8 +8,9 @@ use parking_lot::Mutex;
 
 use crate::call::forwarded::X_FORWARDED_FOR;
 
-/// Peers that are reported over the life of the process. Few proxies stand before a gateway, and other clients that send
-/// such a field must not fill the log.
+/// Peers that are reported over the life of the process. Few proxies stand
+/// before a gateway, and other clients that send such a field must not fill the
+/// log.
 const MAX: usize = 32;
 
 /// The field that most proxies write.
@@ -17,13 +18,15 @@ const USUAL: &str = "X-Forwarded-For";
 /// The standard field (RFC 7239), which few proxies write.
 const OTHER: &str = "Forwarded";
 
-/// Peers that sent forwarding fields while no proxy was trusted, each with the field.
+/// Peers that sent forwarding fields while no proxy was trusted, each with the
+/// field.
 #[derive(Debug, Default)]
 pub(crate) struct UnknownProxies(Mutex<Vec<(IpAddr, &'static str)>>);
 
 impl UnknownProxies {
-    /// Whether `peer` was not known; it is from then on. False for all peers once 32 are known. A peer that sent `Forwarded`
-    /// is new once more with the usual field: `Forwarded` may have come from its client.
+    /// Whether `peer` was not known; it is from then on. False for all peers
+    /// once 32 are known. A peer that sent `Forwarded` is new once more with
+    /// the usual field: `Forwarded` may have come from its client.
     pub(super) fn is_new(&self, peer: IpAddr, field: &'static str) -> bool {
         let mut known = self.0.lock();
         let is_known = |(of, by): &(IpAddr, &str)| *of == peer && (*by == field || *by == USUAL);

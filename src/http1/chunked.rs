@@ -1,5 +1,7 @@
-//! Chunked bodies (RFC 9112, 7.1), strictly: lines end in CR LF, sizes have hexadecimal digits only, and extensions and
-//! trailers are bounded. In responses, blanks behind a size are tolerated, since some services pad it to a fixed width.
+//! Chunked bodies (RFC 9112, 7.1), strictly: lines end in CR LF, sizes have
+//! hexadecimal digits only, and extensions and trailers are bounded. In
+//! responses, blanks behind a size are tolerated, since some services pad it to
+//! a fixed width.
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -7,7 +9,8 @@ use http_body::Frame;
 
 use super::head::{Unended, find_end};
 
-/// Longest line with a chunk's size and extensions, in bytes. Only attacks use long ones.
+/// Longest line with a chunk's size and extensions, in bytes. Only attacks use
+/// long ones.
 const MOST_SIZE_LINE: usize = 256;
 /// Most fields after the last chunk.
 const MOST_TRAILERS: usize = 32;
@@ -117,7 +120,8 @@ impl ChunkDecoder {
             self.state = State::Done;
             return Ok(Piece::End);
         }
-        // Trailers that come byte by byte are not searched again for each of them.
+        // Trailers that come byte by byte are not searched again for each of
+        // them.
         let (length, is_whole) = match find_end(buffer, self.seen) {
             Ok(end) => (end, true),
             Err(Unended::More(seen)) => {
@@ -140,11 +144,13 @@ impl ChunkDecoder {
     }
 }
 
-/// Parses the size line: hexadecimal digits, perhaps extensions, CR LF. `None` while it is not complete.
+/// Parses the size line: hexadecimal digits, perhaps extensions, CR LF. `None`
+/// while it is not complete.
 fn take_size(buffer: &mut BytesMut, takes_padding: bool) -> Result<Option<u64>, &'static str> {
     let window = buffer.get(..MOST_SIZE_LINE).unwrap_or(buffer);
     let Some(end) = memchr::memchr(b'\n', window) else {
-        // A lone CR, or any other byte that cannot begin a size, is refused without waiting for the end of the line.
+        // A lone CR, or any other byte that cannot begin a size, is refused
+        // without waiting for the end of the line.
         let digits = window
             .iter()
             .take_while(|byte| byte.is_ascii_hexdigit())
@@ -215,7 +221,8 @@ fn read_trailers(block: &[u8]) -> Result<HeaderMap, &'static str> {
     Ok(trailers)
 }
 
-/// Fields that have a meaning only before the content (RFC 9110, 6.5.1), beside hop-by-hop fields.
+/// Fields that have a meaning only before the content (RFC 9110, 6.5.1), beside
+/// hop-by-hop fields.
 const NEVER_TRAILING: [HeaderName; 30] = [
     // Framing and routing.
     header::CONTENT_LENGTH,
@@ -259,8 +266,9 @@ pub fn may_trail(name: &HeaderName) -> bool {
     !super::hop_by_hop(name.as_str().as_bytes()) && !NEVER_TRAILING.contains(name)
 }
 
-/// Writes the next frame of a body, or its end (`None`). Returns whether the body is over. Without chunks (`is_chunked` is
-/// false) there is no place for trailers, and they are left out.
+/// Writes the next frame of a body, or its end (`None`). Returns whether the
+/// body is over. Without chunks (`is_chunked` is false) there is no place for
+/// trailers, and they are left out.
 pub fn write_frame(out: &mut Vec<u8>, frame: Option<Frame<Bytes>>, is_chunked: bool) -> bool {
     match (frame.map(Frame::into_data), is_chunked) {
         // An empty chunk would be the last one.

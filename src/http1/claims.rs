@@ -1,12 +1,16 @@
-//! Fields in which a proxy describes the request that it received: client, host, path, protocol, method and certificate.
+//! Fields in which a proxy describes the request that it received: client,
+//! host, path, protocol, method and certificate.
 //!
-//! Services believe them, and neither browsers nor API clients send them by themselves, so they are accepted from trusted
-//! proxies only. Fields with identities (`X-User` and the like) are not among them: each service has names of its own, and
-//! a route removes or sets them.
+//! Services believe them, and neither browsers nor API clients send them by
+//! themselves, so they are accepted from trusted proxies only. Fields with
+//! identities (`X-User` and the like) are not among them: each service has
+//! names of its own, and a route removes or sets them.
 
-/// The beginnings of many such names: `X-Forwarded-For`, `-Proto`, `-Host`, `-Port`, `-Prefix`, `-Server`, `-Ssl`, `-Scheme`,
-/// `-User`, `-Client-Cert` and others; `X-Original-URL`, `-URI`, `-Host`, `-Method`; `X-HTTP-Method` and
-/// `X-HTTP-Method-Override`; `X-SSL-Client-Cert`, `-Verify`, `-S-DN` and others.
+/// The beginnings of many such names: `X-Forwarded-For`, `-Proto`, `-Host`,
+/// `-Port`, `-Prefix`, `-Server`, `-Ssl`, `-Scheme`, `-User`, `-Client-Cert`
+/// and others; `X-Original-URL`, `-URI`, `-Host`, `-Method`; `X-HTTP-Method`
+/// and `X-HTTP-Method-Override`; `X-SSL-Client-Cert`, `-Verify`, `-S-DN` and
+/// others.
 const PREFIXES: [&[u8]; 4] = [
     b"x-forwarded",
     b"x-original-",
@@ -63,7 +67,8 @@ const OTHERS: [&[u8]; 22] = [
     b"forwarded-for",
     b"proxy-client-ip",
     b"wl-proxy-client-ip",
-    // RFC 9440, 4: a proxy that terminates TLS removes them from the requests of clients.
+    // RFC 9440, 4: a proxy that terminates TLS removes them from the requests
+    // of clients.
     b"client-cert",
     b"client-cert-chain",
     b"ssl-client-cert",
@@ -72,17 +77,19 @@ const OTHERS: [&[u8]; 22] = [
     b"cf-visitor",
     b"cloudfront-forwarded-proto",
     b"fastly-ssl",
-    // CGI turns it into HTTP_PROXY, by which programs choose their own proxy (CVE-2016-5385).
+    // CGI turns it into HTTP_PROXY, by which programs choose their own proxy
+    // (CVE-2016-5385).
     b"proxy",
 ];
 
-/// Whether a request's field, its name in any case, is a claim that only a trusted proxy may make.
+/// Whether a request's field, its name in any case, is a claim that only a
+/// trusted proxy may make.
 pub fn is_claim(name: &[u8]) -> bool {
     let [first, second, ..] = name else {
         return false;
     };
-    // Two letters distinguish most fields of most requests from these. The bit turns letters into lower case, and `_` into a
-    // byte that no name contains.
+    // Two letters distinguish most fields of most requests from these. The bit
+    // turns letters into lower case, and `_` into a byte that no name contains.
     match &[first | 0x20, second | 0x20] {
         b"x-" | b"x\x7f" => {
             let begins = |prefix: &&[u8]| {
@@ -97,7 +104,8 @@ pub fn is_claim(name: &[u8]) -> bool {
     }
 }
 
-/// Whether two field names are the same to a service: in any letter case and, as with CGI and WSGI, with `_` for `-`.
+/// Whether two field names are the same to a service: in any letter case and,
+/// as with CGI and WSGI, with `_` for `-`.
 pub fn is_same(name: &[u8], other: &[u8]) -> bool {
     let fold = |byte: &u8| {
         if *byte == b'_' {

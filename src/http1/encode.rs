@@ -4,7 +4,8 @@ use std::{cell::RefCell, time::SystemTime};
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-/// The reason phrase of a status in RFC 9110 or in the registry of HTTP statuses; `None` if neither has it.
+/// The reason phrase of a status in RFC 9110 or in the registry of HTTP
+/// statuses; `None` if neither has it.
 pub fn reason(status: StatusCode) -> Option<&'static str> {
     match status {
         StatusCode::PAYLOAD_TOO_LARGE => Some("Content Too Large"),
@@ -13,7 +14,8 @@ pub fn reason(status: StatusCode) -> Option<&'static str> {
     }
 }
 
-/// Writes a status line such as `HTTP/1.1 200 OK` with its line end; `words` replace the usual reason phrase.
+/// Writes a status line such as `HTTP/1.1 200 OK` with its line end; `words`
+/// replace the usual reason phrase.
 pub fn write_status_line(out: &mut Vec<u8>, status: StatusCode, words: Option<&str>) {
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(status.as_str().as_bytes());
@@ -69,8 +71,8 @@ fn with_date<T>(of: impl FnOnce(&str) -> T) -> T {
     })
 }
 
-/// Hop-by-hop fields, which concern this connection only and are never passed on (RFC 9110, 7.6.1). `Connection` may name
-/// more.
+/// Hop-by-hop fields, which concern this connection only and are never passed
+/// on (RFC 9110, 7.6.1). `Connection` may name more.
 pub const HOP_BY_HOP: [&[u8]; 10] = [
     b"connection",
     b"transfer-encoding",
@@ -103,13 +105,15 @@ fn is_listed(name: &[u8]) -> bool {
     HOP_BY_HOP.iter().any(|hop| name.eq_ignore_ascii_case(hop))
 }
 
-/// The fields that the `Connection` of a message names, which are hop-by-hop, too. They are read once, then compared.
+/// The fields that the `Connection` of a message names, which are hop-by-hop,
+/// too. They are read once, then compared.
 #[derive(Debug)]
 pub struct Hops<'m>(Vec<&'m [u8]>);
 
 impl<'m> Hops<'m> {
-    /// The fields that the `Connection` fields among `headers` name. With `names_any` false there are none, and nothing is
-    /// searched; so it is for nearly all messages.
+    /// The fields that the `Connection` fields among `headers` name. With
+    /// `names_any` false there are none, and nothing is searched; so it is for
+    /// nearly all messages.
     pub fn of(headers: &'m HeaderMap, names_any: bool) -> Self {
         if !names_any {
             return Self(Vec::new());
@@ -123,7 +127,8 @@ impl<'m> Hops<'m> {
         )
     }
 
-    /// The fields that the `Connection` lines among `lines` name, each line being a name and a value.
+    /// The fields that the `Connection` lines among `lines` name, each line
+    /// being a name and a value.
     pub(super) fn among<'l: 'm>(lines: impl Iterator<Item = (&'l str, &'l [u8])>) -> Self {
         let is_connection =
             |(name, _): &(&str, &[u8])| name.eq_ignore_ascii_case(header::CONNECTION.as_str());

@@ -1,5 +1,7 @@
-//! The fields of a response in the form in which they are written. Nothing on the way to the client needs them parsed, so
-//! the lines of the upstream are copied once, without hop-by-hop fields, and a route's changes are made to the text.
+//! The fields of a response in the form in which they are written. Nothing on
+//! the way to the client needs them parsed, so the lines of the upstream are
+//! copied once, without hop-by-hop fields, and a route's changes are made to
+//! the text.
 
 use std::ops::Range;
 
@@ -11,13 +13,15 @@ use super::{
     framing::is,
 };
 
-/// Header lines, each with its line end, without hop-by-hop fields and the length.
+/// Header lines, each with its line end, without hop-by-hop fields and the
+/// length.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fields {
     lines: Vec<u8>,
     has_date: bool,
     has_limits: bool,
-    /// The value of `Content-Length`. In a response without a body it is the length of the body that a GET would get.
+    /// The value of `Content-Length`. In a response without a body it is the
+    /// length of the body that a GET would get.
     pub length: Option<u64>,
 }
 
@@ -45,7 +49,8 @@ impl Fields {
         self.lines.extend_from_slice(b"\r\n");
     }
 
-    /// Notes the fields that are looked for in nearly every response, so that its lines need not be searched for them.
+    /// Notes the fields that are looked for in nearly every response, so that
+    /// its lines need not be searched for them.
     #[inline]
     fn note(&mut self, name: &str) {
         match name.len() {
@@ -105,7 +110,8 @@ impl Fields {
     }
 }
 
-/// Room in bytes for the fields about a limit. Without it, adding them would move all lines.
+/// Room in bytes for the fields about a limit. Without it, adding them would
+/// move all lines.
 const ROOM: usize = 192;
 
 /// Copies lines out of a head, adjacent ones at once.
@@ -114,7 +120,8 @@ pub(super) struct Copying<'a> {
     /// The range of lines that are still to be copied.
     run: Range<usize>,
     copied: Fields,
-    /// Every line so far stands in the head exactly as it is written, with its line end.
+    /// Every line so far stands in the head exactly as it is written, with its
+    /// line end.
     are_usual: bool,
 }
 
@@ -128,7 +135,8 @@ impl<'a> Copying<'a> {
         }
     }
 
-    /// Adds the next line, whose name and value are parts of the head, or leaves it out.
+    /// Adds the next line, whose name and value are parts of the head, or
+    /// leaves it out.
     pub(super) fn pass(&mut self, line: &httparse::Header<'_>, is_left_out: bool) {
         let httparse::Header { name, value } = *line;
         let place = self.place(name, value);
@@ -151,13 +159,15 @@ impl<'a> Copying<'a> {
         }
     }
 
-    /// The lines that were added, and whether every line stood in the head exactly as it is written.
+    /// The lines that were added, and whether every line stood in the head
+    /// exactly as it is written.
     pub(super) fn end(mut self) -> (Fields, bool) {
         self.copy_run();
         (self.copied, self.are_usual)
     }
 
-    /// The range of the line in the head, if it stands there exactly as it is written.
+    /// The range of the line in the head, if it stands there exactly as it is
+    /// written.
     fn place(&self, name: &str, value: &[u8]) -> Option<Range<usize>> {
         let start = name
             .as_ptr()

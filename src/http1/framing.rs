@@ -1,4 +1,5 @@
-//! Framing: where a body ends is decided from the head, strictly (RFC 9112, 6.3), and enforced while the bytes pass.
+//! Framing: where a body ends is decided from the head, strictly (RFC 9112, 6.3),
+//! and enforced while the bytes pass.
 
 use bytes::BytesMut;
 use http::{Method, StatusCode, Version};
@@ -22,14 +23,17 @@ pub enum Length {
     UntilClose,
 }
 
-/// Most members of all `Connection` fields of a message, empty ones included. One or two are usual.
+/// Most members of all `Connection` fields of a message, empty ones included.
+/// One or two are usual.
 const MOST_OPTIONS: usize = 32;
 
-/// The statements of a head about the message itself, collected while its lines are read.
+/// The statements of a head about the message itself, collected while its lines
+/// are read.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
     lengths: usize,
-    /// The last length that was named; the inner `None` is a value that is no length.
+    /// The last length that was named; the inner `None` is a value that is no
+    /// length.
     length: Option<Option<u64>>,
     codings: usize,
     is_chunked: bool,
@@ -41,7 +45,8 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// Notes a line. Returns whether it frames the message or concerns its connection.
+    /// Notes a line. Returns whether it frames the message or concerns its
+    /// connection.
     #[inline]
     pub(super) fn note(&mut self, name: &[u8], value: &[u8]) -> bool {
         // The length of a name distinguishes these four from nearly all others.
@@ -87,7 +92,8 @@ impl Marks {
         }
     }
 
-    /// Every field of a message is compared with each option that `Connection` names.
+    /// Every field of a message is compared with each option that `Connection`
+    /// names.
     pub(super) fn bounded(&self) -> Result<(), &'static str> {
         if self.options > MOST_OPTIONS {
             Err("its Connection fields name more than 32 options")
@@ -102,7 +108,8 @@ impl Marks {
     }
 }
 
-/// Whether a text is `usual` in any letter case. Most senders write exactly that, which is compared faster.
+/// Whether a text is `usual` in any letter case. Most senders write exactly
+/// that, which is compared faster.
 #[inline]
 pub(super) fn is(text: &[u8], usual: &[u8]) -> bool {
     text == usual || text.eq_ignore_ascii_case(usual)
@@ -143,7 +150,8 @@ pub fn has_no_body(status: StatusCode) -> bool {
     status.is_informational() || matches!(status.as_u16(), 204 | 304)
 }
 
-/// Whether the body is chunked, and its length. A head may state one of them at most, once and clearly.
+/// Whether the body is chunked, and its length. A head may state one of them at
+/// most, once and clearly.
 fn sound(version: Version, marks: &Marks) -> Result<(bool, Option<u64>), &'static str> {
     if marks.codings == 0 {
         return Ok((false, only_length(marks)?));
@@ -192,7 +200,8 @@ pub enum Decoder {
 }
 
 impl Decoder {
-    /// A decoder of a request's body of this length, with trailers of at most `most_trailer_bytes`.
+    /// A decoder of a request's body of this length, with trailers of at most
+    /// `most_trailer_bytes`.
     pub fn of_request(length: Length, most_trailer_bytes: usize) -> Self {
         Self::new(length, ChunkDecoder::of_request(most_trailer_bytes))
     }

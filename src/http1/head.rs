@@ -1,4 +1,5 @@
-//! Heads: the bytes up to the empty line become a method or a status, and fields.
+//! Heads: the bytes up to the empty line become a method or a status, and
+//! fields.
 
 use std::{mem::MaybeUninit, sync::LazyLock};
 
@@ -14,7 +15,8 @@ use super::{
 };
 use crate::{error::Error, policy::HeadLimits};
 
-/// Header lines that are parsed on the stack: the most that a response may have, and more than nearly all requests have.
+/// Header lines that are parsed on the stack: the most that a response may
+/// have, and more than nearly all requests have.
 const ON_STACK: usize = 256;
 
 /// The head of a request, with its framing.
@@ -40,10 +42,12 @@ pub struct RequestHead {
     pub expects_continue: bool,
 }
 
-/// Traits of a request's field names that need attention. Nearly all requests have none.
+/// Traits of a request's field names that need attention. Nearly all requests
+/// have none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Names {
-    /// Some fields are [claims](super::is_claim) that only a trusted proxy may make.
+    /// Some fields are [claims](super::is_claim) that only a trusted proxy may
+    /// make.
     pub claims: bool,
     /// Some names contain `_`, which services with CGI or WSGI take for `-`.
     pub underscores: bool,
@@ -65,7 +69,8 @@ impl Names {
         )
     }
 
-    /// Notes a name of which it is known whether it contains `_`. Returns false if its line is to be dropped.
+    /// Notes a name of which it is known whether it contains `_`. Returns false
+    /// if its line is to be dropped.
     fn note_known(&mut self, name: &[u8], has_underscore: bool, keeps_underscores: bool) -> bool {
         if has_underscore && !keeps_underscores {
             self.dropped += 1;
@@ -102,19 +107,22 @@ pub struct ResponseHead {
 pub enum Unended {
     /// The head is not complete. The next search begins at this offset.
     More(usize),
-    /// A line ends in LF without CR, which other parsers do not accept as its end.
+    /// A line ends in LF without CR, which other parsers do not accept as its
+    /// end.
     BareLineFeed,
 }
 
 /// Finds the end of the last line of a head with the empty line behind it.
 static EMPTY_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\r\n\r\n"));
 
-/// The length of the head in `buffer` with its empty line. The search begins at `seen`, where an earlier one ended.
+/// The length of the head in `buffer` with its empty line. The search begins at
+/// `seen`, where an earlier one ended.
 ///
 /// # Errors
 /// [`Unended`].
 pub fn find_end(buffer: &[u8], seen: usize) -> Result<usize, Unended> {
-    // Most heads come as a whole: two passes over all of it cost less than a search for each line.
+    // Most heads come as a whole: two passes over all of it cost less than a
+    // search for each line.
     if seen == 0
         && let Some(end) = EMPTY_LINE.find(buffer)
     {
@@ -140,10 +148,12 @@ pub fn find_end(buffer: &[u8], seen: usize) -> Result<usize, Unended> {
     Err(Unended::More(buffer.len()))
 }
 
-/// Parses the head of a request, the first `length` bytes of `buffer`, and removes it from the buffer.
+/// Parses the head of a request, the first `length` bytes of `buffer`, and
+/// removes it from the buffer.
 ///
 /// # Errors
-/// [`Error::Malformed`] if it is malformed or could be read in two ways, and [`Error::TooManyHeaders`].
+/// [`Error::Malformed`] if it is malformed or could be read in two ways, and
+/// [`Error::TooManyHeaders`].
 pub fn parse_request(
     buffer: &mut BytesMut,
     length: usize,
@@ -155,7 +165,8 @@ pub fn parse_request(
     let lines = if limits.headers <= ON_STACK {
         &mut on_stack[..limits.headers]
     } else {
-        // Only if the listener allows so many, and no more room than the head has lines.
+        // Only if the listener allows so many, and no more room than the head
+        // has lines.
         on_heap.resize(
             limits
                 .headers
@@ -194,8 +205,9 @@ pub fn parse_request(
     })
 }
 
-/// Parses the head of a response at the beginning of `head`, behind which the body may begin. `method` is that of the
-/// request. Returns the head with its length, or `None` while it is not complete.
+/// Parses the head of a response at the beginning of `head`, behind which the
+/// body may begin. `method` is that of the request. Returns the head with its
+/// length, or `None` while it is not complete.
 ///
 /// # Errors
 /// Says why it is malformed.
@@ -208,7 +220,8 @@ pub fn parse_response(
     }
     let mut lines = [const { MaybeUninit::uninit() }; ON_STACK];
     let mut parsed = httparse::Response::new(&mut []);
-    // A blank before the colon is removed (RFC 9112, 5.1); in requests it is refused.
+    // A blank before the colon is removed (RFC 9112, 5.1); in requests it is
+    // refused.
     let end = httparse::ParserConfig::default()
         .allow_spaces_after_header_name_in_responses(true)
         .parse_response_with_uninit_headers(&mut parsed, head, &mut lines)
@@ -223,7 +236,8 @@ pub fn parse_response(
         .reason
         .filter(|words| reason(status) != Some(*words))
         .map(Box::from);
-    // The status line and the empty line; the other lines are checked when they are copied.
+    // The status line and the empty line; the other lines are checked when they
+    // are copied.
     let first_line = parsed
         .headers
         .first()
@@ -275,8 +289,9 @@ fn version(minor: Option<u8>) -> Version {
     }
 }
 
-/// The position of the next `_` in a head, which advances with the lines. Values contain some and names hardly ever, so
-/// that a few searches suffice for all names.
+/// The position of the next `_` in a head, which advances with the lines.
+/// Values contain some and names hardly ever, so that a few searches suffice
+/// for all names.
 struct NextUnderscore<'h> {
     head: &'h [u8],
     at: usize,
@@ -294,7 +309,8 @@ impl<'h> NextUnderscore<'h> {
         self.at = memchr::memchr(b'_', rest).map_or(usize::MAX, |offset| from + offset);
     }
 
-    /// Whether a name, which is a part of the head, contains `_`. Names have to be given in their order.
+    /// Whether a name, which is a part of the head, contains `_`. Names have to
+    /// be given in their order.
     fn is_in(&mut self, name: &[u8]) -> bool {
         let start = name.as_ptr().addr() - self.head.as_ptr().addr();
         if self.at < start {
@@ -329,9 +345,10 @@ fn header_map(
     Ok((headers, marks, names))
 }
 
-/// Copies the lines of a response that are passed on, and notes the marks of all lines. Hop-by-hop fields and the length,
-/// which is written anew, are not passed on. If protocols are switched, or have to be (RFC 9110, 15.5.22), the client
-/// gets `Upgrade`.
+/// Copies the lines of a response that are passed on, and notes the marks of
+/// all lines. Hop-by-hop fields and the length, which is written anew, are not
+/// passed on. If protocols are switched, or have to be (RFC 9110, 15.5.22), the
+/// client gets `Upgrade`.
 fn passed_on(
     head: &[u8],
     lines: &[httparse::Header<'_>],
@@ -353,7 +370,8 @@ fn passed_on(
     }
     marks.bounded()?;
     if marks.names_hops {
-        // Rare: `Connection` may come after the fields that it names, so all lines are copied once more.
+        // Rare: `Connection` may come after the fields that it names, so all
+        // lines are copied once more.
         let hops = Hops::among(lines.iter().map(|line| (line.name, line.value)));
         copying = Copying::of(head);
         for line in lines {
@@ -384,7 +402,8 @@ pub const BARE_LINE_FEED: &str = "a line does not end in CR LF";
 
 fn has_bare_line_feed(head: &[u8]) -> bool {
     let pairs = head.iter().zip(head.get(1..).unwrap_or_default());
-    // Without an early end, so that the compiler can process many bytes at once.
+    // Without an early end, so that the compiler can process many bytes at
+    // once.
     pairs.fold(head.first() == Some(&b'\n'), |any, (before, byte)| {
         any | ((*byte == b'\n') & (*before != b'\r'))
     })

@@ -1,11 +1,14 @@
-//! HTTP/1 on the wire: heads, framing and chunks, in both directions. Without I/O, and shared by `server` and `upstream`.
+//! HTTP/1 on the wire: heads, framing and chunks, in both directions. Without
+//! I/O, and shared by `server` and `upstream`.
 //!
-//! `httparse` splits heads into lines. Their meaning is decided here, strictly (RFC 9112): a message that two parsers could
-//! read in two ways is refused. In responses, blanks that mean the same to every parser are removed.
+//! `httparse` splits heads into lines. Their meaning is decided here, strictly
+//! (RFC 9112): a message that two parsers could read in two ways is refused. In
+//! responses, blanks that mean the same to every parser are removed.
 //!
-//! hyper is not used on this path. It hides details that a gateway has to see (it drops a `Content-Length` beside
-//! `Transfer-Encoding`, repeated lengths and fragments), responds to malformed heads by itself, and cannot send interim
-//! responses.
+//! hyper is not used on this path. It hides details that a gateway has to see
+//! (it drops a `Content-Length` beside `Transfer-Encoding`, repeated lengths
+//! and fragments), responds to malformed heads by itself, and cannot send
+//! interim responses.
 
 mod chunked;
 mod claims;

@@ -1,13 +1,16 @@
-//! Upgrades (RFC 9110, 7.8): which of the protocols that a client offers may pass, and whether a response takes one.
+//! Upgrades (RFC 9110, 7.8): which of the protocols that a client offers may
+//! pass, and whether a response takes one.
 
 use http::{HeaderMap, Version, header};
 
 use super::{encode::Hops, head::RequestHead};
 
-/// Protocols that carry requests, without versions. In a tunnel of theirs, requests would evade every limit.
+/// Protocols that carry requests, without versions. In a tunnel of theirs,
+/// requests would evade every limit.
 const CARRY_REQUESTS: [&[u8]; 4] = [b"h2c", b"h2", b"http", b"tls"];
 
-/// The protocols that a request offers to switch to and that may pass, as an `Upgrade` field lists them.
+/// The protocols that a request offers to switch to and that may pass, as an
+/// `Upgrade` field lists them.
 pub fn offered(head: &RequestHead) -> Option<Box<[u8]>> {
     let may_switch = head.names_hops && head.version == Version::HTTP_11;
     if may_switch {

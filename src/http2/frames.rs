@@ -1,4 +1,5 @@
-//! Frames in a stream of bytes that comes in any pieces: found by the nine bytes before each, whatever they hold.
+//! Frames in a stream of bytes that comes in any pieces: found by the nine
+//! bytes before each, whatever they hold.
 
 use std::ops::Range;
 
@@ -49,7 +50,8 @@ pub struct FrameHead {
 pub enum Found {
     /// A frame whose head is complete.
     Head(FrameHead),
-    /// Where, of the bytes that pass, those are that stand behind the last head, or are passed over before the first.
+    /// Where, of the bytes that pass, those are that stand behind the last
+    /// head, or are passed over before the first.
     Payload(Range<usize>),
 }
 
@@ -61,7 +63,8 @@ impl Default for Frames {
 }
 
 impl Frames {
-    /// Passes over the first `before` bytes, which are no frame; keeps `most` bytes of frames of this kind.
+    /// Passes over the first `before` bytes, which are no frame; keeps `most`
+    /// bytes of frames of this kind.
     pub fn new(before: usize, kind: u8, most: usize) -> Self {
         Self {
             head: [0; HEAD_LENGTH],
@@ -73,7 +76,8 @@ impl Frames {
         }
     }
 
-    /// Calls `seen` for each frame whose head is complete, and for each piece behind one.
+    /// Calls `seen` for each frame whose head is complete, and for each piece
+    /// behind one.
     pub fn pass(&mut self, mut bytes: &[u8], mut seen: impl FnMut(Found)) {
         let all = bytes.len();
         while !bytes.is_empty() {

@@ -1,5 +1,5 @@
-//! Bodies on the streams of HTTP/2, in both directions, and the flow control around them. Shared by `server` and
-//! `upstream`; the protocol itself is h2's.
+//! Bodies on the streams of HTTP/2, in both directions, and the flow control
+//! around them. Shared by `server` and `upstream`; the protocol itself is h2's.
 
 pub mod frames;
 pub mod windows;
@@ -21,7 +21,8 @@ use crate::{body::Body, error::Fault, http1::may_trail};
 /// Most bytes of one body that are queued for the socket.
 pub const SEND_BUFFER: usize = 64 * 1024;
 
-/// Bytes that the protocol counts for each field of a header list beside its name and value (RFC 9113, 6.5.2).
+/// Bytes that the protocol counts for each field of a header list beside its
+/// name and value (RFC 9113, 6.5.2).
 pub const FIELD_OVERHEAD: usize = 32;
 
 /// The size of fields as the protocol counts it.
@@ -61,7 +62,8 @@ impl Outflow {
         }
     }
 
-    /// The body of this stream, to a peer that accepts trailers up to this size.
+    /// The body of this stream, to a peer that accepts trailers up to this
+    /// size.
     #[must_use]
     pub fn with_trailers_up_to(self, most_trailers: usize) -> Self {
         Self {
@@ -75,12 +77,14 @@ impl Outflow {
         &mut self.stream
     }
 
-    /// Whether all pulled bytes are sent, so that the body has to yield more first.
+    /// Whether all pulled bytes are sent, so that the body has to yield more
+    /// first.
     pub fn is_drained(&self) -> bool {
         self.rest.is_empty()
     }
 
-    /// Pulls a frame of `body`, or sends as much of the last one as the windows allow. Ready with whether the body is over.
+    /// Pulls a frame of `body`, or sends as much of the last one as the windows
+    /// allow. Ready with whether the body is over.
     ///
     /// # Errors
     /// The side that broke.
@@ -147,7 +151,8 @@ fn trailing(trailers: HeaderMap) -> HeaderMap {
     allowed
 }
 
-/// A body that is received. Its window is released as it is read, so that a slow reader slows the writer.
+/// A body that is received. Its window is released as it is read, so that a
+/// slow reader slows the writer.
 #[derive(Debug)]
 pub struct Inflow {
     stream: RecvStream,
@@ -161,7 +166,8 @@ pub struct Inflow {
 }
 
 impl Inflow {
-    /// The body of this stream with this length; `windows` are those of its connection.
+    /// The body of this stream with this length; `windows` are those of its
+    /// connection.
     pub fn new(stream: RecvStream, length: Option<u64>, windows: Arc<Windows>) -> Self {
         Self {
             stream,
@@ -178,7 +184,8 @@ impl Inflow {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
         let Poll::Ready(data) = self.stream.poll_data(cx)? else {
-            // Waiting for the first byte does not count, since even a slow reader waits for that.
+            // Waiting for the first byte does not count, since even a slow
+            // reader waits for that.
             self.has_waited |= self.read > 0;
             return Poll::Pending;
         };
@@ -194,7 +201,8 @@ impl Inflow {
         Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
     }
 
-    /// Asks for a larger window if all of this one was read and the reader had to wait for more.
+    /// Asks for a larger window if all of this one was read and the reader had
+    /// to wait for more.
     fn note_read(&mut self, bytes: usize) {
         self.read += bytes;
         if self.read >= self.windows.stream() as usize {

@@ -1,10 +1,13 @@
-//! Windows that grow while their reader keeps up: how many bytes may be on their way or wait to be read.
+//! Windows that grow while their reader keeps up: how many bytes may be on
+//! their way or wait to be read.
 //!
-//! A window is what can be sent in one round trip: 256 KiB are 2.5 MB/s at 100 ms. So a stream whose reader takes a whole
-//! window, and had to wait for more meanwhile, asks for a larger one. The protocol knows one size for all streams of a
-//! connection beside the size for the connection itself (RFC 9113, 6.9.2), so that it is the connection's task that grants:
-//! no more than a share for each stream that is open, and out of a sum that all connections of the process have. Where
-//! nobody reads, nothing grows.
+//! A window is what can be sent in one round trip: 256 KiB are 2.5 MB/s at 100
+//! ms. So a stream whose reader takes a whole window, and had to wait for more
+//! meanwhile, asks for a larger one. The protocol knows one size for all
+//! streams of a connection beside the size for the connection itself (RFC 9113, 6.9.2),
+//! so that it is the connection's task that grants: no more than a share for
+//! each stream that is open, and out of a sum that all connections of the
+//! process have. Where nobody reads, nothing grows.
 
 use std::{
     sync::{
@@ -17,31 +20,38 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 
-/// Bytes of one body that may wait to be read, to begin with: 20 Mbit/s at 100 ms.
+/// Bytes of one body that may wait to be read, to begin with: 20 Mbit/s at 100
+/// ms.
 pub const STREAM_WINDOW: u32 = 256 * 1024;
-/// The same over all streams of a connection. Sixteen bodies that nobody reads do not stall the others.
+/// The same over all streams of a connection. Sixteen bodies that nobody reads
+/// do not stall the others.
 pub const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 
 /// The largest window of a stream: 320 Mbit/s at 100 ms.
 const MOST: u32 = 4 * 1024 * 1024;
 /// How much larger a window becomes at once: two steps lead to the largest.
 const STEP: u32 = 4;
-/// Windows of streams that a connection's has room for beside [`CONNECTION_WINDOW`], which is there for the others when
-/// nobody reads these.
+/// Windows of streams that a connection's has room for beside
+/// [`CONNECTION_WINDOW`], which is there for the others when nobody reads
+/// these.
 const SHARES: u32 = 4;
-/// The most that all connections of the process may have above [`CONNECTION_WINDOW`].
+/// The most that all connections of the process may have above
+/// [`CONNECTION_WINDOW`].
 const MOST_EXTRA: usize = 256 * 1024 * 1024;
-/// The part of it that is for windows of more than one step: enough for 8 connections, which leaves one step for 32 more.
+/// The part of it that is for windows of more than one step: enough for 8
+/// connections, which leaves one step for 32 more.
 const MOST_FOR_LARGE: usize = MOST_EXTRA / 2;
-/// With more of it taken, clients that ask for nothing give theirs back: there is room for 4 more large ones then.
+/// With more of it taken, clients that ask for nothing give theirs back: there
+/// is room for 4 more large ones then.
 const AMPLE: usize = MOST_EXTRA / 4;
-/// How long such a client may ask for nothing. It has to connect again, so that it is longer than a pause between requests.
+/// How long such a client may ask for nothing. It has to connect again, so that
+/// it is longer than a pause between requests.
 const REST: Duration = Duration::from_secs(5);
 
 static EXTRA: AtomicUsize = AtomicUsize::new(0);
 
-/// Bytes by which the windows of all connections of the process have grown beyond [`CONNECTION_WINDOW`], towards clients and
-/// servers: at most 256 MiB.
+/// Bytes by which the windows of all connections of the process have grown
+/// beyond [`CONNECTION_WINDOW`], towards clients and servers: at most 256 MiB.
 pub fn grown() -> usize {
     EXTRA.load(Ordering::Relaxed)
 }
@@ -123,7 +133,8 @@ pub struct Tuner {
     windows: Arc<Windows>,
     /// The connection's window.
     connection: u32,
-    /// How often it was asked whether the connection has rested since it had streams.
+    /// How often it was asked whether the connection has rested since it had
+    /// streams.
     looks: u32,
 }
 
@@ -142,9 +153,10 @@ impl Tuner {
         &self.windows
     }
 
-    /// Has `tell` tell the other side of other sizes, if there are to be any, while so many streams are open. `tell` says
-    /// whether it could: not before the other side has acknowledged the last ones. Who wants more then will ask again.
-    /// Returns whether something was told.
+    /// Has `tell` tell the other side of other sizes, if there are to be any,
+    /// while so many streams are open. `tell` says whether it could: not before
+    /// the other side has acknowledged the last ones. Who wants more then will
+    /// ask again. Returns whether something was told.
     pub fn tune(&mut self, streams: usize, tell: impl FnOnce(Sizes) -> bool) -> bool {
         let is_wanted = self.windows.is_wanted.swap(false, Ordering::Relaxed);
         let is_crowded = self.windows.is_crowded.swap(false, Ordering::Relaxed);
@@ -175,8 +187,8 @@ impl Tuner {
         self.looks = 0;
     }
 
-    /// How long after that to ask whether it [`has_rested`](Self::has_rested): a grown one now and then, as the others may
-    /// lack room later.
+    /// How long after that to ask whether it [`has_rested`](Self::has_rested):
+    /// a grown one now and then, as the others may lack room later.
     pub fn next_look(&self, keep_alive: Duration) -> Duration {
         let is_grown = self.connection > CONNECTION_WINDOW;
         if is_grown {
@@ -186,8 +198,10 @@ impl Tuner {
         }
     }
 
-    /// Whether the connection is to end that has had no streams for `idle`: after `keep_alive`, or earlier where others lack
-    /// what it has grown by. The other side was told of its windows, so that they can only be taken back with it.
+    /// Whether the connection is to end that has had no streams for `idle`:
+    /// after `keep_alive`, or earlier where others lack what it has grown by.
+    /// The other side was told of its windows, so that they can only be taken
+    /// back with it.
     pub fn has_rested(&mut self, idle: Duration, keep_alive: Duration) -> bool {
         self.looks += 1;
         let is_scarce = self.connection > CONNECTION_WINDOW && grown() > AMPLE;
@@ -198,7 +212,8 @@ impl Tuner {
         }
     }
 
-    /// Takes what the connection needs of the sum for this size, or for the largest below it that the sum has room for.
+    /// Takes what the connection needs of the sum for this size, or for the
+    /// largest below it that the sum has room for.
     fn reserve(&mut self, now: u32, mut stream: u32) -> Option<u32> {
         loop {
             let connection = self.connection.max(CONNECTION_WINDOW + stream * SHARES);

@@ -1,10 +1,13 @@
-//! Attempt timeout: bounds one attempt, from its begin to its response head, and never beyond the request's deadline.
+//! Attempt timeout: bounds one attempt, from its begin to its response head,
+//! and never beyond the request's deadline.
 //!
-//! An attempt that takes too long is dropped and fails with 504: `attempt_timeout`, or `total_timeout` if the deadline came
-//! first. Both times stand still while the request body flows, whose pace has bounds of its own. Holds a pooled timer until
-//! the response head.
+//! An attempt that takes too long is dropped and fails with 504:
+//! `attempt_timeout`, or `total_timeout` if the deadline came first. Both times
+//! stand still while the request body flows, whose pace has bounds of its own.
+//! Holds a pooled timer until the response head.
 //!
-//! tower's `Timeout` bounds every call by the same duration, uploads included, and boxes its error.
+//! tower's `Timeout` bounds every call by the same duration, uploads included,
+//! and boxes its error.
 
 use std::{
     future::Future,
@@ -27,7 +30,8 @@ use crate::{
 /// Adds [`AttemptTimeout`].
 #[derive(Debug, Clone, Copy)]
 pub struct AttemptTimeoutLayer {
-    /// Longest time for one attempt, without the time in which the request body flows.
+    /// Longest time for one attempt, without the time in which the request body
+    /// flows.
     pub attempt: Duration,
 }
 
@@ -83,7 +87,8 @@ where
         let deadline = deadline.filter(|deadline| deadline.at <= end);
         let end = deadline.map_or(end, |deadline| deadline.at);
         let timer = PooledTimer::until(end);
-        // A request that waited in a queue, or was tried before, may have too little time left for any server.
+        // A request that waited in a queue, or was tried before, may have too
+        // little time left for any server.
         call.attempt_deadline = (end >= call.now + self.attempt / 2).then_some(end);
         ResponseFuture {
             inner: self.inner.call(call),
@@ -105,7 +110,8 @@ pin_project! {
         attempt: Duration,
         // Set if the request's deadline comes before the end of the attempt.
         deadline: Option<Deadline>,
-        // Set if the body arrives in pieces. It says when the attempt ends then.
+        // Set if the body arrives in pieces. It says when the attempt ends
+        // then.
         uploading: Option<Box<Upload>>,
     }
 }
@@ -121,8 +127,9 @@ struct Upload {
 }
 
 impl Upload {
-    /// Sets the timer to the end of the attempt as of now. Gives the deadline, where that is the one; `None` when nothing
-    /// but the pace of the body bounds the attempt.
+    /// Sets the timer to the end of the attempt as of now. Gives the deadline,
+    /// where that is the one; `None` when nothing but the pace of the body
+    /// bounds the attempt.
     fn set(&self, timer: &mut PooledTimer) -> Option<Option<Deadline>> {
         let end = self
             .of

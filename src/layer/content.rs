@@ -13,14 +13,17 @@ const STREAMS: [&[u8]; 9] = [
     b"multipart/x-mixed-replace",
 ];
 
-/// The begin of the media types of gRPC and gRPC-Web, and the rest up to a suffix such as `+proto`.
+/// The begin of the media types of gRPC and gRPC-Web, and the rest up to a
+/// suffix such as `+proto`.
 const GRPC: &[u8] = b"application/grpc";
 const GRPC_KINDS: [&[u8]; 3] = [b"", b"-web", b"-web-text"];
 
-/// The parameter by which Kubernetes and others mark a watch: `application/json;stream=watch`.
+/// The parameter by which Kubernetes and others mark a watch:
+/// `application/json;stream=watch`.
 const WATCH: &[u8] = b"stream=watch";
 
-/// Whether a body of this content type may be silent for long: an event stream or a gRPC call.
+/// Whether a body of this content type may be silent for long: an event stream
+/// or a gRPC call.
 pub(super) fn is_silent_by_nature(content_type: &[u8]) -> bool {
     let end = memchr::memchr(b';', content_type).unwrap_or(content_type.len());
     let (media_type, parameters) = content_type.split_at(end);

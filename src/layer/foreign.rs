@@ -1,9 +1,11 @@
 //! Layers of tower-http in a route's stack.
 //!
-//! Calls are not `http` requests: they carry what a gateway knows of a request, and their response header is kept as the
-//! bytes that will be written. A pair of adapters puts a layer for `http` requests between two layers of this crate:
-//! [`ToHttp`] outside of it, [`FromHttp`] inside. The ordinary stack contains neither and does not pay for them. Changes
-//! that a foreign layer makes in the request header are not taken over.
+//! Calls are not `http` requests: they carry what a gateway knows of a request,
+//! and their response header is kept as the bytes that will be written. A pair
+//! of adapters puts a layer for `http` requests between two layers of this
+//! crate: [`ToHttp`] outside of it, [`FromHttp`] inside. The ordinary stack
+//! contains neither and does not pay for them. Changes that a foreign layer
+//! makes in the request header are not taken over.
 
 use std::{
     future::{Future, Ready, ready},
@@ -113,8 +115,9 @@ where
     }
 }
 
-/// Fails with a refused connection as often as told, then responds with 200. It is ready at the second look, and panics if
-/// it is called before it was ready, as tower's contract allows.
+/// Fails with a refused connection as often as told, then responds with 200. It
+/// is ready at the second look, and panics if it is called before it was ready,
+/// as tower's contract allows.
 struct Strict {
     failures: Arc<AtomicUsize>,
     looks: usize,

@@ -1,11 +1,15 @@
-//! The policies of a route, one tower layer each. `gateway::stack` puts them in order.
+//! The policies of a route, one tower layer each. `gateway::stack` puts them in
+//! order.
 //!
-//! A layer of this module refuses in `call` and is always ready: a service that is not ready would make the connection
-//! wait and not the request, without a reason in any access line. Its `poll_ready` asks the inner service and nothing
-//! else, so that a foreign layer may take part that does wait. Guards travel in the response body and end with it.
+//! A layer of this module refuses in `call` and is always ready: a service that
+//! is not ready would make the connection wait and not the request, without a
+//! reason in any access line. Its `poll_ready` asks the inner service and
+//! nothing else, so that a foreign layer may take part that does wait. Guards
+//! travel in the response body and end with it.
 //!
-//! A layer is built from the types of [`policy`](crate::policy). It is generic over what it does not look into: over the
-//! request, the response, or the error of the inner service.
+//! A layer is built from the types of [`policy`](crate::policy). It is generic
+//! over what it does not look into: over the request, the response, or the
+//! error of the inner service.
 
 mod attempt_timeout;
 mod buffer;

@@ -1,8 +1,9 @@
 //! Respond: a fixed response or a redirect, in the place of an upstream.
 //!
-//! Innermost in the stack of a route that has no upstream. Everything further out applies as it does to forwarded
-//! requests, the changes to response headers included. It refuses with 400 a request without a host where the target of
-//! the redirect needs one, and holds nothing.
+//! Innermost in the stack of a route that has no upstream. Everything further
+//! out applies as it does to forwarded requests, the changes to response
+//! headers included. It refuses with 400 a request without a host where the
+//! target of the redirect needs one, and holds nothing.
 
 use std::{
     future::{Ready, ready},
@@ -36,8 +37,9 @@ struct Configured {
 impl Respond {
     /// Responds as `action` says, with the route's changes to response headers.
     ///
-    /// An action that forwards requests leads nowhere here. A configuration is refused before it comes to that; should it
-    /// happen, the response is an empty 503.
+    /// An action that forwards requests leads nowhere here. A configuration is
+    /// refused before it comes to that; should it happen, the response is an
+    /// empty 503.
     pub fn new(action: &Action, headers: &HeaderChanges) -> Self {
         Self(Arc::new(Configured {
             action: action.clone(),

@@ -1,11 +1,12 @@
-//! The changes that a route makes in response headers: in those of its upstream, and in those of its own responses.
+//! The changes that a route makes in response headers: in those of its
+//! upstream, and in those of its own responses.
 
 use std::sync::Arc;
 
 use crate::{body::Trailers, message::Response, policy::HeaderChanges};
 
-/// Sets and removes header fields of `response`. Trailers of these names are dropped, too: they must not say what the
-/// header does not.
+/// Sets and removes header fields of `response`. Trailers of these names are
+/// dropped, too: they must not say what the header does not.
 pub(super) fn apply(changes: &HeaderChanges, response: &mut Response) {
     if let Some(names) = changes.names().filter(|_| !response.body.is_whole()) {
         response

@@ -1,10 +1,12 @@
 //! Split: each request goes to one of several inner services, drawn by weight.
 //!
-//! The draw is made once for each request: what lies inside, retries too, stays with the service that was drawn. The layer
-//! refuses nothing and holds nothing.
+//! The draw is made once for each request: what lies inside, retries too, stays
+//! with the service that was drawn. The layer refuses nothing and holds
+//! nothing.
 //!
-//! tower's `Steer` picks a service by the request, once all of them are ready. This one does not look at the request, so
-//! that it draws first, in `poll_ready`, and needs only the drawn service to be ready.
+//! tower's `Steer` picks a service by the request, once all of them are ready.
+//! This one does not look at the request, so that it draws first, in
+//! `poll_ready`, and needs only the drawn service to be ready.
 
 use std::{
     num::NonZeroU32,
@@ -15,7 +17,8 @@ use std::{
 use rand::RngExt;
 use tower::Service;
 
-/// One inner service, or several. Most routes have one and pay for no more than a look.
+/// One inner service, or several. Most routes have one and pay for no more than
+/// a look.
 #[derive(Debug, Clone)]
 pub struct Split<S> {
     first: S,
@@ -33,7 +36,8 @@ struct Weighted<S> {
 }
 
 impl<S: Clone> Split<S> {
-    /// Sends each request to `first` or to one of `others`, in proportion to the weights.
+    /// Sends each request to `first` or to one of `others`, in proportion to
+    /// the weights.
     pub fn new(first: (NonZeroU32, S), others: impl IntoIterator<Item = (NonZeroU32, S)>) -> Self {
         let only = first.1.clone();
         let services: Vec<_> = std::iter::once(first)
@@ -59,7 +63,8 @@ impl<S> Weighted<S> {
         self.at(rand::rng().random_range(0..self.total))
     }
 
-    /// The service that holds ticket `number`; each has as many tickets as its weight. `None` from the total on.
+    /// The service that holds ticket `number`; each has as many tickets as its
+    /// weight. `None` from the total on.
     fn at(&self, mut number: u64) -> Option<&S> {
         for (weight, service) in &self.services {
             match number.checked_sub(*weight) {

@@ -2,8 +2,9 @@
 
 use crate::call::Exchange;
 
-/// Fills `{host}`, `{path}` (as received, with the query) and the parameters of the match into a template. Other names do
-/// not occur: the configuration is refused then.
+/// Fills `{host}`, `{path}` (as received, with the query) and the parameters of
+/// the match into a template. Other names do not occur: the configuration is
+/// refused then.
 pub(super) fn fill(template: &str, exchange: &Exchange) -> String {
     let mut out = String::with_capacity(template.len() + 64);
     let mut rest = template;
@@ -29,7 +30,8 @@ fn fill_one(out: &mut String, name: &str, exchange: &Exchange) {
         out.push_str(&exchange.request.host);
     } else if name == "path" {
         let (path, query) = target.to_forward();
-        // `OPTIONS *` asks for no path: elsewhere, it would be a part of the host's name.
+        // `OPTIONS *` asks for no path: elsewhere, it would be a part of the
+        // host's name.
         let path = if path == b"*" { b"/" } else { path };
         out.push_str(&String::from_utf8_lossy(path));
         out.push_str(&String::from_utf8_lossy(query));

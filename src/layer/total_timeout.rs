@@ -1,15 +1,20 @@
-//! Total timeout: sets the time by which the response head must have arrived, and the pace at which bodies must move.
+//! Total timeout: sets the time by which the response head must have arrived,
+//! and the pace at which bodies must move.
 //!
-//! A request that passes its deadline is refused with 504 (`total_timeout`) by the layer that is waiting at that moment:
-//! the deadline is a value that travels with the [`Call`] and not a timer, so that a request arms one timer at a time.
-//! Whatever waits (the queue of a concurrency limit, an attempt, the wait before a retry) waits no longer than that. The
-//! time begins with the request head and stands still while the request body flows.
+//! A request that passes its deadline is refused with 504 (`total_timeout`) by
+//! the layer that is waiting at that moment: the deadline is a value that
+//! travels with the [`Call`] and not a timer, so that a request arms one timer
+//! at a time. Whatever waits (the queue of a concurrency limit, an attempt, the
+//! wait before a retry) waits no longer than that. The time begins with the
+//! request head and stands still while the request body flows.
 //!
-//! The pace bounds the silence of a body once it flows. It depends on the kind of body: tunnels, event streams and gRPC
-//! calls are silent by nature and get `timeouts.tunnel`, all others `timeouts.idle`. The code that moves a body enforces
-//! its pace.
+//! The pace bounds the silence of a body once it flows. It depends on the kind
+//! of body: tunnels, event streams and gRPC calls are silent by nature and get
+//! `timeouts.tunnel`, all others `timeouts.idle`. The code that moves a body
+//! enforces its pace.
 //!
-//! tower's `Timeout` layer wraps each call in a timer and ends at the response head. This one holds nothing.
+//! tower's `Timeout` layer wraps each call in a timer and ends at the response
+//! head. This one holds nothing.
 
 use std::{
     future::Future,
@@ -99,8 +104,8 @@ where
         };
         let end = self.timeouts.body.map(|body| started + body);
         if !call.body.is_empty() {
-            // The content type is the client's to choose and decides nothing here: only gRPC calls stream in both
-            // directions.
+            // The content type is the client's to choose and decides nothing
+            // here: only gRPC calls stream in both directions.
             let is_call = call.exchange.request.grpc.is_some();
             call.body.set_pace(Some(silence.pace(is_call, end)));
         }
@@ -133,12 +138,14 @@ impl Silence {
         }
     }
 
-    /// The pace of a response body. A tunnel is no exchange, so that the bound on whole exchanges does not apply to it.
+    /// The pace of a response body. A tunnel is no exchange, so that the bound
+    /// on whole exchanges does not apply to it.
     fn pace_of(&self, response: &Response, end: Option<Instant>) -> Pace {
         if response.body.is_tunnel() {
             return self.pace(true, None);
         }
-        // A body that is in memory already never pauses, so that its content type need not be looked up.
+        // A body that is in memory already never pauses, so that its content
+        // type need not be looked up.
         let content_type = if response.body.is_whole() {
             None
         } else {

@@ -1,4 +1,5 @@
-//! The clock of the limits: nanoseconds on tokio's clock, so that one paused clock drives every test.
+//! The clock of the limits: nanoseconds on tokio's clock, so that one paused
+//! clock drives every test.
 //!
 //! A request reads it once; all of its limits decide on that one reading.
 
@@ -7,12 +8,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A reading of the [`Clock`] in nanoseconds. Never 0, so that a TAT of 0 is in the past of every reading.
+/// A reading of the [`Clock`] in nanoseconds. Never 0, so that a TAT of 0 is in
+/// the past of every reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Now(u64);
 
 impl Now {
-    /// A reading of `nanos` nanoseconds; 0 becomes 1. For tests and benches that make their own time.
+    /// A reading of `nanos` nanoseconds; 0 becomes 1. For tests and benches
+    /// that make their own time.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(if nanos == 0 { 1 } else { nanos })
     }
@@ -37,7 +40,8 @@ impl Clock {
     /// Reads tokio's clock: one `clock_gettime`, no system call.
     pub fn now(self) -> Now {
         let (start, now) = (*START.get_or_init(Instant::now), Instant::now());
-        // A paused runtime may stand before the first reading; the offset leaves room for it.
+        // A paused runtime may stand before the first reading; the offset
+        // leaves room for it.
         match now.checked_duration_since(start) {
             Some(since) => Now::from_nanos(OFFSET).after(since),
             None => {
@@ -50,7 +54,8 @@ impl Clock {
 /// The moment of the first reading.
 static START: OnceLock<Instant> = OnceLock::new();
 
-/// Nanoseconds that the first reading shows: a day, so that no paused clock reads 0.
+/// Nanoseconds that the first reading shows: a day, so that no paused clock
+/// reads 0.
 const OFFSET: u64 = 86_400_000_000_000;
 
 fn nanos(duration: Duration) -> u64 {

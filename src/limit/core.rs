@@ -1,7 +1,8 @@
 //! The state behind a limit, and the operations on one bucket of it.
 //!
-//! A [`Core`] is a quota over a table. A reload that changes either makes a new core, moves the buckets there one by
-//! one, and leaves a link in the old one: an operation that finds its bucket [`Halt::Moved`] follows the link.
+//! A [`Core`] is a quota over a table. A reload that changes either makes a new
+//! core, moves the buckets there one by one, and leaves a link in the old one:
+//! an operation that finds its bucket [`Halt::Moved`] follows the link.
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -33,7 +34,8 @@ impl Want<'_> {
     }
 }
 
-/// Tokens taken from one bucket, with all that a refund needs. Kept small: admissions are moved about.
+/// Tokens taken from one bucket, with all that a refund needs. Kept small:
+/// admissions are moved about.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Taken {
     /// The bucket's TAT right after.
@@ -98,14 +100,16 @@ pub(super) struct Lineage {
     evictions_overflow: AtomicU64,
     /// Quotas that some keys have instead of the limit's own.
     pub(super) classes: Classes,
-    /// Quotas that some keys have for a while. Padded: every request reads it, and evictions are counted beside it.
+    /// Quotas that some keys have for a while. Padded: every request reads it,
+    /// and evictions are counted beside it.
     pub(super) temporaries: CachePadded<Temporaries>,
     /// Serialises reloads; requests never touch it.
     pub(super) reload: Mutex<()>,
 }
 
 impl Lineage {
-    /// Counts a request whose key found no slot and went to the overflow bucket.
+    /// Counts a request whose key found no slot and went to the overflow
+    /// bucket.
     pub(super) fn note_overflow(&self) {
         self.evictions_overflow.fetch_add(1, Relaxed);
     }
@@ -146,7 +150,8 @@ impl Core {
         core
     }
 
-    /// Does `attempt` on the core where the bucket lives. Fails with the time to wait if the bucket refuses.
+    /// Does `attempt` on the core where the bucket lives. Fails with the time
+    /// to wait if the bucket refuses.
     #[inline(always)]
     pub(super) fn follow<T>(
         &self,
@@ -162,7 +167,8 @@ impl Core {
         }
     }
 
-    /// The first step of a decision: looks whether the tokens are there, and takes nothing.
+    /// The first step of a decision: looks whether the tokens are there, and
+    /// takes nothing.
     #[inline(always)]
     pub(super) fn look(&self, now: Now, want: &Want<'_>) -> Result<Offer, Halt> {
         loop {
@@ -176,8 +182,9 @@ impl Core {
         }
     }
 
-    /// The second step: takes exactly what [`Core::look`] offered. `None` if another thread changed the bucket in
-    /// between, or if the offer may be that of a successor, whose slots are others; nothing was taken then.
+    /// The second step: takes exactly what [`Core::look`] offered. `None` if
+    /// another thread changed the bucket in between, or if the offer may be
+    /// that of a successor, whose slots are others; nothing was taken then.
     #[inline]
     pub(super) fn accept(&self, offer: Offer, want: &Want<'_>) -> Option<Taken> {
         if self.next.get().is_some() {
@@ -202,8 +209,9 @@ impl Core {
         }
     }
 
-    /// The offer of the bucket in `slot`. `None` if the slot has changed hands, or if its debt had to be converted to
-    /// another quota first; the caller looks again.
+    /// The offer of the bucket in `slot`. `None` if the slot has changed hands,
+    /// or if its debt had to be converted to another quota first; the caller
+    /// looks again.
     #[inline(always)]
     fn offer(&self, slot: usize, want: &Want<'_>, now: Now) -> Result<Option<Offer>, Halt> {
         match self.table.read(slot, want.key) {
@@ -242,7 +250,8 @@ impl Core {
             .then(|| self.taken(key, tat, want))
     }
 
-    /// The tokens taken from the bucket of `key`, which is the request's own or the overflow bucket.
+    /// The tokens taken from the bucket of `key`, which is the request's own or
+    /// the overflow bucket.
     #[inline]
     fn taken(&self, key: Key, tat: u64, want: &Want<'_>) -> Taken {
         let Want { quota, cost, .. } = if key == want.key {
@@ -260,7 +269,8 @@ impl Core {
         }
     }
 
-    /// The offer for a key that is not in the table; `None` if it has come in by now.
+    /// The offer for a key that is not in the table; `None` if it has come in
+    /// by now.
     #[cold]
     fn foresee(&self, now: Now, want: &Want<'_>) -> Result<Option<Offer>, Halt> {
         match self.table.room(want.key, now) {
@@ -271,7 +281,8 @@ impl Core {
         }
     }
 
-    /// Takes the first tokens of a key that is not in the table; `None` if it has come in by now.
+    /// Takes the first tokens of a key that is not in the table; `None` if it
+    /// has come in by now.
     #[cold]
     fn enter(&self, now: Now, want: &Want<'_>) -> Result<Option<Taken>, Halt> {
         let Offer { tat, .. } = self.priced(NOWHERE, want, 0, now)?;
@@ -296,8 +307,9 @@ impl Core {
         insert
     }
 
-    /// Converts the debt in a slot to the wanted quota, which differs from the one it came about under; the share of
-    /// the bucket that is used stays. The caller looks again, whether this or another thread did it.
+    /// Converts the debt in a slot to the wanted quota, which differs from the
+    /// one it came about under; the share of the bucket that is used stays. The
+    /// caller looks again, whether this or another thread did it.
     #[cold]
     fn convert(&self, slot: usize, want: &Want<'_>, seen: u64, now: Now) {
         let old = self.gcra_of(self.table.class(slot));
@@ -306,7 +318,8 @@ impl Core {
         self.table.convert(slot, want.key, seen, tat, want.class());
     }
 
-    /// The TAT of a key and the quota by which it is measured; `None` if the table does not hold the key.
+    /// The TAT of a key and the quota by which it is measured; `None` if the
+    /// table does not hold the key.
     pub(super) fn held(&self, key: Key) -> Option<Held> {
         let slot = self.table.find(key)?;
         match self.table.read(slot, key) {
@@ -323,9 +336,10 @@ impl Core {
         self.lineage.classes.get(class).unwrap_or(self.gcra)
     }
 
-    /// Returns tokens, as far as they have not come back by themselves: once the time in which they do has passed, the
-    /// bucket is no fuller than if they had never been taken, and returning them would add to what rate and burst
-    /// allow. Returns nothing if the key's quota has changed since.
+    /// Returns tokens, as far as they have not come back by themselves: once
+    /// the time in which they do has passed, the bucket is no fuller than if
+    /// they had never been taken, and returning them would add to what rate and
+    /// burst allow. Returns nothing if the key's quota has changed since.
     pub(super) fn give_back(&self, now: Now, taken: &Taken) -> Result<(), Halt> {
         let gcra = taken.gcra();
         let missing = taken.tat.saturating_sub(now.as_nanos());
@@ -340,10 +354,12 @@ impl Core {
         .map(drop)
     }
 
-    /// Replaces the TAT of a key by what `change` makes of its class and TAT. Returns the new TAT; `None` if `change`
-    /// did, or if the table does not hold the key.
+    /// Replaces the TAT of a key by what `change` makes of its class and TAT.
+    /// Returns the new TAT; `None` if `change` did, or if the table does not
+    /// hold the key.
     ///
-    /// If the slot goes to another key meanwhile, `key` had a full bucket and still has: see the table's protocol.
+    /// If the slot goes to another key meanwhile, `key` had a full bucket and
+    /// still has: see the table's protocol.
     pub(super) fn shift(
         &self,
         key: Key,
@@ -365,14 +381,15 @@ impl Core {
         Ok(None)
     }
 
-    /// Redirects a request whose key found no slot to the overflow bucket, and counts it.
+    /// Redirects a request whose key found no slot to the overflow bucket, and
+    /// counts it.
     fn overflow<'a>(&self, want: &Want<'a>) -> Want<'a> {
         self.lineage.note_overflow();
         self.as_overflow(want)
     }
 
-    /// The same request on the overflow bucket, which has the limit's own quota. A key with a larger burst of its own
-    /// takes at most all of it.
+    /// The same request on the overflow bucket, which has the limit's own
+    /// quota. A key with a larger burst of its own takes at most all of it.
     fn as_overflow<'a>(&self, want: &Want<'a>) -> Want<'a> {
         let most = if want.quota.is_some() {
             self.gcra.burst().get()

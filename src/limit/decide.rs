@@ -1,7 +1,8 @@
 //! One request, several limits: all of them admit, or none is charged.
 //!
-//! A decision has two steps. First every limit looks at its bucket and writes nothing, so that a refusal by any of
-//! them takes tokens from none. Then each takes what it saw. Where another thread was faster in between, those that
+//! A decision has two steps. First every limit looks at its bucket and writes
+//! nothing, so that a refusal by any of them takes tokens from none. Then each
+//! takes what it saw. Where another thread was faster in between, those that
 //! had already taken are refunded, and the decision is a refusal.
 
 use std::time::Duration;
@@ -20,7 +21,8 @@ pub struct Ask<'a> {
     pub key: Key,
     /// Tokens wanted; 0 is always admitted, and more than the burst never.
     pub cost: u32,
-    /// A quota that counts for this key instead of the limit's own; made by [`Limiter::key_quota`].
+    /// A quota that counts for this key instead of the limit's own; made by
+    /// [`Limiter::key_quota`].
     pub quota: Option<&'a Gcra>,
 }
 
@@ -71,7 +73,8 @@ pub fn would_admit(now: Now, ask: &Ask<'_>) -> bool {
     look(now, ask).is_ok()
 }
 
-/// [`decide_many`] in registers: a limit per client and a daily one are the usual case.
+/// [`decide_many`] in registers: a limit per client and a daily one are the
+/// usual case.
 #[inline]
 fn decide_two(now: Now, first: &Ask<'_>, second: &Ask<'_>) -> Result<Admission, Refusal> {
     let (one, two) = match (look(now, first), look(now, second)) {
@@ -147,7 +150,8 @@ fn take_anew(now: Now, ask: &Ask<'_>) -> Result<Taken, Duration> {
     take(now, ask)
 }
 
-/// The tokens of a request that all limits have admitted. Dropping it keeps them taken.
+/// The tokens of a request that all limits have admitted. Dropping it keeps
+/// them taken.
 #[derive(Debug, Clone)]
 #[must_use = "the tokens of a request that comes to nothing are to be refunded"]
 pub struct Admission {
@@ -164,12 +168,14 @@ impl Admission {
             .map(|taken| taken.gcra().standing(self.now, taken.tat))
     }
 
-    /// Whether it holds nothing: no limit was asked, or [`Self::take_apart`] took everything out.
+    /// Whether it holds nothing: no limit was asked, or [`Self::take_apart`]
+    /// took everything out.
     pub fn is_empty(&self) -> bool {
         self.taken.is_empty()
     }
 
-    /// Takes out the tokens of each ask as an admission of its own, in the order of the asks.
+    /// Takes out the tokens of each ask as an admission of its own, in the
+    /// order of the asks.
     pub fn take_apart(&mut self) -> impl Iterator<Item = Self> {
         let now = self.now;
         std::mem::take(&mut self.taken)
@@ -180,11 +186,12 @@ impl Admission {
             })
     }
 
-    /// Returns the tokens of a request that was turned away later on. `limiters` are those of the asks, in their
-    /// order.
+    /// Returns the tokens of a request that was turned away later on.
+    /// `limiters` are those of the asks, in their order.
     ///
-    /// A refund leaves a bucket no fuller than it would be without the request: tokens that have come back by
-    /// themselves meanwhile are not returned again. A key that has left its table gets nothing, since its bucket was
+    /// A refund leaves a bucket no fuller than it would be without the request:
+    /// tokens that have come back by themselves meanwhile are not returned
+    /// again. A key that has left its table gets nothing, since its bucket was
     /// full.
     pub fn refund<'a>(self, now: Now, limiters: impl IntoIterator<Item = &'a Limiter>) {
         for (limiter, taken) in limiters.into_iter().zip(&self.taken) {
@@ -192,7 +199,8 @@ impl Admission {
         }
     }
 
-    /// Refunds those limits that had taken when another thread took the tokens of the next one.
+    /// Refunds those limits that had taken when another thread took the tokens
+    /// of the next one.
     #[cold]
     fn lost_race(self, asks: &[Ask<'_>], wait: Duration) -> Refusal {
         let (now, index) = (self.now, self.taken.len());
@@ -206,10 +214,12 @@ impl Admission {
 pub struct Refusal {
     /// Index, among the asks, of the limit with the longest wait.
     pub index: usize,
-    /// Time after which all limits admit the request if nobody else asks: exactly then and no nanosecond earlier.
-    /// [`Duration::MAX`] for a cost above the burst, which is never admitted.
+    /// Time after which all limits admit the request if nobody else asks:
+    /// exactly then and no nanosecond earlier. [`Duration::MAX`] for a cost
+    /// above the burst, which is never admitted.
     pub retry_after: Duration,
-    /// One bit for each ask that was refused, the first ask in the lowest bit. Asks from the 65th on have none.
+    /// One bit for each ask that was refused, the first ask in the lowest bit.
+    /// Asks from the 65th on have none.
     pub refused: u64,
 }
 
@@ -263,6 +273,7 @@ fn bit(index: usize) -> u64 {
         .unwrap_or(0)
 }
 
-/// Limits that are decided without an allocation. A larger number would make every admission larger to move, which
-/// costs more than the allocation that routes with more limits pay.
+/// Limits that are decided without an allocation. A larger number would make
+/// every admission larger to move, which costs more than the allocation that
+/// routes with more limits pay.
 const INLINE: usize = 2;

@@ -1,9 +1,12 @@
-//! The arithmetic of one bucket: the generic cell rate algorithm (GCRA), ITU-T Recommendation I.371, Annex A.
+//! The arithmetic of one bucket: the generic cell rate algorithm (GCRA), ITU-T
+//! Recommendation I.371, Annex A.
 //!
-//! GCRA needs one number per bucket: its *theoretical arrival time* (TAT), here in nanoseconds of the
-//! [`Clock`](super::Clock). A TAT that is not after now is a full bucket. Each token moves the TAT one *emission
-//! interval* into the future, counted from now if the bucket was full, and a request conforms as long as the TAT gets
-//! no further ahead of now than `burst` intervals. Time does the refilling; nothing has to run for it.
+//! GCRA needs one number per bucket: its *theoretical arrival time* (TAT), here
+//! in nanoseconds of the [`Clock`](super::Clock). A TAT that is not after now
+//! is a full bucket. Each token moves the TAT one *emission interval* into the
+//! future, counted from now if the bucket was full, and a request conforms as
+//! long as the TAT gets no further ahead of now than `burst` intervals. Time
+//! does the refilling; nothing has to run for it.
 //!
 //! ```text
 //! burst 3, one token each T          now       TAT      limit = now + 3T
@@ -11,9 +14,11 @@
 //!                                     ^ now               ^ TAT: one token is left
 //! ```
 //!
-//! In the standard's terms T is the emission interval and `fill - T` the tolerance. The arithmetic is exact: an
-//! interval is a whole number of nanoseconds (see [`Quota::emission`]) and everything else is additions of it. A test
-//! holds it against the `governor` crate, another against a token bucket that counts in fractions.
+//! In the standard's terms T is the emission interval and `fill - T` the
+//! tolerance. The arithmetic is exact: an interval is a whole number of
+//! nanoseconds (see [`Quota::emission`]) and everything else is additions of
+//! it. A test holds it against the `governor` crate, another against a token
+//! bucket that counts in fractions.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -27,7 +32,8 @@ pub struct Gcra {
     /// Nanoseconds per token; not zero.
     emission: u64,
     burst: NonZeroU32,
-    /// The number by which the limit's table knows this quota; 0 for the limit's own. See `classes`.
+    /// The number by which the limit's table knows this quota; 0 for the
+    /// limit's own. See `classes`.
     class: u16,
 }
 
@@ -52,12 +58,14 @@ impl Gcra {
         self.emission
     }
 
-    /// Nanoseconds in which an empty bucket fills; at most [`Quota::LONGEST_FILL`].
+    /// Nanoseconds in which an empty bucket fills; at most
+    /// [`Quota::LONGEST_FILL`].
     pub const fn fill(&self) -> u64 {
         self.weight(self.burst.get())
     }
 
-    /// Nanoseconds by which `cost` tokens move a TAT; saturates for costs above the burst.
+    /// Nanoseconds by which `cost` tokens move a TAT; saturates for costs above
+    /// the burst.
     pub const fn weight(&self, cost: u32) -> u64 {
         self.emission.saturating_mul(cost as u64)
     }
@@ -79,10 +87,11 @@ impl Gcra {
         Self { class, ..self }
     }
 
-    /// Decides about `cost` tokens of a bucket with this `tat`: its TAT after taking them, or how long to wait for
-    /// them.
+    /// Decides about `cost` tokens of a bucket with this `tat`: its TAT after
+    /// taking them, or how long to wait for them.
     ///
-    /// A cost of 0 always conforms; one above the burst never does, and waits for [`Duration::MAX`].
+    /// A cost of 0 always conforms; one above the burst never does, and waits
+    /// for [`Duration::MAX`].
     #[inline]
     pub(super) fn conform(&self, now: Now, tat: u64, cost: u32) -> Result<u64, Duration> {
         if cost == 0 {
@@ -116,7 +125,8 @@ pub struct Standing {
     pub burst: u32,
     /// Time in which an empty bucket fills.
     pub fill: Duration,
-    /// Time until there is one token more than `remaining`; zero when the bucket is full.
+    /// Time until there is one token more than `remaining`; zero when the
+    /// bucket is full.
     pub next: Duration,
     /// Time until the bucket is full.
     pub reset: Duration,
@@ -129,7 +139,8 @@ impl Standing {
         Self::known(gcra, u32::try_from(remaining).unwrap_or(u32::MAX), debt)
     }
 
-    /// A bucket that is kept elsewhere, of which `remaining` and the nanoseconds until it is full are known.
+    /// A bucket that is kept elsewhere, of which `remaining` and the
+    /// nanoseconds until it is full are known.
     pub fn known(gcra: &Gcra, remaining: u32, debt: u64) -> Self {
         let (burst, fill) = (gcra.burst.get(), gcra.fill());
         let after_next = gcra.weight(burst.saturating_sub(remaining.saturating_add(1)));
@@ -142,7 +153,8 @@ impl Standing {
         }
     }
 
-    /// A bucket that refused `cost` tokens and has them after `wait`. It may hold some tokens, only not enough.
+    /// A bucket that refused `cost` tokens and has them after `wait`. It may
+    /// hold some tokens, only not enough.
     pub fn refused(gcra: &Gcra, cost: u32, wait: Duration) -> Self {
         let missing = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
         let left = gcra.weight(cost).saturating_sub(missing) / gcra.emission;
@@ -156,15 +168,17 @@ impl Standing {
         }
     }
 
-    /// Whether this bucket is nearer to exhaustion than `other`: fewer tokens left or, of as many, longer until full.
+    /// Whether this bucket is nearer to exhaustion than `other`: fewer tokens
+    /// left or, of as many, longer until full.
     pub fn is_nearer(&self, other: &Self) -> bool {
         (self.remaining, std::cmp::Reverse(self.reset))
             < (other.remaining, std::cmp::Reverse(other.reset))
     }
 }
 
-/// Converts a TAT from a bucket that fills in `old` nanoseconds to one that fills in `new`, keeping the share that is
-/// used; rounded up, so that no token is handed out.
+/// Converts a TAT from a bucket that fills in `old` nanoseconds to one that
+/// fills in `new`, keeping the share that is used; rounded up, so that no token
+/// is handed out.
 pub(super) fn rescaled(tat: u64, now: Now, old: u64, new: u64) -> u64 {
     let debt = u128::from(tat.saturating_sub(now.as_nanos()));
     let rescaled = (debt * u128::from(new)).div_ceil(u128::from(old));
@@ -174,5 +188,6 @@ pub(super) fn rescaled(tat: u64, now: Now, old: u64, new: u64) -> u64 {
     now.as_nanos().saturating_add(bounded)
 }
 
-/// Bound of a converted debt, in nanoseconds: twice what the slowest quota's bucket takes to fill.
+/// Bound of a converted debt, in nanoseconds: twice what the slowest quota's
+/// bucket takes to fill.
 const LONGEST_DEBT: u64 = Quota::LONGEST_FILL * 2;

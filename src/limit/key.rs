@@ -1,20 +1,25 @@
-//! Keys of buckets: a keyed hash over typed parts, made once per request and limit.
+//! Keys of buckets: a keyed hash over typed parts, made once per request and
+//! limit.
 //!
-//! Only 64 bits are kept, whatever the length of a value: two of a million keys share a bucket with a chance of one
-//! in 37 million. The hash is SipHash-1-3 under a key drawn at start, so that nobody outside can aim at the bucket of
+//! Only 64 bits are kept, whatever the length of a value: two of a million keys
+//! share a bucket with a chance of one in 37 million. The hash is SipHash-1-3
+//! under a key drawn at start, so that nobody outside can aim at the bucket of
 //! somebody else.
 //!
 //! # Adding a kind of part
 //!
-//! A new kind of [`KeyPart`] has three places, and a fourth if operators have to write its values in a special form:
+//! A new kind of [`KeyPart`] has three places, and a fourth if operators have
+//! to write its values in a special form:
 //!
-//! 1. `policy::KeyPart`: the variant, with its row in `KeyPart::kind` (word, name, number in hashes).
+//! 1. `policy::KeyPart`: the variant, with its row in `KeyPart::kind` (word,
+//!    name, number in hashes).
 //! 2. `config`, syntax of keys: the expression that makes one.
 //! 3. `layer::key::value`: the value that a request has of it.
-//! 4. `build::keys`: reading a value that an operator names. Text that is taken as it stands needs nothing there.
+//! 4. `build::keys`: reading a value that an operator names. Text that is taken
+//!    as it stands needs nothing there.
 //!
-//! Hashing, labels, overrides, stand-ins, shared limits, saved debts and the views of the admin listener follow from
-//! these.
+//! Hashing, labels, overrides, stand-ins, shared limits, saved debts and the
+//! views of the admin listener follow from these.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -26,8 +31,8 @@ use siphasher::sip::SipHasher13;
 
 use crate::policy::KeyPart;
 
-/// Names one bucket of a limit. Displayed as 16 hexadecimal digits, which are fit for a log, since they do not lead
-/// back to a value.
+/// Names one bucket of a limit. Displayed as 16 hexadecimal digits, which are
+/// fit for a log, since they do not lead back to a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key(u64);
 
@@ -73,7 +78,8 @@ impl fmt::Display for Key {
 pub enum KeyValue<'v> {
     /// Text, or any other bytes.
     Text(Cow<'v, [u8]>),
-    /// A client's address: whole for IPv4 and IPv4-mapped IPv6, else its network.
+    /// A client's address: whole for IPv4 and IPv4-mapped IPv6, else its
+    /// network.
     Address {
         /// The address.
         ip: IpAddr,
@@ -98,7 +104,8 @@ impl<'v> KeyValue<'v> {
     }
 }
 
-/// Makes [`Key`]s. There is one in a process, since keys of different hashers do not match.
+/// Makes [`Key`]s. There is one in a process, since keys of different hashers
+/// do not match.
 #[derive(Clone, Copy)]
 pub struct KeyHasher {
     seed: [u64; 2],
@@ -116,13 +123,15 @@ impl KeyHasher {
         }
     }
 
-    /// A hasher with a known seed: for tests, and where keys have to agree between processes.
+    /// A hasher with a known seed: for tests, and where keys have to agree
+    /// between processes.
     pub const fn with_seed(seed: [u64; 2]) -> Self {
         Self { seed }
     }
 
-    /// Begins a key of the limit `limit`. Finished without a part it is the one key of a limit for everybody. The
-    /// builder may be kept, and cloned for each request.
+    /// Begins a key of the limit `limit`. Finished without a part it is the one
+    /// key of a limit for everybody. The builder may be kept, and cloned for
+    /// each request.
     pub fn key(&self, limit: &str) -> KeyBuilder {
         let hasher = SipHasher13::new_with_keys(self.seed[0], self.seed[1]);
         KeyBuilder::over(hasher, limit)
@@ -136,7 +145,8 @@ impl fmt::Debug for KeyHasher {
     }
 }
 
-/// A key in the making. The order of the parts counts; parts of different kinds or names never make the same key.
+/// A key in the making. The order of the parts counts; parts of different kinds
+/// or names never make the same key.
 ///
 /// ```
 /// use tidegate::{limit::{KeyHasher, KeyValue}, policy::KeyPart};
@@ -184,7 +194,8 @@ impl<H: Hasher> KeyBuilder<H> {
         }
     }
 
-    /// Hashes one part. Kind and lengths go first, so that no value can spell another part.
+    /// Hashes one part. Kind and lengths go first, so that no value can spell
+    /// another part.
     #[inline]
     fn write(&mut self, kind: u8, name: &str, value: &[u8]) {
         let lengths = ((name.len() as u64) << 40) | ((value.len() as u64) << 8); // neither comes near 2^24

@@ -1,8 +1,10 @@
-//! The parts of a key for people: their values, cut where they are long. A label is written only when a key enters a
-//! list of the heaviest, and decoded only when somebody looks at the list.
+//! The parts of a key for people: their values, cut where they are long. A
+//! label is written only when a key enters a list of the heaviest, and decoded
+//! only when somebody looks at the list.
 //!
-//! A part is two bytes (its kind and its length) and its value. The buffer of a key that leaves the list is used again,
-//! so that a flood of new keys allocates nothing once it is warm.
+//! A part is two bytes (its kind and its length) and its value. The buffer of a
+//! key that leaves the list is used again, so that a flood of new keys
+//! allocates nothing once it is warm.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -20,7 +22,8 @@ pub struct Label {
 /// One part of a label as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
-    /// The value: text as received, an address as a network if only a prefix of it counts.
+    /// The value: text as received, an address as a network if only a prefix of
+    /// it counts.
     pub value: String,
     /// The part stands in for one that the request lacked.
     pub is_fallback: bool,
@@ -37,7 +40,8 @@ impl Label {
         self.part(value, FALLBACK);
     }
 
-    /// Whether it has no part, like the key of a limit with one bucket for everybody.
+    /// Whether it has no part, like the key of a limit with one bucket for
+    /// everybody.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
@@ -109,7 +113,8 @@ fn shown(kind: u8, value: &[u8]) -> String {
     }
 }
 
-/// Whether `value` without its last `back` bytes ends with a whole character of UTF-8.
+/// Whether `value` without its last `back` bytes ends with a whole character of
+/// UTF-8.
 fn is_boundary(value: &[u8], back: usize) -> bool {
     str::from_utf8(&value[..value.len() - back])
         .map_or_else(|error| error.error_len().is_some(), |_| true)

@@ -1,7 +1,8 @@
 //! One limit: a quota over a table of buckets.
 //!
-//! Every operation begins on the core that its handle holds, and follows to the core that took over where a reload has
-//! moved the bucket: handles from before and after a reload never disagree about a key.
+//! Every operation begins on the core that its handle holds, and follows to the
+//! core that took over where a reload has moved the bucket: handles from before
+//! and after a reload never disagree about a key.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use super::temporary::{Temporary, TemporaryError};
 use super::{Gcra, Key, LimiterError, Now, Standing};
 use crate::policy::Quota;
 
-/// A named limit, shared by all workers. A clone is another handle to the same buckets.
+/// A named limit, shared by all workers. A clone is another handle to the same
+/// buckets.
 #[derive(Debug, Clone)]
 pub struct Limiter {
     pub(super) name: Arc<str>,
@@ -20,8 +22,8 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    /// A limit all of whose buckets are full. It holds at most `max_keys` keys at once, at up to 72 bytes each, which
-    /// are taken only as keys come.
+    /// A limit all of whose buckets are full. It holds at most `max_keys` keys
+    /// at once, at up to 72 bytes each, which are taken only as keys come.
     ///
     /// # Errors
     /// Fails if there is no memory for so many keys.
@@ -46,13 +48,15 @@ impl Limiter {
         Arc::ptr_eq(&self.core.lineage, &other.core.lineage)
     }
 
-    /// The quota of this handle. After a reload the quota of the newest handle counts.
+    /// The quota of this handle. After a reload the quota of the newest handle
+    /// counts.
     pub fn gcra(&self) -> &Gcra {
         &self.core.gcra
     }
 
-    /// Prepares a quota that single keys have instead of the limit's own, for [`Ask::quota`](super::Ask::quota). Equal
-    /// quotas are one, for the limit's life and over reloads.
+    /// Prepares a quota that single keys have instead of the limit's own, for
+    /// [`Ask::quota`](super::Ask::quota). Equal quotas are one, for the limit's
+    /// life and over reloads.
     ///
     /// # Errors
     /// Fails if the limit has seen 65,535 different ones.
@@ -71,7 +75,8 @@ impl Limiter {
         }
     }
 
-    /// Counts a request to the overflow bucket of a limit whose buckets are kept elsewhere.
+    /// Counts a request to the overflow bucket of a limit whose buckets are
+    /// kept elsewhere.
     pub fn note_overflow(&self) {
         self.core.lineage.note_overflow();
     }
@@ -81,9 +86,10 @@ impl Limiter {
         self.core.newest().held(key).is_some()
     }
 
-    /// How the bucket of `key` stands under `quota`, by default the limit's own. A debt that is still measured by
-    /// another quota is converted for the answer, and in the table at the next decision. Takes nothing; the answer may
-    /// be out of date at once.
+    /// How the bucket of `key` stands under `quota`, by default the limit's
+    /// own. A debt that is still measured by another quota is converted for the
+    /// answer, and in the table at the next decision. Takes nothing; the answer
+    /// may be out of date at once.
     pub fn standing(&self, now: Now, key: Key, quota: Option<&Gcra>) -> Standing {
         let core = self.core.newest();
         let gcra = quota.unwrap_or(&core.gcra);
@@ -103,8 +109,9 @@ impl Limiter {
 
 /// Quotas that single keys have for a while.
 impl Limiter {
-    /// Gives `key` another quota until the moment `until`, in place of any temporary one it has. The quota survives
-    /// reloads, and the bucket keeps the share that is used.
+    /// Gives `key` another quota until the moment `until`, in place of any
+    /// temporary one it has. The quota survives reloads, and the bucket keeps
+    /// the share that is used.
     ///
     /// # Errors
     /// Fails if there is no room; nothing has changed then.
@@ -124,7 +131,8 @@ impl Limiter {
         Ok(given)
     }
 
-    /// Whether any key has a temporary quota. A hint that costs next to nothing; an expired one may still count.
+    /// Whether any key has a temporary quota. A hint that costs next to
+    /// nothing; an expired one may still count.
     #[inline]
     pub fn has_temporaries(&self) -> bool {
         self.core.lineage.temporaries.is_any()
@@ -146,8 +154,8 @@ impl Limiter {
         self.core.lineage.temporaries.count(now)
     }
 
-    /// Frees the entries of temporary quotas that have expired, and returns their number. To be called about once a
-    /// second.
+    /// Frees the entries of temporary quotas that have expired, and returns
+    /// their number. To be called about once a second.
     pub fn sweep(&self, now: Now) -> usize {
         self.core.lineage.temporaries.sweep(now)
     }
@@ -162,6 +170,7 @@ pub struct Stats {
     pub max_bytes: usize,
     /// Keys that made room for others, their buckets being full again.
     pub evictions_idle: u64,
-    /// Requests whose keys found no slot in a full table and went to the overflow bucket.
+    /// Requests whose keys found no slot in a full table and went to the
+    /// overflow bucket.
     pub evictions_overflow: u64,
 }

@@ -1,22 +1,29 @@
-//! Token buckets in bounded memory, decided between the route match and everything that costs something.
+//! Token buckets in bounded memory, decided between the route match and
+//! everything that costs something.
 //!
-//! A leaf, and pure: no logging, no input or output, and of this crate only plain policies and the worker's number.
+//! A leaf, and pure: no logging, no input or output, and of this crate only
+//! plain policies and the worker's number.
 //!
 //! # From a request to a decision
 //!
-//! A [`Limiter`] is a [`Quota`](crate::policy::Quota) over a table of buckets. Each bucket belongs to one [`Key`], a
-//! keyed hash of what the limit counts by, and is one number: the *theoretical arrival time* (TAT) of the generic cell
-//! rate algorithm (GCRA), see `gcra`. A TAT in the past is a full bucket, and each token moves it into the future; time
-//! does the refilling. A decision is therefore a comparison, an addition and one compare-and-swap in the table, see
-//! `table`: no lock, no allocation, no timer.
+//! A [`Limiter`] is a [`Quota`](crate::policy::Quota) over a table of buckets.
+//! Each bucket belongs to one [`Key`], a keyed hash of what the limit counts
+//! by, and is one number: the *theoretical arrival time* (TAT) of the generic
+//! cell rate algorithm (GCRA), see `gcra`. A TAT in the past is a full bucket,
+//! and each token moves it into the future; time does the refilling. A decision
+//! is therefore a comparison, an addition and one compare-and-swap in the
+//! table, see `table`: no lock, no allocation, no timer.
 //!
-//! The table holds at most as many keys as the limit may. Keys whose buckets are full again make room for new ones, and
-//! if all are in debt, new keys share one *overflow bucket*: a flood of made-up keys takes neither memory nor anybody's
-//! tokens.
+//! The table holds at most as many keys as the limit may. Keys whose buckets
+//! are full again make room for new ones, and if all are in debt, new keys
+//! share one *overflow bucket*: a flood of made-up keys takes neither memory
+//! nor anybody's tokens.
 //!
-//! Several limits decide together, all or nothing ([`decide`]). Tiers of a limit (wider IPv6 networks) and its candidate
-//! are limiters of their own, asked beside it by `layer::rate_limit`. A limit that gateways share keeps its buckets in
-//! the `store`, by the same arithmetic; its [`Limiter`] then decides only while the store does not answer.
+//! Several limits decide together, all or nothing ([`decide`]). Tiers of a
+//! limit (wider IPv6 networks) and its candidate are limiters of their own,
+//! asked beside it by `layer::rate_limit`. A limit that gateways share keeps
+//! its buckets in the `store`, by the same arithmetic; its [`Limiter`] then
+//! decides only while the store does not answer.
 //!
 //! ```
 //! use std::{num::{NonZeroU32, NonZeroUsize}, time::Duration};
@@ -48,7 +55,8 @@
 //! * `gcra`: the arithmetic of one bucket.
 //! * `table`, `pages`: where buckets live, and their memory.
 //! * `core`: the operations on one bucket of a limit.
-//! * `classes`, `temporary`: keys with quotas of their own, by configuration and for a while.
+//! * `classes`, `temporary`: keys with quotas of their own, by configuration
+//!   and for a while.
 //! * `limiter`: one limit.
 //! * `decide`: several limits, all or nothing.
 //! * `reload`: another quota for the same buckets.
@@ -56,7 +64,8 @@
 //! And for operators:
 //!
 //! * `saved`: debts as bytes, so that they outlive the process.
-//! * `top`, `label`: the heaviest keys, in bounded memory, and how they are shown.
+//! * `top`, `label`: the heaviest keys, in bounded memory, and how they are
+//!   shown.
 
 mod classes;
 mod clock;

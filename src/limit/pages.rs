@@ -1,10 +1,12 @@
 //! The memory of a table, and the atomics that it is made of.
 //!
-//! Pages come zeroed from the system, cost nothing until they are written to, and go back to the system with the table.
-//! An allocator would hand out memory of an earlier table again and clear it by writing to all of it: after a reload
-//! each limit would then occupy as much as all of its keys could.
+//! Pages come zeroed from the system, cost nothing until they are written to,
+//! and go back to the system with the table. An allocator would hand out memory
+//! of an earlier table again and clear it by writing to all of it: after a
+//! reload each limit would then occupy as much as all of its keys could.
 //!
-//! A test compiles the table against another version of this file, whose atomics belong to a model checker.
+//! A test compiles the table against another version of this file, whose
+//! atomics belong to a model checker.
 
 use std::fmt;
 pub(super) use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize};
@@ -13,7 +15,8 @@ use memmap2::{MmapMut, MmapOptions};
 use self_cell::{MutBorrow, self_cell};
 use zerocopy::FromBytes;
 
-/// A key and its TAT. An array, since bytes can be seen as one without `unsafe`.
+/// A key and its TAT. An array, since bytes can be seen as one without
+/// `unsafe`.
 pub(super) type Slot = [AtomicU64; 2];
 
 /// The slots of a table and a class for each.
@@ -35,7 +38,8 @@ self_cell!(
 pub(super) struct Pages(Mapped);
 
 impl Pages {
-    /// Zeroed memory for `slots` slots and a class for each; `None` if the system has no such memory.
+    /// Zeroed memory for `slots` slots and a class for each; `None` if the
+    /// system has no such memory.
     pub(super) fn zeroed(slots: usize) -> Option<Self> {
         let of_slots = slots.checked_mul(size_of::<Slot>())?;
         let length = of_slots.checked_add(slots.checked_mul(size_of::<AtomicU16>())?)?;
@@ -55,7 +59,8 @@ impl Pages {
         .map(Self)
     }
 
-    /// A power of two of slots that are probed, then that of the overflow bucket.
+    /// A power of two of slots that are probed, then that of the overflow
+    /// bucket.
     #[inline(always)]
     pub(super) fn slots(&self) -> &[Slot] {
         self.0.borrow_dependent().slots

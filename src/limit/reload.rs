@@ -2,11 +2,14 @@
 //!
 //! # Concurrent requests
 //!
-//! Buckets are moved one by one, in milliseconds, while requests go on. A key's quota changes at the moment its bucket
-//! is moved, for handles from before and after the reload alike, since the former follow. The order is: name the
-//! successor, close the old table to new keys (which go to the successor from then on), and only then move bucket by
-//! bucket, each locked from its last reading in the old table until it stands in the new one. So every token ever taken
-//! is either in a bucket that is moved or taken from the successor; none is admitted twice.
+//! Buckets are moved one by one, in milliseconds, while requests go on. A key's
+//! quota changes at the moment its bucket is moved, for handles from before and
+//! after the reload alike, since the former follow. The order is: name the
+//! successor, close the old table to new keys (which go to the successor from
+//! then on), and only then move bucket by bucket, each locked from its last
+//! reading in the old table until it stands in the new one. So every token ever
+//! taken is either in a bucket that is moved or taken from the successor; none
+//! is admitted twice.
 
 use std::cmp::Reverse;
 use std::num::NonZeroUsize;
@@ -19,11 +22,14 @@ use super::{Key, Limiter, LimiterError, Now};
 use crate::policy::Quota;
 
 impl Limiter {
-    /// The same limit with another quota or bound: it keeps its keys, and of each bucket the share that is used. An
-    /// exhausted key stays exhausted, at the new rate. If fewer keys are held from now on, those deepest in debt stay.
+    /// The same limit with another quota or bound: it keeps its keys, and of
+    /// each bucket the share that is used. An exhausted key stays exhausted, at
+    /// the new rate. If fewer keys are held from now on, those deepest in debt
+    /// stay.
     ///
-    /// **The change is live, also for existing handles, when this returns**; on an error nothing has changed. Call it
-    /// last, after everything else that a reload may fail at. With an unchanged quota and bound it only clones the
+    /// **The change is live, also for existing handles, when this returns**; on
+    /// an error nothing has changed. Call it last, after everything else that a
+    /// reload may fail at. With an unchanged quota and bound it only clones the
     /// handle.
     ///
     /// # Errors
@@ -55,7 +61,8 @@ impl Limiter {
     }
 }
 
-/// Moves every bucket of `old`: in the order of the slots if all of them fit, else the deepest in debt first.
+/// Moves every bucket of `old`: in the order of the slots if all of them fit,
+/// else the deepest in debt first.
 fn move_all(old: &Core, new: &Core, now: Now) {
     old.table.close();
     if old.table.keys() > new.max_keys.get() {
@@ -76,9 +83,11 @@ fn move_all(old: &Core, new: &Core, now: Now) {
     }
 }
 
-/// Brings one bucket into `new`. A key for which there is no room shares the overflow bucket there.
+/// Brings one bucket into `new`. A key for which there is no room shares the
+/// overflow bucket there.
 ///
-/// The debt of a key with a quota of its own stays as it is: only the limit's quota changes here, see `classes`.
+/// The debt of a key with a quota of its own stays as it is: only the limit's
+/// quota changes here, see `classes`.
 fn carry(old: &Core, new: &Core, now: Now, Bucket { key, tat, class }: Bucket) {
     let tat = if class == 0 {
         rescaled(tat, now, old.gcra.fill(), new.gcra.fill())
@@ -93,7 +102,8 @@ fn carry(old: &Core, new: &Core, now: Now, Bucket { key, tat, class }: Bucket) {
     }
 }
 
-/// Adds the debt of a bucket that moves in to the bucket that the key has already.
+/// Adds the debt of a bucket that moves in to the bucket that the key has
+/// already.
 fn add_debt(new: &Core, key: Key, now: Now, debt: u64) {
     while let Some(slot) = new.table.find(key) {
         let Read::Tat(seen) = new.table.read(slot, key) else {

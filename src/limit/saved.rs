@@ -1,5 +1,5 @@
-//! Debts as bytes: what a limit writes before the process ends, and reads when the next one starts. Files are left to
-//! the caller.
+//! Debts as bytes: what a limit writes before the process ends, and reads when
+//! the next one starts. Files are left to the caller.
 //!
 //! # Format, version 1
 //!
@@ -15,11 +15,13 @@
 //! * `identity` says to which limit and hasher the keys belong.
 //! * `written` is the wall clock, in nanoseconds since 1970.
 //! * `key` is the keyed hash of a key.
-//! * `debt` is the number of nanoseconds until its bucket is full, and `fill` the number in which an empty bucket fills
-//!   under the quota by which the debt came about. If the quota has changed when the debt is read, the share of the
-//!   bucket that is used is kept, as over a reload.
-//! * The checksum is SipHash-1-3 of everything before it, under the key (0, 0). It protects against accidents, not
-//!   against somebody who may write the file.
+//! * `debt` is the number of nanoseconds until its bucket is full, and `fill`
+//!   the number in which an empty bucket fills under the quota by which the
+//!   debt came about. If the quota has changed when the debt is read, the share
+//!   of the bucket that is used is kept, as over a reload.
+//! * The checksum is SipHash-1-3 of everything before it, under the key (0, 0).
+//!   It protects against accidents, not against somebody who may write the
+//!   file.
 
 use std::hash::Hasher;
 use std::time::Duration;
@@ -49,7 +51,8 @@ pub struct Debt {
     pub key: Key,
     /// Nanoseconds until the bucket is full.
     pub nanos: u64,
-    /// Nanoseconds in which it fills from empty, under the quota by which the debt came about; not 0.
+    /// Nanoseconds in which it fills from empty, under the quota by which the
+    /// debt came about; not 0.
     pub fill: u64,
 }
 
@@ -89,7 +92,8 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Begins a file, and returns its first bytes. `written` is the wall clock since 1970.
+    /// Begins a file, and returns its first bytes. `written` is the wall clock
+    /// since 1970.
     pub fn begin(identity: u64, written: Duration) -> (Self, [u8; HEADER]) {
         let written = u64::try_from(written.as_nanos()).unwrap_or(u64::MAX);
         let header = words([u64::from_le_bytes(MAGIC), VERSION, identity, written]);
@@ -154,7 +158,8 @@ impl<'a> Saved<'a> {
         })
     }
 
-    /// The keys in debt, as of [`Self::written`]. Records that make no sense are left out.
+    /// The keys in debt, as of [`Self::written`]. Records that make no sense
+    /// are left out.
     pub fn debts(&self) -> impl Iterator<Item = Debt> + use<'a> {
         let debt = |record| Debt {
             key: Key::from_raw(word(record, 0)),
@@ -170,7 +175,8 @@ impl<'a> Saved<'a> {
 }
 
 impl Limiter {
-    /// The keys in debt at `now`. While requests go on, each is as of some moment during the walk.
+    /// The keys in debt at `now`. While requests go on, each is as of some
+    /// moment during the walk.
     pub fn debts(&self, now: Now) -> impl Iterator<Item = Debt> + '_ {
         let core = self.core.newest();
         core.table.indices().filter_map(move |slot| {
@@ -181,11 +187,13 @@ impl Limiter {
         })
     }
 
-    /// Takes over debts that are `age` old, each under the limit's own quota of now, keeping the share that is used.
-    /// Returns how many keys are in debt by them.
+    /// Takes over debts that are `age` old, each under the limit's own quota of
+    /// now, keeping the share that is used. Returns how many keys are in debt
+    /// by them.
     ///
-    /// For a limit that has just come up: a key that is there already is left alone, and the debt of one for which
-    /// there is no room goes to the overflow bucket.
+    /// For a limit that has just come up: a key that is there already is left
+    /// alone, and the debt of one for which there is no room goes to the
+    /// overflow bucket.
     pub fn restore(&self, now: Now, age: Duration, debts: impl Iterator<Item = Debt>) -> usize {
         let core = self.core.newest();
         let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
@@ -212,7 +220,8 @@ impl Limiter {
     }
 }
 
-/// Makes the overflow bucket at least as empty as that of a key that has to share it.
+/// Makes the overflow bucket at least as empty as that of a key that has to
+/// share it.
 fn charge_overflow(core: &Core, now: Now, tat: u64) {
     while let Some(slot) = core.table.find(OVERFLOW) {
         let seen = match core.table.read(slot, OVERFLOW) {

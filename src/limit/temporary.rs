@@ -1,7 +1,9 @@
-//! Quotas that single keys have for a while: an operator's answer to one client, until it expires.
+//! Quotas that single keys have for a while: an operator's answer to one
+//! client, until it expires.
 //!
-//! Requests read a map that is replaced as a whole; while it is empty they only read one flag. A quota that has expired
-//! does not count from that moment on, whether or not the key is asked for. [`Temporaries::sweep`] frees its entry.
+//! Requests read a map that is replaced as a whole; while it is empty they only
+//! read one flag. A quota that has expired does not count from that moment on,
+//! whether or not the key is asked for. [`Temporaries::sweep`] frees its entry.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -14,7 +16,8 @@ use thiserror::Error;
 use super::{Gcra, Key, LimiterError, Now};
 use crate::policy::Quota;
 
-/// Keys of one limit that can have a temporary quota at once; some 100 bytes each.
+/// Keys of one limit that can have a temporary quota at once; some 100 bytes
+/// each.
 pub(super) const MOST_TEMPORARY: usize = 10_000;
 
 /// A quota that one key has for a while.
@@ -41,10 +44,12 @@ pub enum TemporaryError {
     Full,
 }
 
-/// The keys of a limit with a temporary quota. Shared by all handles of the limit, so that a reload keeps them.
+/// The keys of a limit with a temporary quota. Shared by all handles of the
+/// limit, so that a reload keeps them.
 #[derive(Debug, Default)]
 pub(super) struct Temporaries {
-    /// Whether the map has an entry; requests look no further while it has none.
+    /// Whether the map has an entry; requests look no further while it has
+    /// none.
     any: AtomicBool,
     map: ArcSwap<HashMap<Key, Temporary>>,
     /// Serialises changes; requests never touch it.
@@ -55,7 +60,8 @@ impl Temporaries {
     /// The quota of `key` that counts at `now`.
     #[inline]
     pub(super) fn get(&self, now: Now, key: Key) -> Option<Temporary> {
-        // Relaxed: a request that is under way while a quota is given may still go by the old one.
+        // Relaxed: a request that is under way while a quota is given may still
+        // go by the old one.
         if self.is_any() {
             self.find(now, key)
         } else {
@@ -113,7 +119,8 @@ impl Temporaries {
         }
     }
 
-    /// Replaces the map by its unexpired entries as `change` leaves them; on an error the map stays as it was.
+    /// Replaces the map by its unexpired entries as `change` leaves them; on an
+    /// error the map stays as it was.
     fn change<T, E>(
         &self,
         now: Now,

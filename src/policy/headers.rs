@@ -17,12 +17,14 @@ use http::{HeaderName, HeaderValue};
 pub struct HeaderChanges {
     set: Vec<(HeaderName, HeaderValue)>,
     remove: Vec<HeaderName>,
-    /// The names of both. Shared, as a body that arrives in pieces holds them until its trailers.
+    /// The names of both. Shared, as a body that arrives in pieces holds them
+    /// until its trailers.
     names: Option<Arc<[HeaderName]>>,
 }
 
 impl HeaderChanges {
-    /// Sets the fields `set`, in place of those that a message has, and removes the fields `remove`.
+    /// Sets the fields `set`, in place of those that a message has, and removes
+    /// the fields `remove`.
     pub fn new(set: Vec<(HeaderName, HeaderValue)>, remove: Vec<HeaderName>) -> Self {
         let names: Arc<[_]> = set
             .iter()
@@ -47,7 +49,8 @@ impl HeaderChanges {
         &self.remove
     }
 
-    /// The names of all fields that are set or removed; `None` if there are none.
+    /// The names of all fields that are set or removed; `None` if there are
+    /// none.
     pub fn names(&self) -> Option<&Arc<[HeaderName]>> {
         self.names.as_ref()
     }
@@ -58,7 +61,8 @@ impl HeaderChanges {
         self.names.is_none()
     }
 
-    /// Whether a field is set or removed. The route alone decides then what is sent under this name.
+    /// Whether a field is set or removed. The route alone decides then what is
+    /// sent under this name.
     #[inline]
     pub fn decides(&self, name: &HeaderName) -> bool {
         self.names

@@ -1,4 +1,5 @@
-//! Limits of a checked configuration: who is counted, how much is allowed, and what a request takes.
+//! Limits of a checked configuration: who is counted, how much is allowed, and
+//! what a request takes.
 
 use std::{
     fmt,
@@ -20,7 +21,8 @@ pub struct Limit {
     pub key: Vec<KeyPart>,
     /// What to do for an absent or empty part.
     pub missing: Missing,
-    /// Another quota for requests in whose key a stand-in takes the place of an absent part.
+    /// Another quota for requests in whose key a stand-in takes the place of an
+    /// absent part.
     pub stand_ins: Option<Quota>,
     /// How much each key may do.
     pub quota: Quota,
@@ -30,7 +32,8 @@ pub struct Limit {
     pub shadow: bool,
     /// Other numbers to try beside the live ones.
     pub candidate: Option<Candidate>,
-    /// Only answers with these statuses use up tokens; `None`: every request does.
+    /// Only answers with these statuses use up tokens; `None`: every request
+    /// does.
     pub count: Option<Vec<Statuses>>,
     /// Other numbers for some keys; the first that matches wins.
     pub overrides: Vec<Override>,
@@ -64,8 +67,9 @@ pub struct Rate {
 
 /// A sustained rate and the size of the bucket in front of it.
 ///
-/// Every value of this type can be enforced: [`Quota::new`] checks the bounds of the arithmetic once, where a
-/// configuration is read or an operator sends numbers, and nothing behind it has to check them again.
+/// Every value of this type can be enforced: [`Quota::new`] checks the bounds
+/// of the arithmetic once, where a configuration is read or an operator sends
+/// numbers, and nothing behind it has to check them again.
 ///
 /// ```
 /// use std::{num::NonZeroU32, time::Duration};
@@ -83,16 +87,19 @@ pub struct Quota {
 }
 
 impl Quota {
-    /// Longest time in which an empty bucket may fill, in nanoseconds: 2^61, about 73 years.
+    /// Longest time in which an empty bucket may fill, in nanoseconds: 2^61,
+    /// about 73 years.
     ///
-    /// Times are kept in 64 bits. With this bound a bucket's fill time, doubled by a conversion between two quotas and
-    /// added to the clock, stays below the marks that the bucket table keeps at the top of that range.
+    /// Times are kept in 64 bits. With this bound a bucket's fill time, doubled
+    /// by a conversion between two quotas and added to the clock, stays below
+    /// the marks that the bucket table keeps at the top of that range.
     pub const LONGEST_FILL: u64 = 1 << 61;
 
     /// Pairs a rate with a burst.
     ///
     /// # Errors
-    /// Fails if the period is zero, or if an empty bucket takes longer than [`Self::LONGEST_FILL`] to fill.
+    /// Fails if the period is zero, or if an empty bucket takes longer than
+    /// [`Self::LONGEST_FILL`] to fill.
     pub fn new(rate: Rate, burst: NonZeroU32) -> Result<Self, QuotaError> {
         if rate.period.is_zero() {
             return Err(QuotaError::ZeroPeriod);
@@ -116,8 +123,10 @@ impl Quota {
 
     /// The emission interval: nanoseconds in which one token comes back.
     ///
-    /// Rounded **up** to a whole nanosecond, so that no more than `burst + rate * time` is ever admitted. 1/d and
-    /// 1,000,000/s are exact; at worst rounding takes one nanosecond per token (0.1 % at a million a second).
+    /// Rounded **up** to a whole nanosecond, so that no more than
+    /// `burst + rate * time` is ever admitted. 1/d and 1,000,000/s are exact;
+    /// at worst rounding takes one nanosecond per token (0.1 % at a million a
+    /// second).
     pub fn emission(&self) -> NonZeroU64 {
         u64::try_from(emission(self.rate))
             .ok()
@@ -156,7 +165,8 @@ pub enum Cost {
     Header {
         /// The header.
         name: HeaderName,
-        /// What it is taken to say when it does not say a whole number; at most `max`.
+        /// What it is taken to say when it does not say a whole number; at most
+        /// `max`.
         default: u32,
         /// More than this counts as this.
         max: u32,
@@ -196,7 +206,8 @@ pub struct Tier {
 /// One of `overrides`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Override {
-    /// Whom it is for: any of these, each with a pattern for each part of the key.
+    /// Whom it is for: any of these, each with a pattern for each part of the
+    /// key.
     pub matches: Vec<Vec<ValuePattern>>,
     /// How much it allows; `None`: everything.
     pub quota: Option<Quota>,
@@ -209,7 +220,8 @@ pub enum ValuePattern {
     Any,
     /// This value.
     Text(Box<str>),
-    /// An address in this network, which is no narrower than what the key tells apart.
+    /// An address in this network, which is no narrower than what the key tells
+    /// apart.
     Network(IpNet),
 }
 
@@ -229,14 +241,16 @@ impl Statuses {
     }
 }
 
-/// One part of a key: something of a request that tells one bucket from another.
+/// One part of a key: something of a request that tells one bucket from
+/// another.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum KeyPart {
     /// The route's name.
     Route,
     /// The client's address.
     ClientIp {
-        /// Leading bits of an IPv6 address that count, 1 to 128; by default 64. IPv4 addresses count whole.
+        /// Leading bits of an IPv6 address that count, 1 to 128; by default 64.
+        /// IPv4 addresses count whole.
         v6_prefix: u8,
     },
     /// A request header, without outer and repeated blanks.
@@ -276,7 +290,8 @@ impl KeyPart {
     }
 }
 
-/// As the configuration calls it, such as `header:x-api-key`; addresses without the number of their bits.
+/// As the configuration calls it, such as `header:x-api-key`; addresses without
+/// the number of their bits.
 impl fmt::Display for KeyPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let KeyKind { word, name, .. } = self.kind();
@@ -290,12 +305,14 @@ impl fmt::Display for KeyPart {
 /// The kind of a [`KeyPart`], apart from its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyKind<'p> {
-    /// What stands for it in the hash of a key. Keys in stores and in state files depend on it: a number is never
-    /// changed and never used again. 0 is the name of the limit itself.
+    /// What stands for it in the hash of a key. Keys in stores and in state
+    /// files depend on it: a number is never changed and never used again. 0 is
+    /// the name of the limit itself.
     pub number: u8,
     /// Its word in the configuration.
     pub word: &'static str,
-    /// The name that follows the word, for a kind of which a request can have several.
+    /// The name that follows the word, for a kind of which a request can have
+    /// several.
     pub name: Option<&'p str>,
 }
 

@@ -1,7 +1,9 @@
-//! The vocabulary of the gateway: every policy as plain data, with names resolved, ranges kept and defaults filled in.
+//! The vocabulary of the gateway: every policy as plain data, with names
+//! resolved, ranges kept and defaults filled in.
 //!
-//! The configuration resolves into these types, and the parts that run take them as they are. A leaf: nothing here reads
-//! a file, waits, or knows another module.
+//! The configuration resolves into these types, and the parts that run take
+//! them as they are. A leaf: nothing here reads a file, waits, or knows another
+//! module.
 
 mod headers;
 mod health;

@@ -1,9 +1,11 @@
-//! The one normal form of a path (RFC 3986, 6.2.2), to which patterns are held and in which requests are compared.
+//! The one normal form of a path (RFC 3986, 6.2.2), to which patterns are held
+//! and in which requests are compared.
 //!
-//! It decides which route, and so which limits, apply to a request. In the normal form
+//! It decides which route, and so which limits, apply to a request. In the
+//! normal form
 //!
-//! * escaped unreserved characters are decoded, and other escapes are in upper case: an escaped slash is a character of
-//!   its segment and not a slash;
+//! * escaped unreserved characters are decoded, and other escapes are in upper
+//!   case: an escaped slash is a character of its segment and not a slash;
 //! * characters that cannot stand in a path are escaped;
 //! * repeated slashes are one;
 //! * dot segments are resolved.
@@ -17,7 +19,8 @@
 
 use percent_encoding::{percent_decode, percent_encode_byte};
 
-/// Characters that may stand in a path without an escape: `pchar` of RFC 3986, 3.3, and the slash.
+/// Characters that may stand in a path without an escape: `pchar` of RFC 3986, 3.3,
+/// and the slash.
 const IS_PLAIN: [bool; 256] = {
     let mut plain = [false; 256];
     let (mut at, others) = (0, b"-._~!$&'()*+,;=:@/");
@@ -33,12 +36,14 @@ const IS_PLAIN: [bool; 256] = {
     plain
 };
 
-/// Whether a byte may stand in a path without an escape. True for the slash, too.
+/// Whether a byte may stand in a path without an escape. True for the slash,
+/// too.
 pub fn is_plain(byte: u8) -> bool {
     IS_PLAIN[usize::from(byte)]
 }
 
-/// The normal form of a path without its query, or `None` if the path is already in it. The normal form is ASCII.
+/// The normal form of a path without its query, or `None` if the path is
+/// already in it. The normal form is ASCII.
 pub fn normal_form(path: &[u8]) -> Option<String> {
     let is_suspicious = path.iter().any(|byte| !is_plain(*byte))
         || memchr::memmem::find(path, b"//").is_some()
@@ -47,8 +52,9 @@ pub fn normal_form(path: &[u8]) -> Option<String> {
     is_suspicious.then(|| without_dots(&escaped(path)))
 }
 
-/// A path whose escapes are normal: escaped unreserved characters are decoded, other escapes are in upper case, and
-/// characters that cannot stand in a path are escaped. Slashes and dot segments stay as they are.
+/// A path whose escapes are normal: escaped unreserved characters are decoded,
+/// other escapes are in upper case, and characters that cannot stand in a path
+/// are escaped. Slashes and dot segments stay as they are.
 pub fn escaped(path: &[u8]) -> String {
     let mut out = String::with_capacity(path.len() + 16);
     let mut rest = path;
@@ -65,7 +71,8 @@ pub fn escaped(path: &[u8]) -> String {
     out
 }
 
-/// The byte for which the escape (`%` and two hexadecimal digits) at the beginning of `text` stands, if one is there.
+/// The byte for which the escape (`%` and two hexadecimal digits) at the
+/// beginning of `text` stands, if one is there.
 pub fn first_escape(text: &[u8]) -> Option<u8> {
     if text.first() != Some(&b'%') {
         return None;
@@ -76,7 +83,8 @@ pub fn first_escape(text: &[u8]) -> Option<u8> {
     decoded.next().is_none().then_some(byte)
 }
 
-/// Whether an escape of this character means the same as the character itself (RFC 3986, 2.3).
+/// Whether an escape of this character means the same as the character itself
+/// (RFC 3986, 2.3).
 fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }

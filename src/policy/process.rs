@@ -1,4 +1,5 @@
-//! Settings of the process: workers, listeners, the admin listener, logs and shutdown.
+//! Settings of the process: workers, listeners, the admin listener, logs and
+//! shutdown.
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
@@ -14,7 +15,8 @@ use super::ListenerTls;
 pub struct Server {
     /// Worker threads; `None` is one per core that this process may use.
     pub workers: Option<NonZeroUsize>,
-    /// Open connections of one client over all listeners; `None` is a share of each listener's connections.
+    /// Open connections of one client over all listeners; `None` is a share of
+    /// each listener's connections.
     pub max_connections_per_client: Option<NonZeroUsize>,
     /// What outlives the process is kept there.
     pub state_dir: Option<PathBuf>,
@@ -88,7 +90,8 @@ pub enum ClientIpHeader {
 pub struct Admin {
     /// Address to bind.
     pub bind: SocketAddr,
-    /// Further `Host` values it answers to, lower case, as written (with the port when given).
+    /// Further `Host` values it answers to, lower case, as written (with the
+    /// port when given).
     pub hosts: Vec<String>,
     /// The token that changing calls need, read from `token_file`, trimmed.
     pub token: Option<Secret>,
@@ -121,7 +124,8 @@ pub struct Log {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogQuery {
-    /// Without the values of parameters that are keys of the route's limits, or named as secrets are.
+    /// Without the values of parameters that are keys of the route's limits, or
+    /// named as secrets are.
     #[default]
     Masked,
     /// Not at all.

@@ -1,4 +1,5 @@
-//! Routes of a checked configuration: what they match, where requests go and under which policies.
+//! Routes of a checked configuration: what they match, where requests go and
+//! under which policies.
 
 use std::{
     num::{NonZeroU32, NonZeroUsize},
@@ -118,7 +119,8 @@ pub enum PathPattern {
 pub enum Action {
     /// Send it to this upstream, which exists.
     Forward(Arc<str>),
-    /// Send it to one of these upstreams, which exist: at least two, each only once.
+    /// Send it to one of these upstreams, which exist: at least two, each only
+    /// once.
     Split(Vec<Share>),
     /// Respond with a fixed response.
     Respond {
@@ -131,7 +133,8 @@ pub enum Action {
     },
     /// Redirect the client.
     Redirect {
-        /// The target, in which `{host}`, `{path}` (with the query) and the parameters of the match are filled in.
+        /// The target, in which `{host}`, `{path}` (with the query) and the
+        /// parameters of the match are filled in.
         to: String,
         /// 301, 302, 303, 307 or 308.
         status: StatusCode,
@@ -165,7 +168,8 @@ pub struct Concurrency {
     pub queue: usize,
     /// The longest wait in the queue.
     pub queue_timeout: Duration,
-    /// The key between which the queue takes turns; without any part, the first request in is the first one out.
+    /// The key between which the queue takes turns; without any part, the first
+    /// request in is the first one out.
     pub fair_by: Vec<KeyPart>,
 }
 
@@ -181,14 +185,16 @@ pub enum Bound {
 /// The bounds between which an adaptive concurrency limit moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AdaptiveBounds {
-    /// The least limit: so many requests at once are always safe. The limit also begins here.
+    /// The least limit: so many requests at once are always safe. The limit
+    /// also begins here.
     pub min: NonZeroUsize,
     /// The greatest limit, at least `min`.
     pub max: NonZeroUsize,
 }
 
-/// The priority of a route's requests in the queue of an upstream's concurrency limit. It is strict: a request of a
-/// lower priority gets a permit only while none of a higher one waits.
+/// The priority of a route's requests in the queue of an upstream's concurrency
+/// limit. It is strict: a request of a lower priority gets a permit only while
+/// none of a higher one waits.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, Serialize, JsonSchema,
 )]
@@ -206,16 +212,19 @@ pub enum Priority {
 /// `[routes.timeouts]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// Longest time from the request head to the response head. The time in which the request body flows is not counted.
+    /// Longest time from the request head to the response head. The time in
+    /// which the request body flows is not counted.
     pub total: Duration,
-    /// Longest time for one attempt, from its start to the response head, without the time in which the request body
-    /// flows; at most `total`.
+    /// Longest time for one attempt, from its start to the response head,
+    /// without the time in which the request body flows; at most `total`.
     pub attempt: Duration,
     /// Longest silence of a body that flows.
     pub idle: Duration,
-    /// Longest silence of what is silent by nature: upgraded connections, gRPC calls and event streams.
+    /// Longest silence of what is silent by nature: upgraded connections, gRPC
+    /// calls and event streams.
     pub tunnel: Duration,
-    /// Longest time for the whole exchange, bodies included; `None` is no bound.
+    /// Longest time for the whole exchange, bodies included; `None` is no
+    /// bound.
     pub body: Option<Duration>,
 }
 
@@ -228,12 +237,13 @@ pub struct Retry {
     pub on: RetryOn,
     /// Methods that are retried even if a server may have seen the request.
     pub methods: Vec<Method>,
-    /// Bound of the wait before the first retry; it doubles with each further one. The wait is drawn from zero up to
-    /// the bound (full jitter).
+    /// Bound of the wait before the first retry; it doubles with each further
+    /// one. The wait is drawn from zero up to the bound (full jitter).
     pub backoff: Duration,
     /// Greatest bound of a wait, at least `backoff`.
     pub max_backoff: Duration,
-    /// Retries as a share of the route's requests of the last ten seconds, 0.0 to 1.0 and above.
+    /// Retries as a share of the route's requests of the last ten seconds, 0.0
+    /// to 1.0 and above.
     pub budget: f64,
     /// Retries a second that are always allowed.
     pub budget_min: u32,
@@ -244,7 +254,8 @@ pub struct Retry {
 /// The outcomes of an attempt that are retried.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RetryOn {
-    /// No connection was made, or a pooled one turned out to be closed before any byte of the response.
+    /// No connection was made, or a pooled one turned out to be closed before
+    /// any byte of the response.
     pub connect: bool,
     /// The connection broke before any byte of the response.
     pub reset: bool,
@@ -265,12 +276,13 @@ pub struct RequestChanges {
     pub keep_headers: Vec<HeaderName>,
     /// Whether servers get the client's `Host` in place of their own name.
     pub preserve_host: bool,
-    /// Whether servers that speak HTTP/1 get trailers. Those that speak HTTP/2 always do.
+    /// Whether servers that speak HTTP/1 get trailers. Those that speak HTTP/2
+    /// always do.
     pub passes_trailers: bool,
     /// Bytes of the longest request body; `None` is no bound.
     pub max_body: Option<u64>,
-    /// The same for gRPC calls. Only the route itself sets it and no default does, as calls are streams without a
-    /// length.
+    /// The same for gRPC calls. Only the route itself sets it and no default
+    /// does, as calls are streams without a length.
     pub max_call_body: Option<u64>,
     /// Bytes of a body that are read before the request goes on; 0 is none.
     pub buffer: usize,
@@ -284,7 +296,8 @@ pub enum Rewrite {
     None,
     /// One prefix of the path's normal form is replaced by another.
     Prefix {
-        /// The prefix that is taken off: whole segments without a trailing `/`, or empty.
+        /// The prefix that is taken off: whole segments without a trailing `/`,
+        /// or empty.
         strip: String,
         /// The prefix that is put on, without a trailing `/`, or empty.
         add: String,
@@ -304,10 +317,12 @@ pub struct ResponseChanges {
     pub buffer: usize,
 }
 
-/// Response header fields that describe the limit nearest to exhaustion. The default is none.
+/// Response header fields that describe the limit nearest to exhaustion. The
+/// default is none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LimitHeaders {
-    /// `RateLimit-Policy` and `RateLimit` of draft-ietf-httpapi-ratelimit-headers-11.
+    /// `RateLimit-Policy` and `RateLimit` of
+    /// draft-ietf-httpapi-ratelimit-headers-11.
     pub draft: bool,
     /// `X-RateLimit-Limit`, `-Remaining` and `-Reset`.
     pub x_ratelimit: bool,

@@ -1,9 +1,12 @@
-//! Which values may be credentials, judged by their names. Views, logs and diagnostics never show such values.
+//! Which values may be credentials, judged by their names. Views, logs and
+//! diagnostics never show such values.
 
-/// Whether the value of a header, cookie or query parameter of this name may be a credential: the name contains, in any
-/// letter case, a word such as `token` or `key`.
+/// Whether the value of a header, cookie or query parameter of this name may be
+/// a credential: the name contains, in any letter case, a word such as `token`
+/// or `key`.
 ///
-/// Makes one pass over the name and does not allocate, because every access line with a query asks.
+/// Makes one pass over the name and does not allocate, because every access
+/// line with a query asks.
 pub fn is_secret_name(name: &str) -> bool {
     let name = name.as_bytes();
     let begins = |at: usize, word: &&str| {

@@ -10,7 +10,8 @@ use super::Secret;
 /// `[store]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Store {
-    /// The server, or some of the nodes of a cluster, which then tell the others. At least one.
+    /// The server, or some of the nodes of a cluster, which then tell the
+    /// others. At least one.
     pub servers: Vec<StoreServer>,
     /// The servers are nodes of a cluster.
     pub is_cluster: bool,
@@ -23,12 +24,14 @@ pub struct Store {
 }
 
 impl Store {
-    /// The most tokens of a burst of `burst` that a gateway may take ahead for a key.
+    /// The most tokens of a burst of `burst` that a gateway may take ahead for
+    /// a key.
     pub fn most_ahead(&self, burst: u64) -> u32 {
         u32::try_from(burst.saturating_mul(self.lease.into()) / 100).unwrap_or(u32::MAX)
     }
 
-    /// The servers as `host:port`, joined by commas: for logs and metrics, without user and password.
+    /// The servers as `host:port`, joined by commas: for logs and metrics,
+    /// without user and password.
     pub fn addresses(&self) -> String {
         let servers = self.servers.iter();
         let addresses: Vec<_> = servers
@@ -45,11 +48,13 @@ pub struct StoreServer {
     pub host: Arc<str>,
     /// The port, 6379 when the URL names none.
     pub port: u16,
-    /// `rediss://`: the gateway speaks TLS to it, and trusts the roots of the system.
+    /// `rediss://`: the gateway speaks TLS to it, and trusts the roots of the
+    /// system.
     pub tls: bool,
     /// Number of the database; 0 in a cluster.
     pub database: u32,
-    /// The user that the gateway logs in as; `None` for the store's default user.
+    /// The user that the gateway logs in as; `None` for the store's default
+    /// user.
     pub user: Option<Arc<str>>,
     /// From `password_file` or the URL.
     pub password: Option<Secret>,

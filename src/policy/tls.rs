@@ -1,5 +1,5 @@
-//! TLS settings, with certificates already loaded, so that a changed certificate file is a changed
-//! configuration.
+//! TLS settings, with certificates already loaded, so that a changed
+//! certificate file is a changed configuration.
 
 use std::{
     fmt,
@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use rustls::{pki_types::CertificateDer, sign::CertifiedKey};
 
-/// A certificate is reported once it has less than this left; automated renewal happens well
-/// before.
+/// A certificate is reported once it has less than this left; automated renewal
+/// happens well before.
 const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// `[listeners.tls]`: the TLS that a listener speaks with clients.
@@ -22,8 +22,8 @@ const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 pub struct ListenerTls {
     /// Certificates in the order of the file, the default first; at least one.
     pub certificates: Vec<Identity>,
-    /// The authorities that must have signed client certificates; `None` if clients show no
-    /// certificate.
+    /// The authorities that must have signed client certificates; `None` if
+    /// clients show no certificate.
     pub client_ca: Option<Authorities>,
     /// The oldest version of TLS that is accepted.
     pub min_version: TlsVersion,
@@ -41,14 +41,15 @@ pub enum TlsVersion {
     Tls13,
 }
 
-/// `[upstreams.NAME.tls]`: the TLS that is spoken with the servers of an upstream.
+/// `[upstreams.NAME.tls]`: the TLS that is spoken with the servers of an
+/// upstream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UpstreamTls {
-    /// The authorities that must have signed server certificates; `None` for those that the system
-    /// trusts.
+    /// The authorities that must have signed server certificates; `None` for
+    /// those that the system trusts.
     pub ca: Option<Authorities>,
-    /// The name that server certificates must be valid for; `None` for the host in each server's
-    /// URL.
+    /// The name that server certificates must be valid for; `None` for the host
+    /// in each server's URL.
     pub server_name: Option<Arc<str>>,
     /// The certificate shown to servers that ask for one; `None` to show none.
     pub identity: Option<Identity>,
@@ -59,8 +60,8 @@ pub struct UpstreamTls {
 pub struct Identity {
     /// The chain and the key, checked to belong together.
     pub certified: Arc<CertifiedKey>,
-    /// The names that the certificate is valid for, in lower case: hosts, `*.` patterns of one
-    /// label, and IP addresses.
+    /// The names that the certificate is valid for, in lower case: hosts, `*.`
+    /// patterns of one label, and IP addresses.
     pub names: Arc<[Box<str>]>,
     /// The end of the certificate's validity.
     pub expires: SystemTime,
@@ -76,7 +77,8 @@ impl Identity {
             .map_or_else(|| self.file.display().to_string(), ToString::to_string)
     }
 
-    /// A warning for the log if the certificate has expired or expires within two weeks.
+    /// A warning for the log if the certificate has expired or expires within
+    /// two weeks.
     pub fn expiry(&self, now: SystemTime) -> Option<String> {
         let file = self.file.display();
         match self.expires.duration_since(now) {
@@ -90,8 +92,8 @@ impl Identity {
     }
 }
 
-/// Compares certificates and files, not keys: a certificate holds the public half of its key, so
-/// that equal certificates have equal keys.
+/// Compares certificates and files, not keys: a certificate holds the public
+/// half of its key, so that equal certificates have equal keys.
 impl PartialEq for Identity {
     fn eq(&self, other: &Self) -> bool {
         self.certified.cert == other.certified.cert && self.file == other.file
@@ -110,14 +112,16 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// Trusted certificates: of authorities, or of single peers that are trusted as they are.
+/// Trusted certificates: of authorities, or of single peers that are trusted as
+/// they are.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Authorities {
     /// At least one certificate, each checked to parse.
     pub certificates: Vec<CertificateDer<'static>>,
 }
 
-/// Shows how many certificates there are, as their bytes say nothing to a reader.
+/// Shows how many certificates there are, as their bytes say nothing to a
+/// reader.
 impl fmt::Debug for Authorities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} certificates", self.certificates.len())

@@ -1,4 +1,5 @@
-//! Settings of an upstream: its servers, how one is chosen, and the connections to each.
+//! Settings of an upstream: its servers, how one is chosen, and the connections
+//! to each.
 
 use std::{
     num::{NonZeroU32, NonZeroUsize},
@@ -24,15 +25,18 @@ pub struct Upstream {
     pub protocol: Protocol,
     /// How a server is chosen for a request.
     pub balance: Balance,
-    /// With [`Balance::Hash`], the percentage (at least 100) of its share of the requests in flight
-    /// at which a server passes keys on to the next one; `None` if it never does.
+    /// With [`Balance::Hash`], the percentage (at least 100) of its share of
+    /// the requests in flight at which a server passes keys on to the next one;
+    /// `None` if it never does.
     pub hash_bound: Option<u16>,
-    /// Limit on requests in flight over all routes to this upstream; `None` for no limit.
+    /// Limit on requests in flight over all routes to this upstream; `None` for
+    /// no limit.
     pub concurrency: Option<Concurrency>,
-    /// The time over which a server that came back grows to its full share of requests; zero for at
-    /// once.
+    /// The time over which a server that came back grows to its full share of
+    /// requests; zero for at once.
     pub slow_start: Duration,
-    /// Whether a server that responds 503 with `Retry-After` is avoided until then.
+    /// Whether a server that responds 503 with `Retry-After` is avoided until
+    /// then.
     pub cool_down: bool,
     /// How servers are checked; `None` if they are not.
     pub health_check: Option<HealthCheck>,
@@ -47,14 +51,15 @@ pub struct Upstream {
 /// A server of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamServer {
-    /// The URL as written, `http://host:port` or `https://host:port`, which is the server's label
-    /// in logs and metrics.
+    /// The URL as written, `http://host:port` or `https://host:port`, which is
+    /// the server's label in logs and metrics.
     pub url: Arc<str>,
     /// A host name, or an IP address (IPv6 without brackets).
     pub host: Arc<str>,
     /// The TCP port; 80, or 443 with TLS, if the URL has none.
     pub port: u16,
-    /// The name that the server's certificate must be valid for; `None` if no TLS is spoken.
+    /// The name that the server's certificate must be valid for; `None` if no
+    /// TLS is spoken.
     pub secure_as: Option<ServerName<'static>>,
     /// The server's share of requests, relative to the weights of the others.
     pub weight: NonZeroU32,
@@ -78,16 +83,18 @@ pub enum Protocol {
 pub enum Balance {
     /// In turns, by weight.
     RoundRobin,
-    /// The one of two random servers with fewer requests in flight for its weight.
+    /// The one of two random servers with fewer requests in flight for its
+    /// weight.
     LeastRequests,
-    /// The one of two random servers that is expected to respond sooner, by its recent latency and
-    /// requests in flight.
+    /// The one of two random servers that is expected to respond sooner, by its
+    /// recent latency and requests in flight.
     PeakEwma,
     /// The same server for the same key, which has at least one part.
     Hash(Vec<KeyPart>),
 }
 
-/// `[upstreams.NAME.pool]`: limits on the connections to each server, over all workers.
+/// `[upstreams.NAME.pool]`: limits on the connections to each server, over all
+/// workers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
     /// The most connections that are open at once.
@@ -98,7 +105,8 @@ pub struct Pool {
     pub idle_timeout: Duration,
     /// The age at which a connection is no longer reused.
     pub max_lifetime: Duration,
-    /// The longest time to establish a connection: TCP and the TLS handshake together.
+    /// The longest time to establish a connection: TCP and the TLS handshake
+    /// together.
     pub connect_timeout: Duration,
     /// The longest time that a request waits while all connections are busy.
     pub wait_timeout: Duration,

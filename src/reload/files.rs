@@ -1,8 +1,10 @@
-//! The number of connections that the configuration asks for, compared with the limit on open files of the process.
+//! The number of connections that the configuration asks for, compared with the
+//! limit on open files of the process.
 
 use crate::{config::Config, policy};
 
-/// Open files that the system allows, without those that the process itself needs.
+/// Open files that the system allows, without those that the process itself
+/// needs.
 #[derive(Debug, Clone, Copy)]
 pub struct Files {
     /// For connections of clients, over all listeners.
@@ -12,8 +14,8 @@ pub struct Files {
 }
 
 impl Files {
-    /// Most connections of a listener: the configured number, or else as many as the system allows, and never more. Warns if
-    /// more are configured.
+    /// Most connections of a listener: the configured number, or else as many
+    /// as the system allows, and never more. Warns if more are configured.
     pub(super) fn max_connections(&self, listener: &policy::Listener) -> usize {
         let most = self.clients;
         let Some(asked) = listener
@@ -30,7 +32,8 @@ impl Files {
         most
     }
 
-    /// Warns about pools that may hold more connections than the system allows in all.
+    /// Warns about pools that may hold more connections than the system allows
+    /// in all.
     pub(super) fn warn_of_pools(&self, config: &Config) {
         for upstream in &config.upstreams {
             let asked = upstream.pool.max_connections.get();

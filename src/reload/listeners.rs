@@ -1,4 +1,5 @@
-//! Listeners over reloads: sockets and TLS are prepared first, since they can fail; then listeners open, change and close.
+//! Listeners over reloads: sockets and TLS are prepared first, since they can
+//! fail; then listeners open, change and close.
 
 use std::{
     io,
@@ -15,7 +16,8 @@ use crate::{
     tls::{AlpnProtocol, ServerTls},
 };
 
-/// Least number of connections that a client may have if the configuration has no number: a browser opens six for a site.
+/// Least number of connections that a client may have if the configuration has
+/// no number: a browser opens six for a site.
 const LEAST_PER_CLIENT: usize = 10;
 
 /// The part of opening listeners that can fail, done.
@@ -28,7 +30,8 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// The addresses of the new listeners, with the ports that the system chose.
+    /// The addresses of the new listeners, with the ports that the system
+    /// chose.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.bound.iter().map(|bound| bound.sockets.local).collect()
     }
@@ -37,14 +40,15 @@ impl Opening {
 /// The sockets of a new listener.
 #[derive(Debug)]
 struct Bound {
-    /// The configured address, by which a listener is known over reloads. The port may be 0.
+    /// The configured address, by which a listener is known over reloads. The
+    /// port may be 0.
     address: SocketAddr,
     sockets: Sockets,
 }
 
 impl Reloader {
-    /// Prepares all listeners of `config`: builds their TLS, and binds the sockets of those that are not open and were not
-    /// inherited.
+    /// Prepares all listeners of `config`: builds their TLS, and binds the
+    /// sockets of those that are not open and were not inherited.
     ///
     /// # Errors
     /// Says which listener cannot be opened, by which key, and why.
@@ -115,22 +119,26 @@ impl Reloader {
                 .iter()
                 .map(TcpListener::try_clone)
                 .collect::<io::Result<_>>();
-            // Without copies, a process that takes over binds the address itself, or reports that it cannot.
+            // Without copies, a process that takes over binds the address
+            // itself, or reports that it cannot.
             self.sockets.insert(address, copies.unwrap_or_default());
-            // A process with more workers hands over more sockets than there are workers. Each has a queue to be served.
+            // A process with more workers hands over more sockets than there
+            // are workers. Each has a queue to be served.
             for (worker, socket) in self.workers.iter().cycle().zip(sockets) {
                 worker.listen(socket, Arc::clone(&listener)).await;
             }
         }
     }
 
-    /// Closes the listeners that `config` no longer has. Their connections drain.
+    /// Closes the listeners that `config` no longer has. Their connections
+    /// drain.
     pub(super) fn close_gone(&mut self, config: &Config) {
         let stays = |address: &SocketAddr| {
             let mut listeners = config.listeners.iter();
             listeners.any(|listener| listener.bind == *address)
         };
-        // The copies close first: a socket that is open anywhere still takes connections, which nobody would serve.
+        // The copies close first: a socket that is open anywhere still takes
+        // connections, which nobody would serve.
         self.sockets.retain(|address, _| stays(address));
         self.listeners.lock().retain(|address, listener| {
             let stays = stays(address);
@@ -143,7 +151,8 @@ impl Reloader {
     }
 }
 
-/// At least one socket for each worker: if fewer were inherited, workers share them.
+/// At least one socket for each worker: if fewer were inherited, workers share
+/// them.
 fn one_each(mut sockets: Vec<TcpListener>, workers: usize) -> io::Result<Vec<TcpListener>> {
     for index in 0..workers.saturating_sub(sockets.len()) {
         sockets.push(sockets[index].try_clone()?);
@@ -151,7 +160,8 @@ fn one_each(mut sockets: Vec<TcpListener>, workers: usize) -> io::Result<Vec<Tcp
     Ok(sockets)
 }
 
-/// The settings of `listener`, within the limit on open files. `open` is the listener, if it is already open.
+/// The settings of `listener`, within the limit on open files. `open` is the
+/// listener, if it is already open.
 ///
 /// # Errors
 /// Says why its TLS cannot be built.
@@ -181,7 +191,8 @@ fn settings(
     })
 }
 
-/// Connections of one client if the configuration has no number: a tenth, so that no client can use all slots alone.
+/// Connections of one client if the configuration has no number: a tenth, so
+/// that no client can use all slots alone.
 fn share_of_a_client(max_connections: usize) -> usize {
     max_connections.div_ceil(10).max(LEAST_PER_CLIENT)
 }
@@ -195,8 +206,9 @@ fn offered(listener: &policy::Listener) -> &'static [AlpnProtocol] {
     }
 }
 
-/// Whether a socket on `address` also takes IPv4 connections. The unspecified IPv6 address does, unless another listener
-/// has an IPv4 address with the same port.
+/// Whether a socket on `address` also takes IPv4 connections. The unspecified
+/// IPv6 address does, unless another listener has an IPv4 address with the same
+/// port.
 fn dual_stack(config: &Config, address: SocketAddr) -> DualStack {
     let admin = config.admin.as_ref().map(|admin| admin.bind);
     let mut others = config

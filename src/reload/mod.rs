@@ -1,7 +1,8 @@
-//! Reloads: everything new is read, checked and built, then swapped in at once, then what is gone drains. After any error
-//! the old configuration stays.
+//! Reloads: everything new is read, checked and built, then swapped in at once,
+//! then what is gone drains. After any error the old configuration stays.
 //!
-//! Reloads run on the control thread, one at a time. A request keeps the snapshot of the routes that it began with.
+//! Reloads run on the control thread, one at a time. A request keeps the
+//! snapshot of the routes that it began with.
 
 mod files;
 mod listeners;
@@ -37,9 +38,11 @@ use crate::{
     telemetry::metrics::{Kept, Reload as ReloadResult},
 };
 
-/// Longest time that a start or a reload waits for the names of new upstreams. Slower names are looked up again later.
+/// Longest time that a start or a reload waits for the names of new upstreams.
+/// Slower names are looked up again later.
 pub const NAMES: Duration = Duration::from_secs(2);
-/// Longest wait for connections to the store. While they take longer, `on_error` applies to requests.
+/// Longest wait for connections to the store. While they take longer,
+/// `on_error` applies to requests.
 const WARM_UP: Duration = Duration::from_secs(2);
 
 /// The open listeners by their configured address.
@@ -64,16 +67,18 @@ pub struct Reloader {
     pub connections: Arc<AllConnections>,
     /// The numbers of open files that the system allows.
     pub files: Files,
-    /// The new socket of the admin listener after a reload, to be taken by the task that serves it; `None` if its address
-    /// did not change, or it is off.
+    /// The new socket of the admin listener after a reload, to be taken by the
+    /// task that serves it; `None` if its address did not change, or it is off.
     pub admin: Option<TcpListener>,
-    /// The files that were read last, whether their configuration serves or failed.
+    /// The files that were read last, whether their configuration serves or
+    /// failed.
     pub watched: Watched,
 }
 
 impl Reloader {
-    /// Applies the configuration that was `read` from its [`Source`] since `started`, and logs and counts the outcome. `None`
-    /// if it could not be read in time.
+    /// Applies the configuration that was `read` from its [`Source`] since
+    /// `started`, and logs and counts the outcome. `None` if it could not be
+    /// read in time.
     pub async fn reload(
         &mut self,
         read: Option<Result<Config, Diagnostics>>,
@@ -107,7 +112,8 @@ impl Reloader {
             };
         }
         let config = Arc::new(config);
-        // Steps that can fail come first, and of these the sockets, which depend on other processes.
+        // Steps that can fail come first, and of these the sockets, which
+        // depend on other processes.
         let opening = self.bind_new(&config, &mut Inherited::default());
         let (opening, admin) = match (opening, bind_new_admin(&before.config, &config)) {
             (Ok(opening), Ok(admin)) => (opening, admin),
@@ -135,7 +141,8 @@ impl Reloader {
         }
     }
 
-    /// Makes every worker connect to the store, so that the first requests need not wait for it. Waits for a bounded time.
+    /// Makes every worker connect to the store, so that the first requests need
+    /// not wait for it. Waits for a bounded time.
     pub async fn warm_up(&self, state: &State) {
         let Some(store) = state.store() else { return };
         let warm = self.workers.iter().map(|worker| async {
@@ -151,7 +158,8 @@ impl Reloader {
         let _ = timeout(WARM_UP, futures_util::future::join_all(warm)).await;
     }
 
-    /// Removes the metrics of routes, limits, upstreams and listeners that are gone.
+    /// Removes the metrics of routes, limits, upstreams and listeners that are
+    /// gone.
     fn forget_gone(&self, config: &Config) {
         let listeners: Vec<_> = self
             .listeners
@@ -213,7 +221,8 @@ impl Reloader {
     }
 }
 
-/// Looks up the names of upstreams that are due, for at most `max_wait`. Changes are logged.
+/// Looks up the names of upstreams that are due, for at most `max_wait`.
+/// Changes are logged.
 pub async fn resolve(state: &State, max_wait: Duration) {
     let lookups = state
         .upstreams()
@@ -221,7 +230,8 @@ pub async fn resolve(state: &State, max_wait: Duration) {
     let _ = timeout(max_wait, futures_util::future::join_all(lookups)).await;
 }
 
-/// Logs the settings of a configuration that are surely not intended, one line for each.
+/// Logs the settings of a configuration that are surely not intended, one line
+/// for each.
 pub fn log_warnings(warnings: &Diagnostics) {
     warnings
         .lines()

@@ -51,7 +51,8 @@ pub enum Outcome {
         /// Settings of the configuration that are surely not intended.
         warnings: Arc<Diagnostics>,
     },
-    /// The configuration is the same. So are its warnings, apart from their places.
+    /// The configuration is the same. So are its warnings, apart from their
+    /// places.
     Unchanged {
         /// Settings of the configuration that are surely not intended.
         warnings: Arc<Diagnostics>,

@@ -12,16 +12,18 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Most bytes that one read takes.
 pub const READ_SIZE: usize = 32 * 1024;
-/// Sent bytes that an [`Output`] may still hold; beyond it the unsent ones move to its front.
+/// Sent bytes that an [`Output`] may still hold; beyond it the unsent ones move
+/// to its front.
 const MOST_SENT: usize = 64 * 1024;
 
 thread_local! {
-    /// Shared by all connections of a worker, so that an idle connection owns no buffer.
+    /// Shared by all connections of a worker, so that an idle connection owns
+    /// no buffer.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into());
 }
 
-/// Reads the bytes that are there, at most [`READ_SIZE`], and appends them to `input`. Ready with 0 at the end of the
-/// stream.
+/// Reads the bytes that are there, at most [`READ_SIZE`], and appends them to
+/// `input`. Ready with 0 at the end of the stream.
 ///
 /// # Errors
 /// Those of the socket.
@@ -49,7 +51,8 @@ pub struct Output {
 impl Output {
     /// The buffer to append to. [`poll_flush`](Output::poll_flush) sends it.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
-        // A peer that reads slowly but steadily never lets the buffer run empty: sent bytes must not pile up meanwhile.
+        // A peer that reads slowly but steadily never lets the buffer run
+        // empty: sent bytes must not pile up meanwhile.
         if self.sent >= MOST_SENT {
             self.bytes.drain(..self.sent);
             self.sent = 0;
@@ -69,7 +72,8 @@ impl Output {
         }
     }
 
-    /// Sends everything. Pending bytes that fit into the socket leave in a single system call.
+    /// Sends everything. Pending bytes that fit into the socket leave in a
+    /// single system call.
     ///
     /// # Errors
     /// Those of the socket.
@@ -121,7 +125,8 @@ mod tests {
         }
     }
 
-    /// All sent bytes of a long response to a client that read slowly used to stay in memory.
+    /// All sent bytes of a long response to a client that read slowly used to
+    /// stay in memory.
     #[test]
     fn what_is_written_does_not_pile_up_for_a_peer_that_always_leaves_something() {
         let (mut io, mut output, waker) = (Slow(false), Output::default(), noop_waker());

@@ -1,7 +1,8 @@
 //! State that each worker has for itself.
 //!
-//! A worker writes to its own slot only, and slots do not share cache lines, so that counting a request or taking an idle
-//! connection costs no traffic between cores. Whoever needs the whole, a scrape for one, visits all slots.
+//! A worker writes to its own slot only, and slots do not share cache lines, so
+//! that counting a request or taking an idle connection costs no traffic
+//! between cores. Whoever needs the whole, a scrape for one, visits all slots.
 
 use std::{fmt, sync::OnceLock};
 
@@ -30,8 +31,9 @@ impl<T: Default> PerWorker<T> {
 }
 
 impl<T> PerWorker<T> {
-    /// A slot for each of `workers` workers (at least one) and none for other threads, which get that of the last worker:
-    /// for state that is large and that only workers use.
+    /// A slot for each of `workers` workers (at least one) and none for other
+    /// threads, which get that of the last worker: for state that is large and
+    /// that only workers use.
     pub fn workers_only(workers: usize, make: impl FnMut(usize) -> T) -> Self {
         Self::with(workers.max(1), make)
     }
@@ -45,8 +47,8 @@ impl<T> PerWorker<T> {
         self.of(worker::current())
     }
 
-    /// The slot of worker number `worker`. Numbers that no worker has, [`ELSEWHERE`](worker::ELSEWHERE) among them, get
-    /// the last slot.
+    /// The slot of worker number `worker`. Numbers that no worker has,
+    /// [`ELSEWHERE`](worker::ELSEWHERE) among them, get the last slot.
     pub fn of(&self, worker: usize) -> &T {
         &self.0[worker.min(self.0.len() - 1)]
     }
@@ -67,12 +69,14 @@ impl<T> fmt::Debug for PerWorker<T> {
 
 /// A [`PerWorker`] whose slots are made by their first use.
 ///
-/// A slot that was never used costs two words. Ten thousand routes on many cores stay small that way, since most routes
-/// are never asked for on most workers.
+/// A slot that was never used costs two words. Ten thousand routes on many
+/// cores stay small that way, since most routes are never asked for on most
+/// workers.
 pub struct LazyPerWorker<T>(Box<[OnceLock<Box<CachePadded<T>>>]>);
 
 impl<T: Default> LazyPerWorker<T> {
-    /// Room for a slot for each of `workers` workers and one for the other threads.
+    /// Room for a slot for each of `workers` workers and one for the other
+    /// threads.
     pub fn new(workers: usize) -> Self {
         Self((0..=workers).map(|_| OnceLock::new()).collect())
     }

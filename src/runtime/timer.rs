@@ -1,11 +1,15 @@
-//! One timer for many deadlines, which a connection uses instead of arming a timer for each wait.
+//! One timer for many deadlines, which a connection uses instead of arming a
+//! timer for each wait.
 //!
-//! Arming and disarming a timer for every request is measurable. The deadlines of a connection mostly move later, so its
-//! one timer stays armed for an earlier moment and, when it fires, is set to the deadline that holds by then.
+//! Arming and disarming a timer for every request is measurable. The deadlines
+//! of a connection mostly move later, so its one timer stays armed for an
+//! earlier moment and, when it fires, is set to the deadline that holds by
+//! then.
 //!
-//! The event loop may be late, because the process was stopped or the machine was busy or asleep. Timers then fire before
-//! the sockets were looked at, where the awaited bytes may already lie. A deadline that is noticed late therefore counts
-//! only after the loop has polled all sockets again.
+//! The event loop may be late, because the process was stopped or the machine
+//! was busy or asleep. Timers then fire before the sockets were looked at,
+//! where the awaited bytes may already lie. A deadline that is noticed late
+//! therefore counts only after the loop has polled all sockets again.
 
 use std::{
     cell::RefCell,
@@ -20,9 +24,11 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-/// A deadline that is noticed later than this is late. Timers tick by the millisecond and round up.
+/// A deadline that is noticed later than this is late. Timers tick by the
+/// millisecond and round up.
 pub const LATE: Duration = Duration::from_millis(2);
-/// Turns of the event loop before a deadline that is noticed late counts. Each turn handles at most 1,024 sockets.
+/// Turns of the event loop before a deadline that is noticed late counts. Each
+/// turn handles at most 1,024 sockets.
 const LOOKS: u8 = 4;
 
 /// A deadline that can be moved cheaply.
@@ -30,7 +36,8 @@ const LOOKS: u8 = 4;
 pub struct Timer {
     due: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
-    /// The deadline that was noticed late, and the turns of the loop until it counts.
+    /// The deadline that was noticed late, and the turns of the loop until it
+    /// counts.
     late: Option<(Instant, u8)>,
 }
 
@@ -47,7 +54,8 @@ impl Timer {
 
     /// Ready once the deadline has passed; the task is woken for it.
     ///
-    /// Poll this after the work that the deadline bounds, so that work that is ready wins.
+    /// Poll this after the work that the deadline bounds, so that work that is
+    /// ready wins.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(due) = self.due else {
             return Poll::Pending;
@@ -68,7 +76,8 @@ impl Timer {
         Poll::Pending
     }
 
-    /// Ready at once if the deadline is noticed in time, otherwise after the sockets were polled a few times more.
+    /// Ready at once if the deadline is noticed in time, otherwise after the
+    /// sockets were polled a few times more.
     fn poll_looks(&mut self, cx: &mut Context<'_>, due: Instant, now: Instant) -> Poll<()> {
         let left = match self.late {
             Some((of, left)) if of == due => left,
@@ -88,7 +97,8 @@ impl Timer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Elapsed;
 
-/// Runs `work` for at most `duration`. Replaces tokio's `timeout`, which does not allow for a late event loop.
+/// Runs `work` for at most `duration`. Replaces tokio's `timeout`, which does
+/// not allow for a late event loop.
 ///
 /// # Errors
 /// [`Elapsed`] if it took longer; `work` is dropped then.
@@ -109,7 +119,8 @@ pub async fn timeout_at<F: Future>(due: Instant, work: F) -> Result<F::Output, E
     .await
 }
 
-/// Idle timers that a thread pools. More waits than this at the same time arm timers of their own.
+/// Idle timers that a thread pools. More waits than this at the same time arm
+/// timers of their own.
 const MAX_IDLE: usize = 4096;
 
 thread_local! {
@@ -117,8 +128,8 @@ thread_local! {
     static IDLE: RefCell<Vec<Box<Timer>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A [`Timer`] for one wait, returned to the thread's pool when dropped. It stays armed in the pool, so that the next wait
-/// rarely has to arm one.
+/// A [`Timer`] for one wait, returned to the thread's pool when dropped. It
+/// stays armed in the pool, so that the next wait rarely has to arm one.
 #[derive(Debug)]
 pub struct PooledTimer(Option<Box<Timer>>);
 
@@ -169,7 +180,8 @@ mod tests {
 
     use super::*;
 
-    /// Bytes that lay in the socket of a process that had been stopped counted as not sent.
+    /// Bytes that lay in the socket of a process that had been stopped counted
+    /// as not sent.
     #[tokio::test]
     async fn a_deadline_that_a_late_loop_notices_counts_only_after_a_look_at_the_sockets() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

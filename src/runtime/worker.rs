@@ -1,6 +1,7 @@
 //! The number of the worker that the current thread is.
 //!
-//! A worker announces itself once, when it starts. Everything that is kept per worker is found by this number.
+//! A worker announces itself once, when it starts. Everything that is kept per
+//! worker is found by this number.
 
 use std::cell::Cell;
 
@@ -12,17 +13,20 @@ thread_local! {
     static IS_CUT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Makes this thread the worker `index`, counted from 0. Called once, when the worker starts.
+/// Makes this thread the worker `index`, counted from 0. Called once, when the
+/// worker starts.
 pub fn set_current(index: usize) {
     CURRENT.set(index);
 }
 
-/// Declares that the process ends: requests that this thread drops from now on were cut by the gateway.
+/// Declares that the process ends: requests that this thread drops from now on
+/// were cut by the gateway.
 pub fn cut() {
     IS_CUT.set(true);
 }
 
-/// True once [`cut`] was called on this thread: a request that is dropped now was not given up by its client.
+/// True once [`cut`] was called on this thread: a request that is dropped now
+/// was not given up by its client.
 pub fn is_cut() -> bool {
     IS_CUT.get()
 }

@@ -1,4 +1,5 @@
-//! The accept loop of one listener on one worker. Each connection is a task, and there are no more of them than slots.
+//! The accept loop of one listener on one worker. Each connection is a task,
+//! and there are no more of them than slots.
 
 use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc};
 
@@ -29,7 +30,8 @@ struct Acceptor<S> {
     handshakes: Arc<Semaphore>,
 }
 
-/// Accepts until the listener drains. Connections that the kernel has accepted by then are still served.
+/// Accepts until the listener drains. Connections that the kernel has accepted
+/// by then are still served.
 pub async fn accept<A, S>(
     mut socket: A,
     listener: Arc<Listener>,
@@ -70,12 +72,14 @@ where
         + Send
         + 'static,
 {
-    /// Serves the connections that were in the kernel's queue when the drain began, as closing the socket resets them. At
-    /// most as many as the queue holds: later ones must not keep the process from ending.
+    /// Serves the connections that were in the kernel's queue when the drain
+    /// began, as closing the socket resets them. At most as many as the queue
+    /// holds: later ones must not keep the process from ending.
     ///
-    /// A client that connects at the moment of the close, or is half connected then, is still reset, just as one that
-    /// comes a moment later is refused. No program can tell the kernel to let the queue run dry; `[shutdown] delay` is
-    /// for that.
+    /// A client that connects at the moment of the close, or is half connected
+    /// then, is still reset, just as one that comes a moment later is refused.
+    /// No program can tell the kernel to let the queue run dry;
+    /// `[shutdown] delay` is for that.
     async fn finish<A: Accept>(&mut self, mut socket: A) {
         for _ in 0..=BACKLOG {
             // Lets the connections that are already served run, too.
@@ -88,12 +92,14 @@ where
         }
     }
 
-    /// Serves a connection once there is a slot for it. If its client has too many connections, it is closed at once and
-    /// does not even wait for a slot.
+    /// Serves a connection once there is a slot for it. If its client has too
+    /// many connections, it is closed at once and does not even wait for a
+    /// slot.
     async fn admit<IO: Socket>(&mut self, accepted: Accepted<IO>) {
         let client = {
             let settings = self.listener.settings();
-            // A load balancer's address is not the client's: the header that it sends names the client.
+            // A load balancer's address is not the client's: the header that it
+            // sends names the client.
             if settings.proxy_protocol {
                 Ok(None)
             } else {
@@ -119,7 +125,8 @@ where
                 handle,
                 Arc::clone(&self.handshakes),
             );
-            // Boxed: plain connections need not be as large as one that goes through all of this.
+            // Boxed: plain connections need not be as large as one that goes
+            // through all of this.
             let served = AssertUnwindSafe(Box::pin(served)).catch_unwind();
             self.connections.spawn(async move {
                 if served.await.is_err() {
@@ -234,7 +241,8 @@ pub(super) mod tests {
         }
     }
 
-    /// Each worker saw room, then each accepted: there could be one too many for each further worker.
+    /// Each worker saw room, then each accepted: there could be one too many
+    /// for each further worker.
     #[tokio::test(start_paused = true)]
     async fn workers_that_accept_at_the_same_time_take_no_more_than_there_is_room_for() {
         const WORKERS: usize = 4;
@@ -253,10 +261,12 @@ pub(super) mod tests {
                 connections.clone(),
             ));
         }
-        // The clock is paused: it moves on when all others have nothing left to do.
+        // The clock is paused: it moves on when all others have nothing left to
+        // do.
         sleep(PAUSE).await;
         assert_eq!((listener.open(), connections.len()), (2, 2));
-        // A slot that is released goes to a connection that waits, until none does.
+        // A slot that is released goes to a connection that waits, until none
+        // does.
         let mut ended = Vec::new();
         for mut client in clients {
             client.shutdown().await.unwrap();
@@ -291,7 +301,8 @@ pub(super) mod tests {
         String::from_utf8_lossy(&response[..length]).into_owned()
     }
 
-    /// Once, a client that did not know of the drain lost one request in three takeovers to the close.
+    /// Once, a client that did not know of the drain lost one request in three
+    /// takeovers to the close.
     #[tokio::test(start_paused = true)]
     async fn in_the_first_second_of_a_drain_an_idle_connection_answers_once_more() {
         let listener = listener(1);
@@ -318,8 +329,9 @@ pub(super) mod tests {
         }
     }
 
-    /// Once, only some of a burst of clients were served and the others reset: the last look at the queue asked tokio, which
-    /// reports an empty queue after 128 operations in a row, or if it has not polled the socket yet.
+    /// Once, only some of a burst of clients were served and the others reset:
+    /// the last look at the queue asked tokio, which reports an empty queue
+    /// after 128 operations in a row, or if it has not polled the socket yet.
     #[tokio::test]
     async fn a_drain_leaves_nobody_in_the_queue() {
         const CLIENTS: usize = 300;

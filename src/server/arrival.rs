@@ -15,7 +15,8 @@ use crate::{
 pub enum Arrival {
     /// A request whose head could be read.
     Request(Request),
-    /// Bytes that are not a request. After the response the connection closes, or with HTTP/2 the stream.
+    /// Bytes that are not a request. After the response the connection closes,
+    /// or with HTTP/2 the stream.
     Refused {
         /// Why they are refused.
         error: Error,

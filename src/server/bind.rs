@@ -1,5 +1,5 @@
-//! Listening sockets: one for each worker on the same address (SO_REUSEPORT), so that the kernel distributes connections
-//! and no worker wakes another.
+//! Listening sockets: one for each worker on the same address (SO_REUSEPORT),
+//! so that the kernel distributes connections and no worker wakes another.
 
 use std::{future::Future, io, net::SocketAddr};
 
@@ -8,7 +8,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::Socket;
 
-/// Connections that the kernel completes before they are accepted, at most `net.core.somaxconn`.
+/// Connections that the kernel completes before they are accepted, at most
+/// `net.core.somaxconn`.
 pub(super) const BACKLOG: i32 = 4096;
 
 /// A source of connections: a listening socket, or a script in tests.
@@ -22,7 +23,8 @@ pub trait Accept: Send + 'static {
     /// Those of the system.
     fn accept(&mut self) -> impl Future<Output = io::Result<Accepted<Self::Io>>> + Send;
 
-    /// Takes a connection that the kernel has already completed; `None` if there is none.
+    /// Takes a connection that the kernel has already completed; `None` if
+    /// there is none.
     ///
     /// # Errors
     /// Those of the system.
@@ -49,8 +51,10 @@ impl Accept for TcpListener {
     }
 
     fn accept_waiting(&mut self) -> io::Result<Option<Accepted<TcpStream>>> {
-        // This asks the system and not tokio, which cannot tell that the queue is empty: its knowledge is from the last
-        // poll of all sockets, and after many operations in a row it reports nothing, to let other tasks run.
+        // This asks the system and not tokio, which cannot tell that the queue
+        // is empty: its knowledge is from the last poll of all sockets, and
+        // after many operations in a row it reports nothing, to let other tasks
+        // run.
         let (socket, peer) = match SockRef::from(&*self).accept() {
             Ok(connection) => connection,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
@@ -63,7 +67,8 @@ impl Accept for TcpListener {
 }
 
 fn accepted(io: TcpStream, peer: SocketAddr) -> io::Result<Accepted<TcpStream>> {
-    // A response is written as a whole: waiting for more bytes (Nagle) would only delay it.
+    // A response is written as a whole: waiting for more bytes (Nagle) would
+    // only delay it.
     io.set_nodelay(true)?;
     let local = io.local_addr()?;
     Ok(Accepted { io, peer, local })
@@ -72,7 +77,8 @@ fn accepted(io: TcpStream, peer: SocketAddr) -> io::Result<Accepted<TcpStream>> 
 /// The sockets of one listener.
 #[derive(Debug)]
 pub struct Sockets {
-    /// The address that they are bound to, with the port that the system chose for port 0.
+    /// The address that they are bound to, with the port that the system chose
+    /// for port 0.
     pub local: SocketAddr,
     /// At least one for each worker.
     pub sockets: Vec<std::net::TcpListener>,
@@ -83,15 +89,18 @@ pub struct Sockets {
 pub enum DualStack {
     /// It takes them.
     On,
-    /// It leaves them to another listener with an IPv4 address and the same port.
+    /// It leaves them to another listener with an IPv4 address and the same
+    /// port.
     Off,
 }
 
-/// Binds `count` sockets to one address. With port 0, all are bound to the same free port.
+/// Binds `count` sockets to one address. With port 0, all are bound to the same
+/// free port.
 ///
 /// # Errors
-/// Those of the system, and one if another process already listens on the address. SO_REUSEPORT alone would let that pass,
-/// and each process would get a part of the connections.
+/// Those of the system, and one if another process already listens on the
+/// address. SO_REUSEPORT alone would let that pass, and each process would get
+/// a part of the connections.
 pub fn bind(address: SocketAddr, count: usize, dual_stack: DualStack) -> io::Result<Sockets> {
     // Without SO_REUSEPORT, to find out whether another process listens there.
     drop(socket(address, Reuse::Address, dual_stack)?);
@@ -126,7 +135,8 @@ fn socket(
     if address.is_ipv6() && dual_stack == DualStack::Off {
         socket.set_only_v6(true)?;
     }
-    // Connections of an earlier process in TIME_WAIT must not block the address.
+    // Connections of an earlier process in TIME_WAIT must not block the
+    // address.
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(reuse == Reuse::Port)?;
     socket.set_nonblocking(true)?;

@@ -1,4 +1,5 @@
-//! The connections of all listeners together: how many there are, and how many of them belong to each client.
+//! The connections of all listeners together: how many there are, and how many
+//! of them belong to each client.
 
 use std::{
     collections::{HashMap, hash_map::RandomState},
@@ -11,15 +12,18 @@ use parking_lot::Mutex;
 
 use super::{eviction::Connections, slots::Slots};
 
-/// Shards of the table of clients, each with its own lock, so that workers that accept at the same time rarely meet.
+/// Shards of the table of clients, each with its own lock, so that workers that
+/// accept at the same time rarely meet.
 const SHARDS: usize = 64;
-/// Bits of an IPv6 address that identify a client. Whoever has one address has the other 2^64 of its network, too.
+/// Bits of an IPv6 address that identify a client. Whoever has one address has
+/// the other 2^64 of its network, too.
 const V6_PREFIX: u32 = 64;
 
 /// The number of open connections by client.
 type Shard = Mutex<HashMap<IpAddr, usize>>;
 
-/// The connections of all listeners. There is an entry for each client with an open connection, and no other.
+/// The connections of all listeners. There is an entry for each client with an
+/// open connection, and no other.
 #[derive(Debug)]
 pub struct AllConnections {
     hasher: RandomState,
@@ -44,12 +48,14 @@ impl AllConnections {
         })
     }
 
-    /// Counts another connection of the client at `address`; `None` if it already has `max`, which is at least 1.
+    /// Counts another connection of the client at `address`; `None` if it
+    /// already has `max`, which is at least 1.
     pub(super) fn admit(self: &Arc<Self>, address: IpAddr, max: usize) -> Option<ClientGuard> {
         let client = client(address);
         let mut shard = self.shard(client).lock();
         let open = shard.entry(client).or_default();
-        // A refusal leaves no new entry behind: it takes an entry with at least one connection.
+        // A refusal leaves no new entry behind: it takes an entry with at least
+        // one connection.
         if *open >= max {
             return None;
         }
@@ -102,7 +108,8 @@ impl Drop for ClientGuard {
     }
 }
 
-/// The client that an address belongs to: an IPv4 address itself, or the network of an IPv6 address.
+/// The client that an address belongs to: an IPv4 address itself, or the
+/// network of an IPv6 address.
 fn client(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {

@@ -1,4 +1,5 @@
-//! One open connection, whichever protocol it speaks: what it needs to be served, and what it holds while it is open.
+//! One open connection, whichever protocol it speaks: what it needs to be
+//! served, and what it holds while it is open.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -22,7 +23,8 @@ pub(super) struct ConnectionContext<S> {
     pub(super) handle: ConnectionHandle,
 }
 
-/// A connection's link to its listener: tells it to end, and tells others when it is idle.
+/// A connection's link to its listener: tells it to end, and tells others when
+/// it is idle.
 #[derive(Debug, Clone)]
 pub(super) struct ConnectionHandle {
     cell: Arc<IdleCell>,
@@ -35,8 +37,8 @@ impl ConnectionHandle {
         &self.listener
     }
 
-    /// Cancelled when the connection is to end after the requests in flight: the listener drains, or the connection is
-    /// evicted.
+    /// Cancelled when the connection is to end after the requests in flight:
+    /// the listener drains, or the connection is evicted.
     pub(super) fn drain(&self) -> &CancellationToken {
         self.cell.drain()
     }
@@ -54,13 +56,15 @@ impl ConnectionHandle {
         }
     }
 
-    /// Whether the connection is to make room for another one and has no request.
+    /// Whether the connection is to make room for another one and has no
+    /// request.
     pub(super) fn is_evicted(&self) -> bool {
         self.cell.is_evicted()
     }
 }
 
-/// Held for as long as a connection is open. Frees its slot and its client's count on drop.
+/// Held for as long as a connection is open. Frees its slot and its client's
+/// count on drop.
 #[derive(Debug)]
 pub(super) struct ConnectionGuard {
     pub(super) handle: ConnectionHandle,
@@ -70,7 +74,8 @@ pub(super) struct ConnectionGuard {
 }
 
 impl ConnectionGuard {
-    /// Registers a connection that has a slot. `client` is `None` where connections are not counted by client.
+    /// Registers a connection that has a slot. `client` is `None` where
+    /// connections are not counted by client.
     pub(super) fn new(
         slot: ListenerSlot,
         registry: &Arc<Registry>,

@@ -1,8 +1,10 @@
-//! Eviction of idle connections: if all slots are used, a new connection closes the one that has been idle for longest.
+//! Eviction of idle connections: if all slots are used, a new connection closes
+//! the one that has been idle for longest.
 //!
-//! Each connection records in a cell of its own when it becomes idle and when it is busy again, which costs a request two
-//! stores. Only a worker that needs a slot searches the cells. It notes several of the oldest, so that one search serves
-//! as many evictions.
+//! Each connection records in a cell of its own when it becomes idle and when
+//! it is busy again, which costs a request two stores. Only a worker that needs
+//! a slot searches the cells. It notes several of the oldest, so that one
+//! search serves as many evictions.
 
 use std::{
     collections::VecDeque,
@@ -24,18 +26,21 @@ use crate::telemetry::ListenerMetrics;
 const BUSY: u64 = u64::MAX;
 /// Instead of a time: the connection is evicted.
 const EVICTED: u64 = u64::MAX - 1;
-/// Connections that one search notes. A search of 100,000 cells takes about a millisecond.
+/// Connections that one search notes. A search of 100,000 cells takes about a
+/// millisecond.
 const NOTED: usize = 256;
 
 /// Whether one connection is idle.
 #[derive(Debug)]
 pub(super) struct IdleCell {
-    /// Since when the connection is idle, in microseconds of its listener, or [`BUSY`] or [`EVICTED`].
+    /// Since when the connection is idle, in microseconds of its listener, or
+    /// [`BUSY`] or [`EVICTED`].
     since: AtomicU64,
     /// Its index in its registry; only changed under the registry's lock.
     index: AtomicUsize,
-    /// Cancelled when the connection is to end: its listener drains, or it is evicted. A token of its own, so that looking
-    /// at it touches no memory that another connection touches.
+    /// Cancelled when the connection is to end: its listener drains, or it is
+    /// evicted. A token of its own, so that looking at it touches no memory
+    /// that another connection touches.
     drain: CancellationToken,
 }
 
@@ -54,15 +59,19 @@ impl IdleCell {
         &self.drain
     }
 
-    /// The connection is idle since `micros`. The caller then wakes those that wait for a slot.
+    /// The connection is idle since `micros`. The caller then wakes those that
+    /// wait for a slot.
     pub(super) fn set_idle(&self, micros: u64) {
-        // There are two pairs of a store and a load: here, of this cell and of the waiters; in the other worker, of the
-        // waiters and of this cell. One of the two has to see the other, so all four are sequentially consistent.
+        // There are two pairs of a store and a load: here, of this cell and of
+        // the waiters; in the other worker, of the waiters and of this cell.
+        // One of the two has to see the other, so all four are sequentially
+        // consistent.
         self.since.store(micros, SeqCst);
     }
 
-    /// The connection is busy. Returns whether it was evicted at this very moment: its request is still answered, and
-    /// another connection has to be evicted instead.
+    /// The connection is busy. Returns whether it was evicted at this very
+    /// moment: its request is still answered, and another connection has to be
+    /// evicted instead.
     pub(super) fn set_busy(&self) -> bool {
         self.since.swap(BUSY, SeqCst) == EVICTED
     }
@@ -118,7 +127,8 @@ struct Idle {
 pub(super) struct Connections {
     /// One for each worker.
     registries: Mutex<Vec<Arc<Registry>>>,
-    /// The connections that were idle for longest at the last search, longest first.
+    /// The connections that were idle for longest at the last search, longest
+    /// first.
     oldest: Mutex<VecDeque<Idle>>,
     metrics: Arc<ListenerMetrics>,
 }
@@ -139,7 +149,8 @@ impl Connections {
         registry
     }
 
-    /// Evicts the connection that has been idle for longest; false if none is idle.
+    /// Evicts the connection that has been idle for longest; false if none is
+    /// idle.
     pub(super) fn evict_idle(&self) -> bool {
         let is_evicted = self.evict_oldest();
         if is_evicted {
@@ -151,7 +162,8 @@ impl Connections {
     fn evict_oldest(&self) -> bool {
         let mut oldest = self.oldest.lock();
         for has_searched in [false, true] {
-            // A connection that became idle after a search has been idle for less time than all that the search noted.
+            // A connection that became idle after a search has been idle for
+            // less time than all that the search noted.
             while let Some(Idle { since, cell }) = oldest.pop_front() {
                 if cell.evict(since) {
                     return true;

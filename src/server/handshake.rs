@@ -1,6 +1,8 @@
-//! Between accept and the first request: the PROXY protocol header and the TLS handshake, each within its own time.
+//! Between accept and the first request: the PROXY protocol header and the TLS
+//! handshake, each within its own time.
 //!
-//! Both run in the connection's own task, so that a slow client delays no other.
+//! Both run in the connection's own task, so that a slow client delays no
+//! other.
 
 use std::{
     convert::Infallible,
@@ -33,8 +35,9 @@ use crate::{
     tls::{AlpnProtocol, Hello, ReadAhead, Refusal, Secured, ServerTls},
 };
 
-/// Handshakes that a worker computes for one listener before all other tasks run. One takes a tenth of a millisecond with
-/// ECDSA and half of one with RSA. Further ones queue, first come, first served.
+/// Handshakes that a worker computes for one listener before all other tasks
+/// run. One takes a tenth of a millisecond with ECDSA and half of one with RSA.
+/// Further ones queue, first come, first served.
 pub(super) const CONCURRENT_HANDSHAKES: usize = 8;
 
 /// The response to plain HTTP on a port that speaks TLS.
@@ -42,7 +45,8 @@ const NOT_PLAIN: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 48\r\n\
     connection: close\r\n\r\nThis port speaks TLS: the URL begins https://.\r\n";
 
-/// Takes a connection through the steps that its listener requires, then serves it.
+/// Takes a connection through the steps that its listener requires, then serves
+/// it.
 pub(super) async fn serve<IO, S>(
     mut accepted: Accepted<IO>,
     settings: Arc<ListenerSettings>,
@@ -104,8 +108,9 @@ pub(super) async fn serve<IO, S>(
 /// The connection is to be closed, which was counted and logged.
 struct Closed;
 
-/// Reads the PROXY protocol header where the listener requires one, and counts the connection for the client that it
-/// names. `ahead` then holds the bytes behind the header.
+/// Reads the PROXY protocol header where the listener requires one, and counts
+/// the connection for the client that it names. `ahead` then holds the bytes
+/// behind the header.
 async fn read_proxy_header<IO: Socket>(
     accepted: &mut Accepted<IO>,
     ahead: &mut BytesMut,
@@ -120,7 +125,8 @@ async fn read_proxy_header<IO: Socket>(
         read_ends(&mut accepted.io, ahead),
     );
     match header.await.unwrap_or(Err(NoHeader::TIMEOUT)) {
-        // The load balancer connects for itself, for a health check: that is not counted by client.
+        // The load balancer connects for itself, for a health check: that is
+        // not counted by client.
         Ok(None) => Ok(None),
         Ok(Some(Ends {
             source,
@@ -157,7 +163,8 @@ impl NoHeader {
     };
 }
 
-/// Reads a PROXY protocol header. `None` if the load balancer speaks for itself.
+/// Reads a PROXY protocol header. `None` if the load balancer speaks for
+/// itself.
 async fn read_ends<IO>(io: &mut IO, ahead: &mut BytesMut) -> Result<Option<Ends>, NoHeader>
 where
     IO: AsyncRead + Unpin,
@@ -231,8 +238,8 @@ where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let closed = |error| Unsecured::Refused(Refusal::Closed(error));
-    // Browsers connect before they need to, and other clients are slow. A client takes a permit only once its first message
-    // is complete.
+    // Browsers connect before they need to, and other clients are slow. A
+    // client takes a permit only once its first message is complete.
     let mut hello = Hello::default();
     while io.ahead().is_empty() || !hello.is_whole(io.ahead()) {
         if poll_fn(|cx| io.poll_fill(cx)).await.map_err(closed)? == 0 {
@@ -247,8 +254,9 @@ where
     }
     let _counted = listener.begin_handshake();
     let mut handshake = pin!(tls.accept(io));
-    // The first poll does the expensive part, the keys and the signature. The permit is released after it, so that a client
-    // that does not respond keeps no other waiting, but not before all other tasks that are ready have run.
+    // The first poll does the expensive part, the keys and the signature. The
+    // permit is released after it, so that a client that does not respond keeps
+    // no other waiting, but not before all other tasks that are ready have run.
     let permit = handshakes.acquire().await;
     let begun = poll_fn(|cx| Poll::Ready(handshake.as_mut().poll(cx))).await;
     yield_now().await;

@@ -1,10 +1,14 @@
-//! The bounds on reading bytes that a client still sends behind its last response.
+//! The bounds on reading bytes that a client still sends behind its last
+//! response.
 //!
-//! They are read and thrown away so that the response arrives: an unread byte in a socket that is closed makes the kernel
-//! reset the connection, and most clients read an early response only after they have sent their whole request.
+//! They are read and thrown away so that the response arrives: an unread byte
+//! in a socket that is closed makes the kernel reset the connection, and most
+//! clients read an early response only after they have sent their whole
+//! request.
 //!
-//! As in NGINX, lingering is bounded by time, by silence and by how many connections do it at once. It is not bounded by
-//! bytes, because the length of an upload is the client's.
+//! As in NGINX, lingering is bounded by time, by silence and by how many
+//! connections do it at once. It is not bounded by bytes, because the length of
+//! an upload is the client's.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -20,11 +24,13 @@ use crate::runtime::timer::Timer;
 const LONG: Duration = Duration::from_secs(30);
 /// Longest time between two reads, as NGINX's `lingering_timeout`.
 const SILENCE: Duration = Duration::from_secs(5);
-/// Longest time in all if no more bytes are known to come, or too many connections linger already.
+/// Longest time in all if no more bytes are known to come, or too many
+/// connections linger already.
 const SHORT: Duration = Duration::from_secs(2);
 /// Most bytes in that case.
 const SHORT_BYTES: usize = 256 * 1024;
-/// Connections of the whole process that may linger for [`LONG`]. Each uses the memory of an idle connection.
+/// Connections of the whole process that may linger for [`LONG`]. Each uses the
+/// memory of an idle connection.
 const MAX_LONG: usize = 1024;
 
 static LINGERING: AtomicUsize = AtomicUsize::new(0);
@@ -63,7 +69,8 @@ pub(super) struct Linger {
 }
 
 impl Linger {
-    /// Begins to linger, for [`LONG`] if more bytes are known to come (`has_more`).
+    /// Begins to linger, for [`LONG`] if more bytes are known to come
+    /// (`has_more`).
     pub(super) fn begin(timer: Timer, has_more: bool) -> Self {
         let permit = if has_more {
             LongPermit::acquire()

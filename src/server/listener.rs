@@ -1,4 +1,5 @@
-//! One listener as all workers share it: the settings for new connections, and the bounds on how many are open.
+//! One listener as all workers share it: the settings for new connections, and
+//! the bounds on how many are open.
 
 use std::{
     io,
@@ -27,11 +28,13 @@ use crate::{
     tls::ServerTls,
 };
 
-/// How long accepting pauses if the process has no file descriptor left. A connection that closes ends the pause.
+/// How long accepting pauses if the process has no file descriptor left. A
+/// connection that closes ends the pause.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How long a connection without a request is kept once the listener drains. Over any network, a request arrives within
-/// this time if it was sent before its client could know of the drain.
+/// How long a connection without a request is kept once the listener drains.
+/// Over any network, a request arrives within this time if it was sent before
+/// its client could know of the drain.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// A listener as all workers share it.
@@ -41,14 +44,16 @@ pub struct Listener {
     pub name: Arc<str>,
     /// Cancelled when the listener is removed or the process drains.
     pub drain: CancellationToken,
-    /// How long a connection without a request is kept once the listener drains, in milliseconds.
+    /// How long a connection without a request is kept once the listener
+    /// drains, in milliseconds.
     grace: AtomicU64,
     settings: ArcSwap<ListenerSettings>,
     slots: Slots,
     connections: Arc<Connections>,
     all: Arc<AllConnections>,
     is_full: Latch,
-    /// Open connections when the system last had no file descriptor for another one; 0 when it has.
+    /// Open connections when the system last had no file descriptor for another
+    /// one; 0 when it has.
     short_at: AtomicUsize,
     /// TLS handshakes between a whole ClientHello and their end.
     handshaking: AtomicUsize,
@@ -62,18 +67,21 @@ pub struct Listener {
     process: Arc<Metrics>,
 }
 
-/// Settings that may change while a listener stays open. They apply to new connections.
+/// Settings that may change while a listener stays open. They apply to new
+/// connections.
 #[derive(Debug, Clone)]
 pub struct ListenerSettings {
     /// Most open connections over all workers, at least 1.
     pub max_connections: usize,
     /// Most open connections of one client over all listeners, at least 1.
     pub max_per_client: usize,
-    /// Peers that stand for many clients: their connections are not counted by address.
+    /// Peers that stand for many clients: their connections are not counted by
+    /// address.
     pub trusted: Arc<[IpNet]>,
     /// The limits of each connection.
     pub limits: ConnectionLimits,
-    /// Each connection begins with a PROXY protocol header, within the time for a head.
+    /// Each connection begins with a PROXY protocol header, within the time for
+    /// a head.
     pub proxy_protocol: bool,
     /// Each connection then begins with a TLS handshake.
     pub tls: Option<ServerTls>,
@@ -117,8 +125,9 @@ impl Listener {
         self.slots.wake();
     }
 
-    /// Stops accepting. Open connections end after their requests in flight, and those without a request within half of
-    /// `timeout`, after which all that are left will be cut.
+    /// Stops accepting. Open connections end after their requests in flight,
+    /// and those without a request within half of `timeout`, after which all
+    /// that are left will be cut.
     pub fn begin_drain(&self, timeout: Duration) {
         let grace = GRACE.min(timeout / 2);
         self.grace
@@ -126,7 +135,8 @@ impl Listener {
         self.drain.cancel();
     }
 
-    /// How long a connection without a request is kept once the listener drains.
+    /// How long a connection without a request is kept once the listener
+    /// drains.
     pub(super) fn grace(&self) -> Duration {
         Duration::from_millis(self.grace.load(Ordering::Relaxed))
     }
@@ -167,10 +177,12 @@ impl Listener {
         self.connections.add_registry()
     }
 
-    /// Counts a connection from `peer` for its client. Returns `None` where connections are not counted by client.
+    /// Counts a connection from `peer` for its client. Returns `None` where
+    /// connections are not counted by client.
     ///
     /// # Errors
-    /// [`TooMany`] if the client has as many as it may have; the connection is to be closed.
+    /// [`TooMany`] if the client has as many as it may have; the connection is
+    /// to be closed.
     pub(super) fn admit(
         &self,
         peer: SocketAddr,
@@ -201,9 +213,11 @@ impl Listener {
         }
     }
 
-    /// Reacts to a failed `accept`: if the system is short of resources, waits until that may have changed.
+    /// Reacts to a failed `accept`: if the system is short of resources, waits
+    /// until that may have changed.
     pub(super) async fn accept_failed(&self, error: &io::Error) {
-        // EMFILE, ENFILE, ENOBUFS, ENOMEM: the connection stays in the kernel's queue, and trying at once would spin.
+        // EMFILE, ENFILE, ENOBUFS, ENOMEM: the connection stays in the kernel's
+        // queue, and trying at once would spin.
         if !matches!(error.raw_os_error(), Some(23 | 24 | 105 | 12)) {
             // All others concern one connection, which is already gone.
             return;
@@ -220,13 +234,15 @@ impl Listener {
         }
     }
 
-    /// Counts a connection that asked for too much work, by this kind of frames.
+    /// Counts a connection that asked for too much work, by this kind of
+    /// frames.
     pub(super) fn flooded(&self, kind: &'static str, peer: SocketAddr) {
         self.metrics.flooded(kind);
         tracing::debug!(listener = %self.name, %peer, kind, "connection closed: a flood of frames");
     }
 
-    /// Counts a connection that cancelled too many requests; its streams are refused until it has calmed down.
+    /// Counts a connection that cancelled too many requests; its streams are
+    /// refused until it has calmed down.
     pub(super) fn refuses_streams(&self, peer: SocketAddr) {
         self.metrics.flooded("cancels");
         tracing::debug!(listener = %self.name, %peer, "streams refused: too many requests were taken back");
@@ -238,7 +254,8 @@ impl Listener {
         tracing::error!(listener = %self.name, %peer, "what served a connection ended in a panic");
     }
 
-    /// Notes that a connection was accepted: the system has file descriptors again.
+    /// Notes that a connection was accepted: the system has file descriptors
+    /// again.
     pub(super) fn accepted(&self) {
         let short_at = self.short_at.load(Ordering::Relaxed);
         // One descriptor that is freed and used again is not worth a line.
@@ -247,8 +264,9 @@ impl Listener {
         }
     }
 
-    /// Acquires a slot for a connection that was accepted. While it waits, the connection that has been idle for longest
-    /// is evicted, or the first one that becomes idle.
+    /// Acquires a slot for a connection that was accepted. While it waits, the
+    /// connection that has been idle for longest is evicted, or the first one
+    /// that becomes idle.
     pub(super) async fn acquire_slot(self: &Arc<Self>) -> ListenerSlot {
         loop {
             if let Some(slot) = self.try_acquire_slot() {
@@ -294,7 +312,8 @@ impl Listener {
         self.metrics.accept_paused("max_connections");
     }
 
-    /// Wakes the workers that wait for a slot: a connection has become idle and can be evicted.
+    /// Wakes the workers that wait for a slot: a connection has become idle and
+    /// can be evicted.
     pub(super) fn wake_waiters(&self) {
         self.slots.wake_if_awaited();
         self.all.slots.wake_if_awaited();
@@ -310,7 +329,8 @@ impl Listener {
 #[derive(Debug)]
 pub(super) struct TooMany;
 
-/// One of a listener's slots for connections, and one of all listeners together. Released on drop.
+/// One of a listener's slots for connections, and one of all listeners
+/// together. Released on drop.
 #[derive(Debug)]
 pub(super) struct ListenerSlot(Arc<Listener>);
 

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 /// Shortest time between two lines about the same kind of event.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Decides which of many events of one kind is logged. The others are only counted, for the next line.
+/// Decides which of many events of one kind is logged. The others are only
+/// counted, for the next line.
 #[derive(Debug, Default)]
 pub(super) struct LogThrottle(Mutex<State>);
 
@@ -19,7 +20,8 @@ struct State {
 }
 
 impl LogThrottle {
-    /// Counts an event. If it is time for a line, returns the number of events since the last one, this one included.
+    /// Counts an event. If it is time for a line, returns the number of events
+    /// since the last one, this one included.
     pub(super) fn count(&self) -> Option<u64> {
         let mut state = self.0.lock();
         state.events += 1;

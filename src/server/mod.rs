@@ -1,9 +1,11 @@
-//! The server: sockets in, [`Arrival`]s out to the service that it is given. Routes are unknown here.
+//! The server: sockets in, [`Arrival`]s out to the service that it is given.
+//! Routes are unknown here.
 //!
 //! In the order in which a connection meets them:
 //!
 //! * `bind`, `worker`, `accept`: each worker accepts on a socket of its own.
-//! * `listener`, `clients`, `eviction`, `slots`: how many connections may be open, and which one is closed for a new one.
+//! * `listener`, `clients`, `eviction`, `slots`: how many connections may be
+//!   open, and which one is closed for a new one.
 //! * `handshake`, [`proxy_protocol`]: before the first request.
 //! * `http1`, `http2`: the protocols. Both call the same service.
 //! * `linger`: the end of a connection whose client still sends.

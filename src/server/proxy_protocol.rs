@@ -1,6 +1,8 @@
-//! The PROXY protocol (HAProxy's `proxy-protocol.txt`, versions 1 and 2): the client behind a load balancer.
+//! The PROXY protocol (HAProxy's `proxy-protocol.txt`, versions 1 and 2): the
+//! client behind a load balancer.
 //!
-//! If a listener requires it, every connection begins with such a header, before TLS and before any request.
+//! If a listener requires it, every connection begins with such a header,
+//! before TLS and before any request.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -8,8 +10,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Longest header of version 1 in bytes, with its CR LF (section 2.1).
 const LONGEST_V1: usize = 107;
-/// Longest header of version 2 in bytes that is accepted. Addresses have at most 216 bytes; the rest is for extensions (the
-/// name in a client's certificate, identifiers of a cloud), which are skipped.
+/// Longest header of version 2 in bytes that is accepted. Addresses have at
+/// most 216 bytes; the rest is for extensions (the name in a client's
+/// certificate, identifiers of a cloud), which are skipped.
 const LONGEST_V2: usize = 4096;
 
 /// A parsed header.
@@ -17,7 +20,8 @@ const LONGEST_V2: usize = 4096;
 pub struct Header {
     /// Its length in bytes.
     pub length: usize,
-    /// The ends of the client's connection; `None` if the load balancer speaks for itself or does not know them.
+    /// The ends of the client's connection; `None` if the load balancer speaks
+    /// for itself or does not know them.
     pub ends: Option<Ends>,
 }
 
@@ -30,10 +34,12 @@ pub struct Ends {
     pub destination: SocketAddr,
 }
 
-/// Parses the header at the beginning of `bytes`; `None` while it is not complete.
+/// Parses the header at the beginning of `bytes`; `None` while it is not
+/// complete.
 ///
 /// # Errors
-/// Says why it is malformed. Nothing is guessed then, since the bytes that follow might be a forgery.
+/// Says why it is malformed. Nothing is guessed then, since the bytes that
+/// follow might be a forgery.
 pub fn parse(bytes: &[u8]) -> Result<Option<Header>, &'static str> {
     if begins(bytes, SIGNATURE) {
         return version_2(bytes);

@@ -7,7 +7,8 @@ use std::sync::atomic::{
 
 use tokio::sync::{Notify, futures::Notified};
 
-/// A bounded number of slots, shared by all workers. The caller passes the bound, which may change.
+/// A bounded number of slots, shared by all workers. The caller passes the
+/// bound, which may change.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
     used: AtomicUsize,
@@ -33,7 +34,8 @@ impl Slots {
         self.wake();
     }
 
-    /// Wakes all waiters. All of them, since the first one may be a worker without a connection in its accept queue.
+    /// Wakes all waiters. All of them, since the first one may be a worker
+    /// without a connection in its accept queue.
     pub(super) fn wake(&self) {
         self.released.notify_waiters();
     }
@@ -45,7 +47,8 @@ impl Slots {
         }
     }
 
-    /// Resolves once a slot may have become free after this call, whether or not it was polled in between.
+    /// Resolves once a slot may have become free after this call, whether or
+    /// not it was polled in between.
     pub(super) fn released(&self) -> Notified<'_> {
         self.released.notified()
     }

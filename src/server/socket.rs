@@ -1,5 +1,5 @@
-//! A connection's bytes, with two abilities beside reading and writing: to end in a reset, and to tell whether the peer
-//! has ended.
+//! A connection's bytes, with two abilities beside reading and writing: to end
+//! in a reset, and to tell whether the peer has ended.
 
 use std::{
     io,
@@ -19,16 +19,19 @@ use crate::tls::ServerStream;
 
 /// The bytes of a connection.
 pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// Sets whether a close from now on is a cut: the peer sees a reset instead of an end.
+    /// Sets whether a close from now on is a cut: the peer sees a reset instead
+    /// of an end.
     ///
     /// # Errors
     /// Those of the system.
     fn close_cuts(&self, cuts: bool) -> io::Result<()>;
 
-    /// Whether the peer has ended its side, even if not all of its bytes were read. Makes no system call.
+    /// Whether the peer has ended its side, even if not all of its bytes were
+    /// read. Makes no system call.
     fn has_ended(&self) -> bool;
 
-    /// Tells the peer that the connection ends without a cut, where that takes more than closing. Never waits.
+    /// Tells the peer that the connection ends without a cut, where that takes
+    /// more than closing. Never waits.
     fn say_goodbye(&mut self) {}
 }
 
@@ -52,7 +55,8 @@ impl<IO: Socket> Socket for ServerStream<IO> {
         self.get_ref().0.io().has_ended()
     }
 
-    /// Sends `close_notify`. It is dropped if the socket takes no more bytes, as nobody is left to read it then.
+    /// Sends `close_notify`. It is dropped if the socket takes no more bytes,
+    /// as nobody is left to read it then.
     fn say_goodbye(&mut self) {
         let _ = Pin::new(self).poll_shutdown(&mut Context::from_waker(Waker::noop()));
     }

@@ -1,4 +1,5 @@
-//! A worker: one thread with a runtime of its own, on which a request is served from accept to close.
+//! A worker: one thread with a runtime of its own, on which a request is served
+//! from accept to close.
 
 use std::{convert::Infallible, io, net::TcpListener, pin::Pin, sync::Arc, thread};
 
@@ -12,13 +13,14 @@ use tower::Service;
 use super::{Arrival, Listener, accept};
 use crate::{message::Response, runtime::worker};
 
-/// Commands that may be queued for a worker. A reload sends one for each new listener.
+/// Commands that may be queued for a worker. A reload sends one for each new
+/// listener.
 const MAX_COMMANDS: usize = 1024;
 
 /// A command to a worker.
 enum Command {
-    /// Serve this socket. The token stands for its accept loop until that runs: a drain that begins in between must not
-    /// find the worker idle.
+    /// Serve this socket. The token stands for its accept loop until that runs:
+    /// a drain that begins in between must not find the worker idle.
     Listen(TcpListener, Arc<Listener>, TaskTrackerToken),
     /// Run this task.
     Run(Pin<Box<dyn Future<Output = ()> + Send>>),
@@ -84,12 +86,14 @@ impl Worker {
             .await;
     }
 
-    /// Spawns a task on the worker's runtime. It is dropped when the worker is cut.
+    /// Spawns a task on the worker's runtime. It is dropped when the worker is
+    /// cut.
     pub async fn run(&self, task: impl Future<Output = ()> + Send + 'static) {
         let _ = self.commands.send(Command::Run(Box::pin(task))).await;
     }
 
-    /// Waits until all its connections are closed. Its listeners must be draining.
+    /// Waits until all its connections are closed. Its listeners must be
+    /// draining.
     pub async fn idle(&self) {
         // In this order, as only accept loops begin connections.
         self.loops.close();
@@ -103,7 +107,8 @@ impl Worker {
         self.connections.len()
     }
 
-    /// Waits until its thread has ended, which it does only when cut or by a panic.
+    /// Waits until its thread has ended, which it does only when cut or by a
+    /// panic.
     pub async fn ended(&self) {
         self.ended.cancelled().await;
     }

@@ -20,7 +20,8 @@ use crate::limit::{self, Clock, Refusal, Standing};
 pub enum Decision {
     /// The decision, which needed no call.
     Made(Outcome),
-    /// The call of the store is in flight. It takes no longer than the timeout of the store.
+    /// The call of the store is in flight. It takes no longer than the timeout
+    /// of the store.
     Pending(Pin<Box<dyn Future<Output = Outcome> + Send>>),
 }
 
@@ -44,7 +45,8 @@ pub enum Refused {
 #[must_use = "an admission that comes to nothing is to be refunded"]
 pub struct Admission {
     how: How,
-    /// The state of each bucket in the order of the asks; `None` where nothing was counted.
+    /// The state of each bucket in the order of the asks; `None` where nothing
+    /// was counted.
     standings: SmallVec<[Option<Standing>; 2]>,
 }
 
@@ -54,7 +56,8 @@ enum How {
     Shared(Asks, Slots),
     /// This gateway has admitted alone.
     Alone(Asks, limit::Admission),
-    /// Each limit has admitted in its own way, as some are on nodes whose circuit is open.
+    /// Each limit has admitted in its own way, as some are on nodes whose
+    /// circuit is open.
     Parts(Vec<Admission>),
     /// Nothing was taken.
     Free,
@@ -63,7 +66,8 @@ enum How {
 /// The tokens that were taken, in the order of the asks.
 pub(super) type Slots = SmallVec<[Slot; 2]>;
 
-/// Tokens wanted ahead of each ask that the store must decide; `None` for those that can be decided here.
+/// Tokens wanted ahead of each ask that the store must decide; `None` for those
+/// that can be decided here.
 pub(super) type Needs = SmallVec<[Option<u32>; 2]>;
 
 /// The admission by the store.
@@ -102,8 +106,8 @@ impl Admission {
         }
     }
 
-    /// The state of each limit after this request, in the order of the asks, as far as this gateway knows; `None` where
-    /// nothing was counted.
+    /// The state of each limit after this request, in the order of the asks, as
+    /// far as this gateway knows; `None` where nothing was counted.
     pub fn standings(&self) -> impl Iterator<Item = Option<Standing>> {
         self.standings.iter().copied()
     }
@@ -141,8 +145,9 @@ impl Admission {
             .into_iter()
     }
 
-    /// Returns the tokens, for a request that was refused further in. Tokens that have come back with time are not returned
-    /// twice. Returns the state of the first bucket then, as far as this gateway knows.
+    /// Returns the tokens, for a request that was refused further in. Tokens
+    /// that have come back with time are not returned twice. Returns the state
+    /// of the first bucket then, as far as this gateway knows.
     pub fn refund(self, store: &Arc<Store>) -> Option<Standing> {
         let now = Clock.now();
         match self.how {

@@ -24,8 +24,9 @@ pub struct Ask {
     pub cost: u32,
     /// The quota of the key; `None` for that of the limit.
     pub quota: Option<Gcra>,
-    /// Most of the tokens come back, because most responses of the route do not count. Nothing is leased then: tokens that
-    /// are held here could not go back to the store.
+    /// Most of the tokens come back, because most responses of the route do not
+    /// count. Nothing is leased then: tokens that are held here could not go
+    /// back to the store.
     pub is_lent: bool,
 }
 
@@ -64,8 +65,9 @@ impl Ask {
         Standing::known(self.gcra(), remaining, reset)
     }
 
-    /// Turns to the bucket that strangers share, because there is no room for the key. It has the quota of the limit. A key
-    /// that may take more at once takes all of it, as in a full table of this gateway.
+    /// Turns to the bucket that strangers share, because there is no room for
+    /// the key. It has the quota of the limit. A key that may take more at once
+    /// takes all of it, as in a full table of this gateway.
     pub(super) fn become_stranger(&mut self) {
         if self.quota.take().is_some() {
             let burst = self.limit.limiter.gcra().burst().get();
@@ -75,7 +77,8 @@ impl Ask {
         self.limit.limiter.note_overflow();
     }
 
-    /// Takes the tokens from what is held here, or says why not. With `keep` nothing is taken.
+    /// Takes the tokens from what is held here, or says why not. With `keep`
+    /// nothing is taken.
     pub(super) fn take(&self, now: u64, most_ahead: u32, keep: bool) -> Local {
         let pace = self.pace();
         match self.cost {

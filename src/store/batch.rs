@@ -1,8 +1,10 @@
-//! In-flight batches: of the requests that want the same hot key at once, one calls the store for all.
+//! In-flight batches: of the requests that want the same hot key at once, one
+//! calls the store for all.
 //!
-//! The first request leads the batch. Requests that join wait for its response and for the tokens that it takes ahead, and
-//! then look again at what is held here. This is single-flight (`singleflight` of Go) by key, except that a follower may
-//! find that the tokens do not suffice, and lead the next batch.
+//! The first request leads the batch. Requests that join wait for its response
+//! and for the tokens that it takes ahead, and then look again at what is held
+//! here. This is single-flight (`singleflight` of Go) by key, except that a
+//! follower may find that the tokens do not suffice, and lead the next batch.
 
 use std::collections::HashMap;
 
@@ -11,7 +13,8 @@ use tokio::sync::watch;
 
 use super::name::Name;
 
-/// The batches of one worker. Bounded by the permits of its client, as each batch has a request that holds one.
+/// The batches of one worker. Bounded by the permits of its client, as each
+/// batch has a request that holds one.
 #[derive(Debug, Default)]
 pub(super) struct Batches(Mutex<HashMap<u128, Batch>>);
 
@@ -26,7 +29,8 @@ struct Batch {
 /// The role of a request.
 #[derive(Debug)]
 pub(super) enum Joined<'a> {
-    /// The request calls the store, and drops this when it has learnt the response.
+    /// The request calls the store, and drops this when it has learnt the
+    /// response.
     Leader(Leader<'a>),
     /// The request waits for the leader, and then looks again.
     Follower(Follower<'a>),
@@ -52,8 +56,9 @@ pub(super) struct Follower<'a> {
 }
 
 impl Batches {
-    /// Joins the batch of the first of these keys that is in flight, and otherwise leads one for all of them. Each key
-    /// comes with the tokens that are wanted of it.
+    /// Joins the batch of the first of these keys that is in flight, and
+    /// otherwise leads one for all of them. Each key comes with the tokens that
+    /// are wanted of it.
     pub(super) fn join(&self, names: &[(Name, u32)]) -> Joined<'_> {
         let mut batches = self.0.lock();
         for (name, cost) in names {
@@ -84,7 +89,8 @@ impl Batches {
         })
     }
 
-    /// Changes the batch of a key, and removes it when no request has to do with it any more.
+    /// Changes the batch of a key, and removes it when no request has to do
+    /// with it any more.
     fn change(&self, name: Name, change: impl FnOnce(&mut Batch)) {
         let mut batches = self.0.lock();
         if let Some(batch) = batches.get_mut(&name.number()) {

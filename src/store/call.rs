@@ -1,4 +1,5 @@
-//! One call of the store: its questions, the node that gets them, and the meaning of a failure.
+//! One call of the store: its questions, the node that gets them, and the
+//! meaning of a failure.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,17 +25,20 @@ pub(super) struct Answer {
     pub(super) trip: Trip,
 }
 
-/// Tries of a call. A connection that was closed while it was idle costs the first. Tokens that are returned have one try,
-/// because the first may have reached the store, and returning them twice would be too much.
+/// Tries of a call. A connection that was closed while it was idle costs the
+/// first. Tokens that are returned have one try, because the first may have
+/// reached the store, and returning them twice would be too much.
 const TRIES: usize = 2;
 
-/// Time between the deadline of each node and that of the whole call of a cluster: the shortest of the timer.
+/// Time between the deadline of each node and that of the whole call of a
+/// cluster: the shortest of the timer.
 pub(super) const TICK: Duration = Duration::from_millis(1);
 
 impl Store {
-    /// Asks some buckets, all of which take or none. In a cluster each bucket decides by itself, and the caller returns the
-    /// tokens that were taken in vain. Returns nothing if there is no answer at all; in a cluster, `None` for each bucket
-    /// whose node does not answer before the deadline.
+    /// Asks some buckets, all of which take or none. In a cluster each bucket
+    /// decides by itself, and the caller returns the tokens that were taken in
+    /// vain. Returns nothing if there is no answer at all; in a cluster, `None`
+    /// for each bucket whose node does not answer before the deadline.
     pub(super) async fn call(
         self: &Arc<Self>,
         client: &Client,
@@ -74,7 +78,8 @@ impl Store {
         Vec::new()
     }
 
-    /// Asks the node of each bucket. The connection finds nodes again by itself, and is made anew only when it knows none.
+    /// Asks the node of each bucket. The connection finds nodes again by
+    /// itself, and is made anew only when it knows none.
     async fn ask_nodes(
         self: &Arc<Self>,
         client: &Client,
@@ -133,7 +138,8 @@ impl Store {
         format!("no answer within {}", duration::text(self.settings.timeout))
     }
 
-    /// Makes a call in the background, bounded in number and time, and without a second try.
+    /// Makes a call in the background, bounded in number and time, and without
+    /// a second try.
     pub(super) fn spawn_call(self: &Arc<Self>, ask: Ask, want: Want) {
         let store = Arc::clone(self);
         self.background.spawn(async move {

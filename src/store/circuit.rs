@@ -1,6 +1,8 @@
-//! Whether the store is worth asking: after some failures in a row it is left alone, until a probe is answered.
+//! Whether the store is worth asking: after some failures in a row it is left
+//! alone, until a probe is answered.
 //!
-//! One for all workers, and for each node of a cluster. Requests only read it; what changes it also says so, once.
+//! One for all workers, and for each node of a cluster. Requests only read it;
+//! what changes it also says so, once.
 
 use std::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64,
@@ -35,7 +37,8 @@ impl Circuit {
         }
     }
 
-    /// The store has not answered; true for the one failure that opens the circuit.
+    /// The store has not answered; true for the one failure that opens the
+    /// circuit.
     pub(super) fn failed(&self) -> bool {
         let failures = self.failures.fetch_add(1, Relaxed).saturating_add(1);
         failures >= MOST_FAILURES && self.open()

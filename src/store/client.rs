@@ -1,6 +1,8 @@
-//! The store's client of one worker: its connection, its batches, and the number of its requests that wait.
+//! The store's client of one worker: its connection, its batches, and the
+//! number of its requests that wait.
 //!
-//! Nothing here belongs to another worker, so that no response has to wake another thread.
+//! Nothing here belongs to another worker, so that no response has to wake
+//! another thread.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -10,7 +12,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{batch::Batches, connection::Connection};
 
-/// Requests of one worker that may wait for the store at once; further ones are decided by `on_error`.
+/// Requests of one worker that may wait for the store at once; further ones are
+/// decided by `on_error`.
 const MOST_IN_FLIGHT: usize = 1024;
 
 /// The client of one worker.
@@ -28,7 +31,8 @@ pub(super) struct Client {
 pub(super) enum Link {
     /// There is none, and none is being made.
     Down,
-    /// A connection is being made. That of a cluster from before, if there was one, serves meanwhile.
+    /// A connection is being made. That of a cluster from before, if there was
+    /// one, serves meanwhile.
     Making(Option<Connection>),
     /// The connection, and the generation of the circuit in which it was made.
     Up(Connection, u64),

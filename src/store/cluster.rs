@@ -1,4 +1,5 @@
-//! The nodes of a cluster as the store knows them: learnt with each connection, and again when a node fails.
+//! The nodes of a cluster as the store knows them: learnt with each connection,
+//! and again when a node fails.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +14,8 @@ use super::{
     nodes::{Node, Nodes},
 };
 
-/// Shortest time between two looks at the nodes because calls fail: a cluster in trouble is asked no more than that.
+/// Shortest time between two looks at the nodes because calls fail: a cluster
+/// in trouble is asked no more than that.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
 impl Store {
@@ -23,7 +25,8 @@ impl Store {
         Arc::clone(nodes.as_ref().map_or(&self.whole, |nodes| nodes.of(key)))
     }
 
-    /// Whether the store, or the node that holds the bucket of `ask`, is left alone.
+    /// Whether the store, or the node that holds the bucket of `ask`, is left
+    /// alone.
     pub(super) fn is_left_alone(&self, ask: &Ask) -> bool {
         let is_open = self.whole.circuit.is_open();
         is_open || self.settings.is_cluster && self.node_of(&ask.store_key()).circuit.is_open()
@@ -33,7 +36,8 @@ impl Store {
         Arc::ptr_eq(node, &self.whole)
     }
 
-    /// A key for a probe of `node`; none for the whole, and for a node that holds nothing any more.
+    /// A key for a probe of `node`; none for the whole, and for a node that
+    /// holds nothing any more.
     pub(super) fn probe_key(&self, node: &Arc<Node>) -> Option<String> {
         self.nodes
             .load()
@@ -42,8 +46,8 @@ impl Store {
             .probe_key(node)
     }
 
-    /// Learns from the answer to `CLUSTER SLOTS`. Where slots have moved, connections that may not know it are made
-    /// anew.
+    /// Learns from the answer to `CLUSTER SLOTS`. Where slots have moved,
+    /// connections that may not know it are made anew.
     pub(super) fn learn_nodes(&self, answer: &Value) {
         let one_at_a_time = self.look.lock();
         let earlier = self.nodes.load_full();
@@ -67,7 +71,8 @@ impl Store {
         self.tell_circuits();
     }
 
-    /// Looks which nodes there are, off the path of requests, as a call has failed.
+    /// Looks which nodes there are, off the path of requests, as a call has
+    /// failed.
     pub(super) fn look_at_nodes(self: &Arc<Self>, mut connection: Connection) {
         let mut look = self.look.lock();
         if look

@@ -1,4 +1,5 @@
-//! One connection to the store: all calls of a worker go through it, each without waiting for the others' answers.
+//! One connection to the store: all calls of a worker go through it, each
+//! without waiting for the others' answers.
 
 use std::time::Duration;
 
@@ -18,9 +19,11 @@ use super::{
 };
 use crate::policy::{self, StoreServer};
 
-/// Longest time for name, TCP, TLS and password together. Nobody's request waits for it.
+/// Longest time for name, TCP, TLS and password together. Nobody's request
+/// waits for it.
 const CONNECT: Duration = Duration::from_secs(2);
-/// Longest time for a connection to one node of a cluster: a node that hangs must not use up the time of all.
+/// Longest time for a connection to one node of a cluster: a node that hangs
+/// must not use up the time of all.
 const CONNECT_NODE: Duration = Duration::from_millis(500);
 /// Redirections that a call to a cluster follows.
 const REDIRECTIONS: u32 = 3;
@@ -60,7 +63,8 @@ impl Connection {
                 .build()?;
             return Ok(Self::Cluster(cluster.get_async_connection().await?));
         }
-        // Each request has a deadline of its own; a second one in here would only be another timer.
+        // Each request has a deadline of its own; a second one in here would
+        // only be another timer.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None);
@@ -116,7 +120,8 @@ impl Connection {
         }
     }
 
-    /// Whether the store can do what it is there for: take a token, of this key, that is back at once.
+    /// Whether the store can do what it is there for: take a token, of this
+    /// key, that is back at once.
     pub(super) async fn probe(&mut self, script: &Script, key: String) -> RedisResult<()> {
         let pace = Pace {
             emission: 1,
@@ -167,8 +172,9 @@ fn address(server: &StoreServer) -> RedisResult<ConnectionInfo> {
         .set_tcp_settings(tcp()))
 }
 
-/// Calls are small, and many share a connection: without this each would wait for the acknowledgement of the one before
-/// (Nagle's algorithm, RFC 896), which is a round trip.
+/// Calls are small, and many share a connection: without this each would wait
+/// for the acknowledgement of the one before (Nagle's algorithm, RFC 896),
+/// which is a round trip.
 fn tcp() -> TcpSettings {
     TcpSettings::default().set_nodelay(true)
 }

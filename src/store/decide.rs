@@ -1,4 +1,5 @@
-//! Many limits, many requests, few calls: decides as much as possible here, and asks the store for the rest.
+//! Many limits, many requests, few calls: decides as much as possible here, and
+//! asks the store for the rest.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,7 +20,8 @@ use super::{
 };
 use crate::limit::{Clock, Refusal};
 
-/// The time and the slots of an answer, and the asks that no node answered: none, or a mark for each ask.
+/// The time and the slots of an answer, and the asks that no node answered:
+/// none, or a mark for each ask.
 type Answered = Result<(u64, Slots, Away), Refusal>;
 
 impl Store {
@@ -85,8 +87,8 @@ impl Store {
         }
     }
 
-    /// Takes the tokens that are held here; `None` and nothing at all if others were faster. The slot of an ask that the store
-    /// decides stays empty.
+    /// Takes the tokens that are held here; `None` and nothing at all if others
+    /// were faster. The slot of an ask that the store decides stays empty.
     fn take_held(self: &Arc<Self>, now: u64, asks: &Asks, needs: &Needs) -> Option<Slots> {
         let mut slots = Slots::new();
         for (ask, need) in asks.iter().zip(needs) {
@@ -112,7 +114,8 @@ impl Store {
             self.metrics.failed("overload");
             return self.alone(asks);
         };
-        // Each node of a cluster has this deadline by itself, so that the response of one is not lost by that of another.
+        // Each node of a cluster has this deadline by itself, so that the
+        // response of one is not lost by that of another.
         let end = if self.settings.is_cluster {
             deadline + TICK
         } else {
@@ -125,7 +128,8 @@ impl Store {
             Ok(None) => self.alone(asks),
             Err(_) => {
                 self.metrics.failed("timeout");
-                // With a connection a node was too slow, and the call of that node has counted it.
+                // With a connection a node was too slow, and the call of that
+                // node has counted it.
                 if !self.settings.is_cluster || !client.is_connected() {
                     self.failed(&self.whole, || self.too_slow());
                 }
@@ -134,8 +138,8 @@ impl Store {
         }
     }
 
-    /// Asks for the tokens that are not held here, or waits for a request that asks for the same. `None` if the store does not
-    /// answer.
+    /// Asks for the tokens that are not held here, or waits for a request that
+    /// asks for the same. `None` if the store does not answer.
     async fn ask(
         self: &Arc<Self>,
         client: &Client,
@@ -228,9 +232,10 @@ impl Store {
         Some(Ok((now, slots, away)))
     }
 
-    /// Returns tokens without waiting: with leases to what is held here, else to the store. With leases, nothing is returned
-    /// to the store: that would shift the TAT under leases that other gateways hold. Tokens that cannot be held here any more
-    /// come back with time alone.
+    /// Returns tokens without waiting: with leases to what is held here, else
+    /// to the store. With leases, nothing is returned to the store: that would
+    /// shift the TAT under leases that other gateways hold. Tokens that cannot
+    /// be held here any more come back with time alone.
     pub(super) fn give_back(self: &Arc<Self>, now: u64, asks: &Asks, slots: &[Slot]) {
         for (ask, slot) in asks.iter().zip(slots) {
             let back = slot.rest(now, 0);

@@ -1,5 +1,6 @@
-//! The buckets of one limit as this gateway knows them: bounded, and none that is in debt is forgotten. So the gateway fills
-//! the store with no more keys than the limit may hold; other strangers share one.
+//! The buckets of one limit as this gateway knows them: bounded, and none that
+//! is in debt is forgotten. So the gateway fills the store with no more keys
+//! than the limit may hold; other strangers share one.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -15,11 +16,13 @@ use super::{
     share::{Local, MOMENT, Pace, Share, Slot, Told, Trip},
 };
 
-/// Shares by name. A hot key is asked for by all workers: the lock is held for a look and a few additions.
+/// Shares by name. A hot key is asked for by all workers: the lock is held for
+/// a look and a few additions.
 #[derive(Debug)]
 pub(super) struct Ledger {
     shards: Box<[Mutex<Shard>]>,
-    /// Keys of all shards, without that of the strangers; never above `max_keys`.
+    /// Keys of all shards, without that of the strangers; never above
+    /// `max_keys`.
     keys: AtomicUsize,
     max_keys: NonZeroUsize,
 }
@@ -34,12 +37,14 @@ struct Shard {
 /// More than there are workers, so that two seldom meet.
 const SHARDS: usize = 64;
 
-/// Keys that one stranger looks at in the search for one whose debt is over; more by no more than a shard. A few
-/// microseconds, and each shard at most once within a moment.
+/// Keys that one stranger looks at in the search for one whose debt is over;
+/// more by no more than a shard. A few microseconds, and each shard at most
+/// once within a moment.
 const MOST_LOOKED_AT: usize = 4096;
 
 impl Ledger {
-    /// For at most `max_keys` keys; each takes some 120 bytes while it is known.
+    /// For at most `max_keys` keys; each takes some 120 bytes while it is
+    /// known.
     pub(super) fn new(max_keys: NonZeroUsize) -> Self {
         let shards = SHARDS.min(max_keys.get());
         Self {
@@ -59,8 +64,8 @@ impl Ledger {
         self.keys.load(Relaxed)
     }
 
-    /// Decides without asking, if that can be done; with `keep` it only looks. A key that is asked for has its place here
-    /// from then on.
+    /// Decides without asking, if that can be done; with `keep` it only looks.
+    /// A key that is asked for has its place here from then on.
     pub(super) fn take(
         &self,
         now: u64,
@@ -88,7 +93,8 @@ impl Ledger {
             })
     }
 
-    /// Takes tokens back into what is held here; gives how much of the line, `None` if they are not of what is held.
+    /// Takes tokens back into what is held here; gives how much of the line,
+    /// `None` if they are not of what is held.
     pub(super) fn give_back(&self, now: u64, name: Name, slot: Slot) -> Option<u64> {
         self.with(name, |share| share.give_back(now, slot))
             .flatten()
@@ -99,7 +105,8 @@ impl Ledger {
         self.with(name, |share| share.returned(back));
     }
 
-    /// Whole tokens left and nanoseconds until the bucket is full, as far as is known here.
+    /// Whole tokens left and nanoseconds until the bucket is full, as far as is
+    /// known here.
     pub(super) fn standing(&self, now: u64, name: Name, pace: Pace) -> (u32, u64) {
         let unknown = Share::default();
         self.with(name, |share| share.standing(now, pace))
@@ -126,7 +133,8 @@ impl Ledger {
         self.shards[name.spread() % self.shards.len()].lock()
     }
 
-    /// Gives a key that is not known a place, if there is one or a debt is over.
+    /// Gives a key that is not known a place, if there is one or a debt is
+    /// over.
     fn enter(&self, now: u64, name: Name, share: Share) -> bool {
         let is_full = self.len() >= self.max_keys.get() && name != Name::STRANGERS;
         if is_full && !self.sweep(now, name) {
@@ -146,7 +154,8 @@ impl Ledger {
         true
     }
 
-    /// Forgets keys whose debt is over, from the shard of `name` on, until there are some; says whether there were.
+    /// Forgets keys whose debt is over, from the shard of `name` on, until
+    /// there are some; says whether there were.
     fn sweep(&self, now: u64, name: Name) -> bool {
         let (first, count) = (name.spread() % self.shards.len(), self.shards.len());
         let mut looked_at = 0;
@@ -221,7 +230,8 @@ mod tests {
                 "that they share"
             );
             assert_eq!(ledger.len(), max_keys);
-            // A second before the debts are over nobody has a place, after them all have.
+            // A second before the debts are over nobody has a place, after them
+            // all have.
             assert!(!asks(&ledger, 4 * MOMENT, 1000), "{max_keys}");
             let later = 6 * MOMENT;
             assert!(

@@ -1,4 +1,5 @@
-//! The connection of a worker: made when it is needed, off the path of requests, and made again after it was lost.
+//! The connection of a worker: made when it is needed, off the path of
+//! requests, and made again after it was lost.
 
 use std::{
     sync::{Arc, Weak},
@@ -19,15 +20,19 @@ use super::{
 };
 use crate::{policy, runtime::worker};
 
-/// First wait before a probe of a store that failed. It doubles with each probe, up to [`LONGEST_PROBE`].
+/// First wait before a probe of a store that failed. It doubles with each
+/// probe, up to [`LONGEST_PROBE`].
 const FIRST_PROBE: Duration = Duration::from_millis(100);
-/// Upper bound of the probe backoff, and so of the delay until a recovered store is noticed.
+/// Upper bound of the probe backoff, and so of the delay until a recovered
+/// store is noticed.
 const LONGEST_PROBE: Duration = Duration::from_secs(2);
-/// Longest wait until a cluster lists its nodes, as the node that is asked may hang. No request waits for it.
+/// Longest wait until a cluster lists its nodes, as the node that is asked may
+/// hang. No request waits for it.
 const TELL_NODES: Duration = Duration::from_millis(500);
 
 impl Store {
-    /// The connection of this worker. Waits for one that is being made; `None` if it cannot be made.
+    /// The connection of this worker. Waits for one that is being made; `None`
+    /// if it cannot be made.
     pub(super) async fn connection(self: &Arc<Self>, client: &Client) -> Option<Connection> {
         let mut link = client.link.subscribe();
         if let Some(connection) = self.usable(&link.borrow_and_update()) {
@@ -73,7 +78,8 @@ impl Store {
         }
     }
 
-    /// Makes the connection of this worker before the first request needs it. A failure is not reported here.
+    /// Makes the connection of this worker before the first request needs it. A
+    /// failure is not reported here.
     pub async fn warm_up(self: Arc<Self>) {
         let _ = self.connection(self.client()).await;
     }
@@ -169,7 +175,8 @@ async fn make(store: Weak<Store>, settings: policy::Store, worker: usize) {
     }
 }
 
-/// Probes a node, or the whole store, at growing distances until it works again or holds no keys any more.
+/// Probes a node, or the whole store, at growing distances until it works again
+/// or holds no keys any more.
 async fn probe(store: Weak<Store>, node: Weak<Node>, settings: policy::Store) {
     let mut wait = FIRST_PROBE;
     loop {
@@ -190,7 +197,8 @@ async fn probe(store: Weak<Store>, node: Weak<Node>, settings: policy::Store) {
     }
 }
 
-/// Makes a new connection and has the node take a token over it. A cluster as a whole works if it lists its nodes.
+/// Makes a new connection and has the node take a token over it. A cluster as a
+/// whole works if it lists its nodes.
 async fn try_out(
     store: &Weak<Store>,
     node: &Weak<Node>,

@@ -1,17 +1,23 @@
-//! Limits that several gateways share, through Redis or Valkey: together they never admit more than rate and burst.
+//! Limits that several gateways share, through Redis or Valkey: together they
+//! never admit more than rate and burst.
 //!
-//! A request comes here if its route has limits with `scope = "shared"`, after the local ones have admitted it. Most
-//! decisions about a busy key need no call: its tokens are held here, or it is known to be refused. Read in this order:
+//! A request comes here if its route has limits with `scope = "shared"`, after
+//! the local ones have admitted it. Most decisions about a busy key need no
+//! call: its tokens are held here, or it is known to be refused. Read in this
+//! order:
 //!
-//! * `share`: the part of one bucket that a gateway holds, and why holding tokens ahead is exact.
+//! * `share`: the part of one bucket that a gateway holds, and why holding
+//!   tokens ahead is exact.
 //! * `ledger`: the buckets that the gateway knows, bounded.
 //! * `name`: their names in the store.
 //! * `bucket.lua` and `script`: the decision at the store.
-//! * `ask`, `decide`, `admission` and `call`: many limits, many requests, few calls; `batch`: one call for all requests that
-//!   want the same key.
-//! * `client`, `connection`, `link`: the connection of a worker, and how it is made again.
-//! * `circuit`: no calls to a dead store; `nodes` and `cluster`: each node of a cluster has a circuit of its own; `parts`:
-//!   requests of which some limits lie on such a node.
+//! * `ask`, `decide`, `admission` and `call`: many limits, many requests, few
+//!   calls; `batch`: one call for all requests that want the same key.
+//! * `client`, `connection`, `link`: the connection of a worker, and how it is
+//!   made again.
+//! * `circuit`: no calls to a dead store; `nodes` and `cluster`: each node of a
+//!   cluster has a circuit of its own; `parts`: requests of which some limits
+//!   lie on such a node.
 //! * `standing`: the state of one bucket, for the person on call.
 
 mod admission;
@@ -54,20 +60,23 @@ use self::{
 };
 use crate::{limit::Limiter, policy, runtime::PerWorker, telemetry::metrics::StoreMetrics};
 
-/// A store, as all workers use it. The tokens that this gateway holds are in each [`SharedLimit`], and outlive the store.
+/// A store, as all workers use it. The tokens that this gateway holds are in
+/// each [`SharedLimit`], and outlive the store.
 #[derive(Debug)]
 pub struct Store {
     settings: policy::Store,
     script: Script,
     /// A single server; of a cluster all that is not one node's fault.
     whole: Arc<Node>,
-    /// The nodes of a cluster, once it has told them. Without them the whole has one circuit.
+    /// The nodes of a cluster, once it has told them. Without them the whole
+    /// has one circuit.
     nodes: ArcSwapOption<Nodes>,
     /// Looks which nodes there are; and when that began.
     look: Mutex<Option<(Instant, AbortOnDropHandle<()>)>>,
     clients: PerWorker<Client>,
     metrics: Arc<StoreMetrics>,
-    /// Calls without a request that waits for them: tokens that are returned, debts.
+    /// Calls without a request that waits for them: tokens that are returned,
+    /// debts.
     background: TaskTracker,
 }
 
@@ -98,10 +107,12 @@ impl Store {
     }
 }
 
-/// A limit whose buckets are in the store, and what this gateway knows of them. Kept over reloads.
+/// A limit whose buckets are in the store, and what this gateway knows of them.
+/// Kept over reloads.
 #[derive(Debug)]
 pub struct SharedLimit {
-    /// Its numbers; its buckets decide while the store does not answer, with `on_error = "local"`.
+    /// Its numbers; its buckets decide while the store does not answer, with
+    /// `on_error = "local"`.
     limiter: Limiter,
     ledger: Arc<Ledger>,
 }

@@ -1,22 +1,29 @@
-//! The name of a bucket in the store: the same in every gateway, and without the values of its key.
+//! The name of a bucket in the store: the same in every gateway, and without
+//! the values of its key.
 //!
 //! # Why SHA-256 and not the table's hash
 //!
-//! A key of the local table is 64 bits of SipHash under a seed of the process: nobody outside can aim at it. Gateways
-//! share no such seed, and one that is printed in the source protects nothing: whoever knows SipHash's key can look for
-//! two values with one hash, and so drain a stranger's bucket with a header of their choice. SHA-256 needs no secret. Cut
-//! to 128 bits, hitting one given bucket takes 2^128 tries, and making any two of one's own collide takes 2^64 and wins
-//! nothing, as both would be the same person's. By chance, two of a billion keys meet once in 10^20.
+//! A key of the local table is 64 bits of SipHash under a seed of the process:
+//! nobody outside can aim at it. Gateways share no such seed, and one that is
+//! printed in the source protects nothing: whoever knows SipHash's key can look
+//! for two values with one hash, and so drain a stranger's bucket with a header
+//! of their choice. SHA-256 needs no secret. Cut to 128 bits, hitting one given
+//! bucket takes 2^128 tries, and making any two of one's own collide takes 2^64
+//! and wins nothing, as both would be the same person's. By chance, two of a
+//! billion keys meet once in 10^20.
 //!
-//! A name does not show its value, but whoever may read the store can try all IPv4 addresses: it is no anonymity.
+//! A name does not show its value, but whoever may read the store can try all
+//! IPv4 addresses: it is no anonymity.
 
 use std::{fmt, hash::Hasher};
 
 use aws_lc_rs::digest::{Context, SHA256};
 
-/// With what the keys of this format begin. The number is that of the format: of what a key is made of, of what it holds and
-/// of the script that reads it. Gateways of two formats beside each other, during an upgrade, do not meet: each has its
-/// buckets, instead of misreading those of the other. Whoever changes one of the three counts it up.
+/// With what the keys of this format begin. The number is that of the format:
+/// of what a key is made of, of what it holds and of the script that reads it.
+/// Gateways of two formats beside each other, during an upgrade, do not meet:
+/// each has its buckets, instead of misreading those of the other. Whoever
+/// changes one of the three counts it up.
 pub(super) const PREFIX: &str = "tidegate:2:";
 
 /// Names one bucket, whatever the gateway.
@@ -24,7 +31,8 @@ pub(super) const PREFIX: &str = "tidegate:2:";
 pub struct Name(u128);
 
 impl Name {
-    /// That of the bucket which strangers share, where the gateway holds as many keys as the limit may. No digest is 0.
+    /// That of the bucket which strangers share, where the gateway holds as
+    /// many keys as the limit may. No digest is 0.
     pub(super) const STRANGERS: Self = Self(0);
 
     pub(super) const fn number(self) -> u128 {
@@ -41,7 +49,8 @@ impl Name {
         Self(number)
     }
 
-    /// The key in the store. The text in braces decides on the slot in a cluster.
+    /// The key in the store. The text in braces decides on the slot in a
+    /// cluster.
     pub fn key(self, limit: &str) -> String {
         format!("{PREFIX}{{{limit}:{self}}}")
     }
@@ -53,7 +62,8 @@ impl fmt::Display for Name {
     }
 }
 
-/// Takes the parts of a key as [`KeyBuilder`](crate::limit::KeyBuilder) writes them.
+/// Takes the parts of a key as [`KeyBuilder`](crate::limit::KeyBuilder) writes
+/// them.
 #[derive(Clone)]
 pub struct NameHasher(Context);
 

@@ -1,5 +1,5 @@
-//! Which node of a cluster holds which keys. Each node has a circuit of its own: one that is away stops no key of the
-//! others.
+//! Which node of a cluster holds which keys. Each node has a circuit of its
+//! own: one that is away stops no key of the others.
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -9,16 +9,20 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{circuit::Circuit, name::PREFIX};
 
-/// Hash slots of a cluster (Redis Cluster Specification, "Key distribution model").
+/// Hash slots of a cluster (Redis Cluster Specification, "Key distribution
+/// model").
 const SLOTS: usize = 16_384;
 
-/// Nodes that have circuits of their own: the largest cluster that Redis recommends. A larger one has a single circuit.
+/// Nodes that have circuits of their own: the largest cluster that Redis
+/// recommends. A larger one has a single circuit.
 const MOST_NODES: usize = 1000;
 
-/// Names that are tried for a key on a given node; a node with a single slot is found within a few times [`SLOTS`].
+/// Names that are tried for a key on a given node; a node with a single slot is
+/// found within a few times [`SLOTS`].
 const MOST_PROBE_KEYS: u32 = 1 << 18;
 
-/// A part of the store that is left alone by itself: a single server, one node of a cluster, or all of a cluster.
+/// A part of the store that is left alone by itself: a single server, one node
+/// of a cluster, or all of a cluster.
 #[derive(Debug)]
 pub(super) struct Node {
     /// `host:port`.
@@ -47,8 +51,9 @@ pub(super) struct Nodes {
 }
 
 impl Nodes {
-    /// Reads the answer to `CLUSTER SLOTS`; the circuits of nodes in `earlier` are kept. Slots that no node holds have a
-    /// circuit together. `None` for an answer of another shape, and for more than [`MOST_NODES`] nodes.
+    /// Reads the answer to `CLUSTER SLOTS`; the circuits of nodes in `earlier`
+    /// are kept. Slots that no node holds have a circuit together. `None` for
+    /// an answer of another shape, and for more than [`MOST_NODES`] nodes.
     pub(super) fn read(answer: &Value, earlier: Option<&Self>) -> Option<Self> {
         let Value::Array(ranges) = answer else {
             return None;
@@ -124,7 +129,8 @@ fn place(nodes: &mut Vec<Arc<Node>>, name: &str, earlier: Option<&Nodes>) -> Opt
         .filter(|_| nodes.len() <= MOST_NODES)
 }
 
-/// First and last slot, and `host:port` of the node that takes writes: it comes first.
+/// First and last slot, and `host:port` of the node that takes writes: it comes
+/// first.
 fn range_of(range: &Value) -> Option<(usize, usize, String)> {
     let Value::Array(range) = range else {
         return None;
@@ -148,8 +154,8 @@ fn range_of(range: &Value) -> Option<(usize, usize, String)> {
     ))
 }
 
-/// The hash slot of a key: CRC-16/XMODEM of its first part in braces, or of all of it (Redis Cluster Specification,
-/// "Hash tags").
+/// The hash slot of a key: CRC-16/XMODEM of its first part in braces, or of all
+/// of it (Redis Cluster Specification, "Hash tags").
 fn slot(key: &str) -> usize {
     let tag = key
         .split_once('{')

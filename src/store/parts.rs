@@ -1,5 +1,6 @@
-//! Requests whose limits lie on several nodes of a cluster, some of which do not answer: those limits are decided by
-//! `on_error` and the others by the store, and all take or none.
+//! Requests whose limits lie on several nodes of a cluster, some of which do
+//! not answer: those limits are decided by `on_error` and the others by the
+//! store, and all take or none.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -15,7 +16,8 @@ use crate::{
     policy::StoreOnError,
 };
 
-/// For each ask, whether the circuit of its node is open or the node has not answered.
+/// For each ask, whether the circuit of its node is open or the node has not
+/// answered.
 pub(super) type Away = SmallVec<[bool; 2]>;
 
 /// `Retry-After` while the store is away. It is probed more often than that.
@@ -36,7 +38,8 @@ impl Store {
         }
     }
 
-    /// Decides by `on_error` about the asks without an answer, after the store has admitted the others.
+    /// Decides by `on_error` about the asks without an answer, after the store
+    /// has admitted the others.
     pub(super) fn complete(
         self: &Arc<Self>,
         now: u64,
@@ -62,7 +65,8 @@ impl Store {
         }
     }
 
-    /// Marks the asks that need a call of a node whose circuit is open; `None` if there are none.
+    /// Marks the asks that need a call of a node whose circuit is open; `None`
+    /// if there are none.
     pub(super) fn away(&self, asks: &Asks, needs: &Needs) -> Option<Away> {
         if !self.settings.is_cluster {
             return None;
@@ -78,7 +82,8 @@ impl Store {
         away.contains(&true).then_some(away)
     }
 
-    /// Decides by `on_error` about the asks that are `away`, and with the store about the others.
+    /// Decides by `on_error` about the asks that are `away`, and with the store
+    /// about the others.
     pub(super) fn decide_in_parts(self: &Arc<Self>, asks: Asks, away: &Away) -> Decision {
         self.metrics.failed("open");
         let (theirs, ours) = split(asks, away);
@@ -96,7 +101,8 @@ impl Store {
         }
     }
 
-    /// Joins the decisions of both parts. If the store refuses, the tokens of the other part are returned.
+    /// Joins the decisions of both parts. If the store refuses, the tokens of
+    /// the other part are returned.
     fn join(self: &Arc<Self>, alone: Admission, by_store: Outcome, away: &Away) -> Outcome {
         match by_store {
             Ok(by_store) => Ok(joined(alone, by_store, away)),
@@ -108,7 +114,8 @@ impl Store {
     }
 }
 
-/// Waits for the store and joins. The future is boxed, because the decision of the rest may itself be in parts.
+/// Waits for the store and joins. The future is boxed, because the decision of
+/// the rest may itself be in parts.
 fn pending(
     store: Arc<Store>,
     alone: Admission,

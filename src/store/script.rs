@@ -36,7 +36,8 @@ pub(super) enum Want {
         back: u64,
         /// When it was taken, in microseconds of the store's clock.
         since: u64,
-        /// How far it reached from then, and how far the bucket's line had moved.
+        /// How far it reached from then, and how far the bucket's line had
+        /// moved.
         reach: u64,
     },
 }
@@ -79,7 +80,8 @@ impl Script {
         }
     }
 
-    /// Asks all of the buckets in one call; none takes anything unless all admit.
+    /// Asks all of the buckets in one call; none takes anything unless all
+    /// admit.
     pub(super) async fn ask(
         &self,
         connection: &mut (impl ConnectionLike + Send),
@@ -90,7 +92,8 @@ impl Script {
             .await;
         let numbers = match answer {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                // The store has forgotten it, or never knew: this call also makes it known.
+                // The store has forgotten it, or never knew: this call also
+                // makes it known.
                 call("EVAL", CODE, questions)
                     .query_async(connection)
                     .await?

@@ -1,24 +1,32 @@
-//! The state and the tokens of one bucket that a gateway knows and holds: arithmetic only.
+//! The state and the tokens of one bucket that a gateway knows and holds:
+//! arithmetic only.
 //!
 //! # Why tokens taken ahead keep the merged stream conforming
 //!
-//! GCRA lays the tokens of a bucket on a line of time, each a slot as long as the emission interval *T*: a request at
-//! *t* gets the slot that begins at `max(t, TAT)`, and the TAT moves behind it. With a bucket of *B* tokens a slot may
-//! be used by a request that comes at most *(B - 1) T* before it begins, and never by one that comes after. So the
-//! slots used by the requests of any window `[a, b]` begin within `[a, b + (B - 1) T]`; as slots do not overlap, these
-//! are at most *B + (b - a) / T*. Nothing in this asks **who** uses a slot. The store hands out slots of one line to
-//! all gateways; a gateway that holds some in advance runs GCRA within them, and the merged stream conforms as long as
-//! each slot is used neither too early nor after its begin.
+//! GCRA lays the tokens of a bucket on a line of time, each a slot as long as
+//! the emission interval *T*: a request at *t* gets the slot that begins at
+//! `max(t, TAT)`, and the TAT moves behind it. With a bucket of *B* tokens a
+//! slot may be used by a request that comes at most *(B - 1) T* before it
+//! begins, and never by one that comes after. So the slots used by the requests
+//! of any window `[a, b]` begin within `[a, b + (B - 1) T]`; as slots do not
+//! overlap, these are at most *B + (b - a) / T*. Nothing in this asks **who**
+//! uses a slot. The store hands out slots of one line to all gateways; a
+//! gateway that holds some in advance runs GCRA within them, and the merged
+//! stream conforms as long as each slot is used neither too early nor after its
+//! begin.
 //!
-//! It follows that each leased token has an end of its own. One end for all of a lease, when the whole of it would be
-//! back in the bucket, is not enough: just before that moment the bucket has all but the last of them again, for
+//! It follows that each leased token has an end of its own. One end for all of
+//! a lease, when the whole of it would be back in the bucket, is not enough:
+//! just before that moment the bucket has all but the last of them again, for
 //! others to take, while the gateway still holds every one.
 //!
 //! # Two clocks
 //!
-//! The store counts on its own clock and gives distances from its now, which was between the moment of sending and that of
-//! receiving. Tokens that must not be used too late count from the sending, and a refusal that must not end too early from
-//! the receiving. Only the pace of the two clocks is assumed to be the same, and only for the life of a lease.
+//! The store counts on its own clock and gives distances from its now, which
+//! was between the moment of sending and that of receiving. Tokens that must
+//! not be used too late count from the sending, and a refusal that must not end
+//! too early from the receiving. Only the pace of the two clocks is assumed to
+//! be the same, and only for the life of a lease.
 
 use std::time::Duration;
 
@@ -73,32 +81,37 @@ pub(super) struct Told {
     pub(super) before: u64,
     /// And after: what lies between is what was taken.
     pub(super) after: u64,
-    /// How far what was given back to the bucket has moved its line, in nanoseconds.
+    /// How far what was given back to the bucket has moved its line, in
+    /// nanoseconds.
     pub(super) moved: u64,
     /// The store's own clock, in microseconds.
     pub(super) at: u64,
 }
 
-/// When a request was sent to the store and when its answer came, on this process's clock.
+/// When a request was sent to the store and when its answer came, on this
+/// process's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Trip {
     pub(super) sent: u64,
     pub(super) received: u64,
 }
 
-/// Part of a bucket's line of time that was used by a request, on this process's clock, counted from the sending.
+/// Part of a bucket's line of time that was used by a request, on this
+/// process's clock, counted from the sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Slot {
     pub(super) from: u64,
     pub(super) until: u64,
-    /// The lease it is part of; 0 for none that is held. Places alone do not tell: counted from their sendings, those
-    /// of two leases may overlap.
+    /// The lease it is part of; 0 for none that is held. Places alone do not
+    /// tell: counted from their sendings, those of two leases may overlap.
     pub(super) lease: u64,
     /// How far the lease had moved up when it was used.
     pub(super) moved: u64,
-    /// When the store gave it, on its own clock in microseconds; 0 if it was taken from what was held here.
+    /// When the store gave it, on its own clock in microseconds; 0 if it was
+    /// taken from what was held here.
     pub(super) since: u64,
-    /// How far it reached from then, and how far the bucket's line had moved, in nanoseconds.
+    /// How far it reached from then, and how far the bucket's line had moved,
+    /// in nanoseconds.
     pub(super) reach: u64,
 }
 
@@ -115,7 +128,8 @@ impl Slot {
         }
     }
 
-    /// The part of it that has not begun, if it moved up no further than so much.
+    /// The part of it that has not begun, if it moved up no further than so
+    /// much.
     pub(super) fn rest(self, now: u64, moved: u64) -> u64 {
         self.until
             .saturating_sub(moved)
@@ -139,18 +153,20 @@ pub(super) enum Local {
     },
 }
 
-/// One bucket as this gateway sees it. Losing it loses no exactness: tokens held here count as used, and what the store
-/// said is asked again.
+/// One bucket as this gateway sees it. Losing it loses no exactness: tokens
+/// held here count as used, and what the store said is asked again.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Share {
-    /// The numbers under which all of it was learnt; 0 for nothing yet. Of a bucket of another size, too, another part
-    /// is used up.
+    /// The numbers under which all of it was learnt; 0 for nothing yet. Of a
+    /// bucket of another size, too, another part is used up.
     pace: Pace,
-    /// Which lease this is: the moment of its sending, or the next number if that is taken.
+    /// Which lease this is: the moment of its sending, or the next number if
+    /// that is taken.
     lease: u64,
     /// How far slots of it have moved up, all in all.
     moved: u64,
-    /// Of the part of the line that was handed to this gateway everything before this is used...
+    /// Of the part of the line that was handed to this gateway everything
+    /// before this is used...
     head: u64,
     /// ...and this is the end. Counted from the sending.
     tail: u64,
@@ -165,7 +181,8 @@ pub(super) struct Share {
 }
 
 impl Share {
-    /// One that the store is about to be asked for: it counts as in debt until the answer comes, or for a moment.
+    /// One that the store is about to be asked for: it counts as in debt until
+    /// the answer comes, or for a moment.
     pub(super) fn expected(pace: Pace, now: u64) -> Self {
         Self {
             pace,
@@ -194,15 +211,16 @@ impl Share {
         let from = self.head.max(now);
         let until = from.saturating_add(pace.weight(cost));
         let is_held = until <= self.tail;
-        // Tokens that are not held here come after everything that the store has given away.
+        // Tokens that are not held here come after everything that the store
+        // has given away.
         let end = if is_held {
             until.saturating_add(self.late)
         } else {
             self.tat.max(now) + pace.weight(cost)
         };
         let early = end.saturating_sub(now).saturating_sub(pace.fill);
-        // The answer of the store is believed for a moment only: a bucket may be filled there without the knowledge of every
-        // gateway.
+        // The answer of the store is believed for a moment only: a bucket may
+        // be filled there without the knowledge of every gateway.
         if early > 0 && (is_held || self.is_hot(now)) {
             return Local::Refused(Duration::from_nanos(early));
         }
@@ -225,7 +243,8 @@ impl Share {
         })
     }
 
-    /// Forgets everything that was learnt under another quota, except for the lease, whose slots may yet come back.
+    /// Forgets everything that was learnt under another quota, except for the
+    /// lease, whose slots may yet come back.
     fn forget(&mut self, pace: Pace) {
         *self = Self {
             pace,
@@ -234,8 +253,10 @@ impl Share {
         };
     }
 
-    /// The number of tokens to take ahead: none for a cold key. Tokens that come back within a moment anyway are taken freely.
-    /// From slower buckets it is twice the number that was used last, so that a client that leaves ties up few.
+    /// The number of tokens to take ahead: none for a cold key. Tokens that
+    /// come back within a moment anyway are taken freely. From slower buckets
+    /// it is twice the number that was used last, so that a client that leaves
+    /// ties up few.
     fn ahead(&self, now: u64, pace: Pace, most: u32) -> u32 {
         if self.is_hot(now) {
             most.min(self.used.saturating_mul(2).max(pace.tokens(MOMENT)))
@@ -249,7 +270,8 @@ impl Share {
         self.asked > 0 && now.saturating_sub(self.asked) <= MOMENT
     }
 
-    /// Learns what the store said to a request for `cost` tokens and some ahead; gives the slot of the request.
+    /// Learns what the store said to a request for `cost` tokens and some
+    /// ahead; gives the slot of the request.
     pub(super) fn learn(&mut self, pace: Pace, cost: u32, told: Told, trip: Trip) -> Slot {
         if self.pace != pace {
             self.forget(pace);
@@ -276,7 +298,8 @@ impl Share {
             since: told.at,
             reach,
         };
-        // Two answers may cross: the longer share is kept, the other one's tokens are lost.
+        // Two answers may cross: the longer share is kept, the other one's
+        // tokens are lost.
         if tail - until >= self.tail.saturating_sub(self.head.max(trip.sent)) {
             self.lease = trip.sent.max(self.lease.saturating_add(1));
             slot.lease = self.lease;
@@ -289,12 +312,15 @@ impl Share {
         slot
     }
 
-    /// Takes a slot back for others to use; gives how much of it, `None` if it is not of the lease that is held now.
+    /// Takes a slot back for others to use; gives how much of it, `None` if it
+    /// is not of the lease that is held now.
     ///
-    /// Everyone who used a later slot of the lease moves up by what comes back. None of them comes to use a slot after
-    /// its begin, since of a slot that has begun only the rest comes back; that it may itself have moved up by all that
-    /// came back since is counted in. Slots of an earlier lease do not come back:
-    /// those between it and this one may be held elsewhere, still to be used, and would move up too.
+    /// Everyone who used a later slot of the lease moves up by what comes back.
+    /// None of them comes to use a slot after its begin, since of a slot that
+    /// has begun only the rest comes back; that it may itself have moved up by
+    /// all that came back since is counted in. Slots of an earlier lease do not
+    /// come back: those between it and this one may be held elsewhere, still to
+    /// be used, and would move up too.
     pub(super) fn give_back(&mut self, now: u64, slot: Slot) -> Option<u64> {
         let is_held = slot.lease > 0 && slot.lease == self.lease;
         is_held.then(|| {
@@ -305,14 +331,16 @@ impl Share {
         })
     }
 
-    /// So much of what was taken is on its way back to the store, which is asked again before anybody is refused. Tokens
-    /// that come back count from the sending, the TAT from the answer.
+    /// So much of what was taken is on its way back to the store, which is
+    /// asked again before anybody is refused. Tokens that come back count from
+    /// the sending, the TAT from the answer.
     pub(super) fn returned(&mut self, back: u64) {
         self.tat = self.tat.saturating_sub(back.saturating_add(self.late));
         self.asked = 0;
     }
 
-    /// Whole tokens that this gateway could admit, and nanoseconds until the bucket is full, as far as is known here.
+    /// Whole tokens that this gateway could admit, and nanoseconds until the
+    /// bucket is full, as far as is known here.
     pub(super) fn standing(&self, now: u64, pace: Pace) -> (u32, u64) {
         let debt = self.tat.saturating_sub(now);
         (pace.left(debt.saturating_sub(self.held(now))), debt)
@@ -324,6 +352,7 @@ impl Share {
     }
 }
 
-/// Nanoseconds. A key that was asked for within this time is hot; and no more of an empty bucket's future is reserved
-/// than comes back in it, so that a gateway keeps others waiting no longer.
+/// Nanoseconds. A key that was asked for within this time is hot; and no more
+/// of an empty bucket's future is reserved than comes back in it, so that a
+/// gateway keeps others waiting no longer.
 pub(super) const MOMENT: u64 = 1_000_000_000;

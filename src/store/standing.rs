@@ -1,4 +1,5 @@
-//! Reads and fills buckets in the store for the person on call, off the path of requests.
+//! Reads and fills buckets in the store for the person on call, off the path of
+//! requests.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,12 +8,14 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::{Ask, Store, call::TICK, script::Want};
 use crate::limit::{Clock, Standing};
 
-/// Longest wait for an answer. It is longer than that of requests, because a list may have a thousand keys.
+/// Longest wait for an answer. It is longer than that of requests, because a
+/// list may have a thousand keys.
 const LONGEST: Duration = Duration::from_secs(1);
 
 impl Store {
-    /// How the bucket of each ask stands by the store's word, with what this gateway holds of it; takes nothing. `None`
-    /// for each that the store, or the node of its cluster that holds it, does not tell in time.
+    /// How the bucket of each ask stands by the store's word, with what this
+    /// gateway holds of it; takes nothing. `None` for each that the store, or
+    /// the node of its cluster that holds it, does not tell in time.
     pub async fn standing(self: &Arc<Self>, asks: &[Ask]) -> Vec<Option<Standing>> {
         let is_asked: Vec<_> = asks.iter().map(|ask| !self.is_left_alone(ask)).collect();
         let asked = asks
@@ -38,8 +41,9 @@ impl Store {
         asks.iter().zip(&is_asked).map(stands).collect()
     }
 
-    /// Fills the bucket of `ask`. Other gateways keep the tokens that they hold, and may refuse for up to a second by what they
-    /// know; this gateway forgets both. Returns false if the store does not answer in time.
+    /// Fills the bucket of `ask`. Other gateways keep the tokens that they
+    /// hold, and may refuse for up to a second by what they know; this gateway
+    /// forgets both. Returns false if the store does not answer in time.
     pub async fn fill(self: &Arc<Self>, ask: &Ask) -> bool {
         if self.is_left_alone(ask) {
             return false;

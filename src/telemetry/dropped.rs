@@ -1,4 +1,5 @@
-//! How many lines nobody took: the one number behind `tidegate_log_lines_dropped_total`.
+//! How many lines nobody took: the one number behind
+//! `tidegate_log_lines_dropped_total`.
 
 use std::sync::{
     OnceLock,
@@ -7,12 +8,14 @@ use std::sync::{
 
 use tracing_appender::non_blocking::ErrorCounter;
 
-/// Counts lines of the access log and of the log that were dropped rather than waited for.
+/// Counts lines of the access log and of the log that were dropped rather than
+/// waited for.
 #[derive(Debug, Default)]
 pub struct Dropped {
     /// Lines of the access log.
     access: AtomicU64,
-    /// The log counts its own; it starts before anything else does, so its counter is handed in later.
+    /// The log counts its own; it starts before anything else does, so its
+    /// counter is handed in later.
     log: OnceLock<ErrorCounter>,
 }
 
@@ -29,7 +32,8 @@ impl Dropped {
     }
 
     pub(super) fn follow(&self, log: ErrorCounter) {
-        // A second log cannot be started, so there is no second counter to lose.
+        // A second log cannot be started, so there is no second counter to
+        // lose.
         let _ = self.log.set(log);
     }
 }

@@ -1,11 +1,13 @@
-//! Says a thing once a change rather than once a request: a pause of an accept loop, a store that does not answer.
+//! Says a thing once a change rather than once a request: a pause of an accept
+//! loop, a store that does not answer.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// A state that is either fine or raised, and tells who changed it.
 ///
-/// Of many callers that find the same trouble at once, exactly one is told to log it. While nothing changes a call
-/// only reads, so a latch may sit on the request's path.
+/// Of many callers that find the same trouble at once, exactly one is told to
+/// log it. While nothing changes a call only reads, so a latch may sit on the
+/// request's path.
 ///
 /// ```
 /// # use tidegate::telemetry::Latch;

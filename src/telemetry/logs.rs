@@ -1,5 +1,6 @@
-//! The log: everything that is no access line, through `tracing` to stderr. Never waited for: lines that stderr does
-//! not take in time are dropped and counted.
+//! The log: everything that is no access line, through `tracing` to stderr.
+//! Never waited for: lines that stderr does not take in time are dropped and
+//! counted.
 
 use std::{fmt, io, time::SystemTime};
 
@@ -39,7 +40,8 @@ pub enum LogError {
     Ended,
 }
 
-/// Keeps the log alive; dropped last of all, it writes what still waits, for about a second at most.
+/// Keeps the log alive; dropped last of all, it writes what still waits, for
+/// about a second at most.
 #[derive(Debug)]
 pub struct LogGuard {
     control: LogControl,
@@ -108,7 +110,8 @@ fn log(
     )
 }
 
-/// Time, level, message, fields: where in the code a line comes from is no news to who runs the gateway.
+/// Time, level, message, fields: where in the code a line comes from is no news
+/// to who runs the gateway.
 fn lines<S>(format: LogFormat, color: bool, sink: NonBlocking) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
@@ -128,8 +131,9 @@ where
     }
 }
 
-/// The lines that are written at `level`. Libraries say nothing about the gateway below a warning, so that their lines
-/// are left out until everything is asked for.
+/// The lines that are written at `level`. Libraries say nothing about the
+/// gateway below a warning, so that their lines are left out until everything
+/// is asked for.
 fn targets(level: LogLevel) -> Targets {
     let level = match level {
         LogLevel::Error => Level::ERROR,

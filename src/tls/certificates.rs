@@ -1,6 +1,6 @@
-//! Which certificate a client is shown: the one for the name that it asks for. Of several (RSA and
-//! ECDSA) the first whose signatures the client can verify; the first of the file if there is none
-//! for that name.
+//! Which certificate a client is shown: the one for the name that it asks for.
+//! Of several (RSA and ECDSA) the first whose signatures the client can verify;
+//! the first of the file if there is none for that name.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -22,7 +22,8 @@ pub(super) struct Certificates {
 }
 
 impl Certificates {
-    /// Indexes certificates by their names. `all` is in the order of the file and has at least one.
+    /// Indexes certificates by their names. `all` is in the order of the file
+    /// and has at least one.
     pub(super) fn new(all: Vec<Identity>) -> Self {
         let mut by_name: HashMap<Box<str>, Vec<usize>> = HashMap::new();
         for (index, identity) in all.iter().enumerate() {
@@ -33,8 +34,8 @@ impl Certificates {
         Self { all, by_name }
     }
 
-    /// Indices of the certificates for `name`, in lower case: exact matches if there are any,
-    /// wildcards otherwise.
+    /// Indices of the certificates for `name`, in lower case: exact matches if
+    /// there are any, wildcards otherwise.
     fn matching(&self, name: &str) -> &[usize] {
         let wildcard = || self.by_name.get(&*format!("*.{}", name.split_once('.')?.1));
         self.by_name
@@ -43,7 +44,8 @@ impl Certificates {
             .map_or(&[], Vec::as_slice)
     }
 
-    /// The names in the certificate that a client is shown that asks for `name`.
+    /// The names in the certificate that a client is shown that asks for
+    /// `name`.
     pub(super) fn names(&self, name: Option<&str>) -> Arc<[Box<str>]> {
         let first = name
             .and_then(|name| self.matching(name).first())
@@ -55,8 +57,9 @@ impl Certificates {
             .unwrap_or_default()
     }
 
-    /// The certificate for a client that asks for `name` and verifies `schemes`. A client that can
-    /// verify none of them gets the first, so that the handshake fails with the reason.
+    /// The certificate for a client that asks for `name` and verifies
+    /// `schemes`. A client that can verify none of them gets the first, so that
+    /// the handshake fails with the reason.
     fn choose(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         let matching = name.map_or(&[][..], |name| self.matching(name));
         let can_verify = |index: &usize| {
@@ -82,8 +85,8 @@ impl ResolvesServerCert for Certificates {
     }
 }
 
-/// A server name in lower case and without a final dot, which RFC 6066 (3) excludes but some
-/// clients send.
+/// A server name in lower case and without a final dot, which RFC 6066 (3)
+/// excludes but some clients send.
 pub(super) fn normal_name(name: &str) -> Box<str> {
     name.strip_suffix('.')
         .unwrap_or(name)

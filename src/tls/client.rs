@@ -28,8 +28,8 @@ impl<IO> ClientStream<IO> {
         self.get_ref().1.alpn_protocol() == Some(AlpnProtocol::Http2.id())
     }
 
-    /// Ends the session and returns the bytes that remain to be sent, `close_notify` last. Empty if
-    /// it was sent before.
+    /// Ends the session and returns the bytes that remain to be sent,
+    /// `close_notify` last. Empty if it was sent before.
     pub fn close(&mut self) -> Vec<u8> {
         let (_, session) = self.get_mut();
         session.send_close_notify();
@@ -45,8 +45,8 @@ impl<IO> ClientStream<IO> {
 
 /// TLS with the servers of one upstream.
 ///
-/// Keeps the sessions of earlier connections, so that a further connection to the same server costs
-/// no signature.
+/// Keeps the sessions of earlier connections, so that a further connection to
+/// the same server costs no signature.
 #[derive(Clone)]
 pub struct ClientTls {
     policy: UpstreamTls,
@@ -72,11 +72,13 @@ impl PartialEq for ClientTls {
 impl Eq for ClientTls {}
 
 impl ClientTls {
-    /// Builds the TLS that `policy` describes, offering `protocol` by ALPN. Blocks to read the
-    /// system's trusted certificates if `policy` names no authorities.
+    /// Builds the TLS that `policy` describes, offering `protocol` by ALPN.
+    /// Blocks to read the system's trusted certificates if `policy` names no
+    /// authorities.
     ///
     /// # Errors
-    /// No certificate is trusted, or one of the authorities cannot be used as one.
+    /// No certificate is trusted, or one of the authorities cannot be used as
+    /// one.
     pub fn new(policy: &UpstreamTls, protocol: Protocol) -> Result<Self, String> {
         let (trusted, pinned) = match &policy.ca {
             Some(ca) => (roots(&ca.certificates)?, ca.certificates.as_slice()),
@@ -108,16 +110,18 @@ impl ClientTls {
         })
     }
 
-    /// Whether this is what [`new`](Self::new) would make of `policy` and `protocol`.
+    /// Whether this is what [`new`](Self::new) would make of `policy` and
+    /// `protocol`.
     pub fn implements(&self, policy: &UpstreamTls, protocol: Protocol) -> bool {
         self.policy == *policy && self.protocol == protocol
     }
 
-    /// Shakes hands with the server at the other end of `io`, whose certificate must be valid for
-    /// `name`.
+    /// Shakes hands with the server at the other end of `io`, whose certificate
+    /// must be valid for `name`.
     ///
     /// # Errors
-    /// The reason of the failure in a few words, such as `its certificate has expired`.
+    /// The reason of the failure in a few words, such as
+    /// `its certificate has expired`.
     pub async fn connect<IO>(
         &self,
         name: ServerName<'static>,
@@ -162,7 +166,8 @@ fn failure(error: &io::Error) -> &'static str {
 fn system_roots() -> Result<RootCertStore, String> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
-    // Some systems list certificates that no longer parse; the others still count.
+    // Some systems list certificates that no longer parse; the others still
+    // count.
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
         return Err(

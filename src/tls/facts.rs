@@ -1,32 +1,35 @@
-//! Facts about a client from its TLS handshake, carried by each request of the connection.
+//! Facts about a client from its TLS handshake, carried by each request of the
+//! connection.
 
 use std::sync::Arc;
 
 /// Facts about a client's TLS connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFacts {
-    /// The server name that the client asked for (RFC 6066, 3), in lower case; `None` if it asked
-    /// for none, as clients do that connect to an IP address.
+    /// The server name that the client asked for (RFC 6066, 3), in lower case;
+    /// `None` if it asked for none, as clients do that connect to an IP
+    /// address.
     pub sni: Option<Box<str>>,
-    /// The distinguished name in the client's certificate (RFC 4514); `None` without a certificate
-    /// or if it is empty.
+    /// The distinguished name in the client's certificate (RFC 4514); `None`
+    /// without a certificate or if it is empty.
     pub subject: Option<Box<str>>,
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
-    /// The names in the certificate that the client was shown, in lower case: hosts, `*.` patterns,
-    /// and IP addresses.
+    /// The names in the certificate that the client was shown, in lower case:
+    /// hosts, `*.` patterns, and IP addresses.
     pub names: Arc<[Box<str>]>,
     /// Whether the client had to show a certificate.
     pub is_mutual: bool,
 }
 
 impl TlsFacts {
-    /// Whether this connection may carry a request for `host`, in lower case and without a port. If
-    /// not, the response is 421 (RFC 9110, 15.5.20).
+    /// Whether this connection may carry a request for `host`, in lower case
+    /// and without a port. If not, the response is 421 (RFC 9110, 15.5.20).
     ///
-    /// A connection may carry requests for every name in its certificate (RFC 9113, 9.1.1). If
-    /// clients must show certificates it may carry only those for the name that was asked for:
-    /// another name might trust other authorities.
+    /// A connection may carry requests for every name in its certificate (RFC
+    /// 9113, 9.1.1). If clients must show certificates it may carry only those
+    /// for the name that was asked for: another name might trust other
+    /// authorities.
     ///
     /// ```
     /// use tidegate::tls::TlsFacts;
@@ -44,14 +47,16 @@ impl TlsFacts {
     pub fn may_serve(&self, host: &str) -> bool {
         match self.sni.as_deref() {
             None => true,
-            // A request of HTTP/1.0 may name no host and takes whatever is served.
+            // A request of HTTP/1.0 may name no host and takes whatever is
+            // served.
             Some(sni) if sni == host || host.is_empty() => true,
             Some(_) => !self.is_mutual && cover(&self.names, host),
         }
     }
 }
 
-/// Whether a certificate with these names is valid for `host`, in lower case (RFC 9525, 6.3).
+/// Whether a certificate with these names is valid for `host`, in lower case
+/// (RFC 9525, 6.3).
 fn cover(names: &[Box<str>], host: &str) -> bool {
     let host = host
         .strip_prefix('[')

@@ -1,11 +1,11 @@
 //! Whether a client's first message, the ClientHello, has arrived completely.
 //!
-//! Handshakes take turns, as their signatures are the most expensive thing that a stranger can ask
-//! for. A client gets its turn once its ClientHello is complete, so that one that sends it slowly
-//! keeps no other client waiting.
+//! Handshakes take turns, as their signatures are the most expensive thing that
+//! a stranger can ask for. A client gets its turn once its ClientHello is
+//! complete, so that one that sends it slowly keeps no other client waiting.
 
-/// The most bytes that are awaited. Real messages have one or two KiB, or a few more with a large
-/// ticket.
+/// The most bytes that are awaited. Real messages have one or two KiB, or a few
+/// more with a large ticket.
 const MOST: usize = 32 * 1024;
 /// The length of a record's header (RFC 8446, 5.1).
 const RECORD_HEAD: usize = 5;
@@ -18,8 +18,8 @@ const MAJOR: u8 = 3;
 /// The type of the handshake message ClientHello.
 const CLIENT_HELLO: u8 = 1;
 
-/// Progress of a ClientHello. Each byte is looked at once, however the message is cut into records
-/// and segments.
+/// Progress of a ClientHello. Each byte is looked at once, however the message
+/// is cut into records and segments.
 #[derive(Debug, Default)]
 pub struct Hello {
     /// Offset of the next record's header.
@@ -31,11 +31,11 @@ pub struct Hello {
 }
 
 impl Hello {
-    /// Whether the message is complete in `bytes`, which must begin with the bytes of earlier
-    /// calls.
+    /// Whether the message is complete in `bytes`, which must begin with the
+    /// bytes of earlier calls.
     ///
-    /// Also true if `bytes` are certainly no ClientHello, as nothing more has to arrive to refuse
-    /// them.
+    /// Also true if `bytes` are certainly no ClientHello, as nothing more has
+    /// to arrive to refuse them.
     ///
     /// ```
     /// use tidegate::tls::Hello;

@@ -1,10 +1,11 @@
 //! TLS on both sides of the gateway, by rustls with aws-lc-rs.
 //!
-//! A connection passes through here before it carries requests: `server` takes client connections
-//! through [`ServerTls::accept`], `upstream` takes connections to servers through
-//! [`ClientTls::connect`]. Both are built from the policy that the configuration resolves to, and
-//! both are rebuilt only when that policy changes, as they hold what makes the next handshake
-//! cheap: ticket keys on the server side, sessions on the client side.
+//! A connection passes through here before it carries requests: `server` takes
+//! client connections through [`ServerTls::accept`], `upstream` takes
+//! connections to servers through [`ClientTls::connect`]. Both are built from
+//! the policy that the configuration resolves to, and both are rebuilt only
+//! when that policy changes, as they hold what makes the next handshake cheap:
+//! ticket keys on the server side, sessions on the client side.
 //!
 //! Only this folder, `policy`, and the file check in `config` name rustls.
 //!
@@ -13,7 +14,8 @@
 //! * `pinned`: certificates that are trusted as they are, without an authority.
 //! * `reason`: rustls's errors in words for operators.
 //! * `hello`: whether a client's first message has arrived completely.
-//! * `read_ahead`, `pieces`: fewer system calls and cheaper copies than rustls makes by itself.
+//! * `read_ahead`, `pieces`: fewer system calls and cheaper copies than rustls
+//!   makes by itself.
 
 mod certificates;
 mod client;
@@ -64,15 +66,16 @@ impl AlpnProtocol {
     }
 }
 
-/// Makes aws-lc-rs the provider of cryptography for every library of the process. Further calls
-/// change nothing.
+/// Makes aws-lc-rs the provider of cryptography for every library of the
+/// process. Further calls change nothing.
 pub fn install_provider() {
-    // It fails only if a provider is installed already, and nothing else installs one.
+    // It fails only if a provider is installed already, and nothing else
+    // installs one.
     let _ = aws_lc_rs::default_provider().install_default();
 }
 
-/// The process's provider. Its preferred key exchange is X25519MLKEM768 (by the feature
-/// `prefer-post-quantum` of rustls), then X25519 and the NIST curves.
+/// The process's provider. Its preferred key exchange is X25519MLKEM768 (by the
+/// feature `prefer-post-quantum` of rustls), then X25519 and the NIST curves.
 fn provider() -> Arc<CryptoProvider> {
     CryptoProvider::get_default()
         .cloned()

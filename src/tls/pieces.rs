@@ -1,9 +1,11 @@
-//! A TLS stream that is written to in small pieces, because large ones are slow to copy.
+//! A TLS stream that is written to in small pieces, because large ones are slow
+//! to copy.
 //!
-//! rustls copies plaintext behind the five bytes of a record's header, that is to an unaligned
-//! address. For more than 4 KiB the C library copies with `rep movsb`, which is slow to unaligned
-//! addresses on common processors (on AMD's Zen 3 a fifth of the time of a large download). Smaller
-//! pieces are copied with plain moves. The records stay the same.
+//! rustls copies plaintext behind the five bytes of a record's header, that is
+//! to an unaligned address. For more than 4 KiB the C library copies with
+//! `rep movsb`, which is slow to unaligned addresses on common processors (on
+//! AMD's Zen 3 a fifth of the time of a large download). Smaller pieces are
+//! copied with plain moves. The records stay the same.
 
 use std::{
     io::{self, IoSlice},
@@ -17,10 +19,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The most bytes of a piece.
 const PIECE: usize = 2 * 1024;
-/// The most pieces of one write: together as many bytes as rustls takes at once.
+/// The most pieces of one write: together as many bytes as rustls takes at
+/// once.
 const MOST_PIECES: usize = 32;
 
-/// A stream that cuts each write into pieces and passes them on as one vectored write.
+/// A stream that cuts each write into pieces and passes them on as one vectored
+/// write.
 #[derive(Debug)]
 pub struct InPieces<S>(pub(super) S);
 

@@ -1,9 +1,10 @@
-//! Certificates that are trusted as they are: a peer that shows one of the certificates in the file
-//! of trusted authorities needs no chain.
+//! Certificates that are trusted as they are: a peer that shows one of the
+//! certificates in the file of trusted authorities needs no chain.
 //!
-//! `openssl req -x509` makes self-signed certificates that are marked as authorities (`CA:TRUE`).
-//! The rules for chains refuse an authority's certificate as that of a server or client (RFC 5280,
-//! by webpki's reading); an operator who names it in the file means it nevertheless.
+//! `openssl req -x509` makes self-signed certificates that are marked as
+//! authorities (`CA:TRUE`). The rules for chains refuse an authority's
+//! certificate as that of a server or client (RFC 5280, by webpki's reading);
+//! an operator who names it in the file means it nevertheless.
 
 use std::{fmt, sync::Arc};
 
@@ -32,15 +33,16 @@ const CLIENT: &str = "1.3.6.1.5.5.7.3.2";
 /// The extended key usage that allows every other one.
 const ANYTHING: &str = "2.5.29.37.0";
 
-/// A verifier that accepts certain certificates as they are, and leaves all others to the verifier
-/// of chains.
+/// A verifier that accepts certain certificates as they are, and leaves all
+/// others to the verifier of chains.
 pub(super) struct Pinned<V: ?Sized> {
     trusted: Vec<CertificateDer<'static>>,
     by_chain: Arc<V>,
 }
 
 impl<V: ?Sized> Pinned<V> {
-    /// Accepts `trusted` as they are, and other certificates if `by_chain` does.
+    /// Accepts `trusted` as they are, and other certificates if `by_chain`
+    /// does.
     pub(super) fn new(trusted: &[CertificateDer<'static>], by_chain: Arc<V>) -> Arc<Self> {
         Arc::new(Self {
             trusted: trusted.to_vec(),
@@ -63,14 +65,15 @@ impl<V: ?Sized + fmt::Debug> fmt::Debug for Pinned<V> {
     }
 }
 
-/// Checks that a certificate is valid at `now` and may be used for `purpose`, an extended key
-/// usage.
+/// Checks that a certificate is valid at `now` and may be used for `purpose`,
+/// an extended key usage.
 fn check_validity(
     certificate: &CertificateDer<'_>,
     purpose: &str,
     now: UnixTime,
 ) -> Result<(), CertificateError> {
-    // `Raw` accepts serial numbers that break the rules, as every other implementation does.
+    // `Raw` accepts serial numbers that break the rules, as every other
+    // implementation does.
     let certificate = CertificateInner::<Raw>::from_der(certificate)
         .map_err(|_| CertificateError::BadEncoding)?;
     let certificate = certificate.tbs_certificate();

@@ -1,5 +1,5 @@
-//! A socket that is read in large pieces. rustls asks for 4 KiB at a time, which costs four system
-//! calls for each record.
+//! A socket that is read in large pieces. rustls asks for 4 KiB at a time,
+//! which costs four system calls for each record.
 
 use std::{
     cell::RefCell,
@@ -15,8 +15,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const READ_SIZE: usize = 32 * 1024;
 
 thread_local! {
-    /// The buffer that all connections of a worker are read into. The one in `io` cannot be used
-    /// here: it is borrowed while the plaintext is read, and the socket is read within that.
+    /// The buffer that all connections of a worker are read into. The one in
+    /// `io` cannot be used here: it is borrowed while the plaintext is read,
+    /// and the socket is read within that.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into());
 }
 
@@ -24,7 +25,8 @@ thread_local! {
 #[derive(Debug)]
 pub struct ReadAhead<IO> {
     io: IO,
-    /// Owns no memory while it is empty, as most connections are idle most of the time.
+    /// Owns no memory while it is empty, as most connections are idle most of
+    /// the time.
     ahead: BytesMut,
 }
 
@@ -46,8 +48,8 @@ impl<IO> ReadAhead<IO> {
 }
 
 impl<IO: AsyncRead + Unpin> ReadAhead<IO> {
-    /// Reads what the socket has into [`ahead`](Self::ahead). Ready with 0 at the end of the
-    /// stream.
+    /// Reads what the socket has into [`ahead`](Self::ahead). Ready with 0 at
+    /// the end of the stream.
     ///
     /// # Errors
     /// Reading the socket failed.

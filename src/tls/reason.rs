@@ -1,4 +1,5 @@
-//! Errors of rustls in words for operators: short, and about the peer (`it showed no certificate`).
+//! Errors of rustls in words for operators: short, and about the peer
+//! (`it showed no certificate`).
 
 use rustls::{CertificateError, Error};
 

@@ -20,8 +20,8 @@ use super::{
 };
 use crate::policy::{Authorities, ListenerTls, TlsVersion};
 
-/// ALPN's identifier for clients that speak no later version. They are served like those of
-/// HTTP/1.1, as each request of HTTP/1 names its own version.
+/// ALPN's identifier for clients that speak no later version. They are served
+/// like those of HTTP/1.1, as each request of HTTP/1 names its own version.
 const HTTP_10: &[u8] = b"http/1.0";
 
 /// A client's connection, inside TLS.
@@ -36,7 +36,8 @@ pub struct Secured<IO> {
     pub protocol: AlpnProtocol,
     /// Facts about the client from the handshake.
     pub facts: TlsFacts,
-    /// Whether an earlier session was resumed, so that no certificate was shown.
+    /// Whether an earlier session was resumed, so that no certificate was
+    /// shown.
     pub is_resumed: bool,
 }
 
@@ -45,7 +46,8 @@ pub struct Secured<IO> {
 pub enum Refusal {
     /// The client closed the connection, or the socket failed.
     Closed(io::Error),
-    /// The handshake broke a rule or found nothing in common; the client was sent an alert.
+    /// The handshake broke a rule or found nothing in common; the client was
+    /// sent an alert.
     Failed(rustls::Error),
 }
 
@@ -76,15 +78,17 @@ impl fmt::Debug for ServerTls {
 }
 
 impl ServerTls {
-    /// Builds the TLS that `policy` describes, offering the protocols in `offered`, the preferred
-    /// one first.
+    /// Builds the TLS that `policy` describes, offering the protocols in
+    /// `offered`, the preferred one first.
     ///
-    /// Session tickets issued by `earlier` stay valid unless the trusted authorities have changed:
-    /// a resumed session does not ask for the client's certificate again, and so would let in
-    /// clients that are no longer trusted.
+    /// Session tickets issued by `earlier` stay valid unless the trusted
+    /// authorities have changed: a resumed session does not ask for the
+    /// client's certificate again, and so would let in clients that are no
+    /// longer trusted.
     ///
     /// # Errors
-    /// One of the authorities cannot be used as one, or there is no randomness for the ticket keys.
+    /// One of the authorities cannot be used as one, or there is no randomness
+    /// for the ticket keys.
     pub fn new(
         policy: &ListenerTls,
         offered: &[AlpnProtocol],
@@ -92,7 +96,8 @@ impl ServerTls {
     ) -> Result<Self, String> {
         let tickets = match earlier.filter(|earlier| earlier.client_ca == policy.client_ca) {
             Some(earlier) => Arc::clone(&earlier.tickets),
-            // Rotates its key every six hours and accepts the previous one (RFC 5077, 5.5).
+            // Rotates its key every six hours and accepts the previous one (RFC
+            // 5077, 5.5).
             None => Ticketer::new().map_err(|error| error.to_string())?,
         };
         let certificates = Arc::new(Certificates::new(policy.certificates.clone()));
@@ -120,7 +125,8 @@ impl ServerTls {
         };
         let mut config = config.with_cert_resolver(Arc::clone(&certificates) as _);
         config.ticketer = Arc::clone(&tickets);
-        // All offered suites are sound; with the server's order a client cannot pick the slowest.
+        // All offered suites are sound; with the server's order a client cannot
+        // pick the slowest.
         config.ignore_client_order = true;
         config.alpn_protocols = offered
             .iter()

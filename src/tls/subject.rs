@@ -6,14 +6,15 @@ use x509_cert::{
     der::Decode,
 };
 
-/// The longest name that is kept, in bytes. A longer one serves no purpose as a key of a limit or
-/// in a log.
+/// The longest name that is kept, in bytes. A longer one serves no purpose as a
+/// key of a limit or in a log.
 const LONGEST: usize = 4096;
 
-/// The subject in the notation of RFC 4514, the most specific part first: `CN=billing,O=Example`.
-/// `None` if it is empty or too long.
+/// The subject in the notation of RFC 4514, the most specific part first:
+/// `CN=billing,O=Example`. `None` if it is empty or too long.
 pub(super) fn subject(certificate: &CertificateDer<'_>) -> Option<Box<str>> {
-    // `Raw` accepts serial numbers that break the rules; the chain was verified before.
+    // `Raw` accepts serial numbers that break the rules; the chain was verified
+    // before.
     let certificate = CertificateInner::<Raw>::from_der(certificate).ok()?;
     let name = certificate.tbs_certificate().subject();
     Some(name.to_string())

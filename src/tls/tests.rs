@@ -1,4 +1,5 @@
-//! Handshakes between both sides in memory, with certificates made by the tests.
+//! Handshakes between both sides in memory, with certificates made by the
+//! tests.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -54,7 +55,8 @@ fn signed(names: &[&str]) -> (CertificateDer<'static>, Identity) {
 
 type Certificate = CertificateDer<'static>;
 
-/// The TLS of a listener that shows `identity` and trusts `client_ca`, as after a reload.
+/// The TLS of a listener that shows `identity` and trusts `client_ca`, as after
+/// a reload.
 fn server(
     identity: Identity,
     client_ca: Option<Certificate>,
@@ -129,8 +131,8 @@ async fn a_session_is_resumed_after_a_reload_without_the_certificate() {
     assert!(answered.is_ok() && second.unwrap().is_resumed);
 }
 
-/// Otherwise a client of an authority that is no longer trusted would be accepted for the lifetime
-/// of its ticket.
+/// Otherwise a client of an authority that is no longer trusted would be
+/// accepted for the lifetime of its ticket.
 #[tokio::test]
 async fn sessions_end_when_the_trusted_authorities_change() {
     let (ca, identity) = signed(&["a.example"]);

@@ -1,12 +1,14 @@
-//! The addresses of a server: one that is fixed, or those of a name that is looked up again and
-//! again.
+//! The addresses of a server: one that is fixed, or those of a name that is
+//! looked up again and again.
 //!
-//! Look-ups run on the control thread's runtime, off the workers, which only read the result.
-//! Addresses come from the system's resolver, so that `/etc/hosts`, `nsswitch.conf`, and search
-//! domains work as in every other program of the machine. It does not tell how long they are valid;
+//! Look-ups run on the control thread's runtime, off the workers, which only
+//! read the result. Addresses come from the system's resolver, so that
+//! `/etc/hosts`, `nsswitch.conf`, and search domains work as in every other
+//! program of the machine. It does not tell how long they are valid;
 //! [`NameServers`] finds that out.
 //!
-//! Known addresses stay when a look-up fails: a name server that is down must not stop what works.
+//! Known addresses stay when a look-up fails: a name server that is down must
+//! not stop what works.
 
 use std::{
     io,
@@ -30,8 +32,8 @@ use super::dns::NameServers;
 
 /// The interval of look-ups if no time to live is known.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
-/// The shortest interval, for records with a shorter time to live and for names whose addresses
-/// refuse connections.
+/// The shortest interval, for records with a shorter time to live and for names
+/// whose addresses refuse connections.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest interval: a mistake in a time to live must not last for a day.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(300);
@@ -39,16 +41,16 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(300);
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// The longest wait for a time to live.
 const TTL_TIMEOUT: Duration = Duration::from_secs(1);
-/// The time after which a look-up counts as failed, though it goes on: as long as resolvers wait
-/// for one name server.
+/// The time after which a look-up counts as failed, though it goes on: as long
+/// as resolvers wait for one name server.
 const OVERDUE: Duration = Duration::from_secs(5);
 
-/// The most look-ups at once in the whole process. Each blocks a thread for as long as the system's
-/// resolver takes, which for a name whose name server is silent is many times as long as for
-/// others.
+/// The most look-ups at once in the whole process. Each blocks a thread for as
+/// long as the system's resolver takes, which for a name whose name server is
+/// silent is many times as long as for others.
 const MOST_LOOKUPS: usize = 16;
-/// The most of them for names whose last look-up failed or that have no address yet, so that these
-/// keep no other name waiting.
+/// The most of them for names whose last look-up failed or that have no address
+/// yet, so that these keep no other name waiting.
 const MOST_UNLUCKY: usize = 12;
 
 /// The slots for look-ups.
@@ -56,7 +58,8 @@ static SLOTS: LookupSlots = LookupSlots::new();
 /// Wakes the control thread before its next regular look.
 static LOOK_REQUESTED: Notify = Notify::const_new();
 
-/// Slots for look-ups, shared by all upstreams, as the resolver and its threads are the machine's.
+/// Slots for look-ups, shared by all upstreams, as the resolver and its threads
+/// are the machine's.
 #[derive(Debug)]
 struct LookupSlots {
     all: Semaphore,
@@ -71,7 +74,8 @@ impl LookupSlots {
         }
     }
 
-    /// Runs `lookup` in a slot, which is held to its end. Calls `late` when it is overdue.
+    /// Runs `lookup` in a slot, which is held to its end. Calls `late` when it
+    /// is overdue.
     async fn run<T>(
         &self,
         is_unlucky: bool,
@@ -96,12 +100,14 @@ impl LookupSlots {
     }
 }
 
-/// Waits until the control thread should look at names and servers before its next regular look.
+/// Waits until the control thread should look at names and servers before its
+/// next regular look.
 pub(super) async fn look_requested() {
     LOOK_REQUESTED.notified().await;
 }
 
-/// Has the control thread look at names and servers before its next regular look.
+/// Has the control thread look at names and servers before its next regular
+/// look.
 pub(super) fn request_a_look() {
     LOOK_REQUESTED.notify_one();
 }
@@ -111,7 +117,8 @@ pub(super) fn request_a_look() {
 pub(super) struct Addresses {
     host: Arc<str>,
     port: u16,
-    /// Whether the host is a name, whose addresses may change, and not an address.
+    /// Whether the host is a name, whose addresses may change, and not an
+    /// address.
     is_name: bool,
     known: ArcSwap<Vec<SocketAddr>>,
     /// How often `known` has changed.
@@ -133,18 +140,22 @@ struct Schedule {
     has_failed: bool,
 }
 
-/// The address that a connection goes to, to find out whether the server still has it.
+/// The address that a connection goes to, to find out whether the server still
+/// has it.
 #[derive(Debug)]
 pub(super) struct Peer {
-    /// `None` if the system did not tell it; such a connection is taken to be up to date.
+    /// `None` if the system did not tell it; such a connection is taken to be
+    /// up to date.
     address: Option<SocketAddr>,
-    /// The number of changes of the server's addresses at which this one was last found among them.
+    /// The number of changes of the server's addresses at which this one was
+    /// last found among them.
     seen_at: AtomicUsize,
 }
 
 impl Peer {
     pub(super) fn new(address: Option<SocketAddr>) -> Self {
-        // No list of addresses has changed so often, so that the first comparison is a real one.
+        // No list of addresses has changed so often, so that the first
+        // comparison is a real one.
         Self {
             address,
             seen_at: AtomicUsize::new(usize::MAX),
@@ -155,7 +166,8 @@ impl Peer {
 /// The outcome of a look-up.
 #[derive(Debug)]
 pub(super) enum LookupOutcome {
-    /// Nothing: the addresses are the same, or the name was not found for another time.
+    /// Nothing: the addresses are the same, or the name was not found for
+    /// another time.
     Unchanged,
     /// There are other addresses than before.
     Changed,
@@ -187,7 +199,8 @@ impl Addresses {
         self.known.load_full()
     }
 
-    /// The known addresses, and the index of the one to begin with, which is another one each time.
+    /// The known addresses, and the index of the one to begin with, which is
+    /// another one each time.
     pub(super) fn rotated(&self) -> (Arc<Vec<SocketAddr>>, usize) {
         let known = self.known.load_full();
         let first = if known.len() > 1 {
@@ -198,15 +211,16 @@ impl Addresses {
         (known, first)
     }
 
-    /// Whether the server still has the address of this connection. Costs two loads as long as
-    /// nothing has changed.
+    /// Whether the server still has the address of this connection. Costs two
+    /// loads as long as nothing has changed.
     #[inline]
     pub(super) fn have(&self, peer: &Peer) -> bool {
         let changes = self.changes.load(Ordering::Relaxed);
         peer.seen_at.load(Ordering::Relaxed) == changes || self.contain(peer, changes)
     }
 
-    /// Compares the connection's address with the known ones, and remembers that it is among them.
+    /// Compares the connection's address with the known ones, and remembers
+    /// that it is among them.
     fn contain(&self, peer: &Peer, changes: usize) -> bool {
         let has = !self.is_name
             || peer
@@ -218,8 +232,9 @@ impl Addresses {
         has
     }
 
-    /// Has the name looked up soon, as none of its addresses accepts a connection: it may have
-    /// others by now. It is looked up once a second at most.
+    /// Has the name looked up soon, as none of its addresses accepts a
+    /// connection: it may have others by now. It is looked up once a second at
+    /// most.
     pub(super) fn suspect(&self) {
         if !self.is_name {
             return;
@@ -231,16 +246,16 @@ impl Addresses {
             .map_or(now, |begun| begun + SHORTEST_INTERVAL);
         if let Some(due) = schedule.due.filter(|_| !schedule.is_running) {
             schedule.due = Some(due.min(soonest));
-            // The control thread does not know of it yet if it was due later, and has to hurry if
-            // it is due.
+            // The control thread does not know of it yet if it was due later,
+            // and has to hurry if it is due.
             if due > soonest || due <= now {
                 request_a_look();
             }
         }
     }
 
-    /// Begins a look-up if one is due at `now` and none is running. Follow it by
-    /// [`refresh`](Self::refresh).
+    /// Begins a look-up if one is due at `now` and none is running. Follow it
+    /// by [`refresh`](Self::refresh).
     pub(super) fn begin(&self, now: Instant) -> bool {
         let mut schedule = self.schedule.lock();
         let is_due = schedule.due.is_none_or(|due| now >= due);
@@ -252,8 +267,8 @@ impl Addresses {
         begins
     }
 
-    /// Looks the name up and schedules the next look-up. Calls `report` with the outcome, and
-    /// before that with a failure if the look-up is overdue.
+    /// Looks the name up and schedules the next look-up. Calls `report` with
+    /// the outcome, and before that with a failure if the look-up is overdue.
     pub(super) async fn refresh(&self, servers: &NameServers, report: impl Fn(LookupOutcome)) {
         let is_unlucky = self.schedule.lock().has_failed || self.known.load().is_empty();
         let late = || report(self.fail(io::ErrorKind::TimedOut.into()));
@@ -333,8 +348,8 @@ mod tests {
     use super::*;
     use crate::upstream::dns::tests::{name_server, serve};
 
-    /// A name that the system's resolver knows without asking anybody, and that is no address for
-    /// Rust.
+    /// A name that the system's resolver knows without asking anybody, and that
+    /// is no address for Rust.
     const LOOPBACK: &str = "127.1";
 
     /// The outcomes that one whole look-up reports.

@@ -1,8 +1,9 @@
 //! Judging a server by one attempt to have it serve a request.
 //!
-//! Only what the server does counts. A client that leaves, a body that stalls on the client's side,
-//! or a file descriptor that the gateway lacks says nothing about the server. A response counts
-//! twice: its status when its head arrives, and its completeness when its body ends.
+//! Only what the server does counts. A client that leaves, a body that stalls
+//! on the client's side, or a file descriptor that the gateway lacks says
+//! nothing about the server. A response counts twice: its status when its head
+//! arrives, and its completeness when its body ends.
 
 use std::{
     sync::Arc,
@@ -25,19 +26,21 @@ use crate::{
     policy::Balance,
 };
 
-/// An attempt at a server. Dropped without an outcome, it was given up: by the client, or because
-/// the server was slow.
+/// An attempt at a server. Dropped without an outcome, it was given up: by the
+/// client, or because the server was slow.
 #[derive(Debug)]
 pub(super) struct Attempt<'a> {
     upstream: &'a Upstream,
     /// The server's index.
     index: usize,
-    /// The end of the attempt's timeout; `None` if there is none, and once the outcome is known.
+    /// The end of the attempt's timeout; `None` if there is none, and once the
+    /// outcome is known.
     deadline: Option<Instant>,
     /// The request, once it is being sent.
     pub(super) sent: Option<Arc<Exchange>>,
     upload: Option<TimedUpload>,
-    /// Whether the attempt waits for the server, and not for the client or the gateway.
+    /// Whether the attempt waits for the server, and not for the client or the
+    /// gateway.
     pub(super) is_servers_turn: bool,
 }
 
@@ -50,7 +53,8 @@ struct TimedUpload {
 }
 
 impl TimedUpload {
-    /// The time for which the body flowed during this attempt; `None` while it flows.
+    /// The time for which the body flowed during this attempt; `None` while it
+    /// flows.
     fn passed(&self) -> Option<Duration> {
         let passed = self.flow.passed()?;
         Some(passed.saturating_sub(self.before))
@@ -59,7 +63,8 @@ impl TimedUpload {
 
 /// Whether a status says that the server cannot do its work.
 ///
-/// The other statuses above 500 depend on the request: 501 (an unknown method), 505, 506, 508, 510,
+/// The other statuses above 500 depend on the request: 501 (an unknown method),
+/// 505, 506, 508, 510,
 /// 511. A client that asks for them must not be able to have a server ejected.
 fn is_failure(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502..=504)
@@ -82,8 +87,9 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Judges the server by the head of its response, which took `took` and arrived at `now`.
-    /// Returns whether the response is a success, provided that its body arrives completely.
+    /// Judges the server by the head of its response, which took `took` and
+    /// arrived at `now`. Returns whether the response is a success, provided
+    /// that its body arrives completely.
     pub(super) fn responded(mut self, head: &ResponseHead, took: Duration, now: Instant) -> bool {
         let status = head.status;
         if is_failure(status) {
@@ -100,8 +106,9 @@ impl<'a> Attempt<'a> {
         true
     }
 
-    /// Notes that the attempt failed, and that `failing` counts against the server, if anything
-    /// does. Returns whether it was counted: a page that fails on other servers as well is not.
+    /// Notes that the attempt failed, and that `failing` counts against the
+    /// server, if anything does. Returns whether it was counted: a page that
+    /// fails on other servers as well is not.
     pub(super) fn failed(
         &mut self,
         failing: Option<Failing>,
@@ -123,8 +130,8 @@ impl<'a> Attempt<'a> {
         self.failed(failing, now - begun, now);
     }
 
-    /// Has a server that responded 503 with `Retry-After` cool down until then, unless it is the
-    /// only one.
+    /// Has a server that responded 503 with `Retry-After` cool down until then,
+    /// unless it is the only one.
     fn obey_retry_after(&self, value: Option<&[u8]>, now: Instant) {
         let is_only = self.upstream.balancer.servers.len() == 1;
         let value = value.filter(|_| self.upstream.policy.cool_down && !is_only);
@@ -152,15 +159,16 @@ impl<'a> Attempt<'a> {
 }
 
 impl Drop for Attempt<'_> {
-    /// Counts a timeout against the server if the attempt is given up after its deadline while the
-    /// server's turn lasts.
+    /// Counts a timeout against the server if the attempt is given up after its
+    /// deadline while the server's turn lasts.
     fn drop(&mut self) {
         let Some(deadline) = self.deadline.filter(|_| self.is_servers_turn) else {
             return;
         };
         let flowed = match &self.upload {
             None => Duration::ZERO,
-            // While the body flows, the server is held to the body's pace and not to the deadline.
+            // While the body flows, the server is held to the body's pace and
+            // not to the deadline.
             Some(upload) => match upload.passed() {
                 None => return,
                 Some(flowed) => flowed,
@@ -174,8 +182,8 @@ impl Drop for Attempt<'_> {
 }
 
 impl Upstream {
-    /// Counts a failure of the server with this `index` that took `took`. Returns whether it speaks
-    /// against the server.
+    /// Counts a failure of the server with this `index` that took `took`.
+    /// Returns whether it speaks against the server.
     fn server_failed(
         &self,
         index: usize,
@@ -192,22 +200,24 @@ impl Upstream {
     }
 }
 
-/// The outcome of a response whose head has arrived, to be decided by its body. Dropped undecided,
-/// it counts neither way, as it was then the client that left.
+/// The outcome of a response whose head has arrived, to be decided by its body.
+/// Dropped undecided, it counts neither way, as it was then the client that
+/// left.
 #[derive(Debug)]
 pub(super) struct ResponseOutcome {
     pub(super) upstream: Arc<Upstream>,
     /// The server's index.
     pub(super) index: usize,
     pub(super) call: Arc<Exchange>,
-    /// Whether the status is one of a success. A failure was counted when the head arrived.
+    /// Whether the status is one of a success. A failure was counted when the
+    /// head arrived.
     pub(super) is_success: bool,
     pub(super) in_flight: InFlight,
 }
 
 impl ResponseOutcome {
-    /// The response arrived completely. Returns the guard that counts the request as in flight,
-    /// which a tunnel keeps.
+    /// The response arrived completely. Returns the guard that counts the
+    /// request as in flight, which a tunnel keeps.
     pub(super) fn complete(self) -> InFlight {
         if self.is_success {
             self.upstream.balancer.servers[self.index]

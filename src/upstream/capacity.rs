@@ -1,12 +1,14 @@
-//! How many connections to one server are open, and the queue of requests that wait for one.
+//! How many connections to one server are open, and the queue of requests that
+//! wait for one.
 //!
-//! All workers share this, and so do the pools of HTTP/1 and HTTP/2. A request normally takes an
-//! idle connection of its own worker, which touches nothing here but [`Capacity::is_contended`].
-//! Only when `max_connections` are open does it join the queue, for at most `wait_timeout`.
+//! All workers share this, and so do the pools of HTTP/1 and HTTP/2. A request
+//! normally takes an idle connection of its own worker, which touches nothing
+//! here but [`Capacity::is_contended`]. Only when `max_connections` are open
+//! does it join the queue, for at most `wait_timeout`.
 //!
-//! The queue is strict: while a request waits, a request that arrives joins behind it instead of
-//! taking a connection past it, and only the request at the front looks for connections that become
-//! free.
+//! The queue is strict: while a request waits, a request that arrives joins
+//! behind it instead of taking a connection past it, and only the request at
+//! the front looks for connections that become free.
 
 use std::{
     sync::{
@@ -28,16 +30,18 @@ use crate::policy;
 #[derive(Debug)]
 pub(super) struct Capacity {
     pub(super) settings: policy::Pool,
-    /// The server's addresses. A connection to one that the server no longer has is not reused.
+    /// The server's addresses. A connection to one that the server no longer
+    /// has is not reused.
     addresses: Arc<Addresses>,
     /// Connections that are open or being made.
     open: AtomicUsize,
     /// Requests in the queue.
     waiting: AtomicUsize,
-    /// Held by the request at the front of the queue. tokio's mutex is fair: it is passed on in the
-    /// order of arrival.
+    /// Held by the request at the front of the queue. tokio's mutex is fair: it
+    /// is passed on in the order of arrival.
     front: Mutex<()>,
-    /// Wakes the request at the front when something became free since it last looked.
+    /// Wakes the request at the front when something became free since it last
+    /// looked.
     freed: Notify,
 }
 
@@ -69,12 +73,14 @@ impl Capacity {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Whether requests are waiting. A request that arrives now has to join the queue behind them.
+    /// Whether requests are waiting. A request that arrives now has to join the
+    /// queue behind them.
     pub(super) fn is_contended(&self) -> bool {
         self.waiting.load(Ordering::Acquire) > 0
     }
 
-    /// Joins the queue. Ready at its front; dropping the result lets the next request move up.
+    /// Joins the queue. Ready at its front; dropping the result lets the next
+    /// request move up.
     pub(super) async fn queue(&self) -> FrontOfQueue<'_> {
         let waiter = Waiter::new(self);
         FrontOfQueue {
@@ -83,32 +89,34 @@ impl Capacity {
         }
     }
 
-    /// Wakes the request at the front of the queue, as a connection or a stream became free.
+    /// Wakes the request at the front of the queue, as a connection or a stream
+    /// became free.
     ///
-    /// A wake-up that comes between two looks is not lost: `Notify` keeps one permit.
+    /// A wake-up that comes between two looks is not lost: `Notify` keeps one
+    /// permit.
     pub(super) fn wake_front(&self) {
         if self.is_contended() {
             self.freed.notify_one();
         }
     }
 
-    /// Whether a connection may be used for another request: it is younger than `max_lifetime`, and
-    /// `peer` is still an address of the server.
+    /// Whether a connection may be used for another request: it is younger than
+    /// `max_lifetime`, and `peer` is still an address of the server.
     #[inline]
     pub(super) fn allows_reuse(&self, opened: Instant, peer: &Peer, now: Instant) -> bool {
         is_within(opened, self.settings.max_lifetime, now) && self.addresses.have(peer)
     }
 }
 
-/// Whether `now` is less than `time` after `since`. An end beyond the range of the clock is never
-/// reached.
+/// Whether `now` is less than `time` after `since`. An end beyond the range of
+/// the clock is never reached.
 #[inline]
 pub(super) fn is_within(since: Instant, time: Duration, now: Instant) -> bool {
     since.checked_add(time).is_none_or(|end| now < end)
 }
 
-/// Permission to have one connection open, held by the connection. Dropping it frees one of
-/// `max_connections`.
+/// Permission to have one connection open, held by the connection. Dropping it
+/// frees one of `max_connections`.
 #[derive(Debug)]
 pub(super) struct ConnectionPermit(Arc<Capacity>);
 
@@ -128,8 +136,8 @@ pub(super) struct FrontOfQueue<'a> {
 impl FrontOfQueue<'_> {
     /// Ready when something became free since the last wake-up.
     ///
-    /// Look for a free connection before awaiting this: it may have become free before this request
-    /// reached the front.
+    /// Look for a free connection before awaiting this: it may have become free
+    /// before this request reached the front.
     pub(super) fn freed(&self) -> Notified<'_> {
         self.waiter.0.freed.notified()
     }

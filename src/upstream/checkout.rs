@@ -1,13 +1,15 @@
-//! Checking out a connection: an idle one, a new one, or the first that becomes free.
+//! Checking out a connection: an idle one, a new one, or the first that becomes
+//! free.
 //!
-//! Most requests get an idle connection of their own worker without awaiting anything
-//! ([`Server::pooled`]). The rest of this file is for the others: they join the queue if the
-//! server's `max_connections` are open, and make a connection if they may. On HTTP/2 one request
-//! makes the connection while others wait for it, as all of them can share it.
+//! Most requests get an idle connection of their own worker without awaiting
+//! anything ([`Server::pooled`]). The rest of this file is for the others: they
+//! join the queue if the server's `max_connections` are open, and make a
+//! connection if they may. On HTTP/2 one request makes the connection while
+//! others wait for it, as all of them can share it.
 //!
-//! A server that chooses its protocol (`protocol = "auto"`) is taken to speak HTTP/2 until a
-//! handshake shows otherwise. From then on its requests are checked out as those of HTTP/1, also
-//! those that waited for a stream.
+//! A server that chooses its protocol (`protocol = "auto"`) is taken to speak
+//! HTTP/2 until a handshake shows otherwise. From then on its requests are
+//! checked out as those of HTTP/1, also those that waited for a stream.
 
 use std::sync::Arc;
 
@@ -41,8 +43,8 @@ pub(super) struct Awaited {
 }
 
 impl Server {
-    /// Checks out an idle connection of this worker, or a stream of one, if there is any and nobody
-    /// waits for it.
+    /// Checks out an idle connection of this worker, or a stream of one, if
+    /// there is any and nobody waits for it.
     pub(super) fn pooled(&self, worker: usize, reuse: Reuse, now: Instant) -> Option<Checkout> {
         match self.http2() {
             None => self.http1.idle_of(worker, reuse, now).map(Checkout::Http1),
@@ -53,11 +55,12 @@ impl Server {
 }
 
 impl Upstream {
-    /// Checks out a connection of `server` for an attempt, waiting for one or making one.
+    /// Checks out a connection of `server` for an attempt, waiting for one or
+    /// making one.
     ///
     /// # Errors
-    /// [`Error::PoolTimeout`] if none became free within `wait_timeout`; [`Error::ConnectFailed`]
-    /// if one could not be made.
+    /// [`Error::PoolTimeout`] if none became free within `wait_timeout`;
+    /// [`Error::ConnectFailed`] if one could not be made.
     pub(super) async fn check_out(
         &self,
         server: &Server,
@@ -96,8 +99,8 @@ impl Upstream {
         }
     }
 
-    /// Takes a stream, or makes a connection for one, or waits for either. Falls back to HTTP/1 if
-    /// the server turns out to prefer it.
+    /// Takes a stream, or makes a connection for one, or waits for either.
+    /// Falls back to HTTP/1 if the server turns out to prefer it.
     async fn check_out_http2(
         &self,
         server: &Server,
@@ -134,7 +137,8 @@ impl Upstream {
         }
     }
 
-    /// Makes a connection that may become one of HTTP/2, and takes its first stream.
+    /// Makes a connection that may become one of HTTP/2, and takes its first
+    /// stream.
     async fn make_http2(
         &self,
         server: &Server,
@@ -163,8 +167,8 @@ impl Upstream {
             })
     }
 
-    /// Makes a connection within `connect_timeout`, and notes how that went in metrics, log and
-    /// health.
+    /// Makes a connection within `connect_timeout`, and notes how that went in
+    /// metrics, log and health.
     async fn connect(
         &self,
         server: &Server,
@@ -189,7 +193,8 @@ impl Upstream {
         connected.inspect_err(|cause| attempt.connect_failed(*cause, begun))
     }
 
-    /// Logs the first failed handshake in a row, and the first that succeeds again.
+    /// Logs the first failed handshake in a row, and the first that succeeds
+    /// again.
     fn log_tls(&self, server: &Server, connected: &Result<Stream, ConnectFailure>) {
         let (upstream, url) = (&**self.name(), &*server.url);
         match connected {
@@ -220,8 +225,9 @@ impl Upstream {
     }
 }
 
-/// Queues for a stream of any worker's connection, or for permission to make a connection. Returns
-/// [`StreamSearch::Exhausted`] if the server turns out to speak HTTP/1 meanwhile.
+/// Queues for a stream of any worker's connection, or for permission to make a
+/// connection. Returns [`StreamSearch::Exhausted`] if the server turns out to
+/// speak HTTP/1 meanwhile.
 async fn queue_for_stream(server: &Server, http2: &Arc<Http2Pool>, worker: usize) -> StreamSearch {
     let front = server.capacity.queue().await;
     while server.http2().is_some() {

@@ -1,9 +1,11 @@
-//! Making a connection: TCP to one of the server's addresses, then the TLS handshake.
+//! Making a connection: TCP to one of the server's addresses, then the TLS
+//! handshake.
 //!
-//! With several addresses the attempts overlap, as in "Happy Eyeballs" (RFC 8305): an address that
-//! has not answered after 250 ms no longer keeps the next one waiting, and the first connection
-//! wins. Attempts begin at a different address each time, so that a name with several addresses
-//! spreads its connections over them.
+//! With several addresses the attempts overlap, as in "Happy Eyeballs" (RFC 8305):
+//! an address that has not answered after 250 ms no longer keeps the next one
+//! waiting, and the first connection wins. Attempts begin at a different
+//! address each time, so that a name with several addresses spreads its
+//! connections over them.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -13,15 +15,15 @@ use tokio::{net::TcpStream, time::timeout};
 use super::{address::Addresses, server::Server, stream::Stream};
 use crate::{error::ConnectFailure, policy::Protocol};
 
-/// The time after which a silent address no longer delays the attempt at the next one (RFC 8305,
-/// 5).
+/// The time after which a silent address no longer delays the attempt at the
+/// next one (RFC 8305, 5).
 const HEAD_START: Duration = Duration::from_millis(250);
 /// `EMFILE` and `ENFILE`, for which [`io::ErrorKind`] has no stable name.
 const TOO_MANY_FILES: [i32; 2] = [24, 23];
 
 impl Server {
-    /// Makes a connection, including the TLS handshake if the server speaks TLS. Not bounded in
-    /// time.
+    /// Makes a connection, including the TLS handshake if the server speaks
+    /// TLS. Not bounded in time.
     pub(super) async fn connect(&self) -> Result<Stream, ConnectFailure> {
         let stream = open_any(&self.addresses).await?;
         let Some(secure) = &self.secure else {
@@ -40,8 +42,8 @@ impl Server {
     }
 }
 
-/// Opens a connection to the first address that accepts one. Fails as the last address did, or with
-/// [`ConnectFailure::Name`] if no address is known.
+/// Opens a connection to the first address that accepts one. Fails as the last
+/// address did, or with [`ConnectFailure::Name`] if no address is known.
 async fn open_any(addresses: &Addresses) -> Result<TcpStream, ConnectFailure> {
     let (known, first) = addresses.rotated();
     if let [only] = known.as_slice() {
@@ -66,7 +68,8 @@ async fn open_any(addresses: &Addresses) -> Result<TcpStream, ConnectFailure> {
             Ok(Some(Ok(stream))) => return Ok(stream),
             Ok(Some(Err(error))) => failure = cause(&error),
             Ok(None) => return Err(failure),
-            // The head start is over, and the next address is tried beside this one.
+            // The head start is over, and the next address is tried beside this
+            // one.
             Err(_) => {}
         }
     }
@@ -75,8 +78,8 @@ async fn open_any(addresses: &Addresses) -> Result<TcpStream, ConnectFailure> {
 /// Opens a TCP connection. Bounded by the kernel alone, to about two minutes.
 async fn open(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
-    // A request is written in one piece, so that waiting for more to send along would only delay
-    // it.
+    // A request is written in one piece, so that waiting for more to send along
+    // would only delay it.
     stream.set_nodelay(true)?;
     Ok(stream)
 }

@@ -1,9 +1,10 @@
 //! DNS beside the system's resolver: the time to live of a name's addresses.
 //!
-//! Addresses come from the system's resolver (see `address`), which does not tell how long they are
-//! valid. The name servers of `/etc/resolv.conf` are therefore asked once more, by hickory, with
-//! the same search domains and `ndots`. Their answer only decides when the name is looked up again,
-//! so that a wrong one, or none, does no harm.
+//! Addresses come from the system's resolver (see `address`), which does not
+//! tell how long they are valid. The name servers of `/etc/resolv.conf` are
+//! therefore asked once more, by hickory, with the same search domains and
+//! `ndots`. Their answer only decides when the name is looked up again, so that
+//! a wrong one, or none, does no harm.
 
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ use tokio::task::spawn_blocking;
 /// The system's name servers.
 #[derive(Debug)]
 pub(super) struct NameServers {
-    /// `None` if the system has no name servers, or its configuration cannot be read.
+    /// `None` if the system has no name servers, or its configuration cannot be
+    /// read.
     resolver: Option<TokioResolver>,
 }
 
@@ -34,9 +36,11 @@ impl NameServers {
         }
     }
 
-    /// The shortest time to live among the addresses of `name`; `None` if no name server tells it.
+    /// The shortest time to live among the addresses of `name`; `None` if no
+    /// name server tells it.
     ///
-    /// Takes as long as `resolv.conf` allows, by default 10 s, if no name server responds.
+    /// Takes as long as `resolv.conf` allows, by default 10 s, if no name
+    /// server responds.
     pub(super) async fn time_to_live(&self, name: &str) -> Option<Duration> {
         let found = self.resolver.as_ref()?.lookup_ip(name).await.ok()?;
         let shortest = found.as_lookup().answers().iter().map(|record| record.ttl);
@@ -46,8 +50,8 @@ impl NameServers {
     }
 }
 
-/// A resolver without a cache, which would answer with the rest of a time to live, and without
-/// `/etc/hosts`, which has none.
+/// A resolver without a cache, which would answer with the rest of a time to
+/// live, and without `/etc/hosts`, which has none.
 fn resolver(config: ResolverConfig, mut options: ResolverOpts) -> Option<TokioResolver> {
     options.cache_size = 0;
     options.use_hosts_file = ResolveHosts::Never;
@@ -87,8 +91,8 @@ pub(super) mod tests {
         }
     }
 
-    /// Answers each question for `name` with an address and the time to live of its kind, and
-    /// others with "no such name".
+    /// Answers each question for `name` with an address and the time to live of
+    /// its kind, and others with "no such name".
     pub(in crate::upstream) async fn serve(socket: &UdpSocket, name: &str, v4: u32, v6: u32) {
         let name: Name = name.parse().unwrap();
         loop {

@@ -1,15 +1,19 @@
-//! One exchange with a server, in either protocol, until the head of the response.
+//! One exchange with a server, in either protocol, until the head of the
+//! response.
 //!
-//! [`SentRequest`] holds everything that a request needs while a server works on it. Dropping it
-//! before the response is how a request is cancelled: by a client that leaves, or by a timeout. The
-//! server then learns that nobody waits, on HTTP/2 by a reset of the stream and on HTTP/1 by the
-//! end of the connection.
+//! [`SentRequest`] holds everything that a request needs while a server works
+//! on it. Dropping it before the response is how a request is cancelled: by a
+//! client that leaves, or by a timeout. The server then learns that nobody
+//! waits, on HTTP/2 by a reset of the stream and on HTTP/1 by the end of the
+//! connection.
 //!
-//! Where a concurrency limit applies, an HTTP/1 connection is not closed at once. Most servers do
-//! not notice a closed connection before they write to it, and finish what they have begun; their
-//! permits must not be given to other requests meanwhile, or clients that come and go would put any
-//! amount of work on a server. So only the sending side is closed, and a task holds the permits
-//! until the server closes its side or responds, at most for `timeouts.attempt`.
+//! Where a concurrency limit applies, an HTTP/1 connection is not closed at
+//! once. Most servers do not notice a closed connection before they write to
+//! it, and finish what they have begun; their permits must not be given to
+//! other requests meanwhile, or clients that come and go would put any amount
+//! of work on a server. So only the sending side is closed, and a task holds
+//! the permits until the server closes its side or responds, at most for
+//! `timeouts.attempt`.
 
 use std::{
     future::poll_fn,
@@ -51,8 +55,8 @@ impl UpstreamExchange {
     /// Begins to send `outgoing`, whose head, body and trailers are taken.
     ///
     /// # Errors
-    /// The request cannot be expressed in the protocol, or exceeds a limit that the server
-    /// announced.
+    /// The request cannot be expressed in the protocol, or exceeds a limit that
+    /// the server announced.
     fn new(checkout: Checkout, outgoing: &mut Outgoing, server: &Server) -> Result<Self, Failure> {
         if !outgoing.body.is_whole() {
             limit_trailers(outgoing, matches!(checkout, Checkout::Http1(_)));
@@ -69,7 +73,8 @@ impl UpstreamExchange {
         }
     }
 
-    /// Sends the request and awaits the head of its response. `request` is the head that was sent.
+    /// Sends the request and awaits the head of its response. `request` is the
+    /// head that was sent.
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -81,7 +86,8 @@ impl UpstreamExchange {
         }
     }
 
-    /// Whether the exchange waits for the server, and not for the client or the gateway.
+    /// Whether the exchange waits for the server, and not for the client or the
+    /// gateway.
     fn waits_for_server(&self) -> bool {
         match self {
             Self::Http1(exchange) => exchange.waits_for_server(),
@@ -105,8 +111,8 @@ impl UpstreamExchange {
 
 /// Announces the trailers that may pass, and has the body drop all others.
 ///
-/// Servers of HTTP/1 get none unless the route allows it: some merge trailers into the fields of
-/// the head, of this request or even of the next one.
+/// Servers of HTTP/1 get none unless the route allows it: some merge trailers
+/// into the fields of the head, of this request or even of the next one.
 fn limit_trailers(outgoing: &mut Outgoing, to_http1: bool) {
     let mut passing = std::mem::take(&mut outgoing.trailers);
     if to_http1 && (!outgoing.trailers_to_http1 || outgoing.body.length().is_some()) {
@@ -123,12 +129,13 @@ fn limit_trailers(outgoing: &mut Outgoing, to_http1: bool) {
     outgoing.body.set_trailers(Trailers::Only(passing));
 }
 
-/// A request that a server is sent, before its response. Dropped then, it is cancelled.
+/// A request that a server is sent, before its response. Dropped then, it is
+/// cancelled.
 pub(super) struct SentRequest {
     /// `None` once nothing is awaited any more.
     parts: Option<SentParts>,
-    /// The longest time for which permits are held after the client has left; `None` without a
-    /// concurrency limit.
+    /// The longest time for which permits are held after the client has left;
+    /// `None` without a concurrency limit.
     linger: Option<Duration>,
 }
 
@@ -140,11 +147,12 @@ pub(super) struct SentParts {
 }
 
 impl SentRequest {
-    /// Begins to send `outgoing` on the connection that was checked out of `server`.
+    /// Begins to send `outgoing` on the connection that was checked out of
+    /// `server`.
     ///
     /// # Errors
-    /// The request cannot be expressed in the protocol, or exceeds a limit that the server
-    /// announced.
+    /// The request cannot be expressed in the protocol, or exceeds a limit that
+    /// the server announced.
     pub(super) fn new(
         checkout: Checkout,
         mut outgoing: Outgoing,
@@ -166,8 +174,8 @@ impl SentRequest {
         })
     }
 
-    /// Awaits the head of the response. Before it is ready, notes at each poll in `is_servers_turn`
-    /// whether the exchange waits for the server.
+    /// Awaits the head of the response. Before it is ready, notes at each poll
+    /// in `is_servers_turn` whether the exchange waits for the server.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -181,8 +189,9 @@ impl SentRequest {
         head
     }
 
-    /// Ends the exchange because of `failure`. If the client left while it sent its body, the
-    /// server may still work on the part that it has, which is treated as a cancelled request.
+    /// Ends the exchange because of `failure`. If the client left while it sent
+    /// its body, the server may still work on the part that it has, which is
+    /// treated as a cancelled request.
     pub(super) fn fail(&mut self, failure: Failure) {
         if failure != Failure::Client(Fault::ClientGone) {
             self.parts = None;
@@ -207,8 +216,8 @@ impl Drop for SentRequest {
     }
 }
 
-/// Has a task hold the permits of a cancelled request for as long as its HTTP/1 server works on, at
-/// most for `longest`.
+/// Has a task hold the permits of a cancelled request for as long as its HTTP/1
+/// server works on, at most for `longest`.
 fn linger_on(parts: SentParts, longest: Duration) {
     let SentParts {
         exchange,
@@ -226,16 +235,16 @@ fn linger_on(parts: SentParts, longest: Duration) {
     let holds = Arc::new(Holds::default());
     call.abandon(&holds);
     let method = call.request.method.clone();
-    // Owned by the worker's runtime: a drain waits for clients and not for this task, and the
-    // runtime's end ends it.
+    // Owned by the worker's runtime: a drain waits for clients and not for this
+    // task, and the runtime's end ends it.
     runtime.spawn(async move {
         await_server(exchange, &method, &holds, longest).await;
         drop((holds, in_flight));
     });
 }
 
-/// Waits until the server has ended what it does, if any permit is held for it, and closes the
-/// connection.
+/// Waits until the server has ended what it does, if any permit is held for it,
+/// and closes the connection.
 async fn await_server(
     mut exchange: Http1Exchange,
     method: &Method,
@@ -243,7 +252,8 @@ async fn await_server(
     longest: Duration,
 ) {
     if !holds.is_empty() {
-        // After `longest` a request whose client waits would have been given up as well.
+        // After `longest` a request whose client waits would have been given up
+        // as well.
         let _ = timeout(longest, poll_fn(|cx| exchange.poll_abandoned(cx, method))).await;
     }
 }

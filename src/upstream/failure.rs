@@ -1,5 +1,5 @@
-//! Failures of an exchange with a server, before the head of its response: what they tell the
-//! client, and what they say about the server.
+//! Failures of an exchange with a server, before the head of its response: what
+//! they tell the client, and what they say about the server.
 
 use std::sync::Arc;
 
@@ -14,28 +14,30 @@ pub(super) enum Failure {
         /// Whether any byte of the request was written.
         written: bool,
     },
-    /// The connection or the stream broke before the response's head was complete.
+    /// The connection or the stream broke before the response's head was
+    /// complete.
     Reset {
         /// Whether any byte of the response arrived.
         is_begun: bool,
     },
-    /// The server refused the stream, or closed the connection, before it processed the request.
+    /// The server refused the stream, or closed the connection, before it
+    /// processed the request.
     Unprocessed,
     /// The request's header list exceeds the limit that the server announced.
     HeadTooLarge {
         /// The server's limit, in bytes as RFC 9113 (6.5.2) counts them.
         limit: usize,
     },
-    /// The server sent something else than a response; the text says what is wrong, beginning with
-    /// `it`.
+    /// The server sent something else than a response; the text says what is
+    /// wrong, beginning with `it`.
     BadResponse(&'static str),
     /// The request's body failed on the client's side.
     Client(Fault),
 }
 
 impl Failure {
-    /// The failure as the layers and the client get it, which says whether a server may have
-    /// processed the request.
+    /// The failure as the layers and the client get it, which says whether a
+    /// server may have processed the request.
     pub(super) fn into_failed(self, upstream: &Arc<str>) -> Failed {
         let upstream = Arc::clone(upstream);
         match self {
@@ -49,8 +51,9 @@ impl Failure {
         }
     }
 
-    /// The failure that counts against the server, if any. Failures of the client do not, and
-    /// neither does an idle connection that the server had closed.
+    /// The failure that counts against the server, if any. Failures of the
+    /// client do not, and neither does an idle connection that the server had
+    /// closed.
     pub(super) fn of_server(&self) -> Option<Failing> {
         match self {
             Failure::Reset { .. } => Some(Failing::Reset),

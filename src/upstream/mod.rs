@@ -1,9 +1,10 @@
-//! Upstreams: the services behind the gateway. Chooses a server, finds or makes a connection, sends
-//! the request, and judges the server by what happens.
+//! Upstreams: the services behind the gateway. Chooses a server, finds or makes
+//! a connection, sends the request, and judges the server by what happens.
 //!
-//! An [`Upstream`] is a named set of servers that are interchangeable; [`SendTo`] is the innermost
-//! service of a route's stack, which sends a request to one of them. Addresses, connections, health
-//! and load of a server outlive reloads.
+//! An [`Upstream`] is a named set of servers that are interchangeable;
+//! [`SendTo`] is the innermost service of a route's stack, which sends a
+//! request to one of them. Addresses, connections, health and load of a server
+//! outlive reloads.
 //!
 //! # The path of a request
 //!
@@ -16,26 +17,29 @@
 //! attempt         judge the server by how this went: health, latency, cool-down
 //! ```
 //!
-//! There is no task, queue or channel between a request and its HTTP/1 connection: whoever awaits
-//! the response drives it, and dropping the future closes the connection. On HTTP/2 a task for each
-//! connection moves the frames of its streams, on the worker that made it.
+//! There is no task, queue or channel between a request and its HTTP/1
+//! connection: whoever awaits the response drives it, and dropping the future
+//! closes the connection. On HTTP/2 a task for each connection moves the frames
+//! of its streams, on the worker that made it.
 //!
 //! # State of a server
 //!
-//! * `capacity`: how many connections are open, and the queue of requests that wait for one. Shared
-//!   by all workers.
-//! * `http1::Http1Pool`, `http2::Http2Pool`: the connections themselves, by worker.
-//! * `health`: active checks, ejection by failures, cool-down on request. A few atomics that the
-//!   balancer reads.
+//! * `capacity`: how many connections are open, and the queue of requests that
+//!   wait for one. Shared by all workers.
+//! * `http1::Http1Pool`, `http2::Http2Pool`: the connections themselves, by
+//!   worker.
+//! * `health`: active checks, ejection by failures, cool-down on request. A few
+//!   atomics that the balancer reads.
 //! * `balance::Latency`: a peak-sensitive average of response times.
-//! * `address`, `names`, `dns`: the addresses of a host name, kept fresh on the control thread.
+//! * `address`, `names`, `dns`: the addresses of a host name, kept fresh on the
+//!   control thread.
 //!
 //! # Reuse and retries
 //!
-//! An idle connection may be closed by its server at the moment at which a request is sent on it.
-//! That failure is told apart (`Failure::Stale`), says nothing against the server, and lets the
-//! retry layer send the request again on a new connection where it is safe (RFC 9110, 9.2.2; RFC
-//! 9112, 9.3.1).
+//! An idle connection may be closed by its server at the moment at which a
+//! request is sent on it. That failure is told apart (`Failure::Stale`), says
+//! nothing against the server, and lets the retry layer send the request again
+//! on a new connection where it is safe (RFC 9110, 9.2.2; RFC 9112, 9.3.1).
 
 mod address;
 mod attempt;

@@ -1,4 +1,5 @@
-//! Keeping the names of an upstream's servers up to date, on the control thread.
+//! Keeping the names of an upstream's servers up to date, on the control
+//! thread.
 
 use std::sync::Arc;
 
@@ -15,11 +16,12 @@ use super::{
 };
 
 impl Upstream {
-    /// Starts a look-up of each name that is due: its time to live is over, or none of its
-    /// addresses accepts connections.
+    /// Starts a look-up of each name that is due: its time to live is over, or
+    /// none of its addresses accepts connections.
     ///
-    /// The look-ups are independent of each other, and go on when the handles are dropped. The log
-    /// says what has changed. Call this on the control thread.
+    /// The look-ups are independent of each other, and go on when the handles
+    /// are dropped. The log says what has changed. Call this on the control
+    /// thread.
     pub fn resolve(&self) -> Vec<JoinHandle<()>> {
         let now = Instant::now();
         let due = self
@@ -31,9 +33,9 @@ impl Upstream {
             .collect()
     }
 
-    /// Waits until an upstream should be looked at before the next regular time: the addresses of a
-    /// name are suspect or have changed, or a server was ejected because connections to it could
-    /// not be made.
+    /// Waits until an upstream should be looked at before the next regular
+    /// time: the addresses of a name are suspect or have changed, or a server
+    /// was ejected because connections to it could not be made.
     pub async fn wants_a_look() {
         address::look_requested().await;
     }
@@ -47,7 +49,8 @@ async fn look_up(upstream: Arc<str>, server: Arc<Server>) {
         match outcome {
             LookupOutcome::Unchanged => {}
             LookupOutcome::Changed => {
-                // The next sweep closes idle connections to addresses that the name no longer has.
+                // The next sweep closes idle connections to addresses that the
+                // name no longer has.
                 address::request_a_look();
                 let addresses = server.addresses.all();
                 tracing::info!(upstream, server = url, ?addresses, "name resolved");

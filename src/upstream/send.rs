@@ -1,4 +1,5 @@
-//! Sending a request to a server of an upstream: the innermost service of a route's stack.
+//! Sending a request to a server of an upstream: the innermost service of a
+//! route's stack.
 
 use std::{
     future::{Future, poll_fn},
@@ -46,10 +47,11 @@ impl Service<Outgoing> for SendTo {
 }
 
 impl Upstream {
-    /// Sends a request to one server, once, and judges the server by the outcome. The layers above
-    /// decide whether a failure is retried.
+    /// Sends a request to one server, once, and judges the server by the
+    /// outcome. The layers above decide whether a failure is retried.
     ///
-    /// Cancel safe: a dropped future releases the connection and every count that it holds.
+    /// Cancel safe: a dropped future releases the connection and every count
+    /// that it holds.
     async fn send(self: Arc<Self>, outgoing: Outgoing) -> Result<Response, Failed> {
         let index = self.choose(&outgoing)?;
         let server = &self.balancer.servers[index];
@@ -64,7 +66,7 @@ impl Upstream {
         let mut attempt = Attempt::new(&self, index, &outgoing);
         let (checkout, started) = match server.pooled(worker, reuse, outgoing.now) {
             Some(checkout) => (checkout, outgoing.now),
-            // Boxed, as it is rare and large: other requests need not carry its state.
+            // Boxed, as it is rare and large.
             None => {
                 let awaited = Box::pin(self.check_out(server, worker, reuse, &mut attempt)).await;
                 let Awaited { checkout, ready_at } = awaited.map_err(|error| {
@@ -133,8 +135,8 @@ impl Upstream {
         }
     }
 
-    /// Notes in a failure, if no server has seen the request, whether another healthy server is
-    /// left to try.
+    /// Notes in a failure, if no server has seen the request, whether another
+    /// healthy server is left to try.
     fn seek_alternative(&self, call: &call::Exchange, mut failed: Failed) -> Failed {
         if failed.seen == Seen::No {
             failed.has_alternative = self.balancer.has_other(call.tried(), Instant::now());

@@ -1,4 +1,5 @@
-//! One server of an upstream: its address, its connections, its health and its load.
+//! One server of an upstream: its address, its connections, its health and its
+//! load.
 
 use std::sync::{
     Arc,
@@ -32,8 +33,8 @@ pub(super) struct TlsTo {
 
 /// A server and everything that is known of it.
 ///
-/// A reload makes a new `Server` of the same URL that shares the parts which outlive it: see
-/// [`reconfigured`](Self::reconfigured).
+/// A reload makes a new `Server` of the same URL that shares the parts which
+/// outlive it: see [`reconfigured`](Self::reconfigured).
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) url: Arc<str>,
@@ -55,7 +56,8 @@ pub(super) struct Server {
     pub(super) health: Arc<Health>,
     /// Only updated if servers are chosen by latency.
     pub(super) latency: Arc<Latency>,
-    /// Hash of the URL, which represents the server where servers are chosen by key.
+    /// Hash of the URL, which represents the server where servers are chosen by
+    /// key.
     pub(super) identity: u64,
     in_flight: Arc<CachePadded<AtomicUsize>>,
 }
@@ -92,8 +94,8 @@ impl Connections {
 }
 
 impl Server {
-    /// A server of `upstream` of which nothing is known yet. `tls` is that of the upstream, if any
-    /// of its servers speaks TLS.
+    /// A server of `upstream` of which nothing is known yet. `tls` is that of
+    /// the upstream, if any of its servers speaks TLS.
     pub(super) fn new(
         upstream: &policy::Upstream,
         server: &UpstreamServer,
@@ -125,8 +127,9 @@ impl Server {
 
     /// The server with the same URL after a reload.
     ///
-    /// Addresses, health, latency and requests in flight are carried over, and so are connections,
-    /// unless their limits, TLS or the protocol have changed.
+    /// Addresses, health, latency and requests in flight are carried over, and
+    /// so are connections, unless their limits, TLS or the protocol have
+    /// changed.
     pub(super) fn reconfigured(
         &self,
         upstream: &policy::Upstream,
@@ -171,15 +174,16 @@ impl Server {
         self.secure.is_some()
     }
 
-    /// The server's HTTP/2 connections, as long as it is not known to speak HTTP/1.
+    /// The server's HTTP/2 connections, as long as it is not known to speak
+    /// HTTP/1.
     pub(super) fn http2(&self) -> Option<&Arc<Http2Pool>> {
         self.http2
             .as_ref()
             .filter(|_| !self.prefers_http1.load(Ordering::Relaxed))
     }
 
-    /// Whether HTTP/2 is spoken on a new connection. If it is not, remembers that the server
-    /// prefers HTTP/1.
+    /// Whether HTTP/2 is spoken on a new connection. If it is not, remembers
+    /// that the server prefers HTTP/1.
     pub(super) fn agrees_on_http2(&self, stream: &Stream) -> bool {
         let is_agreed = self.protocol == Protocol::Http2 || stream.is_http2();
         if !is_agreed {

@@ -1,4 +1,5 @@
-//! An upstream: its servers, how one is chosen, and what runs for it beside requests.
+//! An upstream: its servers, how one is chosen, and what runs for it beside
+//! requests.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -26,11 +27,12 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Builds an upstream. Servers that `earlier`, the upstream of the same name before a reload,
-    /// has as well keep their connections, their health and their load.
+    /// Builds an upstream. Servers that `earlier`, the upstream of the same
+    /// name before a reload, has as well keep their connections, their health
+    /// and their load.
     ///
-    /// Blocks to read the system's trusted certificates if they are needed and `earlier` does not
-    /// have them.
+    /// Blocks to read the system's trusted certificates if they are needed and
+    /// `earlier` does not have them.
     ///
     /// # Errors
     /// TLS cannot be built of the policy; the text says why.
@@ -110,8 +112,8 @@ impl Upstream {
             .all(|server| server.http2().is_some())
     }
 
-    /// Starts the health checks, unless they run already. Call this on the control thread once
-    /// requests are sent here.
+    /// Starts the health checks, unless they run already. Call this on the
+    /// control thread once requests are sent here.
     pub fn start_checks(&self) {
         let mut checks = self.checks.lock();
         if !checks.is_empty() {
@@ -131,7 +133,8 @@ impl Upstream {
         }
     }
 
-    /// Stops the health checks, because another upstream has taken this one's place.
+    /// Stops the health checks, because another upstream has taken this one's
+    /// place.
     pub fn stop_checks(&self) {
         self.checks.lock().abort_all();
     }
@@ -147,9 +150,10 @@ impl Upstream {
         }
     }
 
-    /// Closes idle connections that are too old or that their server has closed, ends ejections and
-    /// cool-downs whose time is over, and tries to connect to servers that are ejected for refusing
-    /// connections. Returns whether there is none of the latter. Call this every few seconds on the
+    /// Closes idle connections that are too old or that their server has
+    /// closed, ends ejections and cool-downs whose time is over, and tries to
+    /// connect to servers that are ejected for refusing connections. Returns
+    /// whether there is none of the latter. Call this every few seconds on the
     /// control thread.
     pub fn sweep(&self) -> bool {
         let (now, slow_start) = (Instant::now(), self.policy.slow_start);
@@ -172,8 +176,8 @@ impl Upstream {
     }
 }
 
-/// TLS with the servers of an upstream: that of `earlier`, with its sessions, if the policy is the
-/// same. `None` if no server speaks it.
+/// TLS with the servers of an upstream: that of `earlier`, with its sessions,
+/// if the policy is the same. `None` if no server speaks it.
 fn client_tls(
     policy: &policy::Upstream,
     earlier: Option<&Upstream>,

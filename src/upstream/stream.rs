@@ -17,8 +17,8 @@ use crate::tls::ClientStream;
 
 /// A connection's byte stream.
 ///
-/// An enum and not a type parameter, so that a pool holds one type. The branch costs nothing beside
-/// a system call.
+/// An enum and not a type parameter, so that a pool holds one type. The branch
+/// costs nothing beside a system call.
 #[derive(Debug)]
 pub(super) enum Stream {
     Plain(TcpStream),
@@ -40,10 +40,11 @@ impl Stream {
         matches!(self, Stream::Secure(io) if io.is_http2())
     }
 
-    /// Whether the server has neither closed the connection nor sent anything unasked.
+    /// Whether the server has neither closed the connection nor sent anything
+    /// unasked.
     ///
-    /// Costs no system call unless something has arrived. TLS session tickets are processed here
-    /// and do not count as data.
+    /// Costs no system call unless something has arrived. TLS session tickets
+    /// are processed here and do not count as data.
     pub(super) fn is_quiet(&mut self) -> bool {
         match self {
             Stream::Plain(io) => {
@@ -60,11 +61,12 @@ impl Stream {
 }
 
 impl Drop for Stream {
-    /// Sends `close_notify` on a TLS connection, for whatever reason it ends (RFC 8446, 6.1). An
-    /// incomplete exchange is recognised by its framing.
+    /// Sends `close_notify` on a TLS connection, for whatever reason it ends
+    /// (RFC 8446, 6.1). An incomplete exchange is recognised by its framing.
     ///
-    /// This waits for nothing: if the socket takes no more bytes, nobody reads them. It bypasses
-    /// tokio, whose runtime may have ended before the idle connections do when the gateway stops.
+    /// This waits for nothing: if the socket takes no more bytes, nobody reads
+    /// them. It bypasses tokio, whose runtime may have ended before the idle
+    /// connections do when the gateway stops.
     fn drop(&mut self) {
         if let Stream::Secure(io) = self {
             let last_bytes = io.close();

@@ -13,7 +13,8 @@ use crate::policy::{
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// An upstream with a server at each of `urls`, which may have one connection of HTTP/1.1.
+/// An upstream with a server at each of `urls`, which may have one connection
+/// of HTTP/1.1.
 pub(super) fn policy(urls: &[&str]) -> Policy {
     let server = |url: &&str| {
         let uri: Uri = url.parse().unwrap();

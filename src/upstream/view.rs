@@ -15,8 +15,8 @@ pub struct ServerView {
     pub weight: u32,
     /// The known addresses.
     pub addresses: Vec<SocketAddr>,
-    /// Whether it is sent requests: it is healthy, or no server is and it is among the best that
-    /// are left.
+    /// Whether it is sent requests: it is healthy, or no server is and it is
+    /// among the best that are left.
     pub up: bool,
     /// The state of its health, and the reason for it.
     pub health: HealthView,

@@ -1,7 +1,8 @@
 //! Which files depend on each other, and the circles among them.
 //!
-//! A file depends on each file that declares something it names. A `mod.rs` that only re-exports a name does not depend
-//! on its file, and whoever uses the re-export depends on the file that declares it.
+//! A file depends on each file that declares something it names. A `mod.rs`
+//! that only re-exports a name does not depend on its file, and whoever uses
+//! the re-export depends on the file that declares it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,10 +12,12 @@ use crate::{
     source::{Source, production},
 };
 
-/// A circle of two files is one thought in two halves; more cannot be read one after the other.
+/// A circle of two files is one thought in two halves; more cannot be read one
+/// after the other.
 const LARGEST_CIRCLE: usize = 2;
 
-/// Files that are still in larger circles. The list only gets shorter: a file that is in none has to be struck off.
+/// Files that are still in larger circles. The list only gets shorter: a file
+/// that is in none has to be struck off.
 const STILL_IN_CIRCLES: &[&str] = &[
     "src/http1/chunked.rs",
     "src/http1/fields.rs",
@@ -63,7 +66,8 @@ pub fn circles() -> Vec<Vec<&'static str>> {
     search.circles
 }
 
-/// For each file the files that it depends on, each with the first place that names something of it.
+/// For each file the files that it depends on, each with the first place that
+/// names something of it.
 type Graph = BTreeMap<&'static str, BTreeMap<&'static str, String>>;
 
 fn dependencies() -> Graph {

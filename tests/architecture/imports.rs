@@ -8,7 +8,8 @@ use crate::{
     source::{Source, production},
 };
 
-/// Everything of ours that a module may name: itself always, and what stands on the right.
+/// Everything of ours that a module may name: itself always, and what stands on
+/// the right.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("lib", &[]),
     ("main", &["cli", "app"]),
@@ -276,7 +277,8 @@ pub struct Named {
     pub path: Vec<String>,
 }
 
-/// The paths of a file that begin with `crate`, `self` or `super`, and in `main.rs` with the name of the crate.
+/// The paths of a file that begin with `crate`, `self` or `super`, and in
+/// `main.rs` with the name of the crate.
 pub fn named(source: &Source) -> Vec<Named> {
     let facts = &source.facts;
     let imports = facts

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::source::{Source, production};
 
-/// Re-exports of re-exports end somewhere; a circle of imports does not compile, but might be read from a broken file.
+/// Re-exports of re-exports end somewhere; a circle of imports does not
+/// compile, but might be read from a broken file.
 const DEEPEST: usize = 16;
 
 /// Every module of the crate by its path.
@@ -70,7 +71,8 @@ impl Names {
         }
     }
 
-    /// The path from the root of the crate; `None` for one that begins with a name.
+    /// The path from the root of the crate; `None` for one that begins with a
+    /// name.
     pub fn absolute(module: &[String], path: &[String]) -> Option<Vec<String>> {
         let mut from = match path[0].as_str() {
             "crate" => Vec::new(),
@@ -92,8 +94,9 @@ impl Names {
         Some(from)
     }
 
-    /// The files that declare what `path` names in `module`: none for a module, a foreign crate or a local variable,
-    /// two where a type and a function share a name.
+    /// The files that declare what `path` names in `module`: none for a module,
+    /// a foreign crate or a local variable, two where a type and a function
+    /// share a name.
     pub fn files(&self, module: &[String], path: &[String]) -> BTreeSet<&str> {
         let mut found = BTreeSet::new();
         self.resolve(module, path, 0, &mut found);
@@ -137,7 +140,8 @@ impl Names {
             found.insert(&module.file);
         }
         for import in module.imports.get(name).into_iter().flatten() {
-            // `use tower::Layer` names a foreign crate, `use self::queue::Queue` and `use queue::Queue` a child.
+            // `use tower::Layer` names a foreign crate,
+            // `use self::queue::Queue` and `use queue::Queue` a child.
             let is_own_name = import.len() == 1 && import[0] == *name;
             if !is_own_name {
                 let whole = [import.as_slice(), after].concat();

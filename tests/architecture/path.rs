@@ -1,15 +1,19 @@
-//! The functions that a plain GET runs through, and how much of the source has to be read to follow it.
+//! The functions that a plain GET runs through, and how much of the source has
+//! to be read to follow it.
 //!
-//! The list was made from a run of the debug binary under `valgrind --tool=callgrind`: one worker, a new HTTP/1
-//! connection, two local limits, a concurrency limit, retries armed, an idle connection to the server. Functions of up to
-//! five lines are left out, because their names say enough, and so is telemetry.
+//! The list was made from a run of the debug binary under
+//! `valgrind --tool=callgrind`: one worker, a new HTTP/1 connection, two local
+//! limits, a concurrency limit, retries armed, an idle connection to the
+//! server. Functions of up to five lines are left out, because their names say
+//! enough, and so is telemetry.
 
 use crate::{
     report,
     source::{Source, production},
 };
 
-/// Files under `src/` and the functions in them, from the listener to the server and back.
+/// Files under `src/` and the functions in them, from the listener to the
+/// server and back.
 #[rustfmt::skip]
 const PATH: &[(&str, &str)] = &[
     ("server/accept.rs", "accept Acceptor::admit Acceptor::spawn"),

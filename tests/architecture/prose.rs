@@ -1,8 +1,9 @@
-//! Plain English in comments, messages and documents: no sentence begins with a relative pronoun, and no task, client or
-//! request is a "he".
+//! Plain English in comments, messages and documents: no sentence begins with a
+//! relative pronoun, and no task, client or request is a "he".
 //!
-//! "Who joined the line by the old number is looked at here" has to be read twice; "Requests queued under the old limit
-//! are checked again here" does not.
+//! "Who joined the line by the old number is looked at here" has to be read
+//! twice; "Requests queued under the old limit are checked again here" does
+//! not.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +16,8 @@ use regex::Regex;
 
 use crate::{report, source::all};
 
-/// How many such sentences are still there, by folder or file. The numbers only get smaller.
+/// How many such sentences are still there, by folder or file. The numbers only
+/// get smaller.
 const STILL_THERE: &[(&str, usize)] = &[
     // The help of an argument, which is part of the interface.
     ("src/cli", 1),
@@ -164,7 +166,8 @@ fn append(open: &mut Option<Paragraph>, line: usize, text: &str) {
     }
 }
 
-/// The paragraphs, headings, list items and cells of a document without its examples.
+/// The paragraphs, headings, list items and cells of a document without its
+/// examples.
 fn paragraphs(text: &str) -> Vec<Paragraph> {
     let mut found = Vec::new();
     let mut open: Option<Paragraph> = None;

@@ -1,7 +1,9 @@
-//! Reads one file with `syn`: what it imports and names, its functions, its types and its documentation.
+//! Reads one file with `syn`: what it imports and names, its functions, its
+//! types and its documentation.
 //!
-//! Items under `#[cfg(test)]` are left out of everything. Paths inside of macros are found among their tokens, because
-//! a macro's arguments need not be expressions.
+//! Items under `#[cfg(test)]` are left out of everything. Paths inside of
+//! macros are found among their tokens, because a macro's arguments need not be
+//! expressions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +18,8 @@ use syn::{
 /// The facts of one file.
 #[derive(Default)]
 pub struct Facts {
-    /// By the module that they stand in: the file's own, and those that it declares in place.
+    /// By the module that they stand in: the file's own, and those that it
+    /// declares in place.
     pub scopes: BTreeMap<Vec<String>, Scope>,
     pub imports: Vec<Import>,
     pub mentions: Vec<Mention>,

@@ -1,4 +1,5 @@
-//! The tests of the shape pass on an empty folder too, so that the scan itself is held to something known.
+//! The tests of the shape pass on an empty folder too, so that the scan itself
+//! is held to something known.
 
 use crate::{
     names::Names,

@@ -1,4 +1,5 @@
-//! The files under `src/`, each parsed once into what the tests of its shape ask for.
+//! The files under `src/`, each parsed once into what the tests of its shape
+//! ask for.
 
 use std::{
     fs,
@@ -21,7 +22,8 @@ pub struct Source {
 }
 
 impl Source {
-    /// The top-level module, or `lib` and `main` for the roots of the two crates.
+    /// The top-level module, or `lib` and `main` for the roots of the two
+    /// crates.
     pub fn area(&self) -> &str {
         match self.shown.as_str() {
             "src/lib.rs" => "lib",

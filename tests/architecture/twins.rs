@@ -1,7 +1,8 @@
 //! Types that say again what a type of `policy` says.
 //!
-//! The configuration resolves into the types of `policy`, and what runs takes them as they are. A twin is a type
-//! elsewhere with at least seven tenths of the same fields or variants: it has to be translated into, and a new key has
+//! The configuration resolves into the types of `policy`, and what runs takes
+//! them as they are. A twin is a type elsewhere with at least seven tenths of
+//! the same fields or variants: it has to be translated into, and a new key has
 //! to be written into both.
 
 use crate::{
@@ -20,8 +21,9 @@ pub struct Twin {
     pub line: usize,
 }
 
-/// Each type outside of `policy` beside the type of `policy` that it is most like. The structs of the configuration's
-/// language are none: they are what is written, with keys as names and text as values.
+/// Each type outside of `policy` beside the type of `policy` that it is most
+/// like. The structs of the configuration's language are none: they are what is
+/// written, with keys as names and text as values.
 pub fn twins() -> Vec<Twin> {
     let policies = || types().filter(|(source, _)| source.area() == "policy");
     let others = types().filter(|(source, _)| !matches!(source.area(), "policy" | "config"));
@@ -45,8 +47,9 @@ pub fn twins() -> Vec<Twin> {
     found
 }
 
-/// Percent of the members of the policy that the other has as well. One common member says nothing, and a type of more
-/// than twice as many is something else that happens to hold them.
+/// Percent of the members of the policy that the other has as well. One common
+/// member says nothing, and a type of more than twice as many is something else
+/// that happens to hold them.
 fn likeness(policy: &Type, other: &Type) -> usize {
     let common = policy.members.intersection(&other.members).count();
     let is_larger = other.members.len() > 2 * policy.members.len();

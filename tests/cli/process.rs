@@ -1,4 +1,5 @@
-//! Running gateways: started as a user starts them, on ports that the system chooses, ended by signals.
+//! Running gateways: started as a user starts them, on ports that the system
+//! chooses, ended by signals.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -51,7 +52,8 @@ impl Tidegate {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Waits for the end of the process. Returns the exit code and the rest of stdout and stderr.
+    /// Waits for the end of the process. Returns the exit code and the rest of
+    /// stdout and stderr.
     fn end(mut self) -> (Option<i32>, String, String) {
         let (mut out, mut err) = (String::new(), String::new());
         self.stdout.read_to_string(&mut out).unwrap();
@@ -115,7 +117,8 @@ fn get(to: SocketAddr, path: &str) -> (u16, String) {
     call(to, "GET", path)
 }
 
-/// A service that responds to every request alike, on any number of connections.
+/// A service that responds to every request alike, on any number of
+/// connections.
 fn service() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -236,7 +239,8 @@ fn reload_reports_changes_and_keeps_serving_after_a_failure() {
         (unchanged.status.code(), text(&unchanged.stdout)),
         (Some(0), "unchanged\n")
     );
-    // The gateway watches its files, too, and may load the new one before the command does.
+    // The gateway watches its files, too, and may load the new one before the
+    // command does.
     let reported = (101..120).find_map(|rate| {
         written(folder.path(), &SMALL.replace("100/s", &format!("{rate}/s")));
         let reloaded = reload(&config, admin);

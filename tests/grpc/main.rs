@@ -1,4 +1,5 @@
-//! gRPC: calls pass whole, and the gateway's own responses to calls are a grpc-status.
+//! gRPC: calls pass whole, and the gateway's own responses to calls are a
+//! grpc-status.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -25,7 +26,8 @@ use support::{
 
 const CALL: (&str, &str) = ("content-type", "application/grpc");
 
-/// Checks that a response is a grpc-status in a head without a body, and returns the code.
+/// Checks that a response is a grpc-status in a head without a body, and
+/// returns the code.
 #[track_caller]
 fn code(response: &http2::Response) -> u8 {
     assert_eq!(
@@ -47,8 +49,8 @@ fn to(url: &str, route: &str) -> String {
     )
 }
 
-/// A server that responds to calls with the result of `response`, which gets the number of earlier calls and the value
-/// of grpc-timeout.
+/// A server that responds to calls with the result of `response`, which gets
+/// the number of earlier calls and the value of grpc-timeout.
 fn answering(
     response: impl Fn(usize, Option<&str>) -> Response<()> + 'static + Send + Sync,
 ) -> Server {
@@ -126,7 +128,8 @@ fn grpc_timeout_bounds_the_total_and_the_remaining_time_is_passed_on() {
             .expect("microseconds")
             .parse::<u64>()
             .unwrap();
-        // The first attempt begins at once, the second one after the first and a pause.
+        // The first attempt begins at once, the second one after the first and
+        // a pause.
         assert!(
             (4_000_000..=5_000_000).contains(&left) && (index == 0 || left < 5_000_000),
             "{index}: {left}"
@@ -237,7 +240,8 @@ fn counting() -> Server {
     })
 }
 
-/// Calls are streams without a length, so the default bound of all routes does not apply to them.
+/// Calls are streams without a length, so the default bound of all routes does
+/// not apply to them.
 #[test]
 fn only_a_bound_of_its_own_route_applies_to_a_call() {
     let server = counting();
@@ -253,7 +257,8 @@ fn only_a_bound_of_its_own_route_applies_to_a_call() {
     assert_eq!(client.post("/", &[CALL], b"1234").text(), "4");
 }
 
-/// Otherwise a client that sends `application/grpc` would escape bounds and see 200 in place of each refusal.
+/// Otherwise a client that sends `application/grpc` would escape bounds and see
+/// 200 in place of each refusal.
 #[test]
 fn a_request_is_no_call_if_the_upstream_does_not_speak_http_2() {
     let upstream = Upstream::answering(|_| support::ok("good"));
@@ -306,7 +311,8 @@ fn a_request_is_no_call_if_one_upstream_of_a_split_does_not_speak_http_2() {
     assert_eq!(client.post("/", &[CALL], b"12345").status, 413);
 }
 
-/// Clients choose the content type of their body; it must not allow them to be silent for an hour.
+/// Clients choose the content type of their body; it must not allow them to be
+/// silent for an hour.
 #[test]
 fn a_body_that_only_claims_to_be_a_call_or_a_stream_has_the_timeouts_of_others() {
     let upstream = Upstream::start(|mut connection| {

@@ -1,5 +1,6 @@
-//! Bodies that turn out to be malformed after their head was forwarded: the upstream sees the connection break instead
-//! of a whole request, and the bytes behind are never read as a request.
+//! Bodies that turn out to be malformed after their head was forwarded: the
+//! upstream sees the connection break instead of a whole request, and the bytes
+//! behind are never read as a request.
 
 use std::sync::mpsc;
 
@@ -8,7 +9,8 @@ use crate::support::{Client, Gateway, Upstream, ok, one_route};
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
 const HEAD: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n";
 
-/// The part of a request that the upstream received, beyond its first three bytes.
+/// The part of a request that the upstream received, beyond its first three
+/// bytes.
 #[derive(Debug, PartialEq, Eq)]
 enum Seen {
     FirstBytes,
@@ -33,7 +35,8 @@ fn observing() -> (Upstream, mpsc::Receiver<Seen>) {
     (upstream, receiver)
 }
 
-/// Connects a client and sends the first part of a request, which arrives upstream.
+/// Connects a client and sends the first part of a request, which arrives
+/// upstream.
 #[track_caller]
 fn begun(gateway: &Gateway, seen: &mpsc::Receiver<Seen>) -> Client {
     let mut client = gateway.connect();

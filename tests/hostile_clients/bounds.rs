@@ -1,4 +1,5 @@
-//! Bounds: no client can make the gateway hold more, or wait longer, than its configuration says.
+//! Bounds: no client can make the gateway hold more, or wait longer, than its
+//! configuration says.
 
 use crate::support::{Client, End, Gateway, TIMEOUT, Upstream, ok, one_route};
 
@@ -14,8 +15,9 @@ fn start(listener: &str, route: &str) -> (Upstream, Gateway) {
     (upstream, gateway)
 }
 
-/// Sends `request` and checks the status of the response, its problem details, the reason in the access line, the end
-/// of the connection, and that the next client is served.
+/// Sends `request` and checks the status of the response, its problem details,
+/// the reason in the access line, the end of the connection, and that the next
+/// client is served.
 #[track_caller]
 fn assert_refused(listener: &str, request: &str, status: u16, reason: &str) {
     let (upstream, gateway) = start(listener, "");
@@ -107,7 +109,8 @@ fn a_slow_head_after_a_response_is_refused() {
     assert_eq!(client.ended(), End::Closed);
 }
 
-/// Sends without end and checks that the client is cut off while others are served.
+/// Sends without end and checks that the client is cut off while others are
+/// served.
 #[track_caller]
 fn assert_cut_off(request: &str, piece: &str) {
     let (_upstream, gateway) = start("", "");
@@ -132,8 +135,8 @@ fn endless_fields_are_cut_off() {
     assert_cut_off("GET / HTTP/1.1\r\n", &"x: y\r\n".repeat(700));
 }
 
-/// Sends a body without end and checks that the client is cut off. The upstream has the head already and must not see a
-/// whole request.
+/// Sends a body without end and checks that the client is cut off. The upstream
+/// has the head already and must not see a whole request.
 #[track_caller]
 fn assert_body_is_cut_off(start: &str, piece: &str) {
     let upstream = Upstream::start(|mut connection| {
@@ -187,8 +190,8 @@ fn a_client_that_never_reads_its_refusals_is_cut_off() {
         "match = { path = \"/other\" }",
     );
     let mut client = Client::connect_narrow(gateway.address());
-    // The write ends when the gateway stops reading, because its responses are not read, or when it closes the
-    // connection.
+    // The write ends when the gateway stops reading, because its responses are
+    // not read, or when it closes the connection.
     client.flood(
         "GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(100).as_bytes(),
         2 * TIMEOUT / 10,
@@ -231,7 +234,8 @@ fn every_client_that_waits_to_be_accepted_is_accepted_in_the_end() {
         })
         .collect();
     drop(first);
-    // Each client leaves after its response, since a connection that stays open holds its slot.
+    // Each client leaves after its response, since a connection that stays open
+    // holds its slot.
     std::thread::scope(|scope| {
         for mut client in waiting {
             scope.spawn(move || assert_eq!(client.response().text(), "good"));

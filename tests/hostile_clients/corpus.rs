@@ -1,21 +1,25 @@
-//! A corpus of known attacks on HTTP/1. Each has one expected outcome at both ends: the client's response, and the
-//! requests that arrive upstream. Variants are in `heads` and `bodies`.
+//! A corpus of known attacks on HTTP/1. Each has one expected outcome at both
+//! ends: the client's response, and the requests that arrive upstream. Variants
+//! are in `heads` and `bodies`.
 
 use std::sync::{Arc, Mutex};
 
 use crate::support::{Gateway, Upstream, ok, one_route};
 
-/// Sent behind each attack. An attack that swallows this request or splits another one from it is noticed.
+/// Sent behind each attack. An attack that swallows this request or splits
+/// another one from it is noticed.
 const LAST: &str = "GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
 /// The expected outcome of an attack.
 enum Outcome {
-    /// The client gets 400 and the end of the connection; nothing arrives upstream.
+    /// The client gets 400 and the end of the connection; nothing arrives
+    /// upstream.
     Refused,
-    /// These requests arrive upstream, each as "METHOD target host body", followed by [`LAST`].
+    /// These requests arrive upstream, each as "METHOD target host body",
+    /// followed by [`LAST`].
     Passes(&'static [&'static str]),
-    /// The body turns out to be malformed: the client gets 400 and the end of the connection, and at most an incomplete
-    /// request arrives upstream.
+    /// The body turns out to be malformed: the client gets 400 and the end of
+    /// the connection, and at most an incomplete request arrives upstream.
     BreaksOff,
 }
 use Outcome::{BreaksOff, Passes, Refused};
@@ -195,8 +199,8 @@ const CORPUS: &[(&str, &str, Outcome)] = &[
         "GET / HTTP/1.1\r\n Host: b\r\nHost: a\r\n\r\n",
         Refused,
     ),
-    // RFC 9112, 2.2 allows a recipient to accept a bare LF as a line end: one parser then sees a field that another one
-    // does not.
+    // RFC 9112, 2.2 allows a recipient to accept a bare LF as a line end: one
+    // parser then sees a field that another one does not.
     (
         "lines that end in a bare LF",
         "GET / HTTP/1.1\nHost: a\nX: y\n\n",

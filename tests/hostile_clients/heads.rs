@@ -5,8 +5,9 @@ use crate::support::{Gateway, Upstream, ok, one_route};
 /// A request that an attacker hides behind an attack.
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// Sends each attack on a connection of its own and checks that the client gets 400 as problem details and the end of
-/// the connection, that no byte arrives upstream, and that other clients are served afterwards.
+/// Sends each attack on a connection of its own and checks that the client gets
+/// 400 as problem details and the end of the connection, that no byte arrives
+/// upstream, and that other clients are served afterwards.
 #[track_caller]
 fn assert_all_refused(attacks: &[&[u8]]) {
     let upstream = Upstream::answering(|_| ok(""));

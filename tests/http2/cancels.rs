@@ -1,4 +1,5 @@
-//! Cancelled requests, and heads that a server does not accept: they affect only the client that sent them.
+//! Cancelled requests, and heads that a server does not accept: they affect
+//! only the client that sent them.
 
 use std::sync::{
     Arc,
@@ -22,8 +23,8 @@ struct Seen {
     resets: AtomicUsize,
 }
 
-/// A server that responds to a POST with the length of the body. It never responds to other requests and counts their
-/// resets.
+/// A server that responds to a POST with the length of the body. It never
+/// responds to other requests and counts their resets.
 fn hanging(settings: Builder) -> (Server, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
     let counts = Arc::clone(&seen);
@@ -71,7 +72,8 @@ fn open(client: &mut Http2, count: usize) -> Vec<Pending> {
         .collect()
 }
 
-/// Cancels requests and waits until the gateway has counted them, `so_far` in all.
+/// Cancels requests and waits until the gateway has counted them, `so_far` in
+/// all.
 fn cancel(gateway: &Gateway, client: &Http2, pending: Vec<Pending>, so_far: usize) {
     drop(pending);
     client.settle();
@@ -82,8 +84,8 @@ fn cancel(gateway: &Gateway, client: &Http2, pending: Vec<Pending>, so_far: usiz
     );
 }
 
-/// Servers bound the resets of a connection, commonly to 200 in 30 s, and then end the connection with the streams of
-/// all other clients.
+/// Servers bound the resets of a connection, commonly to 200 in 30 s, and then
+/// end the connection with the streams of all other clients.
 #[test]
 fn cancelled_requests_of_one_client_end_no_stream_of_another() {
     let (server, seen) = hanging(Builder::new());
@@ -105,7 +107,8 @@ fn cancelled_requests_of_one_client_end_no_stream_of_another() {
         .send_data(Bytes::from_static(b"12345"), true)
         .unwrap();
     assert_eq!(other.finish(posted.response).unwrap().text(), "5");
-    // The server has read all resets sent before that body. The gateway may have sent one more every 400 ms.
+    // The server has read all resets sent before that body. The gateway may
+    // have sent one more every 400 ms.
     let resets = seen.resets.load(Ordering::SeqCst);
     assert!((50..100).contains(&resets), "{resets} resets");
     assert_eq!(other.post("/", &[], b"123").text(), "3");
@@ -116,8 +119,8 @@ fn cancelled_requests_of_one_client_end_no_stream_of_another() {
     );
 }
 
-/// Each cancelled request costs a server work, and an HTTP/1 server a connection: one client could cause thousands in a
-/// second.
+/// Each cancelled request costs a server work, and an HTTP/1 server a
+/// connection: one client could cause thousands in a second.
 #[test]
 fn a_client_that_cancels_too_many_requests_is_refused_for_a_while() {
     let upstream = Upstream::start(|mut connection| {
@@ -161,7 +164,8 @@ fn a_client_that_cancels_too_many_requests_is_refused_for_a_while() {
     );
 }
 
-/// Only requests that reached a server count: neither whole responses nor queued requests do.
+/// Only requests that reached a server count: neither whole responses nor
+/// queued requests do.
 #[test]
 fn cancelling_queued_requests_is_no_flood() {
     let upstream = Upstream::start(|mut connection| {

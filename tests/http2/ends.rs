@@ -1,4 +1,5 @@
-//! The end of a connection: by a drain, by silence, or by a client that is too slow.
+//! The end of a connection: by a drain, by silence, or by a client that is too
+//! slow.
 
 use rustix::process::Signal;
 
@@ -59,8 +60,8 @@ fn a_connection_without_streams_makes_room_for_a_new_one() {
     let mut busy = Http2::connect(gateway.address());
     let pending = busy.open("GET", "/", &[], true);
     begun.pass();
-    // This connection has idled for less time than the busy one is open. It has no stream, so it is the one that is
-    // closed, with GOAWAY.
+    // This connection has idled for less time than the busy one is open. It has
+    // no stream, so it is the one that is closed, with GOAWAY.
     let mut idle = Frames::connect(gateway.address());
     idle.send(kind::PING, 0, 0, b"01234567");
     idle.until(kind::PING);
@@ -133,7 +134,8 @@ fn a_client_that_reads_nothing_times_out() {
     let listener = "[[listeners]]\nbind = '127.0.0.1:0'\ntimeouts = { keep_alive = '500ms' }\n";
     let gateway = Gateway::start(&format!("{listener}{}", one_route(&upstream, "")));
     let mut client = Frames::connect(gateway.address());
-    // Flow-control windows of the maximum size: only the socket limits what the gateway can write.
+    // Flow-control windows of the maximum size: only the socket limits what the
+    // gateway can write.
     client.send(kind::SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]);
     client.send(kind::WINDOW_UPDATE, 0, 0, &0x7fff_0000_u32.to_be_bytes());
     client.send(kind::HEADERS, 5, 1, &get("/"));

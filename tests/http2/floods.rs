@@ -1,4 +1,5 @@
-//! Floods: a client that causes work without end gets ENHANCE_YOUR_CALM, and is counted by the kind of its flood.
+//! Floods: a client that causes work without end gets ENHANCE_YOUR_CALM, and is
+//! counted by the kind of its flood.
 
 use h2::Reason;
 
@@ -9,7 +10,8 @@ use crate::support::{
     ok, one_route,
 };
 
-/// Runs `flood` and checks that the gateway ends the connection with ENHANCE_YOUR_CALM, counts it, and serves others.
+/// Runs `flood` and checks that the gateway ends the connection with
+/// ENHANCE_YOUR_CALM, counts it, and serves others.
 #[track_caller]
 fn assert_calmed(kind: &str, flood: impl FnOnce(&mut Frames)) {
     let gateway = Gateway::start(&responding("self", ""));
@@ -43,7 +45,8 @@ fn rapid_resets() {
     });
 }
 
-/// Resets that are slow enough for each request to begin before it is cancelled.
+/// Resets that are slow enough for each request to begin before it is
+/// cancelled.
 #[test]
 fn resets_of_requests_that_have_begun() {
     let upstream = Upstream::start(|mut connection| while connection.request().is_some() {});
@@ -167,7 +170,8 @@ fn empty_data() {
     });
 }
 
-/// Each byte in a frame of its own costs the gateway about 250 bytes of bookkeeping.
+/// Each byte in a frame of its own costs the gateway about 250 bytes of
+/// bookkeeping.
 #[test]
 fn unread_data_byte_by_byte() {
     let upstream = Upstream::start(|mut connection| while connection.request().is_some() {});
@@ -188,12 +192,14 @@ fn unread_data_byte_by_byte() {
     );
 }
 
-/// A field of 4,000 bytes that is sent once and referenced thousands of times (RFC 7541, 7.3).
+/// A field of 4,000 bytes that is sent once and referenced thousands of times
+/// (RFC 7541, 7.3).
 #[test]
 fn header_bombs() {
     assert_calmed("header_list", |client| {
         let long = "x".repeat(4000);
-        // A literal with incremental indexing, then the first entry of the dynamic table over and over.
+        // A literal with incremental indexing, then the first entry of the
+        // dynamic table over and over.
         let remembered = [&[0x40][..], &block(&[("a", &long)])[1..]].concat();
         let bomb = [&get("/")[..], &remembered, &[0xbe; 5000]].concat();
         client.send(kind::HEADERS, END_HEADERS | END_STREAM, 1, &bomb);

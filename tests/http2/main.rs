@@ -1,5 +1,5 @@
-//! HTTP/2 with clients and servers: the same service as over HTTP/1, independent streams, and an orderly end of
-//! connections.
+//! HTTP/2 with clients and servers: the same service as over HTTP/1,
+//! independent streams, and an orderly end of connections.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 

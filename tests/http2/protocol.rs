@@ -1,5 +1,5 @@
-//! A corpus of protocol violations, each with the reaction that RFC 9113 demands. In the order of the RFC, modelled on
-//! the cases of h2spec.
+//! A corpus of protocol violations, each with the reaction that RFC 9113
+//! demands. In the order of the RFC, modelled on the cases of h2spec.
 
 use h2::Reason;
 
@@ -273,7 +273,8 @@ fn states_of_streams() {
             frame(kind::WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0xff, 0xff]),
             Goaway(Reason::FLOW_CONTROL_ERROR),
         ),
-        // The RFC demands FLOW_CONTROL_ERROR; h2 uses the general PROTOCOL_ERROR.
+        // The RFC demands FLOW_CONTROL_ERROR; h2 uses the general
+        // PROTOCOL_ERROR.
         (
             "6.9.2 INITIAL_WINDOW_SIZE above 2^31-1",
             frame(kind::SETTINGS, 0, 0, &[0, 4, 0x80, 0, 0, 0]),
@@ -415,7 +416,8 @@ fn header_lists() {
             reset,
         ),
         ("8.1.1 two lengths", with("content-length", "0, 1"), reset),
-        // The RFC demands COMPRESSION_ERROR; h2 uses the general PROTOCOL_ERROR.
+        // The RFC demands COMPRESSION_ERROR; h2 uses the general
+        // PROTOCOL_ERROR.
         (
             "4.3 an index that is not there",
             frame(kind::HEADERS, BOTH, 1, &[0xff, 0xff, 0x7f]),
@@ -424,8 +426,9 @@ fn header_lists() {
     ]);
 }
 
-/// RFC 9113, 8.1.1: a malformed request is a stream error. A proxy may send many clients' requests on one connection,
-/// and one of them must not end the requests of the others.
+/// RFC 9113, 8.1.1: a malformed request is a stream error. A proxy may send
+/// many clients' requests on one connection, and one of them must not end the
+/// requests of the others.
 #[test]
 fn a_malformed_field_ends_its_own_request_and_no_other() {
     let upstream = Upstream::answering(|request| ok(request.target()));
@@ -464,8 +467,9 @@ fn a_malformed_field_ends_its_own_request_and_no_other() {
     assert!(!upstream.text().contains("a: b"));
 }
 
-/// Sent to an upstream that responds to every whole request. The RFC calls pseudo-fields in trailers malformed; h2
-/// drops them, and they do not arrive upstream.
+/// Sent to an upstream that responds to every whole request. The RFC calls
+/// pseudo-fields in trailers malformed; h2 drops them, and they do not arrive
+/// upstream.
 #[test]
 fn trailers() {
     let trailed = |flags: u8, fields: &[(&str, &str)]| {

@@ -1,4 +1,5 @@
-//! Streams of one connection are independent: each is served, slowed down and ended by itself.
+//! Streams of one connection are independent: each is served, slowed down and
+//! ended by itself.
 
 use bytes::Bytes;
 use h2::{Reason, client};
@@ -93,7 +94,8 @@ fn a_client_that_leaves_ends_all_of_its_requests() {
     assert_eq!(gateway.metric("tidegate_in_flight", &[]), 0.0);
 }
 
-/// The window of the connection is many times that of a stream, so a stuck stream leaves room for others.
+/// The window of the connection is many times that of a stream, so a stuck
+/// stream leaves room for others.
 #[test]
 fn unread_uploads_do_not_stall_other_streams() {
     let over = Gate::new();
@@ -257,7 +259,8 @@ fn streams_beyond_the_bound_are_refused_as_never_begun() {
     assert_eq!((reset.stream, &reset.payload[..]), (257, &[0, 0, 0, 7][..]));
 }
 
-/// libcurl 7.88 and git treat a reset that comes together with the response as an error of the connection.
+/// libcurl 7.88 and git treat a reset that comes together with the response as
+/// an error of the connection.
 #[test]
 fn an_early_response_is_no_reset_while_the_client_goes_on_sending() {
     const LONG: usize = 3 << 20;
@@ -281,7 +284,8 @@ fn an_early_response_is_no_reset_while_the_client_goes_on_sending() {
             .unwrap();
     }
     client.settle();
-    // The rest of the body is not read as another request, and the connection goes on.
+    // The rest of the body is not read as another request, and the connection
+    // goes on.
     assert_eq!(client.get("/").text(), "good");
     assert_eq!(gateway.metric("tidegate_in_flight", &[]), 0.0);
 }
@@ -300,7 +304,8 @@ fn data_before_a_cut_arrives_before_the_reset() {
     }
 }
 
-/// Sends a request and checks that its response has `status`, carries `bytes` and ends in a reset.
+/// Sends a request and checks that its response has `status`, carries `bytes`
+/// and ends in a reset.
 #[track_caller]
 fn assert_cut_after(client: &mut Http2, status: u16, bytes: &[u8]) {
     let pending = client.open("GET", "/", &[], true);
@@ -321,7 +326,8 @@ fn assert_cut_after(client: &mut Http2, status: u16, bytes: &[u8]) {
     );
 }
 
-/// Encodes a frame as a server sends it, with less than 256 bytes of payload and a stream below 256.
+/// Encodes a frame as a server sends it, with less than 256 bytes of payload
+/// and a stream below 256.
 fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0, 0, payload.len() as u8, kind, flags, 0, 0, 0, stream];
     frame.extend(payload);
@@ -340,7 +346,8 @@ fn data_before_a_reset_by_a_server_arrives_before_the_reset() {
             if head[3] != kind::HEADERS {
                 continue;
             }
-            // `:status: 500` and `content-length: 123`, then the bytes, then RST_STREAM with INTERNAL_ERROR.
+            // `:status: 500` and `content-length: 123`, then the bytes, then
+            // RST_STREAM with INTERNAL_ERROR.
             let fields = [&[0x8e, 0x0f, 0x0d, 3][..], b"123"].concat();
             let stream = head[8];
             let head = frame(kind::HEADERS, END_HEADERS, stream, &fields);

@@ -1,4 +1,5 @@
-//! Translation: a request over HTTP/2 arrives upstream over HTTP/1, and the response comes back over HTTP/2.
+//! Translation: a request over HTTP/2 arrives upstream over HTTP/1, and the
+//! response comes back over HTTP/2.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};

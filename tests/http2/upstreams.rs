@@ -1,4 +1,5 @@
-//! HTTP/2 towards servers: streams share connections, and connections that end are replaced.
+//! HTTP/2 towards servers: streams share connections, and connections that end
+//! are replaced.
 
 use std::sync::{
     Arc,
@@ -121,7 +122,8 @@ fn trailers_that_are_not_announced_or_that_the_route_sets_do_not_reach_an_http_2
     );
 }
 
-/// A client that received 101 over HTTP/1 would continue with bytes that are no request.
+/// A client that received 101 over HTTP/1 would continue with bytes that are no
+/// request.
 #[test]
 fn a_101_over_http_2_is_a_bad_response() {
     let server = Server::start(Builder::new(), |mut stream| async move {
@@ -192,7 +194,8 @@ fn trailers_come_back_and_a_response_without_a_body_stays_one() {
     assert_eq!(gateway.get("/alone").get("content-length"), Some("0"));
 }
 
-/// A server that allows `streams` concurrent streams on a connection. It responds once `all` requests have come.
+/// A server that allows `streams` concurrent streams on a connection. It
+/// responds once `all` requests have come.
 fn crowded(streams: u32, all: usize) -> Server {
     let mut settings = Builder::new();
     settings.max_concurrent_streams(streams);
@@ -406,7 +409,8 @@ fn uploads_wait_for_the_servers_window() {
     );
 }
 
-/// A detail such as "connection refused" would not lead an operator to the wrong `protocol`.
+/// A detail such as "connection refused" would not lead an operator to the
+/// wrong `protocol`.
 #[test]
 fn the_problem_names_a_server_that_does_not_speak_http_2() {
     let server = Upstream::start(|mut connection| {

@@ -1,7 +1,8 @@
 //! Flow-control windows: the number of bytes in flight in one round trip.
 //!
-//! A round trip is simulated by bytes instead of time: the sender sends all that the window grants, and the reader
-//! reads the last byte of it before the next round trip begins.
+//! A round trip is simulated by bytes instead of time: the sender sends all
+//! that the window grants, and the reader reads the last byte of it before the
+//! next round trip begins.
 
 use std::sync::mpsc;
 
@@ -28,7 +29,8 @@ const AMPLE: f64 = (64 << 20) as f64;
 /// Send buffer of the peer, larger than any window.
 const BUFFER: usize = 64 << 20;
 
-/// A fixed window of 256 KiB would allow 2.4 MB/s at a round-trip time of 100 ms.
+/// A fixed window of 256 KiB would allow 2.4 MB/s at a round-trip time of 100
+/// ms.
 #[test]
 fn the_window_of_an_upload_grows_while_its_reader_keeps_up() {
     let (read, to_read) = mpsc::channel::<usize>();
@@ -67,7 +69,8 @@ fn the_window_of_an_upload_grows_while_its_reader_keeps_up() {
             .send_data(Bytes::from(vec![b'x'; burst]), false)
             .unwrap();
         read.send(burst).unwrap();
-        // The client's connection makes progress only while something is awaited.
+        // The client's connection makes progress only while something is
+        // awaited.
         client.wait(async {
             while done.try_recv().is_err() {
                 tokio::task::yield_now().await;
@@ -76,8 +79,8 @@ fn the_window_of_an_upload_grows_while_its_reader_keeps_up() {
         bursts.push(burst);
     }
     assert!(bursts.iter().sum::<usize>() < 32 << 20, "{bursts:?}");
-    // The window of this connection has grown by `ENOUGH` or more. Connections of other tests in this process may have
-    // grown, too.
+    // The window of this connection has grown by `ENOUGH` or more. Connections
+    // of other tests in this process may have grown, too.
     assert!(gateway.metric("tidegate_http2_grown_window_bytes", &[]) >= ENOUGH as f64);
     drop(read);
 }
@@ -131,7 +134,8 @@ fn the_window_of_a_response_grows_while_its_reader_keeps_up() {
     drop((client, done));
 }
 
-/// Otherwise sixty clients that have uploaded something would leave no room for further ones until `keep_alive`.
+/// Otherwise sixty clients that have uploaded something would leave no room for
+/// further ones until `keep_alive`.
 #[test]
 fn idle_clients_give_their_grown_windows_back() {
     let upstream = Upstream::start(|mut connection| {

@@ -65,7 +65,8 @@ fn an_expensive_request_is_refused_where_a_cheap_one_passes() {
     );
 }
 
-/// A refusal that reported no remaining tokens would give a client no reason to try a cheaper request.
+/// A refusal that reported no remaining tokens would give a client no reason to
+/// try a cheaper request.
 #[test]
 fn a_refusal_of_a_high_cost_reports_the_remaining_tokens() {
     let gateway = one_limit("rate = '10/h'\ncost = { header = 'x-cost', max = 10 }", "");

@@ -8,7 +8,8 @@ use super::{
     },
 };
 
-/// Responds with 401 to `/wrong`, with 500 to `/broken`, and with 200 to everything else.
+/// Responds with 401 to `/wrong`, with 500 to `/broken`, and with 200 to
+/// everything else.
 fn login_service() -> Upstream {
     Upstream::answering(|request| {
         let status = match request.target() {
@@ -66,8 +67,8 @@ fn a_class_of_statuses_is_counted() {
     assert_eq!(statuses, [500, 401, 200, 500, 429]);
 }
 
-/// A service that responds with this status once the second gate is opened. The first gate is opened for each request
-/// that arrives.
+/// A service that responds with this status once the second gate is opened. The
+/// first gate is opened for each request that arrives.
 fn slow_service(status: &'static str) -> (Upstream, Gate, Gate) {
     let (entered, leave) = (Gate::new(), Gate::new());
     let (entering, leaving) = (entered.clone(), leave.clone());

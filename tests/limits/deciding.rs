@@ -1,4 +1,5 @@
-//! Decisions: bursts, several limits together, full tables, and the content of a refusal.
+//! Decisions: bursts, several limits together, full tables, and the content of
+//! a refusal.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -39,7 +40,8 @@ fn a_client_that_waits_for_retry_after_is_admitted() {
         (refused.status(), refused.get("retry-after")),
         (429, Some("1"))
     );
-    // `Retry-After` promises real time, and the gateway is a process of its own, so the test has to wait for it.
+    // `Retry-After` promises real time, and the gateway is a process of its
+    // own, so the test has to wait for it.
     std::thread::park_timeout(
         Duration::from_secs(1).saturating_sub(asked.elapsed()) + Duration::from_millis(5),
     );

@@ -101,7 +101,8 @@ fn behind_trusted_proxies_the_client_is_found_from_the_right() {
             .status()
     };
     assert_eq!(ask("1.1.1.1"), 200);
-    // The result is the same whatever the client puts before its own address and whichever trusted hops follow.
+    // The result is the same whatever the client puts before its own address
+    // and whichever trusted hops follow.
     for hops in [
         "9.9.9.9, 1.1.1.1",
         "1.1.1.1, 10.0.0.1",
@@ -169,7 +170,8 @@ fn a_quoted_string_in_forwarded_names_no_client() {
     assert_eq!(ask("for=1.2.3.4"), 200);
     assert_eq!(ask(r#"host="x;for=6.6.6.6;y=";for=1.2.3.4"#), 429);
     assert_eq!(ask(r#"for=1.2.3.4;host="a\",for=6.6.6.6;x=\"b""#), 429);
-    // A value that cannot be parsed as a whole is ignored: the client is the sender.
+    // A value that cannot be parsed as a whole is ignored: the client is the
+    // sender.
     assert_eq!(ask(r#"for=1.1.1.1;host="x"y, for=6.6.6.6;z="w""#), 200);
     assert_eq!(ask(r#"for="6.6.6.7"#), 429);
 }
@@ -275,7 +277,8 @@ fn equal_values_of_two_kinds_of_key_have_two_buckets() {
 
 #[test]
 fn a_repeated_part_with_different_values_is_missing() {
-    // Otherwise a client could hide one value behind another and get a fresh bucket for each.
+    // Otherwise a client could hide one value behind another and get a fresh
+    // bucket for each.
     for (key, path, lines) in [
         ("header:x-user", "/", &["X-User: NAME", "X-User: mine"][..]),
         ("header:x-user", "/", &["X-User: mine", "X-User: NAME"]),
@@ -356,7 +359,8 @@ fn long_values_are_distinct_keys() {
 
 #[test]
 fn every_spelling_of_one_value_is_one_key() {
-    // For each key: spellings of one value, each as a path and a header line, and a request with another value.
+    // For each key: spellings of one value, each as a path and a header line,
+    // and a request with another value.
     for (key, spellings, other) in [
         (
             "header:authorization",

@@ -1,4 +1,5 @@
-//! Limits: a request is admitted or refused by exactly the buckets that it belongs to, and a refusal states the truth.
+//! Limits: a request is admitted or refused by exactly the buckets that it
+//! belongs to, and a refusal states the truth.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -24,7 +25,8 @@ use tokio::time::Instant;
 /// Trusts every loopback peer to name its client.
 const TRUST: &str = "[client_ip]\ntrusted_proxies = ['127.0.0.0/8']";
 
-/// Starts a gateway with the route `r`, which responds by itself and has the limit `l`.
+/// Starts a gateway with the route `r`, which responds by itself and has the
+/// limit `l`.
 #[track_caller]
 fn one_limit(limit: &str, more: &str) -> Gateway {
     Gateway::start(&one_limit_text(limit, more))

@@ -1,4 +1,5 @@
-//! `Retry-After` is exact to the second: checked on a paused clock, through the whole stack of a route.
+//! `Retry-After` is exact to the second: checked on a paused clock, through the
+//! whole stack of a route.
 
 use std::{
     convert::Infallible,
@@ -58,7 +59,8 @@ fn limits() -> impl Strategy<Value = Vec<Limit>> {
     prop::collection::vec(limit, 1..4)
 }
 
-/// Builds a gateway inside this process, with one route that responds by itself.
+/// Builds a gateway inside this process, with one route that responds by
+/// itself.
 fn gateway(limits: &[Limit]) -> Gateway {
     let mut text =
         String::from("[client_ip]\ntrusted_proxies = ['127.0.0.1']\n[log]\naccess = false\n");

@@ -151,7 +151,8 @@ fn a_request_queued_until_its_deadline_returns_its_tokens() {
     ));
     let mut first = gateway.connect();
     first.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    // The head meets the deadline. The request holds the only permit until the end of its body.
+    // The head meets the deadline. The request holds the only permit until the
+    // end of its body.
     assert_eq!(first.head().unwrap().status(), 200);
     assert!((0..3).all(|_| gateway.status("/") == 504));
     (0..3).for_each(|_| leave.open());

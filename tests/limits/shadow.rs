@@ -56,7 +56,8 @@ fn limits_in_shadow_mode_and_enforced_ones_are_independent() {
         gateway.get("/").problem()["violated-policies"],
         serde_json::json!(["live"])
     );
-    // The shadow would also have refused the requests that the enforced limit refused.
+    // The shadow would also have refused the requests that the enforced limit
+    // refused.
     assert_eq!(
         (
             decisions(&gateway, "shadow", "allowed"),

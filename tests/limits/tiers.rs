@@ -1,4 +1,5 @@
-//! Tiers: a client that hops through IPv6 networks is stopped by the wider networks.
+//! Tiers: a client that hops through IPv6 networks is stopped by the wider
+//! networks.
 
 use super::{TRUST, decisions, one_limit, status_for};
 
@@ -19,7 +20,8 @@ fn a_client_that_hops_through_thousands_of_networks_is_stopped_by_the_wider_ones
         };
         (refused.status(), named.to_string())
     };
-    // First 256 /64s of one /56, then thousands of /64s over the /56s of one /48.
+    // First 256 /64s of one /56, then thousands of /64s over the /56s of one
+    // /48.
     let of_56: Vec<_> = (0..256)
         .map(|network| ask(format!("2001:db8:1:{network:x}::1")))
         .collect();
@@ -51,7 +53,8 @@ fn tiers_and_limit_decide_together() {
         [(); 5].map(|()| status_for(&gateway, "2001:db8::1")),
         [200, 200, 429, 429, 429]
     );
-    // Refusals by the limit take nothing from its tiers: eight tokens are left for the /56.
+    // Refusals by the limit take nothing from its tiers: eight tokens are left
+    // for the /56.
     let admitted = (1..=0x20)
         .filter(|network| status_for(&gateway, &format!("2001:db8:0:{network:x}::1")) == 200);
     assert_eq!(admitted.count(), 8);
@@ -202,7 +205,8 @@ fn a_reload_keeps_the_buckets_of_tiers_and_drops_those_of_removed_ones() {
         429,
         "the bucket of the /56 is still exhausted"
     );
-    // A request that ends after the reload counts under the names of the old configuration.
+    // A request that ends after the reload counts under the names of the old
+    // configuration.
     super::settle(&gateway);
     gateway.reload_with(&text(""));
     assert_eq!(status_for(&gateway, "2001:db8:0:1::1"), 200);

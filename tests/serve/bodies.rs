@@ -2,7 +2,8 @@
 
 use crate::support::{self, End, Gateway, Message, Upstream, ok, one_route};
 
-/// A service that responds with the framing fields of the request, a line feed, and the body.
+/// A service that responds with the framing fields of the request, a line feed,
+/// and the body.
 fn echo() -> Upstream {
     Upstream::answering(|request| {
         let framing = |name| request.get(name).unwrap_or("-").to_owned();
@@ -21,8 +22,9 @@ fn ask(request: &str) -> String {
     gateway.connect().exchange(request).text()
 }
 
-/// Sends `request` to a gateway whose upstream sends `response` and closes. Returns the response that the client gets,
-/// and the end of the connection if the response announces it.
+/// Sends `request` to a gateway whose upstream sends `response` and closes.
+/// Returns the response that the client gets, and the end of the connection if
+/// the response announces it.
 fn response_to(request: &str, response: &'static str) -> (Message, Option<End>) {
     let upstream = Upstream::start(move |mut connection| {
         connection.expect_request();
@@ -329,8 +331,8 @@ fn a_204_never_has_a_length() {
     assert_eq!(response.get("content-length"), None);
 }
 
-/// More bytes than sockets hold, so that the gateway has to read them: most clients read a response only after sending
-/// the whole request.
+/// More bytes than sockets hold, so that the gateway has to read them: most
+/// clients read a response only after sending the whole request.
 const LONG: usize = 16 << 20;
 
 #[test]

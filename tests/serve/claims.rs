@@ -1,5 +1,5 @@
-//! Fields that claim facts only a proxy can know, and names that services mistake for others: which clients may send
-//! them.
+//! Fields that claim facts only a proxy can know, and names that services
+//! mistake for others: which clients may send them.
 
 use http::StatusCode;
 
@@ -29,8 +29,9 @@ const CLAIMS: [&str; 18] = [
 const TRUSTING: &str = "[client_ip]\ntrusted_proxies = [\"127.0.0.0/8\"]";
 const KEEPING: &str = "[[listeners]]\nbind = '127.0.0.1:0'\nunderscores = 'keep'\n";
 
-/// Sends each of `names` as a field with the value 1, over HTTP/1 and over HTTP/2, and returns the names that reach the
-/// service. Both protocols have to agree.
+/// Sends each of `names` as a field with the value 1, over HTTP/1 and over
+/// HTTP/2, and returns the names that reach the service. Both protocols have to
+/// agree.
 fn passing(top: &str, route: &str, names: &[&str]) -> Vec<String> {
     let upstream = Upstream::answering(|_| ok(""));
     let gateway = Gateway::start(&format!("{top}\n{}", one_route(&upstream, route)));
@@ -87,7 +88,8 @@ fn a_route_keeps_the_claims_that_it_names_and_no_others() {
         passing("", route, &CLAIMS),
         ["x-real-ip", "x-http-method-override"]
     );
-    // A field that the gateway writes is not kept under a name that resembles it.
+    // A field that the gateway writes is not kept under a name that resembles
+    // it.
     let keeping = passing(
         KEEPING,
         route,

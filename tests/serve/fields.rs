@@ -1,8 +1,10 @@
-//! Fields: those that pass, those that end at the hop, and those that the gateway writes.
+//! Fields: those that pass, those that end at the hop, and those that the
+//! gateway writes.
 
 use crate::support::{Gateway, Head, Message, Upstream, ok, one_route};
 
-/// The head that arrives upstream for a request, and the address of the upstream.
+/// The head that arrives upstream for a request, and the address of the
+/// upstream.
 fn sent_up(top: &str, route: &str, request: &str) -> (Head, String) {
     let upstream = Upstream::answering(|_| ok(""));
     let gateway = Gateway::start(&format!("{top}\n{}", one_route(&upstream, route)));
@@ -177,8 +179,8 @@ fn claims_of_a_trusted_peer_are_extended() {
     assert_eq!(head.get("forwarded"), Some(forwarded));
 }
 
-/// The four forwarding fields that arrive upstream: addresses, protocol, host, and `Forwarded` without this hop's own
-/// element.
+/// The four forwarding fields that arrive upstream: addresses, protocol, host,
+/// and `Forwarded` without this hop's own element.
 fn forwarding_fields(top: &str, lines: &str) -> [String; 4] {
     let (head, _) = sent_up(
         top,
@@ -221,8 +223,8 @@ fn x_forwarded_fields_of_a_trusted_peer_are_copied_to_forwarded() {
                 "for=203.0.113.9;proto=https;host=www.example, ",
             ],
         ),
-        // Protocol and host are those of the client's own request. Values left of the client's address are unproven
-        // claims.
+        // Protocol and host are those of the client's own request. Values left
+        // of the client's address are unproven claims.
         (
             "X-Forwarded-For: 6.6.6.6, 203.0.113.9, 10.0.0.2\r\nX-Forwarded-Proto: ftp, https, http\r\n",
             [

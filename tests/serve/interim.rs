@@ -1,4 +1,5 @@
-//! Interim responses: the upstream's 1xx reach the client, and the gateway adds none.
+//! Interim responses: the upstream's 1xx reach the client, and the gateway adds
+//! none.
 
 use crate::support::{Gate, Gateway, Upstream, ok, one_route};
 
@@ -43,7 +44,8 @@ fn a_final_response_instead_of_continue_reaches_the_client_without_its_body() {
     let mut client = gateway.connect();
     let response = client.exchange(EXPECTING);
     assert_eq!((response.status(), response.text().as_str()), (403, "no"));
-    // The gateway cannot know whether the client still sends the body, so the connection cannot be reused.
+    // The gateway cannot know whether the client still sends the body, so the
+    // connection cannot be reused.
     client.ended();
 }
 

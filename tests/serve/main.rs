@@ -1,4 +1,5 @@
-//! Serving and forwarding: a client's request reaches its upstream and the response comes back, as HTTP promises.
+//! Serving and forwarding: a client's request reaches its upstream and the
+//! response comes back, as HTTP promises.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 

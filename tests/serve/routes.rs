@@ -162,7 +162,8 @@ fn a_prefix_is_stripped_and_another_added() {
     }
 }
 
-/// Without whole segments, `/ord` would be stripped from `/orders/7` and leave `/ers/7`.
+/// Without whole segments, `/ord` would be stripped from `/orders/7` and leave
+/// `/ers/7`.
 #[test]
 fn a_prefix_is_stripped_in_whole_segments_only() {
     let route = "request = { strip_prefix = \"/ord\" }";
@@ -282,7 +283,8 @@ fn without_a_route_there_is_a_problem() {
     assert_eq!((upstream.connections(), line["route"].is_null()), (0, true));
 }
 
-/// Without a length, a cache or a client that asks for the size would assume an empty body.
+/// Without a length, a cache or a client that asks for the size would assume an
+/// empty body.
 #[test]
 fn a_response_to_head_without_an_upstream_has_the_length_of_get() {
     let upstream = Upstream::answering(|_| "HTTP/1.1 200 OK\r\n\r\n".to_owned());

@@ -4,9 +4,11 @@ use std::{sync::mpsc, time::Duration};
 
 use crate::support::{Client, End, Gate, Gateway, Upstream, ok, one_route};
 
-/// More bytes than the buffers of two pairs of sockets and of the gateway hold together.
+/// More bytes than the buffers of two pairs of sockets and of the gateway hold
+/// together.
 const A_LOT: usize = 48 * 1024 * 1024;
-/// A write that makes no progress for this long has met a peer that does not read.
+/// A write that makes no progress for this long has met a peer that does not
+/// read.
 const SILENCE: Duration = Duration::from_millis(500);
 const PIECE: &[u8] = &[b'x'; 64 * 1024];
 
@@ -96,7 +98,8 @@ fn both_bodies_may_flow_at_once() {
     assert!(client.chunk().unwrap().is_empty());
 }
 
-/// Without `Connection: close` the client would lose its next request, since the connection closes.
+/// Without `Connection: close` the client would lose its next request, since
+/// the connection closes.
 #[test]
 fn a_response_that_streams_before_the_request_is_read_announces_the_end_of_the_connection() {
     let upstream = Upstream::start(|mut connection| {

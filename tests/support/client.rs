@@ -26,7 +26,8 @@ impl Client {
         Self(Wire::new(stream, Arc::default()))
     }
 
-    /// Connects with a small receive buffer: a peer blocks soon if this client does not read.
+    /// Connects with a small receive buffer: a peer blocks soon if this client
+    /// does not read.
     #[track_caller]
     pub fn connect_narrow(address: SocketAddr) -> Self {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
@@ -35,7 +36,8 @@ impl Client {
         Self(Wire::new(socket.into(), Arc::default()))
     }
 
-    /// Reads the response to any request but HEAD. Interim responses are returned, too.
+    /// Reads the response to any request but HEAD. Interim responses are
+    /// returned, too.
     #[track_caller]
     pub fn response(&mut self) -> Message {
         let head = self.head().unwrap();

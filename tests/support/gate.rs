@@ -4,7 +4,8 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use super::TIMEOUT;
 
-/// A counting gate: each [`open`](Gate::open) lets one [`pass`](Gate::pass) through. Clones share the count.
+/// A counting gate: each [`open`](Gate::open) lets one [`pass`](Gate::pass)
+/// through. Clones share the count.
 #[derive(Clone, Default)]
 pub struct Gate(Arc<(Mutex<usize>, Condvar)>);
 

@@ -21,7 +21,8 @@ use tokio::time::Instant;
 pub use super::texts::{completed, replace, request, responding, sum, upstream_table};
 use super::{Client, Message, TIMEOUT};
 
-/// The configuration, environment and descriptors that a [`Gateway`] is started with.
+/// The configuration, environment and descriptors that a [`Gateway`] is started
+/// with.
 pub struct Start {
     text: String,
     environment: Vec<(String, String)>,
@@ -33,8 +34,9 @@ pub struct Start {
 }
 
 impl Start {
-    /// With this configuration. Where the text has none, two workers, a listener and an admin listener on ports that
-    /// the system chooses are added.
+    /// With this configuration. Where the text has none, two workers, a
+    /// listener and an admin listener on ports that the system chooses are
+    /// added.
     pub fn new(text: &str) -> Self {
         Self {
             text: completed(text),
@@ -140,8 +142,9 @@ impl Start {
     }
 }
 
-/// Becomes the given command with a pseudo-terminal as its stdout. A child copies what is written there to the former
-/// stdout, until the last holder closes the terminal.
+/// Becomes the given command with a pseudo-terminal as its stdout. A child
+/// copies what is written there to the former stdout, until the last holder
+/// closes the terminal.
 const ON_A_TERMINAL: &str = "
 import os, sys
 ours, theirs = os.openpty()
@@ -157,7 +160,8 @@ except OSError:
     pass
 ";
 
-/// A gateway that serves, as a process of its own. The process is killed when this is dropped.
+/// A gateway that serves, as a process of its own. The process is killed when
+/// this is dropped.
 pub struct Gateway {
     child: Child,
     folder: tempfile::TempDir,
@@ -252,7 +256,8 @@ impl Gateway {
         client
     }
 
-    /// Sends a request with these further header lines on a new connection and reads its response.
+    /// Sends a request with these further header lines on a new connection and
+    /// reads its response.
     #[track_caller]
     pub fn ask(&self, method: &str, path: &str, lines: &[&str]) -> Message {
         let mut client = self.connect();
@@ -324,7 +329,8 @@ impl Gateway {
         sum(&self.metrics(), name, labels)
     }
 
-    /// Asks for metrics until this one has reached `least`: what it counts is bound to happen.
+    /// Asks for metrics until this one has reached `least`: what it counts is
+    /// bound to happen.
     #[track_caller]
     pub fn await_metric(&self, name: &str, labels: &[(&str, &str)], least: f64) {
         let end = Instant::now() + TIMEOUT;
@@ -387,7 +393,8 @@ impl Gateway {
         }
     }
 
-    /// Lines of the log that [`logged`](Self::logged) went past, those of the start included.
+    /// Lines of the log that [`logged`](Self::logged) went past, those of the
+    /// start included.
     pub fn passed(&self) -> String {
         self.passed.borrow().join("\n")
     }
@@ -451,7 +458,8 @@ impl Gateway {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Waits until its process has ended, though others may still write to its log; its status.
+    /// Waits until its process has ended, though others may still write to its
+    /// log; its status.
     #[track_caller]
     pub fn wait_alone(&mut self) -> ExitStatus {
         let end = Instant::now() + TIMEOUT;
@@ -464,7 +472,8 @@ impl Gateway {
         }
     }
 
-    /// Waits until it has ended; its status, and what it said to the log until then.
+    /// Waits until it has ended; its status, and what it said to the log until
+    /// then.
     #[track_caller]
     pub fn wait(&mut self) -> (ExitStatus, Vec<String>) {
         let mut said = Vec::new();
@@ -510,7 +519,8 @@ fn from_text(line: &str, message: &str) -> Value {
     }
 }
 
-/// A port of this machine without a listener: connecting to it is refused while the guard lives.
+/// A port of this machine without a listener: connecting to it is refused while
+/// the guard lives.
 pub struct Closed(socket2::Socket);
 
 impl Closed {

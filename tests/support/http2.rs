@@ -1,4 +1,5 @@
-//! HTTP/2 for tests: a correct client and server (h2's), and a client that writes arbitrary frames.
+//! HTTP/2 for tests: a correct client and server (h2's), and a client that
+//! writes arbitrary frames.
 
 use std::{
     future::{Future, poll_fn},
@@ -24,7 +25,8 @@ use tokio::{
 
 use super::{Client, End, TIMEOUT, Wire};
 
-/// A client's HTTP/2 connection. It makes progress only inside calls of its methods.
+/// A client's HTTP/2 connection. It makes progress only inside calls of its
+/// methods.
 pub struct Http2 {
     runtime: Runtime,
     requests: client::SendRequest<Bytes>,
@@ -104,7 +106,8 @@ impl Http2 {
             .block_on(async { timeout(TIMEOUT, what).await.expect("nothing came in time") })
     }
 
-    /// Sends the head of a request. `ends` sets END_STREAM: the request has no body.
+    /// Sends the head of a request. `ends` sets END_STREAM: the request has no
+    /// body.
     #[track_caller]
     pub fn open(
         &mut self,
@@ -203,7 +206,8 @@ impl Http2 {
         })
     }
 
-    /// Waits for the end of the connection while still holding the request handle.
+    /// Waits for the end of the connection while still holding the request
+    /// handle.
     ///
     /// # Errors
     /// If the connection ends with an error.
@@ -225,7 +229,8 @@ fn take(body: &mut RecvStream, data: Bytes) -> Bytes {
     data
 }
 
-/// An HTTP/2 server that runs a script for each stream. Declare it before the gateway.
+/// An HTTP/2 server that runs a script for each stream. Declare it before the
+/// gateway.
 pub struct Server {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
@@ -545,8 +550,9 @@ impl Frames {
     }
 }
 
-/// The status at the beginning of a response's header block: an entry of the static table, or three digits, which take
-/// five or six bits each in the Huffman code (RFC 7541, appendix B).
+/// The status at the beginning of a response's header block: an entry of the
+/// static table, or three digits, which take five or six bits each in the
+/// Huffman code (RFC 7541, appendix B).
 fn status(block: &[u8]) -> u16 {
     match block {
         [indexed @ 0x88..=0x8e, ..] => {

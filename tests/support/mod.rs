@@ -1,10 +1,11 @@
-//! Shared by the tests: the real binary as a process, clients that send raw bytes, and scripted upstreams.
+//! Shared by the tests: the real binary as a process, clients that send raw
+//! bytes, and scripted upstreams.
 //!
-//! No test sleeps. Each wait is a read, a channel or a gate, and lasts at most [`TIMEOUT`], so that a failing test
-//! ends, too.
+//! No test sleeps. Each wait is a read, a channel or a gate, and lasts at most
+//! [`TIMEOUT`], so that a failing test ends, too.
 //!
-//! Nothing here waits by the clock: every wait is a read, a channel or a gate, bounded by [`TIMEOUT`] so that a test
-//! that fails also ends.
+//! Nothing here waits by the clock: every wait is a read, a channel or a gate,
+//! bounded by [`TIMEOUT`] so that a test that fails also ends.
 
 #![allow(
     dead_code,
@@ -39,7 +40,8 @@ pub use self::{
 /// Longest wait for an event that a passing test always reaches.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Sets a flag on drop. Threads of a scope that poll the flag end even if an assertion in the scope fails.
+/// Sets a flag on drop. Threads of a scope that poll the flag end even if an
+/// assertion in the scope fails.
 #[derive(Debug)]
 pub struct RaisedAtEnd<'a>(pub &'a AtomicBool);
 
@@ -57,7 +59,8 @@ pub fn ok(body: &str) -> String {
     )
 }
 
-/// A configuration with the upstream `app` and the route `app` to it. `more` holds further keys of the route.
+/// A configuration with the upstream `app` and the route `app` to it. `more`
+/// holds further keys of the route.
 pub fn one_route(upstream: &Upstream, more: &str) -> String {
     format!(
         "[upstreams.app]\nservers = [\"{}\"]\n\n[[routes]]\nname = \"app\"\nupstream = \"app\"\n{more}\n",

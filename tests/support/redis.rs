@@ -1,4 +1,5 @@
-//! A real Redis server for one test: on a free port, in memory, killed at the end of the test.
+//! A real Redis server for one test: on a free port, in memory, killed at the
+//! end of the test.
 
 #![allow(
     dead_code,
@@ -132,8 +133,8 @@ impl Redis {
     }
 }
 
-/// Starts a cluster of `nodes` nodes with equal parts of the slots. Each node serves its part even if the others are
-/// down.
+/// Starts a cluster of `nodes` nodes with equal parts of the slots. Each node
+/// serves its part even if the others are down.
 #[track_caller]
 pub fn cluster(nodes: usize) -> Vec<Redis> {
     let start = |_| {

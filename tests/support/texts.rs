@@ -27,7 +27,8 @@ pub fn upstream_table(name: &str, servers: &[&Upstream], more: &str) -> String {
     format!("[upstreams.{name}]\nservers = {urls:?}\n{more}\n\n")
 }
 
-/// Writes a file beside `file` and renames it to `file`, so that no reader sees half of it.
+/// Writes a file beside `file` and renames it to `file`, so that no reader sees
+/// half of it.
 pub fn replace(file: &Path, text: &str) {
     let next = file.with_extension("next");
     fs::write(&next, text).unwrap();

@@ -1,4 +1,5 @@
-//! A scripted upstream: one thread for each connection, and a record of every byte that the scripts read.
+//! A scripted upstream: one thread for each connection, and a record of every
+//! byte that the scripts read.
 
 use std::{
     net::{SocketAddr, TcpListener, TcpStream},
@@ -16,8 +17,8 @@ use super::{Cut, Gate, Message, Wire, ok};
 
 /// A server that runs a script for each connection.
 ///
-/// Dropping it joins its threads, and a panic in one of them fails the test. Declare it before the gateway, so that the
-/// gateway is dropped first.
+/// Dropping it joins its threads, and a panic in one of them fails the test.
+/// Declare it before the gateway, so that the gateway is dropped first.
 pub struct Upstream {
     address: SocketAddr,
     received: Received,
@@ -36,7 +37,8 @@ pub struct Connection {
 }
 
 impl Upstream {
-    /// Starts a server that runs `script` for each connection. The connection closes when the script returns.
+    /// Starts a server that runs `script` for each connection. The connection
+    /// closes when the script returns.
     pub fn start(script: impl Fn(Connection) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -67,7 +69,8 @@ impl Upstream {
         }
     }
 
-    /// Starts a server that responds to every request with the result of `response`.
+    /// Starts a server that responds to every request with the result of
+    /// `response`.
     pub fn answering(response: impl Fn(&Message) -> String + Send + Sync + 'static) -> Self {
         Self::start(move |mut connection| {
             while let Some(request) = connection.request() {
@@ -76,13 +79,15 @@ impl Upstream {
         })
     }
 
-    /// Starts a server that sends the path of each request to the channel and responds once the gate is opened.
+    /// Starts a server that sends the path of each request to the channel and
+    /// responds once the gate is opened.
     pub fn held() -> (Self, Receiver<String>, Gate) {
         let (sender, receiver) = mpsc::channel();
         let leave = Gate::new();
         let gate = leave.clone();
         let upstream = Self::answering(move |request| {
-            // The receiver may be gone: a request may arrive after the end of the test.
+            // The receiver may be gone: a request may arrive after the end of
+            // the test.
             let _ = sender.send(request.target().to_owned());
             gate.pass();
             ok("")
@@ -138,7 +143,8 @@ impl Drop for Upstream {
 }
 
 impl Connection {
-    /// Reads a whole request. Returns `None` if the gateway closes the connection before one begins.
+    /// Reads a whole request. Returns `None` if the gateway closes the
+    /// connection before one begins.
     #[track_caller]
     pub fn request(&mut self) -> Option<Message> {
         let head = match self.head() {

@@ -1,4 +1,5 @@
-//! A TCP connection that is read and written as raw bytes, with just enough parsing to separate messages.
+//! A TCP connection that is read and written as raw bytes, with just enough
+//! parsing to separate messages.
 
 use std::{
     io::{self, Read, Write},
@@ -20,7 +21,8 @@ pub struct Wire {
     seen: Arc<Mutex<Vec<u8>>>,
 }
 
-/// The connection ended inside a message. Holds the bytes that came after the last whole part.
+/// The connection ended inside a message. Holds the bytes that came after the
+/// last whole part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cut(pub Vec<u8>);
 
@@ -140,7 +142,8 @@ impl Message {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body parsed as problem details (RFC 9457), after checking that all promised members are there.
+    /// The body parsed as problem details (RFC 9457), after checking that all
+    /// promised members are there.
     #[track_caller]
     pub fn problem(&self) -> Value {
         assert_eq!(
@@ -196,8 +199,8 @@ impl Wire {
         self.stream.write_all(bytes.as_ref())
     }
 
-    /// Writes `piece` repeatedly until the peer accepts nothing for `silence`, or until `most` bytes are written.
-    /// Returns the number of bytes written.
+    /// Writes `piece` repeatedly until the peer accepts nothing for `silence`,
+    /// or until `most` bytes are written. Returns the number of bytes written.
     pub fn flood(&mut self, piece: &[u8], silence: Duration, most: usize) -> usize {
         self.stream.set_write_timeout(Some(silence)).unwrap();
         let mut sent = 0;
@@ -212,7 +215,8 @@ impl Wire {
         sent
     }
 
-    /// Duplicates the handle of the connection, so that one thread can write while another reads.
+    /// Duplicates the handle of the connection, so that one thread can write
+    /// while another reads.
     pub fn try_clone(&self) -> Self {
         Self::new(self.stream.try_clone().unwrap(), Arc::default())
     }
@@ -234,7 +238,8 @@ impl Wire {
         self.stream.local_addr().unwrap()
     }
 
-    /// Reads the bytes that are available. Returns 0 at the end of the connection.
+    /// Reads the bytes that are available. Returns 0 at the end of the
+    /// connection.
     #[track_caller]
     fn fill(&mut self) -> Result<usize, End> {
         let mut piece = vec![0; 64 * 1024];
@@ -300,7 +305,8 @@ impl Wire {
         self.until(b"\r\n\r\n").map(Head::parse)
     }
 
-    /// Reads one chunk. The last chunk is returned empty, with its trailers still unread.
+    /// Reads one chunk. The last chunk is returned empty, with its trailers
+    /// still unread.
     ///
     /// # Errors
     /// If the connection ends before: the bytes that came.

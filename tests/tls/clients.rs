@@ -163,8 +163,9 @@ fn the_handshake_agrees_on_the_best_version_that_both_speak() {
     }
 }
 
-/// Without the rest of the upload being read, Python's ssl reports "EOF occurred in violation of protocol" instead of
-/// the refusal, and curl a framing error.
+/// Without the rest of the upload being read, Python's ssl reports "EOF
+/// occurred in violation of protocol" instead of the refusal, and curl a
+/// framing error.
 #[test]
 fn clients_see_the_early_response_to_a_long_upload() {
     let pki = Pki::with_site(&["a.example"]);

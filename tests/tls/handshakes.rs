@@ -1,5 +1,5 @@
-//! Handshakes: the certificate that is shown, the clients that must show one, and the requests that belong on a
-//! connection.
+//! Handshakes: the certificate that is shown, the clients that must show one,
+//! and the requests that belong on a connection.
 
 use std::{
     io::{Read, Write},
@@ -105,7 +105,8 @@ fn a_client_that_offers_an_older_version_of_http_is_served() {
     }
 }
 
-/// `openssl req -x509` makes such certificates: self-signed and marked as authorities.
+/// `openssl req -x509` makes such certificates: self-signed and marked as
+/// authorities.
 #[test]
 fn a_client_certificate_that_is_itself_in_the_file_is_accepted() {
     let pki = Pki::with_site(&["a.example"]);
@@ -307,7 +308,8 @@ fn a_handshake_has_its_own_timeout() {
     );
 }
 
-/// Otherwise they would take the turns of genuine clients for as long as a handshake may last.
+/// Otherwise they would take the turns of genuine clients for as long as a
+/// handshake may last.
 #[test]
 fn thousands_of_stalled_handshakes_do_not_delay_others() {
     const SILENT: usize = 2100;
@@ -325,7 +327,8 @@ fn thousands_of_stalled_handshakes_do_not_delay_others() {
         ClientConnection::new(Arc::clone(&client), "a.example".try_into().unwrap()).unwrap();
     let mut hello = Vec::new();
     session.write_tls(&mut hello).unwrap();
-    // One byte, nearly all of the first message, and the whole message with nothing after it.
+    // One byte, nearly all of the first message, and the whole message with
+    // nothing after it.
     for said in [&hello[..1], &hello[..hello.len() - 1], &hello] {
         let silent: Vec<_> = (0..SILENT)
             .map(|_| {
@@ -362,7 +365,8 @@ fn an_idle_connection_is_closed_with_close_notify() {
     assert!(response.ends_with("ok"), "{response}");
 }
 
-/// An attacker that cuts the connection must not make half of a response look whole.
+/// An attacker that cuts the connection must not make half of a response look
+/// whole.
 #[test]
 fn a_response_that_breaks_off_does_not_end_with_close_notify() {
     let upstream = Upstream::start(|mut connection| {
@@ -424,7 +428,8 @@ fn the_name_in_a_clients_certificate_is_the_key_of_a_limit() {
         ["one", "one", "one", "two"].map(status),
         ["200", "200", "429", "200"]
     );
-    // Another certificate with the same name is the same client, and so is a resumed session.
+    // Another certificate with the same name is the same client, and so is a
+    // resumed session.
     pki.issue("one", &[]);
     assert_eq!(status("one"), "429");
     let config = pki.client(Some("two"));

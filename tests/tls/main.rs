@@ -1,8 +1,11 @@
-//! TLS towards clients and servers, with real certificates, and with openssl and curl as clients.
+//! TLS towards clients and servers, with real certificates, and with openssl
+//! and curl as clients.
 //!
-//! `tests/all` installs these programs; without them the tests fail with a message that says so.
+//! `tests/all` installs these programs; without them the tests fail with a
+//! message that says so.
 //!
-//! `tests/all` installs what is needed here; without it these tests fail and say so.
+//! `tests/all` installs what is needed here; without it these tests fail and
+//! say so.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 

@@ -1,4 +1,5 @@
-//! A certificate authority with a folder for the certificates that it issues, and both sides of TLS.
+//! A certificate authority with a folder for the certificates that it issues,
+//! and both sides of TLS.
 
 #![allow(unreachable_pub, reason = "each file of this test uses a part of it")]
 
@@ -25,8 +26,8 @@ use rustls::{
 
 use crate::support::TIMEOUT;
 
-/// A certificate authority. `folder` holds NAME.pem and NAME.key of each issued certificate, and `ca.pem` of the
-/// authority.
+/// A certificate authority. `folder` holds NAME.pem and NAME.key of each issued
+/// certificate, and `ca.pem` of the authority.
 pub struct Pki {
     folder: tempfile::TempDir,
     authority: CertifiedIssuer<'static, KeyPair>,
@@ -77,7 +78,8 @@ impl Pki {
         );
     }
 
-    /// Writes a self-signed certificate that is marked as an authority, as `openssl req -x509` makes them.
+    /// Writes a self-signed certificate that is marked as an authority, as
+    /// `openssl req -x509` makes them.
     pub fn sign_itself(
         &self,
         name: &str,
@@ -99,7 +101,8 @@ impl Pki {
         fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
     }
 
-    /// Issues a certificate for this key. Both files are replaced by renaming, as tools that renew certificates do.
+    /// Issues a certificate for this key. Both files are replaced by renaming,
+    /// as tools that renew certificates do.
     pub fn issue_with(
         &self,
         name: &str,
@@ -124,7 +127,8 @@ impl Pki {
         }
     }
 
-    /// A listener on a free port with these certificates; the first one is the default.
+    /// A listener on a free port with these certificates; the first one is the
+    /// default.
     pub fn listener(&self, names: &[&str], more: &str) -> String {
         let pair = |name: &&str| {
             format!(
@@ -159,7 +163,8 @@ impl Pki {
         roots
     }
 
-    /// TLS settings of a client that trusts this authority and shows the certificate `identity`, if any.
+    /// TLS settings of a client that trusts this authority and shows the
+    /// certificate `identity`, if any.
     pub fn client(&self, shown: Option<&str>) -> Arc<ClientConfig> {
         let config = ClientConfig::builder().with_root_certificates(self.roots());
         Arc::new(match shown {
@@ -170,8 +175,8 @@ impl Pki {
         })
     }
 
-    /// TLS settings of a server with the certificate `name`. If `asks` is set, clients must show a certificate of this
-    /// authority.
+    /// TLS settings of a server with the certificate `name`. If `asks` is set,
+    /// clients must show a certificate of this authority.
     pub fn server(&self, name: &str, asks: bool) -> Arc<ServerConfig> {
         let config = ServerConfig::builder();
         let config = match asks {
@@ -227,7 +232,8 @@ pub fn ask(stream: &mut Tls, host: &str, path: &str) -> std::io::Result<String> 
     Ok(response)
 }
 
-/// The first name in the certificate that the server shows for the server name `name`.
+/// The first name in the certificate that the server shows for the server name
+/// `name`.
 pub fn shown_to(config: &Arc<ClientConfig>, address: SocketAddr, name: &str) -> Vec<u8> {
     let stream = connect(config, address, name).unwrap();
     stream.conn.peer_certificates().unwrap()[0].to_vec()
@@ -238,13 +244,14 @@ pub fn certificate(file: &Path) -> Vec<u8> {
     CertificateDer::from_pem_file(file).unwrap().to_vec()
 }
 
-/// Starts a TLS server that responds to each request with the bytes of the request. It runs until the test process
-/// ends.
+/// Starts a TLS server that responds to each request with the bytes of the
+/// request. It runs until the test process ends.
 pub fn server(config: Arc<ServerConfig>) -> SocketAddr {
     server_with_ends(config).0
 }
 
-/// Like [`server`]. Sends to the channel whether each connection ended with a close_notify.
+/// Like [`server`]. Sends to the channel whether each connection ended with a
+/// close_notify.
 pub fn server_with_ends(config: Arc<ServerConfig>) -> (SocketAddr, Receiver<bool>) {
     let (sender, ends) = mpsc::channel();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -260,7 +267,8 @@ pub fn server_with_ends(config: Arc<ServerConfig>) -> (SocketAddr, Receiver<bool
     (address, ends)
 }
 
-/// Responds until the connection ends. Returns whether it ended with a close_notify.
+/// Responds until the connection ends. Returns whether it ended with a
+/// close_notify.
 fn echo(config: Arc<ServerConfig>, socket: TcpStream) -> bool {
     let mut stream = StreamOwned::new(ServerConnection::new(config).unwrap(), socket);
     let mut read = Vec::new();

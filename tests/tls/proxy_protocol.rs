@@ -1,4 +1,5 @@
-//! The PROXY protocol: the header names the client, and connections without one are refused.
+//! The PROXY protocol: the header names the client, and connections without one
+//! are refused.
 
 use std::{
     io::{Read, Write},

@@ -1,4 +1,5 @@
-//! Certificates that change while the gateway serves, in every way in which files change.
+//! Certificates that change while the gateway serves, in every way in which
+//! files change.
 
 use std::{fs, os::unix::fs::symlink};
 
@@ -44,7 +45,8 @@ fn overwritten_files_are_shown_without_a_reload() {
     );
 }
 
-/// Kubernetes mounts a Secret as a folder of links into `..data`, which is a link that is replaced.
+/// Kubernetes mounts a Secret as a folder of links into `..data`, which is a
+/// link that is replaced.
 #[test]
 fn a_secret_that_kubernetes_swaps_is_shown_without_a_reload() {
     let pki = Pki::new();

@@ -1,4 +1,5 @@
-//! TLS towards servers: which servers are trusted, why others are refused, and the number of handshakes.
+//! TLS towards servers: which servers are trusted, why others are refused, and
+//! the number of handshakes.
 
 use std::net::SocketAddr;
 
@@ -105,7 +106,8 @@ fn untrusted_servers_are_refused_with_a_reason() {
     }
 }
 
-/// `openssl req -x509` makes such certificates: self-signed and marked as authorities.
+/// `openssl req -x509` makes such certificates: self-signed and marked as
+/// authorities.
 #[test]
 fn a_server_certificate_that_is_itself_in_the_file_is_accepted() {
     let pki = Pki::new();
@@ -159,7 +161,8 @@ fn a_server_certificate_that_is_itself_in_the_file_is_accepted() {
     }
 }
 
-/// RFC 6066, 3 and RFC 9110, 4.2.3: a server name has no final dot, and a scheme is case-insensitive.
+/// RFC 6066, 3 and RFC 9110, 4.2.3: a server name has no final dot, and a
+/// scheme is case-insensitive.
 #[test]
 fn a_server_may_be_named_with_a_final_dot() {
     let pki = Pki::with_site(&["localhost"]);
@@ -314,8 +317,9 @@ fn another_authority_applies_to_the_next_request() {
     assert_eq!(gateway.get("/").status(), 502);
 }
 
-/// Sends a request through a gateway with `protocol` to another gateway, whose listener has `http2` on or off. Returns
-/// the status and the protocol that was protocol_between between them.
+/// Sends a request through a gateway with `protocol` to another gateway, whose
+/// listener has `http2` on or off. Returns the status and the protocol that was
+/// protocol_between between them.
 #[track_caller]
 fn protocol_between(http2: bool, protocol: &str) -> (u16, Option<String>) {
     let pki = Pki::with_site(&["127.0.0.1"]);

@@ -1,7 +1,9 @@
-//! One key of one limit, for operators: its bucket looked at, filled, or given another quota.
+//! One key of one limit, for operators: its bucket looked at, filled, or given
+//! another quota.
 //!
-//! Off the path of requests. `parse` makes the key of the same typed parts as a request's own, so that it names the same
-//! bucket; `parts` compares them with overrides.
+//! Off the path of requests. `parse` makes the key of the same typed parts as a
+//! request's own, so that it names the same bucket; `parts` compares them with
+//! overrides.
 
 mod parse;
 mod parts;
@@ -45,7 +47,8 @@ pub struct KnownKey {
     pub parts: Vec<Part>,
     /// For each part, whether its value may be a credential.
     pub secrets: Vec<bool>,
-    /// Only the hash is known: there are no parts, though the keys of the limit have some.
+    /// Only the hash is known: there are no parts, though the keys of the limit
+    /// have some.
     pub is_hash_only: bool,
     /// The name of its bucket in the store, if the limit is shared.
     name: Option<Name>,
@@ -62,7 +65,8 @@ pub struct KeyState {
     pub bucket: Standing,
     /// Recent requests.
     pub count: Count,
-    /// Time for which a temporary quota counts instead of the configuration's; `None` if there is none.
+    /// Time for which a temporary quota counts instead of the configuration's;
+    /// `None` if there is none.
     pub ends_in: Option<Duration>,
 }
 
@@ -96,7 +100,8 @@ impl OneLimit<'_> {
         state
     }
 
-    /// The state of at most `most` keys with the most requests, the heaviest first.
+    /// The state of at most `most` keys with the most requests, the heaviest
+    /// first.
     pub async fn heaviest(&self, now: Now, most: usize) -> Vec<KeyState> {
         let mut states = Vec::new();
         for Heavy { key, label, count } in self.top.heaviest(now, most) {
@@ -106,8 +111,8 @@ impl OneLimit<'_> {
         states
     }
 
-    /// Asks the store for the buckets of a shared limit. While it does not answer, the count of this gateway alone is
-    /// shown.
+    /// Asks the store for the buckets of a shared limit. While it does not
+    /// answer, the count of this gateway alone is shown.
     async fn look_in_store(&self, states: &mut [KeyState]) {
         let asked: Vec<_> = states
             .iter_mut()
@@ -122,7 +127,8 @@ impl OneLimit<'_> {
         }
     }
 
-    /// The question to the store about a key under this quota; `None` for a local limit and a key without a name there.
+    /// The question to the store about a key under this quota; `None` for a
+    /// local limit and a key without a name there.
     fn ask(&self, key: &KnownKey, quota: Quota) -> Option<Ask> {
         Some(Ask {
             limit: Arc::clone(self.shared?.limit),
@@ -134,8 +140,9 @@ impl OneLimit<'_> {
         })
     }
 
-    /// Fills the bucket of a key and ends its temporary quota. Returns `false` if the bucket is in the store and could
-    /// not be filled there: the store does not answer, or only the key's hash is known.
+    /// Fills the bucket of a key and ends its temporary quota. Returns `false`
+    /// if the bucket is in the store and could not be filled there: the store
+    /// does not answer, or only the key's hash is known.
     pub async fn reset(&self, now: Now, key: &KnownKey) -> bool {
         self.limiter.end_temporary(now, key.key);
         self.limiter.forget(key.key);
@@ -195,7 +202,8 @@ impl OneLimit<'_> {
         }
     }
 
-    /// The quota that the configuration has for a key; `None` if everything is admitted.
+    /// The quota that the configuration has for a key; `None` if everything is
+    /// admitted.
     fn configured(&self, parts: &[Part]) -> Option<Quota> {
         if let Some(tier) = self.tier {
             return Some(tier.quota);

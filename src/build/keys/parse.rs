@@ -1,4 +1,5 @@
-//! Keys as operators name them: by the value of each part, or by the hash that access lines have.
+//! Keys as operators name them: by the value of each part, or by the hash that
+//! access lines have.
 
 use std::{borrow::Cow, hash::Hasher, net::IpAddr, str::FromStr};
 
@@ -23,8 +24,8 @@ struct Named<'q> {
 }
 
 impl OneLimit<'_> {
-    /// The key that a query names: `key=VALUE` for each part in order, or `missing=VALUE` for a part that requests
-    /// lacked; or `hash=HASH`.
+    /// The key that a query names: `key=VALUE` for each part in order, or
+    /// `missing=VALUE` for a part that requests lacked; or `hash=HASH`.
     ///
     /// # Errors
     /// Fails with what is wrong, and what would be right.
@@ -112,7 +113,8 @@ impl OneLimit<'_> {
         }
     }
 
-    /// The name of the bucket of these values in the store; `None` if the limit is not there.
+    /// The name of the bucket of these values in the store; `None` if the limit
+    /// is not there.
     fn name_in_store(&self, values: &[Named<'_>]) -> Option<Name> {
         self.shared?;
         let begun = KeyBuilder::over(NameHasher::new(), self.name());

@@ -1,4 +1,5 @@
-//! Parts of keys as people see them: whether their values are secrets, and which overrides name them.
+//! Parts of keys as people see them: whether their values are secrets, and
+//! which overrides name them.
 
 use std::{net::IpAddr, str::FromStr};
 
@@ -10,7 +11,8 @@ use crate::{
     policy::{KeyPart, ValuePattern, is_secret_name},
 };
 
-/// Whether the value of a part may be a credential, by the name of what it is read from.
+/// Whether the value of a part may be a credential, by the name of what it is
+/// read from.
 pub(super) fn is_secret(part: &KeyPart) -> bool {
     part.kind().name.is_some_and(is_secret_name)
 }

@@ -68,7 +68,8 @@ pub(super) fn is_inline(table: &Table, node: &Node) -> bool {
     table.entries.values().all(|entry| within(entry.key))
 }
 
-/// A value that is no table, in the place of one: the table with the key that the value is for.
+/// A value that is no table, in the place of one: the table with the key that
+/// the value is for.
 pub(in crate::config) fn in_a_table(name: &str, section: &Section, node: &Node) -> Option<String> {
     if let Some(help) = list_instead_of_table(name, section, node) {
         return Some(help);

@@ -6,7 +6,8 @@ use super::super::{
     words::is_unbounded,
 };
 
-/// A word in the place of a table or list that means that there is none, or that there is one.
+/// A word in the place of a table or list that means that there is none, or
+/// that there is one.
 pub(super) fn as_switch(node: &Node) -> Option<bool> {
     match &node.value {
         Value::Flag(is_on) => Some(*is_on),
@@ -37,7 +38,8 @@ pub(super) fn takes(kind: &Kind, node: &Node) -> bool {
     }
 }
 
-/// The number that a string in the file holds. Values from the environment are not looked into, as they may be secrets.
+/// The number that a string in the file holds. Values from the environment are
+/// not looked into, as they may be secrets.
 pub(super) fn value_as_number(value: &Value) -> Option<i64> {
     match value {
         Value::Text(text) if text.written.is_none() => text.text.trim().parse().ok(),

@@ -10,14 +10,16 @@ use super::super::{
     tree::Node,
 };
 
-/// The mistakes so far. Deserializers share it, as each value has one of its own.
+/// The mistakes so far. Deserializers share it, as each value has one of its
+/// own.
 #[derive(Debug)]
 pub(super) struct Collector {
     problems: RefCell<Problems>,
     meant: RefCell<Vec<Meant>>,
 }
 
-/// A key that stands in another place, or under another name, than it belongs to.
+/// A key that stands in another place, or under another name, than it belongs
+/// to.
 #[derive(Debug)]
 struct Meant {
     /// The path of the section that it belongs to.
@@ -41,7 +43,8 @@ impl Collector {
         self.problems.borrow_mut().report(problem);
     }
 
-    /// Whether a key that seems absent may stand in text that could not be read.
+    /// Whether a key that seems absent may stand in text that could not be
+    /// read.
     pub(super) fn is_incomplete(&self) -> bool {
         self.problems.borrow().incomplete
     }
@@ -51,7 +54,8 @@ impl Collector {
         self.problems.borrow_mut().covered.push(at);
     }
 
-    /// Has covered what may be a secret under a name that the language does not know.
+    /// Has covered what may be a secret under a name that the language does not
+    /// know.
     pub(super) fn cover_free_name(&self, name: &str, node: &Node) {
         redact::of_free_name(name, node, &mut self.problems.borrow_mut().covered);
     }
@@ -71,7 +75,8 @@ impl Collector {
         self.meant.borrow().len()
     }
 
-    /// The keys noted since there were `before` that belong into this section; the others wait for the sections around.
+    /// The keys noted since there were `before` that belong into this section;
+    /// the others wait for the sections around.
     pub(super) fn take_noted(&self, before: usize, section: &str) -> Vec<String> {
         let mut meant = self.meant.borrow_mut();
         let before = before.min(meant.len());

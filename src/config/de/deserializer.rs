@@ -116,7 +116,8 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
 }
 
 impl<'a> NodeDeserializer<'a> {
-    /// A string that is one `${...}` and nothing else. The environment has only texts, and a key wants another type.
+    /// A string that is one `${...}` and nothing else. The environment has only
+    /// texts, and a key wants another type.
     fn variable(&self) -> Option<&'a Text> {
         match &self.node.value {
             Value::Text(text) if text.variable().is_some() => Some(text),
@@ -150,7 +151,8 @@ impl<'a> NodeDeserializer<'a> {
             Value::Table(table) => visitor.visit_map(PairsAccess::new(table, self.context)),
             Value::Broken => Err(Error::Reported),
             _ => {
-                // Names and values are expected here: there may be secrets among them.
+                // Names and values are expected here: there may be secrets
+                // among them.
                 self.context.collector.cover(self.node.span);
                 Err(self.wrong_type(&visitor))
             }
@@ -201,7 +203,8 @@ fn between_commas(text: &Text, node: &Node) -> Vec<Node> {
     parts.filter(|part| !part.is_empty()).map(item).collect()
 }
 
-/// A variable of the environment that holds no number, or neither true nor false.
+/// A variable of the environment that holds no number, or neither true nor
+/// false.
 fn does_not_hold(variable: &Text, what: &str, help: &str) -> Error {
     let inside = variable.variable().unwrap_or_default();
     let name = inside.split_once(":-").map_or(inside, |(name, _)| name);

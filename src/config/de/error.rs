@@ -6,7 +6,8 @@ use serde::de::{self, Expected, Unexpected};
 
 use super::super::wrong::{Refusal, Wrong};
 
-/// A mistake on its way from a visitor to the field around the value, which reports it.
+/// A mistake on its way from a visitor to the field around the value, which
+/// reports it.
 #[derive(Debug)]
 pub(super) enum Error {
     /// It was reported where it was found.

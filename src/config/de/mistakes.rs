@@ -56,7 +56,8 @@ impl NodeDeserializer<'_> {
         self.report(problem.label("here").help(help));
     }
 
-    /// Reports a key that this table, which is the section `path`, does not have.
+    /// Reports a key that this table, which is the section `path`, does not
+    /// have.
     pub(super) fn unknown(&self, path: &str, name: &str, entry: &Entry, beside: &[&str]) {
         let collector = self.context.collector;
         collector.cover_free_name(name, &entry.node);
@@ -100,7 +101,8 @@ impl NodeDeserializer<'_> {
         }
     }
 
-    /// Without help of its own, the description of the key says what would be right.
+    /// Without help of its own, the description of the key says what would be
+    /// right.
     fn or_about(&self, wrong: Wrong) -> Wrong {
         match wrong.help.as_str() {
             "" => Wrong::new(wrong.why, self.about()),

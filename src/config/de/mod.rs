@@ -1,9 +1,12 @@
-//! Deserializes the tree of a file into the structs of `wire`, past every mistake.
+//! Deserializes the tree of a file into the structs of `wire`, past every
+//! mistake.
 //!
-//! Each value of the structs is a [`Field`](super::field::Field). Its deserialization ends here, in [`parts`]: a
-//! mistake is reported to the [`Collector`] with the place of the value, and the field has no value then. Errors never
-//! travel further up, so the neighbours of a wrong value are read, too. Tables find their unknown keys themselves, since
-//! serde hands them the names of the fields.
+//! Each value of the structs is a [`Field`](super::field::Field). Its
+//! deserialization ends here, in [`parts`]: a mistake is reported to the
+//! [`Collector`] with the place of the value, and the field has no value then.
+//! Errors never travel further up, so the neighbours of a wrong value are read,
+//! too. Tables find their unknown keys themselves, since serde hands them the
+//! names of the fields.
 
 mod collector;
 mod deserializer;
@@ -26,7 +29,8 @@ use super::{
     tree::{Node, Table, Value},
 };
 
-/// The keys of a whole file, or of a part of one. Every mistake is reported to `problems`.
+/// The keys of a whole file, or of a part of one. Every mistake is reported to
+/// `problems`.
 pub(super) fn read<T: DeserializeOwned + Default>(
     table: Table,
     at: Span,

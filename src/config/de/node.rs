@@ -58,7 +58,8 @@ impl<'a> Context<'a> {
 pub(super) struct NodeDeserializer<'a> {
     pub(super) node: &'a Node,
     pub(super) context: Context<'a>,
-    /// Keys of this table that were reported as missing: they have no value, instead of being missing again.
+    /// Keys of this table that were reported as missing: they have no value,
+    /// instead of being missing again.
     pub(super) absent: &'a [&'static str],
 }
 

@@ -27,8 +27,9 @@ pub(super) fn broken(span: Span) -> Node {
 
 /// Place and value of a field.
 ///
-/// A table that lacks required keys tells one of them at a time: each is reported, and the value is asked for again
-/// with that key known to be absent. Whatever else is wrong is reported again, too, which changes nothing.
+/// A table that lacks required keys tells one of them at a time: each is
+/// reported, and the value is asked for again with that key known to be absent.
+/// Whatever else is wrong is reported again, too, which changes nothing.
 pub(super) struct FieldParts<'a> {
     value: NodeDeserializer<'a>,
     absent: Vec<&'static str>,
@@ -114,7 +115,8 @@ pub(super) struct ListAccess<'a> {
     context: Context<'a>,
 }
 
-/// Items before one that it is compared with: lists of networks may be long, and the search is quadratic.
+/// Items before one that it is compared with: lists of networks may be long,
+/// and the search is quadratic.
 const MOST_COMPARED: usize = 1000;
 
 impl<'a> ListAccess<'a> {

@@ -1,4 +1,5 @@
-//! The keys of a section, the names of a table of free names, and named sections.
+//! The keys of a section, the names of a table of free names, and named
+//! sections.
 
 use std::collections::btree_map;
 
@@ -28,7 +29,8 @@ pub(super) struct StructAccess<'a> {
     /// Keys noted by the collector before this section.
     noted: usize,
     value: Option<&'a Entry>,
-    /// Keys that are not there and count as reported; `None` until all others were read.
+    /// Keys that are not there and count as reported; `None` until all others
+    /// were read.
     absent: Option<std::vec::IntoIter<&'static str>>,
     key: &'a str,
 }
@@ -62,7 +64,8 @@ impl<'a> StructAccess<'a> {
         }
     }
 
-    /// Keys that were reported as missing, and those that stand in another place or under another name.
+    /// Keys that were reported as missing, and those that stand in another
+    /// place or under another name.
     fn absent(&self) -> Vec<&'static str> {
         let collector = self.table.context.collector;
         let meant = collector.take_noted(self.noted, &self.path);
@@ -184,7 +187,8 @@ pub(super) struct NamedAccess<'a> {
     entries: btree_map::Iter<'a, String, Entry>,
     context: Context<'a>,
     value: Option<&'a Entry>,
-    /// A key of the sections below that stands before them: it may be that of any, so that nothing is known of all.
+    /// A key of the sections below that stands before them: it may be that of
+    /// any, so that nothing is known of all.
     loose: Option<(&'a str, Span)>,
 }
 

@@ -1,4 +1,5 @@
-//! `[defaults]` under each route, key by key, and the listener of a file that has none.
+//! `[defaults]` under each route, key by key, and the listener of a file that
+//! has none.
 
 use super::super::{
     de,
@@ -9,17 +10,20 @@ use super::super::{
     wire,
 };
 
-/// Where the smallest useful file listens: everywhere, as a gateway in a container has to, without privileges.
+/// Where the smallest useful file listens: everywhere, as a gateway in a
+/// container has to, without privileges.
 const BIND_ADDRESS: &str = "0.0.0.0:8080";
 
-/// Keys that exclude each other, by table: when a route gives one, it inherits none of the others.
+/// Keys that exclude each other, by table: when a route gives one, it inherits
+/// none of the others.
 const INSTEAD: [(&str, &[&[&str]]); 3] = [
     ("concurrency", &[&["max"], &["adaptive"]]),
     ("match", &[&["path"], &["path_prefix"], &["path_regex"]]),
     ("request", &[&["rewrite"], &["strip_prefix", "add_prefix"]]),
 ];
 
-/// Fills in what depends on other parts of the file. `origin` is the place of what stands nowhere.
+/// Fills in what depends on other parts of the file. `origin` is the place of
+/// what stands nowhere.
 pub(super) fn fill_in(root: &mut Table, origin: Span, problems: &mut Problems) {
     let defaults = defaults(root, origin, problems);
     if let Some(Entry {
@@ -57,7 +61,8 @@ pub(super) fn fill_in(root: &mut Table, origin: Span, problems: &mut Problems) {
         });
 }
 
-/// The keys of `[defaults]` that routes can have from there. Mistakes in them are reported here, and not in each route.
+/// The keys of `[defaults]` that routes can have from there. Mistakes in them
+/// are reported here, and not in each route.
 fn defaults(root: &Table, origin: Span, problems: &mut Problems) -> Table {
     let Some(entry) = root.get("defaults") else {
         return Table::default();
@@ -120,7 +125,8 @@ fn mark_inherited(entry: &mut Entry) {
     }
 }
 
-/// Defaults may say how long to queue without saying that there is a cap: routes without a cap have none of it.
+/// Defaults may say how long to queue without saying that there is a cap:
+/// routes without a cap have none of it.
 fn drop_idle_concurrency(route: &mut Table) {
     let idle = |table: &Table| {
         let has_cap = ["max", "adaptive"]

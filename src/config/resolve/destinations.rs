@@ -1,4 +1,5 @@
-//! Where a route's requests go: an upstream, a split over several, and copies to another one.
+//! Where a route's requests go: an upstream, a split over several, and copies
+//! to another one.
 
 use std::num::NonZeroU32;
 

@@ -75,7 +75,8 @@ fn limit(entry: &NamedEntry<wire::Limit>, problems: &mut Problems) -> Option<Lim
     })
 }
 
-/// How an absent part of the key is dealt with, and the quota of requests without one, where it is another.
+/// How an absent part of the key is dealt with, and the quota of requests
+/// without one, where it is another.
 fn missing(
     limit: &wire::Limit,
     at: Span,

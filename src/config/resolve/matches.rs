@@ -92,7 +92,8 @@ struct Rank<'a> {
     query: &'a [(String, String)],
 }
 
-/// Reports each route that can never match because routes before it match all the same and come first in the file.
+/// Reports each route that can never match because routes before it match all
+/// the same and come first in the file.
 pub(super) fn hidden(
     fields: &[Field<wire::Route>],
     routes: &[Option<Route>],
@@ -107,7 +108,8 @@ pub(super) fn hidden(
         let ranks = ranks(&route.matches);
         let covered = ranks.iter().all(|rank| first.contains_key(rank));
         let before = ranks.first().and_then(|rank| first.get(rank)).copied();
-        // A route that stands there twice has one name too, which is told already.
+        // A route that stands there twice has one name too, which is told
+        // already.
         if let (true, Some((name, other))) =
             (covered, before.filter(|(name, _)| **name != *route.name))
         {
@@ -160,7 +162,8 @@ fn ranks(matches: &Match) -> Vec<Rank<'_>> {
         .collect()
 }
 
-/// The pattern as text; parameters without their names, which make no difference to what matches.
+/// The pattern as text; parameters without their names, which make no
+/// difference to what matches.
 fn canonical(path: &PathPattern) -> String {
     match path {
         PathPattern::Parameters(path) => {

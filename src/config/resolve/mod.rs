@@ -1,6 +1,8 @@
-//! From the structs of `wire` to the types of [`policy`](crate::policy): names resolved, contradictions found.
+//! From the structs of `wire` to the types of [`policy`](crate::policy): names
+//! resolved, contradictions found.
 //!
-//! Each function returns `None` for what has a mistake, and goes on as far as it can: later mistakes are wanted too.
+//! Each function returns `None` for what has a mistake, and goes on as far as
+//! it can: later mistakes are wanted too.
 
 mod concurrency;
 mod defaults;
@@ -44,7 +46,8 @@ servers = [\"http://127.0.0.1:9000\"]
 name = \"app\"
 upstream = \"app\"";
 
-/// Builds the configuration; `None` after a mistake that leaves a hole in it. Mistakes go to `loading.problems`.
+/// Builds the configuration; `None` after a mistake that leaves a hole in it.
+/// Mistakes go to `loading.problems`.
 pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -> Option<Config> {
     let origin = Span::NOWHERE;
     redact::of_file(&table, &mut loading.problems.covered);

@@ -1,4 +1,5 @@
-//! `overrides` of a limit: each pattern fits the key, and every address is no narrower than a bucket.
+//! `overrides` of a limit: each pattern fits the key, and every address is no
+//! narrower than a bucket.
 
 use ipnet::IpNet;
 
@@ -19,7 +20,8 @@ use super::{
 };
 use crate::policy::{KeyPart, Override, ValuePattern};
 
-/// Most overrides of one limit: bounds the memory of their table, and the time in which networks are compared one by one.
+/// Most overrides of one limit: bounds the memory of their table, and the time
+/// in which networks are compared one by one.
 const MOST_OVERRIDES: usize = 10_000;
 /// Any value.
 const ANY: &str = "*";
@@ -132,7 +134,8 @@ fn fits(
     false
 }
 
-/// One pattern of `match`: a value, or a list with one for each part of the key.
+/// One pattern of `match`: a value, or a list with one for each part of the
+/// key.
 fn pattern(
     field: &Field<OneOrMany<Text<KeyValue>>>,
     key: &[KeyPart],
@@ -166,7 +169,8 @@ fn value(text: &str, part: &KeyPart) -> Result<ValuePattern, Wrong> {
     Ok(ValuePattern::Text(text.into()))
 }
 
-/// A network that is no narrower than a bucket: clients that share a bucket cannot have different numbers.
+/// A network that is no narrower than a bucket: clients that share a bucket
+/// cannot have different numbers.
 fn network(text: &str, v6_prefix: u8) -> Result<IpNet, Wrong> {
     let network = address::network(text)?;
     match network {

@@ -1,4 +1,5 @@
-//! The sections about the process: `server`, `listeners`, `client_ip`, `admin`, `log`, `shutdown`.
+//! The sections about the process: `server`, `listeners`, `client_ip`, `admin`,
+//! `log`, `shutdown`.
 
 use std::net::SocketAddr;
 
@@ -103,8 +104,9 @@ impl Bound {
     }
 }
 
-/// Whether the system refuses the second of two sockets, as both would take connections to one address. `[::]` takes those
-/// of IPv4 only where no listener has an address of that kind.
+/// Whether the system refuses the second of two sockets, as both would take
+/// connections to one address. `[::]` takes those of IPv4 only where no
+/// listener has an address of that kind.
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let is_one = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() == other.port() && one.port() != 0 && one.is_ipv4() == other.is_ipv4() && is_one

@@ -19,7 +19,8 @@ use super::super::{
 };
 use crate::policy::{KeyPart, Missing, PathPattern};
 
-/// The names that routes may use. `None` stands for names that are unknown because a part of the file could not be read.
+/// The names that routes may use. `None` stands for names that are unknown
+/// because a part of the file could not be read.
 #[derive(Debug)]
 pub(super) struct Names<'a> {
     upstreams: Option<BTreeSet<&'a str>>,
@@ -38,7 +39,8 @@ struct Requirements {
     deciding: usize,
 }
 
-/// Limits and tiers of one route: what a request notes of them has a bit for each.
+/// Limits and tiers of one route: what a request notes of them has a bit for
+/// each.
 const MOST_DECIDING: usize = 64;
 
 impl<'a> Names<'a> {
@@ -66,7 +68,8 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// The upstream that a route names exists, and the route's path has the parameters that it is hashed by.
+    /// The upstream that a route names exists, and the route's path has the
+    /// parameters that it is hashed by.
     pub(super) fn check_upstream(
         &self,
         name: &str,
@@ -81,7 +84,8 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// The limits that a route names exist, and its path has the parameters that they are keyed by.
+    /// The limits that a route names exist, and its path has the parameters
+    /// that they are keyed by.
     pub(super) fn check_limits(
         &self,
         route: &Route,
@@ -140,7 +144,8 @@ fn parameters(parts: impl IntoIterator<Item = KeyPart>) -> impl Iterator<Item = 
     })
 }
 
-/// The route's path has the parameters that what is named at this place asks for.
+/// The route's path has the parameters that what is named at this place asks
+/// for.
 fn check_parameters(
     by: &str,
     parameters: &[Box<str>],
@@ -189,7 +194,8 @@ fn check(
     );
 }
 
-/// How to define what has no definition. A server or a rate in the place of a name belongs into it.
+/// How to define what has no definition. A server or a rate in the place of a
+/// name belongs into it.
 fn definition(what: &str, name: &str) -> String {
     let quoted = redact::logins(name);
     if what == "upstream"

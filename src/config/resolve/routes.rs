@@ -171,7 +171,8 @@ fn timeouts(entry: &Option<Field<wire::Timeouts>>, problems: &mut Problems) -> O
         Some(attempt) => attempt.read()?,
         None => total,
     };
-    // Inherited, it is cut: a route with a short total should not have to repeat what it never reaches.
+    // Inherited, it is cut: a route with a short total should not have to
+    // repeat what it never reaches.
     if attempt > total && timeouts.attempt.is_own() {
         let (attempt, total) = (units::duration_text(attempt), units::duration_text(total));
         let message = format!("an attempt of {attempt} never fits into the total of {total}");

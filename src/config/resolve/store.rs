@@ -89,7 +89,8 @@ fn password(
     let at = name.place(at);
     let file = loading.sources.beside(at, &name.value()?.text);
     loading.sources.watched.file(&file);
-    // Only the end of the line is taken off: a password may begin or end with a space.
+    // Only the end of the line is taken off: a password may begin or end with a
+    // space.
     let read = source::read(&file, LONGEST_PASSWORD);
     let wrong = match read.map(|text| text.trim_end_matches(['\r', '\n']).to_owned()) {
         Ok(password) if !password.is_empty() && !password.contains(['\r', '\n']) => {

@@ -1,4 +1,5 @@
-//! `[listeners.tls]` and `[upstreams.NAME.tls]`: the files they name are read here, watched, and held against each other.
+//! `[listeners.tls]` and `[upstreams.NAME.tls]`: the files they name are read
+//! here, watched, and held against each other.
 
 use std::time::SystemTime;
 

@@ -111,7 +111,8 @@ pub(super) struct Template<'a> {
 }
 
 impl Template<'_> {
-    /// Reports places that nothing fills in. Without a sound path nothing is known about them.
+    /// Reports places that nothing fills in. Without a sound path nothing is
+    /// known about them.
     pub(super) fn check(&self, path: Option<&PathPattern>, problems: &mut Problems) {
         let Some(path) = path else {
             return;
@@ -138,7 +139,8 @@ impl Template<'_> {
     }
 }
 
-/// Headers to set and to remove; one header cannot be set twice, nor be removed as well.
+/// Headers to set and to remove; one header cannot be set twice, nor be removed
+/// as well.
 fn headers(
     set: &Option<Field<Headers>>,
     remove: &Field<Set<Text<ChangeableHeader>>>,

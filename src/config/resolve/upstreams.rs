@@ -201,7 +201,8 @@ fn pool(entry: &Option<Field<wire::Pool>>) -> Option<Pool> {
     let max_connections = pool.max_connections.read()?;
     Some(Pool {
         max_connections,
-        // A pool smaller than the default number of idle connections simply keeps all of its own.
+        // A pool smaller than the default number of idle connections simply
+        // keeps all of its own.
         max_idle: pool.max_idle.read()?.min(max_connections.get()),
         idle_timeout: pool.idle_timeout.read()?,
         max_lifetime: pool.max_lifetime.read()?,

@@ -14,7 +14,8 @@ use super::{super::wrong::Wrong, host};
 const HTTP_PORT: u16 = 80;
 const HTTPS_PORT: u16 = 443;
 
-/// An address to listen on: `"0.0.0.0:8080"`, `"[::]:8080"`; port 0 lets the system choose.
+/// An address to listen on: `"0.0.0.0:8080"`, `"[::]:8080"`; port 0 lets the
+/// system choose.
 pub(in crate::config) fn bind(text: &str) -> Result<SocketAddr, Wrong> {
     let help = "write an IP address and a port, such as \"0.0.0.0:8080\" or \"[::1]:8080\"";
     text.parse().map_err(|_| match text.rsplit_once(':') {
@@ -132,7 +133,8 @@ fn meant_networks(text: &str) -> Option<String> {
 pub(in crate::config) struct ServerUrl {
     /// As requests and logs name it: without the dot that ends a whole name.
     pub(in crate::config) url: Arc<str>,
-    /// To be looked up: with that dot, which keeps the system from searching its own domains for the name.
+    /// To be looked up: with that dot, which keeps the system from searching
+    /// its own domains for the name.
     pub(in crate::config) host: Arc<str>,
     pub(in crate::config) port: u16,
     pub(in crate::config) is_tls: bool,
@@ -146,7 +148,8 @@ pub(in crate::config) fn server_url(text: &str) -> Result<ServerUrl, Wrong> {
     })
 }
 
-/// Several servers in one text, one with a weight, or one whose slashes are not right.
+/// Several servers in one text, one with a weight, or one whose slashes are not
+/// right.
 fn meant_servers(text: &str) -> Option<String> {
     let is_server = |text: &str| exact_server_url(text).is_ok();
     let with_scheme = |text: &str| {
@@ -260,8 +263,9 @@ fn exact_server_url(text: &str) -> Result<ServerUrl, Wrong> {
     })
 }
 
-/// Whether this is the path of a socket, in one of the ways in which others write it: `/run/app.sock`,
-/// `unix:/run/app.sock`, `http://unix:/run/app.sock`, `http+unix://...`.
+/// Whether this is the path of a socket, in one of the ways in which others
+/// write it: `/run/app.sock`, `unix:/run/app.sock`,
+/// `http://unix:/run/app.sock`, `http+unix://...`.
 fn names_socket(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     let is_path = text.starts_with('/') && !text.starts_with("//");
@@ -295,13 +299,15 @@ fn not_http(text: &str, help: &str) -> Wrong {
 /// A name or an address that a server's certificate stands for.
 pub(in crate::config) fn server_name(text: &str) -> Result<ServerName<'static>, Wrong> {
     let help = "write a host name such as \"orders.internal\", or an IP address";
-    // A certificate's names have no final dot, and neither has what is asked for (RFC 6066, 3).
+    // A certificate's names have no final dot, and neither has what is asked
+    // for (RFC 6066, 3).
     let name = text.strip_suffix('.').unwrap_or(text).to_owned();
     ServerName::try_from(name)
         .map_err(|_| Wrong::new("it is not what a certificate can stand for", help))
 }
 
-/// A name that the admin listener may be called by: a host, with a port or without, lower case.
+/// A name that the admin listener may be called by: a host, with a port or
+/// without, lower case.
 pub(in crate::config) fn admin_host(text: &str) -> Result<String, Wrong> {
     host_and_port(
         text,

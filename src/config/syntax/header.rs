@@ -4,8 +4,9 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::super::{suggest, wrong::Wrong};
 
-/// Headers about this connection or about where a message ends. The gateway writes or removes them itself; a value
-/// from a file would break the framing, and with it tell two requests from one.
+/// Headers about this connection or about where a message ends. The gateway
+/// writes or removes them itself; a value from a file would break the framing,
+/// and with it tell two requests from one.
 const FRAMING: [&str; 9] = [
     "connection",
     "content-length",
@@ -55,7 +56,8 @@ pub(in crate::config) fn changeable(text: &str) -> Result<HeaderName, Wrong> {
     Ok(name)
 }
 
-/// Headers that the gateway writes from what trusted proxies say and from what it knows itself.
+/// Headers that the gateway writes from what trusted proxies say and from what
+/// it knows itself.
 const WRITTEN: [&str; 4] = [
     "forwarded",
     "x-forwarded-for",

@@ -7,7 +7,8 @@ use crate::policy::HostPattern;
 const LONGEST_NAME: usize = 253;
 const LONGEST_LABEL: usize = 63;
 
-/// A host name or IPv4 address, in lower case, without the dot that ends a whole name.
+/// A host name or IPv4 address, in lower case, without the dot that ends a
+/// whole name.
 pub(in crate::config) fn name(text: &str) -> Result<String, Wrong> {
     let help = "write a host name such as \"orders.example.com\"";
     if text.is_empty() {
@@ -87,7 +88,8 @@ pub(in crate::config) fn pattern(text: &str) -> Result<HostPattern, Wrong> {
     Ok(HostPattern::Exact(name(text)?))
 }
 
-/// An IPv6 address in brackets as requests have it, in whichever way they spell it.
+/// An IPv6 address in brackets as requests have it, in whichever way they spell
+/// it.
 fn ipv6(text: &str) -> Option<String> {
     let inside = text.strip_prefix('[')?.strip_suffix(']')?;
     inside
@@ -101,7 +103,8 @@ pub(in crate::config) fn asked(text: &str) -> String {
     ipv6(text).unwrap_or_else(|| text.to_ascii_lowercase())
 }
 
-/// A URL, an address with a port and the like: the host in it is advised, if there is one.
+/// A URL, an address with a port and the like: the host in it is advised, if
+/// there is one.
 fn more_than_a_host(text: &str, help: &str) -> Wrong {
     if text.parse::<std::net::Ipv6Addr>().is_ok() {
         return Wrong::new(

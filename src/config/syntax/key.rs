@@ -6,7 +6,8 @@ use super::{
 };
 use crate::policy::{KeyPart, Missing};
 
-/// Bits of an IPv6 address that count by default: a client usually owns a whole /64 and can change addresses in it.
+/// Bits of an IPv6 address that count by default: a client usually owns a whole
+/// /64 and can change addresses in it.
 pub(in crate::config) const V6_PREFIX: u8 = 64;
 
 const WORDS: [&str; 6] = [
@@ -18,8 +19,9 @@ const WORDS: [&str; 6] = [
     "tls:subject",
 ];
 
-/// `"client-ip"`, `"client-ip/56"`, `"header:NAME"`, `"cookie:NAME"`, `"query:NAME"`, `"param:NAME"`, `"route"`, `"host"`,
-/// `"path"`, `"method"`, `"tls:subject"`.
+/// `"client-ip"`, `"client-ip/56"`, `"header:NAME"`, `"cookie:NAME"`,
+/// `"query:NAME"`, `"param:NAME"`, `"route"`, `"host"`, `"path"`, `"method"`,
+/// `"tls:subject"`.
 pub(in crate::config) fn part(text: &str) -> Result<KeyPart, Wrong> {
     exact_part(text).map_err(|wrong| match meant(text) {
         Some(help) => Wrong::new(wrong.why, help),

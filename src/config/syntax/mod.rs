@@ -1,4 +1,5 @@
-//! The small languages inside strings: each a pure function from text to a typed value or to why not.
+//! The small languages inside strings: each a pure function from text to a
+//! typed value or to why not.
 
 pub(super) mod address;
 pub(super) mod header;
@@ -14,7 +15,8 @@ use std::sync::Arc;
 
 use super::{suggest, wrong::Wrong};
 
-/// Longest name of a limit, an upstream or a route; names travel in header values and metric labels.
+/// Longest name of a limit, an upstream or a route; names travel in header
+/// values and metric labels.
 const LONGEST_NAME: usize = 128;
 
 /// The name of a limit, an upstream or a route.

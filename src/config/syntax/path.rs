@@ -5,7 +5,8 @@ use regex::{Regex, RegexBuilder};
 use super::super::wrong::Wrong;
 use crate::policy::{PathPattern, path};
 
-/// Bytes that a compiled path expression may take: generous for a path, far from hurting.
+/// Bytes that a compiled path expression may take: generous for a path, far
+/// from hurting.
 const REGEX_SIZE: usize = 1 << 20;
 
 /// The normal form of a path pattern; see [`path`](crate::policy::path).
@@ -33,7 +34,8 @@ pub(in crate::config) fn target(text: &str) -> Result<String, Wrong> {
 /// # Errors
 /// A mistake in it, or one that compiles to more than a megabyte.
 pub fn whole_path_regex(pattern: &str) -> Result<Regex, regex::Error> {
-    // On its own first: with `a)(b` the brackets around it would close in the wrong place.
+    // On its own first: with `a)(b` the brackets around it would close in the
+    // wrong place.
     RegexBuilder::new(pattern).size_limit(REGEX_SIZE).build()?;
     RegexBuilder::new(&format!("^(?:{pattern})$"))
         .size_limit(REGEX_SIZE)
@@ -45,7 +47,8 @@ pub(in crate::config) fn regex(text: &str) -> Result<PathPattern, Wrong> {
     match whole_path_regex(text) {
         Ok(_) => Ok(PathPattern::Regex(text.to_owned())),
         Err(error) => {
-            // The crate draws a picture of its own; its last line says what is wrong.
+            // The crate draws a picture of its own; its last line says what is
+            // wrong.
             let error = error.to_string();
             let why = error
                 .lines()
@@ -76,7 +79,8 @@ fn exact_whole(text: &str) -> Result<PathPattern, Wrong> {
     })
 }
 
-/// Help for a path in the language of another router, where it has another form here.
+/// Help for a path in the language of another router, where it has another form
+/// here.
 fn instead(wrong: Wrong, text: &str, takes_parameters: bool) -> Wrong {
     let method =
         |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_uppercase());
@@ -129,7 +133,8 @@ fn instead(wrong: Wrong, text: &str, takes_parameters: bool) -> Wrong {
     }
 }
 
-/// `<id>`, `<int:id>`, `[id]`, `{id:[0-9]+}` as `{id}`; other segments as they are.
+/// `<id>`, `<int:id>`, `[id]`, `{id:[0-9]+}` as `{id}`; other segments as they
+/// are.
 fn as_parameter(segment: &str) -> String {
     let between = |open, close| {
         segment
@@ -156,7 +161,8 @@ pub(in crate::config) fn prefix(text: &str) -> Result<PathPattern, Wrong> {
     })
 }
 
-/// A path without parameters, and without the slash at its end: what is taken off or put on.
+/// A path without parameters, and without the slash at its end: what is taken
+/// off or put on.
 pub(in crate::config) fn literal(text: &str) -> Result<String, Wrong> {
     exact_literal(text).map_err(|wrong| instead(wrong, text, false))
 }

@@ -1,7 +1,9 @@
-//! Whether a regular expression matches any path at all, in the normal form that requests are compared in.
+//! Whether a regular expression matches any path at all, in the normal form
+//! that requests are compared in.
 //!
-//! The expression is walked beside a small automaton of what paths look like: from a set of its states to the set that
-//! the expression can lead to. That takes about as many steps as the compiled expression has.
+//! The expression is walked beside a small automaton of what paths look like:
+//! from a set of its states to the set that the expression can lead to. That
+//! takes about as many steps as the compiled expression has.
 
 use regex_syntax::hir::{Class, Hir, HirKind, Look, Repetition};
 
@@ -29,7 +31,8 @@ const ALL: [States; 8] = [BEGIN, SLASH, INSIDE, DOT, DOTS, PERCENT, DIGIT, ENDED
 /// Where a path may end.
 const WHOLE: States = SLASH | INSIDE | ENDED;
 
-/// Whether some path matches. Word boundaries count as passable: `false` is sure, `true` nearly.
+/// Whether some path matches. Word boundaries count as passable: `false` is
+/// sure, `true` nearly.
 pub(in crate::config) fn has_a_path(pattern: &str) -> bool {
     regex_syntax::parse(pattern).is_ok_and(|hir| walk(&hir, BEGIN) & WHOLE != 0)
 }

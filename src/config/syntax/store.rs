@@ -1,4 +1,5 @@
-//! Where a store is: `"redis://user:password@host:port/database"`, or `"rediss://"` for TLS.
+//! Where a store is: `"redis://user:password@host:port/database"`, or
+//! `"rediss://"` for TLS.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Mistakes of people who know another gateway or another language: each is reported once, with a correction.
+//! Mistakes of people who know another gateway or another language: each is
+//! reported once, with a correction.
 
 use std::{fs, ops::Add};
 
@@ -7,7 +8,8 @@ use super::{
     APP, config_with, read,
 };
 
-/// Checks that the only mistake of a file contains this text, in its message or help.
+/// Checks that the only mistake of a file contains this text, in its message or
+/// help.
 fn says(text: &str, expected: &str) {
     one_mistake(text, read(text).expect_err(text), expected);
 }

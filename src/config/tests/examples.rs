@@ -49,8 +49,8 @@ fn every_example_is_a_valid_configuration_that_names_its_schema() {
             .unwrap_or_else(|mistakes| panic!("{mistakes}"));
         assert!(!config.routes.is_empty());
         let warned: Vec<_> = config.warnings.list.iter().map(|one| one.code).collect();
-        // The example itself says this beside the line: without a token, every client that reaches its admin listener
-        // may reload.
+        // The example itself says this beside the line: without a token, every
+        // client that reaches its admin listener may reload.
         let known = if name == "internal-services.toml" {
             &[Code::Exposed][..]
         } else {
@@ -60,7 +60,8 @@ fn every_example_is_a_valid_configuration_that_names_its_schema() {
     }
 }
 
-/// A folder with the certificates and keys that a file names, which the examples lack.
+/// A folder with the certificates and keys that a file names, which the
+/// examples lack.
 fn with_certificates(text: &str) -> tempfile::TempDir {
     let place = tempfile::tempdir().unwrap();
     fs::create_dir(place.path().join("certs")).unwrap();

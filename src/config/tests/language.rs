@@ -113,7 +113,8 @@ fn the_schema_has_exactly_the_keys_of_the_language() {
         };
         own + inner
     }
-    // The tables of servers, of a cost, of a split and of a missing part, for which there is a shorter form.
+    // The tables of servers, of a cost, of a split and of a missing part, for
+    // which there is a shorter form.
     let shorthands = 2 + 3 + 2 + 3;
     let language: usize = all_sections()
         .iter()
@@ -186,7 +187,8 @@ fn the_view_is_a_valid_configuration() {
     let second = parse("b.toml", &again, &Environment::new())
         .unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert_eq!(first.shown(), second.shown());
-    // The view contains every default, so each route sets the bound that applies to calls, too.
+    // The view contains every default, so each route sets the bound that
+    // applies to calls, too.
     let without_call_bounds = |config: &Config| -> Vec<_> {
         let mut routes: Vec<_> = config
             .routes

@@ -15,7 +15,8 @@ fn limit(keys: &str) -> Limit {
     )
 }
 
-/// Checks that these keys of a limit cause one diagnostic, which contains this text.
+/// Checks that these keys of a limit cause one diagnostic, which contains this
+/// text.
 #[track_caller]
 fn refused(keys: &str, code: Code, expected: &str) {
     let (found, text) = only(config_with(&format!("[limits.a]\n{keys}"), ""));

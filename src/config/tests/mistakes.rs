@@ -70,7 +70,8 @@ proptest! {
     }
 }
 
-/// Checks that these keys of a route cause one diagnostic, which contains this text.
+/// Checks that these keys of a route cause one diagnostic, which contains this
+/// text.
 fn refused(route: &str, code: Code, expected: &str) {
     let (found, text) = only(config_with("limits = { l = { rate = \"1/s\" } }", route));
     assert_eq!(found, code, "{route}: {text}");
@@ -560,7 +561,8 @@ fn the_password_of_a_store_is_shown_in_no_mistake() {
 #[test]
 fn values_under_names_of_secrets_are_shown_in_no_mistake() {
     for route in [
-        // Another key is wrong, on the same line or on a line between the two places of one mistake.
+        // Another key is wrong, on the same line or on a line between the two
+        // places of one mistake.
         "request = { set_headers = { x-vault-token = \"hunter2\" }, max_bdy = 1 }",
         "request = { set_headers = { x-vault-token = \"hunter2 \" } }",
         "request = { set_headers = { x-vault-token = \"hunter2\", X-Vault-Token = \"hunter2\" } }",

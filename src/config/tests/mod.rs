@@ -21,7 +21,8 @@ fn read(text: &str) -> Result<Config, Diagnostics> {
     parse("test.toml", text, &Environment::new())
 }
 
-/// Reads a configuration with the upstream `app` and the route `app`, to which `route` adds keys. `top` goes first.
+/// Reads a configuration with the upstream `app` and the route `app`, to which
+/// `route` adds keys. `top` goes first.
 fn config_with(top: &str, route: &str) -> Result<Config, Diagnostics> {
     read(&format!(
         "{top}\n{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n{route}"

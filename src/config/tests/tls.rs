@@ -1,4 +1,5 @@
-//! Certificates and keys: which are accepted, which are refused at which place, and that keys are never shown.
+//! Certificates and keys: which are accepted, which are refused at which place,
+//! and that keys are never shown.
 
 use crate::policy::TlsVersion;
 use std::{fs, path::PathBuf, sync::Arc};
@@ -11,7 +12,8 @@ use super::super::{Code, Config, Diagnostics, Environment, Severity, load};
 const ROUTE: &str = "[[routes]]\nname = \"main\"\nrespond = {}\n";
 const TLS: &str = "[[listeners]]\nbind = \"127.0.0.1:1\"\n[listeners.tls]\ncertificates = [{ cert = \"a.pem\", key = \"a.key\" }]\n";
 
-/// A folder with `a.pem`, its key `a.key`, another key `b.key`, and `tidegate.toml`.
+/// A folder with `a.pem`, its key `a.key`, another key `b.key`, and
+/// `tidegate.toml`.
 struct Folder(TempDir);
 
 impl Folder {

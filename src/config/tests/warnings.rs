@@ -1,4 +1,5 @@
-//! Settings that are allowed but surely a mistake cause a warning, at their place and with a correction, and load.
+//! Settings that are allowed but surely a mistake cause a warning, at their
+//! place and with a correction, and load.
 
 use super::{
     super::{Code, Severity},

@@ -23,16 +23,22 @@ type MostKeys = Whole<NonZeroUsize, 1, 100_000_000>;
 /// A token bucket for each key.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Limit {
-    /// Parts that select the bucket of a request: "client-ip", "client-ip/56" (IPv6 prefix), "header:NAME", "cookie:NAME", "query:NAME", "param:NAME" (of the route's path), "route", "host", "path", "method", "tls:subject"; a list is one composite key. Absent: one bucket for everyone.
+    /// Parts that select the bucket of a request: "client-ip", "client-ip/56"
+    /// (IPv6 prefix), "header:NAME", "cookie:NAME", "query:NAME", "param:NAME"
+    /// (of the route's path), "route", "host", "path", "method", "tls:subject";
+    /// a list is one composite key. Absent: one bucket for everyone.
     pub(in crate::config) key: Option<Field<OneOrList<Text<Part>>>>,
     /// Sustained pace: "100/s", "30/m", "1000/h", "10000/d" or "5/10s".
     pub(in crate::config) rate: Field<Text<PerTime>>,
     /// Size of the bucket, in tokens. Absent: the number of the rate.
     pub(in crate::config) burst: Option<Field<Burst>>,
-    /// For a part of the key that is absent or empty: another part, "skip" the limit or "refuse" with its status; or a table: another part, with numbers of its own.
+    /// For a part of the key that is absent or empty: another part, "skip" the
+    /// limit or "refuse" with its status; or a table: another part, with
+    /// numbers of its own.
     #[serde(default = "missing")]
     pub(in crate::config) missing: Field<Either<Text<Absent>, StandIns>>,
-    /// "local": this gateway counts alone; "shared": all gateways with the same [store] count together.
+    /// "local": this gateway counts alone; "shared": all gateways with the same
+    /// [store] count together.
     #[serde(default)]
     pub(in crate::config) scope: Field<Scope>,
     /// Tokens that a request takes: a number, or what a header says.
@@ -41,19 +47,24 @@ pub(in crate::config) struct Limit {
     /// "shadow" decides, counts and logs, and refuses nothing.
     #[serde(default)]
     pub(in crate::config) mode: Field<Mode>,
-    /// Other numbers, decided beside the live ones on the same keys; they refuse nothing and are counted.
+    /// Other numbers, decided beside the live ones on the same keys; they
+    /// refuse nothing and are counted.
     pub(in crate::config) candidate: Option<Field<Candidate>>,
-    /// Only answers with these statuses use up tokens: "401", "5xx"; of others they come back. Absent: every request does.
+    /// Only answers with these statuses use up tokens: "401", "5xx"; of others
+    /// they come back. Absent: every request does.
     pub(in crate::config) count: Option<Field<List<Text<StatusOrClass>>>>,
     /// Other numbers for some keys; the first that matches wins.
     pub(in crate::config) overrides: Option<Field<Tables<Override>>>,
-    /// With client-ip: wider IPv6 networks, each with a bound of its own. They decide together with the limit.
+    /// With client-ip: wider IPv6 networks, each with a bound of its own. They
+    /// decide together with the limit.
     pub(in crate::config) tiers: Option<Field<Tables<Tier>>>,
     /// Most buckets held at once: the memory bound.
-    // 72 MB when they are all there, and more clients than one gateway sees within a bucket's time.
+    // 72 MB when they are all there, and more clients than one gateway sees
+    // within a bucket's time.
     #[serde(default = "MostKeys::value::<1_000_000>")]
     pub(in crate::config) max_keys: Field<MostKeys>,
-    /// Keys in debt are written to `state_dir` of `[server]` every few seconds and at the end, and read at the start.
+    /// Keys in debt are written to `state_dir` of `[server]` every few seconds
+    /// and at the end, and read at the start.
     #[serde(default = "off")]
     pub(in crate::config) persist: Field<bool>,
     /// Status of a refusal.
@@ -64,7 +75,8 @@ pub(in crate::config) struct Limit {
 
 type Refusal = Whole<StatusCode, 400, 599>;
 
-/// A client that sends no key is still someone: leaving a header out must not free it of its limit.
+/// A client that sends no key is still someone: leaving a header out must not
+/// free it of its limit.
 fn missing() -> Field<Either<Text<Absent>, StandIns>> {
     let text = Text::by_default("client-ip".to_owned());
     Field::by_default(text.value.map(Either::Short))
@@ -107,7 +119,8 @@ impl Shape for StandIns {
     const SHAPE: &'static str = "a table";
 }
 
-/// A cost that a header tells. Clients that can set the header choose their cost: take it from a proxy of yours.
+/// A cost that a header tells. Clients that can set the header choose their
+/// cost: take it from a proxy of yours.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Cost {
     /// The header; it holds a whole number from 0.
@@ -135,7 +148,8 @@ pub(in crate::config) struct Candidate {
 /// Other numbers for some keys.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Override {
-    /// Values of the key; for a composite key lists with a value for each part, "*" for any. A part that is the client's address takes networks, too.
+    /// Values of the key; for a composite key lists with a value for each part,
+    /// "*" for any. A part that is the client's address takes networks, too.
     pub(in crate::config) r#match: Field<OneOrList<OneOrMany<Text<KeyValue>>>>,
     /// Sustained pace; "unlimited" passes everything, tiers too.
     pub(in crate::config) rate: Field<Or<Unlimited, PerTime>>,

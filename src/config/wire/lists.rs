@@ -17,7 +17,8 @@ pub(in crate::config) const TABLES: &str = "$tables";
 pub(in crate::config) const ONE_OR_LIST: &str = "$one-or-list";
 pub(in crate::config) const ONE_OR_MANY: &str = "$one-or-many";
 
-/// Declares kinds of lists: a doc comment, the type, its name for the deserializer, what it is, and its JSON Schema.
+/// Declares kinds of lists: a doc comment, the type, its name for the
+/// deserializer, what it is, and its JSON Schema.
 macro_rules! lists {
     ($($(#[$about:meta])* $name:ident, $asks:ident, $expecting:literal, |$items:ident| $schema:tt;)*) => {$(
         $(#[$about])*
@@ -82,7 +83,8 @@ lists! {
     OneOrList, ONE_OR_LIST, "a string or a list of strings", |items| {
         "anyOf": [items, { "type": "array", "items": items, "minItems": 1, "uniqueItems": true }]
     };
-    /// One alone, or a list of at least one, in which one may stand more than once.
+    /// One alone, or a list of at least one, in which one may stand more than
+    /// once.
     OneOrMany, ONE_OR_MANY, "a string or a list of strings", |items| {
         "anyOf": [items, { "type": "array", "items": items, "minItems": 1 }]
     };

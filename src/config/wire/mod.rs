@@ -1,8 +1,10 @@
-//! The language as structs: every section with its keys, what each may hold, its default, and a sentence about it.
+//! The language as structs: every section with its keys, what each may hold,
+//! its default, and a sentence about it.
 //!
-//! The structs derive [`serde::Deserialize`], and the JSON Schema for editors is derived from them, too: a doc comment
-//! here is the description there. A field without a default is required, an [`Option`] may be absent. A default is
-//! written as in the file, with its reason beside it.
+//! The structs derive [`serde::Deserialize`], and the JSON Schema for editors
+//! is derived from them, too: a doc comment here is the description there. A
+//! field without a default is required, an [`Option`] may be absent. A default
+//! is written as in the file, with its reason beside it.
 
 pub(super) mod limits;
 pub(super) mod lists;
@@ -32,7 +34,8 @@ use super::field::Field;
 /// The configuration of tidegate.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 pub(super) struct File {
-    /// More files, relative to this one, read in name order as if written here; `*` stands for any characters of a file's name.
+    /// More files, relative to this one, read in name order as if written here;
+    /// `*` stands for any characters of a file's name.
     pub(super) include: Option<Field<Set<Text<FileName>>>>,
     /// The process itself.
     pub(super) server: Option<Field<Server>>,

@@ -11,7 +11,8 @@ use super::super::{
     wrong::Wrong,
 };
 
-/// A string in which the environment stands in for a number or for true and false.
+/// A string in which the environment stands in for a number or for true and
+/// false.
 pub(in crate::config) const VARIABLE: &str = r"^\$\{[^}]*\}$";
 
 /// For switches that are on by default.
@@ -138,7 +139,8 @@ pub(in crate::config) enum Workers {
     Number(WorkerCount),
 }
 
-/// Far more than any machine has cores; each worker costs memory for its own pools.
+/// Far more than any machine has cores; each worker costs memory for its own
+/// pools.
 pub(in crate::config) type WorkerCount = Whole<NonZero<usize>, 1, 1024>;
 
 impl<'de> Deserialize<'de> for Workers {

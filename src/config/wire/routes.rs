@@ -1,4 +1,5 @@
-//! `[[routes]]` and `[defaults]`: which requests go where, and under which policies.
+//! `[[routes]]` and `[defaults]`: which requests go where, and under which
+//! policies.
 
 use std::num::{NonZeroU32, NonZeroUsize};
 
@@ -39,7 +40,8 @@ pub(in crate::config) type Headers = Pairs<ChangeableHeader, Value>;
 pub(in crate::config) struct Route {
     /// Unique; it stands in logs and metrics.
     pub(in crate::config) name: Field<Text<Name>>,
-    /// The upstream that requests are sent to; or a split: a list of tables with a name and a weight.
+    /// The upstream that requests are sent to; or a split: a list of tables
+    /// with a name and a weight.
     pub(in crate::config) upstream: Option<Field<Either<Text<Name>, Tables<Share>>>>,
     /// Answer by itself instead, behind the same limits and cap.
     pub(in crate::config) respond: Option<Field<Respond>>,
@@ -47,10 +49,12 @@ pub(in crate::config) struct Route {
     pub(in crate::config) redirect: Option<Field<Redirection>>,
     /// Send a copy of some requests to another upstream.
     pub(in crate::config) mirror: Option<Field<Mirror>>,
-    /// Strict order in the queue of an upstream's cap; `queue_timeout` limits the wait of the others.
+    /// Strict order in the queue of an upstream's cap; `queue_timeout` limits
+    /// the wait of the others.
     #[serde(default)]
     pub(in crate::config) priority: Field<Priority>,
-    /// gRPC calls are told by grpc-statuses; `false`: they are requests like others.
+    /// gRPC calls are told by grpc-statuses; `false`: they are requests like
+    /// others.
     #[serde(default = "on")]
     pub(in crate::config) grpc: Field<bool>,
     /// Limits by name; all must admit.
@@ -72,7 +76,8 @@ pub(in crate::config) struct Route {
 
 /// Keys that routes inherit; a route's own keys override them one by one.
 ///
-/// The values reach each route in the tree, before it is deserialized. This struct is there to check and describe them.
+/// The values reach each route in the tree, before it is deserialized. This
+/// struct is there to check and describe them.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[schemars(description = "Keys that routes inherit; a route's own keys override them one by one.")]
 #[expect(
@@ -82,7 +87,8 @@ pub(in crate::config) struct Route {
 pub(in crate::config) struct Defaults {
     /// Send a copy of some requests to another upstream.
     mirror: Option<Field<Mirror>>,
-    /// Strict order in the queue of an upstream's cap; `queue_timeout` limits the wait of the others.
+    /// Strict order in the queue of an upstream's cap; `queue_timeout` limits
+    /// the wait of the others.
     priority: Option<Field<Priority>>,
     /// Limits by name; all must admit.
     limits: Option<Field<Set<Text<Name>>>>,
@@ -159,7 +165,8 @@ fn no_body() -> Field<Text<Anything>> {
 /// Sends the client elsewhere.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Redirection {
-    /// Where to; {host}, {path} (with the query) and the match's parameters are filled in.
+    /// Where to; {host}, {path} (with the query) and the match's parameters are
+    /// filled in.
     pub(in crate::config) to: Field<Text<RedirectTo>>,
     /// 301, 302, 303, 307 or 308.
     // Permanent Redirect: method and body stay (RFC 9110, section 15.4.9).
@@ -170,7 +177,8 @@ pub(in crate::config) struct Redirection {
 /// Cap on requests in flight.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Concurrency {
-    /// Requests in flight, until the end of the response's body. This or `adaptive` is required, here or in the defaults of routes.
+    /// Requests in flight, until the end of the response's body. This or
+    /// `adaptive` is required, here or in the defaults of routes.
     pub(in crate::config) max: Option<Field<InFlight>>,
     /// Instead of `max`: the cap follows the measured latency.
     pub(in crate::config) adaptive: Option<Field<Adaptive>>,
@@ -178,10 +186,13 @@ pub(in crate::config) struct Concurrency {
     #[serde(default = "Queued::value::<0>")]
     pub(in crate::config) queue: Field<Queued>,
     /// How long they may wait; then 503.
-    // A client that waits longer has usually left; and a queue that moves slower than this is a cap set too low.
+    // A client that waits longer has usually left; and a queue that moves
+    // slower than this is a cap set too low.
     #[serde(default = "Text::<PositiveDuration>::secs::<1>")]
     pub(in crate::config) queue_timeout: Field<Text<PositiveDuration>>,
-    /// The queue takes turns between these keys; when it is full, the key that holds most of it gives up its newest place. Parts as in the key of a limit. Absent: first come, first served.
+    /// The queue takes turns between these keys; when it is full, the key that
+    /// holds most of it gives up its newest place. Parts as in the key of a
+    /// limit. Absent: first come, first served.
     pub(in crate::config) fair_by: Option<Field<OneOrList<Text<Part>>>>,
 }
 
@@ -197,18 +208,24 @@ pub(in crate::config) struct Adaptive {
 /// Every wait has an end.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Timeouts {
-    /// From the request's head to the response's head: queue, attempts and back-off together, without the time in which the request's body flows; then 504.
+    /// From the request's head to the response's head: queue, attempts and
+    /// back-off together, without the time in which the request's body flows;
+    /// then 504.
     // Longer than sane responses take to begin, shorter than people wait.
     #[serde(default = "Text::<PositiveDuration>::secs::<30>")]
     pub(in crate::config) total: Field<Text<PositiveDuration>>,
-    /// One attempt, to its response's head, without the time in which the request's body flows. Absent: total.
+    /// One attempt, to its response's head, without the time in which the
+    /// request's body flows. Absent: total.
     pub(in crate::config) attempt: Option<Field<Text<PositiveDuration>>>,
-    /// Longest time without a byte in either direction once bodies flow. Raise it for a service whose answers pause for longer.
+    /// Longest time without a byte in either direction once bodies flow. Raise
+    /// it for a service whose answers pause for longer.
     // NGINX's default for the same.
     #[serde(default = "Text::<PositiveDuration>::secs::<60>")]
     pub(in crate::config) idle: Field<Text<PositiveDuration>>,
-    /// The same for upgraded connections (WebSocket), gRPC, and streams of events such as text/event-stream and application/x-ndjson.
-    // Longer than the pings of any chat or ticker, short enough that forgotten tunnels end.
+    /// The same for upgraded connections (WebSocket), gRPC, and streams of
+    /// events such as text/event-stream and application/x-ndjson.
+    // Longer than the pings of any chat or ticker, short enough that forgotten
+    // tunnels end.
     #[serde(default = "Text::<PositiveDuration>::hours::<1>")]
     pub(in crate::config) tunnel: Field<Text<PositiveDuration>>,
     /// The whole exchange, bodies included.
@@ -220,17 +237,20 @@ pub(in crate::config) struct Timeouts {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Retry {
     /// Tries in all; 1 is no retry.
-    // One retry removes most of what fails by chance; more multiply load in an outage.
+    // One retry removes most of what fails by chance; more multiply load in an
+    // outage.
     #[serde(default = "Attempts::value::<2>")]
     pub(in crate::config) attempts: Field<Attempts>,
-    /// Failures that are retried: "connect", "reset", "timeout", and statuses such as "503".
+    /// Failures that are retried: "connect", "reset", "timeout", and statuses
+    /// such as "503".
     #[serde(default = "retry_on")]
     pub(in crate::config) on: Field<Set<Text<Reason>>>,
     /// Methods tried again when the request may have been seen upstream.
     #[serde(default = "retry_methods")]
     pub(in crate::config) methods: Field<Set<Text<MethodName>>>,
     /// First wait; doubles each time, with full jitter.
-    // A server that restarts needs a moment; with jitter the tries spread over it.
+    // A server that restarts needs a moment; with jitter the tries spread over
+    // it.
     #[serde(default = "Text::<AnyDuration>::millis::<25>")]
     pub(in crate::config) backoff: Field<Text<AnyDuration>>,
     /// Longest wait.
@@ -245,15 +265,17 @@ pub(in crate::config) struct Retry {
     // So that a route with few requests can retry at all.
     #[serde(default = "PerSecond::value::<10>")]
     pub(in crate::config) budget_min: Field<PerSecond>,
-    /// Request body kept for a replay; once more of it was read, it is not tried again.
+    /// Request body kept for a replay; once more of it was read, it is not
+    /// tried again.
     // Most request bodies; each request in flight may hold as much.
     #[serde(default = "Text::<BufferBytes>::kib::<64>")]
     pub(in crate::config) buffer: Field<Text<BufferBytes>>,
 }
 
-/// With `connect` nothing of the request was processed, so that every method may be tried again. With `reset` the server
-/// ended without a word, as one does that restarts: `methods` says what may be tried again then, and the budget how often.
-/// NGINX does both by default.
+/// With `connect` nothing of the request was processed, so that every method
+/// may be tried again. With `reset` the server ended without a word, as one
+/// does that restarts: `methods` says what may be tried again then, and the
+/// budget how often. NGINX does both by default.
 fn retry_on() -> Field<Set<Text<Reason>>> {
     Set::of(&["connect", "reset"])
 }
@@ -277,20 +299,23 @@ pub(in crate::config) struct Request {
     /// Headers removed.
     #[serde(default)]
     pub(in crate::config) remove_headers: Field<Set<Text<ChangeableHeader>>>,
-    /// Headers such as X-Real-IP that are passed on though the peer is no trusted proxy.
+    /// Headers such as X-Real-IP that are passed on though the peer is no
+    /// trusted proxy.
     #[serde(default)]
     pub(in crate::config) keep_headers: Field<Set<Text<KeptHeader>>>,
     /// Send the client's Host up; otherwise the server's.
     #[serde(default = "on")]
     pub(in crate::config) preserve_host: Field<bool>,
-    /// Trailers of requests towards HTTP/1 services: "drop" drops them, "pass" sends those that the request announces.
+    /// Trailers of requests towards HTTP/1 services: "drop" drops them, "pass"
+    /// sends those that the request announces.
     #[serde(default)]
     pub(in crate::config) trailers: Field<Trailers>,
     /// Longest request body; then 413.
     // Uploads of documents and pictures; a route that takes more says so.
     #[serde(default = "Or::<Off, Bytes>::mib::<10>")]
     pub(in crate::config) max_body: Field<Or<Off, Bytes>>,
-    /// Bytes of a body that are read before the request takes a permit and a server; longer bodies stream then.
+    /// Bytes of a body that are read before the request takes a permit and a
+    /// server; longer bodies stream then.
     #[serde(default)]
     pub(in crate::config) buffer: Field<Or<Off, BufferBytes>>,
 }
@@ -298,7 +323,8 @@ pub(in crate::config) struct Request {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(in crate::config) enum Trailers {
-    // Hardly any service asks for trailers, and some take them for fields of the head.
+    // Hardly any service asks for trailers, and some take them for fields of
+    // the head.
     #[default]
     Drop,
     Pass,
@@ -312,10 +338,12 @@ pub(in crate::config) struct Response {
     /// Headers removed.
     #[serde(default)]
     pub(in crate::config) remove_headers: Field<Set<Text<ChangeableHeader>>>,
-    /// How clients hear of the limit nearest to exhaustion: RateLimit-Policy and RateLimit, X-RateLimit-*, or both.
+    /// How clients hear of the limit nearest to exhaustion: RateLimit-Policy
+    /// and RateLimit, X-RateLimit-*, or both.
     #[serde(default)]
     pub(in crate::config) limit_headers: Field<LimitHeaders>,
-    /// Bytes of a response that are read ahead of a slow client, so that the server is free early.
+    /// Bytes of a response that are read ahead of a slow client, so that the
+    /// server is free early.
     #[serde(default)]
     pub(in crate::config) buffer: Field<Or<Off, BufferBytes>>,
 }
@@ -323,7 +351,8 @@ pub(in crate::config) struct Response {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(in crate::config) enum LimitHeaders {
-    // The fields of the coming standard: draft-ietf-httpapi-ratelimit-headers-11.
+    // The fields of the coming standard:
+    // draft-ietf-httpapi-ratelimit-headers-11.
     #[default]
     #[serde(rename = "draft-11")]
     Draft11,

@@ -1,4 +1,5 @@
-//! The small languages, each with its name, an example, and the function of `syntax` or `units` that reads it.
+//! The small languages, each with its name, an example, and the function of
+//! `syntax` or `units` that reads it.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -16,8 +17,9 @@ use super::super::{
 use super::text::Syntax;
 use crate::policy::{HostPattern, KeyPart, Missing, PathPattern, Rate, Statuses, StoreServer};
 
-/// Declares languages: `Type = value it holds, name, example, pattern, function`. Numbers with a unit add the function
-/// that gives the help for a number alone.
+/// Declares languages:
+/// `Type = value it holds, name, example, pattern, function`. Numbers with a
+/// unit add the function that gives the help for a number alone.
 macro_rules! syntaxes {
     ($($(#[$about:meta])* $name:ident = $value:ty, $called:literal, $example:literal, $pattern:literal, $parse:expr$(, $number:expr)?;)*) => {$(
         $(#[$about])*
@@ -89,7 +91,8 @@ syntaxes! {
     PositiveDuration = Duration, "a duration", "10s", "^([0-9]+(ns|us|µs|ms|s|min|m|h|d))+$", positive, with_unit_of_time;
     /// Bytes that memory is kept for.
     BufferBytes = usize, "a size", "64KiB", "^(0|[0-9]+([kKMGT]i?)?B)$", buffer, with_unit_of_size;
-    /// Bytes of a request's head: every client may make the gateway hold as much.
+    /// Bytes of a request's head: every client may make the gateway hold as
+    /// much.
     HeadBytes = usize, "a size", "32KiB", "^(0|[0-9]+([kKMGT]i?)?B)$", head, with_unit_of_size;
     /// Bytes that only pass through.
     Bytes = u64, "a size", "10MiB", "^(0|[0-9]+([kKMGT]i?)?B)$", units::size, with_unit_of_size;

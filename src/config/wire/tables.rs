@@ -1,4 +1,5 @@
-//! Tables of free names, named sections, and values that have a short form beside a table.
+//! Tables of free names, named sections, and values that have a short form
+//! beside a table.
 
 use std::{borrow::Cow, fmt, marker::PhantomData};
 
@@ -169,7 +170,8 @@ impl<N: Syntax, V: Syntax> JsonSchema for Pairs<N, V> {
     }
 }
 
-/// `[section.NAME]`: sections by the names that the user gives them, in the order of these.
+/// `[section.NAME]`: sections by the names that the user gives them, in the
+/// order of these.
 #[derive(Debug, Clone)]
 pub(in crate::config) struct Named<T>(pub(in crate::config) Vec<NamedEntry<T>>);
 

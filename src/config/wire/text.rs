@@ -17,9 +17,11 @@ pub(in crate::config) trait Syntax: Clone + fmt::Debug {
 
     /// The name of such a string, with an article: "a duration".
     const NAME: &'static str;
-    /// A string that is right, for help and for editors; empty: every string is.
+    /// A string that is right, for help and for editors; empty: every string
+    /// is.
     const EXAMPLE: &'static str;
-    /// An expression that every right string matches, for editors; empty: any string.
+    /// An expression that every right string matches, for editors; empty: any
+    /// string.
     const PATTERN: &'static str = "";
     /// The string may hold a password.
     const IS_SECRET: bool = false;
@@ -76,7 +78,8 @@ impl<S: Syntax> Text<S> {
     }
 }
 
-/// Says what kind of string it is, and not what it holds, which may be a secret.
+/// Says what kind of string it is, and not what it holds, which may be a
+/// secret.
 impl<S: Syntax> fmt::Debug for Text<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(S::NAME)
@@ -163,7 +166,8 @@ impl<S: Syntax> Plain for Text<S> {
     }
 }
 
-/// A word that stands for something that no string of a language says, such as "off".
+/// A word that stands for something that no string of a language says, such as
+/// "off".
 pub(in crate::config) trait Word {
     const WORD: &'static str;
 }

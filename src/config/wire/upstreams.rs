@@ -30,15 +30,20 @@ type MostIdle = Whole<usize, 0, 1_000_000>;
 pub(in crate::config) struct Upstream {
     /// Where it runs: URLs, or tables with a url and a weight.
     pub(in crate::config) servers: Field<List<Either<Text<ServerAt>, Server>>>,
-    /// Protocol towards the servers: "http1", "http2" (by prior knowledge or ALPN) or "auto" (by ALPN; http1 without TLS).
+    /// Protocol towards the servers: "http1", "http2" (by prior knowledge or
+    /// ALPN) or "auto" (by ALPN; http1 without TLS).
     #[serde(default)]
     pub(in crate::config) protocol: Field<Protocol>,
-    /// How a server is chosen: in turns, the less busy of two random ones, the one of two that is probably quicker, or by `hash_key`.
+    /// How a server is chosen: in turns, the less busy of two random ones, the
+    /// one of two that is probably quicker, or by `hash_key`.
     #[serde(default)]
     pub(in crate::config) balance: Field<Balance>,
-    /// With balance = "hash": requests with this in common go to one server, such as "header:x-user" or "client-ip"; a list is one composite key.
+    /// With balance = "hash": requests with this in common go to one server,
+    /// such as "header:x-user" or "client-ip"; a list is one composite key.
     pub(in crate::config) hash_key: Option<Field<OneOrList<Text<Part>>>>,
-    /// With balance = "hash": a server that has more than this of its part of the requests in flight gives keys away. "off": a key stays with its server.
+    /// With balance = "hash": a server that has more than this of its part of
+    /// the requests in flight gives keys away. "off": a key stays with its
+    /// server.
     // Hashing is chosen so that a key stays with its server.
     #[serde(default)]
     pub(in crate::config) hash_bound: Field<Or<Off, Bound>>,
@@ -46,7 +51,8 @@ pub(in crate::config) struct Upstream {
     // Most services are quick from their first request on.
     #[serde(default = "Text::<AnyDuration>::secs::<0>")]
     pub(in crate::config) slow_start: Field<Text<AnyDuration>>,
-    /// After a 503 with Retry-After nothing is sent to that server until then (at most 60s), unless it is the last one.
+    /// After a 503 with Retry-After nothing is sent to that server until then
+    /// (at most 60s), unless it is the last one.
     #[serde(default = "on")]
     pub(in crate::config) cool_down: Field<bool>,
     /// Ask each server in intervals; absent: no active checks.
@@ -65,19 +71,24 @@ pub(in crate::config) struct Upstream {
 #[serde(rename_all = "kebab-case")]
 pub(in crate::config) enum Balance {
     RoundRobin,
-    // Two random choices adapt to slow servers by themselves and need no knowledge of them.
+    // Two random choices adapt to slow servers by themselves and need no
+    // knowledge of them.
     #[default]
     LeastRequests,
     PeakEwma,
     Hash,
 }
 
-/// TLS towards https servers. The files are watched: a change takes effect without a restart.
+/// TLS towards https servers. The files are watched: a change takes effect
+/// without a restart.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct UpstreamTls {
-    /// Authorities that sign the servers' certificates, and certificates of servers that are trusted as they are. Absent: those that the system trusts.
+    /// Authorities that sign the servers' certificates, and certificates of
+    /// servers that are trusted as they are. Absent: those that the system
+    /// trusts.
     pub(in crate::config) ca: Option<Field<Text<PemFile>>>,
-    /// The name that their certificates must stand for, also sent as SNI. Absent: the host of each URL.
+    /// The name that their certificates must stand for, also sent as SNI.
+    /// Absent: the host of each URL.
     pub(in crate::config) server_name: Option<Field<Text<ServerName>>>,
     /// The certificate that is shown to servers; needs `client_key`.
     pub(in crate::config) client_cert: Option<Field<Text<PemFile>>>,
@@ -99,13 +110,15 @@ impl Shape for Server {
     const SHAPE: &'static str = "a table";
 }
 
-/// Active health checks: GET with the server's own host; 2xx and 3xx are healthy.
+/// Active health checks: GET with the server's own host; 2xx and 3xx are
+/// healthy.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct HealthCheck {
     /// Path that is asked for, such as "/healthz".
     pub(in crate::config) path: Field<Text<Target>>,
     /// Time between two checks of a server, give or take a tenth.
-    // A server that dies is noticed within a quarter of a minute, at the cost of one request in 5 s.
+    // A server that dies is noticed within a quarter of a minute, at the cost
+    // of one request in 5 s.
     #[serde(default = "Text::<PositiveDuration>::secs::<5>")]
     pub(in crate::config) interval: Field<Text<PositiveDuration>>,
     /// Longest time for one check, connecting included.
@@ -122,7 +135,8 @@ pub(in crate::config) struct HealthCheck {
     pub(in crate::config) unhealthy_after: Field<Count>,
 }
 
-/// Passive ejection: answers with 500, 502, 503 or 504, broken ones, resets, connect failures and timeouts.
+/// Passive ejection: answers with 500, 502, 503 or 504, broken ones, resets,
+/// connect failures and timeouts.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Ejection {
     /// Failures in a row.
@@ -137,7 +151,8 @@ pub(in crate::config) struct Ejection {
     // A server that stays broken is tried a few times an hour.
     #[serde(default = "Text::<PositiveDuration>::minutes::<5>")]
     pub(in crate::config) max: Field<Text<PositiveDuration>>,
-    /// Most servers ejected or cooling down at once; one of two or more may always be, the last one is never ejected. 0: none.
+    /// Most servers ejected or cooling down at once; one of two or more may
+    /// always be, the last one is never ejected. 0: none.
     // The other half has to carry the load.
     #[serde(default = "Percentage::value::<50>")]
     pub(in crate::config) max_percent: Field<Percentage>,
@@ -147,7 +162,8 @@ pub(in crate::config) struct Ejection {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Pool {
     /// Most open connections.
-    // Bounds memory and file descriptors; more requests at once to one server are better refused than sent.
+    // Bounds memory and file descriptors; more requests at once to one server
+    // are better refused than sent.
     #[serde(default = "MostConnections::value::<512>")]
     pub(in crate::config) max_connections: Field<MostConnections>,
     /// Connections kept while unused; 0 keeps none.
@@ -155,7 +171,8 @@ pub(in crate::config) struct Pool {
     #[serde(default = "MostIdle::value::<128>")]
     pub(in crate::config) max_idle: Field<MostIdle>,
     /// Longest life of an unused connection.
-    // Below the 60 s to 75 s after which common servers close: the side that closes first avoids the race.
+    // Below the 60 s to 75 s after which common servers close: the side that
+    // closes first avoids the race.
     #[serde(default = "Text::<PositiveDuration>::secs::<60>")]
     pub(in crate::config) idle_timeout: Field<Text<PositiveDuration>>,
     /// Longest life of any connection.
@@ -163,7 +180,8 @@ pub(in crate::config) struct Pool {
     #[serde(default = "Text::<PositiveDuration>::minutes::<10>")]
     pub(in crate::config) max_lifetime: Field<Text<PositiveDuration>>,
     /// Name, TCP and TLS together.
-    // Two lost SYN packets (1 s, then 2 s) are one too many for a machine nearby.
+    // Two lost SYN packets (1 s, then 2 s) are one too many for a machine
+    // nearby.
     #[serde(default = "Text::<PositiveDuration>::secs::<2>")]
     pub(in crate::config) connect_timeout: Field<Text<PositiveDuration>>,
     /// Longest wait for a connection while all max_connections are busy; then 503.

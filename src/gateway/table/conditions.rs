@@ -1,4 +1,5 @@
-//! The last step of the route match: the conditions of a route on method, headers and query.
+//! The last step of the route match: the conditions of a route on method,
+//! headers and query.
 
 use std::sync::Arc;
 

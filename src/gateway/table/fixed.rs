@@ -1,4 +1,5 @@
-//! Exact paths and prefixes of one host, found together in one walk over the segments of the request's path.
+//! Exact paths and prefixes of one host, found together in one walk over the
+//! segments of the request's path.
 
 use super::{
     lookup::Rank,
@@ -32,7 +33,8 @@ impl Fixed {
         self.trie.entry(path.split('/').skip(1)).exact.push(rank);
     }
 
-    /// Adds a route for every path below a prefix; the empty prefix is the root, which also takes `*`.
+    /// Adds a route for every path below a prefix; the empty prefix is the
+    /// root, which also takes `*`.
     pub(super) fn insert_prefix(&mut self, prefix: &str, rank: Rank) {
         self.trie.entry(prefix.split('/').skip(1)).prefix.push(rank);
     }

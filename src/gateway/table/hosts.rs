@@ -1,4 +1,5 @@
-//! The first step of the route match: from the request's host to the routes for it, most specific first.
+//! The first step of the route match: from the request's host to the routes for
+//! it, most specific first.
 
 use std::collections::HashMap;
 
@@ -11,8 +12,9 @@ use crate::policy::HostPattern;
 #[derive(Debug, Default)]
 pub(super) struct Hosts {
     exact: HashMap<Box<str>, Paths, RandomState>,
-    /// Suffixes by label from the right. A tree, because with a map of suffixes a host of thousands of labels would need
-    /// thousands of suffixes to be hashed as a whole.
+    /// Suffixes by label from the right. A tree, because with a map of suffixes
+    /// a host of thousands of labels would need thousands of suffixes to be
+    /// hashed as a whole.
     wildcards: Trie<Option<Paths>>,
     any: Option<Paths>,
 }
@@ -29,7 +31,8 @@ impl Hosts {
         }
     }
 
-    /// The first route that `look` finds: under the exact host, then the wildcards from the longest, then any host.
+    /// The first route that `look` finds: under the exact host, then the
+    /// wildcards from the longest, then any host.
     pub(super) fn find(&self, host: &str, look: impl Fn(&Paths) -> Option<Rank>) -> Option<Rank> {
         (self.exact.get(host).and_then(&look))
             // Usually there are no wildcards, and the host need not be split.

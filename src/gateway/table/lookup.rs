@@ -9,8 +9,9 @@ use crate::policy::PathPattern;
 pub struct Lookup<'r> {
     /// The host in lower case, without a port.
     pub host: &'r str,
-    /// The path in its normal form; bytes from 0x80 are allowed. Only routes for every path take one that does not begin
-    /// with `/` (as in `OPTIONS *`).
+    /// The path in its normal form; bytes from 0x80 are allowed. Only routes
+    /// for every path take one that does not begin with `/` (as in
+    /// `OPTIONS *`).
     pub path: &'r [u8],
     /// The method.
     pub method: &'r Method,
@@ -20,7 +21,8 @@ pub struct Lookup<'r> {
     pub query: Option<&'r [u8]>,
 }
 
-/// The position of a route in the order of precedence. Of several routes that match, the one with the smallest rank wins.
+/// The position of a route in the order of precedence. Of several routes that
+/// match, the one with the smallest rank wins.
 pub(super) type Rank = usize;
 
 /// A route with its rank, as the paths of one host see it.

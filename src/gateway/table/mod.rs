@@ -1,17 +1,21 @@
-//! The route table: all conditions of all routes in one immutable table, which finds the route that takes a request.
+//! The route table: all conditions of all routes in one immutable table, which
+//! finds the route that takes a request.
 //!
-//! A request goes through three narrowing steps. If no route behind a candidate of one step matches completely, the next
-//! candidate is tried:
+//! A request goes through three narrowing steps. If no route behind a candidate
+//! of one step matches completely, the next candidate is tried:
 //!
 //! 1. `hosts`: the exact host, wildcards from the longest, then any host;
-//! 2. `paths`: exact (`fixed`), with parameters (`parameters`), regular expressions (`regexes`), prefixes from the longest;
-//! 3. `conditions`: method, headers and query of the routes that share that host and path, best first.
+//! 2. `paths`: exact (`fixed`), with parameters (`parameters`), regular
+//!    expressions (`regexes`), prefixes from the longest;
+//! 3. `conditions`: method, headers and query of the routes that share that
+//!    host and path, best first.
 //!
-//! The first two steps cost the same for ten routes and for ten thousand. The third costs one comparison for each route
-//! that shares host and path.
+//! The first two steps cost the same for ten routes and for ten thousand. The
+//! third costs one comparison for each route that shares host and path.
 //!
-//! `matchit` is not used because its precedence does not backtrack: a path that begins like a more specific pattern but
-//! fails its conditions, or its later segments, has to fall back to the less specific route.
+//! `matchit` is not used because its precedence does not backtrack: a path that
+//! begins like a more specific pattern but fails its conditions, or its later
+//! segments, has to fall back to the less specific route.
 
 mod conditions;
 mod fixed;
@@ -48,7 +52,8 @@ use crate::policy::{HostPattern, Match};
 #[derive(Debug)]
 pub struct Table {
     hosts: Hosts,
-    /// Indexed by [`Rank`], so that of two candidates for the same path the smaller rank wins.
+    /// Indexed by [`Rank`], so that of two candidates for the same path the
+    /// smaller rank wins.
     routes: Vec<Conditions>,
 }
 
@@ -57,8 +62,8 @@ pub struct Table {
 pub struct Found {
     /// Its position among the routes that the table was built from.
     pub index: usize,
-    /// The values of the `{name}` segments of its path, in the order of the path. They keep their escapes; bytes that are not
-    /// UTF-8 become U+FFFD.
+    /// The values of the `{name}` segments of its path, in the order of the
+    /// path. They keep their escapes; bytes that are not UTF-8 become U+FFFD.
     pub parameters: Vec<(Arc<str>, Box<str>)>,
 }
 
@@ -66,7 +71,8 @@ impl Table {
     /// Arranges `routes`, which come in file order.
     ///
     /// # Errors
-    /// If a regular expression does not compile. The configuration has checked each of them alone.
+    /// If a regular expression does not compile. The configuration has checked
+    /// each of them alone.
     pub fn build<'a>(routes: impl IntoIterator<Item = &'a Match>) -> Result<Self, regex::Error> {
         let mut routes: Vec<(usize, &Match)> = routes.into_iter().enumerate().collect();
         routes.sort_by_key(|&(index, route)| precedence(index, route));
@@ -90,7 +96,8 @@ impl Table {
         self.find_as(lookup, lookup.path)
     }
 
-    /// The route that takes this request if its path is spelled `path`. Parameters are those of the request's own path.
+    /// The route that takes this request if its path is spelled `path`.
+    /// Parameters are those of the request's own path.
     #[must_use]
     pub(super) fn find_as(&self, lookup: &Lookup<'_>, path: &[u8]) -> Option<Found> {
         let query = Query::new(lookup.query);
@@ -106,9 +113,10 @@ impl Table {
     }
 }
 
-/// The order among routes of the same host and path: those that name methods first, then those with more headers, then
-/// those with more query parameters, then by the order of the file. It does not matter which methods a route names, since
-/// a route that names only others does not match.
+/// The order among routes of the same host and path: those that name methods
+/// first, then those with more headers, then those with more query parameters,
+/// then by the order of the file. It does not matter which methods a route
+/// names, since a route that names only others does not match.
 fn precedence(index: usize, route: &Match) -> impl Ord + use<> {
     (
         route.methods.is_empty(),
@@ -118,7 +126,8 @@ fn precedence(index: usize, route: &Match) -> impl Ord + use<> {
     )
 }
 
-/// The routes under each of their hosts (`None` is any host), in the order of their ranks.
+/// The routes under each of their hosts (`None` is any host), in the order of
+/// their ranks.
 fn by_host<'a>(
     routes: &[(usize, &'a Match)],
 ) -> HashMap<Option<&'a HostPattern>, Vec<Ranked<'a>>, RandomState> {

@@ -65,7 +65,8 @@ fn path_pattern() -> impl Strategy<Value = PathPattern> {
     ]
 }
 
-/// One to three segments with at least one parameter; the names are distinguished by their position.
+/// One to three segments with at least one parameter; the names are
+/// distinguished by their position.
 fn parameter_pattern() -> impl Strategy<Value = PathPattern> {
     (vec(select(vec!["a", "b", "{}"]), 0..3), 0..3_usize).prop_map(|(mut segments, at)| {
         segments.insert(at.min(segments.len()), "{}");
@@ -104,8 +105,8 @@ fn request() -> impl Strategy<Value = Request> {
 const METHODS: [Method; 3] = [Method::GET, Method::PUT, Method::OPTIONS];
 const NAMES: [&str; 2] = ["x", "y"];
 const VALUES: [&str; 3] = ["1", "2", "a b&c=%"];
-/// Expressions that test the anchoring: alternatives, anchors of their own, line breaks, and one that matches
-/// everything.
+/// Expressions that test the anchoring: alternatives, anchors of their own,
+/// line breaks, and one that matches everything.
 const EXPRESSIONS: [&str; 8] = [
     ".*", "/[ab]", "/a|/b/a", "^/a/.*$", "/b(/.*)?", "(?m)^/a$", "a", "/(a/)*b",
 ];

@@ -1,4 +1,5 @@
-//! Paths with `{name}` segments: those of one host in the route match, and the values of the winner's parameters.
+//! Paths with `{name}` segments: those of one host in the route match, and the
+//! values of the winner's parameters.
 
 use std::sync::Arc;
 
@@ -13,19 +14,22 @@ pub(super) struct Parameters {
     trie: Trie<Vec<Rank>>,
 }
 
-/// The names in one pattern, each with its segment's position, from left to right.
+/// The names in one pattern, each with its segment's position, from left to
+/// right.
 #[derive(Debug)]
 pub(super) struct Names(Box<[(usize, Arc<str>)]>);
 
-/// A place, and the rest of the path behind it: `None` at the end, while `Some("")` is an empty last segment.
+/// A place, and the rest of the path behind it: `None` at the end, while
+/// `Some("")` is an empty last segment.
 type Step<'t, 'p> = (Place<'t, Vec<Rank>>, Option<&'p [u8]>);
 
 /// Visits every pattern that matches a path, in no particular order.
 #[derive(Debug)]
 pub(super) struct Walk<'t, 'p> {
     next: Option<Step<'t, 'p>>,
-    /// Branches still to be visited, where a segment fits both a fixed one and a parameter. Each place of the tree is
-    /// visited at most once, and without such a fork nothing is allocated.
+    /// Branches still to be visited, where a segment fits both a fixed one and
+    /// a parameter. Each place of the tree is visited at most once, and without
+    /// such a fork nothing is allocated.
     forks: Vec<Step<'t, 'p>>,
 }
 
@@ -121,5 +125,6 @@ fn first_segment(rest: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// The key of a `{name}` segment in the tree: no segment of a request holds a slash.
+/// The key of a `{name}` segment in the tree: no segment of a request holds a
+/// slash.
 const PARAMETER: &str = "/";

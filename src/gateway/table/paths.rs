@@ -1,4 +1,5 @@
-//! The second step of the route match: from the request's path to the routes of one host, in the order of path classes.
+//! The second step of the route match: from the request's path to the routes of
+//! one host, in the order of path classes.
 
 use super::{
     fixed::Fixed,
@@ -50,7 +51,8 @@ impl Paths {
         let first = |ranks: &[Rank]| ranks.iter().copied().find(|&rank| admits(rank));
         let walk = self.fixed.walk(path);
         first(walk.exact())
-            // Of several patterns that match the path, none is more specific: the ranks decide.
+            // Of several patterns that match the path, none is more specific:
+            // the ranks decide.
             .or_else(|| self.parameters.walk(path).filter_map(first).min())
             .or_else(|| self.regexes.as_ref()?.find(path, admits))
             .or_else(|| walk.prefixes().find_map(first))

@@ -1,4 +1,5 @@
-//! The request's query in the route match, decoded only once a candidate route has a condition on it.
+//! The request's query in the route match, decoded only once a candidate route
+//! has a condition on it.
 
 use std::cell::OnceCell;
 
@@ -8,7 +9,8 @@ use crate::call::query::{self, Pair};
 #[derive(Debug)]
 pub(super) struct Query<'r> {
     raw: Option<&'r [u8]>,
-    /// Sorted, so that with a long query and many candidates each search is short.
+    /// Sorted, so that with a long query and many candidates each search is
+    /// short.
     decoded: OnceCell<Vec<Pair<'r>>>,
 }
 

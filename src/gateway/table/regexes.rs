@@ -1,4 +1,5 @@
-//! The regular expressions of one host in the route match, all tried in one pass over the path.
+//! The regular expressions of one host in the route match, all tried in one
+//! pass over the path.
 
 use std::collections::HashMap;
 
@@ -11,11 +12,13 @@ use super::lookup::Rank;
 #[derive(Debug)]
 pub(super) struct Regexes {
     set: RegexSet,
-    /// The rank of each expression's route; ascending, so that the order of the set is that of precedence.
+    /// The rank of each expression's route; ascending, so that the order of the
+    /// set is that of precedence.
     ranks: Box<[Rank]>,
 }
 
-/// Sets that are already compiled: a route with a hundred hosts compiles its expression once, and all share its memory.
+/// Sets that are already compiled: a route with a hundred hosts compiles its
+/// expression once, and all share its memory.
 pub(super) type Sets<'a> = HashMap<Vec<&'a str>, RegexSet, RandomState>;
 
 impl Regexes {
@@ -38,15 +41,18 @@ impl Regexes {
         })
     }
 
-    /// The best route whose expression takes the whole of `path` and that `admits` the rest of the request.
+    /// The best route whose expression takes the whole of `path` and that
+    /// `admits` the rest of the request.
     pub(super) fn find(&self, path: &[u8], admits: impl Fn(Rank) -> bool) -> Option<Rank> {
         // `*` is no path; only routes for every path take it.
         if !path.starts_with(b"/") {
             return None;
         }
-        // Invalid UTF-8 becomes U+FFFD, which `.` matches: otherwise a single 0xff would lead a request around `/admin/.*`.
+        // Invalid UTF-8 becomes U+FFFD, which `.` matches: otherwise a single
+        // 0xff would lead a request around `/admin/.*`.
         let path = String::from_utf8_lossy(path);
-        // Checked first because it allocates nothing, unlike the list of matches.
+        // Checked first because it allocates nothing, unlike the list of
+        // matches.
         if !self.set.is_match(path.as_bytes()) {
             return None;
         }
@@ -59,12 +65,13 @@ impl Regexes {
 }
 
 fn compile(patterns: &[&str]) -> Result<RegexSet, regex::Error> {
-    // The group keeps an alternative from escaping the anchors, and inline flags from reaching them.
+    // The group keeps an alternative from escaping the anchors, and inline
+    // flags from reaching them.
     RegexSetBuilder::new(patterns.iter().map(|pattern| format!("^(?:{pattern})$")))
         .size_limit(PATTERN_BYTES.saturating_mul(patterns.len()))
         .build()
 }
 
-/// Bytes up to which one expression compiles by default. A set gets that much for each expression, so that those that
-/// compile alone also compile together.
+/// Bytes up to which one expression compiles by default. A set gets that much
+/// for each expression, so that those that compile alone also compile together.
 const PATTERN_BYTES: usize = 10 << 20;

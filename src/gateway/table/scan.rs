@@ -1,5 +1,6 @@
-//! What the table has to find, by a linear scan that restates the precedence of the configuration language word by word.
-//! Not on the path of requests: property tests (`oracle`) and fuzzing hold the table against it.
+//! What the table has to find, by a linear scan that restates the precedence of
+//! the configuration language word by word. Not on the path of requests:
+//! property tests (`oracle`) and fuzzing hold the table against it.
 
 use std::cmp::Reverse;
 

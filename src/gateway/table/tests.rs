@@ -1,4 +1,5 @@
-//! Promises of the route table, one example each. `oracle` covers the combinations.
+//! Promises of the route table, one example each. `oracle` covers the
+//! combinations.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
@@ -343,7 +344,8 @@ fn hostile_lengths_are_walked_no_further_than_the_routes_go() {
 
 #[test]
 fn expressions_that_compile_alone_compile_together() {
-    // Each expression takes more than a third of the size that a single one may have by default.
+    // Each expression takes more than a third of the size that a single one may
+    // have by default.
     let routes =
         [r"/\w{80}x", r"/\w{80}y", r"/\w{80}z", r"/\w{80}"].map(|pattern| path(regex(pattern)));
     assert_eq!(routes.asked("h", &format!("/{}", "a".repeat(80))), Some(3));
@@ -354,7 +356,8 @@ fn an_empty_table_finds_nothing() {
     assert_eq!(<[Match]>::asked(&[], "h", "/"), None);
 }
 
-/// Looks up requests in a table built from a slice of routes. The results are positions in the slice.
+/// Looks up requests in a table built from a slice of routes. The results are
+/// positions in the slice.
 trait Routes {
     fn answer(
         &self,

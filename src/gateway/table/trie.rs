@@ -1,7 +1,9 @@
-//! A tree of byte strings with one key for each step: hosts by label and paths by segment.
+//! A tree of byte strings with one key for each step: hosts by label and paths
+//! by segment.
 //!
-//! Each step hashes only its own key, so that a walk is linear in the bytes that it reads, however long a request is. It
-//! ends where the patterns of the configuration end.
+//! Each step hashes only its own key, so that a walk is linear in the bytes
+//! that it reads, however long a request is. It ends where the patterns of the
+//! configuration end.
 
 use std::{collections::HashMap, iter};
 
@@ -25,7 +27,8 @@ pub(super) struct Place<'t, V> {
 struct Node<V> {
     value: V,
     parent: Option<usize>,
-    /// Requests only look keys up and never add any, so that a fast hash without protection against collisions is safe.
+    /// Requests only look keys up and never add any, so that a fast hash
+    /// without protection against collisions is safe.
     children: HashMap<Box<[u8]>, usize, RandomState>,
 }
 

@@ -1,7 +1,9 @@
-//! A response body that is read ahead of its client, so that the server and the connection to it are free early.
+//! A response body that is read ahead of its client, so that the server and the
+//! connection to it are free early.
 //!
-//! Nothing is delayed: as long as the client keeps up, every piece passes as it arrives. Only while the client's socket
-//! accepts no more does the task of the connection read the rest into memory.
+//! Nothing is delayed: as long as the client keeps up, every piece passes as it
+//! arrives. Only while the client's socket accepts no more does the task of the
+//! connection read the rest into memory.
 
 use std::{
     collections::VecDeque,
@@ -21,12 +23,14 @@ use crate::{
     runtime::io::READ_SIZE,
 };
 
-/// Least size of a block in bytes: pieces of a response may be as small as one byte.
+/// Least size of a block in bytes: pieces of a response may be as small as one
+/// byte.
 const BLOCK: usize = 8 * 1024;
 
 /// A response body with the part of it that was read ahead.
 pub(super) struct Ahead {
-    /// The rest, with the guards that it holds; `None` once it was read to its end.
+    /// The rest, with the guards that it holds; `None` once it was read to its
+    /// end.
     rest: Option<Body>,
     blocks: VecDeque<BytesMut>,
     /// Bytes in the blocks.
@@ -85,7 +89,8 @@ impl Ahead {
 impl ReadAhead for Ahead {
     fn poll_ahead(self: Pin<&mut Self>, cx: &mut Context<'_>) {
         let this = self.get_mut();
-        // If the process has no memory left, the client's pace is that of the server, as without a buffer.
+        // If the process has no memory left, the client's pace is that of the
+        // server, as without a buffer.
         while this.rest.is_some()
             && this.kept < this.room
             && this.share.resize(this.kept + READ_SIZE)

@@ -1,4 +1,5 @@
-//! Reads a request body before the request goes on: all of it, or until the buffer is full.
+//! Reads a request body before the request goes on: all of it, or until the
+//! buffer is full.
 
 use std::{
     future::poll_fn,
@@ -21,16 +22,20 @@ use crate::{
     runtime::timer::Timer,
 };
 
-/// The first size of a buffer. It grows by doubling, so that a client cannot take memory by announcing a length.
+/// The first size of a buffer. It grows by doubling, so that a client cannot
+/// take memory by announcing a length.
 const LEAST: usize = 4 * 1024;
 /// Bytes that are pulled at once.
 const MOST_AT_ONCE: usize = 32 * 1024;
 
-/// Reads the body of `call` into at most `room` bytes of `memory`. A longer body goes on as a stream that begins with the bytes
-/// that were read. The deadline stands still meanwhile: the pace of the body bounds how long that takes.
+/// Reads the body of `call` into at most `room` bytes of `memory`. A longer
+/// body goes on as a stream that begins with the bytes that were read. The
+/// deadline stands still meanwhile: the pace of the body bounds how long that
+/// takes.
 ///
 /// # Errors
-/// The body broke off, differs from what its head announced, or arrived too slowly.
+/// The body broke off, differs from what its head announced, or arrived too
+/// slowly.
 pub(super) async fn fill(call: &mut Call, room: usize, memory: &Arc<Memory>) -> Result<(), Error> {
     ask_for(&call.exchange.request);
     if let Some(uploading) = &call.uploading {
@@ -61,7 +66,8 @@ pub(super) async fn fill(call: &mut Call, room: usize, memory: &Arc<Memory>) -> 
     Ok(())
 }
 
-/// A client may wait for permission to send its body (RFC 9110, 10.1.1), and no server is there yet to give it.
+/// A client may wait for permission to send its body (RFC 9110, 10.1.1), and no
+/// server is there yet to give it.
 fn ask_for(request: &Head) {
     let expected = request
         .headers
@@ -113,8 +119,9 @@ impl Filling {
         self.poll_pace(cx).map(Err)
     }
 
-    /// Copies the piece, which would keep its whole read buffer alive: a client could make that many times larger than the
-    /// piece. Returns false if it does not fit.
+    /// Copies the piece, which would keep its whole read buffer alive: a client
+    /// could make that many times larger than the piece. Returns false if it
+    /// does not fit.
     fn keep(&mut self, data: &[u8]) -> bool {
         let length = self.kept.len() + data.len();
         if length > self.room {
@@ -152,7 +159,8 @@ impl Filling {
             share,
             ..
         } = self;
-        // The request may wait for a permit now, and the time for its response goes on.
+        // The request may wait for a permit now, and the time for its response
+        // goes on.
         body.leave_unread();
         let kept = Bytes::from_owner(Kept {
             bytes: kept,
@@ -176,7 +184,8 @@ impl Filling {
     }
 }
 
-/// The bytes that were read. They keep their share of the memory for as long as a piece of them is in use.
+/// The bytes that were read. They keep their share of the memory for as long as
+/// a piece of them is in use.
 struct Kept {
     bytes: Vec<u8>,
     _share: Share,

@@ -1,11 +1,13 @@
-//! The memory that all buffered bodies share: a bound for the process, over all routes and workers.
+//! The memory that all buffered bodies share: a bound for the process, over all
+//! routes and workers.
 
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
 
-/// A bound on the bytes of buffered bodies over the whole process. Outlives reloads.
+/// A bound on the bytes of buffered bodies over the whole process. Outlives
+/// reloads.
 #[derive(Debug, Default)]
 pub struct Memory {
     taken: AtomicUsize,
@@ -48,7 +50,8 @@ impl Share {
         }
     }
 
-    /// Resizes the share to this many bytes. Returns false, and changes nothing, if the process has no more left.
+    /// Resizes the share to this many bytes. Returns false, and changes
+    /// nothing, if the process has no more left.
     pub(super) fn resize(&mut self, bytes: usize) -> bool {
         match bytes.checked_sub(self.bytes) {
             Some(more) if more > 0 && !self.memory.take(more) => return false,

@@ -1,11 +1,15 @@
-//! Buffer: reads a request body before the request goes on, and a response body ahead of a slow client.
+//! Buffer: reads a request body before the request goes on, and a response body
+//! ahead of a slow client.
 //!
-//! gRPC calls, upgrades and event streams pass as they arrive, and so does every response whose client keeps up. It refuses
-//! a request whose body breaks off, is malformed or arrives too slowly, with the status that it would have without a buffer.
-//! It holds up to `buffer` bytes of each body, to the end of that body, within the memory that all bodies share
-//! ([`Memory`]); when that is used up, bodies stream as they do without a buffer.
+//! gRPC calls, upgrades and event streams pass as they arrive, and so does
+//! every response whose client keeps up. It refuses a request whose body breaks
+//! off, is malformed or arrives too slowly, with the status that it would have
+//! without a buffer. It holds up to `buffer` bytes of each body, to the end of
+//! that body, within the memory that all bodies share ([`Memory`]); when that
+//! is used up, bodies stream as they do without a buffer.
 //!
-//! tower's `Buffer` is something else: a queue of requests in front of a service.
+//! tower's `Buffer` is something else: a queue of requests in front of a
+//! service.
 
 mod ahead;
 mod fill;
@@ -30,7 +34,8 @@ use crate::{call::Call, error::Error, message::Response};
 /// The buffers of a route's bodies.
 #[derive(Debug)]
 pub struct BufferPolicy {
-    /// Bytes of a request body that are read before the request goes on; 0 is none.
+    /// Bytes of a request body that are read before the request goes on; 0 is
+    /// none.
     pub request: usize,
     /// Bytes of a response body that are read ahead of the client; 0 is none.
     pub response: usize,

@@ -1,7 +1,9 @@
-//! The limit itself: counts requests in flight, and hands free slots to those whose turn it is.
+//! The limit itself: counts requests in flight, and hands free slots to those
+//! whose turn it is.
 //!
-//! One atomic counts the slots in use and has a bit for "requests wait". While that bit is off, taking and releasing a
-//! slot touch nothing else. While it is on, slots go only to the queue, and each release serves it.
+//! One atomic counts the slots in use and has a bit for "requests wait". While
+//! that bit is off, taking and releasing a slot touch nothing else. While it is
+//! on, slots go only to the queue, and each release serves it.
 
 use std::{
     sync::{
@@ -41,7 +43,8 @@ pub struct ConcurrencyLimit {
     queue_timeout: AtomicU64,
     /// The length of the queue, to be read without its lock.
     queued: AtomicUsize,
-    /// Locked only while the limit is reached, and never while a task is woken. [`WAITING`] changes under the lock.
+    /// Locked only while the limit is reached, and never while a task is woken.
+    /// [`WAITING`] changes under the lock.
     queue: Mutex<Queue<Waiter>>,
 }
 
@@ -50,11 +53,13 @@ const WAITING: usize = 1;
 /// One slot in use.
 const SLOT: usize = 2;
 
-/// A request in the queue, as the queue knows it. Dropped, it tells the request that it has lost its place.
+/// A request in the queue, as the queue knows it. Dropped, it tells the request
+/// that it has lost its place.
 #[derive(Debug)]
 struct Waiter {
-    /// The request's deadline, from which on a permit is of no use to it. The queue's timeout is not looked at here: a
-    /// request that notices it late gets the permit that is free by then.
+    /// The request's deadline, from which on a permit is of no use to it. The
+    /// queue's timeout is not looked at here: a request that notices it late
+    /// gets the permit that is free by then.
     deadline: Option<Instant>,
     granted: oneshot::Sender<()>,
 }
@@ -63,7 +68,8 @@ struct Waiter {
 #[derive(Debug)]
 pub(super) struct Joined {
     pub(super) ticket: Ticket,
-    /// Receives a slot that is counted already. Closed without one when the request has lost its place.
+    /// Receives a slot that is counted already. Closed without one when the
+    /// request has lost its place.
     pub(super) granted: oneshot::Receiver<()>,
 }
 
@@ -100,13 +106,15 @@ impl ConcurrencyLimit {
         limit
     }
 
-    /// Changes the numbers. Requests that are in flight or wait stay; a lower limit is reached as they end.
+    /// Changes the numbers. Requests that are in flight or wait stay; a lower
+    /// limit is reached as they end.
     pub fn reconfigure(&self, settings: &policy::Concurrency) {
         self.max_queued.store(settings.queue, Ordering::Relaxed);
         let millis = u64::try_from(settings.queue_timeout.as_millis()).unwrap_or(u64::MAX);
         self.queue_timeout.store(millis, Ordering::Relaxed);
         self.set_bound(settings.bound);
-        // Requests queued under the old limit are served now; later ones read the new limit themselves.
+        // Requests queued under the old limit are served now; later ones read
+        // the new limit themselves.
         self.serve();
     }
 
@@ -116,7 +124,8 @@ impl ConcurrencyLimit {
             (Bound::Fixed(max), Some(meter)) => meter.switch_off(max.get(), &self.max),
             (Bound::Adaptive(bounds), Some(meter)) => meter.switch_on(bounds, None, &self.max),
             (Bound::Adaptive(bounds), None) => {
-                // A new limit has 0 here and begins at its least. The number that was fixed until now is a better guess.
+                // A new limit has 0 here and begins at its least. The number
+                // that was fixed until now is a better guess.
                 let before = Some(self.max()).filter(|max| *max > 0);
                 let meter = self.meter.get_or_init(|| Box::new(Meter::new(bounds)));
                 meter.switch_on(bounds, before, &self.max);
@@ -134,7 +143,8 @@ impl ConcurrencyLimit {
         self.max.load(Ordering::Relaxed)
     }
 
-    /// Requests in flight. Above [`max`](Self::max) for a while after that was lowered.
+    /// Requests in flight. Above [`max`](Self::max) for a while after that was
+    /// lowered.
     pub fn in_flight(&self) -> usize {
         self.state.load(Ordering::Acquire) / SLOT
     }
@@ -154,7 +164,8 @@ impl ConcurrencyLimit {
         Duration::from_millis(self.queue_timeout.load(Ordering::Relaxed))
     }
 
-    /// The failure of a request for which there is neither a permit nor room in the queue.
+    /// The failure of a request for which there is neither a permit nor room in
+    /// the queue.
     pub(super) fn refusal(&self) -> Failed {
         Failed::unseen(Error::CapReached {
             cap: self.owner.clone(),
@@ -199,8 +210,8 @@ impl ConcurrencyLimit {
         self.abandoned.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Puts a request into the queue whose deadline is this; `None` if that is full and no other request leaves it for
-    /// this one.
+    /// Puts a request into the queue whose deadline is this; `None` if that is
+    /// full and no other request leaves it for this one.
     pub(super) fn join_queue(
         &self,
         turn: Turn,
@@ -216,7 +227,8 @@ impl ConcurrencyLimit {
         let joined = (!matches!(room, Room::None)).then(|| {
             let (granted, receiver) = oneshot::channel();
             let ticket = queue.join(turn, Waiter { deadline, granted });
-            // From here on every release takes the lock; slots that were released before are found below.
+            // From here on every release takes the lock; slots that were
+            // released before are found below.
             self.state.fetch_or(WAITING, Ordering::AcqRel);
             Joined {
                 ticket,
@@ -225,13 +237,15 @@ impl ConcurrencyLimit {
         });
         let taken = self.take_from(&mut queue, now);
         drop(queue);
-        // Dropped outside of the lock, the request that left the queue for this one learns it.
+        // Dropped outside of the lock, the request that left the queue for this
+        // one learns it.
         drop(room);
         self.grant(taken);
         joined
     }
 
-    /// Takes a request out of the queue; false if it was taken out already, with a slot or without.
+    /// Takes a request out of the queue; false if it was taken out already,
+    /// with a slot or without.
     pub(super) fn leave_queue(&self, ticket: Ticket) -> bool {
         let mut queue = self.queue.lock();
         let left = queue.leave(ticket);
@@ -247,8 +261,9 @@ impl ConcurrencyLimit {
         self.grant(taken);
     }
 
-    /// Takes requests out of the queue as long as slots are free, and the slots with them. No other request takes a slot
-    /// meanwhile: [`WAITING`] is set while the queue is not empty.
+    /// Takes requests out of the queue as long as slots are free, and the slots
+    /// with them. No other request takes a slot meanwhile: [`WAITING`] is set
+    /// while the queue is not empty.
     fn take_from(&self, queue: &mut Queue<Waiter>, now: Instant) -> Taken {
         let mut taken = Taken::default();
         while queue.len() > 0 && self.in_flight() < self.max() {
@@ -267,8 +282,9 @@ impl ConcurrencyLimit {
         taken
     }
 
-    /// Wakes the requests that got a slot. Outside of the lock, as waking crosses threads. The slot of a request that has
-    /// left in between goes to the next one.
+    /// Wakes the requests that got a slot. Outside of the lock, as waking
+    /// crosses threads. The slot of a request that has left in between goes to
+    /// the next one.
     fn grant(&self, mut taken: Taken) {
         loop {
             let mut unwanted = 0;
@@ -301,7 +317,8 @@ impl ConcurrencyLimit {
         }
     }
 
-    /// Takes the outcome of a request into account, `time` after it got its permit.
+    /// Takes the outcome of a request into account, `time` after it got its
+    /// permit.
     pub(super) fn measured(&self, outcome: Outcome, time: Duration) {
         let now = Instant::now();
         let has_moved = self

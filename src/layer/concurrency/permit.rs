@@ -7,16 +7,19 @@ use tokio::time::Instant;
 use super::{adaptive::Outcome, limit::ConcurrencyLimit};
 use crate::{error::Failed, message::Response};
 
-/// One request in flight under a concurrency limit. The permit is given back on drop.
+/// One request in flight under a concurrency limit. The permit is given back on
+/// drop.
 #[derive(Debug)]
 pub struct Permit {
     limit: Arc<ConcurrencyLimit>,
-    /// When the permit was given, while the time to the response head is to be measured.
+    /// When the permit was given, while the time to the response head is to be
+    /// measured.
     since: Option<Instant>,
 }
 
 impl ConcurrencyLimit {
-    /// A permit, if one is free and no request waits for it. `now` is the last look at the clock.
+    /// A permit, if one is free and no request waits for it. `now` is the last
+    /// look at the clock.
     pub fn try_acquire(self: &Arc<Self>, now: Instant) -> Option<Permit> {
         self.take_slot().then(|| Permit::new(Arc::clone(self), now))
     }
@@ -34,9 +37,10 @@ impl Permit {
         self.since.is_some()
     }
 
-    /// Notes that the response head has arrived, or never will. `last_attempt` is how long the last attempt took at a
-    /// request that was tried more than once: the attempts before it, and the waits in between, say nothing of this
-    /// response.
+    /// Notes that the response head has arrived, or never will. `last_attempt`
+    /// is how long the last attempt took at a request that was tried more than
+    /// once: the attempts before it, and the waits in between, say nothing of
+    /// this response.
     pub fn answered(&mut self, result: &Result<Response, Failed>, last_attempt: Option<Duration>) {
         if let Some(since) = self.since.take() {
             let time = last_attempt.unwrap_or_else(|| since.elapsed());
@@ -44,7 +48,8 @@ impl Permit {
         }
     }
 
-    /// Holds the permit for a server that works on although the client has left.
+    /// Holds the permit for a server that works on although the client has
+    /// left.
     pub(super) fn abandon(mut self) -> AbandonedPermit {
         self.client_left();
         self.limit.count_abandoned();

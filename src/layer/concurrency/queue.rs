@@ -1,9 +1,11 @@
-//! The queue in front of a reached limit, without clocks and wakers: strict between priorities, in turns between the keys
-//! of one priority, in the order of arrival within a key.
+//! The queue in front of a reached limit, without clocks and wakers: strict
+//! between priorities, in turns between the keys of one priority, in the order
+//! of arrival within a key.
 //!
-//! Turns are a round robin of one request each (Nagle, RFC 970). Requests count alike, so that nothing has to be carried
-//! over from turn to turn. All parts are ordered maps: each step costs the logarithm of the queue's length, with ten
-//! thousand keys as with one.
+//! Turns are a round robin of one request each (Nagle, RFC 970). Requests count
+//! alike, so that nothing has to be carried over from turn to turn. All parts
+//! are ordered maps: each step costs the logarithm of the queue's length, with
+//! ten thousand keys as with one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,14 +13,16 @@ use crate::policy::Priority;
 
 /// The part of the queue that a request joins.
 ///
-/// In a full queue a request takes the place of another one: of the newest request of the key that has most in the queue,
-/// if that is of a lower priority, or of the same priority and its key has more in the queue than the new request's own.
+/// In a full queue a request takes the place of another one: of the newest
+/// request of the key that has most in the queue, if that is of a lower
+/// priority, or of the same priority and its key has more in the queue than the
+/// new request's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Turn {
     /// The priority.
     pub priority: Priority,
-    /// A keyed hash of the key between which the queue takes turns. If it is the same for all, they are served in the order
-    /// of arrival.
+    /// A keyed hash of the key between which the queue takes turns. If it is
+    /// the same for all, they are served in the order of arrival.
     pub key: u64,
 }
 
@@ -29,7 +33,8 @@ pub(super) struct Ticket {
     number: u64,
 }
 
-/// Requests that wait. The bound on their number comes with each call of [`Queue::make_room`], as a reload may change it.
+/// Requests that wait. The bound on their number comes with each call of
+/// [`Queue::make_room`], as a reload may change it.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
     classes: [Class<T>; 3],
@@ -80,7 +85,8 @@ impl<T> Queue<T> {
         self.length
     }
 
-    /// Makes room in a queue of at most `bound` requests for one that joins with `turn`.
+    /// Makes room in a queue of at most `bound` requests for one that joins
+    /// with `turn`.
     pub(super) fn make_room(&mut self, turn: Turn, bound: usize) -> Room<T> {
         if self.length < bound {
             return Room::Free;
@@ -100,8 +106,9 @@ impl<T> Queue<T> {
         ticket
     }
 
-    /// Takes out the request whose turn it is. Requests found on the way that are `is_expired` are moved to `expired` and
-    /// do not count as a turn of their key.
+    /// Takes out the request whose turn it is. Requests found on the way that
+    /// are `is_expired` are moved to `expired` and do not count as a turn of
+    /// their key.
     pub(super) fn next(
         &mut self,
         is_expired: impl Fn(&T) -> bool,
@@ -119,7 +126,8 @@ impl<T> Queue<T> {
         None
     }
 
-    /// Takes a request out; `None` if it was taken out already, by its turn or for another request.
+    /// Takes a request out; `None` if it was taken out already, by its turn or
+    /// for another request.
     pub(super) fn leave(&mut self, ticket: Ticket) -> Option<T> {
         let left = self
             .class(ticket.turn.priority)
@@ -166,7 +174,8 @@ impl<T> Class<T> {
             .map_or(0, |of_key| of_key.requests.len())
     }
 
-    /// Adds a request. A key without others comes behind all other keys: the number of its turn is that of the request.
+    /// Adds a request. A key without others comes behind all other keys: the
+    /// number of its turn is that of the request.
     fn join(&mut self, ticket: Ticket, request: T) {
         let Ticket {
             turn: Turn { key, .. },
@@ -370,7 +379,8 @@ mod tests {
     }
 
     proptest! {
-        /// Against a list that is searched: no request is lost or served twice, and the bound holds.
+        /// Against a list that is searched: no request is lost or served twice,
+        /// and the bound holds.
         #[test]
         fn every_request_that_joins_is_served_displaced_or_leaves_once(
             steps in proptest::collection::vec((0..4_u8, 0..3_u8, 0..4_u64, 0..50_usize), 0..200),

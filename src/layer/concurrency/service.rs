@@ -1,4 +1,5 @@
-//! The layer: a permit before the inner service is called, held to the end of the response body.
+//! The layer: a permit before the inner service is called, held to the end of
+//! the response body.
 
 use std::{
     future::Future,
@@ -44,12 +45,14 @@ pub struct Queueing {
     pub fair_by: FairBy,
 }
 
-/// The key between which a queue takes turns. Requests that lack a part of it share one key.
+/// The key between which a queue takes turns. Requests that lack a part of it
+/// share one key.
 #[derive(Debug, Clone)]
 pub struct FairBy {
     /// A key that begins with the name of the limit.
     pub begun: KeyBuilder,
-    /// The parts of the key; without any, the first request in the queue is the first one out.
+    /// The parts of the key; without any, the first request in the queue is the
+    /// first one out.
     pub parts: Vec<KeyPart>,
 }
 
@@ -59,9 +62,10 @@ impl ConcurrencyLayer {
         Self { applied: None }
     }
 
-    /// Applies `limit`, which other layers may share. Requests that find no permit wait as `queueing` says, and are
-    /// refused without it. `linger` is how long a permit is held, at most, for a server that works on a request whose
-    /// client has left; without it, not at all.
+    /// Applies `limit`, which other layers may share. Requests that find no
+    /// permit wait as `queueing` says, and are refused without it. `linger` is
+    /// how long a permit is held, at most, for a server that works on a request
+    /// whose client has left; without it, not at all.
     pub fn new(
         limit: Arc<ConcurrencyLimit>,
         linger: Option<Duration>,
@@ -195,7 +199,8 @@ impl HeldPermit {
 
     /// Moves the permit into the body of the response.
     fn answered(mut self, result: &mut Result<Response, Failed>) {
-        // The client left in the middle of its body. A server may work on the part that it has: see the drop.
+        // The client left in the middle of its body. A server may work on the
+        // part that it has: see the drop.
         if matches!(result, Err(failed) if failed.error == Error::ClientGone) {
             return;
         }
@@ -214,8 +219,8 @@ impl HeldPermit {
 }
 
 impl Drop for HeldPermit {
-    /// Dropped with its permit, the client has left. The inner future was dropped before, and has noted by then whether a
-    /// server works on.
+    /// Dropped with its permit, the client has left. The inner future was
+    /// dropped before, and has noted by then whether a server works on.
     fn drop(&mut self) {
         if let Some(permit) = self.permit.take() {
             self.exchange.outlive(|| permit.abandon());
@@ -229,7 +234,8 @@ pin_project! {
     pub enum ResponseFuture<F> {
         /// Neither a permit nor room in the queue was left.
         Refused { failed: Option<Failed> },
-        /// Waits for a permit, then for the response. Boxed, so that requests that need not wait do not carry its state.
+        /// Waits for a permit, then for the response. Boxed, so that requests
+        /// that need not wait do not carry its state.
         Queued { result: Pin<Box<dyn Future<Output = Result<Response, Failed>> + Send>> },
         /// Has a permit. `inner` is dropped first.
         InFlight { #[pin] inner: F, held: Option<HeldPermit> },

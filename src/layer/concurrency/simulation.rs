@@ -1,5 +1,5 @@
-//! Simulations of whole limits in virtual time: an adaptive limit over a modelled upstream, and a fair queue under a
-//! flood.
+//! Simulations of whole limits in virtual time: an adaptive limit over a
+//! modelled upstream, and a fair queue under a flood.
 
 use std::{
     cmp::Reverse,
@@ -23,7 +23,8 @@ use crate::{
     policy::{AdaptiveBounds, Priority},
 };
 
-/// Parallel servers with a common queue that is invisible from outside. The knee is the number of servers.
+/// Parallel servers with a common queue that is invisible from outside. The
+/// knee is the number of servers.
 struct Upstream {
     free_at: BinaryHeap<Reverse<Duration>>,
     service: Duration,
@@ -42,8 +43,8 @@ impl Upstream {
         }
     }
 
-    /// The time of the response to a request that is sent now. Service times are exponential, as in most queueing
-    /// models.
+    /// The time of the response to a request that is sent now. Service times
+    /// are exponential, as in most queueing models.
     fn responds_at(&mut self, now: Duration) -> Duration {
         self.random = self
             .random
@@ -58,7 +59,8 @@ impl Upstream {
     }
 }
 
-/// A meter before an upstream with more clients than permits: each free permit is taken at once.
+/// A meter before an upstream with more clients than permits: each free permit
+/// is taken at once.
 struct Scene {
     meter: Meter,
     max: AtomicUsize,
@@ -88,7 +90,8 @@ impl Scene {
         self.max.load(Ordering::Relaxed)
     }
 
-    /// Runs for `time` with this many clients. Returns the limit at each tenth of a second.
+    /// Runs for `time` with this many clients. Returns the limit at each tenth
+    /// of a second.
     fn run(&mut self, time: Duration, clients: usize) -> Vec<usize> {
         let (end, mut limits) = (self.now + time, Vec::new());
         let mut next_note = self.now;
@@ -122,8 +125,8 @@ const SERVERS: usize = 40;
 const SERVICE: Duration = Duration::from_millis(20);
 const MANY: usize = 10_000;
 
-/// With random service times, a limit below the number of servers leaves one idle at times, and a higher one makes a
-/// queue.
+/// With random service times, a limit below the number of servers leaves one
+/// idle at times, and a higher one makes a queue.
 fn is_near_the_knee(limit: usize) -> bool {
     (SERVERS * 9 / 10..SERVERS * 3 / 2).contains(&limit)
 }
@@ -153,7 +156,8 @@ async fn an_adaptive_cap_settles_near_the_knee_within_seconds_and_stays() {
     );
 }
 
-/// Medians of a hundred responses are off by a seventh; these errors must not add up over hours.
+/// Medians of a hundred responses are off by a seventh; these errors must not
+/// add up over hours.
 #[tokio::test(start_paused = true)]
 async fn an_adaptive_cap_stays_near_a_small_knee_with_few_responses() {
     for (servers, millis) in [(4, 200), (8, 200), (10, 100)] {
@@ -169,7 +173,8 @@ async fn an_adaptive_cap_stays_near_a_small_knee_with_few_responses() {
     }
 }
 
-/// All servers finish and begin together, and medians move in steps of the service time.
+/// All servers finish and begin together, and medians move in steps of the
+/// service time.
 #[tokio::test(start_paused = true)]
 async fn an_adaptive_cap_settles_near_the_knee_with_equal_service_times() {
     for millis in [10, 20, 50] {
@@ -235,7 +240,8 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Permits of the limit under the flood.
 const PERMITS: usize = 4;
 
-/// Waits of a quiet tenant that sends a request now and then, while another one keeps `flood` requests going.
+/// Waits of a quiet tenant that sends a request now and then, while another one
+/// keeps `flood` requests going.
 async fn waits_of_the_quiet(flood: u64, fair: bool) -> Vec<Duration> {
     let limit = Arc::new(ConcurrencyLimit::new(
         CapName::Upstream("shared".into()),
@@ -268,7 +274,8 @@ async fn waits_of_the_quiet(flood: u64, fair: bool) -> Vec<Duration> {
     waits
 }
 
-/// Waits for a permit, holds it for a service time and releases it. Returns the wait, or `None` if refused.
+/// Waits for a permit, holds it for a service time and releases it. Returns the
+/// wait, or `None` if refused.
 async fn through(limit: &Arc<ConcurrencyLimit>, turn: Turn) -> Option<Duration> {
     let since = Instant::now();
     let permit = match limit.try_acquire(since) {

@@ -1,4 +1,5 @@
-//! Promises of a concurrency limit with its queue, from one thread and from many.
+//! Promises of a concurrency limit with its queue, from one thread and from
+//! many.
 
 use std::{
     num::NonZeroUsize,
@@ -91,7 +92,8 @@ async fn no_more_than_max_are_in_flight_and_no_more_than_queue_wait() {
     assert_eq!(limit.in_flight(), 0);
 }
 
-/// Runs rounds in which all permits are taken, answered after `time`, and released.
+/// Runs rounds in which all permits are taken, answered after `time`, and
+/// released.
 async fn rounds(
     limit: &Arc<ConcurrencyLimit>,
     rounds: usize,
@@ -189,8 +191,8 @@ async fn a_request_past_its_deadline_is_skipped_even_before_its_timer_fires() {
     assert!(next.acquire().await.is_ok());
 }
 
-/// After a suspended process resumes, requests in the queue must not time out while the responses that free permits are
-/// still unread in their sockets.
+/// After a suspended process resumes, requests in the queue must not time out
+/// while the responses that free permits are still unread in their sockets.
 #[tokio::test(start_paused = true)]
 async fn a_queued_request_gets_a_permit_that_a_late_event_loop_finds_free() {
     let limit = limit(1, 2);
@@ -313,7 +315,8 @@ async fn a_higher_limit_admits_queued_requests() {
     assert!(waiting.0.acquire().await.is_ok() && waiting.1.acquire().await.is_ok());
 }
 
-/// Four threads take permits, wait, give up at any moment and release, while another one changes the limit.
+/// Four threads take permits, wait, give up at any moment and release, while
+/// another one changes the limit.
 #[test]
 fn under_any_interleaving_the_limit_holds_and_no_permit_is_lost() {
     const MOST: usize = 3;
@@ -369,7 +372,8 @@ fn on_a_thread(
         .unwrap();
     runtime.block_on(async {
         for round in 0..2000_u64 {
-            // Several requests at once on each thread, so that the queue fills and overflows.
+            // Several requests at once on each thread, so that the queue fills
+            // and overflows.
             let calls = (0..4).map(|call| async move {
                 let permit = match limit.try_acquire(Instant::now()) {
                     Some(permit) => permit,

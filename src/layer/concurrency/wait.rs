@@ -1,4 +1,5 @@
-//! A wait in the queue: between the request, which waits on one thread, and the release of a permit on another.
+//! A wait in the queue: between the request, which waits on one thread, and the
+//! release of a permit on another.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,8 +16,9 @@ use crate::{
     runtime::timer,
 };
 
-/// How much longer a request waits that notices late that its time is over. The process was stopped or the machine was
-/// busy then, and the response that frees a permit may wait for another worker to look at its sockets.
+/// How much longer a request waits that notices late that its time is over. The
+/// process was stopped or the machine was busy then, and the response that
+/// frees a permit may wait for another worker to look at its sockets.
 const OTHER_WORKERS: Duration = Duration::from_millis(50);
 
 /// A request in the queue of a concurrency limit. It leaves the queue on drop.
@@ -26,7 +28,8 @@ pub struct Queued {
     joined: Joined,
     /// The end of the wait.
     end: Instant,
-    /// Set if the request's deadline comes before the end of the queue's timeout.
+    /// Set if the request's deadline comes before the end of the queue's
+    /// timeout.
     deadline: Option<Deadline>,
     /// The queue's timeout.
     timeout: Duration,
@@ -35,11 +38,12 @@ pub struct Queued {
 }
 
 impl ConcurrencyLimit {
-    /// Puts a request into the queue. If the queue is full, another one may have to leave it: see
-    /// [`Turn`] for whose.
+    /// Puts a request into the queue. If the queue is full, another one may
+    /// have to leave it: see [`Turn`] for whose.
     ///
     /// # Errors
-    /// [`Error::CapReached`] if the queue is full and none leaves it for this request.
+    /// [`Error::CapReached`] if the queue is full and none leaves it for this
+    /// request.
     pub fn enqueue(
         self: &Arc<Self>,
         turn: Turn,
@@ -63,11 +67,13 @@ impl ConcurrencyLimit {
 }
 
 impl Queued {
-    /// Waits for a permit, no longer than the queue's timeout and the request's deadline.
+    /// Waits for a permit, no longer than the queue's timeout and the request's
+    /// deadline.
     ///
     /// # Errors
-    /// [`Error::QueueTimeout`] or [`Error::TotalTimeout`] if that time is over, [`Error::CapReached`] if the request had to
-    /// leave the queue for another one.
+    /// [`Error::QueueTimeout`] or [`Error::TotalTimeout`] if that time is over,
+    /// [`Error::CapReached`] if the request had to leave the queue for another
+    /// one.
     pub async fn acquire(mut self) -> Result<Permit, Failed> {
         let mut granted = timer::timeout_at(self.end, &mut self.joined.granted).await;
         if granted.is_err() && self.deadline.is_none() && self.end.elapsed() > timer::LATE {
@@ -100,8 +106,9 @@ impl Drop for Queued {
         if self.is_settled || self.limit.leave_queue(self.joined.ticket) {
             return;
         }
-        // The limit has taken the request out of the queue. Once the channel is closed, it holds the slot or never will;
-        // a grant that fails leaves the slot with the limit.
+        // The limit has taken the request out of the queue. Once the channel is
+        // closed, it holds the slot or never will; a grant that fails leaves
+        // the slot with the limit.
         self.joined.granted.close();
         if self.joined.granted.try_recv().is_ok() {
             self.limit.release_slot();

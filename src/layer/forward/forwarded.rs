@@ -1,8 +1,11 @@
-//! `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded` (RFC 7239), as they are sent up: both tell the same story.
+//! `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded` (RFC 7239), as they are
+//! sent up: both tell the same story.
 //!
-//! The story is that of the one field in which trusted proxies name the client, and this hop is added to it. The other
-//! field is not passed on: a proxy that writes one of them usually passes the client's own words in the
-//! other. From a peer that is not trusted nothing is passed on: anybody could claim anything.
+//! The story is that of the one field in which trusted proxies name the client,
+//! and this hop is added to it. The other field is not passed on: a proxy that
+//! writes one of them usually passes the client's own words in the other. From
+//! a peer that is not trusted nothing is passed on: anybody could claim
+//! anything.
 
 use std::{borrow::Cow, io::Write as _, net::IpAddr};
 
@@ -21,7 +24,8 @@ use crate::{
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// Stands for a hop that is not known (RFC 7239, 6.2); in `X-Forwarded-For` by custom.
+/// Stands for a hop that is not known (RFC 7239, 6.2); in `X-Forwarded-For` by
+/// custom.
 const UNKNOWN: &[u8] = b"unknown";
 
 /// Whether a field is written here and not passed on.
@@ -32,7 +36,8 @@ pub(super) fn writes(name: &HeaderName) -> bool {
             || [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST].contains(name))
 }
 
-/// Writes the fields; `host` is the one that the client asked for, with its port, or empty.
+/// Writes the fields; `host` is the one that the client asked for, with its
+/// port, or empty.
 pub(super) fn write(out: &mut Vec<u8>, exchange: &Exchange, host: &[u8], changes: &RequestChanges) {
     let story = exchange
         .client
@@ -114,7 +119,8 @@ impl<'a> Story<'a> {
                 member(headers, &X_FORWARDED_HOST, client),
             ),
             ClientIpHeader::Forwarded => {
-                // The client's own element, or the nearest to it that says it: what is beyond it is only claimed.
+                // The client's own element, or the nearest to it that says it:
+                // what is beyond it is only claimed.
                 let known = hops.get(..client).unwrap_or_default();
                 let first =
                     |of: fn(&Hop<'a>) -> Option<Cow<'a, [u8]>>| known.iter().rev().find_map(of);
@@ -175,8 +181,8 @@ impl<'a> Story<'a> {
     }
 }
 
-/// The member of a list that speaks of the client: lists that grow with each hop name it where the chain does, others say
-/// it once.
+/// The member of a list that speaks of the client: lists that grow with each
+/// hop name it where the chain does, others say it once.
 fn member<'a>(headers: &'a HeaderMap, name: &HeaderName, client: usize) -> Option<Cow<'a, [u8]>> {
     let lines = headers
         .get_all(name)
@@ -195,7 +201,8 @@ fn write_node(out: &mut Vec<u8>, peer: &str) {
     out.extend_from_slice(if is_v6 { b"]\"" } else { b"" });
 }
 
-/// A value of `Forwarded`: quoted where the grammar of a token does not allow it.
+/// A value of `Forwarded`: quoted where the grammar of a token does not allow
+/// it.
 fn write_value(out: &mut Vec<u8>, value: &[u8]) {
     if value.iter().all(|byte| forwarded::is_token(*byte)) {
         out.extend_from_slice(value);

@@ -1,5 +1,5 @@
-//! The head of a request as a server gets it: request line and header fields, in the syntax of HTTP/1 and without
-//! framing.
+//! The head of a request as a server gets it: request line and header fields,
+//! in the syntax of HTTP/1 and without framing.
 
 use http::{HeaderName, HeaderValue, header};
 use tokio::time::Instant;
@@ -12,7 +12,8 @@ use crate::{
     policy::{RequestChanges, Rewrite},
 };
 
-/// Trailers of one request that are announced; a body in chunks has no more of them.
+/// Trailers of one request that are announced; a body in chunks has no more of
+/// them.
 const MOST_TRAILERS: usize = 32;
 
 /// The head of an attempt that begins `now`.
@@ -47,7 +48,8 @@ pub(super) fn write(
     if !changes.headers.decides(&REQUEST_ID_HEADER) {
         http1::write_field(&mut out, REQUEST_ID_HEADER.as_str(), exchange.id.as_bytes());
     }
-    // The rest of a gRPC call's time, some of which has passed in queues and attempts.
+    // The rest of a gRPC call's time, some of which has passed in queues and
+    // attempts.
     if let Some(left) = request
         .grpc
         .and_then(|grpc| grpc.left(now - exchange.started))
@@ -109,7 +111,8 @@ fn write_target(out: &mut Vec<u8>, exchange: &Exchange, rewrite: &Rewrite) {
     out.extend_from_slice(target.query_with_mark());
 }
 
-/// The rest of a path behind a prefix of whole segments, as routes match them; `None` if it does not begin with that.
+/// The rest of a path behind a prefix of whole segments, as routes match them;
+/// `None` if it does not begin with that.
 ///
 /// ```
 /// use tidegate::layer::after_prefix;
@@ -131,7 +134,8 @@ enum Expect {
     Satisfied,
 }
 
-/// Writes the fields that the client sent, without those of the hop and those that the gateway writes anew.
+/// Writes the fields that the client sent, without those of the hop and those
+/// that the gateway writes anew.
 fn write_received(
     out: &mut Vec<u8>,
     exchange: &Exchange,
@@ -142,7 +146,8 @@ fn write_received(
     let hops = Hops::of(&request.headers, request.names_hops);
     let hops_left = max_forwards(request);
     let mut wants_trailers = false;
-    // Then nearly all fields pass, and a look at the length and the first letter of a name shows it.
+    // Then nearly all fields pass, and a look at the length and the first
+    // letter of a name shows it.
     let is_plain = !hops.are_any() && changes.headers.is_empty() && !request.has_underscores;
     for (name, value) in &request.headers {
         if is_plain && !may_be_held_back(name.as_str()) {
@@ -179,12 +184,14 @@ fn write_received(
     });
 }
 
-/// Whether a field of this name is not passed on: it is of this hop, the gateway writes it anew, or the route decides it.
+/// Whether a field of this name is not passed on: it is of this hop, the
+/// gateway writes it anew, or the route decides it.
 fn ends_here(name: &HeaderName, hops: &Hops<'_>, changes: &RequestChanges) -> bool {
     is_ours(name) || hops.names(name.as_str()) || changes.headers.decides(name)
 }
 
-/// The name with `-` in place of each `_`. Servers of CGI and WSGI programs do not tell the two apart.
+/// The name with `-` in place of each `_`. Servers of CGI and WSGI programs do
+/// not tell the two apart.
 fn with_hyphens(name: &HeaderName) -> HeaderName {
     let hyphens = name.as_str().replace('_', "-");
     HeaderName::try_from(hyphens).unwrap_or_else(|_| name.clone())
@@ -198,8 +205,9 @@ fn contains(value: &HeaderValue, wanted: &[u8]) -> bool {
         .any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted))
 }
 
-/// Whether a field may be one that is not passed on as it is, by the length and the first letter of its name. They are
-/// cheaper to look at than a comparison with each such name, and rule out nearly all others.
+/// Whether a field may be one that is not passed on as it is, by the length and
+/// the first letter of its name. They are cheaper to look at than a comparison
+/// with each such name, and rule out nearly all others.
 fn may_be_held_back(name: &str) -> bool {
     let first = name.as_bytes().first().copied().unwrap_or_default();
     match name.len() {
@@ -229,8 +237,9 @@ fn is_ours(name: &HeaderName) -> bool {
         || *name == REQUEST_ID_HEADER
 }
 
-/// The trailers that `Trailer` announces and that may pass. A server may read a trailer as a header field, so that a name
-/// that may not stand in the header may not trail either.
+/// The trailers that `Trailer` announces and that may pass. A server may read a
+/// trailer as a header field, so that a name that may not stand in the header
+/// may not trail either.
 pub(super) fn announced_trailers(
     exchange: &Exchange,
     changes: &RequestChanges,
@@ -241,7 +250,8 @@ pub(super) fn announced_trailers(
     let members = lines
         .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
         .map(<[u8]>::trim_ascii);
-    // Bounded before any is looked at, so that an endless list costs no more than a short one.
+    // Bounded before any is looked at, so that an endless list costs no more
+    // than a short one.
     let members = members
         .filter(|member| !member.is_empty())
         .take(MOST_TRAILERS);

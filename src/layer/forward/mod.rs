@@ -1,11 +1,14 @@
 //! Forward: turns a call into the request that is sent to a server.
 //!
-//! The head is written once, into the bytes that will leave, straight from the request as received. Fields of the hop and
-//! those that `Connection` names are left out; `X-Forwarded-*`, `Forwarded`, `Via` and the request's id are added, and the
-//! route's own changes are made. On the way back the route's changes to the response header are made.
+//! The head is written once, into the bytes that will leave, straight from the
+//! request as received. Fields of the hop and those that `Connection` names are
+//! left out; `X-Forwarded-*`, `Forwarded`, `Via` and the request's id are
+//! added, and the route's own changes are made. On the way back the route's
+//! changes to the response header are made.
 //!
-//! It refuses nothing and holds nothing. tower has no such layer; tower-http's `SetRequestHeader` and its like change a
-//! header map, one field for each layer.
+//! It refuses nothing and holds nothing. tower has no such layer; tower-http's
+//! `SetRequestHeader` and its like change a header map, one field for each
+//! layer.
 
 mod forwarded;
 mod head;
@@ -39,7 +42,8 @@ pub struct Changes {
     pub response: HeaderChanges,
 }
 
-/// The key that a server is chosen by, so that requests with the same key go to the same server.
+/// The key that a server is chosen by, so that requests with the same key go to
+/// the same server.
 #[derive(Debug)]
 pub struct HashKey {
     /// A key without parts.
@@ -63,7 +67,8 @@ impl HashKey {
 pub struct ForwardLayer {
     /// The changes on the way.
     pub changes: Arc<Changes>,
-    /// The key that the server is chosen by, where the upstream's balance asks for one.
+    /// The key that the server is chosen by, where the upstream's balance asks
+    /// for one.
     pub key: Option<Arc<HashKey>>,
 }
 
@@ -123,8 +128,10 @@ where
             head: head::write(&exchange, changes, &body, now),
             has_host: changes.preserve_host && !exchange.request.host.is_empty(),
             names_length: names_length(&exchange),
-            // A connection that switches protocols is not given back to the pool: it may as well be a new one, which its
-            // server has not closed unnoticed. Such a request is not retried once a server may have seen it.
+            // A connection that switches protocols is not given back to the
+            // pool: it may as well be a new one, which its server has not
+            // closed unnoticed. Such a request is not retried once a server may
+            // have seen it.
             fresh: fresh || exchange.request.upgrade.is_some(),
             key: self.key.as_ref().and_then(|key| key.of(&exchange)),
             call: exchange,
@@ -140,7 +147,8 @@ where
     }
 }
 
-/// Whether an empty body is announced with a length of 0. Some servers answer 411 to a POST without one (RFC 9110, 8.6).
+/// Whether an empty body is announced with a length of 0. Some servers answer
+/// 411 to a POST without one (RFC 9110, 8.6).
 fn names_length(exchange: &Exchange) -> bool {
     let request = &exchange.request;
     match request.method {

@@ -1,11 +1,12 @@
 //! Key expressions over a request: the values that tell one key from another.
 //!
-//! Shared by everything that is keyed: buckets of limits, turns in the queue of a concurrency limit, servers chosen by
-//! a hash.
+//! Shared by everything that is keyed: buckets of limits, turns in the queue of
+//! a concurrency limit, servers chosen by a hash.
 //!
-//! A value that stands in a request more than once, and not the same each time, counts as missing. Which one a server
-//! behind the gateway takes is unknown here, and a client that could hide one behind another would choose its bucket
-//! at will.
+//! A value that stands in a request more than once, and not the same each time,
+//! counts as missing. Which one a server behind the gateway takes is unknown
+//! here, and a client that could hide one behind another would choose its
+//! bucket at will.
 
 mod spelling;
 
@@ -20,7 +21,8 @@ use crate::{
     policy::KeyPart,
 };
 
-/// The value that a request has of one part of a key; `None` where it has none, or several that differ.
+/// The value that a request has of one part of a key; `None` where it has none,
+/// or several that differ.
 #[inline]
 pub(super) fn value<'e>(part: &KeyPart, exchange: &'e Exchange) -> Option<KeyValue<'e>> {
     let request = &exchange.request;
@@ -49,7 +51,8 @@ fn borrowed(text: &str) -> Cow<'_, [u8]> {
     Cow::Borrowed(text.as_bytes())
 }
 
-/// Adds the request's value of `part` to a key. Returns whether the request has one.
+/// Adds the request's value of `part` to a key. Returns whether the request has
+/// one.
 #[inline]
 pub(super) fn add<H: Hasher>(
     builder: &mut KeyBuilder<H>,
@@ -113,8 +116,9 @@ fn only<V: AsRef<[u8]> + PartialEq>(mut values: impl Iterator<Item = V>) -> Opti
     values.all(|other| other == first).then_some(first)
 }
 
-/// The bytes that the key of a request is hashed from, without its limit's name; `None` where the request lacks a part.
-/// For tests of whether two keys are the same, which hashes cannot prove.
+/// The bytes that the key of a request is hashed from, without its limit's
+/// name; `None` where the request lacks a part. For tests of whether two keys
+/// are the same, which hashes cannot prove.
 #[cfg(any(test, fuzzing))]
 pub fn hashed(parts: &[KeyPart], exchange: &Exchange) -> Option<Vec<u8>> {
     let mut builder = KeyBuilder::over(Written::default(), "");

@@ -1,5 +1,6 @@
-//! One spelling for each value of a key. Services take several spellings of one credential for the same, and a client
-//! that may choose among them must not get a bucket for each.
+//! One spelling for each value of a key. Services take several spellings of one
+//! credential for the same, and a client that may choose among them must not
+//! get a bucket for each.
 
 use std::borrow::Cow;
 
@@ -10,7 +11,8 @@ use crate::{
     policy::{KeyPart, path::first_escape},
 };
 
-/// The spelling that requests get for a value as people write it, in an override or at the admin listener.
+/// The spelling that requests get for a value as people write it, in an
+/// override or at the admin listener.
 ///
 /// Values of all other kinds have one spelling anyway.
 pub fn named<'v>(part: &KeyPart, value: &'v [u8]) -> Cow<'v, [u8]> {
@@ -23,11 +25,12 @@ pub fn named<'v>(part: &KeyPart, value: &'v [u8]) -> Cow<'v, [u8]> {
     }
 }
 
-/// Schemes of credentials that services also look for in headers of their own, such as `X-Auth`.
+/// Schemes of credentials that services also look for in headers of their own,
+/// such as `X-Auth`.
 const SCHEMES: [&[u8]; 6] = [b"bearer", b"basic", b"digest", b"token", b"apikey", b"dpop"];
 
-/// A header's value without outer and repeated blanks. If it is a credential, its scheme is in lower case (RFC 9110,
-/// 11.1).
+/// A header's value without outer and repeated blanks. If it is a credential,
+/// its scheme is in lower case (RFC 9110, 11.1).
 #[inline]
 pub(super) fn field<'v>(name: &HeaderName, value: &'v [u8]) -> Cow<'v, [u8]> {
     let value = value.trim_ascii();
@@ -44,7 +47,8 @@ pub(super) fn field<'v>(name: &HeaderName, value: &'v [u8]) -> Cow<'v, [u8]> {
     }
 }
 
-/// The words of `value` with one blank between them, and its first `scheme` bytes in lower case.
+/// The words of `value` with one blank between them, and its first `scheme`
+/// bytes in lower case.
 fn of_words(value: &[u8], scheme: usize) -> Cow<'_, [u8]> {
     let is_single = value.windows(2).all(|pair| pair != b"  ") && !value.contains(&b'\t');
     if is_single && !value[..scheme].iter().any(u8::is_ascii_uppercase) {
@@ -65,8 +69,9 @@ fn of_words(value: &[u8], scheme: usize) -> Cow<'_, [u8]> {
     Cow::Owned(words)
 }
 
-/// A cookie's value (RFC 6265, 4.2.1) without quotes around it, decoded like a value of a query. A plus sign is a
-/// space, escaped or not: some services take it for one, some do not.
+/// A cookie's value (RFC 6265, 4.2.1) without quotes around it, decoded like a
+/// value of a query. A plus sign is a space, escaped or not: some services take
+/// it for one, some do not.
 pub(super) fn cookie(raw: &[u8]) -> Cow<'_, [u8]> {
     let value = raw.trim_ascii();
     let quoted = value
@@ -97,8 +102,8 @@ fn without_plus(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     )
 }
 
-/// The inside of a quoted string (RFC 2109, 4.3.2) without its escapes. Some services also read three octal digits as
-/// one byte.
+/// The inside of a quoted string (RFC 2109, 4.3.2) without its escapes. Some
+/// services also read three octal digits as one byte.
 fn unescaped(inside: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(inside.len());
     let mut rest = inside;
@@ -127,8 +132,9 @@ fn unescaped(inside: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A path or segment, given in its normal form, without escapes of characters that need none (RFC 3986, 3.3). Services
-/// decode them, so both spellings lead to the same resource.
+/// A path or segment, given in its normal form, without escapes of characters
+/// that need none (RFC 3986, 3.3). Services decode them, so both spellings lead
+/// to the same resource.
 pub(super) fn path(normal: &[u8]) -> Cow<'_, [u8]> {
     if memchr::memchr(b'%', normal).is_none() {
         return Cow::Borrowed(normal);

@@ -1,11 +1,15 @@
-//! Mirror: sends a copy of some requests to another upstream and discards its response.
+//! Mirror: sends a copy of some requests to another upstream and discards its
+//! response.
 //!
-//! The original is neither delayed nor failed: a task of its own sends the copy, once the original's body, which is kept as it
-//! passes, is complete. Copies are bounded in number, size and time; one that does not fit is dropped and counted. A copy is
-//! charged to no rate limit and has no access line. It takes a permit of the other upstream's concurrency limit if one is
+//! The original is neither delayed nor failed: a task of its own sends the
+//! copy, once the original's body, which is kept as it passes, is complete.
+//! Copies are bounded in number, size and time; one that does not fit is
+//! dropped and counted. A copy is charged to no rate limit and has no access
+//! line. It takes a permit of the other upstream's concurrency limit if one is
 //! free at once, and is dropped otherwise.
 //!
-//! The layer refuses nothing. It holds up to `retry.buffer` bytes of a body until the copy is sent. tower has no such layer.
+//! The layer refuses nothing. It holds up to `retry.buffer` bytes of a body
+//! until the copy is sent. tower has no such layer.
 
 mod tee;
 
@@ -39,7 +43,8 @@ use crate::{
 
 /// Copies of one route at a time. With a body of 64 KiB each they take 8 MiB.
 const MOST_IN_FLIGHT: u32 = 128;
-/// Bytes of a response that are read to keep its connection. If it has more, the connection is closed.
+/// Bytes of a response that are read to keep its connection. If it has more,
+/// the connection is closed.
 const MOST_READ: usize = 1 << 20;
 
 /// The copies of one route, over all workers and reloads.
@@ -51,7 +56,8 @@ pub struct Copies {
 }
 
 impl Copies {
-    /// Copies that are being sent, or whose original has not arrived completely.
+    /// Copies that are being sent, or whose original has not arrived
+    /// completely.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
     }
@@ -236,7 +242,8 @@ where
     }
 }
 
-/// The same request as an exchange of its own, so that notes on the copy do not mix with those on the original.
+/// The same request as an exchange of its own, so that notes on the copy do not
+/// mix with those on the original.
 fn duplicate(of: &Exchange, tag: &Arc<RouteTag>) -> Arc<Exchange> {
     let mut request = Head {
         interim: None,

@@ -1,4 +1,5 @@
-//! A request body that is kept while it passes, up to a bound, and handed on when it is complete.
+//! A request body that is kept while it passes, up to a bound, and handed on
+//! when it is complete.
 
 use std::{
     pin::Pin,
@@ -10,7 +11,8 @@ use http_body::{Frame, SizeHint};
 
 use crate::{body::Body, error::Fault};
 
-/// Called once, with the complete body, or with `None` if it is too long or broke off.
+/// Called once, with the complete body, or with `None` if it is too long or
+/// broke off.
 pub(super) type OnWhole = Box<dyn FnOnce(Option<Bytes>) + Send>;
 
 /// A body that is kept while it passes. Trailers are not kept.
@@ -74,7 +76,8 @@ impl http_body::Body for Tee {
                 if let Some(data) = frame.data_ref() {
                     this.keep(data);
                 }
-                // A body whose length is known is not pulled beyond it, and no body beyond its trailers.
+                // A body whose length is known is not pulled beyond it, and no
+                // body beyond its trailers.
                 if frame.is_trailers()
                     || this.passing.is_end_stream()
                     || this.passing.length() == Some(0)

@@ -1,15 +1,18 @@
 //! Tokens that a request has taken, until it is known whether they stay taken.
 //!
-//! Most stay taken once the request is admitted. They come back if it is turned away further in, before any server
-//! could serve it.
+//! Most stay taken once the request is admitted. They come back if it is turned
+//! away further in, before any server could serve it.
 //!
 //! # Limits that count responses
 //!
-//! A limit with `count` takes its tokens like all others, and together with them, so that requests in flight are bounded
-//! by the burst. Its tokens come back if the response has a status that does not count. Only a response of the upstream
-//! counts, or of the route itself where it has no upstream. A response that the gateway makes in its stead (a concurrency
-//! limit, a timeout, a failed connect) says nothing about the client. A client that leaves before the response has used
-//! its tokens if the request was sent to a server, since nobody knows what became of it there; before that, the tokens
+//! A limit with `count` takes its tokens like all others, and together with
+//! them, so that requests in flight are bounded by the burst. Its tokens come
+//! back if the response has a status that does not count. Only a response of
+//! the upstream counts, or of the route itself where it has no upstream. A
+//! response that the gateway makes in its stead (a concurrency limit, a
+//! timeout, a failed connect) says nothing about the client. A client that
+//! leaves before the response has used its tokens if the request was sent to a
+//! server, since nobody knows what became of it there; before that, the tokens
 //! come back.
 
 use std::sync::Arc;
@@ -47,15 +50,17 @@ pub(super) struct Apart {
     pieces: SmallVec<[Piece; 2]>,
     /// Quotas of single keys, to which the questions refer.
     quotas: Quotas,
-    /// The bucket nearest to exhaustion, of the live limits that do not count responses.
+    /// The bucket nearest to exhaustion, of the live limits that do not count
+    /// responses.
     others: Option<Nearest>,
 }
 
 /// Tokens that come back in one piece, if at all.
 #[derive(Debug)]
 struct Piece {
-    /// The question that was answered with them. Where the store has answered several together, the first of them: then
-    /// none of the limits counts responses.
+    /// The question that was answered with them. Where the store has answered
+    /// several together, the first of them: then none of the limits counts
+    /// responses.
     question: Question,
     tokens: Tokens,
 }
@@ -63,7 +68,8 @@ struct Piece {
 #[derive(Debug)]
 enum Tokens {
     Local(Admission),
-    // Boxed, as it is several times as large, and a call to the store costs far more than this allocation.
+    // Boxed, as it is several times as large, and a call to the store costs far
+    // more than this allocation.
     Shared(Box<store::Admission>, Arc<Store>),
 }
 
@@ -112,8 +118,8 @@ impl Charge {
         }
     }
 
-    /// Settles for an error that the gateway answers in a server's stead: tokens of limits that count responses come
-    /// back.
+    /// Settles for an error that the gateway answers in a server's stead:
+    /// tokens of limits that count responses come back.
     pub(super) fn settle_without_response(self) {
         if let Some(mut apart) = self.apart {
             apart.refund_counted();
@@ -144,8 +150,9 @@ impl Apart {
         });
     }
 
-    /// Adds tokens that were taken in the store: by one bucket, or by several of limits that do not count responses,
-    /// the first of which is that of `question`.
+    /// Adds tokens that were taken in the store: by one bucket, or by several
+    /// of limits that do not count responses, the first of which is that of
+    /// `question`.
     pub(super) fn add_shared(
         &mut self,
         question: Question,
@@ -158,13 +165,15 @@ impl Apart {
         });
     }
 
-    /// Notes a live limit that does not count responses; of several, the one nearest to exhaustion counts.
+    /// Notes a live limit that does not count responses; of several, the one
+    /// nearest to exhaustion counts.
     pub(super) fn note_other(&mut self, other: Option<Nearest>) {
         self.others = nearer(self.others, other);
     }
 
-    /// Keeps the tokens of limits that count a response with this status, and returns those of the others. If that
-    /// changes a bucket that can refuse, the response and the access line state what is left now.
+    /// Keeps the tokens of limits that count a response with this status, and
+    /// returns those of the others. If that changes a bucket that can refuse,
+    /// the response and the access line state what is left now.
     fn settle(&mut self, status: StatusCode) {
         let (now, limits) = (Clock.now(), Arc::clone(&self.limits));
         let (mut left, mut has_changed) = (self.others, false);
@@ -200,7 +209,8 @@ impl Apart {
         self.refund(Clock.now(), |question| question.counts_responses(&limits));
     }
 
-    /// Returns the tokens of those questions that are `wanted`; the others stay taken.
+    /// Returns the tokens of those questions that are `wanted`; the others stay
+    /// taken.
     fn refund(&mut self, now: Now, is_wanted: impl Fn(&Question) -> bool) {
         for Piece { question, tokens } in std::mem::take(&mut self.pieces) {
             match tokens {

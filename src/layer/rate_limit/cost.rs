@@ -13,8 +13,8 @@ pub(super) fn of(cost: &Cost, headers: &HeaderMap) -> u32 {
     }
 }
 
-/// The whole number in a header, saturating. `None` for a request without the header, with several of it, or with
-/// anything else in it.
+/// The whole number in a header, saturating. `None` for a request without the
+/// header, with several of it, or with anything else in it.
 fn stated(headers: &HeaderMap, name: &HeaderName) -> Option<u32> {
     let mut lines = headers.get_all(name).iter();
     let (Some(line), None) = (lines.next(), lines.next()) else {

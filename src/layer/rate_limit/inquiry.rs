@@ -1,4 +1,5 @@
-//! One request before the limits of its route: the questions it puts to them, and the words for their answers.
+//! One request before the limits of its route: the questions it puts to them,
+//! and the words for their answers.
 
 use std::sync::Arc;
 
@@ -26,11 +27,12 @@ pub(super) struct Inquiry<'a> {
 }
 
 impl Inquiry<'_> {
-    /// Finds the keys of the request and the quotas that count for them. Limits that decide without a bucket are noted
-    /// in `facts`.
+    /// Finds the keys of the request and the quotas that count for them. Limits
+    /// that decide without a bucket are noted in `facts`.
     ///
     /// # Errors
-    /// Fails if the request lacks a part of a key without which a limit refuses.
+    /// Fails if the request lacks a part of a key without which a limit
+    /// refuses.
     #[inline]
     pub(super) fn collect(
         &self,
@@ -70,7 +72,8 @@ impl Inquiry<'_> {
         })
     }
 
-    /// Adds all questions to a limit that is more than one bucket under one quota. `own` is the one to its own bucket.
+    /// Adds all questions to a limit that is more than one bucket under one
+    /// quota. `own` is the one to its own bucket.
     fn collect_all(&self, own: Question, questions: &mut Questions, facts: &mut LimitFacts) {
         let limit = own.limit(self.limits);
         match self.rule(&own) {
@@ -86,7 +89,8 @@ impl Inquiry<'_> {
             }
             None => {
                 self.push(own, questions);
-                // A key with a quota of its own takes no part in the trial of another one for the limit.
+                // A key with a quota of its own takes no part in the trial of
+                // another one for the limit.
                 if limit.candidate.is_some() {
                     questions.candidates.push(own.with(Bucket::Candidate));
                 }
@@ -97,7 +101,8 @@ impl Inquiry<'_> {
         }
     }
 
-    /// The quota that replaces the limit's own for this key: a temporary one of an operator, or else an override.
+    /// The quota that replaces the limit's own for this key: a temporary one of
+    /// an operator, or else an override.
     fn rule(&self, own: &Question) -> Option<Rule> {
         let limit = own.limit(self.limits);
         if let Some(given) = limit.own.limiter.temporary(self.now, own.key) {
@@ -150,7 +155,8 @@ impl Inquiry<'_> {
         }
     }
 
-    /// Notes which of `questions` were refused; nothing was taken. `quotas` are those of the request.
+    /// Notes which of `questions` were refused; nothing was taken. `quotas` are
+    /// those of the request.
     #[cold]
     pub(super) fn refused(
         &self,
@@ -192,8 +198,8 @@ pub(super) fn nearest(question: &Question, limits: &[RouteLimit], standing: Stan
     }
 }
 
-/// The bucket that is nearest to exhaustion, of those that are `wanted` and that somebody counts in. `standings` are in
-/// the order of the questions.
+/// The bucket that is nearest to exhaustion, of those that are `wanted` and
+/// that somebody counts in. `standings` are in the order of the questions.
 #[inline]
 pub(super) fn nearest_of(
     questions: &[Question],

@@ -56,8 +56,8 @@ pub(super) fn whole<H: Hasher + Clone>(
     Some(builder)
 }
 
-/// Like [`whole`], with the client's address cut to `prefix` bits: the key of a tier. `None` also if no address is in
-/// the key.
+/// Like [`whole`], with the client's address cut to `prefix` bits: the key of a
+/// tier. `None` also if no address is in the key.
 pub(super) fn wider<H: Hasher + Clone>(
     begun: &KeyBuilder<H>,
     limit: &Limit,
@@ -73,7 +73,8 @@ pub(super) fn wider<H: Hasher + Clone>(
     has_address.then_some(builder)
 }
 
-/// The key over those parts alone that are `wanted`; `None` if the request lacks one of them.
+/// The key over those parts alone that are `wanted`; `None` if the request
+/// lacks one of them.
 pub(super) fn partial(
     begun: &KeyBuilder,
     limit: &Limit,
@@ -90,12 +91,14 @@ pub(super) fn partial(
     Some(builder.finish())
 }
 
-/// Whether the request lacks a part of the key, so that another part stands in for it.
+/// Whether the request lacks a part of the key, so that another part stands in
+/// for it.
 pub(super) fn has_stand_in(limit: &Limit, exchange: &Exchange) -> bool {
     limit.key.iter().any(|part| value(part, exchange).is_none())
 }
 
-/// Writes the parts of a request's key for people, with the address cut to `prefix` bits if that is given.
+/// Writes the parts of a request's key for people, with the address cut to
+/// `prefix` bits if that is given.
 pub(super) fn describe(label: &mut Label, limit: &Limit, prefix: Option<u8>, exchange: &Exchange) {
     for part in &limit.key {
         let Some(found) = find(limit, part, exchange) else {

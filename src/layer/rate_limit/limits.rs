@@ -13,14 +13,16 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct RouteLimit {
     pub(super) policy: Arc<Limit>,
-    /// Index of its name among the names of the route's limits. The names of its tiers follow.
+    /// Index of its name among the names of the route's limits. The names of
+    /// its tiers follow.
     pub(super) name: usize,
     pub(super) own: Buckets,
     /// In the order of the policy's tiers.
     pub(super) tiers: Box<[Buckets]>,
     pub(super) candidate: Option<Limiter>,
     pub(super) overrides: Option<Arc<Overrides>>,
-    /// A request takes a fixed number of tokens from one local bucket, under the limit's own quota, or is refused.
+    /// A request takes a fixed number of tokens from one local bucket, under
+    /// the limit's own quota, or is refused.
     pub(super) is_plain: bool,
 }
 
@@ -47,8 +49,9 @@ pub struct SharedBuckets {
 }
 
 impl RouteLimit {
-    /// Joins `policy` with the state that it names. `name` is the index of its name among the names of the route's
-    /// limits, each of which is followed by those of its tiers; `tiers` are in the order of the policy.
+    /// Joins `policy` with the state that it names. `name` is the index of its
+    /// name among the names of the route's limits, each of which is followed by
+    /// those of its tiers; `tiers` are in the order of the policy.
     pub fn new(
         policy: Arc<Limit>,
         name: usize,

@@ -1,7 +1,9 @@
-//! The decision of the limits that this gateway counts by itself. It waits for nothing.
+//! The decision of the limits that this gateway counts by itself. It waits for
+//! nothing.
 //!
-//! Those that can refuse decide first, all or nothing. Those that cannot decide each for itself: a limit in shadow mode
-//! as it would if it were live, which is on requests that the others admitted; a candidate on every request.
+//! Those that can refuse decide first, all or nothing. Those that cannot decide
+//! each for itself: a limit in shadow mode as it would if it were live, which
+//! is on requests that the others admitted; a candidate on every request.
 
 use smallvec::SmallVec;
 
@@ -21,13 +23,14 @@ use crate::{
 pub(super) struct Decision {
     /// The tokens that were taken, or the refusal.
     pub(super) outcome: Result<Charge, Error>,
-    /// The facts that are emitted in fields of the response, in the access line and in metrics.
+    /// The facts that are emitted in fields of the response, in the access line
+    /// and in metrics.
     pub(super) facts: LimitFacts,
 }
 
 impl Inquiry<'_> {
-    /// Decides by all limits that are not in the store. Leaves the questions to the others in `questions`, which is
-    /// empty before.
+    /// Decides by all limits that are not in the store. Leaves the questions to
+    /// the others in `questions`, which is empty before.
     #[inline]
     pub(super) fn decide(&self, questions: &mut Questions) -> Decision {
         let mut facts = LimitFacts::default();
@@ -72,7 +75,8 @@ impl Inquiry<'_> {
         decide(self.now, &asks)
     }
 
-    /// Asks one bucket alone. Returns whether it admits the request, and keeps its tokens in `apart`.
+    /// Asks one bucket alone. Returns whether it admits the request, and keeps
+    /// its tokens in `apart`.
     fn ask_alone(
         &self,
         question: &Question,
@@ -105,8 +109,9 @@ impl Inquiry<'_> {
         }
     }
 
-    /// Notes which limits in shadow mode would have refused a request that a live limit refuses. They take nothing, as
-    /// they would not if they were live.
+    /// Notes which limits in shadow mode would have refused a request that a
+    /// live limit refuses. They take nothing, as they would not if they were
+    /// live.
     #[cold]
     fn look_in_shadow(&self, questions: &Questions, facts: &mut LimitFacts) {
         for question in &questions.shadow {
@@ -117,7 +122,8 @@ impl Inquiry<'_> {
         }
     }
 
-    /// All that was taken: together, or one by one if some of it may come back alone.
+    /// All that was taken: together, or one by one if some of it may come back
+    /// alone.
     #[inline]
     fn charge(
         &self,

@@ -1,15 +1,21 @@
-//! Rate limit: all limits of a route decide together, and nothing is taken if one refuses.
+//! Rate limit: all limits of a route decide together, and nothing is taken if
+//! one refuses.
 //!
-//! A request is decided in three steps. [`Inquiry::collect`](inquiry::Inquiry::collect) finds its keys and turns the
-//! route's limits into questions: one bucket each, more with tiers or a candidate. `local` puts those to the limiters of
-//! this gateway, `shared` the remaining ones to the store. The outcome is a [`Decision`]: a refusal, or a [`Charge`] that
-//! travels with the request and is settled when the response is known; and facts for the access line and metrics.
+//! A request is decided in three steps.
+//! [`Inquiry::collect`](inquiry::Inquiry::collect) finds its keys and turns the
+//! route's limits into questions: one bucket each, more with tiers or a
+//! candidate. `local` puts those to the limiters of this gateway, `shared` the
+//! remaining ones to the store. The outcome is a [`Decision`]: a refusal, or a
+//! [`Charge`] that travels with the request and is settled when the response is
+//! known; and facts for the access line and metrics.
 //!
-//! Read in this order: `limits` (what a route has), `key`, `cost` and `overrides` (what of a request decides), `question`,
-//! `inquiry`, `local`, `shared`, `charge`.
+//! Read in this order: `limits` (what a route has), `key`, `cost` and
+//! `overrides` (what of a request decides), `question`, `inquiry`, `local`,
+//! `shared`, `charge`.
 //!
-//! A decision of local limits is synchronous and allocates nothing for up to four plain limits. A decision that has to
-//! wait for the store is boxed; it alone pays for that.
+//! A decision of local limits is synchronous and allocates nothing for up to
+//! four plain limits. A decision that has to wait for the store is boxed; it
+//! alone pays for that.
 
 mod charge;
 mod cost;
@@ -176,8 +182,9 @@ fn settle(charge: Charge, response: &Result<Response, Failed>) {
 pin_project! {
     /// The response to a call that was admitted or refused.
     ///
-    /// Written by hand, since an `async` block has no name to give to [`Service::Future`], and a box would cost an
-    /// allocation for each request.
+    /// Written by hand, since an `async` block has no name to give to
+    /// [`Service::Future`], and a box would cost an allocation for each
+    /// request.
     #[project = State]
     pub enum ResponseFuture<F> {
         /// The call is refused.

@@ -1,8 +1,10 @@
-//! Quotas that some keys of a limit have instead of its own: those named by `overrides`, and those of `stand_ins`.
+//! Quotas that some keys of a limit have instead of its own: those named by
+//! `overrides`, and those of `stand_ins`.
 //!
-//! Patterns are sorted into groups by the parts of the key that they fix. For each group a request makes one key over
-//! just these parts and looks it up, so exact values cost one look-up however many there are. Networks are compared one
-//! by one. Of all patterns that match, the first in the file wins.
+//! Patterns are sorted into groups by the parts of the key that they fix. For
+//! each group a request makes one key over just these parts and looks it up, so
+//! exact values cost one look-up however many there are. Networks are compared
+//! one by one. Of all patterns that match, the first in the file wins.
 
 use std::{collections::HashMap, iter, net::IpAddr};
 
@@ -39,7 +41,8 @@ pub(super) enum Rule {
 /// Patterns that fix the same parts.
 #[derive(Debug)]
 struct Group {
-    /// For each part of the key, whether the patterns fix it. A network wider than a bucket fixes nothing.
+    /// For each part of the key, whether the patterns fix it. A network wider
+    /// than a bucket fixes nothing.
     fixed: Box<[bool]>,
     /// The first rule in the file for each key over the fixed parts.
     exact: HashMap<Key, usize, RandomState>,
@@ -57,7 +60,8 @@ struct Network {
 }
 
 impl Overrides {
-    /// Builds the overrides of `limit`, whose keys begin as `begun`; `None` if it has none.
+    /// Builds the overrides of `limit`, whose keys begin as `begun`; `None` if
+    /// it has none.
     ///
     /// # Errors
     /// Fails if single keys of the limit have had too many different quotas.
@@ -133,8 +137,9 @@ impl Overrides {
         &mut self.groups[index]
     }
 
-    /// The rule for a request with this key; `None` if the limit's own quota counts. Patterns are about values of the
-    /// key: none of them, not even one for any value, is about a request that lacks a part.
+    /// The rule for a request with this key; `None` if the limit's own quota
+    /// counts. Patterns are about values of the key: none of them, not even one
+    /// for any value, is about a request that lacks a part.
     pub(super) fn find(
         &self,
         begun: &KeyBuilder,
@@ -177,7 +182,8 @@ impl Group {
     }
 }
 
-/// The value of `part` that all addresses of a network have; `None` if they have several.
+/// The value of `part` that all addresses of a network have; `None` if they
+/// have several.
 fn one_bucket(net: &IpNet, part: &KeyPart) -> Option<KeyValue<'static>> {
     let KeyPart::ClientIp { v6_prefix } = *part else {
         return None;

@@ -1,11 +1,13 @@
-//! The questions that one request puts to the limits of its route: which buckets, how many tokens, which quota.
+//! The questions that one request puts to the limits of its route: which
+//! buckets, how many tokens, which quota.
 
 use smallvec::SmallVec;
 
 use super::limits::{Buckets, RouteLimit};
 use crate::limit::{self, Gcra, Key, Limiter};
 
-/// One bucket that is asked for tokens. Kept small: the questions of a request are moved about with it.
+/// One bucket that is asked for tokens. Kept small: the questions of a request
+/// are moved about with it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Question {
     pub(super) key: Key,
@@ -21,7 +23,8 @@ pub(super) struct Question {
 pub(super) enum Bucket {
     /// The limit's own, under its own quota.
     Own,
-    /// The limit's own, under a quota of the key: an index into [`Questions::quotas`].
+    /// The limit's own, under a quota of the key: an index into
+    /// [`Questions::quotas`].
     OwnUnder(u8),
     /// That of the tier with this index.
     Tier(u8),
@@ -107,7 +110,8 @@ impl Question {
         }
     }
 
-    /// The buckets that it is one of; `None` for those of a candidate, which are neither counted nor shared.
+    /// The buckets that it is one of; `None` for those of a candidate, which
+    /// are neither counted nor shared.
     pub(super) fn buckets<'a>(&self, limits: &'a [RouteLimit]) -> Option<&'a Buckets> {
         let limit = self.limit(limits);
         match self.bucket {
@@ -128,7 +132,8 @@ impl Question {
         }
     }
 
-    /// The question as the limiter is asked it. `quotas` are those of the request.
+    /// The question as the limiter is asked it. `quotas` are those of the
+    /// request.
     #[inline]
     pub(super) fn ask<'a>(&self, limits: &'a [RouteLimit], quotas: &'a [Gcra]) -> limit::Ask<'a> {
         limit::Ask {
@@ -148,7 +153,8 @@ impl Question {
         }
     }
 
-    /// Index of the limit's or tier's name among the names of the route's limits.
+    /// Index of the limit's or tier's name among the names of the route's
+    /// limits.
     #[inline]
     pub(super) fn name(&self, limits: &[RouteLimit]) -> usize {
         let own = self.limit(limits).name;
@@ -158,7 +164,8 @@ impl Question {
         }
     }
 
-    /// Whether its tokens come back when the response has a status that does not count.
+    /// Whether its tokens come back when the response has a status that does
+    /// not count.
     pub(super) fn counts_responses(&self, limits: &[RouteLimit]) -> bool {
         self.limit(limits).policy.count.is_some()
     }

@@ -1,8 +1,9 @@
-//! The decision of the limits that several gateways share. The store is asked once the local limits have admitted: a
-//! refund of theirs is cheap.
+//! The decision of the limits that several gateways share. The store is asked
+//! once the local limits have admitted: a refund of theirs is cheap.
 //!
-//! A route without such limits never comes here. An answer that is known without a call, because tokens are held here
-//! or the store is left alone, is not waited for.
+//! A route without such limits never comes here. An answer that is known
+//! without a call, because tokens are held here or the store is left alone, is
+//! not waited for.
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -83,7 +84,8 @@ impl Asking {
             }
             decision => decision,
         };
-        // If the client leaves before the store answers, the access line states what the local limits said.
+        // If the client leaves before the store answers, the access line states
+        // what the local limits said.
         self.exchange.facts.lock().limits = self.facts;
         Deciding::Pending(Box::pin(async move {
             let outcome = self.take(outcome_of(live).await);
@@ -151,7 +153,8 @@ impl Asking {
         }
     }
 
-    /// Notes the buckets that have admitted; the one with the fewest tokens of these and the local ones is emitted.
+    /// Notes the buckets that have admitted; the one with the fewest tokens of
+    /// these and the local ones is emitted.
     fn note_admitted(&mut self, questions: &[Question], admission: &store::Admission) {
         let mut facts = self.facts;
         self.inquiry().note_admitted(questions, &mut facts);
@@ -167,7 +170,8 @@ impl Asking {
         self.facts = facts;
     }
 
-    /// Keeps the tokens of the live questions: together, or one by one if some may come back alone.
+    /// Keeps the tokens of the live questions: together, or one by one if some
+    /// may come back alone.
     fn keep(&mut self, questions: &[Question], admission: store::Admission) {
         let Some(first) = questions.first() else {
             return;
@@ -198,7 +202,8 @@ impl Asking {
                 apart.add_shared(question, admission, &self.store);
             }
             Err(Refused::Limits(_)) => self.facts.shadow_refused |= bit,
-            // Nobody decided, so there is nothing to emit; and a limit in shadow mode refuses nothing.
+            // Nobody decided, so there is nothing to emit; and a limit in
+            // shadow mode refuses nothing.
             Err(Refused::Unavailable { .. }) => {}
         }
     }

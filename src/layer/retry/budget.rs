@@ -1,10 +1,13 @@
-//! Retry budget: retries are a share of the requests of the last ten seconds, plus a few a second.
+//! Retry budget: retries are a share of the requests of the last ten seconds,
+//! plus a few a second.
 //!
-//! A bound on attempts alone multiplies the load on an upstream just when that fails; a share of the traffic cannot
-//! (Finagle's `RetryBudget`). Requests are counted for each worker by itself, so that counting touches nothing shared.
+//! A bound on attempts alone multiplies the load on an upstream just when that
+//! fails; a share of the traffic cannot (Finagle's `RetryBudget`). Requests are
+//! counted for each worker by itself, so that counting touches nothing shared.
 //!
-//! tower's `TpsBudget` is not used: each deposit takes a lock that all workers share, and its numbers cannot be changed by a
-//! reload without losing the count.
+//! tower's `TpsBudget` is not used: each deposit takes a lock that all workers
+//! share, and its numbers cannot be changed by a reload without losing the
+//! count.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -36,7 +39,8 @@ struct Settings {
     floor: u32,
 }
 
-/// Events of each second: the second in the upper half, their number in the lower.
+/// Events of each second: the second in the upper half, their number in the
+/// lower.
 #[derive(Debug, Default)]
 struct Counts([AtomicU64; SLOTS]);
 
@@ -63,7 +67,8 @@ impl Budget {
 
     /// Takes a retry out of the budget, if it holds one.
     pub(super) fn withdraw(&self, now: Instant) -> bool {
-        // Retries are rare: a lock keeps two of them from taking the last one together.
+        // Retries are rare: a lock keeps two of them from taking the last one
+        // together.
         let settings = self.settings.lock();
         let second = self.second(now);
         let requests: u64 = self.requests.iter().map(|counts| counts.sum(second)).sum();

@@ -1,19 +1,26 @@
-//! Retry: repeats a failed attempt when that is safe, useful and affordable; otherwise notes why it does not.
+//! Retry: repeats a failed attempt when that is safe, useful and affordable;
+//! otherwise notes why it does not.
 //!
 //! An attempt is repeated when the policy lists its outcome and
 //!
 //! * attempts are left, and the request's deadline leaves time for one,
-//! * no server can have seen the failed attempt, or the policy lists the method and nothing was upgraded,
+//! * no server can have seen the failed attempt, or the policy lists the method
+//!   and nothing was upgraded,
 //! * the request body can be sent again from its beginning ([`Replay`]),
-//! * the route's [`Budget`] holds a retry, if a server may have worked on the failed attempt.
+//! * the route's [`Budget`] holds a retry, if a server may have worked on the
+//!   failed attempt.
 //!
-//! If one of these does not hold, the outcome of the last attempt is that of the request, and the access line names the
-//! first one (`not_retried`). The layer refuses nothing by itself. From the first attempt to the response head it holds
-//! the part of the request body that has passed, up to `retry.buffer` bytes.
+//! If one of these does not hold, the outcome of the last attempt is that of
+//! the request, and the access line names the first one (`not_retried`). The
+//! layer refuses nothing by itself. From the first attempt to the response head
+//! it holds the part of the request body that has passed, up to `retry.buffer`
+//! bytes.
 //!
-//! tower's `Retry` asks a `Policy` for a future that says whether to retry. This one keeps the first attempt, which is
-//! the last one of nearly all requests, in the future of the layer; what follows a failure is an ordinary `async`
-//! function with a loop, and boxed. It also repeats bodies and passes on whether a server may have seen any attempt.
+//! tower's `Retry` asks a `Policy` for a future that says whether to retry.
+//! This one keeps the first attempt, which is the last one of nearly all
+//! requests, in the future of the layer; what follows a failure is an ordinary
+//! `async` function with a loop, and boxed. It also repeats bodies and passes
+//! on whether a server may have seen any attempt.
 
 mod budget;
 mod policy;
@@ -53,7 +60,8 @@ pub struct RetryLayer {
 }
 
 impl RetryLayer {
-    /// Retries as `policy` says; `budget` is that of the route, over all workers and reloads.
+    /// Retries as `policy` says; `budget` is that of the route, over all
+    /// workers and reloads.
     pub fn new(policy: &Policy, budget: &Arc<Budget>) -> Self {
         Self {
             policy: Arc::new(policy.clone()),
@@ -89,7 +97,8 @@ pub struct Retry<S> {
 struct Shared<S> {
     policy: Arc<Policy>,
     budget: Arc<Budget>,
-    /// Cloned for each retry. In here, so that a request that needs none pays for no clone.
+    /// Cloned for each retry. In here, so that a request that needs none pays
+    /// for no clone.
     inner: S,
 }
 
@@ -139,7 +148,8 @@ where
 }
 
 pin_project! {
-    /// A request that is repeated until an attempt succeeds, or no further one may follow.
+    /// A request that is repeated until an attempt succeeds, or no further one
+    /// may follow.
     pub struct ResponseFuture<S, F> {
         #[pin]
         state: State<F>,
@@ -179,7 +189,8 @@ where
             None | Some(Verdict::Final) => return Poll::Ready(outcome),
             Some(Verdict::Retry(failure)) => failure,
         };
-        // Drops the attempt, which gives the rest of the request body back to be repeated.
+        // Drops the attempt, which gives the rest of the request body back to
+        // be repeated.
         this.state.set(State::Over);
         let Some(mut retries) = this.retries.take() else {
             return Poll::Ready(outcome);
@@ -201,7 +212,8 @@ impl<S, F> std::fmt::Debug for ResponseFuture<S, F> {
     }
 }
 
-/// Everything that the retries of a request need, and the state of its attempts so far.
+/// Everything that the retries of a request need, and the state of its attempts
+/// so far.
 struct Retries<S> {
     exchange: Arc<Exchange>,
     deadline: Option<Deadline>,
@@ -222,7 +234,8 @@ struct Retries<S> {
 struct Plan {
     /// The wait before it; `None` begins it at once.
     wait: Option<Duration>,
-    /// It opens a new connection: the pooled one of the last attempt turned out to be closed.
+    /// It opens a new connection: the pooled one of the last attempt turned out
+    /// to be closed.
     fresh: bool,
 }
 
@@ -250,7 +263,8 @@ impl Obstacle {
         }
     }
 
-    /// The label `outcome` of the metric of retries; `None` where the last retry was counted as a failure already.
+    /// The label `outcome` of the metric of retries; `None` where the last
+    /// retry was counted as a failure already.
     fn outcome(self) -> Option<&'static str> {
         match self {
             Self::Attempts => None,
@@ -261,7 +275,8 @@ impl Obstacle {
 }
 
 impl<S> Retries<S> {
-    /// Judges the outcome of the last attempt, and counts it if that was a retry.
+    /// Judges the outcome of the last attempt, and counts it if that was a
+    /// retry.
     fn judge(&mut self, outcome: &Result<Response, Failed>) -> Verdict {
         let is_call = self.exchange.request.grpc.is_some();
         let policy = &*self.shared.policy;
@@ -278,8 +293,8 @@ impl<S> Retries<S> {
         verdict
     }
 
-    /// Decides whether another attempt follows `failure`, and notes why if none does. The failed attempt is dropped by
-    /// then.
+    /// Decides whether another attempt follows `failure`, and notes why if none
+    /// does. The failed attempt is dropped by then.
     fn plan(&mut self, failure: Failure) -> Option<Plan> {
         let now = Instant::now();
         let fresh = failure.kind == FailureKind::Stale;
@@ -305,7 +320,8 @@ impl<S> Retries<S> {
         Some(Plan { wait, fresh })
     }
 
-    /// Why no attempt that would begin at `begin` can follow `failure`, the budget aside.
+    /// Why no attempt that would begin at `begin` can follow `failure`, the
+    /// budget aside.
     fn obstacle(&self, failure: Failure, begin: Instant) -> Option<Obstacle> {
         let (policy, request) = (&self.shared.policy, &self.exchange.request);
         let is_seen = failure.seen == Seen::Maybe;
@@ -314,7 +330,8 @@ impl<S> Retries<S> {
         } else if is_seen && !policy.methods.contains(&request.method) {
             Some(Obstacle::Method)
         } else if is_seen && request.upgrade.is_some() {
-            // Whatever the method says, the server may have begun something that a second request would double.
+            // Whatever the method says, the server may have begun something
+            // that a second request would double.
             Some(Obstacle::Upgrade)
         } else if self.replay.as_ref().is_some_and(|body| !body.can_replay()) {
             Some(Obstacle::Body)
@@ -346,7 +363,8 @@ impl<S> Retries<S>
 where
     S: Service<Call, Response = Response, Error = Failed> + Clone,
 {
-    /// Makes the attempts that follow the first one, as long as [`plan`](Self::plan) allows.
+    /// Makes the attempts that follow the first one, as long as
+    /// [`plan`](Self::plan) allows.
     async fn run(mut self, mut plan: Plan) -> Result<Response, Failed> {
         loop {
             if let Some(wait) = plan.wait {

@@ -1,4 +1,5 @@
-//! Which outcomes of an attempt are retried, and after how long: pure decisions.
+//! Which outcomes of an attempt are retried, and after how long: pure
+//! decisions.
 
 use std::time::Duration;
 
@@ -24,9 +25,11 @@ pub(super) enum Verdict {
 /// A failed attempt that the policy retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Failure {
-    /// Whether a server may have seen the attempt. One that none has seen is safe to repeat with every method.
+    /// Whether a server may have seen the attempt. One that none has seen is
+    /// safe to repeat with every method.
     pub(super) seen: Seen,
-    /// Whether the retry can go to another server, which needs no time to recover.
+    /// Whether the retry can go to another server, which needs no time to
+    /// recover.
     pub(super) has_alternative: bool,
     pub(super) kind: FailureKind,
 }
@@ -34,15 +37,19 @@ pub(super) struct Failure {
 /// What a retry after a failure costs, and how it connects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FailureKind {
-    /// No server began with the request: the retry adds no load and is not charged to the budget.
+    /// No server began with the request: the retry adds no load and is not
+    /// charged to the budget.
     Unbegun,
-    /// A pooled connection turned out to be closed. The retry opens a new one, at once, and is not charged.
+    /// A pooled connection turned out to be closed. The retry opens a new one,
+    /// at once, and is not charged.
     Stale,
-    /// A server worked on the request, or may have: the retry is charged to the budget.
+    /// A server worked on the request, or may have: the retry is charged to the
+    /// budget.
     Served,
 }
 
-/// Judges the outcome of an attempt at a request, which is a gRPC call if `is_call`.
+/// Judges the outcome of an attempt at a request, which is a gRPC call if
+/// `is_call`.
 pub(super) fn judge(
     policy: &policy::Retry,
     outcome: &Result<Response, Failed>,
@@ -78,8 +85,9 @@ pub(super) fn judge(
     Verdict::Retry(failure)
 }
 
-/// The status that a response counts as. A gRPC call that fails at once has its own status in the head and not behind
-/// messages; it counts as the HTTP status of the same meaning.
+/// The status that a response counts as. A gRPC call that fails at once has its
+/// own status in the head and not behind messages; it counts as the HTTP status
+/// of the same meaning.
 fn status(response: &Response, is_call: bool) -> StatusCode {
     let code = if is_call {
         response.fields.get(&grpc::STATUS)
@@ -89,8 +97,9 @@ fn status(response: &Response, is_call: bool) -> StatusCode {
     code.and_then(grpc::status_for).unwrap_or(response.status)
 }
 
-/// The wait before attempt `attempt`, of which 2 is the first retry. It is drawn from zero up to the doubled base, so that
-/// clients that failed together do not come back together ("full jitter", Brooker, AWS Architecture Blog, 2015).
+/// The wait before attempt `attempt`, of which 2 is the first retry. It is
+/// drawn from zero up to the doubled base, so that clients that failed together
+/// do not come back together ("full jitter", Brooker, AWS Architecture Blog, 2015).
 pub(super) fn backoff(policy: &policy::Retry, attempt: u32) -> Duration {
     let doubled = policy
         .backoff

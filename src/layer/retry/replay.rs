@@ -1,4 +1,5 @@
-//! A request body that can be sent again: what passes is kept, up to a bound, for the next attempt.
+//! A request body that can be sent again: what passes is kept, up to a bound,
+//! for the next attempt.
 
 use std::{
     pin::Pin,
@@ -34,21 +35,24 @@ pub(super) enum Replay {
 pub(super) struct Kept {
     /// The rest of the client's body; `None` while an attempt reads it.
     rest: Option<Body>,
-    /// What passed of it, copied: a piece as it was read would keep the whole buffer behind it, which a client could
-    /// make many times larger than the piece.
+    /// What passed of it, copied: a piece as it was read would keep the whole
+    /// buffer behind it, which a client could make many times larger than the
+    /// piece.
     data: Vec<u8>,
     trailers: Option<HeaderMap>,
     /// Bytes that may still be kept.
     room: usize,
     /// More passed than is kept: it cannot be sent again.
     is_lost: bool,
-    /// The client named its length. Otherwise none is named when it is known in the end: trailers may follow.
+    /// The client named its length. Otherwise none is named when it is known in
+    /// the end: trailers may follow.
     is_counted: bool,
 }
 
 impl Replay {
-    /// Keeps at most `room` bytes. A longer body can be sent again as long as no more of it than that was read: one of any
-    /// length can go to another server when the first one refused the connection.
+    /// Keeps at most `room` bytes. A longer body can be sent again as long as
+    /// no more of it than that was read: one of any length can go to another
+    /// server when the first one refused the connection.
     pub(super) fn new(body: Body, room: usize) -> Self {
         if let Some(whole) = body.as_whole() {
             return Self::Whole(whole, body.pace());
@@ -66,7 +70,8 @@ impl Replay {
         Self::Passing(Arc::new(Mutex::new(kept)))
     }
 
-    /// Whether another attempt can send the body whole; asked when the attempt before is over.
+    /// Whether another attempt can send the body whole; asked when the attempt
+    /// before is over.
     pub(super) fn can_replay(&self) -> bool {
         let Self::Passing(kept) = self else {
             return true;
@@ -154,7 +159,8 @@ fn size_of_fields(fields: &HeaderMap) -> usize {
         .sum()
 }
 
-/// One attempt's body: what was kept, then the rest from the client. Dropped early, it hands the rest back.
+/// One attempt's body: what was kept, then the rest from the client. Dropped
+/// early, it hands the rest back.
 struct Attempt {
     kept: Arc<Mutex<Kept>>,
     rest: Option<Body>,
@@ -276,8 +282,8 @@ mod tests {
         assert!(!replay.can_replay());
     }
 
-    /// A kept piece held the whole buffer that it had been read into: of tiny chunks with long extensions 64 KiB of data
-    /// held more than 16 MiB.
+    /// A kept piece held the whole buffer that it had been read into: of tiny
+    /// chunks with long extensions 64 KiB of data held more than 16 MiB.
     #[tokio::test]
     async fn pieces_do_not_keep_the_buffers_that_they_were_read_into() {
         const ROOM: usize = 1000;

@@ -2,19 +2,24 @@
 //!
 //! # Why a new key never gets two buckets
 //!
-//! Threads that insert the same key may pick different slots. Each locks its slot, *publishes* its key there, then looks
-//! through the whole window for the key, and only then goes live by writing the TAT. An inserter that finds the key in
-//! an earlier slot gives up its own. One that finds it in a later slot waits until that one is decided, and gives up if
-//! it went live.
+//! Threads that insert the same key may pick different slots. Each locks its
+//! slot, *publishes* its key there, then looks through the whole window for the
+//! key, and only then goes live by writing the TAT. An inserter that finds the
+//! key in an earlier slot gives up its own. One that finds it in a later slot
+//! waits until that one is decided, and gives up if it went live.
 //!
-//! Suppose that slot X is before slot Y and both went live. All of these accesses are sequentially consistent, so if X
-//! was published before Y's inserter looked, it saw X and gave up. Otherwise Y was published before X's inserter looked,
-//! so that one saw Y, waited for it, and gave up. Only the inserter of an earlier slot waits for a later one, so the
-//! waiting forms no circle. It lasts as long as a few dozen loads elsewhere.
+//! Suppose that slot X is before slot Y and both went live. All of these
+//! accesses are sequentially consistent, so if X was published before Y's
+//! inserter looked, it saw X and gave up. Otherwise Y was published before X's
+//! inserter looked, so that one saw Y, waited for it, and gave up. Only the
+//! inserter of an earlier slot waits for a later one, so the waiting forms no
+//! circle. It lasts as long as a few dozen loads elsewhere.
 //!
-//! A slot is locked *before* it is counted. So a thread that finds the table full, because another inserter of the same
-//! key just took the last slot, also finds that slot locked or published, and looks again instead of going to the
-//! overflow bucket. An idle key that makes room for a key in another slot is counted in `swaps`, for the same reason.
+//! A slot is locked *before* it is counted. So a thread that finds the table
+//! full, because another inserter of the same key just took the last slot, also
+//! finds that slot locked or published, and looks again instead of going to the
+//! overflow bucket. An idle key that makes room for a key in another slot is
+//! counted in `swaps`, for the same reason.
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -33,7 +38,8 @@ pub(in crate::limit) enum Insert {
     },
     /// The key is in the table already.
     Exists,
-    /// Every slot of its window is held by a key in debt, or the table is full and no key of the window is idle.
+    /// Every slot of its window is held by a key in debt, or the table is full
+    /// and no key of the window is idle.
     Full,
     /// The table takes no new keys any more.
     Closed,
@@ -75,8 +81,9 @@ impl Table {
         }
     }
 
-    /// Looks through the window of a key that was not found. Reads `closed` and `full` before the slots, for the reason
-    /// that the module's documentation gives.
+    /// Looks through the window of a key that was not found. Reads `closed` and
+    /// `full` before the slots, for the reason that the module's documentation
+    /// gives.
     fn survey(&self, key: Key, now: Now) -> Survey {
         let swaps = self.swaps.load(SeqCst);
         let mut survey = Survey {
@@ -85,7 +92,8 @@ impl Table {
             ..Survey::default()
         };
         for (distance, index) in self.window(key).enumerate() {
-            // The TAT first: with the key first, a key that takes over in between would look like the old key in debt.
+            // The TAT first: with the key first, a key that takes over in
+            // between would look like the old key in debt.
             let (tat, found) = (
                 self.slots()[index][TAT].load(SeqCst),
                 self.slots()[index][KEY].load(SeqCst),
@@ -118,7 +126,8 @@ impl Table {
         survey
     }
 
-    /// Puts the bucket into the chosen slot. Returns whether a key was evicted; `None` if another thread was faster.
+    /// Puts the bucket into the chosen slot. Returns whether a key was evicted;
+    /// `None` if another thread was faster.
     fn settle(&self, choice: Choice, bucket: Bucket) -> Option<bool> {
         let (Choice::Free(place) | Choice::Evict(place) | Choice::Swap { free: place, .. }) =
             choice;
@@ -143,7 +152,8 @@ impl Table {
         self.keys.fetch_update(SeqCst, SeqCst, below).is_ok()
     }
 
-    /// Evicts an idle key for one that has locked another slot. Returns whether it was still idle.
+    /// Evicts an idle key for one that has locked another slot. Returns whether
+    /// it was still idle.
     fn evict(&self, idle: SeenSlot) -> bool {
         let locked = self.lock(idle);
         if locked {
@@ -153,8 +163,8 @@ impl Table {
         locked
     }
 
-    /// Puts the key into a locked and counted slot, unless another slot has it already or the table has closed. Returns
-    /// whether it did.
+    /// Puts the key into a locked and counted slot, unless another slot has it
+    /// already or the table has closed. Returns whether it did.
     fn publish(&self, index: usize, Bucket { key, tat, class }: Bucket) -> bool {
         self.touch(index);
         self.slots()[index][KEY].store(key.hash(), SeqCst);
@@ -168,7 +178,8 @@ impl Table {
         true
     }
 
-    /// Whether another slot has a better claim to `key` than the slot `mine`, in which it is published.
+    /// Whether another slot has a better claim to `key` than the slot `mine`,
+    /// in which it is published.
     fn has_rival(&self, mine: usize, key: Key) -> bool {
         let mut later = false;
         for index in self.window(key) {
@@ -221,6 +232,7 @@ enum Choice {
     Free(SeenSlot),
     /// The slot of an idle key.
     Evict(SeenSlot),
-    /// A free slot, in exchange for an idle key further on: behind an empty slot the new key would not be found.
+    /// A free slot, in exchange for an idle key further on: behind an empty
+    /// slot the new key would not be found.
     Swap { free: SeenSlot, idle: SeenSlot },
 }

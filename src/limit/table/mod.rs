@@ -1,32 +1,43 @@
-//! Where buckets live: a bounded open-addressing table of atomics, shared by all workers.
+//! Where buckets live: a bounded open-addressing table of atomics, shared by
+//! all workers.
 //!
-//! A slot is a key and its TAT: 16 bytes, four to a cache line. A class of two bytes for each slot, which says by which
-//! quota the TAT is measured, lies apart. There are at least twice as many slots as keys may be held, so probes are
-//! short. Memory comes zeroed from the system and costs nothing until a slot is used, see `pages`.
+//! A slot is a key and its TAT: 16 bytes, four to a cache line. A class of two
+//! bytes for each slot, which says by which quota the TAT is measured, lies
+//! apart. There are at least twice as many slots as keys may be held, so probes
+//! are short. Memory comes zeroed from the system and costs nothing until a
+//! slot is used, see `pages`.
 //!
 //! # Protocol
 //!
-//! *A hit* reads the TAT, decides, and stores the new one by compare-and-swap ([`Table::replace`]). The key is looked
-//! at before and after. A key changes only while its slot is [`LOCKED`], and only a slot whose bucket is idle (its TAT
-//! is not after now) gets another key. So the worst that a hit can do in between is to charge its tokens to the slot's
-//! new key, and only if the new key's TAT equals an idle one; nobody ever gains a token.
+//! *A hit* reads the TAT, decides, and stores the new one by compare-and-swap
+//! ([`Table::replace`]). The key is looked at before and after. A key changes
+//! only while its slot is [`LOCKED`], and only a slot whose bucket is idle (its
+//! TAT is not after now) gets another key. So the worst that a hit can do in
+//! between is to charge its tokens to the slot's new key, and only if the new
+//! key's TAT equals an idle one; nobody ever gains a token.
 //!
-//! *A new key* ([`Table::insert`]) goes into the first free slot of its probe window while the table holds fewer than
-//! `max_keys`. In a full table it replaces a key in the window whose bucket is idle, that is full again, so that
-//! nothing is forgotten. If all keys in the window are in debt, the new key finds no slot and shares the overflow
-//! bucket: it can never win a fresh bucket by pushing out a debtor. A slot that was used becomes [`VACANT`], never
-//! [`EMPTY`] again, so that an empty slot ends every search. `insert` explains how concurrent inserters stay out of
-//! each other's way.
+//! *A new key* ([`Table::insert`]) goes into the first free slot of its probe
+//! window while the table holds fewer than `max_keys`. In a full table it
+//! replaces a key in the window whose bucket is idle, that is full again, so
+//! that nothing is forgotten. If all keys in the window are in debt, the new
+//! key finds no slot and shares the overflow bucket: it can never win a fresh
+//! bucket by pushing out a debtor. A slot that was used becomes [`VACANT`],
+//! never [`EMPTY`] again, so that an empty slot ends every search. `insert`
+//! explains how concurrent inserters stay out of each other's way.
 //!
-//! There is no mutex. A slot is locked by a mark in its TAT while it changes hands, for as long as a look through one
-//! window takes; a thread that meets the mark spins, then yields.
+//! There is no mutex. A slot is locked by a mark in its TAT while it changes
+//! hands, for as long as a look through one window takes; a thread that meets
+//! the mark spins, then yields.
 //!
 //! # Tests
 //!
-//! `tests::races` and `tests::interleavings` run real threads. `tests::schedules` compiles this folder a second time
-//! over the atomics of shuttle, which explores schedules at every access. Shuttle takes every access for sequentially
-//! consistent, which is right for inserting and stronger than `Acquire` and `AcqRel` of hits; loom would explore these,
-//! but weakens the `SeqCst` that inserting depends on, and so reports races that cannot happen.
+//! `tests::races` and `tests::interleavings` run real threads.
+//! `tests::schedules` compiles this folder a second time over the atomics of
+//! shuttle, which explores schedules at every access. Shuttle takes every
+//! access for sequentially consistent, which is right for inserting and
+//! stronger than `Acquire` and `AcqRel` of hits; loom would explore these, but
+//! weakens the `SeqCst` that inserting depends on, and so reports races that
+//! cannot happen.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
@@ -44,16 +55,20 @@ pub(in crate::limit) use insert::Insert;
 #[derive(Debug)]
 pub(in crate::limit) struct Table {
     pages: Pages,
-    /// For each [`PART`] of the slots, whether a key was ever put there. A walk over all keys looks nowhere else.
+    /// For each [`PART`] of the slots, whether a key was ever put there. A walk
+    /// over all keys looks nowhere else.
     touched: Box<[AtomicBool]>,
-    /// Whether a key with a quota of its own has ever come. Until then no class is read or written.
+    /// Whether a key with a quota of its own has ever come. Until then no class
+    /// is read or written.
     has_classes: AtomicBool,
     max_keys: usize,
-    /// Slots that hold a key or are locked to get one; never above `max_keys`. Changes only when keys come and go, and
-    /// lies apart from everything that hits read.
+    /// Slots that hold a key or are locked to get one; never above `max_keys`.
+    /// Changes only when keys come and go, and lies apart from everything that
+    /// hits read.
     keys: CachePadded<AtomicUsize>,
-    /// Counts idle keys that made room for a key in another slot. A look through a window during which this did not
-    /// change cannot have missed both the key that goes and the one that comes.
+    /// Counts idle keys that made room for a key in another slot. A look
+    /// through a window during which this did not change cannot have missed
+    /// both the key that goes and the one that comes.
     swaps: CachePadded<AtomicUsize>,
     /// New keys go to the table that takes over.
     closed: AtomicBool,
@@ -169,7 +184,8 @@ impl Table {
             .is_some_and(|slot| slot[KEY].load(Acquire) == key.hash())
     }
 
-    /// Replaces the TAT of `key` by `next` if it is still `seen`. Returns whether it was.
+    /// Replaces the TAT of `key` by `next` if it is still `seen`. Returns
+    /// whether it was.
     #[inline]
     pub(in crate::limit) fn replace(&self, index: usize, key: Key, seen: u64, next: u64) -> bool {
         self.holds(index, key)
@@ -180,12 +196,14 @@ impl Table {
             && self.holds(index, key)
     }
 
-    /// Refuses new keys from now on. Keys that are in stay until they are moved.
+    /// Refuses new keys from now on. Keys that are in stay until they are
+    /// moved.
     pub(in crate::limit) fn close(&self) {
         self.closed.store(true, SeqCst);
     }
 
-    /// Indices of all slots that may hold a key, in ascending order; that of the overflow bucket is the last.
+    /// Indices of all slots that may hold a key, in ascending order; that of
+    /// the overflow bucket is the last.
     pub(in crate::limit) fn indices(&self) -> impl Iterator<Item = usize> {
         let touched = self
             .touched
@@ -196,8 +214,9 @@ impl Table {
         touched.flat_map(move |(part, _)| part * PART..((part + 1) * PART).min(slots))
     }
 
-    /// Notes that a key comes into a slot, before it does. If a thread closes the table and then finds no note, the
-    /// inserter looks at `closed` only later, and gives up.
+    /// Notes that a key comes into a slot, before it does. If a thread closes
+    /// the table and then finds no note, the inserter looks at `closed` only
+    /// later, and gives up.
     fn touch(&self, index: usize) {
         let is_touched = &self.touched[index / PART];
         if !is_touched.load(SeqCst) {
@@ -205,7 +224,8 @@ impl Table {
         }
     }
 
-    /// The key in a slot and its TAT; `None` if there is none, or if it has moved.
+    /// The key in a slot and its TAT; `None` if there is none, or if it has
+    /// moved.
     pub(in crate::limit) fn held(&self, index: usize) -> Option<Occupied> {
         let key = self.slots()[index][KEY].load(SeqCst);
         if key == EMPTY || key == VACANT {
@@ -218,9 +238,10 @@ impl Table {
         }
     }
 
-    /// The class of a slot: 0 for the limit's own quota, else that of another, see `classes`. To be read after the TAT.
-    /// A change of the class changes the TAT as well, so a thread that then replaces the TAT it read has read the class
-    /// that belongs to it.
+    /// The class of a slot: 0 for the limit's own quota, else that of another,
+    /// see `classes`. To be read after the TAT. A change of the class changes
+    /// the TAT as well, so a thread that then replaces the TAT it read has read
+    /// the class that belongs to it.
     #[inline(always)]
     pub(in crate::limit) fn class(&self, index: usize) -> u16 {
         if self.has_classes.load(Relaxed) {
@@ -230,8 +251,9 @@ impl Table {
         }
     }
 
-    /// Replaces the TAT `seen` of `key` by `tat`, as the quota of `class` measures the same debt. Does nothing if the
-    /// TAT has changed since it was read.
+    /// Replaces the TAT `seen` of `key` by `tat`, as the quota of `class`
+    /// measures the same debt. Does nothing if the TAT has changed since it was
+    /// read.
     pub(in crate::limit) fn convert(
         &self,
         index: usize,
@@ -247,8 +269,8 @@ impl Table {
             tat: seen,
         }) {
             self.set_class(index, class);
-            // Never the same as before, so that a thread that read the old class cannot replace the TAT. A nanosecond is
-            // less than a token.
+            // Never the same as before, so that a thread that read the old
+            // class cannot replace the TAT. A nanosecond is less than a token.
             let tat = if tat == seen { seen + 1 } else { tat };
             self.slots()[index][TAT].store(tat, SeqCst);
         }
@@ -264,9 +286,11 @@ impl Table {
         }
     }
 
-    /// Locks the slot, hands its bucket to `carry`, and marks it as moved when `carry` returns. Hits wait meanwhile.
+    /// Locks the slot, hands its bucket to `carry`, and marks it as moved when
+    /// `carry` returns. Hits wait meanwhile.
     pub(in crate::limit) fn hand_over(&self, index: usize, carry: impl FnOnce(Bucket)) {
-        // A key that is published here after this look is taken out again by its inserter, which sees `closed`.
+        // A key that is published here after this look is taken out again by
+        // its inserter, which sees `closed`.
         while let Some(Occupied { key, tat }) = self.held(index) {
             if self.lock(SeenSlot {
                 distance: 0,
@@ -291,7 +315,8 @@ impl Table {
         self.pages.slots()
     }
 
-    /// The class of each slot. It changes only while the slot is locked, and is not touched until `has_classes`.
+    /// The class of each slot. It changes only while the slot is locked, and is
+    /// not touched until `has_classes`.
     #[inline(always)]
     fn classes(&self) -> &[AtomicU16] {
         self.pages.classes()
@@ -302,8 +327,9 @@ impl Table {
         self.slots().len() - 1
     }
 
-    /// The slots in which `key` may live, in the order of search. The highest bits choose the first one, so that a walk
-    /// over one table fills another in order.
+    /// The slots in which `key` may live, in the order of search. The highest
+    /// bits choose the first one, so that a walk over one table fills another
+    /// in order.
     #[inline]
     fn window(&self, key: Key) -> impl Iterator<Item = usize> + use<> {
         let mask = self.probed() - 1;
@@ -363,12 +389,13 @@ const EMPTY: u64 = 0;
 /// The key of a slot whose key has gone; does not end a search.
 const VACANT: u64 = 1;
 
-/// The TAT of a slot that changes hands. The thread that sets it also replaces it, after at most a look through one
-/// window.
+/// The TAT of a slot that changes hands. The thread that sets it also replaces
+/// it, after at most a look through one window.
 const LOCKED: u64 = u64::MAX;
 /// The TAT of a bucket that lives in another table now.
 const MOVED: u64 = u64::MAX - 1;
 
-/// Slots of one search: 16 cache lines. With half of the slots in use, the chance that all of a window are is below one
-/// in a million. Smaller tables are searched whole.
+/// Slots of one search: 16 cache lines. With half of the slots in use, the
+/// chance that all of a window are is below one in a million. Smaller tables
+/// are searched whole.
 const WINDOW: usize = 64;

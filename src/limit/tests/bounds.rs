@@ -31,7 +31,8 @@ fn a_flood_of_new_keys_evicts_no_debt_and_takes_no_memory() {
     );
 }
 
-/// A reload and each save walk over every table, most of which have far more capacity than keys.
+/// A reload and each save walk over every table, most of which have far more
+/// capacity than keys.
 #[test]
 fn a_walk_over_a_table_visits_only_parts_that_have_held_keys() {
     let table = Table::new(NonZeroUsize::new(1 << 20).unwrap()).unwrap();

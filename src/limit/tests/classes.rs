@@ -20,7 +20,8 @@ fn under(limiter: &Limiter, now: Now, quota: Option<&Gcra>, cost: u32) -> Result
         .map_err(|refusal| refusal.retry_after)
 }
 
-/// Number of single tokens that are admitted under `quota` until the first refusal.
+/// Number of single tokens that are admitted under `quota` until the first
+/// refusal.
 fn drain_under(limiter: &Limiter, now: Now, quota: Option<&Gcra>) -> u32 {
     (0..u32::MAX)
         .take_while(|_| under(limiter, now, quota, 1).is_ok())
@@ -90,7 +91,8 @@ proptest! {
             under(&limiter, START, quota.as_ref(), 0).unwrap(); // converts, takes nothing
             let inspection = limiter.inspect(START, key(1));
             prop_assert!(inspection.burst.get() == burst || cost == 0);
-            // Each conversion rounds up by less than a nanosecond of the new bucket.
+            // Each conversion rounds up by less than a nanosecond of the new
+            // bucket.
             let (exact, slack) = (f64::from(cost) / 100.0, 6.0 / (emission * u128::from(burst)) as f64 + 1e-6);
             let share = inspection.full_in.as_nanos() as f64 / (emission * u128::from(burst)) as f64;
             prop_assert!((share - exact).abs() <= slack, "{share} {exact}");

@@ -1,4 +1,5 @@
-//! Any interleaving of threads over several limits: never more than burst and rate, and no token lost.
+//! Any interleaving of threads over several limits: never more than burst and
+//! rate, and no token lost.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -27,7 +28,8 @@ fn plans() -> impl Strategy<Value = Vec<Plan>> {
     )
 }
 
-/// The step of one thread in a round: the limits that decide, the cost at each, and whether the tokens are returned.
+/// The step of one thread in a round: the limits that decide, the cost at each,
+/// and whether the tokens are returned.
 fn step(seed: u64, thread: usize, round: u64) -> (u8, [u32; LIMITS], bool) {
     let mut mixed = seed ^ (round * 31 + thread as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -63,7 +65,8 @@ proptest! {
                     kept[*limit].fetch_add(u64::from(costs[*limit]), Relaxed);
                 }
                 if returns && round % 2 == 0 {
-                    // Refunded at the time of the decision, so no tokens have come back by themselves.
+                    // Refunded at the time of the decision, so no tokens have
+                    // come back by themselves.
                     for limit in &chosen {
                         kept[*limit].fetch_sub(u64::from(costs[*limit]), Relaxed);
                     }
@@ -81,7 +84,8 @@ proptest! {
             let admitted = u128::from(kept[limit].load(Relaxed));
             prop_assert!(admitted * 1_000_000_000 <= u128::from(burst) * 1_000_000_000 + u128::from(plan.rate) * elapsed);
         }
-        // Each late refund leaves its bucket between its earlier state and full.
+        // Each late refund leaves its bucket between its earlier state and
+        // full.
         for (chosen, admission) in to_return.into_inner() {
             admission.refund(Now::from_nanos(end), chosen.iter().map(|limit| &limiters[*limit]));
         }

@@ -1,4 +1,5 @@
-//! Promises of the limits. Time is a number here; only `time` uses tokio's paused clock.
+//! Promises of the limits. Time is a number here; only `time` uses tokio's
+//! paused clock.
 
 mod bounds;
 mod classes;
@@ -91,7 +92,8 @@ impl Limiter {
     }
 }
 
-/// Runs `work` on `threads` threads that start together. Returns the sum of the results.
+/// Runs `work` on `threads` threads that start together. Returns the sum of the
+/// results.
 fn together(threads: usize, work: impl Fn(usize) -> u64 + Sync) -> u64 {
     let start = Barrier::new(threads);
     std::thread::scope(|scope| {

@@ -1,4 +1,5 @@
-//! One bucket against a plain token bucket that counts fractions of a token, and against `governor`.
+//! One bucket against a plain token bucket that counts fractions of a token,
+//! and against `governor`.
 
 use governor::{
     RateLimiter,
@@ -69,14 +70,16 @@ proptest! {
             let got = ask(&limiter, now, key(1), cost).map_err(|wait| wait.as_nanos());
             prop_assert_eq!(got, model.take(now, cost));
             admitted += if got.is_ok() { u128::from(cost) } else { 0 };
-            // In exact fractions, whatever was rounded: admitted <= burst + rate * time.
+            // In exact fractions, whatever was rounded: admitted <= burst +
+            // rate * time.
             let elapsed = u128::from(now.as_nanos() - START.as_nanos());
             let period = period.as_nanos();
             prop_assert!(admitted * period <= u128::from(burst) * period + u128::from(count) * elapsed);
         }
     }
 
-    /// The crate implements GCRA independently of this one: both have to agree on every decision and every wait.
+    /// The crate implements GCRA independently of this one: both have to agree
+    /// on every decision and every wait.
     #[test]
     fn a_limit_decides_as_governor_does((count, period) in rates(), burst in 1..50_u32, arrivals in arrivals()) {
         let limiter = limiter(count, period, burst, 10);

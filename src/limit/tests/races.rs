@@ -8,7 +8,8 @@ use super::*;
 
 const THREADS: usize = 4;
 
-/// Number of rounds in which threads meet over new keys. Known mistakes in the table show within a few thousand.
+/// Number of rounds in which threads meet over new keys. Known mistakes in the
+/// table show within a few thousand.
 const ROUNDS: u64 = 2000;
 
 /// Number of single tokens admitted to one thread until `refusals` refusals.
@@ -47,8 +48,8 @@ fn many_threads_never_get_more_than_burst_and_rate_times_time() {
     );
 }
 
-/// Lets all threads request `keys` new keys at the same moment, on a table prepared by `before`. Each key has to get
-/// exactly one burst.
+/// Lets all threads request `keys` new keys at the same moment, on a table
+/// prepared by `before`. Each key has to get exactly one burst.
 fn new_keys_get_one_burst_each(max_keys: usize, keys: u64, before: impl Fn(&Limiter)) {
     const BURST: u64 = 3;
     for round in 0..ROUNDS {
@@ -165,7 +166,8 @@ fn a_reload_under_load_neither_gains_nor_loses_a_token() {
         }
         0
     });
-    // Rescaling rounds the debt of each exhausted bucket up by less than a token for every change.
+    // Rescaling rounds the debt of each exhausted bucket up by less than a
+    // token for every change.
     let expected = 20 * u64::from(BURST);
     assert!(
         admitted <= expected && admitted > expected - 20 * 200,

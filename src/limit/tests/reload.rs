@@ -22,7 +22,8 @@ proptest! {
         let new = old.reconfigured(quota(new_rate, 60 * SECOND, new_burst), keys(10), now).unwrap();
         let after = new.inspect(now, key(1));
         let fill = |limiter: &Limiter| u128::from(limiter.gcra().fill());
-        // In exact fractions: debt/fill is the same before and after, rounded up by less than a nanosecond.
+        // In exact fractions: debt/fill is the same before and after, rounded
+        // up by less than a nanosecond.
         let (ours, exact) = (after.full_in.as_nanos() * fill(&old), before.full_in.as_nanos() * fill(&new));
         prop_assert!(ours >= exact && ours < exact + fill(&old));
         prop_assert_eq!(drain(&new, now, key(1)), after.remaining);

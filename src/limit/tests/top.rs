@@ -1,4 +1,5 @@
-//! The heaviest keys: exact while they are few, and never further off than the reported error.
+//! The heaviest keys: exact while they are few, and never further off than the
+//! reported error.
 
 use std::collections::HashMap;
 

@@ -1,19 +1,24 @@
-//! The heaviest keys of a limit, in bounded memory: the keys with the most requests, admitted and refused.
+//! The heaviest keys of a limit, in bounded memory: the keys with the most
+//! requests, admitted and refused.
 //!
-//! The algorithm is Space-Saving (Metwally, Agrawal, El Abbadi: "Efficient Computation of Frequent and Top-k Elements in
-//! Data Streams", ICDT 2005). It has a fixed number of counters; a key without one takes over the smallest, with its
-//! count. A count is therefore never too small, and too large by at most what was taken over. Here the part that was
-//! taken over is kept apart: `admitted` and `refused` are requests of this key that were seen, and `missed` is a bound
-//! for those that were not.
+//! The algorithm is Space-Saving (Metwally, Agrawal, El Abbadi: "Efficient
+//! Computation of Frequent and Top-k Elements in Data Streams", ICDT 2005). It
+//! has a fixed number of counters; a key without one takes over the smallest,
+//! with its count. A count is therefore never too small, and too large by at
+//! most what was taken over. Here the part that was taken over is kept apart:
+//! `admitted` and `refused` are requests of this key that were seen, and
+//! `missed` is a bound for those that were not.
 //!
 //! # Precision
 //!
-//! Counts are exact while a worker sees fewer keys than [`CAPACITY`] in a period. After that, of `n` requests on a worker
-//! every key with more than `n / CAPACITY` of them has a counter, and `missed` is at most `n / CAPACITY`. Each worker
-//! counts for itself, so that none waits for another; the counts are merged when somebody looks.
+//! Counts are exact while a worker sees fewer keys than [`CAPACITY`] in a
+//! period. After that, of `n` requests on a worker every key with more than
+//! `n / CAPACITY` of them has a counter, and `missed` is at most
+//! `n / CAPACITY`. Each worker counts for itself, so that none waits for
+//! another; the counts are merged when somebody looks.
 //!
-//! The counts cover the last 10 to 20 minutes: the running period and the one before it. Counts since the start would
-//! show the heaviest keys of last week.
+//! The counts cover the last 10 to 20 minutes: the running period and the one
+//! before it. Counts since the start would show the heaviest keys of last week.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -27,7 +32,8 @@ use crate::runtime::PerWorker;
 
 mod sketch;
 
-/// Keys that one worker tells apart in one period. Each takes some 100 bytes with a short label, only once it comes.
+/// Keys that one worker tells apart in one period. Each takes some 100 bytes
+/// with a short label, only once it comes.
 pub(in crate::limit) const CAPACITY: usize = 512;
 
 /// Length of a period.
@@ -65,7 +71,8 @@ pub struct Count {
     pub admitted: u64,
     /// Requests that were refused.
     pub refused: u64,
-    /// Bound for further requests, which came while other keys had all counters.
+    /// Bound for further requests, which came while other keys had all
+    /// counters.
     pub missed: u64,
 }
 
@@ -86,8 +93,9 @@ impl Top {
         }
     }
 
-    /// Notes a request of `key`. `worker` is the number of the caller's worker, see [`PerWorker::of`]. `label` writes what
-    /// the key is made of; it is only called for a key that has no counter.
+    /// Notes a request of `key`. `worker` is the number of the caller's worker,
+    /// see [`PerWorker::of`]. `label` writes what the key is made of; it is
+    /// only called for a key that has no counter.
     #[inline]
     pub fn record(
         &self,
@@ -131,7 +139,8 @@ impl Top {
 
     fn merged(&self, now: Now) -> Vec<Heavy> {
         let mut all = HashMap::<u64, Heavy, ByItself>::default();
-        // A full sketch may have missed requests of every key that it does not hold.
+        // A full sketch may have missed requests of every key that it does not
+        // hold.
         let mut floors = 0;
         self.each(now, |sketch| {
             let floor = sketch.floor();

@@ -1,8 +1,10 @@
 //! The counters of one worker and period, ordered by count.
 //!
-//! This is the paper's *stream summary*: keys with equal counts form a group, and groups form a list ordered by count. A
-//! request moves its key to the next group, and a new key replaces one of the first group; both take constant time. Lists
-//! are linked by index, since everything lives in two vectors that never shrink.
+//! This is the paper's *stream summary*: keys with equal counts form a group,
+//! and groups form a list ordered by count. A request moves its key to the next
+//! group, and a new key replaces one of the first group; both take constant
+//! time. Lists are linked by index, since everything lives in two vectors that
+//! never shrink.
 
 use std::collections::HashMap;
 
@@ -160,7 +162,8 @@ impl Sketch {
         place
     }
 
-    /// Counts one more request: moves the key to the group of the next count, which is made if there is none.
+    /// Counts one more request: moves the key to the group of the next count,
+    /// which is made if there is none.
     #[inline]
     fn raise(&mut self, place: u16) {
         let from = self.entries[usize::from(place)].group;

@@ -1,9 +1,10 @@
-//! Bytes that nobody will read any more: the rest of a request's body, and all that a client sends behind its last
-//! response.
+//! Bytes that nobody will read any more: the rest of a request's body, and all
+//! that a client sends behind its last response.
 //!
-//! They are read and thrown away. The rest of a body has to be, so that the next request is found behind it. After the last
-//! response, an unread byte in a socket that is closed would make the kernel reset the connection, and destroy a response
-//! that the client has not read yet.
+//! They are read and thrown away. The rest of a body has to be, so that the
+//! next request is found behind it. After the last response, an unread byte in
+//! a socket that is closed would make the kernel reset the connection, and
+//! destroy a response that the client has not read yet.
 
 use std::{
     future::poll_fn,
@@ -21,12 +22,14 @@ use crate::{
     server::{Socket, linger::Linger},
 };
 
-/// Longest rest of a request's body, in bytes, that is read so that the connection can go on.
+/// Longest rest of a request's body, in bytes, that is read so that the
+/// connection can go on.
 pub(super) const SHORT_REST: u64 = 64 * 1024;
 /// How long that may take.
 const FINISH: Duration = Duration::from_secs(2);
 
-/// Reads the rest of the request's body, so that the next request can be found behind it.
+/// Reads the rest of the request's body, so that the next request can be found
+/// behind it.
 pub(super) async fn finish_request_body<IO: Socket>(
     wire: &SharedWire<IO>,
     timer: &mut Timer,
@@ -55,7 +58,8 @@ pub(super) async fn finish_request_body<IO: Socket>(
     .await
 }
 
-/// Ends our side of the connection, then reads until the client has ended its own, within the bounds of [`Linger`].
+/// Ends our side of the connection, then reads until the client has ended its
+/// own, within the bounds of [`Linger`].
 pub(super) async fn linger<IO: Socket>(
     wire: &SharedWire<IO>,
     timer: Timer,

@@ -1,4 +1,5 @@
-//! The wait for the head of an HTTP/1 request: how much of it has come, what it is, and when the wait ends.
+//! The wait for the head of an HTTP/1 request: how much of it has come, what it
+//! is, and when the wait ends.
 
 use std::time::Duration;
 
@@ -21,7 +22,8 @@ const TLS_HANDSHAKE: u8 = 0x16;
 pub(super) enum HeadRead {
     /// A request's head, and when its first byte was seen.
     Head(RequestHead, Instant),
-    /// Bytes that are not a request's head, and when the first of them was seen.
+    /// Bytes that are not a request's head, and when the first of them was
+    /// seen.
     Refused(Error, Instant),
     /// The client ended the connection, or was silent for too long.
     Close,
@@ -45,7 +47,8 @@ pub(super) struct HeadProgress {
 }
 
 impl HeadProgress {
-    /// No byte has come yet. `accepted` is when the connection was accepted, for its first head.
+    /// No byte has come yet. `accepted` is when the connection was accepted,
+    /// for its first head.
     pub(super) fn new(accepted: Option<Instant>) -> Self {
         Self {
             accepted,
@@ -53,7 +56,8 @@ impl HeadProgress {
         }
     }
 
-    /// The moment at which the connection becomes idle: a request was answered and no other has begun. Returned once.
+    /// The moment at which the connection becomes idle: a request was answered
+    /// and no other has begun. Returned once.
     pub(super) fn starts_idling(&mut self) -> Option<Instant> {
         if self.accepted.is_some() || self.started.is_some() || self.idle_since.is_some() {
             return None;
@@ -67,8 +71,9 @@ impl HeadProgress {
         self.started.is_some() && self.idle_since.take().is_some()
     }
 
-    /// How long another request is waited for although the listener drains: for `grace` after the first call, or after the
-    /// accept. A client that did not know of the drain may already have sent it.
+    /// How long another request is waited for although the listener drains: for
+    /// `grace` after the first call, or after the accept. A client that did not
+    /// know of the drain may already have sent it.
     pub(super) fn last_wait(&mut self, grace: Duration) -> Instant {
         *self
             .last
@@ -76,7 +81,8 @@ impl HeadProgress {
     }
 }
 
-/// Takes a whole head out of the bytes that were read; `None` while more of it has to come.
+/// Takes a whole head out of the bytes that were read; `None` while more of it
+/// has to come.
 pub(super) fn read<IO>(
     wire: &mut Wire<IO>,
     limits: &ConnectionLimits,

@@ -1,4 +1,5 @@
-//! One HTTP/1 connection: requests in, one after the other, and their responses out in the same order.
+//! One HTTP/1 connection: requests in, one after the other, and their responses
+//! out in the same order.
 //!
 //! A connection is one task, and the task is this state machine:
 //!
@@ -12,11 +13,13 @@
 //!  └─ idle for too long, or the listener drains: closed
 //! ```
 //!
-//! [`head`] reads the head, [`response`] writes the response, [`close`] deals with bytes that nobody will read, and
-//! [`tunnel`] takes over once protocols are switched. All of them work on one [`wire`]: the socket with its buffers.
+//! [`head`] reads the head, [`response`] writes the response, [`close`] deals
+//! with bytes that nobody will read, and [`tunnel`] takes over once protocols
+//! are switched. All of them work on one [`wire`]: the socket with its buffers.
 //!
-//! While the gateway works on a request, the task also watches the client's socket. A client that leaves ends its request
-//! at once: the future that works on it is dropped.
+//! While the gateway works on a request, the task also watches the client's
+//! socket. A client that leaves ends its request at once: the future that works
+//! on it is dropped.
 
 mod close;
 mod head;
@@ -58,9 +61,11 @@ use crate::{
     runtime::timer::Timer,
 };
 
-/// Serves one connection to its end. `ahead` holds the bytes that were already read from it.
+/// Serves one connection to its end. `ahead` holds the bytes that were already
+/// read from it.
 ///
-/// When the listener drains, the connection ends after the request in flight, if there is one.
+/// When the listener drains, the connection ends after the request in flight,
+/// if there is one.
 pub(super) async fn serve<IO, S>(io: IO, ahead: BytesMut, context: ConnectionContext<S>)
 where
     IO: Socket,
@@ -103,7 +108,8 @@ where
                 origin,
                 handle,
             };
-            // Boxed: the future of an HTTP/2 connection is large, and most connections are not one.
+            // Boxed: the future of an HTTP/2 connection is large, and most
+            // connections are not one.
             Box::pin(http2::serve(io, ahead, context)).await;
         }
         Next::Farewell => connection.wire.lock().say_goodbye(),
@@ -190,7 +196,8 @@ where
                 if self.handle.is_evicted() {
                     return Poll::Ready(HeadRead::Close);
                 }
-                // The client does not know of the drain. A request may be on its way; its response says `close`.
+                // The client does not know of the drain. A request may be on
+                // its way; its response says `close`.
                 due = due.min(progress.last_wait(self.handle.listener().grace()));
             }
         }
@@ -237,7 +244,8 @@ where
             keep_alive: head.keep_alive,
         };
         let Ok(()) = poll_fn(|cx| self.service.poll_ready(cx)).await;
-        // Built and called here and not further down: both values are large, and each level would move them once more.
+        // Built and called here and not further down: both values are large,
+        // and each level would move them once more.
         let arrival = Arrival::Request(self.request(head, started));
         let response = {
             let mut response = pin!(self.service.call(arrival));
@@ -254,7 +262,8 @@ where
         self.deliver(response, request).await
     }
 
-    /// The request as the gateway gets it, its body still to be read from the wire.
+    /// The request as the gateway gets it, its body still to be read from the
+    /// wire.
     fn request(&self, head: RequestHead, started: Instant) -> Request {
         self.wire
             .lock()
@@ -280,15 +289,17 @@ where
         }
     }
 
-    /// Writes a response. Its body is dropped once the last byte is written; permits that it holds are released slightly
-    /// earlier (see [`Transfer`]).
+    /// Writes a response. Its body is dropped once the last byte is written;
+    /// permits that it holds are released slightly earlier (see [`Transfer`]).
     async fn deliver(&mut self, mut response: Response, request: RequestTraits) -> Next {
         let (framing, keep_alive) = self.begin_response(&mut response, request);
         let mut body = response.body;
-        // Responses of the gateway itself have no pace, and a client that never reads them must not stay for ever either.
+        // Responses of the gateway itself have no pace, and a client that never
+        // reads them must not stay for ever either.
         let pace = body.pace().unwrap_or(Pace::of(self.limits.keep_alive));
         if let Some(far_end) = body.take_tunnel() {
-            // Boxed: a tunnel's state is large and rare, and other connections need not carry it.
+            // Boxed: a tunnel's state is large and rare, and other connections
+            // need not carry it.
             let tunnel = tunnel::run(&self.wire, body, far_end, pace, &mut self.timer);
             return match Box::pin(tunnel).await {
                 tunnel::End::ClientEnded => Next::Close,
@@ -317,21 +328,25 @@ where
         }
     }
 
-    /// Puts the head into the output buffer, and with it a body that is already here. Returns how the body is framed and
-    /// whether the connection stays open.
+    /// Puts the head into the output buffer, and with it a body that is already
+    /// here. Returns how the body is framed and whether the connection stays
+    /// open.
     fn begin_response(
         &self,
         response: &mut Response,
         mut request: RequestTraits,
     ) -> (Framing, bool) {
         let mut wire = self.wire.lock();
-        // Whether the request's body is read, or nearly so. The source of a response that streams may still be reading the
-        // body: none of it is discarded here, and since nobody knows how far the source gets, the connection ends.
+        // Whether the request's body is read, or nearly so. The source of a
+        // response that streams may still be reading the body: none of it is
+        // discarded here, and since nobody knows how far the source gets, the
+        // connection ends.
         let is_over = (response.body.is_whole() && wire.discard_body())
             || wire.body_is_done()
             || wire.rest_is_short(SHORT_REST);
-        // A client that was too slow with its body learns that no more of it is read (RFC 9110, 15.5.9). The bytes that
-        // still come must neither be waited for nor be taken for the next request.
+        // A client that was too slow with its body learns that no more of it is
+        // read (RFC 9110, 15.5.9). The bytes that still come must neither be
+        // waited for nor be taken for the next request.
         request.keep_alive &= response.status != StatusCode::REQUEST_TIMEOUT && is_over;
         let out = wire.output.buffer();
         let (framing, keep_alive) = response::write_head(out, response, &request);
@@ -344,8 +359,8 @@ where
     }
 }
 
-/// Polls the service for its response. `None` if the client leaves first, upon which the caller drops the service's future
-/// and so cancels the request.
+/// Polls the service for its response. `None` if the client leaves first, upon
+/// which the caller drops the service's future and so cancels the request.
 fn poll_response<IO, F>(
     cx: &mut Context<'_>,
     response: Pin<&mut F>,

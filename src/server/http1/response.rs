@@ -1,7 +1,7 @@
 //! A response on its way to the client: its head, then its body.
 //!
-//! The head decides how the body is framed. The body is pulled frame by frame and written, never more than one buffer
-//! ahead of the client.
+//! The head decides how the body is framed. The body is pulled frame by frame
+//! and written, never more than one buffer ahead of the client.
 
 use std::{
     pin::Pin,
@@ -21,7 +21,8 @@ use crate::{
     server::Socket,
 };
 
-/// Bytes pulled ahead of the client: enough for full segments, and few enough that a slow reader slows the upstream.
+/// Bytes pulled ahead of the client: enough for full segments, and few enough
+/// that a slow reader slows the upstream.
 const MAX_AHEAD: usize = 64 * 1024;
 
 /// The traits of a request that decide the form of its response.
@@ -66,7 +67,8 @@ impl Framing {
     }
 }
 
-/// Writes the head of a response. Returns how its body is to be written and whether the connection stays open.
+/// Writes the head of a response. Returns how its body is to be written and
+/// whether the connection stays open.
 pub(super) fn write_head(
     out: &mut Vec<u8>,
     response: &Response,
@@ -114,9 +116,11 @@ fn content_length(response: &Response, framing: Framing) -> Option<u64> {
     } = response;
     match framing {
         Framing::Counted => body.length(),
-        // A 204 never has a Content-Length (RFC 9110, 8.6): some clients would wait for the body.
+        // A 204 never has a Content-Length (RFC 9110, 8.6): some clients would
+        // wait for the body.
         Framing::Bodiless if *status == StatusCode::NO_CONTENT => None,
-        // To HEAD, a response of the gateway itself states the length of its body; an upstream has stated one or not.
+        // To HEAD, a response of the gateway itself states the length of its
+        // body; an upstream has stated one or not.
         Framing::Bodiless if !http1::has_no_body(*status) => body.length().or(fields.length),
         Framing::Bodiless => fields.length,
         Framing::Chunked | Framing::UntilClose | Framing::Tunnel => None,
@@ -144,7 +148,8 @@ impl Transfer {
         }
     }
 
-    /// Moves the bytes that can be moved. Ready when all are written, or when the transfer broke off.
+    /// Moves the bytes that can be moved. Ready when all are written, or when
+    /// the transfer broke off.
     pub(super) fn poll<IO: Socket>(
         &mut self,
         cx: &mut Context<'_>,
@@ -156,15 +161,18 @@ impl Transfer {
             let pulled = match self.pull(cx, wire, body) {
                 Ok(pulled) => pulled,
                 Err(fault) => {
-                    // The client gets the bytes before the break, as far as its socket takes them.
+                    // The client gets the bytes before the break, as far as its
+                    // socket takes them.
                     let _ = wire.lock().poll_flush(cx);
                     return Poll::Ready(Err(fault));
                 }
             };
             if self.is_ended {
-                // Permits are released before the last bytes are written. A client that has the full response may send its
-                // next request at once, on another connection and so to another worker, and must not be refused because
-                // this permit is still held. At most one buffer is left to be written.
+                // Permits are released before the last bytes are written. A
+                // client that has the full response may send its next request
+                // at once, on another connection and so to another worker, and
+                // must not be refused because this permit is still held. At
+                // most one buffer is left to be written.
                 body.let_go();
             }
             let mut wire = wire.lock();
@@ -177,7 +185,8 @@ impl Transfer {
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(Fault::ClientGone)),
                 Poll::Ready(Ok(())) if self.is_ended => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(())) if pulled == Pulled::All => {}
-                // The upstream is awaited, and nothing else would notice that the client has left.
+                // The upstream is awaited, and nothing else would notice that
+                // the client has left.
                 Poll::Ready(Ok(())) if wire.poll_gone(cx).is_ready() => {
                     return Poll::Ready(Err(Fault::ClientGone));
                 }

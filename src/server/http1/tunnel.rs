@@ -1,9 +1,12 @@
-//! A connection that has switched protocols, such as to WebSocket: bytes are moved in both directions and not interpreted.
+//! A connection that has switched protocols, such as to WebSocket: bytes are
+//! moved in both directions and not interpreted.
 //!
-//! Each direction has a buffer of at most 64 KiB, so that a slow reader slows the writer at the other end. The directions
-//! end independently: an end from one side is passed on to the other, while the other direction goes on. Otherwise only
-//! silence in both directions ends a tunnel. The allowed silence is shorter once one side has ended, because pings stop
-//! then and the other side may never have noticed.
+//! Each direction has a buffer of at most 64 KiB, so that a slow reader slows
+//! the writer at the other end. The directions end independently: an end from
+//! one side is passed on to the other, while the other direction goes on.
+//! Otherwise only silence in both directions ends a tunnel. The allowed silence
+//! is shorter once one side has ended, because pings stop then and the other
+//! side may never have noticed.
 
 use std::{
     future::poll_fn,
@@ -26,7 +29,8 @@ use crate::{
     server::Socket,
 };
 
-/// A buffer that holds this many bytes is not read into: one more read could take it above 64 KiB.
+/// A buffer that holds this many bytes is not read into: one more read could
+/// take it above 64 KiB.
 const FULL: usize = 64 * 1024 - READ_SIZE + 1;
 
 /// The state of the client's side when a tunnel ends.
@@ -34,11 +38,13 @@ const FULL: usize = 64 * 1024 - READ_SIZE + 1;
 pub(super) enum End {
     /// The client has ended its side, or the tunnel is broken.
     ClientEnded,
-    /// The client may still send, which must not destroy bytes that it has not read yet.
+    /// The client may still send, which must not destroy bytes that it has not
+    /// read yet.
     ClientMaySend,
 }
 
-/// Moves bytes both ways until both have ended, or nothing has moved for as long as `pace` allows.
+/// Moves bytes both ways until both have ended, or nothing has moved for as
+/// long as `pace` allows.
 ///
 /// `body` holds the guards of the exchange, and records how the tunnel ended.
 pub(super) async fn run<IO: Socket>(
@@ -94,7 +100,8 @@ struct Direction {
 }
 
 impl Direction {
-    /// Records the result of a read from the source. Returns whether the read was ready.
+    /// Records the result of a read from the source. Returns whether the read
+    /// was ready.
     fn record(&mut self, read: Poll<std::io::Result<usize>>) -> std::io::Result<bool> {
         let Poll::Ready(read) = read else {
             return Ok(false);
@@ -107,7 +114,8 @@ impl Direction {
 }
 
 impl Relay {
-    /// Moves the bytes that can be moved. Ready once both directions have ended, or the tunnel is broken.
+    /// Moves the bytes that can be moved. Ready once both directions have
+    /// ended, or the tunnel is broken.
     fn poll<IO: Socket>(
         &mut self,
         cx: &mut Context<'_>,
@@ -127,7 +135,8 @@ impl Relay {
                     let _ = wire.poll_flush(cx);
                     wire.close_cuts(true);
                 }
-                // Tunnels usually end because the client leaves, which is no fault.
+                // Tunnels usually end because the client leaves, which is no
+                // fault.
                 if fault != Fault::ClientGone {
                     self.body.broke(&fault);
                 }
@@ -192,7 +201,8 @@ impl Relay {
                     wire.input.advance(written);
                     has_moved = true;
                 }
-                // The server takes no more, but may still have something to send.
+                // The server takes no more, but may still have something to
+                // send.
                 Poll::Ready(Ok(0) | Err(_)) => self.up.is_shut = true,
             }
         }
@@ -204,7 +214,8 @@ impl Relay {
         Ok(has_moved)
     }
 
-    /// Moves bytes from the server to the client, behind the head of the response. Returns whether any moved.
+    /// Moves bytes from the server to the client, behind the head of the
+    /// response. Returns whether any moved.
     fn go_down<IO: Socket>(
         &mut self,
         cx: &mut Context<'_>,

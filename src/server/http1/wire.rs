@@ -1,8 +1,9 @@
-//! The bytes of one client connection: those read and not yet taken, those to be written, and the body of the current
-//! request between them.
+//! The bytes of one client connection: those read and not yet taken, those to
+//! be written, and the body of the current request between them.
 //!
-//! The connection's task and the request's body share a [`Wire`]. Both run in the same task, so its lock is never waited
-//! for; it exists because a body must be `Send`.
+//! The connection's task and the request's body share a [`Wire`]. Both run in
+//! the same task, so its lock is never waited for; it exists because a body
+//! must be `Send`.
 
 use std::{
     io,
@@ -26,9 +27,11 @@ use crate::{
     server::Socket,
 };
 
-/// Bytes read and not yet taken. Beyond them nothing is read, and TCP makes the client wait.
+/// Bytes read and not yet taken. Beyond them nothing is read, and TCP makes the
+/// client wait.
 const MAX_INPUT: usize = 64 * 1024;
-/// Time between two checks whether a client is still there that has sent more than is read.
+/// Time between two checks whether a client is still there that has sent more
+/// than is read.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// Largest output buffer, in bytes, that an idle connection keeps.
 const IDLE_OUTPUT: usize = 2 * 1024;
@@ -42,7 +45,8 @@ pub(super) struct Wire<IO> {
     body: Option<Decoder>,
     /// The body is malformed, so that nothing behind it can be read.
     is_malformed: bool,
-    /// The client waits for a 100 (Continue) before it sends its body, and none was sent yet.
+    /// The client waits for a 100 (Continue) before it sends its body, and none
+    /// was sent yet.
     awaits_continue: bool,
     /// The client has ended its side.
     ended: bool,
@@ -64,7 +68,8 @@ impl<IO: Socket> Wire<IO> {
         }
     }
 
-    /// Reads the bytes that are there and appends them to `input`; 0 at the end.
+    /// Reads the bytes that are there and appends them to `input`; 0 at the
+    /// end.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.ended {
             return Poll::Ready(Ok(0));
@@ -78,7 +83,8 @@ impl<IO: Socket> Wire<IO> {
         Poll::Ready(Ok(read))
     }
 
-    /// Reads ahead while there is room, to learn whether the client is still there. Ready when it is gone.
+    /// Reads ahead while there is room, to learn whether the client is still
+    /// there. Ready when it is gone.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.input.len() < MAX_INPUT {
             match ready!(self.poll_read(cx)) {
@@ -89,9 +95,10 @@ impl<IO: Socket> Wire<IO> {
         self.poll_ended(cx)
     }
 
-    /// Checks from time to time whether the client has ended its side while its bytes are unread. Reading on would need
-    /// memory, and readiness to read tells nothing while there are bytes to read. A FIN queued behind more bytes than the
-    /// system's receive buffer takes cannot be detected.
+    /// Checks from time to time whether the client has ended its side while its
+    /// bytes are unread. Reading on would need memory, and readiness to read
+    /// tells nothing while there are bytes to read. A FIN queued behind more
+    /// bytes than the system's receive buffer takes cannot be detected.
     fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while !self.io.has_ended() {
             let checks = self
@@ -112,13 +119,15 @@ impl<IO: Socket> Wire<IO> {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 
-    /// Says that the close which follows is an end and no cut, where that takes more than closing (TLS).
+    /// Says that the close which follows is an end and no cut, where that takes
+    /// more than closing (TLS).
     pub(super) fn say_goodbye(&mut self) {
         self.io.say_goodbye();
     }
 
-    /// Sets whether a close from now on is seen as a cut (a reset). While only the close delimits a response, a connection
-    /// that is dropped early, for whatever reason, must not look like one that ended.
+    /// Sets whether a close from now on is seen as a cut (a reset). While only
+    /// the close delimits a response, a connection that is dropped early, for
+    /// whatever reason, must not look like one that ended.
     pub(super) fn close_cuts(&self, cuts: bool) {
         // The system refuses this only to a socket that is closed.
         let _ = self.io.close_cuts(cuts);
@@ -153,7 +162,8 @@ impl<IO: Socket> Wire<IO> {
         self.awaits_continue = awaits_continue && self.body.is_some();
     }
 
-    /// Discards what has arrived of a body that nobody will read any more. True once all of it is discarded.
+    /// Discards what has arrived of a body that nobody will read any more. True
+    /// once all of it is discarded.
     pub(super) fn discard_body(&mut self) -> bool {
         let Some(body) = &mut self.body else {
             return true;
@@ -173,8 +183,8 @@ impl<IO: Socket> Wire<IO> {
         true
     }
 
-    /// Whether more of the request's body is to come. Nothing is known to come behind malformed bytes, be they of a body or
-    /// of a head.
+    /// Whether more of the request's body is to come. Nothing is known to come
+    /// behind malformed bytes, be they of a body or of a head.
     pub(super) fn has_more(&self) -> bool {
         !self.is_malformed && !self.body_is_done()
     }
@@ -184,7 +194,8 @@ impl<IO: Socket> Wire<IO> {
         self.body.as_ref().is_none_or(Decoder::is_done)
     }
 
-    /// Whether the rest of the body is known to be at most `max` bytes, and the client does not wait before it sends them.
+    /// Whether the rest of the body is known to be at most `max` bytes, and the
+    /// client does not wait before it sends them.
     pub(super) fn rest_is_short(&self, max: u64) -> bool {
         !self.awaits_continue && matches!(&self.body, Some(Decoder::Exact(left)) if *left <= max)
     }

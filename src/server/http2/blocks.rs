@@ -1,13 +1,17 @@
-//! Blocks of fields, before the library reads them (RFC 7541): what it takes off unsaid, and what it ends a whole
-//! connection for though it is the fault of one stream (RFC 9113, 8.1.1).
+//! Blocks of fields, before the library reads them (RFC 7541): what it takes
+//! off unsaid, and what it ends a whole connection for though it is the fault
+//! of one stream (RFC 9113, 8.1.1).
 //!
-//! A fragment of `:path` is gone before anybody sees it. Characters that no name or value may hold (RFC 9113, 8.2.1)
-//! are put right in their place, by bytes of the same length, so that both ends keep the same table of fields. Either way the stream is noted,
-//! whose request is refused when it is taken.
+//! A fragment of `:path` is gone before anybody sees it. Characters that no
+//! name or value may hold (RFC 9113, 8.2.1) are put right in their place, by
+//! bytes of the same length, so that both ends keep the same table of fields.
+//! Either way the stream is noted, whose request is refused when it is taken.
 //!
-//! The library gets a block when all of it is here, so that it does not matter how it is cut on its way. No table of fields is
-//! kept: only the places of faulty ones are known. Blocks that are longer than the usual frame are left as they are, and so
-//! are faulty trailers, whose request is on its way: the library ends the connection then.
+//! The library gets a block when all of it is here, so that it does not matter
+//! how it is cut on its way. No table of fields is kept: only the places of
+//! faulty ones are known. Blocks that are longer than the usual frame are left
+//! as they are, and so are faulty trailers, whose request is on its way: the
+//! library ends the connection then.
 
 mod huffman;
 mod read;
@@ -27,16 +31,21 @@ const PRIORITY: u8 = 0x20;
 /// Bytes of a stream's priority.
 const PRIORITY_LENGTH: usize = 5;
 
-/// Longest block that is read, and kept until it is whole: the usual longest frame.
+/// Longest block that is read, and kept until it is whole: the usual longest
+/// frame.
 const MOST_BYTES: usize = 16 * 1024;
-/// Most frames of a block that is kept: fewer than the library takes for a flood.
+/// Most frames of a block that is kept: fewer than the library takes for a
+/// flood.
 const MOST_FRAMES: usize = 4;
-/// Entries of a table of the usual size, each of 32 bytes at least (RFC 7541, 4.1): older ones are gone.
+/// Entries of a table of the usual size, each of 32 bytes at least (RFC 7541, 4.1):
+/// older ones are gone.
 const MOST_ENTRIES: usize = 4096 / 32;
-/// Streams that are noted until their request is taken: more than begin between two looks at a connection.
+/// Streams that are noted until their request is taken: more than begin between
+/// two looks at a connection.
 const MOST_STREAMS: usize = 256;
 
-/// Indices of `:path` in the static table, and the first one of the dynamic table.
+/// Indices of `:path` in the static table, and the first one of the dynamic
+/// table.
 const PATHS: [usize; 2] = [4, 5];
 const FIRST_DYNAMIC: usize = 62;
 const PATH: &[u8] = b":path";
@@ -53,7 +62,8 @@ pub(super) enum Fault {
     Control,
 }
 
-/// A frame of a block, or a further piece of one, in the bytes that were received.
+/// A frame of a block, or a further piece of one, in the bytes that were
+/// received.
 #[derive(Debug, Clone)]
 struct Part {
     head: FrameHead,
@@ -124,8 +134,9 @@ impl Blocks {
         }
     }
 
-    /// Looks at what was noted of `bytes`. Returns where a block begins that is not whole yet: what is received next is noted
-    /// as if it stood behind that.
+    /// Looks at what was noted of `bytes`. Returns where a block begins that is
+    /// not whole yet: what is received next is noted as if it stood behind
+    /// that.
     pub(super) fn look(&mut self, bytes: &mut [u8]) -> usize {
         if self.parts.is_empty() && self.pieces.is_empty() {
             return bytes.len();
@@ -212,13 +223,15 @@ impl Blocks {
             CONTINUATION => before.filter(|open| open.stream == stream),
             _ => None,
         };
-        // Anything else amid a block is for the library to refuse, as is a block that goes on for too long.
+        // Anything else amid a block is for the library to refuse, as is a
+        // block that goes on for too long.
         self.open = open.and_then(|open| {
             let (frames, whole) = (open.frames + 1, open.length + length);
             let ends = flags & END_HEADERS != 0;
             let is_kept = frames <= MOST_FRAMES && whole <= MOST_BYTES;
             if !is_kept {
-                // Nobody reads what it adds to the table, which places of others depend on.
+                // Nobody reads what it adds to the table, which places of
+                // others depend on.
                 self.entries.clear();
             }
             is_kept.then_some(Open {
@@ -243,7 +256,8 @@ impl Blocks {
         }
     }
 
-    /// Whether a block on this stream begins a request; it is trailers otherwise.
+    /// Whether a block on this stream begins a request; it is trailers
+    /// otherwise.
     fn is_request(&mut self, stream: u32) -> bool {
         let is_new = stream > self.newest;
         self.newest = self.newest.max(stream);
@@ -288,7 +302,8 @@ impl Blocks {
 
     fn note(&mut self, stream: u32, fault: Option<Fault>) {
         if let Some(fault) = fault {
-            // The oldest never became requests: the library has refused them for something else.
+            // The oldest never became requests: the library has refused them
+            // for something else.
             let beyond = (self.streams.len() + 1).saturating_sub(MOST_STREAMS);
             self.streams.drain(..beyond);
             self.streams.push((stream, fault));
@@ -296,7 +311,8 @@ impl Blocks {
     }
 
     fn block(&mut self, flags: u8, is_request: bool, block: &mut [u8]) -> Option<Fault> {
-        // A request that is like others is made of fields from the table alone, as each byte tells.
+        // A request that is like others is made of fields from the table alone,
+        // as each byte tells.
         if flags & (PADDED | PRIORITY) == 0
             && self.entries.is_empty()
             && block.iter().all(|byte| *byte >= 0x80)
@@ -331,7 +347,8 @@ impl Blocks {
         let mut fault = None;
         let mut rest = Rest { block, at: 0 };
         while let Some(first) = rest.first() {
-            // Fields from the table are nearly all, and sound where nothing in it is faulty.
+            // Fields from the table are nearly all, and sound where nothing in
+            // it is faulty.
             if (0x80..0xff).contains(&first) && self.entries.is_empty() {
                 rest.at += 1;
                 continue;
@@ -362,7 +379,8 @@ impl Blocks {
         fault
     }
 
-    /// Takes a field whose name has this index, or is spelled if that is 0; `None` if it cannot be read.
+    /// Takes a field whose name has this index, or is spelled if that is 0;
+    /// `None` if it cannot be read.
     fn literal(&self, index: usize, rest: &mut Rest<'_>) -> Option<Option<Fault>> {
         let of_name = self.entry(index);
         let (is_path, is_wrong) = if index == 0 {
@@ -421,7 +439,8 @@ mod tests {
         }
     }
 
-    /// A literal field with a spelled name, or the static one of `:path`, which is added to the table.
+    /// A literal field with a spelled name, or the static one of `:path`, which
+    /// is added to the table.
     fn literal(name: &str, value: &str, is_huffman: bool) -> Vec<u8> {
         let text = |text: &str| {
             let bytes = if is_huffman {

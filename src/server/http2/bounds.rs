@@ -1,4 +1,5 @@
-//! The bounds on one HTTP/2 connection, each with its reason. docs/protocols.md lists them for users.
+//! The bounds on one HTTP/2 connection, each with its reason. docs/protocols.md
+//! lists them for users.
 
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use crate::{
     policy::ConnectionLimits,
 };
 
-/// Concurrent streams: above the 100 that RFC 9113, 6.5.2 recommends at least; NGINX's default.
+/// Concurrent streams: above the 100 that RFC 9113, 6.5.2 recommends at least;
+/// NGINX's default.
 const STREAMS: u32 = 128;
 /// Size of a client's HPACK table in bytes: the protocol's default.
 const HEADER_TABLE: u32 = 4096;
@@ -22,7 +24,8 @@ const RESET_STREAMS: usize = 50;
 const RESET_MEMORY: Duration = Duration::from_secs(1);
 /// Streams that a client opened and reset before they were accepted.
 const UNSEEN_RESETS: usize = 50;
-/// Requests of one connection that broke the protocol or exceeded the bound on streams.
+/// Requests of one connection that broke the protocol or exceeded the bound on
+/// streams.
 const BROKEN_STREAMS: usize = 1024;
 
 /// How long a client may take to end after it was told to.
@@ -45,9 +48,10 @@ pub(super) fn builder(limits: &ConnectionLimits) -> Builder {
     builder
 }
 
-/// The bound on the decoded head as the protocol counts it. It is above the listener's own bound, so that a request that is
-/// slightly too large gets a response and an access line from the gateway. One above this bound gets a bare 431, and one four
-/// times above it ends the connection.
+/// The bound on the decoded head as the protocol counts it. It is above the
+/// listener's own bound, so that a request that is slightly too large gets a
+/// response and an access line from the gateway. One above this bound gets a
+/// bare 431, and one four times above it ends the connection.
 fn header_list(limits: &ConnectionLimits) -> u32 {
     let most = 2 * limits.head.bytes + (limits.head.headers + 1) * FIELD_OVERHEAD;
     u32::try_from(most).unwrap_or(u32::MAX)

@@ -1,8 +1,10 @@
 //! Requests that a client takes back once a server was handed them.
 //!
-//! Each costs more than its frames do: work of the server, and its connection where that speaks HTTP/1. The meter bounds
-//! frames; here it is such requests, by streams that are refused until the account is even again. A refused stream was
-//! never begun, so that whoever is in front of many clients loses nothing but the time to send it again.
+//! Each costs more than its frames do: work of the server, and its connection
+//! where that speaks HTTP/1. The meter bounds frames; here it is such requests,
+//! by streams that are refused until the account is even again. A refused
+//! stream was never begun, so that whoever is in front of many clients loses
+//! nothing but the time to send it again.
 
 use std::time::Duration;
 
@@ -12,19 +14,21 @@ use tokio::time::Instant;
 const AT_ONCE: u32 = 100;
 /// The time after which one more may be.
 const EVERY: Duration = Duration::from_millis(100);
-/// Requests that are answered whole, for each of which a part of one may be taken back: a proxy in front gathers the
-/// impatient ones of many.
+/// Requests that are answered whole, for each of which a part of one may be
+/// taken back: a proxy in front gathers the impatient ones of many.
 const ANSWERS_PER_CANCEL: u32 = 4;
 
 /// The account of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Cancels {
-    /// When the account is even again; `None`: it is. While it is, nothing here costs anything.
+    /// When the account is even again; `None`: it is. While it is, nothing here
+    /// costs anything.
     even: Option<Instant>,
 }
 
 impl Cancels {
-    /// One was taken back. Returns whether this is the one with which streams begin to be refused.
+    /// One was taken back. Returns whether this is the one with which streams
+    /// begin to be refused.
     pub(super) fn note(&mut self) -> bool {
         let now = Instant::now();
         let before = self.even.map_or(now, |even| even.max(now));
@@ -62,7 +66,8 @@ mod tests {
         assert!(!cancels.note(), "that is told once");
         tokio::time::advance(2 * EVERY).await;
         assert!(!cancels.are_too_many());
-        // A request that is open at that moment may be taken back too: it is owed, not forgiven.
+        // A request that is open at that moment may be taken back too: it is
+        // owed, not forgiven.
         for _ in 0..128 {
             cancels.note();
         }

@@ -1,10 +1,14 @@
-//! Frames as they pass: who sends many that ask for work and bring none is told to calm down.
+//! Frames as they pass: who sends many that ask for work and bring none is told
+//! to calm down.
 //!
-//! h2 bounds what a connection holds in memory. What it does not bound is work: a client may go on for ever with pings,
-//! settings, priorities, windows of one byte, or requests that it takes back at once (CVE-2023-44487). The meter looks at
-//! the nine bytes before each frame and keeps two accounts, each a token bucket: one for resets, one for all other
-//! frames that carry no message. What a client rightly sends fills them: requests, and acknowledgements of frames that it
-//! was sent (as in Envoy, which allows ten WINDOW_UPDATEs for each DATA frame).
+//! h2 bounds what a connection holds in memory. What it does not bound is work:
+//! a client may go on for ever with pings, settings, priorities, windows of one
+//! byte, or requests that it takes back at once (CVE-2023-44487). The meter
+//! looks at the nine bytes before each frame and keeps two accounts, each a
+//! token bucket: one for resets, one for all other frames that carry no
+//! message. What a client rightly sends fills them: requests, and
+//! acknowledgements of frames that it was sent (as in Envoy, which allows ten
+//! WINDOW_UPDATEs for each DATA frame).
 
 use std::time::Duration;
 
@@ -16,7 +20,8 @@ use crate::http2::frames::{
     kind::{CONTINUATION, DATA, GOAWAY, HEADERS, RST_STREAM},
 };
 
-/// Resets at once, and a second: nghttp2's bounds (`nghttp2_option_set_stream_reset_rate_limit`).
+/// Resets at once, and a second: nghttp2's bounds
+/// (`nghttp2_option_set_stream_reset_rate_limit`).
 const RESETS: Account = Account {
     most: 1000,
     per_second: 33,
@@ -26,7 +31,8 @@ const CONTROLS: Account = Account {
     most: 2000,
     per_second: 100,
 };
-/// A fourth of all requests may be taken back without end: a proxy in front gathers the impatient ones of many.
+/// A fourth of all requests may be taken back without end: a proxy in front
+/// gathers the impatient ones of many.
 const REQUESTS_PER_RESET: u32 = 4;
 /// Control frames for each frame of a message, sent or received.
 const CONTROLS_PER_FRAME: u32 = 10;
@@ -34,7 +40,8 @@ const CONTROLS_PER_FRAME: u32 = 10;
 const SAVED: u32 = 100_000;
 
 const PREFACE_LENGTH: usize = 24;
-/// Bytes of a GOAWAY that are looked at: last stream, code, and the words behind them.
+/// Bytes of a GOAWAY that are looked at: last stream, code, and the words
+/// behind them.
 const GOAWAY_KEPT: usize = 64;
 
 const ACK: u8 = 1;
@@ -120,9 +127,10 @@ impl Meter {
         }
     }
 
-    /// Looks at bytes that the library is about to read, of which those behind the first `seen` are new, and puts right what
-    /// would end the connection for the fault of a stream. Returns how many the library may have: the others are to stand
-    /// before those of the next call.
+    /// Looks at bytes that the library is about to read, of which those behind
+    /// the first `seen` are new, and puts right what would end the connection
+    /// for the fault of a stream. Returns how many the library may have: the
+    /// others are to stand before those of the next call.
     pub(super) fn received(&mut self, bytes: &mut [u8], seen: usize) -> usize {
         let mut received = std::mem::take(&mut self.received);
         received.pass(bytes.get(seen..).unwrap_or_default(), |found| match found {
@@ -208,7 +216,8 @@ impl Meter {
         });
     }
 
-    /// When a head that goes on and on, or a socket that takes nothing, has had its time.
+    /// When a head that goes on and on, or a socket that takes nothing, has had
+    /// its time.
     pub(super) fn due(&self, head: Duration, write: Duration) -> Option<(Instant, Overdue)> {
         let head = self.head_since.map(|since| (since + head, Overdue::Head));
         let write = self
@@ -227,7 +236,8 @@ pub(super) enum Overdue {
     Write,
 }
 
-/// What h2 calls a flood in its GOAWAY, which is all that it says of it, and what `tidegate_http2_floods_total{kind}` does.
+/// What h2 calls a flood in its GOAWAY, which is all that it says of it, and
+/// what `tidegate_http2_floods_total{kind}` does.
 const KINDS: [(&str, &str); 5] = [
     ("too_many_resets", "rst_stream"),
     ("too_many_internal_resets", "broken_streams"),

@@ -1,5 +1,5 @@
-//! A connection's bytes with the meter beside them, what was read ahead before them, and a close that lets the client
-//! read the last frames.
+//! A connection's bytes with the meter beside them, what was read ahead before
+//! them, and a close that lets the client read the last frames.
 
 use std::{
     io::{self, IoSlice},
@@ -23,7 +23,8 @@ const LINGER_BYTES: usize = 256 * 1024;
 /// Read at once of it.
 const PIECE: usize = 4 * 1024;
 
-/// The connection's task and its bytes share the meter. Both are one task: its lock is never waited for.
+/// The connection's task and its bytes share the meter. Both are one task: its
+/// lock is never waited for.
 pub(super) type SharedMeter = Arc<Mutex<Meter>>;
 
 /// Bytes that are looked at as they pass.
@@ -94,7 +95,8 @@ impl<IO: Socket> AsyncRead for Metered<IO> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.meter.lock().flood.is_some() {
-            // Nothing more is taken of a flood. The task looks for it when nothing more can be read, which is now.
+            // Nothing more is taken of a flood. The task looks for it when
+            // nothing more can be read, which is now.
             return Poll::Pending;
         }
         loop {
@@ -159,8 +161,9 @@ impl<IO: Socket> AsyncWrite for Metered<IO> {
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
-    /// Says the end, then reads until the client has ended too: an unread byte in our socket would make the kernel reset
-    /// the connection, and destroy a GOAWAY that the client has not read.
+    /// Says the end, then reads until the client has ended too: an unread byte
+    /// in our socket would make the kernel reset the connection, and destroy a
+    /// GOAWAY that the client has not read.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if !this.is_shut {

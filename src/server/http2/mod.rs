@@ -1,7 +1,9 @@
-//! One HTTP/2 connection: streams in, each a task that calls the gateway, all of them owned by the connection.
+//! One HTTP/2 connection: streams in, each a task that calls the gateway, all
+//! of them owned by the connection.
 //!
-//! The protocol itself is h2's. Around it this module adds timeouts, bounds on work (`meter`), an orderly end, and the call
-//! of the same service that HTTP/1 calls.
+//! The protocol itself is h2's. Around it this module adds timeouts, bounds on
+//! work (`meter`), an orderly end, and the call of the same service that HTTP/1
+//! calls.
 
 mod blocks;
 mod bounds;
@@ -49,9 +51,11 @@ use crate::{
 /// The HTTP/2 client preface (RFC 9113, 3.4).
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Serves one connection to its end. `ahead` holds the bytes that were already read from it.
+/// Serves one connection to its end. `ahead` holds the bytes that were already
+/// read from it.
 ///
-/// When the listener drains, the connection takes no new streams and ends with those in flight.
+/// When the listener drains, the connection takes no new streams and ends with
+/// those in flight.
 pub(super) async fn serve<IO, S>(io: IO, ahead: BytesMut, context: ConnectionContext<S>)
 where
     IO: Socket,
@@ -120,7 +124,8 @@ struct Connection<IO, S> {
 enum State {
     /// Serves streams; without any since `idle_since`.
     Open { idle_since: Option<Instant> },
-    /// The client was told to open no more streams; without any since `idle_since`.
+    /// The client was told to open no more streams; without any since
+    /// `idle_since`.
     Leaving { idle_since: Option<Instant> },
     /// The last GOAWAY is being written, until `until` at most.
     Ending { until: Instant },
@@ -153,7 +158,8 @@ where
                     self.begin(request, down);
                     continue;
                 }
-                // After an error h2 has told the client, and the connection is over.
+                // After an error h2 has told the client, and the connection is
+                // over.
                 Poll::Ready(None | Some(Err(_))) => return Poll::Ready(()),
                 Poll::Pending => {}
             }
@@ -161,7 +167,8 @@ where
             if self.tune(cx) {
                 continue;
             }
-            // Checked when no more can be read, so that requests the client has already sent are still answered.
+            // Checked when no more can be read, so that requests the client has
+            // already sent are still answered.
             if is_draining && matches!(self.state, State::Open { .. }) {
                 if self.handle.is_evicted() {
                     self.make_room()
@@ -238,7 +245,8 @@ where
         }
     }
 
-    /// Adjusts the windows. Returns whether the client is to be told of new ones.
+    /// Adjusts the windows. Returns whether the client is to be told of new
+    /// ones.
     fn tune(&mut self, cx: &mut Context<'_>) -> bool {
         let (h2, streams) = (&mut self.h2, self.streams.len());
         let is_due = self.tuner.windows().poll_due(cx).is_ready();
@@ -252,11 +260,13 @@ where
             })
     }
 
-    /// Tells the client to open no more streams, and goes on with those that are open.
+    /// Tells the client to open no more streams, and goes on with those that
+    /// are open.
     fn leave(&mut self) {
         self.h2.graceful_shutdown();
         if let State::Open { idle_since } = self.state {
-            // A client without a request so far did not know of the drain: its first request is probably on its way.
+            // A client without a request so far did not know of the drain: its
+            // first request is probably on its way.
             self.state = State::Leaving {
                 idle_since: idle_since.map(|_| Instant::now()),
             };
@@ -286,7 +296,8 @@ where
         self.end(Reason::ENHANCE_YOUR_CALM);
     }
 
-    /// Counts a flood about which h2 has just told the client, and notes malformed requests, about which it does not.
+    /// Counts a flood about which h2 has just told the client, and notes
+    /// malformed requests, about which it does not.
     fn note(&mut self) {
         let mut meter = self.meter.lock();
         let flood = meter.told();
@@ -297,7 +308,8 @@ where
         }
     }
 
-    /// Pending until a deadline has passed. Ready with whether the connection is over.
+    /// Pending until a deadline has passed. Ready with whether the connection
+    /// is over.
     fn poll_time(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let overdue = self
             .meter
@@ -321,7 +333,8 @@ where
         self.timer.clear();
         let is_over = match (self.state, overdue) {
             (State::Ending { .. }, _) => true,
-            // If the client takes no bytes, a GOAWAY would wait behind those that are pending.
+            // If the client takes no bytes, a GOAWAY would wait behind those
+            // that are pending.
             (_, Some((at, Overdue::Write))) if at == soonest => true,
             (_, Some((at, Overdue::Head))) if at == soonest => {
                 self.calm("slow_head");

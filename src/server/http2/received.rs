@@ -12,8 +12,9 @@ use parking_lot::Mutex;
 
 use crate::{error::Fault, http2::Inflow};
 
-/// The body of a request on a stream. If dropped early, it leaves the rest of the stream in `rest`: dropping that, too, would
-/// reset the stream or let the client wait for a window for ever.
+/// The body of a request on a stream. If dropped early, it leaves the rest of
+/// the stream in `rest`: dropping that, too, would reset the stream or let the
+/// client wait for a window for ever.
 pub(super) struct StreamBody {
     /// `Some` until this is dropped.
     flow: Option<Inflow>,

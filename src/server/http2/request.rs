@@ -1,7 +1,9 @@
-//! From header list to request: what HTTP/2 spells otherwise than HTTP/1 is brought to one form, strictly (RFC 9113, 8).
+//! From header list to request: what HTTP/2 spells otherwise than HTTP/1 is
+//! brought to one form, strictly (RFC 9113, 8).
 //!
-//! h2 has refused by then what no request may hold: fields of the connection, `te` other than trailers, pseudo-fields that
-//! are missing, repeated or late, and lengths that are none. Names in upper case and the like come as a
+//! h2 has refused by then what no request may hold: fields of the connection,
+//! `te` other than trailers, pseudo-fields that are missing, repeated or late,
+//! and lengths that are none. Names in upper case and the like come as a
 //! [`Fault`] among the extensions.
 
 use bytes::Bytes;
@@ -10,11 +12,12 @@ use http::{HeaderMap, HeaderValue, Uri, header, request::Parts, uri::Scheme};
 use super::blocks::Fault;
 use crate::{error::Error, http1::Names, policy::HeadLimits};
 
-/// What a field costs on the wire beside its name and value: colon, space and line end.
+/// What a field costs on the wire beside its name and value: colon, space and
+/// line end.
 const LINE_OVERHEAD: usize = 4;
 
-/// A target as HTTP/1 would write it, after which the parts hold the one `Host`; and the traits of its
-/// fields' names.
+/// A target as HTTP/1 would write it, after which the parts hold the one
+/// `Host`; and the traits of its fields' names.
 ///
 /// # Errors
 /// [`Error::HeadTooLarge`], [`Error::TooManyHeaders`], [`Error::Malformed`].
@@ -89,13 +92,15 @@ fn note_names(headers: &mut HeaderMap, keeps_underscores: bool) -> Names {
     names
 }
 
-/// HTTP/1 takes spaces around a value off; in HTTP/2 they make it malformed (RFC 9113, 8.2.1).
+/// HTTP/1 takes spaces around a value off; in HTTP/2 they make it malformed
+/// (RFC 9113, 8.2.1).
 fn is_padded(value: &[u8]) -> bool {
     let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     is_space(value.first()) || is_space(value.last())
 }
 
-/// A cookie may come in pieces to be compressed better; upstreams want it whole (RFC 9113, 8.2.3).
+/// A cookie may come in pieces to be compressed better; upstreams want it whole
+/// (RFC 9113, 8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
     let mut cookies = headers.get_all(header::COOKIE).iter();
     if cookies.next().is_none() || cookies.next().is_none() {
@@ -111,8 +116,9 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// `:authority` becomes the `Host`. Where both are there they must agree, but for the scheme's own port, which may be left
-/// empty or out (RFC 9113, 8.3.1; RFC 9110, 4.2.3), and for a final dot: others may look at the other one.
+/// `:authority` becomes the `Host`. Where both are there they must agree, but
+/// for the scheme's own port, which may be left empty or out (RFC 9113, 8.3.1;
+/// RFC 9110, 4.2.3), and for a final dot: others may look at the other one.
 fn name_host(headers: &mut HeaderMap, uri: &Uri) -> Result<(), Error> {
     let Some(authority) = uri.authority() else {
         return Ok(());

@@ -1,4 +1,5 @@
-//! One exchange on one stream. It is a task of its own; a reset by the client cancels it.
+//! One exchange on one stream. It is a task of its own; a reset by the client
+//! cancels it.
 
 use std::{
     convert::Infallible,
@@ -34,8 +35,8 @@ use crate::{
     server::{Arrival, linger::Linger},
 };
 
-/// The sending side of a stream, shared between its task and the interim responses of the request. Both run in the same
-/// task.
+/// The sending side of a stream, shared between its task and the interim
+/// responses of the request. Both run in the same task.
 struct Responder {
     respond: Mutex<SendResponse<Bytes>>,
     /// The request was sent to a server.
@@ -47,7 +48,8 @@ pub(super) struct StreamContext {
     pub(super) windows: Arc<Windows>,
     /// Streams that wait for `flushed`.
     waiting: AtomicUsize,
-    /// Notified when the connection's task has written all that the client takes now.
+    /// Notified when the connection's task has written all that the client
+    /// takes now.
     flushed: Notify,
 }
 
@@ -60,7 +62,8 @@ impl StreamContext {
         })
     }
 
-    /// Called by the connection's task when it has written all that the client takes now.
+    /// Called by the connection's task when it has written all that the client
+    /// takes now.
     pub(super) fn set_flushed(&self) {
         if self.waiting.load(Ordering::Relaxed) > 0 {
             self.waiting.store(0, Ordering::Relaxed);
@@ -68,7 +71,8 @@ impl StreamContext {
         }
     }
 
-    /// Waits until the frames that were queued before are written, as far as the client takes them.
+    /// Waits until the frames that were queued before are written, as far as
+    /// the client takes them.
     async fn flush(&self) {
         let flushed = self.flushed.notified();
         self.waiting.fetch_add(1, Ordering::Relaxed);
@@ -191,9 +195,10 @@ fn arrival(
     })
 }
 
-/// Reads the rest of a request that was answered early and throws it away. Some clients (libcurl 7.88, git) take an
-/// RST_STREAM that comes before they have sent everything for an error, though it says NO_ERROR (RFC 9113, 8.1). The reset
-/// is sent only when they do not go on.
+/// Reads the rest of a request that was answered early and throws it away. Some
+/// clients (libcurl 7.88, git) take an RST_STREAM that comes before they have
+/// sent everything for an error, though it says NO_ERROR (RFC 9113, 8.1). The
+/// reset is sent only when they do not go on.
 async fn linger(mut rest: Inflow) {
     let mut linger = Linger::begin(Timer::default(), true);
     poll_fn(|cx| {
@@ -209,8 +214,9 @@ async fn linger(mut rest: Inflow) {
     .await;
 }
 
-/// Polls the service for its response. `None` if the client resets the stream first, upon which the caller drops the
-/// service's future and so cancels the request.
+/// Polls the service for its response. `None` if the client resets the stream
+/// first, upon which the caller drops the service's future and so cancels the
+/// request.
 fn poll_response<F>(
     cx: &mut Context<'_>,
     response: Pin<&mut F>,
@@ -225,7 +231,8 @@ where
     responder.respond.lock().poll_reset(cx).map(|_| None)
 }
 
-/// Sends a response. Its body is dropped, and with it all guards of the exchange, once its end is queued.
+/// Sends a response. Its body is dropped, and with it all guards of the
+/// exchange, once its end is queued.
 async fn deliver(
     response: Response,
     is_head: bool,
@@ -249,13 +256,15 @@ async fn deliver(
         return Err(Fault::ClientGone);
     };
     if !is_over {
-        // Responses of the gateway itself have no pace, and a client that never reads them must not stay for ever either.
+        // Responses of the gateway itself have no pace, and a client that never
+        // reads them must not stay for ever either.
         let pace = body.pace().unwrap_or(Pace::of(limits.keep_alive));
         let mut transfer = Transfer::new(stream, pace);
         if let Err(fault) = poll_fn(|cx| transfer.poll(cx, &mut body)).await {
             body.broke(&fault);
             if matches!(fault, Fault::UpstreamCut(_)) {
-                // The client gets the bytes before the break: a reset would overtake them.
+                // The client gets the bytes before the break: a reset would
+                // overtake them.
                 context.flush().await;
             }
             transfer.reset(reason(fault));
@@ -274,7 +283,8 @@ fn head(
 ) -> http::Response<()> {
     let mut head = http::Response::new(());
     *head.status_mut() = status;
-    // As in HTTP/1, the length of the body that follows, or of the one that a GET would have got.
+    // As in HTTP/1, the length of the body that follows, or of the one that a
+    // GET would have got.
     let length = match (has_body, status) {
         (true, _) => length,
         (false, StatusCode::NO_CONTENT) => None,
@@ -285,7 +295,8 @@ fn head(
     let headers = head.headers_mut();
     *headers = fields.into_map();
     if status == StatusCode::UPGRADE_REQUIRED {
-        // HTTP/2 has no `Upgrade` (RFC 9113, 8.2.2); the status alone has to say it.
+        // HTTP/2 has no `Upgrade` (RFC 9113, 8.2.2); the status alone has to
+        // say it.
         headers.remove(header::UPGRADE);
     }
     if let Some(length) = length {

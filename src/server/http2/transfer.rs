@@ -1,4 +1,5 @@
-//! The body of a response on its way to the client, at the pace that its route allows.
+//! The body of a response on its way to the client, at the pace that its route
+//! allows.
 
 use std::task::{Context, Poll};
 
@@ -35,7 +36,8 @@ impl Transfer {
         self.flow.stream().send_reset(reason);
     }
 
-    /// Moves the bytes that can be moved. Ready when all are queued, or when the transfer broke off.
+    /// Moves the bytes that can be moved. Ready when all are queued, or when
+    /// the transfer broke off.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,

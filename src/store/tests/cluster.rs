@@ -68,8 +68,8 @@ impl World {
             .collect()
     }
 
-    /// Sends requests to the first node until it is left alone. Requests to the others are decided by the store
-    /// meanwhile.
+    /// Sends requests to the first node until it is left alone. Requests to the
+    /// others are decided by the store meanwhile.
     async fn until_first_is_left_alone(&self) {
         for number in 10..30 {
             let (asked, one, other) = tokio::join!(

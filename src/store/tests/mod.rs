@@ -1,4 +1,5 @@
-//! Tests of shared limits: the arithmetic without a server, then the script and the whole store on a real one.
+//! Tests of shared limits: the arithmetic without a server, then the script and
+//! the whole store on a real one.
 
 mod cluster;
 mod found;

@@ -144,7 +144,8 @@ async fn a_late_refund_returns_only_tokens_that_have_not_begun() {
         bucket.ask(Want::Take(3), 0).await,
         bucket.ask(Want::Take(4), 0).await,
     );
-    // As if the tokens had been taken two hours earlier: two of the three have begun.
+    // As if the tokens had been taken two hours earlier: two of the three have
+    // begun.
     let since = first.at - 2 * HOUR / 1000;
     let late = Want::GiveBack {
         back: 3 * HOUR,

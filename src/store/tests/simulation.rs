@@ -1,5 +1,5 @@
-//! Simulates many gateways over one bucket, with delays, lost requests and lost responses. Together they must conform
-//! to the limit.
+//! Simulates many gateways over one bucket, with delays, lost requests and lost
+//! responses. Together they must conform to the limit.
 
 use std::{cmp::Reverse, collections::BinaryHeap, num::NonZeroUsize};
 
@@ -46,8 +46,8 @@ impl Bucket {
         }
     }
 
-    /// Returns how much of `slot` was refunded. The true clock is finer than the server's: a slot that begins in
-    /// between counts as begun.
+    /// Returns how much of `slot` was refunded. The true clock is finer than
+    /// the server's: a slot that begins in between counts as begun.
     fn give_back(&mut self, now: u64, slot: Slot) -> u64 {
         let debt = self.catch_up(now);
         let begun = (now.div_ceil(1000) - slot.since) * 1000;
@@ -107,16 +107,19 @@ enum Event {
 pub(super) struct World {
     pub(super) pace: Pace,
     pub(super) most_ahead: u32,
-    /// Offset of each gateway's clock, and the longest delay between it and the store.
+    /// Offset of each gateway's clock, and the longest delay between it and the
+    /// store.
     pub(super) gateways: Vec<(u64, u64)>,
-    /// For each request: time, gateway, cost, delay, and the chance that decides on losses and refunds.
+    /// For each request: time, gateway, cost, delay, and the chance that
+    /// decides on losses and refunds.
     pub(super) requests: Vec<(u64, usize, u32, u8, u8)>,
 }
 
 /// The result of a run.
 #[derive(Debug, Default)]
 struct Run {
-    /// Admitted requests: the true time, the part of the bucket that is used and not refunded, and the slot.
+    /// Admitted requests: the true time, the part of the bucket that is used
+    /// and not refunded, and the slot.
     used: Vec<(u64, u64, Slot)>,
     asks: usize,
     requests: usize,
@@ -243,7 +246,8 @@ impl World {
                         refund(&mut events, gateway, run.used.len() - 1);
                     }
                 }
-                // A part that has begun by then stays used, as if the request had been served.
+                // A part that has begun by then stays used, as if the request
+                // had been served.
                 Event::GiveBack { gateway, used } => {
                     let (local, slot) = (now + self.gateways[gateway].0, run.used[used].2);
                     let keeps = self.most_ahead > 0;
@@ -283,7 +287,8 @@ impl World {
     }
 }
 
-/// Checks that no window holds more than `burst + rate * time`, by passing the stream through GCRA.
+/// Checks that no window holds more than `burst + rate * time`, by passing the
+/// stream through GCRA.
 fn conforms(pace: Pace, mut stream: Vec<(u64, u64)>) -> Result<(), String> {
     stream.sort_unstable();
     let mut tat = 0_u64;
@@ -312,7 +317,8 @@ fn worlds() -> impl Strategy<Value = World> {
         let span = pace.fill * 4;
         let gateway = (0..u64::MAX / 4, 0..pace.fill.min(pace.emission * 8));
         let burst = u32::try_from(pace.fill / pace.emission).unwrap();
-        // Single requests keep leases coming; volleys at all gateways use up everything that is available.
+        // Single requests keep leases coming; volleys at all gateways use up
+        // everything that is available.
         let shots = prop_oneof![3 => Just(0), 1 => 1..=burst];
         let request = (
             0..span,
@@ -368,7 +374,8 @@ fn steady(pace: Pace, gateways: usize, most_ahead: u32, gap: u64, count: u64) ->
 
 #[test]
 fn a_hot_key_asks_at_most_once_in_ten_requests() {
-    // 1000/s with a burst of 400 and leases of 5 %: at the rate of the limit, and at three times the rate.
+    // 1000/s with a burst of 400 and leases of 5 %: at the rate of the limit,
+    // and at three times the rate.
     let pace = Pace {
         emission: 1_000_000,
         fill: 400_000_000,
@@ -396,7 +403,8 @@ fn leases_do_not_waste_what_a_busy_key_may_use() {
         fill: 400_000_000,
     };
     let run = steady(pace, 4, 20, 100_000, 40_000);
-    // Four seconds: 400 at once and 4000 as they come back; each gateway may hold 20 at the end.
+    // Four seconds: 400 at once and 4000 as they come back; each gateway may
+    // hold 20 at the end.
     assert!(
         run.used.len() >= 4400 - 4 * 20 - 4,
         "{} of 4400 were used",
@@ -414,7 +422,8 @@ fn a_cold_key_takes_nothing_ahead() {
     assert_eq!((run.asks, run.used.len()), (50, 50));
 }
 
-/// Makes the ledger lease the slots from `before` to `after`, and returns the first one, which is used.
+/// Makes the ledger lease the slots from `before` to `after`, and returns the
+/// first one, which is used.
 fn leased(
     ledger: &Ledger,
     pace: Pace,
@@ -455,7 +464,8 @@ fn a_slot_of_an_earlier_lease_is_not_mistaken_for_one_of_the_current() {
     };
     let ledger = Ledger::new(NonZeroUsize::MIN);
     let earlier = leased(&ledger, pace, [5_000, 6_000], [1_000, 1_000]);
-    // The store took long to respond: counted from the sending, this lease seems to begin earlier than the one before.
+    // The store took long to respond: counted from the sending, this lease
+    // seems to begin earlier than the one before.
     let slot = leased(&ledger, pace, [4_000, 9_000], [1_001, 3_001]);
     let Local::Taken(_) = ledger.take(3_002, NAME, pace, 1, 4, false) else {
         panic!("the ledger holds a token")
@@ -507,7 +517,8 @@ fn a_refusal_is_cached_for_a_moment() {
 
 #[test]
 fn each_leased_token_expires_on_its_own() {
-    // Ten tokens; one gateway has leased four, the last of which begins when four are back.
+    // Ten tokens; one gateway has leased four, the last of which begins when
+    // four are back.
     let pace = Pace {
         emission: 1_000,
         fill: 10_000,
@@ -530,8 +541,8 @@ fn each_leased_token_expires_on_its_own() {
             received: 1,
         },
     );
-    // Just before, the bucket has nine tokens for others: of the four leased ones only the one that is missing there
-    // may be used.
+    // Just before, the bucket has nine tokens for others: of the four leased
+    // ones only the one that is missing there may be used.
     let now = 4_000;
     let used = (0..4)
         .filter(|_| matches!(ledger.take(now, NAME, pace, 1, 4, false), Local::Taken(_)))

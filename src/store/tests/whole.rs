@@ -109,7 +109,8 @@ fn limiter(per_hour: u32, burst: u32) -> Limiter {
     Limiter::new("l", quota, NonZeroUsize::MIN).unwrap()
 }
 
-/// Number of admitted requests among `tries` concurrent ones, sent to the gateways in turn.
+/// Number of admitted requests among `tries` concurrent ones, sent to the
+/// gateways in turn.
 async fn admitted(gateways: &[Gateway], requests: usize) -> usize {
     let asked = (0..requests).map(|index| gateways[index % gateways.len()].decide(1));
     futures_util::future::join_all(asked)
@@ -128,8 +129,8 @@ async fn gateways_without_leases_share_a_burst_to_the_token() {
     assert_eq!(admitted(&gateways, 30).await, 0);
 }
 
-/// After a suspended process resumes, calls in flight must not time out while their responses are still unread in the
-/// sockets.
+/// After a suspended process resumes, calls in flight must not time out while
+/// their responses are still unread in the sockets.
 #[tokio::test]
 async fn a_response_that_came_while_the_process_was_suspended_is_in_time() {
     let redis = Redis::start();

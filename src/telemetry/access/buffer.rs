@@ -24,8 +24,9 @@ pub(super) struct Buffers {
     pub(super) form: Form,
     pub(super) each: LazyPerWorker<Mutex<Buffer>>,
     pub(super) queue: Queue,
-    /// The writer found every buffer empty and sleeps until it is woken. Set before it looks at the buffers once more,
-    /// so that a line written meanwhile is either found or wakes it.
+    /// The writer found every buffer empty and sleeps until it is woken. Set
+    /// before it looks at the buffers once more, so that a line written
+    /// meanwhile is either found or wakes it.
     pub(super) is_idle: AtomicBool,
     pub(super) dropped: Arc<Dropped>,
 }
@@ -41,8 +42,9 @@ impl Buffers {
         }
     }
 
-    /// Queues the content of `buffer`, or drops it when there is no room. The buffer stays locked meanwhile, so that its
-    /// chunks are queued in the order of its lines.
+    /// Queues the content of `buffer`, or drops it when there is no room. The
+    /// buffer stays locked meanwhile, so that its chunks are queued in the
+    /// order of its lines.
     pub(super) fn hand_over(&self, buffer: &mut Buffer) {
         match self.queue.offer(buffer.take()) {
             Ok(empty) => buffer.text = empty,

@@ -1,11 +1,14 @@
-//! Text that a client chose, written so that it can neither end the line nor begin a field.
+//! Text that a client chose, written so that it can neither end the line nor
+//! begin a field.
 //!
-//! The text between quotes is always the inside of a valid JSON string, in both formats.
+//! The text between quotes is always the inside of a valid JSON string, in both
+//! formats.
 
 /// Written after a value that was cut.
 const CUT: &str = "…";
 
-/// Appends `text`, at most `longest` bytes of it, as the inside of a JSON string.
+/// Appends `text`, at most `longest` bytes of it, as the inside of a JSON
+/// string.
 pub(super) fn escape(text: &[u8], longest: usize, out: &mut Vec<u8>) {
     let kept = cut(text, longest);
     if is_printable_without(kept, *b"\"\\") {
@@ -28,7 +31,8 @@ pub(super) fn is_bare(text: &[u8]) -> bool {
     !text.is_empty() && is_printable_without(text, *b"\"\\= ")
 }
 
-/// Whether text is printable ASCII and has none of `unwanted`, looked at eight bytes at a time: nearly all text is.
+/// Whether text is printable ASCII and has none of `unwanted`, looked at eight
+/// bytes at a time: nearly all text is.
 fn is_printable_without<const N: usize>(text: &[u8], unwanted: [u8; N]) -> bool {
     let strange = |word: &[u8; 8]| strange_bytes(u64::from_le_bytes(*word), unwanted);
     match text.last_chunk() {
@@ -46,10 +50,12 @@ fn is_printable_without<const N: usize>(text: &[u8], unwanted: [u8; N]) -> bool 
     }
 }
 
-/// Returns other than 0 if any of the eight bytes is a control character, not ASCII, or unwanted.
+/// Returns other than 0 if any of the eight bytes is a control character, not
+/// ASCII, or unwanted.
 ///
-/// A byte is below `n` if taking `n` from it borrows from its highest bit; a byte that equals another is 0, below 1,
-/// after an exclusive or. A borrow can only mark bytes above one that is marked rightly.
+/// A byte is below `n` if taking `n` from it borrows from its highest bit; a
+/// byte that equals another is 0, below 1, after an exclusive or. A borrow can
+/// only mark bytes above one that is marked rightly.
 fn strange_bytes<const N: usize>(word: u64, unwanted: [u8; N]) -> u64 {
     let below = |word: u64, n: u8| word.wrapping_sub(EACH * u64::from(n)) & !word;
     let delete = word.wrapping_add(EACH);
@@ -64,7 +70,8 @@ fn strange_bytes<const N: usize>(word: u64, unwanted: [u8; N]) -> u64 {
 /// 1 in each byte of a word.
 const EACH: u64 = u64::from_le_bytes([1; 8]);
 
-/// Cuts between characters: at most three continuation bytes are given up with the one that began them.
+/// Cuts between characters: at most three continuation bytes are given up with
+/// the one that began them.
 fn cut(text: &[u8], longest: usize) -> &[u8] {
     if text.len() <= longest {
         return text;
@@ -95,8 +102,9 @@ fn escape_str(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(&text.as_bytes()[plain_from..]);
 }
 
-/// True for the characters that JSON escapes, and for those that a terminal obeys, that some readers take for the end of
-/// a line, or that turn the direction of the text after them.
+/// True for the characters that JSON escapes, and for those that a terminal
+/// obeys, that some readers take for the end of a line, or that turn the
+/// direction of the text after them.
 fn must_escape(c: char) -> bool {
     c.is_control() || matches!(c, '"' | '\\' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

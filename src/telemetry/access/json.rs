@@ -1,4 +1,5 @@
-//! An access line as one JSON object. The names and the order of its fields are part of the interface.
+//! An access line as one JSON object. The names and the order of its fields are
+//! part of the interface.
 
 use super::{
     escape::{escape, hex},
@@ -73,9 +74,11 @@ fn cost(line: &Line<'_>, out: &mut Vec<u8>) {
     bytes(br#","user_agent":""#, line.user_agent, LONG, out);
 }
 
-// `before` is the whole text before a value, with its opening quote: one copy instead of several.
+// `before` is the whole text before a value, with its opening quote: one copy
+// instead of several.
 
-/// Appends a value that needs no escapes: a word of the gateway or a name from the configuration.
+/// Appends a value that needs no escapes: a word of the gateway or a name from
+/// the configuration.
 #[inline]
 fn plain(before: &[u8], value: Option<&str>, out: &mut Vec<u8>) {
     let Some(value) = value else { return };

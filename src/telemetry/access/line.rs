@@ -1,4 +1,5 @@
-//! The fields of an access line, borrowed from the exchange that has ended, and its forms.
+//! The fields of an access line, borrowed from the exchange that has ended, and
+//! its forms.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -19,12 +20,14 @@ pub enum Form {
     },
 }
 
-/// One request, written when its exchange has ended. Absent fields are left out of the line.
+/// One request, written when its exchange has ended. Absent fields are left out
+/// of the line.
 #[derive(Debug, Clone)]
 pub struct Line<'a> {
     /// End of the exchange.
     pub time: SystemTime,
-    /// The name of the request here and upstream: printable ASCII without quotes, at most 128 bytes.
+    /// The name of the request here and upstream: printable ASCII without
+    /// quotes, at most 128 bytes.
     pub request_id: &'a [u8],
     /// Address of the listener that accepted the connection.
     pub listener: &'a str,
@@ -82,8 +85,10 @@ pub struct Line<'a> {
     pub user_agent: Option<&'a [u8]>,
 }
 
-/// Bytes of a path, query or user agent that are written, as received: enough for any that is meant to be read.
+/// Bytes of a path, query or user agent that are written, as received: enough
+/// for any that is meant to be read.
 pub(super) const LONG: usize = 2048;
 
-/// Bytes of any other text that are written: host names end at 253, names of the configuration long before.
+/// Bytes of any other text that are written: host names end at 253, names of
+/// the configuration long before.
 pub(super) const SHORT: usize = 256;

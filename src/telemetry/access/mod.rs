@@ -1,19 +1,25 @@
-//! The access log: one line for each request, written by workers that never wait for the reader of the log.
+//! The access log: one line for each request, written by workers that never
+//! wait for the reader of the log.
 //!
-//! A worker formats its lines into a buffer of its own (`buffer`). A full buffer goes through a bounded queue
-//! (`queue`) to the one thread that writes (`writer`). That thread also collects the lines of buffers that do not
-//! fill, so that no line waits longer than a second. When nobody reads, the queue fills, and further buffers are dropped
-//! and counted.
+//! A worker formats its lines into a buffer of its own (`buffer`). A full
+//! buffer goes through a bounded queue (`queue`) to the one thread that writes
+//! (`writer`). That thread also collects the lines of buffers that do not fill,
+//! so that no line waits longer than a second. When nobody reads, the queue
+//! fills, and further buffers are dropped and counted.
 //!
-//! The format is written by hand rather than with `serde_json`, because a line is a tenth of the cost of a request: each
-//! field is appended with its key as one copy, and text is checked for characters to escape eight bytes at a time.
+//! The format is written by hand rather than with `serde_json`, because a line
+//! is a tenth of the cost of a request: each field is appended with its key as
+//! one copy, and text is checked for characters to escape eight bytes at a
+//! time.
 //!
 //! # Bounds
 //!
-//! A line is at most 56 KiB, with every character of every field escaped; some 500 bytes are usual. A buffer is handed
-//! over at 32 KiB, so it ends below 88 KiB, in at most 144 KiB of memory. At most 64 buffers are queued; four more are
-//! spare, one is being written, and each worker has one. That is usually 2.5 MiB when nobody reads, 10 MiB when every
-//! line is hostile, and 36 to 144 KiB for each worker.
+//! A line is at most 56 KiB, with every character of every field escaped; some
+//! 500 bytes are usual. A buffer is handed over at 32 KiB, so it ends below 88
+//! KiB, in at most 144 KiB of memory. At most 64 buffers are queued; four more
+//! are spare, one is being written, and each worker has one. That is usually 2.5
+//! MiB when nobody reads, 10 MiB when every line is hostile, and 36 to 144 KiB
+//! for each worker.
 
 mod buffer;
 mod escape;
@@ -39,7 +45,8 @@ pub use self::line::{Form, Line};
 use self::{buffer::Buffers, outlet::Outlet, queue::CHUNK};
 use super::Dropped;
 
-/// Time between two collections of partial buffers: half of the time that a line may wait.
+/// Time between two collections of partial buffers: half of the time that a
+/// line may wait.
 const INTERVAL: Duration = Duration::from_millis(500);
 
 /// Takes the lines of requests; cheap to clone.
@@ -67,8 +74,9 @@ pub struct AccessLog {
 }
 
 impl AccessLog {
-    /// Starts the thread that writes to `sink`. Each of `workers` has a buffer, and all other threads share one. Lines
-    /// that `sink` does not take are added to `dropped`.
+    /// Starts the thread that writes to `sink`. Each of `workers` has a buffer,
+    /// and all other threads share one. Lines that `sink` does not take are
+    /// added to `dropped`.
     ///
     /// # Errors
     /// The system gives the process no further thread.
@@ -102,11 +110,13 @@ impl AccessLog {
         Ok((Self { buffers }, guard))
     }
 
-    /// Writes the line of one request. Bounded: formats it into this worker's buffer and at most hands that over.
+    /// Writes the line of one request. Bounded: formats it into this worker's
+    /// buffer and at most hands that over.
     pub fn write(&self, line: &Line<'_>) {
         let buffers = &*self.buffers;
         let mut buffer = buffers.each.mine().lock();
-        // Checked under the buffer's lock: either the writer's last collection sees the line, or this sees the end.
+        // Checked under the buffer's lock: either the writer's last collection
+        // sees the line, or this sees the end.
         if buffers.queue.is_closed() {
             return buffers.dropped.add(1);
         }
@@ -130,13 +140,15 @@ pub struct AccessGuard {
 }
 
 impl AccessGuard {
-    /// Writes the lines that still wait, for `timeout` at most, and returns how many were left by then. Blocks its
-    /// thread. Lines of requests that end from now on are dropped.
+    /// Writes the lines that still wait, for `timeout` at most, and returns how
+    /// many were left by then. Blocks its thread. Lines of requests that end
+    /// from now on are dropped.
     #[must_use = "lines that were left are lost"]
     pub fn flush(mut self, timeout: Duration) -> u64 {
         let has_ended = self.buffers.queue.close(timeout);
         if let Some(thread) = self.thread.take().filter(|_| has_ended) {
-            // The thread has nothing left to do; a panic in the sink was reported by the panic hook.
+            // The thread has nothing left to do; a panic in the sink was
+            // reported by the panic hook.
             let _ = thread.join();
         }
         self.buffers.waiting()

@@ -1,4 +1,5 @@
-//! The sink of the access log and its failures: a reader that is gone, a full disk.
+//! The sink of the access log and its failures: a reader that is gone, a full
+//! disk.
 
 use std::{
     io::{self, ErrorKind, Write},
@@ -9,15 +10,18 @@ use std::{
 
 use crate::telemetry::{Dropped, Latch};
 
-/// Pause before the next write to a sink that returns `WouldBlock` instead of blocking.
+/// Pause before the next write to a sink that returns `WouldBlock` instead of
+/// blocking.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Writes chunks. Lines that cannot be written are dropped and counted, and a warning says so once until it is over.
+/// Writes chunks. Lines that cannot be written are dropped and counted, and a
+/// warning says so once until it is over.
 pub(super) struct Outlet<W> {
     sink: W,
     dropped: Arc<Dropped>,
     failing: Latch,
-    /// The last line was written in part. A line end is written before the next one, so that both do not become one.
+    /// The last line was written in part. A line end is written before the next
+    /// one, so that both do not become one.
     torn: bool,
 }
 
@@ -63,7 +67,8 @@ impl<W: Write> Outlet<W> {
                     *text = &text[taken..];
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Another process that shares the sink made it so. The guard bounds the wait at the end.
+                // Another process that shares the sink made it so. The guard
+                // bounds the wait at the end.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => thread::park_timeout(PAUSE),
                 Err(error) => return Err(error),
             }

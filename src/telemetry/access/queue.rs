@@ -1,4 +1,5 @@
-//! The bounded queue of full buffers between the workers and the writer, which gives empty buffers back.
+//! The bounded queue of full buffers between the workers and the writer, which
+//! gives empty buffers back.
 //!
 //! Its lock is held for a push or a pop, never while anything is written.
 
@@ -11,20 +12,25 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 use tokio::time::Instant;
 
-/// Bytes that a buffer gathers before it is handed over: large enough that a write costs a hundredth of a line each.
+/// Bytes that a buffer gathers before it is handed over: large enough that a
+/// write costs a hundredth of a line each.
 pub(super) const CHUNK: usize = 32 * 1024;
 
-/// Capacity that a buffer is made with, so that the line that fills it does not make it grow.
+/// Capacity that a buffer is made with, so that the line that fills it does not
+/// make it grow.
 pub(super) const CAPACITY: usize = CHUNK + 4 * 1024;
 
-/// Chunks that may wait for the writer: a tenth of a second or so of a busy gateway, 2 MiB.
+/// Chunks that may wait for the writer: a tenth of a second or so of a busy
+/// gateway, 2 MiB.
 pub(super) const QUEUED: usize = 64;
 
-/// Queued chunks from which on the writer is woken. It looks twice a second anyway, and a wake-up costs the worker as
-/// much as ten lines: on a busy gateway a few chunks share one, and still fit into the cache of a core.
+/// Queued chunks from which on the writer is woken. It looks twice a second
+/// anyway, and a wake-up costs the worker as much as ten lines: on a busy
+/// gateway a few chunks share one, and still fit into the cache of a core.
 const WORTH_WAKING: usize = 4;
 
-/// Empty buffers that are kept; more are in use at once only when the writer is behind.
+/// Empty buffers that are kept; more are in use at once only when the writer is
+/// behind.
 const SPARE: usize = WORTH_WAKING;
 
 /// Whole lines of one worker.
@@ -103,8 +109,8 @@ impl Queue {
             if state.closing {
                 return Next::Closing;
             }
-            // Checked before the chunks: on a busy gateway there may always be one, and the lines of quiet workers must
-            // not wait for ever.
+            // Checked before the chunks: on a busy gateway there may always be
+            // one, and the lines of quiet workers must not wait for ever.
             if due.is_some_and(|due| due <= Instant::now()) {
                 return Next::Due;
             }
@@ -138,7 +144,8 @@ impl Queue {
         self.closed.store(true, Relaxed);
     }
 
-    /// Queues the last chunk of a worker, at the end, even without room: it is at most one for each worker.
+    /// Queues the last chunk of a worker, at the end, even without room: it is
+    /// at most one for each worker.
     pub(super) fn push_last(&self, chunk: Chunk) {
         self.state.lock().chunks.push_back(chunk);
     }
@@ -154,7 +161,8 @@ impl Queue {
         self.end.notify_all();
     }
 
-    /// Makes the writer end and waits for that, for `timeout` at most. Returns whether it has ended.
+    /// Makes the writer end and waits for that, for `timeout` at most. Returns
+    /// whether it has ended.
     pub(super) fn close(&self, timeout: Duration) -> bool {
         let mut state = self.state.lock();
         state.closing = true;

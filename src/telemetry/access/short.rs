@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use super::{line::Line, text, value};
 
-/// Bytes of a path that are written, as received: with it a usual line still fits into one row.
+/// Bytes of a path that are written, as received: with it a usual line still
+/// fits into one row.
 const PATH: usize = 48;
 /// Bytes of a method, a reason and the name of a limit that are written.
 const WORD: usize = 24;
-/// Written in place of a missing method or path, so that columns keep their meaning.
+/// Written in place of a missing method or path, so that columns keep their
+/// meaning.
 const NONE: &[u8] = b"-";
 
-/// Appends status, method, path, duration, reason, limit and client, and the end of their line.
+/// Appends status, method, path, duration, reason, limit and client, and the
+/// end of their line.
 pub(super) fn write(line: &Line<'_>, color: bool, out: &mut Vec<u8>) {
     status(line.status, color, out);
     text::bytes(

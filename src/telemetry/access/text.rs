@@ -1,4 +1,5 @@
-//! An access line for people: the fields of the JSON object as `key=value`, the most important ones first.
+//! An access line for people: the fields of the JSON object as `key=value`, the
+//! most important ones first.
 
 use super::{
     escape::{escape, hex, is_bare},

@@ -1,4 +1,5 @@
-//! Values other than text, written without an allocation: numbers, addresses, times.
+//! Values other than text, written without an allocation: numbers, addresses,
+//! times.
 
 use std::{
     io::Write,
@@ -26,7 +27,8 @@ pub(super) fn millis(duration: Duration, out: &mut Vec<u8>) {
     three_digits(duration.subsec_micros() % 1000, out);
 }
 
-/// Appends the address of the client. The client is nearly always the peer, whose address exists as text already.
+/// Appends the address of the client. The client is nearly always the peer,
+/// whose address exists as text already.
 pub(super) fn client(line: &Line<'_>, out: &mut Vec<u8>) {
     if line.client == line.peer.ip() {
         out.extend_from_slice(line.peer_ip.as_bytes());
@@ -52,8 +54,8 @@ fn three_digits(number: u32, out: &mut Vec<u8>) {
     out.extend([number / 100, number / 10 % 10, number % 10].map(|digit| b'0' + digit as u8));
 }
 
-/// Writes times in RFC 3339 with milliseconds, and keeps the text of the last second: `humantime` formats once a second
-/// rather than once a line.
+/// Writes times in RFC 3339 with milliseconds, and keeps the text of the last
+/// second: `humantime` formats once a second rather than once a line.
 #[derive(Debug, Default)]
 pub(super) struct DateCache {
     /// The second whose text is kept, since the Unix epoch.

@@ -1,4 +1,5 @@
-//! The thread that writes access lines: the only place of the access log that may wait for the reader of the log.
+//! The thread that writes access lines: the only place of the access log that
+//! may wait for the reader of the log.
 
 use std::{io::Write, sync::atomic::Ordering::Relaxed, time::Duration};
 
@@ -10,8 +11,8 @@ use super::{
     queue::{Chunk, Next},
 };
 
-/// Writes until the log is closed. While there are lines, the buffers are visited every `interval`; while there are none
-/// the thread sleeps.
+/// Writes until the log is closed. While there are lines, the buffers are
+/// visited every `interval`; while there are none the thread sleeps.
 pub(super) fn run(buffers: &Buffers, mut outlet: Outlet<impl Write>, interval: Duration) {
     let _ended = Ended(buffers);
     let mut due = None;
@@ -28,7 +29,8 @@ pub(super) fn run(buffers: &Buffers, mut outlet: Outlet<impl Write>, interval: D
     }
 }
 
-/// Queues the content of the buffers, behind their older chunks. Returns whether there was any.
+/// Queues the content of the buffers, behind their older chunks. Returns
+/// whether there was any.
 fn collect(buffers: &Buffers) -> bool {
     let mut found = false;
     for buffer in buffers.each.iter() {
@@ -39,7 +41,8 @@ fn collect(buffers: &Buffers) -> bool {
         found = true;
         match buffers.queue.offer(buffer.take()) {
             Ok(empty) => buffer.text = empty,
-            // Without room there is enough to write, and the buffer can still grow.
+            // Without room there is enough to write, and the buffer can still
+            // grow.
             Err(Chunk { text, lines }) => {
                 buffer.text = text;
                 buffer.lines = lines;
@@ -49,7 +52,8 @@ fn collect(buffers: &Buffers) -> bool {
     found
 }
 
-/// Asks the workers to wake the writer with their next line. Returns false if a line came in between.
+/// Asks the workers to wake the writer with their next line. Returns false if a
+/// line came in between.
 fn goes_idle(buffers: &Buffers) -> bool {
     buffers.is_idle.store(true, Relaxed);
     let found = collect(buffers);
@@ -75,7 +79,8 @@ fn write(buffers: &Buffers, outlet: &mut Outlet<impl Write>, chunk: Chunk) {
     buffers.queue.done(chunk);
 }
 
-/// Announces the end of the writer, also after a panic: nobody waits for it then, and nothing is queued for it.
+/// Announces the end of the writer, also after a panic: nobody waits for it
+/// then, and nothing is queued for it.
 struct Ended<'a>(&'a Buffers);
 
 impl Drop for Ended<'_> {

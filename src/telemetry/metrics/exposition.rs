@@ -1,8 +1,10 @@
-//! The two text formats of Prometheus: negotiation with a scraper, and the lines of both.
+//! The two text formats of Prometheus: negotiation with a scraper, and the
+//! lines of both.
 //!
-//! They are written here rather than by a library, because the formats differ in more than their content type. In 0.0.4
-//! the family of a counter is named with its `_total`, in OpenMetrics without; a scraper of 0.0.4 that gets the header of
-//! the other format takes the counter for untyped.
+//! They are written here rather than by a library, because the formats differ
+//! in more than their content type. In 0.0.4 the family of a counter is named
+//! with its `_total`, in OpenMetrics without; a scraper of 0.0.4 that gets the
+//! header of the other format takes the counter for untyped.
 
 use std::{
     fmt::{self, Write},
@@ -21,7 +23,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format for a scraper with this `Accept`: OpenMetrics if it asks for that by name and prefers nothing else.
+    /// The format for a scraper with this `Accept`: OpenMetrics if it asks for
+    /// that by name and prefers nothing else.
     pub fn negotiate(accept: Option<&str>) -> Self {
         let mut best = (0.0, Self::Prometheus);
         for (format, quality) in accept.unwrap_or_default().split(',').filter_map(wanted) {
@@ -83,8 +86,8 @@ impl Exposition {
         }
     }
 
-    /// Opens a family. `name` is without `_total`; its header is written with its first sample, so that a family
-    /// without any leaves no trace.
+    /// Opens a family. `name` is without `_total`; its header is written with
+    /// its first sample, so that a family without any leaves no trace.
     pub(super) fn family(
         &mut self,
         kind: Kind,
@@ -116,7 +119,8 @@ pub(super) struct Family<'a> {
     help: Option<&'static str>,
 }
 
-/// Labels of a sample: names of the program, values that a configuration may have chosen.
+/// Labels of a sample: names of the program, values that a configuration may
+/// have chosen.
 pub(super) type Labels<'a> = &'a [(&'static str, &'a str)];
 
 impl Family<'_> {
@@ -138,7 +142,8 @@ impl Family<'_> {
         }
     }
 
-    /// The counters of a tally, each with the label of its owner and its own word under `label`.
+    /// The counters of a tally, each with the label of its owner and its own
+    /// word under `label`.
     pub(super) fn tally(
         &mut self,
         owner: (&'static str, &str),

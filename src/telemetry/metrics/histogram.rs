@@ -1,9 +1,11 @@
-//! A histogram of durations with fixed buckets: plain integers that one worker writes.
+//! A histogram of durations with fixed buckets: plain integers that one worker
+//! writes.
 
 use std::time::Duration;
 
-/// Upper bounds of the buckets in seconds, as they are written. They are the advice of OpenTelemetry for HTTP
-/// (`http.server.request.duration`) and two lower ones, since responses of a proxy itself are quicker than all of those.
+/// Upper bounds of the buckets in seconds, as they are written. They are the
+/// advice of OpenTelemetry for HTTP (`http.server.request.duration`) and two
+/// lower ones, since responses of a proxy itself are quicker than all of those.
 pub(super) const BOUNDS: [&str; 16] = [
     "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.075", "0.1", "0.25", "0.5", "0.75",
     "1", "2.5", "5", "7.5", "10",
@@ -32,9 +34,11 @@ const NANOS: [u64; BOUNDS.len()] = [
 /// The number of durations in each bucket, and their sum.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Histogram {
-    /// Not cumulative. The last bucket is for everything above the highest bound.
+    /// Not cumulative. The last bucket is for everything above the highest
+    /// bound.
     buckets: [u64; BOUNDS.len() + 1],
-    /// The sum; an integer, so that the sum over workers is exact. It holds five centuries.
+    /// The sum; an integer, so that the sum over workers is exact. It holds
+    /// five centuries.
     nanos: u64,
 }
 

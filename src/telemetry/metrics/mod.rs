@@ -1,7 +1,9 @@
 //! Metrics: each worker counts in cells of its own, and a scrape sums them.
 //!
-//! A route, an upstream or a listener gets its handle once, when its table is built, and counts through that handle:
-//! nothing is looked up by name while a request is served. A reload finds handles again by name, so that counters go on.
+//! A route, an upstream or a listener gets its handle once, when its table is
+//! built, and counts through that handle: nothing is looked up by name while a
+//! request is served. A reload finds handles again by name, so that counters go
+//! on.
 //!
 //! ```
 //! use tidegate::telemetry::{Metrics, metrics::{Format, Observed}};
@@ -62,11 +64,13 @@ pub struct Metrics {
     dropped: Arc<Dropped>,
 }
 
-/// By name, in the order in which they are written. Only reloads and scrapes lock it.
+/// By name, in the order in which they are written. Only reloads and scrapes
+/// lock it.
 type Named<T> = Mutex<BTreeMap<Arc<str>, Arc<T>>>;
 
 impl Metrics {
-    /// Metrics without counters. Each of `workers` has cells of its own, and all other threads share some.
+    /// Metrics without counters. Each of `workers` has cells of its own, and
+    /// all other threads share some.
     pub fn new(workers: usize) -> Arc<Self> {
         let unmatched = Arc::new(RouteMetrics::new(workers));
         Arc::new(Self {
@@ -83,12 +87,14 @@ impl Metrics {
         })
     }
 
-    /// The counters of the route `name`, the same ones as long as they are retained.
+    /// The counters of the route `name`, the same ones as long as they are
+    /// retained.
     pub fn route(&self, name: &str) -> Arc<RouteMetrics> {
         find_or_make(&self.routes, name, || RouteMetrics::new(self.workers))
     }
 
-    /// Counters that no scrape shows, for exchanges that are no request of a client.
+    /// Counters that no scrape shows, for exchanges that are no request of a
+    /// client.
     pub fn unseen_route(&self) -> Arc<RouteMetrics> {
         Arc::new(RouteMetrics::new(self.workers))
     }
@@ -98,12 +104,14 @@ impl Metrics {
         Arc::clone(&self.unmatched)
     }
 
-    /// The counters of the upstream `name`, the same ones as long as they are retained.
+    /// The counters of the upstream `name`, the same ones as long as they are
+    /// retained.
     pub fn upstream(&self, name: &str) -> Arc<UpstreamMetrics> {
         find_or_make(&self.upstreams, name, || UpstreamMetrics::new(self.workers))
     }
 
-    /// The counters of the listener on `address`, the same ones as long as they are retained.
+    /// The counters of the listener on `address`, the same ones as long as they
+    /// are retained.
     pub fn listener(&self, address: &str) -> Arc<ListenerMetrics> {
         find_or_make(&self.listeners, address, ListenerMetrics::default)
     }
@@ -113,8 +121,9 @@ impl Metrics {
         Arc::clone(&self.store)
     }
 
-    /// Drops the series of everything that a reload removed, so that they do not grow with reloads. Requests that still run
-    /// on the old table go on counting, and no scrape shows it.
+    /// Drops the series of everything that a reload removed, so that they do
+    /// not grow with reloads. Requests that still run on the old table go on
+    /// counting, and no scrape shows it.
     pub fn retain(&self, kept: &Kept<'_>) {
         self.routes
             .lock()
@@ -130,7 +139,8 @@ impl Metrics {
         }
     }
 
-    /// Notes that the first configuration serves since `at` and took `took` to build. It is not counted as a reload.
+    /// Notes that the first configuration serves since `at` and took `took` to
+    /// build. It is not counted as a reload.
     pub fn loaded(&self, at: SystemTime, took: Duration) {
         self.reloads.lock().succeeded(at, took);
     }
@@ -152,7 +162,8 @@ impl Metrics {
             .add(if is_written { "success" } else { "failure" }, 1);
     }
 
-    /// Counts a panic in the task of a request, which costs its connection and not the process.
+    /// Counts a panic in the task of a request, which costs its connection and
+    /// not the process.
     pub fn panicked(&self) {
         self.panics.fetch_add(1, Relaxed);
     }
@@ -162,8 +173,8 @@ impl Metrics {
         Arc::clone(&self.dropped)
     }
 
-    /// All metrics in `format`: the sums over all workers, the gauges that were `observed` for this scrape, and the process
-    /// itself.
+    /// All metrics in `format`: the sums over all workers, the gauges that were
+    /// `observed` for this scrape, and the process itself.
     pub fn render(&self, format: Format, observed: &Observed) -> String {
         render::all(self, format, observed)
     }

@@ -1,4 +1,5 @@
-//! Numbers that live elsewhere and are only looked at when somebody scrapes: filled in by the admin listener.
+//! Numbers that live elsewhere and are only looked at when somebody scrapes:
+//! filled in by the admin listener.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,10 +25,11 @@ pub struct Observed {
 pub struct RouteGauges {
     /// Name of the route.
     pub route: Arc<str>,
-    /// Requests that hold a place under the cap; without one, those whose exchange has not ended. `None` when nothing counts
-    /// them.
+    /// Requests that hold a place under the cap; without one, those whose
+    /// exchange has not ended. `None` when nothing counts them.
     pub in_flight: Option<u64>,
-    /// Requests that hold a place and whose client has left; `None` without a cap.
+    /// Requests that hold a place and whose client has left; `None` without a
+    /// cap.
     pub abandoned: Option<u64>,
     /// Requests that wait for a place; `None` without a cap.
     pub queued: Option<u64>,
@@ -85,6 +87,7 @@ pub struct ListenerGauges {
     pub connections: u64,
     /// TLS handshakes that are worked on; `None` without TLS.
     pub handshaking: Option<u64>,
-    /// Certificates by name, and when each ends to be valid, since the Unix epoch.
+    /// Certificates by name, and when each ends to be valid, since the Unix
+    /// epoch.
     pub certificates: Vec<(Box<str>, Duration)>,
 }

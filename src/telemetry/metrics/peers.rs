@@ -28,7 +28,8 @@ impl UpstreamMetrics {
         self.cells.mine().lock().durations.observe(duration);
     }
 
-    /// Counts a connect by its outcome: `success`, `refused`, `timeout`, `tls` or `dns`.
+    /// Counts a connect by its outcome: `success`, `refused`, `timeout`, `tls`
+    /// or `dns`.
     pub fn connected(&self, outcome: &'static str) {
         self.cells.mine().lock().outcomes.add(outcome, 1);
     }
@@ -75,12 +76,14 @@ impl ListenerMetrics {
         self.pauses.lock().add(reason, 1);
     }
 
-    /// Counts an HTTP/2 connection that was ended because it asked for too much work by frames of this `kind`.
+    /// Counts an HTTP/2 connection that was ended because it asked for too much
+    /// work by frames of this `kind`.
     pub fn flooded(&self, kind: &'static str) {
         self.floods.lock().add(kind, 1);
     }
 
-    /// Counts a connection that was closed so that others have room: `per_client` when it came, `idle` later.
+    /// Counts a connection that was closed so that others have room:
+    /// `per_client` when it came, `idle` later.
     pub fn closed(&self, reason: &'static str) {
         self.closed.lock().add(reason, 1);
     }
@@ -93,7 +96,8 @@ impl ListenerMetrics {
         self.floods.lock().clone()
     }
 
-    /// Counts a TLS handshake by its outcome: `success`, `failed`, `timeout`, `closed` or `plain_http`.
+    /// Counts a TLS handshake by its outcome: `success`, `failed`, `timeout`,
+    /// `closed` or `plain_http`.
     pub fn handshake(&self, outcome: &'static str) {
         self.handshakes.lock().add(outcome, 1);
     }
@@ -103,7 +107,8 @@ impl ListenerMetrics {
         self.resumed.fetch_add(1, Relaxed);
     }
 
-    /// Counts a connection that did not begin with a valid PROXY protocol header.
+    /// Counts a connection that did not begin with a valid PROXY protocol
+    /// header.
     pub fn not_named(&self, reason: &'static str) {
         self.not_named.lock().add(reason, 1);
     }

@@ -1,4 +1,5 @@
-//! The standard `process_*` metrics, read from `/proc` by each scrape. A metric that cannot be read is left out.
+//! The standard `process_*` metrics, read from `/proc` by each scrape. A metric
+//! that cannot be read is left out.
 
 use std::{fs, time::Duration};
 
@@ -51,8 +52,9 @@ impl Stat {
         Self::parse(&fs::read_to_string("/proc/self/stat").ok()?)
     }
 
-    /// Fields are numbered as in proc_pid_stat(5), from 1. The second is the name of the program in brackets and may hold
-    /// anything, brackets too, so that fields are counted from the third on, after the last bracket.
+    /// Fields are numbered as in proc_pid_stat(5), from 1. The second is the
+    /// name of the program in brackets and may hold anything, brackets too, so
+    /// that fields are counted from the third on, after the last bracket.
     fn parse(stat: &str) -> Option<Self> {
         let fields: Vec<&str> = stat
             .get(stat.rfind(')')? + 1..)?
@@ -96,7 +98,8 @@ impl Stat {
     }
 }
 
-/// Start of the process since the Unix epoch: the boot of the machine, and the time from there.
+/// Start of the process since the Unix epoch: the boot of the machine, and the
+/// time from there.
 fn start_time() -> Option<Duration> {
     let machine = fs::read_to_string("/proc/stat").ok()?;
     let boot = machine

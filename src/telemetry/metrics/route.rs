@@ -17,7 +17,8 @@ use crate::{
     telemetry::Latch,
 };
 
-/// The counters of one route; resolved when a table of routes is built and held by the route.
+/// The counters of one route; resolved when a table of routes is built and held
+/// by the route.
 #[derive(Debug)]
 pub struct RouteMetrics {
     cells: LazyPerWorker<Mutex<RouteCells>>,
@@ -36,7 +37,8 @@ impl RouteMetrics {
         }
     }
 
-    /// Counts several things of one request under one lock. `count` must not do anything else: a scrape waits for it.
+    /// Counts several things of one request under one lock. `count` must not do
+    /// anything else: a scrape waits for it.
     pub fn record<R>(&self, count: impl FnOnce(&mut RouteCells) -> R) -> R {
         count(&mut self.cells.mine().lock())
     }
@@ -57,19 +59,22 @@ impl RouteMetrics {
         u64::try_from(sum).unwrap_or_default()
     }
 
-    /// Whether an exchange is the first of the route that is cut for its silence.
+    /// Whether an exchange is the first of the route that is cut for its
+    /// silence.
     pub fn is_first_silence(&self) -> bool {
         self.told_of_silence.raise()
     }
 
-    /// A copy of a request was answered (`success`), or was not (`failure`), or was not sent: too many were on their way
-    /// (`busy`), the request's body was too long or broke off (`body`), or no place was free (`cap`).
+    /// A copy of a request was answered (`success`), or was not (`failure`), or
+    /// was not sent: too many were on their way (`busy`), the request's body
+    /// was too long or broke off (`body`), or no place was free (`cap`).
     pub fn mirrored(&self, outcome: &'static str) {
         self.record(|cells| cells.mirrored.add(outcome, 1));
     }
 
-    /// A retry ended (`success`, `failure`, or `client_gone` when nobody waits for it any more), or was not made
-    /// (`budget`, `method`, `body`, `deadline`).
+    /// A retry ended (`success`, `failure`, or `client_gone` when nobody waits
+    /// for it any more), or was not made (`budget`, `method`, `body`,
+    /// `deadline`).
     pub fn retried(&self, outcome: &'static str) {
         self.record(|cells| cells.retries.add(outcome, 1));
     }
@@ -113,17 +118,21 @@ impl Decision {
         ["allowed", "refused", "shadow_refused", "candidate_refused"];
 }
 
-/// One worker's counters of one route: plain integers, found by short searches, never allocated for once warm.
+/// One worker's counters of one route: plain integers, found by short searches,
+/// never allocated for once warm.
 #[derive(Debug, Default)]
 pub struct RouteCells {
-    /// Sorted by key. At most ten methods times 501 statuses, whatever clients and servers send.
+    /// Sorted by key. At most ten methods times 501 statuses, whatever clients
+    /// and servers send.
     pub(super) requests: Vec<(RequestKey, u64)>,
-    /// Where in `requests` the last request was counted: nearly always also the place of the next.
+    /// Where in `requests` the last request was counted: nearly always also the
+    /// place of the next.
     last: usize,
     pub(super) durations: Histogram,
     pub(super) refusals: Tally,
     pub(super) calls: Tally,
-    /// One entry a limit of the route; see [`super::Metrics::retain`] for what a reload leaves behind.
+    /// One entry a limit of the route; see [`super::Metrics::retain`] for what
+    /// a reload leaves behind.
     pub(super) decisions: Vec<(Arc<str>, [u64; Decision::LABELS.len()])>,
     pub(super) retries: Tally,
     pub(super) mirrored: Tally,
@@ -160,7 +169,8 @@ impl RouteCells {
         self.decisions_of(limit)[decision as usize] += 1;
     }
 
-    /// Fields of a request were dropped, for `reason`: `underscore` or `untrusted`.
+    /// Fields of a request were dropped, for `reason`: `underscore` or
+    /// `untrusted`.
     pub fn dropped(&mut self, reason: &'static str, fields: u64) {
         if fields > 0 {
             self.dropped.add(reason, fields);
@@ -203,7 +213,8 @@ impl RouteCells {
     }
 
     fn decisions_of(&mut self, limit: &Arc<str>) -> &mut [u64; Decision::LABELS.len()] {
-        // Nearly always the very same string; after a reload it is an equal one.
+        // Nearly always the very same string; after a reload it is an equal
+        // one.
         let same = |known: &Arc<str>| Arc::ptr_eq(known, limit) || known == limit;
         let place = self
             .decisions

@@ -49,18 +49,20 @@ impl StoreMetrics {
         cells.outcomes.add("success", 1);
     }
 
-    /// Counts a call that failed (`timeout`, `error`) or was not made: `open` while the circuit is open, `overload` when too
-    /// many requests wait.
+    /// Counts a call that failed (`timeout`, `error`) or was not made: `open`
+    /// while the circuit is open, `overload` when too many requests wait.
     pub fn failed(&self, outcome: &'static str) {
         self.cells.mine().lock().outcomes.add(outcome, 1);
     }
 
-    /// Counts a decision without a call: its tokens were held here (`lease`), or its refusal was known here (`refusal`).
+    /// Counts a decision without a call: its tokens were held here (`lease`),
+    /// or its refusal was known here (`refusal`).
     pub fn saved(&self, by: &'static str) {
         self.cells.mine().lock().saved.add(by, 1);
     }
 
-    /// Sets whether a circuit is open: that of the store or of any node; and for a cluster, that of each node.
+    /// Sets whether a circuit is open: that of the store or of any node; and
+    /// for a cluster, that of each node.
     pub fn set_open(&self, is_open: bool, nodes: Vec<(Arc<str>, bool)>) {
         self.is_used.store(true, Relaxed);
         self.is_open.store(is_open, Relaxed);
@@ -76,7 +78,8 @@ impl StoreMetrics {
             .collect()
     }
 
-    /// 1 while the circuit of the store or of a node is open; `None` without a store.
+    /// 1 while the circuit of the store or of a node is open; `None` without a
+    /// store.
     pub(super) fn open(&self) -> Option<u64> {
         self.is_used
             .load(Relaxed)

@@ -1,7 +1,7 @@
 //! A few counters that a word of the program tells apart: reasons, outcomes.
 
-/// Counters by `&'static str`. It is bounded, because only words of the program are counted; they are few, so that a
-/// linear search is the quickest.
+/// Counters by `&'static str`. It is bounded, because only words of the program
+/// are counted; they are few, so that a linear search is the quickest.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tally(Vec<(&'static str, u64)>);
 

@@ -1,17 +1,18 @@
-//! Consistent hashing: a key goes to the same server, optionally only as long as that server can
-//! take it.
+//! Consistent hashing: a key goes to the same server, optionally only as long
+//! as that server can take it.
 //!
-//! This is weighted rendezvous hashing (Thaler and Ravishankar, 1998; weights after Schindelhauer
-//! and Schomaker, 2005): every server draws a number for the key, and the best number wins. When a
-//! server goes, only its keys move, and they spread over all others; the same holds for a server
-//! that comes.
+//! This is weighted rendezvous hashing (Thaler and Ravishankar, 1998; weights
+//! after Schindelhauer and Schomaker, 2005): every server draws a number for
+//! the key, and the best number wins. When a server goes, only its keys move,
+//! and they spread over all others; the same holds for a server that comes.
 //!
-//! With a bound (Mirrokni, Thorup and Zadimoghaddam, "Consistent Hashing with Bounded Loads", 2018)
-//! no server gets more than that factor of its share of the requests in flight: a key that
-//! everybody asks for overflows to its second server.
+//! With a bound (Mirrokni, Thorup and Zadimoghaddam, "Consistent Hashing with
+//! Bounded Loads", 2018) no server gets more than that factor of its share of
+//! the requests in flight: a key that everybody asks for overflows to its
+//! second server.
 //!
-//! The hashes have neither secret nor state, so that several gateways, and one that was restarted,
-//! send a key to the same server.
+//! The hashes have neither secret nor state, so that several gateways, and one
+//! that was restarted, send a key to the same server.
 
 use std::hash::Hasher;
 
@@ -25,7 +26,8 @@ pub(super) struct Candidate {
     /// The server's weight, above 0.
     pub(super) weight: f64,
     pub(super) in_flight: usize,
-    /// Whether it was tried for this request, so that a retry should go elsewhere.
+    /// Whether it was tried for this request, so that a retry should go
+    /// elsewhere.
     pub(super) is_tried: bool,
 }
 
@@ -36,11 +38,11 @@ pub(in crate::upstream) fn identity(url: &str) -> u64 {
     hasher.finish()
 }
 
-/// The index of the candidate that gets the key with this hash. There must be at least one
-/// candidate.
+/// The index of the candidate that gets the key with this hash. There must be
+/// at least one candidate.
 ///
-/// With a `bound`, such as 1.25, a server that has that factor of its share of the requests in
-/// flight gets no more while another one can take them.
+/// With a `bound`, such as 1.25, a server that has that factor of its share of
+/// the requests in flight gets no more while another one can take them.
 pub(super) fn choose(key: u64, bound: Option<f64>, candidates: &[Candidate]) -> usize {
     let most = bound.map(|bound| {
         let weight: f64 = candidates.iter().map(|candidate| candidate.weight).sum();
@@ -62,8 +64,9 @@ pub(super) fn choose(key: u64, bound: Option<f64>, candidates: &[Candidate]) -> 
     chosen
 }
 
-/// An exponentially distributed number with the weight as its rate. A server draws the smallest one
-/// with a probability that is proportional to its weight.
+/// An exponentially distributed number with the weight as its rate. A server
+/// draws the smallest one with a probability that is proportional to its
+/// weight.
 fn draw(key: u64, candidate: &Candidate) -> f64 {
     let bits = mix(key ^ candidate.identity) >> 11;
     let uniform = (bits + 1) as f64 / (1u64 << 53) as f64;

@@ -1,8 +1,10 @@
-//! The latency of a server: a moving average that rises at once and falls slowly.
+//! The latency of a server: a moving average that rises at once and falls
+//! slowly.
 //!
-//! This is `PeakEwma` of Finagle and linkerd: a latency above the average replaces it, and one
-//! below it is averaged in with a weight by the time that has passed. Without responses the average
-//! decays as well, so that a server that was slow is tried again.
+//! This is `PeakEwma` of Finagle and linkerd: a latency above the average
+//! replaces it, and one below it is averaged in with a weight by the time that
+//! has passed. Without responses the average decays as well, so that a server
+//! that was slow is tried again.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -13,29 +15,30 @@ use tokio::time::Instant;
 
 /// The time in which a peak decays to 1/e, about a third.
 const DECAY: Duration = Duration::from_secs(10);
-/// The latency that a failure counts as at least: a server that refuses at once must not look like
-/// the fastest.
+/// The latency that a failure counts as at least: a server that refuses at once
+/// must not look like the fastest.
 const FAILURE: Duration = Duration::from_secs(1);
-/// Usual latencies that differ by less than this factor are similar. Chance makes as much, and
-/// shares have to follow the weights if the servers do not differ.
+/// Usual latencies that differ by less than this factor are similar. Chance
+/// makes as much, and shares have to follow the weights if the servers do not
+/// differ.
 const SIMILAR: f64 = 2.0;
-/// Peaks that differ by less than this factor are similar. The busier of two equal servers has more
-/// of them.
+/// Peaks that differ by less than this factor are similar. The busier of two
+/// equal servers has more of them.
 const SIMILAR_PEAKS: f64 = 10.0;
-/// Nanoseconds that are added to latencies before they are compared, as a busy machine adds that
-/// much by itself.
+/// Nanoseconds that are added to latencies before they are compared, as a busy
+/// machine adds that much by itself.
 const NOISE: f64 = 5e6;
-/// The cost, for each request in flight, of a server that has not responded yet: it gets no second
-/// request before that.
+/// The cost, for each request in flight, of a server that has not responded
+/// yet: it gets no second request before that.
 const UNKNOWN: f64 = 1e15;
 
-/// The latency of one server. Of two workers that write at the same time one may be lost, which an
-/// average can bear.
+/// The latency of one server. Of two workers that write at the same time one
+/// may be lost, which an average can bear.
 #[derive(Debug)]
 pub(in crate::upstream) struct Latency {
     epoch: Instant,
-    /// The peak-sensitive average in nanoseconds, as the bits of a float; 0 before the first
-    /// response.
+    /// The peak-sensitive average in nanoseconds, as the bits of a float; 0
+    /// before the first response.
     average: AtomicU64,
     /// The average without its rise to peaks, in the same form.
     usual: AtomicU64,
@@ -76,7 +79,8 @@ impl Latency {
         self.responded(took.max(FAILURE), now);
     }
 
-    /// Whether both latencies are known and differ by no more than chance and the machine explain.
+    /// Whether both latencies are known and differ by no more than chance and
+    /// the machine explain.
     pub(super) fn is_similar(&self, other: &Self, now: Instant) -> bool {
         let are_similar = |one: f64, other: f64, factor: f64| {
             let (one, other) = (one + NOISE, other + NOISE);
@@ -90,8 +94,8 @@ impl Latency {
             && are_similar(peak(self), peak(other), SIMILAR_PEAKS)
     }
 
-    /// The expected response time of a further request in nanoseconds, with `requests` in flight
-    /// before it.
+    /// The expected response time of a further request in nanoseconds, with
+    /// `requests` in flight before it.
     pub(super) fn cost(&self, requests: f64, now: Instant) -> f64 {
         let average = self.average();
         if average == 0.0 {

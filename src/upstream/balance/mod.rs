@@ -1,17 +1,21 @@
 //! Balancing: which server gets the next request.
 //!
-//! * `round_robin`: in turns, heavy servers more often, in NGINX's smooth order (`turns`).
-//! * `least_requests`: the power of two choices (Mitzenmacher, "The Power of Two Choices in
-//!   Randomized Load Balancing", 2001). Of two random servers the one with fewer requests in flight
-//!   is chosen. Comparing two suffices to keep the longest queue short, and unlike the best of all
-//!   it does not send everything to the same server for a moment.
-//! * `peak_ewma`: the same with an estimate of the response time, latency times requests in flight
-//!   (`latency`; Finagle's and linkerd's peak EWMA).
-//! * `hash`: the same server for the same key (`hash`; rendezvous hashing with bounded loads).
+//! * `round_robin`: in turns, heavy servers more often, in NGINX's smooth order
+//!   (`turns`).
+//! * `least_requests`: the power of two choices (Mitzenmacher, "The Power of
+//!   Two Choices in Randomized Load Balancing", 2001). Of two random servers
+//!   the one with fewer requests in flight is chosen. Comparing two suffices to
+//!   keep the longest queue short, and unlike the best of all it does not send
+//!   everything to the same server for a moment.
+//! * `peak_ewma`: the same with an estimate of the response time, latency times
+//!   requests in flight (`latency`; Finagle's and linkerd's peak EWMA).
+//! * `hash`: the same server for the same key (`hash`; rendezvous hashing with
+//!   bounded loads).
 //!
-//! Only healthy servers are chosen, and a server in slow start only for a part of the requests. A
-//! retry goes to a server that was not tried for this request yet. If no server is healthy, those
-//! that are merely suspect are chosen: see [`health`](super::health).
+//! Only healthy servers are chosen, and a server in slow start only for a part
+//! of the requests. A retry goes to a server that was not tried for this
+//! request yet. If no server is healthy, those that are merely suspect are
+//! chosen: see [`health`](super::health).
 
 mod hash;
 mod latency;
@@ -41,7 +45,8 @@ use crate::policy::{self, Balance};
 pub(super) struct Balancer {
     policy: Arc<policy::Upstream>,
     pub(super) servers: Vec<Arc<Server>>,
-    /// A cycle of server indices in which each server stands as often as its weight says.
+    /// A cycle of server indices in which each server stands as often as its
+    /// weight says.
     turns: Vec<u16>,
     turn: AtomicU64,
 }
@@ -66,8 +71,9 @@ impl Balancer {
         }
     }
 
-    /// Chooses a server, by its index. `tried` has a bit for each server that was tried for this
-    /// request; `key` is the hash of the request's key. `None` if the checks of all servers fail.
+    /// Chooses a server, by its index. `tried` has a bit for each server that
+    /// was tried for this request; `key` is the hash of the request's key.
+    /// `None` if the checks of all servers fail.
     pub(super) fn choose(
         &self,
         tried: impl FnOnce() -> u64,
@@ -129,15 +135,17 @@ impl Balancer {
             .find(|index| self.is_eligible(*index, conditions))
     }
 
-    /// Draws two servers and returns the first, unless the second `is_better`. Servers that are
-    /// alike therefore get requests by their weights, as they are drawn by weight.
+    /// Draws two servers and returns the first, unless the second `is_better`.
+    /// Servers that are alike therefore get requests by their weights, as they
+    /// are drawn by weight.
     fn better(
         &self,
         conditions: Conditions,
         is_better: impl Fn(&Server, &Server) -> bool,
     ) -> Option<usize> {
         let first = self.random(conditions)?;
-        // Two different servers if there are two: a busy server must not be compared with itself.
+        // Two different servers if there are two: a busy server must not be
+        // compared with itself.
         let other = Conditions {
             tried: conditions.tried | bit(first),
             ..conditions
@@ -167,8 +175,8 @@ impl Balancer {
             .find(|index| self.is_eligible(*index, conditions))
     }
 
-    /// Whether a server may be chosen: it is healthy and was not tried. In slow start it may be
-    /// only for a part of the requests.
+    /// Whether a server may be chosen: it is healthy and was not tried. In slow
+    /// start it may be only for a part of the requests.
     fn is_eligible(&self, index: usize, conditions: Conditions) -> bool {
         if is_tried(conditions.tried, index) {
             return false;
@@ -228,11 +236,13 @@ impl Balancer {
     }
 }
 
-/// Whether `one` has less to do for its weight than `other`, by a margin that is more than chance.
+/// Whether `one` has less to do for its weight than `other`, by a margin that
+/// is more than chance.
 ///
-/// The margin is one request if the weights are equal, and one request of each server otherwise.
-/// With less, a light server that is idle for a moment would count as less busy than any heavy one,
-/// and shares would not follow the weights.
+/// The margin is one request if the weights are equal, and one request of each
+/// server otherwise. With less, a light server that is idle for a moment would
+/// count as less busy than any heavy one, and shares would not follow the
+/// weights.
 fn is_less_busy(one: &Server, other: &Server) -> bool {
     let (one_has, other_has) = (one.in_flight() as u64, other.in_flight() as u64);
     let (one_weighs, other_weighs) = (u64::from(one.weight), u64::from(other.weight));
@@ -244,8 +254,8 @@ fn is_less_busy(one: &Server, other: &Server) -> bool {
     other_has * one_weighs >= one_has * other_weighs + chance
 }
 
-/// Whether `one` is expected to respond sooner than `other`. Between servers with similar latencies
-/// their load decides.
+/// Whether `one` is expected to respond sooner than `other`. Between servers
+/// with similar latencies their load decides.
 fn is_quicker(one: &Server, other: &Server, now: Instant) -> bool {
     if one.latency.is_similar(&other.latency, now) {
         return is_less_busy(one, other);
@@ -260,7 +270,8 @@ fn is_quicker(one: &Server, other: &Server, now: Instant) -> bool {
     cost(one) < cost(other)
 }
 
-/// Whether the server's bit is set. Servers after the 64th have none, and may be tried twice.
+/// Whether the server's bit is set. Servers after the 64th have none, and may
+/// be tried twice.
 fn is_tried(tried: u64, index: usize) -> bool {
     tried & bit(index) != 0
 }

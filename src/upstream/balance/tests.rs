@@ -1,4 +1,5 @@
-//! Promises of every choice of a server, for each balance and any state of the servers.
+//! Promises of every choice of a server, for each balance and any state of the
+//! servers.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -160,8 +161,8 @@ async fn idle_servers_get_requests_by_their_weights() {
     }
 }
 
-/// Simulates `at_once` concurrent requests. Each takes the time of its server, with noise and an
-/// occasional spike. Returns the share of each server.
+/// Simulates `at_once` concurrent requests. Each takes the time of its server,
+/// with noise and an occasional spike. Returns the share of each server.
 fn shares(balancer: &Balancer, at_once: usize, millis: impl Fn(usize) -> u64) -> Vec<f64> {
     let mut rng = StdRng::seed_from_u64(7);
     let (mut in_flight, mut clock, begun) = (Vec::new(), 0, Instant::now());

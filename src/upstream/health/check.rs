@@ -1,7 +1,9 @@
-//! Active health checks: each server is requested a path at an interval, on the control thread.
+//! Active health checks: each server is requested a path at an interval, on the
+//! control thread.
 //!
-//! A check makes a connection of its own, so that it also finds out whether one can be made, and
-//! speaks the protocol that requests speak. Any 2xx or 3xx status passes.
+//! A check makes a connection of its own, so that it also finds out whether one
+//! can be made, and speaks the protocol that requests speak. Any 2xx or 3xx
+//! status passes.
 
 use std::{
     pin::pin,
@@ -30,7 +32,8 @@ use crate::{
 const MOST_HEAD: usize = 16 * 1024;
 /// The `User-Agent` by which services recognise checks in their logs.
 const USER_AGENT: &str = "tidegate health check";
-/// The relative jitter of the interval, so that the checks of many gateways and servers spread.
+/// The relative jitter of the interval, so that the checks of many gateways and
+/// servers spread.
 const JITTER: f64 = 0.1;
 
 /// Why a check failed.
@@ -66,7 +69,8 @@ pub(in crate::upstream) async fn check_regularly(
     }
 }
 
-/// Tries to connect to a server that is ejected because connections to it could not be made.
+/// Tries to connect to a server that is ejected because connections to it could
+/// not be made.
 pub(in crate::upstream) async fn try_to_reach(server: Arc<Server>, slow_start: Duration) {
     let connect_timeout = server.capacity.settings.connect_timeout;
     if let Ok(Ok(_)) = timeout(connect_timeout, server.connect()).await {
@@ -109,8 +113,8 @@ async fn status_by_http1(
         .await
         .map_err(|error| failure(&error))?;
     let mut response = pin!(requests.send_request(request));
-    // The connection has to be polled for the response to arrive. It may end as soon as it has
-    // passed the response on, or the reason why there is none.
+    // The connection has to be polled for the response to arrive. It may end as
+    // soon as it has passed the response on, or the reason why there is none.
     let response = tokio::select! {
         biased;
         response = &mut response => response,
@@ -158,8 +162,8 @@ async fn status_by_http2(
 }
 
 impl Health {
-    /// Takes the outcome of a check into account. The first one decides alone, as nothing else is
-    /// known by then.
+    /// Takes the outcome of a check into account. The first one decides alone,
+    /// as nothing else is known by then.
     fn checked(
         &self,
         outcome: Result<(), CheckFailure>,
@@ -187,8 +191,8 @@ impl Health {
         match outcome {
             Ok(()) => {
                 self.end_down();
-                // The reason for an ejection is older than the failed checks, so that it ends as
-                // well.
+                // The reason for an ejection is older than the failed checks,
+                // so that it ends as well.
                 let cause = format!("{checks} passed");
                 self.end_ejection(&mut history, &cause, now, slow_start);
             }
@@ -202,8 +206,8 @@ impl Health {
         self.note_trouble();
     }
 
-    /// Notes that the server is not checked any more, which makes it as good as before its first
-    /// check.
+    /// Notes that the server is not checked any more, which makes it as good as
+    /// before its first check.
     pub(in crate::upstream) fn end_checks(&self, now: Instant) {
         let mut history = self.history();
         history.checks = CheckMemory::default();
@@ -217,8 +221,8 @@ impl Health {
 
 #[cfg(test)]
 impl Health {
-    /// Applies the same outcome several times; two passed checks bring a server back, three failed
-    /// ones take it out.
+    /// Applies the same outcome several times; two passed checks bring a server
+    /// back, three failed ones take it out.
     pub(in crate::upstream) fn test_checked(&self, passed: bool, times: usize) {
         let policy = HealthCheck {
             path: "/".to_owned(),

@@ -1,15 +1,15 @@
-//! Ejection by failures: a server that fails too often in a row gets no requests for a while, each
-//! time for longer.
+//! Ejection by failures: a server that fails too often in a row gets no
+//! requests for a while, each time for longer.
 //!
-//! This is Envoy's outlier detection by consecutive failures, with three differences that matter
-//! for small sets:
+//! This is Envoy's outlier detection by consecutive failures, with three
+//! differences that matter for small sets:
 //!
-//! * Of two servers one may be ejected whatever `max_percent` says, and the last healthy one never
-//!   is.
-//! * When the last healthy server fails as well, all ejected servers come back: nothing is known
-//!   that makes them worse.
-//! * A failure counts only if it stands out: a page that fails on two servers is held against
-//!   neither.
+//! * Of two servers one may be ejected whatever `max_percent` says, and the
+//!   last healthy one never is.
+//! * When the last healthy server fails as well, all ejected servers come back:
+//!   nothing is known that makes them worse.
+//! * A failure counts only if it stands out: a page that fails on two servers
+//!   is held against neither.
 
 use std::{sync::Arc, time::Duration};
 
@@ -33,8 +33,8 @@ pub(in crate::upstream) struct Ejector {
     slow_start: Duration,
     servers: Vec<Arc<Health>>,
     pages: Mutex<Pages>,
-    /// Held while a decision is made: two concurrent decisions must not each take the other's
-    /// server for the one that stays.
+    /// Held while a decision is made: two concurrent decisions must not each
+    /// take the other's server for the one that stays.
     deciding: Mutex<()>,
 }
 
@@ -59,9 +59,9 @@ impl Ejector {
         self.pages.lock().page_of(call)
     }
 
-    /// Counts a failure of the server with this `index`; `page` is `None` if it failed before any
-    /// page was requested. Returns whether the failure speaks against the server: not if the page
-    /// fails on others as well.
+    /// Counts a failure of the server with this `index`; `page` is `None` if it
+    /// failed before any page was requested. Returns whether the failure speaks
+    /// against the server: not if the page fails on others as well.
     pub(in crate::upstream) fn failed(
         &self,
         index: usize,
@@ -85,15 +85,16 @@ impl Ejector {
             return false;
         }
         if run.failures >= self.policy.consecutive_failures.get() {
-            // A new run begins whatever is decided, so that the next failure need not ask again.
+            // A new run begins whatever is decided, so that the next failure
+            // need not ask again.
             server.end_run();
             self.decide(server, run, failing, now);
         }
         true
     }
 
-    /// Decides whether a server is ejected for this run of failures, the last of which was
-    /// `failing`.
+    /// Decides whether a server is ejected for this run of failures, the last
+    /// of which was `failing`.
     fn decide(&self, server: &Health, run: Run, failing: Failing, now: Instant) {
         let _deciding = self.deciding.lock();
         let is_healthy =
@@ -113,11 +114,12 @@ impl Ejector {
         }
     }
 
-    /// Has the server with this `index` cool down for `after`, as it asked for in its response to
-    /// the request `by`.
+    /// Has the server with this `index` cool down for `after`, as it asked for
+    /// in its response to the request `by`.
     ///
-    /// It does not if too many servers are avoided already, or if another one cools down for a
-    /// request of the same client: it may then be that client that is served so.
+    /// It does not if too many servers are avoided already, or if another one
+    /// cools down for a request of the same client: it may then be that client
+    /// that is served so.
     pub(in crate::upstream) fn cool_down(
         &self,
         index: usize,
@@ -171,8 +173,8 @@ impl Ejector {
 }
 
 impl Health {
-    /// Ejects the server for a run of failures. `is_unreachable` says that connections could not be
-    /// made.
+    /// Ejects the server for a run of failures. `is_unreachable` says that
+    /// connections could not be made.
     fn eject(&self, policy: &Ejection, run: Run, is_unreachable: bool, cause: &str, now: Instant) {
         let mut history = self.history();
         let time = history.ejection.begin(policy, run.number, now);
@@ -184,13 +186,14 @@ impl Health {
         }
     }
 
-    /// Whether the server is ejected because connections to it could not be made. A connection that
-    /// can be made ends that.
+    /// Whether the server is ejected because connections to it could not be
+    /// made. A connection that can be made ends that.
     pub(in crate::upstream) fn is_unreachable(&self) -> bool {
         self.is_ejected() && self.history().ejection.is_unreachable
     }
 
-    /// Notes that a connection was made, which ends an ejection for want of one.
+    /// Notes that a connection was made, which ends an ejection for want of
+    /// one.
     pub(super) fn was_reached(&self, now: Instant, slow_start: Duration) {
         if self.is_unreachable() {
             let mut history = self.history();

@@ -1,4 +1,5 @@
-//! Facts about a server that are remembered from one change of its health to the next.
+//! Facts about a server that are remembered from one change of its health to
+//! the next.
 
 use std::time::Duration;
 
@@ -6,15 +7,16 @@ use tokio::time::Instant;
 
 use crate::policy::Ejection;
 
-/// An ejection is not ended early before this time, so that an outage of all servers does not flood
-/// the log.
+/// An ejection is not ended early before this time, so that an outage of all
+/// servers does not flood the log.
 const SHORTEST_EJECTION: Duration = Duration::from_secs(1);
 
 /// Earlier ejections of a server, which decide how long the next one is.
 #[derive(Debug, Default)]
 pub(super) struct EjectionMemory {
     doubling: Doubling,
-    /// `doubling` as it was before the last ejection, to be restored if that is revoked.
+    /// `doubling` as it was before the last ejection, to be restored if that is
+    /// revoked.
     before: Doubling,
     begun: Option<Instant>,
     /// The run of failures that led to the last ejection.
@@ -33,10 +35,11 @@ struct Doubling {
 }
 
 impl EjectionMemory {
-    /// Begins an ejection at `now` for the failures of `run`, and returns how long it lasts.
+    /// Begins an ejection at `now` for the failures of `run`, and returns how
+    /// long it lasts.
     ///
-    /// For each `base` for which the server was well since its last ejection, one doubling is
-    /// forgotten.
+    /// For each `base` for which the server was well since its last ejection,
+    /// one doubling is forgotten.
     pub(super) fn begin(&mut self, policy: &Ejection, run: u32, now: Instant) -> Duration {
         self.run = run;
         self.before = self.doubling;
@@ -60,8 +63,8 @@ impl EjectionMemory {
         self.doubling.ended = Some(now);
     }
 
-    /// Forgets the last ejection, because it says nothing about the server: the next one is as long
-    /// as it would have been without it.
+    /// Forgets the last ejection, because it says nothing about the server: the
+    /// next one is as long as it would have been without it.
     pub(super) fn forget_last(&mut self) {
         self.doubling = self.before;
     }
@@ -97,8 +100,8 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Unpacks a run from one number: failures in the lower half, the number of the run in the
-    /// upper one.
+    /// Unpacks a run from one number: failures in the lower half, the number of
+    /// the run in the upper one.
     pub(super) fn unpack(packed: u64) -> Self {
         Self {
             number: (packed >> 32) as u32,

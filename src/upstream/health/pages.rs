@@ -1,8 +1,8 @@
-//! Pages that failed recently, and on which servers: a page that fails on two servers says nothing
-//! about either.
+//! Pages that failed recently, and on which servers: a page that fails on two
+//! servers says nothing about either.
 //!
-//! The table is bounded. A page that is dropped from it too early counts as if it had failed on one
-//! server only.
+//! The table is bounded. A page that is dropped from it too early counts as if
+//! it had failed on one server only.
 
 use std::{
     hash::{BuildHasher, Hash, Hasher},
@@ -19,8 +19,8 @@ use crate::call::Exchange;
 const WINDOW: Duration = Duration::from_secs(10);
 /// Groups of entries. A page belongs to one group, by its hash.
 const GROUPS: usize = 128;
-/// Entries of a group. With 128 groups this makes 512 pages in less than 64 KiB: more broken pages
-/// than a service has.
+/// Entries of a group. With 128 groups this makes 512 pages in less than 64
+/// KiB: more broken pages than a service has.
 const ENTRIES: usize = 4;
 
 /// The key by which failures are compared: route and normalised path, hashed.
@@ -35,8 +35,8 @@ pub(in crate::upstream) struct Provoked {
 }
 
 impl Provoked {
-    /// Whether both requests are of one client. A client that has an IPv6 address usually has the
-    /// whole /64.
+    /// Whether both requests are of one client. A client that has an IPv6
+    /// address usually has the whole /64.
     pub(super) fn is_same_client(&self, other: &Self) -> bool {
         match (self.client, other.client) {
             (IpAddr::V6(one), IpAddr::V6(two)) => one.segments()[..4] == two.segments()[..4],
@@ -101,10 +101,12 @@ impl Pages {
         Page(hasher.finish())
     }
 
-    /// Notes that `page` failed on `server`, whose run of failures has the number `run`.
+    /// Notes that `page` failed on `server`, whose run of failures has the
+    /// number `run`.
     ///
-    /// If it failed on another server within the last ten seconds, returns the failures that it has
-    /// counted against both. Each failure is returned once.
+    /// If it failed on another server within the last ten seconds, returns the
+    /// failures that it has counted against both. Each failure is returned
+    /// once.
     pub(super) fn failed(
         &mut self,
         page: Page,
@@ -146,8 +148,8 @@ impl Pages {
         Some([take(other), take(latest)])
     }
 
-    /// The entry of a page: its own, an empty one, or that of the page in its group whose last
-    /// failure is the oldest.
+    /// The entry of a page: its own, an empty one, or that of the page in its
+    /// group whose last failure is the oldest.
     fn entry(&mut self, page: Page) -> &mut Option<FailedPage> {
         if self.groups.is_empty() {
             self.groups = vec![[None; ENTRIES]; GROUPS];

@@ -1,13 +1,14 @@
-//! `Retry-After` (RFC 9110, 10.2.3): the time after which a server wants further requests.
+//! `Retry-After` (RFC 9110, 10.2.3): the time after which a server wants
+//! further requests.
 
 use std::time::{Duration, SystemTime};
 
-/// The longest time that a server is avoided. A server cannot know further ahead when it will
-/// recover.
+/// The longest time that a server is avoided. A server cannot know further
+/// ahead when it will recover.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// The time to wait, from a number of seconds or a date. `None` if the value is neither, or the
-/// time is over at `now`.
+/// The time to wait, from a number of seconds or a date. `None` if the value is
+/// neither, or the time is over at `now`.
 pub(in crate::upstream) fn retry_after(value: &[u8], now: SystemTime) -> Option<Duration> {
     let text = std::str::from_utf8(value).ok()?.trim();
     let wait = if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {

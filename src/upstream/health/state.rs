@@ -1,5 +1,5 @@
-//! The state of a server's health: a few atomics that the balancer reads, and the history behind
-//! them.
+//! The state of a server's health: a few atomics that the balancer reads, and
+//! the history behind them.
 
 use std::{
     sync::{
@@ -19,8 +19,8 @@ use super::{
 };
 use crate::duration;
 
-/// The share with which a server that came back begins, as in Envoy's slow start: with less it
-/// would hardly be tried.
+/// The share with which a server that came back begins, as in Envoy's slow
+/// start: with less it would hardly be tried.
 const FIRST_SHARE: f32 = 0.1;
 
 /// The health of a server. Outlives reloads.
@@ -28,21 +28,23 @@ const FIRST_SHARE: f32 = 0.1;
 pub(in crate::upstream) struct Health {
     upstream: Arc<str>,
     url: Arc<str>,
-    /// The origin of the times below, which are in milliseconds; 0 stands for none.
+    /// The origin of the times below, which are in milliseconds; 0 stands for
+    /// none.
     epoch: Instant,
-    /// Whether anything below differs from that of a healthy server. Balancers read this first, and
-    /// usually nothing else.
+    /// Whether anything below differs from that of a healthy server. Balancers
+    /// read this first, and usually nothing else.
     is_troubled: AtomicBool,
     /// Whether active checks fail.
     is_down: AtomicBool,
-    /// Whether a task tries to connect to the server, which is ejected for refusing connections.
+    /// Whether a task tries to connect to the server, which is ejected for
+    /// refusing connections.
     pub(in crate::upstream) is_being_tried: AtomicBool,
     ejected_until: AtomicU64,
     cooling_until: AtomicU64,
     /// When the slow start began.
     slow_since: AtomicU64,
-    /// The current run of consecutive failures: their count in the lower half, the number of the
-    /// run in the upper one.
+    /// The current run of consecutive failures: their count in the lower half,
+    /// the number of the run in the upper one.
     failures: AtomicU64,
     history: Mutex<History>,
 }
@@ -63,7 +65,8 @@ pub(super) struct History {
 }
 
 impl Health {
-    /// The health of a server of which nothing is known. `upstream` and `url` name it in the log.
+    /// The health of a server of which nothing is known. `upstream` and `url`
+    /// name it in the log.
     pub(in crate::upstream) fn new(upstream: Arc<str>, url: Arc<str>) -> Self {
         Self {
             upstream,
@@ -142,8 +145,8 @@ impl Health {
         self.ejected_until.load(Relaxed) != 0
     }
 
-    /// Ends an ejection, a cool-down or a slow start whose time is over at `now`. Called by
-    /// whatever looks first.
+    /// Ends an ejection, a cool-down or a slow start whose time is over at
+    /// `now`. Called by whatever looks first.
     pub(in crate::upstream) fn settle(&self, now: Instant, slow_start: Duration) {
         let at = self.millis(now);
         let is_over = |until: &AtomicU64| (1..=at).contains(&until.load(Relaxed));
@@ -171,7 +174,8 @@ impl Health {
         self.note_trouble();
     }
 
-    /// Ejects the server until `time` after `now`. It stays down if its checks fail besides.
+    /// Ejects the server until `time` after `now`. It stays down if its checks
+    /// fail besides.
     pub(super) fn begin_ejection(
         &self,
         history: &mut History,
@@ -191,7 +195,8 @@ impl Health {
         tracing::warn!(upstream, server, cause, time = %duration::text(time), "server ejected");
     }
 
-    /// Ends the ejection, if there is one. The server comes back unless its checks fail.
+    /// Ends the ejection, if there is one. The server comes back unless its
+    /// checks fail.
     pub(super) fn end_ejection(
         &self,
         history: &mut History,
@@ -218,7 +223,8 @@ impl Health {
         history.ejection.forget_last();
     }
 
-    /// Avoids the server for `after`, as it asked for in its response to the request `by`.
+    /// Avoids the server for `after`, as it asked for in its response to the
+    /// request `by`.
     pub(super) fn cool_down(
         &self,
         after: Duration,
@@ -242,7 +248,8 @@ impl Health {
         self.note_trouble();
     }
 
-    /// Ends the cool-down. The server comes back unless something else speaks against it.
+    /// Ends the cool-down. The server comes back unless something else speaks
+    /// against it.
     fn end_cool_down(
         &self,
         history: &mut History,
@@ -266,12 +273,14 @@ impl Health {
         self.note_trouble();
     }
 
-    /// Notes that the checks pass, or that there are none. Returns whether they failed before.
+    /// Notes that the checks pass, or that there are none. Returns whether they
+    /// failed before.
     pub(super) fn end_down(&self) -> bool {
         self.is_down.swap(false, Relaxed)
     }
 
-    /// Begins the slow start, unless something else still speaks against the server.
+    /// Begins the slow start, unless something else still speaks against the
+    /// server.
     pub(super) fn come_back(
         &self,
         history: &mut History,
@@ -297,8 +306,8 @@ impl Health {
     /// Notes that the server served a request.
     #[inline]
     pub(in crate::upstream) fn succeeded(&self) {
-        // Usually there is no failure to forget, and a load is cheaper than a store that other
-        // workers feel.
+        // Usually there is no failure to forget, and a load is cheaper than a
+        // store that other workers feel.
         if Run::unpack(self.failures.load(Relaxed)).failures != 0 {
             self.end_run();
         }
@@ -315,8 +324,8 @@ impl Health {
         Run::unpack(self.failures.fetch_add(1, Relaxed) + 1)
     }
 
-    /// Takes back the failures that a page has counted, as it fails on other servers too, and ends
-    /// an ejection or a cool-down that they led to.
+    /// Takes back the failures that a page has counted, as it fails on other
+    /// servers too, and ends an ejection or a cool-down that they led to.
     pub(super) fn take_back(&self, page: Page, blame: Blame, now: Instant, slow_start: Duration) {
         const CAUSE: &str = "what failed here fails on other servers too";
         let without = |packed: u64| {
@@ -337,7 +346,8 @@ impl Health {
         self.note_trouble();
     }
 
-    /// Whether the server is avoided, for its failures or because it asked for it.
+    /// Whether the server is avoided, for its failures or because it asked for
+    /// it.
     pub(super) fn is_avoided(&self, now: Instant, slow_start: Duration) -> bool {
         self.settle(now, slow_start);
         self.is_ejected() || self.cooling_until.load(Relaxed) != 0
@@ -355,13 +365,14 @@ impl Health {
         }
     }
 
-    /// Locks the history. Changes of the state are made under this lock, and end with
-    /// [`note_trouble`](Self::note_trouble).
+    /// Locks the history. Changes of the state are made under this lock, and
+    /// end with [`note_trouble`](Self::note_trouble).
     pub(super) fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock()
     }
 
-    /// Updates the flag that balancers read. Called after each change, with the history locked.
+    /// Updates the flag that balancers read. Called after each change, with the
+    /// history locked.
     pub(super) fn note_trouble(&self) {
         self.is_troubled
             .store(self.state() != HealthState::Up, Relaxed);

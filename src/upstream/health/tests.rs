@@ -175,7 +175,8 @@ async fn a_page_that_fails_on_two_servers_counts_for_neither() {
         assert!(!fail_page(&ejector, turn % 3, 1));
     }
     assert_eq!(states(&servers), [Up, Up, Up]);
-    // The failures that were counted for this page do not add up with those of another one.
+    // The failures that were counted for this page do not add up with those of
+    // another one.
     fail_page(&ejector, 0, 2);
     assert_eq!(states(&servers), [Up, Up, Up]);
     fail_page(&ejector, 0, 3);
@@ -214,8 +215,8 @@ async fn a_page_that_failed_elsewhere_long_ago_counts() {
     assert_eq!(states(&servers), [Ejected, Up]);
 }
 
-/// A server responds to a request for this page with `Retry-After`; the client's address ends in
-/// this number.
+/// A server responds to a request for this page with `Retry-After`; the
+/// client's address ends in this number.
 fn cool_down(ejector: &Ejector, index: usize, page: u64, client: u8) {
     if fail_page(ejector, index, page) {
         let by = Provoked {

@@ -1,4 +1,5 @@
-//! The health of a server as others see it: balancers, the log, the admin API and the metrics.
+//! The health of a server as others see it: balancers, the log, the admin API
+//! and the metrics.
 
 use std::{fmt, time::SystemTime};
 
@@ -19,7 +20,8 @@ pub(in crate::upstream) enum Fitness {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::upstream) struct Assessment {
     pub(in crate::upstream) fitness: Fitness,
-    /// The part of its usual share of requests that the server gets, above 0 and up to 1.
+    /// The part of its usual share of requests that the server gets, above 0
+    /// and up to 1.
     pub(in crate::upstream) share: f32,
 }
 

@@ -1,5 +1,5 @@
-//! The body of an HTTP/1 response on its way to the client, and the end of the exchange: the
-//! connection is pooled or closed.
+//! The body of an HTTP/1 response on its way to the client, and the end of the
+//! exchange: the connection is pooled or closed.
 
 use std::{
     pin::Pin,
@@ -20,8 +20,8 @@ use crate::{
 /// The longest trailers of a response, in bytes.
 const MOST_TRAILER_BYTES: usize = 16 * 1024;
 
-/// A response's body that did not arrive together with its head. Dropped early, it closes the
-/// connection.
+/// A response's body that did not arrive together with its head. Dropped early,
+/// it closes the connection.
 #[derive(Debug)]
 pub(super) struct Http1ResponseBody {
     /// `None` once the exchange is over.
@@ -59,7 +59,8 @@ impl Http1ResponseBody {
         }
     }
 
-    /// Ends a complete response: judges the server and gives the connection back.
+    /// Ends a complete response: judges the server and gives the connection
+    /// back.
     fn finish(&mut self) {
         if let Some(RestOfExchange {
             lease,
@@ -72,7 +73,8 @@ impl Http1ResponseBody {
         }
     }
 
-    /// Closes the connection, and counts against the server if it was the server that broke off.
+    /// Closes the connection, and counts against the server if it was the
+    /// server that broke off.
     fn break_off(&mut self, fault: Fault) {
         if let Some(rest) = self.rest.take()
             && let Fault::UpstreamCut(_) = fault
@@ -81,7 +83,8 @@ impl Http1ResponseBody {
         }
     }
 
-    /// The next piece of the body. Goes on with the request's body at the same time.
+    /// The next piece of the body. Goes on with the request's body at the same
+    /// time.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Fault>> {
         let Some(RestOfExchange { lease, upload, .. }) = &mut self.rest else {
             return Poll::Ready(Ok(Piece::End));
@@ -97,8 +100,8 @@ impl Http1ResponseBody {
             }
             let read = match lease.connection.poll_read(cx) {
                 Poll::Ready(read) => read,
-                // An empty frame as a sign of life: the reader of the response also decides whether
-                // the exchange is idle.
+                // An empty frame as a sign of life: the reader of the response
+                // also decides whether the exchange is idle.
                 Poll::Pending if upload.take_progress() => {
                     return Poll::Ready(Ok(Piece::Data(Bytes::new())));
                 }

@@ -1,10 +1,12 @@
-//! One exchange on an HTTP/1 connection: a request on its way to the server, and the wait for the
-//! response's head.
+//! One exchange on an HTTP/1 connection: a request on its way to the server,
+//! and the wait for the response's head.
 //!
-//! The exchange is a state machine that is polled by whoever awaits the response. It sends the
-//! request's body and reads the head at the same time, as a server may respond before it has read
-//! everything. Interim responses (1xx) are passed on to the client as they come. Once the head is
-//! here, [`Http1Exchange::into_response`] hands connection and upload to the response's body.
+//! The exchange is a state machine that is polled by whoever awaits the
+//! response. It sends the request's body and reads the head at the same time,
+//! as a server may respond before it has read everything. Interim responses
+//! (1xx) are passed on to the client as they come. Once the head is here,
+//! [`Http1Exchange::into_response`] hands connection and upload to the
+//! response's body.
 
 use std::task::{Context, Poll, ready};
 
@@ -21,12 +23,14 @@ use crate::{
     upstream::{attempt::ResponseOutcome, failure::Failure},
 };
 
-/// The longest head of a response, in bytes. NGINX and HAProxy accept less by default.
+/// The longest head of a response, in bytes. NGINX and HAProxy accept less by
+/// default.
 const MOST_HEAD: usize = 64 * 1024;
-/// The longest body that is copied out of the connection's buffer instead of sharing its memory, in
-/// bytes.
+/// The longest body that is copied out of the connection's buffer instead of
+/// sharing its memory, in bytes.
 const CHEAPLY_COPIED: usize = 4 * 1024;
-/// The most interim responses of one exchange; a server that sends more is broken.
+/// The most interim responses of one exchange; a server that sends more is
+/// broken.
 pub(in crate::upstream) const MOST_INTERIMS: usize = 32;
 
 /// A request that is being sent, before its response.
@@ -39,14 +43,14 @@ pub(in crate::upstream) struct Http1Exchange {
     interims: usize,
     /// Whether any byte of the response has arrived.
     is_heard: bool,
-    /// The head of a response that switches protocols, kept until the request's body is complete.
-    /// Boxed, as it is rare and large.
+    /// The head of a response that switches protocols, kept until the request's
+    /// body is complete. Boxed, as it is rare and large.
     switch: Option<Box<ResponseHead>>,
 }
 
 impl Http1Exchange {
-    /// Begins to send `outgoing`, whose body is taken. `authority` is the server's `Host`, for
-    /// requests that do not keep the client's.
+    /// Begins to send `outgoing`, whose body is taken. `authority` is the
+    /// server's `Host`, for requests that do not keep the client's.
     pub(in crate::upstream) fn new(
         mut lease: Lease,
         outgoing: &mut Outgoing,
@@ -63,7 +67,8 @@ impl Http1Exchange {
         }
     }
 
-    /// Sends the request and awaits the head of its response. `request` is the head that was sent.
+    /// Sends the request and awaits the head of its response. `request` is the
+    /// head that was sent.
     pub(in crate::upstream) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -93,9 +98,9 @@ impl Http1Exchange {
         }
     }
 
-    /// Ready with the head of a 101 response once the request's body has arrived from the client
-    /// completely: only the bytes after it belong to the new protocol, however early the server
-    /// responds.
+    /// Ready with the head of a 101 response once the request's body has
+    /// arrived from the client completely: only the bytes after it belong to
+    /// the new protocol, however early the server responds.
     fn poll_switch(&mut self) -> Poll<Result<ResponseHead, Failure>> {
         if self.upload.is_read() {
             let head = self.switch.take().map(|head| *head);
@@ -112,8 +117,9 @@ impl Http1Exchange {
     /// Takes a head from the input, if a complete one is there.
     fn parse_head(&mut self, method: &Method) -> Result<Option<ResponseHead>, Failure> {
         let input = &mut self.lease.connection.input;
-        // Nearly all heads arrive in one piece. For one that does not, only new bytes are searched
-        // for its end, so that a server that sends single bytes does not cost quadratic time.
+        // Nearly all heads arrive in one piece. For one that does not, only new
+        // bytes are searched for its end, so that a server that sends single
+        // bytes does not cost quadratic time.
         let is_complete = match self.scanned {
             0 => !input.is_empty(),
             scanned => match http1::find_end(input, scanned) {
@@ -158,8 +164,8 @@ impl Http1Exchange {
         Ok(())
     }
 
-    /// Whether the exchange waits for the server: the request is written, or the socket takes no
-    /// more of it.
+    /// Whether the exchange waits for the server: the request is written, or
+    /// the socket takes no more of it.
     pub(in crate::upstream) fn waits_for_server(&self) -> bool {
         self.upload.is_over() || self.lease.connection.output.pending() > 0
     }
@@ -169,20 +175,22 @@ impl Http1Exchange {
         self.upload.has_written()
     }
 
-    /// Drops the rest of the request's body, and with it everything of the client that it holds.
+    /// Drops the rest of the request's body, and with it everything of the
+    /// client that it holds.
     pub(in crate::upstream) fn abandon(&mut self) {
         self.upload = Http1Upload::new(Body::empty());
     }
 
-    /// Closes the sending side, so that the server learns that nobody waits, and is ready when the
-    /// server closes its own, sends a final response to the `method` of the request, or breaks a
-    /// rule.
+    /// Closes the sending side, so that the server learns that nobody waits,
+    /// and is ready when the server closes its own, sends a final response to
+    /// the `method` of the request, or breaks a rule.
     pub(in crate::upstream) fn poll_abandoned(
         &mut self,
         cx: &mut Context<'_>,
         method: &Method,
     ) -> Poll<()> {
-        // Shutting down again is harmless, so that this need not remember that it did.
+        // Shutting down again is harmless, so that this need not remember that
+        // it did.
         let _ = self.lease.connection.poll_shutdown(cx);
         loop {
             match self.parse_head(method) {
@@ -213,8 +221,8 @@ impl Http1Exchange {
 
     /// The response whose `head` arrived at `now`.
     ///
-    /// If its body has arrived as well, it is taken whole and the connection is pooled at once.
-    /// Otherwise the body is read as the client takes it.
+    /// If its body has arrived as well, it is taken whole and the connection is
+    /// pooled at once. Otherwise the body is read as the client takes it.
     pub(in crate::upstream) fn into_response(
         self,
         head: ResponseHead,
@@ -265,13 +273,14 @@ fn response(head: ResponseHead, body: Body) -> Response {
     }
 }
 
-/// Whether another head follows: the response is informational and does not switch protocols.
+/// Whether another head follows: the response is informational and does not
+/// switch protocols.
 fn is_interim(head: &ResponseHead) -> bool {
     head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS
 }
 
-/// Whether the response switches protocols (RFC 9110, 15.2.2). It may switch only to a protocol
-/// that the request offers.
+/// Whether the response switches protocols (RFC 9110, 15.2.2). It may switch
+/// only to a protocol that the request offers.
 fn is_switch(head: &ResponseHead, request: &Head) -> Result<bool, Failure> {
     if head.status != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(false);
@@ -287,8 +296,9 @@ fn is_switch(head: &ResponseHead, request: &Head) -> Result<bool, Failure> {
     }
 }
 
-/// The first `length` bytes of `input`. A few bytes are copied, which is less work than sharing the
-/// memory and leaves it to the connection for its next response.
+/// The first `length` bytes of `input`. A few bytes are copied, which is less
+/// work than sharing the memory and leaves it to the connection for its next
+/// response.
 fn take(input: &mut BytesMut, length: usize) -> Bytes {
     if length > CHEAPLY_COPIED {
         return input.split_to(length).freeze();
@@ -298,14 +308,16 @@ fn take(input: &mut BytesMut, length: usize) -> Bytes {
     bytes
 }
 
-/// Writes the request line and the fields, with the framing that HTTP/1 needs (RFC 9112, 6).
+/// Writes the request line and the fields, with the framing that HTTP/1 needs
+/// (RFC 9112, 6).
 fn write_head(out: &mut Vec<u8>, outgoing: &Outgoing, authority: &str) {
     out.extend_from_slice(&outgoing.head);
     if !outgoing.has_host {
         http1::write_field(out, "host", authority.as_bytes());
     }
     match outgoing.body.length() {
-        // A length of 0 is written where its absence might be read as "unknown" (RFC 9110, 8.6).
+        // A length of 0 is written where its absence might be read as "unknown"
+        // (RFC 9110, 8.6).
         Some(0) if outgoing.names_length => out.extend_from_slice(b"content-length: 0\r\n"),
         Some(0) => {}
         Some(length) => {

@@ -1,14 +1,16 @@
 //! The HTTP/1.1 client: connections that carry one request at a time.
 //!
 //! * `pool`: connections, and the idle ones of each worker.
-//! * `exchange`: a request on its way to the server, and the wait for the response's head.
+//! * `exchange`: a request on its way to the server, and the wait for the
+//!   response's head.
 //! * `upload`: the request's body on its way to the server.
-//! * `body`: the response's body on its way to the client; it ends by pooling or closing the
-//!   connection.
+//! * `body`: the response's body on its way to the client; it ends by pooling
+//!   or closing the connection.
 //! * `tunnel`: a connection that has switched to another protocol.
 //!
-//! hyper's client is not used, for the reasons that [`crate::http1`] gives: strict framing, interim
-//! responses, and failures told apart by what the server has seen.
+//! hyper's client is not used, for the reasons that [`crate::http1`] gives:
+//! strict framing, interim responses, and failures told apart by what the
+//! server has seen.
 
 mod body;
 mod exchange;

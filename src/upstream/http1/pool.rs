@@ -1,28 +1,32 @@
 //! HTTP/1 connections to one server, and the pool of idle ones.
 //!
-//! Each worker has idle connections of its own and reuses the one that was used last, so that reuse
-//! touches no cache line that another worker writes, and connections that are not needed grow old
-//! and are closed. Only when `max_connections` are open does a worker look at the idle connections
-//! of others, or wait in the queue of [`Capacity`].
+//! Each worker has idle connections of its own and reuses the one that was used
+//! last, so that reuse touches no cache line that another worker writes, and
+//! connections that are not needed grow old and are closed. Only when
+//! `max_connections` are open does a worker look at the idle connections of
+//! others, or wait in the queue of [`Capacity`].
 //!
 //! # Races
 //!
-//! A server may close an idle connection at any time. [`Connection::is_quiet`] looks once more
-//! before each reuse, without a system call unless something has arrived, and closes a connection
-//! that has ended or that sent bytes nobody asked for. A close that arrives after that look is
-//! found when the response does not come: the exchange then fails as `Stale`, which the retry layer
-//! may answer with a new connection.
+//! A server may close an idle connection at any time. [`Connection::is_quiet`]
+//! looks once more before each reuse, without a system call unless something
+//! has arrived, and closes a connection that has ended or that sent bytes
+//! nobody asked for. A close that arrives after that look is found when the
+//! response does not come: the exchange then fails as `Stale`, which the retry
+//! layer may answer with a new connection.
 //!
-//! A response may arrive before the request was sent completely, and the next request must not be
-//! mixed with its rest: [`Lease::end`] pools a connection only if both sides are exactly at the end
-//! of their message.
+//! A response may arrive before the request was sent completely, and the next
+//! request must not be mixed with its rest: [`Lease::end`] pools a connection
+//! only if both sides are exactly at the end of their message.
 //!
-//! A request may time out of the queue at the moment at which a connection becomes free for it. The
-//! wake-up is then passed on with the front of the queue: the next request looks for free
-//! connections when it reaches the front, whether it was woken or not.
+//! A request may time out of the queue at the moment at which a connection
+//! becomes free for it. The wake-up is then passed on with the front of the
+//! queue: the next request looks for free connections when it reaches the
+//! front, whether it was woken or not.
 //!
-//! A connection belongs to the event loop of the worker that made it. One that another worker took,
-//! when all connections were open, returns to its home worker when it is pooled.
+//! A connection belongs to the event loop of the worker that made it. One that
+//! another worker took, when all connections were open, returns to its home
+//! worker when it is pooled.
 
 use std::{
     io,
@@ -82,14 +86,15 @@ impl Connection {
         }
     }
 
-    /// Whether an idle connection may be reused as far as the server is concerned: it has neither
-    /// closed the connection nor sent anything unasked. Costs no system call unless something has
-    /// arrived.
+    /// Whether an idle connection may be reused as far as the server is
+    /// concerned: it has neither closed the connection nor sent anything
+    /// unasked. Costs no system call unless something has arrived.
     fn is_quiet(&mut self) -> bool {
         self.io.is_quiet()
     }
 
-    /// Reads into [`input`](Self::input). Ready with 0 at the end of the stream.
+    /// Reads into [`input`](Self::input). Ready with 0 at the end of the
+    /// stream.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         runtime::io::poll_read(&mut self.io, cx, &mut self.input)
     }
@@ -99,7 +104,8 @@ impl Connection {
         self.output.poll_flush(&mut self.io, cx)
     }
 
-    /// Reads past [`input`](Self::input), into `buffer`. Reads nothing at the end of the stream.
+    /// Reads past [`input`](Self::input), into `buffer`. Reads nothing at the
+    /// end of the stream.
     pub(super) fn poll_read_into(
         &mut self,
         cx: &mut Context<'_>,
@@ -108,7 +114,8 @@ impl Connection {
         Pin::new(&mut self.io).poll_read(cx, buffer)
     }
 
-    /// Writes past [`output`](Self::output), as much of `bytes` as the socket takes.
+    /// Writes past [`output`](Self::output), as much of `bytes` as the socket
+    /// takes.
     pub(super) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
@@ -123,10 +130,12 @@ impl Connection {
     }
 }
 
-/// A connection in use by one exchange. Dropped without [`end`](Lease::end), the connection closes.
+/// A connection in use by one exchange. Dropped without [`end`](Lease::end),
+/// the connection closes.
 #[derive(Debug)]
 pub(in crate::upstream) struct Lease {
-    /// Boxed once when it is made, so that pooling and reusing it moves a pointer.
+    /// Boxed once when it is made, so that pooling and reusing it moves a
+    /// pointer.
     pub(super) connection: Box<Connection>,
     pool: Arc<Http1Pool>,
     /// Whether the connection served a request before.
@@ -148,19 +157,20 @@ impl Lease {
         }
     }
 
-    /// Ends the exchange at `now`. The connection is pooled if `is_complete` says that both
-    /// messages were transferred whole and the server keeps the connection open; it closes
-    /// otherwise.
+    /// Ends the exchange at `now`. The connection is pooled if `is_complete`
+    /// says that both messages were transferred whole and the server keeps the
+    /// connection open; it closes otherwise.
     ///
-    /// It also closes if bytes follow the response: nobody asked for them, and they must never be
-    /// taken for the response to another request.
+    /// It also closes if bytes follow the response: nobody asked for them, and
+    /// they must never be taken for the response to another request.
     pub(super) fn end(self, is_complete: bool, now: Instant) {
         if is_complete && self.connection.input.is_empty() {
             self.put_back(now);
         }
     }
 
-    /// Pools the connection on its home worker, if it is not too old and there is room.
+    /// Pools the connection on its home worker, if it is not too old and there
+    /// is room.
     fn put_back(self, now: Instant) {
         let Self {
             mut connection,
@@ -182,7 +192,8 @@ impl Lease {
 pub(in crate::upstream) enum Reuse {
     /// An idle connection is preferred.
     Allowed,
-    /// Only a new connection: the last attempt found that its idle connection had been closed.
+    /// Only a new connection: the last attempt found that its idle connection
+    /// had been closed.
     Forbidden,
 }
 
@@ -204,7 +215,8 @@ pub(in crate::upstream) struct Http1Pool {
     idle: AtomicUsize,
 }
 
-/// The idle connections of one worker; the one that was used last is at the end.
+/// The idle connections of one worker; the one that was used last is at the
+/// end.
 type IdleConnections = Vec<Box<Connection>>;
 
 impl Http1Pool {
@@ -216,8 +228,8 @@ impl Http1Pool {
         }
     }
 
-    /// An idle connection of this worker, which is how most requests get theirs. None while other
-    /// requests wait.
+    /// An idle connection of this worker, which is how most requests get
+    /// theirs. None while other requests wait.
     pub(in crate::upstream) fn idle_of(
         self: &Arc<Self>,
         worker: usize,
@@ -231,8 +243,8 @@ impl Http1Pool {
         }
     }
 
-    /// Finds an idle connection or permission to make one. Waits for either, at most
-    /// `wait_timeout`; `None` after that.
+    /// Finds an idle connection or permission to make one. Waits for either, at
+    /// most `wait_timeout`; `None` after that.
     pub(in crate::upstream) async fn acquire(
         self: &Arc<Self>,
         worker: usize,
@@ -293,8 +305,8 @@ impl Http1Pool {
             .ok()
     }
 
-    /// The usable connection of this worker that was used last. Closes unusable ones that it finds
-    /// on the way.
+    /// The usable connection of this worker that was used last. Closes unusable
+    /// ones that it finds on the way.
     fn pop(self: &Arc<Self>, worker: usize, now: Instant) -> Option<Lease> {
         let mut connections = self.workers.of(worker).lock();
         while let Some(mut connection) = connections.pop() {
@@ -310,8 +322,9 @@ impl Http1Pool {
         None
     }
 
-    /// Takes an idle connection of another worker when no further connection may be opened: to use
-    /// it here, or to close it and make a new one in its place if reuse is forbidden.
+    /// Takes an idle connection of another worker when no further connection
+    /// may be opened: to use it here, or to close it and make a new one in its
+    /// place if reuse is forbidden.
     fn steal(self: &Arc<Self>, worker: usize, reuse: Reuse) -> Option<Acquired> {
         let now = Instant::now();
         let mut workers = 0..self.workers.iter().count();
@@ -330,8 +343,9 @@ impl Http1Pool {
         }
     }
 
-    /// Whether an idle connection may be used: it is not too old, its address is still the
-    /// server's, and the server has neither closed it nor sent anything.
+    /// Whether an idle connection may be used: it is not too old, its address
+    /// is still the server's, and the server has neither closed it nor sent
+    /// anything.
     fn is_usable(&self, connection: &mut Connection, now: Instant) -> bool {
         let idle_timeout = self.capacity.settings.idle_timeout;
         is_within(connection.idle_since, idle_timeout, now)

@@ -1,5 +1,5 @@
-//! A connection to a server that has switched protocols. It keeps its permit until the tunnel
-//! closes, and never carries another request.
+//! A connection to a server that has switched protocols. It keeps its permit
+//! until the tunnel closes, and never carries another request.
 
 use std::{
     io,
@@ -12,8 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::pool::Lease;
 
-/// The server's end of a tunnel. Bytes that were read behind the response's head are the first that
-/// it returns.
+/// The server's end of a tunnel. Bytes that were read behind the response's
+/// head are the first that it returns.
 #[derive(Debug)]
 pub(super) struct TunnelEnd(Lease);
 

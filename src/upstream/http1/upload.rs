@@ -1,5 +1,6 @@
-//! A request's body on its way to an HTTP/1 server: frames are pulled from the client and written,
-//! at most one buffer ahead of the server, so that a slow server slows the client.
+//! A request's body on its way to an HTTP/1 server: frames are pulled from the
+//! client and written, at most one buffer ahead of the server, so that a slow
+//! server slows the client.
 
 use std::{
     pin::Pin,
@@ -16,10 +17,12 @@ use crate::{
     runtime::{io::Output, timer::Timer},
 };
 
-/// The most bytes that are pulled from the client before the server has taken them.
+/// The most bytes that are pulled from the client before the server has taken
+/// them.
 const MOST_AHEAD: usize = 64 * 1024;
 
-/// The sending of one request: its head, which is in the connection's output already, and its body.
+/// The sending of one request: its head, which is in the connection's output
+/// already, and its body.
 #[derive(Debug)]
 pub(super) struct Http1Upload {
     body: Body,
@@ -54,12 +57,14 @@ impl Http1Upload {
         self.has_written
     }
 
-    /// Whether the whole request was written, so that the connection can carry another one.
+    /// Whether the whole request was written, so that the connection can carry
+    /// another one.
     pub(super) fn is_complete(&self) -> bool {
         self.is_over && !self.has_failed
     }
 
-    /// Whether the whole body was read from the client, though it may not be written yet.
+    /// Whether the whole body was read from the client, though it may not be
+    /// written yet.
     pub(super) fn is_read(&self) -> bool {
         self.is_read
     }
@@ -69,8 +74,9 @@ impl Http1Upload {
         self.is_over
     }
 
-    /// Ends the supervision of the body's pace, as the response has begun: from now on a byte in
-    /// either direction counts as progress, which the response's body watches.
+    /// Ends the supervision of the body's pace, as the response has begun: from
+    /// now on a byte in either direction counts as progress, which the
+    /// response's body watches.
     pub(super) fn stop_pacing(&mut self) {
         self.body.set_pace(None);
     }
@@ -80,12 +86,15 @@ impl Http1Upload {
         self.progress.take()
     }
 
-    /// Moves as many bytes as client and server allow. Ready when nothing is left to move.
+    /// Moves as many bytes as client and server allow. Ready when nothing is
+    /// left to move.
     ///
-    /// A server that takes no more is no error here, since it may have responded already.
+    /// A server that takes no more is no error here, since it may have
+    /// responded already.
     ///
     /// # Errors
-    /// The client broke off, or its body stalled for longer than its pace allows.
+    /// The client broke off, or its body stalled for longer than its pace
+    /// allows.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -113,8 +122,8 @@ impl Http1Upload {
         Poll::Ready(Ok(()))
     }
 
-    /// Pulls from the client until the output is full or the body ends. Returns false if it waits
-    /// for the client.
+    /// Pulls from the client until the output is full or the body ends. Returns
+    /// false if it waits for the client.
     fn pull(&mut self, cx: &mut Context<'_>, out: &mut Output) -> Result<bool, Fault> {
         while !self.is_read && out.pending() < MOST_AHEAD {
             match Pin::new(&mut self.body).poll_frame(cx) {
@@ -137,8 +146,8 @@ impl Http1Upload {
         Ok(true)
     }
 
-    /// Ready when nothing has moved for too long. With everything flushed it is the client that
-    /// stalls, otherwise the server.
+    /// Ready when nothing has moved for too long. With everything flushed it is
+    /// the client that stalls, otherwise the server.
     fn poll_pace(&mut self, cx: &mut Context<'_>, is_flushed: bool) -> Poll<Fault> {
         let Some(pace) = self.body.pace() else {
             return Poll::Pending;

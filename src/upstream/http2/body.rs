@@ -1,4 +1,5 @@
-//! The body of an HTTP/2 response on its way to the client, and the end of the exchange.
+//! The body of an HTTP/2 response on its way to the client, and the end of the
+//! exchange.
 
 use std::{
     pin::Pin,
@@ -46,8 +47,8 @@ impl Http2ResponseBody {
         }
     }
 
-    /// Judges the server by a frame. The last one suffices for a success, as the reader may not ask
-    /// for the end behind it.
+    /// Judges the server by a frame. The last one suffices for a success, as
+    /// the reader may not ask for the end behind it.
     fn judge(&mut self, frame: Option<&Result<Frame<Bytes>, Fault>>) {
         let is_complete = match frame {
             None => true,
@@ -66,7 +67,8 @@ impl Http2ResponseBody {
         }
     }
 
-    /// Gives the stream back, which resets it unless it has ended in both directions.
+    /// Gives the stream back, which resets it unless it has ended in both
+    /// directions.
     fn close(&mut self) {
         if let Some(RestOfExchange {
             mut stream, upload, ..
@@ -78,7 +80,8 @@ impl Http2ResponseBody {
         }
     }
 
-    /// The next frame of the body. Goes on with the request's body at the same time.
+    /// The next frame of the body. Goes on with the request's body at the same
+    /// time.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let Some(RestOfExchange { stream, upload, .. }) = &mut self.rest else {
             return Poll::Ready(None);
@@ -95,8 +98,8 @@ impl Http2ResponseBody {
             }
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(Ok(frame))),
             Poll::Ready(None) => Poll::Ready(None),
-            // An empty frame as a sign of life: the reader of the response also decides whether the
-            // exchange is idle.
+            // An empty frame as a sign of life: the reader of the response also
+            // decides whether the exchange is idle.
             Poll::Pending if upload.take_progress() => {
                 Poll::Ready(Some(Ok(Frame::data(Bytes::new()))))
             }

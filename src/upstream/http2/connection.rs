@@ -1,5 +1,5 @@
-//! One HTTP/2 connection to a server: driven by a task on the worker that made it, shared by
-//! requests.
+//! One HTTP/2 connection to a server: driven by a task on the worker that made
+//! it, shared by requests.
 
 use std::{
     future::{Future, poll_fn},
@@ -40,14 +40,16 @@ use crate::{
 
 /// The longest head of a response, in bytes, the same as on HTTP/1.
 const MOST_HEAD: u32 = 64 * 1024;
-/// The number of streams that h2 assumes before the server's SETTINGS have arrived.
+/// The number of streams that h2 assumes before the server's SETTINGS have
+/// arrived.
 const STREAMS_UNKNOWN: usize = 0;
 /// The longest wait for the answer to a PING.
 const PONG_TIMEOUT: Duration = Duration::from_secs(5);
-/// The shortest time between two PINGs. gRPC servers take more for an attack (`too_many_pings`).
+/// The shortest time between two PINGs. gRPC servers take more for an attack
+/// (`too_many_pings`).
 const SHORTEST_PING_INTERVAL: Duration = Duration::from_secs(30);
-/// The interval of PINGs while streams are open, which is the shortest that gRPC servers allow by
-/// default.
+/// The interval of PINGs while streams are open, which is the shortest that
+/// gRPC servers allow by default.
 const PING_INTERVAL: Duration = Duration::from_secs(300);
 
 /// An open connection.
@@ -60,14 +62,16 @@ pub(super) struct Http2Connection {
     capacity: Arc<Capacity>,
 }
 
-/// State that a connection shares with the permits for its streams and with its driver.
+/// State that a connection shares with the permits for its streams and with its
+/// driver.
 #[derive(Debug)]
 struct SharedState {
     /// Streams that are permitted, opened or not.
     streams: AtomicUsize,
     /// Set once no more streams may be opened.
     is_retired: AtomicBool,
-    /// Woken when a response did not come, to find out whether the server is still there.
+    /// Woken when a response did not come, to find out whether the server is
+    /// still there.
     is_suspected: Notify,
     resets: Resets,
     header_list_limit: HeaderListLimit,
@@ -90,8 +94,8 @@ impl SharedState {
 }
 
 impl Http2Connection {
-    /// Begins to speak HTTP/2 and waits for the server's SETTINGS. `None` if the server ends the
-    /// connection instead.
+    /// Begins to speak HTTP/2 and waits for the server's SETTINGS. `None` if
+    /// the server ends the connection instead.
     pub(super) async fn begin(
         io: Stream,
         permit: ConnectionPermit,
@@ -149,11 +153,11 @@ impl Http2Connection {
     }
 }
 
-/// Ready once the server has announced how many streams it allows, or with `None` if it ends the
-/// connection.
+/// Ready once the server has announced how many streams it allows, or with
+/// `None` if it ends the connection.
 ///
-/// Requests are not sent before that: the server might refuse them, or turn out to speak another
-/// protocol.
+/// Requests are not sent before that: the server might refuse them, or turn out
+/// to speak another protocol.
 fn poll_settings(
     cx: &mut Context<'_>,
     h2: &mut client::Connection<WatchedStream>,
@@ -168,11 +172,12 @@ fn poll_settings(
     }
 }
 
-/// Moves the frames of a connection until the server ends it or nobody holds it any more.
+/// Moves the frames of a connection until the server ends it or nobody holds it
+/// any more.
 ///
-/// Sends a PING when a response did not come, and from time to time while streams are open: a peer
-/// that vanished would otherwise be noticed only when the kernel gives up retransmitting, after a
-/// quarter of an hour.
+/// Sends a PING when a response did not come, and from time to time while
+/// streams are open: a peer that vanished would otherwise be noticed only when
+/// the kernel gives up retransmitting, after a quarter of an hour.
 async fn drive(
     mut h2: client::Connection<WatchedStream>,
     shared: Arc<SharedState>,
@@ -223,14 +228,15 @@ async fn drive(
     shared.retire();
 }
 
-/// Permission to open one stream on a connection, and the stream while it is open. Given back on
-/// drop.
+/// Permission to open one stream on a connection, and the stream while it is
+/// open. Given back on drop.
 #[derive(Debug)]
 pub(in crate::upstream) struct StreamPermit {
     connection: Arc<Http2Connection>,
     /// Whether the connection carried a request before.
     pub(super) is_reused: bool,
-    /// Whether the head of the response arrived, or the reason why it did not is known.
+    /// Whether the head of the response arrived, or the reason why it did not
+    /// is known.
     pub(super) is_settled: bool,
     /// The stream, while it has to be reset when it is dropped.
     stream: Option<OpenStream>,
@@ -240,7 +246,8 @@ impl StreamPermit {
     /// Permission to open a stream on `connection`, if it may have another one.
     pub(super) fn of(connection: &Arc<Http2Connection>) -> Option<Self> {
         let shared = &connection.shared;
-        // Never waits: this only asks for what is known already, such as a GOAWAY.
+        // Never waits: this only asks for what is known already, such as a
+        // GOAWAY.
         let ready = connection
             .requests
             .clone()
@@ -273,8 +280,8 @@ impl StreamPermit {
         self.connection.requests.clone()
     }
 
-    /// The longest header list that the server accepts, in bytes; `usize::MAX` if it has announced
-    /// none.
+    /// The longest header list that the server accepts, in bytes; `usize::MAX`
+    /// if it has announced none.
     pub(super) fn header_list_limit(&self) -> usize {
         self.connection.shared.header_list_limit.get()
     }
@@ -284,8 +291,8 @@ impl StreamPermit {
         Arc::clone(&self.connection.shared.windows)
     }
 
-    /// Notes that the stream is open. From now on dropping the permit resets the stream, unless it
-    /// has [`ended`](Self::ended).
+    /// Notes that the stream is open. From now on dropping the permit resets
+    /// the stream, unless it has [`ended`](Self::ended).
     pub(super) fn opened(&mut self, stream: OpenStream) {
         self.stream = Some(stream);
     }

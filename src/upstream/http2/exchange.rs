@@ -1,5 +1,5 @@
-//! One exchange on a stream of HTTP/2: a request on its way to the server, and the wait for the
-//! response's head.
+//! One exchange on a stream of HTTP/2: a request on its way to the server, and
+//! the wait for the response's head.
 
 use std::{
     future::Future,
@@ -52,7 +52,8 @@ impl Http2Exchange {
     /// Begins to send `outgoing` to `server`; head and body are taken.
     ///
     /// # Errors
-    /// The request cannot be expressed in HTTP/2, or its header list exceeds the server's limit.
+    /// The request cannot be expressed in HTTP/2, or its header list exceeds
+    /// the server's limit.
     pub(in crate::upstream) fn new(
         mut stream: StreamPermit,
         outgoing: &mut Outgoing,
@@ -75,7 +76,8 @@ impl Http2Exchange {
         })
     }
 
-    /// Sends the request and awaits the head of its response. `request` is the head that was sent.
+    /// Sends the request and awaits the head of its response. `request` is the
+    /// head that was sent.
     pub(in crate::upstream) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -173,7 +175,8 @@ impl Http2Exchange {
                 self.step = step;
                 Ok(())
             }
-            // The connection has ended or is about to; nothing of the request was sent.
+            // The connection has ended or is about to; nothing of the request
+            // was sent.
             Err(_) => {
                 self.stream.is_settled = true;
                 self.stream.retire();
@@ -182,14 +185,15 @@ impl Http2Exchange {
         })
     }
 
-    /// The failure that an error of h2 means, and whether the connection can still be used.
+    /// The failure that an error of h2 means, and whether the connection can
+    /// still be used.
     fn failure(&mut self, error: &h2::Error) -> Failure {
         if error.is_remote() || !error.is_reset() {
             self.stream.ended();
         }
         if error.is_go_away() && error.is_remote() {
-            // h2 reports this only for streams above the last one that the server has processed
-            // (RFC 9113, 6.8).
+            // h2 reports this only for streams above the last one that the
+            // server has processed (RFC 9113, 6.8).
             self.stream.retire();
             return Failure::Unprocessed;
         }
@@ -216,7 +220,8 @@ impl Http2Exchange {
         }
     }
 
-    /// Whether the exchange waits for the server, and not for the client or the gateway.
+    /// Whether the exchange waits for the server, and not for the client or the
+    /// gateway.
     pub(in crate::upstream) fn waits_for_server(&self) -> bool {
         match &self.step {
             Step::Waiting { .. } => true,
@@ -245,8 +250,8 @@ impl Http2Exchange {
                 Body::stream(Http2ResponseBody::new(inflow, stream, upload, outcome))
             }
             _ => {
-                // A gRPC call that fails at once has a head without a body, which must not get a
-                // length.
+                // A gRPC call that fails at once has a head without a body,
+                // which must not get a length.
                 let is_absent = is_grpc || outcome.call.request.method == Method::HEAD;
                 outcome.complete();
                 if is_absent {
@@ -282,8 +287,9 @@ fn request(
     }
 }
 
-/// The reason why a response cannot be the interim one with this number. A 101 must not be passed
-/// on: a client of HTTP/1 would speak another protocol from then on, and the server would not.
+/// The reason why a response cannot be the interim one with this number. A 101
+/// must not be passed on: a client of HTTP/1 would speak another protocol from
+/// then on, and the server would not.
 fn wrong_interim(status: StatusCode, number: usize) -> Option<&'static str> {
     match number {
         _ if status == StatusCode::SWITCHING_PROTOCOLS => {

@@ -1,5 +1,5 @@
-//! Conversion of heads: a request's from the text that the layers write to a header list, a
-//! response's back to text.
+//! Conversion of heads: a request's from the text that the layers write to a
+//! header list, a response's back to text.
 
 use bytes::Bytes;
 use http::{
@@ -13,7 +13,8 @@ use crate::{
     http2::{self, FIELD_OVERHEAD},
 };
 
-/// The request as a header list. `authority` is used if the head has no `Host` to be kept.
+/// The request as a header list. `authority` is used if the head has no `Host`
+/// to be kept.
 ///
 /// # Errors
 /// The head cannot be expressed in HTTP/2; the text says why.
@@ -27,8 +28,8 @@ pub(super) fn request(
     let line_end = memchr::memchr(b'\n', &head).ok_or("it has no request line")? + 1;
     let target = target(&head, line_end)?;
     let mut headers = http1::to_map(&head.slice(line_end..));
-    // HTTP/2 has no `Upgrade` (RFC 9113, 8.6): a client that offers a protocol gets its response in
-    // HTTP/1.
+    // HTTP/2 has no `Upgrade` (RFC 9113, 8.6): a client that offers a protocol
+    // gets its response in HTTP/1.
     headers.remove(header::CONNECTION);
     headers.remove(header::UPGRADE);
     let named = headers.remove(header::HOST);
@@ -56,7 +57,8 @@ pub(super) fn request(
     Ok(request)
 }
 
-/// The size of a request's header list in bytes as RFC 9113 (6.5.2) counts them.
+/// The size of a request's header list in bytes as RFC 9113 (6.5.2) counts
+/// them.
 pub(super) fn list_size(request: &Request<()>) -> usize {
     const NAMES: usize = ":method:scheme:authority:path".len() + 4 * FIELD_OVERHEAD;
     let uri = request.uri();
@@ -69,8 +71,8 @@ pub(super) fn list_size(request: &Request<()>) -> usize {
         + http2::list_size(request.headers())
 }
 
-/// The request target: what stands between the first and the last space of the request line, byte
-/// for byte.
+/// The request target: what stands between the first and the last space of the
+/// request line, byte for byte.
 fn target(head: &Bytes, line_end: usize) -> Result<PathAndQuery, &'static str> {
     const CANNOT: &str = "its target cannot be sent by HTTP/2";
     let line = &head[..line_end];
@@ -87,8 +89,8 @@ fn target(head: &Bytes, line_end: usize) -> Result<PathAndQuery, &'static str> {
     }
 }
 
-/// The fields of a response that are passed on: without hop-by-hop fields, and without the length,
-/// which is written anew.
+/// The fields of a response that are passed on: without hop-by-hop fields, and
+/// without the length, which is written anew.
 pub(super) fn fields(headers: &http::HeaderMap) -> Fields {
     let room = headers
         .iter()

@@ -1,19 +1,22 @@
-//! The HTTP/2 connections to one server, and how a request gets a stream on one of them.
+//! The HTTP/2 connections to one server, and how a request gets a stream on one
+//! of them.
 //!
-//! Each worker has connections of its own, driven on its own event loop. A request takes a stream
-//! of the first of them with room. If there is none, one request makes a connection while the
-//! others wait for it: most servers allow a hundred streams, so that a connection for each request
-//! would be a waste. Only when the server's `max_connections` are open does a request take a stream
-//! of another worker's connection, or wait in the queue of [`Capacity`].
+//! Each worker has connections of its own, driven on its own event loop. A
+//! request takes a stream of the first of them with room. If there is none, one
+//! request makes a connection while the others wait for it: most servers allow
+//! a hundred streams, so that a connection for each request would be a waste.
+//! Only when the server's `max_connections` are open does a request take a
+//! stream of another worker's connection, or wait in the queue of [`Capacity`].
 //!
 //! # Races
 //!
-//! [`MakingTurn`] is held by the request that makes a connection. If that request is cancelled,
-//! dropping the turn wakes those that wait for it, and the first of them to look takes the next
-//! turn.
+//! [`MakingTurn`] is held by the request that makes a connection. If that
+//! request is cancelled, dropping the turn wakes those that wait for it, and
+//! the first of them to look takes the next turn.
 //!
-//! A server may end a connection with GOAWAY after a stream was permitted but before it is opened.
-//! The exchange then fails as `Unprocessed`, which may be retried whatever its method.
+//! A server may end a connection with GOAWAY after a stream was permitted but
+//! before it is opened. The exchange then fails as `Unprocessed`, which may be
+//! retried whatever its method.
 
 use std::sync::Arc;
 
@@ -60,17 +63,19 @@ pub(in crate::upstream) struct Making {
 enum Outcome {
     #[default]
     Pending,
-    /// There is a connection, or the request that made it was cancelled: look again.
+    /// There is a connection, or the request that made it was cancelled: look
+    /// again.
     Ended,
     Failed(ConnectFailure),
 }
 
 impl Making {
-    /// Waits for the end. Returns the reason if the connection could not be made; otherwise look
-    /// for a stream again.
+    /// Waits for the end. Returns the reason if the connection could not be
+    /// made; otherwise look for a stream again.
     pub(in crate::upstream) async fn wait(&self) -> Option<ConnectFailure> {
         loop {
-            // Registered before the outcome is read, so that no wake-up is missed in between.
+            // Registered before the outcome is read, so that no wake-up is
+            // missed in between.
             let ended = self.ended.notified();
             match *self.outcome.lock() {
                 Outcome::Pending => {}
@@ -98,13 +103,15 @@ pub(in crate::upstream) enum StreamSearch {
     Stream(StreamPermit),
     /// Another request makes a connection.
     BeingMade(Arc<Making>),
-    /// It is this request's turn to make a connection, which it has permission to.
+    /// It is this request's turn to make a connection, which it has permission
+    /// to.
     Make(MakingTurn, ConnectionPermit),
     /// All connections that may be open are in use to their last stream.
     Exhausted,
 }
 
-/// The turn to make a connection for a worker. Dropped, it passes to the next request.
+/// The turn to make a connection for a worker. Dropped, it passes to the next
+/// request.
 pub(in crate::upstream) struct MakingTurn {
     pool: Arc<Http2Pool>,
     worker: usize,
@@ -117,11 +124,12 @@ impl MakingTurn {
         self.making.end(Outcome::Failed(cause));
     }
 
-    /// Begins to speak HTTP/2 on a connection, adds it to the worker's, and takes its first stream.
+    /// Begins to speak HTTP/2 on a connection, adds it to the worker's, and
+    /// takes its first stream.
     ///
     /// # Errors
-    /// The server ended the connection at once, or sent no SETTINGS within `connect_timeout`. The
-    /// requests that wait fail with the same reason.
+    /// The server ended the connection at once, or sent no SETTINGS within
+    /// `connect_timeout`. The requests that wait fail with the same reason.
     pub(in crate::upstream) async fn complete(
         self,
         io: Stream,
@@ -163,7 +171,8 @@ impl Http2Pool {
         }
     }
 
-    /// A stream of this worker's connections, which is how most requests get theirs.
+    /// A stream of this worker's connections, which is how most requests get
+    /// theirs.
     pub(in crate::upstream) fn stream_of(
         &self,
         worker: usize,
@@ -216,7 +225,8 @@ impl Http2Pool {
         self.workers.iter().map(idle).sum()
     }
 
-    /// Retires connections that are too old, idle for too long, or at their end.
+    /// Retires connections that are too old, idle for too long, or at their
+    /// end.
     pub(in crate::upstream) fn sweep(&self) {
         let now = Instant::now();
         for worker in self.workers.iter() {
@@ -226,7 +236,8 @@ impl Http2Pool {
 }
 
 impl WorkerConnections {
-    /// A stream of the first connection with room. Retires connections that are found unusable.
+    /// A stream of the first connection with room. Retires connections that are
+    /// found unusable.
     fn stream(&mut self, now: Instant) -> Option<StreamPermit> {
         if !self
             .connections
@@ -238,8 +249,8 @@ impl WorkerConnections {
         self.connections.iter().find_map(StreamPermit::of)
     }
 
-    /// Lets go of connections that must not be used any more. Those with open streams end with the
-    /// last of them.
+    /// Lets go of connections that must not be used any more. Those with open
+    /// streams end with the last of them.
     fn retire(&mut self, now: Instant) {
         self.connections
             .retain(|connection| connection.is_usable(now));

@@ -1,13 +1,15 @@
-//! A limit on the resets of streams that a connection sends, so that no server takes them for an
-//! attack.
+//! A limit on the resets of streams that a connection sends, so that no server
+//! takes them for an attack.
 //!
-//! A reset makes the server drop work that it has begun. Servers bound the resets that they accept
-//! on a connection (CVE-2023-44487, "Rapid Reset") and end the connection beyond that, with the
-//! streams of all other requests on it; 200 in 30 s is a common bound. A connection here sends 50
-//! at once and then one every 400 ms, that is 125 in any 30 s.
+//! A reset makes the server drop work that it has begun. Servers bound the
+//! resets that they accept on a connection (CVE-2023-44487, "Rapid Reset") and
+//! end the connection beyond that, with the streams of all other requests on
+//! it; 200 in 30 s is a common bound. A connection here sends 50 at once and
+//! then one every 400 ms, that is 125 in any 30 s.
 //!
-//! The first reset beyond that retires the connection. Its stream and later ones stay open until
-//! their reset is due; the server's frames on them are discarded meanwhile.
+//! The first reset beyond that retires the connection. Its stream and later
+//! ones stay open until their reset is due; the server's frames on them are
+//! discarded meanwhile.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -23,9 +25,9 @@ const BURST: u32 = 50;
 /// The interval at which further resets may be sent.
 const INTERVAL: Duration = Duration::from_millis(400);
 
-/// A handle that keeps a stream open: h2 resets a stream when its last handle is dropped. Meant for
-/// server push, which is switched off, this is the only handle to be had besides those that carry
-/// the exchange.
+/// A handle that keeps a stream open: h2 resets a stream when its last handle
+/// is dropped. Meant for server push, which is switched off, this is the only
+/// handle to be had besides those that carry the exchange.
 pub(super) type OpenStream = PushPromises;
 
 /// The resets of one connection.
@@ -38,9 +40,11 @@ pub(super) struct Resets<T = OpenStream> {
 /// Resets that were sent, and those that are due later.
 #[derive(Debug)]
 struct Account<T> {
-    /// When a full burst is available again: the theoretical arrival time of GCRA.
+    /// When a full burst is available again: the theoretical arrival time of
+    /// GCRA.
     full_at: Instant,
-    /// Streams that are reset later and when, soonest first: at most as many as the connection has.
+    /// Streams that are reset later and when, soonest first: at most as many as
+    /// the connection has.
     late: VecDeque<(Instant, T)>,
 }
 
@@ -55,8 +59,9 @@ impl<T> Resets<T> {
         }
     }
 
-    /// Resets a stream that has not ended, at once or when its time comes. Returns true if it is
-    /// late: the connection must then get no further streams.
+    /// Resets a stream that has not ended, at once or when its time comes.
+    /// Returns true if it is late: the connection must then get no further
+    /// streams.
     pub(super) fn reset(&self, stream: T) -> bool {
         let now = Instant::now();
         let mut account = self.account.lock();

@@ -1,4 +1,5 @@
-//! The server's SETTINGS that h2 reads but does not expose, picked out of the connection's bytes.
+//! The server's SETTINGS that h2 reads but does not expose, picked out of the
+//! connection's bytes.
 
 use std::{
     io::{self, IoSlice},
@@ -21,10 +22,12 @@ use crate::{
 const MAX_HEADER_LIST_SIZE: u16 = 6;
 /// The length of one setting, identifier and value, in bytes.
 const SETTING: usize = 6;
-/// The longest SETTINGS frame that is looked at: 64 settings, where the protocol defines six.
+/// The longest SETTINGS frame that is looked at: 64 settings, where the
+/// protocol defines six.
 const MOST_SETTINGS: usize = 64 * SETTING;
 
-/// The longest header list that the server accepts, in bytes as RFC 9113 (6.5.2) counts them.
+/// The longest header list that the server accepts, in bytes as RFC 9113
+/// (6.5.2) counts them.
 #[derive(Debug, Clone)]
 pub(super) struct HeaderListLimit(Arc<AtomicUsize>);
 
@@ -34,7 +37,8 @@ impl HeaderListLimit {
         Self(Arc::new(AtomicUsize::new(usize::MAX)))
     }
 
-    /// The limit that the server announced last; `usize::MAX` if it has announced none.
+    /// The limit that the server announced last; `usize::MAX` if it has
+    /// announced none.
     pub(super) fn get(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }

@@ -23,8 +23,9 @@ pub(super) struct Http2Upload {
 }
 
 impl Http2Upload {
-    /// The upload of `body` on `stream`, which is `None` if the request has no body. Trailers are
-    /// left out if they are longer than `most_trailers` bytes, which is the server's limit.
+    /// The upload of `body` on `stream`, which is `None` if the request has no
+    /// body. Trailers are left out if they are longer than `most_trailers`
+    /// bytes, which is the server's limit.
     pub(super) fn new(stream: Option<SendStream<Bytes>>, most_trailers: usize, body: Body) -> Self {
         let flow = stream.map(|stream| Outflow::new(stream).with_trailers_up_to(most_trailers));
         Self {
@@ -40,8 +41,9 @@ impl Http2Upload {
         self.flow.is_none()
     }
 
-    /// Ends the supervision of the body's pace, as the response has begun: from now on a byte in
-    /// either direction counts as progress, which the response's body watches.
+    /// Ends the supervision of the body's pace, as the response has begun: from
+    /// now on a byte in either direction counts as progress, which the
+    /// response's body watches.
     pub(super) fn stop_pacing(&mut self) {
         self.body.set_pace(None);
     }
@@ -51,12 +53,15 @@ impl Http2Upload {
         self.progress.take()
     }
 
-    /// Moves as many bytes as client and server allow. Ready when nothing is left to move.
+    /// Moves as many bytes as client and server allow. Ready when nothing is
+    /// left to move.
     ///
-    /// A server that takes no more is no error here, since it may have responded already.
+    /// A server that takes no more is no error here, since it may have
+    /// responded already.
     ///
     /// # Errors
-    /// The client broke off, or its body stalled for longer than its pace allows.
+    /// The client broke off, or its body stalled for longer than its pace
+    /// allows.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         while let Some(flow) = &mut self.flow {
             match flow.poll_move(cx, &mut self.body) {
@@ -81,8 +86,8 @@ impl Http2Upload {
         Poll::Ready(Ok(()))
     }
 
-    /// Ready when nothing has moved for too long. With everything on its way it is the client that
-    /// stalls, otherwise the server.
+    /// Ready when nothing has moved for too long. With everything on its way it
+    /// is the client that stalls, otherwise the server.
     fn poll_pace(&mut self, cx: &mut Context<'_>, is_drained: bool) -> Poll<Fault> {
         let Some(pace) = self.body.pace() else {
             return Poll::Pending;

@@ -1,4 +1,5 @@
-//! Parts of keys that count something else than they seem to, and exceptions that are never looked at.
+//! Parts of keys that count something else than they seem to, and exceptions
+//! that are never looked at.
 
 use super::super::super::{
     configuration::Config,
@@ -17,10 +18,11 @@ use super::super::super::{
 use super::overrides;
 use crate::policy::{Cost, KeyPart, Limit, Missing};
 
-/// An IPv6 network as wide as this belongs to a provider; whoever writes less thinks of IPv4.
+/// An IPv6 network as wide as this belongs to a provider; whoever writes less
+/// thinks of IPv4.
 const WIDEST_V6: u8 = 32;
-/// Headers in which proxies name the client. They are taken from trusted proxies only, and of these many pass on the words of
-/// the client itself.
+/// Headers in which proxies name the client. They are taken from trusted
+/// proxies only, and of these many pass on the words of the client itself.
 const NAMES_OF_CLIENTS: [&str; 13] = [
     "x-forwarded-for",
     "x-original-forwarded-for",
@@ -62,7 +64,8 @@ pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
     }
 }
 
-/// A limit without a key: one bucket, though its name or its other keys say that there is one for each of something.
+/// A limit without a key: one bucket, though its name or its other keys say
+/// that there is one for each of something.
 fn for_everyone(table: &wire::Limit, at: Span, limit: &Limit, problems: &mut Problems) {
     if !limit.key.is_empty() {
         return;

@@ -1,4 +1,5 @@
-//! Settings that are allowed and yet surely not meant. A warning has a place and says what to write instead, as an error does.
+//! Settings that are allowed and yet surely not meant. A warning has a place
+//! and says what to write instead, as an error does.
 //!
 //! These are looked for once everything else is sound.
 
@@ -38,11 +39,13 @@ pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
     loops(file, config, problems);
 }
 
-/// Wider networks than these belong to nobody alone (IANA gives IPv4 out by /8, IPv6 to regions by /12).
+/// Wider networks than these belong to nobody alone (IANA gives IPv4 out by /8,
+/// IPv6 to regions by /12).
 const WIDEST_OF_PROXIES_V4: u8 = 8;
 const WIDEST_OF_PROXIES_V6: u8 = 16;
 
-/// `fc00::/7` (RFC 4193): the addresses of private networks, however wide they are written.
+/// `fc00::/7` (RFC 4193): the addresses of private networks, however wide they
+/// are written.
 fn is_unique_local(network: &Ipv6Net) -> bool {
     network.prefix_len() >= 7 && network.addr().segments()[0] & 0xfe00 == 0xfc00
 }
@@ -68,7 +71,8 @@ fn mirrors(file: &File, config: &Config, problems: &mut Problems) {
     }
 }
 
-/// Networks that together hold every address of IPv4 or IPv6, or far more than proxies have.
+/// Networks that together hold every address of IPv4 or IPv6, or far more than
+/// proxies have.
 fn trusts_everybody(
     client_ip: &Option<Field<wire::process::ClientIp>>,
     config: &Config,
@@ -163,7 +167,8 @@ fn certificates(file: &File, config: &Config, problems: &mut Problems) {
     }
 }
 
-/// Servers that are this gateway itself: each request would come back until something is full.
+/// Servers that are this gateway itself: each request would come back until
+/// something is full.
 fn loops(file: &File, config: &Config, problems: &mut Problems) {
     let own: Vec<SocketAddr> = config
         .listeners
@@ -202,7 +207,8 @@ fn loops(file: &File, config: &Config, problems: &mut Problems) {
     }
 }
 
-/// Whether a connection to `address` is one to a listener that is bound to `bind`, as far as the two tell.
+/// Whether a connection to `address` is one to a listener that is bound to
+/// `bind`, as far as the two tell.
 fn reaches(bind: SocketAddr, address: SocketAddr) -> bool {
     let is_everywhere = bind.ip().is_unspecified() && (bind.is_ipv6() || address.is_ipv4());
     let is_here = bind.ip() == address.ip()

@@ -1,4 +1,5 @@
-//! Exceptions of a limit that no key gets: an earlier one takes it, or the value is a pattern of another language.
+//! Exceptions of a limit that no key gets: an earlier one takes it, or the
+//! value is a pattern of another language.
 
 use std::collections::HashSet;
 
@@ -10,7 +11,8 @@ use super::super::super::{
 };
 use crate::policy::{Limit, ValuePattern};
 
-/// Earlier exceptions for more than one key that a later one is compared with. Exact values are looked up.
+/// Earlier exceptions for more than one key that a later one is compared with.
+/// Exact values are looked up.
 const MOST_WIDE: usize = 64;
 
 pub(super) fn report(table: &wire::Limit, limit: &Limit, problems: &mut Problems) {

@@ -1,4 +1,5 @@
-//! Patterns, templates and values of routes in the language of another gateway: here their signs are plain characters.
+//! Patterns, templates and values of routes in the language of another gateway:
+//! here their signs are plain characters.
 
 use std::net::Ipv4Addr;
 
@@ -17,7 +18,8 @@ use super::super::super::{
 use super::templates::{VARIABLES, headers, is_colon_parameter, template};
 use crate::policy::{PathPattern, Rewrite, Route};
 
-/// Beginnings of URLs before the host; as hosts these are the rest of a URL that was cut at its colon.
+/// Beginnings of URLs before the host; as hosts these are the rest of a URL
+/// that was cut at its colon.
 const SCHEMES: [&str; 5] = ["http", "https", "ws", "wss", "grpc"];
 pub(super) fn report(table: &wire::Route, route: &Route, problems: &mut Problems) {
     if let Some(matches) = table.r#match.value() {
@@ -245,7 +247,8 @@ fn regex<S: Syntax>(field: &Field<Text<S>>, problems: &mut Problems) {
     );
 }
 
-/// The expression as other gateways and languages write it: behind `~`, between slashes, after a host, with a blank.
+/// The expression as other gateways and languages write it: behind `~`, between
+/// slashes, after a host, with a blank.
 fn meant_regex(text: &str) -> Option<String> {
     let behind_tilde = text
         .trim_start_matches('~')

@@ -1,4 +1,5 @@
-//! Templates in the language of another gateway: in texts that are filled in, and in texts that are sent as they stand.
+//! Templates in the language of another gateway: in texts that are filled in,
+//! and in texts that are sent as they stand.
 
 use super::super::super::{
     field::{Field, Given},
@@ -80,7 +81,8 @@ pub(super) fn template<S: Syntax>(key: &str, field: &Field<Text<S>>, problems: &
     problems.report(Problem::warning(Code::Misleading, at, message).help(help));
 }
 
-/// Values of headers with places of other templates: they are sent as they stand.
+/// Values of headers with places of other templates: they are sent as they
+/// stand.
 pub(super) fn headers(entry: &Option<Field<Headers>>, problems: &mut Problems) {
     for pair in entry.elements() {
         let (Some(name), Some(value)) = (pair.name.value(), pair.value.value()) else {
@@ -97,7 +99,8 @@ pub(super) fn headers(entry: &Option<Field<Headers>>, problems: &mut Problems) {
     }
 }
 
-/// `{client_ip}`, `%[src]`, `%REQ(x)%`, `{{.Host}}`: what templates of other gateways have.
+/// `{client_ip}`, `%[src]`, `%REQ(x)%`, `{{.Host}}`: what templates of other
+/// gateways have.
 fn has_a_place(text: &str) -> bool {
     let is_word = |word: &str| {
         !word.is_empty()

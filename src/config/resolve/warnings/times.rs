@@ -1,4 +1,5 @@
-//! Times and numbers that contradict each other, so that one of them never counts.
+//! Times and numbers that contradict each other, so that one of them never
+//! counts.
 
 use std::{sync::Arc, time::Duration};
 
@@ -58,7 +59,8 @@ fn turns(table: &wire::Route, route: &Route, config: &Config, problems: &mut Pro
     }
 }
 
-/// A wait in a route's queue that its total timeout cuts short. Inherited values are not reported, as other routes may need them.
+/// A wait in a route's queue that its total timeout cuts short. Inherited
+/// values are not reported, as other routes may need them.
 fn waits(table: &wire::Route, route: &Route, problems: &mut Problems) {
     let (Some(cap), Some(concurrency)) = (&route.concurrency, table.concurrency.value()) else {
         return;

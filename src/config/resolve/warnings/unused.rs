@@ -49,7 +49,8 @@ pub(super) fn report(file: &File, problems: &mut Problems) {
     }
 }
 
-/// The upstreams that a route names: its own, those of a split, that of its mirror.
+/// The upstreams that a route names: its own, those of a split, that of its
+/// mirror.
 fn upstreams(route: &Route) -> Vec<std::sync::Arc<str>> {
     let mirror = route
         .mirror

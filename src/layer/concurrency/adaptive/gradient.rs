@@ -1,55 +1,76 @@
-//! A limit that follows the measured latency: arithmetic only, from the summary of a window to a new limit.
+//! A limit that follows the measured latency: arithmetic only, from the summary
+//! of a window to a new limit.
 //!
-//! The idea is Gradient2 of Netflix's concurrency-limits: compare the latency now with the latency of an upstream that
-//! does not queue; grow by about a square root while the two are close, and shrink by their ratio when they part. The
-//! differences mend known weaknesses of Gradient2:
+//! The idea is Gradient2 of Netflix's concurrency-limits: compare the latency
+//! now with the latency of an upstream that does not queue; grow by about a
+//! square root while the two are close, and shrink by their ratio when they
+//! part. The differences mend known weaknesses of Gradient2:
 //!
-//! * Its long-term average follows the queue that its own limit makes, so that under steady load it drifts upwards
-//!   without end. Here a latency measured at the limit never raises the baseline, unless shrinking has not helped: a
-//!   queue of ours gets shorter in proportion, a slow upstream's does not. That is also how a slower upstream is learnt,
-//!   without windows in which requests are held back only to measure.
-//! * After a slow spell the average is too high for long, and each spell leaves it a little higher. Here the earlier baseline
-//!   holds again as soon as latencies fit it.
-//! * It shrinks on a few samples. Here a window has enough of them, and its median counts.
-//! * It either ignores failures or shrinks by a tenth for each. Here the limit shrinks by half of their share.
+//! * Its long-term average follows the queue that its own limit makes, so that
+//!   under steady load it drifts upwards without end. Here a latency measured
+//!   at the limit never raises the baseline, unless shrinking has not helped: a
+//!   queue of ours gets shorter in proportion, a slow upstream's does not. That
+//!   is also how a slower upstream is learnt, without windows in which requests
+//!   are held back only to measure.
+//! * After a slow spell the average is too high for long, and each spell leaves
+//!   it a little higher. Here the earlier baseline holds again as soon as
+//!   latencies fit it.
+//! * It shrinks on a few samples. Here a window has enough of them, and its
+//!   median counts.
+//! * It either ignores failures or shrinks by a tenth for each. Here the limit
+//!   shrinks by half of their share.
 
 use super::window::Summary;
 use crate::policy::AdaptiveBounds;
 
-/// Latency above the baseline by less than this share is taken for noise. Netflix has 1.5; with the median of a window
-/// less is needed, and the queue at the upstream stays shorter.
+/// Latency above the baseline by less than this share is taken for noise.
+/// Netflix has 1.5; with the median of a window less is needed, and the queue
+/// at the upstream stays shorter.
 const TOLERANCE: f64 = 1.3;
-/// Added to the tolerance over the square root of the number of answers: twice the error of a median of exponential
-/// times, relative to the median, is 2.9 over that root.
+/// Added to the tolerance over the square root of the number of answers: twice
+/// the error of a median of exponential times, relative to the median, is 2.9
+/// over that root.
 const NOISE: f64 = 2.9;
-/// Part of the way to a lower limit that one window goes: responses measured now were admitted under an earlier limit.
+/// Part of the way to a lower limit that one window goes: responses measured
+/// now were admitted under an earlier limit.
 const SMOOTHING: f64 = 0.3;
 /// The most that one window may ask to shrink by.
 const STEEPEST: f64 = 0.5;
-/// The limit grows only while at least this share of it is in use; otherwise it would drift upwards while idle.
+/// The limit grows only while at least this share of it is in use; otherwise it
+/// would drift upwards while idle.
 const NEAR: f64 = 0.8;
-/// Below this share of the limit in use, slowness is not of the limit's making, and shrinking it would not help.
+/// Below this share of the limit in use, slowness is not of the limit's making,
+/// and shrinking it would not help.
 const IN_USE: f64 = 0.5;
-/// How fast the baseline follows lower medians: slowly, as the lowest of many is an accident, ...
+/// How fast the baseline follows lower medians: slowly, as the lowest of many
+/// is an accident, ...
 const DOWN: f64 = 0.05;
-/// ... but quickly when it is far too high: below this share of it, the slow spell that taught it is over.
+/// ... but quickly when it is far too high: below this share of it, the slow
+/// spell that taught it is over.
 const FAR_BELOW: f64 = 0.7;
-/// How fast the baseline follows higher medians that are not of the limit's making.
+/// How fast the baseline follows higher medians that are not of the limit's
+/// making.
 const UP: f64 = 0.02;
 /// How fast the baseline follows a median that is known to be right.
 const HALF: f64 = 0.5;
-/// How much the baseline sinks with each window at the limit. Without it a baseline that was once learnt too high would
-/// stay, as latencies below the limit are never seen; with it, and with shrinking judged, it comes to rest at the knee.
+/// How much the baseline sinks with each window at the limit. Without it a
+/// baseline that was once learnt too high would stay, as latencies below the
+/// limit are never seen; with it, and with shrinking judged, it comes to rest
+/// at the knee.
 const SINKS: f64 = 0.003;
-/// Latencies within this factor of an earlier baseline fit it: a tenth above the tolerance, for noise.
+/// Latencies within this factor of an earlier baseline fit it: a tenth above
+/// the tolerance, for noise.
 const FITS: f64 = TOLERANCE * 1.1;
-/// How far the limit shrinks at least before it is asked whether that has helped.
+/// How far the limit shrinks at least before it is asked whether that has
+/// helped.
 const JUDGED_AT: f64 = 0.85;
-/// In how many windows the limit shrinks at least before that: the effect of a move shows late.
+/// In how many windows the limit shrinks at least before that: the effect of a
+/// move shows late.
 const JUDGED_AFTER: u32 = 3;
 /// Weight of the last window in the latency that is judged: one alone is noisy.
 const RECENT: f64 = 0.4;
-/// How fast the baseline rises at the least limit, where nothing can be tried any more.
+/// How fast the baseline rises at the least limit, where nothing can be tried
+/// any more.
 const UP_AT_MIN: f64 = 0.1;
 
 /// The limit and the baseline it is derived from. Survives reloads.
@@ -57,7 +78,8 @@ const UP_AT_MIN: f64 = 0.1;
 pub(super) struct Gradient {
     bounds: AdaptiveBounds,
     limit: f64,
-    /// Seconds to the response head while the upstream does not queue; `None` before the first window.
+    /// Seconds to the response head while the upstream does not queue; `None`
+    /// before the first window.
     baseline: Option<f64>,
     /// The earlier baseline, while it is raised.
     before: Option<f64>,
@@ -74,8 +96,8 @@ struct Descent {
     latency: f64,
     /// The mean latency of the last windows, averaged.
     recent: f64,
-    /// The limits under which that was measured, averaged in the same way: the value lags behind the limit as the latency
-    /// does.
+    /// The limits under which that was measured, averaged in the same way: the
+    /// value lags behind the limit as the latency does.
     under: f64,
     windows: u32,
 }
@@ -111,7 +133,8 @@ impl Gradient {
         self.limit as usize
     }
 
-    /// Whether the first limit is still looked for, so that windows should be short.
+    /// Whether the first limit is still looked for, so that windows should be
+    /// short.
     pub(super) fn is_warming(&self) -> bool {
         self.is_warming
     }
@@ -150,7 +173,8 @@ impl Gradient {
         }
     }
 
-    /// Moves the baseline. Returns how many times slower than the baseline responses are.
+    /// Moves the baseline. Returns how many times slower than the baseline
+    /// responses are.
     fn learn(&mut self, median: f64, mean: f64, used: f64, tolerance: f64) -> f64 {
         let is_over = self
             .baseline
@@ -186,9 +210,11 @@ impl Gradient {
         if learnt > 0.0 { median / learnt } else { 1.0 }
     }
 
-    /// How fast the baseline rises while responses are slower than it: not at all as long as the limit shrinks and that
-    /// helps. Judged by the mean, which follows the limit where the limit makes the queue (Little, 1961). The median of
-    /// responses that all take the same time moves in steps of that time, and stays for a good deal of a way down.
+    /// How fast the baseline rises while responses are slower than it: not at
+    /// all as long as the limit shrinks and that helps. Judged by the mean,
+    /// which follows the limit where the limit makes the queue (Little, 1961).
+    /// The median of responses that all take the same time moves in steps of
+    /// that time, and stays for a good deal of a way down.
     fn judge(&mut self, mean: f64, tolerance: f64) -> f64 {
         let begin = Descent {
             limit: self.limit,
@@ -204,20 +230,24 @@ impl Gradient {
         since.windows += 1;
         since.recent += (mean - since.recent) * RECENT;
         since.under += (self.limit - since.under) * RECENT;
-        // An upstream that got slower by itself, or with a higher limit, can only be judged from here on.
+        // An upstream that got slower by itself, or with a higher limit, can
+        // only be judged from here on.
         if self.limit > since.limit || mean > since.latency * tolerance {
             *since = begin;
             return 0.0;
         }
-        // Far enough down that the expected gain is no less than the error of a median of so few responses. Judged by noise,
-        // a queue of the limit's own making passes for a slow upstream, and the baseline climbs after it without end.
+        // Far enough down that the expected gain is no less than the error of a
+        // median of so few responses. Judged by noise, a queue of the limit's
+        // own making passes for a slow upstream, and the baseline climbs after
+        // it without end.
         let error = ((tolerance - TOLERANCE) / 2.0).min(HALF);
         let judged_at = JUDGED_AT.min((1.0 - error).powi(2));
         if self.limit > since.limit * judged_at || since.windows < JUDGED_AFTER {
             return 0.0;
         }
-        // A queue of the limit's own making would have shrunk with the limit, a slow upstream would be as slow as before. The
-        // line between the two is half-way.
+        // A queue of the limit's own making would have shrunk with the limit, a
+        // slow upstream would be as slow as before. The line between the two is
+        // half-way.
         let expected = since.latency * (since.under / since.limit).sqrt();
         let is_own_queue = since.recent <= expected;
         *since = Descent {
@@ -251,7 +281,8 @@ mod tests {
     }
 
     const BOUNDS: AdaptiveBounds = bounds(4, 500);
-    /// The modelled upstream: this much at once without queueing, each taking this long.
+    /// The modelled upstream: this much at once without queueing, each taking
+    /// this long.
     const KNEE: f64 = 50.0;
     const SERVICE: f64 = 0.010;
 
@@ -259,7 +290,8 @@ mod tests {
         service * (in_flight / KNEE).max(1.0)
     }
 
-    /// Windows under a demand that always fills the limit, or `demand` if that is less; noise of a tenth either way.
+    /// Windows under a demand that always fills the limit, or `demand` if that
+    /// is less; noise of a tenth either way.
     fn run(gradient: &mut Gradient, windows: usize, demand: f64, service: f64) -> Vec<usize> {
         let noise = [1.0, 1.04, 0.95, 1.1, 0.9, 0.98, 1.02];
         let window = |n: usize| {
@@ -283,7 +315,8 @@ mod tests {
         gradient
     }
 
-    /// Share of what the upstream could do that these limits let it do, and the longest latency in service times.
+    /// Share of what the upstream could do that these limits let it do, and the
+    /// longest latency in service times.
     fn done(limits: &[usize]) -> (f64, f64) {
         let share: f64 = limits
             .iter()

@@ -1,7 +1,9 @@
-//! Measures the requests under an adaptive limit, and moves the limit at the end of each window.
+//! Measures the requests under an adaptive limit, and moves the limit at the
+//! end of each window.
 //!
-//! Each request adds its outcome to a window. The request that finds the window complete closes it, on its own time: some
-//! hundred additions, a few times a second. `window` collects, `gradient` computes the next limit.
+//! Each request adds its outcome to a window. The request that finds the window
+//! complete closes it, on its own time: some hundred additions, a few times a
+//! second. `window` collects, `gradient` computes the next limit.
 
 mod gradient;
 mod window;
@@ -24,18 +26,22 @@ use crate::{
 
 /// Outcomes in a complete window. Fewer say too little of a median.
 const ENOUGH: u32 = 100;
-/// Outcomes in a complete window while the first limit is looked for and few requests are in flight.
+/// Outcomes in a complete window while the first limit is looked for and few
+/// requests are in flight.
 const ENOUGH_WARMING: u32 = 30;
-/// Shortest time between two moves of the limit: the effect of a move has to be seen before the next.
+/// Shortest time between two moves of the limit: the effect of a move has to be
+/// seen before the next.
 const SHORTEST: Duration = Duration::from_millis(500);
-/// The same while the first limit is looked for: a gateway that starts under load finds it within a second.
+/// The same while the first limit is looked for: a gateway that starts under
+/// load finds it within a second.
 const SHORTEST_WARMING: Duration = Duration::from_millis(100);
 /// Longest time between two moves, however slow responses are.
 const LONGEST: Duration = Duration::from_secs(10);
-/// A window that is not complete by then mixes old with new outcomes, and is begun anew.
+/// A window that is not complete by then mixes old with new outcomes, and is
+/// begun anew.
 const STALE: Duration = Duration::from_secs(60);
-/// Length of a window as a multiple of the median: a response shows the effect of the last move only if its request was
-/// admitted within the window.
+/// Length of a window as a multiple of the median: a response shows the effect
+/// of the last move only if its request was admitted within the window.
 const MEDIANS: f64 = 2.0;
 
 /// The meaning of a request's outcome for the load of its upstream.
@@ -43,11 +49,13 @@ const MEDIANS: f64 = 2.0;
 pub(super) enum Outcome {
     /// A response came, and its time counts.
     Answered,
-    /// No response came in time, or one that says that the upstream is overloaded.
+    /// No response came in time, or one that says that the upstream is
+    /// overloaded.
     Overloaded,
     /// The client left before a response, which would have taken longer yet.
     Abandoned,
-    /// Nothing: a refusal by the gateway itself, or a fault that may be quicker than any work.
+    /// Nothing: a refusal by the gateway itself, or a fault that may be quicker
+    /// than any work.
     Nothing,
 }
 
@@ -105,7 +113,8 @@ impl Meter {
         }
     }
 
-    /// Lets the meter move `max` within these bounds, from the fixed number `from` if there was one.
+    /// Lets the meter move `max` within these bounds, from the fixed number
+    /// `from` if there was one.
     pub(super) fn switch_on(&self, bounds: AdaptiveBounds, from: Option<usize>, max: &AtomicUsize) {
         let mut gradient = self.gradient.lock();
         gradient.set_bounds(bounds);
@@ -132,8 +141,8 @@ impl Meter {
         self.window.note_peak(in_flight);
     }
 
-    /// Takes an outcome into account that came at `now`, `time` after the request got its permit. Returns whether `max` was
-    /// moved.
+    /// Takes an outcome into account that came at `now`, `time` after the
+    /// request got its permit. Returns whether `max` was moved.
     pub(super) fn measured(
         &self,
         outcome: Outcome,
@@ -144,7 +153,8 @@ impl Meter {
         let outcomes = match outcome {
             Outcome::Answered => self.window.record(time),
             Outcome::Overloaded => self.window.record_failure(),
-            // A client that leaves early says nothing of the median; one that leaves late says that it has risen.
+            // A client that leaves early says nothing of the median; one that
+            // leaves late says that it has risen.
             Outcome::Abandoned if nanos(time) > self.last_median.load(Relaxed) => {
                 self.window.record(time)
             }

@@ -1,19 +1,23 @@
-//! The outcomes of a window: a histogram that every thread adds to without a lock, read and emptied at the window's end.
+//! The outcomes of a window: a histogram that every thread adds to without a
+//! lock, read and emptied at the window's end.
 
 use std::{
     sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed},
     time::Duration,
 };
 
-/// A single response counts in the mean as at most so many times the median, so that a few very slow ones do not decide.
+/// A single response counts in the mean as at most so many times the median, so
+/// that a few very slow ones do not decide.
 const MOST_MEDIANS: f64 = 4.0;
 
 /// The contents of a window.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Summary {
-    /// Median time to the response head, in seconds; `None` if there were only failures.
+    /// Median time to the response head, in seconds; `None` if there were only
+    /// failures.
     pub(super) median: Option<f64>,
-    /// Mean time to the response head, in seconds. No response counts as more than [`MOST_MEDIANS`].
+    /// Mean time to the response head, in seconds. No response counts as more
+    /// than [`MOST_MEDIANS`].
     pub(super) mean: f64,
     /// The number of responses.
     pub(super) answers: u64,
@@ -23,10 +27,12 @@ pub(super) struct Summary {
     pub(super) peak: usize,
 }
 
-/// Buckets in each doubling of the time, so that a median is known to a thirty-second.
+/// Buckets in each doubling of the time, so that a median is known to a
+/// thirty-second.
 const PARTS: u64 = 16;
 const PARTS_LOG: u32 = PARTS.ilog2();
-/// Buckets up to 2^27 microseconds, more than two minutes. Longer times count as that.
+/// Buckets up to 2^27 microseconds, more than two minutes. Longer times count
+/// as that.
 const BUCKETS: usize = 384;
 
 /// The outcomes since the window was opened.
@@ -49,14 +55,15 @@ impl Window {
         }
     }
 
-    /// Adds a response whose head came after `time`. Returns the number of outcomes so far.
+    /// Adds a response whose head came after `time`. Returns the number of
+    /// outcomes so far.
     pub(super) fn record(&self, time: Duration) -> u32 {
         self.buckets[bucket(time)].fetch_add(1, Relaxed);
         self.outcomes.fetch_add(1, Relaxed) + 1
     }
 
-    /// Adds a request without a response, or with one that says that the upstream is overloaded. Returns the number of
-    /// outcomes so far.
+    /// Adds a request without a response, or with one that says that the
+    /// upstream is overloaded. Returns the number of outcomes so far.
     pub(super) fn record_failure(&self) -> u32 {
         self.failures.fetch_add(1, Relaxed);
         self.outcomes.fetch_add(1, Relaxed) + 1
@@ -64,13 +71,15 @@ impl Window {
 
     /// Notes how many requests are in flight.
     pub(super) fn note_peak(&self, in_flight: usize) {
-        // The peak was as high before in most cases, and a load is cheaper than a write.
+        // The peak was as high before in most cases, and a load is cheaper than
+        // a write.
         if self.peak.load(Relaxed) < in_flight {
             self.peak.fetch_max(in_flight, Relaxed);
         }
     }
 
-    /// Reads and empties the window. An outcome that is added meanwhile is counted in this window or in the next.
+    /// Reads and empties the window. An outcome that is added meanwhile is
+    /// counted in this window or in the next.
     pub(super) fn take(&self) -> Summary {
         let counts: Vec<u32> = self
             .buckets
@@ -125,7 +134,8 @@ fn median(counts: &[u32], total: u64) -> Option<f64> {
     Some(middle(at))
 }
 
-/// The bucket of a time. Each doubling has as many buckets, so that all have about the same relative width.
+/// The bucket of a time. Each doubling has as many buckets, so that all have
+/// about the same relative width.
 fn bucket(time: Duration) -> usize {
     let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     if micros < PARTS {

@@ -1,8 +1,10 @@
-//! The table under schedules that shuttle chooses: a switch of threads is possible at every access to an atomic, so that
-//! states show up within a few steps that real threads reach once in a million.
+//! The table under schedules that shuttle chooses: a switch of threads is
+//! possible at every access to an atomic, so that states show up within a few
+//! steps that real threads reach once in a million.
 //!
-//! The table is compiled a second time here, over shuttle's atomics. Each promise is kept in all of a fixed number of
-//! random schedules, from a fixed seed: a failure is found again by the next run.
+//! The table is compiled a second time here, over shuttle's atomics. Each
+//! promise is kept in all of a fixed number of random schedules, from a fixed
+//! seed: a failure is found again by the next run.
 
 mod pages;
 #[path = "../../table/mod.rs"]
@@ -38,12 +40,14 @@ fn explore(scenario: impl Fn() + Send + Sync + 'static) {
     shuttle::Runner::new(scheduler, config).run(scenario);
 }
 
-/// A key whose window begins with the first slot of a small table, and others of the same window.
+/// A key whose window begins with the first slot of a small table, and others
+/// of the same window.
 fn key(n: u64) -> Key {
     Key::from_raw(100 + n)
 }
 
-/// Takes a token as a limiter does, on the table that has the bucket. `next` took over from `table`.
+/// Takes a token as a limiter does, on the table that has the bucket. `next`
+/// took over from `table`.
 fn take(table: &Table, next: Option<&Table>, key: Key) -> bool {
     loop {
         let moved_to = match table.find(key) {
@@ -72,7 +76,8 @@ fn take(table: &Table, next: Option<&Table>, key: Key) -> bool {
     }
 }
 
-/// Tokens that threads get which each want two of `wanted`, in different orders.
+/// Tokens that threads get which each want two of `wanted`, in different
+/// orders.
 fn taken_by(table: &Arc<Table>, wanted: &[Key], threads: usize) -> u64 {
     let taken = Arc::new(AtomicU64::new(0));
     let spawn = |thread: usize| {
@@ -94,7 +99,8 @@ fn taken_by(table: &Arc<Table>, wanted: &[Key], threads: usize) -> u64 {
     taken.load(SeqCst)
 }
 
-/// A table for `max` keys, of which the first `idle` are held with full buckets.
+/// A table for `max` keys, of which the first `idle` are held with full
+/// buckets.
 fn table(max: usize, idle: u64) -> Arc<Table> {
     let table = Table::new(keys(max)).unwrap();
     for n in 0..idle {
@@ -131,7 +137,8 @@ fn a_new_key_gets_one_bucket_in_place_of_an_idle_one() {
 fn keys_that_find_no_slot_share_one_bucket() {
     explore(|| {
         let table = table(1, 0);
-        // One of them has the slot, and the other one the bucket that is shared.
+        // One of them has the slot, and the other one the bucket that is
+        // shared.
         assert_eq!(taken_by(&table, &[key(1), key(2)], 2), 2 * BURST);
         assert_eq!(table.keys(), 1);
     });
@@ -188,7 +195,8 @@ fn carry(new: &Table, Bucket { key, tat, class }: Bucket) {
 fn a_debt_that_is_converted_while_others_take_is_converted_whole() {
     /// How much longer a token of class 1 is.
     const LONGER: u64 = 1000;
-    /// Takes a token as the quota of `class` measures it, converting the debt first.
+    /// Takes a token as the quota of `class` measures it, converting the debt
+    /// first.
     fn take_as(table: &Table, class: u16) -> bool {
         let scale = |class: u16| if class == 0 { 1 } else { LONGER };
         loop {
@@ -225,7 +233,8 @@ fn a_debt_that_is_converted_while_others_take_is_converted_whole() {
             .into_iter()
             .map(|thread| thread.join().unwrap())
             .sum();
-        // Each conversion rounds up, so that tokens may be lost, but none is won.
+        // Each conversion rounds up, so that tokens may be lost, but none is
+        // won.
         assert!(taken <= 3, "{taken}");
     });
 }

@@ -1,4 +1,5 @@
-//! Memory of a table over the atomics of shuttle. Allocated, since those are more than their value.
+//! Memory of a table over the atomics of shuttle. Allocated, since those are
+//! more than their value.
 
 pub(super) use shuttle::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize};
 

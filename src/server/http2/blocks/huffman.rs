@@ -1,8 +1,10 @@
-//! Texts in the code of Huffman (RFC 7541, appendix B), gone through from code to code and put right in their place.
+//! Texts in the code of Huffman (RFC 7541, appendix B), gone through from code
+//! to code and put right in their place.
 
 use super::read::Holds;
 
-/// Lengths of the codes, each with the first bits, of 32, that no code of that length begins with: longer codes are greater.
+/// Lengths of the codes, each with the first bits, of 32, that no code of that
+/// length begins with: longer codes are greater.
 const LENGTHS: [(u32, usize); 20] = [
     (0x5000_0000, 5),
     (0xb800_0000, 6),
@@ -27,8 +29,9 @@ const LENGTHS: [(u32, usize); 20] = [
 ];
 const LONGEST: usize = 30;
 
-/// Puts a character that a name may hold, of a code as long, in place of each that it may not. Whether there was any. Those of
-/// codes from 19 bits on, which are not ASCII but for `\\` and controls, stay.
+/// Puts a character that a name may hold, of a code as long, in place of each
+/// that it may not. Whether there was any. Those of codes from 19 bits on,
+/// which are not ASCII but for `\\` and controls, stay.
 pub(super) fn repair_name(bytes: &mut [u8]) -> bool {
     let mut at_first = true;
     replace(bytes, |length, code| {
@@ -57,10 +60,12 @@ pub(super) fn repair_name(bytes: &mut [u8]) -> bool {
     })
 }
 
-/// Puts characters that a value may hold, of the same length together, in place of each control character.
+/// Puts characters that a value may hold, of the same length together, in place
+/// of each control character.
 ///
-/// Where several stand for one, their field takes more room in the table of this end, which can only drop older fields
-/// early: the connection ends if they are named then.
+/// Where several stand for one, their field takes more room in the table of
+/// this end, which can only drop older fields early: the connection ends if
+/// they are named then.
 pub(super) fn repair_value(bytes: &mut [u8]) -> Holds {
     if !have_eight_ones(bytes) {
         return Holds {
@@ -74,7 +79,8 @@ pub(super) fn repair_value(bytes: &mut [u8]) -> Holds {
         (13, 0x1ff8) => Some(0x1ff9),
         // ... 0x01 becomes 0bbb, ...
         (23, 0x7f_ffd8) => Some(0x23 << 12 | 0x23 << 6 | 0x23),
-        // ... CR, LF and 0x16 become six times 0, and the others, 0x7f among them, four times j.
+        // ... CR, LF and 0x16 become six times 0, and the others, 0x7f among
+        // them, four times j.
         (30, 0x3fff_fffc..=0x3fff_fffe) => Some(0),
         (28, 0xfff_ffe2..=0xfff_fffc) => Some(0x74 << 21 | 0x74 << 14 | 0x74 << 7 | 0x74),
         (12, 0xffa) => {
@@ -86,14 +92,16 @@ pub(super) fn repair_value(bytes: &mut [u8]) -> Holds {
     Holds { control, fragment }
 }
 
-/// Whether eight ones stand in a row, as in the codes that are looked for, and in few others.
+/// Whether eight ones stand in a row, as in the codes that are looked for, and
+/// in few others.
 fn have_eight_ones(bytes: &[u8]) -> bool {
     let have_row = |bits: u64| {
         let two = bits & bits << 1;
         let four = two & two << 2;
         four & four << 4 != 0
     };
-    // A row lies within two bytes, and each two that stand together within one of these eight.
+    // A row lies within two bytes, and each two that stand together within one
+    // of these eight.
     let mut rest = bytes;
     while let Some(eight) = rest.first_chunk() {
         if have_row(u64::from_be_bytes(*eight)) {
@@ -106,7 +114,8 @@ fn have_eight_ones(bytes: &[u8]) -> bool {
     have_row(u64::from_be_bytes(last))
 }
 
-/// Puts in place of each code, told by its length, what `other` has for it. Whether there was any.
+/// Puts in place of each code, told by its length, what `other` has for it.
+/// Whether there was any.
 fn replace(bytes: &mut [u8], mut other: impl FnMut(usize, u32) -> Option<u32>) -> bool {
     let (mut at, mut any) = (0, false);
     while at < bytes.len() * 8 {

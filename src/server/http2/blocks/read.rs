@@ -64,7 +64,8 @@ impl Rest<'_> {
 }
 
 impl Text<'_> {
-    /// Puts another character in place of each that no name may hold. Whether there was any.
+    /// Puts another character in place of each that no name may hold. Whether
+    /// there was any.
     pub(super) fn repair_name(self) -> bool {
         if self.is_huffman {
             return huffman::repair_name(self.bytes);
@@ -90,7 +91,8 @@ impl Text<'_> {
         if self.is_huffman {
             return huffman::repair_value(self.bytes);
         }
-        // Without an early end, so that the compiler can look at many bytes at once.
+        // Without an early end, so that the compiler can look at many bytes at
+        // once.
         let is_control = |byte: u8| (byte < b' ' && byte != b'\t') || byte == 0x7f;
         let control = self
             .bytes

@@ -1,4 +1,5 @@
-//! Promises of the access log: the form of a line, and how lines reach the sink.
+//! Promises of the access log: the form of a line, and how lines reach the
+//! sink.
 
 mod forms;
 mod writing;

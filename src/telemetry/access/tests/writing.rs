@@ -34,7 +34,8 @@ fn a_line_does_not_wait_for_a_full_buffer() {
     let (log, guard) = start(Duration::from_millis(1), sink);
     for round in 0..3 {
         write_line(&log, round);
-        // Nothing else happens: only the writer's own timer can collect the line, even after the writer went to sleep.
+        // Nothing else happens: only the writer's own timer can collect the
+        // line, even after the writer went to sleep.
         assert_eq!(numbers(&taken.recv_timeout(PATIENCE).unwrap()), [round]);
     }
     assert_eq!(guard.flush(PATIENCE), 0);
@@ -197,7 +198,8 @@ impl Write for Sink {
     }
 }
 
-/// A sink that blocks in every write until its gate is dropped, and then accepts everything.
+/// A sink that blocks in every write until its gate is dropped, and then
+/// accepts everything.
 fn blocked() -> (Blocked, Gate) {
     let (entered, has_entered) = mpsc::channel();
     let (opens, open) = mpsc::channel();

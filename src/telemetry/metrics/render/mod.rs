@@ -1,6 +1,7 @@
 //! One scrape: every family of metrics, in a fixed order.
 //!
-//! The cells of all workers are summed first and locked for no longer than that takes; the text is written from the sums.
+//! The cells of all workers are summed first and locked for no longer than that
+//! takes; the text is written from the sums.
 
 mod peers;
 mod routes;

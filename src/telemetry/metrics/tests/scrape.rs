@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use super::super::Format;
 
-/// The families and samples of a text, parsed as a strict scraper does. Parsing panics at anything that the formats do
-/// not allow.
+/// The families and samples of a text, parsed as a strict scraper does. Parsing
+/// panics at anything that the formats do not allow.
 pub(super) struct Scrape {
     /// Metric types by the name of their family.
     pub(super) families: HashMap<String, String>,
