@@ -1,30 +1,40 @@
 //! Header fields that a route sets and removes, in requests or in responses.
+//!
+//! Used by `layer::forward` for requests, and by the layer of response changes
+//! for responses. Trailers of the same message follow the same rules, so a body
+//! that arrives in pieces holds the list of names to its end.
 
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
-/// `set_headers` and `remove_headers` of a route.
+/// `set_headers` and `remove_headers` of a route, for requests or for
+/// responses.
+///
+/// No name is both set and removed, and no name is set twice: the configuration
+/// refuses it.
 ///
 /// ```
-/// use http::header::{SERVER, VIA};
+/// use http::header::{HeaderValue, SERVER, VIA};
 /// use tidegate::policy::HeaderChanges;
 ///
-/// let changes = HeaderChanges::new(Vec::new(), vec![SERVER]);
-/// assert!(changes.decides(&SERVER) && !changes.decides(&VIA));
+/// let set = vec![(VIA, HeaderValue::from_static("1.1 edge"))];
+/// let changes = HeaderChanges::new(set, vec![SERVER]);
+/// assert!(changes.decides(&SERVER) && changes.decides(&VIA));
+/// assert!(HeaderChanges::default().is_empty());
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HeaderChanges {
     set: Vec<(HeaderName, HeaderValue)>,
     remove: Vec<HeaderName>,
-    /// The names of both. Shared, as a body that arrives in pieces holds them
-    /// until its trailers.
+    /// The names of both lists, `None` if both are empty. Shared, because a
+    /// body that arrives in pieces holds them until its trailers.
     names: Option<Arc<[HeaderName]>>,
 }
 
 impl HeaderChanges {
-    /// Sets the fields `set`, in place of those that a message has, and removes
-    /// the fields `remove`.
+    /// Sets the fields `set`, each in place of all fields of its name that a
+    /// message has, and removes the fields `remove`.
     pub fn new(set: Vec<(HeaderName, HeaderValue)>, remove: Vec<HeaderName>) -> Self {
         let names: Arc<[_]> = set
             .iter()
@@ -50,7 +60,8 @@ impl HeaderChanges {
     }
 
     /// The names of all fields that are set or removed; `None` if there are
-    /// none.
+    /// none, so that the common message without changes costs no reference
+    /// count.
     pub fn names(&self) -> Option<&Arc<[HeaderName]>> {
         self.names.as_ref()
     }
@@ -61,8 +72,8 @@ impl HeaderChanges {
         self.names.is_none()
     }
 
-    /// Whether a field is set or removed. The route alone decides then what is
-    /// sent under this name.
+    /// Whether the route sets or removes this field. The gateway then adds no
+    /// value of its own under this name: the route alone decides what is sent.
     #[inline]
     pub fn decides(&self, name: &HeaderName) -> bool {
         self.names

@@ -1,18 +1,28 @@
 //! How the gateway finds out that a server of an upstream is unhealthy: by
-//! asking it, and by its failures.
+//! active checks, and by counting the failures of requests.
+//!
+//! Both feed `upstream::health`, which knows for each server whether it may get
+//! requests. A server that is down by its checks comes back by its checks. An
+//! ejected one comes back at the latest when its time is over. If no healthy
+//! server is left, an ejected one gets requests all the same; a server that is
+//! down never does.
 
 use std::{num::NonZeroU32, time::Duration};
 
 /// `[upstreams.NAME.health_check]`: requests that the gateway sends to each
 /// server at an interval.
+///
+/// A check is a GET; a status of 2xx or 3xx passes, everything else fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthCheck {
     /// The path and query that are requested, valid in a request line.
     pub path: String,
-    /// The time between two checks of a server, before jitter of a tenth.
+    /// The time between two checks of a server. Each interval is made up to a
+    /// tenth longer or shorter, so that the checks of many servers and gateways
+    /// do not coincide. Above zero.
     pub interval: Duration,
     /// The longest time for one check, including connecting and the TLS
-    /// handshake.
+    /// handshake. A check that takes longer has failed. Above zero.
     pub timeout: Duration,
     /// Consecutive passed checks after which a server that is down comes back.
     pub healthy_after: NonZeroU32,
@@ -23,12 +33,16 @@ pub struct HealthCheck {
 /// `[upstreams.NAME.ejection]`: when a server that fails requests stops
 /// receiving them, and for how long.
 ///
-/// The terms are those of Envoy's outlier detection by consecutive failures.
+/// The terms are those of Envoy's outlier detection by consecutive failures. A
+/// failure is a response with 500, 502, 503 or 504, a response that breaks off,
+/// a reset, a failed connect or a timeout; any other response starts the count
+/// again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ejection {
     /// Consecutive failures that eject a server.
     pub consecutive_failures: NonZeroU32,
     /// The length of the first ejection; each further one is twice as long.
+    /// Above zero.
     pub base: Duration,
     /// The longest ejection, at least `base`.
     pub max: Duration,

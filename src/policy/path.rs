@@ -1,14 +1,21 @@
 //! The one normal form of a path (RFC 3986, 6.2.2), to which patterns are held
 //! and in which requests are compared.
 //!
-//! It decides which route, and so which limits, apply to a request. In the
-//! normal form
+//! It decides which route, and so which limits, apply to a request: if two
+//! spellings of one path had two normal forms, a client could choose between
+//! two buckets. In the normal form
 //!
 //! * escaped unreserved characters are decoded, and other escapes are in upper
 //!   case: an escaped slash is a character of its segment and not a slash;
-//! * characters that cannot stand in a path are escaped;
+//! * characters that cannot stand in a path are escaped, among them a `%` that
+//!   begins no escape;
 //! * repeated slashes are one;
-//! * dot segments are resolved.
+//! * dot segments are resolved, and none leads above the root.
+//!
+//! The configuration normalises the patterns of routes, and `gateway` the path
+//! of each request. Routes that do not rewrite the path forward it as received.
+//! Services that understand a path in another way than the RFC are the concern
+//! of `gateway::path_variants`.
 //!
 //! ```
 //! use tidegate::policy::path::normal_form;
@@ -19,8 +26,8 @@
 
 use percent_encoding::{percent_decode, percent_encode_byte};
 
-/// Characters that may stand in a path without an escape: `pchar` of RFC 3986, 3.3,
-/// and the slash.
+/// Characters that may stand in a path without an escape: `pchar` of RFC 3986,
+/// 3.3, and the slash.
 const IS_PLAIN: [bool; 256] = {
     let mut plain = [false; 256];
     let (mut at, others) = (0, b"-._~!$&'()*+,;=:@/");
@@ -36,14 +43,27 @@ const IS_PLAIN: [bool; 256] = {
     plain
 };
 
-/// Whether a byte may stand in a path without an escape. True for the slash,
-/// too.
+/// Whether a byte may stand in a path without an escape (`pchar` of RFC 3986,
+/// 3.3). True for the slash too, and false for `%`.
 pub fn is_plain(byte: u8) -> bool {
     IS_PLAIN[usize::from(byte)]
 }
 
 /// The normal form of a path without its query, or `None` if the path is
-/// already in it. The normal form is ASCII.
+/// already in it. The normal form is ASCII, begins with a slash, and is its own
+/// normal form.
+///
+/// Takes any bytes. A path in the normal form, which is the common case, costs
+/// three passes over its bytes and no allocation.
+///
+/// ```
+/// use tidegate::policy::path::normal_form;
+///
+/// // The root has no parent, and a path that ends in a dot segment ends in a slash.
+/// assert_eq!(normal_form(b"/../a/.").as_deref(), Some("/a/"));
+/// // Bytes that are no escape and cannot stand in a path are escaped.
+/// assert_eq!(normal_form("/100%/caf\u{e9}".as_bytes()).as_deref(), Some("/100%25/caf%C3%A9"));
+/// ```
 pub fn normal_form(path: &[u8]) -> Option<String> {
     let is_suspicious = path.iter().any(|byte| !is_plain(*byte))
         || memchr::memmem::find(path, b"//").is_some()
@@ -54,7 +74,12 @@ pub fn normal_form(path: &[u8]) -> Option<String> {
 
 /// A path whose escapes are normal: escaped unreserved characters are decoded,
 /// other escapes are in upper case, and characters that cannot stand in a path
-/// are escaped. Slashes and dot segments stay as they are.
+/// are escaped. Slashes and dot segments stay as they are. This is the first
+/// half of [`normal_form`].
+///
+/// ```
+/// assert_eq!(tidegate::policy::path::escaped(b"/%41//../%2f"), "/A//../%2F");
+/// ```
 pub fn escaped(path: &[u8]) -> String {
     let mut out = String::with_capacity(path.len() + 16);
     let mut rest = path;
@@ -72,7 +97,15 @@ pub fn escaped(path: &[u8]) -> String {
 }
 
 /// The byte for which the escape (`%` and two hexadecimal digits) at the
-/// beginning of `text` stands, if one is there.
+/// beginning of `text` stands, or `None` if `text` does not begin with an
+/// escape.
+///
+/// ```
+/// use tidegate::policy::path::first_escape;
+///
+/// assert_eq!(first_escape(b"%2fetc"), Some(b'/'));
+/// assert_eq!(first_escape(b"%zz"), None);
+/// ```
 pub fn first_escape(text: &[u8]) -> Option<u8> {
     if text.first() != Some(&b'%') {
         return None;
@@ -89,6 +122,8 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
+/// Resolves dot segments (RFC 3986, 5.2.4) and merges slashes, in a path whose
+/// escapes are normal already: an escaped dot has become a dot by then.
 fn without_dots(path: &str) -> String {
     let mut segments: Vec<&str> = Vec::new();
     let mut ends_with_slash = false;

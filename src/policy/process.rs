@@ -1,5 +1,8 @@
-//! Settings of the process: workers, listeners, the admin listener, logs and
-//! shutdown.
+//! Settings of the process: workers, listeners, the client's address, the admin
+//! listener, logs and shutdown.
+//!
+//! A reload applies most of them at once. `workers`, `state_dir` and the format
+//! of logs are read once at the start, and a reload that changes them says so.
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
@@ -10,34 +13,42 @@ use serde::{Deserialize, Serialize};
 
 use super::ListenerTls;
 
-/// `[server]`.
+/// `[server]`: the process itself, and bounds over all of its listeners.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// Worker threads; `None` is one per core that this process may use.
+    /// Worker threads, 1 to 1,024; `None` is one for each core that this
+    /// process may use.
     pub workers: Option<NonZeroUsize>,
-    /// Open connections of one client over all listeners; `None` is a share of
-    /// each listener's connections.
+    /// Open connections of one client over all listeners, which is one IPv4
+    /// address or one IPv6 network of 64 bits. `None` is a tenth of each
+    /// listener's `max_connections`, at least 10.
     pub max_connections_per_client: Option<NonZeroUsize>,
-    /// What outlives the process is kept there.
+    /// The folder for the state that limits with `persist` keep across a
+    /// restart. It belongs to this process alone. `None` if nothing is kept.
     pub state_dir: Option<PathBuf>,
-    /// Bytes of bodies that are buffered at once, in all.
+    /// Bytes of bodies that all routes together may buffer at once. When they
+    /// are used up, further bodies are streamed and not buffered.
     pub max_buffered: usize,
 }
 
-/// One of `[[listeners]]`.
+/// One of `[[listeners]]`: an address that clients connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
-    /// Address to bind; unique among the listeners.
+    /// The address and port. No two listeners have an address in common; port 0
+    /// lets the system choose.
     pub bind: SocketAddr,
-    /// Open connections over all workers; `None` is what the file limit allows.
+    /// Open connections over all workers; `None` is as many as the process's
+    /// limit on open files allows.
     pub max_connections: Option<NonZeroUsize>,
     /// The limits of each connection.
     pub limits: ConnectionLimits,
-    /// Longest TLS handshake.
+    /// The longest TLS handshake, counted from the end of the PROXY protocol
+    /// header if there is one. Above zero.
     pub tls_handshake: Duration,
-    /// Connections begin with a PROXY protocol header that names the client.
+    /// Whether connections begin with a PROXY protocol header, version 1 or 2,
+    /// that names the client. A connection without one is closed.
     pub proxy_protocol: bool,
-    /// `None`: plain.
+    /// TLS with clients; `None` if the listener speaks plain HTTP.
     pub tls: Option<ListenerTls>,
 }
 
@@ -46,31 +57,35 @@ pub struct Listener {
 pub struct ConnectionLimits {
     /// Bounds on the head of each request.
     pub head: HeadLimits,
-    /// Longest wait for a whole head.
+    /// The longest wait for a whole head: from the accept for the first
+    /// request, from the first byte for others. Above zero.
     pub headers_timeout: Duration,
-    /// Longest silence between requests.
+    /// The longest idle time between two requests. Above zero.
     pub keep_alive: Duration,
-    /// HTTP/2 is spoken beside HTTP/1.
+    /// Whether HTTP/2 is spoken beside HTTP/1.
     pub http2: bool,
 }
 
-/// Bounds on the head of a request.
+/// Bounds on the head of a request, in HTTP/1 and HTTP/2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeadLimits {
-    /// Bytes of the whole head; more is 431.
+    /// Bytes of the whole head, 256 to 1 MiB; a longer one gets 431.
     pub bytes: usize,
-    /// Header lines; more is 431.
+    /// Header lines, 1 to 10,000; more get 431.
     pub headers: usize,
-    /// Lines whose name holds `_` are kept; otherwise they are dropped.
+    /// Whether lines whose name contains `_` are passed on; otherwise they are
+    /// dropped. CGI and its descendants treat `X_Role` as `X-Role`, so that
+    /// such a line can pass for a field that the gateway sets or removes.
     pub keeps_underscores: bool,
 }
 
-/// `[client_ip]`.
+/// `[client_ip]`: how the address of a request's client is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientIp {
-    /// Peers whose header is believed; empty: nobody.
+    /// Peers whose header is believed. Empty: none is, and the peer's address
+    /// is the client's.
     pub trusted_proxies: Vec<IpNet>,
-    /// The header that they write.
+    /// The header in which these peers name the client.
     pub header: ClientIpHeader,
 }
 
@@ -85,19 +100,28 @@ pub enum ClientIpHeader {
     Forwarded,
 }
 
-/// `[admin]`.
+/// `[admin]`: the listener for metrics, health, views and reload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
-    /// Address to bind.
+    /// The address and port; no address in common with a listener.
     pub bind: SocketAddr,
-    /// Further `Host` values it answers to, lower case, as written (with the
-    /// port when given).
+    /// Further values of `Host` that are accepted besides its addresses and
+    /// `localhost`: in lower case, with the port if it was configured with one.
     pub hosts: Vec<String>,
-    /// The token that changing calls need, read from `token_file`, trimmed.
+    /// The token that changing calls need, read from `token_file` without
+    /// surrounding blanks: one word of printable ASCII. `None` if no call needs
+    /// one.
     pub token: Option<Secret>,
 }
 
-/// A value that never shows itself in `Debug`.
+/// A value that never shows itself in `Debug`, so that it cannot reach a log by
+/// the way of a larger value.
+///
+/// ```
+/// use tidegate::policy::Secret;
+///
+/// assert_eq!(format!("{:?}", Secret("hunter2".to_owned())), "[redacted]");
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub String);
 
@@ -107,34 +131,34 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// `[log]`.
+/// `[log]`: access lines on stdout, and the log on stderr.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
-    /// Least severity that is written.
+    /// The least severity that is logged.
     pub level: LogLevel,
-    /// `None`: text on a terminal, JSON elsewhere.
+    /// The format of both; `None` is text on a terminal and JSON otherwise.
     pub format: Option<LogFormat>,
-    /// One line a request on stdout.
+    /// Whether each request has an access line on stdout.
     pub access: bool,
-    /// How such a line tells the query.
+    /// How much of a request's query is in its access line.
     pub query: LogQuery,
 }
 
-/// How an access line tells the query of a request.
+/// How much of a request's query is in its access line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogQuery {
-    /// Without the values of parameters that are keys of the route's limits, or
-    /// named as secrets are.
+    /// The query without the values of parameters that are keys of the route's
+    /// limits or have the [name of a secret](super::is_secret_name).
     #[default]
     Masked,
-    /// Not at all.
+    /// No query.
     Off,
-    /// As it was received.
+    /// The query as it was received.
     Full,
 }
 
-/// Severities of `[log] level`.
+/// Severities of `[log] level`, the most severe first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the names say it")]
@@ -147,21 +171,23 @@ pub enum LogLevel {
     Trace,
 }
 
-/// Shapes of a log line.
+/// The format of log lines and access lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// One JSON object a line.
+    /// One JSON object for each line.
     Json,
-    /// For eyes.
+    /// Text for people.
     Text,
 }
 
-/// `[shutdown]`.
+/// `[shutdown]`: how the process ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shutdown {
-    /// Longest wait for requests in flight.
+    /// The longest wait for requests in flight; those that are left then are
+    /// cut. Zero cuts them at once.
     pub drain: Duration,
-    /// How long to keep accepting after `/readyz` turned 503.
+    /// The time in which the gateway still accepts after `/readyz` has become
+    /// 503, so that balancers stop sending.
     pub delay: Duration,
 }

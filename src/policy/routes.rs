@@ -1,51 +1,54 @@
-//! Routes of a checked configuration: what they match, where requests go and
-//! under which policies.
+//! Routes of a checked configuration: which requests they take, what they do
+//! with them, and under which policies.
+//!
+//! `gateway::table` chooses the route of a request by [`Match`], and
+//! `gateway::stack` makes one layer of each policy. A route holds its limits
+//! and upstreams by name, so that a route that did not change compares equal
+//! across a reload although the items it names have changed.
 
-use std::{
-    num::{NonZeroU32, NonZeroUsize},
-    sync::Arc,
-    time::Duration,
-};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
-use super::{HeaderChanges, KeyPart};
+use super::{Concurrency, HeaderChanges, Priority, Retry};
 
 /// One of `[[routes]]`, with `[defaults]` merged in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Route {
-    /// Unique; its identity over reloads.
+    /// The unique name of the route, which identifies it across reloads, in
+    /// metrics and in access lines.
     pub name: Arc<str>,
-    /// Which requests it takes.
+    /// The requests that it takes.
     pub matches: Match,
     /// Where they go.
     pub action: Action,
-    /// Copies for another upstream; `None` too where requests go to none.
+    /// Copies of requests for another upstream; `None` as well on a route that
+    /// responds itself.
     pub mirror: Option<Mirror>,
-    /// Limits by name; all must admit. Every name exists.
+    /// The names of its limits, all of which exist. All must admit a request.
     pub limits: Vec<Arc<str>>,
-    /// Where its requests stand in the queue of an upstream's cap.
+    /// The priority of its requests in the queue of an upstream's concurrency
+    /// limit.
     pub priority: Priority,
-    /// gRPC calls are treated as calls where the upstream can speak HTTP/2.
+    /// Whether requests with a gRPC content type are treated as calls, where
+    /// the upstream can speak HTTP/2.
     pub grpc: bool,
-    /// Cap on requests in flight; `None`: none.
+    /// The limit on requests in flight; `None` if there is none.
     pub concurrency: Option<Concurrency>,
-    /// Every wait has an end.
+    /// Bounds on every wait.
     pub timeouts: Timeouts,
-    /// When and how often to try again.
+    /// Which failures are retried, and how often.
     pub retry: Retry,
-    /// Changes to the request on its way up.
+    /// Changes to the request on its way to a server.
     pub request: RequestChanges,
-    /// Changes to the response on its way down.
+    /// Changes to the response on its way to the client.
     pub response: ResponseChanges,
 }
 
 impl Route {
-    /// The upstreams that its requests go to; none if it answers them itself.
+    /// The names of the upstreams that its requests go to; none if it responds
+    /// itself. The upstream of its mirror is not among them.
     pub fn upstreams(&self) -> impl Iterator<Item = &Arc<str>> {
         let (one, shares) = match &self.action {
             Action::Forward(name) => (Some(name), &[][..]),
@@ -56,29 +59,32 @@ impl Route {
             .chain(shares.iter().map(|share| &share.name))
     }
 
-    /// Whether its requests, or a share of them, go to this upstream.
+    /// Whether its requests, or a share of them, go to the upstream of this
+    /// name.
     pub fn leads_to(&self, upstream: &str) -> bool {
         self.upstreams().any(|name| **name == *upstream)
     }
 }
 
-/// `[routes.match]`.
+/// `[routes.match]`: the conditions for a request, all of which must hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Match {
-    /// Lower case; empty: any.
+    /// The hosts, one of which must be the request's; empty for any.
     pub hosts: Vec<HostPattern>,
-    /// The path.
+    /// The condition on the path.
     pub path: PathPattern,
-    /// Empty: any.
+    /// The methods, one of which must be the request's; empty for any but
+    /// TRACE.
     pub methods: Vec<Method>,
-    /// All must be equal.
+    /// Header fields that the request must have with exactly these values.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// All must be equal, compared after percent-decoding.
+    /// Query parameters that the request must have with exactly these values,
+    /// compared after percent-decoding.
     pub query: Vec<(String, String)>,
 }
 
 impl Match {
-    /// Takes every request.
+    /// Conditions that every request fulfils.
     pub fn all() -> Self {
         Self {
             hosts: Vec::new(),
@@ -90,48 +96,53 @@ impl Match {
     }
 }
 
-/// A host that a route answers to.
+/// A condition on the host of a request. Hosts are compared in lower case and
+/// without port; an IPv6 address is in brackets.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum HostPattern {
     /// This host only.
     Exact(String),
-    /// `*.SUFFIX`: one or more labels before the suffix (kept without `*.`).
+    /// `*.SUFFIX`: one or more labels before the suffix, which is kept without
+    /// `*.`. The suffix alone does not match.
     Wildcard(String),
 }
 
-/// How a route's path is matched, always against the normal form.
+/// A condition on the path of a request, always compared in its [normal
+/// form](super::path).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PathPattern {
-    /// Every path (no path key given, or the prefix `/`).
+    /// Every path: there is no path key, or the prefix is `/`.
     Any,
-    /// Whole segments; begins with `/`, has no trailing `/`.
+    /// Whole segments at the beginning: `/orders` takes `/orders` and
+    /// `/orders/7`, and not `/ordersx`. Begins with `/` and has no trailing
+    /// one.
     Prefix(String),
-    /// The whole path, no parameters.
+    /// The whole path, without parameters.
     Exact(String),
-    /// The whole path with `{name}` segments.
+    /// The whole path, in which each `{name}` stands for one segment.
     Parameters(String),
-    /// A regular expression over the whole path, already known to compile.
+    /// A regular expression for the whole path, known to compile.
     Regex(String),
 }
 
-/// What a route does with a request.
+/// The treatment of the requests of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Send it to this upstream, which exists.
+    /// Sends it to the upstream of this name, which exists.
     Forward(Arc<str>),
-    /// Send it to one of these upstreams, which exist: at least two, each only
-    /// once.
+    /// Sends it to one of these upstreams, which exist: at least two, each only
+    /// once. Upstreams with weight 0 are left out.
     Split(Vec<Share>),
-    /// Respond with a fixed response.
+    /// Responds without an upstream.
     Respond {
-        /// The status.
+        /// The status, 200 to 599.
         status: StatusCode,
-        /// The body, empty where the status has none.
+        /// The body, empty for a status that has none.
         body: Bytes,
         /// The header fields. `Content-Type` is added to a body that has none.
         headers: Vec<(HeaderName, HeaderValue)>,
     },
-    /// Redirect the client.
+    /// Redirects the client.
     Redirect {
         /// The target, in which `{host}`, `{path}` (with the query) and the
         /// parameters of the match are filled in.
@@ -144,151 +155,97 @@ pub enum Action {
 /// One upstream of a split.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Share {
-    /// Its name.
+    /// The name of the upstream.
     pub name: Arc<str>,
-    /// Its share of the requests.
+    /// Its share of the requests, relative to the weights of the others.
     pub weight: NonZeroU32,
 }
 
-/// `[routes.mirror]`.
+/// `[routes.mirror]`: copies of requests for another upstream, whose responses
+/// are discarded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mirror {
-    /// Where copies go; it exists.
+    /// The name of the upstream that gets the copies; it exists.
     pub upstream: Arc<str>,
-    /// How many of a hundred requests are copied, 0 to 100.
+    /// How many of a hundred requests are copied, 0 to 100. Each request is
+    /// drawn at random.
     pub percent: u8,
 }
 
-/// `[routes.concurrency]` or `[upstreams.NAME.concurrency]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Concurrency {
-    /// Requests in flight, each counted to the end of its response body.
-    pub bound: Bound,
-    /// Requests that may wait in the queue; 0 is no queue.
-    pub queue: usize,
-    /// The longest wait in the queue.
-    pub queue_timeout: Duration,
-    /// The key between which the queue takes turns; without any part, the first
-    /// request in is the first one out.
-    pub fair_by: Vec<KeyPart>,
-}
-
-/// How many requests a concurrency limit admits at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bound {
-    /// Always as many.
-    Fixed(NonZeroUsize),
-    /// As many as the measured latency shows to be good, within bounds.
-    Adaptive(AdaptiveBounds),
-}
-
-/// The bounds between which an adaptive concurrency limit moves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AdaptiveBounds {
-    /// The least limit: so many requests at once are always safe. The limit
-    /// also begins here.
-    pub min: NonZeroUsize,
-    /// The greatest limit, at least `min`.
-    pub max: NonZeroUsize,
-}
-
-/// The priority of a route's requests in the queue of an upstream's concurrency
-/// limit. It is strict: a request of a lower priority gets a permit only while
-/// none of a higher one waits.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, Serialize, JsonSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Priority {
-    /// Before all others.
-    High,
-    /// Before [`Low`](Self::Low).
-    #[default]
-    Normal,
-    /// After all others.
-    Low,
-}
-
-/// `[routes.timeouts]`.
+/// `[routes.timeouts]`: bounds on every wait of a request.
+///
+/// `total` and `attempt` pause while the request body flows, because services
+/// respond to an upload when they have received it; `idle` and `body` bound the
+/// upload meanwhile.
+///
+/// ```
+/// use std::time::Duration;
+/// use tidegate::config;
+///
+/// let text = r#"
+///     [upstreams.app]
+///     servers = ["http://127.0.0.1:9000"]
+///     [defaults.timeouts]
+///     attempt = "10s"
+///     [[routes]]
+///     name = "app"
+///     upstream = "app"
+///     timeouts = { total = "2s" }
+/// "#;
+/// let config = config::parse("tidegate.toml", text, &config::Environment::new()).unwrap();
+/// // An inherited `attempt` is cut to the route's own total.
+/// assert_eq!(config.routes[0].timeouts.attempt, Duration::from_secs(2));
+/// assert_eq!(config.routes[0].timeouts.body, None);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// Longest time from the request head to the response head. The time in
-    /// which the request body flows is not counted.
+    /// The longest time from the request head to the response head, over
+    /// queues, attempts and back-off. Then 504. Above zero.
     pub total: Duration,
-    /// Longest time for one attempt, from its start to the response head,
-    /// without the time in which the request body flows; at most `total`.
+    /// The longest time for one attempt, from its start to the response head.
+    /// Then 504, or a retry. Above zero, at most `total`.
     pub attempt: Duration,
-    /// Longest silence of a body that flows.
+    /// The longest time without a byte in either direction while bodies flow.
+    /// Above zero.
     pub idle: Duration,
-    /// Longest silence of what is silent by nature: upgraded connections, gRPC
-    /// calls and event streams.
+    /// Takes the place of `idle` where silence is normal: upgraded connections,
+    /// gRPC calls and event streams. Above zero.
     pub tunnel: Duration,
-    /// Longest time for the whole exchange, bodies included; `None` is no
-    /// bound.
+    /// The longest time for the whole exchange, bodies included; `None` for no
+    /// bound. Upgraded connections have none.
     pub body: Option<Duration>,
 }
 
-/// `[routes.retry]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Retry {
-    /// Attempts in all; 1 is no retry.
-    pub attempts: NonZeroU32,
-    /// The outcomes that are retried.
-    pub on: RetryOn,
-    /// Methods that are retried even if a server may have seen the request.
-    pub methods: Vec<Method>,
-    /// Bound of the wait before the first retry; it doubles with each further
-    /// one. The wait is drawn from zero up to the bound (full jitter).
-    pub backoff: Duration,
-    /// Greatest bound of a wait, at least `backoff`.
-    pub max_backoff: Duration,
-    /// Retries as a share of the route's requests of the last ten seconds, 0.0
-    /// to 1.0 and above.
-    pub budget: f64,
-    /// Retries a second that are always allowed.
-    pub budget_min: u32,
-    /// Bytes of a request body that are kept for a replay.
-    pub buffer: usize,
-}
-
-/// The outcomes of an attempt that are retried.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct RetryOn {
-    /// No connection was made, or a pooled one turned out to be closed before
-    /// any byte of the response.
-    pub connect: bool,
-    /// The connection broke before any byte of the response.
-    pub reset: bool,
-    /// The attempt timed out.
-    pub timeout: bool,
-    /// The response has one of these statuses.
-    pub statuses: Vec<StatusCode>,
-}
-
-/// `[routes.request]`.
+/// `[routes.request]`: changes to a request on its way to a server, and bounds
+/// on its body.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RequestChanges {
     /// How the path is rewritten.
     pub rewrite: Rewrite,
     /// Header fields that are set or removed.
     pub headers: HeaderChanges,
-    /// Header fields that are passed on although the peer is no trusted proxy.
+    /// Header fields with claims of proxies, such as `X-Real-IP`, that are
+    /// passed on although the peer is no trusted proxy.
     pub keep_headers: Vec<HeaderName>,
     /// Whether servers get the client's `Host` in place of their own name.
     pub preserve_host: bool,
     /// Whether servers that speak HTTP/1 get trailers. Those that speak HTTP/2
     /// always do.
     pub passes_trailers: bool,
-    /// Bytes of the longest request body; `None` is no bound.
+    /// Bytes of the longest request body; a longer one gets 413. `None` for no
+    /// bound.
     pub max_body: Option<u64>,
-    /// The same for gRPC calls. Only the route itself sets it and no default
+    /// `max_body` of gRPC calls. Only the route itself sets it and no default
     /// does, as calls are streams without a length.
     pub max_call_body: Option<u64>,
-    /// Bytes of a body that are read before the request goes on; 0 is none.
+    /// Bytes of a body that are read before the request takes a permit and a
+    /// server, at most 1 GiB; 0 for none. The rest of a longer body is
+    /// streamed.
     pub buffer: usize,
 }
 
-/// How a path changes on its way to a server.
+/// How a path changes on its way to a server. A route that rewrites the path
+/// works on its [normal form](super::path).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Rewrite {
     /// The path is sent byte for byte as received.
@@ -306,14 +263,15 @@ pub enum Rewrite {
     Template(String),
 }
 
-/// `[routes.response]`.
+/// `[routes.response]`: changes to a response on its way to the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResponseChanges {
     /// Header fields that are set or removed.
     pub headers: HeaderChanges,
     /// The header fields that describe the limit nearest to exhaustion.
     pub limit_headers: LimitHeaders,
-    /// Bytes of a body that are read ahead of the client; 0 is none.
+    /// Bytes of a body that are read ahead of the client, so that the server is
+    /// free early, at most 1 GiB; 0 for none.
     pub buffer: usize,
 }
 

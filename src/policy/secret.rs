@@ -1,12 +1,23 @@
-//! Which values may be credentials, judged by their names. Views, logs and
-//! diagnostics never show such values.
+//! Which values may be credentials, judged by their names.
+//!
+//! The name is all that the gateway knows of a value, so the rule is broad: it
+//! hides the value of `monkey` too, and that costs less than one token in a
+//! log. Views, logs and diagnostics never show such values.
 
 /// Whether the value of a header, cookie or query parameter of this name may be
-/// a credential: the name contains, in any letter case, a word such as `token`
-/// or `key`.
+/// a credential: the name contains, in any letter case, one of `auth`,
+/// `cookie`, `credential`, `key`, `password`, `secret`, `session`, `signature`
+/// and `token`.
 ///
 /// Makes one pass over the name and does not allocate, because every access
 /// line with a query asks.
+///
+/// ```
+/// use tidegate::policy::is_secret_name;
+///
+/// assert!(is_secret_name("X-API-Key"));
+/// assert!(!is_secret_name("page"));
+/// ```
 pub fn is_secret_name(name: &str) -> bool {
     let name = name.as_bytes();
     let begins = |at: usize, word: &&str| {

@@ -1,4 +1,8 @@
-//! `[store]`: where limits are counted that several gateways share.
+//! `[store]`: the Redis or Valkey server in which limits are counted that
+//! several gateways share.
+//!
+//! `build` opens the store from these settings, and `store` talks to it. A
+//! reload that changes them opens another one.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,22 +14,23 @@ use super::Secret;
 /// `[store]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Store {
-    /// The server, or some of the nodes of a cluster, which then tell the
-    /// others. At least one.
+    /// The server, or some of the nodes of a cluster, from which the gateway
+    /// learns the others. At least one.
     pub servers: Vec<StoreServer>,
-    /// The servers are nodes of a cluster.
+    /// Whether the servers are nodes of a cluster: the URL was given as a list.
     pub is_cluster: bool,
-    /// Longest wait of one request.
+    /// The longest wait of one request for the store. Above zero.
     pub timeout: Duration,
-    /// What happens to requests while the store does not answer.
+    /// The decision for requests while the store does not respond.
     pub on_error: StoreOnError,
-    /// Percent of a burst that a gateway may take ahead for a key, at most 100.
+    /// Percentage of a burst, 0 to 100, that a gateway may take in advance for
+    /// a key. With 0, every request calls the store.
     pub lease: u8,
 }
 
 impl Store {
-    /// The most tokens of a burst of `burst` that a gateway may take ahead for
-    /// a key.
+    /// The most tokens of a burst of `burst` that a gateway may take in advance
+    /// for a key, rounded down.
     pub fn most_ahead(&self, burst: u64) -> u32 {
         u32::try_from(burst.saturating_mul(self.lease.into()) / 100).unwrap_or(u32::MAX)
     }
@@ -44,37 +49,38 @@ impl Store {
 /// One server of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreServer {
-    /// Name or address (IPv6 without brackets).
+    /// A host name, or an IP address (IPv6 without brackets).
     pub host: Arc<str>,
-    /// The port, 6379 when the URL names none.
+    /// The TCP port, 6379 if the URL names none.
     pub port: u16,
-    /// `rediss://`: the gateway speaks TLS to it, and trusts the roots of the
-    /// system.
+    /// Whether the gateway speaks TLS with it (`rediss://`), with the root
+    /// certificates of the system.
     pub tls: bool,
-    /// Number of the database; 0 in a cluster.
+    /// The number of the database; 0 in a cluster.
     pub database: u32,
     /// The user that the gateway logs in as; `None` for the store's default
     /// user.
     pub user: Option<Arc<str>>,
-    /// From `password_file` or the URL.
+    /// The password, from `password_file` or the URL; `None` if the gateway
+    /// does not log in.
     pub password: Option<Secret>,
 }
 
-/// What happens to requests while the store does not answer.
+/// The decision for requests while the store does not respond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum StoreOnError {
-    /// This gateway counts alone.
+    /// This gateway counts alone, in buckets of its own.
     #[default]
     Local,
-    /// They pass.
+    /// Requests pass.
     Allow,
-    /// They are refused with 503.
+    /// Requests are refused with 503.
     Deny,
 }
 
 impl StoreOnError {
-    /// The value of `on_error` in the configuration.
+    /// This value in the configuration.
     pub fn word(self) -> &'static str {
         match self {
             Self::Local => "local",

@@ -1,5 +1,9 @@
 //! TLS settings, with certificates already loaded, so that a changed
 //! certificate file is a changed configuration.
+//!
+//! The module `tls` makes the configurations of rustls from them. Files were
+//! read, parsed, and checked to belong together before such a value exists, so
+//! that only a handshake can fail.
 
 use std::{
     fmt,
@@ -13,8 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use rustls::{pki_types::CertificateDer, sign::CertifiedKey};
 
-/// A certificate is reported once it has less than this left; automated renewal
-/// happens well before.
+/// A certificate with less validity left than this is reported; automated
+/// renewal happens well before.
 const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// `[listeners.tls]`: the TLS that a listener speaks with clients.
@@ -70,15 +74,16 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The certificate's first name, or its file if it has no name.
+    /// The certificate's first name, or its file if it has no name. It is the
+    /// label `name` of `tidegate_certificate_expiry_timestamp_seconds`.
     pub fn name(&self) -> String {
         self.names
             .first()
             .map_or_else(|| self.file.display().to_string(), ToString::to_string)
     }
 
-    /// A warning for the log if the certificate has expired or expires within
-    /// two weeks.
+    /// A warning for the log if the certificate has expired at `now` or expires
+    /// within two weeks of it; `None` otherwise.
     pub fn expiry(&self, now: SystemTime) -> Option<String> {
         let file = self.file.display();
         match self.expires.duration_since(now) {

@@ -1,5 +1,8 @@
 //! Settings of an upstream: its servers, how one is chosen, and the connections
 //! to each.
+//!
+//! `upstream::service` makes the running upstream from them. A reload keeps the
+//! state of each server and its connections as far as the new settings allow.
 
 use std::{
     num::{NonZeroU32, NonZeroUsize},
@@ -19,13 +22,13 @@ use super::{Concurrency, Ejection, HealthCheck, KeyPart, UpstreamTls};
 pub struct Upstream {
     /// The upstream's key in the file, which identifies it across reloads.
     pub name: Arc<str>,
-    /// At least one server.
+    /// At least one server. No two have the same host and port.
     pub servers: Vec<UpstreamServer>,
     /// The version of HTTP that is spoken with the servers.
     pub protocol: Protocol,
     /// How a server is chosen for a request.
     pub balance: Balance,
-    /// With [`Balance::Hash`], the percentage (at least 100) of its share of
+    /// With [`Balance::Hash`], the percentage (100 to 1,000) of its share of
     /// the requests in flight at which a server passes keys on to the next one;
     /// `None` if it never does.
     pub hash_bound: Option<u16>,
@@ -36,7 +39,7 @@ pub struct Upstream {
     /// requests; zero for at once.
     pub slow_start: Duration,
     /// Whether a server that responds 503 with `Retry-After` is avoided until
-    /// then.
+    /// then, at most for 60 seconds.
     pub cool_down: bool,
     /// How servers are checked; `None` if they are not.
     pub health_check: Option<HealthCheck>,
@@ -61,7 +64,8 @@ pub struct UpstreamServer {
     /// The name that the server's certificate must be valid for; `None` if no
     /// TLS is spoken.
     pub secure_as: Option<ServerName<'static>>,
-    /// The server's share of requests, relative to the weights of the others.
+    /// The server's share of requests, relative to the weights of the others; 1
+    /// to 1,000,000.
     pub weight: NonZeroU32,
 }
 
@@ -81,13 +85,16 @@ pub enum Protocol {
 /// How a server is chosen for a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Balance {
-    /// In turns, by weight.
+    /// The next server in turn, by weight.
     RoundRobin,
     /// The one of two random servers with fewer requests in flight for its
-    /// weight.
+    /// weight. Two choices keep queues nearly as short as knowing all servers
+    /// (M. Mitzenmacher, "The Power of Two Choices in Randomized Load
+    /// Balancing", 2001).
     LeastRequests,
-    /// The one of two random servers that is expected to respond sooner, by its
-    /// recent latency and requests in flight.
+    /// The one of two random servers that is expected to respond sooner, by a
+    /// moving average of its latency that jumps to each peak, and by its
+    /// requests in flight.
     PeakEwma,
     /// The same server for the same key, which has at least one part.
     Hash(Vec<KeyPart>),
@@ -97,17 +104,20 @@ pub enum Balance {
 /// workers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
-    /// The most connections that are open at once.
+    /// The most connections that are open at once, 1 to 1,000,000.
     pub max_connections: NonZeroUsize,
-    /// The most idle connections that are kept; 0 to keep none.
+    /// The most idle connections that are kept, at most `max_connections`; 0 to
+    /// keep none.
     pub max_idle: usize,
-    /// The longest time that an idle connection is kept.
+    /// The longest time that an idle connection is kept. Above zero.
     pub idle_timeout: Duration,
-    /// The age at which a connection is no longer reused.
+    /// The age at which a connection is no longer reused, so that a change of
+    /// DNS takes effect. Above zero.
     pub max_lifetime: Duration,
-    /// The longest time to establish a connection: TCP and the TLS handshake
-    /// together.
+    /// The longest time to establish a connection: name resolution, TCP and the
+    /// TLS handshake together. Above zero.
     pub connect_timeout: Duration,
-    /// The longest time that a request waits while all connections are busy.
+    /// The longest time that a request waits while all connections are busy;
+    /// then 503. Zero refuses it at once.
     pub wait_timeout: Duration,
 }

@@ -60,7 +60,7 @@ const PATH: &[(&str, &str)] = &[
     ("call/emitted.rs", "Exchange::drop Ended::write_line"),
     ("call/request_id.rs", "RequestId::as_bytes next hex"),
     ("call/target.rs", "Target::parse Target::to_forward authority"),
-    ("policy/limits.rs", "KeyPart::kind KeyKind::new"),
+    ("policy/key.rs", "KeyPart::kind KeyKind::new"),
     ("policy/path.rs", "normal_form"),
     ("layer/attempt_timeout.rs", "AttemptTimeout::call ResponseFuture::poll"),
     ("layer/buffer/mod.rs", "Buffer::call ResponseFuture::poll"),
