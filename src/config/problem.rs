@@ -185,6 +185,30 @@ pub(super) struct Problems {
 }
 
 impl Problems {
+    /// Reports a mistake with which the configuration cannot be used. Most
+    /// mistakes need no more than these four parts; others are reported as a
+    /// [`Problem`].
+    pub(super) fn error(
+        &mut self,
+        code: Code,
+        at: Span,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.report(Problem::new(code, at, message).help(help));
+    }
+
+    /// Reports a mistake with which the configuration can be used all the same.
+    pub(super) fn warn(
+        &mut self,
+        code: Code,
+        at: Span,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.report(Problem::warning(code, at, message).help(help));
+    }
+
     pub(super) fn report(&mut self, problem: Problem) {
         if self
             .seen

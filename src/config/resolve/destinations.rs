@@ -69,8 +69,12 @@ fn split(
     match shares.len() {
         0 => {
             let message = "a split in which nobody has a share";
-            let problem = Problem::new(Code::Conflict, at, message);
-            problems.report(problem.help("give at least one upstream a `weight` above 0"));
+            problems.error(
+                Code::Conflict,
+                at,
+                message,
+                "give at least one upstream a `weight` above 0",
+            );
             None
         }
         1 => shares.pop().map(|share| Action::Forward(share.name)),
@@ -99,8 +103,7 @@ pub(super) fn mirror(
     let mirror = field.value()?;
     if !mirror.upstream.is_present() && !problems.incomplete {
         let message = "`mirror` without an `upstream` has nowhere to send copies";
-        let problem = Problem::new(Code::MissingKey, at, message);
-        problems.report(problem.help("add `upstream = \"NAME\"`"));
+        problems.error(Code::MissingKey, at, message, "add `upstream = \"NAME\"`");
     }
     let upstream = mirror.upstream.read()?;
     names.check_upstream(&upstream, mirror.upstream.place(at), path, problems);

@@ -41,12 +41,12 @@ fn limit(entry: &NamedEntry<wire::Limit>, problems: &mut Problems) -> Option<Lim
         && most > quota.burst().get()
     {
         let burst = quota.burst();
-        let problem = Problem::new(
+        problems.error(
             Code::Conflict,
             place_of_cost(limit, at),
             format!("a cost of {most} never fits into a burst of {burst}"),
+            "lower the cost, or raise `burst`",
         );
-        problems.report(problem.help("lower the cost, or raise `burst`"));
     }
     if limit.key.is_broken() {
         return None;
@@ -92,8 +92,12 @@ fn missing(
     if key.is_empty() {
         let message =
             "without a key there is one bucket for everyone, and nothing that can be absent";
-        let problem = Problem::new(Code::Conflict, at, message);
-        problems.report(problem.help("add `key`, or leave `missing` out"));
+        problems.error(
+            Code::Conflict,
+            at,
+            message,
+            "add `key`, or leave `missing` out",
+        );
     }
     let quota = Pace::of(&table.rate, &table.burst, at).quota_for(most, problems)?;
     Some((Missing::Use(table.key.read()?), Some(quota)))
@@ -114,10 +118,12 @@ fn need_a_place(entries: &[NamedEntry<wire::Limit>], file: &File, problems: &mut
         if limit.persist.value == Some(true) {
             let message = "`persist = true` has nowhere to write: `[server]` has no `state_dir`";
             let at = limit.persist.at();
-            let problem = Problem::new(Code::Conflict, at, message);
-            problems.report(problem.help(
+            problems.error(
+                Code::Conflict,
+                at,
+                message,
                 "name a folder for it, such as `state_dir = \"/var/lib/tidegate\"` in `[server]`",
-            ));
+            );
         }
     }
 }
@@ -168,8 +174,12 @@ impl Pace {
         if let Err(QuotaError::TooSlow { burst }) = quota {
             let message =
                 format!("a burst of {burst} at this rate takes more than 73 years to come back");
-            let problem = Problem::new(Code::Conflict, self.at_burst, message);
-            problems.report(problem.help("lower `burst` or raise `rate`"));
+            problems.error(
+                Code::Conflict,
+                self.at_burst,
+                message,
+                "lower `burst` or raise `rate`",
+            );
         }
         quota.ok()
     }
@@ -182,9 +192,11 @@ impl Pace {
             let message = format!(
                 "a cost of {most}, which this limit's requests can have, never fits into a burst of {burst}"
             );
-            problems.report(
-                Problem::new(Code::Conflict, self.at, message)
-                    .help(format!("set `burst` to {most} or more")),
+            problems.error(
+                Code::Conflict,
+                self.at,
+                message,
+                format!("set `burst` to {most} or more"),
             );
         }
         Some(quota)
@@ -206,8 +218,12 @@ fn cost(limit: &wire::Limit, at: Span, problems: &mut Problems) -> Option<Cost> 
             "a default of {default} is above the most that a request can cost, `max = {max}`"
         );
         let at = cost.default.place(limit.cost.place(at));
-        let problem = Problem::new(Code::Conflict, at, message);
-        problems.report(problem.help(format!("lower `default` to {max} or less, or raise `max`")));
+        problems.error(
+            Code::Conflict,
+            at,
+            message,
+            format!("lower `default` to {max} or less, or raise `max`"),
+        );
     }
     Some(Cost::Header { name, default, max })
 }
@@ -256,7 +272,7 @@ fn tiers(
             "tiers are wider networks of the client's address, which is no part of this key";
         let help = "add \"client-ip\" to `key`, or leave `tiers` out";
         let at = limit.tiers.at();
-        problems.report(Problem::new(Code::Conflict, at, message).help(help));
+        problems.error(Code::Conflict, at, message, help);
     }
     if limit.tiers.is_broken() {
         return None;
@@ -274,11 +290,15 @@ fn tiers(
         if let Some(own) = own.filter(|own| prefix >= *own) {
             let message = format!("a tier of /{prefix} is not wider than the key's /{own}");
             let help = "write fewer bits, or leave it out";
-            problems.report(Problem::new(Code::Conflict, at, message).help(help));
+            problems.error(Code::Conflict, at, message, help);
         }
         if before.contains(&prefix) {
-            let problem = Problem::new(Code::Duplicate, at, format!("two tiers of /{prefix}"));
-            problems.report(problem.help("keep one of the two"));
+            problems.error(
+                Code::Duplicate,
+                at,
+                format!("two tiers of /{prefix}"),
+                "keep one of the two",
+            );
         }
         before.push(prefix);
         let pace = Pace::of(&tier.rate, &tier.burst, section);

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use super::{
     super::{
         field::{Field, Given},
-        problem::{Code, Problem, Problems},
+        problem::{Code, Problems},
         syntax::{address, host, path},
         wire::{
             limits as wire,
@@ -39,17 +39,23 @@ pub(super) fn overrides(
     if key.is_empty() && field.value.is_some() {
         let message =
             "without a key there is one bucket for everyone, and nobody to make an exception for";
-        let problem = Problem::new(Code::Conflict, at, message);
-        problems.report(problem.help("add `key`, or leave `overrides` out"));
+        problems.error(
+            Code::Conflict,
+            at,
+            message,
+            "add `key`, or leave `overrides` out",
+        );
         return None;
     }
     let tables = entry.elements();
     if tables.len() > MOST_OVERRIDES {
         let message = format!("a limit has at most {MOST_OVERRIDES} overrides");
-        let problem = Problem::new(Code::BadValue, at, message);
-        problems.report(problem.help(
+        problems.error(
+            Code::BadValue,
+            at,
+            message,
             "put values that have the same numbers into one `match`, which is a list of any length",
-        ));
+        );
         return None;
     }
     let all: Vec<_> = tables
@@ -71,8 +77,12 @@ fn an_override(
     let rate = table.rate.read();
     if rate == Some(None) && table.burst.is_present() {
         let message = "what is unlimited has no bucket";
-        let problem = Problem::new(Code::Conflict, table.burst.place(at), message);
-        problems.report(problem.help("leave `burst` out, or write a rate"));
+        problems.error(
+            Code::Conflict,
+            table.burst.place(at),
+            message,
+            "leave `burst` out, or write a rate",
+        );
     }
     let quota = match rate? {
         None => None,
@@ -130,7 +140,7 @@ fn fits(
         )
     };
     let at = field.at();
-    problems.report(Problem::new(Code::BadValue, at, message).help(help));
+    problems.error(Code::BadValue, at, message, help);
     false
 }
 
@@ -147,8 +157,7 @@ fn pattern(
         if let (Some(Err(wrong)), Some(text)) = (&pattern, item.value()) {
             let message = format!("`match` cannot have `{}` here: {}", text.text, wrong.why);
             let at = item.at();
-            let problem = Problem::new(Code::BadValue, at, message);
-            problems.report(problem.help(wrong.help.clone()));
+            problems.error(Code::BadValue, at, message, wrong.help.clone());
         }
         patterns.push(pattern.and_then(Result::ok));
     }

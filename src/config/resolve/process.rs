@@ -166,10 +166,12 @@ pub(super) fn admin(
         .find(|listener| overlap(listener.bind, bind));
     if let Some(taken) = taken {
         let message = format!("a listener binds {} already", taken.bind);
-        let problem = Problem::new(Code::Duplicate, admin.bind.at(), message);
-        loading
-            .problems
-            .report(problem.help("give `[admin] bind` a port of its own"));
+        loading.problems.error(
+            Code::Duplicate,
+            admin.bind.at(),
+            message,
+            "give `[admin] bind` a port of its own",
+        );
     }
     Some(Some(Admin {
         bind,
@@ -191,9 +193,13 @@ fn token(name: &Field<Text<FileName>>, loading: &mut Loading<'_>) -> Option<Secr
         Ok(_) => "holds more than one word of printable ASCII characters".to_owned(),
         Err(why) => why,
     };
-    let problem = Problem::new(Code::Unreadable, at, format!("{} {wrong}", file.display()));
     let help = "the gateway has to be able to read one long random word there, such as that of `openssl rand -hex 32`";
-    loading.problems.report(problem.help(help));
+    loading.problems.error(
+        Code::Unreadable,
+        at,
+        format!("{} {wrong}", file.display()),
+        help,
+    );
     None
 }
 

@@ -110,7 +110,7 @@ impl<'a> Names<'a> {
                 "a route has at most {MOST_DECIDING} limits, tiers included; these are {deciding}"
             );
             let at = route.limits.at();
-            problems.report(Problem::new(Code::Conflict, at, message).help("name fewer"));
+            problems.error(Code::Conflict, at, message, "name fewer");
         }
     }
 }
@@ -165,7 +165,7 @@ fn check_parameters(
         let message =
             format!("{by} has `param:{parameter}`, and this route's path has no `{{{parameter}}}`");
         let help = format!("write a path such as \"/orders/{{{parameter}}}\", or another key");
-        problems.report(Problem::new(Code::UnknownName, at, message).help(help));
+        problems.error(Code::UnknownName, at, message, help);
     }
 }
 

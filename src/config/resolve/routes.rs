@@ -111,24 +111,24 @@ fn no_action(route: &wire::Route, at: Span, problems: &mut Problems) {
         "" => at,
         _ => route.name.place(at),
     };
-    let problem = Problem::new(
+    problems.error(
         Code::MissingKey,
         at,
         format!("the route `{name}` does nothing: it has no upstream"),
+        "add `upstream = \"NAME\"`, or `respond` or `redirect`",
     );
-    problems.report(problem.help("add `upstream = \"NAME\"`, or `respond` or `redirect`"));
 }
 
 fn respond(respond: &wire::Respond, problems: &mut Problems) -> Option<Action> {
     let status = respond.status.read()?;
     let body = respond.body.read()?;
     if !body.is_empty() && matches!(status.as_u16(), 204 | 205 | 304) {
-        let problem = Problem::new(
+        problems.error(
             Code::Conflict,
             respond.body.at(),
             format!("an answer with status {status} has no body"),
+            "leave `body` out, or choose another status",
         );
-        problems.report(problem.help("leave `body` out, or choose another status"));
     }
     Some(Action::Respond {
         status,
@@ -154,8 +154,12 @@ fn redirect(
     let status = redirect.status.read()?;
     if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
         let message = format!("{} is not a status that redirects", status.as_u16());
-        let problem = Problem::new(Code::BadValue, redirect.status.place(at), message);
-        problems.report(problem.help("write 301, 302, 303, 307 or 308"));
+        problems.error(
+            Code::BadValue,
+            redirect.status.place(at),
+            message,
+            "write 301, 302, 303, 307 or 308",
+        );
     }
     Some(Action::Redirect {
         to: to.text.clone(),
@@ -177,10 +181,12 @@ fn timeouts(entry: &Option<Field<wire::Timeouts>>, problems: &mut Problems) -> O
         let (attempt, total) = (units::duration_text(attempt), units::duration_text(total));
         let message = format!("an attempt of {attempt} never fits into the total of {total}");
         let at = timeouts.attempt.at();
-        let problem = Problem::new(Code::Conflict, at, message);
-        problems.report(problem.help(format!(
-            "lower `attempt`, or set `total` to {attempt} or more"
-        )));
+        problems.error(
+            Code::Conflict,
+            at,
+            message,
+            format!("lower `attempt`, or set `total` to {attempt} or more"),
+        );
     }
     Some(Timeouts {
         total,
@@ -201,9 +207,12 @@ fn retry(entry: &Option<Field<wire::Retry>>, problems: &mut Problems) -> Option<
             units::duration_text(backoff)
         );
         let at = retry.max_backoff.at();
-        let problem = Problem::new(Code::Conflict, at, message);
-        problems
-            .report(problem.help("the wait begins with `backoff` and doubles up to `max_backoff`"));
+        problems.error(
+            Code::Conflict,
+            at,
+            message,
+            "the wait begins with `backoff` and doubles up to `max_backoff`",
+        );
     }
     Some(Retry {
         attempts: retry.attempts.read()?,

@@ -3,7 +3,7 @@
 use super::super::{
     field::{Field, Given},
     include::Loading,
-    problem::{Code, Problem, Problems},
+    problem::{Code, Problems},
     source::{self, Span},
     wire::{
         self,
@@ -36,10 +36,12 @@ pub(super) fn store(file: &wire::File, loading: &mut Loading<'_>) -> Option<Opti
     let is_cluster = is_cluster(store);
     if is_cluster && servers.iter().any(|server| server.database != 0) {
         let message = "a cluster has no databases besides 0";
-        let problem = Problem::new(Code::Conflict, store.url.place(at), message);
-        loading
-            .problems
-            .report(problem.help("leave the number at the end of the URL out"));
+        loading.problems.error(
+            Code::Conflict,
+            store.url.place(at),
+            message,
+            "leave the number at the end of the URL out",
+        );
     }
     if servers.is_empty() {
         return None;
@@ -72,7 +74,7 @@ fn needed(file: &wire::File, problems: &mut Problems) {
             let help =
                 "name it: `[store]` with `url = \"redis://127.0.0.1:6379\"`, or leave `scope` out";
             let at = limit.scope.place(entry.section.at());
-            problems.report(Problem::new(Code::Conflict, at, message).help(help));
+            problems.error(Code::Conflict, at, message, help);
         }
     }
 }
@@ -100,9 +102,11 @@ fn password(
         Ok(_) => "holds more than one line".to_owned(),
         Err(why) => why,
     };
-    let problem = Problem::new(Code::Unreadable, at, format!("{} {wrong}", file.display()));
-    loading
-        .problems
-        .report(problem.help("put the store's password into it, in one line"));
+    loading.problems.error(
+        Code::Unreadable,
+        at,
+        format!("{} {wrong}", file.display()),
+        "put the store's password into it, in one line",
+    );
     None
 }

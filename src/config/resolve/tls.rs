@@ -85,14 +85,12 @@ fn alone<T>(
     loading: &mut Loading<'_>,
 ) -> Option<T> {
     let at = file.given().map(|_| file.at())?;
-    let problem = Problem::new(
+    loading.problems.error(
         Code::MissingKey,
         at,
         format!("`{given}` without `{absent}`"),
+        format!("add `{absent}`: a certificate and its key go together"),
     );
-    loading.problems.report(problem.help(format!(
-        "add `{absent}`: a certificate and its key go together"
-    )));
     None
 }
 
@@ -109,10 +107,12 @@ fn identity(
     match certificates::identity(&certificate, &key) {
         Ok(identity) => {
             if let Some(expiry) = identity.expiry(SystemTime::now()) {
-                let problem = Problem::warning(Code::Expiry, at_certificate, expiry);
-                loading
-                    .problems
-                    .report(problem.help("renew it; a changed file is read without a restart"));
+                loading.problems.warn(
+                    Code::Expiry,
+                    at_certificate,
+                    expiry,
+                    "renew it; a changed file is read without a restart",
+                );
             }
             Some(identity)
         }
@@ -152,8 +152,7 @@ fn authorities(
                     "{} holds a certificate that is no authority's and {why}",
                     file.display()
                 );
-                let problem = Problem::warning(Code::NeverMatches, at, message);
-                loading.problems.report(problem.help("name the authority that signs the certificates, or a certificate as it is shown, with its names and not expired"));
+                loading.problems.warn(Code::NeverMatches, at, message, "name the authority that signs the certificates, or a certificate as it is shown, with its names and not expired");
             }
             Some(Some(authorities))
         }

@@ -134,7 +134,7 @@ impl Template<'_> {
                     known.iter().map(|name| format!("`{{{name}}}`")).collect::<Vec<_>>().join(", ")
                 ),
             };
-            problems.report(Problem::new(Code::UnknownName, self.at, message).help(help));
+            problems.error(Code::UnknownName, self.at, message, help);
         }
     }
 }
@@ -158,13 +158,11 @@ fn headers(
         };
         let at = pair.name.at();
         if before.contains(&name) {
-            let problem = Problem::new(
+            problems.error(
                 Code::Duplicate,
                 at,
                 format!("the header {name} is set twice"),
-            );
-            problems.report(
-                problem.help("names of headers are the same in any case; keep one of the two"),
+                "names of headers are the same in any case; keep one of the two",
             );
         }
         if removed.contains(&name) {

@@ -54,8 +54,12 @@ fn upstream(entry: &NamedEntry<wire::Upstream>, loading: &mut Loading<'_>) -> Op
     let servers = servers?;
     if upstream.tls.is_present() && servers.iter().all(|server| server.secure_as.is_none()) {
         let message = "it says how to speak TLS, and no server of this upstream speaks it";
-        let problem = Problem::new(Code::Conflict, upstream.tls.place(at), message);
-        problems.report(problem.help("write the URLs with https://, or leave `tls` out"));
+        problems.error(
+            Code::Conflict,
+            upstream.tls.place(at),
+            message,
+            "write the URLs with https://, or leave `tls` out",
+        );
     }
     Some(Upstream {
         name: syntax::name(&entry.name).ok()?,
@@ -77,25 +81,35 @@ fn balance(upstream: &wire::Upstream, at: Span, problems: &mut Problems) -> Opti
     let choice = upstream.balance.value?;
     if upstream.hash_bound.read().flatten().is_some() && choice != Choice::Hash {
         let message = "`hash_bound` is only looked at with `balance = \"hash\"`";
-        let problem = Problem::new(Code::Conflict, upstream.hash_bound.place(at), message);
-        problems.report(problem.help("add `balance = \"hash\"`, or leave `hash_bound` out"));
+        problems.error(
+            Code::Conflict,
+            upstream.hash_bound.place(at),
+            message,
+            "add `balance = \"hash\"`, or leave `hash_bound` out",
+        );
     }
     match (choice, &upstream.hash_key) {
         (Choice::Hash, Some(key)) => key.read().map(Balance::Hash),
         (Choice::Hash, None) => {
             if !problems.incomplete {
                 let message = "`balance = \"hash\"` without a `hash_key`";
-                let problem = Problem::new(Code::MissingKey, upstream.balance.place(at), message);
-                problems.report(problem.help(
+                problems.error(
+                    Code::MissingKey,
+                    upstream.balance.place(at),
+                    message,
                     "say what requests to one server have in common: `hash_key = \"client-ip\"`",
-                ));
+                );
             }
             None
         }
         (_, Some(key)) => {
             let message = "`hash_key` is only looked at with `balance = \"hash\"`";
-            let problem = Problem::new(Code::Conflict, key.place(at), message);
-            problems.report(problem.help("add `balance = \"hash\"`, or leave `hash_key` out"));
+            problems.error(
+                Code::Conflict,
+                key.place(at),
+                message,
+                "add `balance = \"hash\"`, or leave `hash_key` out",
+            );
             None
         }
         (Choice::RoundRobin, None) => Some(Balance::RoundRobin),
@@ -130,8 +144,12 @@ fn ejection(entry: &Option<Field<wire::Ejection>>, problems: &mut Problems) -> O
             units::duration_text(base)
         );
         let at = ejection.max.at();
-        let problem = Problem::new(Code::Conflict, at, message);
-        problems.report(problem.help("the time begins with `base` and doubles up to `max`"));
+        problems.error(
+            Code::Conflict,
+            at,
+            message,
+            "the time begins with `base` and doubles up to `max`",
+        );
     }
     Some(Ejection {
         consecutive_failures: ejection.consecutive_failures.read()?,

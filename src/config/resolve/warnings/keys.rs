@@ -4,7 +4,7 @@
 use super::super::super::{
     configuration::Config,
     field::{Field, Given},
-    problem::{Code, Problem, Problems},
+    problem::{Code, Problems},
     source::Span,
     wire::{
         File, limits as wire,
@@ -74,12 +74,16 @@ fn for_everyone(table: &wire::Limit, at: Span, limit: &Limit, problems: &mut Pro
     if name.starts_with("per-") || name.starts_with("per_") {
         let message = format!("`{name}` has no `key`: it is one bucket for everyone together");
         let help = "add `key = \"client-ip\"` or another part; or call it by another name, such as \"overall\"";
-        problems.report(Problem::warning(Code::Misleading, at, message).help(help));
+        problems.warn(Code::Misleading, at, message, help);
     }
     if table.missing.is_present() {
         let message = "without a `key` no part of it can be missing";
-        let problem = Problem::warning(Code::NoEffect, table.missing.place(at), message);
-        problems.report(problem.help("add `key`, or leave `missing` out"));
+        problems.warn(
+            Code::NoEffect,
+            table.missing.place(at),
+            message,
+            "add `key`, or leave `missing` out",
+        );
     }
 }
 
@@ -160,7 +164,7 @@ impl Parts {
                     "`{name}` is missing unless a trusted proxy sends it, and many pass on what their client wrote there"
                 );
                 let help = "write \"client-ip\", and name your proxies in `trusted_proxies` of `[client_ip]`";
-                problems.report(Problem::warning(Code::Exposed, at, message).help(help));
+                problems.warn(Code::Exposed, at, message, help);
             }
             KeyPart::Header(name) if self.drops(name.as_str()) => {
                 dropped(name.as_str(), at, problems);
@@ -169,7 +173,7 @@ impl Parts {
                 let message =
                     "`tls:subject` is always missing: no listener asks clients for a certificate";
                 let help = "set `client_ca` in `[listeners.tls]`, or choose another key";
-                problems.report(Problem::warning(Code::NeverMatches, at, message).help(help));
+                problems.warn(Code::NeverMatches, at, message, help);
             }
             _ => {}
         }
@@ -182,7 +186,7 @@ fn dropped(name: &str, at: Span, problems: &mut Problems) {
     let hyphens = name.replace('_', "-");
     let help =
         format!("have it sent as `{hyphens}`, or set `underscores = \"keep\"` on the listener");
-    problems.report(Problem::warning(Code::NeverMatches, at, message).help(help));
+    problems.warn(Code::NeverMatches, at, message, help);
 }
 
 fn wide(v6_prefix: u8, at: Span, problems: &mut Problems) {
@@ -191,6 +195,6 @@ fn wide(v6_prefix: u8, at: Span, problems: &mut Problems) {
             "/{v6_prefix} is a number of IPv6 bits, and as many hold whole providers; IPv4 addresses count whole"
         );
         let help = "write \"client-ip\" (IPv6 by /64), or a prefix such as \"client-ip/56\" or \"client-ip/48\"";
-        problems.report(Problem::warning(Code::Misleading, at, message).help(help));
+        problems.warn(Code::Misleading, at, message, help);
     }
 }

@@ -17,7 +17,7 @@ use ipnet::{IpNet, Ipv6Net};
 use super::super::{
     configuration::Config,
     field::{Field, Given},
-    problem::{Code, Problem, Problems},
+    problem::{Code, Problems},
     wire::{self, File},
 };
 use crate::policy::{Action, Admin};
@@ -65,8 +65,12 @@ fn mirrors(file: &File, config: &Config, problems: &mut Problems) {
                 "`{}` gets each request twice: it is the upstream of this route",
                 mirror.upstream
             );
-            let problem = Problem::warning(Code::Misleading, at, message);
-            problems.report(problem.help("name another upstream, or leave `mirror` out"));
+            problems.warn(
+                Code::Misleading,
+                at,
+                message,
+                "name another upstream, or leave `mirror` out",
+            );
         }
     }
 }
@@ -91,23 +95,18 @@ fn trusts_everybody(
         let message =
             format!("`trusted_proxies` {holds} ({all}): each client can name itself as it likes");
         let at = table.trusted_proxies.at();
-        let problem = Problem::warning(Code::Exposed, at, message);
-        problems.report(
-            problem.help("name the proxies in front of this gateway only, such as \"10.0.0.5\" or \"10.0.0.0/24\""),
-        );
+        problems.warn(Code::Exposed, at, message, "name the proxies in front of this gateway only, such as \"10.0.0.5\" or \"10.0.0.0/24\"");
     }
     for field in table.trusted_proxies.elements() {
         let Some(network) = field.read() else {
             continue;
         };
         if network.addr().is_unspecified() && network.prefix_len() == network.max_prefix_len() {
-            let problem = Problem::warning(
+            problems.warn(
                 Code::NeverMatches,
                 field.at(),
                 format!("{} is no peer's address", network.addr()),
-            );
-            problems.report(
-                problem.help("name the address that the proxy connects from, such as \"10.0.0.5\""),
+                "name the address that the proxy connects from, such as \"10.0.0.5\"",
             );
         }
     }
@@ -138,7 +137,7 @@ fn admin(
         );
         let help = "add `token_file` to `[admin]`, a file with one long random word, such as that of `openssl rand -hex 32`; or bind \"127.0.0.1:9901\"";
         let at = table.bind.at();
-        problems.report(Problem::warning(Code::Exposed, at, message).help(help));
+        problems.warn(Code::Exposed, at, message, help);
     }
 }
 
@@ -160,9 +159,8 @@ fn certificates(file: &File, config: &Config, problems: &mut Problems) {
                 identity.file.display()
             );
             let at = table.cert.at();
-            let problem = Problem::warning(Code::NeverMatches, at, message);
             let help = "have it issued with the names of the site, such as `openssl req ... -addext subjectAltName=DNS:shop.example.com`";
-            problems.report(problem.help(help));
+            problems.warn(Code::NeverMatches, at, message, help);
         }
     }
 }
@@ -199,9 +197,12 @@ fn loops(file: &File, config: &Config, problems: &mut Problems) {
                     server.url
                 );
                 let at = field.at();
-                let problem = Problem::warning(Code::Misleading, at, message);
-                problems
-                    .report(problem.help("name the service behind the gateway, on another port"));
+                problems.warn(
+                    Code::Misleading,
+                    at,
+                    message,
+                    "name the service behind the gateway, on another port",
+                );
             }
         }
     }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use super::super::super::{
     field::Given,
-    problem::{Code, Problem, Problems},
+    problem::{Code, Problems},
     source::Span,
     wire::limits::{self as wire, Override},
 };
@@ -21,18 +21,24 @@ pub(super) fn report(table: &wire::Limit, limit: &Limit, problems: &mut Problems
         if !one.matches.is_empty() && one.matches.iter().all(|patterns| earlier.takes(patterns)) {
             let message = "this is never looked at: an override before it takes all that it matches, and the first wins";
             let at = field.at();
-            let problem = Problem::warning(Code::NeverMatches, at, message);
-            problems.report(problem.help("put the narrower one first, or take it out"));
+            problems.warn(
+                Code::NeverMatches,
+                at,
+                message,
+                "put the narrower one first, or take it out",
+            );
         }
         one.matches
             .iter()
             .for_each(|patterns| earlier.add(patterns));
         if let Some(at) = field.value().and_then(pattern_of_others) {
             let message = "only a key with these very characters is meant: a value is no pattern";
-            let problem = Problem::warning(Code::NeverMatches, at, message);
-            problems.report(problem.help(
+            problems.warn(
+                Code::NeverMatches,
+                at,
+                message,
                 "write whole values, as many as needed in one `match`; \"*\" alone is any value",
-            ));
+            );
         }
     }
 }

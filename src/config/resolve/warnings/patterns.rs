@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use super::super::super::{
     field::{Field, Given},
-    problem::{Code, Problem, Problems},
+    problem::{Code, Problems},
     syntax::path_language::has_a_path,
     wire::{
         lists::List,
@@ -100,7 +100,7 @@ fn hosts(entry: &Option<Field<List<Text<Host>>>>, problems: &mut Problems) {
         if let Some(NoHost { why, help }) = NoHost::of(&host.to_ascii_lowercase()) {
             let message = format!("`{host}` {why}, and no host that requests ask for");
             let at = field.at();
-            problems.report(Problem::warning(Code::NeverMatches, at, message).help(help));
+            problems.warn(Code::NeverMatches, at, message, help);
         }
     }
 }
@@ -120,8 +120,12 @@ fn methods(entry: &Option<Field<List<Text<MethodName>>>>, problems: &mut Problem
         if matches!(text.as_str(), "*" | "ALL" | "ANY" | "all" | "any") {
             let message = format!("no request has the method `{text}`");
             let at = field.at();
-            let problem = Problem::warning(Code::NeverMatches, at, message);
-            problems.report(problem.help("leave `methods` out to match any method but TRACE"));
+            problems.warn(
+                Code::NeverMatches,
+                at,
+                message,
+                "leave `methods` out to match any method but TRACE",
+            );
             return;
         }
     }
@@ -143,8 +147,12 @@ fn values<N: Syntax, V: Syntax>(
                 "`{name}` has to be equal to this, sign by sign: it stands for nothing else"
             );
             let at = pair.value.at();
-            let problem = Problem::warning(Code::NeverMatches, at, message);
-            problems.report(problem.help(format!("write a whole value; `{key}` has no patterns")));
+            problems.warn(
+                Code::NeverMatches,
+                at,
+                message,
+                format!("write a whole value; `{key}` has no patterns"),
+            );
         }
     }
 }
@@ -179,7 +187,7 @@ fn path<S: Syntax>(key: &str, entry: &Option<Field<Text<S>>>, problems: &mut Pro
         "`{sign}` in `{key}` stands for nothing: only a path with these very characters has it"
     );
     let at = entry.at();
-    problems.report(Problem::warning(Code::NeverMatches, at, message).help(help));
+    problems.warn(Code::NeverMatches, at, message, help);
 }
 
 fn instead_of_star(key: &str, text: &str) -> String {
@@ -237,13 +245,11 @@ fn regex<S: Syntax>(field: &Field<Text<S>>, problems: &mut Problems) {
     } else {
         "it has to match a whole path in normal form, which begins with `/` and has no `//`, `/../`, spaces or lower-case escapes".to_owned()
     };
-    problems.report(
-        Problem::warning(
-            Code::NeverMatches,
-            field.at(),
-            "no path can match this expression",
-        )
-        .help(help),
+    problems.warn(
+        Code::NeverMatches,
+        field.at(),
+        "no path can match this expression",
+        help,
     );
 }
 
@@ -292,8 +298,12 @@ fn stripped(entry: &Option<Field<Text<Literal>>>, route: &Route, problems: &mut 
     };
     let message =
         format!("no path of this route begins with `{strip}`: it takes those of `{path}`");
-    let problem = Problem::warning(Code::NoEffect, entry.at(), message);
-    problems.report(problem.help("write the beginning of the path that the route matches"));
+    problems.warn(
+        Code::NoEffect,
+        entry.at(),
+        message,
+        "write the beginning of the path that the route matches",
+    );
 }
 
 fn is_under(path: &str, prefix: &str) -> bool {

@@ -3,7 +3,7 @@
 
 use super::super::super::{
     field::{Field, Given},
-    problem::{Code, Problem, Problems},
+    problem::{Code, Problems},
     wire::{
         routes::Headers,
         text::{Syntax, Text},
@@ -45,7 +45,7 @@ pub(super) fn template<S: Syntax>(key: &str, field: &Field<Text<S>>, problems: &
             }
             _ => "write a parameter of `match.path`, such as `{id}`",
         };
-        problems.report(Problem::warning(Code::Misleading, at, message).help(help));
+        problems.warn(Code::Misleading, at, message, help);
         return;
     }
     if key != "to" {
@@ -78,7 +78,7 @@ pub(super) fn template<S: Syntax>(key: &str, field: &Field<Text<S>>, problems: &
         "/{path}" => "two slashes stand before the path that is filled in".to_owned(),
         sign => format!("`{sign}` in `{key}` is sent as it stands: nothing is filled in there"),
     };
-    problems.report(Problem::warning(Code::Misleading, at, message).help(help));
+    problems.warn(Code::Misleading, at, message, help);
 }
 
 /// Values of headers with places of other templates: they are sent as they
@@ -94,7 +94,7 @@ pub(super) fn headers(entry: &Option<Field<Headers>>, problems: &mut Problems) {
                 format!("the value of `{name}` is sent as it stands: nothing is filled in there");
             let help = "leave it out: `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded` are written anyway, and `preserve_host` chooses the Host";
             let at = pair.value.at();
-            problems.report(Problem::warning(Code::Misleading, at, message).help(help));
+            problems.warn(Code::Misleading, at, message, help);
         }
     }
 }

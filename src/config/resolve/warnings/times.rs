@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use super::super::super::{
     configuration::Config,
     field::{Field, Given},
-    problem::{Code, Problem, Problems},
+    problem::{Code, Problems},
     source::Span,
     syntax::header::RetryReason,
     units,
@@ -22,7 +22,7 @@ use crate::policy::{Action, Pool, Route, Upstream};
 
 /// Reports a key that changes nothing.
 fn no_effect(at: Span, message: String, help: impl Into<String>, problems: &mut Problems) {
-    problems.report(Problem::warning(Code::NoEffect, at, message).help(help));
+    problems.warn(Code::NoEffect, at, message, help);
 }
 
 pub(super) fn of_route(

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::super::super::{
     field::Given,
-    problem::{Code, Problem, Problems},
+    problem::{Code, Problems},
     wire::{File, limits::Scope, routes::Route, tables::Either},
 };
 
@@ -23,7 +23,7 @@ pub(super) fn report(file: &File, problems: &mut Problems) {
         let message = format!("no route names the limit `{name}`: it limits nobody");
         let help = format!("add `limits = [\"{name}\"]` to a route or to `[defaults]`");
         let at = entry.section.at();
-        problems.report(Problem::warning(Code::Unused, at, message).help(help));
+        problems.warn(Code::Unused, at, message, help);
     }
     for entry in file.upstreams.elements() {
         let name = entry.name.as_str();
@@ -33,7 +33,7 @@ pub(super) fn report(file: &File, problems: &mut Problems) {
         let message = format!("no route leads to the upstream `{name}`");
         let help = format!("add `upstream = \"{name}\"` to a route, or take it out");
         let at = entry.section.at();
-        problems.report(Problem::warning(Code::Unused, at, message).help(help));
+        problems.warn(Code::Unused, at, message, help);
     }
     let is_shared = file
         .limits
@@ -45,7 +45,7 @@ pub(super) fn report(file: &File, problems: &mut Problems) {
         let message = "no limit is counted in the store";
         let help = "add `scope = \"shared\"` to the limits that all gateways count together, or take `[store]` out";
         let at = file.store.at();
-        problems.report(Problem::warning(Code::Unused, at, message).help(help));
+        problems.warn(Code::Unused, at, message, help);
     }
 }
 
