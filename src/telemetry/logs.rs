@@ -1,6 +1,12 @@
 //! The log: everything that is no access line, through `tracing` to stderr.
-//! Never waited for: lines that stderr does not take in time are dropped and
-//! counted.
+//!
+//! A line passes a bounded queue to a thread that writes it. If stderr does not
+//! take lines in time, further ones are dropped and counted ([`Dropped`]), so
+//! that no worker ever waits for the reader of the log.
+//!
+//! The level can be changed while the process runs, which a reload does. The
+//! format cannot. Lines of libraries are left out below a warning, since they
+//! say nothing about the gateway; the level `trace` shows them all.
 
 use std::{fmt, io, time::SystemTime};
 
@@ -19,29 +25,33 @@ use tracing_subscriber::{
 use super::Dropped;
 use crate::policy::{LogFormat, LogLevel};
 
-/// Lines that may wait for stderr; some 200 bytes each, so about 1 MiB at most.
+/// Lines that may wait for stderr: some 200 bytes each, so about 1 MiB in all.
 const BUFFERED_LINES: usize = 4096;
 
-/// Starts the log of the process, on stderr. `color` is for text on a terminal.
+/// Starts the log of the process, on stderr. `color` applies to
+/// [`LogFormat::Text`] only. The log ends when the guard is dropped.
+///
+/// # Errors
+/// [`LogError::Started`] if a log was started in this process before.
 pub fn init(level: LogLevel, format: LogFormat, color: bool) -> Result<LogGuard, LogError> {
     let (subscriber, guard) = log(level, format, color, io::stderr());
     subscriber.try_init().map_err(|_| LogError::Started)?;
     Ok(guard)
 }
 
-/// Why the log does not do what it was told.
+/// Why the log could not be started or changed.
 #[derive(Debug, Error)]
 pub enum LogError {
-    /// There is one already.
+    /// The process has a log already.
     #[error("a log was started before")]
     Started,
-    /// The log is not there any more.
+    /// The log has ended: its guard was dropped.
     #[error("the log has ended")]
     Ended,
 }
 
-/// Keeps the log alive; dropped last of all, it writes what still waits, for
-/// about a second at most.
+/// Keeps the log alive. Dropping it writes the lines that still wait, for about
+/// a second at most; so it is dropped last of all.
 #[derive(Debug)]
 pub struct LogGuard {
     control: LogControl,
@@ -55,7 +65,7 @@ impl LogGuard {
     }
 }
 
-/// Changes the running log; cheap to clone.
+/// Changes the running log. Cheap to clone.
 #[derive(Clone)]
 pub struct LogControl {
     filter: reload::Handle<Targets, Registry>,
@@ -63,14 +73,18 @@ pub struct LogControl {
 }
 
 impl LogControl {
-    /// From now on writes what is at least as severe as `level`.
+    /// From now on writes lines that are at least as severe as `level`.
+    ///
+    /// # Errors
+    /// [`LogError::Ended`] if the log is gone.
     pub fn set_level(&self, level: LogLevel) -> Result<(), LogError> {
         self.filter
             .reload(targets(level))
             .map_err(|_| LogError::Ended)
     }
 
-    /// Makes `dropped` count the lines of this log too.
+    /// Makes `dropped` count the dropped lines of this log too. Only the first
+    /// call for one `dropped` has an effect.
     pub fn count_dropped(&self, dropped: &Dropped) {
         dropped.follow(self.dropped.clone());
     }
@@ -82,6 +96,8 @@ impl fmt::Debug for LogControl {
     }
 }
 
+/// A subscriber that writes to `sink`, and its guard. Apart from [`init`], so
+/// that tests can read the lines.
 fn log(
     level: LogLevel,
     format: LogFormat,
@@ -110,8 +126,8 @@ fn log(
     )
 }
 
-/// Time, level, message, fields: where in the code a line comes from is no news
-/// to who runs the gateway.
+/// The format of a line: time, level, message and fields. The place in the code
+/// is left out, as it says nothing to the people who run the gateway.
 fn lines<S>(format: LogFormat, color: bool, sink: NonBlocking) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
@@ -131,9 +147,9 @@ where
     }
 }
 
-/// The lines that are written at `level`. Libraries say nothing about the
-/// gateway below a warning, so that their lines are left out until everything
-/// is asked for.
+/// The lines that are written at `level`: those of this crate from `level` on,
+/// those of libraries from `warn` on, or from `level` on if that is more severe
+/// or `trace`.
 fn targets(level: LogLevel) -> Targets {
     let level = match level {
         LogLevel::Error => Level::ERROR,
@@ -152,7 +168,7 @@ fn targets(level: LogLevel) -> Targets {
         .with_target(env!("CARGO_CRATE_NAME"), LevelFilter::from_level(level))
 }
 
-/// As in the access log: RFC 3339 with milliseconds.
+/// The time of a line as in the access log: RFC 3339, UTC, with milliseconds.
 struct Utc;
 
 impl FormatTime for Utc {

@@ -1,4 +1,15 @@
 //! The buffers of the workers, which the workers fill and the writer collects.
+//!
+//! Each worker has one buffer behind a lock of its own, which only the writer
+//! contends for, twice a second. A buffer that reaches the size of a chunk is
+//! queued by its worker; all others are queued by the writer.
+//!
+//! # Order
+//!
+//! The lines of one worker are written in the order in which they were
+//! appended: a buffer stays locked while its content is queued, and the queue
+//! is first in, first out. Lines of different workers are in no particular
+//! order.
 
 use std::{
     fmt, mem,
@@ -21,17 +32,22 @@ use crate::{policy::LogFormat, runtime::LazyPerWorker, telemetry::Dropped};
 
 /// The state that the workers and the writer share.
 pub(super) struct Buffers {
+    /// The form of all lines, fixed at the start.
     pub(super) form: Form,
+    /// The buffer of each worker, made with its first line.
     pub(super) each: LazyPerWorker<Mutex<Buffer>>,
+    /// Full buffers on their way to the writer.
     pub(super) queue: Queue,
     /// The writer found every buffer empty and sleeps until it is woken. Set
     /// before it looks at the buffers once more, so that a line written
     /// meanwhile is either found or wakes it.
     pub(super) is_idle: AtomicBool,
+    /// The count of lines that found no room.
     pub(super) dropped: Arc<Dropped>,
 }
 
 impl Buffers {
+    /// Empty buffers for `workers` workers and one for all other threads.
     pub(super) fn new(form: Form, workers: usize, dropped: Arc<Dropped>) -> Self {
         Self {
             form,
@@ -44,7 +60,7 @@ impl Buffers {
 
     /// Queues the content of `buffer`, or drops it when there is no room. The
     /// buffer stays locked meanwhile, so that its chunks are queued in the
-    /// order of its lines.
+    /// order of its lines. Either way the buffer is empty then.
     pub(super) fn hand_over(&self, buffer: &mut Buffer) {
         match self.queue.offer(buffer.take()) {
             Ok(empty) => buffer.text = empty,
@@ -56,14 +72,15 @@ impl Buffers {
         }
     }
 
-    /// Wakes the writer if it sleeps.
+    /// Wakes the writer if it sleeps. Of several workers that call this at
+    /// once, one pays for the wake-up.
     pub(super) fn wake(&self) {
         if self.is_idle.swap(false, Relaxed) {
             self.queue.stir();
         }
     }
 
-    /// Lines that are not written yet.
+    /// Lines that are in buffers, queued or being written.
     pub(super) fn waiting(&self) -> u64 {
         let buffered = self.each.iter().map(|buffer| buffer.lock().lines);
         self.queue.waiting() + buffered.sum::<u64>()
@@ -79,16 +96,20 @@ impl fmt::Debug for Buffers {
     }
 }
 
-/// The lines of one worker that are not collected yet: always whole ones.
+/// The lines of one worker that are not collected yet. It always holds whole
+/// lines.
 #[derive(Default)]
 pub(super) struct Buffer {
+    /// The lines, each with its end.
     pub(super) text: Vec<u8>,
+    /// How many lines `text` has.
     pub(super) lines: u64,
     dates: DateCache,
 }
 
 impl Buffer {
-    /// Appends one line.
+    /// Appends one line in the given form. The first line of an empty buffer
+    /// allocates, unless a spare buffer was given back.
     pub(super) fn append(&mut self, line: &Line<'_>, form: Form) {
         if self.text.capacity() == 0 {
             self.text.reserve_exact(CAPACITY);
@@ -101,7 +122,7 @@ impl Buffer {
         self.lines += 1;
     }
 
-    /// Takes all lines out.
+    /// Takes all lines out, together with their memory.
     pub(super) fn take(&mut self) -> Chunk {
         Chunk {
             text: mem::take(&mut self.text),

@@ -1,14 +1,22 @@
 //! Text that a client chose, written so that it can neither end the line nor
 //! begin a field.
 //!
-//! The text between quotes is always the inside of a valid JSON string, in both
-//! formats.
+//! The text between quotes is always the inside of a valid JSON string (RFC
+//! 8259, 7), in both formats: readers of `key=value` pairs know the same
+//! escapes. Bytes that are not UTF-8 become U+FFFD. Beyond the characters that
+//! JSON has to escape, those are escaped that can deceive a person at a
+//! terminal: controls, the line separators U+2028 and U+2029, and the marks
+//! that turn the direction of text (bidirectional text spoofing, Unicode TR36).
+//!
+//! Nearly all text needs no escape, so it is searched eight bytes at a time and
+//! copied as a whole.
 
 /// Written after a value that was cut.
 const CUT: &str = "…";
 
-/// Appends `text`, at most `longest` bytes of it, as the inside of a JSON
-/// string.
+/// Appends `text` as the inside of a JSON string. Of a longer text, the first
+/// `longest` bytes are written, cut between characters, and `…` after them. An
+/// escaped byte takes at most six bytes.
 pub(super) fn escape(text: &[u8], longest: usize, out: &mut Vec<u8>) {
     let kept = cut(text, longest);
     if is_printable_without(kept, *b"\"\\") {
@@ -26,13 +34,14 @@ pub(super) fn escape(text: &[u8], longest: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// Whether text needs no quotes in a line of `key=value` pairs.
+/// Whether text needs no quotes in a line of `key=value` pairs: it is printable
+/// ASCII without quotes, backslash, `=` and blank, and not empty.
 pub(super) fn is_bare(text: &[u8]) -> bool {
     !text.is_empty() && is_printable_without(text, *b"\"\\= ")
 }
 
-/// Whether text is printable ASCII and has none of `unwanted`, looked at eight
-/// bytes at a time: nearly all text is.
+/// Whether text is printable ASCII and has none of `unwanted`. Checks eight
+/// bytes at a time.
 fn is_printable_without<const N: usize>(text: &[u8], unwanted: [u8; N]) -> bool {
     let strange = |word: &[u8; 8]| strange_bytes(u64::from_le_bytes(*word), unwanted);
     match text.last_chunk() {
@@ -54,8 +63,10 @@ fn is_printable_without<const N: usize>(text: &[u8], unwanted: [u8; N]) -> bool 
 /// ASCII, or unwanted.
 ///
 /// A byte is below `n` if taking `n` from it borrows from its highest bit; a
-/// byte that equals another is 0, below 1, after an exclusive or. A borrow can
-/// only mark bytes above one that is marked rightly.
+/// byte that equals another is 0, below 1, after an exclusive or ("Bit
+/// Twiddling Hacks", S. E. Anderson, "Determine if a word has a byte less than
+/// n"). A borrow can only mark bytes above one that is marked rightly, so the
+/// result is right as a whole, although its bits do not name the bytes.
 fn strange_bytes<const N: usize>(word: u64, unwanted: [u8; N]) -> u64 {
     let below = |word: u64, n: u8| word.wrapping_sub(EACH * u64::from(n)) & !word;
     let delete = word.wrapping_add(EACH);
@@ -84,6 +95,7 @@ fn cut(text: &[u8], longest: usize) -> &[u8] {
     &text[..end]
 }
 
+/// Appends valid text with escapes where they are needed.
 fn escape_str(text: &str, out: &mut Vec<u8>) {
     let mut plain_from = 0;
     for (at, strange) in text.char_indices().filter(|&(_, c)| must_escape(c)) {
@@ -109,6 +121,7 @@ fn must_escape(c: char) -> bool {
     c.is_control() || matches!(c, '"' | '\\' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// Appends an escape of four hexadecimal digits.
 fn unicode(code: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\\u");
     hex(u64::from(code), 4, out);

@@ -1,5 +1,9 @@
-//! An access line as one JSON object. The names and the order of its fields are
-//! part of the interface.
+//! An access line as one JSON object.
+//!
+//! The names and the order of the fields are part of the interface, and the
+//! reference lists them. Absent fields are left out rather than written as
+//! `null`. Every value is appended together with the text before it, which has
+//! the key, its colon and an opening quote: one copy instead of several.
 
 use super::{
     escape::{escape, hex},
@@ -7,7 +11,8 @@ use super::{
     value::{self, DateCache},
 };
 
-/// Appends the object and the end of its line.
+/// Appends the object and the end of its line. At most 56 KiB, when every byte
+/// of every text has to be escaped.
 pub(super) fn write(line: &Line<'_>, dates: &mut DateCache, out: &mut Vec<u8>) {
     out.extend_from_slice(br#"{"time":""#);
     dates.write(line.time, out);
@@ -19,6 +24,7 @@ pub(super) fn write(line: &Line<'_>, dates: &mut DateCache, out: &mut Vec<u8>) {
     out.extend_from_slice(b"}\n");
 }
 
+/// The fields of the request and of the connection it came on.
 fn request(line: &Line<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(br#","request_id":""#);
     out.extend_from_slice(line.request_id);
@@ -36,6 +42,7 @@ fn request(line: &Line<'_>, out: &mut Vec<u8>) {
     bytes(br#","query":""#, line.query, LONG, out);
 }
 
+/// The fields of the decision about the request: its route, status and limit.
 fn verdict(line: &Line<'_>, out: &mut Vec<u8>) {
     plain(br#","route":""#, line.route, out);
     number(br#","status":"#, Some(line.status), out);
@@ -51,6 +58,7 @@ fn verdict(line: &Line<'_>, out: &mut Vec<u8>) {
     plain(br#","shadow":""#, line.shadow, out);
 }
 
+/// The fields of the attempts.
 fn forwarding(line: &Line<'_>, out: &mut Vec<u8>) {
     plain(br#","upstream":""#, line.upstream, out);
     plain(br#","server":""#, line.server, out);
@@ -58,6 +66,7 @@ fn forwarding(line: &Line<'_>, out: &mut Vec<u8>) {
     plain(br#","not_retried":""#, line.not_retried, out);
 }
 
+/// The fields of time and size, and the client's software.
 fn cost(line: &Line<'_>, out: &mut Vec<u8>) {
     for (key, duration) in [
         (&br#","queue_ms":"#[..], line.queue),

@@ -20,18 +20,18 @@ pub enum Form {
     },
 }
 
-/// One request, written when its exchange has ended. Absent fields are left out
-/// of the line.
+/// The fields of one request, whose line is written when its exchange has
+/// ended. A field that is `None` is left out of the line.
 #[derive(Debug, Clone)]
 pub struct Line<'a> {
-    /// End of the exchange.
+    /// The end of the exchange.
     pub time: SystemTime,
-    /// The name of the request here and upstream: printable ASCII without
+    /// The identity of the request, here and upstream: printable ASCII without
     /// quotes, at most 128 bytes.
     pub request_id: &'a [u8],
-    /// Address of the listener that accepted the connection.
+    /// The address of the listener that accepted the connection.
     pub listener: &'a str,
-    /// The client, as trusted proxies name it.
+    /// The client's address, as trusted proxies report it.
     pub client: IpAddr,
     /// The other end of the connection.
     pub peer: SocketAddr,
@@ -41,11 +41,12 @@ pub struct Line<'a> {
     pub protocol: &'static str,
     /// The method as received; `None` if the bytes were no request.
     pub method: Option<&'a str>,
-    /// The host of the request, as received.
+    /// The host of the request, in lower case and without its port.
     pub host: Option<&'a [u8]>,
     /// The path, as received; `None` if the target could not be parsed.
     pub path: Option<&'a [u8]>,
-    /// The query, as received, without the question mark.
+    /// The query without the question mark. Values that may be secrets are
+    /// masked already, as the configuration says.
     pub query: Option<&'a [u8]>,
     /// The route that matched.
     pub route: Option<&'a str>,
@@ -53,11 +54,11 @@ pub struct Line<'a> {
     pub status: u16,
     /// Status of a gRPC call.
     pub grpc_status: Option<u8>,
-    /// Why the gateway itself made the response.
+    /// Why the gateway itself responded, or why the body broke off.
     pub reason: Option<&'a str>,
-    /// The limit that refused the request, or was nearest to it.
+    /// The limit that refused the request, or is nearest to exhaustion.
     pub limit: Option<&'a str>,
-    /// Tokens that `limit` has left for the key.
+    /// Tokens that `limit` has left for the key of this request.
     pub remaining: Option<u64>,
     /// Keyed hash of the key of `limit`; never the key itself.
     pub key: Option<u64>,
@@ -71,7 +72,8 @@ pub struct Line<'a> {
     pub attempts: Option<u32>,
     /// Why a failure was not retried.
     pub not_retried: Option<&'a str>,
-    /// Time spent in the queue of a concurrency limit.
+    /// Time in the queues of concurrency limits, of the route and the upstream
+    /// together.
     pub queue: Option<Duration>,
     /// Duration of the last attempt, to the head of its response.
     pub upstream_time: Option<Duration>,

@@ -1,5 +1,10 @@
 //! The sink of the access log and its failures: a reader that is gone, a full
 //! disk.
+//!
+//! A failure costs the lines of one chunk, which are counted. The next chunk is
+//! tried again, so that the log goes on by itself when the disk has room. The
+//! log on stderr has one warning when failures begin, and one line when they
+//! end.
 
 use std::{
     io::{self, ErrorKind, Write},
@@ -14,18 +19,19 @@ use crate::telemetry::{Dropped, Latch};
 /// blocking.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Writes chunks. Lines that cannot be written are dropped and counted, and a
-/// warning says so once until it is over.
+/// Writes chunks to the sink. Lines that cannot be written are dropped and
+/// counted, and a warning says so once until writing succeeds again.
 pub(super) struct Outlet<W> {
     sink: W,
     dropped: Arc<Dropped>,
     failing: Latch,
-    /// The last line was written in part. A line end is written before the next
-    /// one, so that both do not become one.
+    /// Whether the last line was written in part. A line end is written before
+    /// the next one, so that the two do not become one.
     torn: bool,
 }
 
 impl<W: Write> Outlet<W> {
+    /// Writes to `sink`, and counts in `dropped`.
     pub(super) fn new(sink: W, dropped: Arc<Dropped>) -> Self {
         Self {
             sink,
@@ -35,7 +41,8 @@ impl<W: Write> Outlet<W> {
         }
     }
 
-    /// Writes whole lines, or as many as the sink takes.
+    /// Writes whole lines, or as many as the sink takes. Blocks for as long as
+    /// the sink does.
     pub(super) fn write(&mut self, mut lines: &[u8]) {
         match self.put(&mut lines).and_then(|()| self.sink.flush()) {
             Ok(()) if self.failing.clear() => tracing::info!("access lines are written again"),
@@ -50,7 +57,8 @@ impl<W: Write> Outlet<W> {
         }
     }
 
-    /// Shortens `lines` by the bytes that the sink has taken.
+    /// Ends a torn line, then writes. Shortens `lines` by the bytes that the
+    /// sink has taken.
     fn put(&mut self, lines: &mut &[u8]) -> io::Result<()> {
         if self.torn {
             self.put_part(&mut &b"\n"[..])?;
@@ -58,6 +66,8 @@ impl<W: Write> Outlet<W> {
         self.put_part(lines)
     }
 
+    /// Writes until the sink has taken all of `text` or fails. Interrupted
+    /// writes are repeated (`EINTR`).
     fn put_part(&mut self, text: &mut &[u8]) -> io::Result<()> {
         while !text.is_empty() {
             match self.sink.write(text) {

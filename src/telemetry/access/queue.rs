@@ -1,7 +1,13 @@
 //! The bounded queue of full buffers between the workers and the writer, which
 //! gives empty buffers back.
 //!
-//! Its lock is held for a push or a pop, never while anything is written.
+//! Its lock is held for a push or a pop, never while anything is written. A
+//! worker never waits for room: without it, [`offer`](Queue::offer) returns the
+//! chunk.
+//!
+//! The writer sleeps on `work`. It is woken when several chunks are queued,
+//! when the first line after a silence is written, and when the log is closed.
+//! The owner of the log sleeps on `end` until the writer has ended.
 
 use std::{
     collections::VecDeque,
@@ -52,13 +58,19 @@ pub(super) struct Queue {
     end: Condvar,
 }
 
+/// The state behind the lock.
 #[derive(Default)]
 struct State {
+    /// Chunks in the order in which they are written; at most [`QUEUED`], and
+    /// at the end one more for each worker.
     chunks: VecDeque<Chunk>,
+    /// Empty buffers for workers; at most [`SPARE`].
     spare: Vec<Vec<u8>>,
     /// A worker wrote a line while the writer slept.
     stirred: bool,
+    /// The owner of the log waits for the writer to end.
     closing: bool,
+    /// The writer has ended, or has panicked.
     ended: bool,
     /// Lines of the chunk that is being written.
     in_hand: u64,
@@ -102,7 +114,8 @@ impl Queue {
         self.work.notify_one();
     }
 
-    /// Waits for work, until `due` at the latest.
+    /// Waits for work, until `due` at the latest; without `due`, until there is
+    /// some. Blocks the thread.
     pub(super) fn next(&self, due: Option<Instant>) -> Next {
         let mut state = self.state.lock();
         loop {
@@ -185,6 +198,7 @@ impl Queue {
 }
 
 impl State {
+    /// The next chunk, whose lines count as being written from now on.
     fn pop(&mut self) -> Option<Chunk> {
         let chunk = self.chunks.pop_front()?;
         self.in_hand = chunk.lines;

@@ -1,4 +1,7 @@
 //! An access line for a terminal: one row, status first, in colour.
+//!
+//! It has the fields that a person watches while trying something out, and is
+//! no interface: programs read the full forms.
 
 use std::time::Duration;
 
@@ -33,6 +36,7 @@ pub(super) fn write(line: &Line<'_>, color: bool, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
+/// Appends the status, in the colour of its class.
 fn status(status: u16, color: bool, out: &mut Vec<u8>) {
     if color {
         out.extend_from_slice(start_of_color(status));

@@ -1,5 +1,8 @@
 //! An access line for people: the fields of the JSON object as `key=value`, the
 //! most important ones first.
+//!
+//! The format is that of logfmt: a value is bare if it cannot be misread, and
+//! otherwise between quotes with the escapes of JSON.
 
 use super::{
     escape::{escape, hex, is_bare},
@@ -18,6 +21,7 @@ pub(super) fn write(line: &Line<'_>, dates: &mut DateCache, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
+/// The fields that say what was asked for and how it ended.
 fn request(line: &Line<'_>, out: &mut Vec<u8>) {
     number(" status=", Some(line.status), out);
     text(" method=", line.method, out);
@@ -27,6 +31,7 @@ fn request(line: &Line<'_>, out: &mut Vec<u8>) {
     millis(" duration_ms=", Some(line.duration), out);
 }
 
+/// The fields of the decision: the route and the limit.
 fn verdict(line: &Line<'_>, out: &mut Vec<u8>) {
     text(" route=", line.route, out);
     number(" grpc_status=", line.grpc_status, out);
@@ -40,6 +45,7 @@ fn verdict(line: &Line<'_>, out: &mut Vec<u8>) {
     text(" shadow=", line.shadow, out);
 }
 
+/// The fields of the attempts.
 fn forwarding(line: &Line<'_>, out: &mut Vec<u8>) {
     text(" upstream=", line.upstream, out);
     text(" server=", line.server, out);
@@ -49,6 +55,7 @@ fn forwarding(line: &Line<'_>, out: &mut Vec<u8>) {
     millis(" upstream_ms=", line.upstream_time, out);
 }
 
+/// The fields of the connection and the client.
 fn connection(line: &Line<'_>, out: &mut Vec<u8>) {
     number(" bytes_in=", Some(line.bytes_in), out);
     number(" bytes_out=", Some(line.bytes_out), out);
@@ -62,11 +69,13 @@ fn connection(line: &Line<'_>, out: &mut Vec<u8>) {
     bytes(" user_agent=", line.user_agent, LONG, out);
 }
 
+/// Appends a word of the gateway or a name from the configuration.
 fn text(before: &str, value: Option<&str>, out: &mut Vec<u8>) {
     bytes(before, value.map(str::as_bytes), SHORT, out);
 }
 
 /// Appends a value if there is one, in quotes if it could be misread without.
+/// Of a longer value, the first `longest` bytes are written.
 pub(super) fn bytes(before: &str, value: Option<&[u8]>, longest: usize, out: &mut Vec<u8>) {
     let Some(value) = value else { return };
     out.extend_from_slice(before.as_bytes());
@@ -79,12 +88,14 @@ pub(super) fn bytes(before: &str, value: Option<&[u8]>, longest: usize, out: &mu
     }
 }
 
+/// Appends a number if there is one.
 fn number(before: &str, value: Option<impl itoa::Integer>, out: &mut Vec<u8>) {
     let Some(value) = value else { return };
     out.extend_from_slice(before.as_bytes());
     value::integer(value, out);
 }
 
+/// Appends a duration in milliseconds if there is one.
 fn millis(before: &str, value: Option<std::time::Duration>, out: &mut Vec<u8>) {
     let Some(value) = value else { return };
     out.extend_from_slice(before.as_bytes());

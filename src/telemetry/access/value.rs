@@ -14,7 +14,8 @@ pub(super) fn integer(number: impl itoa::Integer, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// Appends a duration in milliseconds, with three decimals.
+/// Appends a duration in milliseconds, with three decimals; the rest is cut
+/// off.
 pub(super) fn millis(duration: Duration, out: &mut Vec<u8>) {
     integer(
         duration
@@ -50,12 +51,14 @@ pub(super) fn peer(line: &Line<'_>, out: &mut Vec<u8>) {
     }
 }
 
+/// Appends a number below 1000 with leading zeros.
 fn three_digits(number: u32, out: &mut Vec<u8>) {
     out.extend([number / 100, number / 10 % 10, number % 10].map(|digit| b'0' + digit as u8));
 }
 
 /// Writes times in RFC 3339 with milliseconds, and keeps the text of the last
-/// second: `humantime` formats once a second rather than once a line.
+/// second: `humantime` formats once a second rather than once a line. Each
+/// buffer has one.
 #[derive(Debug, Default)]
 pub(super) struct DateCache {
     /// The second whose text is kept, since the Unix epoch.
@@ -65,7 +68,9 @@ pub(super) struct DateCache {
 }
 
 impl DateCache {
-    /// Appends `time`, which is UTC.
+    /// Appends `time` in UTC, as in `2026-02-28T09:30:00.250Z`. A time before
+    /// 1970 is written as the beginning of 1970, one after the year 9999 as its
+    /// end.
     pub(super) fn write(&mut self, time: SystemTime, out: &mut Vec<u8>) {
         let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         if self.second != Some(since_epoch.as_secs()) {
@@ -77,6 +82,7 @@ impl DateCache {
         out.push(b'Z');
     }
 
+    /// Formats and keeps the text of a second.
     fn format(&mut self, second: u64) {
         self.second = Some(second);
         self.text.clear();

@@ -1,5 +1,10 @@
 //! The thread that writes access lines: the only place of the access log that
 //! may wait for the reader of the log.
+//!
+//! While lines are written anywhere, the thread visits all buffers at an
+//! interval. When it finds them all empty, it sleeps without a timeout, so that
+//! an idle gateway causes no wake-ups. Then the first line of any worker wakes
+//! it.
 
 use std::{io::Write, sync::atomic::Ordering::Relaxed, time::Duration};
 
@@ -11,8 +16,8 @@ use super::{
     queue::{Chunk, Next},
 };
 
-/// Writes until the log is closed. While there are lines, the buffers are
-/// visited every `interval`; while there are none the thread sleeps.
+/// Writes until the log is closed, then writes what is left and returns. While
+/// there are lines, the buffers are visited every `interval`.
 pub(super) fn run(buffers: &Buffers, mut outlet: Outlet<impl Write>, interval: Duration) {
     let _ended = Ended(buffers);
     let mut due = None;
@@ -63,7 +68,7 @@ fn goes_idle(buffers: &Buffers) -> bool {
     !found
 }
 
-/// Writes everything that is there, and refuses further lines.
+/// Refuses further lines, and writes everything that is there.
 fn finish(buffers: &Buffers, mut outlet: Outlet<impl Write>) {
     buffers.queue.refuse();
     for buffer in buffers.each.iter() {
@@ -74,13 +79,14 @@ fn finish(buffers: &Buffers, mut outlet: Outlet<impl Write>) {
     }
 }
 
+/// Writes a chunk and gives its buffer back.
 fn write(buffers: &Buffers, outlet: &mut Outlet<impl Write>, chunk: Chunk) {
     outlet.write(&chunk.text);
     buffers.queue.done(chunk);
 }
 
-/// Announces the end of the writer, also after a panic: nobody waits for it
-/// then, and nothing is queued for it.
+/// Announces the end of the writer when it is dropped, also after a panic: then
+/// nothing waits for the writer, and nothing is queued for it.
 struct Ended<'a>(&'a Buffers);
 
 impl Drop for Ended<'_> {

@@ -1,10 +1,19 @@
-//! The two text formats of Prometheus: negotiation with a scraper, and the
-//! lines of both.
+//! The two text formats of metrics: negotiation with a scraper, and the lines
+//! of both.
+//!
+//! * Prometheus text format 0.0.4:
+//!   <https://prometheus.io/docs/instrumenting/exposition_formats/>
+//! * OpenMetrics 1.0.0:
+//!   <https://prometheus.io/docs/specs/om/open_metrics_spec/>
 //!
 //! They are written here rather than by a library, because the formats differ
 //! in more than their content type. In 0.0.4 the family of a counter is named
 //! with its `_total`, in OpenMetrics without; a scraper of 0.0.4 that gets the
-//! header of the other format takes the counter for untyped.
+//! header of the other format takes the counter for untyped. OpenMetrics also
+//! ends with `# EOF`, and writes the bounds of buckets as floats.
+//!
+//! A family is written as a whole, with its header first: both formats require
+//! it.
 
 use std::{
     fmt::{self, Write},
@@ -16,15 +25,25 @@ use super::{histogram::Histogram, tally::Tally};
 /// A text format of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// Prometheus text 0.0.4.
+    /// The Prometheus text format 0.0.4.
     Prometheus,
     /// OpenMetrics 1.0.0.
     OpenMetrics,
 }
 
 impl Format {
-    /// The format for a scraper with this `Accept`: OpenMetrics if it asks for
-    /// that by name and prefers nothing else.
+    /// The format for a scraper with this `Accept`: the supported one with the
+    /// highest quality, and OpenMetrics if both have the same.
+    /// [`Format::Prometheus`] if the header is absent or names no supported
+    /// format.
+    ///
+    /// ```
+    /// use tidegate::telemetry::metrics::Format;
+    ///
+    /// let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2";
+    /// assert_eq!(Format::negotiate(Some(prometheus)), Format::OpenMetrics);
+    /// assert_eq!(Format::negotiate(None), Format::Prometheus);
+    /// ```
     pub fn negotiate(accept: Option<&str>) -> Self {
         let mut best = (0.0, Self::Prometheus);
         for (format, quality) in accept.unwrap_or_default().split(',').filter_map(wanted) {
@@ -44,7 +63,9 @@ impl Format {
     }
 }
 
-/// The format that one range of an `Accept` header names, and its quality.
+/// The format that one range of an `Accept` header (RFC 9110, 12.5.1) names,
+/// and its quality, above 0 and usually at most 1. `None` for another format or
+/// version.
 fn wanted(range: &str) -> Option<(Format, f32)> {
     let mut parts = range.split(';').map(str::trim);
     let media = parts.next()?.to_ascii_lowercase();
@@ -72,13 +93,14 @@ pub(super) enum Kind {
     Histogram,
 }
 
-/// A text that grows family by family.
+/// The text of a scrape, which grows family by family.
 pub(super) struct Exposition {
     format: Format,
     text: String,
 }
 
 impl Exposition {
+    /// An empty text in `format`.
     pub(super) fn new(format: Format) -> Self {
         Self {
             format,
@@ -86,8 +108,9 @@ impl Exposition {
         }
     }
 
-    /// Opens a family. `name` is without `_total`; its header is written with
-    /// its first sample, so that a family without any leaves no trace.
+    /// Opens a family. `name` is without `_total`, which counters get as a
+    /// suffix. The header is written with the first sample, so that a family
+    /// without samples leaves no trace.
     pub(super) fn family(
         &mut self,
         kind: Kind,
@@ -102,6 +125,7 @@ impl Exposition {
         }
     }
 
+    /// The whole text, with the mark that OpenMetrics requires at its end.
     pub(super) fn finish(mut self) -> String {
         if self.format == Format::OpenMetrics {
             self.text.push_str("# EOF\n");
@@ -119,12 +143,12 @@ pub(super) struct Family<'a> {
     help: Option<&'static str>,
 }
 
-/// Labels of a sample: names of the program, values that a configuration may
-/// have chosen.
+/// The labels of a sample: names of the program, and values from the program or
+/// the configuration.
 pub(super) type Labels<'a> = &'a [(&'static str, &'a str)];
 
 impl Family<'_> {
-    /// A counter's or a gauge's value.
+    /// Writes the value of a counter or gauge.
     pub(super) fn sample(&mut self, labels: Labels<'_>, value: impl fmt::Display) {
         let suffix = if self.kind == Kind::Counter {
             "_total"
@@ -135,15 +159,15 @@ impl Family<'_> {
         self.line(suffix, labels, None, value);
     }
 
-    /// A counter that appears with its first event.
+    /// Writes a counter unless it is 0: counters appear with their first event.
     pub(super) fn count(&mut self, labels: Labels<'_>, value: u64) {
         if value > 0 {
             self.sample(labels, value);
         }
     }
 
-    /// The counters of a tally, each with the label of its owner and its own
-    /// word under `label`.
+    /// Writes the counters of a tally, each with the label of its owner and its
+    /// own word under `label`.
     pub(super) fn tally(
         &mut self,
         owner: (&'static str, &str),
@@ -155,14 +179,15 @@ impl Family<'_> {
         }
     }
 
-    /// A gauge that not everything has.
+    /// Writes a gauge, unless its owner has none.
     pub(super) fn gauge(&mut self, labels: Labels<'_>, value: Option<u64>) {
         if let Some(value) = value {
             self.sample(labels, value);
         }
     }
 
-    /// A histogram, once it holds anything.
+    /// Writes a histogram as cumulative buckets, sum and count, unless it is
+    /// empty.
     pub(super) fn histogram(&mut self, labels: Labels<'_>, histogram: &Histogram) {
         let count = histogram.count();
         if count == 0 {
@@ -177,6 +202,7 @@ impl Family<'_> {
         self.line("_count", labels, None, count);
     }
 
+    /// Writes `# HELP` and `# TYPE`, once.
     fn header(&mut self) {
         let Some(help) = self.help.take() else { return };
         let total = self.kind == Kind::Counter && self.exposition.format == Format::Prometheus;
@@ -191,6 +217,7 @@ impl Family<'_> {
         ));
     }
 
+    /// Writes one sample. `bound` is the label `le` of a bucket.
     fn line(
         &mut self,
         suffix: &str,
@@ -214,7 +241,7 @@ impl Family<'_> {
         self.write(format_args!("{after} {value}\n"));
     }
 
-    /// OpenMetrics spells a whole bound as a float, 0.0.4 does not.
+    /// The decimals of a bound: OpenMetrics writes `1.0`, and 0.0.4 writes `1`.
     fn whole(&self, bound: &str) -> &'static str {
         let whole = bound.bytes().all(|byte| byte.is_ascii_digit());
         if whole && self.exposition.format == Format::OpenMetrics {
@@ -224,13 +251,14 @@ impl Family<'_> {
         }
     }
 
+    /// Appends formatted text.
     fn write(&mut self, text: fmt::Arguments<'_>) {
         // Writing to a string cannot fail.
         let _ = self.exposition.text.write_fmt(text);
     }
 }
 
-/// A duration in seconds, exactly.
+/// Shows a duration in seconds with nine decimals, without rounding.
 pub(super) struct Seconds(pub(super) Duration);
 
 impl fmt::Display for Seconds {
@@ -239,7 +267,8 @@ impl fmt::Display for Seconds {
     }
 }
 
-/// A label's value between quotes.
+/// Shows the value of a label with the escapes of both formats: `\\`, `\"` and
+/// `\n`.
 struct Escaped<'a>(&'a str);
 
 impl fmt::Display for Escaped<'_> {

@@ -2,8 +2,26 @@
 //!
 //! A route, an upstream or a listener gets its handle once, when its table is
 //! built, and counts through that handle: nothing is looked up by name while a
-//! request is served. A reload finds handles again by name, so that counters go
-//! on.
+//! request is served. A reload finds handles again by name, so that counters
+//! continue.
+//!
+//! * Counters and histograms are cells of workers (`route`, `peers`, `store`).
+//! * Gauges are read from the running parts when somebody scrapes
+//!   ([`Observed`]).
+//! * `render` writes the families in a fixed order, `exposition` the lines.
+//!
+//! # Bounds
+//!
+//! No label has a value that a client can choose: methods that HTTP does not
+//! define are `other`, and so are statuses outside of 100 to 599. So the number
+//! of series is bounded by the configuration, and [`Metrics::retain`] drops
+//! those of items that a reload has removed.
+//!
+//! # Why not a library
+//!
+//! The usual crates find a counter by hashing its labels, or share one atomic
+//! between all cores. Here a request takes one lock that only its own worker
+//! takes, and writes plain integers behind it.
 //!
 //! ```
 //! use tidegate::telemetry::{Metrics, metrics::{Format, Observed}};
@@ -47,9 +65,11 @@ pub use self::{
 };
 use super::Dropped;
 
-/// All counters of the process.
+/// All counters of the process. One value, which `app` makes at the start and
+/// every part shares.
 #[derive(Debug)]
 pub struct Metrics {
+    /// Worker threads, for which new handles have cells.
     workers: usize,
     routes: Named<RouteMetrics>,
     upstreams: Named<UpstreamMetrics>,
@@ -60,17 +80,19 @@ pub struct Metrics {
     reloads: Mutex<Reloads>,
     /// Writes of buckets, by outcome.
     saves: Mutex<Tally>,
+    /// Requests whose task panicked.
     panics: AtomicU64,
+    /// Lines of both logs that were dropped.
     dropped: Arc<Dropped>,
 }
 
-/// By name, in the order in which they are written. Only reloads and scrapes
-/// lock it.
+/// Handles by name, in the order in which they are written. Only reloads and
+/// scrapes lock it.
 type Named<T> = Mutex<BTreeMap<Arc<str>, Arc<T>>>;
 
 impl Metrics {
     /// Metrics without counters. Each of `workers` has cells of its own, and
-    /// all other threads share some.
+    /// all other threads share one more set.
     pub fn new(workers: usize) -> Arc<Self> {
         let unmatched = Arc::new(RouteMetrics::new(workers));
         Arc::new(Self {
@@ -121,9 +143,9 @@ impl Metrics {
         Arc::clone(&self.store)
     }
 
-    /// Drops the series of everything that a reload removed, so that they do
-    /// not grow with reloads. Requests that still run on the old table go on
-    /// counting, and no scrape shows it.
+    /// Drops the series of everything that a reload removed, so that series do
+    /// not pile up over reloads. Requests that still run on the old table
+    /// continue to count through their handles, which no scrape shows.
     pub fn retain(&self, kept: &Kept<'_>) {
         self.routes
             .lock()
@@ -139,8 +161,8 @@ impl Metrics {
         }
     }
 
-    /// Notes that the first configuration serves since `at` and took `took` to
-    /// build. It is not counted as a reload.
+    /// Records that the first configuration has served since `at`, and took
+    /// `took` to build. It is not counted as a reload.
     pub fn loaded(&self, at: SystemTime, took: Duration) {
         self.reloads.lock().succeeded(at, took);
     }
@@ -162,8 +184,8 @@ impl Metrics {
             .add(if is_written { "success" } else { "failure" }, 1);
     }
 
-    /// Counts a panic in the task of a request, which costs its connection and
-    /// not the process.
+    /// Counts a panic in the task of a request. It costs the connection of that
+    /// request and not the process.
     pub fn panicked(&self) {
         self.panics.fetch_add(1, Relaxed);
     }
@@ -180,12 +202,14 @@ impl Metrics {
     }
 }
 
-/// The names that go on after a reload; see [`Metrics::retain`].
+/// The names of the items that are left after a reload; see
+/// [`Metrics::retain`].
 #[derive(Debug, Clone, Default)]
 pub struct Kept<'a> {
     /// Names of routes.
     pub routes: HashSet<&'a str>,
-    /// Names of limits as decisions are counted under, those of tiers too.
+    /// Names under which limits count decisions: their own and those of their
+    /// tiers.
     pub limits: HashSet<&'a str>,
     /// Names of upstreams.
     pub upstreams: HashSet<&'a str>,
@@ -193,18 +217,20 @@ pub struct Kept<'a> {
     pub listeners: HashSet<&'a str>,
 }
 
-/// How a reload ended.
+/// The outcome of a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reload {
     /// The new configuration serves.
     Success,
-    /// The new configuration cannot serve; the old one serves on.
+    /// The new configuration is wrong or could not be built; the old one still
+    /// serves.
     Failure,
-    /// The new configuration is the one that serves.
+    /// The new configuration equals the one that serves.
     Unchanged,
 }
 
 impl Reload {
+    /// The label `outcome` of `tidegate_config_reloads_total`.
     fn label(self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -214,7 +240,7 @@ impl Reload {
     }
 }
 
-/// The route that requests are counted under when none matched.
+/// The name under which requests are counted that no route matched.
 const UNMATCHED: &str = "-";
 
 /// The reloads so far, and the last one.
@@ -223,13 +249,15 @@ struct Reloads {
     outcomes: Tally,
     /// `None` before the first configuration was loaded.
     last: Option<LastReload>,
-    /// Since the Unix epoch.
+    /// The end of the last successful load, since the Unix epoch.
     last_success: Option<Duration>,
 }
 
+/// The last load or reload.
 #[derive(Debug, Clone, Copy)]
 struct LastReload {
     successful: bool,
+    /// From the reading of the file to the new table, or to the error.
     took: Duration,
 }
 
@@ -250,6 +278,7 @@ impl Reloads {
     }
 }
 
+/// The handle of this name, made if there is none.
 fn find_or_make<T>(named: &Named<T>, name: &str, make: impl FnOnce() -> T) -> Arc<T> {
     let mut named = named.lock();
     if let Some(known) = named.get(name) {
@@ -260,7 +289,7 @@ fn find_or_make<T>(named: &Named<T>, name: &str, make: impl FnOnce() -> T) -> Ar
     made
 }
 
-/// A copy to walk over without holding up a reload.
+/// A copy of all handles, so that a scrape holds up no reload.
 fn entries<T>(named: &Named<T>) -> Vec<(Arc<str>, Arc<T>)> {
     named
         .lock()

@@ -1,22 +1,26 @@
-//! Numbers that live elsewhere and are only looked at when somebody scrapes:
-//! filled in by the admin listener.
+//! Gauges: numbers that live in the running parts, and are read only when
+//! somebody scrapes.
+//!
+//! The admin listener fills in an [`Observed`] for each scrape from the
+//! snapshot that serves. Removed routes have no gauges, even while requests
+//! still run on them.
 
 use std::{sync::Arc, time::Duration};
 
-/// The state of the gateway at one moment.
+/// The state of the gateway at the moment of a scrape.
 #[derive(Debug, Default)]
 pub struct Observed {
-    /// Routes that serve.
+    /// The routes of the current table.
     pub routes: Vec<RouteGauges>,
-    /// Limits of those routes.
+    /// The limits of these routes.
     pub limits: Vec<LimitGauges>,
-    /// Upstreams of those routes.
+    /// The upstreams of these routes.
     pub upstreams: Vec<UpstreamGauges>,
-    /// Open listeners.
+    /// The open listeners.
     pub listeners: Vec<ListenerGauges>,
-    /// Bytes of bodies that are buffered.
+    /// Bytes of bodies that are buffered in memory.
     pub buffered: u64,
-    /// Bytes by which HTTP/2 windows have grown.
+    /// Bytes by which HTTP/2 windows have grown above their initial size.
     pub grown_windows: u64,
 }
 
@@ -25,15 +29,16 @@ pub struct Observed {
 pub struct RouteGauges {
     /// Name of the route.
     pub route: Arc<str>,
-    /// Requests that hold a place under the cap; without one, those whose
-    /// exchange has not ended. `None` when nothing counts them.
+    /// Requests that hold a permit of the route's concurrency limit and whose
+    /// client is still connected. Without a limit, the exchanges that have not
+    /// ended. `None` if nothing counts them.
     pub in_flight: Option<u64>,
-    /// Requests that hold a place and whose client has left; `None` without a
-    /// cap.
+    /// Requests that hold a permit although their client has left; `None`
+    /// without a concurrency limit.
     pub abandoned: Option<u64>,
-    /// Requests that wait for a place; `None` without a cap.
+    /// Requests that wait for a permit; `None` without a concurrency limit.
     pub queued: Option<u64>,
-    /// The cap as it is now; `None` without one.
+    /// The present limit; `None` without one.
     pub concurrency_limit: Option<u64>,
 }
 
@@ -42,11 +47,13 @@ pub struct RouteGauges {
 pub struct LimitGauges {
     /// Name of the limit.
     pub limit: Arc<str>,
-    /// Keys in its table, or in the store and known here.
+    /// Buckets in its table; of a shared limit also those in the store that
+    /// this gateway knows.
     pub keys: u64,
-    /// Keys that made room because their bucket was full again, ever.
+    /// New keys that replaced a key whose bucket was full, since the start.
     pub evicted_idle: u64,
-    /// Strangers sent to the shared bucket of a full table, ever.
+    /// New keys that found no free slot and share the overflow bucket, since
+    /// the start.
     pub evicted_overflow: u64,
 }
 
@@ -55,26 +62,26 @@ pub struct LimitGauges {
 pub struct UpstreamGauges {
     /// Name of the upstream.
     pub upstream: Arc<str>,
-    /// Its cap over all routes; `None` without one.
+    /// The concurrency limit over all of its routes; `None` without one.
     pub cap: Option<CapGauges>,
-    /// Connections by state.
+    /// Open connections by their state, `idle` or `active`.
     pub connections: Vec<(&'static str, u64)>,
-    /// Servers, and whether each is sent requests.
+    /// The servers, and whether each gets requests.
     pub servers: Vec<(Arc<str>, bool)>,
-    /// Servers, and how often each was ejected, ever.
+    /// The servers, and how often each was ejected since the start.
     pub ejections: Vec<(Arc<str>, u64)>,
 }
 
-/// The state of a cap that several routes share.
+/// The state of a concurrency limit that several routes share.
 #[derive(Debug, Clone, Copy)]
 pub struct CapGauges {
-    /// Requests that hold a place and whose client waits.
+    /// Requests that hold a permit and whose client is still connected.
     pub in_flight: u64,
-    /// Requests that hold a place and whose client has left.
+    /// Requests that hold a permit although their client has left.
     pub abandoned: u64,
-    /// Requests that wait for one.
+    /// Requests that wait for a permit.
     pub queued: u64,
-    /// Places in all, as it is now.
+    /// The present number of permits.
     pub limit: u64,
 }
 
@@ -85,9 +92,9 @@ pub struct ListenerGauges {
     pub listener: Arc<str>,
     /// Connections of clients that are open.
     pub connections: u64,
-    /// TLS handshakes that are worked on; `None` without TLS.
+    /// TLS handshakes in progress; `None` without TLS.
     pub handshaking: Option<u64>,
-    /// Certificates by name, and when each ends to be valid, since the Unix
-    /// epoch.
+    /// The certificates by name, and the end of the validity of each since the
+    /// Unix epoch.
     pub certificates: Vec<(Box<str>, Duration)>,
 }

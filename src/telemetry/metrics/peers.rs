@@ -1,4 +1,8 @@
 //! The counters of upstreams and listeners.
+//!
+//! Attempts are as frequent as requests, so an upstream has cells for each
+//! worker. The events of a listener are rare, or cost so much themselves that
+//! one lock for all workers does not matter.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -23,26 +27,29 @@ impl UpstreamMetrics {
         }
     }
 
-    /// Counts an attempt whose response head came after `duration`.
+    /// Counts an attempt whose response head arrived after `duration`.
     pub fn answered(&self, duration: Duration) {
         self.cells.mine().lock().durations.observe(duration);
     }
 
-    /// Counts a connect by its outcome: `success`, `refused`, `timeout`, `tls`
-    /// or `dns`.
+    /// Counts a connect by its outcome: `success`, or one of
+    /// [`ConnectFailure::outcome`](crate::error::ConnectFailure::outcome).
     pub fn connected(&self, outcome: &'static str) {
         self.cells.mine().lock().outcomes.add(outcome, 1);
     }
 
+    /// The sum of the counters of all workers.
     pub(super) fn total(&self) -> PeerCells {
         PeerCells::total(&self.cells)
     }
 }
 
-/// The counters of one peer on one worker.
+/// The counters of one upstream on one worker.
 #[derive(Debug, Default)]
 pub(super) struct PeerCells {
+    /// Attempts, to the heads of their responses.
     pub(super) durations: Histogram,
+    /// Connects, by their outcome.
     pub(super) outcomes: Tally,
 }
 
@@ -60,30 +67,37 @@ impl PeerCells {
 /// The counters of one listener.
 #[derive(Debug, Default)]
 pub struct ListenerMetrics {
-    /// Shared by all workers: a pause is rare.
+    /// Pauses of accepting, by their reason. Shared by all workers, since a
+    /// pause is rare.
     pauses: Mutex<Tally>,
+    /// HTTP/2 connections that caused too much work, by the kind of flood.
     floods: Mutex<Tally>,
-    /// Shared by all workers: beside a handshake a lock costs nothing.
+    /// TLS handshakes, by their outcome. Shared by all workers: compared with a
+    /// handshake the lock costs nothing.
     handshakes: Mutex<Tally>,
+    /// Successful handshakes that resumed a session.
     resumed: AtomicU64,
+    /// Connections without a valid PROXY protocol header, by the failure.
     not_named: Mutex<Tally>,
+    /// Connections that were closed to make room, by the reason.
     closed: Mutex<Tally>,
 }
 
 impl ListenerMetrics {
-    /// Counts a pause of accepting.
+    /// Counts a pause of accepting, for `reason`: `max_connections` or
+    /// `no_files`.
     pub fn accept_paused(&self, reason: &'static str) {
         self.pauses.lock().add(reason, 1);
     }
 
-    /// Counts an HTTP/2 connection that was ended because it asked for too much
-    /// work by frames of this `kind`.
+    /// Counts an HTTP/2 connection that was ended, or whose streams were
+    /// refused, because it caused too much work by frames of this `kind`.
     pub fn flooded(&self, kind: &'static str) {
         self.floods.lock().add(kind, 1);
     }
 
-    /// Counts a connection that was closed so that others have room:
-    /// `per_client` when it came, `idle` later.
+    /// Counts a connection that was closed to make room: `per_client` on its
+    /// arrival, `idle` later.
     pub fn closed(&self, reason: &'static str) {
         self.closed.lock().add(reason, 1);
     }
@@ -108,7 +122,7 @@ impl ListenerMetrics {
     }
 
     /// Counts a connection that did not begin with a valid PROXY protocol
-    /// header.
+    /// header, for `reason`: `malformed`, `timeout` or `closed`.
     pub fn not_named(&self, reason: &'static str) {
         self.not_named.lock().add(reason, 1);
     }

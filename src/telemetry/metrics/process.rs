@@ -1,5 +1,9 @@
-//! The standard `process_*` metrics, read from `/proc` by each scrape. A metric
-//! that cannot be read is left out.
+//! The standard `process_*` metrics, read from `/proc` by each scrape.
+//!
+//! The names and their meaning are those of the Prometheus client libraries
+//! (<https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>),
+//! so that common dashboards work. A metric that cannot be read, as outside of
+//! Linux, is left out.
 
 use std::{fs, time::Duration};
 
@@ -39,22 +43,28 @@ pub(super) fn write(to: &mut Exposition) {
 
 /// The fields of `/proc/self/stat` that become metrics.
 struct Stat {
+    /// User and system time together.
     cpu: Duration,
     threads: u64,
+    /// Size of the address space.
     virtual_bytes: u64,
+    /// Memory that is not swapped out.
     resident_bytes: u64,
     /// Start of the process, since the boot of the machine.
     start: Duration,
 }
 
 impl Stat {
+    /// Reads and parses the file; `None` if either fails.
     fn read() -> Option<Self> {
         Self::parse(&fs::read_to_string("/proc/self/stat").ok()?)
     }
 
-    /// Fields are numbered as in proc_pid_stat(5), from 1. The second is the
+    /// Parses the file's one line.
+    ///
+    /// Fields are numbered from 1, as in proc_pid_stat(5). The second is the
     /// name of the program in brackets and may hold anything, brackets too, so
-    /// that fields are counted from the third on, after the last bracket.
+    /// fields are counted from the third on, after the last bracket.
     fn parse(stat: &str) -> Option<Self> {
         let fields: Vec<&str> = stat
             .get(stat.rfind(')')? + 1..)?
@@ -70,6 +80,7 @@ impl Stat {
         })
     }
 
+    /// Writes the metrics of these fields.
     fn write(&self, to: &mut Exposition) {
         to.family(
             Kind::Counter,
@@ -111,6 +122,7 @@ fn start_time() -> Option<Duration> {
     Some(Duration::from_secs(boot) + Stat::read()?.start)
 }
 
+/// A number of clock ticks, of which a second usually has 100.
 fn from_ticks(ticks: u64) -> Duration {
     let per_second = rustix::param::clock_ticks_per_second().max(1);
     let rest = (ticks % per_second) * 1_000_000_000 / per_second;

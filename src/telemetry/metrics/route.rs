@@ -1,4 +1,8 @@
 //! The counters of a route: the cells that a request writes to when it ends.
+//!
+//! A request ends on the worker that served it, so that it writes to cells that
+//! no other worker writes to. The lock around them is there for scrapes; a
+//! worker finds it free nearly always.
 
 use std::{
     sync::{
@@ -17,14 +21,17 @@ use crate::{
     telemetry::Latch,
 };
 
-/// The counters of one route; resolved when a table of routes is built and held
-/// by the route.
+/// The counters of one route. `build` resolves them when it makes a table of
+/// routes, and the route holds them.
 #[derive(Debug)]
 pub struct RouteMetrics {
+    /// The counters of each worker, made with its first request.
     cells: LazyPerWorker<Mutex<RouteCells>>,
-    /// Begun less ended, by worker; a request ends where it began.
+    /// Requests that began less those that ended, by worker: a request ends on
+    /// the thread where it began.
     in_flight: PerWorker<AtomicI64>,
-    /// An exchange was cut for its silence, and the log said so.
+    /// Whether the log has a line about an exchange that was cut for its
+    /// silence.
     told_of_silence: Latch,
 }
 
@@ -37,48 +44,51 @@ impl RouteMetrics {
         }
     }
 
-    /// Counts several things of one request under one lock. `count` must not do
-    /// anything else: a scrape waits for it.
+    /// Counts several things of one request under one lock. `count` must do
+    /// nothing else: a scrape waits for it.
     pub fn record<R>(&self, count: impl FnOnce(&mut RouteCells) -> R) -> R {
         count(&mut self.cells.mine().lock())
     }
 
-    /// A request begins; [`ended`](Self::ended) must follow on the same thread.
+    /// Counts a request that begins; [`ended`](Self::ended) must follow on the
+    /// same thread.
     pub fn began(&self) {
         self.in_flight.mine().fetch_add(1, Relaxed);
     }
 
-    /// A request that began has ended.
+    /// Counts the end of a request that [`began`](Self::began).
     pub fn ended(&self) {
         self.in_flight.mine().fetch_sub(1, Relaxed);
     }
 
-    /// Requests whose exchange has not ended.
+    /// Requests whose exchange has not ended, over all workers.
     pub fn in_flight(&self) -> u64 {
         let sum: i64 = self.in_flight.iter().map(|count| count.load(Relaxed)).sum();
         u64::try_from(sum).unwrap_or_default()
     }
 
-    /// Whether an exchange is the first of the route that is cut for its
-    /// silence.
+    /// Whether this call is the first for the route. The first exchange that is
+    /// cut for its silence gets a line in the log, as a hint that a timeout may
+    /// be too short.
     pub fn is_first_silence(&self) -> bool {
         self.told_of_silence.raise()
     }
 
-    /// A copy of a request was answered (`success`), or was not (`failure`), or
-    /// was not sent: too many were on their way (`busy`), the request's body
-    /// was too long or broke off (`body`), or no place was free (`cap`).
+    /// Counts a copy of a request: with a response (`success`), without one
+    /// (`failure`), or not sent because too many copies were in flight
+    /// (`busy`), the request body was too long or broke off (`body`), or no
+    /// permit was free (`cap`).
     pub fn mirrored(&self, outcome: &'static str) {
         self.record(|cells| cells.mirrored.add(outcome, 1));
     }
 
-    /// A retry ended (`success`, `failure`, or `client_gone` when nobody waits
-    /// for it any more), or was not made (`budget`, `method`, `body`,
-    /// `deadline`).
+    /// Counts a retry by its outcome (`success`, `failure`, `client_gone`), or
+    /// one that was not made and why (`budget`, `method`, `body`, `deadline`).
     pub fn retried(&self, outcome: &'static str) {
         self.record(|cells| cells.retries.add(outcome, 1));
     }
 
+    /// The sum of the counters of all workers. Locks them one after the other.
     pub(super) fn total(&self) -> RouteCells {
         let mut total = RouteCells::default();
         self.cells
@@ -87,6 +97,7 @@ impl RouteMetrics {
         total
     }
 
+    /// Drops the decisions of limits that are gone.
     pub(super) fn retain_limits(&self, kept: impl Fn(&str) -> bool) {
         self.cells
             .iter()
@@ -94,7 +105,7 @@ impl RouteMetrics {
     }
 }
 
-/// The statuses that gRPC knows.
+/// The statuses that gRPC defines (`google.rpc.Code`), as labels.
 const GRPC_STATUSES: [&str; 17] = [
     "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16",
 ];
@@ -113,41 +124,48 @@ pub enum Decision {
 }
 
 impl Decision {
-    /// All of them with their label, in the order of their cells.
+    /// The labels of all decisions, in the order of their cells.
     pub(super) const LABELS: [&str; 4] =
         ["allowed", "refused", "shadow_refused", "candidate_refused"];
 }
 
 /// One worker's counters of one route: plain integers, found by short searches,
-/// never allocated for once warm.
+/// without an allocation once warm.
 #[derive(Debug, Default)]
 pub struct RouteCells {
     /// Sorted by key. At most ten methods times 501 statuses, whatever clients
     /// and servers send.
     pub(super) requests: Vec<(RequestKey, u64)>,
     /// Where in `requests` the last request was counted: nearly always also the
-    /// place of the next.
+    /// slot of the next one.
     last: usize,
+    /// From the first byte of a request to the end of its exchange.
     pub(super) durations: Histogram,
+    /// Responses of the gateway itself, by their reason.
     pub(super) refusals: Tally,
+    /// gRPC calls that ended, by their status.
     pub(super) calls: Tally,
-    /// One entry a limit of the route; see [`super::Metrics::retain`] for what
-    /// a reload leaves behind.
+    /// The decisions of each limit of the route. [`super::Metrics::retain`]
+    /// removes the entries of limits that are gone.
     pub(super) decisions: Vec<(Arc<str>, [u64; Decision::LABELS.len()])>,
+    /// Retries, by their outcome or by the reason why none was made.
     pub(super) retries: Tally,
+    /// Copies for another upstream, by their outcome.
     pub(super) mirrored: Tally,
-    /// Fields of requests that were not passed on.
+    /// Request fields that were not passed on, by the reason.
     pub(super) dropped: Tally,
 }
 
 impl RouteCells {
-    /// A request's exchange ended, however it did.
+    /// Counts an exchange that ended, with the status that the client got, or
+    /// 499.
     pub fn request(&mut self, method: &Method, status: u16, duration: Duration) {
         self.add_requests(RequestKey::new(method, status), 1);
         self.durations.observe(duration);
     }
 
-    /// A gRPC call ended, if it was one: with this status, or without any.
+    /// Counts a gRPC call that ended. `None` for a request that was no call,
+    /// `Some(None)` for a call without a status.
     pub fn call(&mut self, call: Option<Option<u8>>) {
         let Some(status) = call else { return };
         let word = status.map_or("none", |status| {
@@ -159,17 +177,17 @@ impl RouteCells {
         self.calls.add(word, 1);
     }
 
-    /// The gateway itself answered, for `reason`.
+    /// Counts a response of the gateway itself, by its reason.
     pub fn refusal(&mut self, reason: &'static str) {
         self.refusals.add(reason, 1);
     }
 
-    /// `limit` decided on a request of this route.
+    /// Counts the decision of `limit` about a request of this route.
     pub fn decision(&mut self, limit: &Arc<str>, decision: Decision) {
         self.decisions_of(limit)[decision as usize] += 1;
     }
 
-    /// Fields of a request were dropped, for `reason`: `underscore` or
+    /// Counts request fields that were dropped, for `reason`: `underscore` or
     /// `untrusted`.
     pub fn dropped(&mut self, reason: &'static str, fields: u64) {
         if fields > 0 {
@@ -177,6 +195,7 @@ impl RouteCells {
         }
     }
 
+    /// Adds the counters of another worker.
     fn merge(&mut self, other: &Self) {
         for &(key, count) in &other.requests {
             self.add_requests(key, count);
@@ -195,6 +214,7 @@ impl RouteCells {
         self.dropped.merge(&other.dropped);
     }
 
+    /// Adds to one counter of requests, and remembers its slot.
     fn add_requests(&mut self, key: RequestKey, count: u64) {
         if self
             .requests
@@ -212,6 +232,8 @@ impl RouteCells {
         self.requests[self.last].1 += count;
     }
 
+    /// The counters of one limit. A route has at most 64 limits, so that a
+    /// linear search is fast.
     fn decisions_of(&mut self, limit: &Arc<str>) -> &mut [u64; Decision::LABELS.len()] {
         // Nearly always the very same string; after a reload it is an equal
         // one.
@@ -228,15 +250,17 @@ impl RouteCells {
     }
 }
 
-/// Method and status of a request: what its series is told apart by.
+/// The labels `method` and `status` of a request, packed for comparisons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RequestKey {
+    /// An index into [`METHODS`].
     method: u8,
-    /// 0 for what is no status of HTTP.
+    /// 100 to 599, or 0 for a number outside of that range.
     status: u16,
 }
 
 impl RequestKey {
+    /// Maps unknown methods and statuses to one value each.
     fn new(method: &Method, status: u16) -> Self {
         let status = if (100..=599).contains(&status) {
             status
@@ -249,21 +273,25 @@ impl RequestKey {
         }
     }
 
+    /// The label `method`.
     pub(super) fn method(self) -> &'static str {
         METHODS[usize::from(self.method)]
     }
 
-    /// As a label; `None` is written as `other`, like an unknown method.
+    /// The label `status`; `None` is written as `other`, like an unknown
+    /// method.
     pub(super) fn status(self) -> Option<u16> {
         (self.status != 0).then_some(self.status)
     }
 }
 
-/// Labels of methods. Clients may invent methods, so all others are one.
+/// The labels of methods: those of RFC 9110 and PATCH (RFC 5789). Clients may
+/// invent methods, so all others are one.
 const METHODS: [&str; 10] = [
     "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "CONNECT", "PATCH", "TRACE", "other",
 ];
 
+/// The index of a method in [`METHODS`].
 fn method_index(method: &Method) -> u8 {
     match *method {
         Method::GET => 0,

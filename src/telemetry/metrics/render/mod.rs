@@ -1,7 +1,8 @@
 //! One scrape: every family of metrics, in a fixed order.
 //!
 //! The cells of all workers are summed first and locked for no longer than that
-//! takes; the text is written from the sums.
+//! takes; the text is written from the sums. A scrape therefore sees each
+//! worker at a slightly different moment, and each counter exactly once.
 
 mod peers;
 mod routes;
@@ -15,7 +16,8 @@ use super::{
     process,
 };
 
-/// The whole text of a scrape.
+/// The whole text of a scrape. The time that it takes grows with the
+/// configuration, so it runs on the control thread and never on a worker.
 pub(super) fn all(metrics: &Metrics, format: Format, observed: &Observed) -> String {
     let mut to = Exposition::new(format);
     let routes: Vec<_> = super::entries(&metrics.routes)

@@ -1,4 +1,6 @@
-//! The families of upstreams and listeners.
+//! The families of upstreams and listeners. Each function writes several
+//! families, one after the other, since a family must not be interrupted by
+//! another.
 
 use std::sync::Arc;
 
@@ -11,7 +13,7 @@ use super::super::{
 /// Upstreams by name, each with the sum of its cells.
 pub(super) type Upstreams = [(Arc<str>, PeerCells)];
 
-/// Listeners by their address.
+/// Listeners by their address, each with its counters.
 pub(super) type Listeners = [(Arc<str>, Arc<ListenerMetrics>)];
 
 /// Counters of attempts and connects by their upstream.

@@ -45,7 +45,7 @@ pub(super) fn requests(routes: &Routes, to: &mut Exposition) {
     }
 }
 
-/// Counters of the further fate of requests by their route.
+/// Counters of retries, copies and dropped fields by their route.
 pub(super) fn forwarding(routes: &Routes, to: &mut Exposition) {
     let help = "Retries made, and those not made, by outcome.";
     let mut family = to.family(Kind::Counter, "tidegate_retries", help);
