@@ -1,5 +1,10 @@
 //! The end in order: report not ready, stop accepting, finish requests in
-//! flight, cut the rest, write the last lines.
+//! flight, cut the rest, save, write the last lines.
+//!
+//! Every wait has a bound: `shutdown.delay` before accepting stops,
+//! `shutdown.drain` for requests in flight, and a second each for a worker that
+//! is cut and for the reader of the access log. A second signal ends the first
+//! two at once.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,16 +29,17 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 enum Drain {
     /// No connection was left.
     Complete,
-    /// The time was over before that.
+    /// The time was over while connections were left.
     OutOfTime,
-    /// A second signal did not wait.
+    /// A second signal ended it.
     Interrupted,
 }
 
 impl App {
     /// Drains and ends. With a `successor`, the id of the process that has
-    /// taken over, the service goes on there: its address stays, so that no
-    /// load balancer has to learn that it goes away.
+    /// taken over, the service goes on there: `delay` is skipped and the admin
+    /// listener closes at once, because no load balancer has to learn that the
+    /// address goes away.
     pub(super) async fn drain(mut self, successor: Option<u32>) -> Ended {
         let mut shutdown = self.reloader.state.load().config.shutdown.clone();
         if let Some(process) = successor {
@@ -64,7 +70,8 @@ impl App {
     }
 
     /// Stops accepting after `shutdown.delay`, and waits until the workers have
-    /// no connections, at most for `shutdown.drain`.
+    /// no connections, at most for `shutdown.drain`. A stop signal ends both
+    /// waits.
     async fn finish_requests(&mut self, shutdown: &policy::Shutdown, workers: &[Worker]) -> Drain {
         let drain = duration::text(shutdown.drain);
         let delay = duration::text(shutdown.delay);
@@ -89,7 +96,8 @@ impl App {
         }
     }
 
-    /// Tells callers that wait for a reload that there is none any more.
+    /// Drops the requests for reloads, whose callers are told that the process
+    /// ends.
     fn refuse_reloads(&mut self) {
         self.reload_requests.close();
         while let Ok(reply) = self.reload_requests.try_recv() {
@@ -97,7 +105,8 @@ impl App {
         }
     }
 
-    /// Writes the access lines that still wait.
+    /// Writes the access lines that are still in memory, for at most a second.
+    /// On the blocking pool, since stdout may block.
     async fn end_logs(self) {
         let access = self.access;
         let flushed = spawn_blocking(move || access.flush(LAST_LINES)).await;
@@ -108,6 +117,7 @@ impl App {
     }
 }
 
+/// Logs how the drain ended. `cut` is the number of connections that are cut.
 fn report(drain: Drain, cut: usize) {
     match drain {
         Drain::Complete => tracing::info!("drained"),

@@ -1,5 +1,8 @@
 //! Regular work of the control thread: closes old connections, drops expired
-//! entries, looks names up.
+//! entries, resolves names again.
+//!
+//! One timer drives all of it, because timers cause most of the wake-ups of an
+//! idle gateway.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,16 +11,16 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{build::State, limit::Clock, upstream::Upstream};
 
-/// Time between two sweeps while all servers are within reach: for old and
-/// closed connections, for expired entries, and for names that are due. They
-/// share one timer, since it causes most of the wake-ups of an idle gateway.
-/// For a longer time tokio's timer wheel wakes up three times instead of twice.
+/// Time between two sweeps while all servers can be reached: for old and closed
+/// connections, for expired entries, and for names that are due. For a longer
+/// time tokio's timer wheel wakes up three times instead of twice.
 const SWEEP: Duration = Duration::from_secs(4);
 /// Time between two sweeps while a server is out of reach or a name is in
 /// doubt.
 const SOON: Duration = Duration::from_secs(2);
 
-/// Sweeps for ever.
+/// Sweeps for ever, always the state of the present configuration. Ends when it
+/// is aborted.
 pub(super) async fn maintain(state: Arc<ArcSwap<State>>) {
     let mut next = Instant::now();
     loop {
@@ -40,7 +43,8 @@ pub(super) async fn maintain(state: Arc<ArcSwap<State>>) {
     }
 }
 
-/// Closes and drops what is old. Returns whether all servers are within reach.
+/// Closes and drops old connections and entries. Returns whether all servers
+/// can be reached.
 fn sweep(state: &State) -> bool {
     let out_of_reach = state
         .upstreams()

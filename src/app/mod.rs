@@ -1,17 +1,34 @@
 //! The running process: it wires the modules together, reacts to signals and
 //! reloads, and ends in order. The only module that knows every other.
 //!
-//! * `start`: opens the state directory, builds what the configuration says,
-//!   binds listeners and starts workers.
+//! * `start`: opens the state directory, builds the configuration, binds
+//!   listeners and starts workers.
 //! * `serve`: the loop of the control thread; `signals`, `reading` and
 //!   `takeover` are its sources of events.
 //! * `drain`: the end.
 //! * `maintain` and `persist`: tasks beside the loop.
-//! * `process`: what is set up once for the whole life of the process.
+//! * `process`: settings that hold for the whole life of the process.
+//!
+//! # Threads
 //!
 //! The control thread has a runtime of its own. It serves no requests, so that
 //! a reload of ten thousand routes, a slow name server or a slow disk delays
-//! none.
+//! none. Whatever may block for long (reading files, writing state) runs on the
+//! blocking pool of this runtime, so that signals, probes and scrapes are not
+//! delayed either. Workers are threads of their own (`server::Worker`), and so
+//! are the writers of both logs.
+//!
+//! # Life of the process
+//!
+//! ```text
+//! read the file -> check -> build -> bind -> start workers -> ready
+//!      serve: reloads, saves, sweeps, signals
+//! not ready -> stop accepting -> drain -> cut -> save -> last lines of the logs
+//! ```
+//!
+//! An error before `ready` ends the process with nothing left behind: no
+//! connection has been accepted, and sockets that were inherited stay open in
+//! the process that handed them over.
 
 mod drain;
 mod maintain;
@@ -34,11 +51,12 @@ pub use self::{
 use self::{process::start_logs, start::start};
 use crate::{inherited::Inherited, reload::Source, watch};
 
-/// Runs the gateway until a signal ends it. Blocks.
+/// Runs the gateway until a signal ends it. Blocks. `on_ready` is called once,
+/// on this thread, when the gateway serves.
 ///
 /// # Errors
 /// The configuration has mistakes, or the system refuses an address, a file or
-/// a thread. Nothing is bound then.
+/// a thread. No connection has been accepted then.
 pub fn run(source: Source, on_ready: OnReady) -> Result<Ended, StartError> {
     let inherited = Inherited::take()?;
     let config = source.load().map_err(StartError::Mistakes)?;
@@ -66,7 +84,7 @@ pub fn run(source: Source, on_ready: OnReady) -> Result<Ended, StartError> {
     ended
 }
 
-/// The configuration files that are looked for, in this order, when none is
+/// The configuration files that are searched for, in this order, when none is
 /// named.
 pub fn default_files() -> [PathBuf; 2] {
     [

@@ -1,4 +1,5 @@
-//! The outcome of a start and of the whole run, as commands see it.
+//! The outcome of a start and of the whole run, as commands see it. `cli` turns
+//! them into messages and exit statuses.
 
 use std::{fmt, net::SocketAddr};
 
@@ -44,7 +45,8 @@ pub enum Ended {
     Broken,
 }
 
-/// Called once the gateway serves.
+/// Called once the gateway serves, on the control thread. It should return
+/// soon, since nothing else runs on this thread meanwhile.
 pub type OnReady = Box<dyn FnOnce(&Ready) + Send>;
 
 /// The addresses of a gateway that serves.

@@ -2,9 +2,14 @@
 //! hashes, and the debts of limits with `persist = true`.
 //!
 //! It is written every few seconds on the blocking pool and once more at the
-//! end, never by a worker. Each file is replaced as a whole, by a rename. A
-//! file that cannot be used causes a warning and an empty table: a gateway that
-//! does not start would be worse.
+//! end, never by a worker. Each file is replaced as a whole: written under
+//! another name, synchronised, and renamed. A file that cannot be used causes a
+//! warning and an empty table: a gateway that does not start would be worse.
+//!
+//! The format of a file of debts is that of [`Encoder`] and [`Saved`], with a
+//! version and a checksum. Debts are saved with the wall-clock time and
+//! restored less the time that has passed, so that a restart neither refills a
+//! bucket nor punishes a client for the time in which the gateway was down.
 
 use std::{
     collections::BTreeMap,
@@ -24,28 +29,33 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// Shortest time between two writes, and so the debts that a crash loses.
+/// Shortest time between two writes, and so the time whose debts a crash loses.
 pub(super) const PAUSE: Duration = Duration::from_secs(5);
-/// At most one part in so many of all time is spent on writing.
+/// At most one part in this many of all time is spent on writing.
 const SHARE: u32 = 20;
-/// A file of up to so many bytes is read even if `max_keys` has become smaller
-/// since.
+/// A file of up to this many bytes is read even if `max_keys` has become
+/// smaller since.
 const READ_ANYWAY: usize = 64 << 20;
 
+/// The name of the file with the seed: 32 hexadecimal digits.
 const SEED: &str = "seed";
 
-/// The folder of the state.
+/// The folder of the state, and the seed in it.
 #[derive(Clone)]
 pub(super) struct StateDir {
     path: PathBuf,
+    /// The key of the hash of keys. With another seed, saved debts belong to no
+    /// key.
     seed: [u64; 2],
 }
 
 impl StateDir {
-    /// Makes the folder if it is absent, and reads the seed or draws one.
+    /// Creates the folder if it is absent, and reads the seed or draws one. The
+    /// seed is written in any case, so that a folder that cannot be written to
+    /// is found at the start.
     ///
     /// # Errors
-    /// The folder cannot be made, read or written to. The text is a sentence
+    /// The folder cannot be created, read or written to. The text is a sentence
     /// for people.
     pub(super) fn open(path: &Path) -> Result<Self, String> {
         let cannot = |what: &str, error: &io::Error| {
@@ -75,19 +85,20 @@ impl StateDir {
         Ok(dir)
     }
 
-    /// Hashes keys under the seed of the folder, so that saved debts belong to
-    /// the same keys again.
+    /// The hasher of keys with the seed of the folder, so that saved debts
+    /// belong to the same keys again.
     pub(super) fn hasher(&self) -> KeyHasher {
         KeyHasher::with_seed(self.seed)
     }
 
+    /// Writes the seed.
     fn write_seed(&self) -> io::Result<()> {
         let [high, low] = self.seed;
         self.replace(SEED, |file| writeln!(file, "{high:016x}{low:016x}"))
     }
 
-    /// Makes the folder with its seed again if it was deleted. Without the seed
-    /// the debts would belong to no key.
+    /// Creates the folder with its seed again if it was deleted. Without the
+    /// seed the debts would belong to no key.
     fn mend(&self) -> io::Result<()> {
         if fs::exists(self.path.join(SEED))? {
             return Ok(());
@@ -97,7 +108,7 @@ impl StateDir {
     }
 
     /// Restores the debts that were saved, less the time that has passed by the
-    /// wall clock.
+    /// wall clock. Blocks; runs before the first connection is accepted.
     pub(super) fn restore(&self, state: &State) {
         for limit in state.persisted() {
             let path = self.path.join(file_name(&limit));
@@ -132,8 +143,8 @@ impl StateDir {
         Ok(keys)
     }
 
-    /// Replaces a file as a whole, whatever happens meanwhile. The file is
-    /// readable for its owner alone.
+    /// Replaces a file as a whole: after a crash at any moment it has its old
+    /// content or its new one. The file is readable for its owner alone.
     fn replace(
         &self,
         name: &str,
@@ -162,12 +173,12 @@ impl std::fmt::Debug for StateDir {
     }
 }
 
-/// Makes the folder, for its owner alone, and the folders above it.
+/// Creates the folder, for its owner alone, and the folders above it.
 fn make(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Reads the seed; `None` if the file does not hold one.
+/// Reads the seed; `None` if the file does not have the form of one.
 fn seed_in(path: &Path) -> io::Result<Option<[u64; 2]>> {
     let text = fs::read_to_string(path.join(SEED))?;
     let number = |digits: &str| u64::from_str_radix(digits, 16).ok();
@@ -189,7 +200,7 @@ fn put_back(limit: &Persisted<'_>, bytes: &[u8]) -> io::Result<usize> {
     Ok(limit.limiter.restore(Clock.now(), age, saved.debts()))
 }
 
-/// Reads a file of at most `most` bytes.
+/// Reads a file of at most `most` bytes; a larger one is an error.
 fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let most = u64::try_from(most).unwrap_or(u64::MAX);
@@ -205,8 +216,9 @@ fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The name of the file of a limit: the name of the limit, with `_` for each
-/// character that not every file system takes.
+/// The name of the file of a limit: the first 100 characters of the limit's
+/// name, with `_` for each character that not every file system accepts, and a
+/// fingerprint of the whole name if these differ from it.
 fn file_name(limit: &Persisted<'_>) -> String {
     let plain = limit.name.bytes().take(100).map(|byte| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => char::from(byte),
@@ -221,20 +233,23 @@ fn file_name(limit: &Persisted<'_>) -> String {
     }
 }
 
-/// FNV-1a, which is the same in every process.
+/// FNV-1a, which is the same in every process and needs no security.
 fn fingerprint(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }
 
+/// The time by the wall clock since the Unix epoch; zero if the clock is before
+/// it.
 fn since_1970() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
 }
 
-/// Writes the debts of all limits, and remembers what it has reported.
+/// Writes the debts of all limits, and remembers which failures it has
+/// reported.
 #[derive(Debug)]
 pub(super) struct Saver {
     dir: StateDir,
@@ -244,6 +259,7 @@ pub(super) struct Saver {
 }
 
 impl Saver {
+    /// Saves to `dir`, and counts in `metrics`.
     pub(super) fn new(dir: StateDir, metrics: Arc<Metrics>) -> Self {
         Self {
             dir,
@@ -252,8 +268,8 @@ impl Saver {
         }
     }
 
-    /// Writes the debts of every limit with `persist`. A failure is logged
-    /// once, and so is its end.
+    /// Writes the debts of every limit with `persist`. Blocks. A failure is
+    /// logged once, and so is its end; it is counted each time.
     pub(super) fn save(&mut self, state: &State) {
         for limit in state.persisted() {
             let before = self.last.get(limit.name).copied();
@@ -279,7 +295,10 @@ impl Saver {
     }
 }
 
-/// Saves once, off this thread, and returns the time to wait until the next.
+/// Saves once, on the blocking pool, and returns the time to wait until the
+/// next save: at least [`PAUSE`], and long enough that writing takes no more
+/// than a [`SHARE`] of all time. A save that has begun is finished even if this
+/// future is dropped.
 pub(super) async fn save(saver: &Arc<parking_lot::Mutex<Saver>>, state: Arc<State>) -> Duration {
     let (saver, started) = (Arc::clone(saver), Instant::now());
     // The mutex keeps the last write from running beside one that has not

@@ -1,5 +1,6 @@
-//! The setup for the whole life of the process: logs, worker threads, the file
-//! limit, the secrecy of its memory.
+//! Settings that hold for the whole life of the process: its logs, its number
+//! of workers, its limit on open files, and whether it may leave a core file.
+//! Also the trial build of `tidegate check`.
 
 use std::{
     io::{self, IsTerminal},
@@ -22,7 +23,10 @@ const OWN_FILES: u64 = 64;
 /// half of all. Most clients are idle and need none.
 const UPSTREAM_FILES: u64 = 2048;
 
-/// Starts the log of the process.
+/// Starts the log of the process on stderr.
+///
+/// # Errors
+/// A log was started before.
 pub(super) fn start_logs(log: &policy::Log) -> Result<LogGuard, StartError> {
     let format = log_format(log, io::stderr().is_terminal());
     logs::init(log.level, format, is_colored(&io::stderr()))
@@ -49,7 +53,11 @@ fn access_form(log: &policy::Log, is_terminal: bool, color: bool) -> Form {
     }
 }
 
-/// Starts the thread that writes access lines to stdout.
+/// Starts the thread that writes access lines to stdout. It runs even with
+/// `access = false`, since a reload can switch access lines on.
+///
+/// # Errors
+/// The system gives the process no further thread.
 pub(super) fn start_access_log(
     log: &policy::Log,
     workers: usize,
@@ -68,9 +76,9 @@ pub(super) fn worker_count(server: &policy::Server) -> usize {
     server.workers.map_or_else(cores, Into::into)
 }
 
-/// Raises the file limit as far as the system allows, and divides it: clients
+/// Raises the soft limit on open files to the hard one, and divides it: clients
 /// get all descriptors but those of the process itself and of connections to
-/// upstreams.
+/// upstreams. Without a limit, a million is divided.
 pub(super) fn files() -> Files {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
@@ -98,8 +106,8 @@ fn all_but(reserved: u64, files: u64) -> usize {
     left.max(1)
 }
 
-/// Builds what `config` says and drops it again: finds everything that a start
-/// would find wrong, except for sockets and names.
+/// Builds all parts of `config` and drops them again. This finds everything
+/// that a start would find wrong, except for sockets and names.
 ///
 /// # Errors
 /// The text is a sentence for people that says what cannot be built.

@@ -1,5 +1,11 @@
 //! Reads the configuration beside everything else, so that a file system that
 //! hangs delays no signal, probe or scrape.
+//!
+//! There is at most one reading at a time, and at most one thread that a
+//! reading has lost to a file system that hangs: the next reading waits for
+//! that thread instead of starting another one. Reloads that are asked for
+//! during a reading become one further reading after it, because the file may
+//! have changed since.
 
 use std::{future::pending, time::Duration};
 
@@ -18,17 +24,18 @@ use crate::{
 /// Longest time for reading the files. Local ones take milliseconds.
 const LONGEST: Duration = Duration::from_secs(10);
 
+/// A reading on the blocking pool.
 type Load = JoinHandle<Result<Config, Diagnostics>>;
 
 /// The outcome of one reading.
 pub(super) struct Read {
     /// The configuration or its mistakes; `None` if reading took too long.
     pub(super) loaded: Option<Result<Config, Diagnostics>>,
-    /// The begin of the reading.
+    /// The beginning of the reading.
     pub(super) since: Instant,
-    /// The caller that waits for the outcome.
+    /// The sender for the outcome, if a caller waits for it.
     pub(super) reply: Option<oneshot::Sender<Outcome>>,
-    /// Another reload was asked for meanwhile.
+    /// Another reload was asked for during the reading.
     pub(super) is_wanted_again: bool,
 }
 
@@ -36,13 +43,16 @@ pub(super) struct Read {
 /// between.
 pub(super) struct Reader {
     source: Source,
+    /// The reading that is under way.
     reading: Option<Reading>,
     /// A load that took too long and keeps its thread. The next reading waits
     /// for its end, so that no second thread is lost.
     stuck: Option<Load>,
+    /// The task that waits for a change of the files.
     watcher: Option<JoinHandle<()>>,
 }
 
+/// A reading that is under way, and what is known about its caller.
 struct Reading {
     load: Load,
     since: Instant,
@@ -51,6 +61,7 @@ struct Reading {
 }
 
 impl Reader {
+    /// Reads `source`. Nothing is read or watched yet.
     pub(super) fn new(source: Source) -> Self {
         Self {
             source,
@@ -65,7 +76,9 @@ impl Reader {
         self.reading.is_some()
     }
 
-    /// Begins to read. During a reading, only notes that another one is wanted.
+    /// Begins to read, or during a reading, notes that another one is wanted;
+    /// `reply` is dropped then. A thread that an earlier reading has lost is
+    /// waited for first, and its result is followed by a fresh reading.
     pub(super) fn begin(&mut self, reply: Option<oneshot::Sender<Outcome>>) {
         if let Some(reading) = &mut self.reading {
             reading.is_wanted_again = true;
@@ -82,7 +95,8 @@ impl Reader {
         });
     }
 
-    /// Waits for the end of a reading.
+    /// Waits for the end of the reading, for ever if there is none. Cancel
+    /// safe: the reading continues, and the next call waits for it.
     pub(super) async fn read(&mut self) -> Read {
         let Some(reading) = &mut self.reading else {
             return pending().await;
@@ -113,7 +127,9 @@ impl Reader {
         }
     }
 
-    /// Watches the files that were read last.
+    /// Watches the files that were read last, in place of those that were
+    /// watched before. Does nothing for a text in memory, or while a reading is
+    /// lost.
     pub(super) fn watch(&mut self, watched: &Watched) {
         if let (Source::File(_), None) = (&self.source, &self.stuck) {
             let watcher = tokio::spawn(watch::changed(watched.clone()));
@@ -123,7 +139,8 @@ impl Reader {
         }
     }
 
-    /// Waits until a watched file has changed.
+    /// Waits until a watched file has changed; for ever if none is watched.
+    /// Cancel safe.
     pub(super) async fn changed(&mut self) {
         let Some(watcher) = &mut self.watcher else {
             return pending().await;

@@ -1,4 +1,8 @@
 //! The loop of the control thread, from the start to the end of the process.
+//!
+//! One event is handled at a time, so that reloads, takeovers and the end never
+//! interleave. Nothing in the loop waits for a request, a disk or a name server
+//! without a bound.
 
 use std::sync::Arc;
 
@@ -32,20 +36,27 @@ use crate::{
 
 /// A gateway that serves, as its control thread sees it.
 pub(super) struct App {
+    /// The running parts, and the means to replace them.
     pub(super) reloader: Reloader,
+    /// The admin listener.
     pub(super) admin: Admin,
     /// Reload requests of the admin listener, each with the sender for its
     /// outcome.
     pub(super) reload_requests: mpsc::Receiver<oneshot::Sender<Outcome>>,
+    /// Ends the access log.
     pub(super) access: AccessGuard,
     /// Writes the state that outlives the process; `None` without a
     /// `state_dir`.
     pub(super) saver: Option<Arc<Mutex<Saver>>>,
+    /// Changes the level of the log after a reload.
     pub(super) log_control: LogControl,
+    /// The signals of the process.
     pub(super) signals: Signals,
+    /// Reads and watches the configuration.
     pub(super) reader: Reader,
     /// The process that is to take over, while it starts.
     pub(super) takeover: Option<Takeover>,
+    /// The addresses, for the caller of `run`.
     pub(super) ready: Ready,
 }
 
@@ -60,7 +71,7 @@ enum Event {
     Read(Box<Read>),
     /// The new process serves, and has this id; or it failed, for this reason.
     Upgraded(Result<u32, String>),
-    /// The thread of a worker has ended, which none does by itself.
+    /// The thread of a worker has ended, which no worker does by itself.
     WorkerDied,
 }
 
@@ -70,7 +81,8 @@ enum End {
     Stopped,
     /// The process with this id has taken over.
     TakenOver(u32),
-    /// A worker has died.
+    /// A worker has died. The process ends, because its connections and its
+    /// share of the sockets' queues are lost, and a supervisor starts another.
     Broken,
 }
 
@@ -101,6 +113,7 @@ impl App {
         }
     }
 
+    /// Handles events until one of them ends the process.
     async fn run(&mut self) -> End {
         loop {
             match self.next().await {
@@ -125,7 +138,9 @@ impl App {
         }
     }
 
-    /// Waits for the next event.
+    /// Waits for the next event. Requests of the admin listener for a reload
+    /// stay in their channel during a reading, so that each gets the outcome of
+    /// a reading that began after it.
     async fn next(&mut self) -> Event {
         let is_reading = self.reader.is_busy();
         let reader = &mut self.reader;
@@ -145,19 +160,23 @@ impl App {
         }
     }
 
-    /// Saves the state that outlives the process.
+    /// Saves the state that outlives the process; does nothing without a
+    /// `state_dir`.
     pub(super) async fn save(&self) {
         if let Some(saver) = &self.saver {
             persist::save(saver, self.reloader.state.load_full()).await;
         }
     }
 
+    /// Begins to read the configuration, and tells systemd so.
     fn begin_reload(&mut self, reply: Option<oneshot::Sender<Outcome>>) {
         notify(&reloading());
         self.reader.begin(reply);
     }
 
-    /// Applies a configuration that was read.
+    /// Applies a configuration that was read, and reports the outcome to
+    /// systemd and the caller. The file is watched again afterwards, whether
+    /// the reload succeeded or not.
     async fn reload(&mut self, read: Read) {
         let outcome = self.reloader.reload(read.loaded, read.since).await;
         if let Outcome::Done { .. } = outcome {
@@ -181,7 +200,7 @@ impl App {
         }
     }
 
-    /// Starts the process that is to take over.
+    /// Starts the process that is to take over, unless one starts already.
     fn upgrade(&mut self) {
         if self.takeover.is_some() {
             tracing::warn!("a new process starts already");

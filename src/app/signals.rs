@@ -1,4 +1,6 @@
-//! The signals that the process reacts to.
+//! The signals that the process reacts to. Of several signals of one kind that
+//! arrive before the control thread looks, one is seen, as always with Unix
+//! signals.
 
 use std::io;
 
@@ -26,6 +28,9 @@ pub(super) struct Signals {
 impl Signals {
     /// Installs the handlers. From now on the signals do not end the process by
     /// themselves.
+    ///
+    /// # Errors
+    /// The system refuses a handler.
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             reload: signal(SignalKind::hangup())?,
@@ -35,7 +40,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next signal.
+    /// Waits for the next signal. Cancel safe.
     pub(super) async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.terminate.recv() => Signal::Stop,
@@ -45,7 +50,7 @@ impl Signals {
         }
     }
 
-    /// Waits for a signal that ends the process; the others are ignored.
+    /// Waits for a signal that ends the process, and ignores the others.
     pub(super) async fn stop(&mut self) {
         while self.next().await != Signal::Stop {}
     }

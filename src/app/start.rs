@@ -1,5 +1,10 @@
 //! The start. Everything that can fail comes before the first connection is
 //! accepted.
+//!
+//! The order is that of cost and of consequences: signals and the state
+//! directory first, then the build, which finds nearly every mistake; sockets
+//! after it, so that a configuration that cannot run takes no address; the
+//! workers last.
 
 use std::{collections::BTreeMap, io, sync::Arc, time::SystemTime};
 
@@ -29,10 +34,15 @@ use crate::{
 };
 
 /// Reload requests that may wait while a reload runs; further callers wait to
-/// ask.
+/// send theirs.
 const MOST_RELOADS: usize = 8;
 
-/// Starts everything that `config` says. When this returns, the gateway serves.
+/// Starts all parts that `config` describes. When this returns, the gateway
+/// serves.
+///
+/// # Errors
+/// The first step that failed, as a sentence for people. Dropping the parts
+/// that were started ends them.
 pub(super) async fn start(
     source: Source,
     config: Config,
@@ -94,7 +104,7 @@ pub(super) async fn start(
     })
 }
 
-/// A reloader of what was built. Nothing is open yet.
+/// A reloader of the parts that were built. Nothing is open yet.
 fn new_reloader(process: Process, built: Built, watched: Watched) -> Reloader {
     let files = files();
     Reloader {
@@ -111,6 +121,7 @@ fn new_reloader(process: Process, built: Built, watched: Watched) -> Reloader {
     }
 }
 
+/// The admin listener, which is not bound yet.
 fn new_admin(reloader: &Reloader, config: &Config, reload: ReloadHandle) -> Admin {
     Admin::new(Context {
         settings: ArcSwap::from_pointee(config.admin.clone()),
@@ -122,8 +133,11 @@ fn new_admin(reloader: &Reloader, config: &Config, reload: ReloadHandle) -> Admi
     })
 }
 
-/// Opens the listeners that were bound, after the names of servers were looked
-/// up and the workers have started.
+/// Opens the listeners that were bound, after the names of servers were
+/// resolved and the workers have started.
+///
+/// # Errors
+/// The system gives the process no further thread.
 async fn open(reloader: &mut Reloader, opening: Opening) -> Result<(), StartError> {
     resolve(&reloader.state.load(), reload::NAMES).await;
     reloader.workers = start_workers(reloader)?;
@@ -133,6 +147,7 @@ async fn open(reloader: &mut Reloader, opening: Opening) -> Result<(), StartErro
     Ok(())
 }
 
+/// Starts the threads of all workers. They serve no socket yet.
 fn start_workers(reloader: &Reloader) -> Result<Vec<Worker>, StartError> {
     let mut workers = Vec::new();
     for index in 0..reloader.process.workers {

@@ -5,6 +5,11 @@
 //! Both processes accept from the same queues meanwhile, so that no connection
 //! is refused. If the new process does not serve in time, it is killed and
 //! nothing has changed.
+//!
+//! The sockets are passed as systemd passes them (sd_listen_fds(3)):
+//! descriptors from 3 on, their number in `LISTEN_FDS`, and their names in
+//! `LISTEN_FDNAMES`. One more descriptor is a socket pair through which the new
+//! process says that it serves.
 
 use std::{
     env, io,
@@ -26,10 +31,11 @@ use tokio::{
 use super::systemd::notify;
 use crate::inherited::{ADMIN, Inherited, LISTENER, READY};
 
-/// Longest wait until the new process serves. It reads and builds what this
-/// process did at its start, and waits up to 2 s for names.
+/// Longest wait until the new process serves. It reads and builds the
+/// configuration as this process did at its start, and waits up to 2 s for
+/// names.
 const LONGEST_START: Duration = Duration::from_secs(60);
-/// Time between two checks whether the new process still lives.
+/// Time between two checks whether the new process is still alive.
 const LOOK: Duration = Duration::from_millis(100);
 /// The first descriptor that is handed over (sd_listen_fds(3)).
 const FIRST: i32 = 3;
@@ -38,16 +44,21 @@ const FIRST: i32 = 3;
 /// it has.
 #[derive(Debug)]
 pub(super) struct Takeover {
+    /// The new process; `None` once it serves, as it lives on when this process
+    /// ends.
     process: Option<Child>,
+    /// Our end of the pair through which the new process says that it serves.
     ready: UnixDatagram,
+    /// The end of the time that it has for that.
     end: Instant,
 }
 
 impl Takeover {
-    /// Starts the program again and hands it the sockets.
+    /// Starts the program again and hands it copies of the sockets.
     ///
     /// # Errors
-    /// The text is a sentence for people.
+    /// This is process 1, or the system refuses a process or a descriptor. The
+    /// text is a sentence for people.
     pub(super) fn start<'a>(
         listeners: impl Iterator<Item = &'a TcpListener>,
         admin: Option<OwnedFd>,
@@ -76,12 +87,13 @@ impl Takeover {
         })
     }
 
-    /// The id of the new process.
+    /// The id of the new process; 0 once it serves.
     pub(super) fn id(&self) -> u32 {
         self.process.as_ref().map_or(0, Child::id)
     }
 
-    /// Waits until the new process serves, or certainly will not.
+    /// Waits until the new process serves, or certainly will not. Returns its
+    /// id.
     async fn outcome(&mut self) -> Result<u32, String> {
         let mut looks = interval(LOOK);
         let mut said = [0; READY.len()];
@@ -95,7 +107,10 @@ impl Takeover {
         }
     }
 
-    /// Fails if the new process has ended.
+    /// Checks that the new process is alive.
+    ///
+    /// # Errors
+    /// It has ended. The text gives its exit status.
     fn look(&mut self) -> Result<(), String> {
         match self.process.as_mut().map(Child::try_wait) {
             Some(Ok(Some(status))) => Err(format!("it has ended ({status}); its own log says why")),
@@ -115,8 +130,9 @@ impl Drop for Takeover {
     }
 }
 
-/// The command line of this process. A new file under the same name is the new
-/// program.
+/// The command line of this process, with the descriptors and names in
+/// `handed`. The program is searched for by the name that this process was
+/// started with, so that a new file under this name is the new program.
 fn command(handed: Vec<(&str, OwnedFd)>) -> Result<Command, String> {
     let mut arguments = env::args_os();
     let program = arguments.next().ok_or("its own name is unknown")?;
@@ -145,7 +161,7 @@ fn command(handed: Vec<(&str, OwnedFd)>) -> Result<Command, String> {
 }
 
 /// Waits for the outcome of the takeover that is under way; for ever without
-/// one.
+/// one. Cancel safe.
 pub(super) async fn outcome(takeover: &mut Option<Takeover>) -> Result<u32, String> {
     let Some(running) = takeover else {
         return std::future::pending().await;

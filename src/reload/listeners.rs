@@ -1,5 +1,10 @@
 //! Listeners over reloads: sockets and TLS are prepared first, since they can
 //! fail; then listeners open, change and close.
+//!
+//! A listener is known by its configured address. One that stays keeps its
+//! sockets and connections, and new connections get the new settings. Each
+//! worker has a socket of its own for every address (`SO_REUSEPORT`), so that
+//! the kernel spreads connections over workers.
 
 use std::{
     io,
@@ -20,10 +25,12 @@ use crate::{
 /// no number: a browser opens six for a site.
 const LEAST_PER_CLIENT: usize = 10;
 
-/// The part of opening listeners that can fail, done.
+/// Listeners that are ready to be opened. Everything that can fail is done;
+/// dropping it closes the new sockets.
 #[derive(Debug)]
 pub struct Opening {
-    /// The settings of all listeners by their configured address.
+    /// The settings of all listeners of the configuration, by configured
+    /// address.
     settings: Vec<(SocketAddr, ListenerSettings)>,
     /// The sockets of new listeners.
     bound: Vec<Bound>,
@@ -51,7 +58,8 @@ impl Reloader {
     /// sockets of those that are not open and were not inherited.
     ///
     /// # Errors
-    /// Says which listener cannot be opened, by which key, and why.
+    /// Says which listener cannot be opened, by which key, and why. Nothing is
+    /// open then.
     pub fn bind_new(&self, config: &Config, inherited: &mut Inherited) -> Result<Opening, String> {
         let (mut all, mut bound) = (Vec::new(), Vec::new());
         self.files.warn_of_pools(config);
@@ -95,6 +103,7 @@ impl Reloader {
     }
 
     /// Opens new listeners, and applies their new settings to those that stay.
+    /// Returns when every worker has been sent its new sockets.
     pub async fn open(&mut self, Opening { settings, bound }: Opening) {
         for (address, settings) in &settings {
             let open = self.listeners.lock().get(address).cloned();
@@ -131,7 +140,7 @@ impl Reloader {
     }
 
     /// Closes the listeners that `config` no longer has. Their connections
-    /// drain.
+    /// drain: a request that has begun is finished.
     pub(super) fn close_gone(&mut self, config: &Config) {
         let stays = |address: &SocketAddr| {
             let mut listeners = config.listeners.iter();
@@ -152,7 +161,7 @@ impl Reloader {
 }
 
 /// At least one socket for each worker: if fewer were inherited, workers share
-/// them.
+/// them. `sockets` is not empty.
 fn one_each(mut sockets: Vec<TcpListener>, workers: usize) -> io::Result<Vec<TcpListener>> {
     for index in 0..workers.saturating_sub(sockets.len()) {
         sockets.push(sockets[index].try_clone()?);
@@ -161,7 +170,8 @@ fn one_each(mut sockets: Vec<TcpListener>, workers: usize) -> io::Result<Vec<Tcp
 }
 
 /// The settings of `listener`, within the limit on open files. `open` is the
-/// listener, if it is already open.
+/// listener, if it is already open: its TLS keeps the keys of its session
+/// tickets.
 ///
 /// # Errors
 /// Says why its TLS cannot be built.
@@ -197,7 +207,8 @@ fn share_of_a_client(max_connections: usize) -> usize {
     max_connections.div_ceil(10).max(LEAST_PER_CLIENT)
 }
 
-/// The versions of HTTP that are offered to clients, the preferred one first.
+/// The versions of HTTP that are offered to clients by ALPN, the preferred one
+/// first.
 fn offered(listener: &policy::Listener) -> &'static [AlpnProtocol] {
     if listener.limits.http2 {
         &[AlpnProtocol::Http2, AlpnProtocol::Http1]
@@ -226,7 +237,11 @@ fn dual_stack(config: &Config, address: SocketAddr) -> DualStack {
     }
 }
 
-/// Binds the admin listener if its address has changed.
+/// Binds the admin listener if its address has changed; `None` if it has not,
+/// or if the admin listener is off.
+///
+/// # Errors
+/// As [`bind_admin`].
 pub(super) fn bind_new_admin(
     before: &Config,
     after: &Config,
@@ -256,7 +271,8 @@ pub fn bind_admin(config: &Config, address: SocketAddr) -> Result<tokio::net::Tc
         .map_err(|error| cannot_listen("admin.bind", address, &error))
 }
 
-/// The message about an address that cannot be bound.
+/// The message about an address that cannot be bound, with a hint for the
+/// common reasons.
 fn cannot_listen(key: &str, address: SocketAddr, error: &io::Error) -> String {
     let hint = match error.kind() {
         io::ErrorKind::AddrInUse => ": another process listens there",

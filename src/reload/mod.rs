@@ -1,8 +1,32 @@
 //! Reloads: everything new is read, checked and built, then swapped in at once,
-//! then what is gone drains. After any error the old configuration stays.
+//! then whatever is gone drains. After any error the old configuration stays.
 //!
 //! Reloads run on the control thread, one at a time. A request keeps the
 //! snapshot of the routes that it began with.
+//!
+//! # Order
+//!
+//! 1. The sections of the file are compared. If none changed, nothing happens.
+//! 2. New sockets are bound and TLS is built. Of the steps that can fail these
+//!    come first, as they depend on other processes.
+//! 3. [`build`](crate::build) makes the new state from the configuration and
+//!    the state of the previous one.
+//! 4. Names of new servers are resolved and connections to the store are
+//!    opened, each for a bounded time. These steps cannot fail: slower names
+//!    are resolved later.
+//! 5. The new snapshot takes the place of the old one. From here on nothing can
+//!    fail.
+//! 6. Listeners open, change and close, and the metrics of removed items are
+//!    dropped.
+//!
+//! Up to step 5 an error leaves the running configuration untouched; sockets
+//! that were bound for it close when they are dropped.
+//!
+//! # Who calls it
+//!
+//! `app::serve` reads the file on another thread, because a file system may
+//! hang, and then calls [`Reloader::reload`] with the result. The admin
+//! listener asks for a reload through a [`ReloadHandle`].
 
 mod files;
 mod listeners;
@@ -39,29 +63,32 @@ use crate::{
 };
 
 /// Longest time that a start or a reload waits for the names of new upstreams.
-/// Slower names are looked up again later.
+/// Slower names are resolved again later.
 pub const NAMES: Duration = Duration::from_secs(2);
-/// Longest wait for connections to the store. While they take longer,
-/// `on_error` applies to requests.
+/// Longest wait for connections to the store. If they take longer, `on_error`
+/// applies to requests meanwhile.
 const WARM_UP: Duration = Duration::from_secs(2);
 
-/// The open listeners by their configured address.
+/// The open listeners by their configured address, whose port may be 0.
 pub type Listeners = Arc<Mutex<BTreeMap<SocketAddr, Arc<Listener>>>>;
 
-/// Everything that a reload changes.
+/// Everything that a reload changes. Owned by the control thread.
 #[derive(Debug)]
 pub struct Reloader {
-    /// The parts of the process that every generation uses.
+    /// The parts of the process that outlive every configuration.
     pub process: Process,
-    /// The state that outlives reloads.
+    /// The state of the configuration that serves, from which a reload takes
+    /// over what is kept.
     pub state: Arc<ArcSwap<State>>,
-    /// The snapshot of the routes for new requests.
+    /// The snapshot of the routes for new requests. Workers load it for each
+    /// request.
     pub routes: Arc<ArcSwap<Snapshot>>,
     /// The open listeners.
     pub listeners: Listeners,
-    /// Copies of their sockets, for a process that takes over.
+    /// Copies of the sockets of open listeners, by configured address, for a
+    /// process that takes over.
     pub sockets: BTreeMap<SocketAddr, Vec<std::net::TcpListener>>,
-    /// The workers that serve them.
+    /// The workers that serve the listeners. Their number never changes.
     pub workers: Vec<Worker>,
     /// The connections of all listeners, bounded by the limit on open files.
     pub connections: Arc<AllConnections>,
@@ -71,14 +98,17 @@ pub struct Reloader {
     /// task that serves it; `None` if its address did not change, or it is off.
     pub admin: Option<TcpListener>,
     /// The files that were read last, whether their configuration serves or
-    /// failed.
+    /// failed: a repair of any of them causes the next reload.
     pub watched: Watched,
 }
 
 impl Reloader {
     /// Applies the configuration that was `read` from its [`Source`] since
-    /// `started`, and logs and counts the outcome. `None` if it could not be
-    /// read in time.
+    /// `started`, and logs and counts the outcome. `read` is `None` if the
+    /// files could not be read in time.
+    ///
+    /// Must not be cancelled: a future that is dropped after the swap leaves
+    /// listeners of the old configuration open.
     pub async fn reload(
         &mut self,
         read: Option<Result<Config, Diagnostics>>,
@@ -103,6 +133,7 @@ impl Reloader {
         outcome
     }
 
+    /// Steps 1 to 6 of the [module](self).
     async fn apply(&mut self, config: Config) -> Outcome {
         let before = self.state.load_full();
         let sections = before.config.changed_sections(&config);
@@ -142,7 +173,8 @@ impl Reloader {
     }
 
     /// Makes every worker connect to the store, so that the first requests need
-    /// not wait for it. Waits for a bounded time.
+    /// not wait for it. Waits at most two seconds; connecting continues after
+    /// that. Does nothing without a store.
     pub async fn warm_up(&self, state: &State) {
         let Some(store) = state.store() else { return };
         let warm = self.workers.iter().map(|worker| async {
@@ -184,7 +216,7 @@ impl Reloader {
         self.process.metrics.retain(&kept);
     }
 
-    /// Logs and counts a reload.
+    /// Logs and counts a reload. `took` includes the reading of the files.
     fn report(&self, outcome: &Outcome, took: Duration) {
         let result = match outcome {
             Outcome::Done {
@@ -221,8 +253,8 @@ impl Reloader {
     }
 }
 
-/// Looks up the names of upstreams that are due, for at most `max_wait`.
-/// Changes are logged.
+/// Resolves the names of upstreams that are due, for at most `max_wait`.
+/// Look-ups that take longer continue in the background. Changes are logged.
 pub async fn resolve(state: &State, max_wait: Duration) {
     let lookups = state
         .upstreams()

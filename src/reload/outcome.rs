@@ -1,4 +1,4 @@
-//! The input and the outcome of a reload.
+//! The source and the outcome of a reload, and the handle to ask for one.
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
@@ -9,7 +9,7 @@ use crate::{
     config::{self, Config, Diagnostics},
 };
 
-/// The source of the configuration.
+/// The source of the configuration, which every reload reads again.
 #[derive(Debug, Clone)]
 pub enum Source {
     /// A file.
@@ -24,10 +24,11 @@ pub enum Source {
 }
 
 impl Source {
-    /// Reads and checks the configuration.
+    /// Reads and checks the configuration, with the environment that the
+    /// process has at this moment. Reads files and blocks.
     ///
     /// # Errors
-    /// All of its mistakes.
+    /// All mistakes of the configuration.
     pub fn load(&self) -> Result<Config, Diagnostics> {
         let environment = config::process_environment();
         match self {
@@ -40,19 +41,19 @@ impl Source {
 /// The outcome of a reload.
 #[derive(Debug, Clone)]
 pub enum Outcome {
-    /// The new configuration serves.
+    /// The new configuration serves, on every worker.
     Done {
         /// The changes.
         report: Report,
-        /// The sections of the file that changed.
+        /// The sections of the file that changed, by name.
         sections: Vec<&'static str>,
-        /// Changes that take effect only with a restart.
+        /// Changes that take effect only with a restart, each a sentence.
         notes: Vec<String>,
         /// Settings of the configuration that are surely not intended.
         warnings: Arc<Diagnostics>,
     },
-    /// The configuration is the same. So are its warnings, apart from their
-    /// places.
+    /// The configuration equals the running one. So do its warnings, apart from
+    /// their places.
     Unchanged {
         /// Settings of the configuration that are surely not intended.
         warnings: Arc<Diagnostics>,
@@ -61,12 +62,15 @@ pub enum Outcome {
     Failed(Failure),
 }
 
-/// Why a configuration cannot be used.
+/// Why a configuration cannot be used. Its `Display` is for people: every
+/// mistake with its place, or one sentence.
 #[derive(Debug, Clone)]
 pub enum Failure {
     /// It has mistakes.
     Mistakes(Arc<Diagnostics>),
-    /// It is sound, but cannot be built on this machine at this time.
+    /// It is right but cannot be built at this time, on this machine: an
+    /// address is taken, a certificate cannot be used, the files cannot be
+    /// read.
     Impossible(String),
 }
 
@@ -85,12 +89,15 @@ impl From<BuildError> for Failure {
     }
 }
 
-/// Requests reloads, on behalf of the admin listener.
+/// Requests reloads, on behalf of the admin listener. The channel is bounded:
+/// while several requests wait for a reload to end, further callers wait to
+/// send theirs.
 #[derive(Debug, Clone)]
 pub struct ReloadHandle(pub(crate) mpsc::Sender<oneshot::Sender<Outcome>>);
 
 impl ReloadHandle {
-    /// Reloads and waits for the outcome; `None` if the process is ending.
+    /// Reloads and waits for the outcome; `None` if the process is ending. A
+    /// caller that is cancelled does not cancel the reload.
     pub async fn reload(&self) -> Option<Outcome> {
         let (reply, outcome) = oneshot::channel();
         self.0.send(reply).await.ok()?;
@@ -98,7 +105,8 @@ impl ReloadHandle {
     }
 }
 
-/// The changes that take effect only with a restart.
+/// The changes from `before` to `after` that take effect only with a restart,
+/// each a sentence.
 pub(super) fn notes(before: &Config, after: &Config) -> Vec<String> {
     let mut notes = Vec::new();
     if before.server.workers != after.server.workers {
