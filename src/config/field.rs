@@ -86,6 +86,18 @@ pub(super) trait Given<T> {
         self.value().map(Plain::plain)
     }
 
+    /// The value that runs of a key that may be absent, `Some(None)` then.
+    /// `None`: the value is wrong, which was reported.
+    fn optional(&self) -> Option<Option<T::Runs>>
+    where
+        T: Plain,
+    {
+        match self.entry() {
+            Some(field) => field.read().map(Some),
+            None => Some(None),
+        }
+    }
+
     fn is_present(&self) -> bool {
         self.entry().is_some()
     }
@@ -155,11 +167,12 @@ impl<T> Given<T> for Option<Field<T>> {
     }
 }
 
-/// A section, or where it is absent one with all of its defaults.
-pub(super) fn section<T: Clone + DeserializeOwned>(entry: &Option<Field<T>>) -> Cow<'_, Field<T>> {
+/// A section, or where it is absent one with all of its defaults. `None`: it is
+/// wrong, which was reported.
+pub(super) fn section<T: Clone + DeserializeOwned>(entry: &Option<Field<T>>) -> Option<Cow<'_, T>> {
     match entry {
-        Some(field) => Cow::Borrowed(field),
-        None => Cow::Owned(Field::by_default(without_keys())),
+        Some(field) => field.value().map(Cow::Borrowed),
+        None => without_keys().map(Cow::Owned),
     }
 }
 

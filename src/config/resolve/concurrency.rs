@@ -1,6 +1,7 @@
 //! `concurrency` of a route or an upstream.
 
-use super::super::{
+use super::checks::{Key, exclude};
+use crate::config::{
     field::{Field, Given},
     problem::{Code, Problem, Problems},
     source::Span,
@@ -8,7 +9,7 @@ use super::super::{
 };
 use crate::policy::{AdaptiveBounds, Bound, Concurrency};
 
-/// The cap of a route or an upstream; `Some(None)` is none.
+/// The concurrency limit of a route or an upstream; `Some(None)` is none.
 pub(super) fn concurrency(
     entry: &Option<Field<wire::Concurrency>>,
     problems: &mut Problems,
@@ -17,63 +18,48 @@ pub(super) fn concurrency(
         return Some(None);
     };
     let concurrency = field.value()?;
-    let bound = bound(concurrency, field.at(), problems);
-    if concurrency.fair_by.is_broken() {
-        return None;
-    }
     Some(Some(Concurrency {
-        bound: bound?,
+        bound: bound(concurrency, field.at(), problems)?,
         queue: concurrency.queue.read()?,
         queue_timeout: concurrency.queue_timeout.read()?,
-        fair_by: concurrency.fair_by.read().unwrap_or_default(),
+        fair_by: concurrency.fair_by.optional()?.unwrap_or_default(),
     }))
 }
 
 fn bound(concurrency: &wire::Concurrency, at: Span, problems: &mut Problems) -> Option<Bound> {
-    match (&concurrency.max, &concurrency.adaptive) {
-        (Some(max), Some(adaptive)) => {
-            let message =
-                "`max` and `adaptive` exclude each other: a cap is fixed or follows the latency";
-            let problem = Problem::new(Code::Conflict, adaptive.place(at), message)
-                .also(max.place(at), "the other");
-            problems.report(
-                problem
-                    .help("keep one of the two; `adaptive = { min, max }` has a `max` of its own"),
-            );
-            None
-        }
-        (Some(max), None) => max.read().map(Bound::Fixed),
-        (None, Some(adaptive)) => self::adaptive(adaptive.value()?, at, problems),
-        (None, None) => {
-            if !problems.incomplete {
-                problems.report(no_cap(concurrency, at));
-            }
-            None
-        }
+    let (max, adaptive) = (&concurrency.max, &concurrency.adaptive);
+    let keys = [Key::given("max", max), Key::given("adaptive", adaptive)];
+    let reason = ": a cap is fixed or follows the latency";
+    let help = "keep one of the two; `adaptive = { min, max }` has a `max` of its own";
+    if exclude(&keys, reason, help, problems) {
+        return None;
     }
+    if let Some(max) = max {
+        return max.read().map(Bound::Fixed);
+    }
+    if let Some(adaptive) = adaptive {
+        return self::adaptive(adaptive.value()?, problems);
+    }
+    if !problems.incomplete {
+        let subject = match concurrency.queue.is_present() {
+            true => "a queue without a cap",
+            false => "`concurrency` without `max`",
+        };
+        let message = format!("{subject} never has anyone waiting");
+        let help = "add `max = N`: how many requests may be in flight; or `adaptive = { min = N, max = N }`";
+        problems.error(Code::MissingKey, concurrency.queue.place(at), message, help);
+    }
+    None
 }
 
-fn adaptive(adaptive: &Adaptive, at: Span, problems: &mut Problems) -> Option<Bound> {
+fn adaptive(adaptive: &Adaptive, problems: &mut Problems) -> Option<Bound> {
     let (min, max) = (adaptive.min.read()?, adaptive.max.read()?);
     if min > max {
         let message = format!("`min` is above `max`, which is {max}");
-        let problem = Problem::new(Code::Conflict, adaptive.min.place(at), message)
-            .also(adaptive.max.place(at), "here");
+        let problem = Problem::new(Code::Conflict, adaptive.min.at(), message);
+        let problem = problem.also(adaptive.max.at(), "here");
         problems.report(problem.help("the cap moves from `min` up to `max`"));
         return None;
     }
     Some(Bound::Adaptive(AdaptiveBounds { min, max }))
-}
-
-fn no_cap(concurrency: &wire::Concurrency, at: Span) -> Problem {
-    let what = match concurrency.queue.entry() {
-        Some(_) => "a queue without a cap",
-        None => "`concurrency` without `max`",
-    };
-    Problem::new(
-        Code::MissingKey,
-        concurrency.queue.place(at),
-        format!("{what} never has anyone waiting"),
-    )
-    .help("add `max = N`: how many requests may be in flight; or `adaptive = { min = N, max = N }`")
 }

@@ -4,118 +4,89 @@
 use std::num::NonZeroU32;
 
 use super::{
-    super::{
-        field::{Field, Given},
-        problem::{Code, Problem, Problems},
-        source::Span,
-        wire::{lists::Tables, routes as wire, syntaxes::Name, tables::Either, text::Text},
-    },
-    references::Names,
+    checks::{Unique, every},
+    references::Context,
 };
-use crate::policy::{Action, Mirror, PathPattern, Share};
+use crate::config::{
+    field::{Field, Given},
+    problem::Code,
+    source::Span,
+    wire::{lists::Tables, routes as wire, syntaxes::Name, tables::Either, text::Text},
+};
+use crate::policy::{Action, Mirror, Share};
 
 /// `upstream`, which is given.
 pub(super) fn upstream(
     field: &Field<Either<Text<Name>, Tables<wire::Share>>>,
-    path: Option<&PathPattern>,
-    names: &Names<'_>,
-    problems: &mut Problems,
+    context: &mut Context<'_>,
 ) -> Option<Action> {
     let at = field.at();
     match field.value()? {
         Either::Short(name) => {
-            names.check_upstream(&name.value, at, path, problems);
+            context.check_upstream(&name.value, at);
             Some(Action::Forward(name.value.clone()))
         }
-        Either::Long(shares) => split(shares, at, path, names, problems),
+        Either::Long(shares) => split(&shares.0, at, context),
     }
 }
 
-fn split(
-    tables: &Tables<wire::Share>,
-    at: Span,
-    path: Option<&PathPattern>,
-    names: &Names<'_>,
-    problems: &mut Problems,
-) -> Option<Action> {
-    let mut before: Vec<(&str, Span)> = Vec::new();
-    let mut shares = Vec::new();
-    let mut is_whole = true;
-    for table in &tables.0 {
-        let name = table.value().and_then(|share| share.name.value());
-        let (Some(share), Some(name)) = (table.value(), name) else {
-            is_whole = false;
-            continue;
-        };
-        let at = share.name.at();
-        names.check_upstream(&name.value, at, path, problems);
-        if let Some((name, first)) = before.iter().find(|(other, _)| **other == *name.value) {
-            let message = format!("`{name}` is in the split twice");
-            let problem = Problem::new(Code::Duplicate, at, message).also(*first, "first here");
-            problems.report(problem.help("add the two weights up"));
-        }
-        before.push((&name.value, at));
-        is_whole &= share.weight.value.is_some();
-        if let Some(weight) = share.weight.read().and_then(NonZeroU32::new) {
-            shares.push(Share {
-                name: name.value.clone(),
-                weight,
-            });
-        }
-    }
-    if !is_whole {
-        return None;
+/// A split of which a single upstream has all is no split; an upstream with the
+/// weight 0 has no share.
+fn split(tables: &[Field<wire::Share>], at: Span, context: &mut Context<'_>) -> Option<Action> {
+    let mut names = Unique::new();
+    let shares = every(tables, |table| {
+        let share = table.value()?;
+        let (name, at) = (share.name.read()?, share.name.at());
+        context.check_upstream(&name, at);
+        let message = format!("`{name}` is in the split twice");
+        names.check(
+            name.clone(),
+            at,
+            message,
+            "add the two weights up",
+            context.problems,
+        );
+        let weight = NonZeroU32::new(share.weight.read()?);
+        Some(weight.map(|weight| Share { name, weight }))
+    })?;
+    let mut shares: Vec<Share> = shares.into_iter().flatten().collect();
+    if shares.is_empty() {
+        let message = "a split in which nobody has a share";
+        let help = "give at least one upstream a `weight` above 0";
+        context.problems.error(Code::Conflict, at, message, help);
     }
     match shares.len() {
-        0 => {
-            let message = "a split in which nobody has a share";
-            problems.error(
-                Code::Conflict,
-                at,
-                message,
-                "give at least one upstream a `weight` above 0",
-            );
-            None
-        }
-        1 => shares.pop().map(|share| Action::Forward(share.name)),
+        0 | 1 => shares.pop().map(|share| Action::Forward(share.name)),
         _ => Some(Action::Split(shares)),
     }
 }
 
-/// `Some(None)` is a route without a mirror.
-pub(super) fn mirror(
-    route: &wire::Route,
-    path: Option<&PathPattern>,
-    names: &Names<'_>,
-    problems: &mut Problems,
-) -> Option<Option<Mirror>> {
+/// Copies of the requests; `Some(None)` is a route without. A route that makes
+/// its responses itself inherits no mirror, and should have none.
+pub(super) fn mirror(route: &wire::Route, context: &mut Context<'_>) -> Option<Option<Mirror>> {
     let Some(field) = &route.mirror else {
         return Some(None);
     };
     let at = field.at();
     if !route.upstream.is_present() {
-        let answers = route.respond.is_present() || route.redirect.is_present();
-        if answers && field.is_own() {
-            problems.report(no_original(at));
+        if (route.respond.is_present() || route.redirect.is_present()) && field.is_own() {
+            let message = "there is nothing to copy on a route that answers by itself";
+            let help = "leave `mirror` out, or send the requests to an `upstream`";
+            context.problems.error(Code::Conflict, at, message, help);
         }
         return Some(None);
     }
     let mirror = field.value()?;
-    if !mirror.upstream.is_present() && !problems.incomplete {
+    if !mirror.upstream.is_present() && !context.problems.incomplete {
         let message = "`mirror` without an `upstream` has nowhere to send copies";
-        problems.error(Code::MissingKey, at, message, "add `upstream = \"NAME\"`");
+        context
+            .problems
+            .error(Code::MissingKey, at, message, "add `upstream = \"NAME\"`");
     }
     let upstream = mirror.upstream.read()?;
-    names.check_upstream(&upstream, mirror.upstream.place(at), path, problems);
+    context.check_upstream(&upstream, mirror.upstream.at());
     Some(Some(Mirror {
         upstream,
         percent: mirror.percent.read()?,
     }))
-}
-
-/// A route that answers by itself: it inherits no mirror, and should have none.
-fn no_original(at: Span) -> Problem {
-    let message = "there is nothing to copy on a route that answers by itself";
-    Problem::new(Code::Conflict, at, message)
-        .help("leave `mirror` out, or send the requests to an `upstream`")
 }

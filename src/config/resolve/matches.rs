@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use http::{HeaderName, HeaderValue, Method};
 
-use super::super::{
+use super::checks::{Key, Unique, exclude};
+use crate::config::{
     field::{Field, Given},
     problem::{Code, Problem, Problems},
     source::Span,
@@ -16,6 +17,7 @@ use super::super::{
 };
 use crate::policy::{HostPattern, Match, PathPattern, Route};
 
+/// The requests of a route; a route without `match` takes all.
 pub(super) fn matches(
     entry: &Option<Field<wire::Match>>,
     problems: &mut Problems,
@@ -26,70 +28,61 @@ pub(super) fn matches(
     let matches = field.value()?;
     let path = pattern(matches, problems);
     unique(&matches.headers, problems);
-    let is_broken = matches.hosts.is_broken()
-        || matches.methods.is_broken()
-        || matches.headers.is_broken()
-        || matches.query.is_broken();
-    if is_broken {
-        return None;
-    }
     Some(Match {
-        hosts: matches.hosts.read().unwrap_or_default(),
+        hosts: matches.hosts.optional()?.unwrap_or_default(),
         path: path?,
-        methods: matches.methods.read().unwrap_or_default(),
-        headers: matches.headers.read().unwrap_or_default(),
-        query: matches.query.read().unwrap_or_default(),
+        methods: matches.methods.optional()?.unwrap_or_default(),
+        headers: matches.headers.optional()?.unwrap_or_default(),
+        query: matches.query.optional()?.unwrap_or_default(),
     })
 }
 
 /// No header is given twice.
 fn unique(headers: &Option<Field<Pairs<Header, Value>>>, problems: &mut Problems) {
-    let mut before: Vec<(HeaderName, Span)> = Vec::new();
+    let mut names = Unique::new();
     for pair in headers.elements() {
-        let Some(name) = pair.name.read() else {
-            continue;
-        };
-        let at = pair.name.at();
-        if let Some((_, first)) = before.iter().find(|(other, _)| *other == name) {
+        if let Some(name) = pair.name.read() {
             let message = format!("the header {name} is given twice");
-            let problem = Problem::new(Code::Duplicate, at, message).also(*first, "first here");
-            problems.report(problem.help("names of headers are the same in any case"));
+            let help = "names of headers are the same in any case";
+            names.check(name, pair.name.at(), message, help, problems);
         }
-        before.push((name, at));
     }
 }
 
 fn pattern(matches: &wire::Match, problems: &mut Problems) -> Option<PathPattern> {
     let (path, prefix, regex) = (&matches.path, &matches.path_prefix, &matches.path_regex);
-    match (path, prefix, regex) {
-        (None, None, None) => Some(PathPattern::Any),
-        (Some(path), None, None) => path.read(),
-        (None, Some(prefix), None) => prefix.read(),
-        (None, None, Some(regex)) => regex.read(),
-        _ => {
-            let places = [
-                ("path", path.as_ref().map(|field| field.at())),
-                ("path_prefix", prefix.as_ref().map(|field| field.at())),
-                ("path_regex", regex.as_ref().map(|field| field.at())),
-            ];
-            let mut given = places.into_iter().filter_map(|(key, at)| Some((key, at?)));
-            let ((one, first), (two, second)) = (given.next()?, given.next()?);
-            let message = format!("`{one}` and `{two}` exclude each other");
-            let problem = Problem::new(Code::Conflict, second, message).also(first, "the other");
-            problems.report(problem.help("keep one of path, path_prefix and path_regex"));
-            None
-        }
+    let keys = [
+        Key::given("path", path),
+        Key::given("path_prefix", prefix),
+        Key::given("path_regex", regex),
+    ];
+    let help = "keep one of path, path_prefix and path_regex";
+    if exclude(&keys, "", help, problems) {
+        return None;
     }
+    let given = path
+        .optional()?
+        .or(prefix.optional()?)
+        .or(regex.optional()?);
+    Some(given.unwrap_or(PathPattern::Any))
 }
 
-/// Everything that ranks one route before another, for one host and one method.
+/// Everything that ranks one route before another, for one host and one method;
+/// `None` is any.
 #[derive(PartialEq, Eq, Hash)]
 struct Rank<'a> {
     host: Option<&'a HostPattern>,
     method: Option<&'a Method>,
     path: String,
-    headers: Vec<(&'a HeaderName, &'a HeaderValue)>,
+    headers: &'a [(HeaderName, HeaderValue)],
     query: &'a [(String, String)],
+}
+
+/// The first route with some rank.
+#[derive(Clone, Copy)]
+struct First<'a> {
+    name: &'a str,
+    at: Span,
 }
 
 /// Reports each route that can never match because routes before it match all
@@ -99,86 +92,76 @@ pub(super) fn hidden(
     routes: &[Option<Route>],
     problems: &mut Problems,
 ) {
-    let mut first: HashMap<Rank<'_>, (&str, Span)> = HashMap::new();
+    let mut first: HashMap<Rank<'_>, First<'_>> = HashMap::new();
     for (field, route) in fields.iter().zip(routes) {
         let (Some(wire), Some(route)) = (field.value(), route) else {
             continue;
         };
-        let at = wire.name.at();
+        let (name, at) = (&*route.name, wire.name.at());
         let ranks = ranks(&route.matches);
-        let covered = ranks.iter().all(|rank| first.contains_key(rank));
+        let is_covered = ranks.iter().all(|rank| first.contains_key(rank));
         let before = ranks.first().and_then(|rank| first.get(rank)).copied();
-        // A route that stands there twice has one name too, which is told
-        // already.
-        if let (true, Some((name, other))) =
-            (covered, before.filter(|(name, _)| **name != *route.name))
-        {
+        // Two routes with one name were reported already.
+        if let Some(before) = before.filter(|before| is_covered && before.name != name) {
             let message = format!(
-                "the route `{}` is hidden by `{name}`, which matches the same requests",
-                route.name
+                "the route `{name}` is hidden by `{}`, which matches the same requests",
+                before.name
             );
-            let problem = Problem::new(Code::HiddenRoute, at, message);
-            let help = "give one of them another match, or remove one";
-            problems.report(
-                problem
-                    .label("never reached")
-                    .also(other, "takes its requests")
-                    .help(help),
-            );
+            let problem = Problem::new(Code::HiddenRoute, at, message)
+                .label("never reached")
+                .also(before.at, "takes its requests")
+                .help("give one of them another match, or remove one");
+            problems.report(problem);
         }
         for rank in ranks {
-            first.entry(rank).or_insert((&route.name, at));
+            first.entry(rank).or_insert(First { name, at });
         }
     }
 }
 
+/// One rank for each host and method of a route.
 fn ranks(matches: &Match) -> Vec<Rank<'_>> {
-    let hosts: Vec<_> = if matches.hosts.is_empty() {
-        vec![None]
-    } else {
-        matches.hosts.iter().map(Some).collect()
-    };
-    let methods: Vec<_> = if matches.methods.is_empty() {
-        vec![None]
-    } else {
-        matches.methods.iter().map(Some).collect()
-    };
-    let path = canonical(&matches.path);
-    let headers: Vec<_> = matches
-        .headers
-        .iter()
-        .map(|(name, value)| (name, value))
-        .collect();
-    let rank = |host, method| Rank {
-        host,
-        method,
-        path: path.clone(),
-        headers: headers.clone(),
-        query: &matches.query,
-    };
-    hosts
-        .iter()
-        .flat_map(|host| methods.iter().map(|method| rank(*host, *method)))
-        .collect()
+    let mut ranks = Vec::new();
+    for host in each_or_any(&matches.hosts) {
+        for method in each_or_any(&matches.methods) {
+            ranks.push(Rank {
+                host,
+                method,
+                path: canonical(&matches.path),
+                headers: &matches.headers,
+                query: &matches.query,
+            });
+        }
+    }
+    ranks
 }
 
-/// The pattern as text; parameters without their names, which make no
-/// difference to what matches.
+fn each_or_any<T>(values: &[T]) -> Vec<Option<&T>> {
+    match values {
+        [] => vec![None],
+        values => values.iter().map(Some).collect(),
+    }
+}
+
+/// The pattern as text. Parameters have no names in it, which make no
+/// difference to the paths that match.
 fn canonical(path: &PathPattern) -> String {
     match path {
         PathPattern::Parameters(path) => {
-            let segment = |segment: &str| {
-                if segment.starts_with('{') {
-                    "{}".to_owned()
-                } else {
-                    segment.to_owned()
-                }
-            };
-            path.split('/').map(segment).collect::<Vec<_>>().join("/")
+            let segments: Vec<_> = path.split('/').map(without_name).collect();
+            segments.join("/")
         }
         PathPattern::Any => String::new(),
         PathPattern::Prefix(path) => format!("prefix {path}"),
         PathPattern::Exact(path) => path.clone(),
         PathPattern::Regex(path) => format!("regex {path}"),
+    }
+}
+
+fn without_name(segment: &str) -> &str {
+    if segment.starts_with('{') {
+        "{}"
+    } else {
+        segment
     }
 }

@@ -4,13 +4,16 @@
 //! Each function returns `None` for what has a mistake, and goes on as far as
 //! it can: later mistakes are wanted too.
 
+mod checks;
 mod concurrency;
 mod defaults;
 mod destinations;
+mod files;
 mod limits;
 mod matches;
 mod overrides;
 mod process;
+mod quota;
 mod references;
 mod routes;
 mod store;
@@ -21,19 +24,19 @@ mod warnings;
 
 use std::{path::Path, sync::Arc};
 
-use self::references::Names;
+use self::{checks::Unique, references::Names};
 use super::{
     configuration::Config,
     de,
     diagnostic::Diagnostics,
-    field::Given,
+    field::{Field, Given},
     include::Loading,
-    problem::{Code, Problem},
+    problem::{Code, Problem, Problems},
     redact,
     source::Span,
     tree::Table,
     watched::Watched,
-    wire::{self},
+    wire,
 };
 use crate::policy::Route;
 
@@ -59,9 +62,9 @@ pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -
     let client_ip = process::client_ip(&file.client_ip);
     let log = process::log(&file.log);
     let shutdown = process::shutdown(&file.shutdown);
-    let upstreams = all(upstreams::upstreams(&file.upstreams, loading));
-    let limits = all(limits::limits(&file, &mut loading.problems));
-    let routes = all(self::routes(&file, path, loading));
+    let upstreams = upstreams::upstreams(&file.upstreams, loading);
+    let limits = limits::limits(&file, &mut loading.problems);
+    let routes = self::routes(&file, path, loading);
     let store = store::store(&file, loading);
     let admin = process::admin(&file.admin, listeners.as_deref(), loading);
 
@@ -73,9 +76,9 @@ pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -
         store: store?,
         log: log?,
         shutdown: shutdown?,
-        upstreams: upstreams?,
-        limits: limits?,
-        routes: routes?,
+        upstreams: shared(upstreams?),
+        limits: shared(limits?),
+        routes: shared(routes?),
         watched: Watched::default(),
         warnings: Arc::new(Diagnostics::default()),
         tree: Arc::new(table),
@@ -86,26 +89,37 @@ pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -
     Some(config)
 }
 
-fn routes(file: &wire::File, path: &Path, loading: &mut Loading<'_>) -> Vec<Option<Route>> {
+fn routes(file: &wire::File, path: &Path, loading: &mut Loading<'_>) -> Option<Vec<Route>> {
     let problems = &mut loading.problems;
     let fields = file.routes.elements();
     if fields.is_empty() && !file.routes.is_broken() && !problems.incomplete {
         let message = "nothing to serve: it has no route";
-        problems.report(
-            Problem::of_file(Code::NothingToServe, path.to_path_buf(), message).help(SMALLEST),
-        );
+        let problem = Problem::of_file(Code::NothingToServe, path.to_path_buf(), message);
+        problems.report(problem.help(SMALLEST));
     }
+    unique_names(fields, problems);
     let names = Names::of(file, problems);
-    references::unique_names(fields, problems);
-    let routes: Vec<_> = fields
-        .iter()
-        .map(|field| routes::route(field, &names, problems))
-        .collect();
+    let mut routes = Vec::new();
+    for field in fields {
+        routes.push(routes::route(field, &names, problems));
+    }
     matches::hidden(fields, &routes, problems);
-    routes
+    routes.into_iter().collect()
 }
 
-/// All of them, or none; but only after each was looked at.
-fn all<T>(items: Vec<Option<T>>) -> Option<Vec<Arc<T>>> {
-    items.into_iter().map(|item| item.map(Arc::new)).collect()
+/// No two routes have one name.
+fn unique_names(routes: &[Field<wire::routes::Route>], problems: &mut Problems) {
+    let mut names = Unique::new();
+    for route in routes.iter().filter_map(Given::value) {
+        if let Some(name) = route.name.value() {
+            let message = format!("two routes are named `{}`", name.value);
+            let help =
+                "a name is a route's identity in logs, metrics and over reloads; give each its own";
+            names.check(&*name.value, route.name.at(), message, help, problems);
+        }
+    }
+}
+
+fn shared<T>(policies: Vec<T>) -> Vec<Arc<T>> {
+    policies.into_iter().map(Arc::new).collect()
 }

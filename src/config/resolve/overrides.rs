@@ -1,22 +1,20 @@
 //! `overrides` of a limit: each pattern fits the key, and every address is no
 //! narrower than a bucket.
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
-use super::{
-    super::{
-        field::{Field, Given},
-        problem::{Code, Problems},
-        syntax::{address, host, path},
-        wire::{
-            limits as wire,
-            lists::{OneOrMany, Tables},
-            syntaxes::KeyValue,
-            text::Text,
-        },
-        wrong::Wrong,
+use super::{checks::every, quota::Pace};
+use crate::config::{
+    field::{Field, Given},
+    problem::{Code, Problems},
+    syntax::{address, host, path},
+    wire::{
+        limits as wire,
+        lists::{OneOrMany, Tables},
+        syntaxes::KeyValue,
+        text::Text,
     },
-    limits::Pace,
+    wrong::Wrong,
 };
 use crate::policy::{KeyPart, Override, ValuePattern};
 
@@ -26,6 +24,7 @@ const MOST_OVERRIDES: usize = 10_000;
 /// Any value.
 const ANY: &str = "*";
 
+/// `most` is the most that a request can cost, in tokens.
 pub(super) fn overrides(
     entry: &Option<Field<Tables<wire::Override>>>,
     key: &[KeyPart],
@@ -36,7 +35,8 @@ pub(super) fn overrides(
         return Some(Vec::new());
     };
     let at = field.at();
-    if key.is_empty() && field.value.is_some() {
+    let tables = &field.value()?.0;
+    if key.is_empty() {
         let message =
             "without a key there is one bucket for everyone, and nobody to make an exception for";
         problems.error(
@@ -47,22 +47,14 @@ pub(super) fn overrides(
         );
         return None;
     }
-    let tables = entry.elements();
     if tables.len() > MOST_OVERRIDES {
         let message = format!("a limit has at most {MOST_OVERRIDES} overrides");
-        problems.error(
-            Code::BadValue,
-            at,
-            message,
-            "put values that have the same numbers into one `match`, which is a list of any length",
-        );
+        let help =
+            "put values that have the same numbers into one `match`, which is a list of any length";
+        problems.error(Code::BadValue, at, message, help);
         return None;
     }
-    let all: Vec<_> = tables
-        .iter()
-        .map(|one| an_override(one, key, most, problems))
-        .collect();
-    all.into_iter().collect()
+    every(tables, |table| an_override(table, key, most, problems))
 }
 
 fn an_override(
@@ -72,29 +64,30 @@ fn an_override(
     problems: &mut Problems,
 ) -> Option<Override> {
     let table = field.value()?;
-    let at = field.at();
     let matches = patterns(table, key, problems);
-    let rate = table.rate.read();
-    if rate == Some(None) && table.burst.is_present() {
-        let message = "what is unlimited has no bucket";
-        problems.error(
-            Code::Conflict,
-            table.burst.place(at),
-            message,
-            "leave `burst` out, or write a rate",
-        );
-    }
-    let quota = match rate? {
-        None => None,
-        rate => {
-            let pace = Pace::new(rate, table.rate.place(at), &table.burst, at);
+    let burst = &table.burst;
+    let quota = match table.rate.read()? {
+        Some(rate) => {
+            let (at, section) = (table.rate.at(), field.at());
+            let pace = Pace {
+                rate,
+                at,
+                burst,
+                section,
+            };
             Some(pace.quota_for(most, problems)?)
         }
+        None => {
+            if burst.is_present() {
+                let message = "what is unlimited has no bucket";
+                let help = "leave `burst` out, or write a rate";
+                problems.error(Code::Conflict, burst.at(), message, help);
+            }
+            None
+        }
     };
-    Some(Override {
-        matches: matches?,
-        quota,
-    })
+    let matches = matches?;
+    Some(Override { matches, quota })
 }
 
 /// The patterns of `match`.
@@ -107,11 +100,7 @@ fn patterns(
     if !fields.iter().all(|field| fits(field, key, problems)) {
         return None;
     }
-    let patterns: Vec<_> = fields
-        .iter()
-        .map(|field| pattern(field, key, problems))
-        .collect();
-    patterns.into_iter().collect()
+    every(fields, |field| pattern(field, key, problems))
 }
 
 /// Whether there is a value for each part of the key.
@@ -120,28 +109,28 @@ fn fits(
     key: &[KeyPart],
     problems: &mut Problems,
 ) -> bool {
-    let Some(items) = field.value() else {
-        return true;
-    };
-    if items.0.len() == key.len() {
+    let values = field.value().map_or(key.len(), |items| items.0.len());
+    if values == key.len() {
         return true;
     }
-    let message = format!(
-        "`match` has {} for a key of {}",
-        values(items.0.len()),
-        parts(key.len())
-    );
+    let (values, parts) = (counted(values, "value"), counted(key.len(), "part"));
+    let message = format!("`match` has {values} for a key of {parts}");
     let example = vec!["\"*\""; key.len()].join(", ");
-    let help = if key.len() == 1 {
-        "write one value; several of them are a list: `match = [\"a\", \"b\"]`".to_owned()
-    } else {
-        format!(
+    let help = match key.len() {
+        1 => "write one value; several of them are a list: `match = [\"a\", \"b\"]`".to_owned(),
+        _ => format!(
             "write a value for each part in a list of its own, \"*\" for any: `match = [[{example}]]`"
-        )
+        ),
     };
-    let at = field.at();
-    problems.error(Code::BadValue, at, message, help);
+    problems.error(Code::BadValue, field.at(), message, help);
     false
+}
+
+fn counted(number: usize, noun: &str) -> String {
+    match number {
+        1 => format!("one {noun}"),
+        _ => format!("{number} {noun}s"),
+    }
 }
 
 /// One pattern of `match`: a value, or a list with one for each part of the
@@ -153,11 +142,11 @@ fn pattern(
 ) -> Option<Vec<ValuePattern>> {
     let mut patterns = Vec::new();
     for (item, part) in field.value()?.0.iter().zip(key) {
-        let pattern = item.value().map(|text| value(&text.value, part));
-        if let (Some(Err(wrong)), Some(text)) = (&pattern, item.value()) {
-            let message = format!("`match` cannot have `{}` here: {}", text.text, wrong.why);
-            let at = item.at();
-            problems.error(Code::BadValue, at, message, wrong.help.clone());
+        let text = item.value().map(|text| text.value.as_str());
+        let pattern = text.map(|text| value(text, part));
+        if let (Some(text), Some(Err(wrong))) = (text, &pattern) {
+            let message = format!("`match` cannot have `{text}` here: {}", wrong.why);
+            problems.error(Code::BadValue, item.at(), message, &wrong.help);
         }
         patterns.push(pattern.and_then(Result::ok));
     }
@@ -182,36 +171,21 @@ fn value(text: &str, part: &KeyPart) -> Result<ValuePattern, Wrong> {
 /// cannot have different numbers.
 fn network(text: &str, v6_prefix: u8) -> Result<IpNet, Wrong> {
     let network = address::network(text)?;
-    match network {
-        IpNet::V6(v6) if v6.prefix_len() > v6_prefix => {
-            let wider = ipnet::Ipv6Net::new(v6.addr(), v6_prefix)
-                .map(|net| net.trunc().to_string())
-                .unwrap_or_default();
-            let why = format!("all of an IPv6 /{v6_prefix} is one client for this key");
-            Err(Wrong::new(
-                why,
-                format!(
-                    "write \"{wider}\", or key the limit by \"client-ip/{}\"",
-                    v6.prefix_len()
-                ),
-            ))
-        }
-        network => Ok(network),
-    }
-}
-
-fn values(number: usize) -> String {
-    if number == 1 {
-        "one value".to_owned()
-    } else {
-        format!("{number} values")
-    }
-}
-
-fn parts(number: usize) -> String {
-    if number == 1 {
-        "one part".to_owned()
-    } else {
-        format!("{number} parts")
-    }
+    let IpNet::V6(v6) = network else {
+        return Ok(network);
+    };
+    let Some(wider) = Ipv6Net::new(v6.addr(), v6_prefix)
+        .ok()
+        .filter(|_| v6.prefix_len() > v6_prefix)
+    else {
+        return Ok(network);
+    };
+    Err(Wrong::new(
+        format!("all of an IPv6 /{v6_prefix} is one client for this key"),
+        format!(
+            "write \"{}\", or key the limit by \"client-ip/{}\"",
+            wider.trunc(),
+            v6.prefix_len()
+        ),
+    ))
 }

@@ -4,43 +4,35 @@
 use std::net::SocketAddr;
 
 use super::{
-    super::{
-        field::{Field, Given, section},
-        include::Loading,
-        problem::{Code, Problem},
-        source::{self, Span},
-        wire::{
-            lists::Tables,
-            numbers::Workers,
-            process::{self as wire, ProxyProtocol, Underscores},
-            syntaxes::FileName,
-            text::Text,
-        },
+    checks::{every, twice},
+    files, tls,
+};
+use crate::config::{
+    field::{Field, Given, section},
+    include::Loading,
+    problem::{Code, Problems},
+    wire::{
+        lists::Tables,
+        numbers::Workers,
+        process::{self as wire, ProxyProtocol, Underscores},
     },
-    tls,
 };
 use crate::policy::{
-    Admin, ClientIp, ConnectionLimits, HeadLimits, Listener, Log, Secret, Server, Shutdown,
+    Admin, ClientIp, ConnectionLimits, HeadLimits, Listener, Log, Server, Shutdown,
 };
 
-/// Longest token file; a longer one is surely another file.
-const LONGEST_TOKEN: u64 = 4096;
-
 pub(super) fn server(entry: &Option<Field<wire::Server>>, loading: &Loading<'_>) -> Option<Server> {
-    let field = section(entry);
-    let server = field.value()?;
+    let server = section(entry)?;
     let workers = match server.workers.value()? {
         Workers::Auto => None,
         Workers::Number(number) => Some(number.0),
     };
-    let state_dir = server.state_dir.given().map(|name| {
-        let at = server.state_dir.at();
-        loading.sources.beside(at, &name.text)
-    });
+    let at = server.state_dir.at();
+    let state_dir = server.state_dir.given();
     Some(Server {
         workers,
         max_connections_per_client: server.max_connections_per_client.read(),
-        state_dir,
+        state_dir: state_dir.map(|name| loading.sources.beside(at, &name.text)),
         max_buffered: usize::try_from(server.max_buffered.read()?).unwrap_or(usize::MAX),
     })
 }
@@ -49,58 +41,32 @@ pub(super) fn listeners(
     entry: &Option<Field<Tables<wire::Listener>>>,
     loading: &mut Loading<'_>,
 ) -> Option<Vec<Listener>> {
-    if entry.is_broken() {
-        return None;
-    }
     let fields = entry.elements();
-    let mut before: Vec<Bound> = Vec::new();
-    for field in fields {
-        let Some(bound) = Bound::of(field) else {
-            continue;
-        };
-        if let Some(other) = before
-            .iter()
-            .find(|other| overlap(other.address, bound.address))
-        {
-            loading.problems.report(bound.taken_by(other));
+    unique_addresses(fields, &mut loading.problems);
+    let listeners = every(fields, |field| listener(field, loading));
+    listeners.filter(|_| !entry.is_broken())
+}
+
+/// No two listeners bind addresses that the system gives to one of them only.
+fn unique_addresses(fields: &[Field<wire::Listener>], problems: &mut Problems) {
+    let addresses = || fields.iter().filter_map(|field| Some(&field.value()?.bind));
+    for (number, field) in addresses().enumerate() {
+        let Some(bind) = field.read() else { continue };
+        for before in addresses().take(number) {
+            let Some(address) = before.read().filter(|other| overlap(*other, bind)) else {
+                continue;
+            };
+            let (message, help) = if address == bind {
+                (format!("two listeners bind {bind}"), "keep one of the two")
+            } else {
+                (
+                    format!("{bind} and {address} have an address in common"),
+                    "keep the one that has all addresses, or give the other one a port of its own",
+                )
+            };
+            problems.report(twice(field.at(), before.at(), message).help(help));
+            break;
         }
-        before.push(bound);
-    }
-    let listeners: Vec<_> = fields
-        .iter()
-        .map(|field| listener(field, loading))
-        .collect();
-    listeners.into_iter().collect()
-}
-
-/// An address that a listener binds, and where it is written.
-struct Bound {
-    address: SocketAddr,
-    at: Span,
-}
-
-impl Bound {
-    fn of(field: &Field<wire::Listener>) -> Option<Self> {
-        let bind = &field.value()?.bind;
-        Some(Self {
-            address: bind.read()?,
-            at: bind.at(),
-        })
-    }
-
-    fn taken_by(&self, other: &Self) -> Problem {
-        let (bind, address) = (self.address, other.address);
-        let (message, help) = if address == bind {
-            (format!("two listeners bind {bind}"), "keep one of the two")
-        } else {
-            (
-                format!("{bind} and {address} have an address in common"),
-                "keep the one that has all addresses, or give the other one a port of its own",
-            )
-        };
-        Problem::new(Code::Duplicate, self.at, message)
-            .also(other.at, "first here")
-            .help(help)
     }
 }
 
@@ -115,8 +81,7 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
 fn listener(field: &Field<wire::Listener>, loading: &mut Loading<'_>) -> Option<Listener> {
     let listener = field.value()?;
     let tls = tls::listener(&listener.tls, loading);
-    let timeouts = section(&listener.timeouts);
-    let timeouts = timeouts.value()?;
+    let timeouts = section(&listener.timeouts)?;
     Some(Listener {
         bind: listener.bind.read()?,
         max_connections: listener.max_connections.read(),
@@ -137,8 +102,7 @@ fn listener(field: &Field<wire::Listener>, loading: &mut Loading<'_>) -> Option<
 }
 
 pub(super) fn client_ip(entry: &Option<Field<wire::ClientIp>>) -> Option<ClientIp> {
-    let field = section(entry);
-    let client_ip = field.value()?;
+    let client_ip = section(entry)?;
     Some(ClientIp {
         trusted_proxies: client_ip.trusted_proxies.read()?,
         header: client_ip.header.value?,
@@ -151,27 +115,24 @@ pub(super) fn admin(
     listeners: Option<&[Listener]>,
     loading: &mut Loading<'_>,
 ) -> Option<Option<Admin>> {
-    let field = section(entry);
-    let admin = field.value()?;
+    let admin = section(entry)?;
     let token = match &admin.token_file {
-        Some(file) => token(file, loading).map(Some),
+        Some(name) => {
+            let help = "the gateway has to be able to read one long random word there, such as that of `openssl rand -hex 32`";
+            files::secret(name, one_word, help, loading).map(Some)
+        }
         None => Some(None),
     };
     let Some(bind) = admin.bind.read()? else {
         return Some(None);
     };
-    let taken = listeners
-        .unwrap_or_default()
-        .iter()
-        .find(|listener| overlap(listener.bind, bind));
-    if let Some(taken) = taken {
+    let mut listeners = listeners.unwrap_or_default().iter();
+    if let Some(taken) = listeners.find(|listener| overlap(listener.bind, bind)) {
         let message = format!("a listener binds {} already", taken.bind);
-        loading.problems.error(
-            Code::Duplicate,
-            admin.bind.at(),
-            message,
-            "give `[admin] bind` a port of its own",
-        );
+        let help = "give `[admin] bind` a port of its own";
+        loading
+            .problems
+            .error(Code::Duplicate, admin.bind.at(), message, help);
     }
     Some(Some(Admin {
         bind,
@@ -180,32 +141,18 @@ pub(super) fn admin(
     }))
 }
 
-fn token(name: &Field<Text<FileName>>, loading: &mut Loading<'_>) -> Option<Secret> {
-    let at = name.at();
-    let file = loading.sources.beside(at, &name.value()?.text);
-    loading.sources.watched.file(&file);
-    let token = source::read(&file, LONGEST_TOKEN).map(|text| text.trim().to_owned());
-    let wrong = match token {
-        Ok(token) if !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()) => {
-            return Some(Secret(token));
-        }
-        Ok(token) if token.is_empty() => "is empty".to_owned(),
-        Ok(_) => "holds more than one word of printable ASCII characters".to_owned(),
-        Err(why) => why,
-    };
-    let help = "the gateway has to be able to read one long random word there, such as that of `openssl rand -hex 32`";
-    loading.problems.error(
-        Code::Unreadable,
-        at,
-        format!("{} {wrong}", file.display()),
-        help,
-    );
-    None
+/// A token is compared with a header field, and stands in a file that may end
+/// with a line break.
+fn one_word(text: &str) -> Result<&str, &'static str> {
+    let word = text.trim();
+    match word.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(word),
+        false => Err("holds more than one word of printable ASCII characters"),
+    }
 }
 
 pub(super) fn log(entry: &Option<Field<wire::Log>>) -> Option<Log> {
-    let field = section(entry);
-    let log = field.value()?;
+    let log = section(entry)?;
     Some(Log {
         level: log.level.value?,
         format: log.format.value().copied(),
@@ -215,8 +162,7 @@ pub(super) fn log(entry: &Option<Field<wire::Log>>) -> Option<Log> {
 }
 
 pub(super) fn shutdown(entry: &Option<Field<wire::Shutdown>>) -> Option<Shutdown> {
-    let field = section(entry);
-    let shutdown = field.value()?;
+    let shutdown = section(entry)?;
     Some(Shutdown {
         drain: shutdown.drain.read()?,
         delay: shutdown.delay.read()?,

@@ -1,14 +1,15 @@
-//! Names: each route has its own, and those it mentions exist.
+//! Names that routes mention: they exist, and the route has the parameters that
+//! they ask for.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeMap;
 
-use super::super::{
-    field::{Field, Given},
+use crate::config::{
+    field::Given,
     problem::{Code, Problem, Problems},
     redact,
     source::Span,
     suggest,
-    syntax::{address, path},
+    syntax::{address, path, template},
     units,
     wire::{
         File,
@@ -19,231 +20,232 @@ use super::super::{
 };
 use crate::policy::{KeyPart, Missing, PathPattern};
 
-/// The names that routes may use. `None` stands for names that are unknown
-/// because a part of the file could not be read.
-#[derive(Debug)]
+/// Most limits and tiers of one route: the record of a request has a bit for
+/// each of them.
+const MOST_DECIDING: usize = 64;
+
+/// The names that routes may use.
 pub(super) struct Names<'a> {
-    upstreams: Option<BTreeSet<&'a str>>,
-    limits: Option<BTreeSet<&'a str>>,
-    required: HashMap<&'a str, Requirements>,
-    /// Parameters of a route's path by which an upstream chooses a server.
-    hashed: HashMap<&'a str, Vec<Box<str>>>,
+    upstreams: Known<'a>,
+    limits: Known<'a>,
 }
 
-/// The requirements of a limit on the routes that name it.
-#[derive(Debug)]
+/// All upstreams or all limits.
+struct Known<'a> {
+    /// How one of them is called.
+    noun: &'static str,
+    /// The key of theirs that asks for parameters, as a message calls it.
+    key: &'static str,
+    /// Their requirements on routes. A broken section is there, too, and asks
+    /// for nothing.
+    required: BTreeMap<&'a str, Requirements>,
+    /// Whether no other name can exist. A part of the file that could not be
+    /// read may define one.
+    is_complete: bool,
+}
+
+/// Requirements on the routes that name something.
+#[derive(Default)]
 struct Requirements {
-    /// Parameters of its path.
+    /// Parameters of the path that are parts of its key.
     parameters: Vec<Box<str>>,
-    /// How many decide: the limit and its tiers.
+    /// How many buckets decide: the limit's and one for each tier.
     deciding: usize,
 }
 
-/// Limits and tiers of one route: what a request notes of them has a bit for
-/// each.
-const MOST_DECIDING: usize = 64;
-
 impl<'a> Names<'a> {
-    /// All names that are given; a broken upstream exists, too.
     pub(super) fn of(file: &'a File, problems: &Problems) -> Self {
-        let is_known = !problems.incomplete;
-        let upstreams = file.upstreams.elements();
-        let limits = file.limits.elements();
-        let hashed = upstreams.iter().filter_map(|entry| {
-            let key = entry.section.value()?.hash_key.read();
-            Some((
-                entry.name.as_str(),
-                parameters(key.unwrap_or_default()).collect(),
-            ))
-        });
-        let required = limits.iter().filter_map(|entry| {
-            let requirements = Requirements::of(entry.section.value()?);
-            Some((entry.name.as_str(), requirements))
+        let (mut upstreams, mut limits) = (BTreeMap::new(), BTreeMap::new());
+        for NamedEntry { name, section } in file.upstreams.elements() {
+            let key = section
+                .value()
+                .and_then(|upstream| upstream.hash_key.read());
+            let required = Requirements::of_key(key.unwrap_or_default(), 0);
+            upstreams.insert(name.as_str(), required);
+        }
+        for NamedEntry { name, section } in file.limits.elements() {
+            let required = section.value().map(Requirements::of_limit);
+            limits.insert(name.as_str(), required.unwrap_or_default());
+        }
+        Self {
+            upstreams: Known {
+                noun: "upstream",
+                key: "`hash_key`",
+                required: upstreams,
+                is_complete: !problems.incomplete && !file.upstreams.is_broken(),
+            },
+            limits: Known {
+                noun: "limit",
+                key: "key",
+                required: limits,
+                is_complete: !problems.incomplete && !file.limits.is_broken(),
+            },
+        }
+    }
+}
+
+impl Requirements {
+    fn of_limit(limit: &Limit) -> Self {
+        let mut key = limit.key.read().unwrap_or_default();
+        if let Some(Either::Short(missing)) = limit.missing.value()
+            && let Missing::Use(part) = &missing.value
+        {
+            key.push(part.clone());
+        }
+        Self::of_key(key, 1 + limit.tiers.elements().len())
+    }
+
+    fn of_key(key: Vec<KeyPart>, deciding: usize) -> Self {
+        let parameter = |part| match part {
+            KeyPart::Param(name) => Some(name),
+            _ => None,
+        };
+        let parameters = key.into_iter().filter_map(parameter).collect();
+        Self {
+            parameters,
+            deciding,
+        }
+    }
+}
+
+/// A route while its keys are resolved.
+pub(super) struct Context<'a> {
+    names: &'a Names<'a>,
+    /// Parameters of its path. `None` while the path is wrong: nothing is known
+    /// about them then, and nothing is reported.
+    parameters: Option<Vec<&'a str>>,
+    pub(super) problems: &'a mut Problems,
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn new(
+        names: &'a Names<'a>,
+        path: Option<&'a PathPattern>,
+        problems: &'a mut Problems,
+    ) -> Self {
+        let parameters = path.map(|path| match path {
+            PathPattern::Parameters(path) => path::parameters(path).unwrap_or_default(),
+            _ => Vec::new(),
         });
         Self {
-            upstreams: (is_known && !file.upstreams.is_broken()).then(|| names(upstreams)),
-            limits: (is_known && !file.limits.is_broken()).then(|| names(limits)),
-            required: required.collect(),
-            hashed: hashed.collect(),
+            names,
+            parameters,
+            problems,
         }
     }
 
-    /// The upstream that a route names exists, and the route's path has the
-    /// parameters that it is hashed by.
-    pub(super) fn check_upstream(
-        &self,
-        name: &str,
-        at: Span,
-        path: Option<&PathPattern>,
-        problems: &mut Problems,
-    ) {
-        check(self.upstreams.as_ref(), "upstream", name, at, problems);
-        if let Some(parameters) = self.hashed.get(name) {
-            let by = format!("the `hash_key` of upstream `{name}`");
-            check_parameters(&by, parameters, at, path, problems);
-        }
+    /// The upstream exists, and the path has the parameters by which it chooses
+    /// a server.
+    pub(super) fn check_upstream(&mut self, name: &str, at: Span) {
+        self.check(&self.names.upstreams, name, at);
     }
 
-    /// The limits that a route names exist, and its path has the parameters
-    /// that they are keyed by.
-    pub(super) fn check_limits(
-        &self,
-        route: &Route,
-        path: Option<&PathPattern>,
-        problems: &mut Problems,
-    ) {
+    /// The limits exist, are not too many, and the path has the parameters by
+    /// which they are keyed.
+    pub(super) fn check_limits(&mut self, route: &Route) {
         let mut deciding = 0;
         for field in route.limits.elements() {
-            let Some(name) = field.value().map(|name| &*name.value) else {
-                continue;
-            };
-            let at = field.at();
-            check(self.limits.as_ref(), "limit", name, at, problems);
-            if let Some(required) = self.required.get(name) {
-                deciding += required.deciding;
-                let by = format!("the key of limit `{name}`");
-                check_parameters(&by, &required.parameters, at, path, problems);
+            if let Some(name) = field.value() {
+                deciding += self.check(&self.names.limits, &name.value, field.at());
             }
         }
         if deciding > MOST_DECIDING {
             let message = format!(
                 "a route has at most {MOST_DECIDING} limits, tiers included; these are {deciding}"
             );
-            let at = route.limits.at();
-            problems.error(Code::Conflict, at, message, "name fewer");
+            self.problems
+                .error(Code::Conflict, route.limits.at(), message, "name fewer");
         }
     }
-}
 
-fn names<T>(entries: &[NamedEntry<T>]) -> BTreeSet<&str> {
-    entries.iter().map(|entry| entry.name.as_str()).collect()
-}
-
-impl Requirements {
-    fn of(limit: &Limit) -> Self {
-        let missing = match limit.missing.value() {
-            Some(Either::Short(missing)) => match &missing.value {
-                Missing::Use(part) => Some(part.clone()),
-                Missing::Skip | Missing::Refuse => None,
-            },
-            _ => None,
+    /// Checks a name and its parameters. Returns how many of its buckets
+    /// decide.
+    fn check(&mut self, known: &Known<'_>, name: &str, at: Span) -> usize {
+        let noun = known.noun;
+        let Some(required) = known.required.get(name) else {
+            if known.is_complete {
+                self.problems.report(known.unknown(name, at));
+            }
+            return 0;
         };
-        let key = limit.key.read().unwrap_or_default();
-        Self {
-            parameters: parameters(key.into_iter().chain(missing)).collect(),
-            deciding: 1 + limit.tiers.elements().len(),
+        let Some(parameters) = &self.parameters else {
+            return required.deciding;
+        };
+        for parameter in &required.parameters {
+            if parameters.contains(&&**parameter) {
+                continue;
+            }
+            let message = format!(
+                "the {} of {noun} `{name}` has `param:{parameter}`, and this route's path has no `{{{parameter}}}`",
+                known.key
+            );
+            let help = format!("write a path such as \"/orders/{{{parameter}}}\", or another key");
+            self.problems.error(Code::UnknownName, at, message, help);
+        }
+        required.deciding
+    }
+
+    /// Reports places in a template that nothing fills in. `built_in` are those
+    /// that every route fills in.
+    pub(super) fn check_template(&mut self, key: &str, text: &str, at: Span, built_in: &[&str]) {
+        let Some(parameters) = &self.parameters else {
+            return;
+        };
+        let known = [built_in, parameters].concat();
+        for place in template::places(text).unwrap_or_default() {
+            if known.contains(&place) {
+                continue;
+            }
+            let message = format!("nothing fills in `{{{place}}}` of `{key}`");
+            let help = match known.as_slice() {
+                [] => "parameters come from `match.path`, such as \"/orders/{id}\"; this route has none".to_owned(),
+                known => format!("there is `{{{}}}`", known.join("}`, `{")),
+            };
+            self.problems.error(Code::UnknownName, at, message, help);
         }
     }
 }
 
-/// The parameters of a path that are parts of a key.
-fn parameters(parts: impl IntoIterator<Item = KeyPart>) -> impl Iterator<Item = Box<str>> {
-    parts.into_iter().filter_map(|part| match part {
-        KeyPart::Param(name) => Some(name),
-        _ => None,
-    })
-}
-
-/// The route's path has the parameters that what is named at this place asks
-/// for.
-fn check_parameters(
-    by: &str,
-    parameters: &[Box<str>],
-    at: Span,
-    path: Option<&PathPattern>,
-    problems: &mut Problems,
-) {
-    let Some(path) = path else { return };
-    let known = match path {
-        PathPattern::Parameters(pattern) => path::parameters(pattern).unwrap_or_default(),
-        _ => Vec::new(),
-    };
-    for parameter in parameters
-        .iter()
-        .filter(|parameter| !known.contains(&&***parameter))
-    {
-        let message =
-            format!("{by} has `param:{parameter}`, and this route's path has no `{{{parameter}}}`");
-        let help = format!("write a path such as \"/orders/{{{parameter}}}\", or another key");
-        problems.error(Code::UnknownName, at, message, help);
+impl Known<'_> {
+    fn unknown(&self, name: &str, at: Span) -> Problem {
+        let noun = self.noun;
+        let help = match suggest::nearest(name, self.required.keys().copied()) {
+            Some(near) => format!("did you mean `{near}`?{}", suggest::and_stranger(name)),
+            None => definition(noun, name),
+        };
+        Problem::new(
+            Code::UnknownName,
+            at,
+            format!("there is no {noun} `{name}`"),
+        )
+        .label(format!("no such {noun}"))
+        .help(help)
     }
 }
 
-fn check(
-    known: Option<&BTreeSet<&str>>,
-    what: &str,
-    name: &str,
-    at: Span,
-    problems: &mut Problems,
-) {
-    let Some(known) = known else {
-        return;
-    };
-    if known.contains(name) {
-        return;
-    }
-    let help = match suggest::nearest(name, known.iter().copied()) {
-        Some(near) => format!("did you mean `{near}`?{}", suggest::and_stranger(name)),
-        None => definition(what, name),
-    };
-    let message = format!("there is no {what} `{name}`");
-    problems.report(
-        Problem::new(Code::UnknownName, at, message)
-            .label(format!("no such {what}"))
-            .help(help),
-    );
-}
-
-/// How to define what has no definition. A server or a rate in the place of a
-/// name belongs into it.
-fn definition(what: &str, name: &str) -> String {
+/// How to define a name that is unknown. The URL of a server or a rate in the
+/// place of a name belongs into the definition.
+fn definition(noun: &str, name: &str) -> String {
     let quoted = redact::logins(name);
-    if what == "upstream"
-        && address::server_url(name)
-            .or_else(|_| address::server_url(&format!("http://{name}")))
-            .is_ok()
-        && name.contains(':')
-    {
-        let url = if name.contains("://") {
-            quoted.into_owned()
-        } else {
-            format!("http://{quoted}")
-        };
+    let url = match name.contains("://") {
+        true => quoted.to_string(),
+        false => format!("http://{quoted}"),
+    };
+    let is_url =
+        address::server_url(name).is_ok() || address::server_url(&format!("http://{name}")).is_ok();
+    if noun == "upstream" && name.contains(':') && is_url {
         return format!(
             "write `upstream = \"app\"` here, and define it: `[upstreams.app]` with `servers = [\"{url}\"]`"
         );
     }
-    if what == "limit" && units::rate(name).is_ok() {
+    if noun == "limit" && units::rate(name).is_ok() {
         return format!(
             "write `limits = [\"per-client\"]` here, and define it: `[limits.per-client]` with `rate = \"{name}\"`"
         );
     }
-    let is_bare = name
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-    if is_bare {
-        format!("define it: `[{what}s.{name}]`")
-    } else {
-        format!("define it: `[{what}s.\"{quoted}\"]`")
-    }
-}
-
-/// No two routes have one name.
-pub(super) fn unique_names(routes: &[Field<Route>], problems: &mut Problems) {
-    let mut first: HashMap<&str, Span> = HashMap::new();
-    for route in routes.iter().filter_map(Given::value) {
-        let Some(name) = route.name.value() else {
-            continue;
-        };
-        let (name, at) = (&*name.value, route.name.at());
-        match first.get(name) {
-            None => drop(first.insert(name, at)),
-            Some(first) => {
-                let message = format!("two routes are named `{name}`");
-                let problem = Problem::new(Code::Duplicate, at, message);
-                let help = "a name is a route's identity in logs, metrics and over reloads; give each its own";
-                problems.report(problem.also(*first, "first here").help(help));
-            }
-        }
+    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    match name.bytes().all(is_bare) {
+        true => format!("define it: `[{noun}s.{name}]`"),
+        false => format!("define it: `[{noun}s.\"{quoted}\"]`"),
     }
 }

@@ -1,28 +1,35 @@
-//! `[listeners.tls]` and `[upstreams.NAME.tls]`: the files they name are read
-//! here, watched, and held against each other.
+//! `[listeners.tls]` and `[upstreams.NAME.tls]`: the files that they name are
+//! read, watched, and held against each other.
 
 use std::time::SystemTime;
 
-use super::super::{
+use super::{checks::every, files};
+use crate::config::{
     certificates::{self, Wrong},
     field::{Field, Given, section},
     include::Loading,
     problem::{Code, Problem},
     source::Span,
-    wire::{self, lists::Tables, process::Certificate, syntaxes::PemFile, text::Text},
+    wire::{process, syntaxes::PemFile, text::Text, upstreams},
 };
 use crate::policy::{Authorities, Identity, ListenerTls, UpstreamTls};
 
+/// The name of a file with certificates or a key.
+type Pem = Field<Text<PemFile>>;
+
 /// `Some(None)` is a listener without TLS.
 pub(super) fn listener(
-    entry: &Option<Field<wire::process::ListenerTls>>,
+    entry: &Option<Field<process::ListenerTls>>,
     loading: &mut Loading<'_>,
 ) -> Option<Option<ListenerTls>> {
     let Some(field) = entry else {
         return Some(None);
     };
     let tls = field.value()?;
-    let certificates = identities(&tls.certificates, loading);
+    let certificates = every(tls.certificates.elements(), |field| {
+        let certificate = field.value()?;
+        identity(&certificate.cert, &certificate.key, loading)
+    });
     let client_ca = authorities(&tls.client_ca, Trust::Clients, loading);
     let certificates = certificates?;
     if certificates.is_empty() {
@@ -35,28 +42,11 @@ pub(super) fn listener(
     }))
 }
 
-fn identities(
-    tables: &Field<Tables<Certificate>>,
-    loading: &mut Loading<'_>,
-) -> Option<Vec<Identity>> {
-    let identities: Vec<_> = tables
-        .value()?
-        .0
-        .iter()
-        .map(|table| {
-            let certificate = table.value()?;
-            identity(&certificate.cert, &certificate.key, loading)
-        })
-        .collect();
-    identities.into_iter().collect()
-}
-
 pub(super) fn upstream(
-    entry: &Option<Field<wire::upstreams::UpstreamTls>>,
+    entry: &Option<Field<upstreams::UpstreamTls>>,
     loading: &mut Loading<'_>,
 ) -> Option<UpstreamTls> {
-    let field = section(entry);
-    let tls = field.value()?;
+    let tls = section(entry)?;
     if tls.server_name.is_broken() {
         return None;
     }
@@ -67,61 +57,43 @@ pub(super) fn upstream(
         (Some(cert), None) => alone(cert, "client_cert", "client_key", loading),
         (None, Some(key)) => alone(key, "client_key", "client_cert", loading),
     };
+    let server_name = tls.server_name.given();
     Some(UpstreamTls {
         ca: ca?,
-        server_name: tls
-            .server_name
-            .given()
-            .map(|name| name.text.as_str().into()),
+        server_name: server_name.map(|name| name.text.as_str().into()),
         identity: identity?,
     })
 }
 
 /// Reports a certificate without its key, or a key without its certificate.
-fn alone<T>(
-    file: &Field<Text<PemFile>>,
-    given: &str,
-    absent: &str,
-    loading: &mut Loading<'_>,
-) -> Option<T> {
-    let at = file.given().map(|_| file.at())?;
-    loading.problems.error(
-        Code::MissingKey,
-        at,
-        format!("`{given}` without `{absent}`"),
-        format!("add `{absent}`: a certificate and its key go together"),
-    );
+fn alone<T>(name: &Pem, given: &str, absent: &str, loading: &mut Loading<'_>) -> Option<T> {
+    name.given()?;
+    let message = format!("`{given}` without `{absent}`");
+    let help = format!("add `{absent}`: a certificate and its key go together");
+    loading
+        .problems
+        .error(Code::MissingKey, name.at(), message, help);
     None
 }
 
-fn identity(
-    cert: &Field<Text<PemFile>>,
-    key: &Field<Text<PemFile>>,
-    loading: &mut Loading<'_>,
-) -> Option<Identity> {
-    let (at_certificate, at_key) = (cert.at(), key.at());
-    let certificate = loading.sources.beside(at_certificate, &cert.value()?.text);
-    let key = loading.sources.beside(at_key, &key.value()?.text);
-    loading.sources.watched.file(&certificate);
-    loading.sources.watched.file(&key);
-    match certificates::identity(&certificate, &key) {
+fn identity(cert: &Pem, key: &Pem, loading: &mut Loading<'_>) -> Option<Identity> {
+    let cert_file = files::watched(cert, loading);
+    let key_file = files::watched(key, loading)?;
+    let cert_file = cert_file?;
+    match certificates::identity(&cert_file, &key_file) {
         Ok(identity) => {
             if let Some(expiry) = identity.expiry(SystemTime::now()) {
-                loading.problems.warn(
-                    Code::Expiry,
-                    at_certificate,
-                    expiry,
-                    "renew it; a changed file is read without a restart",
-                );
+                let help = "renew it; a changed file is read without a restart";
+                loading.problems.warn(Code::Expiry, cert.at(), expiry, help);
             }
             Some(identity)
         }
-        Err(Wrong::Certificates(why)) => unusable(
-            at_certificate,
-            &format!("{} {why}", certificate.display()),
-            loading,
-        ),
-        Err(Wrong::Key(why)) => unusable(at_key, &format!("{} {why}", key.display()), loading),
+        Err(Wrong::Certificates(why)) => {
+            unusable(cert.at(), format!("{} {why}", cert_file.display()), loading)
+        }
+        Err(Wrong::Key(why)) => {
+            unusable(key.at(), format!("{} {why}", key_file.display()), loading)
+        }
     }
 }
 
@@ -134,35 +106,34 @@ enum Trust {
 
 /// `Some(None)` where the key is absent.
 fn authorities(
-    entry: &Option<Field<Text<PemFile>>>,
+    name: &Option<Pem>,
     trust: Trust,
     loading: &mut Loading<'_>,
 ) -> Option<Option<Authorities>> {
-    let Some(field) = entry else {
+    let Some(name) = name else {
         return Some(None);
     };
-    let at = field.at();
-    let file = loading.sources.beside(at, &field.value()?.text);
-    loading.sources.watched.file(&file);
+    let file = files::watched(name, loading)?;
+    let shown = file.display();
     match certificates::authorities(&file) {
         Ok(authorities) => {
             let by_name = trust == Trust::Servers;
             for why in certificates::useless(&authorities, by_name, SystemTime::now()) {
-                let message = format!(
-                    "{} holds a certificate that is no authority's and {why}",
-                    file.display()
-                );
-                loading.problems.warn(Code::NeverMatches, at, message, "name the authority that signs the certificates, or a certificate as it is shown, with its names and not expired");
+                let message =
+                    format!("{shown} holds a certificate that is no authority's and {why}");
+                let help = "name the authority that signs the certificates, or a certificate as it is shown, with its names and not expired";
+                loading
+                    .problems
+                    .warn(Code::NeverMatches, name.at(), message, help);
             }
             Some(Some(authorities))
         }
-        Err(why) => unusable(at, &format!("{} {why}", file.display()), loading),
+        Err(why) => unusable(name.at(), format!("{shown} {why}"), loading),
     }
 }
 
-fn unusable<T>(at: Span, message: &str, loading: &mut Loading<'_>) -> Option<T> {
-    loading
-        .problems
-        .report(Problem::new(Code::Unreadable, at, message));
+fn unusable<T>(at: Span, message: String, loading: &mut Loading<'_>) -> Option<T> {
+    let problem = Problem::new(Code::Unreadable, at, message);
+    loading.problems.report(problem);
     None
 }

@@ -3,40 +3,31 @@
 use std::num::NonZeroU32;
 
 use super::{
-    super::{
-        field::{Field, Given, section},
-        include::Loading,
-        problem::{Code, Problem, Problems},
-        source::Span,
-        syntax::{
-            self,
-            address::{self, ServerUrl},
-        },
-        units,
-        wire::{
-            syntaxes::ServerAt,
-            tables::{Either, Named, NamedEntry},
-            text::Text,
-            upstreams::{self as wire, Balance as Choice},
-        },
-    },
+    checks::{Doubling, Key, Unique, every},
     concurrency::concurrency,
     tls,
+};
+use crate::config::{
+    field::{Field, Given, section},
+    include::Loading,
+    problem::{Code, Problems},
+    source::Span,
+    syntax::{self, address},
+    wire::{
+        syntaxes::ServerAt,
+        tables::{Either, Named, NamedEntry},
+        text::Text,
+        upstreams::{self as wire, Balance as Choice},
+    },
 };
 use crate::policy::{Balance, Ejection, HealthCheck, Pool, Upstream, UpstreamServer};
 
 pub(super) fn upstreams(
     entry: &Option<Field<Named<wire::Upstream>>>,
     loading: &mut Loading<'_>,
-) -> Vec<Option<Upstream>> {
-    if entry.is_broken() {
-        return vec![None];
-    }
-    entry
-        .elements()
-        .iter()
-        .map(|entry| upstream(entry, loading))
-        .collect()
+) -> Option<Vec<Upstream>> {
+    let upstreams = every(entry.elements(), |entry| upstream(entry, loading));
+    upstreams.filter(|_| !entry.is_broken())
 }
 
 fn upstream(entry: &NamedEntry<wire::Upstream>, loading: &mut Loading<'_>) -> Option<Upstream> {
@@ -47,19 +38,13 @@ fn upstream(entry: &NamedEntry<wire::Upstream>, loading: &mut Loading<'_>) -> Op
     let problems = &mut loading.problems;
     let servers = servers(upstream, name_of_all, problems);
     let balance = balance(upstream, at, problems);
-    let pool = pool(&upstream.pool);
-    let health_check = health_check(&upstream.health_check);
     let ejection = ejection(&upstream.ejection, problems);
     let concurrency = concurrency(&upstream.concurrency, problems);
     let servers = servers?;
     if upstream.tls.is_present() && servers.iter().all(|server| server.secure_as.is_none()) {
         let message = "it says how to speak TLS, and no server of this upstream speaks it";
-        problems.error(
-            Code::Conflict,
-            upstream.tls.place(at),
-            message,
-            "write the URLs with https://, or leave `tls` out",
-        );
+        let help = "write the URLs with https://, or leave `tls` out";
+        problems.error(Code::Conflict, upstream.tls.at(), message, help);
     }
     Some(Upstream {
         name: syntax::name(&entry.name).ok()?,
@@ -69,52 +54,42 @@ fn upstream(entry: &NamedEntry<wire::Upstream>, loading: &mut Loading<'_>) -> Op
         hash_bound: upstream.hash_bound.read()?,
         slow_start: upstream.slow_start.read()?,
         cool_down: upstream.cool_down.value?,
-        health_check: health_check?,
+        health_check: health_check(&upstream.health_check)?,
         ejection: ejection?,
         concurrency: concurrency?,
-        pool: pool?,
+        pool: pool(&upstream.pool)?,
         tls: tls?,
     })
 }
 
+/// How a server is chosen. Keys about hashing stand beside `hash` only.
 fn balance(upstream: &wire::Upstream, at: Span, problems: &mut Problems) -> Option<Balance> {
     let choice = upstream.balance.value?;
-    if upstream.hash_bound.read().flatten().is_some() && choice != Choice::Hash {
-        let message = "`hash_bound` is only looked at with `balance = \"hash\"`";
-        problems.error(
-            Code::Conflict,
-            upstream.hash_bound.place(at),
-            message,
-            "add `balance = \"hash\"`, or leave `hash_bound` out",
-        );
+    let bound = upstream.hash_bound.read().flatten();
+    let keys = [
+        bound.and_then(|_| Key::given("hash_bound", &upstream.hash_bound)),
+        Key::given("hash_key", &upstream.hash_key),
+    ];
+    for Key { name, at } in keys.into_iter().flatten() {
+        if choice != Choice::Hash {
+            let message = format!("`{name}` is only looked at with `balance = \"hash\"`");
+            let help = format!("add `balance = \"hash\"`, or leave `{name}` out");
+            problems.error(Code::Conflict, at, message, help);
+        }
     }
-    match (choice, &upstream.hash_key) {
-        (Choice::Hash, Some(key)) => key.read().map(Balance::Hash),
-        (Choice::Hash, None) => {
-            if !problems.incomplete {
+    match choice {
+        Choice::RoundRobin => Some(Balance::RoundRobin),
+        Choice::LeastRequests => Some(Balance::LeastRequests),
+        Choice::PeakEwma => Some(Balance::PeakEwma),
+        Choice::Hash => {
+            if !upstream.hash_key.is_present() && !problems.incomplete {
                 let message = "`balance = \"hash\"` without a `hash_key`";
-                problems.error(
-                    Code::MissingKey,
-                    upstream.balance.place(at),
-                    message,
-                    "say what requests to one server have in common: `hash_key = \"client-ip\"`",
-                );
+                let help =
+                    "say what requests to one server have in common: `hash_key = \"client-ip\"`";
+                problems.error(Code::MissingKey, upstream.balance.place(at), message, help);
             }
-            None
+            upstream.hash_key.read().map(Balance::Hash)
         }
-        (_, Some(key)) => {
-            let message = "`hash_key` is only looked at with `balance = \"hash\"`";
-            problems.error(
-                Code::Conflict,
-                key.place(at),
-                message,
-                "add `balance = \"hash\"`, or leave `hash_key` out",
-            );
-            None
-        }
-        (Choice::RoundRobin, None) => Some(Balance::RoundRobin),
-        (Choice::LeastRequests, None) => Some(Balance::LeastRequests),
-        (Choice::PeakEwma, None) => Some(Balance::PeakEwma),
     }
 }
 
@@ -133,24 +108,17 @@ fn health_check(entry: &Option<Field<wire::HealthCheck>>) -> Option<Option<Healt
     }))
 }
 
+/// A long `base` alone is meant: the default of `max` does not cut it.
 fn ejection(entry: &Option<Field<wire::Ejection>>, problems: &mut Problems) -> Option<Ejection> {
-    let field = section(entry);
-    let ejection = field.value()?;
+    let ejection = section(entry)?;
     let (base, max) = (ejection.base.read()?, ejection.max.read()?);
-    // A long base alone is meant: the default of `max` does not cut it.
-    if base > max && ejection.max.is_present() {
-        let message = format!(
-            "`max` is below `base`, which is {}",
-            units::duration_text(base)
-        );
-        let at = ejection.max.at();
-        problems.error(
-            Code::Conflict,
-            at,
-            message,
-            "the time begins with `base` and doubles up to `max`",
-        );
-    }
+    let time = Doubling {
+        name: "the time",
+        base: "base",
+        from: base,
+        up_to: max,
+    };
+    time.check(Key::own("max", &ejection.max), problems);
     Some(Ejection {
         consecutive_failures: ejection.consecutive_failures.read()?,
         base,
@@ -159,31 +127,23 @@ fn ejection(entry: &Option<Field<wire::Ejection>>, problems: &mut Problems) -> O
     })
 }
 
+/// `name_of_all` is the name in the certificates of all servers, if the
+/// upstream has one.
 fn servers(
     upstream: &wire::Upstream,
     name_of_all: Option<&str>,
     problems: &mut Problems,
 ) -> Option<Vec<UpstreamServer>> {
-    let mut servers: Vec<(UpstreamServer, Span)> = Vec::new();
-    let mut is_whole = true;
-    for field in &upstream.servers.value()?.0 {
-        let Some(server) = server(field, name_of_all) else {
-            is_whole = false;
-            continue;
-        };
-        let at = field.at();
-        if let Some((_, first)) = servers.iter().find(|(other, _)| is_same(&server, other)) {
-            let message = format!("{} is in `servers` twice", server.url);
-            let problem = Problem::new(Code::Duplicate, at, message).also(*first, "first here");
-            problems.report(problem.help("for a larger share write { url = \"...\", weight = 2 }"));
-        }
-        servers.push((server, at));
-    }
-    is_whole.then(|| servers.into_iter().map(|(server, _)| server).collect())
-}
-
-fn is_same(one: &UpstreamServer, other: &UpstreamServer) -> bool {
-    one.host.trim_end_matches('.') == other.host.trim_end_matches('.') && one.port == other.port
+    let mut addresses = Unique::new();
+    every(&upstream.servers.value()?.0, |field| {
+        let server = server(field, name_of_all)?;
+        // A trailing dot makes no difference to where a name leads.
+        let address = (server.host.trim_end_matches('.').to_owned(), server.port);
+        let message = format!("{} is in `servers` twice", server.url);
+        let help = "for a larger share write { url = \"...\", weight = 2 }";
+        addresses.check(address, field.at(), message, help, problems);
+        Some(server)
+    })
 }
 
 fn server(
@@ -194,33 +154,26 @@ fn server(
         Either::Short(url) => (url.value.clone(), NonZeroU32::MIN),
         Either::Long(server) => (server.url.read()?, server.weight.read()?),
     };
-    let ServerUrl {
-        url,
-        host,
-        port,
-        is_tls,
-    } = url;
-    let secure_as = match is_tls {
-        true => Some(address::server_name(name_of_all.unwrap_or(&host)).ok()?),
+    let secure_as = match url.is_tls {
+        true => Some(address::server_name(name_of_all.unwrap_or(&url.host)).ok()?),
         false => None,
     };
     Some(UpstreamServer {
-        url,
-        host,
-        port,
+        url: url.url,
+        host: url.host,
+        port: url.port,
         weight,
         secure_as,
     })
 }
 
 fn pool(entry: &Option<Field<wire::Pool>>) -> Option<Pool> {
-    let field = section(entry);
-    let pool = field.value()?;
+    let pool = section(entry)?;
     let max_connections = pool.max_connections.read()?;
     Some(Pool {
         max_connections,
-        // A pool smaller than the default number of idle connections simply
-        // keeps all of its own.
+        // A pool smaller than the default number of idle connections keeps all
+        // of its own.
         max_idle: pool.max_idle.read()?.min(max_connections.get()),
         idle_timeout: pool.idle_timeout.read()?,
         max_lifetime: pool.max_lifetime.read()?,

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::super::super::{
+use crate::config::{
     field::Given,
     problem::{Code, Problems},
     source::Span,
@@ -20,25 +20,17 @@ pub(super) fn report(table: &wire::Limit, limit: &Limit, problems: &mut Problems
     for (field, one) in table.overrides.elements().iter().zip(&limit.overrides) {
         if !one.matches.is_empty() && one.matches.iter().all(|patterns| earlier.takes(patterns)) {
             let message = "this is never looked at: an override before it takes all that it matches, and the first wins";
-            let at = field.at();
-            problems.warn(
-                Code::NeverMatches,
-                at,
-                message,
-                "put the narrower one first, or take it out",
-            );
+            let help = "put the narrower one first, or take it out";
+            problems.warn(Code::NeverMatches, field.at(), message, help);
         }
-        one.matches
-            .iter()
-            .for_each(|patterns| earlier.add(patterns));
+        for patterns in &one.matches {
+            earlier.add(patterns);
+        }
         if let Some(at) = field.value().and_then(pattern_of_others) {
             let message = "only a key with these very characters is meant: a value is no pattern";
-            problems.warn(
-                Code::NeverMatches,
-                at,
-                message,
-                "write whole values, as many as needed in one `match`; \"*\" alone is any value",
-            );
+            let help =
+                "write whole values, as many as needed in one `match`; \"*\" alone is any value";
+            problems.warn(Code::NeverMatches, at, message, help);
         }
     }
 }
@@ -67,19 +59,12 @@ impl<'a> Earlier<'a> {
 
 /// The place of a value that looks like a pattern.
 fn pattern_of_others(table: &Override) -> Option<Span> {
-    let fields = &table.r#match.value()?.0;
-    let mut values = fields
-        .iter()
-        .filter_map(Given::value)
-        .flat_map(|items| &items.0);
+    let keys = table.r#match.elements().iter();
+    let mut values = keys.flat_map(Given::elements);
     let pattern = values.find(|field| {
-        field.value().is_some_and(|value| {
-            let text = value.text.as_str();
-            text.len() > 1
-                && (text.ends_with('*')
-                    || text.starts_with('*')
-                    || text.starts_with('^') && text.ends_with('$'))
-        })
+        let text = field.value().map_or("", |value| &value.text);
+        let is_bounded = text.starts_with('^') && text.ends_with('$');
+        text.len() > 1 && (text.ends_with('*') || text.starts_with('*') || is_bounded)
     })?;
     Some(pattern.at())
 }

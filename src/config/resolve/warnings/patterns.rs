@@ -3,24 +3,25 @@
 
 use std::net::Ipv4Addr;
 
-use super::super::super::{
+use super::templates::{VARIABLES, headers, is_colon_parameter, template};
+use crate::config::{
     field::{Field, Given},
     problem::{Code, Problems},
     syntax::path_language::has_a_path,
     wire::{
         lists::List,
         routes as wire,
-        syntaxes::{Host, Literal, MethodName},
+        syntaxes::{Host, MethodName},
         tables::Pairs,
         text::{Syntax, Text},
     },
 };
-use super::templates::{VARIABLES, headers, is_colon_parameter, template};
 use crate::policy::{PathPattern, Rewrite, Route};
 
 /// Beginnings of URLs before the host; as hosts these are the rest of a URL
 /// that was cut at its colon.
 const SCHEMES: [&str; 5] = ["http", "https", "ws", "wss", "grpc"];
+
 pub(super) fn report(table: &wire::Route, route: &Route, problems: &mut Problems) {
     if let Some(matches) = table.r#match.value() {
         hosts(&matches.hosts, problems);
@@ -41,7 +42,7 @@ pub(super) fn report(table: &wire::Route, route: &Route, problems: &mut Problems
             template("rewrite", field, problems);
         }
         headers(&request.set_headers, problems);
-        stripped(&request.strip_prefix, route, problems);
+        stripped(request, route, problems);
     }
     if let Some(redirect) = table.redirect.value() {
         template("to", &redirect.to, problems);
@@ -54,78 +55,54 @@ pub(super) fn report(table: &wire::Route, route: &Route, problems: &mut Problems
     }
 }
 
-/// A word that is no host, and what to write.
-struct NoHost {
-    why: &'static str,
-    help: &'static str,
-}
-
-impl NoHost {
-    fn of(host: &str) -> Option<Self> {
+fn hosts(entry: &Option<Field<List<Text<Host>>>>, problems: &mut Problems) {
+    for field in entry.elements() {
+        let host = field.value().map_or("", |host| &host.text);
+        let lower = host.to_ascii_lowercase();
         let any = "leave `hosts` out to match any host";
-        let (why, help) = if SCHEMES.contains(&host) {
+        let (reason, help) = if SCHEMES.contains(&&*lower) {
             (
                 "is the scheme of a URL",
                 "write the host alone, such as \"shop.example.com\"",
             )
-        } else if matches!(host, "0.0.0.0" | "[::]") {
+        } else if matches!(&*lower, "0.0.0.0" | "[::]") {
             ("is an address to listen on", any)
-        } else if matches!(host, "_" | "default" | "any" | "all") {
+        } else if matches!(&*lower, "_" | "default" | "any" | "all") {
             ("is no name that the DNS has", any)
-        } else if host.contains('.')
-            && ends_with_a_number(host)
-            && host.parse::<Ipv4Addr>().is_err()
-        {
+        } else if is_wrong_address(host) {
             (
                 "is no IPv4 address",
                 "write four numbers up to 255, such as \"10.0.0.5\"",
             )
-        } else if host.bytes().all(|byte| byte.is_ascii_digit()) {
-            (
-                "is a number",
-                "write a host such as \"shop.example.com\"; ports stand in `bind` of `[[listeners]]`",
-            )
+        } else if is_number(host) {
+            let help = "write a host such as \"shop.example.com\"; ports stand in `bind` of `[[listeners]]`";
+            ("is a number", help)
         } else {
-            return None;
-        };
-        Some(Self { why, help })
-    }
-}
-
-fn hosts(entry: &Option<Field<List<Text<Host>>>>, problems: &mut Problems) {
-    for field in entry.elements() {
-        let Some(Text { text: host, .. }) = field.value() else {
             continue;
         };
-        if let Some(NoHost { why, help }) = NoHost::of(&host.to_ascii_lowercase()) {
-            let message = format!("`{host}` {why}, and no host that requests ask for");
-            let at = field.at();
-            problems.warn(Code::NeverMatches, at, message, help);
-        }
+        let message = format!("`{host}` {reason}, and no host that requests ask for");
+        problems.warn(Code::NeverMatches, field.at(), message, help);
     }
 }
 
-fn ends_with_a_number(host: &str) -> bool {
-    host.rsplit('.')
-        .next()
-        .is_some_and(|label| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_digit()))
+/// A host whose last label is a number can only be an IPv4 address.
+fn is_wrong_address(host: &str) -> bool {
+    let last = host.rsplit_once('.').map(|(_, label)| label);
+    last.is_some_and(is_number) && host.parse::<Ipv4Addr>().is_err()
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Words for every method, which no request has.
 fn methods(entry: &Option<Field<List<Text<MethodName>>>>, problems: &mut Problems) {
     for field in entry.elements() {
-        let Some(Text { text, .. }) = field.value() else {
-            continue;
-        };
-        if matches!(text.as_str(), "*" | "ALL" | "ANY" | "all" | "any") {
+        let text = field.value().map_or("", |method| &method.text);
+        if matches!(text, "*" | "ALL" | "ANY" | "all" | "any") {
             let message = format!("no request has the method `{text}`");
-            let at = field.at();
-            problems.warn(
-                Code::NeverMatches,
-                at,
-                message,
-                "leave `methods` out to match any method but TRACE",
-            );
+            let help = "leave `methods` out to match any method but TRACE";
+            problems.warn(Code::NeverMatches, field.at(), message, help);
             return;
         }
     }
@@ -138,56 +115,42 @@ fn values<N: Syntax, V: Syntax>(
     problems: &mut Problems,
 ) {
     for pair in entry.elements() {
-        let (Some(name), Some(value)) = (pair.name.value(), pair.value.value()) else {
-            continue;
-        };
-        let (name, text) = (&name.text, &value.text);
+        let name = pair.name.value().map_or("", |name| &name.text);
+        let text = pair.value.value().map_or("", |value| &value.text);
         if text == "*" || text.contains(".*") || text.starts_with('^') && text.ends_with('$') {
             let message = format!(
                 "`{name}` has to be equal to this, sign by sign: it stands for nothing else"
             );
-            let at = pair.value.at();
-            problems.warn(
-                Code::NeverMatches,
-                at,
-                message,
-                format!("write a whole value; `{key}` has no patterns"),
-            );
+            let help = format!("write a whole value; `{key}` has no patterns");
+            problems.warn(Code::NeverMatches, pair.value.at(), message, help);
         }
     }
 }
 
 /// A literal path with signs that stand for something elsewhere.
 fn path<S: Syntax>(key: &str, entry: &Option<Field<Text<S>>>, problems: &mut Problems) {
-    let Some(Text { text, .. }) = entry.given() else {
-        return;
-    };
-    let colon = text.split('/').find(|segment| is_colon_parameter(segment));
-    let variable = VARIABLES
-        .into_iter()
-        .find(|sign| text.contains(sign) && key != "rewrite");
+    let text = entry.given().map_or("", |text| &text.text);
+    let mut segments = text.split('/');
+    let mut variables = VARIABLES.into_iter().filter(|_| key != "rewrite");
     let (sign, help) = if text.contains('*') {
         ("*", instead_of_star(key, text))
-    } else if let Some(colon) = colon {
+    } else if let Some(colon) = segments.find(|segment| is_colon_parameter(segment)) {
         (colon, instead_of_colons(key, text))
-    } else if let Some(variable) = variable {
+    } else if let Some(variable) = variables.find(|sign| text.contains(sign)) {
         (
             variable,
             "write the path itself: nothing is filled in there".to_owned(),
         )
     } else if text.len() > 1 && text.ends_with('$') {
-        (
-            "$",
-            format!("write \"{}\", or `path_regex`", text.trim_end_matches('$')),
-        )
+        let path = text.trim_end_matches('$');
+        ("$", format!("write \"{path}\", or `path_regex`"))
     } else {
         return;
     };
     let message = format!(
         "`{sign}` in `{key}` stands for nothing: only a path with these very characters has it"
     );
-    let at = entry.at();
-    problems.warn(Code::NeverMatches, at, message, help);
+    problems.warn(Code::NeverMatches, entry.at(), message, help);
 }
 
 fn instead_of_star(key: &str, text: &str) -> String {
@@ -196,29 +159,28 @@ fn instead_of_star(key: &str, text: &str) -> String {
         .trim_end_matches('.')
         .trim_end_matches('/');
     let prefix = if whole.is_empty() { "/" } else { whole };
+    let below = format!("write `path_prefix = \"{prefix}\"`, which takes everything below it");
+    let one = format!("`path = \"{prefix}/{{name}}\"` for one segment").replace("//", "/");
     match key {
-        "path" | "path_prefix" if !prefix.contains('*') => {
-            let inside = if key == "path" {
-                format!(", or `path = \"{prefix}/{{name}}\"` for one segment").replace("//", "/")
-            } else {
-                String::new()
-            };
-            format!("write `path_prefix = \"{prefix}\"`, which takes everything below it{inside}")
-        }
-        "path" | "path_prefix" => {
+        "path" | "path_prefix" if prefix.contains('*') => {
             "write `path` with `{name}` for one segment, or `path_regex`".to_owned()
         }
-        _ if !prefix.contains('*') => format!("write \"{prefix}\""),
-        _ => "write a path without `*`".to_owned(),
+        "path" => format!("{below}, or {one}"),
+        "path_prefix" => below,
+        _ if prefix.contains('*') => "write a path without `*`".to_owned(),
+        _ => format!("write \"{prefix}\""),
     }
 }
 
 fn instead_of_colons(key: &str, text: &str) -> String {
-    let segment = |segment: &str| match is_colon_parameter(segment) {
-        true => format!("{{{}}}", &segment[1..]),
-        false => segment.to_owned(),
-    };
-    let path = text.split('/').map(segment).collect::<Vec<_>>().join("/");
+    let mut segments = Vec::new();
+    for segment in text.split('/') {
+        segments.push(match is_colon_parameter(segment) {
+            true => format!("{{{}}}", &segment[1..]),
+            false => segment.to_owned(),
+        });
+    }
+    let path = segments.join("/");
     match key {
         "path" | "rewrite" => format!("write \"{path}\": `{{name}}` is one segment"),
         "path_prefix" => {
@@ -231,8 +193,7 @@ fn instead_of_colons(key: &str, text: &str) -> String {
 }
 
 fn regex<S: Syntax>(field: &Field<Text<S>>, problems: &mut Problems) {
-    let text = field.value().map(|regex| regex.text.as_str());
-    let Some(text) = text.filter(|text| !has_a_path(text)) else {
+    let Some(Text { text, .. }) = field.value().filter(|regex| !has_a_path(&regex.text)) else {
         return;
     };
     let slash = format!("/{}", text.trim_start_matches('^'));
@@ -245,65 +206,48 @@ fn regex<S: Syntax>(field: &Field<Text<S>>, problems: &mut Problems) {
     } else {
         "it has to match a whole path in normal form, which begins with `/` and has no `//`, `/../`, spaces or lower-case escapes".to_owned()
     };
-    problems.warn(
-        Code::NeverMatches,
-        field.at(),
-        "no path can match this expression",
-        help,
-    );
+    let message = "no path can match this expression";
+    problems.warn(Code::NeverMatches, field.at(), message, help);
 }
 
 /// The expression as other gateways and languages write it: behind `~`, between
-/// slashes, after a host, with a blank.
+/// slashes, after a host, with a blank, escaped twice.
 fn meant_regex(text: &str) -> Option<String> {
-    let behind_tilde = text
-        .trim_start_matches('~')
-        .trim_start_matches('*')
-        .trim_start();
-    let between = text
+    let behind_tilde = text.trim_start_matches('~').trim_start_matches('*');
+    let mut candidates = vec![behind_tilde.trim_start().to_owned()];
+    let inside = text
         .strip_prefix('/')
-        .and_then(|rest| rest.rsplit_once('/'))
-        .map(|(inside, _)| inside);
-    let after_host = text
-        .split_once("://")
-        .and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]));
-    let without_blanks = text.replace(' ', "%20");
-    let once_escaped = text.replace("\\\\", "\\");
-    let between = between.map(|inside| inside.replace("\\/", "/"));
-    let candidates = [
-        Some(behind_tilde.to_owned()),
-        between,
-        after_host.map(str::to_owned),
-        Some(without_blanks),
-        Some(once_escaped),
-    ];
-    candidates
-        .into_iter()
-        .flatten()
-        .find(|right| right != text && has_a_path(right) && !right.is_empty())
+        .and_then(|rest| rest.rsplit_once('/'));
+    if let Some((inside, _)) = inside {
+        candidates.push(inside.replace("\\/", "/"));
+    }
+    if let Some((_, rest)) = text.split_once("://")
+        && let Some(at) = rest.find('/')
+    {
+        candidates.push(rest[at..].to_owned());
+    }
+    candidates.push(text.replace(' ', "%20"));
+    candidates.push(text.replace("\\\\", "\\"));
+    let is_right = |right: &String| right != text && !right.is_empty() && has_a_path(right);
+    candidates.into_iter().find(is_right)
 }
 
 /// A prefix to take off that no path of the route has.
-fn stripped(entry: &Option<Field<Text<Literal>>>, route: &Route, problems: &mut Problems) {
+fn stripped(request: &wire::Request, route: &Route, problems: &mut Problems) {
     let Rewrite::Prefix { strip, .. } = &route.request.rewrite else {
         return;
     };
-    if !entry.is_own() || strip.is_empty() {
-        return;
-    }
     let path = match &route.matches.path {
         PathPattern::Prefix(path) if !is_under(path, strip) && !is_under(strip, path) => path,
         PathPattern::Exact(path) if !is_under(path, strip) => path,
         _ => return,
     };
-    let message =
-        format!("no path of this route begins with `{strip}`: it takes those of `{path}`");
-    problems.warn(
-        Code::NoEffect,
-        entry.at(),
-        message,
-        "write the beginning of the path that the route matches",
-    );
+    if request.strip_prefix.is_own() && !strip.is_empty() {
+        let message =
+            format!("no path of this route begins with `{strip}`: it takes those of `{path}`");
+        let help = "write the beginning of the path that the route matches";
+        problems.warn(Code::NoEffect, request.strip_prefix.at(), message, help);
+    }
 }
 
 fn is_under(path: &str, prefix: &str) -> bool {

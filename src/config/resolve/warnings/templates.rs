@@ -1,7 +1,7 @@
 //! Templates in the language of another gateway: in texts that are filled in,
 //! and in texts that are sent as they stand.
 
-use super::super::super::{
+use crate::config::{
     field::{Field, Given},
     problem::{Code, Problems},
     wire::{
@@ -23,62 +23,57 @@ pub(super) fn is_colon_parameter(segment: &str) -> bool {
         .is_some_and(|name| name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_'))
 }
 
-/// `$host` and `$1` in what is filled in for each request.
+/// Reports `$host`, `$1` and the like in a text that is filled in for each
+/// request.
 pub(super) fn template<S: Syntax>(key: &str, field: &Field<Text<S>>, problems: &mut Problems) {
-    let Some(Text { text, .. }) = field.given() else {
-        return;
-    };
+    let text = field.given().map_or("", |text| &text.text);
+    let is_destination = key == "to";
     let at = field.at();
-    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let word = text
-        .split('$')
-        .skip(1)
-        .map(|after| after.split(|c| !is_word(c)).next().unwrap_or_default());
-    if let Some(word) = word.into_iter().find(|word| !word.is_empty()) {
-        let message =
-            format!("`${word}` in `{key}` is sent as it stands: nothing is filled in there");
-        let help = match (key, word) {
-            ("to", "host" | "http_host" | "server_name") => "write `{host}`",
-            ("to", "request_uri" | "uri") => "write `{path}`, which holds the query too",
-            ("to", _) => {
+    let literal = |sign: &str| {
+        format!("`{sign}` in `{key}` is sent as it stands: nothing is filled in there")
+    };
+    if let Some(name) = variable(text) {
+        let help = match name {
+            _ if !is_destination => "write a parameter of `match.path`, such as `{id}`",
+            "host" | "http_host" | "server_name" => "write `{host}`",
+            "request_uri" | "uri" => "write `{path}`, which holds the query too",
+            _ => {
                 "write `{host}`, `{path}` (with the query) or a parameter of `match.path` such as `{id}`"
             }
-            _ => "write a parameter of `match.path`, such as `{id}`",
         };
-        problems.warn(Code::Misleading, at, message, help);
+        problems.warn(Code::Misleading, at, literal(&format!("${name}")), help);
         return;
     }
-    if key != "to" {
-        return;
-    }
-    let colon = text
-        .split('/')
-        .skip(1)
-        .find(|segment| is_colon_parameter(segment));
-    let (sign, help) = match colon {
-        Some(":path" | ":uri") => (
-            colon.unwrap_or_default(),
-            "write `{path}`, which begins with `/` and holds the query".to_owned(),
-        ),
-        Some(":host") => (":host", "write `{host}`".to_owned()),
-        Some(colon) => (
-            colon,
-            format!("write `{{{}}}`, a parameter of `match.path`", &colon[1..]),
-        ),
-        None if text.contains('*') => {
-            ("*", "write `{path}` for the path of the request".to_owned())
+    let mut segments = text.split('/').skip(1);
+    let colon = segments.find(|segment| is_colon_parameter(segment));
+    let help = match colon {
+        _ if !is_destination => return,
+        Some(":path" | ":uri") => {
+            "write `{path}`, which begins with `/` and holds the query".to_owned()
         }
-        None if text.contains("/{path}") => (
-            "/{path}",
-            "write `{path}` alone, which begins with `/`".to_owned(),
-        ),
+        Some(colon) if colon != ":host" => {
+            format!("write `{{{}}}`, a parameter of `match.path`", &colon[1..])
+        }
+        Some(_) => "write `{host}`".to_owned(),
+        None if text.contains('*') => "write `{path}` for the path of the request".to_owned(),
+        None if text.contains("/{path}") => {
+            let message = "two slashes stand before the path that is filled in";
+            let help = "write `{path}` alone, which begins with `/`";
+            problems.warn(Code::Misleading, at, message, help);
+            return;
+        }
         None => return,
     };
-    let message = match sign {
-        "/{path}" => "two slashes stand before the path that is filled in".to_owned(),
-        sign => format!("`{sign}` in `{key}` is sent as it stands: nothing is filled in there"),
-    };
-    problems.warn(Code::Misleading, at, message, help);
+    problems.warn(Code::Misleading, at, literal(colon.unwrap_or("*")), help);
+}
+
+/// The name after the first `$` that has one.
+fn variable(text: &str) -> Option<&str> {
+    let is_other = |c: char| !c.is_ascii_alphanumeric() && c != '_';
+    let names = text.split('$').skip(1);
+    names
+        .filter_map(|after| after.split(is_other).next())
+        .find(|name| !name.is_empty())
 }
 
 /// Values of headers with places of other templates: they are sent as they
@@ -93,29 +88,20 @@ pub(super) fn headers(entry: &Option<Field<Headers>>, problems: &mut Problems) {
             let message =
                 format!("the value of `{name}` is sent as it stands: nothing is filled in there");
             let help = "leave it out: `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded` are written anyway, and `preserve_host` chooses the Host";
-            let at = pair.value.at();
-            problems.warn(Code::Misleading, at, message, help);
+            problems.warn(Code::Misleading, pair.value.at(), message, help);
         }
     }
 }
 
-/// `{client_ip}`, `%[src]`, `%REQ(x)%`, `{{.Host}}`: what templates of other
-/// gateways have.
+/// `{client_ip}`, `%[src]`, `%REQ(x)%`, `{{.Host}}`: places in the templates of
+/// other gateways.
 fn has_a_place(text: &str) -> bool {
-    let is_word = |word: &str| {
-        !word.is_empty()
-            && word
-                .bytes()
-                .all(|c| c.is_ascii_alphanumeric() || b"_.>-".contains(&c))
-    };
-    let in_braces = text
-        .split('{')
-        .skip(1)
-        .filter_map(|after| after.split_once('}'))
-        .any(|(word, _)| is_word(word));
-    in_braces
-        || text.contains("%[")
-        || text.contains("{{")
-        || text.contains("%REQ(")
-        || text.contains("%DOWNSTREAM")
+    let is_of_word = |c: u8| c.is_ascii_alphanumeric() || b"_.>-".contains(&c);
+    let mut after_braces = text.split('{').skip(1);
+    let in_braces = after_braces.any(|after| {
+        let word = after.split_once('}').map_or("", |(word, _)| word);
+        !word.is_empty() && word.bytes().all(is_of_word)
+    });
+    let begins = ["%[", "{{", "%REQ(", "%DOWNSTREAM"];
+    in_braces || begins.into_iter().any(|begin| text.contains(begin))
 }

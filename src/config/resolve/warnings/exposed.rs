@@ -1,0 +1,80 @@
+//! Trust in more peers than are meant: proxies that anybody can be, and an
+//! admin listener that anybody can use.
+
+use ipnet::{IpNet, Ipv6Net};
+
+use crate::config::{
+    configuration::Config,
+    field::Given,
+    problem::{Code, Problems},
+    wire::{File, process as wire},
+};
+use crate::policy::Admin;
+
+/// Wider networks than these belong to nobody alone (IANA gives IPv4 out by /8,
+/// IPv6 to regions by /12).
+const WIDEST_OF_PROXIES_V4: u8 = 8;
+const WIDEST_OF_PROXIES_V6: u8 = 16;
+
+pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
+    if let Some(table) = file.client_ip.value() {
+        proxies(table, &config.client_ip.trusted_proxies, problems);
+    }
+    if let (Some(table), Some(admin)) = (file.admin.value(), &config.admin) {
+        self::admin(table, admin, problems);
+    }
+}
+
+/// Networks that together hold every address of IPv4 or IPv6, or far more than
+/// proxies have; and addresses that no peer has.
+fn proxies(table: &wire::ClientIp, trusted: &[IpNet], problems: &mut Problems) {
+    if let Some(all) = IpNet::aggregate(&trusted.to_vec())
+        .iter()
+        .find(|network| is_public(network))
+    {
+        let holds = match all.prefix_len() {
+            0 => "holds every address",
+            _ => "holds a good part of the internet",
+        };
+        let message =
+            format!("`trusted_proxies` {holds} ({all}): each client can name itself as it likes");
+        let help = "name the proxies in front of this gateway only, such as \"10.0.0.5\" or \"10.0.0.0/24\"";
+        problems.warn(Code::Exposed, table.trusted_proxies.at(), message, help);
+    }
+    for field in table.trusted_proxies.elements() {
+        let Some(network) = field.read() else {
+            continue;
+        };
+        if network.addr().is_unspecified() && network.prefix_len() == network.max_prefix_len() {
+            let message = format!("{} is no peer's address", network.addr());
+            let help = "name the address that the proxy connects from, such as \"10.0.0.5\"";
+            problems.warn(Code::NeverMatches, field.at(), message, help);
+        }
+    }
+}
+
+/// Wider than the networks of proxies.
+fn is_public(network: &IpNet) -> bool {
+    match network {
+        IpNet::V4(network) => network.prefix_len() < WIDEST_OF_PROXIES_V4,
+        IpNet::V6(network) => {
+            network.prefix_len() < WIDEST_OF_PROXIES_V6 && !is_unique_local(network)
+        }
+    }
+}
+
+/// `fc00::/7` (RFC 4193): the addresses of private networks, however wide they
+/// are written.
+fn is_unique_local(network: &Ipv6Net) -> bool {
+    network.prefix_len() >= 7 && network.addr().segments()[0] & 0xfe00 == 0xfc00
+}
+
+fn admin(table: &wire::Admin, admin: &Admin, problems: &mut Problems) {
+    if !admin.bind.ip().to_canonical().is_loopback() && admin.token.is_none() {
+        let bind = admin.bind;
+        let message =
+            format!("everybody who reaches {bind} can change limits and reload: there is no token");
+        let help = "add `token_file` to `[admin]`, a file with one long random word, such as that of `openssl rand -hex 32`; or bind \"127.0.0.1:9901\"";
+        problems.warn(Code::Exposed, table.bind.at(), message, help);
+    }
+}
