@@ -34,7 +34,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 
-use self::content::{Content, Source};
+use self::content::{Content, Source, poll_passing};
 pub use self::{
     content::{Held, ReadAhead, Stream, Tunnel},
     flow::Flow,
@@ -293,9 +293,9 @@ impl http_body::Body for Body {
                 if let Some(flow) = this.flow.as_ref().filter(|flow| !flow.waits) {
                     flow.begin();
                 }
-                ready!(this.trailers.poll_passing(stream.as_mut(), cx))
+                ready!(poll_passing(stream.as_mut(), &this.trailers, cx))
             }
-            Source::Ahead(stream) => ready!(this.trailers.poll_passing(stream.as_mut(), cx)),
+            Source::Ahead(stream) => ready!(poll_passing(stream.as_mut(), &this.trailers, cx)),
             // There are no frames to pull.
             Source::Tunnel(_) => return Poll::Ready(None),
         };

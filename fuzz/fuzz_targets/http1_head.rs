@@ -18,7 +18,7 @@ fuzz_target!(|bytes: &[u8]| {
     // The body is also read by itself, since few inputs have a valid head
     // before it.
     body(bytes, Length::Chunked, Decoder::of_request);
-    body(bytes, Length::Chunked, Decoder::of_answer);
+    body(bytes, Length::Chunked, Decoder::of_response);
     answer(bytes);
 });
 
@@ -131,6 +131,6 @@ fn answer(bytes: &[u8]) {
             assert!(!line.is_empty() && !line.iter().any(|byte| b"\r\n\0".contains(byte)));
         }
         assert!(head.fields.get(&header::CONTENT_LENGTH).is_none() && head.fields.get(&header::CONNECTION).is_none());
-        body(&bytes[*length..], head.length, Decoder::of_answer);
+        body(&bytes[*length..], head.length, Decoder::of_response);
     }
 }

@@ -1,9 +1,14 @@
 //! The content of a body: where its bytes come from, and all that belongs to
 //! it.
 
-use std::{pin::Pin, sync::Arc, task::Context};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use bytes::Bytes;
+use http_body::Frame;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{BodyObserver, Flow, Pace, Trailers};
@@ -64,6 +69,25 @@ pub(super) enum Source {
     Ahead(Pin<Box<dyn ReadAhead>>),
     /// No body: the connection switches protocols.
     Tunnel(Box<dyn Tunnel>),
+}
+
+/// The next frame of `stream`, with the `trailers` that pass. If none of them
+/// passes, the end is still read, as it may be waited for.
+pub(super) fn poll_passing(
+    mut stream: Pin<&mut (dyn Stream + 'static)>,
+    trailers: &Trailers,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    loop {
+        match ready!(stream.as_mut().poll_frame(cx)) {
+            Some(Ok(frame)) if frame.is_trailers() => {
+                if let Some(frame) = trailers.of(frame) {
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+            }
+            frame => return Poll::Ready(frame),
+        }
+    }
 }
 
 impl Content {

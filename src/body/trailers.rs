@@ -1,17 +1,10 @@
 //! Which trailers of a body pass.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderName;
 use http_body::Frame;
-
-use super::Stream;
-use crate::error::Fault;
 
 /// Which trailers of a body pass.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,27 +27,8 @@ impl Trailers {
         }
     }
 
-    /// The next frame of `stream` that passes. If no trailer passes, the end is
-    /// still read, as it may be waited for.
-    pub(super) fn poll_passing(
-        &self,
-        mut stream: Pin<&mut (dyn Stream + 'static)>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        loop {
-            match ready!(stream.as_mut().poll_frame(cx)) {
-                Some(Ok(frame)) if frame.is_trailers() => {
-                    if let Some(frame) = self.of(frame) {
-                        return Poll::Ready(Some(Ok(frame)));
-                    }
-                }
-                frame => return Poll::Ready(frame),
-            }
-        }
-    }
-
     /// The part of a frame of trailers that passes; `None` if no field does.
-    fn of(&self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+    pub(super) fn of(&self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
         let mut fields = frame.into_trailers().unwrap_or_default();
         let dropped: Vec<_> = fields
             .keys()

@@ -1,8 +1,18 @@
-//! Writing heads: the status line, fields, and which fields are hop-by-hop.
+//! Heads that are written, and fields in the form in which they are written.
+//!
+//! Everything is appended to a buffer: there is no representation of a response
+//! between its parts and its bytes. [`Fields`] keeps the fields of a response
+//! as text, because nothing on the way from the upstream to the client needs
+//! them parsed. A route's changes are made to the text, and only HTTP/2 and
+//! layers that inspect many fields turn it into a map ([`to_map`]).
+//!
+//! The functions check nothing. Names and values come from a parser or from the
+//! configuration, and hold no line ends.
 
 use std::{cell::RefCell, time::SystemTime};
 
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 /// The reason phrase of a status in RFC 9110 or in the registry of HTTP
 /// statuses; `None` if neither has it.
@@ -14,22 +24,19 @@ pub fn reason(status: StatusCode) -> Option<&'static str> {
     }
 }
 
-/// Writes a status line such as `HTTP/1.1 200 OK` with its line end; `words`
-/// replace the usual reason phrase.
+/// Writes a status line such as `HTTP/1.1 200 OK` with its line end. `words`
+/// replace the usual reason phrase. The version is always the gateway's own
+/// (RFC 9110, 2.5), also to clients of HTTP/1.0.
 pub fn write_status_line(out: &mut Vec<u8>, status: StatusCode, words: Option<&str>) {
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(status.as_str().as_bytes());
     out.push(b' ');
-    out.extend_from_slice(
-        words
-            .or_else(|| reason(status))
-            .unwrap_or_default()
-            .as_bytes(),
-    );
+    let words = words.or_else(|| reason(status)).unwrap_or_default();
+    out.extend_from_slice(words.as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes one header line.
+/// Writes one header line with its line end.
 pub fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.reserve(name.len() + value.len() + 4);
     out.extend_from_slice(name.as_bytes());
@@ -71,6 +78,146 @@ fn with_date<T>(of: impl FnOnce(&str) -> T) -> T {
     })
 }
 
+/// The fields of a response as they are written: lines, each with its line end,
+/// in their order and with the letter case of their sender, without hop-by-hop
+/// fields and without `Content-Length`.
+///
+/// # Examples
+/// ```
+/// use http::HeaderName;
+/// use tidegate::http1::Fields;
+///
+/// let mut fields = Fields::default();
+/// fields.push("X-Version", b"7");
+/// fields.push_number("retry-after", 5);
+/// fields.remove(&HeaderName::from_static("x-version"));
+/// assert_eq!(fields.as_bytes(), b"retry-after: 5\r\n");
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fields {
+    pub(super) lines: Vec<u8>,
+    /// Whether a `Date` is among the lines.
+    has_date: bool,
+    /// Whether a `RateLimit` or `RateLimit-Policy` was ever among the lines.
+    has_limits: bool,
+    /// The value of `Content-Length`. In a response without a body it is the
+    /// length of the body that a GET would get.
+    pub length: Option<u64>,
+}
+
+impl Fields {
+    /// No fields, with room for this many bytes.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self {
+            lines: Vec::with_capacity(bytes),
+            ..Self::default()
+        }
+    }
+
+    /// Adds a line; `name` is a token and `value` holds no line end.
+    pub fn push(&mut self, name: &str, value: &[u8]) {
+        self.note(name);
+        write_field(&mut self.lines, name, value);
+    }
+
+    /// Adds a line of `name`, whose value `write` appends without a line end.
+    pub fn push_with(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        self.note(name);
+        self.lines.extend_from_slice(name.as_bytes());
+        self.lines.extend_from_slice(b": ");
+        write(&mut self.lines);
+        self.lines.extend_from_slice(b"\r\n");
+    }
+
+    /// Notes the fields that are looked for in nearly every response, so that
+    /// its lines need not be searched for them.
+    #[inline]
+    pub(super) fn note(&mut self, name: &str) {
+        match name.len() {
+            4 => self.has_date |= is(name.as_bytes(), b"Date"),
+            9 | 16 => self.has_limits |= is(&name.as_bytes()[..9], b"ratelimit"),
+            _ => {}
+        }
+    }
+
+    /// Adds a line whose value is a number.
+    pub fn push_number(&mut self, name: &str, value: u64) {
+        self.push_with(name, |out| write_number(out, value));
+    }
+
+    /// Removes every line of this name.
+    pub fn remove(&mut self, name: &HeaderName) {
+        if self.get(name).is_none() {
+            return;
+        }
+        let kept = self.lines().filter(|line| value(line, name).is_none());
+        self.lines = kept.collect::<Vec<_>>().concat();
+        self.has_date &= *name != header::DATE;
+    }
+
+    /// The value of the first line of this name.
+    pub fn get(&self, name: &HeaderName) -> Option<&[u8]> {
+        self.all(name).next()
+    }
+
+    /// The values of all lines of this name.
+    pub fn all(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]> {
+        self.lines().filter_map(move |line| value(line, name))
+    }
+
+    /// Whether there is a `Date`.
+    pub fn has_date(&self) -> bool {
+        self.has_date
+    }
+
+    /// Whether there has been a `RateLimit` or `RateLimit-Policy`.
+    pub fn has_limits(&self) -> bool {
+        self.has_limits
+    }
+
+    /// The lines as they are written.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.lines
+    }
+
+    /// The lines as a map whose values share their memory.
+    pub fn into_map(self) -> HeaderMap {
+        to_map(&Bytes::from(self.lines))
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        self.lines.split_inclusive(|byte| *byte == b'\n')
+    }
+}
+
+/// Header lines as a map, whose values share their memory.
+pub fn to_map(lines: &Bytes) -> HeaderMap {
+    let mut map = HeaderMap::with_capacity(16);
+    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+        let Some(colon) = memchr::memchr(b':', line) else {
+            continue;
+        };
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        // The code that wrote the lines has checked them.
+        if let (Ok(name), Ok(value)) = (
+            HeaderName::from_bytes(name),
+            HeaderValue::from_maybe_shared(lines.slice_ref(value)),
+        ) {
+            map.append(name, value);
+        }
+    }
+    map
+}
+
+/// The value of a line if its field has this name.
+fn value<'a>(line: &'a [u8], name: &HeaderName) -> Option<&'a [u8]> {
+    let (named, rest) = line.split_at_checked(name.as_str().len())?;
+    let value = rest.strip_prefix(b": ")?.strip_suffix(b"\r\n")?;
+    named
+        .eq_ignore_ascii_case(name.as_str().as_bytes())
+        .then_some(value)
+}
+
 /// Hop-by-hop fields, which concern this connection only and are never passed
 /// on (RFC 9110, 7.6.1). `Connection` may name more.
 pub const HOP_BY_HOP: [&[u8]; 10] = [
@@ -86,7 +233,8 @@ pub const HOP_BY_HOP: [&[u8]; 10] = [
     b"proxy-authentication-info",
 ];
 
-/// Whether a field is hop-by-hop.
+/// Whether a field is hop-by-hop, its name in any letter case. Fields that
+/// `Connection` names are hop-by-hop besides: see [`Hops`].
 #[inline]
 pub fn hop_by_hop(name: &[u8]) -> bool {
     // Lengths and first letters distinguish them from nearly all others.
@@ -158,6 +306,13 @@ pub(super) fn options(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
+/// Whether a text is `usual` in any letter case. Most senders write exactly
+/// that, which is compared faster.
+#[inline]
+pub(super) fn is(text: &[u8], usual: &[u8]) -> bool {
+    text == usual || text.eq_ignore_ascii_case(usual)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,5 +327,54 @@ mod tests {
             );
         }
         assert!(!hop_by_hop(b"user-agent") && !hop_by_hop(b"te2") && !hop_by_hop(b""));
+    }
+
+    fn fields(lines: &[(&str, &str)]) -> Fields {
+        let mut fields = Fields::default();
+        lines
+            .iter()
+            .for_each(|(name, value)| fields.push(name, value.as_bytes()));
+        fields
+    }
+
+    #[test]
+    fn every_line_of_a_name_is_removed_however_it_is_spelled_and_no_other() {
+        let mut changed = fields(&[
+            ("X-A", "1"),
+            ("x-ab", "2"),
+            ("b", "x-a: 3"),
+            ("x-a", ""),
+            ("c", ""),
+        ]);
+        changed.remove(&HeaderName::from_static("x-a"));
+        assert_eq!(
+            changed,
+            fields(&[("x-ab", "2"), ("b", "x-a: 3"), ("c", "")])
+        );
+    }
+
+    #[test]
+    fn the_first_of_several_values_is_found() {
+        let fields = fields(&[("vary", "a"), ("Vary", "b")]);
+        assert_eq!(fields.get(&header::VARY), Some(&b"a"[..]));
+        assert_eq!(fields.get(&header::AGE), None);
+    }
+
+    #[test]
+    fn a_map_has_the_same_fields_in_lower_case() {
+        let map = fields(&[("X-A", "1: 2"), ("b", ""), ("x-a", "3")]).into_map();
+        let all: Vec<_> = map
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+            .collect();
+        assert_eq!(all, [("x-a", "1: 2"), ("x-a", "3"), ("b", "")]);
+    }
+
+    #[test]
+    fn a_date_is_noticed_and_forgotten() {
+        let mut fields = fields(&[("Date", "Sun, 06 Nov 1994 08:49:37 GMT")]);
+        assert!(fields.has_date());
+        fields.remove(&header::DATE);
+        assert!(!fields.has_date());
     }
 }

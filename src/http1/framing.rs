@@ -1,25 +1,124 @@
-//! Framing: where a body ends is decided from the head, strictly (RFC 9112, 6.3),
-//! and enforced while the bytes pass.
+//! Framing: where a head ends, and where the body behind it ends.
+//!
+//! [`find_end`] finds the empty line behind a head before anything is parsed.
+//! While the lines of the head are parsed, [`Marks`] collects all that they say
+//! about the message itself, so that no field is looked up afterwards.
+//! [`of_request`] and [`of_response`] decide by these marks where the body
+//! ends.
+//!
+//! # Strictness
+//!
+//! RFC 9112 (6.3) says how to read messages whose framing is contradictory, and
+//! permits to refuse them. They are refused here, since other implementations
+//! read them otherwise and an attacker makes use of the difference:
+//!
+//! * `Content-Length` beside `Transfer-Encoding` (RFC 9112, 6.1), and more than
+//!   one of either, even if their values agree.
+//! * A length that is not a plain decimal number of at most 18 digits: no sign,
+//!   no list, no blank.
+//! * A `Transfer-Encoding` that is not exactly `chunked`. No service needs
+//!   another one, and a recipient that does not know it cannot tell where the
+//!   body ends.
+//! * A `Transfer-Encoding` in HTTP/1.0 (RFC 9112, 6.1), or in an interim
+//!   response.
+//! * More than 32 options in all `Connection` fields, because each field of the
+//!   message is compared with each option.
 
-use bytes::BytesMut;
+use std::sync::LazyLock;
+
 use http::{Method, StatusCode, Version};
+use memchr::memmem::Finder;
 
-use super::{
-    chunked::{ChunkDecoder, Piece},
-    encode::options,
-};
+use super::encode::{is, options};
 use crate::error::Error;
 
-/// How a body is delimited.
+/// Why the end of a head was not found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unended {
+    /// The head is not complete. The next search begins at this offset.
+    More(usize),
+    /// A line ends in LF without CR, which other parsers do not accept as its
+    /// end.
+    BareLineFeed,
+}
+
+/// Finds the end of the last line of a head with the empty line behind it.
+/// Built once, since building it costs more than one search.
+static EMPTY_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\r\n\r\n"));
+
+/// The length of the head in `buffer` with its empty line, in bytes. The search
+/// begins at `seen`, where an earlier one ended, so that a head that comes byte
+/// by byte is searched once and not quadratically.
+///
+/// # Errors
+/// [`Unended::More`] while the head is not complete, and
+/// [`Unended::BareLineFeed`] as soon as a line of it ends in LF alone.
+pub fn find_end(buffer: &[u8], seen: usize) -> Result<usize, Unended> {
+    if seen > 0 {
+        return find_end_by_line(buffer, seen);
+    }
+    // Most heads come as a whole: two passes over all of it cost less than a
+    // search for each line.
+    let Some(end) = EMPTY_LINE.find(buffer) else {
+        return find_end_by_line(buffer, 0);
+    };
+    let length = end + EMPTY_LINE.needle().len();
+    if has_bare_line_feed(&buffer[..length]) {
+        return Err(Unended::BareLineFeed);
+    }
+    Ok(length)
+}
+
+/// The same result as that of [`find_end`], for a head that comes in pieces.
+fn find_end_by_line(buffer: &[u8], seen: usize) -> Result<usize, Unended> {
+    let mut from = seen;
+    while let Some(at) = memchr::memchr(b'\n', buffer.get(from..).unwrap_or_default()) {
+        let next = from + at + 1;
+        if !buffer[..next].ends_with(b"\r\n") {
+            return Err(Unended::BareLineFeed);
+        }
+        match buffer.get(next..) {
+            Some([b'\r', b'\n', ..]) => return Ok(next + 2),
+            Some([] | [b'\r']) | None => return Err(Unended::More(next - 1)),
+            Some(_) => from = next,
+        }
+    }
+    Err(Unended::More(buffer.len()))
+}
+
+/// Whether any LF of a head has no CR before it (RFC 9112, 2.2).
+pub(super) fn has_bare_line_feed(head: &[u8]) -> bool {
+    let pairs = head.iter().zip(head.get(1..).unwrap_or_default());
+    // Without an early end, so that the compiler can process many bytes at
+    // once.
+    pairs.fold(head.first() == Some(&b'\n'), |any, (before, byte)| {
+        any | ((*byte == b'\n') & (*before != b'\r'))
+    })
+}
+
+/// The error of a message with a line that ends in LF alone.
+pub const BARE_LINE_FEED: &str = "a line does not end in CR LF";
+
+/// The version with this minor number; httparse accepts no other than 0 and 1.
+pub(super) fn version(minor: Option<u8>) -> Version {
+    if minor == Some(0) {
+        Version::HTTP_10
+    } else {
+        Version::HTTP_11
+    }
+}
+
+/// How a body is delimited (RFC 9112, 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Length {
-    /// No body.
+    /// There is no body.
     Empty,
-    /// This many bytes, at least one.
+    /// The body has this many bytes: at least one, and fewer than 2^63.
     Exact(u64),
-    /// In chunks.
+    /// The body comes in chunks, perhaps with trailers.
     Chunked,
-    /// All bytes up to the end of the connection (responses only).
+    /// The body is everything up to the end of the connection. Only responses
+    /// have it.
     UntilClose,
 }
 
@@ -31,16 +130,25 @@ const MOST_OPTIONS: usize = 32;
 /// are read.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
+    /// `Content-Length` fields.
     lengths: usize,
     /// The last length that was named; the inner `None` is a value that is no
     /// length.
     length: Option<Option<u64>>,
+    /// `Transfer-Encoding` fields.
     codings: usize,
+    /// Whether the last of them is exactly `chunked`.
     is_chunked: bool,
+    /// `Connection` lists `close`.
     says_close: bool,
+    /// `Connection` lists `keep-alive`.
     says_keep_alive: bool,
+    /// Members of all `Connection` fields, empty ones included.
     options: usize,
+    /// `Connection` lists anything else, which makes the field of that name
+    /// hop-by-hop.
     pub(super) names_hops: bool,
+    /// `Expect` is `100-continue`.
     pub(super) expects_continue: bool,
 }
 
@@ -69,7 +177,8 @@ impl Marks {
         true
     }
 
-    /// The length that the head names, if it is one.
+    /// The length that the head names; `None` if it names none, or one that is
+    /// malformed.
     pub(super) fn named_length(&self) -> Option<u64> {
         self.length.flatten()
     }
@@ -92,8 +201,11 @@ impl Marks {
         }
     }
 
-    /// Every field of a message is compared with each option that `Connection`
-    /// names.
+    /// Checks the number of options. Every field of a message is compared with
+    /// each option that `Connection` names.
+    ///
+    /// # Errors
+    /// There are more than [`MOST_OPTIONS`].
     pub(super) fn bounded(&self) -> Result<(), &'static str> {
         if self.options > MOST_OPTIONS {
             Err("its Connection fields name more than 32 options")
@@ -108,14 +220,11 @@ impl Marks {
     }
 }
 
-/// Whether a text is `usual` in any letter case. Most senders write exactly
-/// that, which is compared faster.
-#[inline]
-pub(super) fn is(text: &[u8], usual: &[u8]) -> bool {
-    text == usual || text.eq_ignore_ascii_case(usual)
-}
-
-/// Decides how a request's body is delimited.
+/// Decides how a request's body is delimited. Without a statement about it, a
+/// request has no body.
+///
+/// # Errors
+/// [`Error::Malformed`] if its framing is contradictory or not plain.
 pub(super) fn of_request(version: Version, marks: &Marks) -> Result<Length, Error> {
     match sound(version, marks).map_err(Error::Malformed)? {
         (true, _) => Ok(Length::Chunked),
@@ -124,7 +233,11 @@ pub(super) fn of_request(version: Version, marks: &Marks) -> Result<Length, Erro
     }
 }
 
-/// Decides how a response's body is delimited.
+/// Decides how the body of a response to `method` is delimited. Without a
+/// statement about it, a response with a body lasts until the connection ends.
+///
+/// # Errors
+/// Says why the framing is contradictory or not plain.
 pub(super) fn of_response(
     version: Version,
     status: StatusCode,
@@ -168,6 +281,7 @@ fn sound(version: Version, marks: &Marks) -> Result<(bool, Option<u64>), &'stati
     Ok((true, None))
 }
 
+/// The length, if the head states one.
 fn only_length(marks: &Marks) -> Result<Option<u64>, &'static str> {
     let Some(length) = marks.length else {
         return Ok(None);
@@ -178,6 +292,8 @@ fn only_length(marks: &Marks) -> Result<Option<u64>, &'static str> {
     length.ok_or("its Content-Length is not a length").map(Some)
 }
 
+/// The value of a `Content-Length` field; `None` if it is no length (RFC 9110,
+/// 8.6).
 fn content_length(digits: &[u8]) -> Option<u64> {
     // 18 digits stay below 2^63, so that sums of lengths cannot overflow.
     let is_length = (1..=18).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
@@ -186,71 +302,4 @@ fn content_length(digits: &[u8]) -> Option<u64> {
             .iter()
             .fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'))
     })
-}
-
-/// Extracts a body from a stream of bytes.
-#[derive(Debug)]
-pub enum Decoder {
-    /// A body of which this many bytes are still to come.
-    Exact(u64),
-    /// A body in chunks.
-    Chunked(ChunkDecoder),
-    /// Up to the end of the connection.
-    UntilClose,
-}
-
-impl Decoder {
-    /// A decoder of a request's body of this length, with trailers of at most
-    /// `most_trailer_bytes`.
-    pub fn of_request(length: Length, most_trailer_bytes: usize) -> Self {
-        Self::new(length, ChunkDecoder::of_request(most_trailer_bytes))
-    }
-
-    /// A decoder of a response's body of this length.
-    pub fn of_answer(length: Length, most_trailer_bytes: usize) -> Self {
-        Self::new(length, ChunkDecoder::of_answer(most_trailer_bytes))
-    }
-
-    fn new(length: Length, chunks: ChunkDecoder) -> Self {
-        match length {
-            Length::Empty => Decoder::Exact(0),
-            Length::Exact(length) => Decoder::Exact(length),
-            Length::Chunked => Decoder::Chunked(chunks),
-            Length::UntilClose => Decoder::UntilClose,
-        }
-    }
-
-    /// True once everything has been taken.
-    pub fn is_done(&self) -> bool {
-        match self {
-            Decoder::Exact(left) => *left == 0,
-            Decoder::Chunked(chunks) => chunks.is_done(),
-            Decoder::UntilClose => false,
-        }
-    }
-
-    /// Takes the next piece out of `buffer`.
-    ///
-    /// # Errors
-    /// Says what is wrong with the body's framing.
-    pub fn next(&mut self, buffer: &mut BytesMut) -> Result<Piece, &'static str> {
-        match self {
-            Decoder::Exact(0) => Ok(Piece::End),
-            Decoder::Chunked(chunks) => chunks.next(buffer),
-            _ if buffer.is_empty() => Ok(Piece::More),
-            Decoder::Exact(left) => {
-                let take = usize::try_from(*left)
-                    .unwrap_or(usize::MAX)
-                    .min(buffer.len());
-                *left -= take as u64;
-                Ok(Piece::Data(buffer.split_to(take).freeze()))
-            }
-            Decoder::UntilClose => Ok(Piece::Data(buffer.split().freeze())),
-        }
-    }
-
-    /// Whether the body may end with the connection here.
-    pub fn may_end_here(&self) -> bool {
-        matches!(self, Decoder::UntilClose) || self.is_done()
-    }
 }

@@ -1,9 +1,25 @@
-//! HTTP/1 on the wire: heads, framing and chunks, in both directions. Without
-//! I/O, and shared by `server` and `upstream`.
+//! HTTP/1 on the wire: heads, framing and bodies, in both directions, without
+//! I/O. Shared by the server, which reads requests and writes responses, and by
+//! the upstream's side, which does the opposite.
+//!
+//! ```text
+//!            read                                    written
+//! request    find_end, parse_request, offered        layer::forward, write_frame
+//! response   find_end, parse_response                write_status_line, Fields, write_frame
+//! bodies     Decoder                                 write_frame
+//! ```
 //!
 //! `httparse` splits heads into lines. Their meaning is decided here, strictly
-//! (RFC 9112): a message that two parsers could read in two ways is refused. In
-//! responses, blanks that mean the same to every parser are removed.
+//! (RFC 9112): a message that two parsers could read in two ways is refused,
+//! because a gateway whose idea of a message differs from that of the service
+//! behind it lets requests through that nobody has checked. [`parse_request`],
+//! [`parse_response`] and [`Decoder`] list the rules. Each error is a text that
+//! says which rule the message breaks; it becomes the client's 400, or the
+//! cause of a 502.
+//!
+//! A fuzz target (`fuzz/fuzz_targets/http1_head.rs`) reads the same bytes in
+//! pieces of every size and with an independent parser, and demands the same
+//! result.
 //!
 //! hyper is not used on this path. It hides details that a gateway has to see
 //! (it drops a `Content-Length` beside `Transfer-Encoding`, repeated lengths
@@ -12,22 +28,23 @@
 
 mod chunked;
 mod claims;
+mod decode;
 mod encode;
-mod fields;
 mod framing;
-mod head;
+mod request;
+mod response;
+#[cfg(test)]
+mod tests;
 mod upgrade;
 
-pub use chunked::{ChunkDecoder, Piece, may_trail, write_frame};
+pub use chunked::{may_trail, write_frame};
 pub use claims::{is_claim, is_same};
+pub use decode::{ChunkDecoder, Decoder, Piece};
 pub use encode::{
-    HOP_BY_HOP, Hops, date, hop_by_hop, reason, write_date, write_field, write_number,
-    write_status_line,
+    Fields, HOP_BY_HOP, Hops, date, hop_by_hop, reason, to_map, write_date, write_field,
+    write_number, write_status_line,
 };
-pub use fields::{Fields, to_map};
-pub use framing::{Decoder, Length, has_no_body};
-pub use head::{
-    BARE_LINE_FEED, Names, RequestHead, ResponseHead, Unended, find_end, parse_request,
-    parse_response,
-};
+pub use framing::{BARE_LINE_FEED, Length, Unended, find_end, has_no_body};
+pub use request::{Names, RequestHead, parse_request};
+pub use response::{ResponseHead, parse_response};
 pub use upgrade::{is_offered, offered};

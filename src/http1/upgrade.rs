@@ -3,21 +3,18 @@
 
 use http::{HeaderMap, Version, header};
 
-use super::{encode::Hops, head::RequestHead};
+use super::{encode::Hops, request::RequestHead};
 
 /// Protocols that carry requests, without versions. In a tunnel of theirs,
 /// requests would evade every limit.
 const CARRY_REQUESTS: [&[u8]; 4] = [b"h2c", b"h2", b"http", b"tls"];
 
 /// The protocols that a request offers to switch to and that may pass, as an
-/// `Upgrade` field lists them.
+/// `Upgrade` field lists them. `None` unless the client asks for a switch by
+/// `Connection: upgrade` as well, and speaks HTTP/1.1 (RFC 9110, 7.8).
 pub fn offered(head: &RequestHead) -> Option<Box<[u8]>> {
     let may_switch = head.names_hops && head.version == Version::HTTP_11;
-    if may_switch {
-        passing(&head.headers)
-    } else {
-        None
-    }
+    may_switch.then(|| passing(&head.headers))?
 }
 
 fn passing(headers: &HeaderMap) -> Option<Box<[u8]>> {

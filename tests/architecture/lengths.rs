@@ -22,7 +22,6 @@ const STILL_TOO_LONG: &[&str] = &[
     "src/config/tests/values.rs",
     "src/config/tests/warnings.rs",
     "src/gateway/table/tests.rs",
-    "src/http1/head.rs",
     "src/layer/concurrency/tests.rs",
     "src/layer/retry/mod.rs",
     "src/limit/core.rs",

@@ -5,7 +5,7 @@
 //! `valgrind --tool=callgrind`: one worker, a new HTTP/1 connection, two local
 //! limits, a concurrency limit, retries armed, an idle connection to the
 //! server. Functions of up to five lines are left out, because their names say
-//! enough, and so is telemetry.
+//! enough, and so are telemetry and the control thread.
 
 use crate::{
     report,
@@ -28,11 +28,10 @@ const PATH: &[(&str, &str)] = &[
     ("server/http1/wire.rs", "Wire::new Wire::poll_read Wire::poll_gone Wire::free_idle_buffers Wire::begin_body Wire::discard_body"),
     ("server/listener.rs", "Listener::admit Listener::accepted Listener::acquire_slot Listener::try_acquire_slot"),
     ("http1/claims.rs", "is_claim"),
-    ("http1/encode.rs", "reason write_status_line write_field with_date Hops::of"),
-    ("http1/fields.rs", "Fields::with_capacity Fields::push_with Fields::note Copying::of Copying::pass Copying::place"),
-    ("http1/framing.rs", "Marks::note Marks::bounded of_request of_response sound only_length content_length"),
-    ("http1/head.rs", "Names::note_known find_end parse_request parse_response version NextUnderscore::is_in header_map passed_on has_bare_line_feed"),
-    ("http1/upgrade.rs", "offered"),
+    ("http1/encode.rs", "reason write_status_line write_field with_date Fields::with_capacity Fields::push_with Fields::note Hops::of"),
+    ("http1/framing.rs", "find_end has_bare_line_feed version Marks::note Marks::bounded of_request of_response sound only_length content_length"),
+    ("http1/request.rs", "parse_request room_on_heap ParsedFields::of Names::note_known NextUnderscore::is_in"),
+    ("http1/response.rs", "parse_response has_sound_ends PassedOn::of Copying::of Copying::pass Copying::end Copying::place"),
     ("runtime/io.rs", "poll_read Output::buffer Output::poll_flush"),
     ("runtime/timer.rs", "Timer::poll PooledTimer::drop"),
     ("message.rs", "Origin::new"),
@@ -93,19 +92,16 @@ const PATH: &[(&str, &str)] = &[
     ("limit/table/mod.rs", "Table::find Table::read Table::replace Table::class"),
     ("limit/top/mod.rs", "Top::record"),
     ("limit/top/sketch.rs", "Sketch::record Sketch::raise"),
-    ("upstream/address.rs", "Addresses::begin"),
     ("upstream/attempt.rs", "Attempt::new Attempt::responded Attempt::drop ResponseOutcome::complete"),
     ("upstream/balance/mod.rs", "Balancer::choose"),
     ("upstream/checkout.rs", "Server::pooled"),
     ("upstream/exchange.rs", "UpstreamExchange::new UpstreamExchange::poll UpstreamExchange::waits_for_server UpstreamExchange::into_response SentRequest::new SentRequest::poll SentRequest::drop"),
-    ("upstream/health/memory.rs", "Run::unpack"),
-    ("upstream/health/state.rs", "Health::settle Health::succeeded"),
+    ("upstream/health/state.rs", "Health::succeeded"),
     ("upstream/http1/exchange.rs", "Http1Exchange::new Http1Exchange::poll Http1Exchange::parse_head Http1Exchange::into_response response take write_head"),
-    ("upstream/http1/pool.rs", "Lease::put_back Http1Pool::idle_of Http1Pool::sweep Http1Pool::pop Http1Pool::is_usable Http1Pool::has_room"),
+    ("upstream/http1/pool.rs", "Lease::put_back Http1Pool::idle_of Http1Pool::pop Http1Pool::is_usable Http1Pool::has_room"),
     ("upstream/http1/upload.rs", "Http1Upload::new Http1Upload::poll Http1Upload::pull"),
-    ("upstream/names.rs", "Upstream::resolve"),
     ("upstream/send.rs", "Upstream::send Upstream::choose"),
-    ("upstream/service.rs", "Upstream::can_speak_http2 Upstream::watch_checks Upstream::sweep"),
+    ("upstream/service.rs", "Upstream::can_speak_http2"),
     ("upstream/stream.rs", "Stream::is_quiet Stream::poll_read Stream::poll_write Stream::poll_flush"),
     ("body.rs", "Body::whole Body::is_whole Body::take_whole Body::take_tunnel Body::hold Body::size_hint"),
     ("body/content.rs", "Content::drop"),

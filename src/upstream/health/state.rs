@@ -22,6 +22,8 @@ use crate::duration;
 /// The share with which a server that came back begins, as in Envoy's slow
 /// start: with less it would hardly be tried.
 const FIRST_SHARE: f32 = 0.1;
+/// The bits of [`Health::failures`] that hold the length of the current run.
+const RUN_LENGTH: u64 = u32::MAX as u64;
 
 /// The health of a server. Outlives reloads.
 #[derive(Debug)]
@@ -308,7 +310,7 @@ impl Health {
     pub(in crate::upstream) fn succeeded(&self) {
         // Usually there is no failure to forget, and a load is cheaper than a
         // store that other workers feel.
-        if Run::unpack(self.failures.load(Relaxed)).failures != 0 {
+        if self.failures.load(Relaxed) & RUN_LENGTH != 0 {
             self.end_run();
         }
     }

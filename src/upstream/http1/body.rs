@@ -54,7 +54,7 @@ impl Http1ResponseBody {
                 upload,
                 outcome,
             }),
-            decoder: Decoder::of_answer(head.length, MOST_TRAILER_BYTES),
+            decoder: Decoder::of_response(head.length, MOST_TRAILER_BYTES),
             keep_alive: head.keep_alive,
         }
     }
