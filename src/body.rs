@@ -2,9 +2,14 @@
 //!
 //! Most responses are small and arrive with their head: those stay plain bytes.
 //! Everything longer is a boxed stream, pulled frame by frame, so that a slow
-//! reader slows the writer at the other end. Guards that must live exactly as
-//! long as the exchange, such as permits, are held by the body. They are
-//! dropped when nothing is left to be pulled, or with the body.
+//! reader slows the writer at the other end. A body is pulled by the code that
+//! writes to the receiver: `server` pulls response bodies, `upstream` pulls
+//! request bodies.
+//!
+//! Guards that must live exactly as long as the exchange, such as permits, are
+//! held by the body. They are dropped when nothing is left to be pulled, or
+//! with the body. An observer learns how the body ends, also when it is dropped
+//! in the middle.
 //!
 //! ```
 //! use http_body_util::BodyExt;
@@ -51,18 +56,18 @@ const MOST_AT_ONCE: usize = 64 * 1024;
 /// The body of a request or a response.
 ///
 /// Boxed as a whole, because calls and responses are moved through many layers
-/// and most requests have no body at all.
+/// and most requests have no body at all: an empty body is one null pointer.
 #[derive(Default)]
 pub struct Body(Option<Box<Content>>);
 
 impl Body {
-    /// A body of no bytes.
+    /// A body of no bytes, with length 0.
     pub fn empty() -> Self {
         Self::default()
     }
 
     /// No body, where the head says how long one would be: the response to
-    /// HEAD. It has no length of its own.
+    /// HEAD. Unlike that of an empty body, its length is unknown.
     pub fn absent() -> Self {
         Self::from_source(Source::Absent)
     }
@@ -77,7 +82,7 @@ impl Body {
         }
     }
 
-    /// A body that arrives in pieces.
+    /// A body that arrives in pieces. Its size hint is that of `stream`.
     pub fn stream(stream: impl Stream + 'static) -> Self {
         Self::from_source(Source::Stream(Box::pin(stream)))
     }
@@ -93,29 +98,33 @@ impl Body {
         Self::from_source(Source::Tunnel(Box::new(far_end)))
     }
 
+    /// A body from this source, without anything else.
     fn from_source(source: Source) -> Self {
         let mut body = Self::default();
         body.content().source = source;
         body
     }
 
+    /// The content, made if there is none.
     fn content(&mut self) -> &mut Content {
         self.0.get_or_insert_default()
     }
 
+    /// The source of the bytes.
     fn source(&self) -> &Source {
         self.0
             .as_ref()
             .map_or(&Source::Empty, |content| &content.source)
     }
 
-    /// Whether nothing is left to be pulled. A stream may turn out to be empty
-    /// later.
+    /// Whether nothing is left to be pulled. A stream that turns out to have no
+    /// bytes is not empty before its end was pulled.
     pub fn is_empty(&self) -> bool {
         matches!(self.source(), Source::Empty | Source::Absent)
     }
 
-    /// Whether all of it is in memory.
+    /// Whether all of it is in memory, so that no wait can occur while it is
+    /// pulled.
     pub fn is_whole(&self) -> bool {
         !matches!(
             self.source(),
@@ -133,7 +142,7 @@ impl Body {
         self.size_hint().exact()
     }
 
-    /// The bytes of a body in memory; `None` for a stream.
+    /// The bytes of a body in memory, without taking them; `None` for a stream.
     pub fn as_whole(&self) -> Option<Bytes> {
         match self.source() {
             Source::Empty | Source::Absent => Some(Bytes::new()),
@@ -142,7 +151,8 @@ impl Body {
         }
     }
 
-    /// Takes the bytes of a body in memory; `None` for a stream.
+    /// Takes the bytes of a body in memory, which then count as pulled; `None`
+    /// for a stream.
     pub fn take_whole(&mut self) -> Option<Bytes> {
         let Some(content) = &mut self.0 else {
             return Some(Bytes::new());
@@ -183,8 +193,8 @@ impl Body {
         }
     }
 
-    /// Reads ahead, if this body can be. To be called while the other side
-    /// accepts nothing.
+    /// Reads ahead, if this body can be. Called while the other side accepts
+    /// nothing; wakes the task when more has arrived.
     pub fn poll_ahead(&mut self, cx: &mut Context<'_>) {
         if let Some(Source::Ahead(stream)) = self.0.as_mut().map(|content| &mut content.source) {
             stream.as_mut().poll_ahead(cx);
@@ -196,7 +206,7 @@ impl Body {
         self.0.as_ref().and_then(|content| content.pace)
     }
 
-    /// Sets the bounds on its transfer.
+    /// Sets the bounds on its transfer; `None` for no bounds.
     pub fn set_pace(&mut self, pace: Option<Pace>) {
         if pace.is_some() || self.0.is_some() {
             self.content().pace = pace;
@@ -215,7 +225,7 @@ impl Body {
         self.content().flow = Some(flow);
     }
 
-    /// The measure of when this body flows.
+    /// The measure of the time in which this body flows, if there is one.
     pub fn flow(&self) -> Option<&Arc<Flow>> {
         self.0.as_ref().and_then(|content| content.flow.as_ref())
     }
@@ -228,7 +238,8 @@ impl Body {
         }
     }
 
-    /// Holds `guard` until this body is dropped, or told to let go.
+    /// Holds `guard` until this body is dropped or [let go](Self::let_go).
+    /// Several guards are dropped in the order in which they were added.
     pub fn hold(&mut self, guard: impl Held + 'static) {
         let held = &mut self.content().held;
         *held = Some(match held.take() {
@@ -237,21 +248,23 @@ impl Body {
         });
     }
 
-    /// Drops the guards that are held, once nothing of this body is left to be
-    /// pulled.
+    /// Drops the guards that are held. Called once nothing of this body is left
+    /// to be pulled, so that a permit is free before the client has read
+    /// everything.
     pub fn let_go(&mut self) {
         if let Some(content) = &mut self.0 {
             content.held = None;
         }
     }
 
-    /// Has `observer` learn how this body ends.
+    /// Has `observer` learn how this body ends. Takes the place of an earlier
+    /// observer.
     pub fn observe(&mut self, observer: Arc<dyn BodyObserver>) {
         self.content().observer = Some(observer);
     }
 
     /// Notes that its transfer broke off for a reason other than the body
-    /// itself.
+    /// itself, such as a client that reads nothing.
     pub fn broke(&mut self, fault: &Fault) {
         if let Some(observer) = self
             .0
@@ -262,8 +275,8 @@ impl Body {
         }
     }
 
-    /// Notes that everything reached the other side. Without it, a drop counts
-    /// as broken off.
+    /// Notes that everything reached the other side. Without it, dropping the
+    /// body counts as breaking off.
     pub fn delivered(&mut self) {
         self.content().delivered = true;
     }

@@ -1,5 +1,8 @@
 //! Durations in words, the same everywhere: in the log, in refusals and in
 //! messages about the configuration.
+//!
+//! The text of a duration is always one that the configuration accepts, so that
+//! a value from a message can be copied into a file.
 
 use std::time::Duration;
 
@@ -16,6 +19,15 @@ const UNITS: [(&str, u128); 7] = [
 
 /// Writes a duration in the largest unit in which it is a whole number, as the
 /// configuration would read it.
+///
+/// ```
+/// use std::time::Duration;
+/// use tidegate::duration::text;
+///
+/// assert_eq!(text(Duration::from_secs(90)), "90s");
+/// assert_eq!(text(Duration::from_secs(7200)), "2h");
+/// assert_eq!(text(Duration::ZERO), "0s");
+/// ```
 pub fn text(duration: Duration) -> String {
     let nanoseconds = duration.as_nanos();
     if nanoseconds == 0 {

@@ -1,12 +1,16 @@
 //! Everything that can go wrong with a request: each case names its cause and
-//! who is to blame.
+//! the party to blame.
 //!
 //! * [`Error`] ends a request before its response began. `gateway::answer`
 //!   turns it into a response with one exhaustive match.
-//! * [`Failed`] is an error on its way through a route's stack, with what the
-//!   layers need to know of the attempt.
+//! * [`Failed`] is an error on its way through a route's stack, with the facts
+//!   that layers need about the attempt.
 //! * [`Fault`] ends a body that is already flowing, when no response can be
 //!   given any more.
+//!
+//! A new failure is a new variant, and the compiler then asks for its reason
+//! and its response. Reasons are part of the interface: alerts and dashboards
+//! use them.
 
 mod failed;
 mod fault;
@@ -22,20 +26,29 @@ pub use self::{
 };
 use crate::duration;
 
-/// Why the gateway answers a request by itself.
+/// Why the gateway responds to a request itself.
 ///
-/// The message is the `detail` of the problem body that the client gets,
-/// [`reason`](Self::reason) the word in access lines and metrics. The variants
-/// come in the order in which a request can meet them.
+/// The message is the `detail` of the problem body (RFC 9457) that the client
+/// gets, and [`reason`](Self::reason) is the word in access lines and metrics.
+/// The variants come in the order in which a request can meet them.
+///
+/// ```
+/// use std::time::Duration;
+/// use tidegate::error::Error;
+///
+/// let error = Error::AttemptTimeout { after: Duration::from_millis(500) };
+/// assert_eq!(error.to_string(), "the upstream did not answer within 500ms");
+/// assert_eq!(error.reason(), "attempt_timeout");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, ThisError)]
 pub enum Error {
-    /// The client sent something that is not HTTP, or that could be read in two
-    /// ways. The text says what. The client is to blame.
+    /// The client sent bytes that are not HTTP, or that could be read in two
+    /// ways. The text says what is wrong with them. The client is to blame.
     #[error("the request is malformed: {0}")]
     Malformed(&'static str),
-    /// Some servers would take the path of the request for one of another
-    /// route, which allows less. The text names what makes it ambiguous. The
-    /// client is to blame.
+    /// Some servers would understand the path of the request as a path of
+    /// another route, which allows less. The text names the part that makes it
+    /// ambiguous. The client is to blame.
     #[error("the path can be read in more than one way: {0}")]
     AmbiguousPath(&'static str),
     /// The request line has a target of more than `limit` bytes. The client is
@@ -65,7 +78,7 @@ pub enum Error {
         /// The listener's timeout for a head.
         after: Duration,
     },
-    /// The client stopped to send in the middle of its request body. The
+    /// The client stopped sending in the middle of its request body. The
     /// client, or its network, is to blame.
     #[error(
         "the client sent nothing of the request body for {}, which is what the route's `timeouts.idle` allows",
@@ -83,12 +96,12 @@ pub enum Error {
         limit: u64,
     },
     /// The request asks for a host that the certificate shown on this
-    /// connection does not stand for. The client is to blame; it may ask again
+    /// connection is not valid for. The client is to blame; it may ask again
     /// over a connection of its own (RFC 9110, 15.5.20).
     #[error("this connection is not for that host: ask for it by a connection of its own")]
     Misdirected,
-    /// No route matches the request. The client asks for something that is not
-    /// there, or the configuration lacks a route.
+    /// No route matches the request. The client asks for something that does
+    /// not exist, or the configuration lacks a route.
     #[error("no route matches")]
     NoRoute,
     /// A TRACE request matches a route that does not list TRACE. Its response
@@ -115,8 +128,8 @@ pub enum Error {
         /// The configured status of the refusal.
         status: StatusCode,
     },
-    /// The request lacks the part that a limit's key is made of, and the limit
-    /// refuses such requests. The client is to blame.
+    /// The request lacks a part of a limit's key, and the limit refuses such
+    /// requests. The client is to blame.
     #[error("limit \"{limit}\" needs a key that the request does not carry")]
     KeyMissing {
         /// The limit.
@@ -132,8 +145,8 @@ pub enum Error {
         retry_after: Duration,
     },
     /// A concurrency limit is reached and its queue is full, or the request had
-    /// to give up its place in the queue. The load, or a slow upstream, is to
-    /// blame.
+    /// to give up its slot in the queue to one of a higher priority or of a key
+    /// with fewer requests. The load, or a slow upstream, is to blame.
     #[error("the cap of {cap} is reached: {max} requests are in flight and {queue} may wait")]
     CapReached {
         /// The owner of the limit.
@@ -194,7 +207,7 @@ pub enum Error {
         upstream: Arc<str>,
     },
     /// The server had closed a pooled connection before it read the request.
-    /// Nobody is to blame; it is a race.
+    /// Nobody is to blame: the two crossed on the way.
     #[error("upstream \"{upstream}\" closed a kept connection before answering")]
     Stale {
         /// The upstream.
@@ -229,8 +242,8 @@ pub enum Error {
     /// of client and upstream is to blame.
     #[error("the exchange took longer than the route allows")]
     BodyTimeout,
-    /// The client closed its connection, or reset its stream. There is nobody
-    /// left to answer.
+    /// The client closed its connection, or reset its stream. Nobody is left to
+    /// respond to.
     #[error("the client went away")]
     ClientGone,
     /// Code of the gateway panicked. The gateway is to blame: this is a bug.
@@ -241,10 +254,11 @@ pub enum Error {
 /// The owner of a concurrency limit.
 #[derive(Debug, Clone, PartialEq, Eq, ThisError)]
 pub enum CapName {
-    /// That of the route of this name.
+    /// The concurrency limit of the route of this name.
     #[error("route \"{0}\"")]
     Route(Arc<str>),
-    /// That of the upstream of this name, over all routes to it.
+    /// The concurrency limit of the upstream of this name, over all routes to
+    /// it.
     #[error("upstream \"{0}\"")]
     Upstream(Arc<str>),
 }
@@ -260,10 +274,10 @@ impl CapName {
 /// Why no connection to a server could be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ThisError)]
 pub enum ConnectFailure {
-    /// The server, or the network on the way, refused it.
+    /// The server, or the network on the way, refused the connection.
     #[error("connection refused")]
     Refused,
-    /// It was not made within `connect_timeout`.
+    /// The connection was not established within `connect_timeout`.
     #[error("timed out")]
     Timeout,
     /// The server's name has no address.
@@ -296,7 +310,8 @@ impl ConnectFailure {
 }
 
 impl Error {
-    /// The `reason` of access lines and of `tidegate_refusals_total`.
+    /// The `reason` in access lines, and the label of
+    /// `tidegate_refusals_total`.
     pub fn reason(&self) -> &'static str {
         match self {
             Error::Malformed(_) => "malformed",
@@ -329,8 +344,8 @@ impl Error {
         }
     }
 
-    /// Whether the client ended the request by its own doing, so that nobody
-    /// knows what became of it at a server.
+    /// Whether the client ended the request itself, so that nobody knows how it
+    /// ended at a server.
     pub fn is_by_client(&self) -> bool {
         matches!(
             self,

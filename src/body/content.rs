@@ -1,5 +1,5 @@
-//! The content of a body: where its bytes come from, and all that belongs to
-//! it.
+//! The content of a body: the source of its bytes, and everything that belongs
+//! to it until its end.
 
 use std::{
     pin::Pin,
@@ -14,25 +14,28 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{BodyObserver, Flow, Pace, Trailers};
 use crate::error::Fault;
 
-/// A body that arrives in pieces.
+/// A body that arrives in pieces. Implemented by every [`http_body::Body`] of
+/// bytes that fails with a [`Fault`].
 pub trait Stream: http_body::Body<Data = Bytes, Error = Fault> + Send {}
 
 impl<B: http_body::Body<Data = Bytes, Error = Fault> + Send> Stream for B {}
 
-/// A body that arrives in pieces and can be read before they are pulled.
+/// A body that arrives in pieces and can be read before they are pulled. A
+/// route with a response buffer uses it to free the server early.
 pub trait ReadAhead: Stream {
-    /// Reads what has arrived, as far as there is room for it; wakes the task
-    /// when more arrives.
+    /// Reads the bytes that have arrived, as far as there is room for them;
+    /// wakes the task when more arrives.
     fn poll_ahead(self: Pin<&mut Self>, cx: &mut Context<'_>);
 }
 
-/// The far end of a connection that has switched to another protocol. Bytes go
-/// both ways, and each way ends by itself.
+/// The far end of a connection that has switched to another protocol (RFC 9110,
+/// 7.8). Bytes go both ways, and each way ends by itself.
 pub trait Tunnel: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Tunnel for T {}
 
 /// A guard that is dropped when the exchange ends; its `Drop` does the work.
+/// Implemented by every value that can be sent to another thread.
 pub trait Held: Send {}
 
 impl<T: Send> Held for T {}
@@ -45,18 +48,22 @@ pub(super) struct Content {
     pub(super) pace: Option<Pace>,
     /// The trailers that pass.
     pub(super) trailers: Trailers,
-    /// Bytes that were pulled.
+    /// Bytes that were pulled; for a tunnel, those that went to the client.
     pub(super) passed: u64,
     /// Whether all of it reached the other side.
     pub(super) delivered: bool,
+    /// Measures when it flows; taken at its end.
     pub(super) flow: Option<Arc<Flow>>,
+    /// Guards, dropped in the order in which they were added.
     pub(super) held: Option<Box<dyn Held>>,
+    /// Learns how it ends; taken when it has been told.
     pub(super) observer: Option<Arc<dyn BodyObserver>>,
 }
 
-/// Where the bytes of a body come from.
+/// The source of the bytes of a body.
 #[derive(Default)]
 pub(super) enum Source {
+    /// No bytes, or none left.
     #[default]
     Empty,
     /// The head says how long a body would be, and there is none.
@@ -91,7 +98,7 @@ pub(super) fn poll_passing(
 }
 
 impl Content {
-    /// Notes that a piece has arrived, or that none will.
+    /// Notes that a piece has arrived (`has_come`), or that none will.
     pub(super) fn note_flow(&mut self, has_come: bool) {
         let is_over = match &self.source {
             Source::Stream(stream) => !has_come || stream.is_end_stream(),
@@ -103,6 +110,7 @@ impl Content {
         }
     }
 
+    /// Stops the measure of the flow, for good.
     pub(super) fn end_flow(&mut self) {
         if let Some(flow) = self.flow.take() {
             flow.end();

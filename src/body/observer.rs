@@ -1,10 +1,12 @@
-//! Observers of bodies.
+//! Observers of bodies. The gateway has one: the exchange, which is emitted
+//! when its last body ends.
 
 use http::HeaderMap;
 
 use crate::error::Fault;
 
-/// Learns how a body ends.
+/// Learns how a body ends. The methods run within a poll or a drop, so they
+/// must be fast.
 pub trait BodyObserver: Send + Sync {
     /// Called once, at the end: `bytes` were pulled, and all of them reached
     /// the other side if `delivered`.

@@ -1,4 +1,7 @@
 //! The pace of a body: how long it may pause, and how long it may take.
+//!
+//! A layer sets it by the timeouts of the route, and the code that moves the
+//! bytes keeps it, since no layer sees a byte after the head of the response.
 
 use std::{
     task::{Context, Poll},
@@ -9,16 +12,17 @@ use tokio::time::Instant;
 
 use crate::{error::Fault, runtime::timer::Timer};
 
-/// Limits on a transfer. Whatever drives the transfer enforces them, by
+/// Limits on a transfer. The code that drives the transfer enforces them, by
 /// [`Progress`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
     /// The longest time without a byte in either direction.
     pub idle: Duration,
-    /// The same for a tunnel one side of which has closed its half, if that is
-    /// shorter.
+    /// Takes the place of `idle` in a tunnel one side of which has closed its
+    /// half, if it is shorter.
     pub half_closed: Duration,
-    /// When the whole exchange must be over; `None` if there is no such time.
+    /// The moment at which the whole exchange must be over; `None` if there is
+    /// no such bound.
     pub end: Option<Instant>,
 }
 
@@ -33,7 +37,8 @@ impl Pace {
     }
 }
 
-/// Watches a transfer for pauses that are longer than its [`Pace`] allows.
+/// Watches a transfer for pauses that are longer than its [`Pace`] allows. A
+/// pause begins with the first poll that finds nothing to move.
 #[derive(Debug, Default)]
 pub struct Progress {
     /// Since when no byte has moved; `None` if one moved at the last poll.

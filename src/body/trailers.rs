@@ -1,4 +1,7 @@
-//! Which trailers of a body pass.
+//! The choice of the trailers of a body that pass (RFC 9110, 6.5).
+//!
+//! Requests towards HTTP/1 servers pass only the trailers that they announce,
+//! and a route's changes of response fields apply to trailers too.
 
 use std::sync::Arc;
 
@@ -6,7 +9,7 @@ use bytes::Bytes;
 use http::HeaderName;
 use http_body::Frame;
 
-/// Which trailers of a body pass.
+/// The trailers of a body that pass.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Trailers {
     /// All of them.
@@ -19,6 +22,7 @@ pub enum Trailers {
 }
 
 impl Trailers {
+    /// Whether the trailers of this name pass.
     fn pass(&self, name: &HeaderName) -> bool {
         match self {
             Self::All => true,

@@ -1,5 +1,9 @@
-//! Configurations that are made from arguments. Their text is parsed like that
-//! of a file, and mistakes are reported in the words of the command line.
+//! Configurations that are made from arguments, for the commands that need no
+//! file.
+//!
+//! Their text is parsed like that of a file, so that the command line has no
+//! second set of rules. Mistakes are reported in the words of the command line:
+//! each line of the text knows its argument.
 
 use std::{
     collections::BTreeMap,
@@ -8,15 +12,16 @@ use std::{
 
 use crate::{app::StartError, config::Diagnostics};
 
-/// The default address of the admin listener.
+/// The default port of the admin listener.
 pub(super) const ADMIN_PORT: u16 = 9901;
 
 /// TOML text that knows the argument of each of its lines.
 #[derive(Debug, Default)]
 pub(super) struct Text {
     toml: String,
+    /// How many lines `toml` has.
     lines: usize,
-    /// The argument and its value, by line.
+    /// The argument and its value, by the number of the line, from 1.
     arguments: BTreeMap<usize, (&'static str, String)>,
 }
 
@@ -30,7 +35,8 @@ impl Text {
         }
     }
 
-    /// Adds a line with the value of an argument.
+    /// Adds a line with the value of an argument. `argument` is its name as in
+    /// `--help`.
     pub(super) fn argument(&mut self, argument: &'static str, value: &str, line: &str) {
         self.arguments
             .insert(self.lines + 1, (argument, value.to_owned()));
@@ -84,8 +90,8 @@ pub(super) fn quoted(value: &str) -> String {
 }
 
 /// The address of the admin listener without an argument: the default port, as
-/// documented, unless it is taken; a second gateway on this machine has to
-/// start, too.
+/// documented, unless it is taken or `listen` wants it; a second gateway on
+/// this machine has to start, too.
 pub(super) fn admin(listen: Option<SocketAddr>) -> SocketAddr {
     let ip = Ipv4Addr::LOCALHOST.into();
     let is_wanted = listen.is_some_and(|listen| listen.port() == ADMIN_PORT);
@@ -114,7 +120,8 @@ pub(super) fn in_arguments(error: StartError) -> StartError {
     }
 }
 
-/// This address if it is free, or else one with a port that the system chooses.
+/// This address if it is free at the moment, or else one with a port that the
+/// system chooses.
 pub(super) fn free(ip: IpAddr, port: u16) -> SocketAddr {
     let wanted = SocketAddr::new(ip, port);
     let is_free = TcpListener::bind(wanted).is_ok();

@@ -1,5 +1,8 @@
 //! `tidegate check`: finds all mistakes of a file before a gateway serves by
-//! it. Nothing is bound and nobody is called.
+//! it.
+//!
+//! It reads and checks the file as a start does, and then builds all parts and
+//! drops them again. No socket is bound and no server is called.
 
 use std::{
     io::{self, Read},
@@ -61,11 +64,14 @@ enum Format {
 
 /// Why a check fails.
 enum Wrong {
+    /// The file has mistakes; with `--strict`, or warnings.
     Mistakes(Diagnostics),
-    /// Each value is valid, and yet the gateway cannot be built.
+    /// Each value is valid, but the gateway cannot be built on this machine.
+    /// The text is a sentence.
     Impossible(String),
 }
 
+/// Checks, and prints the result in the format that is asked for.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let (name, source) = match source(arguments) {
         Ok(found) => found,
@@ -92,7 +98,8 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-/// Reads the text to check. Returns it with its name.
+/// Reads the text to check, and returns its name and the text. A file is read
+/// later, with the files that it includes.
 ///
 /// # Errors
 /// The text is a sentence that says why there is nothing to check.
@@ -120,6 +127,10 @@ fn source(arguments: &Arguments) -> Result<(PathBuf, Source), String> {
     Ok((file.clone(), Source::File(file)))
 }
 
+/// Loads and builds the configuration.
+///
+/// # Errors
+/// It cannot serve; with `strict`, also if it has warnings.
 fn check(source: &Source, strict: bool) -> Result<Config, Wrong> {
     let config = source.load().map_err(Wrong::Mistakes)?;
     let config = app::try_build(config).map_err(Wrong::Impossible)?;
@@ -131,6 +142,7 @@ fn check(source: &Source, strict: bool) -> Result<Config, Wrong> {
     Ok(config)
 }
 
+/// The result for programs: an array with an object for each mistake.
 fn list(checked: &Result<Config, Wrong>, name: &Path) -> Value {
     match checked {
         Ok(config) => config.warnings.to_json(),
@@ -142,6 +154,8 @@ fn list(checked: &Result<Config, Wrong>, name: &Path) -> Value {
     }
 }
 
+/// The size of a configuration in words, as in `3 routes, 1 limit, 2
+/// upstreams`.
 fn summary(config: &Config) -> String {
     let counted = [
         (config.routes.len(), "route"),

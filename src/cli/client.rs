@@ -1,4 +1,7 @@
 //! A call to the admin listener of a running gateway.
+//!
+//! The command line is no long-lived client, so each call has a connection and
+//! a runtime of its own. Every wait has a bound, and so has the response.
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
@@ -11,9 +14,10 @@ use tokio::{net::TcpStream, time::timeout};
 
 /// Longest wait for a connection: the gateway is near.
 const CONNECT: Duration = Duration::from_secs(5);
-/// Longest wait for a response: a little more than the gateway itself allows.
+/// Longest wait for a response: a little more than the admin listener has for
+/// one.
 const ANSWER: Duration = Duration::from_secs(35);
-/// Bytes of a response: a report on 10,000 routes has a megabyte.
+/// Most bytes of a response: a report on 10,000 routes has a megabyte.
 const LONGEST: usize = 64 << 20;
 /// The port of a URL without one.
 const HTTP: u16 = 80;
@@ -74,7 +78,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// Why there is no response.
+/// Why there is no response. The texts are parts of sentences.
 #[derive(Debug)]
 pub(super) enum Unanswered {
     /// Nothing listens there.
@@ -83,7 +87,12 @@ pub(super) enum Unanswered {
     Broken(String),
 }
 
-/// Sends `POST path`, and returns the JSON of the response.
+/// Sends `POST path`, with `token` as a bearer token (RFC 6750), and returns
+/// status and JSON of the response. A body that is not JSON becomes `null`.
+/// Blocks.
+///
+/// # Errors
+/// No response was received.
 pub(super) fn post(
     to: &Address,
     path: &str,
@@ -117,6 +126,7 @@ pub(super) fn post(
     answer
 }
 
+/// The request, without a body.
 fn request(to: &Address, path: &str, token: Option<&str>) -> http::Result<Request<Empty<Bytes>>> {
     let request = Request::post(path).header(header::HOST, &to.0);
     let request = match token {
@@ -126,6 +136,10 @@ fn request(to: &Address, path: &str, token: Option<&str>) -> http::Result<Reques
     request.body(Empty::new())
 }
 
+/// Sends the request and reads the whole response.
+///
+/// # Errors
+/// The connection broke, or the response is not HTTP or too long.
 async fn exchange(
     stream: TcpStream,
     request: Request<Empty<Bytes>>,

@@ -23,7 +23,7 @@ Examples:
   tidegate completions zsh > \"${fpath[1]}/_tidegate\"     # then: autoload -U compinit && compinit
   tidegate completions fish > ~/.config/fish/completions/tidegate.fish";
 
-/// Prints the script. `command` is the whole command line.
+/// Prints the script for the shell. `command` is the whole command line.
 pub(super) fn run(arguments: &Arguments, mut command: Command) -> ExitCode {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut command, "tidegate", &mut script);

@@ -1,5 +1,8 @@
 //! `tidegate demo`: a gateway and a small service behind it in one process,
 //! with commands to see limits, queueing and retries at work.
+//!
+//! Its configuration is a text as users write it, which `--print-config` prints
+//! as a file to begin with.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -39,11 +42,13 @@ Examples:
   tidegate demo --listen 127.0.0.1:9000
   tidegate demo --print-config            a file to begin with";
 
+/// The port for clients, unless another is given or this one is taken.
 const PORT: u16 = 8080;
 
 /// The service in a printed configuration: the port of the smallest example.
 const SERVICE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9000);
 
+/// Starts both, or prints the configuration.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     if arguments.print_config {
         let usual = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -71,6 +76,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     end(app::run(source, Box::new(say)).map_err(in_arguments))
 }
 
+/// The configuration of the demo.
 fn text(listen: SocketAddr, admin: SocketAddr, service: SocketAddr) -> String {
     format!(
         r#"
@@ -115,8 +121,8 @@ retry = {{ attempts = 3, on = ["connect", "503"] }}
     )
 }
 
-/// The brackets in the URLs make curl send several requests, which works in
-/// every shell.
+/// The commands to try. The brackets in the URLs make curl send several
+/// requests, which works in every shell.
 fn banner(ready: &Ready, service: SocketAddr) -> String {
     let shown = |address: Option<SocketAddr>| {
         address

@@ -1,4 +1,5 @@
-//! `tidegate man`: manual pages, made from the same words as `--help`.
+//! `tidegate man`: manual pages (roff, man(7)), made from the same words as
+//! `--help`.
 
 use std::process::ExitCode;
 
@@ -49,7 +50,8 @@ A wrong command line.
 "#;
 
 /// The text behind the options as sections: examples one a line, everything
-/// else as it stands.
+/// else as it is. The paragraph about exit statuses is left out, since `SYSTEM`
+/// has a section on them.
 fn sections(after: &str) -> String {
     let mut page = String::new();
     for paragraph in after

@@ -1,7 +1,18 @@
 //! The command line, with a file for each command.
 //!
-//! Results go to stdout, everything else to stderr. The exit code is 0 for
-//! success, 1 for a mistake or a failure, and 2 for a wrong command line.
+//! Results go to stdout, everything else to stderr, so that a result can be
+//! piped. The exit status is 0 for success, 1 for a mistake or a failure, and 2
+//! for a wrong command line (as clap has it).
+//!
+//! * `run`, `demo`, `proxy`: a gateway, by a file, for trying it out, or by
+//!   arguments.
+//! * `check`, `schema`: help with a configuration.
+//! * `reload`: talks to a gateway that runs, through its admin listener
+//!   (`client`).
+//! * `completions`, `manual`: help with the command line itself.
+//!
+//! The doc comments of arguments and commands are the texts of `--help`, and
+//! the transcripts in `tests/cli` show them as users see them.
 
 mod arguments;
 mod check;
@@ -52,7 +63,8 @@ enum Command {
     Man(manual::Arguments),
 }
 
-/// Runs the command of the command line. Returns when it has ended.
+/// Runs the command of the command line, and returns its exit status when it
+/// has ended. A wrong command line ends the process with status 2.
 pub fn main() -> ExitCode {
     tls::install_provider();
     match Cli::parse().command {

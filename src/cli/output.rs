@@ -1,4 +1,7 @@
-//! The output of commands and their exit codes.
+//! The output of commands and their exit statuses.
+//!
+//! A reader that has closed stdout, as `head` does, is no failure; stderr that
+//! is closed is ignored.
 
 use std::{
     fmt::Display,
@@ -12,7 +15,7 @@ use crate::{
     telemetry::is_colored,
 };
 
-/// Reports a failed start, and returns the exit code of the gateway.
+/// The exit status of a gateway that has ended. Reports a failed start.
 pub(super) fn end(result: Result<Ended, StartError>) -> ExitCode {
     match result {
         Ok(Ended::Drained { .. }) => ExitCode::SUCCESS,
@@ -22,7 +25,7 @@ pub(super) fn end(result: Result<Ended, StartError>) -> ExitCode {
     }
 }
 
-/// Writes a result to stdout.
+/// Writes a result to stdout, and returns the exit status of the command.
 pub(super) fn print(text: &str) -> ExitCode {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -33,19 +36,19 @@ pub(super) fn print(text: &str) -> ExitCode {
     }
 }
 
-/// Reports a failure.
+/// Reports a failure, and returns its exit status.
 pub(super) fn fail(why: impl Display) -> ExitCode {
     complain(format!("error: {why}"));
     ExitCode::FAILURE
 }
 
-/// Shows the mistakes of a configuration.
+/// Shows the mistakes of a configuration, and returns their exit status.
 pub(super) fn mistaken(mistakes: &Diagnostics) -> ExitCode {
     tell(mistakes);
     ExitCode::FAILURE
 }
 
-/// Shows errors or warnings, if there are any.
+/// Shows errors or warnings, if there are any: in colour on a terminal.
 pub(super) fn tell(diagnostics: &Diagnostics) {
     if !diagnostics.list.is_empty() {
         complain(diagnostics.render(is_colored(&io::stderr())).trim_end());

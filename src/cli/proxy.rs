@@ -1,5 +1,8 @@
 //! `tidegate proxy`: a gateway in front of one service, described by arguments
 //! alone.
+//!
+//! The arguments become a configuration with one upstream, one route and at
+//! most one limit.
 
 use std::process::ExitCode;
 
@@ -24,8 +27,7 @@ pub(super) struct Arguments {
     /// Where clients connect
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     listen: String,
-    /// What each client may ask for, by its address: N/s, N/m, N/h, N/d or
-    /// N/10s
+    /// Requests of each client, by its address: N/s, N/m, N/h, N/d or N/10s
     #[arg(long, value_name = "RATE")]
     rate: Option<String>,
     /// How much of it at once [default: N of the rate]
@@ -45,11 +47,13 @@ Examples:
   tidegate proxy --to http://localhost:3000 --rate 30/m --burst 5 --max-in-flight 64
   tidegate proxy --to http://10.0.0.1:9001 --to http://10.0.0.2:9001 --listen 0.0.0.0:8080";
 
+/// Numbers from 1 to the largest number of tokens.
 fn at_least_one() -> RangedU64ValueParser {
     RangedU64ValueParser::new().range(1..=u32::MAX.into())
 }
 
-/// Runs the gateway. `command` is the whole command line.
+/// Runs the gateway. `command` is the whole command line, for reports of wrong
+/// arguments.
 pub(super) fn run(arguments: &Arguments, command: Command) -> ExitCode {
     let text = text(arguments);
     let source = Source::Text {
@@ -67,7 +71,7 @@ pub(super) fn run(arguments: &Arguments, command: Command) -> ExitCode {
     end(result.map_err(in_arguments))
 }
 
-/// Reports a wrong argument as clap does, with exit code 2.
+/// Reports a wrong argument as clap does, with exit status 2.
 fn refuse(mut all: Command, why: &str) -> ! {
     all.build();
     match all.find_subcommand_mut("proxy") {
@@ -76,6 +80,7 @@ fn refuse(mut all: Command, why: &str) -> ! {
     }
 }
 
+/// The configuration that the arguments describe.
 fn text(arguments: &Arguments) -> Text {
     let mut text = Text::default();
     text.lines("[[listeners]]");
@@ -124,6 +129,7 @@ fn text(arguments: &Arguments) -> Text {
     text
 }
 
+/// The line that says where the gateway listens.
 fn banner(to: &str, ready: &Ready) -> String {
     let listeners: Vec<_> = ready
         .listeners

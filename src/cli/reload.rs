@@ -1,5 +1,8 @@
 //! `tidegate reload`: asks a running gateway to read its configuration again,
 //! and prints the changes.
+//!
+//! The file of the gateway says where its admin listener is and which token it
+//! wants. The gateway reads the file itself: this command sends nothing of it.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -41,6 +44,7 @@ struct Target {
     token: Option<String>,
 }
 
+/// Asks for the reload, and prints its outcome.
 pub(super) fn run(arguments: Arguments) -> ExitCode {
     let target = match target(arguments) {
         Ok(target) => target,
@@ -72,10 +76,14 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
 
 /// Why the address is unknown.
 enum Missing {
+    /// The file has mistakes.
     Mistakes(Diagnostics),
+    /// There is no file, or it has no admin listener with a known port. The
+    /// text is a sentence.
     Other(String),
 }
 
+/// The admin listener that the arguments or the file name.
 fn target(arguments: Arguments) -> Result<Target, Missing> {
     let config = run::file(arguments.config, "--config FILE")
         .map_err(Missing::Other)
@@ -103,7 +111,8 @@ fn target(arguments: Arguments) -> Result<Target, Missing> {
     })
 }
 
-/// Formats a line for each kind of change, as in the log of the gateway.
+/// The changes, with a line for each kind of item, as in the log of the
+/// gateway.
 fn told(answer: &Value) -> String {
     let mut text = format!("{}\n", answer["outcome"].as_str().unwrap_or("reloaded"));
     let sections: Vec<_> = answer["sections"]
@@ -148,6 +157,7 @@ fn told(answer: &Value) -> String {
     text
 }
 
+/// A warning in one line.
 fn one_line(warning: &Value) -> String {
     let word = |key: &str| warning[key].as_str().unwrap_or_default();
     let line = warning["line"]
@@ -162,6 +172,8 @@ fn one_line(warning: &Value) -> String {
     )
 }
 
+/// The items of a kind to which `word` happened; `None` if there are none.
+/// Items that are kept are only counted.
 fn change(answer: &Value, kind: &str, word: &str) -> Option<String> {
     let names: Vec<_> = answer["changes"][kind][word]
         .as_array()?

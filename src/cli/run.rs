@@ -1,4 +1,5 @@
-//! `tidegate run`: serves by a configuration file, until a signal ends it.
+//! `tidegate run`: serves by a configuration file, until a signal ends it. It
+//! is a thin layer over [`app::run`](crate::app::run).
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -26,6 +27,7 @@ A changed file reloads, and so do SIGHUP and `tidegate reload`; a file with mist
 SIGUSR2 hands the sockets to a new process of the binary: nobody is refused.
 SIGTERM and SIGINT finish what is in flight, a second one stops at once.";
 
+/// Runs the gateway, and returns its exit status.
 pub(super) fn run(arguments: Arguments) -> ExitCode {
     match file(arguments.config, "--config FILE") {
         Ok(path) => end(app::run(Source::File(path), Box::new(|_| {}))),

@@ -1,5 +1,8 @@
 //! The service behind the gateway of `tidegate demo`: fast, slow and flaky, as
 //! its paths say.
+//!
+//! It runs on a thread of its own, in the same process, and listens on a free
+//! port of the loopback interface.
 
 use std::{
     convert::Infallible,
@@ -40,7 +43,8 @@ pub(super) fn start() -> io::Result<SocketAddr> {
     Ok(address)
 }
 
-/// Its only client is the gateway, whose pool bounds the connections.
+/// Accepts connections for ever. The only client is the gateway, whose pool
+/// bounds the connections.
 async fn serve(listener: TcpListener) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let asked = Arc::new(AtomicU64::new(0));
@@ -52,6 +56,8 @@ async fn serve(listener: TcpListener) -> io::Result<()> {
     }
 }
 
+/// The response to a request. `flaky` counts the requests for `/flaky`, of
+/// which every other one fails.
 async fn answer<B>(
     request: Request<B>,
     flaky: Arc<AtomicU64>,

@@ -19,6 +19,7 @@ Examples:
 With this first line in tidegate.toml, editors complete and explain every key:
   #:schema ./tidegate.schema.json";
 
+/// Prints the schema.
 pub(super) fn run(_: &Arguments) -> ExitCode {
     print(&format!("{:#}\n", json_schema()))
 }

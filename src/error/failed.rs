@@ -1,13 +1,17 @@
-//! An error on its way through the stack of a route, with what the layers need
-//! to know of the attempt that ended with it.
+//! An error on its way through the stack of a route, with the facts that layers
+//! need about the attempt that ended with it.
+//!
+//! Retry asks whether a server may have seen the request and whether another
+//! server is left; rate limits give tokens back for a request that no server
+//! has seen.
 
 use super::Error;
 
 /// An error on its way out through the layers of a route.
 ///
-/// `Failed::from(error)` is that of a request that a server may have seen, or
-/// that failed by the client's own doing: it has used what it took.
-/// [`Failed::unseen`] is that of a request that no server has seen.
+/// `Failed::from(error)` is for a request that a server may have seen, or that
+/// failed by the client's own doing: it has used the tokens it took.
+/// [`Failed::unseen`] is for a request that no server has seen.
 ///
 /// ```
 /// use tidegate::error::{Error, Failed, Seen};
@@ -22,8 +26,8 @@ pub struct Failed {
     pub error: Error,
     /// Whether a server may have seen one of the request's attempts.
     pub seen: Seen,
-    /// Whether a server is healthy that was not tried yet. Only known of an
-    /// attempt that no server has seen.
+    /// Whether there is a healthy server that was not tried yet. Known only of
+    /// an attempt that no server has seen, and false otherwise.
     pub has_alternative: bool,
 }
 

@@ -1,5 +1,9 @@
 //! Why a body broke off after the response had begun, when no other response
 //! can be given any more.
+//!
+//! The status that the client got stays. HTTP/1 closes the connection and
+//! HTTP/2 resets the stream, so that the client can tell a cut body from a
+//! whole one (RFC 9112, 8; RFC 9113, 8.1).
 
 use std::time::Duration;
 
@@ -7,7 +11,8 @@ use thiserror::Error as ThisError;
 
 use super::Error;
 
-/// Why a body broke off that was already flowing.
+/// Why a body broke off that was already flowing. Small and `Copy`, since every
+/// frame of a body may carry one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ThisError)]
 pub enum Fault {
     /// The client closed its connection.
@@ -36,7 +41,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The `reason` of an access line.
+    /// The `reason` in the access line.
     pub fn reason(self) -> &'static str {
         match self {
             Fault::ClientGone => "client_gone",
@@ -50,7 +55,8 @@ impl Fault {
     }
 }
 
-/// The error of a request whose body broke off before its response began.
+/// The error of a request whose body broke off before its response began, so
+/// that there still is a response.
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
         match fault {

@@ -22,7 +22,7 @@
 //! Up to step 5 an error leaves the running configuration untouched; sockets
 //! that were bound for it close when they are dropped.
 //!
-//! # Who calls it
+//! # Callers
 //!
 //! `app::serve` reads the file on another thread, because a file system may
 //! hang, and then calls [`Reloader::reload`] with the result. The admin

@@ -2,7 +2,12 @@
 //!
 //! A worker writes to its own slot only, and slots do not share cache lines, so
 //! that counting a request or taking an idle connection costs no traffic
-//! between cores. Whoever needs the whole, a scrape for one, visits all slots.
+//! between cores. Code that needs the whole, such as a scrape, visits all
+//! slots.
+//!
+//! The slot is found by the number of the thread ([`worker`]) and not by
+//! `thread_local!`: a slot belongs to its owner, which may be dropped or
+//! visited from any thread.
 
 use std::{fmt, sync::OnceLock};
 
@@ -32,8 +37,8 @@ impl<T: Default> PerWorker<T> {
 
 impl<T> PerWorker<T> {
     /// A slot for each of `workers` workers (at least one) and none for other
-    /// threads, which get that of the last worker: for state that is large and
-    /// that only workers use.
+    /// threads, which get the slot of the last worker: for state that is large
+    /// and that only workers use. `make` gets the number of each slot.
     pub fn workers_only(workers: usize, make: impl FnMut(usize) -> T) -> Self {
         Self::with(workers.max(1), make)
     }
@@ -70,24 +75,23 @@ impl<T> fmt::Debug for PerWorker<T> {
 /// A [`PerWorker`] whose slots are made by their first use.
 ///
 /// A slot that was never used costs two words. Ten thousand routes on many
-/// cores stay small that way, since most routes are never asked for on most
-/// workers.
+/// cores stay small that way, since most routes get no request on most workers.
 pub struct LazyPerWorker<T>(Box<[OnceLock<Box<CachePadded<T>>>]>);
 
 impl<T: Default> LazyPerWorker<T> {
-    /// Room for a slot for each of `workers` workers and one for the other
-    /// threads.
+    /// Slots for each of `workers` workers and one for the other threads, none
+    /// of which is made yet.
     pub fn new(workers: usize) -> Self {
         Self((0..=workers).map(|_| OnceLock::new()).collect())
     }
 
-    /// The slot of this thread.
+    /// The slot of this thread, which the first call makes.
     pub fn mine(&self) -> &T {
         let last = self.0.len() - 1;
         self.0[worker::current().min(last)].get_or_init(Default::default)
     }
 
-    /// All slots that were ever used.
+    /// All slots that have been used.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.0.iter().filter_map(OnceLock::get).map(|slot| &***slot)
     }

@@ -6,10 +6,28 @@
 //! earlier moment and, when it fires, is set to the deadline that holds by
 //! then.
 //!
+//! # A late event loop
+//!
 //! The event loop may be late, because the process was stopped or the machine
 //! was busy or asleep. Timers then fire before the sockets were looked at,
-//! where the awaited bytes may already lie. A deadline that is noticed late
-//! therefore counts only after the loop has polled all sockets again.
+//! where the awaited bytes may already be. A deadline that is noticed late
+//! therefore counts only after the loop has polled all sockets again. Without
+//! this, every client of a gateway that was suspended for a minute would get a
+//! timeout.
+//!
+//! # Examples
+//!
+//! ```
+//! use std::time::Duration;
+//! use tidegate::runtime::timer::{Elapsed, timeout};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let never = std::future::pending::<()>();
+//! assert_eq!(timeout(Duration::from_millis(1), never).await, Err(Elapsed));
+//! assert_eq!(timeout(Duration::from_secs(1), async { 7 }).await, Ok(7));
+//! # }
+//! ```
 
 use std::{
     cell::RefCell,
@@ -24,17 +42,22 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-/// A deadline that is noticed later than this is late. Timers tick by the
-/// millisecond and round up.
+/// A deadline that is noticed later than this after its time is late. Timers
+/// tick by the millisecond and round up.
 pub const LATE: Duration = Duration::from_millis(2);
 /// Turns of the event loop before a deadline that is noticed late counts. Each
-/// turn handles at most 1,024 sockets.
+/// turn handles at most 1,024 sockets, so that four turns reach every socket of
+/// a worker that has up to 4,096 ready ones.
 const LOOKS: u8 = 4;
 
-/// A deadline that can be moved cheaply.
+/// A deadline that can be moved cheaply: [`set`](Self::set) and
+/// [`clear`](Self::clear) write one field.
 #[derive(Debug, Default)]
 pub struct Timer {
+    /// The deadline that holds now, if any.
     due: Option<Instant>,
+    /// The timer of tokio, armed for `due` or an earlier moment. Made by the
+    /// first poll that has to wait.
     sleep: Option<Pin<Box<Sleep>>>,
     /// The deadline that was noticed late, and the turns of the loop until it
     /// counts.
@@ -42,7 +65,8 @@ pub struct Timer {
 }
 
 impl Timer {
-    /// Sets or moves the deadline.
+    /// Sets or moves the deadline. The next poll arms the timer for it, if
+    /// needed.
     pub fn set(&mut self, due: Instant) {
         self.due = Some(due);
     }
@@ -52,7 +76,8 @@ impl Timer {
         self.due = None;
     }
 
-    /// Ready once the deadline has passed; the task is woken for it.
+    /// Ready once the deadline has passed; the task is woken for it. Pending
+    /// for ever without a deadline.
     ///
     /// Poll this after the work that the deadline bounds, so that work that is
     /// ready wins.
@@ -119,11 +144,12 @@ pub async fn timeout_at<F: Future>(due: Instant, work: F) -> Result<F::Output, E
     .await
 }
 
-/// Idle timers that a thread pools. More waits than this at the same time arm
-/// timers of their own.
+/// Idle timers that a thread pools. If more waits than this end at the same
+/// time, the further timers are dropped.
 const MAX_IDLE: usize = 4096;
 
 thread_local! {
+    /// The idle timers of this thread.
     #[expect(clippy::vec_box, reason = "a wait carries its timer through its layers, which is cheaper for a box")]
     static IDLE: RefCell<Vec<Box<Timer>>> = const { RefCell::new(Vec::new()) };
 }
@@ -134,7 +160,7 @@ thread_local! {
 pub struct PooledTimer(Option<Box<Timer>>);
 
 impl PooledTimer {
-    /// A timer with the deadline `due`.
+    /// A timer with the deadline `due`, from the pool if it has one.
     pub fn until(due: Instant) -> Self {
         let mut timer = IDLE.with_borrow_mut(Vec::pop).unwrap_or_default();
         timer.set(due);

@@ -1,6 +1,6 @@
 //! The number of the worker that the current thread is.
 //!
-//! A worker announces itself once, when it starts. Everything that is kept per
+//! A worker announces itself once, when it starts. All state that is kept per
 //! worker is found by this number.
 
 use std::cell::Cell;
@@ -9,7 +9,10 @@ use std::cell::Cell;
 pub const ELSEWHERE: usize = usize::MAX;
 
 thread_local! {
+    /// The number of this thread.
     static CURRENT: Cell<usize> = const { Cell::new(ELSEWHERE) };
+    /// Whether the process ends, and requests on this thread are dropped
+    /// because of it.
     static IS_CUT: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -20,7 +23,7 @@ pub fn set_current(index: usize) {
 }
 
 /// Declares that the process ends: requests that this thread drops from now on
-/// were cut by the gateway.
+/// were cut by the gateway. They are emitted with the reason `draining`.
 pub fn cut() {
     IS_CUT.set(true);
 }

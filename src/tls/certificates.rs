@@ -1,6 +1,13 @@
-//! Which certificate a client is shown: the one for the name that it asks for.
-//! Of several (RSA and ECDSA) the first whose signatures the client can verify;
-//! the first of the file if there is none for that name.
+//! The choice of the certificate that a client is shown: the one for the name
+//! that it asks for (SNI, RFC 6066, 3). Of several, such as RSA and ECDSA, the
+//! first whose signatures the client can verify; the first of the file if there
+//! is none for that name.
+//!
+//! A client that asks for no name, or for an unknown one, gets the default
+//! rather than an alert: it may connect by IP address, and a certificate for
+//! another name tells its user more than an alert does. Whether the connection
+//! may carry requests for that host is a later question
+//! ([`TlsFacts`](super::TlsFacts)).
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -12,7 +19,8 @@ use rustls::{
 
 use crate::policy::Identity;
 
-/// The certificates of a listener, indexed by the names in them.
+/// The certificates of a listener, indexed by the names in them. A look-up
+/// costs at most two hashes, however many certificates there are.
 #[derive(Debug)]
 pub(super) struct Certificates {
     /// In the order of the file, at least one.
@@ -45,7 +53,8 @@ impl Certificates {
     }
 
     /// The names in the certificate that a client is shown that asks for
-    /// `name`.
+    /// `name`. They are those of the first match: of several matches the client
+    /// may be shown another one, by its signatures.
     pub(super) fn names(&self, name: Option<&str>) -> Arc<[Box<str>]> {
         let first = name
             .and_then(|name| self.matching(name).first())

@@ -1,4 +1,8 @@
 //! The client side: TLS with the servers of an upstream.
+//!
+//! A [`ClientTls`] belongs to an upstream and remembers the sessions of its
+//! servers. If neither the policy nor the protocol has changed, a reload keeps
+//! it, and with it the sessions.
 
 use std::{fmt, io, sync::Arc};
 
@@ -29,7 +33,7 @@ impl<IO> ClientStream<IO> {
     }
 
     /// Ends the session and returns the bytes that remain to be sent,
-    /// `close_notify` last. Empty if it was sent before.
+    /// `close_notify` last (RFC 8446, 6.1). Empty if it was sent before.
     pub fn close(&mut self) -> Vec<u8> {
         let (_, session) = self.get_mut();
         session.send_close_notify();
@@ -49,8 +53,11 @@ impl<IO> ClientStream<IO> {
 /// the same server costs no signature.
 #[derive(Clone)]
 pub struct ClientTls {
+    /// The policy that this was built from.
     policy: UpstreamTls,
+    /// The protocol that is offered.
     protocol: Protocol,
+    /// The configuration of rustls, with the cache of sessions.
     connector: TlsConnector,
 }
 
@@ -110,18 +117,21 @@ impl ClientTls {
         })
     }
 
-    /// Whether this is what [`new`](Self::new) would make of `policy` and
-    /// `protocol`.
+    /// Whether this is equal to the result of [`new`](Self::new) for `policy`
+    /// and `protocol`, so that a reload can keep it.
     pub fn implements(&self, policy: &UpstreamTls, protocol: Protocol) -> bool {
         self.policy == *policy && self.protocol == protocol
     }
 
-    /// Shakes hands with the server at the other end of `io`, whose certificate
-    /// must be valid for `name`.
+    /// Performs the handshake with the server at the other end of `io`, whose
+    /// certificate must be valid for `name`. `name` is also sent as SNI, unless
+    /// it is an IP address. Has no timeout of its own: the caller sets one.
+    ///
+    /// Cancel safe: dropping the future drops the connection.
     ///
     /// # Errors
-    /// The reason of the failure in a few words, such as
-    /// `its certificate has expired`.
+    /// The reason of the failure in a few words, such as `its certificate has
+    /// expired`.
     pub async fn connect<IO>(
         &self,
         name: ServerName<'static>,
@@ -159,7 +169,7 @@ fn failure(error: &io::Error) -> &'static str {
     }
 }
 
-/// The authorities that the system trusts.
+/// The authorities that the system trusts. Reads files and blocks.
 ///
 /// # Errors
 /// There are none.
@@ -178,7 +188,8 @@ fn system_roots() -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-/// Shows the same certificate to every server that asks for one.
+/// Shows the same certificate to every server that asks for one and can verify
+/// its signature.
 #[derive(Debug)]
 struct SameForAll(Identity);
 

@@ -1,5 +1,8 @@
 //! Facts about a client from its TLS handshake, carried by each request of the
 //! connection.
+//!
+//! Keys of limits use the subject (`tls:subject`), and the gateway uses the
+//! names to refuse requests for a host that the certificate does not stand for.
 
 use std::sync::Arc;
 
@@ -13,7 +16,7 @@ pub struct TlsFacts {
     /// The distinguished name in the client's certificate (RFC 4514); `None`
     /// without a certificate or if it is empty.
     pub subject: Option<Box<str>>,
-    /// `TLSv1.2` or `TLSv1.3`.
+    /// The version of TLS, `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
     /// The names in the certificate that the client was shown, in lower case:
     /// hosts, `*.` patterns, and IP addresses.

@@ -1,8 +1,13 @@
 //! Whether a client's first message, the ClientHello, has arrived completely.
 //!
-//! Handshakes take turns, as their signatures are the most expensive thing that
-//! a stranger can ask for. A client gets its turn once its ClientHello is
+//! Handshakes take turns, as their signatures are the most expensive work that
+//! a stranger can cause. A client gets its turn once its ClientHello is
 //! complete, so that one that sends it slowly keeps no other client waiting.
+//!
+//! Only the headers of records and the length of the message are read here (RFC
+//! 8446, 4 and 5.1); rustls parses and judges the rest. Bytes that are
+//! certainly no ClientHello count as complete, so that rustls refuses them at
+//! once.
 
 /// The most bytes that are awaited. Real messages have one or two KiB, or a few
 /// more with a large ticket.

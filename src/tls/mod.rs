@@ -4,18 +4,33 @@
 //! client connections through [`ServerTls::accept`], `upstream` takes
 //! connections to servers through [`ClientTls::connect`]. Both are built from
 //! the policy that the configuration resolves to, and both are rebuilt only
-//! when that policy changes, as they hold what makes the next handshake cheap:
-//! ticket keys on the server side, sessions on the client side.
+//! when that policy changes, as they hold the state that makes the next
+//! handshake cheap: ticket keys on the server side, sessions on the client
+//! side.
+//!
+//! Versions 1.2 and 1.3 are spoken, with the cipher suites that rustls
+//! considers sound; there is no setting for them. Certificates are checked by
+//! webpki, with the exception that `pinned` explains.
 //!
 //! Only this folder, `policy`, and the file check in `config` name rustls.
 //!
 //! * `server`, `client`: the configuration of each side and its handshake.
-//! * `certificates`: which certificate a client is shown.
+//! * `certificates`: the choice of the certificate that a client is shown.
+//! * `facts`, `subject`: the facts of a handshake that requests carry along.
 //! * `pinned`: certificates that are trusted as they are, without an authority.
 //! * `reason`: rustls's errors in words for operators.
 //! * `hello`: whether a client's first message has arrived completely.
 //! * `read_ahead`, `pieces`: fewer system calls and cheaper copies than rustls
 //!   makes by itself.
+//!
+//! # Layers of a connection
+//!
+//! ```text
+//! InPieces     cuts writes into pieces that are cheap to copy
+//!   TlsStream  rustls: records, encryption
+//!     ReadAhead  reads the socket in large pieces
+//!       socket
+//! ```
 
 mod certificates;
 mod client;
@@ -57,7 +72,7 @@ pub enum AlpnProtocol {
 }
 
 impl AlpnProtocol {
-    /// The registered identifier.
+    /// The registered identifier (IANA, TLS ALPN Protocol IDs).
     fn id(self) -> &'static [u8] {
         match self {
             AlpnProtocol::Http1 => b"http/1.1",
@@ -67,7 +82,7 @@ impl AlpnProtocol {
 }
 
 /// Makes aws-lc-rs the provider of cryptography for every library of the
-/// process. Further calls change nothing.
+/// process, such as the client of the store. Further calls change nothing.
 pub fn install_provider() {
     // It fails only if a provider is installed already, and nothing else
     // installs one.

@@ -2,10 +2,11 @@
 //! to copy.
 //!
 //! rustls copies plaintext behind the five bytes of a record's header, that is
-//! to an unaligned address. For more than 4 KiB the C library copies with
-//! `rep movsb`, which is slow to unaligned addresses on common processors (on
-//! AMD's Zen 3 a fifth of the time of a large download). Smaller pieces are
-//! copied with plain moves. The records stay the same.
+//! to an unaligned address. For more than 4 KiB the C library copies with `rep
+//! movsb`, which is slow to unaligned addresses on common processors (on AMD's
+//! Zen 3 a fifth of the time of a large download). Smaller pieces are copied
+//! with plain moves. The records stay the same, as rustls gathers the pieces of
+//! one vectored write.
 
 use std::{
     io::{self, IoSlice},
@@ -17,14 +18,15 @@ use std::{
 use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The most bytes of a piece.
+/// The most bytes of a piece: below the size from which the C library uses `rep
+/// movsb`.
 const PIECE: usize = 2 * 1024;
-/// The most pieces of one write: together as many bytes as rustls takes at
-/// once.
+/// The most pieces of one write: together as many bytes as rustls buffers at
+/// once, 64 KiB.
 const MOST_PIECES: usize = 32;
 
 /// A stream that cuts each write into pieces and passes them on as one vectored
-/// write.
+/// write. Reads pass through. It dereferences to the TLS stream.
 #[derive(Debug)]
 pub struct InPieces<S>(pub(super) S);
 

@@ -5,6 +5,11 @@
 //! authorities (`CA:TRUE`). The rules for chains refuse an authority's
 //! certificate as that of a server or client (RFC 5280, by webpki's reading);
 //! an operator who names it in the file means it nevertheless.
+//!
+//! Such a certificate is compared byte by byte. Its period of validity, its key
+//! usage and, of a server, its name still have to fit, and the signature of the
+//! handshake is verified as always, so that the peer proves that it has the
+//! key.
 
 use std::{fmt, sync::Arc};
 
@@ -28,7 +33,7 @@ use x509_cert::{
 
 /// The extended key usage of a server's certificate (RFC 5280, 4.2.1.12).
 const SERVER: &str = "1.3.6.1.5.5.7.3.1";
-/// The extended key usage of a client's certificate.
+/// The extended key usage of a client's certificate (RFC 5280, 4.2.1.12).
 const CLIENT: &str = "1.3.6.1.5.5.7.3.2";
 /// The extended key usage that allows every other one.
 const ANYTHING: &str = "2.5.29.37.0";
@@ -36,7 +41,9 @@ const ANYTHING: &str = "2.5.29.37.0";
 /// A verifier that accepts certain certificates as they are, and leaves all
 /// others to the verifier of chains.
 pub(super) struct Pinned<V: ?Sized> {
+    /// The certificates that are accepted as they are.
     trusted: Vec<CertificateDer<'static>>,
+    /// The verifier of all others.
     by_chain: Arc<V>,
 }
 
@@ -66,7 +73,10 @@ impl<V: ?Sized + fmt::Debug> fmt::Debug for Pinned<V> {
 }
 
 /// Checks that a certificate is valid at `now` and may be used for `purpose`,
-/// an extended key usage.
+/// an extended key usage. An extension that is absent restricts nothing.
+///
+/// # Errors
+/// The rule that the certificate breaks, as rustls reports it for a chain.
 fn check_validity(
     certificate: &CertificateDer<'_>,
     purpose: &str,

@@ -1,5 +1,8 @@
 //! A socket that is read in large pieces. rustls asks for 4 KiB at a time,
 //! which costs four system calls for each record.
+//!
+//! The bytes of a whole ClientHello are gathered here too, before rustls sees
+//! any of them ([`Hello`](super::Hello)).
 
 use std::{
     cell::RefCell,
@@ -21,12 +24,13 @@ thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into());
 }
 
-/// A socket, and the bytes that were read from it but not yet asked for.
+/// A socket, and the bytes that were read from it but not yet asked for: at
+/// most 32 KiB, apart from those of a ClientHello.
 #[derive(Debug)]
 pub struct ReadAhead<IO> {
     io: IO,
-    /// Owns no memory while it is empty, as most connections are idle most of
-    /// the time.
+    /// The bytes that were read but not yet asked for. Owns no memory while it
+    /// is empty, as most connections are idle most of the time.
     ahead: BytesMut,
 }
 
@@ -62,7 +66,8 @@ impl<IO: AsyncRead + Unpin> ReadAhead<IO> {
         })
     }
 
-    /// Reads what the socket has into `buffer`, and keeps what does not fit.
+    /// Reads bytes of the socket into `buffer`, and keeps those that do not
+    /// fit.
     fn poll_read_more(
         &mut self,
         cx: &mut Context<'_>,

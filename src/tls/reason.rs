@@ -1,9 +1,13 @@
-//! Errors of rustls in words for operators: short, and about the peer
-//! (`it showed no certificate`).
+//! Errors of rustls in words for operators: short, and about the peer (`it
+//! showed no certificate`).
+//!
+//! The texts are part of the messages that operators see and search for, so
+//! they depend on this table and not on the version of rustls.
 
 use rustls::{CertificateError, Error};
 
-/// The reason why a handshake failed.
+/// The reason why a handshake failed. An alert of the peer is shown by its name
+/// in the specification.
 pub(super) fn of_error(error: &Error) -> &'static str {
     match error {
         Error::InvalidCertificate(error) => of_certificate(error),

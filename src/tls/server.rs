@@ -1,4 +1,9 @@
 //! The server side: TLS with the clients of a listener.
+//!
+//! A [`ServerTls`] is shared by all workers. A reload makes a new one for new
+//! connections; those that are open keep theirs. Session tickets outlive a
+//! reload unless the trusted authorities have changed, so that a reload is not
+//! followed by a wave of full handshakes.
 
 use std::{fmt, io, sync::Arc};
 
@@ -41,7 +46,7 @@ pub struct Secured<IO> {
     pub is_resumed: bool,
 }
 
-/// Why a handshake failed. Displayed in logs.
+/// Why a handshake failed. Its `Display` is for the log.
 #[derive(Debug)]
 pub enum Refusal {
     /// The client closed the connection, or the socket failed.
@@ -60,12 +65,17 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// The TLS of a listener.
+/// The TLS of a listener. Cheap to clone.
 #[derive(Clone)]
 pub struct ServerTls {
+    /// The configuration of rustls.
     acceptor: TlsAcceptor,
+    /// The certificates, also to tell which names a connection may serve.
     certificates: Arc<Certificates>,
+    /// The trusted authorities, with which those of a later configuration are
+    /// compared.
     client_ca: Option<Authorities>,
+    /// The keys of session tickets (RFC 5077; RFC 8446, 4.6.1).
     tickets: Arc<dyn ProducesTickets>,
 }
 
@@ -141,7 +151,8 @@ impl ServerTls {
         })
     }
 
-    /// Shakes hands with the client at the other end of `io`.
+    /// Performs the handshake with the client at the other end of `io`. Has no
+    /// timeout of its own: the caller sets one.
     ///
     /// Cancel safe: dropping the future drops the connection.
     ///

@@ -1,4 +1,7 @@
 //! The distinguished name in a client's certificate, as text.
+//!
+//! It is a part of keys of limits, so its form has to be stable: RFC 4514, as
+//! x509-cert writes it.
 
 use rustls::pki_types::CertificateDer;
 use x509_cert::{
