@@ -1,5 +1,9 @@
-//! Requests and responses as the server hands them to the gateway and gets them
-//! back.
+//! Requests and responses between `server` and `gateway`.
+//!
+//! They are independent of the version of HTTP: `server` makes a [`Request`]
+//! from either, and writes a [`Response`] in the version of the connection. The
+//! framing of the message (its length, chunks, connection fields) is settled in
+//! `server`, and everything else is passed on as it was read.
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
@@ -10,24 +14,24 @@ use tokio::time::Instant;
 pub use crate::http1::{Fields, Names};
 use crate::{body::Body, tls::TlsFacts};
 
-/// An answer on its way to the client.
+/// A response on its way to the client.
 #[derive(Debug, Default)]
 pub struct Response {
     /// Its status.
     pub status: StatusCode,
-    /// The service's own words for the status; `None` where they are the usual
-    /// ones.
+    /// The service's own words for the status (RFC 9112, 4); `None` if they are
+    /// the usual ones.
     pub reason: Option<Box<str>>,
-    /// Its fields, but for those that frame it.
+    /// Its fields, without those that frame it.
     pub fields: Fields,
     /// Its body.
     pub body: Body,
-    /// Set when the connection ends with it.
+    /// How the connection ends after it; `None` if it stays open.
     pub hangup: Option<Hangup>,
 }
 
 impl Response {
-    /// An answer without fields.
+    /// A response without fields.
     pub fn new(status: StatusCode, body: Body) -> Self {
         Self {
             status,
@@ -37,17 +41,17 @@ impl Response {
     }
 }
 
-/// Marks an answer as the last of its connection: who sends what is malformed
-/// is not listened to any further.
+/// Marks a response as the last of its connection: after malformed bytes, the
+/// beginning of the next request is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hangup {
-    /// The answer is still written.
+    /// The response is still written.
     AfterAnswer,
     /// Nobody is left to read it.
     AtOnce,
 }
 
-/// A request as it was read, nothing interpreted but its framing.
+/// A request as it was read, with nothing interpreted but its framing.
 #[derive(Debug)]
 pub struct Request {
     /// The method.
@@ -56,39 +60,39 @@ pub struct Request {
     pub target: Bytes,
     /// HTTP/1.0, HTTP/1.1 or HTTP/2.
     pub version: Version,
-    /// All header lines, hop-by-hop ones too.
+    /// All header lines, hop-by-hop fields too.
     pub headers: HeaderMap,
     /// The body, still to be read.
     pub body: Body,
-    /// `Connection` names fields that end here.
+    /// Whether `Connection` names fields that end here.
     pub names_hops: bool,
     /// Traits of its fields' names.
     pub names: Names,
-    /// When its first byte was seen.
+    /// The moment at which its first byte arrived.
     pub started: Instant,
     /// The connection that it came by.
     pub origin: Arc<Origin>,
-    /// Where interim (1xx) answers go; `None` when the client cannot take them
-    /// (HTTP/1.0).
+    /// The way for interim responses (1xx); `None` if the client cannot receive
+    /// them (HTTP/1.0).
     pub interim: Option<Interim>,
     /// The protocols that the client would switch to, as an `Upgrade` field
-    /// lists them; an answer with [`Body::tunnel`] is one that switches.
+    /// lists them; a response with [`Body::tunnel`] is one that switches.
     pub upgrade: Option<Box<[u8]>>,
 }
 
-/// The connection that a request came by.
+/// The connection that a request came by. Shared by its requests.
 #[derive(Debug)]
 pub struct Origin {
     /// The address that the listener is bound to.
     pub listener: Arc<str>,
-    /// The other end.
+    /// The other end of the connection: the client, or a proxy in front of it.
     pub peer: SocketAddr,
-    /// Its address without the port, as forwarding fields spell it (IPv4-mapped
-    /// addresses as IPv4).
+    /// The address of `peer` without the port, as forwarding fields spell it
+    /// (IPv4-mapped addresses as IPv4).
     pub peer_ip: Box<str>,
-    /// This end, as the client dialled it.
+    /// This end of the connection, as the client addressed it.
     pub local: SocketAddr,
-    /// What the TLS handshake showed; `None` on a plain connection.
+    /// Facts from the TLS handshake; `None` on a plain connection.
     pub tls: Option<TlsFacts>,
 }
 
@@ -105,17 +109,17 @@ impl Origin {
     }
 }
 
-/// A way to send interim (1xx) answers ahead of the final one.
+/// A way to send interim (1xx) responses ahead of the final one.
 #[derive(Clone)]
 pub struct Interim(pub Arc<dyn InterimSink>);
 
-/// What takes interim answers.
+/// The receiver of interim responses: the connection of the client.
 pub trait InterimSink: Send + Sync {
-    /// Queues one interim answer; it leaves before the final head.
+    /// Queues one interim response; it is written before the final head.
     fn send(&self, status: StatusCode, fields: &Fields);
 
-    /// A server is handed the request: whoever takes it back from now on has
-    /// cost that server something.
+    /// Notes that a server is handed the request: a client that cancels it from
+    /// now on has cost that server work.
     fn sent_up(&self) {}
 }
 

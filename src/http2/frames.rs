@@ -1,8 +1,14 @@
-//! Frames in a stream of bytes that comes in any pieces: found by the nine
-//! bytes before each, whatever they hold.
+//! Frames in a stream of bytes that arrives in any pieces: found by the nine
+//! bytes before each (RFC 9113, 4.1), whatever is in them.
+//!
+//! h2 decodes frames itself and tells little about them, so the code around it
+//! watches the bytes on their way: `server::http2` to count frames that cost
+//! work and to look at header blocks, `upstream::http2` for the settings of a
+//! server. Nothing is decoded here, and nothing is held back.
 
 use std::ops::Range;
 
+/// Bytes of a frame's head: length, type, flags, stream.
 const HEAD_LENGTH: usize = 9;
 
 /// Kinds of frames (RFC 9113, section 6).
@@ -19,52 +25,53 @@ pub mod kind {
 /// Finds frames, and keeps the beginning of those of one kind.
 #[derive(Debug)]
 pub struct Frames {
+    /// The head of the next frame, as far as it has arrived.
     head: [u8; HEAD_LENGTH],
-    /// Bytes of `head` that are here.
+    /// Bytes of `head` that have arrived.
     have: usize,
     /// Bytes of the current frame that are still to come.
     left: usize,
     /// The kind of frame that is kept, and how many bytes of it at most.
     keep: (u8, usize),
-    /// The current frame is one of those.
+    /// Whether the current frame is of the kind that is kept.
     is_kept: bool,
-    /// Bytes that are kept and were not taken.
+    /// Bytes that are kept and were not taken. Bounded by `keep`.
     kept: Vec<u8>,
 }
 
 /// The content of a frame's head.
 #[derive(Debug, Clone, Copy)]
 pub struct FrameHead {
-    /// Bytes behind the head.
+    /// Bytes of the payload, at most 2^24 - 1.
     pub length: usize,
     /// See [`kind`].
     pub kind: u8,
-    /// Their meaning depends on the kind.
+    /// The flags, whose meaning depends on the kind.
     pub flags: u8,
-    /// The stream that it is about; 0 for the connection.
+    /// The stream of the frame; 0 for the connection.
     pub stream: u32,
 }
 
-/// Something that is found in the stream of bytes.
+/// A part of the stream of bytes.
 #[derive(Debug, Clone)]
 pub enum Found {
     /// A frame whose head is complete.
     Head(FrameHead),
-    /// Where, of the bytes that pass, those are that stand behind the last
-    /// head, or are passed over before the first.
+    /// A piece of a payload, or of the bytes before the first frame: its range
+    /// within the bytes of the present call.
     Payload(Range<usize>),
 }
 
 impl Default for Frames {
-    /// Keeps nothing.
+    /// Finds frames and keeps nothing.
     fn default() -> Self {
         Self::new(0, kind::GOAWAY, 0)
     }
 }
 
 impl Frames {
-    /// Passes over the first `before` bytes, which are no frame; keeps `most`
-    /// bytes of frames of this kind.
+    /// Skips the first `before` bytes, which are no frame (the client's
+    /// preface), and keeps at most `most` bytes of frames of this kind.
     pub fn new(before: usize, kind: u8, most: usize) -> Self {
         Self {
             head: [0; HEAD_LENGTH],
@@ -76,8 +83,9 @@ impl Frames {
         }
     }
 
-    /// Calls `seen` for each frame whose head is complete, and for each piece
-    /// behind one.
+    /// Follows the next `bytes`, and calls `seen` for each frame whose head is
+    /// complete and for each piece of a payload, in their order. Takes time in
+    /// proportion to the number of frames, not of bytes.
     pub fn pass(&mut self, mut bytes: &[u8], mut seen: impl FnMut(Found)) {
         let all = bytes.len();
         while !bytes.is_empty() {
@@ -113,7 +121,7 @@ impl Frames {
         }
     }
 
-    /// Whether all of the last frame has come.
+    /// Whether the last frame is complete and the next one may begin.
     pub fn is_between(&self) -> bool {
         self.left == 0
     }

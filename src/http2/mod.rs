@@ -1,5 +1,23 @@
-//! Bodies on the streams of HTTP/2, in both directions, and the flow control
-//! around them. Shared by `server` and `upstream`; the protocol itself is h2's.
+//! Bodies on the streams of HTTP/2 (RFC 9113), in both directions, and the flow
+//! control around them. Shared by `server` and `upstream`; the protocol itself
+//! is h2's.
+//!
+//! * [`Outflow`] sends a [`Body`] on a stream: request bodies to servers,
+//!   response bodies to clients.
+//! * [`Inflow`] receives one: response bodies from servers, request bodies from
+//!   clients.
+//! * [`windows`]: windows of flow control that grow while their reader keeps
+//!   up.
+//! * [`frames`]: frames in a stream of bytes, for checks that h2 does not
+//!   offer.
+//!
+//! # Backpressure
+//!
+//! A slow reader must slow the writer at the other end and must not fill memory
+//! in between. Received bytes are released to the sender's window when they are
+//! read from an [`Inflow`], and not when they arrive. A sender asks for at most
+//! [`SEND_BUFFER`] bytes of capacity, and pulls no further frame of its body
+//! before the last one is sent.
 
 pub mod frames;
 pub mod windows;
@@ -25,7 +43,17 @@ pub const SEND_BUFFER: usize = 64 * 1024;
 /// name and value (RFC 9113, 6.5.2).
 pub const FIELD_OVERHEAD: usize = 32;
 
-/// The size of fields as the protocol counts it.
+/// The size of a header list as the protocol counts it, in bytes, for
+/// comparison with SETTINGS_MAX_HEADER_LIST_SIZE.
+///
+/// ```
+/// use http::HeaderMap;
+/// use tidegate::http2::list_size;
+///
+/// let mut fields = HeaderMap::new();
+/// fields.insert("via", "2.0 edge".parse().unwrap());
+/// assert_eq!(list_size(&fields), "via".len() + "2.0 edge".len() + 32);
+/// ```
 pub fn list_size(fields: &HeaderMap) -> usize {
     fields
         .iter()
@@ -36,24 +64,27 @@ pub fn list_size(fields: &HeaderMap) -> usize {
 /// A body that is sent.
 #[derive(Debug)]
 pub struct Outflow {
+    /// The sending side of the stream. Dropping it before the end resets the
+    /// stream.
     stream: SendStream<Bytes>,
-    /// The largest list of trailers that the peer accepts.
+    /// The largest list of trailers that the peer accepts, in bytes.
     most_trailers: usize,
     /// Bytes that were pulled from the body and not yet sent.
     rest: Bytes,
 }
 
-/// Why a body stopped.
+/// The side that broke, when a body could not be sent to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {
-    /// Its source broke.
+    /// The source of the body failed.
     Source(Fault),
-    /// Its stream takes no more.
+    /// The stream accepts no more: the peer has reset it, or the connection is
+    /// gone.
     Stream,
 }
 
 impl Outflow {
-    /// The body of this stream.
+    /// Sends on this stream, with trailers of any size.
     pub fn new(stream: SendStream<Bytes>) -> Self {
         Self {
             stream,
@@ -62,8 +93,8 @@ impl Outflow {
         }
     }
 
-    /// The body of this stream, to a peer that accepts trailers up to this
-    /// size.
+    /// Sends to a peer that accepts header lists of at most `most_trailers`
+    /// bytes.
     #[must_use]
     pub fn with_trailers_up_to(self, most_trailers: usize) -> Self {
         Self {
@@ -72,13 +103,13 @@ impl Outflow {
         }
     }
 
-    /// The stream itself.
+    /// The stream itself, for resets and for notice of them.
     pub fn stream(&mut self) -> &mut SendStream<Bytes> {
         &mut self.stream
     }
 
-    /// Whether all pulled bytes are sent, so that the body has to yield more
-    /// first.
+    /// Whether all pulled bytes are sent, so that the next poll waits for the
+    /// body and not for the peer.
     pub fn is_drained(&self) -> bool {
         self.rest.is_empty()
     }
@@ -100,6 +131,8 @@ impl Outflow {
         }
     }
 
+    /// Pulls the next frame of the body. Data is kept to be sent; trailers and
+    /// the end are sent at once.
     fn pull(&mut self, cx: &mut Context<'_>, body: &mut Body) -> Poll<Result<bool, Stopped>> {
         let frame = ready!(Pin::new(body).poll_frame(cx))
             .transpose()
@@ -122,6 +155,7 @@ impl Outflow {
         Poll::Ready(sent.map(|()| true).map_err(|_| Stopped::Stream))
     }
 
+    /// Sends as much of the pulled bytes as the windows allow.
     fn push(&mut self, cx: &mut Context<'_>, body: &Body) -> Poll<Result<bool, Stopped>> {
         self.stream
             .reserve_capacity(self.rest.len().min(SEND_BUFFER));
@@ -139,7 +173,7 @@ impl Outflow {
     }
 }
 
-/// The fields that may stand in trailers.
+/// The fields that are allowed in trailers.
 fn trailing(trailers: HeaderMap) -> HeaderMap {
     if trailers.keys().all(may_trail) {
         return trailers;
@@ -156,18 +190,19 @@ fn trailing(trailers: HeaderMap) -> HeaderMap {
 #[derive(Debug)]
 pub struct Inflow {
     stream: RecvStream,
-    /// Bytes still to come, if the head named a length, which h2 enforces.
+    /// Bytes still to come, if the head named a length. h2 enforces it.
     left: Option<u64>,
     windows: Arc<Windows>,
-    /// Bytes read of the current window.
+    /// Bytes that were read of the current window.
     read: usize,
-    /// The reader had to wait within the current window.
+    /// Whether the reader had to wait within the current window: it could have
+    /// read more, so that the window is the bottleneck.
     has_waited: bool,
 }
 
 impl Inflow {
-    /// The body of this stream with this length; `windows` are those of its
-    /// connection.
+    /// Receives the body of this stream. `length` is the length that the head
+    /// names, if any; `windows` are those of the connection.
     pub fn new(stream: RecvStream, length: Option<u64>, windows: Arc<Windows>) -> Self {
         Self {
             stream,
@@ -179,6 +214,9 @@ impl Inflow {
     }
 
     /// The next frame; `None` at the end.
+    ///
+    /// # Errors
+    /// The peer has reset the stream, has broken the protocol, or is gone.
     pub fn poll_next(
         &mut self,
         cx: &mut Context<'_>,
@@ -213,12 +251,12 @@ impl Inflow {
         }
     }
 
-    /// Whether the end was read.
+    /// Whether the end was read, so that dropping this resets nothing.
     pub fn is_over(&self) -> bool {
         self.stream.is_end_stream()
     }
 
-    /// The length, as far as it is known.
+    /// The bytes that are left, as far as that is known.
     pub fn size_hint(&self) -> SizeHint {
         self.left
             .map_or_else(SizeHint::default, SizeHint::with_exact)

@@ -1,13 +1,29 @@
-//! Windows that grow while their reader keeps up: how many bytes may be on
-//! their way or wait to be read.
+//! Windows that grow while their reader keeps up: the bytes that may be in
+//! flight, or wait to be read.
 //!
 //! A window is what can be sent in one round trip: 256 KiB are 2.5 MB/s at 100
-//! ms. So a stream whose reader takes a whole window, and had to wait for more
-//! meanwhile, asks for a larger one. The protocol knows one size for all
-//! streams of a connection beside the size for the connection itself (RFC 9113, 6.9.2),
-//! so that it is the connection's task that grants: no more than a share for
-//! each stream that is open, and out of a sum that all connections of the
-//! process have. Where nobody reads, nothing grows.
+//! ms. So a stream whose reader has taken a whole window, and had to wait for
+//! more meanwhile, asks for a larger one. The protocol knows one size for all
+//! streams of a connection beside the size for the connection itself (RFC 9113,
+//! 6.9.2), so it is the connection's task that grants: at most a share for each
+//! stream that is open, and out of a sum that all connections of the process
+//! have. Where nobody reads, nothing grows.
+//!
+//! # Bounds
+//!
+//! A client could open many connections and read fast on each of them, to make
+//! the gateway promise memory. So the growth of all connections together is at
+//! most 256 MiB; when it is used up, windows stay as they are. A window that
+//! was announced cannot be taken back while the connection is open, so that an
+//! idle connection with grown windows is closed early when the sum becomes
+//! scarce.
+//!
+//! # Concurrency
+//!
+//! [`Windows`] is shared by the readers of streams and the task of the
+//! connection, by relaxed atomics and a waker. [`Tuner`] belongs to that task.
+//! The sum is one atomic of the process, which is touched only when a window
+//! grows and when a connection ends.
 
 use std::{
     sync::{
@@ -20,19 +36,19 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 
-/// Bytes of one body that may wait to be read, to begin with: 20 Mbit/s at 100
-/// ms.
+/// Bytes of one body that may wait to be read, at the beginning of a
+/// connection: 20 Mbit/s at 100 ms.
 pub const STREAM_WINDOW: u32 = 256 * 1024;
-/// The same over all streams of a connection. Sixteen bodies that nobody reads
-/// do not stall the others.
+/// Bytes of all bodies of a connection together that may wait to be read.
+/// Sixteen bodies that nobody reads do not stall the others.
 pub const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 
 /// The largest window of a stream: 320 Mbit/s at 100 ms.
 const MOST: u32 = 4 * 1024 * 1024;
-/// How much larger a window becomes at once: two steps lead to the largest.
+/// The factor by which a window grows at once: two steps lead to the largest.
 const STEP: u32 = 4;
-/// Windows of streams that a connection's has room for beside
-/// [`CONNECTION_WINDOW`], which is there for the others when nobody reads
+/// Windows of streams that a connection has room for beside
+/// [`CONNECTION_WINDOW`], which stays for the other streams if nobody reads
 /// these.
 const SHARES: u32 = 4;
 /// The most that all connections of the process may have above
@@ -41,13 +57,14 @@ const MOST_EXTRA: usize = 256 * 1024 * 1024;
 /// The part of it that is for windows of more than one step: enough for 8
 /// connections, which leaves one step for 32 more.
 const MOST_FOR_LARGE: usize = MOST_EXTRA / 2;
-/// With more of it taken, clients that ask for nothing give theirs back: there
-/// is room for 4 more large ones then.
+/// While more than this is in use, idle clients give their share back: there is
+/// room for 4 more large windows then.
 const AMPLE: usize = MOST_EXTRA / 4;
-/// How long such a client may ask for nothing. It has to connect again, so that
-/// it is longer than a pause between requests.
+/// How long such a client may be idle. It has to connect again, so this is
+/// longer than a pause between requests.
 const REST: Duration = Duration::from_secs(5);
 
+/// The growth of all connections of the process, in bytes.
 static EXTRA: AtomicUsize = AtomicUsize::new(0);
 
 /// Bytes by which the windows of all connections of the process have grown
@@ -56,29 +73,30 @@ pub fn grown() -> usize {
     EXTRA.load(Ordering::Relaxed)
 }
 
-/// State that the readers of a connection's streams and its task share.
+/// State that the readers of a connection's streams share with its task.
 #[derive(Debug)]
 pub struct Windows {
     /// The window of each stream.
     stream: AtomicU32,
-    /// Some reader could have read more.
+    /// Whether a reader could have read more.
     is_wanted: AtomicBool,
-    /// More streams are open than have room at this size.
+    /// Whether more streams are open than there is room for at this size.
     is_crowded: AtomicBool,
+    /// Wakes the task of the connection.
     task: AtomicWaker,
 }
 
-/// The sizes to be told to the other side.
+/// The sizes to announce to the other side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sizes {
     /// The window of each stream.
     pub stream: u32,
-    /// The window of all together.
+    /// The window of all streams together.
     pub connection: u32,
 }
 
 impl Windows {
-    /// Of a connection that begins.
+    /// The windows of a new connection.
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             stream: AtomicU32::new(STREAM_WINDOW),
@@ -93,19 +111,20 @@ impl Windows {
         self.stream.load(Ordering::Relaxed)
     }
 
-    /// A reader could have read more.
+    /// Notes that a reader could have read more, and wakes the task.
     pub(super) fn want(&self) {
         if self.stream() < MOST && !self.is_wanted.swap(true, Ordering::Relaxed) {
             self.task.wake();
         }
     }
 
-    /// Has the connection's task run.
+    /// Wakes the connection's task.
     pub fn wake(&self) {
         self.task.wake();
     }
 
-    /// So many streams are open now: too many may be for this size.
+    /// Notes the number of streams that are open, and wakes the task if there
+    /// are too many for this size.
     pub fn crowd(&self, streams: usize) {
         let stream = self.stream();
         if stream > STREAM_WINDOW && stream as usize * streams > (SHARES * MOST) as usize {
@@ -127,19 +146,20 @@ impl Windows {
     }
 }
 
-/// Decides for one connection; gives back what it took of the sum when dropped.
+/// Decides on the windows of one connection. Returns its part of the sum when
+/// it is dropped.
 #[derive(Debug)]
 pub struct Tuner {
     windows: Arc<Windows>,
-    /// The connection's window.
+    /// The connection's window, in bytes.
     connection: u32,
-    /// How often it was asked whether the connection has rested since it had
-    /// streams.
+    /// How often [`has_rested`](Self::has_rested) was called since the
+    /// connection had streams.
     looks: u32,
 }
 
 impl Tuner {
-    /// For a connection that begins.
+    /// Decides for a new connection.
     pub fn new(windows: Arc<Windows>) -> Self {
         Self {
             windows,
@@ -148,15 +168,16 @@ impl Tuner {
         }
     }
 
-    /// The window that its streams are given.
+    /// The windows that readers of its streams share.
     pub fn windows(&self) -> &Arc<Windows> {
         &self.windows
     }
 
-    /// Has `tell` tell the other side of other sizes, if there are to be any,
-    /// while so many streams are open. `tell` says whether it could: not before
-    /// the other side has acknowledged the last ones. Who wants more then will
-    /// ask again. Returns whether something was told.
+    /// Calls `tell` with new sizes, if there are to be any while `streams` are
+    /// open. `tell` returns whether it could announce them: it cannot before
+    /// the other side has acknowledged the last ones. Then nothing changes, and
+    /// readers that still want more will ask again. Returns whether sizes were
+    /// announced.
     pub fn tune(&mut self, streams: usize, tell: impl FnOnce(Sizes) -> bool) -> bool {
         let is_wanted = self.windows.is_wanted.swap(false, Ordering::Relaxed);
         let is_crowded = self.windows.is_crowded.swap(false, Ordering::Relaxed);
@@ -182,13 +203,14 @@ impl Tuner {
         true
     }
 
-    /// The connection has no streams from now on.
+    /// Notes that the connection has no streams from now on.
     pub fn begin_rest(&mut self) {
         self.looks = 0;
     }
 
-    /// How long after that to ask whether it [`has_rested`](Self::has_rested):
-    /// a grown one now and then, as the others may lack room later.
+    /// The time from then on after which to ask whether it
+    /// [`has_rested`](Self::has_rested). A connection that has grown is looked
+    /// at several times, as the others may lack room later.
     pub fn next_look(&self, keep_alive: Duration) -> Duration {
         let is_grown = self.connection > CONNECTION_WINDOW;
         if is_grown {
@@ -198,10 +220,10 @@ impl Tuner {
         }
     }
 
-    /// Whether the connection is to end that has had no streams for `idle`:
-    /// after `keep_alive`, or earlier where others lack what it has grown by.
-    /// The other side was told of its windows, so that they can only be taken
-    /// back with it.
+    /// Whether the connection, which has had no streams for `idle`, is to end:
+    /// after `keep_alive`, or earlier if others lack the room by which it has
+    /// grown. A window that was announced can be taken back only together with
+    /// the connection.
     pub fn has_rested(&mut self, idle: Duration, keep_alive: Duration) -> bool {
         self.looks += 1;
         let is_scarce = self.connection > CONNECTION_WINDOW && grown() > AMPLE;
@@ -212,8 +234,9 @@ impl Tuner {
         }
     }
 
-    /// Takes what the connection needs of the sum for this size, or for the
-    /// largest below it that the sum has room for.
+    /// Takes from the sum for a window of `stream` bytes, or for the largest
+    /// one below it that the sum has room for. `None` if there is no room for
+    /// more than `now`.
     fn reserve(&mut self, now: u32, mut stream: u32) -> Option<u32> {
         loop {
             let connection = self.connection.max(CONNECTION_WINDOW + stream * SHARES);
@@ -239,6 +262,7 @@ impl Tuner {
         }
     }
 
+    /// Returns to the sum everything above a connection window of `to`.
     fn give_back(&mut self, to: u32) {
         EXTRA.fetch_sub((self.connection - to) as usize, Ordering::Relaxed);
         self.connection = to;
@@ -251,7 +275,8 @@ impl Drop for Tuner {
     }
 }
 
-/// The window of each of so many streams, such that no sum of them is too much.
+/// The largest window for each of this many streams, such that their sum is
+/// within the connection's bounds.
 fn share(streams: usize) -> u32 {
     let streams = u32::try_from(streams).unwrap_or(u32::MAX).max(SHARES);
     let share = SHARES * MOST / streams.checked_next_power_of_two().unwrap_or(u32::MAX);
