@@ -3,13 +3,20 @@
 mod advice;
 mod examples;
 mod files;
+mod foreign;
 mod language;
 mod limits;
 mod mistakes;
+mod patterns;
 mod recovery;
 mod rendered;
+mod secrets;
+mod stores;
+mod times;
 mod tls;
+mod upstreams;
 mod values;
+mod variables;
 mod warnings;
 
 use super::{Code, Config, Diagnostics, Environment, parse};

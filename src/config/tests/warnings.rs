@@ -7,7 +7,7 @@ use super::{
 };
 
 /// The only warning of a file: line, code, and message with help.
-fn warned(text: &str) -> (usize, Code, String) {
+pub(super) fn warned(text: &str) -> (usize, Code, String) {
     let config = read(text).unwrap_or_else(|mistakes| panic!("{text}\n{mistakes}"));
     let list = &config.warnings.list;
     assert_eq!(list.len(), 1, "{text}\n{}", config.warnings);
@@ -25,7 +25,7 @@ fn warned(text: &str) -> (usize, Code, String) {
 }
 
 /// Checks that the only warning is at the last line.
-fn last_line(text: &str, code: Code, says: &str) {
+pub(super) fn last_line(text: &str, code: Code, says: &str) {
     let (line, found, said) = warned(text);
     assert_eq!(
         (line, found),
@@ -35,7 +35,7 @@ fn last_line(text: &str, code: Code, says: &str) {
     assert!(said.contains(says), "{text}\n{said}");
 }
 
-fn route(keys: &str, code: Code, says: &str) {
+pub(super) fn route(keys: &str, code: Code, says: &str) {
     last_line(
         &format!("{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n{keys}"),
         code,
@@ -43,12 +43,12 @@ fn route(keys: &str, code: Code, says: &str) {
     );
 }
 
-fn fine(text: &str) {
+pub(super) fn fine(text: &str) {
     let config = read(text).unwrap_or_else(|mistakes| panic!("{text}\n{mistakes}"));
     assert_eq!(config.warnings.list.len(), 0, "{text}\n{}", config.warnings);
 }
 
-fn fine_route(keys: &str) {
+pub(super) fn fine_route(keys: &str) {
     fine(&format!(
         "{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n{keys}"
     ));
@@ -111,21 +111,6 @@ fn a_limit_for_each_of_something_without_a_key_is_reported() {
 }
 
 #[test]
-fn a_turn_or_a_retry_without_effect_is_reported() {
-    route("priority = \"high\"", Code::NoEffect, "add `concurrency");
-    fine(&format!(
-        "{APP}concurrency = {{ max = 1, queue = 1 }}\n[[routes]]\nname = \"app\"\nupstream = \"app\"\npriority = \"high\""
-    ));
-    let response = "[[routes]]\nname = \"a\"\nrespond = {}\n";
-    last_line(
-        &format!("{response}retry = {{ attempts = 3 }}"),
-        Code::NoEffect,
-        "leave `retry` out",
-    );
-    fine(&format!("{response}[defaults]\nretry = {{ attempts = 3 }}"));
-}
-
-#[test]
 fn a_store_in_which_nothing_is_counted_is_reported() {
     let text = format!(
         "{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n[store]\nurl = \"redis://127.0.0.1\""
@@ -143,119 +128,6 @@ fn a_misspelt_name_is_an_error_and_not_also_an_unused_name() {
     )
     .unwrap_err();
     assert_eq!(mistakes.list.len(), 1, "{mistakes}");
-}
-
-#[test]
-fn characters_without_a_meaning_in_a_path_are_reported() {
-    route(
-        "match = { path_prefix = \"/api/*\" }",
-        Code::NeverMatches,
-        "path_prefix = \"/api\"",
-    );
-    route(
-        "match = { path = \"/api/*\" }",
-        Code::NeverMatches,
-        "path = \"/api/{name}\"",
-    );
-    route(
-        "match = { path = \"/*\" }",
-        Code::NeverMatches,
-        "path_prefix = \"/\"",
-    );
-    route(
-        "match = { path_prefix = \"/a/*/b\" }",
-        Code::NeverMatches,
-        "`path_regex`",
-    );
-    route(
-        "match = { path_prefix = \"/api/.*\" }",
-        Code::NeverMatches,
-        "path_prefix = \"/api\"",
-    );
-    route(
-        "match = { path = \"/orders/:id\" }",
-        Code::NeverMatches,
-        "write \"/orders/{id}\"",
-    );
-    route(
-        "match = { path_prefix = \"/orders/:id/x\" }",
-        Code::NeverMatches,
-        "path = \"/orders/{id}/x\"",
-    );
-    route(
-        "match = { path = \"/orders$\" }",
-        Code::NeverMatches,
-        "write \"/orders\"",
-    );
-    route(
-        "request = { strip_prefix = \"/api/*\" }",
-        Code::NeverMatches,
-        "write \"/api\"",
-    );
-    route(
-        "request = { rewrite = \"/v2/:id\" }",
-        Code::NeverMatches,
-        "/v2/{id}",
-    );
-    for path in [
-        "/docs/a:b",
-        "/v1/{name}",
-        "/a:1",
-        "/@scope/name",
-        "/:",
-        "/$metadata",
-    ] {
-        fine_route(&format!("match = {{ path = \"{path}\" }}"));
-    }
-}
-
-#[test]
-fn an_expression_that_no_path_matches_is_reported() {
-    route(
-        "match = { path_regex = '^api/.*' }",
-        Code::NeverMatches,
-        "write \"/api/.*\"",
-    );
-    route(
-        "match = { path_regex = '/search\\?q=.*' }",
-        Code::NeverMatches,
-        "`match.query`",
-    );
-    route(
-        "match = { path_regex = '/a//b' }",
-        Code::NeverMatches,
-        "normal form",
-    );
-    for regex in ["/a/.*", "^/a$", "(/a|b)", ".*\\.png"] {
-        fine_route(&format!("match = {{ path_regex = '{regex}' }}"));
-    }
-}
-
-#[test]
-fn values_that_are_no_hosts_are_reported() {
-    route(
-        "match = { hosts = [\"https\"] }",
-        Code::NeverMatches,
-        "write the host alone",
-    );
-    route(
-        "match = { hosts = [\"a.example\", \"HTTP\"] }",
-        Code::NeverMatches,
-        "write the host alone",
-    );
-    route(
-        "match = { hosts = [\"8080\"] }",
-        Code::NeverMatches,
-        "ports stand in `bind`",
-    );
-    route(
-        "match = { hosts = [\"0.0.0.0\"] }",
-        Code::NeverMatches,
-        "leave `hosts` out",
-    );
-    fine_route(
-        "match = { hosts = [\"orders\", \"localhost\", \"*.example.com\", \"127.0.0.1\", \"[::1]\"] }",
-    );
 }
 
 #[test]
@@ -359,32 +231,6 @@ fn a_key_by_a_certificate_that_no_listener_requests_is_reported() {
 }
 
 #[test]
-fn variables_of_another_gateway_are_reported() {
-    let redirect = |to: &str, says: &str| {
-        last_line(
-            &format!("[[routes]]\nname = \"a\"\nredirect = {{ to = \"{to}\" }}"),
-            Code::Misleading,
-            says,
-        );
-    };
-    redirect("https://$host/", "write `{host}`");
-    redirect("https://{host}$request_uri", "write `{path}`");
-    redirect("/new/$1", "a parameter of `match.path`");
-    route(
-        "request = { rewrite = \"/v2/$1\" }",
-        Code::Misleading,
-        "`{id}`",
-    );
-    route(
-        "request = { set_headers = { x-real-ip = \"$remote_addr\" } }",
-        Code::Misleading,
-        "sent as it stands",
-    );
-    fine_route("request = { set_headers = { x-price = \"$5\", x-secret = \"a$b\" } }");
-    fine("[[routes]]\nname = \"a\"\nredirect = { to = \"https://{host}/a$/b{path}\" }");
-}
-
-#[test]
 fn trusted_proxies_that_include_every_address_are_reported() {
     let trusted = |networks: &str| {
         format!(
@@ -414,189 +260,6 @@ fn trusted_proxies_that_include_every_address_are_reported() {
 }
 
 #[test]
-fn a_wait_that_the_total_timeout_cuts_is_reported() {
-    let cap = "concurrency = { max = 1, queue = 9, queue_timeout = \"5s\" }";
-    route(
-        &format!("timeouts = {{ total = \"2s\" }}\n{cap}"),
-        Code::NoEffect,
-        "`timeouts.total` of the route `app` is 2s",
-    );
-    fine_route(&format!("timeouts = {{ total = \"6s\" }}\n{cap}"));
-    let inherited = format!(
-        "[defaults]\n{cap}\n{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\ntimeouts = {{ total = \"2s\" }}"
-    );
-    fine(&inherited);
-    let upstream = format!(
-        "{APP}{cap}\n[[routes]]\nname = \"app\"\nupstream = \"app\"\ntimeouts = {{ total = \"2s\" }}"
-    );
-    let (line, code, said) = warned(&upstream);
-    assert_eq!((line, code), (3, Code::NoEffect));
-    assert!(
-        said.contains("the longest `timeouts.total` of its routes is 2s"),
-        "{said}"
-    );
-}
-
-#[test]
-fn times_and_numbers_that_contradict_each_other_are_reported() {
-    for (keys, says) in [
-        (
-            "timeouts = { body = \"5s\", total = \"10s\" }",
-            "`body`, the bound on the whole exchange, is 5s",
-        ),
-        (
-            "timeouts = { body = \"5s\", idle = \"10s\" }",
-            "lower `idle` below 5s",
-        ),
-        (
-            "timeouts = { total = \"2s\" }\nretry = { on = [\"timeout\"] }",
-            "less than half of `total`",
-        ),
-        (
-            "timeouts = { total = \"2s\" }\nretry = { backoff = \"3s\", max_backoff = \"3s\" }",
-            "lower `backoff`",
-        ),
-        (
-            "retry = { attempts = 1, on = [\"503\"] }",
-            "raise `attempts`",
-        ),
-        (
-            "concurrency = { max = 1, queue_timeout = \"2s\" }",
-            "add `queue`",
-        ),
-        (
-            "concurrency = { max = 1, fair_by = \"host\" }",
-            "add `queue`",
-        ),
-    ] {
-        route(keys, Code::NoEffect, says);
-    }
-    for keys in [
-        "timeouts = { body = \"5s\" }",
-        "timeouts = { total = \"2s\", attempt = \"900ms\" }\nretry = { on = [\"timeout\"] }",
-        "retry = { attempts = 1 }",
-        "concurrency = { max = 1, queue = 1, fair_by = \"host\" }",
-    ] {
-        fine_route(keys);
-    }
-    let upstream = |keys: &str| {
-        format!(
-            "{APP}{keys}\n[[routes]]\nname = \"app\"\nupstream = \"app\"\ntimeouts = {{ total = \"4s\" }}"
-        )
-    };
-    for (keys, says) in [
-        (
-            "pool = { connect_timeout = \"5s\" }",
-            "`timeouts.attempt` of its routes is 4s",
-        ),
-        (
-            "pool = { wait_timeout = \"5s\" }",
-            "`timeouts.attempt` of its routes is 4s",
-        ),
-        (
-            "pool = { max_connections = 5, max_idle = 6 }",
-            "`max_connections`, which is 5",
-        ),
-        (
-            "pool = { idle_timeout = \"2m\", max_lifetime = \"1m\" }",
-            "`max_lifetime` is 1m",
-        ),
-        (
-            "health_check = { path = \"/\", interval = \"1s\", timeout = \"2s\" }",
-            "no more than `interval`",
-        ),
-        (
-            "health_check = { path = \"/\", interval = \"500ms\" }",
-            "no more than `interval`",
-        ),
-        (
-            "concurrency = { max = 1, queue_timeout = \"1s\" }",
-            "add `queue`",
-        ),
-    ] {
-        let (line, code, said) = warned(&upstream(keys));
-        assert_eq!((line, code), (3, Code::NoEffect), "{keys}: {said}");
-        assert!(said.contains(says), "{keys}: {said}");
-    }
-    for keys in [
-        "pool = { max_connections = 5 }",
-        "pool = { max_lifetime = \"10s\" }",
-        "health_check = { path = \"/\" }",
-    ] {
-        fine(&upstream(keys));
-    }
-}
-
-#[test]
-fn values_that_never_match_are_reported() {
-    route(
-        "match = { methods = [\"*\"] }",
-        Code::NeverMatches,
-        "leave `methods` out",
-    );
-    route(
-        "match = { headers = { x-a = \"*\" } }",
-        Code::NeverMatches,
-        "write a whole value",
-    );
-    route(
-        "match = { query = { a = \"^b$\" } }",
-        Code::NeverMatches,
-        "write a whole value",
-    );
-    route(
-        "match = { hosts = [\"_\"] }",
-        Code::NeverMatches,
-        "leave `hosts` out",
-    );
-    route(
-        "match = { hosts = [\"10.0.0.300\"] }",
-        Code::NeverMatches,
-        "four numbers",
-    );
-    route(
-        "match = { path_prefix = \"/$host\" }",
-        Code::NeverMatches,
-        "nothing is filled in",
-    );
-    route(
-        "match = { path_regex = '~ ^/a' }",
-        Code::NeverMatches,
-        "write '^/a'",
-    );
-    route(
-        "match = { path_regex = 'https://a/b.*' }",
-        Code::NeverMatches,
-        "write '/b.*'",
-    );
-    route(
-        "match = { path_regex = '/a b' }",
-        Code::NeverMatches,
-        "write '/a%20b'",
-    );
-    fine_route("match = { headers = { accept = \"*/*\" }, query = { q = \"a*b\" } }");
-}
-
-#[test]
-fn placeholders_of_other_template_languages_are_reported() {
-    let redirect = |to: &str, says: &str| {
-        last_line(
-            &format!("[[routes]]\nname = \"a\"\nredirect = {{ to = \"{to}\" }}"),
-            Code::Misleading,
-            says,
-        );
-    };
-    redirect("https://a.example/:path", "write `{path}`");
-    redirect("https://a.example/*", "write `{path}`");
-    redirect("https://{host}/{path}", "write `{path}` alone");
-    for value in ["{client_ip}", "%[src]", "%REQ(x-a)%", "{{.Host}}"] {
-        let keys = format!("request = {{ set_headers = {{ x-a = \"{value}\" }} }}");
-        route(&keys, Code::Misleading, "sent as it stands");
-    }
-    fine_route("response = { set_headers = { nel = '{\"group\":\"a\",\"max_age\":1}' } }");
-}
-
-#[test]
 fn a_mirror_to_the_same_upstream_is_reported() {
     route(
         "mirror = { upstream = \"app\" }",
@@ -604,22 +267,6 @@ fn a_mirror_to_the_same_upstream_is_reported() {
         "gets each request twice",
     );
     fine_route("mirror = { upstream = \"app\", percent = 0 }");
-}
-
-#[test]
-fn a_prefix_that_no_path_of_the_route_has_is_reported() {
-    route(
-        "match = { path_prefix = \"/api\" }\nrequest = { strip_prefix = \"/apo\" }",
-        Code::NoEffect,
-        "begins with `/apo`",
-    );
-    route(
-        "match = { path = \"/api\" }\nrequest = { strip_prefix = \"/api/v1\" }",
-        Code::NoEffect,
-        "those of `/api`",
-    );
-    fine_route("match = { path_prefix = \"/api\" }\nrequest = { strip_prefix = \"/api/v1\" }");
-    fine_route("match = { path_prefix = \"/api/v1\" }\nrequest = { strip_prefix = \"/api\" }");
 }
 
 #[test]

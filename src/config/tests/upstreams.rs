@@ -1,0 +1,140 @@
+//! Mistakes about upstreams: their own, and those of routes that lead to them.
+
+use super::{super::Code, config_with, only, places, read};
+
+#[test]
+fn mistakes_in_the_cap_of_an_upstream_are_reported_at_their_place() {
+    let upstream = |keys: &str| {
+        places(config_with(
+            &format!("[upstreams.b]\nservers = [\"http://a\"]\n[upstreams.b.concurrency]\n{keys}"),
+            "",
+        ))
+    };
+    assert_eq!(upstream("queue = 3"), [(4, Code::MissingKey)]);
+    assert_eq!(upstream("max = 0"), [(4, Code::BadValue)]);
+    assert_eq!(upstream("max = 1\nfair_by = 7"), [(5, Code::WrongType)]);
+    assert_eq!(
+        upstream("max = 1\npriority = \"high\""),
+        [(5, Code::UnknownKey)]
+    );
+}
+
+#[test]
+fn invalid_upstreams_are_refused() {
+    let upstream = |keys: &str| {
+        config_with(
+            &format!("[upstreams.b]\nservers = [\"http://a\"]\n{keys}"),
+            "",
+        )
+    };
+    for (keys, line, code) in [
+        ("balance = \"hash\"", 3, Code::MissingKey),
+        ("hash_key = \"host\"", 3, Code::Conflict),
+        ("hash_bound = \"125%\"", 3, Code::Conflict),
+        (
+            "balance = \"hash\"\nhash_key = \"host\"\nhash_bound = \"99%\"",
+            5,
+            Code::BadValue,
+        ),
+        ("balance = \"hash\"\nhash_key = \"user\"", 4, Code::BadValue),
+        ("balance = \"hash\"\nhash_key = []", 4, Code::BadValue),
+        ("balance = \"fastest\"", 3, Code::BadValue),
+        ("slow_start = 10", 3, Code::WrongType),
+        ("cool_down = \"yes\"", 3, Code::WrongType),
+        (
+            "[upstreams.b.health_check]\ninterval = \"1s\"",
+            3,
+            Code::MissingKey,
+        ),
+        ("health_check = { path = \"healthz\" }", 3, Code::BadValue),
+        ("health_check = { path = \"/a b\" }", 3, Code::BadValue),
+        (
+            "health_check = { path = \"/\", interval = \"0s\" }",
+            3,
+            Code::BadValue,
+        ),
+        (
+            "health_check = { path = \"/\", healthy_after = 0 }",
+            3,
+            Code::BadValue,
+        ),
+        ("ejection = { consecutive_failures = 0 }", 3, Code::BadValue),
+        ("ejection = { max_percent = 101 }", 3, Code::BadValue),
+        (
+            "ejection = { base = \"10s\", max = \"5s\" }",
+            3,
+            Code::Conflict,
+        ),
+    ] {
+        assert_eq!(places(upstream(keys)), [(line, code)], "{keys}");
+    }
+}
+
+#[test]
+fn invalid_splits_and_mirrors_are_refused() {
+    let route = |keys: &str| read(&format!("{}[[routes]]\nname = \"a\"\n{keys}", super::APP));
+    for (keys, code) in [
+        ("upstream = []", Code::BadValue),
+        ("upstream = [\"app\"]", Code::WrongType),
+        ("upstream = [{ weight = 1 }]", Code::MissingKey),
+        ("upstream = [{ name = \"ap\" }]", Code::UnknownName),
+        (
+            "upstream = [{ name = \"app\" }, { name = \"app\" }]",
+            Code::Duplicate,
+        ),
+        (
+            "upstream = [{ name = \"app\", weight = 0 }]",
+            Code::Conflict,
+        ),
+        (
+            "upstream = [{ name = \"app\", weight = -1 }]",
+            Code::BadValue,
+        ),
+        ("upstream = { name = \"app\" }", Code::WrongType),
+        ("upstream = \"app\"\nmirror = {}", Code::MissingKey),
+        (
+            "upstream = \"app\"\nmirror = { upstream = \"ap\" }",
+            Code::UnknownName,
+        ),
+        (
+            "upstream = \"app\"\nmirror = { upstream = \"app\", percent = 101 }",
+            Code::BadValue,
+        ),
+        (
+            "respond = {}\nmirror = { upstream = \"app\" }",
+            Code::Conflict,
+        ),
+    ] {
+        let codes: Vec<_> = places(route(keys))
+            .into_iter()
+            .map(|(_, code)| code)
+            .collect();
+        assert_eq!(codes, [code], "{keys}");
+    }
+}
+
+#[test]
+fn an_upstream_that_is_hashed_by_a_parameter_needs_routes_that_have_it() {
+    let keyed =
+        "[upstreams.b]\nservers = ['http://b']\nbalance = 'hash'\nhash_key = ['param:id', 'host']";
+    let route = |way: &str, path: &str| {
+        let route = format!("[[routes]]\nname = 'r'\nmatch = {{ {path} }}\n{way}\n");
+        read(&format!("{}{keyed}\n{route}", super::APP))
+    };
+    let split = "upstream = [{ name = 'app', weight = 1 }, { name = 'b', weight = 1 }]";
+    for way in [
+        "upstream = 'b'",
+        split,
+        "upstream = 'app'\nmirror = { upstream = 'b' }",
+    ] {
+        assert!(route(way, "path = '/o/{id}'").is_ok(), "{way}");
+        for path in ["", "path = '/o/{other}'", "path_prefix = '/o'"] {
+            let (code, text) = only(route(way, path));
+            assert_eq!(code, Code::UnknownName, "{way} {path}");
+            assert!(
+                text.contains("the `hash_key` of upstream `b` has `param:id`"),
+                "{text}"
+            );
+        }
+    }
+}
