@@ -1,17 +1,18 @@
-//! Checks that several sections make: of keys that exclude each other, of
-//! things with one identity, and of times that double.
+//! Checks that several sections make: of keys that exclude each other, and of
+//! identities that stand there twice.
+//!
+//! Each check reports its mistake and lets its caller go on: one reading finds
+//! every mistake.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
     hash::Hash,
-    time::Duration,
 };
 
 use crate::config::{
     field::Given,
     problem::{Code, Problem, Problems},
     source::Span,
-    units,
 };
 
 /// A key of a section, and the place of its value.
@@ -39,8 +40,12 @@ impl Key {
     }
 }
 
-/// Whether two of the keys are given, which is reported at the second of them.
-/// `reason` completes "exclude each other".
+/// Whether two of these keys are given, of which a section may have one. This
+/// is reported at the second of them, in the order of `keys`, with the first as
+/// a second place.
+///
+/// `reason` completes "`a` and `b` exclude each other". It begins with its own
+/// punctuation, and may be empty.
 pub(super) fn exclude(
     keys: &[Option<Key>],
     reason: &str,
@@ -61,6 +66,8 @@ pub(super) fn exclude(
 }
 
 /// Identities that have to be unique, each with the first place that has it.
+/// Finding a second one takes constant time, as files may have many thousand
+/// routes and limits.
 #[derive(Debug)]
 pub(super) struct Unique<K>(HashMap<K, Span>);
 
@@ -97,40 +104,15 @@ impl<K: Eq + Hash> Unique<K> {
     }
 }
 
-/// A thing with the identity of an earlier one.
+/// The mistake of a thing with the identity of an earlier one, which is its
+/// second place.
 pub(super) fn twice(at: Span, first: Span, message: String) -> Problem {
     Problem::new(Code::Duplicate, at, message).also(first, "first here")
 }
 
-/// A time that begins with one key and doubles up to another one.
-pub(super) struct Doubling {
-    /// What takes so long, as help calls it: "the wait".
-    pub(super) name: &'static str,
-    /// The key that it begins with.
-    pub(super) base: &'static str,
-    pub(super) from: Duration,
-    pub(super) up_to: Duration,
-}
-
-impl Doubling {
-    /// Reports a longest time that is below the first one. `max` is the key of
-    /// the longest time if the section gives it itself: the default of the one
-    /// does not contradict a value of the other.
-    pub(super) fn check(self, max: Option<Key>, problems: &mut Problems) {
-        if let Some(max) = max.filter(|_| self.from > self.up_to) {
-            let (base, from) = (self.base, units::duration_text(self.from));
-            let message = format!("`{}` is below `{base}`, which is {from}", max.name);
-            let help = format!(
-                "{} begins with `{base}` and doubles up to `{}`",
-                self.name, max.name
-            );
-            problems.error(Code::Conflict, max.at, message, help);
-        }
-    }
-}
-
-/// Reads each of the items, also those behind a mistake, so that all mistakes
-/// are found. `None` if there is any.
+/// Resolves each of the items. Unlike collecting into an `Option` at once, this
+/// goes on behind a mistake, so that those of later items are found, too.
+/// `None` if there is any.
 pub(super) fn every<T, R>(items: &[T], read: impl FnMut(&T) -> Option<R>) -> Option<Vec<R>> {
     let read: Vec<Option<R>> = items.iter().map(read).collect();
     read.into_iter().collect()

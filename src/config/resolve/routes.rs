@@ -1,7 +1,11 @@
-//! `[[routes]]`.
+//! `[[routes]]`: which requests go where, and under which policies.
+//!
+//! A route is deserialized with the values that it inherits from `[defaults]`.
+//! Where an inherited value contradicts one of the route's own, the own value
+//! wins silently; only what a route says itself can be a mistake of the route.
 
 use super::{
-    checks::{Doubling, Key, exclude},
+    checks::{Key, exclude},
     concurrency::concurrency,
     destinations, matches,
     references::{Context, Names},
@@ -17,6 +21,8 @@ use crate::config::{
 };
 use crate::policy::{Action, Retry, RetryOn, Route, Timeouts};
 
+/// One route. Its path is resolved first: names, templates and keys may ask for
+/// parameters of it.
 pub(super) fn route(
     field: &Field<wire::Route>,
     names: &Names<'_>,
@@ -81,6 +87,7 @@ fn action(route: &wire::Route, at: Span, context: &mut Context<'_>) -> Option<Ac
     None
 }
 
+/// A response that the gateway makes itself.
 fn respond(respond: &wire::Respond, problems: &mut Problems) -> Option<Action> {
     let status = respond.status.read()?;
     let body = respond.body.read()?;
@@ -96,6 +103,8 @@ fn respond(respond: &wire::Respond, problems: &mut Problems) -> Option<Action> {
     })
 }
 
+/// A redirection. Only statuses with which clients follow `Location` are
+/// accepted (RFC 9110, section 15.4).
 fn redirect(redirect: &wire::Redirection, context: &mut Context<'_>) -> Option<Action> {
     let to = &redirect.to.value()?.text;
     context.check_template("to", to, redirect.to.at(), &["host", "path"]);
@@ -113,9 +122,10 @@ fn redirect(redirect: &wire::Redirection, context: &mut Context<'_>) -> Option<A
     })
 }
 
-/// An attempt takes no longer than all of them together. A longer one that is
-/// inherited is cut: a route with a short total does not have to repeat what it
-/// never reaches.
+/// Timeouts of a route. An attempt takes no longer than all of them together:
+/// without a value of its own it takes as long, and a longer one that is
+/// inherited is cut, so that a route with a short total does not have to repeat
+/// a timeout that it never reaches.
 fn timeouts(entry: &Option<Field<wire::Timeouts>>, problems: &mut Problems) -> Option<Timeouts> {
     let timeouts = section(entry)?;
     let total = timeouts.total.read()?;
@@ -135,16 +145,17 @@ fn timeouts(entry: &Option<Field<wire::Timeouts>>, problems: &mut Problems) -> O
     })
 }
 
+/// When and how often a request is tried again. The default of `max_backoff`
+/// gives way to a longer `backoff`.
 fn retry(entry: &Option<Field<wire::Retry>>, problems: &mut Problems) -> Option<Retry> {
     let retry = section(entry)?;
     let (backoff, max_backoff) = (retry.backoff.read()?, retry.max_backoff.read()?);
-    let wait = Doubling {
-        name: "the wait",
-        base: "backoff",
-        from: backoff,
-        up_to: max_backoff,
-    };
-    wait.check(Key::own("max_backoff", &retry.max_backoff), problems);
+    if backoff > max_backoff && retry.max_backoff.is_own() {
+        let backoff = units::duration_text(backoff);
+        let message = format!("`max_backoff` is below `backoff`, which is {backoff}");
+        let help = "the wait begins with `backoff` and doubles up to `max_backoff`";
+        problems.error(Code::Conflict, retry.max_backoff.at(), message, help);
+    }
     Some(Retry {
         attempts: retry.attempts.read()?,
         on: retry_on(&retry.on.read()?),
@@ -157,6 +168,7 @@ fn retry(entry: &Option<Field<wire::Retry>>, problems: &mut Problems) -> Option<
     })
 }
 
+/// Failures as a set, which is cheaper to ask than a list.
 fn retry_on(reasons: &[RetryReason]) -> RetryOn {
     let mut on = RetryOn::default();
     for reason in reasons {

@@ -1,9 +1,10 @@
-//! `[upstreams.NAME]`.
+//! `[upstreams.NAME]`: the services behind the gateway, and how a server of
+//! theirs is chosen, reached and watched.
 
 use std::num::NonZeroU32;
 
 use super::{
-    checks::{Doubling, Key, Unique, every},
+    checks::{Key, Unique, every},
     concurrency::concurrency,
     tls,
 };
@@ -13,6 +14,7 @@ use crate::config::{
     problem::{Code, Problems},
     source::Span,
     syntax::{self, address},
+    units,
     wire::{
         syntaxes::ServerAt,
         tables::{Either, Named, NamedEntry},
@@ -22,6 +24,8 @@ use crate::config::{
 };
 use crate::policy::{Balance, Ejection, HealthCheck, Pool, Upstream, UpstreamServer};
 
+/// Resolves all upstreams, in the order of their names. `None` if any of them,
+/// or the section itself, has a mistake.
 pub(super) fn upstreams(
     entry: &Option<Field<Named<wire::Upstream>>>,
     loading: &mut Loading<'_>,
@@ -62,7 +66,9 @@ fn upstream(entry: &NamedEntry<wire::Upstream>, loading: &mut Loading<'_>) -> Op
     })
 }
 
-/// How a server is chosen. Keys about hashing stand beside `hash` only.
+/// How a server is chosen. Keys about hashing beside another choice are a
+/// mistake: without hashing, requests that have something in common would be
+/// spread over all servers.
 fn balance(upstream: &wire::Upstream, at: Span, problems: &mut Problems) -> Option<Balance> {
     let choice = upstream.balance.value?;
     let bound = upstream.hash_bound.read().flatten();
@@ -108,17 +114,17 @@ fn health_check(entry: &Option<Field<wire::HealthCheck>>) -> Option<Option<Healt
     }))
 }
 
-/// A long `base` alone is meant: the default of `max` does not cut it.
+/// When and for how long a server is left alone. The default of `max` gives way
+/// to a longer `base`.
 fn ejection(entry: &Option<Field<wire::Ejection>>, problems: &mut Problems) -> Option<Ejection> {
     let ejection = section(entry)?;
     let (base, max) = (ejection.base.read()?, ejection.max.read()?);
-    let time = Doubling {
-        name: "the time",
-        base: "base",
-        from: base,
-        up_to: max,
-    };
-    time.check(Key::own("max", &ejection.max), problems);
+    if base > max && ejection.max.is_present() {
+        let from = units::duration_text(base);
+        let message = format!("`max` is below `base`, which is {from}");
+        let help = "the time begins with `base` and doubles up to `max`";
+        problems.error(Code::Conflict, ejection.max.at(), message, help);
+    }
     Some(Ejection {
         consecutive_failures: ejection.consecutive_failures.read()?,
         base,
@@ -127,8 +133,8 @@ fn ejection(entry: &Option<Field<wire::Ejection>>, problems: &mut Problems) -> O
     })
 }
 
-/// `name_of_all` is the name in the certificates of all servers, if the
-/// upstream has one.
+/// The servers of an upstream, each address once. `name_of_all` is the name
+/// that the certificates of all of them have, if the upstream gives one.
 fn servers(
     upstream: &wire::Upstream,
     name_of_all: Option<&str>,
@@ -146,6 +152,8 @@ fn servers(
     })
 }
 
+/// One server. With https, its certificate has to have `name_of_all`, or else
+/// the host of its URL.
 fn server(
     field: &Field<Either<Text<ServerAt>, wire::Server>>,
     name_of_all: Option<&str>,
@@ -167,6 +175,8 @@ fn server(
     })
 }
 
+/// Connections to each server. There are never more idle connections than
+/// connections.
 fn pool(entry: &Option<Field<wire::Pool>>) -> Option<Pool> {
     let pool = section(entry)?;
     let max_connections = pool.max_connections.read()?;
