@@ -1,4 +1,11 @@
-//! `concurrency` of a route or an upstream.
+//! `concurrency` of a route or an upstream: a bound on requests in flight, and
+//! the queue in front of it.
+//!
+//! The bound is either fixed (`max`) or follows the measured latency between
+//! two others (`adaptive`). One of the two is required as soon as anything else
+//! in the table is given: a queue without a bound never fills. A route may
+//! inherit the queue from `[defaults]` and have the bound itself; `defaults`
+//! drops an inherited queue that stays without one.
 
 use super::checks::{Key, exclude};
 use crate::config::{
@@ -9,7 +16,8 @@ use crate::config::{
 };
 use crate::policy::{AdaptiveBounds, Bound, Concurrency};
 
-/// The concurrency limit of a route or an upstream; `Some(None)` is none.
+/// The concurrency limit of a route or an upstream; `Some(None)` where the
+/// table is absent.
 pub(super) fn concurrency(
     entry: &Option<Field<wire::Concurrency>>,
     problems: &mut Problems,
@@ -26,6 +34,7 @@ pub(super) fn concurrency(
     }))
 }
 
+/// The bound itself. `at` is the place of the table.
 fn bound(concurrency: &wire::Concurrency, at: Span, problems: &mut Problems) -> Option<Bound> {
     let (max, adaptive) = (&concurrency.max, &concurrency.adaptive);
     let keys = [Key::given("max", max), Key::given("adaptive", adaptive)];
@@ -52,6 +61,7 @@ fn bound(concurrency: &wire::Concurrency, at: Span, problems: &mut Problems) -> 
     None
 }
 
+/// A bound that moves. `min` and `max` may be equal, which fixes it.
 fn adaptive(adaptive: &Adaptive, problems: &mut Problems) -> Option<Bound> {
     let (min, max) = (adaptive.min.read()?, adaptive.max.read()?);
     if min > max {

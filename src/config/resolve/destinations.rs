@@ -1,5 +1,8 @@
-//! Where a route's requests go: an upstream, a split over several, and copies
-//! to another one.
+//! Where a route's requests go: to an upstream, to one of a split over several,
+//! and copies of them to another one.
+//!
+//! Weights of a split are shares of their sum. An upstream with the weight 0
+//! stays in the file, where it can be raised again, and gets nothing.
 
 use std::num::NonZeroU32;
 
@@ -15,7 +18,8 @@ use crate::config::{
 };
 use crate::policy::{Action, Mirror, Share};
 
-/// `upstream`, which is given.
+/// The action of a route with the key `upstream`: the name of an upstream, or a
+/// list of tables with a name and a weight.
 pub(super) fn upstream(
     field: &Field<Either<Text<Name>, Tables<wire::Share>>>,
     context: &mut Context<'_>,
@@ -30,8 +34,9 @@ pub(super) fn upstream(
     }
 }
 
-/// A split of which a single upstream has all is no split; an upstream with the
-/// weight 0 has no share.
+/// A split over the upstreams with a share. A single one that has all of it is
+/// forwarded to like one that is named alone, which costs no draw for each
+/// request.
 fn split(tables: &[Field<wire::Share>], at: Span, context: &mut Context<'_>) -> Option<Action> {
     let mut names = Unique::new();
     let shares = every(tables, |table| {
@@ -61,8 +66,11 @@ fn split(tables: &[Field<wire::Share>], at: Span, context: &mut Context<'_>) -> 
     }
 }
 
-/// Copies of the requests; `Some(None)` is a route without. A route that makes
-/// its responses itself inherits no mirror, and should have none.
+/// Copies of the requests of a route; `Some(None)` is a route without.
+///
+/// A route that makes its responses itself has nothing to copy. It may inherit
+/// a mirror from `[defaults]`, which is for the other routes then, and has none
+/// of its own.
 pub(super) fn mirror(route: &wire::Route, context: &mut Context<'_>) -> Option<Option<Mirror>> {
     let Some(field) = &route.mirror else {
         return Some(None);

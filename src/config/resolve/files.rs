@@ -1,6 +1,9 @@
-//! Files that the configuration names. Their names are relative to the file
-//! that names them, and each is watched, also if it cannot be read: a repair is
-//! a change, too.
+//! Files that the configuration names: certificates, keys, a token, a password.
+//!
+//! A name is relative to the folder of the file that names it, so that a
+//! configuration can be moved as a whole. Each file is watched, also one that
+//! cannot be read or holds nonsense: its repair is the change that a failed
+//! reload waits for.
 
 use std::path::PathBuf;
 
@@ -19,7 +22,8 @@ use crate::policy::Secret;
 /// Longest file with a secret, in bytes; a longer one is surely another file.
 const LONGEST_SECRET: u64 = 4096;
 
-/// The path of a file that is named, which is watched from now on.
+/// The path of a file that a key names, which is watched from now on. `None` if
+/// the key is wrong.
 pub(super) fn watched<S: Syntax>(
     name: &Field<Text<S>>,
     loading: &mut Loading<'_>,
@@ -29,8 +33,11 @@ pub(super) fn watched<S: Syntax>(
     Some(file)
 }
 
-/// The secret in a file. `pick` takes it out of the text, or says why there is
-/// none; an empty secret is none.
+/// The secret in a file that a key names.
+///
+/// `pick` takes it out of the text of the file, or says why there is none,
+/// completing "FILE ...". An empty secret is a mistake. Messages show the name
+/// of the file and never its content.
 pub(super) fn secret(
     name: &Field<Text<FileName>>,
     pick: fn(&str) -> Result<&str, &'static str>,

@@ -1,4 +1,13 @@
-//! `[limits.NAME]`.
+//! `[limits.NAME]`: token buckets, one for each key.
+//!
+//! Beside its own buckets, a limit may have others that decide or count with
+//! them: those of stand-ins for an absent key, of a candidate, of wider
+//! networks (`tiers`), and with other numbers for some keys (`overrides`). All
+//! of them see the same requests, so that the most expensive request has to fit
+//! into the burst of each.
+//!
+//! A tier or a candidate has a name made of that of its limit, under which it
+//! stands in metrics and views. No limit may have such a name.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -20,6 +29,8 @@ use crate::config::{
 };
 use crate::policy::{Candidate, Cost, KeyPart, Limit, Missing, Quota, Tier};
 
+/// Resolves all limits, in the order of their names. `None` if any of them, or
+/// the section itself, has a mistake.
 pub(super) fn limits(file: &File, problems: &mut Problems) -> Option<Vec<Limit>> {
     let entries = file.limits.elements();
     unique_names(entries, problems);
@@ -72,7 +83,7 @@ fn limit(entry: &NamedEntry<wire::Limit>, problems: &mut Problems) -> Option<Lim
     })
 }
 
-/// How an absent part of the key is dealt with.
+/// How a request is counted in which a part of the key is absent or empty.
 fn missing(limit: &wire::Limit, key: &[KeyPart], problems: &mut Problems) -> Option<Missing> {
     match limit.missing.value()? {
         Either::Short(missing) => Some(missing.value.clone()),
@@ -106,7 +117,9 @@ fn need_a_place(entries: &[NamedEntry<wire::Limit>], file: &File, problems: &mut
     }
 }
 
-/// Tokens that a request takes.
+/// Tokens that a request takes: a number, or the content of a header up to a
+/// largest number. An upper bound is required for a header, because clients may
+/// write anything into it.
 fn cost(limit: &wire::Limit, problems: &mut Problems) -> Option<Cost> {
     let cost = match limit.cost.value()? {
         Either::Short(cost) => return Some(Cost::Fixed(cost.0)),
@@ -124,7 +137,8 @@ fn cost(limit: &wire::Limit, problems: &mut Problems) -> Option<Cost> {
     Some(Cost::Header { name, default, max })
 }
 
-/// Where the most that a request can cost is written.
+/// The place of the largest number of tokens that a request can cost; `at` is
+/// that of the limit.
 fn place_of_cost(limit: &wire::Limit, at: Span) -> Span {
     match limit.cost.value() {
         Some(Either::Long(cost)) => cost.max.at(),
@@ -165,7 +179,8 @@ impl Beside<'_> {
         }))
     }
 
-    /// Wider networks than that of the key, each once.
+    /// Buckets of wider IPv6 networks. They bound a client that owns many small
+    /// networks; a tier as narrow as the key would count the same again.
     fn tiers(&self, missing: &Missing, problems: &mut Problems) -> Option<Vec<Tier>> {
         let tiers = &self.limit.tiers;
         let own = narrowest_client(self.key, missing);
@@ -203,7 +218,8 @@ impl Beside<'_> {
     }
 }
 
-/// Bits of an IPv6 address by which the key tells clients apart, at least.
+/// Bits of an IPv6 address by which the key tells clients apart: the fewest of
+/// its parts and of the stand-in. `None` if the client's address is no part.
 fn narrowest_client(key: &[KeyPart], missing: &Missing) -> Option<u8> {
     let stand_in = match missing {
         Missing::Use(part) if !key.is_empty() => Some(part),

@@ -1,4 +1,11 @@
 //! `[routes.match]`, and routes that can never match.
+//!
+//! The order of routes in a file does not matter, as the most specific one
+//! wins, except between two that are equally specific: there the first wins.
+//! The second is useless if the first takes all of its requests, which is an
+//! error. To find such a pair without comparing each route with each other one,
+//! a route is written as a set of [`Rank`]s. Two routes with one rank in common
+//! match the same requests for that host and method.
 
 use std::collections::HashMap;
 
@@ -49,6 +56,7 @@ fn unique(headers: &Option<Field<Pairs<Header, Value>>>, problems: &mut Problems
     }
 }
 
+/// The pattern for the path; any path where none of the three keys is given.
 fn pattern(matches: &wire::Match, problems: &mut Problems) -> Option<PathPattern> {
     let (path, prefix, regex) = (&matches.path, &matches.path_prefix, &matches.path_regex);
     let keys = [
@@ -85,8 +93,8 @@ struct First<'a> {
     at: Span,
 }
 
-/// Reports each route that can never match because routes before it match all
-/// the same and come first in the file.
+/// Reports each route all of whose ranks earlier routes have. Routes with a
+/// mistake, which are `None`, are left out.
 pub(super) fn hidden(
     fields: &[Field<wire::Route>],
     routes: &[Option<Route>],
@@ -136,6 +144,7 @@ fn ranks(matches: &Match) -> Vec<Rank<'_>> {
     ranks
 }
 
+/// Each of the values, or `None` for any where there are none.
 fn each_or_any<T>(values: &[T]) -> Vec<Option<&T>> {
     match values {
         [] => vec![None],

@@ -1,8 +1,38 @@
 //! From the structs of `wire` to the types of [`policy`](crate::policy): names
 //! resolved, contradictions found.
 //!
-//! Each function returns `None` for what has a mistake, and goes on as far as
-//! it can: later mistakes are wanted too.
+//! A value of `wire` is sound by itself: its text was parsed when it was
+//! deserialized. This module looks at several of them together. It checks that
+//! names lead somewhere, that keys do not contradict each other, and that files
+//! hold what they should, and then builds the value that runs. Nothing behind
+//! it checks a configuration again.
+//!
+//! # Every mistake at once
+//!
+//! No function here stops at a mistake, because a user wants to mend all of
+//! them before the next try. So the functions follow one form:
+//!
+//! * A mistake goes to [`Problems`], with its place and with help. The function
+//!   returns `None` only after a mistake was reported, here or by the
+//!   deserializer, and says nothing about it a second time.
+//! * Everything that can be checked without the wrong value is checked before
+//!   the `?` that ends the function. That is why values are first resolved into
+//!   variables and unwrapped where the policy is built.
+//! * An optional section that is absent is `Some(None)`. Keys with defaults are
+//!   read as if the file had them, through [`section`](super::field::section).
+//!
+//! While [`Problems::incomplete`] is set, a part of a file could not be read.
+//! Anything may stand in it, so that nothing is reported as missing then.
+//!
+//! # Steps
+//!
+//! 1. [`defaults`] copies `[defaults]` under each route, in the tree, so that
+//!    routes are deserialized with the values that they inherit.
+//! 2. Sections are resolved in the order of dependence: routes name upstreams
+//!    and limits, and `[admin]` has an address beside those of the listeners.
+//! 3. [`warnings`] looks for settings that are allowed and surely not meant,
+//!    but only in a file without errors: a name that is misspelt in one place
+//!    would seem to be unused in another.
 
 mod checks;
 mod concurrency;
@@ -40,6 +70,7 @@ use super::{
 };
 use crate::policy::Route;
 
+/// Help for a file without a route, which is usually an empty file.
 const SMALLEST: &str = "the smallest useful file is one upstream and one route:
 
 [upstreams.app]
@@ -89,6 +120,8 @@ pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -
     Some(config)
 }
 
+/// Resolves `[[routes]]`, and compares routes with each other: two of one name
+/// or with the same requests cannot both be meant.
 fn routes(file: &wire::File, path: &Path, loading: &mut Loading<'_>) -> Option<Vec<Route>> {
     let problems = &mut loading.problems;
     let fields = file.routes.elements();
@@ -120,6 +153,8 @@ fn unique_names(routes: &[Field<wire::routes::Route>], problems: &mut Problems) 
     }
 }
 
+/// Policies as the running parts hold them: a reload compares and keeps them
+/// one by one.
 fn shared<T>(policies: Vec<T>) -> Vec<Arc<T>> {
     policies.into_iter().map(Arc::new).collect()
 }

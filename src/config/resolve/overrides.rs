@@ -1,5 +1,13 @@
-//! `overrides` of a limit: each pattern fits the key, and every address is no
-//! narrower than a bucket.
+//! `overrides` of a limit: other numbers for some keys.
+//!
+//! An override has a list of patterns, and a pattern has a value for each part
+//! of the limit's key: `*` for any, a network for the client's address, or the
+//! value itself in the form that requests have (a host in lower case, a path in
+//! normal form). The first override with a pattern that fits a key wins.
+//!
+//! A network in a pattern is no narrower than that of a bucket. By default one
+//! bucket counts an IPv6 /64, and of two addresses in it the first to come
+//! would choose the numbers for both.
 
 use ipnet::{IpNet, Ipv6Net};
 
@@ -24,7 +32,8 @@ const MOST_OVERRIDES: usize = 10_000;
 /// Any value.
 const ANY: &str = "*";
 
-/// `most` is the most that a request can cost, in tokens.
+/// The overrides of a limit with this key, in the order of the file. `most` is
+/// the largest cost of a request, in tokens.
 pub(super) fn overrides(
     entry: &Option<Field<Tables<wire::Override>>>,
     key: &[KeyPart],
@@ -57,6 +66,7 @@ pub(super) fn overrides(
     every(tables, |table| an_override(table, key, most, problems))
 }
 
+/// One override: its patterns, and its quota; `None` is no bound at all.
 fn an_override(
     field: &Field<wire::Override>,
     key: &[KeyPart],
@@ -103,7 +113,8 @@ fn patterns(
     every(fields, |field| pattern(field, key, problems))
 }
 
-/// Whether there is a value for each part of the key.
+/// Whether a pattern has a value for each part of the key. A pattern that could
+/// not be read was reported, and fits.
 fn fits(
     field: &Field<OneOrMany<Text<KeyValue>>>,
     key: &[KeyPart],
@@ -153,7 +164,7 @@ fn pattern(
     patterns.into_iter().collect()
 }
 
-/// The value that a part has to have, as requests have it.
+/// The pattern for one part of a key, in the form in which requests have it.
 fn value(text: &str, part: &KeyPart) -> Result<ValuePattern, Wrong> {
     let text = match part {
         _ if text == ANY => return Ok(ValuePattern::Any),

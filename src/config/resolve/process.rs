@@ -1,5 +1,10 @@
 //! The sections about the process: `server`, `listeners`, `client_ip`, `admin`,
 //! `log`, `shutdown`.
+//!
+//! Most of their keys are independent of each other. Addresses are not: a
+//! reload that opened one listener and failed at another would leave the
+//! gateway between two configurations, so that addresses which the system gives
+//! only once are compared here, before anything is opened.
 
 use std::net::SocketAddr;
 
@@ -21,6 +26,7 @@ use crate::policy::{
     Admin, ClientIp, ConnectionLimits, HeadLimits, Listener, Log, Server, Shutdown,
 };
 
+/// `[server]`: threads, memory, and the folder for state.
 pub(super) fn server(entry: &Option<Field<wire::Server>>, loading: &Loading<'_>) -> Option<Server> {
     let server = section(entry)?;
     let workers = match server.workers.value()? {
@@ -37,6 +43,8 @@ pub(super) fn server(entry: &Option<Field<wire::Server>>, loading: &Loading<'_>)
     })
 }
 
+/// The addresses that clients connect to; at least one, as `defaults` adds one
+/// to a file that has none.
 pub(super) fn listeners(
     entry: &Option<Field<Tables<wire::Listener>>>,
     loading: &mut Loading<'_>,
@@ -47,7 +55,7 @@ pub(super) fn listeners(
     listeners.filter(|_| !entry.is_broken())
 }
 
-/// No two listeners bind addresses that the system gives to one of them only.
+/// Reports each listener whose address the system gives only to an earlier one.
 fn unique_addresses(fields: &[Field<wire::Listener>], problems: &mut Problems) {
     let addresses = || fields.iter().filter_map(|field| Some(&field.value()?.bind));
     for (number, field) in addresses().enumerate() {
@@ -78,6 +86,7 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() == other.port() && one.port() != 0 && one.is_ipv4() == other.is_ipv4() && is_one
 }
 
+/// One listener, with the files that its `tls` names.
 fn listener(field: &Field<wire::Listener>, loading: &mut Loading<'_>) -> Option<Listener> {
     let listener = field.value()?;
     let tls = tls::listener(&listener.tls, loading);
@@ -101,6 +110,8 @@ fn listener(field: &Field<wire::Listener>, loading: &mut Loading<'_>) -> Option<
     })
 }
 
+/// Peers whose word about the client's address counts, and the header that has
+/// it.
 pub(super) fn client_ip(entry: &Option<Field<wire::ClientIp>>) -> Option<ClientIp> {
     let client_ip = section(entry)?;
     Some(ClientIp {
@@ -109,7 +120,8 @@ pub(super) fn client_ip(entry: &Option<Field<wire::ClientIp>>) -> Option<ClientI
     })
 }
 
-/// `Some(None)` is an admin listener that is off.
+/// The admin listener; `Some(None)` if it is off. `listeners` are those for
+/// clients, `None` if they have a mistake.
 pub(super) fn admin(
     entry: &Option<Field<wire::Admin>>,
     listeners: Option<&[Listener]>,
@@ -141,8 +153,8 @@ pub(super) fn admin(
     }))
 }
 
-/// A token is compared with a header field, and stands in a file that may end
-/// with a line break.
+/// The token in a file: one word, as it is compared with a header field. Blanks
+/// around it are dropped, because editors end files with a line break.
 fn one_word(text: &str) -> Result<&str, &'static str> {
     let word = text.trim();
     match word.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -151,6 +163,8 @@ fn one_word(text: &str) -> Result<&str, &'static str> {
     }
 }
 
+/// Format and detail of the log. Without a format it depends on whether the
+/// output is a terminal.
 pub(super) fn log(entry: &Option<Field<wire::Log>>) -> Option<Log> {
     let log = section(entry)?;
     Some(Log {
@@ -161,6 +175,7 @@ pub(super) fn log(entry: &Option<Field<wire::Log>>) -> Option<Log> {
     })
 }
 
+/// How the process ends: how long it waits before and while it drains.
 pub(super) fn shutdown(entry: &Option<Field<wire::Shutdown>>) -> Option<Shutdown> {
     let shutdown = section(entry)?;
     Some(Shutdown {

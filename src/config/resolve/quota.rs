@@ -1,5 +1,10 @@
 //! `rate` and `burst` of a limit, and of everything beside it that has numbers
 //! of its own: stand-ins, a candidate, tiers and overrides.
+//!
+//! The two are checked together: [`Quota::new`] refuses a bucket that would
+//! take longer to fill than times can be computed for. A bucket smaller than
+//! the cost of a request is refused here: such a request could never pass, and
+//! a 429 with a time to wait would be a lie.
 
 use std::num::NonZeroU32;
 
@@ -39,7 +44,8 @@ impl<'a> Pace<'a> {
         })
     }
 
-    /// The quota, if a bucket can enforce it.
+    /// The quota, if a bucket can enforce it. `None` if either of the two is
+    /// wrong.
     pub(super) fn quota(&self, problems: &mut Problems) -> Option<Quota> {
         let burst: NonZeroU32 = self.burst.optional()?.unwrap_or(self.rate.count);
         let quota = Quota::new(self.rate, burst);
@@ -52,8 +58,9 @@ impl<'a> Pace<'a> {
         quota.ok()
     }
 
-    /// The quota of something that requests pass beside the limit: the most
-    /// expensive of them, which costs `most` tokens, has to fit into its burst.
+    /// The quota of a bucket beside those of the limit. The most expensive
+    /// request of the limit, which costs `most` tokens, has to fit into its
+    /// burst.
     pub(super) fn quota_for(&self, most: u32, problems: &mut Problems) -> Option<Quota> {
         let quota = self.quota(problems)?;
         let burst = quota.burst();

@@ -1,5 +1,9 @@
 //! Names that routes mention: they exist, and the route has the parameters that
 //! they ask for.
+//!
+//! A limit or an upstream may be keyed by a parameter of the path, such as `id`
+//! of `/orders/{id}`. It is defined apart from routes, so that each route that
+//! names it has to have that parameter in its path.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! `[store]`, and the limits that need it.
+//! `[store]`: the Redis or Valkey through which gateways share limits, and the
+//! limits that need it.
 
 use super::files;
 use crate::config::{
@@ -9,7 +10,8 @@ use crate::config::{
 };
 use crate::policy::Store;
 
-/// `Some(None)` is none at all.
+/// The store; `Some(None)` where the section is absent. A password from a file
+/// replaces those in URLs.
 pub(super) fn store(file: &wire::File, loading: &mut Loading<'_>) -> Option<Option<Store>> {
     let Some(field) = &file.store else {
         needed(file, &mut loading.problems);
@@ -46,7 +48,8 @@ pub(super) fn store(file: &wire::File, loading: &mut Loading<'_>) -> Option<Opti
     }))
 }
 
-/// Without a store no limit can be shared.
+/// Reports each limit that is to be shared while there is no store. It would
+/// count alone, and so admit several times its rate.
 fn needed(file: &wire::File, problems: &mut Problems) {
     for entry in file.limits.elements() {
         let scope = entry.section.value().map(|limit| &limit.scope);

@@ -1,5 +1,10 @@
 //! `[listeners.tls]` and `[upstreams.NAME.tls]`: the files that they name are
 //! read, watched, and held against each other.
+//!
+//! Certificates are parsed here and not at the first handshake, so that a
+//! reload with a bad file is refused as a whole. `certificates` knows how to
+//! read them; this file knows which belong together and where a mistake stands
+//! in the configuration.
 
 use std::time::SystemTime;
 
@@ -42,6 +47,8 @@ pub(super) fn listener(
     }))
 }
 
+/// TLS towards the servers of an upstream; an absent section has defaults, as
+/// the scheme of a server's URL decides whether it is used.
 pub(super) fn upstream(
     entry: &Option<Field<upstreams::UpstreamTls>>,
     loading: &mut Loading<'_>,
@@ -76,6 +83,8 @@ fn alone<T>(name: &Pem, given: &str, absent: &str, loading: &mut Loading<'_>) ->
     None
 }
 
+/// A certificate chain with its private key. One that expires soon, or has
+/// expired, causes a warning: the gateway keeps serving with it.
 fn identity(cert: &Pem, key: &Pem, loading: &mut Loading<'_>) -> Option<Identity> {
     let cert_file = files::watched(cert, loading);
     let key_file = files::watched(key, loading)?;
@@ -104,7 +113,10 @@ enum Trust {
     Servers,
 }
 
-/// `Some(None)` where the key is absent.
+/// Certificates of authorities; `Some(None)` where the key is absent.
+///
+/// A certificate that is no authority's is accepted, as it may be a peer's own.
+/// One that can match no peer causes a warning.
 fn authorities(
     name: &Option<Pem>,
     trust: Trust,
@@ -132,6 +144,8 @@ fn authorities(
     }
 }
 
+/// Reports a file that was named and cannot be used. `message` begins with its
+/// name.
 fn unusable<T>(at: Span, message: String, loading: &mut Loading<'_>) -> Option<T> {
     let problem = Problem::new(Code::Unreadable, at, message);
     loading.problems.report(problem);

@@ -1,4 +1,5 @@
-//! `[routes.request]` and `[routes.response]`: what changes on the way.
+//! `[routes.request]` and `[routes.response]`: changes to messages on their way
+//! through the gateway.
 
 use super::{
     checks::{Key, Unique, exclude},
@@ -16,6 +17,10 @@ use crate::config::{
 };
 use crate::policy::{HeaderChanges, LimitHeaders, RequestChanges, ResponseChanges, Rewrite};
 
+/// Changes to requests: path, headers, bounds on the body.
+///
+/// gRPC calls are streams without a length: only a `max_body` that the route
+/// has itself is meant for them.
 pub(super) fn request(
     entry: &Option<Field<wire::Request>>,
     context: &mut Context<'_>,
@@ -40,6 +45,7 @@ pub(super) fn request(
     })
 }
 
+/// Changes to responses: headers, and how clients hear of their limits.
 pub(super) fn response(
     entry: &Option<Field<wire::Response>>,
     problems: &mut Problems,
@@ -57,7 +63,8 @@ pub(super) fn response(
     })
 }
 
-/// Either a template, or prefixes to take off and to put before the path.
+/// The change of the path: a template for the whole of it, or prefixes to take
+/// off and to put before it.
 fn rewrite(request: &wire::Request, context: &mut Context<'_>) -> Option<Rewrite> {
     if let Some(rewrite) = &request.rewrite {
         let keys = [

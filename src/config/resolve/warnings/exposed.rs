@@ -1,5 +1,9 @@
 //! Trust in more peers than are meant: proxies that anybody can be, and an
 //! admin listener that anybody can use.
+//!
+//! The header with the client's address is believed from trusted proxies. With
+//! a network that clients are in, each client chooses the address that it is
+//! counted under, and so has as many limits as it likes.
 
 use ipnet::{IpNet, Ipv6Net};
 
@@ -16,6 +20,7 @@ use crate::policy::Admin;
 const WIDEST_OF_PROXIES_V4: u8 = 8;
 const WIDEST_OF_PROXIES_V6: u8 = 16;
 
+/// Reports trust in `[client_ip]` and `[admin]`.
 pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
     if let Some(table) = file.client_ip.value() {
         proxies(table, &config.client_ip.trusted_proxies, problems);
@@ -69,6 +74,7 @@ fn is_unique_local(network: &Ipv6Net) -> bool {
     network.prefix_len() >= 7 && network.addr().segments()[0] & 0xfe00 == 0xfc00
 }
 
+/// An admin listener that others than this machine reach, without a token.
 fn admin(table: &wire::Admin, admin: &Admin, problems: &mut Problems) {
     if !admin.bind.ip().to_canonical().is_loopback() && admin.token.is_none() {
         let bind = admin.bind;

@@ -1,4 +1,9 @@
-//! Parts of keys that count something else than they seem to, or nothing.
+//! Parts of keys that count something else than they seem to, or nothing: of
+//! limits, of upstreams that hash, and of queues that take turns.
+//!
+//! Some parts depend on the listeners. A header with `_` in its name is dropped
+//! unless a listener keeps it, and the subject of a certificate needs a
+//! listener that asks clients for one.
 
 use super::overrides;
 use crate::config::{
@@ -31,6 +36,7 @@ const NAMES_OF_CLIENTS: [&str; 13] = [
     "fastly-client-ip",
 ];
 
+/// Reports parts of keys wherever the file has keys.
 pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
     let mut tls = config
         .listeners
@@ -114,6 +120,7 @@ impl Parts<'_> {
         }
     }
 
+    /// Each part of a key that may be absent.
     fn check_key(&mut self, key: &Option<Field<OneOrList<Text<Part>>>>) {
         for field in key.elements() {
             if let Some(part) = field.value() {
@@ -122,6 +129,7 @@ impl Parts<'_> {
         }
     }
 
+    /// A part that no request has, or that each client chooses itself.
     fn check_part(&mut self, part: &KeyPart, at: Span) {
         match part {
             KeyPart::ClientIp { v6_prefix } => self.check_width(*v6_prefix, at),
@@ -157,6 +165,7 @@ impl Parts<'_> {
         }
     }
 
+    /// A network so wide that its clients have nothing in common.
     fn check_width(&mut self, v6_prefix: u8, at: Span) {
         if v6_prefix < WIDEST_V6 {
             let message = format!(

@@ -1,5 +1,8 @@
 //! Servers that are this gateway itself: each request would come back until
 //! something is full.
+//!
+//! Only addresses and `localhost` are compared. Names are not resolved, as the
+//! answer may be another one when the gateway runs.
 
 use std::net::SocketAddr;
 
@@ -10,6 +13,7 @@ use crate::config::{
     wire::File,
 };
 
+/// Reports each server with the address of a listener or of the admin listener.
 pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
     let listeners = config.listeners.iter().map(|listener| listener.bind);
     let own: Vec<SocketAddr> = listeners

@@ -1,8 +1,16 @@
 //! Settings that are allowed and yet surely not meant. A warning has a place
 //! and says what to write instead, as an error does.
 //!
-//! These are looked for once everything else is sound: each section of the file
-//! has its policy then, at the same place in a list of the same length.
+//! Warnings are looked for once everything else is sound. Each section of the
+//! file has its policy then, at the same place in a list of the same length, so
+//! that both are walked together: the section says what is written and where,
+//! the policy has the values, also those of absent keys.
+//!
+//! There are four kinds. A section may be *unused*; a value may *never match*;
+//! a key may have *no effect* beside the others; and a setting may be
+//! *misleading* or *exposed*, as it says something else than its author thinks.
+//! A warning has to be right nearly always, because it teaches people to look
+//! at warnings; what is only unusual is not reported.
 
 mod exposed;
 mod keys;
@@ -21,6 +29,7 @@ use crate::config::{
 };
 use crate::policy::{Action, Listener, Route};
 
+/// Reports all warnings of a configuration without errors.
 pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
     unused::report(file, problems);
     keys::report(file, config, problems);
@@ -45,7 +54,7 @@ pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
     }
 }
 
-/// Copies for the very servers that have the request already.
+/// A mirror to the very servers that have the request already.
 fn mirror(table: &routes::Route, route: &Route, problems: &mut Problems) {
     let (Some(table), Some(mirror)) = (table.mirror.value(), &route.mirror) else {
         return;

@@ -1,5 +1,5 @@
-//! Exceptions of a limit that no key gets: an earlier one takes it, or the
-//! value is a pattern of another language.
+//! Overrides of a limit that no key gets: an earlier one takes it, or the value
+//! is a pattern of another language.
 
 use std::collections::HashSet;
 
@@ -11,10 +11,13 @@ use crate::config::{
 };
 use crate::policy::{Limit, ValuePattern};
 
-/// Earlier exceptions for more than one key that a later one is compared with.
-/// Exact values are looked up.
+/// Earlier patterns for more than one key that a later one is compared with, so
+/// that the time for a list of thousands stays linear. Exact values are looked
+/// up.
 const MOST_WIDE: usize = 64;
 
+/// Reports overrides of one limit. They are walked in their order, as the first
+/// that matches wins.
 pub(super) fn report(table: &wire::Limit, limit: &Limit, problems: &mut Problems) {
     let mut earlier = Earlier::default();
     for (field, one) in table.overrides.elements().iter().zip(&limit.overrides) {
@@ -69,6 +72,7 @@ fn pattern_of_others(table: &Override) -> Option<Span> {
     Some(pattern.at())
 }
 
+/// Whether a value takes more than one key.
 fn is_wide(pattern: &ValuePattern) -> bool {
     match pattern {
         ValuePattern::Any => true,
@@ -77,6 +81,7 @@ fn is_wide(pattern: &ValuePattern) -> bool {
     }
 }
 
+/// Whether the earlier pattern takes every key that the later one takes.
 fn covers(earlier: &[ValuePattern], later: &[ValuePattern]) -> bool {
     earlier.iter().zip(later).all(|pair| match pair {
         (ValuePattern::Any, _) => true,

@@ -1,5 +1,10 @@
 //! Patterns, templates and values of routes in the language of another gateway:
 //! here their signs are plain characters.
+//!
+//! A `*` in a path, `:id` for a parameter, `^...$` around a value, or a regular
+//! expression behind `~` are all valid texts, and match nothing that clients
+//! send. The help has the same pattern as this language writes it, where it can
+//! be told.
 
 use std::net::Ipv4Addr;
 
@@ -22,6 +27,7 @@ use crate::policy::{PathPattern, Rewrite, Route};
 /// that was cut at its colon.
 const SCHEMES: [&str; 5] = ["http", "https", "ws", "wss", "grpc"];
 
+/// Reports patterns and templates of one route.
 pub(super) fn report(table: &wire::Route, route: &Route, problems: &mut Problems) {
     if let Some(matches) = table.r#match.value() {
         hosts(&matches.hosts, problems);
@@ -55,6 +61,8 @@ pub(super) fn report(table: &wire::Route, route: &Route, problems: &mut Problems
     }
 }
 
+/// Words that are no host: parts of URLs, addresses to listen on, words for any
+/// host, numbers.
 fn hosts(entry: &Option<Field<List<Text<Host>>>>, problems: &mut Problems) {
     for field in entry.elements() {
         let host = field.value().map_or("", |host| &host.text);
@@ -153,6 +161,7 @@ fn path<S: Syntax>(key: &str, entry: &Option<Field<Text<S>>>, problems: &mut Pro
     problems.warn(Code::NeverMatches, entry.at(), message, help);
 }
 
+/// Help for a path with `*`: as a prefix where the star stands at its end.
 fn instead_of_star(key: &str, text: &str) -> String {
     let whole = text
         .trim_end_matches('*')
@@ -172,6 +181,8 @@ fn instead_of_star(key: &str, text: &str) -> String {
     }
 }
 
+/// Help for a path with `:name`: the same path with `{name}`, for the key that
+/// takes parameters.
 fn instead_of_colons(key: &str, text: &str) -> String {
     let mut segments = Vec::new();
     for segment in text.split('/') {
@@ -192,6 +203,7 @@ fn instead_of_colons(key: &str, text: &str) -> String {
     }
 }
 
+/// An expression that matches no path in normal form.
 fn regex<S: Syntax>(field: &Field<Text<S>>, problems: &mut Problems) {
     let Some(Text { text, .. }) = field.value().filter(|regex| !has_a_path(&regex.text)) else {
         return;

@@ -1,5 +1,9 @@
 //! Templates in the language of another gateway: in texts that are filled in,
 //! and in texts that are sent as they stand.
+//!
+//! Here `{name}` is the only sign for something that is filled in, and only
+//! `rewrite` and the `to` of a redirection have any. A `$host` from a file for
+//! NGINX would reach clients or servers as these five characters.
 
 use crate::config::{
     field::{Field, Given},

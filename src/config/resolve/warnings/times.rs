@@ -1,6 +1,10 @@
 //! Times and numbers that contradict each other, so that one of them never
-//! counts. Values that a route inherits are not reported: other routes may need
-//! them.
+//! counts: a wait that a timeout always cuts, a retry for which no time is
+//! left, more idle connections than there can be.
+//!
+//! Values that a route inherits from `[defaults]` are not reported, because
+//! other routes may need them. Of an upstream, a wait is compared with the
+//! longest timeout among its routes.
 
 use std::time::Duration;
 
@@ -19,6 +23,7 @@ use crate::config::{
 };
 use crate::policy::{Action, Pool, Route, Upstream};
 
+/// Warnings about one route.
 pub(super) fn of_route(
     table: &wire::Route,
     route: &Route,
@@ -34,7 +39,7 @@ pub(super) fn of_route(
     retries(table, route, problems);
 }
 
-/// A turn in a queue that none of the route's upstreams has.
+/// A priority in a queue that none of the route's upstreams has.
 fn priority(table: &wire::Route, route: &Route, config: &Config, problems: &mut Problems) {
     let upstreams = config.upstreams.iter();
     let mut caps = upstreams
@@ -63,7 +68,8 @@ fn queue(entry: &Option<Field<Concurrency>>, queue: usize, problems: &mut Proble
     }
 }
 
-/// A wait in a route's queue that its total timeout cuts short.
+/// A wait in a route's queue that its total timeout cuts short. Either of the
+/// two may be inherited, but not both: then the route says nothing about it.
 fn wait_of_route(table: &wire::Route, wait: Duration, route: &Route, problems: &mut Problems) {
     let Some(concurrency) = table.concurrency.value() else {
         return;
@@ -83,7 +89,8 @@ fn wait_of_route(table: &wire::Route, wait: Duration, route: &Route, problems: &
     }
 }
 
-/// The first time that is longer than the bound on the whole exchange.
+/// A time that is longer than `body`, the bound on the whole exchange. Only the
+/// first of them is reported.
 fn exchange(table: &wire::Route, route: &Route, problems: &mut Problems) {
     let (Some(body), Some(keys)) = (route.timeouts.body, table.timeouts.value()) else {
         return;
@@ -105,7 +112,8 @@ fn exchange(table: &wire::Route, route: &Route, problems: &mut Problems) {
     }
 }
 
-/// Retries that cannot come.
+/// Retries that never happen: on a route without an upstream, with a single
+/// attempt, or after a wait that the total timeout cuts.
 fn retries(table: &wire::Route, route: &Route, problems: &mut Problems) {
     if let Action::Respond { .. } | Action::Redirect { .. } = route.action {
         if table.retry.is_own() {
@@ -171,6 +179,7 @@ fn after_timeouts(retry: &wire::Retry, route: &Route, problems: &mut Problems) {
     }
 }
 
+/// Warnings about one upstream, in the light of all routes that lead to it.
 pub(super) fn of_upstream(
     table: &upstreams::Upstream,
     upstream: &Upstream,

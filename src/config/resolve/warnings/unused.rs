@@ -1,4 +1,5 @@
-//! Names that are defined and used by nobody.
+//! Names that are defined and used by nobody. A limit that no route names
+//! protects nothing, which nobody notices before it is needed.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -8,6 +9,8 @@ use crate::config::{
     wire::{File, limits::Scope, routes::Route, tables::Either},
 };
 
+/// Reports limits and upstreams that no route names, and a store that no limit
+/// is shared through.
 pub(super) fn report(file: &File, problems: &mut Problems) {
     let (mut limits, mut upstreams) = (BTreeSet::new(), BTreeSet::new());
     for route in file.routes.elements().iter().filter_map(Given::value) {
