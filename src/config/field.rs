@@ -4,7 +4,7 @@
 //! reported by the deserializer in `de`, and the field has no value then. Its
 //! neighbours are read all the same, so one reading finds every mistake.
 
-use std::{borrow::Cow, fmt, marker::PhantomData};
+use std::{borrow::Cow, fmt, marker::PhantomData, ops::Deref};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{
@@ -61,13 +61,6 @@ pub(super) trait Plain {
     type Runs;
 
     fn plain(&self) -> Self::Runs;
-}
-
-/// A list, or a table of free names.
-pub(super) trait Elements {
-    type Element;
-
-    fn elements(&self) -> &[Self::Element];
 }
 
 /// A key of a section: its value, and whether and where the file gives it.
@@ -131,11 +124,11 @@ pub(super) trait Given<T> {
     }
 
     /// The elements of a list or table; none when it is absent or wrong.
-    fn elements<'a>(&'a self) -> &'a [T::Element]
+    fn elements<'a, E: 'a>(&'a self) -> &'a [E]
     where
-        T: Elements + 'a,
+        T: Deref<Target = [E]> + 'a,
     {
-        self.value().map_or(&[], Elements::elements)
+        self.value().map_or(&[], Deref::deref)
     }
 
     /// The place of the value, or else that of the section around it.

@@ -13,7 +13,7 @@ use super::{
 /// defaults.
 pub fn json_schema() -> Value {
     let mut schema = ordered();
-    without_order(&mut schema);
+    everywhere(&mut schema, without_order);
     schema
 }
 
@@ -22,38 +22,50 @@ pub fn json_schema() -> Value {
 pub(super) fn ordered() -> Value {
     let mut settings = SchemaSettings::draft07();
     settings.inline_subschemas = true;
-    let mut schema = settings
-        .into_generator()
-        .into_root_schema_for::<File>()
-        .to_value();
-    plain(&mut schema);
+    let generator = settings.into_generator();
+    let mut schema = generator.into_root_schema_for::<File>().to_value();
+    everywhere(&mut schema, plain);
     if let Some(members) = schema.as_object_mut() {
         members.remove("definitions");
     }
     schema["title"] = json!("tidegate.toml");
+    let routes = schema["properties"]["routes"]["items"]["properties"].clone();
+    let defaults = &mut schema["properties"]["defaults"];
     // A key that is missing in the defaults may come from the route.
-    without_required(&mut schema["properties"]["defaults"]);
+    everywhere(defaults, without_required);
+    if let Some(keys) = defaults["properties"].as_object_mut() {
+        for (name, key) in keys {
+            key["description"] = routes[name]["description"].clone();
+        }
+    }
     schema
 }
 
-/// Takes out what TOML has no use for, in this schema and all below it.
-fn plain(schema: &mut Value) {
+/// Changes a schema and all schemas inside of it, the innermost first.
+fn everywhere(schema: &mut Value, change: fn(&mut Map<String, Value>)) {
     match schema {
-        Value::Array(items) => items.iter_mut().for_each(plain),
+        Value::Array(items) => items.iter_mut().for_each(|item| everywhere(item, change)),
         Value::Object(members) => {
-            members.values_mut().for_each(plain);
-            unwrapped(members);
-            without_null(members);
-            words_of_choice(members);
-            if members.get("type").is_some_and(|of| of == "boolean") {
-                members.insert("type".to_owned(), json!(["boolean", "string"]));
-                members.insert("pattern".to_owned(), json!(VARIABLE));
-            }
-            if members.get("properties").is_some_and(Value::is_object) {
-                members.insert("additionalProperties".to_owned(), json!(false));
-            }
+            members
+                .values_mut()
+                .for_each(|value| everywhere(value, change));
+            change(members);
         }
         _ => {}
+    }
+}
+
+/// Takes out what TOML has no use for.
+fn plain(members: &mut Map<String, Value>) {
+    unwrapped(members);
+    without_null(members);
+    words_of_choice(members);
+    if members.get("type").is_some_and(|of| of == "boolean") {
+        members.insert("type".to_owned(), json!(["boolean", "string"]));
+        members.insert("pattern".to_owned(), json!(VARIABLE));
+    }
+    if members.get("properties").is_some_and(Value::is_object) {
+        members.insert("additionalProperties".to_owned(), json!(false));
     }
 }
 
@@ -92,36 +104,20 @@ fn without_null(members: &mut Map<String, Value>) {
         return;
     };
     choices.retain(|choice| choice["type"] != "null");
-    if choices.len() > 1 {
-        return;
-    }
-    let only = choices.pop();
-    members.remove("anyOf");
-    if let Some(Value::Object(only)) = only {
-        for (name, value) in only {
-            members.entry(name).or_insert(value);
+    if let [only] = &mut choices[..] {
+        let only = only.take();
+        members.remove("anyOf");
+        for (name, value) in only.as_object().into_iter().flatten() {
+            members.entry(name).or_insert(value.clone());
         }
     }
 }
 
-fn without_order(schema: &mut Value) {
-    match schema {
-        Value::Array(items) => items.iter_mut().for_each(without_order),
-        Value::Object(members) => {
-            members.remove(ORDER);
-            members.values_mut().for_each(without_order);
-        }
-        _ => {}
-    }
+fn without_order(members: &mut Map<String, Value>) {
+    members.remove(ORDER);
 }
 
-fn without_required(schema: &mut Value) {
-    match schema {
-        Value::Array(items) => items.iter_mut().for_each(without_required),
-        Value::Object(members) => {
-            members.retain(|name, value| name != "required" || !value.is_array());
-            members.values_mut().for_each(without_required);
-        }
-        _ => {}
-    }
+/// Takes out the list of required keys, and not a key of that name.
+fn without_required(members: &mut Map<String, Value>) {
+    members.retain(|name, value| name != "required" || !value.is_array());
 }

@@ -53,6 +53,21 @@ pub(super) struct Entry {
 }
 
 impl Node {
+    /// A value that was reported as wrong.
+    pub(super) fn broken(span: Span) -> Self {
+        let value = Value::Broken;
+        Self { span, value }
+    }
+
+    /// A string in which nothing came from the environment.
+    pub(super) fn text_at(text: &str, span: Span) -> Self {
+        let value = Value::Text(Text {
+            text: text.to_owned(),
+            written: None,
+        });
+        Self { span, value }
+    }
+
     pub(super) fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) => Some(&text.text),
@@ -62,6 +77,13 @@ impl Node {
 
     pub(super) fn table(&self) -> Option<&Table> {
         match &self.value {
+            Value::Table(table) => Some(table),
+            _ => None,
+        }
+    }
+
+    pub(super) fn table_mut(&mut self) -> Option<&mut Table> {
+        match &mut self.value {
             Value::Table(table) => Some(table),
             _ => None,
         }
@@ -110,7 +132,24 @@ impl Text {
     }
 }
 
+impl Entry {
+    /// An entry that no file has, at the place of something else.
+    pub(super) fn at(span: Span, value: Value) -> Self {
+        Self {
+            key: span,
+            node: Node { span, value },
+            inherited: false,
+        }
+    }
+}
+
 impl Table {
+    /// A table of one entry.
+    pub(super) fn of(key: &str, entry: Entry) -> Self {
+        let entries = [(key.to_owned(), entry)].into();
+        Self { entries }
+    }
+
     pub(super) fn get(&self, key: &str) -> Option<&Entry> {
         self.entries.get(key)
     }

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use serde::de;
-
 /// A value that a parser refused: why, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Wrong {
@@ -21,14 +19,9 @@ impl Wrong {
             help: help.into(),
         }
     }
-
-    /// The error that a visitor returns for such a value.
-    pub(super) fn refuse<E: de::Error>(self) -> E {
-        E::custom(Refusal::Value(self))
-    }
 }
 
-/// A mistake that a visitor finds. [`de::Error::custom`] passes nothing but
+/// A mistake that a visitor finds. [`serde::de::Error::custom`] passes nothing but
 /// text to the deserializer, so both sides agree on a form here: the parts,
 /// each behind a character that no message has.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,7 +32,7 @@ pub(super) enum Refusal {
     Type {
         /// The type that belongs there: "a duration in a string".
         expected: String,
-        /// Advice on a right value.
+        /// Advice on a right value; if empty, it is guessed from the value.
         help: String,
     },
 }

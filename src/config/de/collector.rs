@@ -1,30 +1,20 @@
 //! Gathers the mistakes that are found while a file is deserialized.
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 
 use super::super::{
     misplaced::Stray,
     problem::{Problem, Problems},
-    redact,
-    source::Span,
-    tree::Node,
 };
 
-/// The mistakes so far. Deserializers share it, as each value has one of its
-/// own.
+/// The mistakes so far. All deserializers of a file share it, as serde makes
+/// one for each value and hands nothing else from one to the next.
 #[derive(Debug)]
 pub(super) struct Collector {
     problems: RefCell<Problems>,
-    meant: RefCell<Vec<Meant>>,
-}
-
-/// A key that stands in another place, or under another name, than it belongs
-/// to.
-#[derive(Debug)]
-struct Meant {
-    /// The path of the section that it belongs to.
-    section: String,
-    key: String,
+    /// Keys that stand in another place, or under another name, than they
+    /// belong to: the path of their section, and their name there.
+    meant: RefCell<Vec<(String, String)>>,
 }
 
 impl Collector {
@@ -39,36 +29,19 @@ impl Collector {
         self.problems.into_inner()
     }
 
+    /// The problems, for one statement: a second borrow while this one is held
+    /// panics.
+    pub(super) fn problems(&self) -> RefMut<'_, Problems> {
+        self.problems.borrow_mut()
+    }
+
     pub(super) fn report(&self, problem: Problem) {
-        self.problems.borrow_mut().report(problem);
-    }
-
-    /// Whether a key that seems absent may stand in text that could not be
-    /// read.
-    pub(super) fn is_incomplete(&self) -> bool {
-        self.problems.borrow().incomplete
-    }
-
-    /// Has a value covered where the file is shown.
-    pub(super) fn cover(&self, at: Span) {
-        self.problems.borrow_mut().covered.push(at);
-    }
-
-    /// Has covered what may be a secret under a name that the language does not
-    /// know.
-    pub(super) fn cover_free_name(&self, name: &str, node: &Node) {
-        redact::of_free_name(name, node, &mut self.problems.borrow_mut().covered);
-    }
-
-    pub(super) fn is_covered(&self, at: Span) -> bool {
-        self.problems.borrow().covered.contains(&at)
+        self.problems().report(problem);
     }
 
     /// Notes where an unknown key belongs.
     pub(super) fn note(&self, stray: &Stray) {
-        if let Some((section, key)) = stray.meant.clone() {
-            self.meant.borrow_mut().push(Meant { section, key });
-        }
+        self.meant.borrow_mut().extend(stray.meant.clone());
     }
 
     pub(super) fn noted(&self) -> usize {
@@ -77,18 +50,10 @@ impl Collector {
 
     /// The keys noted since there were `before` that belong into this section;
     /// the others wait for the sections around.
-    pub(super) fn take_noted(&self, before: usize, section: &str) -> Vec<String> {
+    pub(super) fn take_noted(&self, before: usize, path: &str) -> Vec<String> {
         let mut meant = self.meant.borrow_mut();
         let before = before.min(meant.len());
-        let since = meant.split_off(before);
-        let mut keys = Vec::new();
-        for one in since {
-            if one.section == section {
-                keys.push(one.key);
-            } else {
-                meant.push(one);
-            }
-        }
-        keys
+        let own = meant.extract_if(before.., |(section, _)| section == path);
+        own.map(|(_, key)| key).collect()
     }
 }

@@ -1,8 +1,10 @@
 //! How a value of the tree is deserialized, by the type that its field wants.
 
+use std::borrow::Cow;
+
 use serde::{
     Deserializer,
-    de::{Expected, IntoDeserializer, Visitor},
+    de::{IntoDeserializer, Visitor},
     forward_to_deserialize_any,
 };
 
@@ -11,15 +13,15 @@ use super::{
         field::FIELD,
         tree::{Node, Text, Value},
         wire::{
-            lists::{LIST, ONE_OR_LIST, ONE_OR_MANY, SET, TABLES},
+            lists::rules,
             tables::{EITHER, NAMED, PAIRS},
         },
         wrong::Wrong,
     },
     error::Error,
     node::NodeDeserializer,
-    parts::{EitherAccess, FieldParts, ListAccess},
-    tables::{NamedAccess, PairsAccess, StructAccess},
+    parts::{FieldParts, ListAccess},
+    tables::{NamesAccess, SectionAccess},
 };
 
 impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
@@ -74,11 +76,20 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
     ) -> Result<V::Value, Error> {
         match name {
             FIELD => visitor.visit_seq(FieldParts::new(self)),
-            LIST | SET | TABLES | ONE_OR_LIST | ONE_OR_MANY => self.list(name, visitor),
-            PAIRS => self.pairs(visitor),
-            NAMED => self.named(visitor),
+            PAIRS | NAMED => self.names(name == NAMED, visitor),
+            EITHER => self.either(visitor),
             _ => visitor.visit_newtype_struct(self),
         }
+    }
+
+    /// A list, with the sum of its [`rules`].
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        rules: usize,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        self.list(rules, visitor)
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -88,19 +99,18 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
         visitor: V,
     ) -> Result<V::Value, Error> {
         match &self.node.value {
-            Value::Table(table) => visitor.visit_map(StructAccess::new(self, table, fields)),
+            Value::Table(table) => visitor.visit_map(SectionAccess::new(self, table, fields)),
             _ => Err(self.wrong_type(&"a table")),
         }
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
         self,
-        name: &'static str,
+        _name: &'static str,
         words: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
         match &self.node.value {
-            _ if name == EITHER => self.either(visitor),
             Value::Text(text) if words.contains(&text.text.as_str()) => {
                 visitor.visit_enum(text.text.as_str().into_deserializer())
             }
@@ -111,7 +121,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
 
     forward_to_deserialize_any! {
         i8 i16 i32 i64 i128 u8 u16 u32 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map identifier ignored_any
+        map identifier ignored_any
     }
 }
 
@@ -125,68 +135,53 @@ impl<'a> NodeDeserializer<'a> {
         }
     }
 
-    /// The elements of a list, of which `kind` says what it may be.
-    fn list<'de, V: Visitor<'de>>(self, kind: &'static str, visitor: V) -> Result<V::Value, Error> {
-        let is_unique = matches!(kind, LIST | SET | ONE_OR_LIST);
-        let context = self.context.inside();
+    fn list<'de, V: Visitor<'de>>(self, rules: usize, visitor: V) -> Result<V::Value, Error> {
+        let has = |rule| rules & rule != 0;
+        let mut access = ListAccess {
+            items: Cow::Borrowed(self.node.items()),
+            next: 0,
+            is_unique: has(rules::NONE_TWICE),
+            context: self.context.inside(),
+        };
         match &self.node.value {
-            Value::List(items) if items.is_empty() && kind != SET => Err(Error::Empty),
-            Value::List(items) => {
-                visitor.visit_seq(ListAccess::new(items.as_slice().into(), is_unique, context))
+            Value::List(items) if items.is_empty() && !has(rules::MAY_BE_EMPTY) => {
+                return Err(Error::Empty);
             }
-            Value::Text(_) if matches!(kind, ONE_OR_LIST | ONE_OR_MANY) => {
-                let only = std::slice::from_ref(self.node);
-                visitor.visit_seq(ListAccess::new(only.into(), false, context))
+            Value::List(_) => {}
+            Value::Text(_) if has(rules::ONE_ALONE) => {}
+            Value::Text(text) if text.variable().is_some() && !has(rules::OF_TABLES) => {
+                access.items = between_commas(text, self.node).into();
             }
-            Value::Text(text) if matches!(kind, LIST | SET) && text.variable().is_some() => {
-                let items = between_commas(text, self.node);
-                visitor.visit_seq(ListAccess::new(items.into(), is_unique, context))
-            }
-            _ => Err(self.wrong_type(&visitor)),
+            _ => return Err(self.wrong_type(&visitor)),
         }
+        visitor.visit_seq(access)
     }
 
-    fn pairs<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match &self.node.value {
-            Value::Table(table) => visitor.visit_map(PairsAccess::new(table, self.context)),
-            Value::Broken => Err(Error::Reported),
-            _ => {
-                // Names and values are expected here: there may be secrets
-                // among them.
-                self.context.collector.cover(self.node.span);
-                Err(self.wrong_type(&visitor))
-            }
+    fn names<'de, V: Visitor<'de>>(self, of_sections: bool, visitor: V) -> Result<V::Value, Error> {
+        if let Value::Table(table) = &self.node.value {
+            return visitor.visit_map(NamesAccess::new(table, of_sections, self.context));
         }
-    }
-
-    fn named<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match &self.node.value {
-            Value::Table(table) => visitor.visit_map(NamedAccess::new(table, self.context)),
-            _ => Err(self.wrong_type(&visitor)),
+        // Names and values are expected here: there may be secrets among them.
+        if !of_sections && !self.node.is_broken() {
+            let mut problems = self.context.collector.problems();
+            problems.covered.push(self.node.span);
         }
+        Err(self.wrong_type(&visitor))
     }
 
     /// A short form or a long one. A list of strings is neither.
     fn either<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        let is_long = match &self.node.value {
+        let value = match &self.node.value {
             Value::List(items) if items.iter().any(|item| item.text().is_some()) => {
-                return Err(self.wrong_type(&visitor));
+                Err(Error::Form)
             }
-            Value::List(_) | Value::Table(_) => true,
-            _ => false,
+            Value::List(_) | Value::Table(_) => visitor.visit_some(self),
+            _ => visitor.visit_newtype_struct(self),
         };
-        let expected = (&visitor as &dyn Expected).to_string();
-        let value = visitor.visit_enum(EitherAccess {
-            value: self,
-            is_long,
-        });
-        value.map_err(|error| match error {
-            Error::Type { .. } => Error::Type {
-                expected,
-                help: None,
-            },
-            error => error,
-        })
+        match value {
+            Err(Error::Type { .. }) => Err(Error::Form),
+            value => value,
+        }
     }
 }
 

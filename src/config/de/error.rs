@@ -19,9 +19,11 @@ pub(super) enum Error {
     /// The value has a wrong type.
     Type {
         expected: String,
-        /// Advice on a right value, if the visitor has some.
-        help: Option<String>,
+        /// Advice on a right value; if empty, it is guessed from the value.
+        help: String,
     },
+    /// The value has neither of the two forms that its key may have.
+    Form,
     /// The word is none of these.
     Choice(&'static [&'static str]),
     /// A list that has to name something is empty.
@@ -40,17 +42,14 @@ impl de::Error for Error {
     fn custom<T: fmt::Display>(message: T) -> Self {
         match Refusal::from(message.to_string()) {
             Refusal::Value(wrong) => Self::Value(wrong),
-            Refusal::Type { expected, help } => Self::Type {
-                expected,
-                help: Some(help),
-            },
+            Refusal::Type { expected, help } => Self::Type { expected, help },
         }
     }
 
     fn invalid_type(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
         Self::Type {
             expected: expected.to_string(),
-            help: None,
+            help: String::new(),
         }
     }
 

@@ -2,12 +2,14 @@
 
 use super::{
     super::{
-        advice, environment, language, misplaced,
+        advice, environment,
+        language::{self, Key, Kind, Section},
+        misplaced,
         problem::{Code, Problem},
         redact,
         source::Span,
         suggest,
-        tree::{Entry, Value},
+        tree::{Entry, Table, Value},
         wrong::Wrong,
     },
     error::Error,
@@ -22,12 +24,16 @@ impl NodeDeserializer<'_> {
             Error::Value(wrong) => self.refused(wrong),
             Error::Choice(words) => self.no_choice(words),
             Error::Empty => self.empty(),
-            Error::Type { expected, help } => self.wrong_type_problem(&expected, help),
+            Error::Form => self.wrong_type_problem(&self.forms(), String::new()),
+            Error::Type { expected, help } => match self.named_section() {
+                Some((name, section)) => return self.no_section(name, section),
+                None => self.wrong_type_problem(&expected, help),
+            },
         };
         self.report(problem);
     }
 
-    fn report(&self, problem: Problem) {
+    pub(super) fn report(&self, problem: Problem) {
         if !self.context.is_inherited {
             self.context.collector.report(problem);
         }
@@ -36,35 +42,32 @@ impl NodeDeserializer<'_> {
     /// Reports that this table lacks a key that is required.
     pub(super) fn missing(&self, name: &'static str) {
         let context = self.context;
-        if context.collector.is_incomplete() {
+        if context.collector.problems().incomplete {
             return;
         }
-        let section = language::section(&context.path());
-        let key = section.and_then(|section| section.key(name));
-        let help = match key {
-            Some(key) => match key.kind.example() {
-                Some(example) => format!("add `{name} = \"{example}\"`: {}", key.about),
-                None => format!("add `{name}`: {}", key.about),
-            },
-            None => format!("add `{name}`"),
+        let key = language::key(&context.path(), name);
+        let example = key.and_then(|key| key.kind.example());
+        let line = match example {
+            Some(example) => format!("{name} = \"{example}\""),
+            None => name.to_owned(),
         };
-        let problem = Problem::new(
-            Code::MissingKey,
-            self.node.span,
-            format!("`{name}` is missing"),
-        );
+        let about = key.map(|key| format!(": {}", key.about));
+        let help = format!("add `{line}`{}", about.unwrap_or_default());
+        let message = format!("`{name}` is missing");
+        let problem = Problem::new(Code::MissingKey, self.node.span, message);
         self.report(problem.label("here").help(help));
     }
 
     /// Reports a key that this table, which is the section `path`, does not
     /// have.
-    pub(super) fn unknown(&self, path: &str, name: &str, entry: &Entry, beside: &[&str]) {
+    pub(super) fn unknown(&self, path: &str, name: &str, entry: &Entry, table: &Table) {
         let collector = self.context.collector;
-        collector.cover_free_name(name, &entry.node);
+        redact::of_free_name(name, &entry.node, &mut collector.problems().covered);
         let Some(section) = language::section(path) else {
             return;
         };
-        let stray = misplaced::explain(section, name, &entry.node, beside);
+        let beside: Vec<_> = table.entries.keys().map(String::as_str).collect();
+        let stray = misplaced::explain(section, name, &entry.node, &beside);
         collector.note(&stray);
         if entry.inherited {
             return;
@@ -90,15 +93,18 @@ impl NodeDeserializer<'_> {
     /// The value as a message may repeat it.
     fn shown(&self) -> String {
         let context = self.context;
-        match (&self.node.value, context.pair) {
+        match (&self.node.value, context.name) {
             (Value::Text(text), Some(name)) => redact::value(name, text).into_owned(),
-            (Value::Text(text), None) if context.collector.is_covered(self.node.span) => {
-                redact::store_url(text.shown())
-            }
+            (Value::Text(text), None) if self.is_covered() => redact::store_url(text.shown()),
             (Value::Text(text), None) => text.shown().to_owned(),
             (Value::Whole(number), _) => number.to_string(),
             _ => String::new(),
         }
+    }
+
+    fn is_covered(&self) -> bool {
+        let problems = self.context.collector.problems();
+        problems.covered.contains(&self.node.span)
     }
 
     /// Without help of its own, the description of the key says what would be
@@ -110,9 +116,13 @@ impl NodeDeserializer<'_> {
         }
     }
 
+    /// The key that this value belongs to.
+    fn key(&self) -> Option<&'static Key> {
+        language::key(self.context.section, self.context.key)
+    }
+
     fn about(&self) -> String {
-        let key = language::key(self.context.section, self.context.key);
-        key.map(|key| key.about.clone()).unwrap_or_default()
+        self.key().map(|key| key.about.clone()).unwrap_or_default()
     }
 
     fn no_choice(&self, words: &'static [&'static str]) -> Problem {
@@ -128,26 +138,64 @@ impl NodeDeserializer<'_> {
         Problem::new(Code::BadValue, self.node.span, message).help(help)
     }
 
-    fn wrong_type_problem(&self, expected: &str, help: Option<String>) -> Problem {
+    fn wrong_type_problem(&self, expected: &str, help: String) -> Problem {
         let context = self.context;
-        let message = format!(
-            "`{}` is {expected}, not {}",
-            context.key,
-            self.node.type_name()
-        );
+        let is = self.node.type_name();
+        let message = format!("`{}` is {expected}, not {is}", context.key);
         let problem = Problem::new(Code::WrongType, self.node.span, message)
             .label(format!("expected {expected}"));
         // The help would repeat the value.
-        if context.pair.is_some_and(redact::is_secret_name) {
+        if context.name.is_some_and(redact::is_secret_name) {
             return problem.help("write it in quotes");
         }
-        let key = language::key(context.section, context.key);
-        let advised = |key: &'static language::Key| {
+        if !help.is_empty() {
+            return problem.help(help);
+        }
+        let advice = self.key().and_then(|key| {
             let kind = key.kind.inside(context.depth);
             advice::right_type(key, kind, self.node)
+        });
+        problem.help(advice.unwrap_or_else(|| self.about()))
+    }
+
+    /// The two forms that a value of this key may have.
+    fn forms(&self) -> String {
+        let kind = self.key().map(|key| key.kind.inside(self.context.depth));
+        let Some(Kind::Either(short, long)) = kind else {
+            return String::new();
         };
-        let help = help.or_else(|| key.and_then(advised));
-        problem.help(help.unwrap_or_else(|| self.about()))
+        let short = match **short {
+            Kind::Whole { .. } => "a whole number",
+            _ => "a string",
+        };
+        let long = match **long {
+            Kind::Tables(_) => "a list of tables",
+            _ => "a table",
+        };
+        format!("{short} or {long}")
+    }
+
+    /// The name of this value and the section that it should be, in a table of
+    /// named sections.
+    fn named_section(&self) -> Option<(&str, &'static Section)> {
+        let name = self.context.name?;
+        match &self.key()?.kind {
+            Kind::Named(of) => Some((name, of.section()?)),
+            _ => None,
+        }
+    }
+
+    /// Reports a value in the place of a section with a name. A key of such
+    /// sections is reported once for all of them, where they end.
+    fn no_section(&self, name: &str, section: &Section) {
+        if section.key(name).is_some() {
+            return;
+        }
+        let (key, is) = (self.context.key, self.node.type_name());
+        let message = format!("`{name}` in `[{key}]` is a table, not {is}");
+        let problem = Problem::new(Code::WrongType, self.node.span, message);
+        let advice = advice::in_a_table(name, section, self.node);
+        self.report(problem.help(advice.unwrap_or_else(|| format!("write `[{key}.{name}]`"))));
     }
 }
 

@@ -21,8 +21,8 @@ pub(super) struct Context<'a> {
     pub(super) key: &'a str,
     /// How far inside of lists and named sections of the key the value is.
     pub(super) depth: usize,
-    /// In a table of free names: the name.
-    pub(super) pair: Option<&'a str>,
+    /// In a table of names that the user chooses: the name.
+    pub(super) name: Option<&'a str>,
     /// It comes from `[defaults]`, where its mistakes were reported.
     pub(super) is_inherited: bool,
 }
@@ -34,7 +34,7 @@ impl<'a> Context<'a> {
             section: "",
             key: "",
             depth: 0,
-            pair: None,
+            name: None,
             is_inherited: false,
         }
     }

@@ -1,5 +1,5 @@
-//! The keys of a section, the names of a table of free names, and named
-//! sections.
+//! The entries of tables: the keys of a section, and names that the user
+//! chooses.
 
 use std::collections::btree_map;
 
@@ -7,166 +7,194 @@ use serde::de::{DeserializeSeed, Error as _, IntoDeserializer, MapAccess};
 
 use super::{
     super::{
-        advice, language,
+        language,
         problem::{Code, Problem},
+        redact,
         source::Span,
         syntax,
-        tree::{Entry, Node, Table, Text, Value},
+        tree::{Entry, Node, Table},
     },
     error::Error,
     node::{Context, NodeDeserializer},
-    parts::broken,
 };
 
-/// Keys and values of a section.
-pub(super) struct StructAccess<'a> {
-    table: NodeDeserializer<'a>,
-    entries: btree_map::Iter<'a, String, Entry>,
-    fields: &'static [&'static str],
+/// Keys and values of a section: those that the file has, then those that are
+/// absent and were reported, without a value.
+pub(super) struct SectionAccess<'a> {
+    section: NodeDeserializer<'a>,
     /// The path of the section.
     path: String,
-    beside: Vec<&'a str>,
+    /// The keys that it may have.
+    fields: &'static [&'static str],
+    table: &'a Table,
+    entries: btree_map::Iter<'a, String, Entry>,
     /// Keys noted by the collector before this section.
     noted: usize,
-    value: Option<&'a Entry>,
     /// Keys that are not there and count as reported; `None` until all others
     /// were read.
     absent: Option<std::vec::IntoIter<&'static str>>,
-    key: &'a str,
+    next: Option<(&'a str, Option<&'a Entry>)>,
 }
 
-impl<'a> StructAccess<'a> {
+impl<'a> SectionAccess<'a> {
     pub(super) fn new(
-        table: NodeDeserializer<'a>,
-        entries: &'a Table,
+        section: NodeDeserializer<'a>,
+        table: &'a Table,
         fields: &'static [&'static str],
     ) -> Self {
         Self {
-            entries: entries.entries.iter(),
+            path: section.context.path(),
             fields,
-            path: table.context.path(),
-            beside: entries.entries.keys().map(String::as_str).collect(),
-            noted: table.context.collector.noted(),
-            value: None,
-            absent: None,
-            key: "",
             table,
+            entries: table.entries.iter(),
+            noted: section.context.collector.noted(),
+            absent: None,
+            next: None,
+            section,
         }
     }
 
-    fn context(&self) -> Context<'_> {
-        Context {
-            section: &self.path,
-            key: self.key,
-            depth: 0,
-            pair: None,
-            ..self.table.context
+    /// The next key of the file that the section knows. Those on the way that
+    /// it does not know are reported.
+    fn next_known(&mut self) -> Option<(&'a str, Option<&'a Entry>)> {
+        for (key, entry) in self.entries.by_ref() {
+            if self.fields.contains(&key.as_str()) {
+                return Some((key, Some(entry)));
+            }
+            self.section.unknown(&self.path, key, entry, self.table);
         }
+        None
     }
 
     /// Keys that were reported as missing, and those that stand in another
     /// place or under another name.
-    fn absent(&self) -> Vec<&'static str> {
-        let collector = self.table.context.collector;
+    fn absent(&self) -> std::vec::IntoIter<&'static str> {
+        let collector = self.section.context.collector;
         let meant = collector.take_noted(self.noted, &self.path);
         let is_absent = |key: &&&'static str| {
-            let is_meant = meant.iter().any(|meant| meant == *key);
-            (is_meant || self.table.absent.contains(*key)) && !self.beside.contains(*key)
+            let is_known = meant.iter().any(|meant| meant == *key);
+            (is_known || self.section.absent.contains(*key)) && self.table.get(key).is_none()
         };
-        self.fields.iter().filter(is_absent).copied().collect()
+        let absent: Vec<_> = self.fields.iter().filter(is_absent).copied().collect();
+        absent.into_iter()
     }
 }
 
-impl<'de> MapAccess<'de> for StructAccess<'_> {
+impl<'de> MapAccess<'de> for SectionAccess<'_> {
     type Error = Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, Error> {
-        self.value = None;
-        for (key, entry) in self.entries.by_ref() {
-            if self.fields.contains(&key.as_str()) {
-                self.key = key;
-                self.value = Some(entry);
-                return seed.deserialize(key.as_str().into_deserializer()).map(Some);
-            }
-            self.table.unknown(&self.path, key, entry, &self.beside);
+        self.next = self.next_known();
+        if self.next.is_none() {
+            let mut absent = self.absent.take().unwrap_or_else(|| self.absent());
+            self.next = absent.next().map(|key| (key, None));
+            self.absent = Some(absent);
         }
-        if self.absent.is_none() {
-            self.absent = Some(self.absent().into_iter());
-        }
-        match self.absent.as_mut().and_then(Iterator::next) {
-            Some(key) => seed.deserialize(key.into_deserializer()).map(Some),
+        match self.next {
+            Some((key, _)) => seed.deserialize(key.into_deserializer()).map(Some),
             None => Ok(None),
         }
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
-        let context = self.context();
-        match self.value {
-            Some(entry) => {
-                let context = Context {
-                    is_inherited: entry.inherited,
-                    ..context
-                };
-                seed.deserialize(NodeDeserializer::new(&entry.node, context))
-            }
-            None => {
-                let node = broken(self.table.node.span);
-                seed.deserialize(NodeDeserializer::new(&node, context))
-            }
-        }
+        let Some((key, entry)) = self.next else {
+            return Err(Error::custom("a value before its key"));
+        };
+        let mut context = Context {
+            section: &self.path,
+            key,
+            depth: 0,
+            name: None,
+            ..self.section.context
+        };
+        let Some(entry) = entry else {
+            let node = Node::broken(self.section.node.span);
+            return seed.deserialize(NodeDeserializer::new(&node, context));
+        };
+        context.is_inherited = entry.inherited;
+        seed.deserialize(NodeDeserializer::new(&entry.node, context))
     }
 }
 
-/// Free names and their strings.
-pub(super) struct PairsAccess<'a> {
+/// Names that the user chooses, and their values.
+pub(super) struct NamesAccess<'a> {
     entries: btree_map::Iter<'a, String, Entry>,
+    /// The values are sections, and not strings.
+    of_sections: bool,
+    /// That of the table.
     context: Context<'a>,
+    /// The name before its value is read.
     next: Option<(&'a str, &'a Entry)>,
+    /// A key of the sections below that stands before them: it may be that of
+    /// any, so that nothing is known of all.
+    loose: Option<(&'a str, Span)>,
 }
 
-impl<'a> PairsAccess<'a> {
-    pub(super) fn new(table: &'a Table, context: Context<'a>) -> Self {
+impl<'a> NamesAccess<'a> {
+    pub(super) fn new(table: &'a Table, of_sections: bool, context: Context<'a>) -> Self {
         Self {
             entries: table.entries.iter(),
+            of_sections,
             context,
             next: None,
+            loose: None,
         }
     }
-}
 
-/// The name of an entry as a value of its own.
-fn name_of(key: &str, entry: &Entry) -> Node {
-    Node {
-        span: entry.key,
-        value: Value::Text(Text {
-            text: key.to_owned(),
-            written: None,
-        }),
+    /// Checks the name of a section, which `key` deserializes.
+    fn section(&mut self, name: &'a str, entry: &Entry, key: NodeDeserializer<'_>) {
+        if let Err(wrong) = syntax::name(name) {
+            key.mistake(Error::Value(wrong));
+        }
+        let is_plain = entry.node.table().is_none() && !entry.node.is_broken();
+        if is_plain && language::key(&self.context.path(), name).is_some() {
+            self.loose.get_or_insert((name, entry.key));
+        }
+    }
+
+    fn end(&self) -> Result<(), Error> {
+        let Some((name, at)) = self.loose else {
+            return Ok(());
+        };
+        let key = self.context.key;
+        let message = format!("`{name}` stands in `[{key}]` itself, which has only names");
+        let problem = Problem::new(Code::WrongType, at, message);
+        let help = format!("write `[{key}.NAME]` above it");
+        self.context.collector.report(problem.help(help));
+        Err(Error::Reported)
     }
 }
 
-impl<'de> MapAccess<'de> for PairsAccess<'_> {
+impl<'de> MapAccess<'de> for NamesAccess<'_> {
     type Error = Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, Error> {
-        let Some((name, entry)) = self.entries.next() else {
-            return Ok(None);
+        self.next = self
+            .entries
+            .next()
+            .map(|(name, entry)| (name.as_str(), entry));
+        let Some((name, entry)) = self.next else {
+            return self.end().map(|()| None);
         };
-        self.context.collector.cover_free_name(name, &entry.node);
-        self.next = Some((name, entry));
         let context = Context {
             is_inherited: entry.inherited,
             ..self.context
         };
-        let node = name_of(name, entry);
-        seed.deserialize(NodeDeserializer::new(&node, context))
-            .map(Some)
+        let node = Node::text_at(name, entry.key);
+        let key = NodeDeserializer::new(&node, context);
+        if self.of_sections {
+            self.section(name, entry, key);
+        } else {
+            let covered = &mut self.context.collector.problems().covered;
+            redact::of_free_name(name, &entry.node, covered);
+        }
+        seed.deserialize(key).map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
@@ -174,106 +202,10 @@ impl<'de> MapAccess<'de> for PairsAccess<'_> {
             return Err(Error::custom("a value before its name"));
         };
         let context = Context {
-            pair: Some(name),
+            name: Some(name),
             is_inherited: entry.inherited,
             ..self.context.inside()
         };
         seed.deserialize(NodeDeserializer::new(&entry.node, context))
-    }
-}
-
-/// Named sections.
-pub(super) struct NamedAccess<'a> {
-    entries: btree_map::Iter<'a, String, Entry>,
-    context: Context<'a>,
-    value: Option<&'a Entry>,
-    /// A key of the sections below that stands before them: it may be that of
-    /// any, so that nothing is known of all.
-    loose: Option<(&'a str, Span)>,
-}
-
-impl<'a> NamedAccess<'a> {
-    pub(super) fn new(table: &'a Table, context: Context<'a>) -> Self {
-        let path = context.path();
-        let is_loose = |(name, entry): &(&String, &Entry)| {
-            let is_plain = entry.node.table().is_none() && !entry.node.is_broken();
-            is_plain && language::section(&path).is_some_and(|inner| inner.key(name).is_some())
-        };
-        let loose = table.entries.iter().find(is_loose);
-        Self {
-            entries: table.entries.iter(),
-            context,
-            value: None,
-            loose: loose.map(|(name, entry)| (name.as_str(), entry.key)),
-        }
-    }
-
-    /// Reports a value that is no table.
-    fn wrong_type(&self, name: &str, entry: &Entry) {
-        let path = self.context.path();
-        let inner = language::section(&path);
-        if inner.is_some_and(|inner| inner.key(name).is_some()) {
-            return;
-        }
-        let message = format!(
-            "`{name}` in `[{}]` is a table, not {}",
-            self.context.key,
-            entry.node.type_name()
-        );
-        let help = inner.and_then(|inner| advice::in_a_table(name, inner, &entry.node));
-        let help = help.unwrap_or_else(|| format!("write `[{}.{name}]`", self.context.key));
-        let problem = Problem::new(Code::WrongType, entry.node.span, message).help(help);
-        self.context.collector.report(problem);
-    }
-
-    fn report_loose(&self, name: &str, at: Span) {
-        let key = self.context.key;
-        let message = format!("`{name}` stands in `[{key}]` itself, which has only names");
-        let help = format!("write `[{key}.NAME]` above it");
-        let problem = Problem::new(Code::WrongType, at, message).help(help);
-        self.context.collector.report(problem);
-    }
-}
-
-impl<'de> MapAccess<'de> for NamedAccess<'_> {
-    type Error = Error;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, Error> {
-        let Some((name, entry)) = self.entries.next() else {
-            return match self.loose {
-                Some((name, at)) => {
-                    self.report_loose(name, at);
-                    Err(Error::Reported)
-                }
-                None => Ok(None),
-            };
-        };
-        self.value = Some(entry);
-        let node = name_of(name, entry);
-        let deserializer = NodeDeserializer::new(&node, self.context);
-        if let Err(wrong) = syntax::name(name) {
-            deserializer.mistake(Error::Value(wrong));
-        }
-        if entry.node.table().is_none() && !entry.node.is_broken() {
-            self.wrong_type(name, entry);
-        }
-        seed.deserialize(deserializer).map(Some)
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
-        let Some(entry) = self.value else {
-            return Err(Error::custom("a value before its name"));
-        };
-        let context = self.context.inside();
-        match entry.node.table() {
-            Some(_) => seed.deserialize(NodeDeserializer::new(&entry.node, context)),
-            None => {
-                let node = broken(entry.node.span);
-                seed.deserialize(NodeDeserializer::new(&node, context))
-            }
-        }
     }
 }

@@ -6,7 +6,7 @@ use super::super::{
     field::Given,
     problem::Problems,
     source::Span,
-    tree::{Entry, Node, Table, Text, Value},
+    tree::{Entry, Node, Table, Value},
     wire,
 };
 
@@ -23,42 +23,23 @@ const INSTEAD: [(&str, &[&[&str]]); 3] = [
 ];
 
 /// Fills in what depends on other parts of the file. `origin` is the place of
-/// what stands nowhere.
+/// values that stand nowhere.
 pub(super) fn fill_in(root: &mut Table, origin: Span, problems: &mut Problems) {
     let defaults = defaults(root, origin, problems);
-    if let Some(Entry {
-        node: Node {
-            value: Value::List(routes),
-            ..
-        },
-        ..
-    }) = root.entries.get_mut("routes")
-    {
-        for route in routes {
-            if let Value::Table(route) = &mut route.value {
-                inherit("", route, &defaults);
-                drop_idle_concurrency(route);
-            }
+    let routes = root.entries.get_mut("routes");
+    if let Some(Value::List(routes)) = routes.map(|routes| &mut routes.node.value) {
+        for route in routes.iter_mut().filter_map(Node::table_mut) {
+            inherit("", route, &defaults);
+            drop_idle_concurrency(route);
         }
     }
-    root.entries
-        .entry("listeners".to_owned())
-        .or_insert_with(|| {
-            let bind = Value::Text(Text {
-                text: BIND_ADDRESS.to_owned(),
-                written: None,
-            });
-            let listener = Table {
-                entries: [("bind".to_owned(), entry(bind, origin))].into(),
-            };
-            entry(
-                Value::List(vec![Node {
-                    span: origin,
-                    value: Value::Table(listener),
-                }]),
-                origin,
-            )
-        });
+    if root.get("listeners").is_none() {
+        let bind = Node::text_at(BIND_ADDRESS, origin);
+        let listener = Value::Table(Table::of("bind", Entry::at(origin, bind.value)));
+        let listeners = Value::List(vec![Entry::at(origin, listener).node]);
+        let listeners = Entry::at(origin, listeners);
+        root.entries.insert("listeners".to_owned(), listeners);
+    }
 }
 
 /// The keys of `[defaults]` that routes can have from there. Mistakes in them
@@ -67,60 +48,48 @@ fn defaults(root: &Table, origin: Span, problems: &mut Problems) -> Table {
     let Some(entry) = root.get("defaults") else {
         return Table::default();
     };
-    let alone = Table {
-        entries: [("defaults".to_owned(), entry.clone())].into(),
-    };
+    let alone = Table::of("defaults", entry.clone());
     let (file, _) = de::read::<wire::File>(alone, origin, problems);
-    if file.defaults.is_broken() {
+    let Some(defaults) = entry.node.table().filter(|_| !file.defaults.is_broken()) else {
         return Table::default();
-    }
-    let mut defaults = entry.node.table().cloned().unwrap_or_default();
-    defaults
-        .entries
-        .retain(|_, entry| !problems.is_unknown(entry.key));
+    };
+    let mut defaults = defaults.clone();
+    let is_known = |_: &String, entry: &mut Entry| !problems.is_unknown(entry.key);
+    defaults.entries.retain(is_known);
     defaults
 }
 
+/// Gives the table `name` of a route, or the route itself, the keys that it
+/// lacks. Tables that both have are joined in the same way.
 fn inherit(name: &str, own: &mut Table, defaults: &Table) {
-    let given: Vec<String> = own.entries.keys().cloned().collect();
     for (key, default) in &defaults.entries {
-        match own.entries.get_mut(key) {
-            None if !excluded(name, key, &given) => {
+        let Some(entry) = own.entries.get_mut(key) else {
+            if !is_excluded(name, key, own) {
                 let mut default = default.clone();
                 mark_inherited(&mut default);
                 own.entries.insert(key.clone(), default);
             }
-            Some(Entry {
-                node:
-                    Node {
-                        value: Value::Table(own),
-                        ..
-                    },
-                ..
-            }) => {
-                if let Value::Table(default) = &default.node.value {
-                    inherit(key, own, default);
-                }
-            }
-            _ => {}
+            continue;
+        };
+        if let (Some(own), Some(default)) = (entry.node.table_mut(), default.node.table()) {
+            inherit(key, own, default);
         }
     }
 }
 
-fn excluded(table: &str, key: &str, given: &[String]) -> bool {
+/// Whether a table of a route gives a key itself that excludes this one.
+fn is_excluded(table: &str, key: &str, own: &Table) -> bool {
     let Some((_, groups)) = INSTEAD.iter().find(|(name, _)| *name == table) else {
         return false;
     };
-    let grouped = groups.iter().any(|group| group.contains(&key));
-    grouped
-        && groups.iter().any(|group| {
-            !group.contains(&key) && group.iter().any(|name| given.iter().any(|own| own == name))
-        })
+    let is_own = |name: &&str| own.get(name).is_some_and(|entry| !entry.inherited);
+    let mut others = groups.iter().filter(|group| !group.contains(&key));
+    groups.iter().any(|group| group.contains(&key)) && others.any(|group| group.iter().any(is_own))
 }
 
 fn mark_inherited(entry: &mut Entry) {
     entry.inherited = true;
-    if let Value::Table(table) = &mut entry.node.value {
+    if let Some(table) = entry.node.table_mut() {
         table.entries.values_mut().for_each(mark_inherited);
     }
 }
@@ -131,19 +100,11 @@ fn drop_idle_concurrency(route: &mut Table) {
     let idle = |table: &Table| {
         let has_cap = ["max", "adaptive"]
             .iter()
-            .any(|key| table.entries.contains_key(*key));
+            .any(|key| table.get(key).is_some());
         !has_cap && table.entries.values().all(|entry| entry.inherited)
     };
-    let concurrency = route.entries.get("concurrency");
+    let concurrency = route.get("concurrency");
     if concurrency.is_some_and(|entry| entry.inherited && entry.node.table().is_some_and(idle)) {
         route.entries.remove("concurrency");
-    }
-}
-
-fn entry(value: Value, at: Span) -> Entry {
-    Entry {
-        key: at,
-        node: Node { span: at, value },
-        inherited: false,
     }
 }

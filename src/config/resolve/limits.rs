@@ -40,8 +40,8 @@ pub(super) fn limits(file: &File, problems: &mut Problems) -> Option<Vec<Limit>>
 }
 
 fn limit(entry: &NamedEntry<wire::Limit>, problems: &mut Problems) -> Option<Limit> {
-    let limit = entry.section.value()?;
-    let at = entry.section.at();
+    let limit = entry.field.value()?;
+    let at = entry.field.at();
     let quota = Pace::of(&limit.rate, &limit.burst, at).and_then(|pace| pace.quota(problems));
     let cost = cost(limit, problems);
     let most = cost.as_ref().map_or(0, Cost::most);
@@ -107,7 +107,7 @@ fn need_a_place(entries: &[NamedEntry<wire::Limit>], file: &File, problems: &mut
     if problems.incomplete || has_a_place {
         return;
     }
-    for limit in entries.iter().filter_map(|entry| entry.section.value()) {
+    for limit in entries.iter().filter_map(|entry| entry.field.value()) {
         if limit.persist.value == Some(true) {
             let message = "`persist = true` has nowhere to write: `[server]` has no `state_dir`";
             let help =
@@ -122,7 +122,7 @@ fn need_a_place(entries: &[NamedEntry<wire::Limit>], file: &File, problems: &mut
 /// write anything into it.
 fn cost(limit: &wire::Limit, problems: &mut Problems) -> Option<Cost> {
     let cost = match limit.cost.value()? {
-        Either::Short(cost) => return Some(Cost::Fixed(cost.0)),
+        Either::Short(cost) => return Some(Cost::Fixed(cost.value)),
         Either::Long(cost) => cost,
     };
     let name = cost.header.read()?;
@@ -244,7 +244,11 @@ fn tier_name(limit: &str, prefix: u8) -> Arc<str> {
 /// same row in metrics and views.
 fn unique_names(entries: &[NamedEntry<wire::Limit>], problems: &mut Problems) {
     let mut beside: HashMap<Arc<str>, Span> = HashMap::new();
-    for NamedEntry { name, section } in entries {
+    for NamedEntry {
+        name,
+        field: section,
+    } in entries
+    {
         let Some(limit) = section.value() else {
             continue;
         };
@@ -257,7 +261,11 @@ fn unique_names(entries: &[NamedEntry<wire::Limit>], problems: &mut Problems) {
             beside.insert(candidate_name(name), section.at());
         }
     }
-    for NamedEntry { name, section } in entries {
+    for NamedEntry {
+        name,
+        field: section,
+    } in entries
+    {
         if let Some(other) = beside.get(name.as_str()) {
             let message = format!("`{name}` is what the buckets beside another limit are called");
             let problem = Problem::new(Code::Duplicate, section.at(), message);

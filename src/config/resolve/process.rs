@@ -18,7 +18,6 @@ use crate::config::{
     problem::{Code, Problems},
     wire::{
         lists::Tables,
-        numbers::Workers,
         process::{self as wire, ProxyProtocol, Underscores},
     },
 };
@@ -29,14 +28,10 @@ use crate::policy::{
 /// `[server]`: threads, memory, and the folder for state.
 pub(super) fn server(entry: &Option<Field<wire::Server>>, loading: &Loading<'_>) -> Option<Server> {
     let server = section(entry)?;
-    let workers = match server.workers.value()? {
-        Workers::Auto => None,
-        Workers::Number(number) => Some(number.0),
-    };
     let at = server.state_dir.at();
     let state_dir = server.state_dir.given();
     Some(Server {
-        workers,
+        workers: server.workers.read()?,
         max_connections_per_client: server.max_connections_per_client.read(),
         state_dir: state_dir.map(|name| loading.sources.beside(at, &name.text)),
         max_buffered: usize::try_from(server.max_buffered.read()?).unwrap_or(usize::MAX),

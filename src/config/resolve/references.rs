@@ -60,14 +60,22 @@ struct Requirements {
 impl<'a> Names<'a> {
     pub(super) fn of(file: &'a File, problems: &Problems) -> Self {
         let (mut upstreams, mut limits) = (BTreeMap::new(), BTreeMap::new());
-        for NamedEntry { name, section } in file.upstreams.elements() {
+        for NamedEntry {
+            name,
+            field: section,
+        } in file.upstreams.elements()
+        {
             let key = section
                 .value()
                 .and_then(|upstream| upstream.hash_key.read());
             let required = Requirements::of_key(key.unwrap_or_default(), 0);
             upstreams.insert(name.as_str(), required);
         }
-        for NamedEntry { name, section } in file.limits.elements() {
+        for NamedEntry {
+            name,
+            field: section,
+        } in file.limits.elements()
+        {
             let required = section.value().map(Requirements::of_limit);
             limits.insert(name.as_str(), required.unwrap_or_default());
         }

@@ -52,7 +52,7 @@ pub(super) fn store(file: &wire::File, loading: &mut Loading<'_>) -> Option<Opti
 /// count alone, and so admit several times its rate.
 fn needed(file: &wire::File, problems: &mut Problems) {
     for entry in file.limits.elements() {
-        let scope = entry.section.value().map(|limit| &limit.scope);
+        let scope = entry.field.value().map(|limit| &limit.scope);
         let shared = scope.filter(|scope| scope.value == Some(Scope::Shared));
         if let Some(scope) = shared.filter(|_| !problems.incomplete) {
             let name = &entry.name;

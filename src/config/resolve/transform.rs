@@ -98,7 +98,7 @@ fn headers(
     let is_own = set.is_own() && remove.is_own();
     let mut names = Unique::new();
     for pair in set.elements() {
-        let (Some(name), Some(_)) = (pair.name.read(), pair.value.value()) else {
+        let (Some(name), Some(_)) = (pair.name.read(), pair.field.value()) else {
             continue;
         };
         let at = pair.name.at();

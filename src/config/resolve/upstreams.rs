@@ -35,8 +35,8 @@ pub(super) fn upstreams(
 }
 
 fn upstream(entry: &NamedEntry<wire::Upstream>, loading: &mut Loading<'_>) -> Option<Upstream> {
-    let upstream = entry.section.value()?;
-    let at = entry.section.at();
+    let upstream = entry.field.value()?;
+    let at = entry.field.at();
     let tls = tls::upstream(&upstream.tls, loading);
     let name_of_all = tls.as_ref().and_then(|tls| tls.server_name.as_deref());
     let problems = &mut loading.problems;

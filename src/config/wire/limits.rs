@@ -10,9 +10,8 @@ use super::{
     super::field::Field,
     lists::{List, OneOrList, OneOrMany, Tables},
     numbers::Whole,
-    numbers::off,
     syntaxes::{Absent, Header, KeyValue, Part, PerTime, StatusOrClass},
-    tables::{Either, Shape},
+    tables::Either,
     text::{Or, Text, Unlimited},
 };
 
@@ -26,46 +25,45 @@ pub(in crate::config) struct Limit {
     /// Parts that select the bucket of a request: "client-ip", "client-ip/56"
     /// (IPv6 prefix), "header:NAME", "cookie:NAME", "query:NAME", "param:NAME"
     /// (of the route's path), "route", "host", "path", "method", "tls:subject";
-    /// a list is one composite key. Absent: one bucket for everyone.
+    /// a list is one composite key; absent: one bucket for everyone.
     pub(in crate::config) key: Option<Field<OneOrList<Text<Part>>>>,
-    /// Sustained pace: "100/s", "30/m", "1000/h", "10000/d" or "5/10s".
+    /// Sustained rate: "100/s", "30/m", "1000/h", "10000/d" or "5/10s".
     pub(in crate::config) rate: Field<Text<PerTime>>,
-    /// Size of the bucket, in tokens. Absent: the number of the rate.
+    /// Size of the bucket, in tokens; absent: the number of the rate.
     pub(in crate::config) burst: Option<Field<Burst>>,
-    /// For a part of the key that is absent or empty: another part, "skip" the
-    /// limit or "refuse" with its status; or a table: another part, with
-    /// numbers of its own.
+    /// Replacement for a part of the key that is absent or empty: another part,
+    /// "skip" (the limit does not apply), or "refuse"; or a table: another part
+    /// with numbers of its own.
     #[serde(default = "missing")]
     pub(in crate::config) missing: Field<Either<Text<Absent>, StandIns>>,
     /// "local": this gateway counts alone; "shared": all gateways with the same
-    /// [store] count together.
+    /// `[store]` count together.
     #[serde(default)]
     pub(in crate::config) scope: Field<Scope>,
-    /// Tokens that a request takes: a number, or what a header says.
+    /// Tokens that a request takes: a number, or a table: what a header says.
     #[serde(default = "cost_of_a_request")]
     pub(in crate::config) cost: Field<Either<Tokens, Cost>>,
-    /// "shadow" decides, counts and logs, and refuses nothing.
+    /// "shadow" decides, counts and logs, but refuses nothing.
     #[serde(default)]
     pub(in crate::config) mode: Field<Mode>,
-    /// Other numbers, decided beside the live ones on the same keys; they
-    /// refuse nothing and are counted.
+    /// Other numbers, tried beside the live ones on the same keys; they refuse
+    /// nothing and are counted.
     pub(in crate::config) candidate: Option<Field<Candidate>>,
-    /// Only answers with these statuses use up tokens: "401", "5xx"; of others
-    /// they come back. Absent: every request does.
+    /// Only responses with these statuses use tokens, such as "401" and "5xx";
+    /// absent: every request does.
     pub(in crate::config) count: Option<Field<List<Text<StatusOrClass>>>>,
     /// Other numbers for some keys; the first that matches wins.
     pub(in crate::config) overrides: Option<Field<Tables<Override>>>,
-    /// With client-ip: wider IPv6 networks, each with a bound of its own. They
-    /// decide together with the limit.
+    /// Wider IPv6 networks, each with a bound of its own, for a key with
+    /// `client-ip`; they decide together with the limit.
     pub(in crate::config) tiers: Option<Field<Tables<Tier>>>,
-    /// Most buckets held at once: the memory bound.
+    /// Most buckets in memory.
     // 72 MB when they are all there, and more clients than one gateway sees
     // within a bucket's time.
     #[serde(default = "MostKeys::value::<1_000_000>")]
     pub(in crate::config) max_keys: Field<MostKeys>,
-    /// Keys in debt are written to `state_dir` of `[server]` every few seconds
-    /// and at the end, and read at the start.
-    #[serde(default = "off")]
+    /// Keys in debt survive a restart; needs `state_dir` of `[server]`.
+    #[serde(default)]
     pub(in crate::config) persist: Field<bool>,
     /// Status of a refusal.
     // Too Many Requests (RFC 6585).
@@ -78,13 +76,13 @@ type Refusal = Whole<StatusCode, 400, 599>;
 /// A client that sends no key is still someone: leaving a header out must not
 /// free it of its limit.
 fn missing() -> Field<Either<Text<Absent>, StandIns>> {
-    let text = Text::by_default("client-ip".to_owned());
-    Field::by_default(text.value.map(Either::Short))
+    let part = Text::by_default("client-ip".to_owned());
+    Field::by_default(part.value.map(Either::Short))
 }
 
 /// Most limits count requests.
 fn cost_of_a_request() -> Field<Either<Tokens, Cost>> {
-    Field::by_default(Some(Either::Short(Whole(1))))
+    Field::by_default(Tokens::value::<1>().value.map(Either::Short))
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -107,16 +105,12 @@ pub(in crate::config) enum Mode {
 /// Requests without the key are counted by another part, under other numbers.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct StandIns {
-    /// The part that stands in for the one that is absent.
+    /// Part that stands in for the one that is absent.
     pub(in crate::config) key: Field<Text<Part>>,
-    /// Sustained pace, such as "400/s".
+    /// Sustained rate, such as "400/s".
     pub(in crate::config) rate: Field<Text<PerTime>>,
-    /// Size of the bucket, in tokens. Absent: the number of the rate.
+    /// Size of the bucket, in tokens; absent: the number of the rate.
     pub(in crate::config) burst: Option<Field<Burst>>,
-}
-
-impl Shape for StandIns {
-    const SHAPE: &'static str = "a table";
 }
 
 /// A cost that a header tells. Clients that can set the header choose their
@@ -125,23 +119,19 @@ impl Shape for StandIns {
 pub(in crate::config) struct Cost {
     /// The header; it holds a whole number from 0.
     pub(in crate::config) header: Field<Text<Header>>,
-    /// For a request without it, or with something else in it.
+    /// Cost of a request without the header, or with something else in it.
     #[serde(default = "Tokens::value::<1>")]
     pub(in crate::config) default: Field<Tokens>,
     /// Larger costs count as this one; at most the burst.
     pub(in crate::config) max: Field<Burst>,
 }
 
-impl Shape for Cost {
-    const SHAPE: &'static str = "a table";
-}
-
 /// Numbers to try.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Candidate {
-    /// Sustained pace, such as "400/s".
+    /// Sustained rate, such as "400/s".
     pub(in crate::config) rate: Field<Text<PerTime>>,
-    /// Size of the bucket, in tokens. Absent: the number of the rate.
+    /// Size of the bucket, in tokens; absent: the number of the rate.
     pub(in crate::config) burst: Option<Field<Burst>>,
 }
 
@@ -149,11 +139,11 @@ pub(in crate::config) struct Candidate {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Override {
     /// Values of the key; for a composite key lists with a value for each part,
-    /// "*" for any. A part that is the client's address takes networks, too.
+    /// "*" for any; a part that is the client's address takes networks, too.
     pub(in crate::config) r#match: Field<OneOrList<OneOrMany<Text<KeyValue>>>>,
-    /// Sustained pace; "unlimited" passes everything, tiers too.
+    /// Sustained rate; "unlimited" passes everything, tiers too.
     pub(in crate::config) rate: Field<Or<Unlimited, PerTime>>,
-    /// Size of the bucket, in tokens. Absent: the number of the rate.
+    /// Size of the bucket, in tokens; absent: the number of the rate.
     pub(in crate::config) burst: Option<Field<Burst>>,
 }
 
@@ -162,8 +152,8 @@ pub(in crate::config) struct Override {
 pub(in crate::config) struct Tier {
     /// Bits of the address that count; fewer than the key's.
     pub(in crate::config) prefix: Field<Whole<u8, 1, 127>>,
-    /// Sustained pace, such as "400/s".
+    /// Sustained rate, such as "400/s".
     pub(in crate::config) rate: Field<Text<PerTime>>,
-    /// Size of the bucket, in tokens. Absent: the number of the rate.
+    /// Size of the bucket, in tokens; absent: the number of the rate.
     pub(in crate::config) burst: Option<Field<Burst>>,
 }

@@ -34,24 +34,25 @@ use super::field::Field;
 /// The configuration of tidegate.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 pub(super) struct File {
-    /// More files, relative to this one, read in name order as if written here;
-    /// `*` stands for any characters of a file's name.
+    /// Patterns of further files, relative to this one, which are read in name
+    /// order as if they were part of it, and watched too; `*` stands for any
+    /// characters of a file's name.
     pub(super) include: Option<Field<Set<Text<FileName>>>>,
     /// The process itself.
     pub(super) server: Option<Field<Server>>,
-    /// Where clients connect; absent: one on 0.0.0.0:8080.
+    /// Addresses for clients; absent: one on `0.0.0.0:8080`.
     pub(super) listeners: Option<Field<Tables<Listener>>>,
     /// The client's address, for keys and logs.
     pub(super) client_ip: Option<Field<ClientIp>>,
     /// The admin listener: metrics, health, views, reload.
     pub(super) admin: Option<Field<Admin>>,
-    /// Redis or Valkey, for limits with scope = "shared"; absent: none.
+    /// Redis or Valkey, for limits with `scope = "shared"; absent: none.
     pub(super) store: Option<Field<Store>>,
     /// Logs and access lines.
     pub(super) log: Option<Field<Log>>,
     /// How long a drain may take.
     pub(super) shutdown: Option<Field<Shutdown>>,
-    /// The services behind the gateway, by name.
+    /// Services behind the gateway, by name.
     pub(super) upstreams: Option<Field<Named<Upstream>>>,
     /// Token buckets by name, shared by every route that names them.
     pub(super) limits: Option<Field<Named<Limit>>>,

@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::field::Field,
     lists::{OneOrList, Set, Tables},
-    numbers::on,
-    numbers::{Whole, Workers},
+    numbers::{Whole, Workers, on},
     syntaxes::{
         AdminHost, AnyDuration, Bind, Bytes, FileName, HeadBytes, Network, PemFile,
         PositiveDuration, Share, StoreAt,
@@ -26,21 +25,23 @@ type MostHeaders = Whole<usize, 1, 10_000>;
 /// The process itself.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Server {
-    /// Memory for all bodies that routes buffer; beyond it, bodies stream.
+    /// Memory for all bodies that routes buffer; when it is used up, further
+    /// bodies are streamed.
     // Half of what a small container has; a quarter of a thousand uploads of 1
     // MiB at once.
     #[serde(default = "Text::<Bytes>::mib::<256>")]
     pub(in crate::config) max_buffered: Field<Text<Bytes>>,
-    /// Worker threads: "auto" is one per core this process may use. Needs a
-    /// restart.
+    /// Worker threads: "auto" is one for each core that the process may use; a
+    /// change needs a restart.
     #[serde(default)]
     pub(in crate::config) workers: Field<Workers>,
-    /// Open connections of one client, over all listeners: of an IPv4 address,
-    /// of an IPv6 network of 64 bits; more are closed at once. Absent: a tenth
-    /// of the listener's max_connections, at least 10.
+    /// Open connections of one client over all listeners; further ones are
+    /// closed when they arrive; absent: a tenth of the listener's
+    /// `max_connections`, at least 10.
     pub(in crate::config) max_connections_per_client: Option<Field<Connections>>,
-    /// A folder of this process alone, for what `persist` of limits keeps over
-    /// a restart; made when it is absent. Needs a restart.
+    /// Folder for the state that limits with `persist` keep across a restart;
+    /// used by this process only, created if it is absent; a change needs a
+    /// restart.
     pub(in crate::config) state_dir: Option<Field<Text<FileName>>>,
 }
 
@@ -49,33 +50,33 @@ pub(in crate::config) struct Server {
 pub(in crate::config) struct Listener {
     /// IP address and port; port 0 lets the system choose.
     pub(in crate::config) bind: Field<Text<Bind>>,
-    /// Open connections; a further one closes the one that has idled longest,
-    /// or waits. Absent: what the file limit allows.
+    /// Open connections; a further one closes the one that has been idle
+    /// longest, or waits; absent: what the limit on open files allows.
     pub(in crate::config) max_connections: Option<Field<Connections>>,
-    /// Longest head of a request; more is 431.
+    /// Longest head of a request; a longer one gets 431.
     // Browsers and other gateways stay below it, cookies included.
     #[serde(default = "Text::<HeadBytes>::kib::<32>")]
     pub(in crate::config) max_header_bytes: Field<Text<HeadBytes>>,
-    /// Most header lines of a request; more is 431.
+    /// Most header lines of a request; more get 431.
     // Real requests have 10 to 40 header lines; the other gateways allow 100
     // too.
     #[serde(default = "MostHeaders::value::<100>")]
     pub(in crate::config) max_headers: Field<MostHeaders>,
-    /// HTTP/2 is spoken, too: with TLS where ALPN agrees on it, without by
-    /// prior knowledge.
+    /// HTTP/2 in addition to HTTP/1: by ALPN with TLS, by prior knowledge
+    /// without TLS.
     #[serde(default = "on")]
     pub(in crate::config) http2: Field<bool>,
-    /// Header names with `_`, which many services take for `-`: "drop" takes
-    /// such lines out, "keep" passes them on.
+    /// Header lines whose name contains `_`, which many services take for `-`:
+    /// "drop" drops them, "keep" passes them on.
     #[serde(default)]
     pub(in crate::config) underscores: Field<Underscores>,
     /// How long clients may take.
     pub(in crate::config) timeouts: Option<Field<ListenerTimeouts>>,
-    /// "required": every connection begins with a PROXY protocol header (v1 or
-    /// v2) that names the client. Only behind a balancer that writes it.
+    /// "required": each connection begins with a PROXY protocol header, version
+    /// 1 or 2, that names the client; only behind a balancer that writes it.
     #[serde(default)]
     pub(in crate::config) proxy_protocol: Field<ProxyProtocol>,
-    /// Present: clients speak TLS.
+    /// If present, clients speak TLS.
     pub(in crate::config) tls: Option<Field<ListenerTls>>,
 }
 
@@ -100,13 +101,13 @@ pub(in crate::config) enum ProxyProtocol {
 /// How long clients may take.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct ListenerTimeouts {
-    /// The whole head of a request, from its first byte; of the first, from the
-    /// accept. Then 408.
+    /// Longest wait for a complete head, from the accept for the first request,
+    /// from the first byte for others; then 408.
     // A slow radio link sends a head in a second; a client that needs ten does
     // it on purpose.
     #[serde(default = "Text::<PositiveDuration>::secs::<10>")]
     pub(in crate::config) headers: Field<Text<PositiveDuration>>,
-    /// Longest life of an idle connection.
+    /// Longest idle time between two requests.
     // NGINX's default: browsers come back within about a minute.
     #[serde(default = "Text::<PositiveDuration>::secs::<75>")]
     pub(in crate::config) keep_alive: Field<Text<PositiveDuration>>,
@@ -121,13 +122,13 @@ pub(in crate::config) struct ListenerTimeouts {
 /// restart.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct ListenerTls {
-    /// Certificates and their keys. The names inside choose by what the client
-    /// asks for (SNI); the first is the default.
+    /// Certificates and their keys; the certificate is chosen by the name that
+    /// the client requests (SNI), the first is the default.
     pub(in crate::config) certificates: Field<Tables<Certificate>>,
-    /// Present: clients must show a certificate that one of these authorities
-    /// signed, or that is itself in the file.
+    /// If present, clients must present a certificate that one of these
+    /// authorities signed, or that is itself in the file.
     pub(in crate::config) client_ca: Option<Field<Text<PemFile>>>,
-    /// The oldest version of TLS that is spoken.
+    /// Oldest TLS version: "1.2" or "1.3".
     #[serde(default)]
     pub(in crate::config) min_version: Field<TlsVersion>,
 }
@@ -144,12 +145,12 @@ pub(in crate::config) struct Certificate {
 /// The client's address, for keys and logs.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct ClientIp {
-    /// Peers whose header is believed. Absent: nobody, the peer's address is
-    /// the client.
+    /// Networks whose header is believed; by default none, and the peer's
+    /// address is the client.
     #[serde(default)]
     pub(in crate::config) trusted_proxies: Field<Set<Text<Network>>>,
-    /// Where trusted proxies name the client; walked from the right, past
-    /// trusted hops only.
+    /// Field in which trusted proxies name the client; read from the right past
+    /// trusted hops.
     #[serde(default)]
     pub(in crate::config) header: Field<ClientIpHeader>,
 }
@@ -157,42 +158,42 @@ pub(in crate::config) struct ClientIp {
 /// The admin listener.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Admin {
-    /// Its address, or "off" for none.
+    /// Address and port, or "off".
     #[serde(default = "admin_bind")]
     pub(in crate::config) bind: Field<Or<Off, Bind>>,
-    /// Other names it may be called by; its addresses and localhost always
-    /// work.
+    /// Further values of `Host` that the listener accepts, besides its
+    /// addresses and `localhost`.
     #[serde(default)]
     pub(in crate::config) hosts: Field<Set<Text<AdminHost>>>,
-    /// A file with a token; when given, every call that changes something needs
-    /// it (Authorization: Bearer ...).
+    /// File with the token that is needed for every call that changes something
+    /// (`Authorization: Bearer ...`).
     pub(in crate::config) token_file: Option<Field<Text<FileName>>>,
 }
 
 /// Loopback: the admin listener shows much and can reload. The port is the one
 /// that Envoy uses for the same.
 fn admin_bind() -> Field<Or<Off, Bind>> {
-    Or::text_by_default("127.0.0.1:9901")
+    Or::by_default("127.0.0.1:9901".to_owned())
 }
 
 /// Redis or Valkey, for limits with scope = "shared".
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Store {
-    /// "redis://host:port", or "rediss://" for TLS under the system's roots; a
-    /// list of urls is a cluster.
+    /// "redis://host:port", or "rediss://" for TLS with the system's root
+    /// certificates; a list of URLs is a cluster.
     pub(in crate::config) url: Field<OneOrList<Text<StoreAt>>>,
-    /// A file with the password; it is watched, and a change is used at once.
+    /// File with the password, in one line; watched like the configuration.
     pub(in crate::config) password_file: Option<Field<Text<FileName>>>,
     /// Longest wait of one request for the store.
     // Twenty times what a store in the same network takes; no user notices it.
     #[serde(default = "Text::<PositiveDuration>::millis::<20>")]
     pub(in crate::config) timeout: Field<Text<PositiveDuration>>,
-    /// While the store does not answer: "local" (this gateway counts alone),
-    /// "allow", or "deny" with 503.
+    /// Decision while the store does not respond: "local": this gateway counts
+    /// alone; "allow": requests pass; "deny": requests get 503.
     #[serde(default)]
     pub(in crate::config) on_error: Field<StoreOnError>,
-    /// Share of a burst that one gateway may take ahead for each key; "0%":
-    /// every request asks the store.
+    /// Share of a burst that one gateway may take in advance for each key; with
+    /// "0%" every request calls the store.
     // Ten gateways then hold at most half of a burst that the others cannot
     // use.
     #[serde(default = "Text::<Share>::percent::<5>")]
@@ -202,17 +203,18 @@ pub(in crate::config) struct Store {
 /// Logs and access lines.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Log {
-    /// Least severity that is written.
+    /// Least severity that is logged: "error", "warn", "info", "debug" or
+    /// "trace".
     #[serde(default)]
     pub(in crate::config) level: Field<LogLevel>,
-    /// Shape of a line. Absent: text on a terminal, json elsewhere.
+    /// "json" or "text"; absent: text on a terminal, JSON otherwise.
     pub(in crate::config) format: Option<Field<LogFormat>>,
-    /// One line a request on stdout; everything else goes to stderr.
+    /// One line for each request on stdout; everything else goes to stderr.
     #[serde(default = "on")]
     pub(in crate::config) access: Field<bool>,
-    /// How access lines tell the query: "masked" hides the values of parameters
-    /// that are keys of the route's limits, or whose name is that of a secret;
-    /// "off" leaves it out; "full" writes it as received.
+    /// Query in access lines: "masked" hides the values of parameters that are
+    /// keys of the route's limits, or whose name is that of a secret; "off"
+    /// leaves it out; "full" writes it as received.
     #[serde(default)]
     pub(in crate::config) query: Field<LogQuery>,
 }
@@ -225,7 +227,8 @@ pub(in crate::config) struct Shutdown {
     // response's head.
     #[serde(default = "Text::<AnyDuration>::secs::<30>")]
     pub(in crate::config) drain: Field<Text<AnyDuration>>,
-    /// Keep accepting this long after /readyz turned 503.
+    /// Time to continue accepting after `/readyz` has become 503, so that
+    /// balancers notice.
     // Only balancers that poll `/readyz` need a delay.
     #[serde(default = "Text::<AnyDuration>::secs::<0>")]
     pub(in crate::config) delay: Field<Text<AnyDuration>>,

@@ -12,7 +12,7 @@ use super::super::{
         store, template,
     },
     units,
-    wrong::Wrong,
+    wrong::{Refusal, Wrong},
 };
 use super::text::Syntax;
 use crate::policy::{HostPattern, KeyPart, Missing, PathPattern, Rate, Statuses, StoreServer};
@@ -28,12 +28,15 @@ macro_rules! syntaxes {
 
         impl Syntax for $name {
             type Value = $value;
-            const NAME: &'static str = $called;
             const EXAMPLE: &'static str = $example;
             const PATTERN: &'static str = $pattern;
 
-            fn parse(text: &str) -> Result<$value, Wrong> {
-                $parse(text)
+            fn name() -> String {
+                $called.to_owned()
+            }
+
+            fn parse(text: &str) -> Result<$value, Refusal> {
+                $parse(text).map_err(Refusal::Value)
             }
 
             $(fn instead_of_number(number: i64) -> String {
@@ -111,13 +114,16 @@ pub(in crate::config) enum StoreAt {}
 
 impl Syntax for StoreAt {
     type Value = StoreServer;
-    const NAME: &'static str = "the URL of a store";
     const EXAMPLE: &'static str = "redis://127.0.0.1:6379";
     const PATTERN: &'static str = "^(redis|valkey)s?://";
     const IS_SECRET: bool = true;
 
-    fn parse(text: &str) -> Result<StoreServer, Wrong> {
-        store::server(text)
+    fn name() -> String {
+        "the URL of a store".to_owned()
+    }
+
+    fn parse(text: &str) -> Result<StoreServer, Refusal> {
+        store::server(text).map_err(Refusal::Value)
     }
 }
 

@@ -1,15 +1,13 @@
-//! Tables of free names, named sections, and values that have a short form
+//! Tables of names that the user chooses, and values that have a short form
 //! beside a table.
 
-use std::{borrow::Cow, fmt, marker::PhantomData};
+use std::{borrow::Cow, fmt, marker::PhantomData, ops::Deref};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{
-    super::field::{Elements, Field, Given, Plain},
-    lists::Tables,
-    numbers::Whole,
+    super::field::{Field, Given, Plain},
     text::{Syntax, Text},
 };
 
@@ -25,58 +23,34 @@ pub(in crate::config) enum Either<S, L> {
     Long(L),
 }
 
-/// A type that can be one side of [`Either`], and how help calls it.
-pub(in crate::config) trait Shape {
-    const SHAPE: &'static str;
-}
-
-impl<S: Syntax> Shape for Text<S> {
-    const SHAPE: &'static str = "a string";
-}
-
-impl<T, const LEAST: u64, const MOST: u64> Shape for Whole<T, LEAST, MOST> {
-    const SHAPE: &'static str = "a whole number";
-}
-
-impl<T> Shape for Tables<T> {
-    const SHAPE: &'static str = "a list of tables";
-}
-
-impl<'de, S, L> Deserialize<'de> for Either<S, L>
-where
-    S: Deserialize<'de> + Shape,
-    L: Deserialize<'de> + Shape,
-{
+impl<'de, S: Deserialize<'de>, L: Deserialize<'de>> Deserialize<'de> for Either<S, L> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_enum(EITHER, &[], EitherVisitor(PhantomData))
+        deserializer.deserialize_newtype_struct(EITHER, EitherVisitor(PhantomData))
     }
 }
 
 struct EitherVisitor<S, L>(PhantomData<(S, L)>);
 
-impl<'de, S, L> de::Visitor<'de> for EitherVisitor<S, L>
-where
-    S: Deserialize<'de> + Shape,
-    L: Deserialize<'de> + Shape,
-{
+/// The deserializer sees which form a value has: it calls one of the two
+/// methods with it.
+impl<'de, S: Deserialize<'de>, L: Deserialize<'de>> de::Visitor<'de> for EitherVisitor<S, L> {
     type Value = Either<S, L>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} or {}", S::SHAPE, L::SHAPE)
+        f.write_str("one of two forms")
     }
 
-    /// The deserializer says whether the value is of the long form.
-    fn visit_enum<A: de::EnumAccess<'de>>(self, value: A) -> Result<Self::Value, A::Error> {
-        use de::VariantAccess as _;
-        match value.variant::<bool>()? {
-            (true, long) => long.newtype_variant().map(Either::Long),
-            (false, short) => short.newtype_variant().map(Either::Short),
-        }
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, short: D) -> Result<Self::Value, D::Error> {
+        S::deserialize(short).map(Either::Short)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, long: D) -> Result<Self::Value, D::Error> {
+        L::deserialize(long).map(Either::Long)
     }
 }
 
 impl<S: Serialize, L> Serialize for Either<S, L> {
-    /// Only what is short is ever a default.
+    /// Only a short form is ever a default.
     fn serialize<R: Serializer>(&self, serializer: R) -> Result<R::Ok, R::Error> {
         match self {
             Self::Short(short) => short.serialize(serializer),
@@ -95,34 +69,50 @@ impl<S: JsonSchema, L: JsonSchema> JsonSchema for Either<S, L> {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let (short, long) = (
-            generator.subschema_for::<S>(),
-            generator.subschema_for::<L>(),
-        );
+        let short = generator.subschema_for::<S>();
+        let long = generator.subschema_for::<L>();
         json_schema!({ "anyOf": [short, long] })
     }
 }
 
-/// Free names on the left, strings on the right; by name.
+/// Values by names that the user chooses, in the order of the names.
 #[derive(Debug, Clone)]
-pub(in crate::config) struct Pairs<N: Syntax, V: Syntax>(pub(in crate::config) Vec<Pair<N, V>>);
+pub(in crate::config) struct Names<K, T>(Vec<Entry<K, T>>);
 
+/// A name and its value.
 #[derive(Debug, Clone)]
-pub(in crate::config) struct Pair<N: Syntax, V: Syntax> {
-    pub(in crate::config) name: Field<Text<N>>,
-    pub(in crate::config) value: Field<Text<V>>,
+pub(in crate::config) struct Entry<K, T> {
+    pub(in crate::config) name: K,
+    pub(in crate::config) field: Field<T>,
 }
 
-impl<'de, N: Syntax, V: Syntax> Deserialize<'de> for Pairs<N, V> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_newtype_struct(PAIRS, PairsVisitor(PhantomData))
-    }
+/// `[section.NAME]`: sections, each below its name.
+pub(in crate::config) type Named<T> = Names<String, T>;
+
+/// A section and its name.
+pub(in crate::config) type NamedEntry<T> = Entry<String, T>;
+
+/// A table such as `{ NAME = "value" }`, where names have a language, too.
+pub(in crate::config) type Pairs<N, V> = Names<Field<Text<N>>, Text<V>>;
+
+/// The kind of names that a table has.
+pub(in crate::config) trait Key {
+    /// By this, such a table asks its deserializer for its entries.
+    const ASKS: &'static str;
 }
 
-impl<N: Syntax, V: Syntax> Elements for Pairs<N, V> {
-    type Element = Pair<N, V>;
+impl Key for String {
+    const ASKS: &'static str = NAMED;
+}
 
-    fn elements(&self) -> &[Pair<N, V>] {
+impl<N: Syntax> Key for Field<Text<N>> {
+    const ASKS: &'static str = PAIRS;
+}
+
+impl<K, T> Deref for Names<K, T> {
+    type Target = [Entry<K, T>];
+
+    fn deref(&self) -> &[Entry<K, T>] {
         &self.0
     }
 }
@@ -132,73 +122,21 @@ impl<N: Syntax, V: Syntax> Plain for Pairs<N, V> {
     type Runs = Vec<(N::Value, V::Value)>;
 
     fn plain(&self) -> Self::Runs {
-        let sound = |pair: &Pair<N, V>| Some((pair.name.read()?, pair.value.read()?));
-        self.0.iter().filter_map(sound).collect()
+        let sound = |pair: &Entry<Field<Text<N>>, _>| Some((pair.name.read()?, pair.field.read()?));
+        self.iter().filter_map(sound).collect()
     }
 }
 
-struct PairsVisitor<N, V>(PhantomData<(N, V)>);
-
-impl<'de, N: Syntax, V: Syntax> de::Visitor<'de> for PairsVisitor<N, V> {
-    type Value = Pairs<N, V>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a table")
-    }
-
-    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut pairs = Vec::new();
-        while let Some((name, value)) = map.next_entry()? {
-            pairs.push(Pair { name, value });
-        }
-        Ok(Pairs(pairs))
-    }
-}
-
-impl<N: Syntax, V: Syntax> JsonSchema for Pairs<N, V> {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "pairs".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let values = generator.subschema_for::<Text<V>>();
-        json_schema!({ "type": "object", "additionalProperties": values })
-    }
-}
-
-/// `[section.NAME]`: sections by the names that the user gives them, in the
-/// order of these.
-#[derive(Debug, Clone)]
-pub(in crate::config) struct Named<T>(pub(in crate::config) Vec<NamedEntry<T>>);
-
-#[derive(Debug, Clone)]
-pub(in crate::config) struct NamedEntry<T> {
-    pub(in crate::config) name: String,
-    pub(in crate::config) section: Field<T>,
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
+impl<'de, K: Key + Deserialize<'de>, T: Deserialize<'de>> Deserialize<'de> for Names<K, T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_newtype_struct(NAMED, NamedVisitor(PhantomData))
+        deserializer.deserialize_newtype_struct(K::ASKS, NamesVisitor(PhantomData))
     }
 }
 
-impl<T> Elements for Named<T> {
-    type Element = NamedEntry<T>;
+struct NamesVisitor<K, T>(PhantomData<(K, T)>);
 
-    fn elements(&self) -> &[NamedEntry<T>] {
-        &self.0
-    }
-}
-
-struct NamedVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> de::Visitor<'de> for NamedVisitor<T> {
-    type Value = Named<T>;
+impl<'de, K: Deserialize<'de>, T: Deserialize<'de>> de::Visitor<'de> for NamesVisitor<K, T> {
+    type Value = Names<K, T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a table")
@@ -206,14 +144,14 @@ impl<'de, T: Deserialize<'de>> de::Visitor<'de> for NamedVisitor<T> {
 
     fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut entries = Vec::new();
-        while let Some((name, section)) = map.next_entry()? {
-            entries.push(NamedEntry { name, section });
+        while let Some((name, field)) = map.next_entry()? {
+            entries.push(Entry { name, field });
         }
-        Ok(Named(entries))
+        Ok(Names(entries))
     }
 }
 
-impl<T: JsonSchema> JsonSchema for Named<T> {
+impl<K, T: JsonSchema> JsonSchema for Names<K, T> {
     fn inline_schema() -> bool {
         true
     }
@@ -223,7 +161,7 @@ impl<T: JsonSchema> JsonSchema for Named<T> {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let sections = generator.subschema_for::<T>();
-        json_schema!({ "type": "object", "additionalProperties": sections })
+        let values = generator.subschema_for::<T>();
+        json_schema!({ "type": "object", "additionalProperties": values })
     }
 }

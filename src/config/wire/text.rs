@@ -1,4 +1,9 @@
-//! Strings that hold a small language: read once, into the value that runs.
+//! Values of one string or one number: read once, into the value that runs.
+//!
+//! [`Text`] is the only type of such values. A [`Syntax`] says what it may
+//! hold: `syntaxes` declares one for each small language inside strings,
+//! [`numbers`](super::numbers) those of whole numbers, and [`Or`] adds a word
+//! such as "off" to another one.
 
 use std::{borrow::Cow, fmt, marker::PhantomData};
 
@@ -8,33 +13,75 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::super::{
     field::{Field, Plain},
     words,
-    wrong::{Refusal, Wrong},
+    wrong::Refusal,
 };
 
-/// One of the small languages inside strings.
+/// The language of a value: how people call it, how it is read, and how
+/// editors are told of it.
+///
+/// The types that implement it are never made: they stand in the type of a key.
 pub(in crate::config) trait Syntax: Clone + fmt::Debug {
+    /// The value that runs.
     type Value: Clone;
 
-    /// The name of such a string, with an article: "a duration".
-    const NAME: &'static str;
     /// A string that is right, for help and for editors; empty: every string
-    /// is.
-    const EXAMPLE: &'static str;
+    /// is, or none, as with numbers.
+    const EXAMPLE: &'static str = "";
     /// An expression that every right string matches, for editors; empty: any
     /// string.
     const PATTERN: &'static str = "";
     /// The string may hold a password.
     const IS_SECRET: bool = false;
+    /// A number is wanted. An environment variable, which is always a string,
+    /// is converted to one before it is read.
+    const IS_NUMBER: bool = false;
 
-    fn parse(text: &str) -> Result<Self::Value, Wrong>;
+    /// The name of such a value, with an article: "a duration".
+    fn name() -> String;
 
-    /// Help for a number where such a string belongs.
+    /// The type that a diagnostic asks for in place of another one.
+    fn expected() -> String {
+        match Self::EXAMPLE {
+            "" => Self::name(),
+            _ => format!("{} in a string", Self::name()),
+        }
+    }
+
+    /// Reads a string.
+    fn parse(text: &str) -> Result<Self::Value, Refusal>;
+
+    /// Reads a number.
+    fn number(number: i64) -> Result<Self::Value, Refusal> {
+        Err(Refusal::Type {
+            expected: Self::expected(),
+            help: Self::instead_of_number(number),
+        })
+    }
+
+    /// Help for a number where a string belongs.
     fn instead_of_number(number: i64) -> String {
         format!("write it in quotes: `\"{number}\"`")
     }
+
+    /// The schema of such a value.
+    fn schema() -> Schema {
+        let mut schema = json_schema!({ "type": "string" });
+        if !Self::EXAMPLE.is_empty() {
+            schema.insert("examples".to_owned(), vec![Self::EXAMPLE].into());
+        }
+        if !Self::PATTERN.is_empty() {
+            // A part of the string may come from the environment.
+            let pattern = format!("{}|\\$\\{{", Self::PATTERN);
+            schema.insert("pattern".to_owned(), pattern.into());
+        }
+        if Self::IS_SECRET {
+            schema.insert("writeOnly".to_owned(), true.into());
+        }
+        schema
+    }
 }
 
-/// A string in one of these languages.
+/// A string or number in such a language.
 #[derive(Clone)]
 pub(in crate::config) struct Text<S: Syntax> {
     /// As the file has it, with the environment filled in.
@@ -42,10 +89,16 @@ pub(in crate::config) struct Text<S: Syntax> {
     pub(in crate::config) value: S::Value,
 }
 
+/// The values of absent keys, as they would be written.
 impl<S: Syntax> Text<S> {
-    /// The value of an absent key, as it would be written.
     pub(in crate::config) fn by_default(text: String) -> Field<Self> {
         let value = S::parse(&text).ok();
+        Field::by_default(value.map(|value| Self { text, value }))
+    }
+
+    pub(in crate::config) fn value<const N: i64>() -> Field<Self> {
+        let value = S::number(N).ok();
+        let text = N.to_string();
         Field::by_default(value.map(|value| Self { text, value }))
     }
 
@@ -78,83 +131,10 @@ impl<S: Syntax> Text<S> {
     }
 }
 
-/// Says what kind of string it is, and not what it holds, which may be a
-/// secret.
+/// Says what kind of value it is, and not what it holds, which may be a secret.
 impl<S: Syntax> fmt::Debug for Text<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(S::NAME)
-    }
-}
-
-impl<'de, S: Syntax> Deserialize<'de> for Text<S> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(TextVisitor(PhantomData))
-    }
-}
-
-fn expected<S: Syntax>() -> String {
-    match S::EXAMPLE {
-        "" => S::NAME.to_owned(),
-        _ => format!("{} in a string", S::NAME),
-    }
-}
-
-struct TextVisitor<S>(PhantomData<S>);
-
-impl<S: Syntax> de::Visitor<'_> for TextVisitor<S> {
-    type Value = Text<S>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&expected::<S>())
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Text<S>, E> {
-        let value = S::parse(text).map_err(Wrong::refuse)?;
-        Ok(Text {
-            text: text.to_owned(),
-            value,
-        })
-    }
-
-    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Text<S>, E> {
-        Err(E::custom(Refusal::Type {
-            expected: expected::<S>(),
-            help: S::instead_of_number(number),
-        }))
-    }
-}
-
-impl<S: Syntax> Serialize for Text<S> {
-    fn serialize<R: Serializer>(&self, serializer: R) -> Result<R::Ok, R::Error> {
-        serializer.serialize_str(&self.text)
-    }
-}
-
-impl<S: Syntax> JsonSchema for Text<S> {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        S::NAME.into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let mut schema = json_schema!({ "type": "string" });
-        if !S::EXAMPLE.is_empty() {
-            schema.insert("examples".to_owned(), vec![S::EXAMPLE].into());
-        }
-        if !S::PATTERN.is_empty() {
-            // A part of the string may come from the environment.
-            schema.insert(
-                "pattern".to_owned(),
-                format!("{}|\\$\\{{", S::PATTERN).into(),
-            );
-        }
-        if S::IS_SECRET {
-            schema.insert("writeOnly".to_owned(), true.into());
-        }
-        schema
+        f.write_str(&S::name())
     }
 }
 
@@ -166,137 +146,147 @@ impl<S: Syntax> Plain for Text<S> {
     }
 }
 
-/// A word that stands for something that no string of a language says, such as
-/// "off".
-pub(in crate::config) trait Word {
-    const WORD: &'static str;
-}
-
-/// "off": there is none.
-#[derive(Debug, Clone)]
-pub(in crate::config) struct Off;
-
-impl Word for Off {
-    const WORD: &'static str = "off";
-}
-
-/// "unlimited": everything passes.
-#[derive(Debug, Clone)]
-pub(in crate::config) struct Unlimited;
-
-impl Word for Unlimited {
-    const WORD: &'static str = "unlimited";
-}
-
-/// A word, or a string in some language.
-#[derive(Clone)]
-pub(in crate::config) struct Or<W, S: Syntax> {
-    /// `None` is the word.
-    pub(in crate::config) text: Option<Text<S>>,
-    word: PhantomData<W>,
-}
-
-impl<W, S: Syntax> Or<W, S> {
-    fn new(text: Option<Text<S>>) -> Self {
-        Self {
-            text,
-            word: PhantomData,
+impl<'de, S: Syntax> Deserialize<'de> for Text<S> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let visitor = TextVisitor(PhantomData);
+        match S::IS_NUMBER {
+            true => deserializer.deserialize_u64(visitor),
+            false => deserializer.deserialize_str(visitor),
         }
     }
-
-    /// The value of an absent key, as it would be written.
-    pub(in crate::config) fn mib<const N: u64>() -> Field<Self> {
-        Self::by_default(Text::mib::<N>())
-    }
-
-    fn by_default(field: Field<Text<S>>) -> Field<Self> {
-        Field::by_default(field.value.map(|text| Self::new(Some(text))))
-    }
-
-    /// The address that a listener has by default.
-    pub(in crate::config) fn text_by_default(text: &str) -> Field<Self> {
-        Self::by_default(Text::by_default(text.to_owned()))
-    }
 }
 
-/// `None` is the word.
-impl<W, S: Syntax> Plain for Or<W, S> {
-    type Runs = Option<S::Value>;
+struct TextVisitor<S>(PhantomData<S>);
 
-    fn plain(&self) -> Option<S::Value> {
-        self.text.as_ref().map(Plain::plain)
-    }
-}
-
-impl<W, S: Syntax> Default for Or<W, S> {
-    fn default() -> Self {
-        Self::new(None)
-    }
-}
-
-impl<W: Word, S: Syntax> fmt::Debug for Or<W, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} or {}", W::WORD, S::NAME)
-    }
-}
-
-impl<'de, W: Word, S: Syntax> Deserialize<'de> for Or<W, S> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(OrVisitor(PhantomData))
-    }
-}
-
-struct OrVisitor<W, S>(PhantomData<(W, S)>);
-
-impl<W: Word, S: Syntax> de::Visitor<'_> for OrVisitor<W, S> {
-    type Value = Or<W, S>;
+impl<S: Syntax> de::Visitor<'_> for TextVisitor<S> {
+    type Value = Text<S>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\" or {} in a string", W::WORD, S::NAME)
+        f.write_str(&S::expected())
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Or<W, S>, E> {
-        if text == W::WORD {
-            return Ok(Or::new(None));
-        }
-        let value =
-            S::parse(text).map_err(|wrong| words::or_word(W::WORD, text, wrong).refuse())?;
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Text<S>, E> {
+        let value = S::parse(text).map_err(E::custom)?;
         let text = text.to_owned();
-        Ok(Or::new(Some(Text { text, value })))
+        Ok(Text { text, value })
     }
 
-    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Or<W, S>, E> {
-        match number {
-            // The word is meant.
-            ..=0 => Err(E::invalid_type(de::Unexpected::Signed(number), &self)),
-            _ => Err(E::custom(Refusal::Type {
-                expected: format!("\"{}\" or {} in a string", W::WORD, S::NAME),
-                help: S::instead_of_number(number),
-            })),
-        }
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Text<S>, E> {
+        let value = S::number(number).map_err(E::custom)?;
+        let text = number.to_string();
+        Ok(Text { text, value })
     }
 }
 
-impl<W: Word, S: Syntax> Serialize for Or<W, S> {
+impl<S: Syntax> Serialize for Text<S> {
     fn serialize<R: Serializer>(&self, serializer: R) -> Result<R::Ok, R::Error> {
-        match &self.text {
-            Some(text) => text.serialize(serializer),
-            None => serializer.serialize_str(W::WORD),
+        match self.text.parse() {
+            Ok(number) if S::IS_NUMBER => serializer.serialize_u64(number),
+            _ => serializer.serialize_str(&self.text),
         }
     }
 }
 
-impl<W: Word, S: Syntax> JsonSchema for Or<W, S> {
+impl<S: Syntax> JsonSchema for Text<S> {
     fn inline_schema() -> bool {
         true
     }
 
     fn schema_name() -> Cow<'static, str> {
-        format!("{} or {}", W::WORD, S::NAME).into()
+        S::name().into()
     }
 
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let other = generator.subschema_for::<Text<S>>();
-        json_schema!({ "anyOf": [{ "const": W::WORD }, other] })
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        S::schema()
+    }
+}
+
+/// A word that stands for something that no value of a language says.
+pub(in crate::config) trait Word: Clone + fmt::Debug {
+    const WORD: &'static str;
+}
+
+/// There is none.
+#[derive(Debug, Clone)]
+pub(in crate::config) enum Off {}
+
+impl Word for Off {
+    const WORD: &'static str = "off";
+}
+
+/// Everything passes.
+#[derive(Debug, Clone)]
+pub(in crate::config) enum Unlimited {}
+
+impl Word for Unlimited {
+    const WORD: &'static str = "unlimited";
+}
+
+/// The gateway chooses.
+#[derive(Debug, Clone)]
+pub(in crate::config) enum Auto {}
+
+impl Word for Auto {
+    const WORD: &'static str = "auto";
+}
+
+/// A word, or a value in a language. `None` is the word, which is the default.
+pub(in crate::config) type Or<W, S> = Text<WordOr<W, S>>;
+
+impl<W: Word, S: Syntax> Default for Or<W, S> {
+    fn default() -> Self {
+        Self {
+            text: W::WORD.to_owned(),
+            value: None,
+        }
+    }
+}
+
+/// A word, and everything that is right in another language.
+#[derive(Debug, Clone)]
+pub(in crate::config) struct WordOr<W, S>(PhantomData<(W, S)>);
+
+impl<W: Word, S: Syntax> WordOr<W, S> {
+    fn wrong_type(help: String) -> Refusal {
+        let expected = Self::expected();
+        Refusal::Type { expected, help }
+    }
+}
+
+impl<W: Word, S: Syntax> Syntax for WordOr<W, S> {
+    type Value = Option<S::Value>;
+    const IS_NUMBER: bool = S::IS_NUMBER;
+
+    fn name() -> String {
+        format!("\"{}\" or {}", W::WORD, S::name())
+    }
+
+    fn expected() -> String {
+        format!("\"{}\" or {}", W::WORD, S::expected())
+    }
+
+    fn parse(text: &str) -> Result<Self::Value, Refusal> {
+        if text == W::WORD {
+            return Ok(None);
+        }
+        match S::parse(text) {
+            Ok(value) => Ok(Some(value)),
+            Err(Refusal::Value(wrong)) => Err(Refusal::Value(words::or_word(W::WORD, text, wrong))),
+            Err(Refusal::Type { help, .. }) => Err(Self::wrong_type(help)),
+        }
+    }
+
+    fn number(number: i64) -> Result<Self::Value, Refusal> {
+        match S::number(number) {
+            Ok(value) => Ok(Some(value)),
+            // The word is meant.
+            Err(Refusal::Type { .. }) if number <= 0 => Err(Self::wrong_type(String::new())),
+            Err(Refusal::Type { help, .. }) => Err(Self::wrong_type(help)),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "anyOf": [{ "const": W::WORD }, S::schema()] })
     }
 }

@@ -8,11 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::field::Field,
     lists::{List, OneOrList},
-    numbers::Whole,
-    numbers::on,
+    numbers::{Whole, on},
     routes::Concurrency,
     syntaxes::{AnyDuration, Bound, Part, PemFile, PositiveDuration, ServerAt, ServerName, Target},
-    tables::{Either, Shape},
+    tables::Either,
     text::{Off, Or, Text},
 };
 use crate::policy::Protocol;
@@ -28,42 +27,46 @@ type MostIdle = Whole<usize, 0, 1_000_000>;
 /// A service behind the gateway.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Upstream {
-    /// Where it runs: URLs, or tables with a url and a weight.
+    /// URLs of its servers, `http://` or `https://`, or tables of `url` and
+    /// `weight`.
     pub(in crate::config) servers: Field<List<Either<Text<ServerAt>, Server>>>,
-    /// Protocol towards the servers: "http1", "http2" (by prior knowledge or
-    /// ALPN) or "auto" (by ALPN; http1 without TLS).
+    /// Protocol towards the servers: "http1", "http2" (without TLS: prior
+    /// knowledge) or "auto" (as TLS agrees).
     #[serde(default)]
     pub(in crate::config) protocol: Field<Protocol>,
-    /// How a server is chosen: in turns, the less busy of two random ones, the
-    /// one of two that is probably quicker, or by `hash_key`.
+    /// Choice of the server: "least-requests" (the less busy of two random
+    /// servers), "round-robin", "peak-ewma" (the probably faster of two random
+    /// servers) or "hash" (by `hash_key`).
     #[serde(default)]
     pub(in crate::config) balance: Field<Balance>,
-    /// With balance = "hash": requests with this in common go to one server,
-    /// such as "header:x-user" or "client-ip"; a list is one composite key.
+    /// With `balance = "hash": requests with the same key go to the same
+    /// server, such as "header:x-user" or "client-ip"; a list is one composite
+    /// key.
     pub(in crate::config) hash_key: Option<Field<OneOrList<Text<Part>>>>,
-    /// With balance = "hash": a server that has more than this of its part of
-    /// the requests in flight gives keys away. "off": a key stays with its
-    /// server.
+    /// With `balance = "hash": a server with more than this percentage of its
+    /// share of the requests in flight passes requests on to the next server;
+    /// "off": a key stays with its server.
     // Hashing is chosen so that a key stays with its server.
     #[serde(default)]
     pub(in crate::config) hash_bound: Field<Or<Off, Bound>>,
-    /// Time over which a server that came back gets its share; "0s": at once.
+    /// Time over which a server that comes back gets its share gradually; "0s":
+    /// at once.
     // Most services are quick from their first request on.
     #[serde(default = "Text::<AnyDuration>::secs::<0>")]
     pub(in crate::config) slow_start: Field<Text<AnyDuration>>,
-    /// After a 503 with Retry-After nothing is sent to that server until then
-    /// (at most 60s), unless it is the last one.
+    /// A server that responds 503 with `Retry-After` gets no requests until
+    /// then (at most 60 s), unless it is the last one.
     #[serde(default = "on")]
     pub(in crate::config) cool_down: Field<bool>,
-    /// Ask each server in intervals; absent: no active checks.
+    /// Active checks of each server; absent: none.
     pub(in crate::config) health_check: Option<Field<HealthCheck>>,
-    /// Leave a server alone for a while that fails too often in a row.
+    /// Ejection of servers that fail too often in a row.
     pub(in crate::config) ejection: Option<Field<Ejection>>,
-    /// Cap on requests in flight over all routes to it; absent: none.
+    /// Cap on requests in flight over all routes to the upstream; absent: none.
     pub(in crate::config) concurrency: Option<Field<Concurrency>>,
     /// Connections to each server.
     pub(in crate::config) pool: Option<Field<Pool>>,
-    /// For https servers. Absent: whom the system trusts.
+    /// For `https://` servers; absent: the authorities that the system trusts.
     pub(in crate::config) tls: Option<Field<UpstreamTls>>,
 }
 
@@ -83,14 +86,13 @@ pub(in crate::config) enum Balance {
 /// without a restart.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct UpstreamTls {
-    /// Authorities that sign the servers' certificates, and certificates of
-    /// servers that are trusted as they are. Absent: those that the system
-    /// trusts.
+    /// Authorities of the servers' certificates, and server certificates that
+    /// are trusted directly; absent: the authorities that the system trusts.
     pub(in crate::config) ca: Option<Field<Text<PemFile>>>,
-    /// The name that their certificates must stand for, also sent as SNI.
-    /// Absent: the host of each URL.
+    /// Name that the servers' certificates must cover, also sent as SNI;
+    /// absent: the host of each URL.
     pub(in crate::config) server_name: Option<Field<Text<ServerName>>>,
-    /// The certificate that is shown to servers; needs `client_key`.
+    /// Certificate that is presented to the servers; needs `client_key`.
     pub(in crate::config) client_cert: Option<Field<Text<PemFile>>>,
     /// Its private key, not encrypted.
     pub(in crate::config) client_key: Option<Field<Text<PemFile>>>,
@@ -99,37 +101,35 @@ pub(in crate::config) struct UpstreamTls {
 /// One server.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Server {
-    /// Scheme, host and port, such as "http://10.0.0.1:9001"; https:// for TLS.
+    /// Scheme, host and port, such as "http://10.0.0.1:9001"; `https://` for
+    /// TLS.
     pub(in crate::config) url: Field<Text<ServerAt>>,
     /// Its share of the requests.
     #[serde(default = "Weight::value::<1>")]
     pub(in crate::config) weight: Field<Weight>,
 }
 
-impl Shape for Server {
-    const SHAPE: &'static str = "a table";
-}
-
 /// Active health checks: GET with the server's own host; 2xx and 3xx are
 /// healthy.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct HealthCheck {
-    /// Path that is asked for, such as "/healthz".
+    /// Path and query of the GET request, such as "/healthz"; 2xx and 3xx are
+    /// healthy.
     pub(in crate::config) path: Field<Text<Target>>,
-    /// Time between two checks of a server, give or take a tenth.
+    /// Time between two checks of a server, plus or minus a tenth.
     // A server that dies is noticed within a quarter of a minute, at the cost
     // of one request in 5 s.
     #[serde(default = "Text::<PositiveDuration>::secs::<5>")]
     pub(in crate::config) interval: Field<Text<PositiveDuration>>,
-    /// Longest time for one check, connecting included.
+    /// Longest time for one check, including the connection.
     // A server that responds so late is not well.
     #[serde(default = "Text::<PositiveDuration>::secs::<1>")]
     pub(in crate::config) timeout: Field<Text<PositiveDuration>>,
-    /// Checks in a row that bring a server back.
+    /// Passed checks in a row after which a server is up.
     // One passed check may be luck.
     #[serde(default = "Count::value::<2>")]
     pub(in crate::config) healthy_after: Field<Count>,
-    /// Failed checks in a row that take a server out.
+    /// Failed checks in a row after which a server is down.
     // One failed check, or two, may be bad luck.
     #[serde(default = "Count::value::<3>")]
     pub(in crate::config) unhealthy_after: Field<Count>,
@@ -139,20 +139,22 @@ pub(in crate::config) struct HealthCheck {
 /// connect failures and timeouts.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Ejection {
-    /// Failures in a row.
+    /// Failures in a row that eject a server.
     // Envoy's number: fewer happen by chance.
     #[serde(default = "Count::value::<5>")]
     pub(in crate::config) consecutive_failures: Field<Count>,
-    /// Time of the first ejection; doubles with each of the same server.
+    /// Duration of the first ejection; doubles with each further ejection of
+    /// the same server.
     // Long enough to restart, short enough to matter little.
     #[serde(default = "Text::<PositiveDuration>::secs::<10>")]
     pub(in crate::config) base: Field<Text<PositiveDuration>>,
-    /// Longest ejection.
+    /// Longest duration of an ejection.
     // A server that stays broken is tried a few times an hour.
     #[serde(default = "Text::<PositiveDuration>::minutes::<5>")]
     pub(in crate::config) max: Field<Text<PositiveDuration>>,
-    /// Most servers ejected or cooling down at once; one of two or more may
-    /// always be, the last one is never ejected. 0: none.
+    /// Percentage of the servers that may be ejected or in cool-down at once;
+    /// one of two or more always may, and the last one is never ejected; 0
+    /// switches both off.
     // The other half has to carry the load.
     #[serde(default = "Percentage::value::<50>")]
     pub(in crate::config) max_percent: Field<Percentage>,
@@ -161,16 +163,17 @@ pub(in crate::config) struct Ejection {
 /// Connections to each server; the numbers are per server, over all workers.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Pool {
-    /// Most open connections.
+    /// Open connections.
     // Bounds memory and file descriptors; more requests at once to one server
     // are better refused than sent.
     #[serde(default = "MostConnections::value::<512>")]
     pub(in crate::config) max_connections: Field<MostConnections>,
-    /// Connections kept while unused; 0 keeps none.
+    /// Idle connections that are kept; 0 keeps none.
     // Enough for a steady load, without holding what one burst opened.
     #[serde(default = "MostIdle::value::<128>")]
     pub(in crate::config) max_idle: Field<MostIdle>,
-    /// Longest life of an unused connection.
+    /// Longest life of an idle connection; choose it shorter than the server's
+    /// own timeout.
     // Below the 60 s to 75 s after which common servers close: the side that
     // closes first avoids the race.
     #[serde(default = "Text::<PositiveDuration>::secs::<60>")]
@@ -179,12 +182,12 @@ pub(in crate::config) struct Pool {
     // Lets a change of DNS take effect in reasonable time.
     #[serde(default = "Text::<PositiveDuration>::minutes::<10>")]
     pub(in crate::config) max_lifetime: Field<Text<PositiveDuration>>,
-    /// Name, TCP and TLS together.
+    /// Longest time for name resolution, TCP and TLS together.
     // Two lost SYN packets (1 s, then 2 s) are one too many for a machine
     // nearby.
     #[serde(default = "Text::<PositiveDuration>::secs::<2>")]
     pub(in crate::config) connect_timeout: Field<Text<PositiveDuration>>,
-    /// Longest wait for a connection while all max_connections are busy; then 503.
+    /// Longest wait while all `max_connections` are busy; then 503.
     // A connection that is not free within a second will not be free in time.
     #[serde(default = "Text::<AnyDuration>::secs::<1>")]
     pub(in crate::config) wait_timeout: Field<Text<AnyDuration>>,

@@ -49,8 +49,8 @@ pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
         problems,
     };
     for (entry, limit) in file.limits.elements().iter().zip(&config.limits) {
-        if let Some(table) = entry.section.value() {
-            parts.check_limit(table, entry.section.at(), limit);
+        if let Some(table) = entry.field.value() {
+            parts.check_limit(table, entry.field.at(), limit);
         }
     }
     let routes = file.routes.elements().iter().filter_map(Given::value);
@@ -62,7 +62,7 @@ pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
         .upstreams
         .elements()
         .iter()
-        .filter_map(|entry| entry.section.value())
+        .filter_map(|entry| entry.field.value())
     {
         parts.check_key(&upstream.hash_key);
         if let Some(cap) = upstream.concurrency.value() {

@@ -20,7 +20,7 @@ pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
         .chain(config.admin.iter().map(|admin| admin.bind))
         .collect();
     let fields = file.upstreams.elements().iter();
-    let fields = fields.filter_map(|entry| entry.section.value());
+    let fields = fields.filter_map(|entry| entry.field.value());
     let fields = fields.flat_map(|upstream| upstream.servers.elements());
     let servers = config
         .upstreams

@@ -43,7 +43,7 @@ pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
         }
     }
     for (entry, upstream) in file.upstreams.elements().iter().zip(&config.upstreams) {
-        if let Some(table) = entry.section.value() {
+        if let Some(table) = entry.field.value() {
             times::of_upstream(table, upstream, config, problems);
         }
     }

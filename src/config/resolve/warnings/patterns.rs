@@ -124,13 +124,13 @@ fn values<N: Syntax, V: Syntax>(
 ) {
     for pair in entry.elements() {
         let name = pair.name.value().map_or("", |name| &name.text);
-        let text = pair.value.value().map_or("", |value| &value.text);
+        let text = pair.field.value().map_or("", |value| &value.text);
         if text == "*" || text.contains(".*") || text.starts_with('^') && text.ends_with('$') {
             let message = format!(
                 "`{name}` has to be equal to this, sign by sign: it stands for nothing else"
             );
             let help = format!("write a whole value; `{key}` has no patterns");
-            problems.warn(Code::NeverMatches, pair.value.at(), message, help);
+            problems.warn(Code::NeverMatches, pair.field.at(), message, help);
         }
     }
 }

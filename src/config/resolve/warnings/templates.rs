@@ -84,7 +84,7 @@ fn variable(text: &str) -> Option<&str> {
 /// stand.
 pub(super) fn headers(entry: &Option<Field<Headers>>, problems: &mut Problems) {
     for pair in entry.elements() {
-        let (Some(name), Some(value)) = (pair.name.value(), pair.value.value()) else {
+        let (Some(name), Some(value)) = (pair.name.value(), pair.field.value()) else {
             continue;
         };
         let (name, text) = (&name.text, &value.text);
@@ -92,7 +92,7 @@ pub(super) fn headers(entry: &Option<Field<Headers>>, problems: &mut Problems) {
             let message =
                 format!("the value of `{name}` is sent as it stands: nothing is filled in there");
             let help = "leave it out: `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded` are written anyway, and `preserve_host` chooses the Host";
-            problems.warn(Code::Misleading, pair.value.at(), message, help);
+            problems.warn(Code::Misleading, pair.field.at(), message, help);
         }
     }
 }

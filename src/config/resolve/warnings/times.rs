@@ -236,7 +236,7 @@ fn connections(table: &upstreams::Pool, pool: &Pool, problems: &mut Problems) {
     if table
         .max_idle
         .given()
-        .is_some_and(|max_idle| max_idle.0 > most.get())
+        .is_some_and(|max_idle| max_idle.value > most.get())
     {
         let message = format!("no more than `max_connections`, which is {most}, can idle");
         let help = "lower it, or raise `max_connections`";

@@ -19,17 +19,17 @@ pub(super) fn report(file: &File, problems: &mut Problems) {
     }
     let mut is_shared = false;
     for entry in file.limits.elements() {
-        let (name, at) = (entry.name.as_str(), entry.section.at());
+        let (name, at) = (entry.name.as_str(), entry.field.at());
         if !limits.contains(name) {
             let message = format!("no route names the limit `{name}`: it limits nobody");
             let help = format!("add `limits = [\"{name}\"]` to a route or to `[defaults]`");
             problems.warn(Code::Unused, at, message, help);
         }
-        let scope = entry.section.value().and_then(|limit| limit.scope.value);
+        let scope = entry.field.value().and_then(|limit| limit.scope.value);
         is_shared |= scope == Some(Scope::Shared);
     }
     for entry in file.upstreams.elements() {
-        let (name, at) = (entry.name.as_str(), entry.section.at());
+        let (name, at) = (entry.name.as_str(), entry.field.at());
         if !upstreams.contains(name) {
             let message = format!("no route leads to the upstream `{name}`");
             let help = format!("add `upstream = \"{name}\"` to a route, or take it out");
