@@ -9,6 +9,7 @@ mod limits;
 mod mistakes;
 mod patterns;
 mod recovery;
+mod reference;
 mod rendered;
 mod secrets;
 mod stores;
