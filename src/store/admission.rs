@@ -1,4 +1,8 @@
 //! The outcome of a decision, and the tokens that an admission has taken.
+//!
+//! An [`Admission`] knows how its tokens were taken, so that they can be
+//! returned in the same way: to the lease that is held here, to the bucket in
+//! the store, or to the buckets of this gateway.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -21,7 +25,8 @@ pub enum Decision {
     /// The decision, which needed no call.
     Made(Outcome),
     /// The call of the store is in flight. It takes no longer than the timeout
-    /// of the store.
+    /// of the store. Dropping the future leaves tokens that the call takes as
+    /// used.
     Pending(Pin<Box<dyn Future<Output = Outcome> + Send>>),
 }
 
@@ -33,7 +38,7 @@ pub type Outcome = Result<Admission, Refused>;
 pub enum Refused {
     /// The limits refuse it.
     Limits(Refusal),
-    /// The store does not answer, and `on_error` is `deny`.
+    /// The store does not respond, and `on_error` is `deny`.
     Unavailable {
         /// The time after which a retry makes sense.
         retry_after: Duration,
@@ -50,6 +55,7 @@ pub struct Admission {
     standings: SmallVec<[Option<Standing>; 2]>,
 }
 
+/// How the tokens were taken.
 #[derive(Debug)]
 enum How {
     /// The store has admitted, now or earlier.
@@ -66,11 +72,11 @@ enum How {
 /// The tokens that were taken, in the order of the asks.
 pub(super) type Slots = SmallVec<[Slot; 2]>;
 
-/// Tokens wanted ahead of each ask that the store must decide; `None` for those
-/// that can be decided here.
+/// By ask: the number of tokens to take ahead, if the store must decide; `None`
+/// if it can be decided here.
 pub(super) type Needs = SmallVec<[Option<u32>; 2]>;
 
-/// The admission by the store.
+/// The admission by the store, at `now`.
 pub(super) fn admitted(now: u64, asks: Asks, slots: Slots) -> Admission {
     let standings = asks.iter().map(|ask| Some(ask.standing(now))).collect();
     Admission {
@@ -106,13 +112,14 @@ impl Admission {
         }
     }
 
-    /// The state of each limit after this request, in the order of the asks, as
-    /// far as this gateway knows; `None` where nothing was counted.
+    /// The state of each bucket after this request, in the order of the asks,
+    /// as far as this gateway knows; `None` where nothing was counted.
     pub fn standings(&self) -> impl Iterator<Item = Option<Standing>> {
         self.standings.iter().copied()
     }
 
-    /// Takes the admission apart, into one for each ask in their order.
+    /// Takes the admission apart, into one for each ask in their order. None
+    /// for an admission that counted nothing.
     pub fn take_apart(self) -> impl Iterator<Item = Self> {
         let one = |ask: Ask| Asks::from_iter([ask]);
         let parts: SmallVec<[How; 2]> = match self.how {

@@ -11,40 +11,40 @@ use super::{
 };
 use crate::limit::{self, Gcra, Key, Standing};
 
-/// One question to a shared limit.
+/// One question to a shared limit: whether a bucket has enough tokens.
 #[derive(Debug, Clone)]
 pub struct Ask {
     /// The limit.
     pub limit: Arc<SharedLimit>,
     /// The bucket in the store.
     pub name: Name,
-    /// The bucket in this gateway, for when it counts alone.
+    /// The bucket in this gateway, for decisions without the store.
     pub key: Key,
-    /// Tokens; 0 always passes, and more than the burst never.
+    /// Tokens; 0 is always admitted, and more than the burst never.
     pub cost: u32,
     /// The quota of the key; `None` for that of the limit.
     pub quota: Option<Gcra>,
-    /// Most of the tokens come back, because most responses of the route do not
-    /// count. Nothing is leased then: tokens that are held here could not go
-    /// back to the store.
+    /// Whether most of the tokens come back, because most responses of the
+    /// route do not count. Then nothing is leased: tokens that are held here
+    /// could not go back to the store.
     pub is_lent: bool,
 }
 
-/// Questions to the limits that decide together.
+/// Questions to the limits that decide together. Two fit without an allocation.
 pub type Asks = SmallVec<[Ask; 2]>;
 
 impl Ask {
-    /// The quota in force.
+    /// The quota that applies.
     pub(super) fn gcra(&self) -> &Gcra {
         self.quota.as_ref().unwrap_or(self.limit.limiter.gcra())
     }
 
-    /// The quota as the store counts it.
+    /// The quota in the terms of the store.
     pub(super) fn pace(&self) -> Pace {
         self.gcra().into()
     }
 
-    /// The key in the store.
+    /// The key of the bucket in the store.
     pub(super) fn store_key(&self) -> String {
         self.name.key(self.limit.limiter.name())
     }
@@ -59,15 +59,15 @@ impl Ask {
         }
     }
 
-    /// The state of the bucket, as far as this gateway knows.
+    /// The state of the bucket, as far as this gateway knows it.
     pub(super) fn standing(&self, now: u64) -> Standing {
         let (remaining, reset) = self.limit.ledger.standing(now, self.name, self.pace());
         Standing::known(self.gcra(), remaining, reset)
     }
 
-    /// Turns to the bucket that strangers share, because there is no room for
-    /// the key. It has the quota of the limit. A key that may take more at once
-    /// takes all of it, as in a full table of this gateway.
+    /// Turns to the bucket that all keys without a slot share, because there is
+    /// no room for this key. It has the quota of the limit. A key that may take
+    /// more at once takes all of it, as in a full table of this gateway.
     pub(super) fn become_stranger(&mut self) {
         if self.quota.take().is_some() {
             let burst = self.limit.limiter.gcra().burst().get();
@@ -77,8 +77,9 @@ impl Ask {
         self.limit.limiter.note_overflow();
     }
 
-    /// Takes the tokens from what is held here, or says why not. With `keep`
-    /// nothing is taken.
+    /// Takes the tokens from those that are held here, or says why not. With
+    /// `keep` nothing is taken. `most_ahead` bounds the lease that a call would
+    /// ask for.
     pub(super) fn take(&self, now: u64, most_ahead: u32, keep: bool) -> Local {
         let pace = self.pace();
         match self.cost {

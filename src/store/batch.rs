@@ -2,9 +2,16 @@
 //! calls the store for all.
 //!
 //! The first request leads the batch. Requests that join wait for its response
-//! and for the tokens that it takes ahead, and then look again at what is held
-//! here. This is single-flight (`singleflight` of Go) by key, except that a
-//! follower may find that the tokens do not suffice, and lead the next batch.
+//! and for the tokens that it takes ahead, and then look again at the tokens
+//! that are held here. This is single-flight (`singleflight` of Go) by key,
+//! except that a follower may find that the tokens do not suffice, and lead the
+//! next batch.
+//!
+//! # Cancellation
+//!
+//! Both roles are guards. A leader that is dropped, because its client left or
+//! its time was over, ends its batch, and one of the followers leads the next.
+//! A follower that is dropped takes back its wish for tokens.
 
 use std::collections::HashMap;
 
@@ -18,6 +25,7 @@ use super::name::Name;
 #[derive(Debug, Default)]
 pub(super) struct Batches(Mutex<HashMap<u128, Batch>>);
 
+/// The requests that want one key.
 #[derive(Debug, Default)]
 struct Batch {
     /// Closes when the leader is dropped; `None` while no call is in flight.
@@ -26,7 +34,7 @@ struct Batch {
     wanted: u32,
 }
 
-/// The role of a request.
+/// The role of a request in a batch.
 #[derive(Debug)]
 pub(super) enum Joined<'a> {
     /// The request calls the store, and drops this when it has learnt the
@@ -89,8 +97,8 @@ impl Batches {
         })
     }
 
-    /// Changes the batch of a key, and removes it when no request has to do
-    /// with it any more.
+    /// Changes the batch of a key, and removes it when no request belongs to it
+    /// any more.
     fn change(&self, name: Name, change: impl FnOnce(&mut Batch)) {
         let mut batches = self.0.lock();
         if let Some(batch) = batches.get_mut(&name.number()) {

@@ -1,5 +1,10 @@
 //! One call of the store: its questions, the node that gets them, and the
 //! meaning of a failure.
+//!
+//! A failure of the connection makes the next call open another one. A failure
+//! of the node counts for its circuit. A question that the store refuses, such
+//! as one that a read-only replica gets, counts as well: the store cannot
+//! decide then.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +23,7 @@ use super::{
 };
 use crate::{duration, limit::Clock, runtime::timer::timeout_at};
 
-/// The answer of the store about one bucket, and its time.
+/// The answer of the store about one bucket, and the time of its trip.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Answer {
     pub(super) told: Told,
@@ -31,14 +36,17 @@ pub(super) struct Answer {
 const TRIES: usize = 2;
 
 /// Time between the deadline of each node and that of the whole call of a
-/// cluster: the shortest of the timer.
+/// cluster: the shortest that the timer can tell apart.
 pub(super) const TICK: Duration = Duration::from_millis(1);
 
 impl Store {
-    /// Asks some buckets, all of which take or none. In a cluster each bucket
-    /// decides by itself, and the caller returns the tokens that were taken in
-    /// vain. Returns nothing if there is no answer at all; in a cluster, `None`
-    /// for each bucket whose node does not answer before the deadline.
+    /// Asks some buckets, all of which take their tokens or none does. In a
+    /// cluster each bucket decides by itself, and the caller returns tokens
+    /// that were taken in vain.
+    ///
+    /// Returns nothing if there is no answer at all; in a cluster, `None` for
+    /// each bucket whose node does not respond before `deadline`. Only in a
+    /// cluster the deadline ends the call; otherwise the caller has to.
     pub(super) async fn call(
         self: &Arc<Self>,
         client: &Client,
@@ -78,8 +86,8 @@ impl Store {
         Vec::new()
     }
 
-    /// Asks the node of each bucket. The connection finds nodes again by
-    /// itself, and is made anew only when it knows none.
+    /// Asks the node of each bucket, at the same time. The connection finds
+    /// nodes again by itself, and is made anew only when it knows none.
     async fn ask_nodes(
         self: &Arc<Self>,
         client: &Client,
@@ -116,6 +124,7 @@ impl Store {
         join_all(each).await
     }
 
+    /// Asks one node, and counts its answer.
     async fn ask_at(
         &self,
         mut connection: Connection,
@@ -134,12 +143,14 @@ impl Store {
         Ok(told.into_iter().map(|told| Answer { told, trip }).collect())
     }
 
+    /// The cause that the log names after a timeout.
     pub(super) fn too_slow(&self) -> String {
         format!("no answer within {}", duration::text(self.settings.timeout))
     }
 
     /// Makes a call in the background, bounded in number and time, and without
-    /// a second try.
+    /// a second try. Dropped if too many requests wait, or if the circuit is
+    /// open.
     pub(super) fn spawn_call(self: &Arc<Self>, ask: Ask, want: Want) {
         let store = Arc::clone(self);
         self.background.spawn(async move {
@@ -158,7 +169,7 @@ impl Store {
     }
 }
 
-/// True if the connection failed, rather than the question.
+/// True if the connection failed rather than the question.
 fn is_broken(error: &RedisError) -> bool {
     !matches!(
         error.kind(),

@@ -1,50 +1,56 @@
-//! Whether the store is worth asking: after some failures in a row it is left
-//! alone, until a probe is answered.
+//! A circuit breaker: after some failures in a row the store is not called any
+//! more, until a probe succeeds (M. Nygard, "Release It!", "Circuit Breaker").
+//! Without it, each request would wait for its timeout.
 //!
-//! One for all workers, and for each node of a cluster. Requests only read it;
-//! what changes it also says so, once.
+//! There is one for all workers, and one for each node of a cluster. Requests
+//! only read it. The change is reported to one caller, which logs it and starts
+//! the probe.
 
 use std::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
-/// Failures in a row, in whatever worker, after which the store is left alone.
+/// Failures in a row, over all workers, that open the circuit.
 const MOST_FAILURES: u32 = 5;
 
-/// Closed: the store is asked. Open: it is not.
+/// A circuit breaker. While it is closed the store is called; while it is open
+/// it is not.
 #[derive(Debug, Default)]
 pub(super) struct Circuit {
     is_open: AtomicBool,
+    /// Failures since the last success.
     failures: AtomicU32,
-    /// Counts its openings: connections of before one are not used after it.
+    /// Counts the openings: a connection from before one is not used after it.
     generation: AtomicU64,
 }
 
 impl Circuit {
+    /// Whether the store is not called at present.
     pub(super) fn is_open(&self) -> bool {
         self.is_open.load(Acquire)
     }
 
+    /// The number of openings so far, for connections.
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Acquire)
     }
 
-    /// The store has answered.
+    /// Notes that the store has responded.
     pub(super) fn succeeded(&self) {
         if self.failures.load(Relaxed) > 0 {
             self.failures.store(0, Relaxed);
         }
     }
 
-    /// The store has not answered; true for the one failure that opens the
-    /// circuit.
+    /// Notes that the store has not responded. Returns true for the one failure
+    /// that opens the circuit.
     pub(super) fn failed(&self) -> bool {
         let failures = self.failures.fetch_add(1, Relaxed).saturating_add(1);
         failures >= MOST_FAILURES && self.open()
     }
 
-    /// Opens it at once; true for the one call that did.
+    /// Opens the circuit at once. Returns true for the one call that did.
     pub(super) fn open(&self) -> bool {
         let opened = !self.is_open.swap(true, AcqRel);
         if opened {
@@ -53,12 +59,12 @@ impl Circuit {
         opened
     }
 
-    /// Connections of before are not used any more.
+    /// Makes connections from before unusable, without opening the circuit.
     pub(super) fn renew(&self) {
         self.generation.fetch_add(1, AcqRel);
     }
 
-    /// A probe was answered.
+    /// Closes the circuit, after a probe has succeeded.
     pub(super) fn close(&self) {
         self.failures.store(0, Relaxed);
         self.is_open.store(false, Release);

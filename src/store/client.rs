@@ -19,10 +19,13 @@ const MOST_IN_FLIGHT: usize = 1024;
 /// The client of one worker.
 #[derive(Debug)]
 pub(super) struct Client {
+    /// The connection, or its absence; requests wait for its changes.
     pub(super) link: watch::Sender<Link>,
+    /// Calls about hot keys that are in flight.
     pub(super) batches: Batches,
-    /// Makes the connection; ends with the store.
+    /// The task that makes the connection; it ends with the store.
     pub(super) task: Mutex<Option<AbortOnDropHandle<()>>>,
+    /// Requests that wait for the store.
     in_flight: AtomicUsize,
 }
 

@@ -1,5 +1,9 @@
-//! The nodes of a cluster as the store knows them: learnt with each connection,
+//! The nodes of a cluster as the store knows them: listed with each connection,
 //! and again when a node fails.
+//!
+//! The client of the `redis` crate follows redirections by itself. This list
+//! only tells which circuit a key belongs to, so that one dead node stops no
+//! key of the others.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,30 +18,32 @@ use super::{
     nodes::{Node, Nodes},
 };
 
-/// Shortest time between two looks at the nodes because calls fail: a cluster
-/// in trouble is asked no more than that.
+/// Shortest time between two listings because calls fail: a cluster in trouble
+/// is not asked more often.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
 impl Store {
-    /// The part of the store that holds a key.
+    /// The node that holds a key, or the whole store if there is no list of
+    /// nodes.
     pub(super) fn node_of(&self, key: &str) -> Arc<Node> {
         let nodes = self.nodes.load();
         Arc::clone(nodes.as_ref().map_or(&self.whole, |nodes| nodes.of(key)))
     }
 
-    /// Whether the store, or the node that holds the bucket of `ask`, is left
-    /// alone.
+    /// Whether the circuit of the store is open, or that of the node that holds
+    /// the bucket of `ask`.
     pub(super) fn is_left_alone(&self, ask: &Ask) -> bool {
         let is_open = self.whole.circuit.is_open();
         is_open || self.settings.is_cluster && self.node_of(&ask.store_key()).circuit.is_open()
     }
 
+    /// Whether this stands for the whole store and not for a node.
     pub(super) fn is_whole(&self, node: &Arc<Node>) -> bool {
         Arc::ptr_eq(node, &self.whole)
     }
 
-    /// A key for a probe of `node`; none for the whole, and for a node that
-    /// holds nothing any more.
+    /// A key with which to probe `node`; `None` for the whole store, and for a
+    /// node that holds no keys any more.
     pub(super) fn probe_key(&self, node: &Arc<Node>) -> Option<String> {
         self.nodes
             .load()
@@ -46,7 +52,7 @@ impl Store {
             .probe_key(node)
     }
 
-    /// Learns from the answer to `CLUSTER SLOTS`. Where slots have moved,
+    /// Takes over the answer to `CLUSTER SLOTS`. If slots have moved,
     /// connections that may not know it are made anew.
     pub(super) fn learn_nodes(&self, answer: &Value) {
         let one_at_a_time = self.look.lock();
@@ -71,8 +77,8 @@ impl Store {
         self.tell_circuits();
     }
 
-    /// Looks which nodes there are, off the path of requests, as a call has
-    /// failed.
+    /// Lists the nodes again, off the path of requests, because a call has
+    /// failed. Does nothing if that was done within the last second.
     pub(super) fn look_at_nodes(self: &Arc<Self>, mut connection: Connection) {
         let mut look = self.look.lock();
         if look
@@ -91,7 +97,7 @@ impl Store {
         *look = Some((Instant::now(), AbortOnDropHandle::new(task)));
     }
 
-    /// Tells the metrics which circuits are open.
+    /// Updates the metrics of open circuits.
     pub(super) fn tell_circuits(&self) {
         let _one_at_a_time = self.look.lock();
         let nodes = self.nodes.load();

@@ -1,5 +1,5 @@
-//! One connection to the store: all calls of a worker go through it, each
-//! without waiting for the others' answers.
+//! One connection to the store. All calls of a worker go through it, each
+//! without waiting for the responses to others (pipelining).
 
 use std::time::Duration;
 
@@ -19,27 +19,30 @@ use super::{
 };
 use crate::policy::{self, StoreServer};
 
-/// Longest time for name, TCP, TLS and password together. Nobody's request
-/// waits for it.
+/// Longest time for name resolution, TCP, TLS and login together. No request
+/// waits that long: each has its own deadline.
 const CONNECT: Duration = Duration::from_secs(2);
 /// Longest time for a connection to one node of a cluster: a node that hangs
 /// must not use up the time of all.
 const CONNECT_NODE: Duration = Duration::from_millis(500);
-/// Redirections that a call to a cluster follows.
+/// Redirections (MOVED, ASK) that a call to a cluster follows.
 const REDIRECTIONS: u32 = 3;
 
-/// Cloning shares it.
+/// A connection. A clone is another handle to the same one.
 #[derive(Clone)]
 pub(super) enum Connection {
+    /// To one server.
     Single(MultiplexedConnection),
+    /// To all nodes of a cluster.
     Cluster(ClusterConnection),
 }
 
 impl Connection {
-    /// Makes one; its driver lives on this worker's runtime.
+    /// Makes a connection, whose driver runs on this worker.
     ///
     /// # Errors
-    /// No server, no TLS, a wrong password.
+    /// No server responds, TLS fails, the login is refused, or it all took more
+    /// than two seconds.
     pub(super) async fn open(settings: &policy::Store) -> RedisResult<Self> {
         let timed_out =
             |_| std::io::Error::new(std::io::ErrorKind::TimedOut, "connecting took too long");
@@ -48,6 +51,7 @@ impl Connection {
             .map_err(timed_out)?
     }
 
+    /// Makes a connection, for as long as it takes.
     async fn connect(settings: &policy::Store) -> RedisResult<Self> {
         let mut servers = settings
             .servers
@@ -81,7 +85,10 @@ impl Connection {
         matches!(self, Self::Single(_))
     }
 
-    /// Asks buckets that decide together; of a cluster only one.
+    /// Asks buckets that decide together; in a cluster only one.
+    ///
+    /// # Errors
+    /// The connection broke, or the store refused the script.
     pub(super) async fn ask(
         &mut self,
         script: &Script,
@@ -93,7 +100,10 @@ impl Connection {
         }
     }
 
-    /// Removes a key.
+    /// Removes a key: its bucket is full then.
+    ///
+    /// # Errors
+    /// The connection broke, or the store refused.
     pub(super) async fn delete(&mut self, key: &str) -> RedisResult<()> {
         let mut command = redis::cmd("DEL");
         command.arg(key);
@@ -103,7 +113,11 @@ impl Connection {
         }
     }
 
-    /// Asks a cluster which node holds which slots; any node can tell.
+    /// Asks a cluster which node holds which slots (`CLUSTER SLOTS`); any node
+    /// can tell.
+    ///
+    /// # Errors
+    /// No node responded.
     pub(super) async fn slots(&mut self) -> RedisResult<Value> {
         let mut command = redis::cmd("CLUSTER");
         command.arg("SLOTS");
@@ -120,8 +134,11 @@ impl Connection {
         }
     }
 
-    /// Whether the store can do what it is there for: take a token, of this
-    /// key, that is back at once.
+    /// Checks that the store can do its work: it has to take a token, of this
+    /// key, that is back at once. A read-only replica fails.
+    ///
+    /// # Errors
+    /// It cannot.
     pub(super) async fn probe(&mut self, script: &Script, key: String) -> RedisResult<()> {
         let pace = Pace {
             emission: 1,
@@ -147,6 +164,7 @@ impl std::fmt::Debug for Connection {
     }
 }
 
+/// The address and the login of a server, in the terms of the `redis` crate.
 fn address(server: &StoreServer) -> RedisResult<ConnectionInfo> {
     let (host, port) = (server.host.to_string(), server.port);
     let address = if server.tls {
@@ -172,9 +190,9 @@ fn address(server: &StoreServer) -> RedisResult<ConnectionInfo> {
         .set_tcp_settings(tcp()))
 }
 
-/// Calls are small, and many share a connection: without this each would wait
-/// for the acknowledgement of the one before (Nagle's algorithm, RFC 896),
-/// which is a round trip.
+/// Settings of sockets. Calls are small, and many share a connection: without
+/// `TCP_NODELAY` each would wait for the acknowledgement of the one before
+/// (Nagle's algorithm, RFC 896), which is a round trip.
 fn tcp() -> TcpSettings {
     TcpSettings::default().set_nodelay(true)
 }

@@ -1,5 +1,11 @@
 //! Many limits, many requests, few calls: decides as much as possible here, and
 //! asks the store for the rest.
+//!
+//! A decision looks first, without taking anything. If any limit is known to
+//! refuse, the request is refused without a call. If all tokens are held here,
+//! they are taken. Otherwise one call asks for the missing ones, and the tokens
+//! that are held here are taken before it is sent, so that nobody else uses
+//! them meanwhile.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,7 +31,8 @@ use crate::limit::{Clock, Refusal};
 type Answered = Result<(u64, Slots, Away), Refusal>;
 
 impl Store {
-    /// Takes the tokens of all `asks` or of none.
+    /// Takes the tokens of all `asks` or of none. Waits for nothing itself: a
+    /// decision that needs the store is returned as a future.
     pub fn decide(self: &Arc<Self>, mut asks: Asks) -> Decision {
         if asks.is_empty() {
             return Decision::Made(Ok(Admission::free()));
@@ -56,7 +63,10 @@ impl Store {
         }
     }
 
-    /// The asks that the store must decide, unless one is known to be refused.
+    /// By ask, the tokens that the store must be asked for.
+    ///
+    /// # Errors
+    /// A limit is known to refuse.
     fn look(&self, now: u64, asks: &mut Asks) -> Result<Needs, Refusal> {
         let mut refusal: Option<Refusal> = None;
         let mut needs = Needs::new();
@@ -79,6 +89,7 @@ impl Store {
         refusal.map_or(Ok(needs), Err)
     }
 
+    /// The largest lease for the bucket of an ask, in tokens.
     fn most_ahead(&self, ask: &Ask) -> u32 {
         if ask.is_lent {
             0
@@ -106,7 +117,7 @@ impl Store {
         Some(slots)
     }
 
-    /// Asks the store, for no longer than its timeout.
+    /// Asks the store, for no longer than its timeout. Then `on_error` decides.
     async fn ask_in_time(self: Arc<Self>, mut asks: Asks) -> Outcome {
         let deadline = Instant::now() + self.settings.timeout;
         let client = self.client();
@@ -183,6 +194,7 @@ impl Store {
         }
     }
 
+    /// Makes the call, and learns from its answers.
     async fn ask_now(
         self: &Arc<Self>,
         client: &Client,

@@ -1,6 +1,13 @@
 //! The buckets of one limit as this gateway knows them: bounded, and none that
 //! is in debt is forgotten. So the gateway fills the store with no more keys
-//! than the limit may hold; other strangers share one.
+//! than the limit may have. When there is no room, all further keys share one
+//! bucket, that of the *strangers*.
+//!
+//! # Concurrency
+//!
+//! Shares are spread over shards by bits of their name, each behind a lock. All
+//! workers ask for a hot key, so a lock is held for a look-up and a few
+//! additions only, and never across a call.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -16,35 +23,35 @@ use super::{
     share::{Local, MOMENT, Pace, Share, Slot, Told, Trip},
 };
 
-/// Shares by name. A hot key is asked for by all workers: the lock is held for
-/// a look and a few additions.
+/// The shares of one limit, by name.
 #[derive(Debug)]
 pub(super) struct Ledger {
     shards: Box<[Mutex<Shard>]>,
-    /// Keys of all shards, without that of the strangers; never above
+    /// Keys in all shards, without that of the strangers; never above
     /// `max_keys`.
     keys: AtomicUsize,
     max_keys: NonZeroUsize,
 }
 
+/// A part of the shares.
 #[derive(Debug, Default)]
 struct Shard {
     shares: HashMap<u128, Share, RandomState>,
-    /// When it was last swept; 0 for never.
+    /// The time of its last sweep; 0 for never.
     swept: u64,
 }
 
-/// More than there are workers, so that two seldom meet.
+/// More than there are workers, so that two of them seldom meet.
 const SHARDS: usize = 64;
 
-/// Keys that one stranger looks at in the search for one whose debt is over;
-/// more by no more than a shard. A few microseconds, and each shard at most
-/// once within a moment.
+/// Keys that one new key may look at in the search for one whose debt is over;
+/// more by at most a shard. That takes a few microseconds, and each shard is
+/// searched at most once a second.
 const MOST_LOOKED_AT: usize = 4096;
 
 impl Ledger {
-    /// For at most `max_keys` keys; each takes some 120 bytes while it is
-    /// known.
+    /// A ledger of at most `max_keys` keys; each takes some 120 bytes while it
+    /// is known.
     pub(super) fn new(max_keys: NonZeroUsize) -> Self {
         let shards = SHARDS.min(max_keys.get());
         Self {
@@ -54,18 +61,18 @@ impl Ledger {
         }
     }
 
-    /// Whether it was made for so many keys.
+    /// Whether it was made for this number of keys.
     pub(super) fn is_for(&self, max_keys: NonZeroUsize) -> bool {
         self.max_keys == max_keys
     }
 
-    /// Keys known.
+    /// The number of keys that are known.
     pub(super) fn len(&self) -> usize {
         self.keys.load(Relaxed)
     }
 
-    /// Decides without asking, if that can be done; with `keep` it only looks.
-    /// A key that is asked for has its place here from then on.
+    /// Decides without a call if that is possible; with `keep` it only looks. A
+    /// key that is asked for has a slot from then on, if there is room.
     pub(super) fn take(
         &self,
         now: u64,
@@ -82,7 +89,8 @@ impl Ledger {
         }
     }
 
-    /// Learns what the store said.
+    /// Takes over the answer of the store about one bucket. Returns the slot of
+    /// the request that asked.
     pub(super) fn learn(&self, name: Name, pace: Pace, cost: u32, told: Told, trip: Trip) -> Slot {
         self.with(name, |share| share.learn(pace, cost, told, trip))
             .unwrap_or_else(|| {
@@ -93,48 +101,53 @@ impl Ledger {
             })
     }
 
-    /// Takes tokens back into what is held here; gives how much of the line,
-    /// `None` if they are not of what is held.
+    /// Takes tokens back into the lease that is held here. Returns the
+    /// nanoseconds that came back; `None` if the slot does not belong to this
+    /// lease.
     pub(super) fn give_back(&self, now: u64, name: Name, slot: Slot) -> Option<u64> {
         self.with(name, |share| share.give_back(now, slot))
             .flatten()
     }
 
-    /// So much of the line, in nanoseconds, is on its way back to the store.
+    /// Notes that `back` nanoseconds of a bucket are on their way back to the
+    /// store.
     pub(super) fn returned(&self, name: Name, back: u64) {
         self.with(name, |share| share.returned(back));
     }
 
-    /// Whole tokens left and nanoseconds until the bucket is full, as far as is
-    /// known here.
+    /// Whole tokens left, and nanoseconds until the bucket is full, as far as
+    /// is known here.
     pub(super) fn standing(&self, now: u64, name: Name, pace: Pace) -> (u32, u64) {
         let unknown = Share::default();
         self.with(name, |share| share.standing(now, pace))
             .unwrap_or_else(|| unknown.standing(now, pace))
     }
 
-    /// Nanoseconds of the bucket's line that are held here and have not begun.
+    /// Nanoseconds of the bucket that are held here and have not begun.
     pub(super) fn held(&self, now: u64, name: Name) -> u64 {
         self.with(name, |share| share.held(now)).unwrap_or(0)
     }
 
-    /// Forgets the bucket; what was held of it counts as used.
+    /// Forgets the bucket. Tokens of it that were held count as used.
     pub(super) fn forget(&self, name: Name) {
         let is_counted =
             self.shard(name).shares.remove(&name.number()).is_some() && name != Name::STRANGERS;
         self.keys.fetch_sub(usize::from(is_counted), Relaxed);
     }
 
+    /// Calls `act` with the share of a key, under its lock; `None` if it is not
+    /// known.
     fn with<T>(&self, name: Name, act: impl FnOnce(&mut Share) -> T) -> Option<T> {
         self.shard(name).shares.get_mut(&name.number()).map(act)
     }
 
+    /// The locked shard of a key.
     fn shard(&self, name: Name) -> MutexGuard<'_, Shard> {
         self.shards[name.spread() % self.shards.len()].lock()
     }
 
-    /// Gives a key that is not known a place, if there is one or a debt is
-    /// over.
+    /// Gives a key that is not known a slot, if there is one or if another
+    /// key's debt is over. Returns whether it has one.
     fn enter(&self, now: u64, name: Name, share: Share) -> bool {
         let is_full = self.len() >= self.max_keys.get() && name != Name::STRANGERS;
         if is_full && !self.sweep(now, name) {
@@ -155,7 +168,7 @@ impl Ledger {
     }
 
     /// Forgets keys whose debt is over, from the shard of `name` on, until
-    /// there are some; says whether there were.
+    /// there are some. Returns whether there were.
     fn sweep(&self, now: u64, name: Name) -> bool {
         let (first, count) = (name.spread() % self.shards.len(), self.shards.len());
         let mut looked_at = 0;

@@ -1,5 +1,10 @@
 //! The connection of a worker: made when it is needed, off the path of
 //! requests, and made again after it was lost.
+//!
+//! Requests wait for a connection that is being made, within their deadline. A
+//! connection that cannot be made opens the circuit at once, and one task
+//! probes the store until it works again. All tasks hold weak references, so
+//! that they end with the store.
 
 use std::{
     sync::{Arc, Weak},
@@ -32,7 +37,7 @@ const TELL_NODES: Duration = Duration::from_millis(500);
 
 impl Store {
     /// The connection of this worker. Waits for one that is being made; `None`
-    /// if it cannot be made.
+    /// if it cannot be made. Cancel safe.
     pub(super) async fn connection(self: &Arc<Self>, client: &Client) -> Option<Connection> {
         let mut link = client.link.subscribe();
         if let Some(connection) = self.usable(&link.borrow_and_update()) {
@@ -45,6 +50,8 @@ impl Store {
         self.usable(&link.borrow())
     }
 
+    /// The connection of this state, unless the circuit has opened since it was
+    /// made.
     fn usable(&self, link: &Link) -> Option<Connection> {
         match link {
             Link::Up(connection, generation) if *generation == self.whole.circuit.generation() => {
@@ -55,7 +62,8 @@ impl Store {
         }
     }
 
-    /// Starts to make a connection, unless that is under way.
+    /// Starts to make a connection, unless that is under way. In a cluster the
+    /// old one serves meanwhile.
     fn make_link(self: &Arc<Self>, client: &Client) {
         let is_cluster = self.settings.is_cluster;
         let begin = |link: &mut Link| {
@@ -96,7 +104,8 @@ impl Store {
         client.link.send_if_modified(end);
     }
 
-    /// Counts a failed call. After some in a row the circuit of its node opens.
+    /// Counts a failed call. After some in a row the circuit of its node opens,
+    /// and `why` is logged as the cause.
     pub(super) fn failed(self: &Arc<Self>, node: &Arc<Node>, why: impl FnOnce() -> String) {
         if node.circuit.failed() {
             self.opened(node, &why());
@@ -133,7 +142,8 @@ impl Store {
         *node.probe.lock() = Some(AbortOnDropHandle::new(task));
     }
 
-    /// Closes the circuit of a node that has answered a probe.
+    /// Closes the circuit of a node that has passed a probe, and keeps the
+    /// connection that the probe has made.
     fn closed(&self, node: &Arc<Node>, connection: Connection) {
         if self.is_whole(node) {
             self.client()
@@ -151,6 +161,7 @@ impl Store {
     }
 }
 
+/// Makes the connection of a worker, and tells its requests.
 async fn make(store: Weak<Store>, settings: policy::Store, worker: usize) {
     let mut made = Connection::open(&settings).await;
     let nodes = match &mut made {
@@ -175,8 +186,8 @@ async fn make(store: Weak<Store>, settings: policy::Store, worker: usize) {
     }
 }
 
-/// Probes a node, or the whole store, at growing distances until it works again
-/// or holds no keys any more.
+/// Probes a node, or the whole store, at growing intervals until it works again
+/// or holds no keys any more. Ends with the store.
 async fn probe(store: Weak<Store>, node: Weak<Node>, settings: policy::Store) {
     let mut wait = FIRST_PROBE;
     loop {
@@ -199,6 +210,9 @@ async fn probe(store: Weak<Store>, node: Weak<Node>, settings: policy::Store) {
 
 /// Makes a new connection and has the node take a token over it. A cluster as a
 /// whole works if it lists its nodes.
+///
+/// # Errors
+/// It does not work yet.
 async fn try_out(
     store: &Weak<Store>,
     node: &Weak<Node>,
@@ -222,13 +236,14 @@ async fn try_out(
     Ok(connection)
 }
 
-/// Asks a cluster for its nodes.
+/// Asks a cluster for its nodes, for at most half a second.
 pub(super) async fn told_nodes(connection: &mut Connection) -> RedisResult<Value> {
     tokio::time::timeout(TELL_NODES, connection.slots())
         .await
         .map_err(timed_out)?
 }
 
+/// A timeout as an error of the `redis` crate's kind.
 fn timed_out(_: tokio::time::error::Elapsed) -> std::io::Error {
     std::io::ErrorKind::TimedOut.into()
 }

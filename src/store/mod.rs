@@ -3,8 +3,21 @@
 //!
 //! A request comes here if its route has limits with `scope = "shared"`, after
 //! the local ones have admitted it. Most decisions about a busy key need no
-//! call: its tokens are held here, or it is known to be refused. Read in this
-//! order:
+//! call: its tokens are held here, or it is known to be refused.
+//!
+//! # Guarantees
+//!
+//! * All gateways together admit at most `burst + rate * t` in any time `t`,
+//!   with any number of gateways and any size of leases (`share` has the
+//!   proof).
+//! * All limits of a request take their tokens, or none does, also over the
+//!   nodes of a cluster.
+//! * No request waits longer than the `timeout` of the store. Cancelling a
+//!   request that waits is safe: tokens that its call has taken count as used.
+//! * A gateway knows at most `max_keys` keys of a limit, and fills the store
+//!   with no more. A worker has at most 1,024 requests that wait for the store.
+//!
+//! # Reading order
 //!
 //! * `share`: the part of one bucket that a gateway holds, and why holding
 //!   tokens ahead is exact.
@@ -17,7 +30,7 @@
 //!   made again.
 //! * `circuit`: no calls to a dead store; `nodes` and `cluster`: each node of a
 //!   cluster has a circuit of its own; `parts`: requests of which some limits
-//!   lie on such a node.
+//!   are on such a node.
 //! * `standing`: the state of one bucket, for the person on call.
 
 mod admission;
@@ -65,23 +78,26 @@ use crate::{limit::Limiter, policy, runtime::PerWorker, telemetry::metrics::Stor
 #[derive(Debug)]
 pub struct Store {
     settings: policy::Store,
+    /// The script that decides at the store.
     script: Script,
-    /// A single server; of a cluster all that is not one node's fault.
+    /// The circuit of a single server; of a cluster, that of all failures which
+    /// are not one node's.
     whole: Arc<Node>,
-    /// The nodes of a cluster, once it has told them. Without them the whole
+    /// The nodes of a cluster, once it has listed them. Before that, the whole
     /// has one circuit.
     nodes: ArcSwapOption<Nodes>,
-    /// Looks which nodes there are; and when that began.
+    /// The task that looks for the nodes of a cluster, and when it began.
     look: Mutex<Option<(Instant, AbortOnDropHandle<()>)>>,
+    /// The connection of each worker, and its requests that wait.
     clients: PerWorker<Client>,
     metrics: Arc<StoreMetrics>,
-    /// Calls without a request that waits for them: tokens that are returned,
-    /// debts.
+    /// Calls without a request that waits for them: tokens that are returned.
     background: TaskTracker,
 }
 
 impl Store {
-    /// A store that nobody has called yet.
+    /// A store that has not been called yet. Connects with the first call, or
+    /// with [`warm_up`](Self::warm_up).
     pub fn new(settings: policy::Store, workers: usize, metrics: Arc<StoreMetrics>) -> Arc<Self> {
         metrics.set_open(false, Vec::new());
         Arc::new(Self {
@@ -96,7 +112,7 @@ impl Store {
         })
     }
 
-    /// The configuration that it was made from.
+    /// The settings that it was made from.
     pub fn settings(&self) -> &policy::Store {
         &self.settings
     }
@@ -107,18 +123,20 @@ impl Store {
     }
 }
 
-/// A limit whose buckets are in the store, and what this gateway knows of them.
-/// Kept over reloads.
+/// A limit whose buckets are in the store, and the part of them that this
+/// gateway knows. Kept over reloads.
 #[derive(Debug)]
 pub struct SharedLimit {
-    /// Its numbers; its buckets decide while the store does not answer, with
+    /// Its quota. Its own buckets decide while the store does not respond, with
     /// `on_error = "local"`.
     limiter: Limiter,
+    /// The buckets that this gateway knows.
     ledger: Arc<Ledger>,
 }
 
 impl SharedLimit {
-    /// For about `max_keys` keys; `earlier` is the same limit before a reload.
+    /// A limit that knows at most `max_keys` keys. `earlier` is the same limit
+    /// before a reload, whose knowledge is kept unless `max_keys` has changed.
     pub fn new(limiter: Limiter, max_keys: std::num::NonZeroUsize, earlier: Option<&Self>) -> Self {
         let kept = earlier.filter(|earlier| earlier.ledger.is_for(max_keys));
         let ledger = kept.map_or_else(
@@ -128,7 +146,7 @@ impl SharedLimit {
         Self { limiter, ledger }
     }
 
-    /// Keys that this gateway knows.
+    /// The number of keys that this gateway knows.
     pub fn keys(&self) -> usize {
         self.ledger.len()
     }

@@ -5,41 +5,43 @@
 //!
 //! A key of the local table is 64 bits of SipHash under a seed of the process:
 //! nobody outside can aim at it. Gateways share no such seed, and one that is
-//! printed in the source protects nothing: whoever knows SipHash's key can look
-//! for two values with one hash, and so drain a stranger's bucket with a header
-//! of their choice. SHA-256 needs no secret. Cut to 128 bits, hitting one given
-//! bucket takes 2^128 tries, and making any two of one's own collide takes 2^64
-//! and wins nothing, as both would be the same person's. By chance, two of a
-//! billion keys meet once in 10^20.
+//! printed in the source protects nothing: anybody who knows SipHash's key can
+//! search for two values with one hash, and so drain a stranger's bucket with a
+//! header of their choice. SHA-256 needs no secret. Cut to 128 bits, hitting
+//! one given bucket takes 2^128 tries, and making any two of one's own collide
+//! takes 2^64 and wins nothing, as both would belong to the same person. By
+//! chance, two of a billion keys meet once in 10^20.
 //!
-//! A name does not show its value, but whoever may read the store can try all
-//! IPv4 addresses: it is no anonymity.
+//! A name does not show its value, but anybody who can read the store can try
+//! all IPv4 addresses: it provides no anonymity.
 
 use std::{fmt, hash::Hasher};
 
 use aws_lc_rs::digest::{Context, SHA256};
 
-/// With what the keys of this format begin. The number is that of the format:
-/// of what a key is made of, of what it holds and of the script that reads it.
-/// Gateways of two formats beside each other, during an upgrade, do not meet:
-/// each has its buckets, instead of misreading those of the other. Whoever
-/// changes one of the three counts it up.
+/// The beginning of every key of this format. The number is that of the format:
+/// of the parts that a key is made of, of the value that it holds, and of the
+/// script that reads it. Gateways of two formats beside each other, during an
+/// upgrade, do not meet: each has buckets of its own instead of misreading
+/// those of the other. A change of one of the three increments the number.
 pub(super) const PREFIX: &str = "tidegate:2:";
 
-/// Names one bucket, whatever the gateway.
+/// Names one bucket, the same in every gateway. Displayed as 32 hexadecimal
+/// digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Name(u128);
 
 impl Name {
-    /// That of the bucket which strangers share, where the gateway holds as
-    /// many keys as the limit may. No digest is 0.
+    /// The name of the bucket that further keys share, while the gateway has as
+    /// many keys as the limit may have. No digest is 0.
     pub(super) const STRANGERS: Self = Self(0);
 
+    /// The name as a number.
     pub(super) const fn number(self) -> u128 {
         self.0
     }
 
-    /// Any bits of it: all are equally good.
+    /// Bits of the name for spreading over shards; all bits are equally good.
     pub(super) const fn spread(self) -> usize {
         (self.0 >> 64) as usize
     }
@@ -50,7 +52,7 @@ impl Name {
     }
 
     /// The key in the store. The text in braces decides on the slot in a
-    /// cluster.
+    /// cluster (Redis Cluster Specification, "Hash tags").
     pub fn key(self, limit: &str) -> String {
         format!("{PREFIX}{{{limit}:{self}}}")
     }
@@ -62,13 +64,13 @@ impl fmt::Display for Name {
     }
 }
 
-/// Takes the parts of a key as [`KeyBuilder`](crate::limit::KeyBuilder) writes
+/// Hashes the parts of a key as [`KeyBuilder`](crate::limit::KeyBuilder) writes
 /// them.
 #[derive(Clone)]
 pub struct NameHasher(Context);
 
 impl NameHasher {
-    /// Nothing written yet.
+    /// A hasher into which nothing was written.
     #[allow(
         clippy::new_without_default,
         reason = "a hasher is begun, not defaulted"
@@ -77,7 +79,7 @@ impl NameHasher {
         Self(Context::new(&SHA256))
     }
 
-    /// The name of all that was written.
+    /// The name of everything that was written.
     pub fn name(self) -> Name {
         let digest = self.0.finish();
         let mut number = [0; 16];
@@ -94,7 +96,7 @@ impl Hasher for NameHasher {
         self.0.update(bytes);
     }
 
-    /// Numbers have one spelling on every machine.
+    /// Writes a number in the same way on every machine.
     fn write_u64(&mut self, number: u64) {
         self.0.update(&number.to_le_bytes());
     }

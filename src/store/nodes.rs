@@ -1,5 +1,5 @@
-//! Which node of a cluster holds which keys. Each node has a circuit of its
-//! own: one that is away stops no key of the others.
+//! The nodes of a cluster and the keys that each holds. Each node has a circuit
+//! of its own: one that is down stops no key of the others.
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -21,18 +21,20 @@ const MOST_NODES: usize = 1000;
 /// found within a few times [`SLOTS`].
 const MOST_PROBE_KEYS: u32 = 1 << 18;
 
-/// A part of the store that is left alone by itself: a single server, one node
-/// of a cluster, or all of a cluster.
+/// A part of the store with a circuit of its own: a single server, one node of
+/// a cluster, or all of a cluster.
 #[derive(Debug)]
 pub(super) struct Node {
-    /// `host:port`.
+    /// `host:port`, for logs and metrics.
     pub(super) name: Arc<str>,
+    /// Whether it is called.
     pub(super) circuit: Circuit,
-    /// Looks whether it is back.
+    /// The task that finds out when it works again.
     pub(super) probe: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
 impl Node {
+    /// A node whose circuit is closed.
     pub(super) fn new(name: impl Into<Arc<str>>) -> Arc<Self> {
         Arc::new(Self {
             name: name.into(),
@@ -46,7 +48,7 @@ impl Node {
 #[derive(Debug)]
 pub(super) struct Nodes {
     nodes: Vec<Arc<Node>>,
-    /// Place in `nodes`, for each slot.
+    /// Index into `nodes`, for each slot.
     by_slot: Box<[u16]>,
 }
 
@@ -80,10 +82,12 @@ impl Nodes {
         &self.nodes[usize::from(self.by_slot[slot(key)])]
     }
 
+    /// All nodes.
     pub(super) fn each(&self) -> impl Iterator<Item = &Arc<Node>> {
         self.nodes.iter()
     }
 
+    /// Whether the circuit of any node is open.
     pub(super) fn is_any_open(&self) -> bool {
         self.nodes.iter().any(|node| node.circuit.is_open())
     }
@@ -100,7 +104,7 @@ impl Nodes {
         (0..SLOTS).any(|slot| holder(self, slot) != holder(earlier, slot))
     }
 
-    /// A key for probes that `node` holds.
+    /// A key for probes that `node` holds, found by trying names.
     pub(super) fn probe_key(&self, node: &Arc<Node>) -> Option<String> {
         let mut key = String::new();
         (0..MOST_PROBE_KEYS).find(|number| {
@@ -113,7 +117,8 @@ impl Nodes {
     }
 }
 
-/// The place of the node with this name, which enters if it is new.
+/// The index of the node with this name, which is added if it is new, with the
+/// circuit that it had before. `None` if there are too many nodes.
 fn place(nodes: &mut Vec<Arc<Node>>, name: &str, earlier: Option<&Nodes>) -> Option<u16> {
     let place = nodes
         .iter()
@@ -129,8 +134,8 @@ fn place(nodes: &mut Vec<Arc<Node>>, name: &str, earlier: Option<&Nodes>) -> Opt
         .filter(|_| nodes.len() <= MOST_NODES)
 }
 
-/// First and last slot, and `host:port` of the node that takes writes: it comes
-/// first.
+/// First and last slot of a range, and `host:port` of the node that accepts
+/// writes, which is the first one listed.
 fn range_of(range: &Value) -> Option<(usize, usize, String)> {
     let Value::Array(range) = range else {
         return None;

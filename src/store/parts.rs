@@ -1,6 +1,6 @@
-//! Requests whose limits lie on several nodes of a cluster, some of which do
-//! not answer: those limits are decided by `on_error` and the others by the
-//! store, and all take or none.
+//! Requests whose limits are on several nodes of a cluster, some of which do
+//! not respond: those limits are decided by `on_error` and the others by the
+//! store, and all take their tokens or none does.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -20,11 +20,12 @@ use crate::{
 /// answered.
 pub(super) type Away = SmallVec<[bool; 2]>;
 
-/// `Retry-After` while the store is away. It is probed more often than that.
+/// `Retry-After` while the store is unavailable. It is probed more often than
+/// that.
 const SOON: Duration = Duration::from_secs(1);
 
 impl Store {
-    /// Decides by `on_error`.
+    /// Decides all `asks` by `on_error`.
     pub(super) fn alone(&self, asks: Asks) -> Outcome {
         match self.settings.on_error {
             StoreOnError::Allow => Ok(Admission::free()),
@@ -39,7 +40,8 @@ impl Store {
     }
 
     /// Decides by `on_error` about the asks without an answer, after the store
-    /// has admitted the others.
+    /// has admitted the others. If they refuse, the tokens of the others are
+    /// returned.
     pub(super) fn complete(
         self: &Arc<Self>,
         now: u64,

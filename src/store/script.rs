@@ -1,49 +1,59 @@
 //! The script and how it is called: one call for buckets that decide together.
+//!
+//! Redis runs a script as one step, so that no other call comes in between (its
+//! documentation, "Scripting with Lua"). The script is called by its hash, and
+//! sent as a whole only if the store does not know it, which costs a second
+//! round trip after a restart of the store.
 
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, aio::ConnectionLike};
 
 use super::share::{MOMENT, Pace, Told};
 
-/// See the file: it runs at the store, in one step.
+/// The script, which explains itself. It runs at the store, in one step.
 const CODE: &str = include_str!("bucket.lua");
 
 /// The script, and the name under which the store keeps it.
 #[derive(Debug)]
 pub(super) struct Script {
+    /// SHA-1 of the script, as `EVALSHA` expects it.
     hash: String,
 }
 
 /// A question to one bucket.
 #[derive(Debug, Clone)]
 pub(super) struct Question {
+    /// The key in the store.
     pub(super) key: String,
+    /// The quota, by which the store counts.
     pub(super) pace: Pace,
+    /// The kind of question.
     pub(super) want: Want,
-    /// Tokens wanted besides.
+    /// Tokens that are wanted besides, as a lease.
     pub(super) ahead: u32,
 }
 
-/// The kind of question.
+/// The kind of a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Want {
-    /// Tokens, if they are there.
+    /// Take this number of tokens if they are there.
     Take(u32),
-    /// To know whether they are.
+    /// Look whether this number of tokens is there, and take none.
     Look(u32),
-    /// Nothing; it gets back what has not begun of a slot.
+    /// Return the part of a slot that has not begun.
     GiveBack {
-        /// In nanoseconds.
+        /// Nanoseconds to return.
         back: u64,
-        /// When it was taken, in microseconds of the store's clock.
+        /// The moment when it was taken, in microseconds of the store's clock.
         since: u64,
-        /// How far it reached from then, and how far the bucket's line had
-        /// moved.
+        /// How far the slot reached from then, and how far the bucket had
+        /// moved, in nanoseconds.
         reach: u64,
     },
 }
 
 impl Question {
-    /// See the script.
+    /// The seven arguments of the script for this question, in nanoseconds but
+    /// for the microseconds of `since`.
     fn numbers(&self) -> [i64; 7] {
         let Pace { emission, fill } = self.pace;
         let (need, take, [since, reach]) = match self.want {
@@ -69,19 +79,24 @@ impl Question {
     }
 }
 
+/// A number as Redis counts; a larger one becomes the largest.
 fn whole(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 impl Script {
+    /// The script, not yet known to any store.
     pub(super) fn new() -> Self {
         Self {
             hash: redis::Script::new(CODE).get_hash().to_owned(),
         }
     }
 
-    /// Asks all of the buckets in one call; none takes anything unless all
-    /// admit.
+    /// Asks all of the buckets in one call. None takes tokens unless all admit.
+    ///
+    /// # Errors
+    /// The connection broke, the store refused the script, or its answer has
+    /// another shape.
     pub(super) async fn ask(
         &self,
         connection: &mut (impl ConnectionLike + Send),
@@ -104,6 +119,7 @@ impl Script {
     }
 }
 
+/// The command for some questions.
 fn call(command: &str, script: &str, questions: &[Question]) -> Cmd {
     let mut call = redis::cmd(command);
     call.arg(script).arg(questions.len());
@@ -117,6 +133,7 @@ fn call(command: &str, script: &str, questions: &[Question]) -> Cmd {
     call
 }
 
+/// Reads the answer about this number of questions.
 fn told(numbers: &[i64], questions: usize) -> RedisResult<Vec<Told>> {
     let [admitted, at, debts @ ..] = numbers else {
         return Err(strange());
@@ -136,6 +153,7 @@ fn told(numbers: &[i64], questions: usize) -> RedisResult<Vec<Told>> {
     Ok(debts.chunks_exact(3).map(told).collect())
 }
 
+/// The error for an answer of another shape.
 fn strange() -> RedisError {
     RedisError::from((
         ErrorKind::UnexpectedReturnType,

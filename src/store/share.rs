@@ -3,46 +3,47 @@
 //!
 //! # Why tokens taken ahead keep the merged stream conforming
 //!
-//! GCRA lays the tokens of a bucket on a line of time, each a slot as long as
+//! GCRA places the tokens of a bucket on a time line, each a slot as long as
 //! the emission interval *T*: a request at *t* gets the slot that begins at
 //! `max(t, TAT)`, and the TAT moves behind it. With a bucket of *B* tokens a
 //! slot may be used by a request that comes at most *(B - 1) T* before it
 //! begins, and never by one that comes after. So the slots used by the requests
 //! of any window `[a, b]` begin within `[a, b + (B - 1) T]`; as slots do not
 //! overlap, these are at most *B + (b - a) / T*. Nothing in this asks **who**
-//! uses a slot. The store hands out slots of one line to all gateways; a
+//! uses a slot. The store hands out slots of one time line to all gateways; a
 //! gateway that holds some in advance runs GCRA within them, and the merged
 //! stream conforms as long as each slot is used neither too early nor after its
-//! begin.
+//! beginning.
 //!
-//! It follows that each leased token has an end of its own. One end for all of
-//! a lease, when the whole of it would be back in the bucket, is not enough:
-//! just before that moment the bucket has all but the last of them again, for
-//! others to take, while the gateway still holds every one.
+//! It follows that each leased token has an expiry of its own. One expiry for
+//! all of a lease, at the time when the whole of it would be back in the
+//! bucket, is not enough: just before that moment the bucket has all but the
+//! last of them again, for others to take, while the gateway still holds every
+//! one.
 //!
 //! # Two clocks
 //!
-//! The store counts on its own clock and gives distances from its now, which
-//! was between the moment of sending and that of receiving. Tokens that must
-//! not be used too late count from the sending, and a refusal that must not end
-//! too early from the receiving. Only the pace of the two clocks is assumed to
-//! be the same, and only for the life of a lease.
+//! The store counts on its own clock and returns distances from its present,
+//! which was between the sending of the call and the receiving of its answer.
+//! Tokens that must not be used too late count from the sending, and a refusal
+//! that must not end too early counts from the receiving. The two clocks only
+//! have to run at the same speed, and only for the life of a lease.
 
 use std::time::Duration;
 
 use crate::limit::Gcra;
 
-/// Rate and burst on the line of time, in nanoseconds.
+/// Rate and burst on the time line, in nanoseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Pace {
-    /// Length of one token; at least 1.
+    /// The length of one token; at least 1.
     pub(super) emission: u64,
-    /// Length of a burst.
+    /// The length of a burst.
     pub(super) fill: u64,
 }
 
 impl Pace {
-    /// How long `cost` tokens are.
+    /// The length of `cost` tokens.
     pub(super) const fn weight(self, cost: u32) -> u64 {
         self.emission.saturating_mul(cost as u64)
     }
@@ -52,12 +53,12 @@ impl Pace {
         self.fill / self.emission
     }
 
-    /// Whole tokens in so much time.
+    /// Whole tokens in a length of time.
     fn tokens(self, time: u64) -> u32 {
         u32::try_from(time / self.emission).unwrap_or(u32::MAX)
     }
 
-    /// Whole tokens of a bucket that owes so much.
+    /// Whole tokens of a bucket with this debt.
     pub(super) fn left(self, debt: u64) -> u32 {
         self.tokens(self.fill.saturating_sub(debt))
     }
@@ -75,20 +76,21 @@ impl From<&Gcra> for Pace {
 /// The answer of the store about one bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Told {
-    /// The tokens were there and are taken, unless it was only asked to look.
+    /// Whether the tokens were there. They are taken then, unless the question
+    /// was only a look.
     pub(super) admitted: bool,
-    /// How far the TAT was ahead before, in nanoseconds.
+    /// The debt before, in nanoseconds.
     pub(super) before: u64,
-    /// And after: what lies between is what was taken.
+    /// The debt after; the difference is what was taken.
     pub(super) after: u64,
-    /// How far what was given back to the bucket has moved its line, in
+    /// How far returned tokens have moved the time line of the bucket, in
     /// nanoseconds.
     pub(super) moved: u64,
-    /// The store's own clock, in microseconds.
+    /// The store's clock, in microseconds.
     pub(super) at: u64,
 }
 
-/// When a request was sent to the store and when its answer came, on this
+/// The moments at which a call was sent and its answer received, on this
 /// process's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Trip {
@@ -96,27 +98,28 @@ pub(super) struct Trip {
     pub(super) received: u64,
 }
 
-/// Part of a bucket's line of time that was used by a request, on this
-/// process's clock, counted from the sending.
+/// The part of a bucket's time line that a request has used, on this process's
+/// clock, counted from the sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Slot {
     pub(super) from: u64,
     pub(super) until: u64,
-    /// The lease it is part of; 0 for none that is held. Places alone do not
-    /// tell: counted from their sendings, those of two leases may overlap.
+    /// The lease that it belongs to; 0 for none that is held. The times alone
+    /// do not tell: counted from their sendings, those of two leases may
+    /// overlap.
     pub(super) lease: u64,
-    /// How far the lease had moved up when it was used.
+    /// How far the lease had moved up when the slot was used.
     pub(super) moved: u64,
-    /// When the store gave it, on its own clock in microseconds; 0 if it was
-    /// taken from what was held here.
+    /// The moment at which the store gave it, on its own clock in microseconds;
+    /// 0 if it was taken from a lease.
     pub(super) since: u64,
-    /// How far it reached from then, and how far the bucket's line had moved,
-    /// in nanoseconds.
+    /// How far it reached from then, and how far the bucket's time line had
+    /// moved, in nanoseconds.
     pub(super) reach: u64,
 }
 
 impl Slot {
-    /// Nothing at all.
+    /// A slot of no length.
     pub(super) const fn empty(now: u64) -> Self {
         Self {
             from: now,
@@ -128,8 +131,8 @@ impl Slot {
         }
     }
 
-    /// The part of it that has not begun, if it moved up no further than so
-    /// much.
+    /// The length of the part that has not begun at `now`, if the slot moved up
+    /// by at most `moved`.
     pub(super) fn rest(self, now: u64, moved: u64) -> u64 {
         self.until
             .saturating_sub(moved)
@@ -137,52 +140,53 @@ impl Slot {
     }
 }
 
-/// The decision about a request that is possible without asking.
+/// The decision about a request that is possible without a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Local {
     /// Its tokens were held here.
     Taken(Slot),
-    /// It is refused for so long.
+    /// It is refused, and has to wait for this long.
     Refused(Duration),
-    /// There is no place for its key: it shares a bucket with other strangers.
+    /// There is no room for its key: it shares a bucket with other strangers.
     Stranger,
-    /// Only the store knows; so many tokens would be welcome besides.
+    /// Only the store knows; `ahead` more tokens would be welcome.
     Ask {
-        /// Tokens.
+        /// Tokens for a lease.
         ahead: u32,
     },
 }
 
 /// One bucket as this gateway sees it. Losing it loses no exactness: tokens
-/// held here count as used, and what the store said is asked again.
+/// that were held count as used, and the store is asked again.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Share {
-    /// The numbers under which all of it was learnt; 0 for nothing yet. Of a
-    /// bucket of another size, too, another part is used up.
+    /// The quota under which all of it was learnt; 0 for nothing yet. With
+    /// another quota, it is forgotten.
     pace: Pace,
-    /// Which lease this is: the moment of its sending, or the next number if
-    /// that is taken.
+    /// The number of the lease: the moment of its sending, or the next number
+    /// if that is taken.
     lease: u64,
-    /// How far slots of it have moved up, all in all.
+    /// How far slots of the lease have moved up, in all.
     moved: u64,
-    /// Of the part of the line that was handed to this gateway everything
-    /// before this is used...
+    /// The part of the time line before this, of what was handed to this
+    /// gateway, is used.
     head: u64,
-    /// ...and this is the end. Counted from the sending.
+    /// The end of the part that was handed to this gateway. Counted from the
+    /// sending.
     tail: u64,
-    /// How long after the sending the answer came.
+    /// The time from the sending to the answer.
     late: u64,
     /// The store's TAT as last heard, counted from the receiving.
     tat: u64,
-    /// When the store was last asked.
+    /// The moment at which the store was last asked.
     asked: u64,
-    /// Tokens used here since.
+    /// Tokens that were used here since.
     used: u32,
 }
 
 impl Share {
-    /// One that the store is about to be asked for: it counts as in debt until
-    /// the answer comes, or for a moment.
+    /// A share that the store is about to be asked for: it counts as in debt
+    /// until the answer comes, or for a second.
     pub(super) fn expected(pace: Pace, now: u64) -> Self {
         Self {
             pace,
@@ -197,6 +201,7 @@ impl Share {
     }
 
     /// Takes `cost` tokens if they are held here; with `keep` it only looks.
+    /// `most_ahead` bounds the lease that a call would ask for.
     pub(super) fn take(
         &mut self,
         now: u64,
@@ -244,7 +249,7 @@ impl Share {
     }
 
     /// Forgets everything that was learnt under another quota, except for the
-    /// lease, whose slots may yet come back.
+    /// number of the lease, whose slots may yet come back.
     fn forget(&mut self, pace: Pace) {
         *self = Self {
             pace,
@@ -254,7 +259,7 @@ impl Share {
     }
 
     /// The number of tokens to take ahead: none for a cold key. Tokens that
-    /// come back within a moment anyway are taken freely. From slower buckets
+    /// come back within a second anyway are taken freely. From slower buckets
     /// it is twice the number that was used last, so that a client that leaves
     /// ties up few.
     fn ahead(&self, now: u64, pace: Pace, most: u32) -> u32 {
@@ -265,13 +270,13 @@ impl Share {
         }
     }
 
-    /// Whether the store was asked within the last moment.
+    /// Whether the store was asked within the last second.
     fn is_hot(&self, now: u64) -> bool {
         self.asked > 0 && now.saturating_sub(self.asked) <= MOMENT
     }
 
-    /// Learns what the store said to a request for `cost` tokens and some
-    /// ahead; gives the slot of the request.
+    /// Takes over the answer of the store to a request for `cost` tokens and
+    /// some ahead. Returns the slot of the request.
     pub(super) fn learn(&mut self, pace: Pace, cost: u32, told: Told, trip: Trip) -> Slot {
         if self.pace != pace {
             self.forget(pace);
@@ -312,15 +317,15 @@ impl Share {
         slot
     }
 
-    /// Takes a slot back for others to use; gives how much of it, `None` if it
-    /// is not of the lease that is held now.
+    /// Takes a slot back for others to use. Returns its part that came back, in
+    /// nanoseconds; `None` if it does not belong to the lease that is held now.
     ///
-    /// Everyone who used a later slot of the lease moves up by what comes back.
-    /// None of them comes to use a slot after its begin, since of a slot that
-    /// has begun only the rest comes back; that it may itself have moved up by
-    /// all that came back since is counted in. Slots of an earlier lease do not
-    /// come back: those between it and this one may be held elsewhere, still to
-    /// be used, and would move up too.
+    /// All later slots of the lease move up by the part that comes back. None
+    /// of them is used after its beginning because of that: of a slot that has
+    /// begun only the rest comes back, and the distance that it has moved up
+    /// itself is counted in. Slots of an earlier lease do not come back: those
+    /// between it and this one may be held elsewhere, still to be used, and
+    /// would move up too.
     pub(super) fn give_back(&mut self, now: u64, slot: Slot) -> Option<u64> {
         let is_held = slot.lease > 0 && slot.lease == self.lease;
         is_held.then(|| {
@@ -331,9 +336,9 @@ impl Share {
         })
     }
 
-    /// So much of what was taken is on its way back to the store, which is
-    /// asked again before anybody is refused. Tokens that come back count from
-    /// the sending, the TAT from the answer.
+    /// Notes that `back` nanoseconds are on their way back to the store, which
+    /// is asked again before a request is refused. Tokens that come back count
+    /// from the sending, the TAT from the answer.
     pub(super) fn returned(&mut self, back: u64) {
         self.tat = self.tat.saturating_sub(back.saturating_add(self.late));
         self.asked = 0;
@@ -346,13 +351,13 @@ impl Share {
         (pace.left(debt.saturating_sub(self.held(now))), debt)
     }
 
-    /// Nanoseconds of the line that are held and have not begun.
+    /// Nanoseconds of the time line that are held and have not begun.
     pub(super) fn held(&self, now: u64) -> u64 {
         self.tail.saturating_sub(self.head.max(now))
     }
 }
 
-/// Nanoseconds. A key that was asked for within this time is hot; and no more
-/// of an empty bucket's future is reserved than comes back in it, so that a
-/// gateway keeps others waiting no longer.
+/// A second, in nanoseconds. A key that was asked for within this time is hot.
+/// Of an empty bucket's future no more is reserved than comes back in it, so
+/// that a gateway keeps others waiting no longer.
 pub(super) const MOMENT: u64 = 1_000_000_000;

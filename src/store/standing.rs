@@ -13,9 +13,9 @@ use crate::limit::{Clock, Standing};
 const LONGEST: Duration = Duration::from_secs(1);
 
 impl Store {
-    /// How the bucket of each ask stands by the store's word, with what this
-    /// gateway holds of it; takes nothing. `None` for each that the store, or
-    /// the node of its cluster that holds it, does not tell in time.
+    /// The state of the bucket of each ask in the store, with the tokens that
+    /// this gateway holds of it; takes nothing. `None` for each that the store,
+    /// or the node of its cluster, does not report in time.
     pub async fn standing(self: &Arc<Self>, asks: &[Ask]) -> Vec<Option<Standing>> {
         let is_asked: Vec<_> = asks.iter().map(|ask| !self.is_left_alone(ask)).collect();
         let asked = asks
@@ -43,7 +43,7 @@ impl Store {
 
     /// Fills the bucket of `ask`. Other gateways keep the tokens that they
     /// hold, and may refuse for up to a second by what they know; this gateway
-    /// forgets both. Returns false if the store does not answer in time.
+    /// forgets both. Returns false if the store does not respond in time.
     pub async fn fill(self: &Arc<Self>, ask: &Ask) -> bool {
         if self.is_left_alone(ask) {
             return false;
