@@ -1,5 +1,10 @@
 //! A whole configuration: every section resolved, and what the files told
 //! beside it.
+//!
+//! It is plain data of [`policy`](crate::policy) without connections, threads
+//! or clocks; `build` makes the running parts from it. It is compared with the
+//! one before at a reload, to say what changed and to keep what did not: parts
+//! of a list are shared by [`Arc`] with the snapshots that use them.
 
 use std::sync::Arc;
 
@@ -45,6 +50,22 @@ impl Config {
     /// The configuration as JSON with defaults filled in and secrets redacted,
     /// for `/config`. Made when it is asked for: for thousands of routes it
     /// takes as long as everything else of a reload.
+    ///
+    /// ```
+    /// use tidegate::config::{Environment, parse};
+    ///
+    /// let file = "[upstreams.app]
+    /// servers = ['http://127.0.0.1:9000']
+    ///
+    /// [[routes]]
+    /// name = 'app'
+    /// upstream = 'app'
+    /// request.set_headers = { x-api-key = 'hunter2' }";
+    /// let config = parse("tidegate.toml", file, &Environment::new()).expect("a valid file");
+    /// let route = &config.shown()["routes"][0];
+    /// assert_eq!(route["timeouts"]["total"], "30s");
+    /// assert_eq!(route["request"]["set_headers"]["x-api-key"], "[redacted]");
+    /// ```
     pub fn shown(&self) -> serde_json::Value {
         super::shown::view(&self.tree, self)
     }

@@ -1,8 +1,19 @@
 //! Values of the file with their places.
 //!
-//! A [`Field`] deserializes whatever happens to its value: the mistake is
-//! reported by the deserializer in `de`, and the field has no value then. Its
-//! neighbours are read all the same, so one reading finds every mistake.
+//! A [`Field`] is deserialized whatever its value is: the mistake is reported
+//! by the deserializer in `de`, and the field has no value then. Its neighbours
+//! are read all the same, so one reading finds every mistake.
+//!
+//! The structs of `wire` have a `Field<T>` for a key that always has a value,
+//! given or by default, and an `Option<Field<T>>` for one that may be absent.
+//! [`Given`] is implemented by both, and is how `resolve` looks at a key:
+//!
+//! | the file has | `value()` | `entry()` | `given()` | `own()` | `is_broken()` |
+//! |---|---|---|---|---|---|
+//! | a sound value | it | the field | it | it | no |
+//! | a wrong value | `None` | the field | `None` | `None` | yes |
+//! | a value in `[defaults]` | it | the field | it | `None` | no |
+//! | nothing | the default, if any | `None` | `None` | `None` | no |
 
 use std::{borrow::Cow, fmt, marker::PhantomData, ops::Deref};
 
@@ -56,14 +67,17 @@ impl<T: Default> Default for Field<T> {
     }
 }
 
-/// A value of the language that holds the one that runs.
+/// A value of the language that holds the one that runs, parsed already.
 pub(super) trait Plain {
+    /// The type of [`policy`](crate::policy), or one of std that it is made of.
     type Runs;
 
+    /// The value that runs; of a list, the values that are sound.
     fn plain(&self) -> Self::Runs;
 }
 
-/// A key of a section: its value, and whether and where the file gives it.
+/// A key of a section: its value, and whether and where the file gives it. The
+/// module has a table of the answers.
 pub(super) trait Given<T> {
     /// The value, given or a default, if it is sound.
     fn value(&self) -> Option<&T>;
@@ -91,6 +105,7 @@ pub(super) trait Given<T> {
         }
     }
 
+    /// The file has the key, with a right or a wrong value.
     fn is_present(&self) -> bool {
         self.entry().is_some()
     }
@@ -220,10 +235,6 @@ impl<T: Serialize> Serialize for Field<T> {
 }
 
 impl<T: JsonSchema> JsonSchema for Field<T> {
-    fn inline_schema() -> bool {
-        T::inline_schema()
-    }
-
     fn schema_name() -> Cow<'static, str> {
         T::schema_name()
     }

@@ -1,5 +1,15 @@
 //! JSON Schema of the language, for editors: derived from the structs of
 //! `wire`, and put into a plain form.
+//!
+//! schemars describes what serde reads from JSON. The language is a subset of
+//! TOML, so the following differs: nothing is null, a switch may be a string
+//! with a variable of the environment, unknown keys are errors, and
+//! descriptions of choices in the code are no concern of a user. Every
+//! definition is inlined: the fields of a struct say where it is used, and two
+//! sections of one type may have different descriptions.
+//!
+//! `tidegate schema` prints it, and `config/tidegate.schema.json` is a copy
+//! that the examples name; a test compares the two.
 
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
@@ -11,6 +21,12 @@ use super::{
 
 /// The schema (draft 7, which editors of TOML know best) with descriptions and
 /// defaults.
+///
+/// ```
+/// let schema = tidegate::config::json_schema();
+/// let burst = &schema["properties"]["limits"]["additionalProperties"]["properties"]["burst"];
+/// assert_eq!(burst["minimum"], 1);
+/// ```
 pub fn json_schema() -> Value {
     let mut schema = ordered();
     everywhere(&mut schema, without_order);
@@ -41,7 +57,9 @@ pub(super) fn ordered() -> Value {
     schema
 }
 
-/// Changes a schema and all schemas inside of it, the innermost first.
+/// Changes a schema and all schemas inside of it, the innermost first. The
+/// members of `properties` are an object like a schema is: a change must not
+/// take the name of a key for a word of JSON Schema.
 fn everywhere(schema: &mut Value, change: fn(&mut Map<String, Value>)) {
     match schema {
         Value::Array(items) => items.iter_mut().for_each(|item| everywhere(item, change)),

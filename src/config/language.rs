@@ -1,8 +1,16 @@
 //! The language as data, for advice: every section with its keys, and what each
 //! may hold.
 //!
-//! Read from the JSON Schema, and so from the structs of `wire`, and only once
-//! there is a mistake to advise on or the running configuration to show.
+//! Advice needs to look at the language from outside of a struct: which section
+//! has a key of this name, what could a value of this shape mean, what is the
+//! default. The structs of `wire` cannot be asked that while the program runs.
+//! Their JSON Schema can, and it is read here into [`Section`], [`Key`] and
+//! [`Kind`], once, when there is the first mistake to advise on or the running
+//! configuration is to be shown.
+//!
+//! A section is known by its path, the names of the keys that lead to it, such
+//! as `routes.timeouts`. Sections of `[defaults]` have the paths of those of
+//! routes.
 
 use std::sync::LazyLock;
 
@@ -18,19 +26,22 @@ pub(super) struct Section {
     pub(super) keys: Vec<Key>,
 }
 
-/// One key of a section.
+/// One key of a section: the field of a struct of `wire`.
 #[derive(Debug)]
 pub(super) struct Key {
     pub(super) name: String,
     pub(super) kind: Kind,
-    /// One or two sentences for people.
+    /// A sentence for people: the doc comment of the field.
     pub(super) about: String,
-    /// The value of an absent key.
+    /// The value of an absent key, as JSON. `None`: it has none, or one that
+    /// depends on other keys.
     pub(super) default: Option<Value>,
+    /// A section without it is refused; never so in `[defaults]`.
     pub(super) is_required: bool,
 }
 
-/// The values that a key may hold.
+/// The values that a key may hold: the types of `wire`, as far as advice tells
+/// them apart.
 #[derive(Debug)]
 pub(super) enum Kind {
     Flag,
@@ -74,8 +85,8 @@ pub(super) fn file() -> &'static Section {
     &FILE
 }
 
-/// The path of the section that a key of the section `path` leads to.
-/// `[defaults]` has the sections of routes.
+/// The path of the section that a key of the section `path` leads to, whether
+/// or not the language has them. `[defaults]` has the sections of routes.
 pub(super) fn below(path: &str, key: &str) -> String {
     match path {
         "" => key.to_owned(),
@@ -84,7 +95,7 @@ pub(super) fn below(path: &str, key: &str) -> String {
     }
 }
 
-/// Every section, the file itself first, each once.
+/// Every section, the file itself first and the deepest last, each once.
 pub(super) fn sections() -> Vec<&'static Section> {
     let mut all = vec![file()];
     let mut at = 0;
@@ -125,13 +136,15 @@ pub(super) fn any_key(name: &str, is: impl Fn(&Kind) -> bool + Copy) -> bool {
         .any(|section| section.key(name).is_some_and(|key| is(&key.kind)))
 }
 
-/// Whether a key of this name holds a list, and none a lone text.
+/// Whether a key of this name holds a list, and none a lone text. For text that
+/// could not be read, where the section of a key is not known.
 pub(super) fn holds_only_lists(name: &str) -> bool {
     let is_list = |kind: &Kind| matches!(kind, Kind::List(_));
     any_key(name, is_list) && !any_key(name, |kind| !is_list(kind) && kind.section().is_none())
 }
 
-/// Whether a key of this name holds a table, and none anything else.
+/// Whether a key of this name holds a table, and none anything else. For text
+/// that could not be read, like [`holds_only_lists`].
 pub(super) fn holds_only_tables(name: &str) -> bool {
     any_key(name, |_| true) && !any_key(name, |kind| !matches!(kind, Kind::Table(_) | Kind::Map(_)))
 }

@@ -1,6 +1,19 @@
 //! Secrets, which diagnostics and views never show: the login of a URL, valid
 //! or not, wherever it stands in a text, and text in the place of a store's
 //! URL, unless it is plainly an address.
+//!
+//! A diagnostic shows lines of the file, so hiding works on two levels:
+//!
+//! - Where the file could be read, the spans of values that may be secrets are
+//!   collected, by the name that they stand under ([`of_file`],
+//!   [`of_free_name`]), and covered by `diagnostic` ([`covered`]).
+//! - Where it could not, nothing is known of names and values, and the text
+//!   itself is searched for what looks like a secret ([`named`], [`stores`],
+//!   [`logins`], [`queries`]).
+//!
+//! The functions of the second kind return a text of the same length in bytes,
+//! so that carets keep their places. All of them rather hide too much: a value
+//! that was hidden without need is in the user's own file.
 
 use std::{borrow::Cow, net::IpAddr, ops::Range};
 
@@ -25,8 +38,9 @@ pub(super) const NO_SECRETS: [&str; 6] = [
 /// In `overrides` of a limit: values of its key, which may be credentials.
 pub(super) const KEY_VALUES: &str = "match";
 
-/// Takes down what under a key that is not known, or in a table of free names,
-/// may be a secret.
+/// Adds the places under a name that is not a key of the language, or that is
+/// one of a table of free names, where there may be a secret. `${NAME}` alone
+/// says where a secret comes from, and is shown.
 pub(super) fn of_free_name(name: &str, node: &Node, covered: &mut Vec<Span>) {
     match &node.value {
         Value::Text(text) if is_one_variable(text) => {}
@@ -42,8 +56,10 @@ pub(super) fn of_free_name(name: &str, node: &Node, covered: &mut Vec<Span>) {
     }
 }
 
-/// Takes down what may be a secret in the sections that have some: `[store]`,
-/// and overrides of limits.
+/// Adds the places in a whole file where there may be a secret under a key of
+/// the language: in `[store]`, and in overrides of limits. It looks at the tree
+/// before anything else does, so that mistakes in these sections are shown
+/// without secrets, too.
 pub(super) fn of_file(file: &Table, covered: &mut Vec<Span>) {
     let entries = |section: &str| {
         let table = file.get(section).and_then(|entry| entry.node.table());
@@ -262,7 +278,7 @@ pub(super) fn covered(raw: &str) -> String {
     format!("{}{shown}{}", &raw[..at], &raw[at + inside.len()..])
 }
 
-/// Longest part of a value that a message repeats.
+/// Longest part of a value that a message repeats, in characters.
 const LONGEST_QUOTE: usize = 60;
 
 /// A value as a message repeats it: the beginning, without control characters.

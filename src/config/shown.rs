@@ -1,5 +1,17 @@
 //! The running configuration as JSON: the language's own keys and units,
 //! defaults filled in, secrets left out.
+//!
+//! The view is itself a valid configuration but for the secrets, and has the
+//! same meaning. It is made from the tree of the file by the
+//! [`language`](super::language), and from the built configuration where a
+//! default depends on another key. Three kinds of values may be secrets:
+//!
+//! - the URL of a store: its password is replaced, and so is everything in the
+//!   place of a host that is not plainly an address;
+//! - headers, parameters and the like: values under the name of a secret are
+//!   replaced, and values from the environment are shown as `${NAME}`;
+//! - keys of a limit in its overrides: values of headers, cookies and queries
+//!   are replaced.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -30,61 +42,43 @@ const REDACTED: &str = "[redacted]";
 /// The view of a whole configuration. Routes are shown with their defaults
 /// merged in, so `defaults` is not.
 pub(super) fn view(root: &Table, config: &Config) -> Json {
-    let mut shown = section(language::file(), Some(root));
-    shown.remove("defaults");
+    let mut shown = Json::Object(section(language::file(), Some(root)));
+    if let Some(sections) = shown.as_object_mut() {
+        sections.remove("defaults");
+    }
     for limit in &config.limits {
-        complete(
-            shown
-                .get_mut("limits")
-                .and_then(|limits| limits.get_mut(&*limit.name)),
-            limit,
-        );
+        complete(&mut shown["limits"][&*limit.name], limit);
     }
-    let routes = shown.get_mut("routes").and_then(Json::as_array_mut);
-    for (view, route) in routes.into_iter().flatten().zip(&config.routes) {
-        set(
-            view.get_mut("timeouts"),
-            "attempt",
-            json!(units::duration_text(route.timeouts.attempt)),
-        );
+    for (at, route) in config.routes.iter().enumerate() {
+        let attempt = units::duration_text(route.timeouts.attempt);
+        shown["routes"][at]["timeouts"]["attempt"] = json!(attempt);
     }
-    Json::Object(shown)
+    shown
 }
 
-/// Fills in the bursts of a limit, and takes out the values of keys that may be
-/// credentials.
-fn complete(view: Option<&mut Json>, limit: &Limit) {
-    let Some(view) = view else { return };
-    set(Some(&mut *view), "burst", json!(limit.quota.burst()));
+/// Fills in the bursts of a limit, which are those of its rates by default, and
+/// takes out the values of keys that may be credentials. The view has the
+/// tables of the limit: it was made from the same file.
+fn complete(view: &mut Json, limit: &Limit) {
+    view["burst"] = json!(limit.quota.burst());
     if let Some(candidate) = &limit.candidate {
-        set(
-            view.get_mut("candidate"),
-            "burst",
-            json!(candidate.quota.burst()),
-        );
+        view["candidate"]["burst"] = json!(candidate.quota.burst());
     }
     if let Some(quota) = &limit.stand_ins {
-        set(view.get_mut("missing"), "burst", json!(quota.burst()));
+        view["missing"]["burst"] = json!(quota.burst());
     }
     for (at, tier) in limit.tiers.iter().enumerate() {
-        set(
-            view.get_mut("tiers").and_then(|tiers| tiers.get_mut(at)),
-            "burst",
-            json!(tier.quota.burst()),
-        );
+        view["tiers"][at]["burst"] = json!(tier.quota.burst());
     }
     for (at, one) in limit.overrides.iter().enumerate() {
-        let mut shown = view
-            .get_mut("overrides")
-            .and_then(|overrides| overrides.get_mut(at));
+        let shown = &mut view["overrides"][at];
         if let Some(quota) = &one.quota {
-            set(shown.as_deref_mut(), "burst", json!(quota.burst()));
+            shown["burst"] = json!(quota.burst());
         }
-        let patterns = one
-            .matches
-            .iter()
-            .map(|pattern| shown_pattern(pattern, &limit.key));
-        set(shown, "match", patterns.collect());
+        let patterns = one.matches.iter();
+        shown["match"] = patterns
+            .map(|pattern| shown_pattern(pattern, &limit.key))
+            .collect();
     }
 }
 
@@ -101,13 +95,6 @@ fn shown_pattern(pattern: &[ValuePattern], key: &[KeyPart]) -> Json {
         (ValuePattern::Text(text), _) => json!(text),
     };
     pattern.iter().zip(key).map(shown).collect()
-}
-
-/// Fills in a default that depends on another key.
-fn set(view: Option<&mut Json>, key: &str, value: Json) {
-    if let Some(view) = view.and_then(Json::as_object_mut) {
-        view.insert(key.to_owned(), value);
-    }
 }
 
 fn section(section: &Section, table: Option<&Table>) -> Map<String, Json> {

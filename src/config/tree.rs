@@ -1,11 +1,18 @@
 //! The values of all files with their places, before anything knows what they
 //! mean.
+//!
+//! `parse` makes the tree from TOML, past syntax errors, with the environment
+//! filled in; `include` joins those of several files; `resolve::defaults`
+//! copies the keys of `[defaults]` below each route; `de` reads it. The tree of
+//! the running configuration is kept for the view at `/config`: it is smaller
+//! than the structs of `wire`, which hold every default of every route.
 
 use std::collections::BTreeMap;
 
 use super::source::Span;
 
-/// A value and where it stands.
+/// A value and where it stands. The span covers its quotes or brackets; that of
+/// a table with a header covers the header.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) span: Span,
@@ -22,8 +29,8 @@ pub(super) enum Value {
     Foreign(&'static str),
     List(Vec<Node>),
     Table(Table),
-    /// Something wrong that was reported. Whoever meets it keeps quiet: one
-    /// mistake, one diagnostic.
+    /// Something wrong that was reported. It is not reported again further on:
+    /// one mistake, one diagnostic.
     Broken,
 }
 
@@ -37,7 +44,8 @@ pub(super) struct Text {
     pub(super) written: Option<String>,
 }
 
-/// Keys and values of a table.
+/// Keys and values of a table, sorted by key: diagnostics are sorted by their
+/// place later, so the order of the file is not kept.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Table {
     pub(super) entries: BTreeMap<String, Entry>,

@@ -21,8 +21,8 @@ impl Wrong {
     }
 }
 
-/// A mistake that a visitor finds. [`serde::de::Error::custom`] passes nothing but
-/// text to the deserializer, so both sides agree on a form here: the parts,
+/// A mistake that a visitor finds. [`serde::de::Error::custom`] passes nothing
+/// but text to the deserializer, so both sides agree on a form here: the parts,
 /// each behind a character that no message has.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refusal {

@@ -1,4 +1,9 @@
 //! Gathers the mistakes that are found while a file is deserialized.
+//!
+//! serde's `Deserialize` returns one error, and passes no state of ours along.
+//! The deserializers of this module do: each has a reference to the one
+//! [`Collector`] in its context. It is used by one thread for the time of one
+//! reading, so cells are enough.
 
 use std::cell::{RefCell, RefMut};
 
@@ -13,7 +18,8 @@ use super::super::{
 pub(super) struct Collector {
     problems: RefCell<Problems>,
     /// Keys that stand in another place, or under another name, than they
-    /// belong to: the path of their section, and their name there.
+    /// belong to: the path of their section, and their name there. Sections
+    /// take theirs out when they end, and do not miss these keys.
     meant: RefCell<Vec<(String, String)>>,
 }
 
@@ -39,11 +45,13 @@ impl Collector {
         self.problems().report(problem);
     }
 
-    /// Notes where an unknown key belongs.
+    /// Notes where an unknown key belongs, if that is certain.
     pub(super) fn note(&self, stray: &Stray) {
         self.meant.borrow_mut().extend(stray.meant.clone());
     }
 
+    /// How many keys are noted. A section that asks when it begins knows later
+    /// which of them were found inside of it.
     pub(super) fn noted(&self) -> usize {
         self.meant.borrow().len()
     }

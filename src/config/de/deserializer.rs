@@ -1,4 +1,8 @@
 //! How a value of the tree is deserialized, by the type that its field wants.
+//!
+//! The environment has only strings. A string that is one `${NAME}` and nothing
+//! else is converted here, into what the field asks for: a number, true or
+//! false, or a list whose items stand between commas.
 
 use std::borrow::Cow;
 
@@ -135,6 +139,8 @@ impl<'a> NodeDeserializer<'a> {
         }
     }
 
+    /// The items of a list under the sum of these rules. Whether the items are
+    /// sound is the business of their own fields.
     fn list<'de, V: Visitor<'de>>(self, rules: usize, visitor: V) -> Result<V::Value, Error> {
         let has = |rule| rules & rule != 0;
         let mut access = ListAccess {
@@ -157,6 +163,7 @@ impl<'a> NodeDeserializer<'a> {
         visitor.visit_seq(access)
     }
 
+    /// A table of names that the user chooses, for sections or for strings.
     fn names<'de, V: Visitor<'de>>(self, of_sections: bool, visitor: V) -> Result<V::Value, Error> {
         if let Value::Table(table) = &self.node.value {
             return visitor.visit_map(NamesAccess::new(table, of_sections, self.context));
@@ -169,7 +176,9 @@ impl<'a> NodeDeserializer<'a> {
         Err(self.wrong_type(&visitor))
     }
 
-    /// A short form or a long one. A list of strings is neither.
+    /// A short form or a long one, which is a table or a list of tables. A list
+    /// of strings is neither. A value of a wrong type gets a message about both
+    /// forms, and not about the one that was tried.
     fn either<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         let value = match &self.node.value {
             Value::List(items) if items.iter().any(|item| item.text().is_some()) => {

@@ -1,4 +1,9 @@
 //! The error of a value's deserialization.
+//!
+//! Visitors know nothing of this type: they return errors through the
+//! constructors of [`serde::de::Error`]. Those that they use are implemented
+//! here; others end in [`de::Error::custom`], which is also the way of a
+//! [`Refusal`] with its parts.
 
 use std::fmt;
 

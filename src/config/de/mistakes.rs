@@ -1,4 +1,10 @@
-//! Mistakes as they are told: what is wrong, and what would be right.
+//! Mistakes as people read them: what is wrong, and what would be right.
+//!
+//! A message names the key and repeats the value, without secrets; the help is
+//! a correct form of the same value if one can be guessed (`advice`), and
+//! otherwise the description of the key, as in the schema and in the reference.
+//! Values that a route has from `[defaults]` are not reported: their mistakes
+//! were, when `[defaults]` itself was read.
 
 use super::{
     super::{
@@ -6,9 +12,7 @@ use super::{
         language::{self, Key, Kind, Section},
         misplaced,
         problem::{Code, Problem},
-        redact,
-        source::Span,
-        suggest,
+        redact, suggest,
         tree::{Entry, Table, Value},
         wrong::Wrong,
     },
@@ -17,7 +21,7 @@ use super::{
 };
 
 impl NodeDeserializer<'_> {
-    /// Reports what is wrong with this value.
+    /// Reports the error with which the deserialization of this value ended.
     pub(super) fn mistake(&self, error: Error) {
         let problem = match error {
             Error::Reported | Error::Missing(_) => return,
@@ -59,7 +63,8 @@ impl NodeDeserializer<'_> {
     }
 
     /// Reports a key that this table, which is the section `path`, does not
-    /// have.
+    /// have. Where the key is a slip for another one, that one is noted, so
+    /// that it is not reported as missing, too.
     pub(super) fn unknown(&self, path: &str, name: &str, entry: &Entry, table: &Table) {
         let collector = self.context.collector;
         redact::of_free_name(name, &entry.node, &mut collector.problems().covered);
@@ -81,38 +86,34 @@ impl NodeDeserializer<'_> {
         collector.report(problem.label("unknown key").help(stray.help));
     }
 
+    /// A value that has the right type and cannot be. Without help of its own,
+    /// the description of the key says what would be right.
     fn refused(&self, wrong: Wrong) -> Problem {
-        refusal(
-            self.context.key,
-            &self.shown(),
-            self.node.span,
-            self.or_about(wrong),
-        )
+        let shown = self.shown();
+        let quoted = redact::quoted(&redact::logins(&shown));
+        let message = format!("`{}` cannot be `{quoted}`: {}", self.context.key, wrong.why);
+        let mut help = wrong.help;
+        if help.is_empty() {
+            help.push_str(self.about());
+        }
+        let is_explained = message.contains("there is U+") || help.contains("there is U+");
+        if !is_explained {
+            help += &suggest::and_stranger(&shown);
+            help += &environment::and_variable(&shown);
+        }
+        Problem::new(Code::BadValue, self.node.span, message).help(help)
     }
 
     /// The value as a message may repeat it.
     fn shown(&self) -> String {
-        let context = self.context;
-        match (&self.node.value, context.name) {
+        let problems = self.context.collector.problems();
+        let is_covered = problems.covered.contains(&self.node.span);
+        match (&self.node.value, self.context.name) {
             (Value::Text(text), Some(name)) => redact::value(name, text).into_owned(),
-            (Value::Text(text), None) if self.is_covered() => redact::store_url(text.shown()),
+            (Value::Text(text), None) if is_covered => redact::store_url(text.shown()),
             (Value::Text(text), None) => text.shown().to_owned(),
             (Value::Whole(number), _) => number.to_string(),
             _ => String::new(),
-        }
-    }
-
-    fn is_covered(&self) -> bool {
-        let problems = self.context.collector.problems();
-        problems.covered.contains(&self.node.span)
-    }
-
-    /// Without help of its own, the description of the key says what would be
-    /// right.
-    fn or_about(&self, wrong: Wrong) -> Wrong {
-        match wrong.help.as_str() {
-            "" => Wrong::new(wrong.why, self.about()),
-            _ => wrong,
         }
     }
 
@@ -121,8 +122,8 @@ impl NodeDeserializer<'_> {
         language::key(self.context.section, self.context.key)
     }
 
-    fn about(&self) -> String {
-        self.key().map(|key| key.about.clone()).unwrap_or_default()
+    fn about(&self) -> &'static str {
+        self.key().map_or("", |key| &key.about)
     }
 
     fn no_choice(&self, words: &'static [&'static str]) -> Problem {
@@ -155,7 +156,7 @@ impl NodeDeserializer<'_> {
             let kind = key.kind.inside(context.depth);
             advice::right_type(key, kind, self.node)
         });
-        problem.help(advice.unwrap_or_else(|| self.about()))
+        problem.help(advice.unwrap_or_else(|| self.about().to_owned()))
     }
 
     /// The two forms that a value of this key may have.
@@ -197,18 +198,4 @@ impl NodeDeserializer<'_> {
         let advice = advice::in_a_table(name, section, self.node);
         self.report(problem.help(advice.unwrap_or_else(|| format!("write `[{key}.{name}]`"))));
     }
-}
-
-fn refusal(key: &str, shown: &str, at: Span, wrong: Wrong) -> Problem {
-    let message = format!(
-        "`{key}` cannot be `{}`: {}",
-        redact::quoted(&redact::logins(shown)),
-        wrong.why
-    );
-    let is_told = message.contains("there is U+") || wrong.help.contains("there is U+");
-    let more = match is_told {
-        true => String::new(),
-        false => suggest::and_stranger(shown) + environment::and_variable(shown),
-    };
-    Problem::new(Code::BadValue, at, message).help(wrong.help + &more)
 }

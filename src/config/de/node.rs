@@ -12,10 +12,14 @@ use super::{
 };
 
 /// Where in the language a value stands.
+///
+/// It goes down the tree with each value, on the stack. Together, `section`,
+/// `key` and `depth` select the [`Kind`](super::super::language::Kind) of the
+/// value when there is a mistake to explain.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) collector: &'a Collector,
-    /// The path of the section that has the key.
+    /// The path of the section that has the key, such as `routes.timeouts`.
     pub(super) section: &'a str,
     /// The key; empty for the file itself.
     pub(super) key: &'a str,
@@ -53,7 +57,8 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Deserializes a value of the tree.
+/// Deserializes a value of the tree. It is two references and a few words, and
+/// is copied where serde consumes a deserializer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NodeDeserializer<'a> {
     pub(super) node: &'a Node,
@@ -72,6 +77,8 @@ impl<'a> NodeDeserializer<'a> {
         }
     }
 
+    /// The error of a value whose type does not fit. A value that was reported
+    /// while the file was parsed is not reported again.
     pub(super) fn wrong_type(&self, expected: &dyn Expected) -> Error {
         match &self.node.value {
             Value::Broken => Error::Reported,

@@ -70,7 +70,8 @@ impl<'de> SeqAccess<'de> for FieldParts<'_> {
     }
 }
 
-/// Items of a list.
+/// Items of a list. An item that repeats an earlier one is reported, and given
+/// as a value that was: the list keeps its length, and the place of each item.
 pub(super) struct ListAccess<'a> {
     pub(super) items: Cow<'a, [Node]>,
     pub(super) next: usize,
@@ -80,8 +81,9 @@ pub(super) struct ListAccess<'a> {
     pub(super) context: Context<'a>,
 }
 
-/// Items before one that it is compared with: lists of networks may be long,
-/// and the search is quadratic.
+/// Items before one that it is compared with. Lists of networks may have
+/// hundreds of thousands, and the search is quadratic; beyond this number an
+/// item is taken without a search, as repetitions do no harm.
 const MOST_COMPARED: usize = 1000;
 
 impl ListAccess<'_> {

@@ -1,5 +1,7 @@
 //! The entries of tables: the keys of a section, and names that the user
 //! chooses.
+//!
+//! serde asks for a key, then for its value, until there is no further key.
 
 use std::collections::btree_map;
 
@@ -20,6 +22,12 @@ use super::{
 
 /// Keys and values of a section: those that the file has, then those that are
 /// absent and were reported, without a value.
+///
+/// The second kind exists because serde refuses a struct as a whole when a
+/// required key is missing. With a value that counts as reported, the struct is
+/// complete, and `resolve` looks at its other keys. These are keys that an
+/// earlier attempt found missing, and those whose value stands elsewhere by
+/// mistake: under a misspelt name here, or in a table inside or around.
 pub(super) struct SectionAccess<'a> {
     section: NodeDeserializer<'a>,
     /// The path of the section.
@@ -42,8 +50,11 @@ impl<'a> SectionAccess<'a> {
         table: &'a Table,
         fields: &'static [&'static str],
     ) -> Self {
+        let path = section.context.path();
+        #[cfg(test)]
+        assert_has_the_keys_of_the_schema(&path, fields);
         Self {
-            path: section.context.path(),
+            path,
             fields,
             table,
             entries: table.entries.iter(),
@@ -119,6 +130,16 @@ impl<'de> MapAccess<'de> for SectionAccess<'_> {
     }
 }
 
+/// Panics if the struct of a section has another key than the schema has there.
+/// Advice is taken from the schema, and would not know of it.
+#[cfg(test)]
+fn assert_has_the_keys_of_the_schema(path: &str, fields: &[&str]) {
+    let section = language::section(path);
+    let keys = section.into_iter().flat_map(|section| &section.keys);
+    let keys: Vec<_> = keys.map(|key| key.name.as_str()).collect();
+    assert_eq!(keys, fields, "[{path}]");
+}
+
 /// Names that the user chooses, and their values.
 pub(super) struct NamesAccess<'a> {
     entries: btree_map::Iter<'a, String, Entry>,
@@ -144,7 +165,8 @@ impl<'a> NamesAccess<'a> {
         }
     }
 
-    /// Checks the name of a section, which `key` deserializes.
+    /// Checks the name of a section, which `key` deserializes, and notes a key
+    /// of sections that stands in the place of a name.
     fn section(&mut self, name: &'a str, entry: &Entry, key: NodeDeserializer<'_>) {
         if let Err(wrong) = syntax::name(name) {
             key.mistake(Error::Value(wrong));
@@ -155,6 +177,7 @@ impl<'a> NamesAccess<'a> {
         }
     }
 
+    /// After the last name: reports a loose key, and gives up the whole table.
     fn end(&self) -> Result<(), Error> {
         let Some((name, at)) = self.loose else {
             return Ok(());

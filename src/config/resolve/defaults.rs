@@ -1,5 +1,11 @@
 //! `[defaults]` under each route, key by key, and the listener of a file that
 //! has none.
+//!
+//! This happens in the tree, before it is deserialized: a route then has its
+//! keys like any other, and `wire` and `resolve` need no second way to a value.
+//! Copied entries are marked as inherited. They keep their place in
+//! `[defaults]`, their mistakes are not reported again for each route, and
+//! rules about what a route says itself pass them over.
 
 use super::super::{
     de,

@@ -87,6 +87,18 @@ fn every_key_of_the_language_is_known_to_the_check() {
     }
 }
 
+/// In tests, the deserializer compares the keys of each section that it reads
+/// with those of the schema.
+#[test]
+fn every_section_has_the_keys_of_its_struct() {
+    for (_, header) in all_sections() {
+        let _ = read(&format!("{header}\n"));
+    }
+    // Long forms of values that have a short one, too.
+    let forms = "[upstreams.a]\nservers = [{}]\n[limits.a]\nmissing = {}\ncost = {}\n";
+    let _ = read(&format!("{forms}[[routes]]\nupstream = [{{}}]\n"));
+}
+
 #[test]
 fn keys_that_only_sound_like_secrets_are_listed() {
     let sections = all_sections();

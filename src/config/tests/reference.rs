@@ -39,8 +39,8 @@ impl Reference {
         reference
     }
 
-    /// Takes down a row of the section of this path. Its first cell is a key, or
-    /// a key and one of the table that it holds, as in `timeouts` . `idle`.
+    /// Takes down a row of the section of this path. Its first cell is a key,
+    /// or a key and one of the table that it holds, as in `timeouts` . `idle`.
     fn row(&mut self, path: &str, row: &str) {
         let cells: Vec<_> = row.trim_matches(['|', ' ']).split(" | ").collect();
         let [names, default, text] = cells[..] else {

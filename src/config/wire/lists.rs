@@ -1,4 +1,7 @@
 //! Lists. Their kinds differ in a few rules, which are part of the type.
+//!
+//! A list in the file is bounded by the size of the file. Its items are
+//! [`Field`]s: a wrong one leaves a gap, and the others are read.
 
 use std::{borrow::Cow, fmt, marker::PhantomData, ops::Deref};
 
@@ -14,7 +17,9 @@ use super::{
 /// stand in the place of a length.
 pub(in crate::config) const LIST: &str = "$list";
 
-/// The rules of lists: a list has the sum of those that hold for it.
+/// The rules of lists: a list has the sum of those that hold for it. Numbers,
+/// because a parameter of a type can be one, and because serde can carry one to
+/// the deserializer.
 pub(in crate::config) mod rules {
     /// Nothing need be in it.
     pub(in crate::config) const MAY_BE_EMPTY: usize = 1;
@@ -46,7 +51,8 @@ pub(in crate::config) type OneOrMany<T> = Items<T, { rules::ONE_ALONE }>;
 pub(in crate::config) struct Items<T, const RULES: usize>(pub(in crate::config) Vec<Field<T>>);
 
 impl<T, const RULES: usize> Items<T, RULES> {
-    /// Whether the list of this field is one value that stands in no list.
+    /// Whether the list of this field is one value that stands in no list. The
+    /// deserializer gives both the same place then.
     pub(in crate::config) fn is_one_alone(field: &Field<Self>) -> bool {
         matches!(field.elements(), [only] if only.origin == field.origin)
     }
@@ -60,7 +66,7 @@ impl<S: Syntax, const RULES: usize> Items<Text<S>, RULES> {
     }
 }
 
-impl<T, const RULES: usize> Default for Items<T, RULES> {
+impl<T> Default for Set<T> {
     fn default() -> Self {
         Self(Vec::new())
     }
@@ -118,10 +124,6 @@ impl<T: Serialize, const RULES: usize> Serialize for Items<T, RULES> {
 }
 
 impl<T: JsonSchema, const RULES: usize> JsonSchema for Items<T, RULES> {
-    fn inline_schema() -> bool {
-        true
-    }
-
     fn schema_name() -> Cow<'static, str> {
         format!("list_{RULES}_of_{}", T::schema_name()).into()
     }

@@ -2,9 +2,34 @@
 //! its default, and a sentence about it.
 //!
 //! The structs derive [`serde::Deserialize`], and the JSON Schema for editors
-//! is derived from them, too: a doc comment here is the description there. A
-//! field without a default is required, an [`Option`] may be absent. A default
-//! is written as in the file, with its reason beside it.
+//! is derived from them, too. A key is a field:
+//!
+//! ```text
+//! /// Longest wait for requests in flight.
+//! // The default total timeout of a route: by then every request has its
+//! // response's head.
+//! #[serde(default = "Text::<AnyDuration>::secs::<30>")]
+//! pub(in crate::config) drain: Field<Text<AnyDuration>>,
+//! ```
+//!
+//! - The doc comment is the description of the key in the schema, in the help
+//!   of diagnostics, and at the beginning of its row in the reference, where a
+//!   test holds it. It is one sentence, with semicolons.
+//! - The type says what the key may hold, and holds the value that runs.
+//! - The default is written as in the file, so that editors and `/config` can
+//!   show it; its reason stands beside it. A field without a default is
+//!   required, an [`Option`] may be absent.
+//!
+//! | type | a value such as |
+//! |---|---|
+//! | [`text::Text`] of a [`text::Syntax`] | `"10s"`, `"GET"`, `"/orders"` |
+//! | [`numbers::Whole`] | `100` |
+//! | [`text::Or`] | `"off"`, or a value of another type |
+//! | [`lists::List`] and others | `["a", "b"]`, or `"a"` |
+//! | [`tables::Pairs`] | `{ x-version = "2" }` |
+//! | [`tables::Named`] | `[limits.NAME]` |
+//! | [`tables::Either`] | `1`, or `{ header = "x-cost", max = 100 }` |
+//! | `bool`, an enum, a struct | `true`, `"json"`, a section |
 
 pub(super) mod limits;
 pub(super) mod lists;

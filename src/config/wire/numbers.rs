@@ -1,4 +1,8 @@
 //! Whole numbers and switches.
+//!
+//! TOML has numbers of 64 bits with a sign. The language has no fractions and
+//! no negative numbers, and each key has bounds of its own, which the schema
+//! tells editors.
 
 use std::{fmt, marker::PhantomData, num::NonZero, str::FromStr};
 
@@ -22,7 +26,8 @@ pub(in crate::config) fn on() -> Field<bool> {
     Field::by_default(Some(true))
 }
 
-/// A whole number, in the type that runs, from `LEAST` to `MOST`.
+/// A whole number, in the type that runs, from `LEAST` to `MOST`. Both bounds
+/// count, and the type may refuse numbers between them, as `NonZero` does.
 pub(in crate::config) type Whole<T, const LEAST: u64, const MOST: u64> =
     Text<Number<T, LEAST, MOST>>;
 

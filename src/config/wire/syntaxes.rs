@@ -1,5 +1,9 @@
 //! The small languages, each with its name, an example, and the function of
 //! `syntax` or `units` that reads it.
+//!
+//! The pattern is for editors, which underline a string while it is typed. It
+//! may let wrong strings pass, and never refuses a right one; it is also used
+//! to guess which key a misplaced value belongs to. The function decides.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

@@ -11,12 +11,14 @@ use super::{
     text::{Syntax, Text},
 };
 
-/// The names by which these types ask their deserializer for their parts.
+/// The names by which these types ask their deserializer for their parts; `de`
+/// explains them.
 pub(in crate::config) const PAIRS: &str = "$pairs";
 pub(in crate::config) const NAMED: &str = "$named";
 pub(in crate::config) const EITHER: &str = "$either";
 
-/// A short form, or a table (or several) with more to say.
+/// A short form, or a table (or several) with more to say, such as a number or
+/// the table of a cost. The schema has both, the short one first.
 #[derive(Debug, Clone)]
 pub(in crate::config) enum Either<S, L> {
     Short(S),
@@ -60,10 +62,6 @@ impl<S: Serialize, L> Serialize for Either<S, L> {
 }
 
 impl<S: JsonSchema, L: JsonSchema> JsonSchema for Either<S, L> {
-    fn inline_schema() -> bool {
-        true
-    }
-
     fn schema_name() -> Cow<'static, str> {
         format!("{}_or_{}", S::schema_name(), L::schema_name()).into()
     }
@@ -75,7 +73,8 @@ impl<S: JsonSchema, L: JsonSchema> JsonSchema for Either<S, L> {
     }
 }
 
-/// Values by names that the user chooses, in the order of the names.
+/// Values by names that the user chooses, in the order of the names. Each name
+/// stands in it once, as TOML refuses a table with a key twice.
 #[derive(Debug, Clone)]
 pub(in crate::config) struct Names<K, T>(Vec<Entry<K, T>>);
 
@@ -152,10 +151,6 @@ impl<'de, K: Deserialize<'de>, T: Deserialize<'de>> de::Visitor<'de> for NamesVi
 }
 
 impl<K, T: JsonSchema> JsonSchema for Names<K, T> {
-    fn inline_schema() -> bool {
-        true
-    }
-
     fn schema_name() -> Cow<'static, str> {
         format!("named_{}", T::schema_name()).into()
     }

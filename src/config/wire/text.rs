@@ -47,10 +47,11 @@ pub(in crate::config) trait Syntax: Clone + fmt::Debug {
         }
     }
 
-    /// Reads a string.
+    /// Reads a string. The refusal says why, and what would be right; the
+    /// caller adds the name of the key and the value.
     fn parse(text: &str) -> Result<Self::Value, Refusal>;
 
-    /// Reads a number.
+    /// Reads a number, which is of a wrong type for most languages.
     fn number(number: i64) -> Result<Self::Value, Refusal> {
         Err(Refusal::Type {
             expected: Self::expected(),
@@ -86,6 +87,7 @@ pub(in crate::config) trait Syntax: Clone + fmt::Debug {
 pub(in crate::config) struct Text<S: Syntax> {
     /// As the file has it, with the environment filled in.
     pub(in crate::config) text: String,
+    /// Read from it, once.
     pub(in crate::config) value: S::Value,
 }
 
@@ -188,10 +190,6 @@ impl<S: Syntax> Serialize for Text<S> {
 }
 
 impl<S: Syntax> JsonSchema for Text<S> {
-    fn inline_schema() -> bool {
-        true
-    }
-
     fn schema_name() -> Cow<'static, str> {
         S::name().into()
     }
