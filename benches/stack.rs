@@ -27,7 +27,7 @@ use tidegate::{
     body::Body,
     build::{Process, build},
     call::{
-        Call, Client, Exchange, Head, Known, Outgoing, RequestId, RouteTag, Target,
+        Call, Client, Exchange, Facts, Flag, Head, Outgoing, Progress, RequestId, RouteTag, Target,
         query::LoggedQuery,
     },
     config,
@@ -108,7 +108,7 @@ fn tag(metrics: &Metrics) -> Arc<RouteTag> {
 
 fn exchange(origin: &Arc<Origin>, route: &Arc<RouteTag>) -> Arc<Exchange> {
     let headers = headers();
-    Exchange::begin(Known {
+    Arc::new(Exchange {
         id: RequestId::of(&headers),
         request: Head {
             method: Method::GET,
@@ -129,8 +129,11 @@ fn exchange(origin: &Arc<Origin>, route: &Arc<RouteTag>) -> Arc<Exchange> {
             chain: None,
         },
         started: Instant::now(),
+        facts: Facts::begin(&route.metrics),
         route: Arc::clone(route),
         parameters: Vec::new(),
+        is_sent: Flag::default(),
+        progress: Progress::default(),
     })
 }
 
@@ -168,16 +171,7 @@ fn layers(c: &mut Criterion) {
     let _inside = runtime.enter();
     let metrics = Metrics::new(1);
     let (origin, route) = (origin(), tag(&metrics));
-    let call = || Call {
-        exchange: exchange(&origin, &route),
-        body: Body::empty(),
-        deadline: None,
-        uploading: None,
-        fresh: false,
-        now: Instant::now(),
-        attempt_deadline: None,
-        linger: None,
-    };
+    let call = || Call::new(exchange(&origin, &route), Body::empty(), Instant::now());
     let second = Duration::from_secs(1);
     let mut group = c.benchmark_group("layer");
     group.bench_function("none", |b| {
@@ -286,33 +280,33 @@ fn at_most_64() -> ConcurrencyLayer {
         priority: Priority::Normal,
         fair_by,
     };
-    let linger = Some(Duration::from_secs(30));
-    ConcurrencyLayer::new(Arc::new(limit), linger, Some(queueing))
+    let abandoned_timeout = Some(Duration::from_secs(30));
+    ConcurrencyLayer::new(Arc::new(limit), abandoned_timeout, Some(queueing))
 }
 
 fn outgoing(call: Call) -> Outgoing {
     let Call {
         exchange,
         body,
-        fresh,
+        new_connection,
         now,
         attempt_deadline,
-        linger,
+        abandoned_timeout,
         ..
     } = call;
     let head = Vec::new();
     Outgoing {
-        call: exchange,
+        exchange,
         head,
         has_host: true,
         names_length: false,
         body,
         trailers: Box::default(),
         trailers_to_http1: false,
-        fresh,
+        new_connection,
         now,
         attempt_deadline,
-        linger,
+        abandoned_timeout,
         key: None,
     }
 }

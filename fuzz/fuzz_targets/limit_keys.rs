@@ -15,7 +15,7 @@ use std::{
 use bytes::BytesMut;
 use http::header;
 use libfuzzer_sys::fuzz_target;
-use tidegate::{call::{Client, Exchange, Head, Known, RequestId, RouteTag, Target}, policy::{HeadLimits, KeyPart, Limit}, config::{self, Environment}, http1::self, layer::hashed, message::Origin, telemetry::Metrics};
+use tidegate::{call::{Client, Exchange, Facts, Flag, Head, Progress, RequestId, RouteTag, Target}, policy::{HeadLimits, KeyPart, Limit}, config::{self, Environment}, http1::self, layer::hashed, message::Origin, telemetry::Metrics};
 use tokio::time::Instant;
 
 const LIMITS: HeadLimits = HeadLimits { bytes: 4096, headers: 50, keeps_underscores: false };
@@ -64,7 +64,8 @@ fn exchange(head: &[u8], client: IpAddr) -> Option<Arc<Exchange>> {
     let path = String::from_utf8_lossy(target.normal_path()).into_owned();
     let segments = path.split('/').skip(1);
     let parameters = ["id", "a"].iter().zip(segments).map(|(name, value)| ((*name).into(), value.into())).collect();
-    Some(Exchange::begin(Known {
+    let route = tag();
+    Some(Arc::new(Exchange {
         client: Client { ip: client.to_canonical(), chain: None },
         id: RequestId::of(&head.headers),
         request: Head {
@@ -82,8 +83,11 @@ fn exchange(head: &[u8], client: IpAddr) -> Option<Arc<Exchange>> {
         },
         origin: origin(),
         started: Instant::now(),
-        route: tag(),
+        facts: Facts::begin(&route.metrics),
+        route,
         parameters,
+        is_sent: Flag::default(),
+        progress: Progress::default(),
     }))
 }
 

@@ -18,10 +18,8 @@ pub struct Deadline {
 impl Deadline {
     /// The deadline so long after the request's begin.
     pub fn after(started: Instant, total: Duration) -> Self {
-        Self {
-            at: started + total,
-            total,
-        }
+        let at = started + total;
+        Self { at, total }
     }
 
     /// The error of a request that has passed its deadline.

@@ -8,7 +8,11 @@ use std::{
 
 use http::Version;
 
-use super::{Client, Exchange, Facts, Head, RequestId, RouteTag, UNREADABLE};
+use super::{
+    exchange::{Client, Exchange, Head, RequestId, RouteTag},
+    facts::Facts,
+    target::UNREADABLE,
+};
 use crate::{
     duration,
     error::Fault,

@@ -1,21 +1,43 @@
 //! An exchange: a request as it was received, and notes on what happens to it.
+//!
+//! [`Facts::begin`] counts the request as in flight on its route; the drop of
+//! the last reference to the exchange ends it, and emits its access line and
+//! its metrics (`emitted`). All attempts at a server, the response body and the
+//! guards of layers share one exchange, so that it ends exactly once, however
+//! the request ended.
+//!
+//! Everything but the notes is fixed from the beginning.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    cell::Cell,
+    net::IpAddr,
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{Client, Facts, Flag, Head, Holds, Nearest, RequestId, RouteTag, grpc};
+use super::{
+    facts::{Facts, Nearest},
+    grpc::{self, Grpc},
+    holds::Holds,
+    query::LoggedQuery,
+    target::Target,
+};
 use crate::{
     body::{BodyObserver, Held},
     error::Fault,
-    message::Origin,
+    message::{Interim, Origin},
+    policy::{ClientIpHeader, LimitHeaders},
+    telemetry::{AccessLog, RouteMetrics},
 };
 
 /// A request and what is known of it.
-///
-/// All but the notes is fixed from the beginning, and shared by all attempts.
 #[derive(Debug)]
 pub struct Exchange {
     /// The request's head.
@@ -32,70 +54,125 @@ pub struct Exchange {
     pub route: Arc<RouteTag>,
     /// Parameters of the match, with their escapes.
     pub parameters: Vec<(Arc<str>, Box<str>)>,
-    /// Notes on what happens to it.
+    /// Notes that are emitted at the end, and on which nothing is decided.
     ///
     /// One thread serves a request, and the lock is never waited for. It is
     /// here because the futures and bodies that hold an exchange have to be
     /// `Send`; taking and releasing it is one atomic exchange each.
     pub facts: Mutex<Facts>,
-    /// Set once a server is sent the request and may act on it.
+    /// Set once a server is sent the request and may act on it. Until then its
+    /// tokens can be returned.
     pub is_sent: Flag,
+    /// State that the attempts share.
+    pub progress: Progress,
 }
 
-/// The beginning of an [`Exchange`], whose fields have the same meanings.
+/// State that the attempts at a request share with each other and with the
+/// layers around them.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// How long the last attempt took, to its outcome; empty unless there was
+    /// more than one. The attempts before it, and the waits between them, say
+    /// nothing of how long a server takes.
+    pub last_of_several: OnceLock<Duration>,
+    /// The servers that attempts went to. An attempt that is given up cannot
+    /// return its server, so that it is noted here.
+    tried: AtomicU64,
+    /// The guards of a request whose client has left while a server works on.
+    abandoned: Mutex<Weak<Holds>>,
+}
+
+/// The head of a request.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// The method.
+    pub method: Method,
+    /// The target as received, and its parts.
+    pub target: Target,
+    /// HTTP/1.0, HTTP/1.1 or HTTP/2.
+    pub version: Version,
+    /// All header fields.
+    pub headers: HeaderMap,
+    /// The host that the request asks for, in lower case and without its port;
+    /// empty if it names none.
+    pub host: Box<str>,
+    /// Whether `Connection` names fields that end at this hop.
+    pub names_hops: bool,
+    /// Whether names of its fields contain `_`, which servers of CGI and WSGI
+    /// programs do not tell from `-`.
+    pub has_underscores: bool,
+    /// Whether it has a `Via` field, so that it has passed a proxy.
+    pub has_via: bool,
+    /// The way to send interim responses; `None` if the client cannot take
+    /// them.
+    pub interim: Option<Interim>,
+    /// The protocols that the client would switch to, as its `Upgrade` field
+    /// lists them.
+    pub upgrade: Option<Box<[u8]>>,
+    /// Set for a gRPC call.
+    pub grpc: Option<Grpc>,
+}
+
+impl Head {
+    /// Whether its hops may be counted: `Max-Forwards` means something in
+    /// OPTIONS and TRACE requests only (RFC 9110, 7.6.2).
+    pub fn may_count_hops(&self) -> bool {
+        matches!(self.method, Method::OPTIONS | Method::TRACE)
+    }
+}
+
+/// The client of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Client {
+    /// The address that keys and logs use.
+    pub ip: IpAddr,
+    /// The account of the peer of earlier hops, which is passed on; `None`
+    /// unless the peer is a trusted proxy.
+    pub chain: Option<Chain>,
+}
+
+/// The account of a trusted proxy of the hops that a request came through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chain {
+    /// The field that contains it; the other one is not believed.
+    pub by: ClientIpHeader,
+    /// How many hops, counted from the peer, lead to the client; 0 if the peer
+    /// is the client.
+    pub walked: usize,
+}
+
+/// A route as logs, metrics and response header fields name it.
 #[derive(Debug)]
-#[expect(missing_docs, reason = "the fields of an exchange")]
-pub struct Known {
-    pub request: Head,
-    pub origin: Arc<Origin>,
-    pub client: Client,
-    pub id: RequestId,
-    pub started: Instant,
-    pub route: Arc<RouteTag>,
-    pub parameters: Vec<(Arc<str>, Box<str>)>,
+pub struct RouteTag {
+    /// Its name; `None` for requests that no route matched.
+    pub name: Option<Arc<str>>,
+    /// The names of its limits, each followed by those of its tiers.
+    pub limits: Vec<Arc<str>>,
+    /// The response header fields that describe the limit nearest to
+    /// exhaustion.
+    pub limit_headers: LimitHeaders,
+    /// Its metrics.
+    pub metrics: Arc<RouteMetrics>,
+    /// The writer of access lines; `None` if they are switched off.
+    pub access: Option<AccessLog>,
+    /// How access lines show the query.
+    pub query: LoggedQuery,
 }
 
 impl Exchange {
-    /// Begins an exchange.
-    // Inlined everywhere, as `known` is large and would be moved once more.
-    #[inline(always)]
-    pub fn begin(known: Known) -> Arc<Self> {
-        let Known {
-            request,
-            origin,
-            client,
-            id,
-            started,
-            route,
-            parameters,
-        } = known;
-        route.metrics.began();
-        let (facts, is_sent) = (Mutex::default(), Flag::default());
-        Arc::new(Self {
-            request,
-            origin,
-            client,
-            id,
-            started,
-            route,
-            parameters,
-            facts,
-            is_sent,
-        })
+    /// The servers that attempts went to so far.
+    pub fn tried(&self) -> Tried {
+        Tried(self.progress.tried.load(Relaxed))
     }
 
-    /// The servers that were tried, a bit for each index.
-    pub fn tried(&self) -> u64 {
-        self.facts.lock().tried
-    }
-
-    /// Notes that an attempt at a server begins.
+    /// Notes that an attempt begins at the server with this `index` in its
+    /// upstream.
     pub fn try_server(&self, index: usize, upstream: &Arc<str>, url: &Arc<str>) {
+        // No attempt runs beside another one of the same request.
+        let tried = self.tried().and(index);
+        self.progress.tried.store(tried.0, Relaxed);
         let mut facts = self.facts.lock();
         facts.attempts += 1;
-        if index < 64 {
-            facts.tried |= 1 << index;
-        }
         facts.server = Some((Arc::clone(upstream), Arc::clone(url)));
     }
 
@@ -104,16 +181,17 @@ impl Exchange {
         self.facts.lock().unserved = Some(Arc::clone(upstream));
     }
 
-    /// Notes that the client has left and a server works on, for as long as
-    /// `holds` lives.
+    /// Says that the client has left and that a server works on, for as long as
+    /// `holds` lives. Called while the future of the request is dropped, before
+    /// its layers drop their guards.
     pub fn abandon(&self, holds: &Arc<Holds>) {
-        self.facts.lock().abandoned = Arc::downgrade(holds);
+        *self.progress.abandoned.lock() = Arc::downgrade(holds);
     }
 
     /// Holds a guard for as long as a server works on although the client has
     /// left. The guard is made only if one does.
     pub fn outlive<G: Held + 'static>(&self, guard: impl FnOnce() -> G) {
-        let holds = self.facts.lock().abandoned.upgrade();
+        let holds = self.progress.abandoned.lock().upgrade();
         if let Some(holds) = holds {
             holds.add(guard());
         }
@@ -130,13 +208,6 @@ impl Exchange {
         self.facts.lock().upstream = Some(took);
     }
 
-    /// How long the last attempt took that reached a server; `None` if there
-    /// was only one attempt.
-    pub fn last_of_several(&self) -> Option<Duration> {
-        let facts = self.facts.lock();
-        facts.upstream.filter(|_| facts.attempts > 1)
-    }
-
     /// Adds a wait in the queue of a concurrency limit. A request may pass two
     /// of them.
     pub fn queued(&self, waited: Duration) {
@@ -146,7 +217,7 @@ impl Exchange {
 
     /// Notes the response, and its reason if the gateway made it. Returns the
     /// limit that is nearest to exhaustion.
-    pub fn answered(&self, status: u16, reason: Option<&'static str>) -> Option<Nearest> {
+    pub fn responded(&self, status: u16, reason: Option<&'static str>) -> Option<Nearest> {
         let mut facts = self.facts.lock();
         facts.status = Some(status);
         facts.reason = reason;
@@ -188,4 +259,111 @@ impl BodyObserver for RequestBodyObserver {
     }
 
     fn broke(&self, _: &Fault) {}
+}
+
+/// Servers of one upstream, by their indices. Servers after the 64th cannot be
+/// added, and may be tried twice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tried(u64);
+
+impl Tried {
+    /// The same servers and this one.
+    pub fn and(self, index: usize) -> Self {
+        Self(self.0 | bit(index))
+    }
+
+    /// Whether the server with this index is one of them.
+    pub fn contains(self, index: usize) -> bool {
+        self.0 & bit(index) != 0
+    }
+}
+
+fn bit(index: usize) -> u64 {
+    if index < 64 { 1 << index } else { 0 }
+}
+
+/// An event that happens at most once, noted without a lock.
+#[derive(Debug, Default)]
+pub struct Flag(AtomicBool);
+
+impl Flag {
+    /// Notes that it has happened.
+    pub fn set(&self) {
+        self.0.store(true, Relaxed);
+    }
+
+    /// Whether it has happened.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+}
+
+/// The header that carries the identity of a request, in and out.
+pub const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Bytes of the longest identity that is accepted from a client.
+const LONGEST: usize = 128;
+
+/// The identity of a request in logs, problem bodies and `X-Request-Id`: the
+/// client's own if it is presentable, otherwise a new one. Presentable are 1 to
+/// 128 letters, digits and `-_.:/+=@`, so that it needs no escape anywhere.
+#[derive(Debug, Clone)]
+pub struct RequestId(Form);
+
+#[derive(Debug, Clone)]
+enum Form {
+    Given(Box<str>),
+    Made([u8; 32]),
+}
+
+impl RequestId {
+    /// A new one: 64 random bits of the thread and a count, in hexadecimal
+    /// digits. It is unique, and takes no random numbers for each request.
+    pub fn made() -> Self {
+        thread_local! {
+            static LAST: Cell<([u8; 16], u64)> = Cell::new((hex(rand::random()), rand::random::<u32>().into()));
+        }
+        let (thread, count) = LAST.get();
+        LAST.set((thread, count.wrapping_add(1)));
+        let mut digits = [0; 32];
+        digits[..16].copy_from_slice(&thread);
+        digits[16..].copy_from_slice(&hex(count));
+        Self(Form::Made(digits))
+    }
+
+    /// The client's if it sent a presentable one, otherwise a new one.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let given = headers
+            .get(REQUEST_ID_HEADER)
+            .and_then(|value| value.to_str().ok())
+            .filter(|value| is_presentable(value));
+        match given {
+            Some(value) => Self(Form::Given(value.into())),
+            None => Self::made(),
+        }
+    }
+
+    /// As it is written.
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Form::Given(text) => text.as_bytes(),
+            Form::Made(digits) => digits,
+        }
+    }
+}
+
+fn is_presentable(value: &str) -> bool {
+    (1..=LONGEST).contains(&value.len())
+        && value
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(&byte))
+}
+
+fn hex(number: u64) -> [u8; 16] {
+    let mut digits = [0; 16];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(number.to_be_bytes()) {
+        pair[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
+        pair[1] = b"0123456789abcdef"[usize::from(byte & 15)];
+    }
+    digits
 }

@@ -1,36 +1,17 @@
 //! Facts: notes on what happens to a request, taken as it happens and emitted
-//! at the end.
+//! at the end. Nothing is decided on them.
 
-use std::{
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use super::{Grpc, Holds};
+use parking_lot::Mutex;
+
+use super::grpc::Grpc;
 use crate::{
     error::Fault,
     limit::{Key, Standing},
     runtime::worker,
+    telemetry::RouteMetrics,
 };
-
-/// An event that happens at most once, noted without a lock.
-#[derive(Debug, Default)]
-pub struct Flag(AtomicBool);
-
-impl Flag {
-    /// Notes that it has happened.
-    pub fn set(&self) {
-        self.0.store(true, Relaxed);
-    }
-
-    /// Whether it has happened.
-    pub fn is_set(&self) -> bool {
-        self.0.load(Relaxed)
-    }
-}
 
 /// The notes on one exchange.
 #[derive(Debug, Default)]
@@ -53,11 +34,6 @@ pub struct Facts {
     pub unserved: Option<Arc<str>>,
     /// The number of attempts.
     pub attempts: u32,
-    /// The servers that were tried, a bit for each index.
-    pub tried: u64,
-    /// Guards that are held because the client has left while a server works
-    /// on.
-    pub abandoned: Weak<Holds>,
     /// Why a failed attempt was not retried.
     pub not_retried: Option<&'static str>,
     /// Time in the queues of concurrency limits.
@@ -108,6 +84,13 @@ const DRAINING: &str = "draining";
 const CLIENT_GONE: u16 = 499;
 
 impl Facts {
+    /// The notes on an exchange that begins, which is counted as in flight on
+    /// its route. The drop of the exchange ends the count.
+    pub fn begin(route: &RouteMetrics) -> Mutex<Self> {
+        route.began();
+        Mutex::default()
+    }
+
     /// Notes how a gRPC call ended, where its head or its trailers say so.
     pub fn note_call(&mut self, call: Option<Grpc>, status: Option<&[u8]>) {
         if let (Some(_), Some(status)) = (call, status) {

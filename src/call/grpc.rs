@@ -6,7 +6,7 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use http::{HeaderMap, HeaderName, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, StatusCode, header};
 
 /// The header that says how long a call may take.
 pub const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
@@ -27,11 +27,9 @@ pub struct Grpc {
 }
 
 impl Grpc {
-    /// What a request says, if it is a call. Only HTTP/2 carries any.
-    pub fn of(version: Version, headers: &HeaderMap) -> Option<Self> {
-        if version != Version::HTTP_2 {
-            return None;
-        }
+    /// The call that a request with these headers is, if it is one. Only
+    /// HTTP/2 carries calls: do not ask for requests of other versions.
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
         let kind = headers.get(header::CONTENT_TYPE)?.as_bytes();
         // Not gRPC-Web, which is another protocol with a name that begins so.
         let is_grpc = matches!(
@@ -155,7 +153,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, kind.parse().unwrap());
         headers.insert(TIMEOUT, timeout.parse().unwrap());
-        Grpc::of(Version::HTTP_2, &headers)
+        Grpc::of(&headers)
     }
 
     #[test]

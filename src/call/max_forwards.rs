@@ -1,20 +1,17 @@
 //! `Max-Forwards`: how many hops an OPTIONS or TRACE request may still pass.
 
-use http::{HeaderName, Method, header};
+use http::{HeaderName, header};
 
-use super::Head;
+use super::exchange::Head;
 
 /// The field's name.
-pub const HEADER: HeaderName = header::MAX_FORWARDS;
+pub const MAX_FORWARDS_HEADER: HeaderName = header::MAX_FORWARDS;
 
-/// Hops that a request may still pass, of OPTIONS and TRACE only: other methods
-/// do not heed it (RFC 9110, 7.6.2). A field that is no number, or stands there
-/// twice, says nothing.
+/// Hops that an OPTIONS or TRACE request may still pass; do not ask for other
+/// methods, which do not heed the field (RFC 9110, 7.6.2). A field that is no
+/// number, or stands there twice, says nothing.
 pub fn max_forwards(request: &Head) -> Option<u64> {
-    if !matches!(request.method, Method::OPTIONS | Method::TRACE) {
-        return None;
-    }
-    let mut values = request.headers.get_all(HEADER).iter();
+    let mut values = request.headers.get_all(MAX_FORWARDS_HEADER).iter();
     let value = values
         .next()
         .filter(|_| values.next().is_none())?

@@ -8,7 +8,6 @@
 //! exactly once, when the last holder of the exchange lets go of it, however it
 //! ended.
 
-mod client;
 mod deadline;
 mod emitted;
 mod exchange;
@@ -18,31 +17,26 @@ pub mod grpc;
 mod holds;
 mod max_forwards;
 pub mod query;
-mod request_id;
 mod target;
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderName, Method, Version};
+use http::HeaderName;
 use tokio::time::Instant;
 
 pub use self::{
-    client::{Chain, Client},
     deadline::{Deadline, Uploading},
-    exchange::{Exchange, Known, RequestBodyObserver},
-    facts::{Facts, Flag, LimitFacts, Nearest},
+    exchange::{
+        Chain, Client, Exchange, Flag, Head, Progress, REQUEST_ID_HEADER, RequestBodyObserver,
+        RequestId, RouteTag, Tried,
+    },
+    facts::{Facts, LimitFacts, Nearest},
     grpc::Grpc,
     holds::Holds,
-    max_forwards::{HEADER as MAX_FORWARDS_HEADER, max_forwards},
-    request_id::{HEADER as REQUEST_ID_HEADER, RequestId},
-    target::{Target, UNREADABLE},
+    max_forwards::{MAX_FORWARDS_HEADER, max_forwards},
+    target::{Target, UNREADABLE, host_name, host_of},
 };
-use crate::{
-    body::Body,
-    message::Interim,
-    policy::LimitHeaders,
-    telemetry::{AccessLog, RouteMetrics},
-};
+use crate::body::Body;
 
 /// A request inside the stack: the part that all attempts share, and the part
 /// that one attempt uses up.
@@ -60,7 +54,7 @@ pub struct Call {
     pub uploading: Option<Arc<Uploading>>,
     /// Whether the attempt opens a new connection: the pooled one of the last
     /// attempt turned out to be closed.
-    pub fresh: bool,
+    pub new_connection: bool,
     /// When the attempt begins, as of the last look at the clock.
     pub now: Instant,
     /// When the attempt is given up because the server is slow; `None` if the
@@ -68,14 +62,31 @@ pub struct Call {
     pub attempt_deadline: Option<Instant>,
     /// How long the permits of the request are held, at most, for a server that
     /// works on after the client has left; `None` without a permit.
-    pub linger: Option<Duration>,
+    pub abandoned_timeout: Option<Duration>,
+}
+
+impl Call {
+    /// The first attempt at a request, which begins `now`, before any layer has
+    /// seen it.
+    pub fn new(exchange: Arc<Exchange>, body: Body, now: Instant) -> Self {
+        Self {
+            exchange,
+            body,
+            deadline: None,
+            uploading: None,
+            new_connection: false,
+            now,
+            attempt_deadline: None,
+            abandoned_timeout: None,
+        }
+    }
 }
 
 /// An attempt as it is written to a server.
 #[derive(Debug)]
 pub struct Outgoing {
     /// The request as received, and the notes on it.
-    pub call: Arc<Exchange>,
+    pub exchange: Arc<Exchange>,
     /// Request line and header fields, without the framing and the empty line.
     pub head: Vec<u8>,
     /// Whether `head` has a `Host`. Otherwise the server's own name is added.
@@ -90,64 +101,15 @@ pub struct Outgoing {
     /// Whether servers that speak HTTP/1 get them, too.
     pub trailers_to_http1: bool,
     /// Whether the attempt opens a new connection.
-    pub fresh: bool,
+    pub new_connection: bool,
     /// When the attempt begins, as of the last look at the clock.
     pub now: Instant,
     /// When the attempt is given up because the server is slow; `None` if the
     /// server would not be to blame.
     pub attempt_deadline: Option<Instant>,
-    /// How long permits are held for a server that works on after the client
-    /// has left; `None` without a permit.
-    pub linger: Option<Duration>,
+    /// How long permits are held, at most, for a server that works on after the
+    /// client has left; `None` without a permit.
+    pub abandoned_timeout: Option<Duration>,
     /// The hash of the request's key, if servers are chosen by one.
     pub key: Option<u64>,
-}
-
-/// The head of a request.
-#[derive(Debug, Clone)]
-pub struct Head {
-    /// The method.
-    pub method: Method,
-    /// The target as received, and its parts.
-    pub target: Target,
-    /// HTTP/1.0, HTTP/1.1 or HTTP/2.
-    pub version: Version,
-    /// All header fields.
-    pub headers: HeaderMap,
-    /// The host that the request asks for, in lower case and without its port;
-    /// empty if it names none.
-    pub host: Box<str>,
-    /// Whether `Connection` names fields that end at this hop.
-    pub names_hops: bool,
-    /// Whether names of its fields contain `_`, which servers of CGI and WSGI
-    /// programs do not tell from `-`.
-    pub has_underscores: bool,
-    /// Whether it has a `Via` field, so that it has passed a proxy.
-    pub has_via: bool,
-    /// The way to send interim responses; `None` if the client cannot take
-    /// them.
-    pub interim: Option<Interim>,
-    /// The protocols that the client would switch to, as its `Upgrade` field
-    /// lists them.
-    pub upgrade: Option<Box<[u8]>>,
-    /// Set for a gRPC call.
-    pub grpc: Option<Grpc>,
-}
-
-/// A route as logs, metrics and response header fields name it.
-#[derive(Debug)]
-pub struct RouteTag {
-    /// Its name; `None` for requests that no route matched.
-    pub name: Option<Arc<str>>,
-    /// The names of its limits, each followed by those of its tiers.
-    pub limits: Vec<Arc<str>>,
-    /// The response header fields that describe the limit nearest to
-    /// exhaustion.
-    pub limit_headers: LimitHeaders,
-    /// Its metrics.
-    pub metrics: Arc<RouteMetrics>,
-    /// The writer of access lines; `None` if they are switched off.
-    pub access: Option<AccessLog>,
-    /// How access lines show the query.
-    pub query: query::LoggedQuery,
 }

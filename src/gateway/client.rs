@@ -59,16 +59,20 @@ impl Trust {
         }
     }
 
-    /// The client of a request from `peer`. An element without an address ends
-    /// the walk: the hop that sent it is the client.
-    pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Client {
-        let peer = peer.to_canonical();
-        if !self.trusts(peer) {
-            return Client {
-                ip: peer,
-                chain: None,
-            };
-        }
+    /// Whether the peer with this address may name the client.
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
+        !self.ranges.is_empty() && self.contains(number(address))
+    }
+
+    fn contains(&self, address: u128) -> bool {
+        let after = self.ranges.partition_point(|(first, _)| *first <= address);
+        after > 0 && address <= self.ranges[after - 1].1
+    }
+
+    /// The client of a request from a trusted `peer`, whose address is
+    /// canonical. An element without an address ends the walk: the hop that
+    /// sent it is the client.
+    pub(super) fn named_client(&self, peer: IpAddr, headers: &HeaderMap) -> Client {
         let (mut ip, mut walked) = (peer, 0);
         for hop in forwarded::hops(headers, self.header) {
             let Some(address) = hop.address else { break };
@@ -96,12 +100,6 @@ impl Trust {
         {
             unknown_proxies::warn(peer, field);
         }
-    }
-
-    fn trusts(&self, address: IpAddr) -> bool {
-        let address = number(address);
-        let after = self.ranges.partition_point(|(first, _)| *first <= address);
-        after > 0 && address <= self.ranges[after - 1].1
     }
 }
 
@@ -133,10 +131,13 @@ mod tests {
         for line in lines {
             headers.append(name, HeaderValue::from_str(line).unwrap());
         }
-        Trust::new(&networks, header, Arc::default())
-            .client(PEER.parse().unwrap(), &headers)
-            .ip
-            .to_string()
+        let trust = Trust::new(&networks, header, Arc::default());
+        let peer = PEER.parse().unwrap();
+        if trust.trusts(peer) {
+            trust.named_client(peer, &headers).ip.to_string()
+        } else {
+            peer.to_string()
+        }
     }
 
     #[test]
@@ -303,7 +304,7 @@ mod tests {
             }
             let everyone = ["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()];
             for header in [ClientIpHeader::XForwardedFor, ClientIpHeader::Forwarded] {
-                let found = Trust::new(&everyone, header, Arc::default()).client(PEER.parse().unwrap(), &headers).ip;
+                let found = Trust::new(&everyone, header, Arc::default()).named_client(PEER.parse().unwrap(), &headers).ip;
                 prop_assert_eq!(found, found.to_canonical());
             }
         }

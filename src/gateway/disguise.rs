@@ -189,21 +189,26 @@ impl Disguises {
         [Some(folded), with_slash].into_iter().flatten()
     }
 
+    /// Whether a path may be another spelling of one that another route takes:
+    /// routes differ in their policies, and the path differs from its folded
+    /// form, or a pattern does.
+    pub(super) fn may_be_respelled(&self, path: &[u8]) -> bool {
+        self.differ && (self.patterns_vary || is_varied(path))
+    }
+
     /// The route that is meant if a path differs from its pattern only in
     /// letter case or a slash at the end, and it has a policy that the route at
-    /// `index` lacks. Returns the route with the path in its spelling.
+    /// `index` lacks. Returns the route with the path in its spelling. Ask only
+    /// for paths that [may be respelled](Self::may_be_respelled).
     ///
     /// # Errors
     /// [`Error::AmbiguousPath`] if neither of the two is stricter than the
     /// other.
-    pub(super) fn spelling(
+    pub(super) fn respell(
         &self,
         index: usize,
         lookup: &Lookup<'_>,
     ) -> Result<Option<(Found, Vec<u8>)>, Error> {
-        if !self.differ || !(self.patterns_vary || is_varied(lookup.path)) {
-            return Ok(None);
-        }
         let (Some(own), Some(table)) = (self.guards.get(index), &self.folded) else {
             return Ok(None);
         };
@@ -267,12 +272,14 @@ fn fold(path: &[u8]) -> Cow<'_, [u8]> {
 
 /// Whether a path may differ from its folded form.
 fn is_varied(path: &[u8]) -> bool {
+    (path.len() > 1 && path.ends_with(b"/")) || has_capital(path)
+}
+
+fn has_capital(path: &[u8]) -> bool {
     // Without an early end, so that the compiler can process many bytes at
     // once.
-    let has_capital = path
-        .iter()
-        .fold(false, |any, byte| any | byte.is_ascii_uppercase());
-    has_capital || (path.len() > 1 && path.ends_with(b"/"))
+    let either = |any, byte: &u8| any | byte.is_ascii_uppercase();
+    path.iter().fold(false, either)
 }
 
 /// Whether a path that is folded itself may differ from what this pattern

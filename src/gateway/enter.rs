@@ -1,5 +1,10 @@
 //! The entry of a request: everything that it says of itself is checked here,
 //! once, and its route is found.
+//!
+//! Whatever is wrong with a request, it gets an exchange, so that it has an
+//! access line: with the address, the client and the route as far as they are
+//! known. The checks come in the order in which errors are most useful: the
+//! address, the host's certificate, the route, the body's length.
 
 use std::sync::Arc;
 
@@ -7,13 +12,15 @@ use http::{HeaderMap, HeaderName, Method, Version};
 use tokio::time::Instant;
 
 use super::{
-    bounded, host, last_hop,
-    snapshot::{Parameters, Route, Routes, Taken},
+    bounded, last_hop,
+    snapshot::{Parameters, Route, Routes},
+    table::Lookup,
 };
 use crate::{
     body::Body,
     call::{
-        Client, Exchange, Grpc, Head, Known, RequestBodyObserver, RequestId, Target, UNREADABLE,
+        Client, Exchange, Facts, Flag, Grpc, Head, Progress, RequestBodyObserver, RequestId,
+        Target, UNREADABLE, host_of,
     },
     error::Error,
     http1,
@@ -40,28 +47,27 @@ pub(super) fn enter(routes: &Routes, mut request: Request) -> Entered<'_> {
     let Address {
         mut target,
         host,
-        is_sound,
+        unsound,
     } = Address::of(&mut request);
-    let (method, headers) = (&request.method, &request.headers);
-    let found = is_sound.and_then(|()| routes.find(&host, &target, method, headers));
+    let found = match unsound {
+        None => routes.find(&mut target, &host, &request),
+        Some(error) => Err(error),
+    };
     let (route, parameters) = match found {
-        Ok(Taken {
-            route,
-            parameters,
-            spelled,
-        }) => {
-            if let Some(spelled) = spelled {
-                target.spell(spelled);
-            }
-            (Ok(route), parameters)
-        }
+        Ok(Taken { route, parameters }) => (Ok(route), parameters),
         Err(error) => (Err(error), Parameters::new()),
     };
     let known = route.as_ref().ok().copied();
-    let takes_calls = known.map_or(routes.takes_calls, Route::takes_calls);
     let (client, untrusted) = identify(routes, known, &mut request);
     let Request { names, headers, .. } = request;
-    let exchange = Exchange::begin(Known {
+    let tag = known.map_or(&routes.unmatched, |route| &route.tag);
+    if names.dropped + untrusted > 0 {
+        tag.metrics.record(|cells| {
+            cells.dropped("underscore", names.dropped as u64);
+            cells.dropped("untrusted", untrusted as u64);
+        });
+    }
+    let exchange = Arc::new(Exchange {
         client,
         id: if names.request_id {
             RequestId::of(&headers)
@@ -69,7 +75,10 @@ pub(super) fn enter(routes: &Routes, mut request: Request) -> Entered<'_> {
             RequestId::made()
         },
         request: Head {
-            grpc: Grpc::of(request.version, &headers).filter(|_| takes_calls),
+            grpc: match request.version {
+                Version::HTTP_2 => call(routes, known, &headers),
+                _ => None,
+            },
             method: request.method,
             target,
             version: request.version,
@@ -83,16 +92,12 @@ pub(super) fn enter(routes: &Routes, mut request: Request) -> Entered<'_> {
         },
         origin: request.origin,
         started: request.started,
-        route: Arc::clone(known.map_or(&routes.unmatched, |route| &route.tag)),
+        facts: Facts::begin(&tag.metrics),
+        route: Arc::clone(tag),
         parameters,
+        is_sent: Flag::default(),
+        progress: Progress::default(),
     });
-    if names.dropped + untrusted > 0 {
-        let dropped = [("underscore", names.dropped), ("untrusted", untrusted)];
-        exchange
-            .route
-            .metrics
-            .record(|cells| dropped.map(|(why, fields)| cells.dropped(why, fields as u64)));
-    }
     let admitted = route.and_then(|route| admit(route, request.body, &exchange));
     Entered { exchange, admitted }
 }
@@ -104,8 +109,7 @@ pub(super) fn unreadable(
     version: Version,
     origin: Arc<Origin>,
 ) -> Arc<Exchange> {
-    let headers = HeaderMap::new();
-    Exchange::begin(Known {
+    Arc::new(Exchange {
         client: Client {
             ip: origin.peer.ip().to_canonical(),
             chain: None,
@@ -115,7 +119,7 @@ pub(super) fn unreadable(
             method: Method::from_bytes(UNREADABLE.as_bytes()).unwrap_or_default(),
             target: Target::unreadable(),
             version,
-            headers,
+            headers: HeaderMap::new(),
             host: Box::default(),
             names_hops: false,
             has_underscores: false,
@@ -126,67 +130,55 @@ pub(super) fn unreadable(
         },
         origin,
         started,
+        facts: Facts::begin(&routes.unmatched.metrics),
         route: Arc::clone(&routes.unmatched),
         parameters: Parameters::new(),
+        is_sent: Flag::default(),
+        progress: Progress::default(),
     })
 }
 
-/// The address of a request: target and host, as far as they can be read.
+/// The address of a request, as far as it can be read.
 struct Address {
     target: Target,
     host: Box<str>,
-    /// Whether the request may go to such an address at all.
-    is_sound: Result<(), Error>,
+    /// Why the request may not go to such an address.
+    unsound: Option<Error>,
 }
 
 impl Address {
+    /// Reads the address, and takes the target out of the request.
     fn of(request: &mut Request) -> Self {
-        match read_address(request) {
-            Ok((target, host)) => {
-                let tls = request.origin.tls.as_ref();
-                let may_serve = tls.is_none_or(|tls| tls.may_serve(&host));
-                Self {
-                    target,
-                    host,
-                    is_sound: may_serve.then_some(()).ok_or(Error::Misdirected),
-                }
-            }
+        match Self::read(request) {
+            Ok(address) => address,
             Err(error) => Self {
                 target: Target::unreadable(),
                 host: Box::default(),
-                is_sound: Err(error),
+                unsound: Some(error),
             },
         }
     }
-}
 
-fn read_address(request: &mut Request) -> Result<(Target, Box<str>), Error> {
-    let mut target = Target::parse(std::mem::take(&mut request.target))?;
-    if request.method == Method::OPTIONS {
-        target = target.of_options();
+    fn read(request: &mut Request) -> Result<Self, Error> {
+        let mut target = Target::parse(std::mem::take(&mut request.target))?;
+        if request.method == Method::OPTIONS {
+            target = target.of_options();
+        }
+        check_form(&request.method, &target)?;
+        if request.names.via {
+            last_hop::check_rounds(&request.headers)?;
+        }
+        let host = host_of(&target, &request.headers, request.version)?;
+        let unsound = match &request.origin.tls {
+            Some(tls) if !tls.may_serve(&host) => Some(Error::Misdirected),
+            _ => None,
+        };
+        Ok(Self {
+            target,
+            host,
+            unsound,
+        })
     }
-    check_form(&request.method, &target)?;
-    if request.names.via {
-        last_hop::check_rounds(&request.headers)?;
-    }
-    let host = host::of(&target, &request.headers, request.version)?;
-    Ok((target, host))
-}
-
-/// Identifies the client, and drops the claims that only a trusted proxy may
-/// make. Returns how many fields were dropped.
-fn identify(routes: &Routes, route: Option<&Route>, request: &mut Request) -> (Client, usize) {
-    let Request {
-        headers, origin, ..
-    } = request;
-    let client = routes.trust.client(origin.peer.ip(), headers);
-    if !request.names.claims || client.chain.is_some() {
-        return (client, 0);
-    }
-    routes.trust.note_unknown(client.ip, headers);
-    let kept = route.map_or(&[][..], |route| &route.kept);
-    let dropped = drop_claims(headers, kept);
-    (client, dropped)
 }
 
 /// Checks that the method may have this form of target (RFC 9112, 3.2). CONNECT
@@ -201,6 +193,80 @@ fn check_form(method: &Method, target: &Target) -> Result<(), Error> {
         (_, b"*") => Err(Error::Malformed("the target * is for OPTIONS only")),
         _ => Ok(()),
     }
+}
+
+/// The route that takes a request.
+#[derive(Debug)]
+struct Taken<'r> {
+    route: &'r Route,
+    parameters: Parameters,
+}
+
+impl Routes {
+    /// Finds the route that takes a request for `target` on `host`.
+    ///
+    /// If the path differs from the route's in letter case or a slash at the
+    /// end, `target` gets the route's spelling.
+    ///
+    /// # Errors
+    /// [`Error::NoRoute`], [`Error::TraceNotAllowed`], or
+    /// [`Error::AmbiguousPath`] if the service that the request is forwarded to
+    /// could take its path for one of another route, and so give it more than
+    /// that route would.
+    fn find(&self, target: &mut Target, host: &str, request: &Request) -> Result<Taken<'_>, Error> {
+        let lookup = Lookup {
+            host,
+            path: target.normal_path(),
+            method: &request.method,
+            headers: &request.headers,
+            query: target.query(),
+        };
+        let mut found = self.table.find(&lookup).ok_or(Error::NoRoute)?;
+        if target.may_be_disguised() {
+            self.disguises.check(&found, &lookup, target.path())?;
+        }
+        if self.disguises.may_be_respelled(lookup.path)
+            && let Some((other, spelling)) = self.disguises.respell(found.index, &lookup)?
+        {
+            found = other;
+            target.spell(spelling);
+        }
+        let route = self.routes.get(found.index).ok_or(Error::NoRoute)?;
+        // A service that answers TRACE would show the client every field that
+        // is added on the way.
+        if request.method == Method::TRACE && !route.takes_trace {
+            return Err(Error::TraceNotAllowed);
+        }
+        Ok(Taken {
+            route,
+            parameters: found.parameters,
+        })
+    }
+}
+
+/// The gRPC call that an HTTP/2 request with these `headers` is. Where no route
+/// takes the request, it is a call if any route takes calls.
+fn call(routes: &Routes, route: Option<&Route>, headers: &HeaderMap) -> Option<Grpc> {
+    let takes_calls = route.map_or(routes.takes_calls, Route::takes_calls);
+    Grpc::of(headers).filter(|_| takes_calls)
+}
+
+/// Identifies the client, and drops the claims that only a trusted proxy may
+/// make. Returns how many fields were dropped.
+fn identify(routes: &Routes, route: Option<&Route>, request: &mut Request) -> (Client, usize) {
+    let (trust, headers) = (&routes.trust, &mut request.headers);
+    let peer = request.origin.peer.ip().to_canonical();
+    if trust.trusts(peer) {
+        return (trust.named_client(peer, headers), 0);
+    }
+    let mut dropped = 0;
+    if request.names.claims {
+        trust.note_unknown(peer, headers);
+        let kept = route.map_or(&[][..], |route| &route.kept);
+        dropped = drop_claims(headers, kept);
+    }
+    let chain = None;
+    (Client { ip: peer, chain }, dropped)
 }
 
 /// Removes the fields that only a trusted proxy may send, except for those that
@@ -221,22 +287,22 @@ fn drop_claims(headers: &mut HeaderMap, kept: &[HeaderName]) -> usize {
     claims.len()
 }
 
-/// Bounds the body, and has the exchange observe it.
+/// Bounds the body of a request, if it has one, and has the exchange observe
+/// it.
 fn admit<'r>(
     route: &'r Route,
     mut body: Body,
     exchange: &Arc<Exchange>,
 ) -> Result<Admitted<'r>, Error> {
-    // A gRPC call is a stream of messages, whose total length says nothing; its
-    // receiver bounds each message. Only a route with a bound for calls knows
-    // better.
-    let limit = if exchange.request.grpc.is_none() {
-        route.max_body
-    } else {
-        route.max_call_body
-    };
-    bounded::bound(&mut body, limit)?;
     if !body.is_empty() {
+        // A gRPC call is a stream of messages, whose total length says nothing;
+        // its receiver bounds each message. Only a route with a bound for calls
+        // knows better.
+        let limit = match exchange.request.grpc {
+            None => route.max_body,
+            Some(_) => route.max_call_body,
+        };
+        bounded::bound(&mut body, limit)?;
         body.observe(Arc::new(RequestBodyObserver(Arc::clone(exchange))));
     }
     Ok(Admitted { route, body })

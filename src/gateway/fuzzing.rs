@@ -24,7 +24,13 @@ pub fn client(
     } else {
         ClientIpHeader::XForwardedFor
     };
-    Trust::new(trusted, header, Arc::default()).client(peer, headers)
+    let trust = Trust::new(trusted, header, Arc::default());
+    let ip = peer.to_canonical();
+    if trust.trusts(ip) {
+        trust.named_client(ip, headers)
+    } else {
+        Client { ip, chain: None }
+    }
 }
 
 /// Every path that a lenient service could see in `received`; none if it can be

@@ -13,7 +13,6 @@ mod enter;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod guard;
-pub(crate) mod host;
 mod last_hop;
 mod limit_fields;
 mod path_variants;
@@ -87,21 +86,12 @@ impl Gateway {
             Err(error) => return ResponseFuture::done(Err(error), exchange),
         };
         if route.forwards
+            && exchange.request.may_count_hops()
             && let Some(response) = last_hop::respond(&exchange)
         {
             return ResponseFuture::done(Ok(response), exchange);
         }
-        let now = exchange.started;
-        let call = Call {
-            exchange: Arc::clone(&exchange),
-            body,
-            deadline: None,
-            uploading: None,
-            fresh: false,
-            now,
-            attempt_deadline: None,
-            linger: None,
-        };
+        let call = Call::new(Arc::clone(&exchange), body, exchange.started);
         ResponseFuture::Working {
             inner: start(route.stack.clone(), call),
             exchange: Some(exchange),
@@ -239,7 +229,7 @@ fn finish(result: Result<Response, Error>, exchange: Arc<Exchange>) -> Response 
             .lock()
             .note_call(exchange.request.grpc, response.fields.get(&grpc::STATUS));
     }
-    let nearest = exchange.answered(response.status.as_u16(), error.as_ref().map(Error::reason));
+    let nearest = exchange.responded(response.status.as_u16(), error.as_ref().map(Error::reason));
     let fields = &mut response.fields;
     if !error.is_some_and(|error| limit_fields::tell_cap(fields, route.limit_headers, &error))
         && let Some(nearest) = nearest

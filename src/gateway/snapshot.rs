@@ -3,20 +3,10 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, Method};
+use http::HeaderName;
 
-use super::{
-    client::Trust,
-    disguise::Disguises,
-    stack::Stack,
-    table::{Lookup, Table},
-};
-use crate::{
-    call::{RouteTag, Target},
-    error::Error,
-    runtime::PerWorker,
-    upstream::Upstream,
-};
+use super::{client::Trust, disguise::Disguises, stack::Stack, table::Table};
+use crate::{call::RouteTag, runtime::PerWorker, upstream::Upstream};
 
 /// All routes of one configuration, once for each worker, so that counting
 /// references to a route touches no memory that another worker touches.
@@ -81,57 +71,3 @@ impl Route {
 
 /// Parameters of a match.
 pub(crate) type Parameters = Vec<(Arc<str>, Box<str>)>;
-
-/// The route that takes a request.
-#[derive(Debug)]
-pub(crate) struct Taken<'l> {
-    pub(crate) route: &'l Route,
-    pub(crate) parameters: Parameters,
-    /// The path in the spelling of the route, if the request's differs in
-    /// letter case or a slash at the end.
-    pub(crate) spelled: Option<Vec<u8>>,
-}
-
-impl Routes {
-    /// The route that takes a request.
-    ///
-    /// # Errors
-    /// [`Error::NoRoute`], [`Error::TraceNotAllowed`], or
-    /// [`Error::AmbiguousPath`] if the service that the request is forwarded to
-    /// could take its path for one of another route, and so give it more than
-    /// that route would.
-    pub(crate) fn find(
-        &self,
-        host: &str,
-        target: &Target,
-        method: &Method,
-        headers: &HeaderMap,
-    ) -> Result<Taken<'_>, Error> {
-        let lookup = Lookup {
-            host,
-            path: target.normal_path(),
-            method,
-            headers,
-            query: target.query(),
-        };
-        let mut found = self.table.find(&lookup).ok_or(Error::NoRoute)?;
-        if target.may_be_disguised() {
-            self.disguises.check(&found, &lookup, target.path())?;
-        }
-        let mut spelled = None;
-        if let Some((other, spelling)) = self.disguises.spelling(found.index, &lookup)? {
-            (found, spelled) = (other, Some(spelling));
-        }
-        let route = self.routes.get(found.index).ok_or(Error::NoRoute)?;
-        // A service that answers TRACE would show the client every field that
-        // is added on the way.
-        if *method == Method::TRACE && !route.takes_trace {
-            return Err(Error::TraceNotAllowed);
-        }
-        Ok(Taken {
-            route,
-            parameters: found.parameters,
-            spelled,
-        })
-    }
-}

@@ -33,7 +33,10 @@ use super::{
 };
 use crate::{
     body::Body,
-    call::{Call, Client, Exchange, Head, Known, RequestId, RouteTag, Target, query::LoggedQuery},
+    call::{
+        Call, Client, Exchange, Facts, Flag, Head, Progress, RequestId, RouteTag, Target,
+        query::LoggedQuery,
+    },
     error::{CapName, ConnectFailure, Error, Failed},
     limit::KeyHasher,
     message::{Origin, Response},
@@ -174,7 +177,15 @@ impl Service<Call> for Strict {
 
 fn call() -> Call {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 40000));
-    let exchange = Exchange::begin(Known {
+    let route = Arc::new(RouteTag {
+        name: Some("r".into()),
+        limits: Vec::new(),
+        limit_headers: LimitHeaders::default(),
+        metrics: Metrics::new(1).route("r"),
+        access: None,
+        query: LoggedQuery::off(),
+    });
+    let exchange = Arc::new(Exchange {
         id: RequestId::made(),
         request: Head {
             method: Method::GET,
@@ -195,26 +206,14 @@ fn call() -> Call {
             chain: None,
         },
         started: Instant::now(),
-        route: Arc::new(RouteTag {
-            name: Some("r".into()),
-            limits: Vec::new(),
-            limit_headers: LimitHeaders::default(),
-            metrics: Metrics::new(1).route("r"),
-            access: None,
-            query: LoggedQuery::off(),
-        }),
+        facts: Facts::begin(&route.metrics),
+        route,
         parameters: Vec::new(),
+        is_sent: Flag::default(),
+        progress: Progress::default(),
     });
-    Call {
-        now: exchange.started,
-        exchange,
-        body: Body::empty(),
-        deadline: None,
-        uploading: None,
-        fresh: false,
-        attempt_deadline: None,
-        linger: None,
-    }
+    let now = exchange.started;
+    Call::new(exchange, Body::empty(), now)
 }
 
 fn retries() -> RetryLayer {

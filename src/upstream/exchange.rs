@@ -136,7 +136,7 @@ pub(super) struct SentRequest {
     parts: Option<SentParts>,
     /// The longest time for which permits are held after the client has left;
     /// `None` without a concurrency limit.
-    linger: Option<Duration>,
+    abandoned_timeout: Option<Duration>,
 }
 
 /// The parts of a request while a server works on it.
@@ -160,17 +160,17 @@ impl SentRequest {
         in_flight: InFlight,
     ) -> Result<Self, Failure> {
         let exchange = UpstreamExchange::new(checkout, &mut outgoing, server)?;
-        if let Some(interim) = &outgoing.call.request.interim {
+        if let Some(interim) = &outgoing.exchange.request.interim {
             interim.0.sent_up();
         }
-        outgoing.call.is_sent.set();
+        outgoing.exchange.is_sent.set();
         Ok(Self {
             parts: Some(SentParts {
                 exchange,
-                call: outgoing.call,
+                call: outgoing.exchange,
                 in_flight,
             }),
-            linger: outgoing.linger,
+            abandoned_timeout: outgoing.abandoned_timeout,
         })
     }
 
@@ -210,8 +210,8 @@ impl Drop for SentRequest {
         if self.parts.is_none() {
             return;
         }
-        if let (Some(linger), Some(parts)) = (self.linger, self.parts.take()) {
-            linger_on(parts, linger);
+        if let (Some(longest), Some(parts)) = (self.abandoned_timeout, self.parts.take()) {
+            linger_on(parts, longest);
         }
     }
 }

@@ -55,10 +55,12 @@ impl Upstream {
     async fn send(self: Arc<Self>, outgoing: Outgoing) -> Result<Response, Failed> {
         let index = self.choose(&outgoing)?;
         let server = &self.balancer.servers[index];
-        outgoing.call.try_server(index, self.name(), &server.url);
+        outgoing
+            .exchange
+            .try_server(index, self.name(), &server.url);
         let in_flight = server.begin();
         let worker = worker::current();
-        let reuse = if outgoing.fresh {
+        let reuse = if outgoing.new_connection {
             Reuse::Forbidden
         } else {
             Reuse::Allowed
@@ -70,12 +72,12 @@ impl Upstream {
             None => {
                 let awaited = Box::pin(self.check_out(server, worker, reuse, &mut attempt)).await;
                 let Awaited { checkout, ready_at } = awaited.map_err(|error| {
-                    self.seek_alternative(&outgoing.call, Failed::unseen(error))
+                    self.seek_alternative(&outgoing.exchange, Failed::unseen(error))
                 })?;
                 (checkout, ready_at)
             }
         };
-        let call = Arc::clone(&outgoing.call);
+        let call = Arc::clone(&outgoing.exchange);
         let mut sent = SentRequest::new(checkout, outgoing, server, in_flight)
             .map_err(|failure| failure.into_failed(self.name()))?;
         attempt.sent = Some(call);
@@ -117,9 +119,9 @@ impl Upstream {
     fn choose(&self, outgoing: &Outgoing) -> Result<usize, Failed> {
         let chosen = self
             .balancer
-            .choose(|| outgoing.call.tried(), outgoing.key, outgoing.now);
+            .choose(outgoing.exchange.tried(), outgoing.key, outgoing.now);
         chosen.ok_or_else(|| {
-            outgoing.call.no_server(self.name());
+            outgoing.exchange.no_server(self.name());
             Failed::unseen(Error::NoHealthyServer {
                 upstream: Arc::clone(self.name()),
             })

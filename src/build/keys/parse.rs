@@ -8,8 +8,7 @@ use ipnet::IpNet;
 
 use super::{KnownKey, OneLimit, parts};
 use crate::{
-    call::{Target, query},
-    gateway::host,
+    call::{Target, host_name, query},
     layer::named_value,
     limit::{Key, KeyBuilder, KeyValue, Label, Now, Part},
     policy::{KeyPart, Missing},
@@ -165,7 +164,7 @@ impl OneLimit<'_> {
             }
             KeyPart::Route => self.check_route(&text)?,
             KeyPart::Host => {
-                let host = host::name(&value).map_err(|_| format!("{text:?} is not a host"))?;
+                let host = host_name(&value).map_err(|_| format!("{text:?} is not a host"))?;
                 return Ok(KeyValue::Text(Cow::Owned(host.into_string().into_bytes())));
             }
             KeyPart::Path => {

@@ -4,57 +4,73 @@
 //! A request goes through three narrowing steps. If no route behind a candidate
 //! of one step matches completely, the next candidate is tried:
 //!
-//! 1. `hosts`: the exact host, wildcards from the longest, then any host;
-//! 2. `paths`: exact (`fixed`), with parameters (`parameters`), regular
-//!    expressions (`regexes`), prefixes from the longest;
-//! 3. `conditions`: method, headers and query of the routes that share that
+//! 1. `Hosts`: the exact host, wildcards from the longest, then any host;
+//! 2. `paths`: exact paths, those with `parameters`, regular expressions
+//!    (`regexes`), prefixes from the longest;
+//! 3. `Conditions`: method, headers and query of the routes that share that
 //!    host and path, best first.
 //!
 //! The first two steps cost the same for ten routes and for ten thousand. The
 //! third costs one comparison for each route that shares host and path.
 //!
+//! Each route has a rank, its position in the order of precedence among routes
+//! of the same host and path. Steps hand ranks to each other and not routes, so
+//! that of two candidates the better one is the smaller number.
+//!
 //! `matchit` is not used because its precedence does not backtrack: a path that
 //! begins like a more specific pattern but fails its conditions, or its later
 //! segments, has to fall back to the less specific route.
 
-mod conditions;
-mod fixed;
-mod hosts;
-mod lookup;
 #[cfg(test)]
 mod oracle;
 mod parameters;
 mod paths;
-mod query;
 mod regexes;
 #[cfg(any(test, fuzzing))]
 pub mod scan;
 #[cfg(test)]
 mod tests;
-mod trie;
+mod tree;
 
-use std::{cmp::Reverse, collections::HashMap, sync::Arc};
+use std::{cell::OnceCell, cmp::Reverse, collections::HashMap, sync::Arc};
 
 use foldhash::fast::RandomState;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-pub use self::lookup::Lookup;
 use self::{
-    conditions::Conditions,
-    hosts::Hosts,
-    lookup::{Rank, Ranked},
-    paths::Paths,
-    query::Query,
+    parameters::Names,
+    paths::{Paths, Rank, Ranked},
     regexes::Sets,
+    tree::Tree,
 };
-use crate::policy::{HostPattern, Match};
+use crate::{
+    call::query::{self, Pair},
+    policy::{HostPattern, Match, PathPattern},
+};
 
 /// The routes of one snapshot, arranged to be found.
 #[derive(Debug)]
 pub struct Table {
     hosts: Hosts,
-    /// Indexed by [`Rank`], so that of two candidates for the same path the
-    /// smaller rank wins.
+    /// Indexed by [`Rank`].
     routes: Vec<Conditions>,
+}
+
+/// The parts of a request by which its route is found.
+#[derive(Debug, Clone, Copy)]
+pub struct Lookup<'r> {
+    /// The host in lower case, without a port.
+    pub host: &'r str,
+    /// The path in its normal form; bytes from 0x80 are allowed. Only routes
+    /// for every path take one that does not begin with `/` (as in
+    /// `OPTIONS *`).
+    pub path: &'r [u8],
+    /// The method.
+    pub method: &'r Method,
+    /// The headers.
+    pub headers: &'r HeaderMap,
+    /// The query as received, without its `?`.
+    pub query: Option<&'r [u8]>,
 }
 
 /// The route that takes a request.
@@ -105,10 +121,13 @@ impl Table {
         let rank = self
             .hosts
             .find(lookup.host, |paths| paths.find(path, &admits))?;
-        let route = &self.routes[rank];
+        let Conditions { index, names, .. } = &self.routes[rank];
         Some(Found {
-            index: route.index(),
-            parameters: route.parameters(lookup.path),
+            index: *index,
+            parameters: match names {
+                Some(names) => names.values(lookup.path),
+                None => Vec::new(),
+            },
         })
     }
 }
@@ -146,4 +165,139 @@ fn by_host<'a>(
         }
     }
     by_host
+}
+
+/// The first step of the route match: from the request's host to the routes for
+/// it, most specific first.
+#[derive(Debug, Default)]
+struct Hosts {
+    exact: HashMap<Box<str>, Paths, RandomState>,
+    /// Suffixes by label from the right. A tree, because with a map of suffixes
+    /// a host of thousands of labels would need thousands of suffixes to be
+    /// hashed as a whole. `None` if there are no wildcards, as usual, so that
+    /// the host need not be split.
+    wildcards: Option<Tree<Option<Paths>>>,
+    any: Option<Paths>,
+}
+
+impl Hosts {
+    /// Sets the paths of a host, which has none yet; `None` is any host.
+    fn insert(&mut self, host: Option<&HostPattern>, paths: Paths) {
+        match host {
+            Some(HostPattern::Exact(host)) => drop(self.exact.insert(host.as_str().into(), paths)),
+            Some(HostPattern::Wildcard(suffix)) => {
+                let wildcards = self.wildcards.get_or_insert_default();
+                *wildcards.entry(suffix.rsplit('.')) = Some(paths);
+            }
+            None => self.any = Some(paths),
+        }
+    }
+
+    /// The first route that `look` finds: under the exact host, then the
+    /// wildcards from the longest, then any host.
+    fn find(&self, host: &str, look: impl Fn(&Paths) -> Option<Rank>) -> Option<Rank> {
+        if let Some(found) = self.exact.get(host).and_then(&look) {
+            return Some(found);
+        }
+        if let Some(wildcards) = &self.wildcards
+            && let Some(found) = matching(wildcards, host).find_map(&look)
+        {
+            return Some(found);
+        }
+        self.any.as_ref().and_then(look)
+    }
+}
+
+/// The paths of the wildcards that match `host`, the longest first.
+fn matching<'t>(
+    wildcards: &'t Tree<Option<Paths>>,
+    host: &str,
+) -> impl Iterator<Item = &'t Paths> + use<'t> {
+    let (mut node, mut rest) = (wildcards.root(), host);
+    // Stops before the first label: `*.x` requires at least one more.
+    while let Some((before, label)) = rest
+        .rsplit_once('.')
+        .filter(|(before, _)| !before.is_empty())
+    {
+        let Some(next) = node.step(label.as_bytes()) else {
+            break;
+        };
+        (node, rest) = (next, before);
+    }
+    node.upwards().flatten()
+}
+
+/// The conditions of one route, apart from its host and path: the last step of
+/// the route match.
+#[derive(Debug)]
+struct Conditions {
+    /// The route's position in the file.
+    index: usize,
+    methods: Box<[Method]>,
+    headers: Box<[(HeaderName, HeaderValue)]>,
+    query: Box<[(String, String)]>,
+    /// The names of its path's parameters; `None` if it has none.
+    names: Option<Names>,
+}
+
+impl Conditions {
+    /// The conditions of the route at `index` of the file.
+    fn new(index: usize, route: &Match) -> Self {
+        let names = match &route.path {
+            PathPattern::Parameters(pattern) => Some(Names::of(pattern)),
+            _ => None,
+        };
+        Self {
+            index,
+            methods: route.methods.as_slice().into(),
+            headers: route.headers.as_slice().into(),
+            query: route.query.as_slice().into(),
+            names,
+        }
+    }
+
+    /// Whether all conditions hold.
+    fn admit(&self, lookup: &Lookup<'_>, query: &Query<'_>) -> bool {
+        let has_header = |(name, wanted): &(HeaderName, HeaderValue)| {
+            let mut values = lookup.headers.get_all(name).iter();
+            values.any(|value| value == wanted)
+        };
+        (self.methods.is_empty() || self.methods.contains(lookup.method))
+            && self.headers.iter().all(has_header)
+            && self.query.iter().all(|wanted| query.holds(wanted))
+    }
+}
+
+/// The query parameters of one request, decoded once a candidate route has a
+/// condition on them.
+#[derive(Debug)]
+struct Query<'r> {
+    raw: Option<&'r [u8]>,
+    /// Sorted, so that with a long query and many candidates each search is
+    /// short.
+    decoded: OnceCell<Vec<Pair<'r>>>,
+}
+
+impl<'r> Query<'r> {
+    /// The query as received, without its `?`.
+    fn new(raw: Option<&'r [u8]>) -> Self {
+        let decoded = OnceCell::new();
+        Self { raw, decoded }
+    }
+
+    /// Whether a parameter has this name and value, perhaps among others.
+    fn holds(&self, (name, value): &(String, String)) -> bool {
+        let wanted = (name.as_bytes(), value.as_bytes());
+        self.decoded()
+            .binary_search_by(|(name, value)| (name.as_ref(), value.as_ref()).cmp(&wanted))
+            .is_ok()
+    }
+
+    fn decoded(&self) -> &[Pair<'r>] {
+        self.decoded.get_or_init(|| {
+            let mut pairs: Vec<Pair<'r>> = query::pairs(self.raw.unwrap_or_default()).collect();
+            pairs.sort_unstable();
+            pairs
+        })
+    }
 }

@@ -3,82 +3,69 @@
 
 use std::sync::Arc;
 
-use super::{
-    lookup::Rank,
-    trie::{Place, Trie},
-};
-
-/// Routes whose path has parameters, by segment.
-#[derive(Debug, Default)]
-pub(super) struct Parameters {
-    trie: Trie<Vec<Rank>>,
-}
+use super::tree::{At, Tree};
 
 /// The names in one pattern, each with its segment's position, from left to
 /// right.
 #[derive(Debug)]
 pub(super) struct Names(Box<[(usize, Arc<str>)]>);
 
-/// A place, and the rest of the path behind it: `None` at the end, while
+/// The key of a `{name}` segment in a tree: no segment of a request holds a
+/// slash.
+const PARAMETER: &str = "/";
+
+/// The keys of a pattern in a tree.
+pub(super) fn keys(pattern: &str) -> impl Iterator<Item = &str> {
+    segments(pattern).map(|segment| match name(segment) {
+        Some(_) => PARAMETER,
+        None => segment,
+    })
+}
+
+/// The values of each pattern that matches `path`, in no particular order.
+pub(super) fn matching<'t, 'p, V>(tree: &'t Tree<V>, path: &'p [u8]) -> Matching<'t, 'p, V> {
+    let rest = path.strip_prefix(b"/");
+    Matching {
+        next: rest.map(|rest| (tree.root(), Some(rest))),
+        forks: Vec::new(),
+    }
+}
+
+/// A node, and the rest of the path behind it: `None` at the end, while
 /// `Some("")` is an empty last segment.
-type Step<'t, 'p> = (Place<'t, Vec<Rank>>, Option<&'p [u8]>);
+type Step<'t, 'p, V> = (At<'t, V>, Option<&'p [u8]>);
 
-/// Visits every pattern that matches a path, in no particular order.
+/// Visits every pattern that matches a path.
 #[derive(Debug)]
-pub(super) struct Walk<'t, 'p> {
-    next: Option<Step<'t, 'p>>,
+pub(super) struct Matching<'t, 'p, V> {
+    next: Option<Step<'t, 'p, V>>,
     /// Branches still to be visited, where a segment fits both a fixed one and
-    /// a parameter. Each place of the tree is visited at most once, and without
+    /// a parameter. Each node of the tree is visited at most once, and without
     /// such a fork nothing is allocated.
-    forks: Vec<Step<'t, 'p>>,
+    forks: Vec<Step<'t, 'p, V>>,
 }
 
-impl Parameters {
-    /// Adds a route for paths of this pattern.
-    pub(super) fn insert(&mut self, pattern: &str, rank: Rank) {
-        let keys = segments(pattern).map(|segment| {
-            if name(segment).is_some() {
-                PARAMETER
-            } else {
-                segment
-            }
-        });
-        self.trie.entry(keys).push(rank);
-    }
-
-    /// The routes of each pattern that matches `path`.
-    pub(super) fn walk<'t, 'p>(&'t self, path: &'p [u8]) -> Walk<'t, 'p> {
-        let next = path
-            .strip_prefix(b"/")
-            .map(|rest| (self.trie.root(), Some(rest)));
-        Walk {
-            next,
-            forks: Vec::new(),
-        }
-    }
-}
-
-impl<'t> Iterator for Walk<'t, '_> {
-    type Item = &'t [Rank];
+impl<'t, V> Iterator for Matching<'t, '_, V> {
+    type Item = &'t V;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while let Some((place, rest)) = self.next.take().or_else(|| self.forks.pop()) {
+        while let Some((node, rest)) = self.next.take().or_else(|| self.forks.pop()) {
             let Some(rest) = rest else {
-                return Some(place.value());
+                return Some(node.value());
             };
             let (segment, rest) = first_segment(rest);
-            let fixed = place.step(segment);
+            let fixed = node.step(segment);
             let free = if segment.is_empty() {
                 None
             } else {
-                place.step(PARAMETER.as_bytes())
+                node.step(PARAMETER.as_bytes())
             };
             match (fixed, free) {
                 (Some(fixed), Some(free)) => {
                     self.forks.push((free, rest));
                     self.next = Some((fixed, rest));
                 }
-                (fixed, free) => self.next = fixed.or(free).map(|place| (place, rest)),
+                (fixed, free) => self.next = fixed.or(free).map(|node| (node, rest)),
             }
         }
         None
@@ -92,11 +79,6 @@ impl Names {
             .enumerate()
             .filter_map(|(at, segment)| Some((at, name(segment)?.into())));
         Self(named.collect())
-    }
-
-    /// No names, for the other kinds of path.
-    pub(super) fn none() -> Self {
-        Self(Box::default())
     }
 
     /// Each name with its segment of `path`.
@@ -124,7 +106,3 @@ fn first_segment(rest: &[u8]) -> (&[u8], Option<&[u8]>) {
         None => (rest, None),
     }
 }
-
-/// The key of a `{name}` segment in the tree: no segment of a request holds a
-/// slash.
-const PARAMETER: &str = "/";

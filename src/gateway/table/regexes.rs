@@ -6,15 +6,13 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 use regex::bytes::{RegexSet, RegexSetBuilder};
 
-use super::lookup::Rank;
-
 /// Routes whose path is a regular expression.
 #[derive(Debug)]
 pub(super) struct Regexes {
     set: RegexSet,
     /// The rank of each expression's route; ascending, so that the order of the
     /// set is that of precedence.
-    ranks: Box<[Rank]>,
+    ranks: Box<[usize]>,
 }
 
 /// Sets that are already compiled: a route with a hundred hosts compiles its
@@ -24,10 +22,10 @@ pub(super) type Sets<'a> = HashMap<Vec<&'a str>, RegexSet, RandomState>;
 impl Regexes {
     /// Compiles expressions, given in the order of their ranks.
     pub(super) fn build<'a>(
-        patterns: &[(Rank, &'a str)],
+        patterns: &[(usize, &'a str)],
         sets: &mut Sets<'a>,
     ) -> Result<Self, regex::Error> {
-        let (ranks, patterns): (Vec<Rank>, Vec<&str>) = patterns.iter().copied().unzip();
+        let (ranks, patterns): (Vec<usize>, Vec<&str>) = patterns.iter().copied().unzip();
         let set = match sets.get(&patterns) {
             Some(set) => set.clone(),
             None => sets
@@ -43,7 +41,7 @@ impl Regexes {
 
     /// The best route whose expression takes the whole of `path` and that
     /// `admits` the rest of the request.
-    pub(super) fn find(&self, path: &[u8], admits: impl Fn(Rank) -> bool) -> Option<Rank> {
+    pub(super) fn find(&self, path: &[u8], admits: impl Fn(usize) -> bool) -> Option<usize> {
         // `*` is no path; only routes for every path take it.
         if !path.starts_with(b"/") {
             return None;

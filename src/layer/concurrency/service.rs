@@ -32,7 +32,7 @@ pub struct ConcurrencyLayer {
 #[derive(Debug)]
 struct Applied {
     limit: Arc<ConcurrencyLimit>,
-    linger: Option<Duration>,
+    abandoned_timeout: Option<Duration>,
     queueing: Option<Queueing>,
 }
 
@@ -63,18 +63,18 @@ impl ConcurrencyLayer {
     }
 
     /// Applies `limit`, which other layers may share. Requests that find no
-    /// permit wait as `queueing` says, and are refused without it. `linger` is
-    /// how long a permit is held, at most, for a server that works on a request
-    /// whose client has left; without it, not at all.
+    /// permit wait as `queueing` says, and are refused without it.
+    /// `abandoned_timeout` is how long a permit is held, at most, for a server
+    /// that works on a request whose client has left; without it, not at all.
     pub fn new(
         limit: Arc<ConcurrencyLimit>,
-        linger: Option<Duration>,
+        abandoned_timeout: Option<Duration>,
         queueing: Option<Queueing>,
     ) -> Self {
         Self {
             applied: Some(Arc::new(Applied {
                 limit,
-                linger,
+                abandoned_timeout,
                 queueing,
             })),
         }
@@ -149,7 +149,7 @@ where
                 held: None,
             };
         };
-        call.linger = applied.linger;
+        call.abandoned_timeout = applied.abandoned_timeout;
         if let Some(permit) = applied.limit.try_acquire(call.now) {
             let held = Some(HeldPermit::new(permit, &call));
             return ResponseFuture::InFlight {
@@ -209,7 +209,7 @@ impl HeldPermit {
         };
         let last_attempt = permit
             .is_measured()
-            .then(|| self.exchange.last_of_several())
+            .then(|| self.exchange.progress.last_of_several.get().copied())
             .flatten();
         permit.answered(result, last_attempt);
         if let Ok(response) = result {

@@ -144,7 +144,11 @@ fn write_received(
 ) {
     let request = &exchange.request;
     let hops = Hops::of(&request.headers, request.names_hops);
-    let hops_left = max_forwards(request);
+    let hops_left = if request.may_count_hops() {
+        max_forwards(request)
+    } else {
+        None
+    };
     let mut wants_trailers = false;
     // Then nearly all fields pass, and a look at the length and the first
     // letter of a name shows it.

@@ -109,10 +109,10 @@ where
         let Call {
             exchange,
             body,
-            fresh,
+            new_connection,
             now,
             attempt_deadline,
-            linger,
+            abandoned_timeout,
             ..
         } = call;
         let changes = &self.changes.request;
@@ -132,13 +132,13 @@ where
             // pool: it may as well be a new one, which its server has not
             // closed unnoticed. Such a request is not retried once a server may
             // have seen it.
-            fresh: fresh || exchange.request.upgrade.is_some(),
+            new_connection: new_connection || exchange.request.upgrade.is_some(),
             key: self.key.as_ref().and_then(|key| key.of(&exchange)),
-            call: exchange,
+            exchange,
             body,
             now,
             attempt_deadline,
-            linger,
+            abandoned_timeout,
         };
         ResponseFuture {
             inner: self.inner.call(outgoing),

@@ -35,7 +35,7 @@ use tower::{Layer, Service, ServiceExt};
 use self::tee::Tee;
 use crate::{
     body::Body,
-    call::{Call, Exchange, Head, Known, RouteTag},
+    call::{Call, Exchange, Facts, Flag, Head, Progress, RouteTag},
     error::{Error, Failed},
     message::Response,
     telemetry::RouteMetrics,
@@ -212,20 +212,9 @@ where
     }
 
     async fn send(&self, exchange: Arc<Exchange>, whole: Bytes) -> Result<(), Failed> {
-        let body = Body::whole(whole);
-        let now = Instant::now();
-        // A copy has no client that could leave. Its time bounds it.
-        let (deadline, uploading) = (None, None);
-        let call = Call {
-            exchange,
-            body,
-            deadline,
-            uploading,
-            fresh: false,
-            now,
-            attempt_deadline: None,
-            linger: None,
-        };
+        // A copy has no client that could leave, and no deadline: its timeout
+        // bounds it.
+        let call = Call::new(exchange, Body::whole(whole), Instant::now());
         let mut answer = self.send.clone().oneshot(call).await?;
         let mut read = 0;
         while let Some(Ok(frame)) = answer.body.frame().await {
@@ -252,13 +241,16 @@ fn duplicate(of: &Exchange, tag: &Arc<RouteTag>) -> Arc<Exchange> {
     };
     // The body is complete, so that no leave to send it has to be waited for.
     request.headers.remove(header::EXPECT);
-    Exchange::begin(Known {
+    Arc::new(Exchange {
         request,
         origin: Arc::clone(&of.origin),
         client: of.client,
         id: of.id.clone(),
         started: of.started,
+        facts: Facts::begin(&tag.metrics),
         route: Arc::clone(tag),
         parameters: of.parameters.clone(),
+        is_sent: Flag::default(),
+        progress: Progress::default(),
     })
 }

@@ -13,15 +13,6 @@ use crate::{
     policy,
 };
 
-/// What the outcome of an attempt means to a retry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// The outcome, good or bad, is that of the request.
-    Final,
-    /// The policy asks for another attempt.
-    Retry(Failure),
-}
-
 /// A failed attempt that the policy retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Failure {
@@ -48,41 +39,39 @@ pub(super) enum FailureKind {
     Served,
 }
 
-/// Judges the outcome of an attempt at a request, which is a gRPC call if
-/// `is_call`.
-pub(super) fn judge(
+/// The failure that `policy` retries, if the outcome of an attempt is one. The
+/// request is a gRPC call if `is_call`.
+pub(super) fn failure(
     policy: &policy::Retry,
     outcome: &Result<Response, Failed>,
     is_call: bool,
-) -> Verdict {
-    let on = &policy.on;
-    let failure = match outcome {
-        Ok(response) if on.statuses.contains(&status(response, is_call)) => Failure {
+) -> Option<Failure> {
+    match outcome {
+        Ok(response) if policy.on.statuses.contains(&status(response, is_call)) => Some(Failure {
             seen: Seen::Maybe,
             has_alternative: false,
             kind: FailureKind::Served,
-        },
-        Ok(_) => return Verdict::Final,
-        Err(failed) => {
-            let kind = match failed.error {
-                Error::ConnectFailed { .. } | Error::Unbegun { .. } if on.connect => {
-                    FailureKind::Unbegun
-                }
-                Error::Stale { .. } if on.connect => FailureKind::Stale,
-                Error::Reset {
-                    is_begun: false, ..
-                } if on.reset => FailureKind::Served,
-                Error::AttemptTimeout { .. } if on.timeout => FailureKind::Served,
-                _ => return Verdict::Final,
-            };
-            Failure {
-                seen: failed.seen,
-                has_alternative: failed.has_alternative,
-                kind,
-            }
-        }
+        }),
+        Ok(_) => None,
+        Err(failed) => of_error(&policy.on, failed),
+    }
+}
+
+fn of_error(on: &policy::RetryOn, failed: &Failed) -> Option<Failure> {
+    let kind = match failed.error {
+        Error::ConnectFailed { .. } | Error::Unbegun { .. } if on.connect => FailureKind::Unbegun,
+        Error::Stale { .. } if on.connect => FailureKind::Stale,
+        Error::Reset {
+            is_begun: false, ..
+        } if on.reset => FailureKind::Served,
+        Error::AttemptTimeout { .. } if on.timeout => FailureKind::Served,
+        _ => return None,
     };
-    Verdict::Retry(failure)
+    Some(Failure {
+        seen: failed.seen,
+        has_alternative: failed.has_alternative,
+        kind,
+    })
 }
 
 /// The status that a response counts as. A gRPC call that fails at once has its

@@ -38,7 +38,10 @@ use super::{
     health::{Assessment, Fitness},
     server::Server,
 };
-use crate::policy::{self, Balance};
+use crate::{
+    call::Tried,
+    policy::{self, Balance},
+};
 
 /// Chooses among the servers of an upstream.
 #[derive(Debug)]
@@ -54,8 +57,8 @@ pub(super) struct Balancer {
 /// Conditions of one choice.
 #[derive(Debug, Clone, Copy)]
 struct Conditions {
-    /// Servers that should not be chosen again, one bit each.
-    tried: u64,
+    /// Servers that should not be chosen again.
+    tried: Tried,
     now: Instant,
 }
 
@@ -71,22 +74,14 @@ impl Balancer {
         }
     }
 
-    /// Chooses a server, by its index. `tried` has a bit for each server that
-    /// was tried for this request; `key` is the hash of the request's key.
+    /// Chooses a server, by its index. `tried` are the servers that earlier
+    /// attempts at the request went to; `key` is the hash of the request's key.
     /// `None` if the checks of all servers fail.
-    pub(super) fn choose(
-        &self,
-        tried: impl FnOnce() -> u64,
-        key: Option<u64>,
-        now: Instant,
-    ) -> Option<usize> {
+    pub(super) fn choose(&self, tried: Tried, key: Option<u64>, now: Instant) -> Option<usize> {
         if let [only] = self.servers.as_slice() {
             return (!only.health.is_down()).then_some(0);
         }
-        let conditions = Conditions {
-            tried: tried(),
-            now,
-        };
+        let conditions = Conditions { tried, now };
         let chosen = match (&self.policy.balance, key) {
             (Balance::Hash(_), Some(key)) => return self.of_key(key, conditions),
             (Balance::RoundRobin, _) => self.next(conditions),
@@ -98,10 +93,10 @@ impl Balancer {
         chosen.or_else(|| self.best_left(conditions))
     }
 
-    /// Whether a healthy server is left whose bit in `tried` is not set.
-    pub(super) fn has_other(&self, tried: u64, now: Instant) -> bool {
+    /// Whether a healthy server is left that is not one of `tried`.
+    pub(super) fn has_other(&self, tried: Tried, now: Instant) -> bool {
         let is_other =
-            |index| !is_tried(tried, index) && self.assess(index, now).fitness == Fitness::Healthy;
+            |index| !tried.contains(index) && self.assess(index, now).fitness == Fitness::Healthy;
         (0..self.servers.len()).any(is_other)
     }
 
@@ -147,7 +142,7 @@ impl Balancer {
         // Two different servers if there are two: a busy server must not be
         // compared with itself.
         let other = Conditions {
-            tried: conditions.tried | bit(first),
+            tried: conditions.tried.and(first),
             ..conditions
         };
         let Some(second) = self.random(other) else {
@@ -178,7 +173,7 @@ impl Balancer {
     /// Whether a server may be chosen: it is healthy and was not tried. In slow
     /// start it may be only for a part of the requests.
     fn is_eligible(&self, index: usize, conditions: Conditions) -> bool {
-        if is_tried(conditions.tried, index) {
+        if conditions.tried.contains(index) {
             return false;
         }
         let Assessment { fitness, share } = self.assess(index, conditions.now);
@@ -192,7 +187,7 @@ impl Balancer {
         let rank = |index: &usize| {
             (
                 self.assess(*index, conditions.now).fitness,
-                is_tried(conditions.tried, *index),
+                conditions.tried.contains(*index),
             )
         };
         let best = (0..count)
@@ -231,7 +226,7 @@ impl Balancer {
             identity: server.identity,
             weight: f64::from(server.weight) * f64::from(assessment.share),
             in_flight: server.in_flight(),
-            is_tried: is_tried(conditions.tried, index),
+            is_tried: conditions.tried.contains(index),
         }
     }
 }
@@ -268,15 +263,4 @@ fn is_quicker(one: &Server, other: &Server, now: Instant) -> bool {
         )
     };
     cost(one) < cost(other)
-}
-
-/// Whether the server's bit is set. Servers after the 64th have none, and may
-/// be tried twice.
-fn is_tried(tried: u64, index: usize) -> bool {
-    tried & bit(index) != 0
-}
-
-/// The bit that stands for a server in a set of tried ones.
-fn bit(index: usize) -> u64 {
-    if index < 64 { 1 << index } else { 0 }
 }

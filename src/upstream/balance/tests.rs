@@ -72,19 +72,19 @@ proptest! {
     fn a_usable_server_is_chosen_if_there_is_one(servers in wrongs(), key in any::<u64>()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let _inside = runtime.enter();
-        let tried = servers.iter().take(64).enumerate().fold(0, |bits, (index, (_, is_tried, _))| bits | u64::from(*is_tried) << index);
-        let is_tried = |index: usize| index < 64 && tried & 1 << index != 0;
+        let are_tried = servers.iter().enumerate().filter(|(_, (_, is_tried, _))| *is_tried);
+        let tried = are_tried.fold(Tried::default(), |tried, (index, _)| tried.and(index));
         let weights: Vec<_> = servers.iter().map(|(_, _, weight)| *weight).collect();
         let wrong: Vec<_> = servers.iter().map(|(wrong, ..)| *wrong).collect();
         for balance in ALL {
             let balancer = balancer(balance.clone(), Duration::ZERO, &weights);
             break_servers(&balancer, &wrong);
-            let chosen = balancer.choose(|| tried, Some(key), Instant::now());
-            let best = (0..wrong.len()).map(|index| (wrong[index], is_tried(index))).min().unwrap();
+            let chosen = balancer.choose(tried, Some(key), Instant::now());
+            let best = (0..wrong.len()).map(|index| (wrong[index], tried.contains(index))).min().unwrap();
             match chosen {
                 None => prop_assert_eq!(best.0, Wrong::Down),
                 Some(chosen) if wrong.len() == 1 => prop_assert!(wrong[chosen] != Wrong::Down),
-                Some(chosen) => prop_assert_eq!((wrong[chosen], is_tried(chosen)), best, "{:?}", balance),
+                Some(chosen) => prop_assert_eq!((wrong[chosen], tried.contains(chosen)), best, "{:?}", balance),
             }
         }
     }
@@ -118,7 +118,11 @@ async fn a_recovered_server_gets_its_share_gradually() {
         }
         let share = || {
             let of_first = |key: u64| {
-                balancer.choose(|| 0, Some(identity(&key.to_string())), Instant::now()) == Some(0)
+                balancer.choose(
+                    Tried::default(),
+                    Some(identity(&key.to_string())),
+                    Instant::now(),
+                ) == Some(0)
             };
             (0..4000).filter(|key| of_first(*key)).count() as f64 / 4000.0
         };
@@ -155,7 +159,7 @@ async fn idle_servers_get_requests_by_their_weights() {
                 .responded(Duration::from_millis(1), Instant::now());
         }
         let light = (0..4000)
-            .filter(|_| balancer.choose(|| 0, None, Instant::now()) == Some(1))
+            .filter(|_| balancer.choose(Tried::default(), None, Instant::now()) == Some(1))
             .count();
         assert!((800..1200).contains(&light), "{balance:?}: {light}");
     }
@@ -169,7 +173,7 @@ fn shares(balancer: &Balancer, at_once: usize, millis: impl Fn(usize) -> u64) ->
     let mut counts = vec![0.0; balancer.servers.len()];
     for _ in 0..20_000 {
         let chosen = balancer
-            .choose(|| 0, None, begun + Duration::from_micros(clock))
+            .choose(Tried::default(), None, begun + Duration::from_micros(clock))
             .unwrap();
         counts[chosen] += 1.0;
         let spike = if rng.random_range(0..200) == 0 {

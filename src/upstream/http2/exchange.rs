@@ -72,7 +72,7 @@ impl Http2Exchange {
             step,
             inflow: None,
             interims: 0,
-            is_grpc: outgoing.call.request.grpc.is_some(),
+            is_grpc: outgoing.exchange.request.grpc.is_some(),
         })
     }
 

@@ -1,9 +1,8 @@
-//! A tree of byte strings with one key for each step: hosts by label and paths
-//! by segment.
+//! A tree of byte strings with one key for each step: paths by segment, and
+//! hosts by label.
 //!
 //! Each step hashes only its own key, so that a walk is linear in the bytes
-//! that it reads, however long a request is. It ends where the patterns of the
-//! configuration end.
+//! that it reads, however long a request is.
 
 use std::{collections::HashMap, iter};
 
@@ -11,16 +10,9 @@ use foldhash::fast::RandomState;
 
 /// Values at the nodes of a tree.
 #[derive(Debug)]
-pub(super) struct Trie<V> {
+pub(super) struct Tree<V> {
     /// Never empty: the first one is the root. Children follow their parents.
     nodes: Vec<Node<V>>,
-}
-
-/// A node in a tree, from which a walk goes on.
-#[derive(Debug)]
-pub(super) struct Place<'t, V> {
-    trie: &'t Trie<V>,
-    node: usize,
 }
 
 #[derive(Debug, Default)]
@@ -32,7 +24,14 @@ struct Node<V> {
     children: HashMap<Box<[u8]>, usize, RandomState>,
 }
 
-impl<V: Default> Trie<V> {
+/// A node in a tree, from which a walk goes on.
+#[derive(Debug)]
+pub(super) struct At<'t, V> {
+    tree: &'t Tree<V>,
+    node: usize,
+}
+
+impl<V: Default> Tree<V> {
     /// The value at the end of these keys; created if it is new.
     pub(super) fn entry<'k>(&mut self, keys: impl Iterator<Item = &'k str>) -> &mut V {
         let node = keys.fold(0, |parent, key| self.child(parent, key.as_bytes()));
@@ -55,22 +54,15 @@ impl<V: Default> Trie<V> {
     }
 }
 
-impl<V> Trie<V> {
-    /// Whether nothing was inserted yet.
-    pub(super) fn is_empty(&self) -> bool {
-        self.nodes.len() == 1
-    }
-
+impl<V> Tree<V> {
     /// The root, where every walk begins.
-    pub(super) fn root(&self) -> Place<'_, V> {
-        Place {
-            trie: self,
-            node: 0,
-        }
+    pub(super) fn root(&self) -> At<'_, V> {
+        let tree = self;
+        At { tree, node: 0 }
     }
 }
 
-impl<V: Default> Default for Trie<V> {
+impl<V: Default> Default for Tree<V> {
     fn default() -> Self {
         Self {
             nodes: vec![Node::default()],
@@ -78,14 +70,12 @@ impl<V: Default> Default for Trie<V> {
     }
 }
 
-impl<'t, V> Place<'t, V> {
+impl<'t, V> At<'t, V> {
     /// The child under `key`, if there is one.
     pub(super) fn step(&self, key: &[u8]) -> Option<Self> {
         let node = *self.node().children.get(key)?;
-        Some(Place {
-            trie: self.trie,
-            node,
-        })
+        let tree = self.tree;
+        Some(At { tree, node })
     }
 
     /// The value of this node.
@@ -95,14 +85,11 @@ impl<'t, V> Place<'t, V> {
 
     /// The value of this node, then of each node on the way back to the root.
     pub(super) fn upwards(&self) -> impl Iterator<Item = &'t V> + use<'t, V> {
-        let nodes = &self.trie.nodes;
-        iter::successors(Some(self.node()), |node| {
-            node.parent.map(|parent| &nodes[parent])
-        })
-        .map(|node| &node.value)
+        let nodes = &self.tree.nodes;
+        iter::successors(Some(self.node()), |node| Some(&nodes[node.parent?])).map(|n| &n.value)
     }
 
     fn node(&self) -> &'t Node<V> {
-        &self.trie.nodes[self.node]
+        &self.tree.nodes[self.node]
     }
 }

@@ -1,0 +1,273 @@
+//! The attempts of a request after its first one: whether another may follow a
+//! failure, after which wait, and what the retries come to.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep};
+use tower::{Service, ServiceExt};
+
+use super::{
+    budget::Budget,
+    policy::{self, Failure, FailureKind},
+    replay::Replay,
+};
+use crate::{
+    body::Body,
+    call::{Call, Deadline, Exchange, Uploading},
+    error::{Failed, Seen},
+    message::Response,
+    policy::Retry as Policy,
+};
+
+/// The parts of the layer that all requests of a route share.
+#[derive(Debug)]
+pub(super) struct Shared<S> {
+    pub(super) policy: Arc<Policy>,
+    pub(super) budget: Arc<Budget>,
+    /// Cloned for each retry. In here, so that a request that needs none pays
+    /// for no clone.
+    pub(super) inner: S,
+}
+
+/// The outcome of the retries of a request.
+pub(super) type Retrying = Pin<Box<dyn Future<Output = Result<Response, Failed>> + Send>>;
+
+/// Everything that the retries of a request need, and the state of its attempts
+/// so far.
+pub(super) struct Attempts<S> {
+    exchange: Arc<Exchange>,
+    deadline: Option<Deadline>,
+    abandoned_timeout: Option<Duration>,
+    uploading: Option<Arc<Uploading>>,
+    /// The body for the next attempt; `None` if there is no body.
+    replay: Option<Replay>,
+    shared: Arc<Shared<S>>,
+    /// Attempts made, the first one included.
+    made: u32,
+    /// A retry has begun and has no outcome yet.
+    is_retrying: bool,
+    /// Whether a server may have seen one of the attempts before the last.
+    seen: Seen,
+}
+
+/// How the next attempt begins.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    /// The wait before it; `None` begins it at once.
+    wait: Option<Duration>,
+    /// It opens a new connection: the pooled one of the last attempt turned out
+    /// to be closed.
+    new_connection: bool,
+}
+
+/// Why a failed attempt is not repeated although the policy lists its outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Obstacle {
+    Attempts,
+    Method,
+    Upgrade,
+    Body,
+    Deadline,
+    Budget,
+}
+
+impl Obstacle {
+    /// The field `not_retried` of the access line.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Attempts => "attempts",
+            Self::Method => "method",
+            Self::Upgrade => "upgrade",
+            Self::Body => "body",
+            Self::Deadline => "deadline",
+            Self::Budget => "budget",
+        }
+    }
+
+    /// The label `outcome` of the metric of retries; `None` where the last
+    /// retry was counted as a failure already.
+    fn outcome(self) -> Option<&'static str> {
+        match self {
+            Self::Attempts => None,
+            Self::Upgrade => Some(Self::Method.as_str()),
+            other => Some(other.as_str()),
+        }
+    }
+}
+
+impl<S> Attempts<S> {
+    /// The attempts of a request of which the first one begins. They keep its
+    /// body if it can be needed again.
+    pub(super) fn new(shared: &Arc<Shared<S>>, call: &mut Call) -> Self {
+        let policy = &shared.policy;
+        // Most requests have no body: nothing to keep, nothing to repeat.
+        let replay = if call.body.is_empty() || policy.attempts.get() == 1 {
+            None
+        } else {
+            let body = std::mem::take(&mut call.body);
+            let replay = Replay::new(body, policy.buffer);
+            call.body = replay.body();
+            Some(replay)
+        };
+        Self {
+            exchange: Arc::clone(&call.exchange),
+            deadline: call.deadline,
+            abandoned_timeout: call.abandoned_timeout,
+            uploading: call.uploading.clone(),
+            replay,
+            shared: Arc::clone(shared),
+            made: 1,
+            is_retrying: false,
+            seen: Seen::No,
+        }
+    }
+
+    /// The failure that the policy retries, if the outcome of the last attempt
+    /// is one.
+    pub(super) fn failure(&self, outcome: &Result<Response, Failed>) -> Option<Failure> {
+        let policy = &*self.shared.policy;
+        // Where retries are switched off, their absence is not worth a note.
+        if policy.attempts.get() == 1 {
+            return None;
+        }
+        policy::failure(policy, outcome, self.exchange.request.grpc.is_some())
+    }
+
+    /// Decides whether another attempt follows `failure`, and notes why if none
+    /// does. The failed attempt is dropped by then.
+    fn plan(&mut self, failure: Failure) -> Option<Plan> {
+        let now = Instant::now();
+        let new_connection = failure.kind == FailureKind::Stale;
+        let wait = if new_connection || failure.has_alternative {
+            None
+        } else {
+            Some(policy::backoff(&self.shared.policy, self.made + 1))
+        };
+        let obstacle = self
+            .obstacle(failure, now + wait.unwrap_or_default())
+            // Asked last, as a retry that the budget allows is spent.
+            .or_else(|| self.unaffordable(failure, now));
+        if let Some(obstacle) = obstacle {
+            self.exchange.not_retried(obstacle.as_str());
+            if let Some(outcome) = obstacle.outcome() {
+                self.count(outcome);
+            }
+            return None;
+        }
+        self.made += 1;
+        self.is_retrying = true;
+        self.seen = self.seen.max(failure.seen);
+        Some(Plan {
+            wait,
+            new_connection,
+        })
+    }
+
+    /// Why no attempt that would begin at `begin` can follow `failure`, the
+    /// budget aside.
+    fn obstacle(&self, failure: Failure, begin: Instant) -> Option<Obstacle> {
+        let (policy, request) = (&self.shared.policy, &self.exchange.request);
+        let is_seen = failure.seen == Seen::Maybe;
+        if self.made >= policy.attempts.get() {
+            Some(Obstacle::Attempts)
+        } else if is_seen && !policy.methods.contains(&request.method) {
+            Some(Obstacle::Method)
+        } else if is_seen && request.upgrade.is_some() {
+            // Whatever the method says, the server may have begun something
+            // that a second request would double.
+            Some(Obstacle::Upgrade)
+        } else if self.replay.as_ref().is_some_and(|body| !body.can_replay()) {
+            Some(Obstacle::Body)
+        } else if self.deadline().is_some_and(|deadline| begin >= deadline.at) {
+            Some(Obstacle::Deadline)
+        } else {
+            None
+        }
+    }
+
+    fn unaffordable(&self, failure: Failure, now: Instant) -> Option<Obstacle> {
+        let is_charged = failure.kind == FailureKind::Served;
+        (is_charged && !self.shared.budget.withdraw(now)).then_some(Obstacle::Budget)
+    }
+
+    fn count(&self, outcome: &'static str) {
+        self.exchange.route.metrics.retried(outcome);
+    }
+
+    /// The deadline as of now, between two attempts.
+    fn deadline(&self) -> Option<Deadline> {
+        self.uploading
+            .as_ref()
+            .map_or(self.deadline, |uploading| uploading.deadline())
+    }
+}
+
+impl<S> Attempts<S>
+where
+    S: Service<Call, Response = Response, Error = Failed, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+{
+    /// The attempts that follow a `failure` of the first one; `None` if none
+    /// does. The failed attempt is dropped by then.
+    pub(super) fn follow(mut self, failure: Failure) -> Option<Retrying> {
+        let plan = self.plan(failure)?;
+        Some(Box::pin(self.run(plan)))
+    }
+
+    /// Makes the attempts that follow the first one, as long as
+    /// [`plan`](Self::plan) allows.
+    async fn run(mut self, mut plan: Plan) -> Result<Response, Failed> {
+        loop {
+            if let Some(wait) = plan.wait {
+                sleep(wait).await;
+            }
+            let begun = Instant::now();
+            let outcome = self.attempt(begun, plan.new_connection).await;
+            self.is_retrying = false;
+            let failure = self.failure(&outcome);
+            let is_success = failure.is_none() && outcome.is_ok();
+            self.count(if is_success { "success" } else { "failure" });
+            if let Some(failure) = failure
+                && let Some(next) = self.plan(failure)
+            {
+                plan = next;
+                continue;
+            }
+            // Set here only, at the end of all attempts.
+            let _ = self.exchange.progress.last_of_several.set(begun.elapsed());
+            return outcome.map_err(|failed| Failed {
+                seen: failed.seen.max(self.seen),
+                ..failed
+            });
+        }
+    }
+
+    /// Makes an attempt that begins `now`.
+    async fn attempt(&self, now: Instant, new_connection: bool) -> Result<Response, Failed> {
+        let mut inner = self.shared.inner.clone();
+        let inner = inner.ready().await?;
+        let body = match &self.replay {
+            Some(replay) => replay.body(),
+            None => Body::empty(),
+        };
+        let call = Call {
+            deadline: self.deadline,
+            uploading: self.uploading.clone(),
+            new_connection,
+            abandoned_timeout: self.abandoned_timeout,
+            ..Call::new(Arc::clone(&self.exchange), body, now)
+        };
+        inner.call(call).await
+    }
+}
+
+impl<S> Drop for Attempts<S> {
+    fn drop(&mut self) {
+        if self.is_retrying {
+            self.count("client_gone");
+        }
+    }
+}
