@@ -70,7 +70,7 @@ fn with_room(c: &mut Criterion) {
     group.bench_function("adaptive, measured", |b| {
         b.iter(|| {
             let mut permit = adaptive.try_acquire(Instant::now()).expect("a permit");
-            permit.answered(black_box(&response), None);
+            permit.responded(black_box(&response), None);
         });
     });
     group.finish();

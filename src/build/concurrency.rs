@@ -67,9 +67,9 @@ impl ConcurrencyLimits {
         }
     }
 
-    /// The limit that a route has for itself. All requests in its queue are of
-    /// one priority.
-    pub(super) fn of_route(&self, route: &Route, hasher: &KeyHasher) -> ConcurrencyLayer {
+    /// The limit that a route has for itself; `None` if it has none. All
+    /// requests in its queue are of one priority.
+    pub(super) fn of_route(&self, route: &Route, hasher: &KeyHasher) -> Option<ConcurrencyLayer> {
         layer(
             self.routes.get(&route.name),
             route.concurrency.as_ref(),
@@ -79,13 +79,14 @@ impl ConcurrencyLimits {
         )
     }
 
-    /// The limit that a route shares with all other routes to an upstream.
+    /// The limit that a route shares with all other routes to an upstream;
+    /// `None` if the upstream has none.
     pub(super) fn of_upstream(
         &self,
         upstream: &Upstream,
         route: &Route,
         hasher: &KeyHasher,
-    ) -> ConcurrencyLayer {
+    ) -> Option<ConcurrencyLayer> {
         layer(
             self.upstreams.get(&upstream.name),
             upstream.concurrency.as_ref(),
@@ -97,11 +98,9 @@ impl ConcurrencyLimits {
 
     /// The limit of an upstream as copies of requests pass it: they do not wait
     /// for a permit.
-    pub(super) fn of_copies(&self, upstream: &str) -> ConcurrencyLayer {
-        match self.upstreams.get(upstream) {
-            None => ConcurrencyLayer::unlimited(),
-            Some(limit) => ConcurrencyLayer::new(Arc::clone(limit), None, None),
-        }
+    pub(super) fn of_copies(&self, upstream: &str) -> Option<ConcurrencyLayer> {
+        let limit = Arc::clone(self.upstreams.get(upstream)?);
+        Some(ConcurrencyLayer::new(limit, None, None))
     }
 }
 
@@ -130,10 +129,8 @@ fn layer(
     route: &Route,
     hasher: &KeyHasher,
     priority: Priority,
-) -> ConcurrencyLayer {
-    let (Some(limit), Some(settings)) = (limit, settings) else {
-        return ConcurrencyLayer::unlimited();
-    };
+) -> Option<ConcurrencyLayer> {
+    let (limit, settings) = (limit?, settings?);
     let fair_by = FairBy {
         // The keys of all routes under one limit begin alike, so that a tenant
         // is the same one by whatever route it comes.
@@ -142,10 +139,10 @@ fn layer(
     };
     // A permit is held no longer for a client that has left than for one that
     // waits.
-    let linger = Some(route.timeouts.attempt);
-    ConcurrencyLayer::new(
+    let abandoned_timeout = Some(route.timeouts.attempt);
+    Some(ConcurrencyLayer::new(
         Arc::clone(limit),
-        linger,
+        abandoned_timeout,
         Some(Queueing { priority, fair_by }),
-    )
+    ))
 }

@@ -21,11 +21,9 @@ pub(super) fn ways(
     state: &State,
     process: &Process,
 ) -> Vec<(NonZeroU32, Way)> {
-    let mirror = MirrorLayer {
-        policy: copies(route, state, process),
-    };
+    let mirror = copies(route, state, process);
     let one = |(name, weight): (&Arc<str>, NonZeroU32)| {
-        Some((weight, way(route, name, &mirror, state, process)?))
+        Some((weight, way(route, name, mirror.as_ref(), state, process)?))
     };
     match &route.action {
         Action::Forward(name) => one((name, NonZeroU32::MIN)).into_iter().collect(),
@@ -40,7 +38,7 @@ pub(super) fn ways(
 fn way(
     route: &policy::Route,
     name: &Arc<str>,
-    mirror: &MirrorLayer<ToMirror>,
+    mirror: Option<&MirrorLayer<ToMirror>>,
     state: &State,
     process: &Process,
 ) -> Option<Way> {
@@ -49,7 +47,7 @@ fn way(
         concurrency: state
             .concurrency
             .of_upstream(described(name, state)?, route, &process.hasher),
-        mirror: mirror.clone(),
+        mirror: mirror.cloned(),
         retry: RetryLayer::new(&route.retry, budget),
         attempt_timeout: AttemptTimeoutLayer {
             attempt: route.timeouts.attempt,
@@ -97,7 +95,7 @@ fn copies(
     route: &policy::Route,
     state: &State,
     process: &Process,
-) -> Option<Arc<CopyPolicy<ToMirror>>> {
+) -> Option<MirrorLayer<ToMirror>> {
     let mirror = route.mirror.as_ref()?;
     let upstream: &Arc<Upstream> = state.upstreams.get(&mirror.upstream)?;
     let tag = RouteTag {
@@ -108,7 +106,7 @@ fn copies(
         access: None,
         query: LoggedQuery::off(),
     };
-    Some(Arc::new(CopyPolicy {
+    let policy = CopyPolicy {
         percent: mirror.percent,
         buffer: route.retry.buffer,
         timeout: route.timeouts.attempt,
@@ -123,5 +121,8 @@ fn copies(
             forward(route, &mirror.upstream, state),
             SendTo(Arc::clone(upstream)),
         ),
-    }))
+    };
+    Some(MirrorLayer {
+        policy: Arc::new(policy),
+    })
 }

@@ -276,23 +276,22 @@ fn layers(route: &policy::Route, state: &State, process: &Process) -> Layers {
     Layers {
         rate_limit: limits::layer(route, state, process),
         total_timeout: TotalTimeoutLayer::new(route.timeouts),
-        buffer: BufferLayer {
-            policy: buffers(route, process),
-        },
+        buffer: buffers(route, process),
         concurrency: state.concurrency.of_route(route, &process.hasher),
         target: target(route, state, process),
     }
 }
 
-/// The part of a route's bodies that is buffered, if any.
-fn buffers(route: &policy::Route, process: &Process) -> Option<Arc<BufferPolicy>> {
+/// The buffers of a route's bodies, if it has any.
+fn buffers(route: &policy::Route, process: &Process) -> Option<BufferLayer> {
     let (request, response) = (route.request.buffer, route.response.buffer);
     let policy = BufferPolicy {
         request,
         response,
         memory: Arc::clone(&process.buffers),
     };
-    (request > 0 || response > 0).then(|| Arc::new(policy))
+    let policy = Arc::new(policy);
+    (request > 0 || response > 0).then_some(BufferLayer { policy })
 }
 
 fn target(route: &policy::Route, state: &State, process: &Process) -> Target {

@@ -1,5 +1,10 @@
 //! THE ORDER: the layers of a route, outermost first, each line with the reason
 //! for its height.
+//!
+//! A layer that a route does without is not in its stack, so that a request
+//! neither passes it nor pays for it. The stack is made by a reload and cloned
+//! for each request: its layers are references to what all requests share, and
+//! small enough to be copied without a call.
 
 use std::num::NonZeroU32;
 
@@ -14,41 +19,57 @@ use crate::{
     upstream::SendTo,
 };
 
-/// What a route does with a request, from its limits inwards.
-pub(crate) type Stack =
-    RateLimit<TotalTimeout<Buffer<Concurrency<Either<Split<ToUpstream>, Respond>>>>>;
+/// The layers of a route, from its limits inwards.
+pub(crate) type Stack = RateLimit<TotalTimeout<Either<Buffer<Limited>, Limited>>>;
+
+/// The route's concurrency limit, if it has one.
+type Limited = Either<Concurrency<Responding>, Responding>;
+
+/// The innermost services of a route: its upstreams, or a fixed response.
+type Responding = Either<Split<ToUpstream>, Respond>;
 
 /// The part that only requests to an upstream pass.
-pub(crate) type ToUpstream = Concurrency<Mirror<Retry<AttemptTimeout<Forward<SendTo>>>, ToMirror>>;
+pub(crate) type ToUpstream = Either<Concurrency<Mirrored>, Mirrored>;
+
+/// The attempts at an upstream, and perhaps copies to another one.
+type Mirrored = Either<Mirror<Attempts, ToMirror>, Attempts>;
+
+/// The attempts at an upstream.
+type Attempts = Retry<Attempt>;
 
 /// The part that copies of requests pass.
-pub(crate) type ToMirror = Concurrency<AttemptTimeout<Forward<SendTo>>>;
+pub(crate) type ToMirror = Either<Concurrency<Attempt>, Attempt>;
+
+/// One attempt at an upstream.
+type Attempt = AttemptTimeout<Forward<SendTo>>;
 
 /// The layers of one route.
 #[derive(Debug)]
 pub(crate) struct Layers {
     pub(crate) rate_limit: RateLimitLayer,
     pub(crate) total_timeout: TotalTimeoutLayer,
-    pub(crate) buffer: BufferLayer,
-    pub(crate) concurrency: ConcurrencyLayer,
+    pub(crate) buffer: Option<BufferLayer>,
+    pub(crate) concurrency: Option<ConcurrencyLayer>,
     pub(crate) target: Target,
 }
 
-/// What is innermost.
+/// The innermost part of a route.
 #[derive(Debug)]
 pub(crate) enum Target {
+    /// One upstream, or several by weight.
     Upstreams {
         first: (NonZeroU32, Way),
         others: Vec<(NonZeroU32, Way)>,
     },
+    /// The route responds by itself.
     Respond(Respond),
 }
 
 /// The layers on the way to one upstream.
 #[derive(Debug)]
 pub(crate) struct Way {
-    pub(crate) concurrency: ConcurrencyLayer,
-    pub(crate) mirror: MirrorLayer<ToMirror>,
+    pub(crate) concurrency: Option<ConcurrencyLayer>,
+    pub(crate) mirror: Option<MirrorLayer<ToMirror>>,
     pub(crate) retry: RetryLayer,
     pub(crate) attempt_timeout: AttemptTimeoutLayer,
     pub(crate) forward: ForwardLayer,
@@ -58,16 +79,16 @@ pub(crate) struct Way {
 impl Way {
     fn stack(self) -> ToUpstream {
         ServiceBuilder::new()
-            // The upstream's cap, inside of the route's: who waits for the
-            // route's place must not keep one of the upstream's, which all
-            // routes share. All take the two in this order, so that nobody
-            // waits in a circle. Outside of retries, as the route's: one place
-            // holds over all attempts, and a retry neither waits a second time
-            // nor adds concurrency.
-            .layer(self.concurrency)
-            // Inside of all that refuses: what is not sent is not copied.
-            // Outside of retries: none is copied once more.
-            .layer(self.mirror)
+            // The concurrency limit of the upstream, inside of the route's: a
+            // request that waits for the route's permit must not keep one of
+            // the upstream's, which all routes share. All requests take the two
+            // in this order, so that none waits in a circle. Outside of
+            // retries, as the route's: one permit holds over all attempts, and
+            // a retry neither waits a second time nor adds concurrency.
+            .option_layer(self.concurrency)
+            // Inside of all layers that refuse: a request that is not sent is
+            // not copied. Outside of retries: no request is copied twice.
+            .option_layer(self.mirror)
             // Outside of the attempt's timeout: an attempt that ran out of time
             // can be tried again.
             .layer(self.retry)
@@ -81,16 +102,16 @@ impl Way {
     }
 }
 
-/// The way of copies: as that of originals, but one attempt only, and by a cap
-/// in whose line they do not wait.
+/// The way of copies: as that of originals, but with one attempt only, and by a
+/// concurrency limit in whose queue they do not wait.
 pub(crate) fn to_mirror(
-    concurrency: ConcurrencyLayer,
+    concurrency: Option<ConcurrencyLayer>,
     attempt_timeout: AttemptTimeoutLayer,
     forward: ForwardLayer,
     send_to: SendTo,
 ) -> ToMirror {
     ServiceBuilder::new()
-        .layer(concurrency)
+        .option_layer(concurrency)
         .layer(attempt_timeout)
         .layer(forward)
         .service(send_to)
@@ -107,21 +128,22 @@ impl Layers {
             }
         };
         ServiceBuilder::new()
-            // First: the cheapest refusal, and whoever is over the limit must
-            // not take a place in the line.
+            // First: the cheapest refusal, and a request over its limit must
+            // not take a place in a queue.
             .layer(self.rate_limit)
-            // Before anything can wait: the line, attempts and back-off share
-            // one deadline.
+            // Outside of all layers that wait: queues, attempts and back-off
+            // share one deadline.
             .layer(self.total_timeout)
-            // Outside of both caps: a client that sends slowly holds no permit
-            // and no worker of a service, and the permits of one that reads
-            // slowly are free with the last byte that the server sends. Inside
-            // of the limits, which refuse without a look at the body, and of
-            // the timeouts, which set the pace at which it has to arrive.
-            .layer(self.buffer)
-            // The route's cap. Outside of retries: a place is held over all
-            // attempts, so that retries add no concurrency.
-            .layer(self.concurrency)
+            // Outside of both concurrency limits: a client that sends slowly
+            // holds no permit and no worker of a service, and the permits of
+            // one that reads slowly are free with the last byte that the server
+            // sends. Inside of the limits, which refuse without a look at the
+            // body, and of the timeouts, which set the pace at which it has to
+            // arrive.
+            .option_layer(self.buffer)
+            // The route's concurrency limit. Outside of retries: a permit is
+            // held over all attempts, so that retries add no concurrency.
+            .option_layer(self.concurrency)
             .service(target)
     }
 }

@@ -233,6 +233,17 @@ fn retries() -> RetryLayer {
     RetryLayer::new(&policy, &Arc::new(Budget::new(1.0, 10, 1)))
 }
 
+fn at_most_one() -> Arc<ConcurrencyLimit> {
+    let settings = Concurrency {
+        bound: Bound::Fixed(NonZeroUsize::MIN),
+        queue: 1,
+        queue_timeout: Duration::from_secs(1),
+        fair_by: Vec::new(),
+    };
+    let owner = CapName::Route("r".into());
+    Arc::new(ConcurrencyLimit::new(owner, &settings))
+}
+
 const ATTEMPT: AttemptTimeoutLayer = AttemptTimeoutLayer {
     attempt: Duration::from_secs(10),
 };
@@ -241,7 +252,7 @@ const ATTEMPT: AttemptTimeoutLayer = AttemptTimeoutLayer {
 async fn a_layer_of_tower_http_takes_part_in_a_stack_of_these_layers() {
     let server = HeaderValue::from_static("tower-http");
     let stack = ServiceBuilder::new()
-        .layer(ConcurrencyLayer::unlimited())
+        .layer(ConcurrencyLayer::new(at_most_one(), None, None))
         .layer(layer_fn(ToHttp))
         .layer(SetResponseHeaderLayer::overriding(header::SERVER, server))
         .layer(layer_fn(FromHttp))
@@ -273,14 +284,7 @@ async fn retries_and_splits_call_no_service_before_it_is_ready() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_waited_for_a_permit_calls_no_service_before_it_is_ready() {
-    let settings = Concurrency {
-        bound: Bound::Fixed(NonZeroUsize::MIN),
-        queue: 1,
-        queue_timeout: Duration::from_secs(1),
-        fair_by: Vec::new(),
-    };
-    let limit = ConcurrencyLimit::new(CapName::Route("r".into()), &settings);
-    let limit = Arc::new(limit);
+    let limit = at_most_one();
     let queueing = Queueing {
         priority: Priority::Normal,
         fair_by: FairBy {

@@ -1,7 +1,7 @@
 //! Split: each request goes to one of several inner services, drawn by weight.
 //!
-//! The draw is made once for each request: what lies inside, retries too, stays
-//! with the service that was drawn. The layer refuses nothing and holds
+//! The draw is made once for each request: everything inside, retries too,
+//! stays with the service that was drawn. The layer refuses nothing and holds
 //! nothing.
 //!
 //! tower's `Steer` picks a service by the request, once all of them are ready.
@@ -21,11 +21,12 @@ use tower::Service;
 /// a look.
 #[derive(Debug, Clone)]
 pub struct Split<S> {
-    first: S,
-    /// The services of a route that has several; `first` is among them.
-    weighted: Option<Arc<Weighted<S>>>,
-    /// The service of the next request, once it is drawn.
-    drawn: Option<S>,
+    /// The only service, or the one that was drawn for the next request.
+    service: S,
+    /// All services of a route that has several.
+    several: Option<Arc<Weighted<S>>>,
+    /// Whether the service of the next request is drawn already.
+    is_drawn: bool,
 }
 
 #[derive(Debug)]
@@ -39,21 +40,34 @@ impl<S: Clone> Split<S> {
     /// Sends each request to `first` or to one of `others`, in proportion to
     /// the weights.
     pub fn new(first: (NonZeroU32, S), others: impl IntoIterator<Item = (NonZeroU32, S)>) -> Self {
-        let only = first.1.clone();
+        let service = first.1.clone();
         let services: Vec<_> = std::iter::once(first)
             .chain(others)
             .map(|(weight, service)| (u64::from(weight.get()), service))
             .collect();
-        let weighted = (services.len() > 1).then(|| {
+        let several = (services.len() > 1).then(|| {
             Arc::new(Weighted {
                 total: services.iter().map(|(weight, _)| weight).sum(),
                 services,
             })
         });
         Self {
-            first: only,
-            weighted,
-            drawn: None,
+            service,
+            several,
+            is_drawn: false,
+        }
+    }
+
+    /// Draws the service of the next request, unless there is only one or it is
+    /// drawn already: the drawn service may have to be asked again before it is
+    /// ready.
+    fn draw(&mut self) {
+        if let Some(several) = &self.several
+            && !self.is_drawn
+            && let Some(drawn) = several.draw()
+        {
+            self.service = drawn.clone();
+            self.is_drawn = true;
         }
     }
 }
@@ -86,23 +100,14 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        if let Some(weighted) = &self.weighted
-            && self.drawn.is_none()
-        {
-            self.drawn = weighted.draw().cloned();
-        }
-        match &mut self.drawn {
-            None => self.first.poll_ready(cx),
-            Some(drawn) => drawn.poll_ready(cx),
-        }
+        self.draw();
+        self.service.poll_ready(cx)
     }
 
     #[inline]
     fn call(&mut self, request: R) -> Self::Future {
-        match self.drawn.take() {
-            None => self.first.call(request),
-            Some(mut drawn) => drawn.call(request),
-        }
+        self.is_drawn = false;
+        self.service.call(request)
     }
 }
 
@@ -114,7 +119,7 @@ mod tests {
     fn every_service_has_as_many_tickets_as_its_weight() {
         let weight = |weight| NonZeroU32::new(weight).unwrap();
         let split = Split::new((weight(95), "a"), [(weight(1), "b"), (weight(4), "c")]);
-        let weighted = split.weighted.unwrap();
+        let weighted = split.several.unwrap();
         let tickets: Vec<_> = (0..weighted.total)
             .filter_map(|number| weighted.at(number))
             .collect();

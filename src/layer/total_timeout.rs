@@ -38,14 +38,15 @@ use crate::{
 };
 
 /// Adds [`TotalTimeout`].
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct TotalTimeoutLayer {
-    timeouts: Timeouts,
+    timeouts: Arc<Timeouts>,
 }
 
 impl TotalTimeoutLayer {
     /// Applies all of these timeouts but that of an attempt.
     pub fn new(timeouts: Timeouts) -> Self {
+        let timeouts = Arc::new(timeouts);
         Self { timeouts }
     }
 }
@@ -56,7 +57,7 @@ impl<S> Layer<S> for TotalTimeoutLayer {
     fn layer(&self, inner: S) -> Self::Service {
         TotalTimeout {
             inner,
-            timeouts: self.timeouts,
+            timeouts: Arc::clone(&self.timeouts),
         }
     }
 }
@@ -65,7 +66,7 @@ impl<S> Layer<S> for TotalTimeoutLayer {
 #[derive(Debug, Clone)]
 pub struct TotalTimeout<S> {
     inner: S,
-    timeouts: Timeouts,
+    timeouts: Arc<Timeouts>,
 }
 
 impl<S> Service<Call> for TotalTimeout<S>

@@ -65,11 +65,20 @@ pub fn is_plain(byte: u8) -> bool {
 /// assert_eq!(normal_form("/100%/caf\u{e9}".as_bytes()).as_deref(), Some("/100%25/caf%C3%A9"));
 /// ```
 pub fn normal_form(path: &[u8]) -> Option<String> {
-    let is_suspicious = path.iter().any(|byte| !is_plain(*byte))
-        || memchr::memmem::find(path, b"//").is_some()
-        || memchr::memmem::find(path, b"/.").is_some()
-        || !path.starts_with(b"/");
-    is_suspicious.then(|| without_dots(&escaped(path)))
+    (!is_normal(path)).then(|| without_dots(&escaped(path)))
+}
+
+/// Whether a path is surely in its normal form: a few that are count as others,
+/// such as `/.well-known`. One pass, as every request pays for it.
+fn is_normal(path: &[u8]) -> bool {
+    let mut after_slash = false;
+    for byte in path {
+        if !is_plain(*byte) || (after_slash && matches!(byte, b'/' | b'.')) {
+            return false;
+        }
+        after_slash = *byte == b'/';
+    }
+    path.starts_with(b"/")
 }
 
 /// A path whose escapes are normal: escaped unreserved characters are decoded,

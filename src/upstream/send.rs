@@ -55,15 +55,13 @@ impl Upstream {
     async fn send(self: Arc<Self>, outgoing: Outgoing) -> Result<Response, Failed> {
         let index = self.choose(&outgoing)?;
         let server = &self.balancer.servers[index];
-        outgoing
-            .exchange
-            .try_server(index, self.name(), &server.url);
+        let exchange = &outgoing.exchange;
+        exchange.try_server(index, self.name(), &server.url);
         let in_flight = server.begin();
         let worker = worker::current();
-        let reuse = if outgoing.new_connection {
-            Reuse::Forbidden
-        } else {
-            Reuse::Allowed
+        let reuse = match outgoing.new_connection {
+            true => Reuse::Forbidden,
+            false => Reuse::Allowed,
         };
         let mut attempt = Attempt::new(&self, index, &outgoing);
         let (checkout, started) = match server.pooled(worker, reuse, outgoing.now) {
@@ -78,8 +76,8 @@ impl Upstream {
             }
         };
         let call = Arc::clone(&outgoing.exchange);
-        let mut sent = SentRequest::new(checkout, outgoing, server, in_flight)
-            .map_err(|failure| failure.into_failed(self.name()))?;
+        let sent = SentRequest::new(checkout, outgoing, server, in_flight);
+        let mut sent = sent.map_err(|failure| failure.into_failed(self.name()))?;
         attempt.sent = Some(call);
         let head = poll_fn(|cx| sent.poll(cx, &mut attempt.is_servers_turn)).await;
         let now = Instant::now();

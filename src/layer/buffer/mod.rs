@@ -43,11 +43,11 @@ pub struct BufferPolicy {
     pub memory: Arc<Memory>,
 }
 
-/// Adds [`Buffer`]; without a policy nothing is buffered.
+/// Adds [`Buffer`].
 #[derive(Debug, Clone)]
 pub struct BufferLayer {
-    /// The buffers; `None` buffers nothing.
-    pub policy: Option<Arc<BufferPolicy>>,
+    /// The buffers, at least one of which is not 0.
+    pub policy: Arc<BufferPolicy>,
 }
 
 impl<S> Layer<S> for BufferLayer {
@@ -56,7 +56,7 @@ impl<S> Layer<S> for BufferLayer {
     fn layer(&self, inner: S) -> Self::Service {
         Buffer {
             inner,
-            policy: self.policy.clone(),
+            policy: Arc::clone(&self.policy),
         }
     }
 }
@@ -65,7 +65,7 @@ impl<S> Layer<S> for BufferLayer {
 #[derive(Debug, Clone)]
 pub struct Buffer<S> {
     inner: S,
-    policy: Option<Arc<BufferPolicy>>,
+    policy: Arc<BufferPolicy>,
 }
 
 impl<S> Service<Call> for Buffer<S>
@@ -84,21 +84,16 @@ where
 
     fn call(&mut self, call: Call) -> Self::Future {
         let request = &call.exchange.request;
-        let is_streamed = || request.grpc.is_some() || request.upgrade.is_some();
-        let Some(policy) = self.policy.as_ref().filter(|_| !is_streamed()) else {
+        let is_streamed = request.grpc.is_some() || request.upgrade.is_some();
+        if is_streamed || self.policy.request == 0 || call.body.is_whole() {
             return ResponseFuture::Passing {
                 inner: self.inner.call(call),
-                policy: None,
-            };
-        };
-        if policy.request == 0 || call.body.is_whole() {
-            return ResponseFuture::Passing {
-                inner: self.inner.call(call),
-                policy: Some(Arc::clone(policy)),
+                policy: (!is_streamed).then(|| Arc::clone(&self.policy)),
             };
         }
+        let filled = filled(call, Arc::clone(&self.policy), self.inner.clone());
         ResponseFuture::Filling {
-            filling: Box::pin(filled(call, Arc::clone(policy), self.inner.clone())),
+            filling: Box::pin(filled),
         }
     }
 }
@@ -125,7 +120,8 @@ pin_project! {
     pub enum ResponseFuture<F, E> {
         /// The request body is read. Boxed, as most requests have none.
         Filling { filling: Pin<Box<dyn Future<Output = Result<Response, E>> + Send>> },
-        /// The request has gone on.
+        /// The request has gone on. Its response is read ahead by the policy, if
+        /// there is one.
         Passing { #[pin] inner: F, policy: Option<Arc<BufferPolicy>> },
     }
 }
@@ -147,11 +143,11 @@ where
                 inner,
                 policy: Some(policy),
             } => {
-                let mut answer = ready!(inner.poll(cx));
-                if let Ok(response) = &mut answer {
+                let mut result = ready!(inner.poll(cx));
+                if let Ok(response) = &mut result {
                     policy.read_ahead(response);
                 }
-                Poll::Ready(answer)
+                Poll::Ready(result)
             }
         }
     }

@@ -300,10 +300,8 @@ impl ConcurrencyLimit {
     }
 
     fn adapting(&self) -> Option<&Meter> {
-        self.meter
-            .get()
-            .map(|meter| &**meter)
-            .filter(|meter| meter.is_on())
+        let meter = self.meter.get()?;
+        meter.is_on().then_some(meter)
     }
 
     /// Whether the limit follows the measured latency.

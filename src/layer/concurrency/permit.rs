@@ -41,7 +41,7 @@ impl Permit {
     /// is how long the last attempt took at a request that was tried more than
     /// once: the attempts before it, and the waits in between, say nothing of
     /// this response.
-    pub fn answered(&mut self, result: &Result<Response, Failed>, last_attempt: Option<Duration>) {
+    pub fn responded(&mut self, result: &Result<Response, Failed>, last_attempt: Option<Duration>) {
         if let Some(since) = self.since.take() {
             let time = last_attempt.unwrap_or_else(|| since.elapsed());
             self.limit.measured(Outcome::of(result), time);

@@ -3,25 +3,17 @@
 
 use std::{
     num::NonZeroUsize,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::Duration,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use tokio::{
-    task::{JoinSet, yield_now},
-    time::Instant,
-};
+use tokio::task::{JoinSet, yield_now};
 
 use super::*;
 use crate::{
     body::Body,
     call::Deadline,
-    error::{CapName, Error, Failed},
-    message::Response,
-    policy::{AdaptiveBounds, Bound, Concurrency, Priority},
+    error::CapName,
+    policy::{AdaptiveBounds, Bound, Concurrency},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -104,7 +96,7 @@ async fn rounds(
         let permits: Vec<_> = std::iter::from_fn(|| limit.try_acquire(Instant::now())).collect();
         tokio::time::advance(time).await;
         for mut permit in permits {
-            permit.answered(
+            permit.responded(
                 &Ok(Response::new(http::StatusCode::OK, Body::empty())),
                 last,
             );

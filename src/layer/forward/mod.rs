@@ -177,7 +177,9 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         let mut result = ready!(this.inner.poll(cx));
-        if let Ok(response) = &mut result {
+        if let Ok(response) = &mut result
+            && !this.changes.response.is_empty()
+        {
             response_changes::apply(&this.changes.response, response);
         }
         Poll::Ready(result)

@@ -100,18 +100,18 @@ pub struct CopyPolicy<M> {
     pub send: M,
 }
 
-/// Adds [`Mirror`]; without a policy nothing is copied.
+/// Adds [`Mirror`].
 #[derive(Debug)]
 pub struct MirrorLayer<M> {
-    /// The copies; `None` copies nothing.
-    pub policy: Option<Arc<CopyPolicy<M>>>,
+    /// The copies.
+    pub policy: Arc<CopyPolicy<M>>,
 }
 
 // A derived impl would require `M: Clone`.
 impl<M> Clone for MirrorLayer<M> {
     fn clone(&self) -> Self {
         Self {
-            policy: self.policy.clone(),
+            policy: Arc::clone(&self.policy),
         }
     }
 }
@@ -122,7 +122,7 @@ impl<S, M> Layer<S> for MirrorLayer<M> {
     fn layer(&self, inner: S) -> Self::Service {
         Mirror {
             inner,
-            policy: self.policy.clone(),
+            policy: Arc::clone(&self.policy),
         }
     }
 }
@@ -131,14 +131,14 @@ impl<S, M> Layer<S> for MirrorLayer<M> {
 #[derive(Debug)]
 pub struct Mirror<S, M> {
     inner: S,
-    policy: Option<Arc<CopyPolicy<M>>>,
+    policy: Arc<CopyPolicy<M>>,
 }
 
 impl<S: Clone, M> Clone for Mirror<S, M> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
-            policy: self.policy.clone(),
+            policy: Arc::clone(&self.policy),
         }
     }
 }
@@ -159,9 +159,7 @@ where
     }
 
     fn call(&mut self, mut call: Call) -> Self::Future {
-        if let Some(policy) = &self.policy {
-            policy.copy(&mut call);
-        }
+        self.policy.copy(&mut call);
         self.inner.call(call)
     }
 }
