@@ -10,7 +10,7 @@ use std::{hint::black_box, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use tidegate::{
-    error::CapName,
+    error::LimitOwner,
     layer::{ConcurrencyLimit, Turn},
     message::Response,
     policy::{AdaptiveBounds, Bound, Concurrency, Priority},
@@ -32,7 +32,7 @@ fn limit(bound: Bound) -> Arc<ConcurrencyLimit> {
         queue_timeout: Duration::from_secs(3600),
         fair_by: Vec::new(),
     };
-    let owner = CapName::Route("bench".into());
+    let owner = LimitOwner::Route("bench".into());
     Arc::new(ConcurrencyLimit::new(owner, &settings))
 }
 

@@ -31,7 +31,7 @@ use tidegate::{
         query::LoggedQuery,
     },
     config,
-    error::{CapName, Failed},
+    error::{Failed, LimitOwner},
     gateway::Gateway,
     http1,
     layer::{
@@ -271,7 +271,7 @@ fn at_most_64() -> ConcurrencyLayer {
         queue_timeout: Duration::from_secs(1),
         fair_by: Vec::new(),
     };
-    let limit = ConcurrencyLimit::new(CapName::Route("bench".into()), &settings);
+    let limit = ConcurrencyLimit::new(LimitOwner::Route("bench".into()), &settings);
     let fair_by = FairBy {
         begun: KeyHasher::new().key("bench"),
         parts: Vec::new(),

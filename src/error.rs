@@ -147,10 +147,10 @@ pub enum Error {
     /// A concurrency limit is reached and its queue is full, or the request had
     /// to give up its slot in the queue to one of a higher priority or of a key
     /// with fewer requests. The load, or a slow upstream, is to blame.
-    #[error("the cap of {cap} is reached: {max} requests are in flight and {queue} may wait")]
-    CapReached {
+    #[error("the cap of {owner} is reached: {max} requests are in flight and {queue} may wait")]
+    ConcurrencyLimited {
         /// The owner of the limit.
-        cap: CapName,
+        owner: LimitOwner,
         /// Requests that may be in flight.
         max: usize,
         /// Requests that may wait.
@@ -158,10 +158,10 @@ pub enum Error {
     },
     /// The request waited in the queue of a concurrency limit for as long as it
     /// may. The load, or a slow upstream, is to blame.
-    #[error("no place under the cap of {cap}, {max} requests, became free within {}", duration::text(*after))]
+    #[error("no place under the cap of {owner}, {max} requests, became free within {}", duration::text(*after))]
     QueueTimeout {
         /// The owner of the limit.
-        cap: CapName,
+        owner: LimitOwner,
         /// Requests that may be in flight.
         max: usize,
         /// The longest wait.
@@ -226,13 +226,13 @@ pub enum Error {
     /// GOAWAY or REFUSED_STREAM). The upstream, which shuts down or is
     /// overloaded, is to blame.
     #[error("upstream \"{upstream}\" refused the request before it began with it")]
-    Unbegun {
+    Unprocessed {
         /// The upstream.
         upstream: Arc<str>,
     },
     /// The server sent something that is not HTTP. The upstream is to blame.
     #[error("upstream \"{upstream}\" sent an answer that is not HTTP: {what}")]
-    BadAnswer {
+    BadResponse {
         /// The upstream.
         upstream: Arc<str>,
         /// The mistake in it.
@@ -253,20 +253,19 @@ pub enum Error {
 
 /// The owner of a concurrency limit.
 #[derive(Debug, Clone, PartialEq, Eq, ThisError)]
-pub enum CapName {
-    /// The concurrency limit of the route of this name.
+pub enum LimitOwner {
+    /// The route of this name.
     #[error("route \"{0}\"")]
     Route(Arc<str>),
-    /// The concurrency limit of the upstream of this name, over all routes to
-    /// it.
+    /// The upstream of this name: the limit counts requests of all routes to it.
     #[error("upstream \"{0}\"")]
     Upstream(Arc<str>),
 }
 
-impl CapName {
+impl LimitOwner {
     /// The name of the route or the upstream.
     pub fn name(&self) -> &Arc<str> {
-        let (CapName::Route(name) | CapName::Upstream(name)) = self;
+        let (LimitOwner::Route(name) | LimitOwner::Upstream(name)) = self;
         name
     }
 }
@@ -328,7 +327,7 @@ impl Error {
             Error::RateLimited { .. } => "rate_limited",
             Error::KeyMissing { .. } => "key_missing",
             Error::StoreUnavailable { .. } => "store_unavailable",
-            Error::CapReached { .. } => "cap",
+            Error::ConcurrencyLimited { .. } => "cap",
             Error::QueueTimeout { .. } => "queue_timeout",
             Error::TotalTimeout { .. } => "total_timeout",
             Error::AttemptTimeout { .. } => "attempt_timeout",
@@ -336,8 +335,8 @@ impl Error {
             Error::PoolTimeout { .. } => "pool_timeout",
             Error::NoHealthyServer { .. } => "no_healthy_server",
             Error::Stale { .. } | Error::Reset { .. } => "reset",
-            Error::Unbegun { .. } => "refused",
-            Error::BadAnswer { .. } => "bad_answer",
+            Error::Unprocessed { .. } => "refused",
+            Error::BadResponse { .. } => "bad_answer",
             Error::BodyTimeout => "body_timeout",
             Error::ClientGone => "client_gone",
             Error::Panicked => "panicked",

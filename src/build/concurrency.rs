@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::named::Named;
 use crate::{
     config::Config,
-    error::CapName,
+    error::LimitOwner,
     layer::{ConcurrencyLayer, ConcurrencyLimit, FairBy, Queueing},
     limit::KeyHasher,
     policy::{Concurrency, Priority, Route, Upstream},
@@ -58,11 +58,15 @@ impl ConcurrencyLimits {
             .iter()
             .filter_map(|upstream| Some((&upstream.name, upstream.concurrency.as_ref()?)));
         Self {
-            routes: carried_over(routes, before.map(|limits| &limits.routes), CapName::Route),
+            routes: carried_over(
+                routes,
+                before.map(|limits| &limits.routes),
+                LimitOwner::Route,
+            ),
             upstreams: carried_over(
                 upstreams,
                 before.map(|limits| &limits.upstreams),
-                CapName::Upstream,
+                LimitOwner::Upstream,
             ),
         }
     }
@@ -107,7 +111,7 @@ impl ConcurrencyLimits {
 fn carried_over<'a>(
     limited: impl Iterator<Item = (&'a Arc<str>, &'a Concurrency)>,
     before: Option<&Named<Arc<ConcurrencyLimit>>>,
-    owner: fn(Arc<str>) -> CapName,
+    owner: fn(Arc<str>) -> LimitOwner,
 ) -> Named<Arc<ConcurrencyLimit>> {
     let mut limits = Named::new();
     for (name, settings) in limited {

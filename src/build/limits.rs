@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{
-    BuildError,
+    error::BuildError,
     named::Named,
     state::{Process, State},
     store,

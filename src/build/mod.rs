@@ -9,6 +9,7 @@
 
 mod concurrency;
 mod destinations;
+mod error;
 mod keys;
 mod limits;
 mod named;
@@ -20,11 +21,11 @@ mod store;
 use std::sync::Arc;
 
 use http::Method;
-use thiserror::Error as ThisError;
 
 use self::{concurrency::ConcurrencyLimits, destinations::ways, named::Named};
 pub use self::{
     concurrency::ConcurrencyView,
+    error::BuildError,
     keys::{KeyState, KnownKey, OneLimit},
     report::{Change, Report},
     saved::Persisted,
@@ -35,7 +36,6 @@ use crate::{
     config::Config,
     gateway::{Disguises, Layers, Route, Routes, Snapshot, Target, Trust, table::Table},
     layer::{Budget, BufferLayer, BufferPolicy, Copies, Respond, TotalTimeoutLayer},
-    limit::LimiterError,
     policy,
     runtime::PerWorker,
     upstream::Upstream,
@@ -50,18 +50,6 @@ pub struct Built {
     pub snapshot: Snapshot,
     /// The differences to the generation before it.
     pub report: Report,
-}
-
-/// Why a sound configuration could not be built.
-#[derive(Debug, ThisError)]
-#[expect(missing_docs, reason = "each variant's message says it")]
-pub enum BuildError {
-    #[error("the routes' paths: {0}")]
-    Table(#[from] regex::Error),
-    #[error("limit \"{name}\": {cause}")]
-    Limit { name: Arc<str>, cause: LimiterError },
-    #[error("upstream \"{name}\": {why}")]
-    Tls { name: Arc<str>, why: String },
 }
 
 /// Builds what `config` says; `earlier` is what serves now.

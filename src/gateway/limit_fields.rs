@@ -25,10 +25,10 @@ static X_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining"
 static X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
 /// Writes the header fields that describe the limit called `name`.
-pub(super) fn tell(fields: &mut Fields, headers: LimitHeaders, name: &str, state: &Standing) {
+pub(super) fn describe(fields: &mut Fields, headers: LimitHeaders, name: &str, state: &Standing) {
     if headers.draft {
         let name = (
-            if is_told(fields, name) {
+            if is_listed(fields, name) {
                 "gateway:"
             } else {
                 ""
@@ -64,18 +64,24 @@ pub(super) fn tell(fields: &mut Fields, headers: LimitHeaders, name: &str, state
 
 /// Says which cap on requests in flight turned a request away, if that is what
 /// happened.
-pub(super) fn tell_cap(fields: &mut Fields, headers: LimitHeaders, error: &Error) -> bool {
-    let (Error::CapReached { cap, max, .. } | Error::QueueTimeout { cap, max, .. }) = error else {
+pub(super) fn describe_concurrency(
+    fields: &mut Fields,
+    headers: LimitHeaders,
+    error: &Error,
+) -> bool {
+    let (Error::ConcurrencyLimited { owner, max, .. } | Error::QueueTimeout { owner, max, .. }) =
+        error
+    else {
         return false;
     };
     if headers.draft {
         fields.push_with(POLICY.as_str(), |out| {
-            write_name(out, ("", cap.name()));
+            write_name(out, ("", owner.name()));
             write_parameter(out, b";q=", *max as u64);
             out.extend_from_slice(b";qu=\"concurrent-requests\"");
         });
         fields.push_with(LIMIT.as_str(), |out| {
-            write_name(out, ("", cap.name()));
+            write_name(out, ("", owner.name()));
             write_parameter(out, b";r=", 0);
         });
     }
@@ -99,7 +105,7 @@ fn write_parameter(out: &mut Vec<u8>, key: &[u8; 3], value: u64) {
 
 /// Whether a backend uses this name too: two members of one name could not be
 /// told apart.
-fn is_told(fields: &Fields, name: &str) -> bool {
+fn is_listed(fields: &Fields, name: &str) -> bool {
     let is_it = |value: &[u8]| memmem::find(value, format!("\"{name}\"").as_bytes()).is_some();
     fields.has_limits() && fields.all(&POLICY).chain(fields.all(&LIMIT)).any(is_it)
 }
@@ -137,7 +143,7 @@ fn seconds(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::CapName;
+    use crate::error::LimitOwner;
 
     const BOTH: LimitHeaders = LimitHeaders {
         draft: true,
@@ -174,7 +180,7 @@ mod tests {
     #[test]
     fn quota_window_rest_and_wait_are_told_in_whole_seconds_rounded_up() {
         let mut answer = Fields::default();
-        tell(&mut answer, BOTH, "per-client", &state(6));
+        describe(&mut answer, BOTH, "per-client", &state(6));
         assert_eq!(said(&answer, &POLICY), ["\"per-client\";q=10;w=5"]);
         assert_eq!(said(&answer, &LIMIT), ["\"per-client\";r=6;t=1"]);
         assert_eq!(
@@ -192,7 +198,7 @@ mod tests {
             (10, 5_000_000_000, 5),
         ] {
             let mut answer = Fields::default();
-            tell(
+            describe(
                 &mut answer,
                 BOTH,
                 "l",
@@ -215,7 +221,7 @@ mod tests {
             (&POLICY, "\"daily\";q=9;w=86400"),
             (&LIMIT, "\"daily\";r=2;t=60"),
         ]);
-        tell(&mut answer, BOTH, "per-client", &state(6));
+        describe(&mut answer, BOTH, "per-client", &state(6));
         assert_eq!(
             said(&answer, &POLICY),
             ["\"daily\";q=9;w=86400", "\"per-client\";q=10;w=5"]
@@ -225,7 +231,7 @@ mod tests {
             ["\"daily\";r=2;t=60", "\"per-client\";r=6;t=1"]
         );
         let mut answer = fields(&[(&LIMIT, "\"daily\";r=2")]);
-        tell(&mut answer, BOTH, "daily", &state(6));
+        describe(&mut answer, BOTH, "daily", &state(6));
         assert_eq!(
             said(&answer, &LIMIT),
             ["\"daily\";r=2", "\"gateway:daily\";r=6;t=1"]
@@ -233,10 +239,10 @@ mod tests {
     }
 
     #[test]
-    fn of_two_old_fields_the_tighter_one_is_told() {
+    fn of_two_old_fields_the_tighter_one_is_listed() {
         for (backend, told) in [("5", "5"), ("6", "6"), ("7", "6"), ("many", "many")] {
             let mut answer = fields(&[(&X_REMAINING, backend)]);
-            tell(&mut answer, BOTH, "l", &state(6));
+            describe(&mut answer, BOTH, "l", &state(6));
             assert_eq!(said(&answer, &X_REMAINING), [told]);
         }
     }
@@ -244,11 +250,11 @@ mod tests {
     #[test]
     fn a_cap_tells_its_unit() {
         let mut answer = Fields::default();
-        assert!(tell_cap(
+        assert!(describe_concurrency(
             &mut answer,
             BOTH,
-            &Error::CapReached {
-                cap: CapName::Route("orders".into()),
+            &Error::ConcurrencyLimited {
+                owner: LimitOwner::Route("orders".into()),
                 max: 64,
                 queue: 0
             }

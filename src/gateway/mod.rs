@@ -231,11 +231,12 @@ fn finish(result: Result<Response, Error>, exchange: Arc<Exchange>) -> Response 
     }
     let nearest = exchange.responded(response.status.as_u16(), error.as_ref().map(Error::reason));
     let fields = &mut response.fields;
-    if !error.is_some_and(|error| limit_fields::tell_cap(fields, route.limit_headers, &error))
-        && let Some(nearest) = nearest
+    if !error.is_some_and(|error| {
+        limit_fields::describe_concurrency(fields, route.limit_headers, &error)
+    }) && let Some(nearest) = nearest
         && let Some(name) = route.limits.get(nearest.limit)
     {
-        limit_fields::tell(fields, route.limit_headers, name, &nearest.standing);
+        limit_fields::describe(fields, route.limit_headers, name, &nearest.standing);
     }
     response.body.observe(exchange);
     response

@@ -56,8 +56,8 @@ impl Json {
         let limits: &[Arc<str>] = match error {
             Error::RateLimited { limits, .. } => limits,
             Error::KeyMissing { limit, .. } => std::slice::from_ref(limit),
-            Error::CapReached { cap, .. } | Error::QueueTimeout { cap, .. } => {
-                std::slice::from_ref(cap.name())
+            Error::ConcurrencyLimited { owner, .. } | Error::QueueTimeout { owner, .. } => {
+                std::slice::from_ref(owner.name())
             }
             _ => return,
         };

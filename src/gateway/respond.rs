@@ -129,7 +129,9 @@ fn shape(error: &Error) -> (StatusCode, &'static str, Option<Duration>) {
             REDUCED_CAPACITY,
             Some(*retry_after),
         ),
-        Error::CapReached { .. } | Error::QueueTimeout { .. } | Error::PoolTimeout { .. } => (
+        Error::ConcurrencyLimited { .. }
+        | Error::QueueTimeout { .. }
+        | Error::PoolTimeout { .. } => (
             StatusCode::SERVICE_UNAVAILABLE,
             REDUCED_CAPACITY,
             Some(SOON),
@@ -141,8 +143,8 @@ fn shape(error: &Error) -> (StatusCode, &'static str, Option<Duration>) {
         Error::ConnectFailed { .. }
         | Error::Stale { .. }
         | Error::Reset { .. }
-        | Error::Unbegun { .. }
-        | Error::BadAnswer { .. } => (StatusCode::BAD_GATEWAY, BLANK, None),
+        | Error::Unprocessed { .. }
+        | Error::BadResponse { .. } => (StatusCode::BAD_GATEWAY, BLANK, None),
         // Nobody is left to read it; the status is for the logs.
         Error::ClientGone => (
             StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),

@@ -37,7 +37,7 @@ use crate::{
         Call, Client, Exchange, Facts, Flag, Head, Progress, RequestId, RouteTag, Target,
         query::LoggedQuery,
     },
-    error::{CapName, ConnectFailure, Error, Failed},
+    error::{ConnectFailure, Error, Failed, LimitOwner},
     limit::KeyHasher,
     message::{Origin, Response},
     policy::{Bound, Concurrency, LimitHeaders, Priority, Retry, RetryOn},
@@ -240,7 +240,7 @@ fn at_most_one() -> Arc<ConcurrencyLimit> {
         queue_timeout: Duration::from_secs(1),
         fair_by: Vec::new(),
     };
-    let owner = CapName::Route("r".into());
+    let owner = LimitOwner::Route("r".into());
     Arc::new(ConcurrencyLimit::new(owner, &settings))
 }
 

@@ -44,9 +44,9 @@ impl Failure {
             Failure::Stale { written: true } => Failed::from(Error::Stale { upstream }),
             Failure::Stale { written: false } => Failed::unseen(Error::Stale { upstream }),
             Failure::Reset { is_begun } => Failed::from(Error::Reset { upstream, is_begun }),
-            Failure::Unprocessed => Failed::unseen(Error::Unbegun { upstream }),
+            Failure::Unprocessed => Failed::unseen(Error::Unprocessed { upstream }),
             Failure::HeadTooLarge { limit } => Failed::from(Error::HeadTooLarge { limit }),
-            Failure::BadResponse(what) => Failed::from(Error::BadAnswer { upstream, what }),
+            Failure::BadResponse(what) => Failed::from(Error::BadResponse { upstream, what }),
             Failure::Client(fault) => Failed::from(Error::from(fault)),
         }
     }

@@ -36,7 +36,7 @@ const PATH: &[(&str, &str)] = &[
     ("runtime/timer.rs", "Timer::poll PooledTimer::drop"),
     ("message.rs", "Origin::new"),
     ("gateway/enter.rs", "enter Address::of Address::read identify check_form admit Routes::find"),
-    ("gateway/limit_fields.rs", "tell write_name window"),
+    ("gateway/limit_fields.rs", "describe write_name window"),
     ("gateway/mod.rs", "Gateway::begin Gateway::call start ResponseFuture::poll finish"),
     ("gateway/table/mod.rs", "Table::find_as Hosts::find Conditions::admit"),
     ("gateway/table/paths.rs", "Paths::find walk"),

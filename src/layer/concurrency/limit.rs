@@ -22,14 +22,14 @@ use super::{
     queue::{Queue, Room, Ticket, Turn},
 };
 use crate::{
-    error::{CapName, Error, Failed},
+    error::{Error, Failed, LimitOwner},
     policy::{self, Bound},
 };
 
 /// A bound on requests in flight, shared by all workers; outlives reloads.
 #[derive(Debug)]
 pub struct ConcurrencyLimit {
-    owner: CapName,
+    owner: LimitOwner,
     /// [`SLOT`] for each slot in use, and [`WAITING`].
     state: AtomicUsize,
     max: AtomicUsize,
@@ -90,7 +90,7 @@ struct Taken {
 
 impl ConcurrencyLimit {
     /// A limit under which no request is in flight yet.
-    pub fn new(owner: CapName, settings: &policy::Concurrency) -> Self {
+    pub fn new(owner: LimitOwner, settings: &policy::Concurrency) -> Self {
         let limit = Self {
             owner,
             state: AtomicUsize::new(0),
@@ -134,7 +134,7 @@ impl ConcurrencyLimit {
     }
 
     /// The route or the upstream that the limit is set on.
-    pub fn owner(&self) -> &CapName {
+    pub fn owner(&self) -> &LimitOwner {
         &self.owner
     }
 
@@ -167,8 +167,8 @@ impl ConcurrencyLimit {
     /// The failure of a request for which there is neither a permit nor room in
     /// the queue.
     pub(super) fn refusal(&self) -> Failed {
-        Failed::unseen(Error::CapReached {
-            cap: self.owner.clone(),
+        Failed::unseen(Error::ConcurrencyLimited {
+            owner: self.owner.clone(),
             max: self.max(),
             queue: self.max_queued.load(Ordering::Relaxed),
         })

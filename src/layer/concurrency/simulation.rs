@@ -19,7 +19,7 @@ use super::{
     *,
 };
 use crate::{
-    error::CapName,
+    error::LimitOwner,
     policy::{AdaptiveBounds, Priority},
 };
 
@@ -244,7 +244,7 @@ const PERMITS: usize = 4;
 /// keeps `flood` requests going.
 async fn waits_of_the_quiet(flood: u64, fair: bool) -> Vec<Duration> {
     let limit = Arc::new(ConcurrencyLimit::new(
-        CapName::Upstream("shared".into()),
+        LimitOwner::Upstream("shared".into()),
         &settings(PERMITS, 100),
     ));
     let turn = move |key| Turn {

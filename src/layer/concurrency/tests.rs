@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     body::Body,
     call::Deadline,
-    error::CapName,
+    error::LimitOwner,
     policy::{AdaptiveBounds, Bound, Concurrency},
 };
 
@@ -34,8 +34,8 @@ pub(super) const fn bounds(min: usize, max: usize) -> AdaptiveBounds {
     AdaptiveBounds { min, max }
 }
 
-fn name() -> CapName {
-    CapName::Route("r".into())
+fn name() -> LimitOwner {
+    LimitOwner::Route("r".into())
 }
 
 fn limit(max: usize, queue: usize) -> Arc<ConcurrencyLimit> {
@@ -43,8 +43,8 @@ fn limit(max: usize, queue: usize) -> Arc<ConcurrencyLimit> {
 }
 
 fn no_room(queue: usize) -> Failed {
-    Failed::unseen(Error::CapReached {
-        cap: name(),
+    Failed::unseen(Error::ConcurrencyLimited {
+        owner: name(),
         max: 1,
         queue,
     })
@@ -52,7 +52,7 @@ fn no_room(queue: usize) -> Failed {
 
 fn waited_too_long() -> Failed {
     Failed::unseen(Error::QueueTimeout {
-        cap: name(),
+        owner: name(),
         max: 1,
         after: SECOND,
     })

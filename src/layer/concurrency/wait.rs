@@ -42,7 +42,7 @@ impl ConcurrencyLimit {
     /// have to leave it: see [`Turn`] for whose.
     ///
     /// # Errors
-    /// [`Error::CapReached`] if the queue is full and none leaves it for this
+    /// [`Error::ConcurrencyLimited`] if the queue is full and none leaves it for this
     /// request.
     pub fn enqueue(
         self: &Arc<Self>,
@@ -72,7 +72,7 @@ impl Queued {
     ///
     /// # Errors
     /// [`Error::QueueTimeout`] or [`Error::TotalTimeout`] if that time is over,
-    /// [`Error::CapReached`] if the request had to leave the queue for another
+    /// [`Error::ConcurrencyLimited`] if the request had to leave the queue for another
     /// one.
     pub async fn acquire(mut self) -> Result<Permit, Failed> {
         let mut granted = timer::timeout_at(self.end, &mut self.joined.granted).await;
@@ -93,7 +93,7 @@ impl Queued {
         Failed::unseen(match self.deadline {
             Some(deadline) => deadline.error(),
             None => Error::QueueTimeout {
-                cap: self.limit.owner().clone(),
+                owner: self.limit.owner().clone(),
                 max: self.limit.max(),
                 after: self.timeout,
             },

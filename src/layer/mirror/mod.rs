@@ -203,7 +203,9 @@ where
             let outcome = timeout(policy.timeout, sent).await;
             policy.count(match outcome {
                 Ok(Ok(Ok(()))) => "success",
-                Ok(Ok(Err(failed))) if matches!(failed.error, Error::CapReached { .. }) => "cap",
+                Ok(Ok(Err(failed))) if matches!(failed.error, Error::ConcurrencyLimited { .. }) => {
+                    "cap"
+                }
                 _ => "failure",
             });
         });

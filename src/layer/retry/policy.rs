@@ -30,7 +30,7 @@ pub(super) struct Failure {
 pub(super) enum FailureKind {
     /// No server began with the request: the retry adds no load and is not
     /// charged to the budget.
-    Unbegun,
+    Unprocessed,
     /// A pooled connection turned out to be closed. The retry opens a new one,
     /// at once, and is not charged.
     Stale,
@@ -59,7 +59,9 @@ pub(super) fn failure(
 
 fn of_error(on: &policy::RetryOn, failed: &Failed) -> Option<Failure> {
     let kind = match failed.error {
-        Error::ConnectFailed { .. } | Error::Unbegun { .. } if on.connect => FailureKind::Unbegun,
+        Error::ConnectFailed { .. } | Error::Unprocessed { .. } if on.connect => {
+            FailureKind::Unprocessed
+        }
         Error::Stale { .. } if on.connect => FailureKind::Stale,
         Error::Reset {
             is_begun: false, ..

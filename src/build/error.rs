@@ -1,0 +1,19 @@
+//! Reasons why a sound configuration cannot be built.
+
+use std::sync::Arc;
+
+use thiserror::Error as ThisError;
+
+use crate::limit::LimiterError;
+
+/// Why a sound configuration could not be built.
+#[derive(Debug, ThisError)]
+#[expect(missing_docs, reason = "each variant's message says it")]
+pub enum BuildError {
+    #[error("the routes' paths: {0}")]
+    Table(#[from] regex::Error),
+    #[error("limit \"{name}\": {cause}")]
+    Limit { name: Arc<str>, cause: LimiterError },
+    #[error("upstream \"{name}\": {why}")]
+    Tls { name: Arc<str>, why: String },
+}
