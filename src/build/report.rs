@@ -1,22 +1,23 @@
-//! What a reload did, thing by thing: for the log and for whoever asked for it.
+//! The changes that a reload has made, by the names of limits, upstreams and
+//! routes: for the log and for the response of the admin listener.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-/// What became of one thing.
+/// The change of one limit, upstream or route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Change {
-    /// As before, its state too.
+    /// The configuration of it is as before, and its state is kept.
     Kept,
-    /// Other settings over the same state.
+    /// Its configuration differs; its state is kept.
     Changed,
-    /// Was not there before.
+    /// It was not there before.
     New,
-    /// Is not there any more.
+    /// It is not there any more.
     Gone,
 }
 
 impl Change {
-    /// The word for it.
+    /// The word for it in the log and in the admin listener's response.
     pub fn word(self) -> &'static str {
         match self {
             Change::Kept => "kept",
@@ -27,7 +28,7 @@ impl Change {
     }
 }
 
-/// What became of everything that has a name.
+/// The changes of a reload, of everything that has a name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// Limits by name.
@@ -39,7 +40,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Compares what was there with what is there now.
+    /// Compares the configurations of one kind before and after a reload.
     pub(super) fn compare<'a, T: PartialEq + 'a>(
         before: impl Iterator<Item = (&'a Arc<str>, &'a T)>,
         after: impl Iterator<Item = (&'a Arc<str>, &'a T)>,

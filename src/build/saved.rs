@@ -1,5 +1,5 @@
-//! Which limits keep their debts over a restart, and by what a file of debts is
-//! known to be theirs.
+//! Limits that keep their debts over a restart, each with the identity by which
+//! a file of debts is recognised as its own.
 
 use std::{num::NonZeroUsize, sync::Arc};
 
@@ -14,16 +14,17 @@ use crate::{
 pub struct Persisted<'s> {
     /// Its name.
     pub name: &'s Arc<str>,
-    /// The same in another process exactly if the keys of its buckets are.
+    /// Equal in two processes exactly if the keys of its buckets are: a file with
+    /// another identity cannot be used.
     pub identity: u64,
     /// Its buckets.
     pub limiter: &'s Limiter,
-    /// Most of them.
+    /// The most keys that have a bucket.
     pub max_keys: NonZeroUsize,
 }
 
 impl State {
-    /// Those with `persist = true`.
+    /// The limits with `persist = true`, each followed by its tiers.
     pub fn persisted(&self) -> impl Iterator<Item = Persisted<'_>> {
         let limits = self.config.limits.iter().filter(|limit| limit.persist);
         limits.flat_map(move |limit| {
@@ -55,8 +56,8 @@ impl State {
     }
 }
 
-/// What the keys of its buckets are made of. Stands in files of earlier
-/// versions: it must stay as it is.
+/// A text that describes the keys of a limit's buckets. The identity in files of
+/// earlier versions is hashed from it: it must stay as it is.
 fn made_of(limit: &Limit, prefix: Option<u8>) -> String {
     let part = |part: &KeyPart| match part {
         KeyPart::ClientIp { v6_prefix } => format!("client-ip/{}", prefix.unwrap_or(*v6_prefix)),

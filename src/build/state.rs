@@ -1,4 +1,9 @@
-//! What outlives a reload, by name: buckets, caps, retry budgets, upstreams.
+//! The state that outlives a reload, by name: buckets, concurrency limits, retry
+//! budgets, upstreams.
+//!
+//! A reload builds the next [`State`] from the one before it. Everything with
+//! the same name is carried over, so that a reload returns no token, closes no
+//! connection and forgets no failure.
 
 use std::sync::Arc;
 
@@ -19,38 +24,42 @@ use crate::{
 /// The state of a running gateway, as of one configuration.
 #[derive(Debug)]
 pub struct State {
-    /// What it was built from.
+    /// The configuration that it was built from.
     pub config: Arc<Config>,
-    /// Of limits, their tiers and candidates.
+    /// The buckets of limits, of their tiers and of their candidates.
     pub(super) limits: Named<Limiter>,
-    /// Of the same.
+    /// The busiest keys of the same.
     pub(super) tops: Named<Arc<Top>>,
-    /// Makes the keys of their buckets.
+    /// Makes the keys of their buckets; the same over all reloads.
     pub(super) hasher: KeyHasher,
+    /// The exceptions of limits for single keys.
     pub(super) overrides: Named<Arc<Overrides>>,
-    /// Where shared limits are counted, and what this gateway knows of each and
-    /// of its tiers.
+    /// The store that counts shared limits; `None` if no limit is shared.
     pub(super) store: Option<Arc<Store>>,
+    /// This gateway's knowledge of each shared limit and of its tiers.
     pub(super) shared: Named<Arc<SharedLimit>>,
     pub(super) concurrency: ConcurrencyLimits,
+    /// The retry budgets of routes.
     pub(super) budgets: Named<Arc<Budget>>,
+    /// The copies that routes with a mirror make.
     pub(super) copies: Named<Arc<Copies>>,
     pub(super) upstreams: Named<Arc<Upstream>>,
-    /// Peers that the log has told of as proxies that nobody named.
+    /// Peers that the log has named as proxies that are not configured.
     pub(super) unknown_proxies: Arc<UnknownProxies>,
+    /// The memory of buffered bodies.
     pub(super) buffers: Arc<Memory>,
 }
 
-/// What the process gives to every generation.
+/// The parts of the process that every generation uses.
 #[derive(Debug, Clone)]
 pub struct Process {
-    /// Worker threads.
+    /// The number of worker threads.
     pub workers: usize,
-    /// Where things are counted.
+    /// The metrics of the process.
     pub metrics: Arc<Metrics>,
-    /// Where access lines go, when they are wanted.
+    /// The writer of access lines, which a configuration may leave unused.
     pub access: AccessLog,
-    /// Makes the keys of buckets; another one would lose them all.
+    /// Makes the keys of buckets. With another one, no key would find its bucket.
     pub hasher: KeyHasher,
     /// The memory for bodies that are buffered.
     pub buffers: Arc<Memory>,

@@ -1,5 +1,5 @@
-//! What a gRPC call says in its head, and what statuses of gRPC and HTTP stand
-//! for each other.
+//! gRPC calls: the timeout in the head of a call, and the statuses of gRPC and
+//! HTTP that stand for each other.
 //!
 //! <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md> is the
 //! protocol.
@@ -43,14 +43,16 @@ impl Grpc {
         })
     }
 
-    /// What is left of the client's time after `spent`, as the next hop is told
-    /// it.
+    /// The rest of the client's time after `spent`, in the form in which
+    /// `grpc-timeout` carries it to the next hop; `None` if the client waits for
+    /// ever.
     pub fn left(self, spent: Duration) -> Option<String> {
         Some(write_timeout(self.timeout?.saturating_sub(spent)))
     }
 }
 
-/// At most eight digits and a unit. What cannot be read bounds nothing.
+/// Reads at most eight digits and a unit. A value that cannot be read bounds
+/// nothing.
 fn parse_timeout(text: &[u8]) -> Option<Duration> {
     let (unit, digits) = text.split_last()?;
     if !(1..=8).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {

@@ -89,8 +89,8 @@ impl Target {
         self
     }
 
-    /// What is written to the upstream: path and query as received, without the
-    /// authority of an absolute form.
+    /// The path and the query, with its `?`, as they are written to the upstream:
+    /// as received, without the authority of an absolute form.
     pub fn to_forward(&self) -> (&[u8], &[u8]) {
         let path = match &self.raw[self.path.clone()] {
             [] if self.is_of_options => b"*",

@@ -1,10 +1,11 @@
-//! What an answer says of its limits: `RateLimit-Policy` and `RateLimit` of
-//! draft-ietf-httpapi-ratelimit-headers-11, and `X-RateLimit-*` for clients of
-//! before.
+//! The fields of a response that describe its limits: `RateLimit-Policy` and
+//! `RateLimit` of draft-ietf-httpapi-ratelimit-headers-11, and `X-RateLimit-*`
+//! for older clients.
 //!
-//! Only the limit nearest to exhaustion is told. What a backend says of limits
-//! of its own is never taken away: the lists of the draft get one member more,
-//! and the older fields, which hold one number each, keep the tighter one.
+//! Only the limit nearest to exhaustion is described. The fields by which a
+//! backend describes limits of its own are never taken away: the lists of the
+//! draft get one member more, and the older fields, which hold one number each,
+//! keep the tighter one.
 
 use std::time::Duration;
 
@@ -62,8 +63,8 @@ pub(super) fn describe(fields: &mut Fields, headers: LimitHeaders, name: &str, s
     }
 }
 
-/// Says which cap on requests in flight turned a request away, if that is what
-/// happened.
+/// Writes the header fields that describe the concurrency limit that refused a
+/// request. Returns false, and writes nothing, if the error is another one.
 pub(super) fn describe_concurrency(
     fields: &mut Fields,
     headers: LimitHeaders,
@@ -103,15 +104,15 @@ fn write_parameter(out: &mut Vec<u8>, key: &[u8; 3], value: u64) {
     http1::write_number(out, value);
 }
 
-/// Whether a backend uses this name too: two members of one name could not be
-/// told apart.
+/// Whether a backend lists a limit of this name, too. Two members of one name
+/// could not be told apart.
 fn is_listed(fields: &Fields, name: &str) -> bool {
     let is_it = |value: &[u8]| memmem::find(value, format!("\"{name}\"").as_bytes()).is_some();
     fields.has_limits() && fields.all(&POLICY).chain(fields.all(&LIMIT)).any(is_it)
 }
 
-/// Whether a backend has said already that no more than `remaining` are left,
-/// or something that is no number.
+/// Whether a backend's own field says that no more than `remaining` are left,
+/// or has a value that is no number.
 fn is_tighter(fields: &Fields, remaining: u32) -> bool {
     fields.get(&X_REMAINING).is_some_and(|said| {
         let said = std::str::from_utf8(said)
@@ -121,7 +122,7 @@ fn is_tighter(fields: &Fields, remaining: u32) -> bool {
     })
 }
 
-/// Whole seconds in which an empty bucket fills. What was rounded up to whole
+/// Whole seconds in which an empty bucket fills. The rounding up to whole
 /// nanoseconds of each token is taken off again: 3 tokens at 3 a second are one
 /// second, not a few nanoseconds more.
 fn window(state: &Standing) -> u64 {
@@ -133,7 +134,8 @@ fn window(state: &Standing) -> u64 {
     .max(1)
 }
 
-/// Rounded up: who waits so long does not come too early.
+/// Whole seconds, rounded up: a client that waits that long does not come too
+/// early.
 fn seconds(duration: Duration) -> u64 {
     duration
         .as_secs()

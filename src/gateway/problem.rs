@@ -1,11 +1,11 @@
-//! A problem body as RFC 9457 spells it, written by hand: refusing must stay
-//! cheap when refusals are many.
+//! Problem bodies (RFC 9457), written by hand: a refusal must stay cheap, since
+//! an overloaded gateway makes many.
 
 use std::{fmt, fmt::Write as _, sync::Arc};
 
 use crate::{error::Error, http1};
 
-/// What a problem says.
+/// The members of a problem body.
 pub(super) struct Problem<'a> {
     pub(super) kind: &'static str,
     pub(super) title: &'static str,
@@ -38,7 +38,8 @@ impl Problem<'_> {
     }
 }
 
-/// JSON in the making: what is written to it is the inside of a string.
+/// JSON in the making. Text that is written to it with [`fmt::Write`] is
+/// escaped, as the inside of a string.
 struct Json(Vec<u8>);
 
 impl Json {

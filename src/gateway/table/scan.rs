@@ -1,6 +1,6 @@
-//! What the table has to find, by a linear scan that restates the precedence of
-//! the configuration language word by word. Not on the path of requests:
-//! property tests (`oracle`) and fuzzing hold the table against it.
+//! The model of the table: a linear scan that restates the precedence of the
+//! configuration language word by word. Property tests (`oracle`) and fuzzing
+//! compare the table with it; requests never run it.
 
 use std::cmp::Reverse;
 
@@ -28,7 +28,7 @@ pub struct Request {
 pub type Answer = Option<(usize, Vec<String>)>;
 
 impl Request {
-    /// What the table says.
+    /// The route that `table` finds.
     pub fn ask(&self, table: &Table) -> Answer {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
@@ -59,7 +59,7 @@ impl Request {
         ))
     }
 
-    /// What it should say, by trying every route in turn.
+    /// The route that it should find, by trying every route in turn.
     pub fn scan(&self, routes: &[Match]) -> Answer {
         let candidates = routes.iter().enumerate().filter_map(|(index, route)| {
             let host = self.host_class(route)?;

@@ -25,7 +25,7 @@ pub(super) struct Failure {
     pub(super) kind: FailureKind,
 }
 
-/// What a retry after a failure costs, and how it connects.
+/// The kinds of failures, by the cost of a retry and by its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FailureKind {
     /// No server began with the request: the retry adds no load and is not

@@ -19,7 +19,7 @@ use crate::{
 
 /// Bytes sent again at once.
 const MOST_AT_ONCE: usize = 32 * 1024;
-/// What a field takes up beside its text, about.
+/// Bytes that a field takes up beside its text, about.
 const FIELD: usize = 64;
 
 /// Makes one body for each attempt out of the client's one.
@@ -35,9 +35,9 @@ pub(super) enum Replay {
 pub(super) struct Kept {
     /// The rest of the client's body; `None` while an attempt reads it.
     rest: Option<Body>,
-    /// What passed of it, copied: a piece as it was read would keep the whole
-    /// buffer behind it, which a client could make many times larger than the
-    /// piece.
+    /// The bytes that have passed, copied: a piece as it was read would keep the
+    /// whole buffer behind it, which a client could make many times larger than
+    /// the piece.
     data: Vec<u8>,
     trailers: Option<HeaderMap>,
     /// Bytes that may still be kept.
@@ -151,7 +151,7 @@ impl Kept {
     }
 }
 
-/// What fields take up, about.
+/// Bytes that fields take up, about.
 fn size_of_fields(fields: &HeaderMap) -> usize {
     fields
         .iter()
@@ -168,7 +168,7 @@ struct Attempt {
     sent: usize,
     /// It sent trailers, behind which nothing comes.
     has_trailed: bool,
-    /// What is still to come, where that is known.
+    /// The bytes that are still to come; `None` if not known.
     length: Option<u64>,
 }
 
