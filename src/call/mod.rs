@@ -34,7 +34,7 @@ pub use self::{
     grpc::Grpc,
     holds::Holds,
     max_forwards::{MAX_FORWARDS_HEADER, max_forwards},
-    target::{Target, UNREADABLE, host_name, host_of},
+    target::{Target, UNREADABLE, host_field, host_name, host_of},
 };
 use crate::body::Body;
 

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use http::{HeaderMap, Version, header};
+use http::{HeaderMap, HeaderValue, Version, header};
 
 use crate::{error::Error, policy::path::normal_form};
 
@@ -170,22 +170,40 @@ fn authority(raw: &[u8]) -> Result<Option<Range<usize>>, Error> {
 /// [`Error::Malformed`] if there is no host, more than one, or one that cannot
 /// be read.
 pub fn host_of(target: &Target, headers: &HeaderMap, version: Version) -> Result<Box<str>, Error> {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let named = hosts.next();
-    if hosts.next().is_some() {
-        return Err(Error::Malformed("it has two Host fields"));
-    }
-    let named = match named {
-        Some(value) => value.as_bytes(),
-        None if version == Version::HTTP_10 => {
-            return target.authority().map_or(Ok(Box::default()), host_name);
-        }
+    let named = match host_field(headers)? {
+        // The field must be sound even if the target overrides it, since others
+        // may look at it.
+        Some(field) => name(field.to_str().map_err(|_| NO_HOST)?)?,
+        None if version == Version::HTTP_10 => Box::default(),
         None => return Err(Error::Malformed("it has no Host field")),
     };
-    // The header must be sound even if the target overrides it, since others
-    // may look at it.
-    let named = host_name(named)?;
     target.authority().map_or(Ok(named), host_name)
+}
+
+/// The value of the only `Host` field. Most clients send it first, so that it
+/// need not be looked up; fields of the same name follow each other in the map.
+///
+/// # Errors
+/// [`Error::Malformed`] if there are several.
+pub fn host_field(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Error> {
+    let mut fields = headers.iter();
+    let (first, is_repeated) = match fields.next() {
+        Some((name, value)) if *name == header::HOST => {
+            let next = fields.next();
+            (
+                Some(value),
+                next.is_some_and(|(name, _)| *name == header::HOST),
+            )
+        }
+        _ => {
+            let mut hosts = headers.get_all(header::HOST).iter();
+            (hosts.next(), hosts.next().is_some())
+        }
+    };
+    if is_repeated {
+        return Err(Error::Malformed("it has two Host fields"));
+    }
+    Ok(first)
 }
 
 const NO_HOST: Error = Error::Malformed("its host cannot be read");
@@ -196,56 +214,54 @@ const NO_HOST: Error = Error::Malformed("its host cannot be read");
 /// # Errors
 /// [`Error::Malformed`] if it is no host.
 pub fn host_name(authority: &[u8]) -> Result<Box<str>, Error> {
-    // Nearly all hosts are names in lower case or IPv4 addresses, perhaps with
-    // a port.
-    let (mut length, mut before) = (authority.len(), Kind::Dot);
-    for (at, byte) in authority.iter().enumerate() {
-        match (KINDS[usize::from(*byte)], before) {
-            (Kind::Dot, Kind::Dot) => return unusual_host(authority),
-            (kind @ (Kind::Plain | Kind::Dot), _) => before = kind,
-            (Kind::Other, _) => {
-                length = at;
-                break;
-            }
+    name(std::str::from_utf8(authority).map_err(|_| NO_HOST)?)
+}
+
+/// As [`host_name`], in one pass for nearly all hosts: names in lower case and
+/// IPv4 addresses, perhaps with a port.
+fn name(authority: &str) -> Result<Box<str>, Error> {
+    let (mut length, mut before) = (authority.len(), b'.');
+    for (at, &byte) in authority.as_bytes().iter().enumerate() {
+        let is_usual = IS_USUAL[usize::from(byte)] && (byte != b'.' || before != b'.');
+        if byte == b':' {
+            length = at;
+            break;
+        } else if !is_usual {
+            return unusual_name(authority);
         }
+        before = byte;
     }
     let (host, port) = authority.split_at(length);
-    let is_port = match port {
+    if before != b'.' && is_port(port) {
+        Ok(host.into())
+    } else {
+        unusual_name(authority)
+    }
+}
+
+/// Bytes of a usual host: small letters, digits, hyphens and dots.
+const IS_USUAL: [bool; 256] = {
+    let mut usual = [false; 256];
+    let bytes = b"abcdefghijklmnopqrstuvwxyz0123456789-.";
+    let mut at = 0;
+    while at < bytes.len() {
+        usual[bytes[at] as usize] = true;
+        at += 1;
+    }
+    usual
+};
+
+/// Whether the end of an authority is a port with its colon, or nothing. A port
+/// may be empty (RFC 3986, 3.2.3).
+fn is_port(port: &str) -> bool {
+    match port.as_bytes() {
         [] => true,
         [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
         _ => false,
-    };
-    if is_port && before == Kind::Plain {
-        return std::str::from_utf8(host)
-            .map(Box::from)
-            .map_err(|_| NO_HOST);
     }
-    unusual_host(authority)
 }
 
-/// The kinds of bytes in a usual host.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// A small letter, a digit or a hyphen.
-    Plain,
-    Dot,
-    Other,
-}
-
-const KINDS: [Kind; 256] = {
-    let mut kinds = [Kind::Other; 256];
-    let plain = b"abcdefghijklmnopqrstuvwxyz0123456789-";
-    let mut at = 0;
-    while at < plain.len() {
-        kinds[plain[at] as usize] = Kind::Plain;
-        at += 1;
-    }
-    kinds[b'.' as usize] = Kind::Dot;
-    kinds
-};
-
-fn unusual_host(authority: &[u8]) -> Result<Box<str>, Error> {
-    let text = std::str::from_utf8(authority).map_err(|_| NO_HOST)?;
+fn unusual_name(text: &str) -> Result<Box<str>, Error> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let end = rest.find(']').ok_or(NO_HOST)?;
@@ -265,11 +281,7 @@ fn unusual_host(authority: &[u8]) -> Result<Box<str>, Error> {
             (host.to_ascii_lowercase(), port)
         }
     };
-    let is_port = port.is_empty()
-        || port
-            .strip_prefix(':')
-            .is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()));
-    if is_port {
+    if is_port(port) {
         Ok(host.into())
     } else {
         Err(NO_HOST)

@@ -7,7 +7,9 @@ use tokio::time::Instant;
 use super::{super::template, forwarded};
 use crate::{
     body::Body,
-    call::{Exchange, MAX_FORWARDS_HEADER, REQUEST_ID_HEADER, grpc, max_forwards},
+    call::{
+        Exchange, Head, MAX_FORWARDS_HEADER, REQUEST_ID_HEADER, grpc, host_field, max_forwards,
+    },
     http1::{self, Hops},
     policy::{RequestChanges, Rewrite},
 };
@@ -64,24 +66,14 @@ pub(super) fn write(
 
 /// The host as the client named it, with its port.
 fn host(exchange: &Exchange) -> Option<&[u8]> {
-    let headers = &exchange.request.headers;
-    // Most clients send it as the first field.
-    let first = headers
-        .iter()
-        .next()
-        .filter(|(name, _)| *name == header::HOST)
-        .map(|(_, value)| value);
-    let named = || {
-        first
-            .or_else(|| headers.get(header::HOST))
-            .map(HeaderValue::as_bytes)
+    let Head {
+        target, headers, ..
+    } = &exchange.request;
+    let host = match target.authority() {
+        Some(authority) => authority,
+        None => host_field(headers).ok()??.as_bytes(),
     };
-    exchange
-        .request
-        .target
-        .authority()
-        .or_else(named)
-        .filter(|host| !host.is_empty())
+    (!host.is_empty()).then_some(host)
 }
 
 fn write_target(out: &mut Vec<u8>, exchange: &Exchange, rewrite: &Rewrite) {

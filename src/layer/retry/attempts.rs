@@ -1,22 +1,20 @@
-//! The attempts of a request after its first one: whether another may follow a
-//! failure, after which wait, and what the retries come to.
+//! The attempts at a request: which outcomes are failures that the policy
+//! retries, whether another attempt may follow one, and after which wait.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
+use http::StatusCode;
+use rand::RngExt;
 use tokio::time::{Instant, sleep};
 use tower::{Service, ServiceExt};
 
-use super::{
-    budget::Budget,
-    policy::{self, Failure, FailureKind},
-    replay::Replay,
-};
+use super::{budget::Budget, replay::Replay};
 use crate::{
     body::Body,
-    call::{Call, Deadline, Exchange, Uploading},
-    error::{Failed, Seen},
+    call::{Call, Deadline, Exchange, Uploading, grpc},
+    error::{Error, Failed, Seen},
     message::Response,
-    policy::Retry as Policy,
+    policy::{Retry as Policy, RetryOn},
 };
 
 /// The parts of the layer that all requests of a route share.
@@ -48,6 +46,32 @@ pub(super) struct Attempts<S> {
     is_retrying: bool,
     /// Whether a server may have seen one of the attempts before the last.
     seen: Seen,
+}
+
+/// A failed attempt that the policy retries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// Whether a server may have seen the attempt. One that none has seen is
+    /// safe to repeat with every method.
+    seen: Seen,
+    /// Whether the retry can go to another server, which needs no time to
+    /// recover.
+    has_alternative: bool,
+    kind: FailureKind,
+}
+
+/// The kinds of failures, by the cost of a retry and by its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FailureKind {
+    /// No server began with the request: the retry adds no load and is not
+    /// charged to the budget.
+    Unprocessed,
+    /// A pooled connection turned out to be closed. The retry opens a new one,
+    /// at once, and is not charged.
+    Stale,
+    /// A server worked on the request, or may have: the retry is charged to the
+    /// budget.
+    Served,
 }
 
 /// How the next attempt begins.
@@ -130,7 +154,18 @@ impl<S> Attempts<S> {
         if policy.attempts.get() == 1 {
             return None;
         }
-        policy::failure(policy, outcome, self.exchange.request.grpc.is_some())
+        let is_call = self.exchange.request.grpc.is_some();
+        match outcome {
+            Ok(response) if policy.on.statuses.contains(&status(response, is_call)) => {
+                Some(Failure {
+                    seen: Seen::Maybe,
+                    has_alternative: false,
+                    kind: FailureKind::Served,
+                })
+            }
+            Ok(_) => None,
+            Err(failed) => of_error(&policy.on, failed),
+        }
     }
 
     /// Decides whether another attempt follows `failure`, and notes why if none
@@ -141,7 +176,7 @@ impl<S> Attempts<S> {
         let wait = if new_connection || failure.has_alternative {
             None
         } else {
-            Some(policy::backoff(&self.shared.policy, self.made + 1))
+            Some(backoff(&self.shared.policy, self.made + 1))
         };
         let obstacle = self
             .obstacle(failure, now + wait.unwrap_or_default())
@@ -270,4 +305,49 @@ impl<S> Drop for Attempts<S> {
             self.count("client_gone");
         }
     }
+}
+
+/// The failure that the policy retries, if an attempt that ended with this error
+/// is one.
+fn of_error(on: &RetryOn, failed: &Failed) -> Option<Failure> {
+    let kind = match failed.error {
+        Error::ConnectFailed { .. } | Error::Unprocessed { .. } if on.connect => {
+            FailureKind::Unprocessed
+        }
+        Error::Stale { .. } if on.connect => FailureKind::Stale,
+        Error::Reset {
+            is_begun: false, ..
+        } if on.reset => FailureKind::Served,
+        Error::AttemptTimeout { .. } if on.timeout => FailureKind::Served,
+        _ => return None,
+    };
+    Some(Failure {
+        seen: failed.seen,
+        has_alternative: failed.has_alternative,
+        kind,
+    })
+}
+
+/// The status that a response counts as. A gRPC call that fails at once has its
+/// own status in the head and not behind messages; it counts as the HTTP status
+/// of the same meaning.
+fn status(response: &Response, is_call: bool) -> StatusCode {
+    let code = if is_call {
+        response.fields.get(&grpc::STATUS)
+    } else {
+        None
+    };
+    code.and_then(grpc::status_for).unwrap_or(response.status)
+}
+
+/// The wait before attempt `attempt`, of which 2 is the first retry. It is
+/// drawn from zero up to the doubled base, so that clients that failed together
+/// do not come back together ("full jitter", Brooker, AWS Architecture Blog, 2015).
+fn backoff(policy: &Policy, attempt: u32) -> Duration {
+    let doubled = policy
+        .backoff
+        .saturating_mul(1 << (attempt.saturating_sub(2)).min(30));
+    doubled
+        .min(policy.max_backoff)
+        .mul_f64(rand::rng().random())
 }

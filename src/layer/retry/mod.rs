@@ -24,7 +24,6 @@
 
 mod attempts;
 mod budget;
-mod policy;
 mod replay;
 
 use std::{
