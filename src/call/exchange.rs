@@ -362,8 +362,13 @@ fn is_presentable(value: &str) -> bool {
 fn hex(number: u64) -> [u8; 16] {
     let mut digits = [0; 16];
     for (pair, byte) in digits.chunks_exact_mut(2).zip(number.to_be_bytes()) {
-        pair[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
-        pair[1] = b"0123456789abcdef"[usize::from(byte & 15)];
+        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
     }
     digits
+}
+
+/// The hexadecimal digit of a number below 16. Without a table, so that the
+/// compiler can make many digits at once.
+fn digit(number: u8) -> u8 {
+    number + if number < 10 { b'0' } else { b'a' - 10 }
 }

@@ -25,7 +25,7 @@ mod unknown_proxies;
 
 use std::{
     convert::Infallible,
-    future::{Future, ready},
+    future::{self, Future},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
@@ -52,7 +52,7 @@ use self::{
     stack::Stack,
 };
 use crate::{
-    call::{Call, Exchange, grpc},
+    call::{Call, Exchange, Nearest, RouteTag, grpc},
     error::{Error, Failed},
     message::{Origin, Request, Response},
     server::Arrival,
@@ -83,13 +83,13 @@ impl Gateway {
         let Entered { exchange, admitted } = enter::enter(snapshot.routes(self.worker), request);
         let Admitted { route, body } = match admitted {
             Ok(admitted) => admitted,
-            Err(error) => return ResponseFuture::done(Err(error), exchange),
+            Err(error) => return ResponseFuture::done(refuse(&error, exchange)),
         };
         if route.forwards
             && exchange.request.may_count_hops()
             && let Some(response) = last_hop::respond(&exchange)
         {
-            return ResponseFuture::done(Ok(response), exchange);
+            return ResponseFuture::done(finish(response, exchange));
         }
         let call = Call::new(Arc::clone(&exchange), body, exchange.started);
         ResponseFuture::Working {
@@ -109,7 +109,7 @@ impl Gateway {
         let snapshot = self.routes.load();
         let routes = snapshot.routes(self.worker);
         let exchange = enter::unreadable(routes, started, version, origin);
-        ResponseFuture::done(Err(error), exchange)
+        ResponseFuture::done(refuse(&error, exchange))
     }
 }
 
@@ -141,14 +141,22 @@ type Started = Either<<Stack as Service<Call>>::Future, Delayed>;
 /// A request in a stack that is not ready at once.
 type Delayed = Pin<Box<dyn Future<Output = Result<Response, Failed>> + Send>>;
 
-/// Calls the stack once it is ready. The layers of this crate always are. A
-/// foreign layer may have to wait, and pays for that with a box.
+/// Calls the stack once it is ready. The layers of this crate always are.
 fn start(mut stack: Stack, call: Call) -> Started {
     match stack.poll_ready(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Ok(())) => Either::Left(stack.call(call)),
-        Poll::Ready(Err(failed)) => Either::Right(Box::pin(ready(Err(failed)))),
+        other => Either::Right(delayed(other, stack, call)),
+    }
+}
+
+/// Calls a stack with a foreign layer that has to wait, and pays for that with
+/// a box; or fails as the stack does.
+#[cold]
+fn delayed(ready: Poll<Result<(), Failed>>, stack: Stack, call: Call) -> Delayed {
+    match ready {
+        Poll::Ready(Err(failed)) => Box::pin(future::ready(Err(failed))),
         // Polls the stack again, with a waker.
-        Poll::Pending => Either::Right(Box::pin(stack.oneshot(call))),
+        _ => Box::pin(stack.oneshot(call)),
     }
 }
 
@@ -170,10 +178,9 @@ pin_project! {
 }
 
 impl ResponseFuture {
-    fn done(result: Result<Response, Error>, exchange: Arc<Exchange>) -> Self {
-        Self::Done {
-            response: Some(finish(result, exchange)),
-        }
+    fn done(response: Response) -> Self {
+        let response = Some(response);
+        Self::Done { response }
     }
 }
 
@@ -190,54 +197,73 @@ impl Future for ResponseFuture {
             } => {
                 // There should be no panic. If there is one, it ends this
                 // request and not the worker.
-                let polled =
-                    catch_unwind(AssertUnwindSafe(|| inner.poll(cx))).unwrap_or_else(|_| {
-                        metrics.panicked();
-                        Poll::Ready(Err(Error::Panicked.into()))
-                    });
+                let polled = match catch_unwind(AssertUnwindSafe(|| inner.poll(cx))) {
+                    Ok(polled) => polled,
+                    Err(_) => panicked(metrics),
+                };
                 let Poll::Ready(result) = polled else {
                     return Poll::Pending;
                 };
-                let exchange = exchange.take();
-                Poll::Ready(Ok(exchange
-                    .map(|exchange| finish(result.map_err(|failed| failed.error), exchange))
-                    .unwrap_or_default()))
+                Poll::Ready(Ok(match (result, exchange.take()) {
+                    (Ok(response), Some(exchange)) => finish(response, exchange),
+                    (Err(failed), Some(exchange)) => refuse(&failed.error, exchange),
+                    (_, None) => Response::default(),
+                }))
             }
         }
     }
 }
 
-/// Turns the result into the response that is sent, with the fields that every
-/// response has, and has the exchange observe the end of its body.
-fn finish(result: Result<Response, Error>, exchange: Arc<Exchange>) -> Response {
-    let route = &*exchange.route;
-    let (mut response, error) = match result {
-        Ok(response) => (response, None),
-        Err(error) if exchange.request.grpc.is_some() => (
-            respond::to_call(&error, exchange.id.as_bytes()),
-            Some(error),
-        ),
-        Err(error) => (
-            respond::to_request(&error, route.name.as_deref(), exchange.id.as_bytes()),
-            Some(error),
-        ),
-    };
-    if exchange.request.grpc.is_some() {
-        // A call that fails at once has its status in the head.
-        exchange
-            .facts
-            .lock()
-            .note_call(exchange.request.grpc, response.fields.get(&grpc::STATUS));
-    }
-    let nearest = exchange.responded(response.status.as_u16(), error.as_ref().map(Error::reason));
-    let fields = &mut response.fields;
-    if !error.is_some_and(|error| {
-        limit_fields::describe_concurrency(fields, route.limit_headers, &error)
-    }) && let Some(nearest) = nearest
-        && let Some(name) = route.limits.get(nearest.limit)
-    {
-        limit_fields::describe(fields, route.limit_headers, name, &nearest.standing);
+#[cold]
+fn panicked(metrics: &Metrics) -> Poll<Result<Response, Failed>> {
+    metrics.panicked();
+    Poll::Ready(Err(Error::Panicked.into()))
+}
+
+/// Adds to a response the fields that every response has, and has the exchange
+/// observe the end of its body.
+fn finish(mut response: Response, exchange: Arc<Exchange>) -> Response {
+    note_call(&exchange, &response);
+    if let Some(nearest) = exchange.responded(response.status.as_u16(), None) {
+        describe_limit(&mut response, &exchange.route, &nearest);
     }
     response.body.observe(exchange);
     response
+}
+
+/// The response to a request that failed with `error`.
+fn refuse(error: &Error, exchange: Arc<Exchange>) -> Response {
+    let (route, id) = (&*exchange.route, exchange.id.as_bytes());
+    let mut response = if exchange.request.grpc.is_some() {
+        respond::to_call(error, id)
+    } else {
+        respond::to_request(error, route.name.as_deref(), id)
+    };
+    note_call(&exchange, &response);
+    let nearest = exchange.responded(response.status.as_u16(), Some(error.reason()));
+    let fields = &mut response.fields;
+    if !limit_fields::describe_concurrency(fields, route.limit_headers, error)
+        && let Some(nearest) = nearest
+    {
+        describe_limit(&mut response, route, &nearest);
+    }
+    response.body.observe(exchange);
+    response
+}
+
+/// Writes the fields that describe the limit nearest to exhaustion.
+fn describe_limit(response: &mut Response, route: &RouteTag, nearest: &Nearest) {
+    if let Some(name) = route.limits.get(nearest.limit) {
+        let fields = &mut response.fields;
+        limit_fields::describe(fields, route.limit_headers, name, &nearest.standing);
+    }
+}
+
+/// Notes how a gRPC call ended that has its status in the head, as one that
+/// fails at once does.
+fn note_call(exchange: &Exchange, response: &Response) {
+    if let Some(call) = exchange.request.grpc {
+        let status = response.fields.get(&grpc::STATUS);
+        exchange.facts.lock().note_call(Some(call), status);
+    }
 }

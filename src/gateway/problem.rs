@@ -78,20 +78,17 @@ impl Json {
 
 impl fmt::Write for Json {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if !text
-            .bytes()
-            .any(|byte| matches!(byte, b'"' | b'\\' | 0..b' '))
-        {
-            self.0.extend_from_slice(text.as_bytes());
-            return Ok(());
-        }
-        for byte in text.bytes() {
-            match byte {
-                b'"' | b'\\' => self.0.extend_from_slice(&[b'\\', byte]),
+        let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..b' ');
+        let mut rest = text.as_bytes();
+        while let Some(at) = rest.iter().position(is_special) {
+            self.0.extend_from_slice(&rest[..at]);
+            match rest[at] {
                 0..b' ' => self.0.push(b' '),
-                _ => self.0.push(byte),
+                byte => self.0.extend_from_slice(&[b'\\', byte]),
             }
+            rest = &rest[at + 1..];
         }
+        self.0.extend_from_slice(rest);
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use tower::{Layer, Service};
 
 use crate::{
+    body::Body,
     call::{Call, Deadline, Uploading},
     error::Error,
     runtime::timer::PooledTimer,
@@ -69,33 +70,28 @@ where
 
     fn call(&mut self, mut call: Call) -> Self::Future {
         let end = call.now + self.attempt;
-        let uploading = call.uploading.clone();
-        if let Some(uploading) = uploading.as_ref().filter(|_| !call.body.is_whole()) {
-            call.body.set_flow(Arc::clone(&uploading.flow));
-        }
-        let uploading = uploading.map(|of| {
-            Box::new(Upload {
-                flowed: of.flow.passed().unwrap_or_default(),
-                end,
-                of,
-            })
-        });
-        let deadline = match &uploading {
-            Some(uploading) => uploading.of.deadline(),
+        let upload = match call.uploading.clone() {
+            Some(uploading) => Some(Box::new(Upload::begin(uploading, &mut call.body, end))),
+            None => None,
+        };
+        let deadline = match &upload {
+            Some(upload) => upload.of.deadline(),
             None => call.deadline,
         };
-        let deadline = deadline.filter(|deadline| deadline.at <= end);
-        let end = deadline.map_or(end, |deadline| deadline.at);
-        let timer = PooledTimer::until(end);
+        let (end, total) = match deadline {
+            Some(deadline) if deadline.at <= end => (deadline.at, Some(deadline.total)),
+            _ => (end, None),
+        };
         // A request that waited in a queue, or was tried before, may have too
         // little time left for any server.
-        call.attempt_deadline = (end >= call.now + self.attempt / 2).then_some(end);
+        let is_fair = total.is_none() || end >= call.now + self.attempt / 2;
+        call.attempt_deadline = is_fair.then_some(end);
         ResponseFuture {
+            timer: PooledTimer::until(end),
             inner: self.inner.call(call),
-            timer,
             attempt: self.attempt,
-            deadline,
-            uploading,
+            total,
+            upload,
         }
     }
 }
@@ -108,11 +104,12 @@ pin_project! {
         inner: F,
         timer: PooledTimer,
         attempt: Duration,
-        // Set if the request's deadline comes before the end of the attempt.
-        deadline: Option<Deadline>,
+        // The time of the whole request, if its deadline comes before the end of
+        // the attempt.
+        total: Option<Duration>,
         // Set if the body arrives in pieces. It says when the attempt ends
         // then.
-        uploading: Option<Box<Upload>>,
+        upload: Option<Box<Upload>>,
     }
 }
 
@@ -127,6 +124,16 @@ struct Upload {
 }
 
 impl Upload {
+    /// An attempt that would end at `end` if its body took no time, and that
+    /// begins now.
+    fn begin(of: Arc<Uploading>, body: &mut Body, end: Instant) -> Self {
+        if !body.is_whole() {
+            body.set_flow(Arc::clone(&of.flow));
+        }
+        let flowed = of.flow.passed().unwrap_or_default();
+        Self { of, end, flowed }
+    }
+
     /// Sets the timer to the end of the attempt as of now. Gives the deadline,
     /// where that is the one; `None` when nothing but the pace of the body
     /// bounds the attempt.
@@ -154,24 +161,23 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        if let Poll::Ready(answer) = this.inner.poll(cx) {
-            return Poll::Ready(answer);
+        if let Poll::Ready(result) = this.inner.poll(cx) {
+            return Poll::Ready(result);
         }
-        if let Some(uploading) = this.uploading {
-            let Some(deadline) = uploading.set(this.timer) else {
+        if let Some(upload) = this.upload {
+            let Some(deadline) = upload.set(this.timer) else {
                 return Poll::Pending;
             };
-            *this.deadline = deadline;
+            *this.total = deadline.map(|deadline| deadline.total);
         }
-        this.timer.poll(cx).map(|()| {
-            let error = match this.deadline {
-                Some(deadline) => deadline.error(),
-                None => Error::AttemptTimeout {
-                    after: *this.attempt,
-                },
-            };
-            Err(E::from(error))
-        })
+        ready!(this.timer.poll(cx));
+        let error = match *this.total {
+            Some(after) => Error::TotalTimeout { after },
+            None => Error::AttemptTimeout {
+                after: *this.attempt,
+            },
+        };
+        Poll::Ready(Err(E::from(error)))
     }
 }
 
@@ -184,10 +190,7 @@ mod tests {
     use tokio::time::{Sleep, advance, sleep};
 
     use super::*;
-    use crate::{
-        body::{Body, Flow},
-        error::Fault,
-    };
+    use crate::{body::Flow, error::Fault};
 
     const STEP: Duration = Duration::from_secs(10);
 

@@ -37,7 +37,7 @@ const PATH: &[(&str, &str)] = &[
     ("message.rs", "Origin::new"),
     ("gateway/enter.rs", "enter Address::of Address::read identify check_form admit Routes::find"),
     ("gateway/limit_fields.rs", "describe write_name window"),
-    ("gateway/mod.rs", "Gateway::begin Gateway::call start ResponseFuture::poll finish"),
+    ("gateway/mod.rs", "Gateway::begin Gateway::call start ResponseFuture::poll finish describe_limit note_call"),
     ("gateway/table/mod.rs", "Table::find_as Hosts::find Conditions::admit"),
     ("gateway/table/paths.rs", "Paths::find walk"),
     ("call/exchange.rs", "Exchange::try_server Exchange::responded Exchange::ended RequestId::as_bytes RequestId::made hex"),
