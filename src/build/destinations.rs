@@ -15,7 +15,8 @@ use crate::{
     upstream::{SendTo, Upstream},
 };
 
-/// The ways of a route with their weights; none if it answers by itself.
+/// The layers on the way to each upstream of a route, with its weight; none if
+/// the route responds by itself.
 pub(super) fn ways(
     route: &policy::Route,
     state: &State,

@@ -1,4 +1,4 @@
-//! When the answer to a request must have begun.
+//! Deadlines: the time by which the response to a request must have begun.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,8 +28,8 @@ impl Deadline {
     }
 }
 
-/// The deadlines of a request whose body comes in pieces. Services answer an
-/// upload when they have it: the time that a route gives them stands still
+/// The deadlines of a request whose body comes in pieces. Services respond
+/// to an upload once they have it: the time that a route gives them stands still
 /// while the body flows, whose pace has bounds of its own.
 #[derive(Debug)]
 pub struct Uploading {

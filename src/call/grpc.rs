@@ -72,7 +72,7 @@ fn parse_timeout(text: &[u8]) -> Option<Duration> {
     })
 }
 
-/// In the finest unit that eight digits are enough for, rounded down: nobody
+/// In the finest unit that eight digits are enough for, rounded down: no hop
 /// gains time.
 fn write_timeout(time: Duration) -> String {
     const MOST: u128 = 99_999_999;
@@ -92,7 +92,7 @@ fn write_timeout(time: Duration) -> String {
     format!("{count}{unit}")
 }
 
-/// The status of gRPC for an answer of the gateway's own.
+/// The gRPC status of a response that the gateway makes, by its HTTP status.
 pub fn code_of(status: StatusCode) -> u8 {
     match status.as_u16() {
         // CANCELLED

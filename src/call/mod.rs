@@ -95,8 +95,8 @@ pub struct Outgoing {
     pub names_length: bool,
     /// The request body.
     pub body: Body,
-    /// Trailers that the body may have: those that are announced and that
-    /// nobody else decides.
+    /// Trailers that may follow the body: those that are announced and that
+    /// neither the gateway nor the route decides.
     pub trailers: Box<[HeaderName]>,
     /// Whether servers that speak HTTP/1 get them, too.
     pub trailers_to_http1: bool,

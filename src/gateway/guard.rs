@@ -15,9 +15,9 @@ pub(super) struct Guard {
     route: Arc<Route>,
     /// Its changes to requests, but for those that are compared apart.
     changes: RequestChanges,
-    /// Where its requests go; none if it answers by itself.
+    /// The servers that its requests go to; none if it responds by itself.
     servers: Arc<[Server]>,
-    /// Its upstreams with a cap.
+    /// Its upstreams with a concurrency limit.
     capped: Box<[Arc<str>]>,
     /// The path that a redirect leads to, where that is the same for all.
     leads_to: Option<Box<str>>,
@@ -77,7 +77,7 @@ impl Guard {
 
     /// Whether it gives a request something that the other would not: its
     /// policies are not as strict, or not the same where neither is the
-    /// stricter one. A route that answers by itself gives nothing of any
+    /// stricter one. A route that responds by itself gives nothing of any
     /// service.
     pub(super) fn gives_more_than(&self, other: &Self) -> bool {
         if self.servers.is_empty() {
@@ -86,7 +86,7 @@ impl Guard {
         let (own, others) = (&*self.route, &*other.route);
         other.servers.is_empty()
             || others.limits.iter().any(|limit| !own.limits.contains(limit))
-            // A cap of its own: a request by another route takes none of its
+            // A concurrency limit of its own: a request by another route takes none of its
             // permits.
             || others.concurrency.is_some()
             || other.capped.iter().any(|name| !self.capped.contains(name))

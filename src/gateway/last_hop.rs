@@ -15,7 +15,7 @@ use crate::{
 /// The methods that a service behind a route may get.
 pub(super) const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
-/// Gateways of this kind that a request may have passed. Nobody chains as many,
+/// Gateways of this kind that a request may have passed. No chain is as long,
 /// and a request that goes round in a circle passes them within milliseconds.
 const MAX_ROUNDS: usize = 5;
 

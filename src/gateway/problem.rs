@@ -51,7 +51,7 @@ impl Json {
         self.0.push(b'"');
     }
 
-    /// The limits and caps that were violated, as
+    /// The limits and concurrency limits that were violated, as
     /// draft-ietf-httpapi-ratelimit-headers-11 names them.
     fn policies(&mut self, error: &Error) {
         let limits: &[Arc<str>] = match error {

@@ -27,7 +27,7 @@ const RESOURCE_EXHAUSTED: u8 = 8;
 /// Bytes that the fields of such a response usually take.
 const ROOM: usize = 160;
 
-/// The `Retry-After` of a gateway or an upstream that is full. Nobody knows how
+/// The `Retry-After` of a gateway or an upstream that is full. It is unknown how
 /// long that lasts, but at once is too soon.
 const SOON: Duration = Duration::from_secs(1);
 
@@ -145,7 +145,7 @@ fn shape(error: &Error) -> (StatusCode, &'static str, Option<Duration>) {
         | Error::Reset { .. }
         | Error::Unprocessed { .. }
         | Error::BadResponse { .. } => (StatusCode::BAD_GATEWAY, BLANK, None),
-        // Nobody is left to read it; the status is for the logs.
+        // No client is left to read it; the status is for the logs.
         Error::ClientGone => (
             StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
             BLANK,

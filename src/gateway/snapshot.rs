@@ -31,8 +31,8 @@ pub(crate) struct Routes {
     pub(crate) trust: Arc<Trust>,
     /// The tag of requests that no route takes.
     pub(crate) unmatched: Arc<RouteTag>,
-    /// Some route takes gRPC calls, so that a call that no route takes is
-    /// answered as a call, too.
+    /// Whether some route takes gRPC calls, so that a call that no route takes is
+    /// responded to as a call, too.
     pub(crate) takes_calls: bool,
 }
 
@@ -40,8 +40,8 @@ pub(crate) struct Routes {
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) tag: Arc<RouteTag>,
-    /// Its layers, cloned for each request: a service is called by whoever owns
-    /// it.
+    /// Its layers, cloned for each request: calling a service takes an exclusive
+    /// reference to it.
     pub(crate) stack: Stack,
     /// Most bytes of a request's body.
     pub(crate) max_body: Option<u64>,
@@ -51,9 +51,9 @@ pub(crate) struct Route {
     pub(crate) callees: Box<[Arc<Upstream>]>,
     /// Forwarding fields of untrusted peers that its service gets nevertheless.
     pub(crate) kept: Box<[HeaderName]>,
-    /// Its requests go to an upstream.
+    /// Whether its requests go to an upstream.
     pub(crate) forwards: bool,
-    /// It lists TRACE among its methods.
+    /// Whether it lists TRACE among its methods.
     pub(crate) takes_trace: bool,
 }
 

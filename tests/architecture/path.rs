@@ -80,7 +80,6 @@ const PATH: &[(&str, &str)] = &[
     ("upstream/http1/pool.rs", "Lease::put_back Http1Pool::idle_of Http1Pool::pop Http1Pool::is_usable Http1Pool::has_room"),
     ("upstream/http1/upload.rs", "Http1Upload::new Http1Upload::poll Http1Upload::pull"),
     ("upstream/send.rs", "Upstream::send Upstream::choose"),
-    ("upstream/service.rs", "Upstream::can_speak_http2"),
     ("upstream/stream.rs", "Stream::is_quiet Stream::poll_read Stream::poll_write Stream::poll_flush"),
     ("body.rs", "Body::whole Body::is_whole Body::take_whole Body::take_tunnel Body::hold Body::size_hint"),
     ("body/content.rs", "Content::drop"),

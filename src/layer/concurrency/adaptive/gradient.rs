@@ -27,7 +27,7 @@ use crate::policy::AdaptiveBounds;
 /// Netflix has 1.5; with the median of a window less is needed, and the queue
 /// at the upstream stays shorter.
 const TOLERANCE: f64 = 1.3;
-/// Added to the tolerance over the square root of the number of answers: twice
+/// Added to the tolerance over the square root of the number of responses: twice
 /// the error of a median of exponential times, relative to the median, is 2.9
 /// over that root.
 const NOISE: f64 = 2.9;
