@@ -35,8 +35,9 @@ use tidegate::{
     gateway::Gateway,
     http1,
     layer::{
-        AttemptTimeoutLayer, Buckets, Budget, Changes, ConcurrencyLayer, ConcurrencyLimit, FairBy,
-        ForwardLayer, Queueing, RateLimitLayer, RetryLayer, RouteLimit, TotalTimeoutLayer,
+        AttemptTimeoutLayer, Buckets, Budget, ConcurrencyLayer, ConcurrencyLimit, FairBy,
+        ForwardLayer, ForwardPolicy, Queueing, RateLimitLayer, RetryLayer, RouteLimit,
+        TotalTimeoutLayer,
     },
     limit::{KeyHasher, Limiter, Top},
     message::{Names, Origin, Request, Response},
@@ -203,16 +204,16 @@ fn layers(c: &mut Criterion) {
     group.bench_function("attempt timeout", |b| {
         b.iter(|| drive(attempt.call(call())))
     });
-    let changes = Changes {
+    let policy = ForwardPolicy {
         request: RequestChanges {
             preserve_host: true,
             ..RequestChanges::default()
         },
         response: HeaderChanges::default(),
+        key: None,
     };
     let mut forward = ForwardLayer {
-        changes: Arc::new(changes),
-        key: None,
+        policy: Arc::new(policy),
     }
     .layer(Nothing);
     group.bench_function("forward", |b| {

@@ -8,7 +8,8 @@ use crate::{
     call::{RouteTag, query::LoggedQuery},
     gateway::{ToMirror, Way, to_mirror},
     layer::{
-        AttemptTimeoutLayer, Changes, CopyPolicy, ForwardLayer, HashKey, MirrorLayer, RetryLayer,
+        AttemptTimeoutLayer, CopyPolicy, ForwardLayer, ForwardPolicy, HashKey, MirrorLayer,
+        RetryLayer,
     },
     limit::KeyHasher,
     policy::{self, Action},
@@ -70,25 +71,25 @@ fn described<'s>(name: &str, state: &'s State) -> Option<&'s policy::Upstream> {
 
 fn forward(route: &policy::Route, upstream: &Arc<str>, state: &State) -> ForwardLayer {
     ForwardLayer {
-        changes: Arc::new(Changes {
+        policy: Arc::new(ForwardPolicy {
             request: route.request.clone(),
             response: route.response.headers.clone(),
+            key: hash_key(upstream, state),
         }),
-        key: hash_key(upstream, state),
     }
 }
 
-/// By what the servers of an upstream are chosen. Without a secret: gateways
-/// side by side choose alike.
-fn hash_key(upstream: &Arc<str>, state: &State) -> Option<Arc<HashKey>> {
+/// The key by which the servers of an upstream are chosen, if they are. It is
+/// hashed without a secret, so that gateways side by side choose alike.
+fn hash_key(upstream: &Arc<str>, state: &State) -> Option<HashKey> {
     let policy::Balance::Hash(parts) = &described(upstream, state)?.balance else {
         return None;
     };
     let begun = KeyHasher::with_seed([0, 0]).key("");
-    Some(Arc::new(HashKey {
+    Some(HashKey {
         begun,
         parts: parts.clone(),
-    }))
+    })
 }
 
 /// The copies of a route's requests; `None` for a route without a mirror.

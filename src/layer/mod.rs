@@ -33,7 +33,7 @@ pub use buffer::{Buffer, BufferLayer, BufferPolicy, Memory};
 pub use concurrency::{
     Concurrency, ConcurrencyLayer, ConcurrencyLimit, FairBy, Permit, Queued, Queueing, Turn,
 };
-pub use forward::{Changes, Forward, ForwardLayer, HashKey, after_prefix};
+pub use forward::{Forward, ForwardLayer, ForwardPolicy, HashKey, after_prefix};
 #[cfg(any(test, fuzzing))]
 pub use key::hashed;
 pub use key::named as named_value;

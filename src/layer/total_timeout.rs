@@ -32,7 +32,7 @@ use tower::{Layer, Service};
 use super::content::is_silent_by_nature;
 use crate::{
     body::{Flow, Pace},
-    call::{Call, Deadline, Uploading},
+    call::{Call, Deadline, Exchange, Uploading},
     message::Response,
     policy::Timeouts,
 };
@@ -83,77 +83,70 @@ where
     }
 
     fn call(&mut self, mut call: Call) -> Self::Future {
-        let total = self.timeouts.total;
+        let timeouts = &*self.timeouts;
         let started = call.exchange.started;
-        // The client's own timeout counts where it is the shorter one.
+        // The client's own timeout counts if it is the shorter one.
         let of_client = call.exchange.request.grpc.and_then(|grpc| grpc.timeout);
-        call.deadline = Some(Deadline::after(
-            started,
-            of_client.map_or(total, |of_client| of_client.min(total)),
-        ));
+        let total = of_client.map_or(timeouts.total, |time| time.min(timeouts.total));
+        call.deadline = Some(Deadline::after(started, total));
         if !call.body.is_whole() {
-            let waits = call.exchange.request.headers.contains_key(header::EXPECT);
-            call.uploading = Some(Arc::new(Uploading {
-                flow: Arc::new(Flow::new(waits)),
-                of_route: Deadline::after(started, total),
-                of_client: of_client.map(|of_client| Deadline::after(started, of_client)),
-            }));
+            call.uploading = Some(uploading(&call, timeouts.total, of_client));
         }
-        let silence = Silence {
-            idle: self.timeouts.idle,
-            tunnel: self.timeouts.tunnel,
-        };
-        let end = self.timeouts.body.map(|body| started + body);
+        let end = timeouts.body.map(|body| started + body);
         if !call.body.is_empty() {
             // The content type is the client's to choose and decides nothing
             // here: only gRPC calls stream in both directions.
             let is_call = call.exchange.request.grpc.is_some();
-            call.body.set_pace(Some(silence.pace(is_call, end)));
+            call.body.set_pace(Some(pace(timeouts, is_call, end)));
         }
         ResponseFuture {
             inner: self.inner.call(call),
-            silence,
+            timeouts: Arc::clone(&self.timeouts),
             end,
         }
     }
 }
 
-/// How long bodies may be silent.
-#[derive(Debug, Clone, Copy)]
-struct Silence {
-    idle: Duration,
-    tunnel: Duration,
+/// The deadlines of a request whose body arrives in pieces.
+fn uploading(call: &Call, total: Duration, of_client: Option<Duration>) -> Arc<Uploading> {
+    let Exchange {
+        request, started, ..
+    } = &*call.exchange;
+    let waits = request.headers.contains_key(header::EXPECT);
+    Arc::new(Uploading {
+        flow: Arc::new(Flow::new(waits)),
+        of_route: Deadline::after(*started, total),
+        of_client: of_client.map(|time| Deadline::after(*started, time)),
+    })
 }
 
-impl Silence {
-    fn pace(&self, is_silent_by_nature: bool, end: Option<Instant>) -> Pace {
-        let idle = if is_silent_by_nature {
-            self.tunnel
-        } else {
-            self.idle
-        };
-        Pace {
-            idle,
-            half_closed: self.idle,
-            end,
-        }
+/// The pace of a body that may be silent by its nature, or not. `end` is the
+/// end of the whole exchange, if that is bounded.
+fn pace(timeouts: &Timeouts, is_silent_by_nature: bool, end: Option<Instant>) -> Pace {
+    let idle = match is_silent_by_nature {
+        true => timeouts.tunnel,
+        false => timeouts.idle,
+    };
+    let half_closed = timeouts.idle;
+    Pace {
+        idle,
+        half_closed,
+        end,
     }
+}
 
-    /// The pace of a response body. A tunnel is no exchange, so that the bound
-    /// on whole exchanges does not apply to it.
-    fn pace_of(&self, response: &Response, end: Option<Instant>) -> Pace {
-        if response.body.is_tunnel() {
-            return self.pace(true, None);
-        }
-        // A body that is in memory already never pauses, so that its content
-        // type need not be looked up.
-        let content_type = if response.body.is_whole() {
-            None
-        } else {
-            response.fields.get(&header::CONTENT_TYPE)
-        };
-        self.pace(content_type.is_some_and(is_silent_by_nature), end)
+/// The pace of the body of a response. A tunnel is no exchange, so that the
+/// bound on whole exchanges does not apply to it.
+fn pace_of(response: &Response, timeouts: &Timeouts, end: Option<Instant>) -> Pace {
+    let body = &response.body;
+    if body.is_tunnel() {
+        return pace(timeouts, true, None);
     }
+    // A body that is in memory already never pauses, so that its content type
+    // need not be looked up.
+    let is_silent = !body.is_whole()
+        && (response.fields.get(&header::CONTENT_TYPE)).is_some_and(is_silent_by_nature);
+    pace(timeouts, is_silent, end)
 }
 
 pin_project! {
@@ -162,7 +155,8 @@ pin_project! {
     pub struct ResponseFuture<F> {
         #[pin]
         inner: F,
-        silence: Silence,
+        timeouts: Arc<Timeouts>,
+        // The end of the whole exchange; `None` if it is not bounded.
         end: Option<Instant>,
     }
 }
@@ -177,7 +171,7 @@ where
         let this = self.project();
         let mut result = ready!(this.inner.poll(cx));
         if let Ok(response) = &mut result {
-            let pace = this.silence.pace_of(response, *this.end);
+            let pace = pace_of(response, this.timeouts, *this.end);
             response.body.set_pace(Some(pace));
         }
         Poll::Ready(result)

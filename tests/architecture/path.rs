@@ -62,7 +62,7 @@ const PATH: &[(&str, &str)] = &[
     ("layer/retry/budget.rs", "Counts::add"),
     ("layer/retry/attempts.rs", "Attempts::new Attempts::failure status"),
     ("layer/retry/mod.rs", "Retry::call ResponseFuture::poll"),
-    ("layer/total_timeout.rs", "TotalTimeout::call Silence::pace Silence::pace_of ResponseFuture::poll"),
+    ("layer/total_timeout.rs", "TotalTimeout::call pace pace_of ResponseFuture::poll"),
     ("limit/clock.rs", "Clock::now"),
     ("limit/core.rs", "Core::follow Core::look Core::accept Core::offer Core::priced Core::charge Core::taken"),
     ("limit/decide.rs", "decide decide_two accept"),

@@ -33,13 +33,16 @@ use crate::{
     policy::{HeaderChanges, KeyPart, RequestChanges},
 };
 
-/// The changes that a route makes in messages that pass.
-#[derive(Debug, Clone)]
-pub struct Changes {
-    /// Those in requests.
+/// How the requests of a route are written for a server of one upstream.
+#[derive(Debug)]
+pub struct ForwardPolicy {
+    /// The route's changes in requests.
     pub request: RequestChanges,
-    /// Those in response headers.
+    /// The route's changes in the header of responses.
     pub response: HeaderChanges,
+    /// The key that the server is chosen by; `None` unless the upstream's
+    /// balance asks for one.
+    pub key: Option<HashKey>,
 }
 
 /// The key that a server is chosen by, so that requests with the same key go to
@@ -65,11 +68,8 @@ impl HashKey {
 /// Adds [`Forward`].
 #[derive(Debug, Clone)]
 pub struct ForwardLayer {
-    /// The changes on the way.
-    pub changes: Arc<Changes>,
-    /// The key that the server is chosen by, where the upstream's balance asks
-    /// for one.
-    pub key: Option<Arc<HashKey>>,
+    /// How requests are written.
+    pub policy: Arc<ForwardPolicy>,
 }
 
 impl<S> Layer<S> for ForwardLayer {
@@ -78,8 +78,7 @@ impl<S> Layer<S> for ForwardLayer {
     fn layer(&self, inner: S) -> Self::Service {
         Forward {
             inner,
-            changes: Arc::clone(&self.changes),
-            key: self.key.clone(),
+            policy: Arc::clone(&self.policy),
         }
     }
 }
@@ -88,8 +87,7 @@ impl<S> Layer<S> for ForwardLayer {
 #[derive(Debug, Clone)]
 pub struct Forward<S> {
     inner: S,
-    changes: Arc<Changes>,
-    key: Option<Arc<HashKey>>,
+    policy: Arc<ForwardPolicy>,
 }
 
 impl<S> Service<Call> for Forward<S>
@@ -115,7 +113,11 @@ where
             abandoned_timeout,
             ..
         } = call;
-        let changes = &self.changes.request;
+        let ForwardPolicy {
+            request: changes,
+            key,
+            ..
+        } = &*self.policy;
         // A body that is in memory as a whole has no trailers.
         let trailers = if body.is_whole() {
             Box::default()
@@ -133,7 +135,7 @@ where
             // closed unnoticed. Such a request is not retried once a server may
             // have seen it.
             new_connection: new_connection || exchange.request.upgrade.is_some(),
-            key: self.key.as_ref().and_then(|key| key.of(&exchange)),
+            key: key.as_ref().and_then(|key| key.of(&exchange)),
             exchange,
             body,
             now,
@@ -142,7 +144,7 @@ where
         };
         ResponseFuture {
             inner: self.inner.call(outgoing),
-            changes: Arc::clone(&self.changes),
+            policy: Arc::clone(&self.policy),
         }
     }
 }
@@ -164,7 +166,7 @@ pin_project! {
     pub struct ResponseFuture<F> {
         #[pin]
         inner: F,
-        changes: Arc<Changes>,
+        policy: Arc<ForwardPolicy>,
     }
 }
 
@@ -178,9 +180,9 @@ where
         let this = self.project();
         let mut result = ready!(this.inner.poll(cx));
         if let Ok(response) = &mut result
-            && !this.changes.response.is_empty()
+            && !this.policy.response.is_empty()
         {
-            response_changes::apply(&this.changes.response, response);
+            response_changes::apply(&this.policy.response, response);
         }
         Poll::Ready(result)
     }

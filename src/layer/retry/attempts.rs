@@ -37,8 +37,9 @@ pub(super) struct Attempts<S> {
     deadline: Option<Deadline>,
     abandoned_timeout: Option<Duration>,
     uploading: Option<Arc<Uploading>>,
-    /// The body for the next attempt; `None` if there is no body.
-    replay: Option<Replay>,
+    /// The body for the next attempt; `None` if there is no body. Boxed, since
+    /// the future of every request has room for it and most have no body.
+    replay: Option<Box<Replay>>,
     shared: Arc<Shared<S>>,
     /// Attempts made, the first one included.
     made: u32,
@@ -131,7 +132,7 @@ impl<S> Attempts<S> {
             let body = std::mem::take(&mut call.body);
             let replay = Replay::new(body, policy.buffer);
             call.body = replay.body();
-            Some(replay)
+            Some(Box::new(replay))
         };
         Self {
             exchange: Arc::clone(&call.exchange),
