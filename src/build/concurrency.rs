@@ -1,5 +1,9 @@
 //! The concurrency limits of a generation: carried over by name, and applied to
 //! each route.
+//!
+//! Requests in flight hold permits of the limit itself, so that a limit which is
+//! carried over counts them on. A limit that is gone from the configuration
+//! lives until its last permit is dropped.
 
 use std::sync::Arc;
 
@@ -26,6 +30,8 @@ pub struct ConcurrencyView {
 }
 
 impl ConcurrencyView {
+    /// The state of `limit` now. The numbers are read one after the other, so
+    /// that they may be a request apart.
     pub(super) fn of(limit: &ConcurrencyLimit) -> Self {
         let abandoned = limit.abandoned();
         Self {
@@ -41,7 +47,9 @@ impl ConcurrencyView {
 /// are set on.
 #[derive(Debug)]
 pub(super) struct ConcurrencyLimits {
+    /// By the names of their routes.
     pub(super) routes: Named<Arc<ConcurrencyLimit>>,
+    /// By the names of their upstreams.
     pub(super) upstreams: Named<Arc<ConcurrencyLimit>>,
 }
 
@@ -108,6 +116,8 @@ impl ConcurrencyLimits {
     }
 }
 
+/// The limits of routes, or those of upstreams: each that was there before takes
+/// its new numbers, and others are made.
 fn carried_over<'a>(
     limited: impl Iterator<Item = (&'a Arc<str>, &'a Concurrency)>,
     before: Option<&Named<Arc<ConcurrencyLimit>>>,
@@ -127,6 +137,7 @@ fn carried_over<'a>(
     limits
 }
 
+/// The layer that applies `limit` to a route; `None` without a limit.
 fn layer(
     limit: Option<&Arc<ConcurrencyLimit>>,
     settings: Option<&Concurrency>,

@@ -1,5 +1,8 @@
-//! Where a route's requests go, from the configuration's words: one upstream or
-//! a split, and copies to another.
+//! The destinations of a route's requests: one upstream or several by weight,
+//! and perhaps another one for copies.
+//!
+//! The configuration has checked that each name leads to an upstream, so that
+//! nothing here fails: a name that led nowhere would be left out.
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -37,6 +40,7 @@ pub(super) fn ways(
     }
 }
 
+/// The layers on the way to the upstream of this name.
 fn way(
     route: &policy::Route,
     name: &Arc<str>,
@@ -69,6 +73,7 @@ fn described<'s>(name: &str, state: &'s State) -> Option<&'s policy::Upstream> {
     upstreams.get(place).map(|upstream| &**upstream)
 }
 
+/// The layer that writes the requests of a route for an upstream.
 fn forward(route: &policy::Route, upstream: &Arc<str>, state: &State) -> ForwardLayer {
     ForwardLayer {
         policy: Arc::new(ForwardPolicy {

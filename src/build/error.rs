@@ -1,4 +1,5 @@
-//! Reasons why a sound configuration cannot be built.
+//! Reasons why a sound configuration cannot be built: those that show only once
+//! its parts are made.
 
 use std::sync::Arc;
 

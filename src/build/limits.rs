@@ -1,5 +1,9 @@
 //! Limits of a configuration: their buckets, which outlive it, and how each
 //! route applies them.
+//!
+//! A limit keeps its buckets over a reload as long as its key stays the same.
+//! New numbers (rate, burst, the number of keys) apply to them at once: a key
+//! keeps the share of its burst that it has used.
 
 use std::sync::Arc;
 

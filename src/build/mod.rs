@@ -2,10 +2,31 @@
 //! state of the one before it.
 //!
 //! This runs once for each reload, on the control thread;
-//! [`gateway`](crate::gateway) is the part that runs for each request. Steps
-//! that can fail come first. Steps that take effect at once on state in use
-//! (new numbers for a limit or a concurrency limit) come last, so that a
-//! configuration that cannot be built changes nothing.
+//! [`gateway`](crate::gateway) is the part that runs for each request. A
+//! configuration comes in here as [`policies`](crate::policy), and leaves as
+//! layers, tables and upstreams: no code that serves requests sees it.
+//!
+//! # State
+//!
+//! Everything that counts or remembers is carried over by its name ([`State`]):
+//! buckets, concurrency limits with the requests in flight and in their queues,
+//! retry budgets, upstreams with their connections and their health. A reload
+//! therefore returns no token, admits no burst and closes no connection. State
+//! of a kind that cannot be carried over, such as buckets whose key is another
+//! one now, begins anew.
+//!
+//! # Order
+//!
+//! Steps that can fail come first: the tables, which compile regular
+//! expressions, and upstreams, which read certificates. Steps that take effect
+//! at once on state in use (new numbers for a limit or a concurrency limit)
+//! come last, so that a configuration that cannot be built changes nothing.
+//!
+//! # Workers
+//!
+//! The routes are built once for each worker. Their tables and all state are
+//! shared by reference; the stacks of layers are not, so that counting
+//! references touches no memory that another worker touches.
 
 mod concurrency;
 mod destinations;
@@ -52,10 +73,15 @@ pub struct Built {
     pub report: Report,
 }
 
-/// Builds what `config` says; `earlier` is what serves now.
+/// Builds the generation that `config` describes; `earlier` is the state of the
+/// one that serves now, `None` at the start of the process.
+///
+/// Blocks to compile regular expressions and to read certificates, so that it
+/// must not run on a worker.
 ///
 /// # Errors
-/// Nothing has changed then.
+/// The parts cannot be built of the configuration ([`BuildError`]). Nothing has
+/// changed then, and the earlier generation goes on to serve.
 pub fn build(
     config: Arc<Config>,
     earlier: Option<&State>,
@@ -106,6 +132,7 @@ pub fn build(
     })
 }
 
+/// The differences between `config` and the configuration before it.
 fn report(config: &Config, earlier: Option<&State>) -> Report {
     let before = earlier.map(|earlier| &*earlier.config);
     Report {
@@ -136,6 +163,7 @@ fn report(config: &Config, earlier: Option<&State>) -> Report {
     }
 }
 
+/// The retry budget of each route, with the counts of the one before it.
 fn budgets(config: &Config, earlier: Option<&State>, process: &Process) -> Named<Arc<Budget>> {
     let budget = |route: &Arc<policy::Route>| {
         let (share, floor) = (route.retry.budget, route.retry.budget_min);
@@ -151,6 +179,7 @@ fn budgets(config: &Config, earlier: Option<&State>, process: &Process) -> Named
     config.routes.iter().map(budget).collect()
 }
 
+/// The copies of each route with a mirror, those in flight included.
 fn copies_of(config: &Config, earlier: Option<&State>) -> Named<Arc<Copies>> {
     let mirrored = config.routes.iter().filter(|route| route.mirror.is_some());
     let known = |name| {
@@ -168,6 +197,12 @@ fn copies_of(config: &Config, earlier: Option<&State>) -> Named<Arc<Copies>> {
         .collect()
 }
 
+/// The upstreams of `config`: those that are configured as before are kept as
+/// they are, and others take over the servers that they have in common with the
+/// upstream of the same name before them.
+///
+/// # Errors
+/// [`BuildError::Tls`].
 fn upstreams(
     config: &Config,
     earlier: Option<&State>,
@@ -194,6 +229,7 @@ fn upstreams(
     config.upstreams.iter().map(upstream).collect()
 }
 
+/// The routes as one worker uses them.
 fn routes(
     state: &State,
     table: &Arc<Table>,
@@ -253,6 +289,7 @@ fn routes(
     }
 }
 
+/// The upstreams that the gRPC calls of a route may be sent to.
 fn callees(route: &policy::Route, state: &State) -> Box<[Arc<Upstream>]> {
     route
         .upstreams()
@@ -260,6 +297,7 @@ fn callees(route: &policy::Route, state: &State) -> Box<[Arc<Upstream>]> {
         .collect()
 }
 
+/// The layers of a route. A policy that the route does without is no layer.
 fn layers(route: &policy::Route, state: &State, process: &Process) -> Layers {
     Layers {
         rate_limit: limits::layer(route, state, process),
@@ -282,6 +320,7 @@ fn buffers(route: &policy::Route, process: &Process) -> Option<BufferLayer> {
     (request > 0 || response > 0).then_some(BufferLayer { policy })
 }
 
+/// The innermost part of a route: its upstreams, or its own response.
 fn target(route: &policy::Route, state: &State, process: &Process) -> Target {
     let mut ways = ways(route, state, process);
     // A route without an upstream responds by itself.

@@ -1,5 +1,10 @@
 //! The end of an exchange: its access line and its metrics, emitted exactly
 //! once, when the last holder lets go.
+//!
+//! Usually that is the response body, once its last byte is written. If the
+//! client leaves before the response, it is the future of the request, when the
+//! connection drops it. Everything that is emitted is read from the notes here
+//! and nowhere else, so that line and metrics agree.
 
 use std::{
     sync::Arc,
@@ -53,6 +58,8 @@ struct Ended<'a> {
 }
 
 impl Ended<'_> {
+    /// Adds the exchange to the metrics of its route, those of its limits
+    /// included, and ends its count as in flight.
     fn count(&self) {
         let facts = self.facts;
         self.route.metrics.record(|cells| {
@@ -83,6 +90,9 @@ impl Ended<'_> {
         }
     }
 
+    /// Writes the access line, unless access lines are switched off. The writer
+    /// is a thread of its own: the line is handed over without waiting, and
+    /// dropped and counted if the writer is too far behind.
     fn write_line(&self) {
         let Some(access) = &self.route.access else {
             return;
@@ -133,6 +143,8 @@ impl Ended<'_> {
         });
     }
 
+    /// The name of a limit or tier, by its index among the names of the route's
+    /// limits.
     fn limit_name(&self, index: usize) -> Option<&str> {
         self.route.limits.get(index).map(|name| &**name)
     }

@@ -37,7 +37,8 @@ use crate::{
     telemetry::{AccessLog, RouteMetrics},
 };
 
-/// A request and what is known of it.
+/// A request and everything that is known of it. It ends when its last reference
+/// is dropped.
 #[derive(Debug)]
 pub struct Exchange {
     /// The request's head.
@@ -263,6 +264,13 @@ impl BodyObserver for RequestBodyObserver {
 
 /// Servers of one upstream, by their indices. Servers after the 64th cannot be
 /// added, and may be tried twice.
+///
+/// ```
+/// use tidegate::call::Tried;
+///
+/// let tried = Tried::default().and(2);
+/// assert!(tried.contains(2) && !tried.contains(3));
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tried(u64);
 

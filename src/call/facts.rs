@@ -1,5 +1,6 @@
-//! Facts: notes on what happens to a request, taken as it happens and emitted
-//! at the end. Nothing is decided on them.
+//! Facts: notes on the course of a request, taken as it happens and emitted at
+//! the end. Nothing is decided on them, so that a fact may be added or left out
+//! without any effect but on access lines and metrics.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,6 +1,10 @@
 //! The hops that a request came through before it reached the peer: the
 //! elements of `X-Forwarded-For`, or of `Forwarded` (RFC 7239). Here they are
-//! only read; who is believed is decided in `gateway`.
+//! only read; `gateway::client` decides which of them are believed.
+//!
+//! Elements are read from the right, where the nearest hop has written, since
+//! everything left of the first hop that is not trusted may be invented. At
+//! most 64 hops are read.
 
 use std::{
     borrow::Cow,
@@ -34,6 +38,7 @@ pub struct Hop<'a> {
 }
 
 impl Hop<'_> {
+    /// A hop whose element cannot be read.
     const UNREADABLE: Self = Self {
         text: None,
         address: None,

@@ -1,5 +1,12 @@
 //! Guards that live for as long as a server works on a request whose client has
 //! left.
+//!
+//! When a client leaves, its request's future is dropped from the inside out.
+//! The innermost part, which knows whether a server works on, makes the
+//! [`Holds`] and says so ([`Exchange::abandon`](super::Exchange::abandon)). Each
+//! layer that drops a permit after that adds it instead
+//! ([`Exchange::outlive`](super::Exchange::outlive)). A task waits for the
+//! server, and then drops them all.
 
 use parking_lot::Mutex;
 

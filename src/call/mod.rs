@@ -1,12 +1,20 @@
 //! One request on its way through a route's stack, as the gateway, its layers
 //! and upstreams share it.
 //!
-//! A [`Call`] is what the layers pass inwards: one attempt's share of a
-//! request. The [`Exchange`] behind it is shared by all attempts: the request
-//! as received, which never changes, and [`Facts`], which are noted as they
-//! happen. Facts are emitted and not decided upon: an access line and metrics,
-//! exactly once, when the last holder of the exchange lets go of it, however it
-//! ended.
+//! Layers pass a [`Call`] inwards: one attempt's share of a request. The
+//! [`Exchange`] behind it is shared by all attempts: the request as received,
+//! which never changes, the [`Progress`] of its attempts, and [`Facts`], which
+//! are noted as they happen. Facts are emitted and not decided upon: an access
+//! line and metrics, exactly once, when the last holder of the exchange lets go
+//! of it, however it ended.
+//!
+//! The innermost layer turns a call into an [`Outgoing`], the only conversion
+//! of a request on its way: its head is written once, into the bytes that
+//! leave.
+//!
+//! One thread works on a request from its first byte to its last. The locks and
+//! atomics here are never contended; they exist because a task's future has to
+//! be `Send`.
 
 mod deadline;
 mod emitted;
@@ -82,7 +90,8 @@ impl Call {
     }
 }
 
-/// An attempt as it is written to a server.
+/// An attempt as it is written to a server: the input to
+/// [`SendTo`](crate::upstream::SendTo).
 #[derive(Debug)]
 pub struct Outgoing {
     /// The request as received, and the notes on it.

@@ -11,7 +11,15 @@ use crate::policy::{LogQuery, is_secret_name};
 pub type Pair<'r> = (Cow<'r, [u8]>, Cow<'r, [u8]>);
 
 /// Every parameter of a query as received, without its `?`, in order; one
-/// without `=` is empty.
+/// without `=` is empty. Nothing is bounded here: the listener bounds the length
+/// of a target.
+///
+/// ```
+/// use tidegate::call::query::pairs;
+///
+/// let (name, value) = pairs(b"q=a+b%21&page").next().unwrap();
+/// assert_eq!((&*name, &*value), (&b"q"[..], &b"a b!"[..]));
+/// ```
 pub fn pairs(raw: &[u8]) -> impl Iterator<Item = Pair<'_>> {
     raw.split(|&byte| byte == b'&')
         .filter(|part| !part.is_empty())

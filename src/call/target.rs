@@ -16,6 +16,18 @@ use crate::{error::Error, policy::path::normal_form};
 pub const UNREADABLE: &str = "-";
 
 /// A request target, taken apart.
+///
+/// ```
+/// use tidegate::call::Target;
+///
+/// # fn main() -> Result<(), tidegate::error::Error> {
+/// let target = Target::parse("/a/./b?x=1".into())?;
+/// assert_eq!(target.normal_path(), b"/a/b");
+/// // A server gets the bytes that were received.
+/// assert_eq!(target.to_forward(), (&b"/a/./b"[..], &b"?x=1"[..]));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Target {
     raw: Bytes,
@@ -210,6 +222,14 @@ const NO_HOST: Error = Error::Malformed("its host cannot be read");
 
 /// The host of an authority, which is never empty (RFC 9110, 4.2.1): in lower
 /// case, without port and trailing dot, and an IPv6 address in the form of RFC 5952.
+///
+/// ```
+/// use tidegate::call::host_name;
+///
+/// assert_eq!(host_name(b"Shop.Example.:8080").as_deref(), Ok("shop.example"));
+/// assert_eq!(host_name(b"[0::1]:443").as_deref(), Ok("[::1]"));
+/// assert!(host_name(b"user@shop.example").is_err());
+/// ```
 ///
 /// # Errors
 /// [`Error::Malformed`] if it is no host.

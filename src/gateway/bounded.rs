@@ -18,7 +18,14 @@ use crate::{
     error::{Error, Fault},
 };
 
-/// Bounds `body` to `limit` bytes.
+/// Bounds `body` to `limit` bytes; `None` is no bound.
+///
+/// A body whose length is announced is checked here and costs nothing later.
+/// One that comes in chunks is wrapped, and breaks off with
+/// [`Fault::TooLarge`] at the first byte beyond the limit.
+///
+/// # Errors
+/// [`Error::BodyTooLarge`] if the announced length exceeds the limit.
 pub(super) fn bound(body: &mut Body, limit: Option<u64>) -> Result<(), Error> {
     let Some(limit) = limit else { return Ok(()) };
     match body.length() {
@@ -35,9 +42,12 @@ pub(super) fn bound(body: &mut Body, limit: Option<u64>) -> Result<(), Error> {
     }
 }
 
+/// A body of unknown length that may have at most `limit` bytes.
 struct Bounded {
     inner: Body,
+    /// In bytes, for the error.
     limit: u64,
+    /// The bytes that may still come.
     left: u64,
 }
 

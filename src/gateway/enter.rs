@@ -27,22 +27,31 @@ use crate::{
     message::{Origin, Request},
 };
 
-/// A request that has entered.
+/// A request that has entered. It has an exchange in any case.
 #[derive(Debug)]
 pub(super) struct Entered<'r> {
+    /// The exchange of the request, which has begun.
     pub(super) exchange: Arc<Exchange>,
-    /// Whether its route's stack takes it.
+    /// The input to its route's stack, or the reason why no stack takes it.
     pub(super) admitted: Result<Admitted<'r>, Error>,
 }
 
 /// The input to a route's stack, apart from the exchange.
 #[derive(Debug)]
 pub(super) struct Admitted<'r> {
+    /// The route that was found.
     pub(super) route: &'r Route,
+    /// The body of the request, bounded and observed.
     pub(super) body: Body,
 }
 
-/// Begins the exchange of a request, and finds its route.
+/// Begins the exchange of a request, and finds its route in `routes`, those of
+/// the worker that serves it.
+///
+/// The order matters in one place: claims of an untrusted peer are dropped
+/// after the route is found, since a route may keep some, and before the
+/// exchange begins, so that neither keys nor services ever see them. Conditions
+/// of routes on such fields see them as they were sent.
 pub(super) fn enter(routes: &Routes, mut request: Request) -> Entered<'_> {
     let Address {
         mut target,
@@ -141,6 +150,7 @@ pub(super) fn unreadable(
 /// The address of a request, as far as it can be read.
 struct Address {
     target: Target,
+    /// In the form of [`host_of`]; empty if there is none or it cannot be read.
     host: Box<str>,
     /// Why the request may not go to such an address.
     unsound: Option<Error>,
@@ -159,6 +169,11 @@ impl Address {
         }
     }
 
+    /// Reads the address.
+    ///
+    /// # Errors
+    /// Target or host cannot be read ([`Error::Malformed`]), or the request
+    /// goes round in a circle ([`Error::Loop`]).
     fn read(request: &mut Request) -> Result<Self, Error> {
         let mut target = Target::parse(std::mem::take(&mut request.target))?;
         if request.method == Method::OPTIONS {

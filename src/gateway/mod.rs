@@ -1,10 +1,33 @@
 //! The gateway: the service that responds to every request. The layers below it
 //! return errors; above it there are only responses.
 //!
-//! `enter` checks everything that a request says of itself, once, and finds its
-//! route in one `snapshot` of the routes, which the request keeps to its end
-//! whatever is reloaded meanwhile. Then the route's `stack` of layers works on
-//! it. `respond` turns an error into a response.
+//! A request passes these steps:
+//!
+//! 1. [`Gateway::call`](tower::Service::call) loads the current [`Snapshot`] of
+//!    the routes. The request keeps its part of it to its end, also across
+//!    reloads.
+//! 2. `enter` checks everything that the request says of itself, once: its
+//!    target and host, the client, the length of its body. It finds the route
+//!    in the [`table`], and begins the exchange that emits the access line.
+//! 3. The route's `stack` of layers works on the request, and returns a
+//!    response or an error.
+//! 4. `respond` turns an error into a response: the only place that knows which
+//!    status, problem type and fields belong to which error.
+//! 5. The fields that describe the limits are added (`limit_fields`), and the
+//!    exchange observes the body of the response, so that it ends with the last
+//!    byte.
+//!
+//! A panic in a layer ends its request with 500 and is counted; the worker and
+//! its other requests go on.
+//!
+//! # Paths
+//!
+//! Routes decide which limits apply, so that a request must not reach a service
+//! by another route than the one that the service will serve it by. Requests
+//! are compared in one normal form of the path (`policy::path`). `disguise`
+//! refuses, or assigns to the stricter route, a request whose path a lenient
+//! service could read in another way; `path_variants` lists these ways, and
+//! `guard` compares the policies of two routes.
 
 mod bounded;
 mod client;
@@ -59,7 +82,11 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// The service that a worker's connections call.
+/// The service that a worker's connections call. Each connection has a clone,
+/// which costs two references.
+///
+/// It is always ready, and its future never fails: everything that goes wrong
+/// with a request is a response. Dropping the future cancels the request.
 #[derive(Debug, Clone)]
 pub struct Gateway {
     routes: Arc<ArcSwap<Snapshot>>,
@@ -78,6 +105,8 @@ impl Gateway {
         }
     }
 
+    /// Finds the route of a request and starts its stack; or responds at once
+    /// if no route takes it, or if it must not be forwarded any further.
     fn begin(&self, request: Request) -> ResponseFuture {
         let snapshot = self.routes.load();
         let Entered { exchange, admitted } = enter::enter(snapshot.routes(self.worker), request);
@@ -99,6 +128,8 @@ impl Gateway {
         }
     }
 
+    /// Responds to bytes that are not a request. They have an access line, too,
+    /// without a route.
     fn refuse(
         &self,
         error: Error,
@@ -214,6 +245,7 @@ impl Future for ResponseFuture {
     }
 }
 
+/// Counts a panic, which ends its request with 500.
 #[cold]
 fn panicked(metrics: &Metrics) -> Poll<Result<Response, Failed>> {
     metrics.panicked();
@@ -231,7 +263,8 @@ fn finish(mut response: Response, exchange: Arc<Exchange>) -> Response {
     response
 }
 
-/// The response to a request that failed with `error`.
+/// The response to a request that failed with `error`: as a gRPC status to a
+/// call, and as a problem body to all other requests.
 fn refuse(error: &Error, exchange: Arc<Exchange>) -> Response {
     let (route, id) = (&*exchange.route, exchange.id.as_bytes());
     let mut response = if exchange.request.grpc.is_some() {

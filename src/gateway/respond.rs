@@ -24,14 +24,18 @@ const BLANK: &str = "about:blank";
 /// The gRPC status of a limit that is reached.
 const RESOURCE_EXHAUSTED: u8 = 8;
 
-/// Bytes that the fields of such a response usually take.
+/// Bytes that the fields of a refusal usually take, reserved at once.
 const ROOM: usize = 160;
 
 /// The `Retry-After` of a gateway or an upstream that is full. It is unknown how
 /// long that lasts, but at once is too soon.
 const SOON: Duration = Duration::from_secs(1);
 
-/// The response to a request that failed with `error`.
+/// The response to a request that failed with `error`: a problem body (RFC
+/// 9457) that names the `route`, if one was found, and the request.
+///
+/// It is never cached. `Retry-After` stands in it if the error says when, or at
+/// least that, it is worth to try again.
 pub(super) fn to_request(error: &Error, route: Option<&str>, request_id: &[u8]) -> Response {
     let (status, kind, retry_after) = shape(error);
     let title = http1::reason(status).unwrap_or("Refused");
@@ -57,8 +61,9 @@ pub(super) fn to_request(error: &Error, route: Option<&str>, request_id: &[u8]) 
     response
 }
 
-/// The response to a gRPC call that failed with `error`: the status in a head
-/// without a body.
+/// The response to a gRPC call that failed with `error`: status 200, with the
+/// gRPC status in a head without a body ("trailers-only" in the protocol). The
+/// detail of a problem body becomes the `grpc-message`.
 pub(super) fn to_call(error: &Error, request_id: &[u8]) -> Response {
     let (status, _, retry_after) = shape(error);
     // Independent of the status that the limit has for other requests.
@@ -102,7 +107,8 @@ fn finish(fields: &mut Fields, request_id: &[u8], retry_after: Option<Duration>)
     }
 }
 
-/// The status, the problem type and the time of `Retry-After`.
+/// The status, the problem type and the time of `Retry-After` for each error.
+/// The match is exhaustive: a new error does not compile without its response.
 fn shape(error: &Error) -> (StatusCode, &'static str, Option<Duration>) {
     match error {
         Error::Malformed(_) | Error::AmbiguousPath(_) => (StatusCode::BAD_REQUEST, BLANK, None),

@@ -51,6 +51,7 @@ impl<S> Layer<S> for AttemptTimeoutLayer {
 #[derive(Debug, Clone)]
 pub struct AttemptTimeout<S> {
     inner: S,
+    /// The longest time for one attempt.
     attempt: Duration,
 }
 
@@ -116,6 +117,7 @@ pin_project! {
 /// An attempt whose body arrives in pieces.
 #[derive(Debug)]
 struct Upload {
+    /// The deadlines of the request, and the flow of its body.
     of: Arc<Uploading>,
     /// When the attempt would end if the body took no time.
     end: Instant,

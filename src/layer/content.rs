@@ -1,4 +1,7 @@
-//! Content types that tell how a body arrives.
+//! Content types that say how a body arrives.
+//!
+//! Only the content type of a response is looked at. That of a request is the
+//! client's to choose, and must not lengthen a timeout.
 
 /// Media types of event streams, which pause until the next event happens.
 const STREAMS: [&[u8]; 9] = [

@@ -30,7 +30,9 @@ pub struct Respond(Arc<Configured>);
 
 #[derive(Debug)]
 struct Configured {
+    /// The response or the redirect.
     action: Action,
+    /// The route's changes in the header of responses.
     headers: HeaderChanges,
 }
 
@@ -82,6 +84,8 @@ impl Service<Call> for Respond {
     }
 }
 
+/// A response with this status, body and fields, as plain text unless a field
+/// says otherwise.
 fn fixed(status: StatusCode, body: &Bytes, headers: &[(HeaderName, HeaderValue)]) -> Response {
     let mut response = Response::new(status, Body::whole(body.clone()));
     for (name, value) in headers {
@@ -95,6 +99,7 @@ fn fixed(status: StatusCode, body: &Bytes, headers: &[(HeaderName, HeaderValue)]
     response
 }
 
+/// A redirect to the URL that the template `to` makes of the request.
 fn redirect(to: &str, status: StatusCode, exchange: &Exchange) -> Response {
     let mut response = Response::new(status, Body::empty());
     if let Ok(location) = HeaderValue::try_from(template::fill(to, exchange)) {

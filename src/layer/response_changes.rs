@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::{body::Trailers, message::Response, policy::HeaderChanges};
 
 /// Sets and removes header fields of `response`. Trailers of these names are
-/// dropped, too: they must not say what the header does not.
+/// dropped, too: a receiver may merge trailers into the header, and would undo
+/// the change.
 pub(super) fn apply(changes: &HeaderChanges, response: &mut Response) {
     if let Some(names) = changes.names().filter(|_| !response.body.is_whole()) {
         response

@@ -19,6 +19,19 @@ use tower::Service;
 
 /// One inner service, or several. Most routes have one and pay for no more than
 /// a look.
+///
+/// ```
+/// use std::{convert::Infallible, future::ready, num::NonZeroU32};
+/// use tidegate::layer::Split;
+/// use tower::{ServiceExt, service_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let double = |n: u32| ready(Ok::<_, Infallible>(2 * n));
+/// let split = Split::new((NonZeroU32::MIN, service_fn(double)), []);
+/// assert_eq!(split.oneshot(21).await, Ok(42));
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Split<S> {
     /// The only service, or the one that was drawn for the next request.

@@ -18,6 +18,7 @@ pub(super) fn fill(template: &str, exchange: &Exchange) -> String {
     out
 }
 
+/// Appends the value of one name.
 fn fill_one(out: &mut String, name: &str, exchange: &Exchange) {
     let target = &exchange.request.target;
     if let Some((_, value)) = exchange

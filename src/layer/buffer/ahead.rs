@@ -32,18 +32,21 @@ pub(super) struct Ahead {
     /// The rest, with the guards that it holds; `None` once it was read to its
     /// end.
     rest: Option<Body>,
+    /// The part that was read ahead, in blocks of at least 8 KiB.
     blocks: VecDeque<BytesMut>,
     /// Bytes in the blocks.
     kept: usize,
     /// The most bytes that are kept.
     room: usize,
+    /// The share of the process's memory for the blocks.
     share: Share,
     /// The trailers or the fault behind the bytes that are kept.
     end: Option<Result<HeaderMap, Fault>>,
 }
 
 impl Ahead {
-    /// Wraps `body`.
+    /// Wraps `body`, of which at most `room` bytes are read ahead, as far as
+    /// `memory` has them left.
     pub(super) fn around(body: &mut Body, room: usize, memory: &Arc<Memory>) {
         let (rest, share) = (Some(std::mem::take(body)), Share::new(memory));
         *body = Body::ahead(Self {
@@ -56,6 +59,8 @@ impl Ahead {
         });
     }
 
+    /// Pulls the next piece from the server, and drops what the body holds at its
+    /// end.
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let Some(rest) = &mut self.rest else {
             return Poll::Ready(None);

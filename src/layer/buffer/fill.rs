@@ -82,13 +82,17 @@ fn ask_for(request: &Head) {
 
 /// A body while it is read.
 struct Filling {
+    /// The rest of the body, still to be read.
     body: Body,
+    /// The bytes that were read.
     kept: Vec<u8>,
+    /// The share of the process's memory, as large as the capacity of `kept`.
     share: Share,
     /// The most bytes that are kept.
     room: usize,
-    /// When the last byte arrived.
+    /// The time at which the last byte arrived.
     moved: Instant,
+    /// Ends the wait of a client that is too slow.
     timer: Timer,
 }
 
@@ -101,6 +105,10 @@ enum End {
 }
 
 impl Filling {
+    /// Reads until the end of the body or until the buffer is full.
+    ///
+    /// # Errors
+    /// The body broke off, or the client is slower than its pace allows.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<End, Fault>> {
         while let Poll::Ready(frame) = http_body::Body::poll_frame(Pin::new(&mut self.body), cx) {
             self.moved = Instant::now();
@@ -138,6 +146,8 @@ impl Filling {
         true
     }
 
+    /// Waits until the client is too slow: it was silent for longer than its
+    /// pace allows, or the exchange has passed its bound.
     fn poll_pace(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
         let Some(pace) = self.body.pace() else {
             return Poll::Pending;

@@ -8,9 +8,18 @@ use std::sync::{
 
 /// A bound on the bytes of buffered bodies over the whole process. Outlives
 /// reloads.
+///
+/// ```
+/// let memory = tidegate::layer::Memory::default();
+/// memory.set_bound(64 << 20);
+/// assert_eq!(memory.taken(), 0);
+/// ```
 #[derive(Debug, Default)]
 pub struct Memory {
+    /// Bytes of all shares.
     taken: AtomicUsize,
+    /// The most bytes that shares may have together. 0 until it is set, so that
+    /// nothing is buffered.
     bound: AtomicUsize,
 }
 
@@ -25,6 +34,8 @@ impl Memory {
         self.taken.load(Ordering::Relaxed)
     }
 
+    /// Takes this many bytes. Returns false, and takes none, if that would pass
+    /// the bound.
     fn take(&self, bytes: usize) -> bool {
         let bound = self.bound.load(Ordering::Relaxed);
         let more = |taken: usize| taken.checked_add(bytes).filter(|taken| *taken <= bound);
@@ -38,6 +49,7 @@ impl Memory {
 #[derive(Debug)]
 pub(super) struct Share {
     memory: Arc<Memory>,
+    /// Bytes that are taken for this body.
     bytes: usize,
 }
 

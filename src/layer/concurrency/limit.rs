@@ -27,19 +27,41 @@ use crate::{
 };
 
 /// A bound on requests in flight, shared by all workers; outlives reloads.
+///
+/// ```
+/// use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+/// use tidegate::{error::LimitOwner, layer::ConcurrencyLimit, policy};
+/// use tokio::time::Instant;
+///
+/// let policy = policy::Concurrency {
+///     bound: policy::Bound::Fixed(NonZeroUsize::MIN),
+///     queue: 0,
+///     queue_timeout: Duration::ZERO,
+///     fair_by: Vec::new(),
+/// };
+/// let owner = LimitOwner::Route("orders".into());
+/// let limit = Arc::new(ConcurrencyLimit::new(owner, &policy));
+/// let permit = limit.try_acquire(Instant::now());
+/// assert!(permit.is_some() && limit.try_acquire(Instant::now()).is_none());
+/// drop(permit);
+/// assert_eq!(limit.in_flight(), 0);
+/// ```
 #[derive(Debug)]
 pub struct ConcurrencyLimit {
+    /// The route or the upstream that the limit is set on.
     owner: LimitOwner,
     /// [`SLOT`] for each slot in use, and [`WAITING`].
     state: AtomicUsize,
+    /// The most slots in use. Moved by reloads, and by `meter` while the limit
+    /// adapts.
     max: AtomicUsize,
     /// How many of the slots in use belong to requests whose client has left.
     abandoned: AtomicUsize,
     /// Made with the first configuration that lets the limit adapt, and kept.
     meter: OnceLock<Box<Meter>>,
-    /// Requests that may wait.
+    /// Requests that may wait; 0 refuses at once.
     max_queued: AtomicUsize,
-    /// In milliseconds.
+    /// The longest wait in the queue, in milliseconds.
     queue_timeout: AtomicU64,
     /// The length of the queue, to be read without its lock.
     queued: AtomicUsize,
@@ -118,6 +140,7 @@ impl ConcurrencyLimit {
         self.serve();
     }
 
+    /// Applies a fixed bound, or lets the meter move the limit within bounds.
     fn set_bound(&self, bound: Bound) {
         match (bound, self.meter.get()) {
             (Bound::Fixed(max), None) => self.max.store(max.get(), Ordering::Relaxed),
@@ -202,10 +225,12 @@ impl ConcurrencyLimit {
         }
     }
 
+    /// Counts a request in flight whose client has left.
     pub(super) fn count_abandoned(&self) {
         self.abandoned.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Ends the count of a request whose client has left.
     pub(super) fn uncount_abandoned(&self) {
         self.abandoned.fetch_sub(1, Ordering::Relaxed);
     }
@@ -299,6 +324,7 @@ impl ConcurrencyLimit {
         }
     }
 
+    /// The meter, while the limit adapts.
     fn adapting(&self) -> Option<&Meter> {
         let meter = self.meter.get()?;
         meter.is_on().then_some(meter)
@@ -309,6 +335,8 @@ impl ConcurrencyLimit {
         self.adapting().is_some()
     }
 
+    /// Tells the meter how many requests are in flight: a limit that was not
+    /// reached says nothing about the upstream.
     fn note_peak(&self, in_flight: usize) {
         if let Some(meter) = self.adapting() {
             meter.note_peak(in_flight);

@@ -65,7 +65,10 @@ pub struct ConcurrencyLayer {
 #[derive(Debug)]
 struct Applied {
     limit: Arc<ConcurrencyLimit>,
+    /// The longest time for which a permit is held after the client has left;
+    /// `None` drops it with the request.
     abandoned_timeout: Option<Duration>,
+    /// The queue; `None` refuses requests that find no permit.
     queueing: Option<Queueing>,
 }
 
@@ -121,6 +124,10 @@ impl<S> Layer<S> for ConcurrencyLayer {
 }
 
 impl Applied {
+    /// Puts a request into the queue.
+    ///
+    /// # Errors
+    /// [`Error::ConcurrencyLimited`] if there is no queue or no room in it.
     fn enqueue(&self, call: &Call) -> Result<Queued, Failed> {
         let queueing = self.queueing.as_ref();
         let queueing = queueing.ok_or_else(|| self.limit.refusal())?;
@@ -130,6 +137,7 @@ impl Applied {
 }
 
 impl Queueing {
+    /// The part of the queue that a request joins.
     fn turn(&self, exchange: &Exchange) -> Turn {
         let FairBy { begun, parts } = &self.fair_by;
         if parts.is_empty() {
@@ -208,6 +216,7 @@ where
 
 /// The permit of a request that has no response yet.
 struct HeldPermit {
+    /// `None` once the response holds the permit.
     permit: Option<Permit>,
     exchange: Arc<Exchange>,
 }

@@ -56,6 +56,8 @@ impl Permit {
         AbandonedPermit(self)
     }
 
+    /// Notes that the client has left before the response, unless the response
+    /// head was noted.
     fn client_left(&mut self) {
         if let Some(since) = self.since.take() {
             self.limit.measured(Outcome::Abandoned, since.elapsed());

@@ -1,5 +1,12 @@
 //! A wait in the queue: between the request, which waits on one thread, and the
 //! release of a permit on another.
+//!
+//! A slot changes hands through a one-shot channel. The thread that releases a
+//! slot counts it for the next request first and sends then, so that no third
+//! request can take it in between. If the receiver is gone, the sender keeps the
+//! slot and serves the next request; if the receiver is dropped with a slot in
+//! the channel, the drop of [`Queued`] gives it back. So a slot is never lost,
+//! whenever a client leaves.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,6 +32,7 @@ const OTHER_WORKERS: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Queued {
     limit: Arc<ConcurrencyLimit>,
+    /// The request's place in the queue, and the channel by which it gets a slot.
     joined: Joined,
     /// The end of the wait.
     end: Instant,
@@ -89,6 +97,7 @@ impl Queued {
         }
     }
 
+    /// The failure of a request that has waited for as long as it may.
     fn timed_out(&self) -> Failed {
         Failed::unseen(match self.deadline {
             Some(deadline) => deadline.error(),

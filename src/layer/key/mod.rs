@@ -80,6 +80,7 @@ fn header_value<'e>(name: &HeaderName, exchange: &'e Exchange) -> Option<Cow<'e,
     )
 }
 
+/// The value of the cookie of this name, over all `Cookie` fields.
 fn cookie<'e>(name: &str, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
     let lines = exchange.request.headers.get_all(header::COOKIE).iter();
     let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
@@ -90,6 +91,7 @@ fn cookie<'e>(name: &str, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
     }))
 }
 
+/// The decoded value of the query parameter of this name.
 fn query_value<'e>(name: &str, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
     let pairs = query::pairs(exchange.request.target.query().unwrap_or_default());
     only(
@@ -99,6 +101,7 @@ fn query_value<'e>(name: &str, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> 
     )
 }
 
+/// The segment of the path that the route's pattern gives this name.
 fn parameter<'e>(name: &str, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
     let found = exchange
         .parameters

@@ -17,14 +17,20 @@ pub(super) type OnWhole = Box<dyn FnOnce(Option<Bytes>) + Send>;
 
 /// A body that is kept while it passes. Trailers are not kept.
 pub(super) struct Tee {
+    /// The body itself, which is neither delayed nor changed.
     passing: Body,
+    /// The bytes that have passed.
     kept: BytesMut,
+    /// Bytes that may still be kept.
     room: usize,
+    /// Called at the end; `None` once it was.
     on_whole: Option<OnWhole>,
 }
 
 impl Tee {
-    /// Wraps `body`.
+    /// Wraps `body`, of which at most `room` bytes are kept. `on_whole` is called
+    /// with `None` as soon as more than that has passed, and if the body is
+    /// dropped before its end.
     pub(super) fn around(body: &mut Body, room: usize, on_whole: OnWhole) {
         let (pace, passing) = (body.pace(), std::mem::take(body));
         *body = Body::stream(Self {
@@ -36,6 +42,7 @@ impl Tee {
         body.set_pace(pace);
     }
 
+    /// Keeps a piece that passes, or gives up if there is no room for it.
     fn keep(&mut self, data: &Bytes) {
         if self.on_whole.is_none() {
             return;
@@ -48,6 +55,7 @@ impl Tee {
         self.kept.extend_from_slice(data);
     }
 
+    /// Calls `on_whole`, unless that has happened.
     fn end(&mut self, is_whole: bool) {
         if let Some(on_whole) = self.on_whole.take() {
             on_whole(is_whole.then(|| std::mem::take(&mut self.kept).freeze()));

@@ -27,15 +27,20 @@ const SLOTS: usize = WINDOW as usize + 1;
 /// A budget for retries, shared by all workers; outlives reloads.
 #[derive(Debug)]
 pub struct Budget {
+    /// The moment from which seconds are counted.
     start: Instant,
+    /// The requests that each worker has counted.
     requests: PerWorker<Counts>,
+    /// The retries of all workers.
     retries: Counts,
     settings: Mutex<Settings>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Settings {
+    /// Retries for each request, from 0 to 1.
     share: f64,
+    /// Retries a second that are allowed in any case.
     floor: u32,
 }
 
@@ -45,7 +50,8 @@ struct Settings {
 struct Counts([AtomicU64; SLOTS]);
 
 impl Budget {
-    /// Retries may be `share` of the requests, plus `floor` a second.
+    /// Retries may be `share` of the requests (0 to 1), plus `floor` a second.
+    /// `workers` is the number of threads that count requests.
     pub fn new(share: f64, floor: u32, workers: usize) -> Self {
         Self {
             start: Instant::now(),
@@ -89,6 +95,8 @@ impl Budget {
 }
 
 impl Counts {
+    /// Counts an event. A slot that still has the count of an earlier second
+    /// begins anew.
     fn add(&self, second: u64) {
         let slot = &self.0[(second % SLOTS as u64) as usize];
         let _ = slot.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |seen| {
@@ -101,6 +109,7 @@ impl Counts {
         });
     }
 
+    /// The events of the last ten seconds.
     fn sum(&self, now: u64) -> u64 {
         let recent = self.0.iter().map(|slot| slot.load(Ordering::Relaxed));
         recent

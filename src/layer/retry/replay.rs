@@ -80,7 +80,8 @@ impl Replay {
         !kept.is_lost && kept.rest.is_some()
     }
 
-    /// The body for the next attempt.
+    /// The body for the next attempt. The attempt before must be over: its body
+    /// gives the rest of the client's body back when it is dropped.
     pub(super) fn body(&self) -> Body {
         let (mut body, pace) = match self {
             Self::Whole(whole, pace) => (Body::whole(whole.clone()), *pace),
@@ -115,6 +116,7 @@ impl Kept {
         (body, pace)
     }
 
+    /// Keeps a piece that passes, or gives up keeping if there is no room for it.
     fn keep(&mut self, frame: &Frame<Bytes>) {
         if self.is_lost {
             return;
