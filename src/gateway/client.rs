@@ -1,8 +1,12 @@
 //! The identity of the client: the peer, or the address that trusted proxies
 //! name.
 //!
-//! The chain of proxies is walked from the peer towards the client, and never
-//! beyond the first hop that is not trusted.
+//! Limits, logs and hashes use this address, so that a client must not be able
+//! to choose it. The chain of proxies is walked from the peer towards the
+//! client, and never beyond the first hop that is not trusted: everything that
+//! this hop says of earlier ones may be invented. Only one of the two fields
+//! (`X-Forwarded-For` or `Forwarded`) is read, as configured, since a proxy that
+//! writes one of them usually passes on the other as the client sent it.
 
 use std::{
     net::{IpAddr, Ipv6Addr},

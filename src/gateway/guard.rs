@@ -1,5 +1,10 @@
-//! The policies of a route, held against those of another: whether one gives a
+//! The policies of a route, compared with those of another: whether one gives a
 //! request more than the other would.
+//!
+//! The comparison errs on the side of "more": two policies of which neither is
+//! stricter count as more in both directions, so that a request which could be
+//! meant for either route is refused. Guards are made by a reload; requests
+//! only compare them, and only if their path is ambiguous.
 
 use std::{collections::HashMap, sync::Arc};
 

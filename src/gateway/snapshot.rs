@@ -1,5 +1,10 @@
 //! One generation of the routes: the tables by which a request finds its route,
 //! and the stack of layers of each route.
+//!
+//! A reload builds the next snapshot beside the one in use and swaps the
+//! pointer. Requests that have begun keep the parts that they use: their stack
+//! is a clone, and their exchange refers to the tag of the route. An old
+//! snapshot is freed with its last request.
 
 use std::sync::Arc;
 
@@ -25,9 +30,13 @@ impl Snapshot {
 /// The routes of one worker.
 #[derive(Debug)]
 pub(crate) struct Routes {
+    /// Finds the index of a route in `routes`.
     pub(crate) table: Arc<Table>,
+    /// Detects paths that a service may take for those of another route.
     pub(crate) disguises: Arc<Disguises>,
+    /// In the order of the configuration.
     pub(crate) routes: Vec<Route>,
+    /// The proxies that are trusted to name the client.
     pub(crate) trust: Arc<Trust>,
     /// The tag of requests that no route takes.
     pub(crate) unmatched: Arc<RouteTag>,
@@ -39,13 +48,14 @@ pub(crate) struct Routes {
 /// One route.
 #[derive(Debug)]
 pub(crate) struct Route {
+    /// Its name in logs and metrics.
     pub(crate) tag: Arc<RouteTag>,
     /// Its layers, cloned for each request: calling a service takes an exclusive
     /// reference to it.
     pub(crate) stack: Stack,
-    /// Most bytes of a request's body.
+    /// The most bytes of a request's body; `None` is no bound.
     pub(crate) max_body: Option<u64>,
-    /// Most bytes of the body of a gRPC call.
+    /// The most bytes of the body of a gRPC call; `None` is no bound.
     pub(crate) max_call_body: Option<u64>,
     /// The upstreams of its gRPC calls; none if it takes no calls.
     pub(crate) callees: Box<[Arc<Upstream>]>,

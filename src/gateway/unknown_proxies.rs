@@ -1,5 +1,9 @@
 //! Proxies in front of the gateway that are not configured. All clients behind
 //! one count as one client, so the log warns about each such proxy once.
+//!
+//! A peer looks like a proxy if it sends a forwarding field while no proxy is
+//! trusted. Each worker keeps its own list, and looks into the shared one, with
+//! its lock, only for peers that are new to it.
 
 use std::net::IpAddr;
 

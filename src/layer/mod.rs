@@ -8,8 +8,26 @@
 //! travel in the response body and end with it.
 //!
 //! A layer is built from the types of [`policy`](crate::policy). It is generic
-//! over what it does not look into: over the request, the response, or the
-//! error of the inner service.
+//! over everything that it does not look into: over the request, the response,
+//! or the error of the inner service.
+//!
+//! # Form
+//!
+//! A file or folder has the layer, its service and its future, in this order.
+//! The service is cloned for each request, so that it holds its policy behind
+//! one [`Arc`](std::sync::Arc); a layer that a route does without is not in its
+//! stack. The future on the usual path is an enum or struct that is polled by
+//! hand, since it needs a name and must not cost an allocation. A path that is
+//! rare and has to wait (a queue, a retry, a body that is read first) is an
+//! `async` function in a box.
+//!
+//! # Cancelling
+//!
+//! A future may be dropped at any time: the client has left, or an outer layer
+//! has given up. Each layer documents what it holds, and holds it in a guard
+//! that gives it back on drop. Fields are dropped in the order of their
+//! declaration, and the inner future is declared first: when a guard is
+//! dropped, the inner service has already noted what it leaves behind.
 
 mod attempt_timeout;
 mod buffer;

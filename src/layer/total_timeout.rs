@@ -38,6 +38,9 @@ use crate::{
 };
 
 /// Adds [`TotalTimeout`].
+///
+/// It has to be outside of everything that waits, or that is bounded by the
+/// deadline of a call.
 #[derive(Debug, Clone)]
 pub struct TotalTimeoutLayer {
     timeouts: Arc<Timeouts>,

@@ -6,6 +6,9 @@
 //! added, and the route's own changes are made. On the way back the route's
 //! changes to the response header are made.
 //!
+//! * `head` writes the request line and the fields.
+//! * `forwarded` writes the account of the hops before this one.
+//!
 //! It refuses nothing and holds nothing. tower has no such layer; tower-http's
 //! `SetRequestHeader` and its like change a header map, one field for each
 //! layer.
@@ -56,7 +59,8 @@ pub struct HashKey {
 }
 
 impl HashKey {
-    /// The hash of a request's key; `None` if a part of it is absent or empty.
+    /// The hash of a request's key; `None` if a part of it is absent or empty, so
+    /// that the server is chosen as without a key.
     fn of(&self, exchange: &Exchange) -> Option<u64> {
         let mut builder = self.begun.clone();
         let mut parts = self.parts.iter();
