@@ -1,7 +1,7 @@
 //! Everything that can go wrong with a request: each case names its cause and
 //! the party to blame.
 //!
-//! * [`Error`] ends a request before its response began. `gateway::answer`
+//! * [`Error`] ends a request before its response began. `gateway::respond`
 //!   turns it into a response with one exhaustive match.
 //! * [`Failed`] is an error on its way through a route's stack, with the facts
 //!   that layers need about the attempt.
