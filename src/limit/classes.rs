@@ -1,18 +1,19 @@
 //! Quotas that some keys of a limit have instead of its own.
 //!
 //! A bucket's debt is a time, so it means something only together with the
-//! quota under which it came about. Each slot of the table therefore has a *class*:
-//! 0 for the limit's own quota, or the number of another one in this list. A
-//! request under a different quota first converts the debt, keeping the share
-//! of the bucket that is used. So quotas of single keys can come, change and go
-//! at any time, and a key that was exhausted never gets a fresh bucket by it.
+//! quota under which it came about. Each slot of the table therefore has a
+//! *class*: 0 for the limit's own quota, or the number of another one in this
+//! list. A request under a different quota first converts the debt, keeping the
+//! share of the bucket that is used. So quotas of single keys can come, change
+//! and go at any time, and a key that was exhausted never gets a fresh bucket
+//! by it.
 
 use parking_lot::Mutex;
 
 use super::{Gcra, LimiterError};
 
-/// Different quotas that single keys of one limit can have had in its life;
-/// some 16 bytes each.
+/// The most different quotas that single keys of one limit can have had in its
+/// life; some 16 bytes each.
 const MOST_CLASSES: usize = u16::MAX as usize;
 
 /// The quotas by class, from 1 on. The list only grows, since a slot may hold a
@@ -24,6 +25,9 @@ pub(super) struct Classes(Mutex<Vec<Gcra>>);
 impl Classes {
     /// Returns the quota with its class: that of an equal quota, if there was
     /// one before.
+    ///
+    /// # Errors
+    /// The list is full.
     pub(super) fn register(&self, quota: Gcra) -> Result<Gcra, LimiterError> {
         let quota = quota.with_class(0);
         let mut known = self.0.lock();

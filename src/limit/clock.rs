@@ -1,7 +1,10 @@
 //! The clock of the limits: nanoseconds on tokio's clock, so that one paused
 //! clock drives every test.
 //!
-//! A request reads it once; all of its limits decide on that one reading.
+//! A request reads it once, and all of its limits decide on that one reading,
+//! so that they cannot disagree about the time. It is monotonic and belongs to
+//! the process; debts that outlive the process are converted by the wall clock
+//! (`saved`).
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -16,6 +19,14 @@ pub struct Now(u64);
 impl Now {
     /// A reading of `nanos` nanoseconds; 0 becomes 1. For tests and benches
     /// that make their own time.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tidegate::limit::Now;
+    ///
+    /// let now = Now::from_nanos(5).after(Duration::from_nanos(2));
+    /// assert_eq!(now.as_nanos(), 7);
+    /// ```
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(if nanos == 0 { 1 } else { nanos })
     }
@@ -58,6 +69,7 @@ static START: OnceLock<Instant> = OnceLock::new();
 /// reads 0.
 const OFFSET: u64 = 86_400_000_000_000;
 
+/// A duration in nanoseconds; one of more than 584 years becomes the longest.
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

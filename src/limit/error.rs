@@ -1,4 +1,4 @@
-//! Why a limit cannot be made.
+//! Why a limit, or a quota for single keys of it, cannot be made.
 
 use thiserror::Error;
 

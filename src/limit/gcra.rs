@@ -70,7 +70,7 @@ impl Gcra {
         self.emission.saturating_mul(cost as u64)
     }
 
-    /// Of the limit's own class.
+    /// A quota of the limit's own class.
     pub(super) const fn from_parts(emission: u64, burst: NonZeroU32) -> Self {
         Self {
             emission,
@@ -79,10 +79,12 @@ impl Gcra {
         }
     }
 
+    /// The class of this quota, see `classes`.
     pub(super) const fn class(&self) -> u16 {
         self.class
     }
 
+    /// The same quota with another class.
     pub(super) const fn with_class(self, class: u16) -> Self {
         Self { class, ..self }
     }
@@ -116,7 +118,8 @@ impl Gcra {
     }
 }
 
-/// The state of one bucket as it is reported to people and clients.
+/// The state of one bucket as it is reported to people and clients: in the
+/// fields `RateLimit` and `X-RateLimit`, in access lines and views.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
     /// Whole tokens left.
@@ -133,14 +136,14 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// A bucket that is full in `debt` nanoseconds.
+    /// The state of a bucket that is full in `debt` nanoseconds.
     pub fn of_debt(gcra: &Gcra, debt: u64) -> Self {
         let remaining = gcra.fill().saturating_sub(debt) / gcra.emission;
         Self::known(gcra, u32::try_from(remaining).unwrap_or(u32::MAX), debt)
     }
 
-    /// A bucket that is kept elsewhere, of which `remaining` and the
-    /// nanoseconds until it is full are known.
+    /// The state of a bucket that is kept elsewhere, of which `remaining` and
+    /// the nanoseconds until it is full are known.
     pub fn known(gcra: &Gcra, remaining: u32, debt: u64) -> Self {
         let (burst, fill) = (gcra.burst.get(), gcra.fill());
         let after_next = gcra.weight(burst.saturating_sub(remaining.saturating_add(1)));
@@ -153,8 +156,8 @@ impl Standing {
         }
     }
 
-    /// A bucket that refused `cost` tokens and has them after `wait`. It may
-    /// hold some tokens, only not enough.
+    /// The state of a bucket that refused `cost` tokens and has them after
+    /// `wait`. It may hold some tokens, only not enough.
     pub fn refused(gcra: &Gcra, cost: u32, wait: Duration) -> Self {
         let missing = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
         let left = gcra.weight(cost).saturating_sub(missing) / gcra.emission;
@@ -168,8 +171,8 @@ impl Standing {
         }
     }
 
-    /// Whether this bucket is nearer to exhaustion than `other`: fewer tokens
-    /// left or, of as many, longer until full.
+    /// Whether this bucket is nearer to exhaustion than `other`: it has fewer
+    /// tokens left or, with equally many, is longer until full.
     pub fn is_nearer(&self, other: &Self) -> bool {
         (self.remaining, std::cmp::Reverse(self.reset))
             < (other.remaining, std::cmp::Reverse(other.reset))

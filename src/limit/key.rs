@@ -33,11 +33,18 @@ use crate::policy::KeyPart;
 
 /// Names one bucket of a limit. Displayed as 16 hexadecimal digits, which are
 /// fit for a log, since they do not lead back to a value.
+///
+/// ```
+/// use tidegate::limit::{Key, KeyHasher};
+///
+/// let key = KeyHasher::new().key("everyone").finish();
+/// assert_eq!(key.to_string().parse::<Key>(), Ok(key));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key(u64);
 
 impl Key {
-    /// Hashes below this mark slots of the table.
+    /// Hashes below this mark slots of the table, and no key has one.
     pub(super) const RESERVED: u64 = 3;
 
     /// The keyed hash; the same for the same parts until the process ends.
@@ -45,6 +52,7 @@ impl Key {
         self.0
     }
 
+    /// The key with this hash, as it was read from a table or a file.
     pub(super) const fn from_raw(hash: u64) -> Self {
         Self(hash)
     }
@@ -104,10 +112,11 @@ impl<'v> KeyValue<'v> {
     }
 }
 
-/// Makes [`Key`]s. There is one in a process, since keys of different hashers
-/// do not match.
+/// Makes [`Key`]s. A process has one, since keys of different hashers do not
+/// match.
 #[derive(Clone, Copy)]
 pub struct KeyHasher {
+    /// The key of the hash, which must not reach a log or a client.
     seed: [u64; 2],
 }
 
@@ -130,8 +139,8 @@ impl KeyHasher {
     }
 
     /// Begins a key of the limit `limit`. Finished without a part it is the one
-    /// key of a limit for everybody. The builder may be kept, and cloned for
-    /// each request.
+    /// key of a limit that counts everybody together. The builder may be kept,
+    /// and cloned for each request.
     pub fn key(&self, limit: &str) -> KeyBuilder {
         let hasher = SipHasher13::new_with_keys(self.seed[0], self.seed[1]);
         KeyBuilder::over(hasher, limit)
@@ -167,7 +176,8 @@ pub struct KeyBuilder<H = SipHasher13> {
 }
 
 impl<H: Hasher> KeyBuilder<H> {
-    /// Begins a key of the limit `limit` over another hash than [`Key`]'s.
+    /// Begins a key of the limit `limit` over another hash than [`Key`]'s, such
+    /// as the one of shared limits.
     pub fn over(hasher: H, limit: &str) -> Self {
         let mut builder = Self { hasher };
         builder.write(LIMIT, "", limit.as_bytes());
@@ -206,7 +216,7 @@ impl<H: Hasher> KeyBuilder<H> {
 }
 
 impl KeyBuilder {
-    /// The key.
+    /// The finished key.
     pub fn finish(self) -> Key {
         let hash = self.hasher.finish();
         Key(if hash < Key::RESERVED {

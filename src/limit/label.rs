@@ -62,10 +62,12 @@ impl Label {
         parts
     }
 
+    /// Removes all parts and keeps the memory.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
     }
 
+    /// Adds a value, cut to its longest length, with a flag beside its kind.
     fn part(&mut self, value: &KeyValue<'_>, flag: u8) {
         match value {
             KeyValue::Text(text) => {
@@ -84,6 +86,7 @@ impl Label {
         }
     }
 
+    /// Adds the bytes of a part behind its kind and length.
     fn write(&mut self, kind: u8, value: &[u8]) {
         self.bytes.reserve(2 + value.len());
         self.bytes
@@ -92,12 +95,16 @@ impl Label {
     }
 }
 
+/// Text as it was received.
 const TEXT: u8 = 0;
+/// The beginning of a longer text.
 const CUT: u8 = 1;
+/// 4 bytes of IPv4, or 16 bytes of IPv6 and the length of the prefix.
 const ADDRESS: u8 = 2;
 /// A flag beside one of the kinds: the part is a stand-in.
 const FALLBACK: u8 = 0x80;
 
+/// A value for people. Bytes that are not UTF-8 become U+FFFD.
 fn shown(kind: u8, value: &[u8]) -> String {
     match (kind, value) {
         (ADDRESS, value) => address(value).unwrap_or_default(),
@@ -120,6 +127,7 @@ fn is_boundary(value: &[u8], back: usize) -> bool {
         .map_or_else(|error| error.error_len().is_some(), |_| true)
 }
 
+/// An address in text; a network with its prefix unless that is all of it.
 fn address(value: &[u8]) -> Option<String> {
     if let Ok(v4) = <[u8; 4]>::try_from(value) {
         return Some(Ipv4Addr::from(v4).to_string());

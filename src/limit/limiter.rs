@@ -26,7 +26,7 @@ impl Limiter {
     /// at once, at up to 72 bytes each, which are taken only as keys come.
     ///
     /// # Errors
-    /// Fails if there is no memory for so many keys.
+    /// [`LimiterError::TooManyKeys`] if there is no memory for so many keys.
     pub fn new(
         name: impl Into<Arc<str>>,
         quota: Quota,
@@ -38,7 +38,7 @@ impl Limiter {
         })
     }
 
-    /// Its identity over reloads.
+    /// The name, which identifies the limit over reloads.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -59,12 +59,13 @@ impl Limiter {
     /// life and over reloads.
     ///
     /// # Errors
-    /// Fails if the limit has seen 65,535 different ones.
+    /// [`LimiterError::TooManyQuotas`] if the limit has seen 65,535 different
+    /// ones.
     pub fn key_quota(&self, quota: Quota) -> Result<Gcra, LimiterError> {
         self.core.lineage.classes.register(quota.into())
     }
 
-    /// Counts since the limit first came up, and the keys held now.
+    /// Counts since the limit was first made, and the keys that are held now.
     pub fn stats(&self) -> Stats {
         let core = self.core.newest();
         Stats {
@@ -81,14 +82,15 @@ impl Limiter {
         self.core.lineage.note_overflow();
     }
 
-    /// Whether there is a bucket for `key`.
+    /// Whether there is a bucket for `key`. A key without one has a full
+    /// bucket.
     pub fn holds(&self, key: Key) -> bool {
         self.core.newest().held(key).is_some()
     }
 
-    /// How the bucket of `key` stands under `quota`, by default the limit's
+    /// The state of the bucket of `key` under `quota`, by default the limit's
     /// own. A debt that is still measured by another quota is converted for the
-    /// answer, and in the table at the next decision. Takes nothing; the answer
+    /// result, and in the table at the next decision. Takes nothing; the result
     /// may be out of date at once.
     pub fn standing(&self, now: Now, key: Key, quota: Option<&Gcra>) -> Standing {
         let core = self.core.newest();
@@ -99,7 +101,7 @@ impl Limiter {
         gcra.standing(now, tat)
     }
 
-    /// Fills the bucket of `key`. Returns whether there was one.
+    /// Fills the bucket of `key`. Returns whether the table held one.
     pub fn forget(&self, key: Key) -> bool {
         self.core
             .follow(|core| core.shift(key, |_, _| Some(0)))
@@ -131,8 +133,8 @@ impl Limiter {
         Ok(given)
     }
 
-    /// Whether any key has a temporary quota. A hint that costs next to
-    /// nothing; an expired one may still count.
+    /// Whether any key has a temporary quota. A hint that costs one relaxed
+    /// load; an expired quota may still count.
     #[inline]
     pub fn has_temporaries(&self) -> bool {
         self.core.lineage.temporaries.is_any()
@@ -149,7 +151,7 @@ impl Limiter {
         self.core.lineage.temporaries.end(now, key)
     }
 
-    /// Keys that have a temporary quota at `now`.
+    /// The number of keys that have a temporary quota at `now`.
     pub fn temporaries(&self, now: Now) -> usize {
         self.core.lineage.temporaries.count(now)
     }
@@ -164,7 +166,7 @@ impl Limiter {
 /// Counters of one limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stats {
-    /// Keys held.
+    /// Keys that the table holds.
     pub keys: usize,
     /// Most bytes that the table can come to occupy.
     pub max_bytes: usize,

@@ -34,7 +34,9 @@ use super::gcra::rescaled;
 use super::table::{Insert, OVERFLOW, Occupied, Read};
 use super::{Key, Limiter, Now};
 
+/// The first bytes of every file.
 const MAGIC: [u8; 8] = *b"tidegate";
+/// The version of the format that this build reads and writes.
 const VERSION: u64 = 1;
 
 /// Bytes before the first key.
@@ -44,7 +46,7 @@ const RECORD: usize = 24;
 /// Bytes after the last key.
 const TRAILER: usize = 16;
 
-/// A key in debt.
+/// A key in debt, independent of the clock of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Debt {
     /// The bucket.
@@ -56,7 +58,7 @@ pub struct Debt {
     pub fill: u64,
 }
 
-/// Why saved debts cannot be used; the message completes "it is not used: ...".
+/// Why saved debts cannot be used. The message completes "it is not used: ...".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Damage {
     /// The bytes are another file's, or of one that was never whole.
@@ -76,11 +78,12 @@ pub enum Damage {
     Identity,
 }
 
-/// Debts as they were read.
+/// Debts as they were read, after all checks.
 #[derive(Debug, Clone, Copy)]
 pub struct Saved<'a> {
     /// The time of writing since 1970, by the wall clock.
     pub written: Duration,
+    /// The records of the keys, checked as a whole by the checksum.
     records: &'a [u8],
 }
 
@@ -92,8 +95,8 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Begins a file, and returns its first bytes. `written` is the wall clock
-    /// since 1970.
+    /// Begins a file, and returns its first bytes. `identity` stands for the
+    /// limit's key and the hasher, and `written` is the wall clock since 1970.
     pub fn begin(identity: u64, written: Duration) -> (Self, [u8; HEADER]) {
         let written = u64::try_from(written.as_nanos()).unwrap_or(u64::MAX);
         let header = words([u64::from_le_bytes(MAGIC), VERSION, identity, written]);
@@ -120,16 +123,16 @@ impl Encoder {
     }
 }
 
-/// Bytes that `keys` keys in debt take.
+/// Bytes of a file with `keys` keys in debt.
 pub const fn saved_size(keys: usize) -> usize {
     keys.saturating_mul(RECORD).saturating_add(HEADER + TRAILER)
 }
 
 impl<'a> Saved<'a> {
-    /// Reads what an [`Encoder`] wrote.
+    /// Reads the bytes that an [`Encoder`] wrote.
     ///
     /// # Errors
-    /// Fails for anything else, and for debts of another identity.
+    /// The bytes are others, or their debts have another identity.
     pub fn decode(bytes: &'a [u8], identity: u64) -> Result<Self, Damage> {
         let (header, rest) = bytes.split_at_checked(HEADER).ok_or(Damage::Foreign)?;
         if header[..8] != MAGIC {
@@ -159,7 +162,7 @@ impl<'a> Saved<'a> {
     }
 
     /// The keys in debt, as of [`Self::written`]. Records that make no sense
-    /// are left out.
+    /// are left out: reserved hashes, and quotas that fill in no time.
     pub fn debts(&self) -> impl Iterator<Item = Debt> + use<'a> {
         let debt = |record| Debt {
             key: Key::from_raw(word(record, 0)),
@@ -236,7 +239,7 @@ fn charge_overflow(core: &Core, now: Now, tat: u64) {
     }
 }
 
-/// The words in little-endian order, one after the other.
+/// The word at `index`, little-endian; 0 beyond the end.
 fn words<const N: usize, const M: usize>(words: [u64; N]) -> [u8; M] {
     let mut bytes = [0; M];
     bytes

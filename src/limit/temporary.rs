@@ -4,6 +4,7 @@
 //! Requests read a map that is replaced as a whole; while it is empty they only
 //! read one flag. A quota that has expired does not count from that moment on,
 //! whether or not the key is asked for. [`Temporaries::sweep`] frees its entry.
+//! A change copies the map, which is bounded, and is rare.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -27,7 +28,7 @@ pub struct Temporary {
     pub quota: Quota,
     /// The same quota, prepared for [`super::Ask::quota`].
     pub gcra: Gcra,
-    /// The moment from which it does not count any more.
+    /// The moment from which it no longer counts.
     pub until: Now,
 }
 
@@ -37,7 +38,7 @@ pub enum TemporaryError {
     /// The limit has seen too many different quotas.
     #[error(transparent)]
     Quota(#[from] LimiterError),
-    /// Too many keys have one.
+    /// [`MOST_TEMPORARY`] keys of the limit have one.
     #[error(
         "{MOST_TEMPORARY} keys of this limit have numbers of their own for a while; end some, or wait"
     )]
@@ -57,7 +58,8 @@ pub(super) struct Temporaries {
 }
 
 impl Temporaries {
-    /// The quota of `key` that counts at `now`.
+    /// The quota of `key` that counts at `now`. One relaxed load while no key
+    /// has one.
     #[inline]
     pub(super) fn get(&self, now: Now, key: Key) -> Option<Temporary> {
         // Relaxed: a request that is under way while a quota is given may still
@@ -69,6 +71,7 @@ impl Temporaries {
         }
     }
 
+    /// Looks the key up in the map.
     #[cold]
     fn find(&self, now: Now, key: Key) -> Option<Temporary> {
         self.map
@@ -85,6 +88,9 @@ impl Temporaries {
     }
 
     /// Gives `key` a quota in place of any that it has.
+    ///
+    /// # Errors
+    /// [`TemporaryError::Full`] if too many keys have one.
     pub(super) fn set(&self, now: Now, key: Key, given: Temporary) -> Result<(), TemporaryError> {
         self.change(now, |map| {
             if map.len() >= MOST_TEMPORARY && !map.contains_key(&key) {

@@ -48,7 +48,8 @@ pub enum Verdict {
     Refused,
 }
 
-/// The heaviest keys of one limit.
+/// The heaviest keys of one limit. Shared by all workers, each of which counts
+/// for itself.
 pub struct Top {
     lanes: PerWorker<Mutex<Lane>>,
 }
@@ -86,16 +87,16 @@ struct Lane {
 }
 
 impl Top {
-    /// For a process with `workers` workers.
+    /// Empty counters for a process with `workers` workers.
     pub fn new(workers: usize) -> Self {
         Self {
             lanes: PerWorker::new(workers),
         }
     }
 
-    /// Notes a request of `key`. `worker` is the number of the caller's worker,
-    /// see [`PerWorker::of`]. `label` writes what the key is made of; it is
-    /// only called for a key that has no counter.
+    /// Counts a request of `key`. `worker` is the number of the caller's
+    /// worker, see [`PerWorker::of`]. `label` writes the parts of the key, and
+    /// is called only for a key that has no counter.
     #[inline]
     pub fn record(
         &self,
@@ -112,7 +113,8 @@ impl Top {
         lane.running.record(key, verdict, label);
     }
 
-    /// The `most` keys with the most requests, the heaviest first.
+    /// The `most` keys with the most requests, the heaviest first. Merges the
+    /// counters of all workers, and locks one at a time.
     pub fn heaviest(&self, now: Now, most: usize) -> Vec<Heavy> {
         let mut all = self.merged(now);
         let rank = |heavy: &Heavy| (std::cmp::Reverse(heavy.count.seen()), heavy.key.hash());
@@ -121,7 +123,7 @@ impl Top {
         all
     }
 
-    /// The requests of one key.
+    /// The requests of one key, of the last 10 to 20 minutes.
     pub fn count(&self, now: Now, key: Key) -> Count {
         let mut count = Count::default();
         self.each(now, |sketch| count.add(sketch.count(key)));
@@ -137,6 +139,7 @@ impl Top {
         found
     }
 
+    /// The counters of all workers and both periods, added up.
     fn merged(&self, now: Now) -> Vec<Heavy> {
         let mut all = HashMap::<u64, Heavy, ByItself>::default();
         // A full sketch may have missed requests of every key that it does not
@@ -208,6 +211,7 @@ impl Count {
         self.admitted + self.refused
     }
 
+    /// Adds the requests of another worker or period.
     fn add(&mut self, other: Self) {
         self.admitted += other.admitted;
         self.refused += other.refused;

@@ -14,6 +14,7 @@ use crate::limit::{Key, Label};
 /// At most [`CAPACITY`] keys with their counts.
 #[derive(Default)]
 pub(super) struct Sketch {
+    /// Index into `entries` for each key.
     places: HashMap<u64, u16, ByItself>,
     entries: Vec<Entry>,
     groups: Vec<Group>,
@@ -93,10 +94,12 @@ impl Sketch {
         }
     }
 
+    /// Whether the key with this hash has a counter.
     pub(super) fn has(&self, hash: u64) -> bool {
         self.places.contains_key(&hash)
     }
 
+    /// All keys with a counter.
     pub(super) fn entries(&self) -> impl Iterator<Item = Heavy> {
         let heavy = |entry: &Entry| Heavy {
             key: entry.key,
@@ -106,6 +109,7 @@ impl Sketch {
         self.entries.iter().map(heavy)
     }
 
+    /// Removes all keys and keeps the memory.
     pub(super) fn clear(&mut self) {
         self.places.clear();
         self.entries.clear();
@@ -152,6 +156,8 @@ impl Sketch {
         place
     }
 
+    /// Gives the counter of a key with the smallest count to `key`. That count
+    /// becomes the bound for requests of `key` that were missed.
     fn replace(&mut self, key: Key) -> u16 {
         let place = self.group(self.first).head;
         let missed = self.group(self.first).count;
@@ -188,6 +194,7 @@ impl Sketch {
         }
     }
 
+    /// Adds an entry at the head of a group.
     fn join(&mut self, place: u16, group: u16) {
         let head = std::mem::replace(&mut self.groups[usize::from(group)].head, place);
         let entry = &mut self.entries[usize::from(place)];
@@ -197,6 +204,7 @@ impl Sketch {
         }
     }
 
+    /// Takes an entry out of its group.
     fn leave(&mut self, place: u16, group: u16) {
         let Entry { prev, next, .. } = self.entries[usize::from(place)];
         match prev {
@@ -208,6 +216,7 @@ impl Sketch {
         }
     }
 
+    /// Makes a group between two others.
     fn new_group(&mut self, count: u64, prev: u16, next: u16) -> u16 {
         let group = Group {
             count,
@@ -230,6 +239,7 @@ impl Sketch {
         place
     }
 
+    /// Removes an empty group.
     fn drop_group(&mut self, place: u16) {
         let Group { prev, next, .. } = *self.group(place);
         self.link(prev, next);
@@ -239,6 +249,7 @@ impl Sketch {
         self.free.push(place);
     }
 
+    /// Makes two groups neighbours.
     fn link(&mut self, before: u16, after: u16) {
         if before != NONE {
             self.groups[usize::from(before)].next = after;
@@ -248,12 +259,14 @@ impl Sketch {
         }
     }
 
+    /// The group with this index.
     fn group(&self, place: u16) -> &Group {
         &self.groups[usize::from(place)]
     }
 }
 
 impl Entry {
+    /// The counters, as they are shown.
     fn count(&self) -> Count {
         Count {
             admitted: self.admitted,
