@@ -85,8 +85,8 @@
 //!   nothing.
 //! * Every exchange ends in exactly one access line and one count, when its
 //!   last holder drops it.
-//! * Whoever calls a service has seen it ready: each request clones the stack
-//!   of its route, asks it and calls it. Layers refuse in `call`; their
+//! * A service is called only after it was ready: each request clones the stack
+//!   of its route, polls it and calls it. Layers refuse in `call`; their
 //!   `poll_ready` asks the inner service and never waits by itself.
 //!
 //! # Cancel safety

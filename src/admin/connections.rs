@@ -1,5 +1,13 @@
 //! Connections to the admin listener: their number, their life, and the layers
 //! around every call.
+//!
+//! # Bounds
+//!
+//! There are at most 64 connections, and a further one closes the least useful
+//! one rather than being refused: a liveness probe must get its response even
+//! if somebody opens many connections and leaves them. A head, a response and a
+//! life each have a timeout, and a body has a size, so that no caller holds
+//! memory for long.
 
 use std::{
     any::Any,
@@ -57,16 +65,19 @@ const BODY: usize = 64 * 1024;
 /// Pause of accepting when the process has no file descriptor left.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The entry of an open connection, which may have to make room for another
-/// one.
+/// An open connection as the acceptor knows it, which may have to make room for
+/// another one.
 #[derive(Debug)]
 struct Entry {
+    /// The present activity.
     activity: Mutex<Activity>,
+    /// Ends the connection at once.
     leave: CancellationToken,
 }
 
-/// The smallest is the first to make room: idle ones before busy ones, and the
-/// longest time before shorter ones.
+/// The activity of a connection. The smallest is the first to make room: idle
+/// ones before busy ones, and of each kind the one that has been so for
+/// longest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Activity {
     is_calling: bool,
@@ -74,6 +85,7 @@ struct Activity {
 }
 
 impl Activity {
+    /// An activity that begins now.
     fn now(is_calling: bool) -> Self {
         let since = Instant::now();
         Self { is_calling, since }
@@ -81,6 +93,7 @@ impl Activity {
 }
 
 impl Entry {
+    /// A connection that is idle.
     fn new() -> Arc<Self> {
         Arc::new(Self {
             activity: Mutex::new(Activity::now(false)),
@@ -93,6 +106,7 @@ impl Entry {
 struct Calling(Arc<Entry>);
 
 impl Calling {
+    /// Marks a connection as busy.
     fn on(entry: &Arc<Entry>) -> Self {
         *entry.activity.lock() = Activity::now(true);
         Self(Arc::clone(entry))
@@ -105,7 +119,9 @@ impl Drop for Calling {
     }
 }
 
-/// Accepts until `stop`. Connections then finish the call that they are at.
+/// Accepts until `stop`. Connections then finish their present call. If the
+/// process has no file descriptor left, accepting pauses for a tenth of a
+/// second.
 pub(super) async fn accept(
     listener: TcpListener,
     context: Arc<Context>,
@@ -155,6 +171,7 @@ fn make_room(open: &mut Vec<Weak<Entry>>) {
     }
 }
 
+/// The next connection and its two ends.
 async fn next(listener: &TcpListener) -> io::Result<(TcpStream, Caller)> {
     let (stream, peer) = listener.accept().await?;
     let caller = Caller {
@@ -164,6 +181,7 @@ async fn next(listener: &TcpListener) -> io::Result<(TcpStream, Caller)> {
     Ok((stream, caller))
 }
 
+/// Serves one connection until it ends, has to make room, or is too old.
 async fn serve(
     stream: TcpStream,
     caller: Caller,

@@ -1,4 +1,4 @@
-//! Everything that the endpoints read or change.
+//! The parts of the process that the endpoints read or change.
 
 use std::sync::{
     Arc,
@@ -14,7 +14,8 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// Whether `/readyz` says that new requests are welcome.
+/// Whether `/readyz` responds that new requests are welcome. Load balancers and
+/// orchestrators poll it.
 #[derive(Debug, Default)]
 pub struct Readiness(AtomicBool);
 
@@ -31,16 +32,17 @@ impl Readiness {
 }
 
 /// The parts of the process that the endpoints read or change, shared by all
-/// calls.
+/// calls. Values that a reload replaces are behind a pointer, so that each call
+/// sees one configuration as a whole.
 #[derive(Debug)]
 pub struct Context {
-    /// `[admin]`; `None` when the listener is off.
+    /// `[admin]`; `None` while the listener is off.
     pub settings: ArcSwap<Option<policy::Admin>>,
     /// The counters of the process.
     pub metrics: Arc<Metrics>,
     /// The state of the configuration that serves.
     pub state: Arc<ArcSwap<State>>,
-    /// Open listeners.
+    /// The open listeners for clients.
     pub listeners: Listeners,
     /// Asks the control thread for a reload.
     pub reload: ReloadHandle,

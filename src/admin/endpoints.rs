@@ -1,5 +1,9 @@
 //! The endpoints of the admin listener, and the responses to calls of anything
 //! else.
+//!
+//! One table lists them for people (`GET /`) and for the dispatch of calls. A
+//! call is looked up first, then its caller is checked, then its method; an
+//! unknown path is reported only to callers that pass the check.
 
 use std::fmt::Display;
 
@@ -99,16 +103,20 @@ const ENDPOINTS: [Endpoint; 13] = [
     },
 ];
 
+/// The path of the heaviest keys of a limit.
 const TOP: &str = "/limits/NAME/top";
+/// The path of single keys of a limit.
 const KEYS: &str = "/limits/NAME/keys";
 
-/// A line of the list. An endpoint that takes several methods has a line for
-/// each.
+/// A line of the list. An endpoint that is called with several methods has a
+/// line for each.
 struct Endpoint {
     method: &'static str,
     /// The path, with `NAME` for the name of a limit.
     path: &'static str,
+    /// The call that a request to this path is.
     call: Call,
+    /// A description for the list.
     about: &'static str,
 }
 
@@ -129,9 +137,9 @@ enum Call {
 }
 
 impl Call {
-    /// True for calls that any host may be named in: probes and scrapers reach
-    /// a pod by whatever name they have for it, and nothing in these responses
-    /// is secret.
+    /// True for calls that may name any host: probes and scrapers reach a pod
+    /// by whatever name they have for it, and nothing in these responses is
+    /// secret.
     fn is_for_probes(self) -> bool {
         matches!(self, Call::Metrics | Call::Livez | Call::Readyz)
     }
@@ -164,6 +172,8 @@ struct Found<'a> {
     limit: &'a str,
 }
 
+/// The endpoint at a path; `None` if there is none. The name of a limit may
+/// contain slashes, so it is everything between the fixed ends of the path.
 fn find(path: &str) -> Option<Found<'_>> {
     if let Some(rest) = path.strip_prefix("/limits/") {
         if let Some(limit) = rest.strip_suffix("/top") {
@@ -225,7 +235,7 @@ fn check(
     Ok(rules.sight(request.headers()))
 }
 
-/// Carries a call out that the caller may make.
+/// Carries out a call that the caller may make.
 async fn carry_out<B>(
     context: &Context,
     found: Found<'_>,
@@ -274,10 +284,12 @@ where
     }
 }
 
+/// The response of a healthy process.
 fn well() -> Response {
     json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))
 }
 
+/// The list of all endpoints as text.
 fn index() -> String {
     let mut list = String::new();
     for endpoint in &ENDPOINTS {
@@ -292,6 +304,7 @@ fn index() -> String {
     list
 }
 
+/// All metrics, in the format that the scraper prefers.
 fn metrics(context: &Context, request: &Request<()>) -> Response {
     let accept: Vec<_> = request
         .headers()
@@ -305,6 +318,7 @@ fn metrics(context: &Context, request: &Request<()>) -> Response {
     with_type(format.content_type(), StatusCode::OK, text.into())
 }
 
+/// The response to a caller that is refused.
 fn refused(refusal: &Refusal) -> Response {
     let mut response = problem(refusal.status(), &refusal.detail());
     if let Some(challenge) = refusal.challenge() {
@@ -316,6 +330,7 @@ fn refused(refusal: &Refusal) -> Response {
     response
 }
 
+/// 404 for a path that is no endpoint.
 fn missing(path: &str) -> Response {
     problem(
         StatusCode::NOT_FOUND,
@@ -323,6 +338,7 @@ fn missing(path: &str) -> Response {
     )
 }
 
+/// 405 for a method that the endpoint does not have.
 fn not_allowed(call: Call) -> Response {
     let detail = format!("this is called with {}", call.methods());
     let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, &detail);
@@ -332,7 +348,8 @@ fn not_allowed(call: Call) -> Response {
     response
 }
 
-/// Logs every call that changes something, and every attempt.
+/// Logs every call that changes something, and every attempt. Values of keys in
+/// the query are left out, as they may be credentials.
 fn log_change(caller: Caller, request: &Request<()>, status: StatusCode) {
     let peer = caller.peer;
     let method = request.method();

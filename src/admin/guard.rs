@@ -2,8 +2,13 @@
 //!
 //! Web pages are not, whatever name they gave to this address: a page can make
 //! a browser call a host whose name it points at this address (DNS rebinding),
-//! so that `Host` and `Origin` have to name the listener. Calls that change
-//! something need the token, if there is one.
+//! so that `Host` and `Origin` have to name the listener. An `Origin` of
+//! another site is refused as well, which covers cross-site requests (CSRF).
+//! Calls that change something need the token, if there is one.
+//!
+//! Probes and scrapers are excepted from the check of the host: they reach a
+//! pod by whatever name they have for it, and `/metrics`, `/livez` and
+//! `/readyz` show nothing secret.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -18,7 +23,9 @@ const HTTPS: u16 = 443;
 /// The two ends of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Caller {
+    /// The other end.
     pub(super) peer: SocketAddr,
+    /// This end.
     pub(super) local: SocketAddr,
 }
 
@@ -27,6 +34,7 @@ pub(super) struct Caller {
 pub(super) struct Rules<'a> {
     /// This end of the connection.
     pub(super) local: SocketAddr,
+    /// The hosts and the token that are configured.
     pub(super) settings: &'a policy::Admin,
 }
 
@@ -89,7 +97,8 @@ impl Refusal {
         }
     }
 
-    /// The value of `WWW-Authenticate`.
+    /// The value of `WWW-Authenticate` (RFC 6750, 3), for refusals by the
+    /// token.
     pub(super) fn challenge(&self) -> Option<&'static str> {
         match self {
             Refusal::NoToken => Some("Bearer realm=\"tidegate\""),
@@ -99,7 +108,8 @@ impl Refusal {
     }
 }
 
-/// True for methods that may change something.
+/// True for methods that may change something: all that are not safe (RFC 9110,
+/// 9.2.1).
 pub(super) fn changes(method: &Method) -> bool {
     !matches!(
         *method,
@@ -150,6 +160,8 @@ impl Rules<'_> {
         }
     }
 
+    /// Whether a host and port are names of this listener: its own, or one of
+    /// `hosts`. A host without a port is accepted on any port.
     fn is_ours(&self, called: Authority<'_>) -> bool {
         let is_own_port = called.port.is_none_or(|port| port == self.local.port());
         let is_listed = |name: &String| {
@@ -207,6 +219,10 @@ impl Rules<'_> {
         }
     }
 
+    /// Checks the bearer token (RFC 6750, 2.1), if one is configured.
+    ///
+    /// # Errors
+    /// It is missing, given twice, or wrong.
     fn check_token(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let Some(token) = &self.settings.token else {
             return Ok(());
@@ -229,7 +245,7 @@ impl Rules<'_> {
 }
 
 /// Compares in a time that depends on the length of `given` alone, so that the
-/// time does not reveal how much was right.
+/// time does not reveal how many bytes were right.
 fn is_same(given: &[u8], token: &[u8]) -> bool {
     let expected = token.iter().cycle();
     let differs = given
@@ -247,6 +263,8 @@ struct Authority<'a> {
 }
 
 impl<'a> Authority<'a> {
+    /// Parses `host`, `host:port` or `[address]:port`; `None` for anything
+    /// else.
     fn read(text: &'a str) -> Option<Self> {
         let end = match text.starts_with('[') {
             true => text.find(']')? + 1,

@@ -1,9 +1,10 @@
-//! `/limits/NAME/top` lists the keys that ask most of a limit.
+//! `/limits/NAME/top` lists the keys with the most requests of a limit.
 //! `/limits/NAME/keys` shows one key, fills its bucket, or gives it another
 //! quota for a while.
 //!
 //! Values of keys are shown as far as [`Sight`] allows, and never logged: the
-//! log has the keyed hash, as access lines do.
+//! log has the keyed hash, as access lines do, so that a change can be found
+//! beside the requests that it affects.
 
 use std::{
     num::NonZeroU32,
@@ -31,12 +32,13 @@ const SHOWN: usize = 20;
 /// Most keys that `top` shows.
 const MOST_SHOWN: usize = 1000;
 /// Longest time for which a key can have another quota; a lasting one belongs
-/// into the configuration.
+/// in the configuration.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Why a call failed.
 struct Refused {
     status: StatusCode,
+    /// A sentence for the caller.
     why: String,
 }
 
@@ -53,7 +55,9 @@ impl From<String> for Refused {
 /// The fields of a `PUT`.
 const FIELDS: [&str; 3] = ["rate", "burst", "ttl"];
 
-/// `GET /limits/NAME/top?n=20`.
+/// `GET /limits/NAME/top?n=20`: the keys with the most requests, the heaviest
+/// first. For a shared limit, the state of each is read from the store, for at
+/// most a second.
 pub(super) async fn top(state: &State, sight: Sight, name: &str, query: &str) -> Response {
     match limit(state, name).and_then(|limit| Ok((limit, how_many(query)?))) {
         Ok((limit, most)) => {
@@ -105,6 +109,11 @@ pub(super) async fn keys(state: &State, call: KeyCall<'_>) -> Response {
         .unwrap_or_else(|Refused { status, why }| problem(status, &why))
 }
 
+/// Fills the bucket of a key, and logs it.
+///
+/// # Errors
+/// The store does not respond, or the bucket of a shared limit is known by its
+/// hash only.
 async fn fill(
     limit: &OneLimit<'_>,
     caller: Caller,
@@ -128,6 +137,10 @@ async fn fill(
     Ok(())
 }
 
+/// Gives a key another quota for a while, and logs it.
+///
+/// # Errors
+/// The limit is a tier, the body is wrong, or too many keys have another quota.
 fn give(
     limit: &OneLimit<'_>,
     caller: Caller,
@@ -160,6 +173,10 @@ fn give(
     Ok(())
 }
 
+/// The limit of this name, which may be a tier.
+///
+/// # Errors
+/// There is none; the text lists those that exist.
 fn limit<'s>(state: &'s State, name: &str) -> Result<OneLimit<'s>, Refused> {
     state.limit(name).ok_or_else(|| {
         let names: Vec<_> = state
@@ -180,6 +197,7 @@ fn limit<'s>(state: &'s State, name: &str) -> Result<OneLimit<'s>, Refused> {
     })
 }
 
+/// Names in a sentence.
 fn quoted(names: &[&str]) -> String {
     names
         .iter()
@@ -188,6 +206,10 @@ fn quoted(names: &[&str]) -> String {
         .join(", ")
 }
 
+/// The number of keys to show.
+///
+/// # Errors
+/// The query is something else, or the number is out of range.
 fn how_many(query: &str) -> Result<usize, String> {
     if query.is_empty() {
         return Ok(SHOWN);
@@ -202,7 +224,10 @@ fn how_many(query: &str) -> Result<usize, String> {
         })
 }
 
-/// The numbers of a `PUT`, and for how long.
+/// The quota of a `PUT`, and for how long it is given.
+///
+/// # Errors
+/// The body is not such an object. The text shows one that is right.
 fn wanted(body: &[u8]) -> Result<(Quota, Duration), String> {
     const EXAMPLE: &str = r#"such as {"rate": "100/s", "burst": 200, "ttl": "10m"}"#;
     let body: Map<String, Value> = serde_json::from_slice(body)
@@ -236,6 +261,7 @@ fn wanted(body: &[u8]) -> Result<(Quota, Duration), String> {
     Ok((quota, ttl))
 }
 
+/// The state of a key as JSON.
 fn shown(state: &KeyState, sight: Sight) -> Value {
     let KeyState {
         key,
@@ -270,8 +296,8 @@ fn shown(state: &KeyState, sight: Sight) -> Value {
     view
 }
 
-/// The values of a key's parts as far as they may be seen; nothing where they
-/// may not, or are not known.
+/// The values of a key's parts as far as they may be seen; `None` if they may
+/// not, or are not known.
 fn values(key: &KnownKey, sight: Sight) -> Option<Vec<String>> {
     let value = |(part, is_secret): (&Part, &bool)| match *is_secret && sight != Sight::All {
         true => beginning(&part.value),
@@ -281,20 +307,20 @@ fn values(key: &KnownKey, sight: Sight) -> Option<Vec<String>> {
     is_shown.then(|| key.parts.iter().zip(&key.secrets).map(value).collect())
 }
 
-/// Four characters of what may be a credential, and never all of it: enough to
-/// recognize one's own.
+/// Four characters of a value that may be a credential, and never all of it:
+/// enough to recognise one's own.
 fn beginning(value: &str) -> String {
     const SHOWN: usize = 4;
     let shown = value.chars().count().saturating_sub(1).min(SHOWN);
     value.chars().take(shown).chain(['…']).collect()
 }
 
-/// Rounded up, as in `Retry-After`.
+/// A time in whole seconds, rounded up as in `Retry-After`.
 fn whole_seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
-/// The name of a limit as it stands in a path, decoded.
+/// The name of a limit, decoded from its form in a path.
 pub(super) fn name(raw: &str) -> String {
     percent_decode_str(raw).decode_utf8_lossy().into_owned()
 }

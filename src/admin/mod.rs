@@ -1,9 +1,24 @@
 //! The admin listener: metrics, health, views of the running gateway, reload.
 //!
-//! It is built on hyper and tower-http, as speed does not matter here.
-//! `connections` accepts and bounds connections, `guard` refuses callers,
-//! `endpoints` responds. `observed`, `views` and `limit_keys` read the state of
-//! the gateway.
+//! It is built on hyper and tower-http, as speed does not matter here, and runs
+//! on the control thread, so that a scrape or a slow caller takes nothing from
+//! requests.
+//!
+//! * `connections` accepts and bounds connections, and has the layers around
+//!   every call.
+//! * `guard` refuses callers: web pages of other sites, and changes without the
+//!   token.
+//! * `endpoints` has the list of calls, and responds.
+//! * `observed`, `views` and `limit_keys` read the state of the gateway;
+//!   `reloading` changes it.
+//!
+//! # Trust
+//!
+//! The listener shows much and can reload, so by default it is on the loopback
+//! interface. Anybody who reaches its address can read everything but secrets:
+//! values of keys in the configuration, passwords and the contents of key files
+//! are never shown. Calls that change something need the token if one is
+//! configured, and each of them is logged with the caller.
 
 mod connections;
 mod context;
@@ -28,19 +43,23 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use self::context::{Context, Readiness};
 use crate::{policy, reload::bind_admin};
 
-/// The admin listener, which is open or not.
+/// The admin listener, open or not. Reloads switch it on and off and move it.
 #[derive(Debug)]
 pub struct Admin {
+    /// The parts of the process that the endpoints use.
     context: Arc<Context>,
+    /// The open socket; `None` while the listener is off.
     listening: Mutex<Option<Listening>>,
-    /// Every task of the listeners.
+    /// Every task of the listener and its connections.
     tasks: TaskTracker,
 }
 
 /// The socket that is open now.
 #[derive(Debug)]
 struct Listening {
+    /// The address, with the port that the system chose.
     local: SocketAddr,
+    /// Ends accepting, and connections after their present call.
     stop: CancellationToken,
     /// A copy of the socket for a process that takes over.
     socket: Option<OwnedFd>,
@@ -62,7 +81,7 @@ impl Admin {
     }
 
     /// Opens the listener if it is on, with the socket that was `inherited` if
-    /// there is one. Returns its address.
+    /// there is one. Returns its address; `None` if it is off.
     ///
     /// # Errors
     /// The system refuses the address. The text is a sentence for people.
@@ -83,20 +102,22 @@ impl Admin {
         Ok(Some(self.open(bind, listener)))
     }
 
-    /// A copy of the listener's socket for a process that takes over.
+    /// A copy of the listener's socket for a process that takes over; `None` if
+    /// the listener is off.
     pub fn socket(&self) -> Option<OwnedFd> {
         let listening = self.listening.lock();
         listening.as_ref()?.socket.as_ref()?.try_clone().ok()
     }
 
-    /// Closes the listener, because another process responds there.
+    /// Closes the listener, because another process responds there or a reload
+    /// has switched it off. Connections finish their present call.
     pub fn stop(&self) {
         close(self.listening.lock().take());
     }
 
-    /// Applies other settings. Hosts and token change at once. A new address
-    /// comes as the listener that is `bound` to it, which opens before the old
-    /// one closes.
+    /// Applies other settings. Hosts and token change at once, also for open
+    /// connections. A new address comes as the listener that is `bound` to it,
+    /// which opens before the old one closes.
     pub fn reconfigure(&self, settings: Option<&policy::Admin>, bound: Option<TcpListener>) {
         self.context.settings.store(Arc::new(settings.cloned()));
         match (settings, bound) {
@@ -108,6 +129,7 @@ impl Admin {
         }
     }
 
+    /// Accepts on `listener`, and closes the socket that was open before.
     fn open(&self, bind: SocketAddr, listener: TcpListener) -> SocketAddr {
         let local = listener.local_addr().unwrap_or(bind);
         let stop = CancellationToken::new();
@@ -128,6 +150,7 @@ impl Admin {
     }
 }
 
+/// Ends a socket that was open.
 fn close(listening: Option<Listening>) {
     if let Some(Listening { local, stop, .. }) = listening {
         tracing::info!(address = %local, "admin listener closes");

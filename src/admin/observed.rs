@@ -1,4 +1,7 @@
-//! The gauges of a scrape: everything that is a state and not a count.
+//! The gauges of a scrape: every metric that is a state and not a count.
+//!
+//! They are read from the running parts at the moment of the scrape, in one
+//! pass over the configuration that serves.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::SystemTime};
 
@@ -33,8 +36,9 @@ pub(super) fn observe(state: &State, listeners: &Listeners, metrics: &Metrics) -
     }
 }
 
-/// Requests in flight are those that hold a permit of the route's concurrency
-/// limit. The others are queued for one, or about to be refused.
+/// The gauges of each route. Requests in flight are those that hold a permit of
+/// the route's concurrency limit; the others wait for one, or are about to be
+/// refused.
 fn routes(state: &State, metrics: &Metrics) -> Vec<RouteGauges> {
     let caps: BTreeMap<_, _> = state.route_concurrency().collect();
     let route = |name: &Arc<str>| {
@@ -58,6 +62,7 @@ fn routes(state: &State, metrics: &Metrics) -> Vec<RouteGauges> {
         .collect()
 }
 
+/// The gauges of a listener, with the expiry of its certificates.
 fn listener_gauges(listener: &Listener, bind: SocketAddr, state: &State) -> ListenerGauges {
     let configured = state
         .config
@@ -89,6 +94,8 @@ fn listener_gauges(listener: &Listener, bind: SocketAddr, state: &State) -> List
     }
 }
 
+/// The gauges of a limit; `in_store` is the number of its keys that this
+/// gateway knows in the store.
 fn limit(name: &Arc<str>, stats: Stats, in_store: usize) -> LimitGauges {
     LimitGauges {
         limit: Arc::clone(name),
@@ -98,6 +105,7 @@ fn limit(name: &Arc<str>, stats: Stats, in_store: usize) -> LimitGauges {
     }
 }
 
+/// The gauges of each upstream.
 fn upstreams(state: &State) -> Vec<UpstreamGauges> {
     let caps: BTreeMap<_, _> = state.upstream_concurrency().collect();
     state
@@ -106,6 +114,7 @@ fn upstreams(state: &State) -> Vec<UpstreamGauges> {
         .collect()
 }
 
+/// The gauges of a concurrency limit.
 fn gauges(cap: &ConcurrencyView) -> CapGauges {
     let ConcurrencyView {
         limit,
@@ -121,6 +130,7 @@ fn gauges(cap: &ConcurrencyView) -> CapGauges {
     }
 }
 
+/// The gauges of an upstream: its connections, and the state of each server.
 fn upstream(name: &Arc<str>, upstream: &Upstream, cap: Option<CapGauges>) -> UpstreamGauges {
     let servers = upstream.servers();
     let (open, idle) = servers

@@ -1,5 +1,7 @@
 //! `POST /reload`: asks for a reload, waits until every worker serves the new
-//! table, and lists what has changed.
+//! table, and lists the changes.
+//!
+//! The outcome is the same as in the log. `tidegate reload` prints it.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -12,8 +14,9 @@ use crate::{
     reload::{Failure, Outcome, ReloadHandle},
 };
 
-/// Reloads the configuration. The status is 422 if it has mistakes or cannot be
-/// applied.
+/// Reloads the configuration. The status is 200 if it serves or is unchanged,
+/// 422 if it has mistakes or cannot be applied, and 503 if the process is
+/// ending. A caller that leaves does not end the reload.
 pub(super) async fn reload(handle: &ReloadHandle) -> Response {
     match handle.reload().await {
         Some(outcome) => {
@@ -30,6 +33,7 @@ pub(super) async fn reload(handle: &ReloadHandle) -> Response {
     }
 }
 
+/// The outcome as JSON.
 fn summary(outcome: &Outcome) -> Value {
     match outcome {
         Outcome::Done {
@@ -53,6 +57,7 @@ fn summary(outcome: &Outcome) -> Value {
     }
 }
 
+/// The names of the items that changed, by kind of item.
 fn changes(report: &Report) -> Value {
     let kinds = report
         .kinds()

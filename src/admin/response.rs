@@ -1,4 +1,7 @@
 //! Responses of the admin listener: text, JSON and problems.
+//!
+//! All have their whole body in memory, and none may be cached, since each
+//! shows the state of one moment.
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
@@ -50,6 +53,7 @@ pub(super) fn with_type(media: &'static str, status: StatusCode, body: Bytes) ->
     response
 }
 
+/// JSON with indentation and a line end.
 fn pretty(value: &Value) -> Bytes {
     format!("{value:#}\n").into()
 }

@@ -1,5 +1,9 @@
 //! Views of the running gateway as JSON: the keys of the configuration, with
-//! the current state beside them.
+//! the present state beside them.
+//!
+//! A view takes the keys from [`Config::shown`](crate::config::Config::shown),
+//! which hides secrets, so that nothing in it needs to be hidden again. The
+//! names of the fields are part of the interface.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +15,7 @@ use crate::{
     upstream::{ServerView, Upstream},
 };
 
-/// Keys of a route that say which requests it takes and what it does with them.
+/// Keys of a route that say which requests it takes and how it treats them.
 const OF_A_ROUTE: [&str; 9] = [
     "name",
     "match",
@@ -23,7 +27,7 @@ const OF_A_ROUTE: [&str; 9] = [
     "redirect",
     "concurrency",
 ];
-/// Keys of a limit that say how much it allows to whom.
+/// Keys of a limit that say how much it allows for which keys.
 const OF_A_LIMIT: [&str; 14] = [
     "key",
     "rate",
@@ -43,6 +47,7 @@ const OF_A_LIMIT: [&str; 14] = [
 /// Keys of a tier or a candidate, which has buckets of its own.
 const BESIDE_A_LIMIT: [&str; 3] = ["prefix", "rate", "burst"];
 
+/// All routes, those with a concurrency limit with its present state.
 pub(super) fn routes(state: &State) -> Value {
     let caps: BTreeMap<_, _> = state
         .route_concurrency()
@@ -64,7 +69,7 @@ pub(super) fn routes(state: &State) -> Value {
     routes.into_iter().flatten().map(view).collect()
 }
 
-/// Adds to what a cap is set to what it came to.
+/// Adds the present state of a concurrency limit to its settings.
 fn add_to(shown: &mut Value, cap: &ConcurrencyView) {
     if let Some(shown) = shown.as_object_mut() {
         shown.insert("limit".to_owned(), json!(cap.limit));
@@ -74,6 +79,8 @@ fn add_to(shown: &mut Value, cap: &ConcurrencyView) {
     }
 }
 
+/// All limits, with their tiers and candidates as limits of their own, and the
+/// present number of their keys.
 pub(super) fn limits(state: &State) -> Value {
     let all = state.config.shown();
     let shown = all.get("limits");
@@ -105,7 +112,7 @@ pub(super) fn limits(state: &State) -> Value {
         .collect()
 }
 
-/// The tier or candidate that is called like this: `LIMIT/56`,
+/// The settings of the tier or candidate of this name: `LIMIT/56`,
 /// `LIMIT/candidate`.
 fn beside<'a>(limits: Option<&'a Value>, name: &str) -> Option<&'a Value> {
     let (limit, which) = name.rsplit_once('/')?;
@@ -120,6 +127,7 @@ fn beside<'a>(limits: Option<&'a Value>, name: &str) -> Option<&'a Value> {
         .find(|tier| tier.get("prefix").and_then(Value::as_u64) == Some(prefix))
 }
 
+/// All upstreams with the present state of their servers.
 pub(super) fn upstreams(state: &State) -> Value {
     let all = state.config.shown();
     let shown = all.get("upstreams");
@@ -145,6 +153,7 @@ pub(super) fn upstreams(state: &State) -> Value {
         .collect()
 }
 
+/// The present state of a server.
 fn server(server: &ServerView) -> Value {
     json!({
         "url": &*server.url,
@@ -160,6 +169,7 @@ fn server(server: &ServerView) -> Value {
     })
 }
 
+/// These keys of an object, as far as it has them.
 fn only(keys: &[&str], of: &Value) -> Map<String, Value> {
     let pair = |key: &&str| Some(((*key).to_owned(), of.get(*key)?.clone()));
     keys.iter().filter_map(pair).collect()

@@ -1,8 +1,8 @@
 //! Rates, and rates with a burst: how many tokens a bucket gains and holds.
 //!
-//! Both numbers of a quota are chosen by whoever writes the configuration, or
-//! by an operator at the admin listener, so that their product with a period
-//! has to fit into the clock of the limiter. [`Quota::new`] is the one place
+//! Both numbers of a quota are chosen by an operator, in the configuration or at
+//! the admin listener, so that their product with a period has to fit into the
+//! clock of the limiter. [`Quota::new`] is the one place
 //! that checks it.
 
 use std::{
