@@ -72,6 +72,7 @@ pub(super) fn exclude(
 pub(super) struct Unique<K>(HashMap<K, Span>);
 
 impl<K: Eq + Hash> Unique<K> {
+    /// None yet.
     pub(super) fn new() -> Self {
         Self(HashMap::new())
     }

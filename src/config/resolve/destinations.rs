@@ -87,9 +87,8 @@ pub(super) fn mirror(route: &wire::Route, context: &mut Context<'_>) -> Option<O
     let mirror = field.value()?;
     if !mirror.upstream.is_present() && !context.problems.incomplete {
         let message = "`mirror` without an `upstream` has nowhere to send copies";
-        context
-            .problems
-            .error(Code::MissingKey, at, message, "add `upstream = \"NAME\"`");
+        let help = "add `upstream = \"NAME\"`";
+        context.problems.error(Code::MissingKey, at, message, help);
     }
     let upstream = mirror.upstream.read()?;
     context.check_upstream(&upstream, mirror.upstream.at());

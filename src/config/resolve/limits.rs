@@ -14,7 +14,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     checks::{Unique, every},
     overrides,
-    quota::Pace,
+    quota::{Beside, Pace},
 };
 use crate::config::{
     field::Given,
@@ -39,10 +39,12 @@ pub(super) fn limits(file: &File, problems: &mut Problems) -> Option<Vec<Limit>>
     limits.filter(|_| !file.limits.is_broken())
 }
 
+/// One limit. Its largest cost and its key are resolved first: everything
+/// beside its own buckets has to fit to them.
 fn limit(entry: &NamedEntry<wire::Limit>, problems: &mut Problems) -> Option<Limit> {
     let limit = entry.field.value()?;
     let at = entry.field.at();
-    let quota = Pace::of(&limit.rate, &limit.burst, at).and_then(|pace| pace.quota(problems));
+    let quota = Pace::of(&limit.rate, &limit.burst).and_then(|pace| pace.quota(problems));
     let cost = cost(limit, problems);
     let most = cost.as_ref().map_or(0, Cost::most);
     if let Some(burst) = quota.map(|quota| quota.burst())
@@ -54,16 +56,15 @@ fn limit(entry: &NamedEntry<wire::Limit>, problems: &mut Problems) -> Option<Lim
     }
     let key = limit.key.optional()?.unwrap_or_default();
     let missing = missing(limit, &key, problems)?;
-    let beside = Beside {
-        name: &entry.name,
-        limit,
+    let mut beside = Beside {
         key: &key,
         most,
+        problems,
     };
-    let stand_ins = beside.stand_ins(problems);
-    let tiers = beside.tiers(&missing, problems);
-    let overrides = overrides::overrides(&limit.overrides, &key, most, problems);
-    let candidate = beside.candidate(problems);
+    let stand_ins = stand_ins(limit, &mut beside);
+    let tiers = tiers(entry, &missing, &mut beside);
+    let overrides = overrides::overrides(&limit.overrides, &mut beside);
+    let candidate = candidate(entry, &mut beside);
     Some(Limit {
         name: syntax::name(&entry.name).ok()?,
         quota: quota?,
@@ -146,76 +147,74 @@ fn place_of_cost(limit: &wire::Limit, at: Span) -> Span {
     }
 }
 
-/// A limit while everything beside its own buckets is resolved.
-struct Beside<'a> {
-    name: &'a str,
-    limit: &'a wire::Limit,
-    key: &'a [KeyPart],
-    /// The most that a request can cost, in tokens.
-    most: u32,
+/// The quota of requests with a stand-in for an absent part of the key;
+/// `Some(None)`: the limit's own.
+fn stand_ins(limit: &wire::Limit, beside: &mut Beside<'_>) -> Option<Option<Quota>> {
+    match limit.missing.value()? {
+        Either::Short(_) => Some(None),
+        Either::Long(table) => {
+            let pace = Pace::of(&table.rate, &table.burst)?;
+            beside.quota(&pace).map(Some)
+        }
+    }
 }
 
-impl Beside<'_> {
-    /// The quota of requests with a stand-in for an absent part of the key;
-    /// `Some(None)`: the limit's own.
-    fn stand_ins(&self, problems: &mut Problems) -> Option<Option<Quota>> {
-        let Some(Either::Long(table)) = self.limit.missing.value() else {
-            return Some(None);
-        };
-        let pace = Pace::of(&table.rate, &table.burst, self.limit.missing.at())?;
-        pace.quota_for(self.most, problems).map(Some)
-    }
+/// Numbers to try; `Some(None)` where there are none.
+fn candidate(
+    entry: &NamedEntry<wire::Limit>,
+    beside: &mut Beside<'_>,
+) -> Option<Option<Candidate>> {
+    let Some(field) = &entry.field.value()?.candidate else {
+        return Some(None);
+    };
+    let table = field.value()?;
+    let quota = beside.quota(&Pace::of(&table.rate, &table.burst)?)?;
+    let name = candidate_name(&entry.name);
+    Some(Some(Candidate { name, quota }))
+}
 
-    /// `Some(None)` is a limit without a candidate.
-    fn candidate(&self, problems: &mut Problems) -> Option<Option<Candidate>> {
-        let Some(field) = &self.limit.candidate else {
-            return Some(None);
-        };
-        let table = field.value()?;
-        let pace = Pace::of(&table.rate, &table.burst, field.at())?;
-        Some(Some(Candidate {
-            name: candidate_name(self.name),
-            quota: pace.quota_for(self.most, problems)?,
-        }))
+/// Buckets of wider IPv6 networks. They bound a client that owns many small
+/// networks; a tier as narrow as the key would count the same again.
+fn tiers(
+    entry: &NamedEntry<wire::Limit>,
+    missing: &Missing,
+    beside: &mut Beside<'_>,
+) -> Option<Vec<Tier>> {
+    let tiers = &entry.field.value()?.tiers;
+    let own = narrowest_client(beside.key, missing);
+    if tiers.is_present() && own.is_none() {
+        let message =
+            "tiers are wider networks of the client's address, which is no part of this key";
+        let help = "add \"client-ip\" to `key`, or leave `tiers` out";
+        beside
+            .problems
+            .error(Code::Conflict, tiers.at(), message, help);
     }
-
-    /// Buckets of wider IPv6 networks. They bound a client that owns many small
-    /// networks; a tier as narrow as the key would count the same again.
-    fn tiers(&self, missing: &Missing, problems: &mut Problems) -> Option<Vec<Tier>> {
-        let tiers = &self.limit.tiers;
-        let own = narrowest_client(self.key, missing);
-        if tiers.is_present() && own.is_none() {
-            let message =
-                "tiers are wider networks of the client's address, which is no part of this key";
-            let help = "add \"client-ip\" to `key`, or leave `tiers` out";
-            problems.error(Code::Conflict, tiers.at(), message, help);
+    if tiers.is_broken() {
+        return None;
+    }
+    let mut prefixes = Unique::new();
+    every(tiers.elements(), |field| {
+        let tier = field.value()?;
+        let (prefix, at) = (tier.prefix.read()?, tier.prefix.at());
+        if let Some(own) = own.filter(|own| prefix >= *own) {
+            let message = format!("a tier of /{prefix} is not wider than the key's /{own}");
+            let help = "write fewer bits, or leave it out";
+            beside.problems.error(Code::Conflict, at, message, help);
         }
-        if tiers.is_broken() {
-            return None;
+        if prefixes.add(prefix, at).is_some() {
+            let message = format!("two tiers of /{prefix}");
+            let help = "keep one of the two";
+            beside.problems.error(Code::Duplicate, at, message, help);
         }
-        let mut prefixes = Unique::new();
-        every(tiers.elements(), |field| {
-            let tier = field.value()?;
-            let (prefix, at) = (tier.prefix.read()?, tier.prefix.at());
-            if let Some(own) = own.filter(|own| prefix >= *own) {
-                let message = format!("a tier of /{prefix} is not wider than the key's /{own}");
-                let help = "write fewer bits, or leave it out";
-                problems.error(Code::Conflict, at, message, help);
-            }
-            if prefixes.add(prefix, at).is_some() {
-                let message = format!("two tiers of /{prefix}");
-                problems.error(Code::Duplicate, at, message, "keep one of the two");
-            }
-            let pace = Pace::of(&tier.rate, &tier.burst, field.at())?;
-            let quota = pace.quota_for(self.most, problems)?;
-            let name = tier_name(self.name, prefix);
-            Some(Tier {
-                name,
-                prefix,
-                quota,
-            })
+        let quota = beside.quota(&Pace::of(&tier.rate, &tier.burst)?)?;
+        let name = tier_name(&entry.name, prefix);
+        Some(Tier {
+            name,
+            prefix,
+            quota,
         })
-    }
+    })
 }
 
 /// Bits of an IPv6 address by which the key tells clients apart: the fewest of
@@ -232,10 +231,12 @@ fn narrowest_client(key: &[KeyPart], missing: &Missing) -> Option<u8> {
     key.iter().chain(stand_in).filter_map(of_client).min()
 }
 
+/// The name of the buckets of a limit's candidate, in metrics and views.
 fn candidate_name(limit: &str) -> Arc<str> {
     format!("{limit}/candidate").into()
 }
 
+/// The name of the buckets of a tier, by the bits of its prefix.
 fn tier_name(limit: &str, prefix: u8) -> Arc<str> {
     format!("{limit}/{prefix}").into()
 }
@@ -244,31 +245,23 @@ fn tier_name(limit: &str, prefix: u8) -> Arc<str> {
 /// same row in metrics and views.
 fn unique_names(entries: &[NamedEntry<wire::Limit>], problems: &mut Problems) {
     let mut beside: HashMap<Arc<str>, Span> = HashMap::new();
-    for NamedEntry {
-        name,
-        field: section,
-    } in entries
-    {
-        let Some(limit) = section.value() else {
+    for NamedEntry { name, field } in entries {
+        let Some(limit) = field.value() else {
             continue;
         };
         for tier in limit.tiers.elements().iter().filter_map(Given::value) {
             if let Some(prefix) = tier.prefix.read() {
-                beside.insert(tier_name(name, prefix), section.at());
+                beside.insert(tier_name(name, prefix), field.at());
             }
         }
         if limit.candidate.is_present() {
-            beside.insert(candidate_name(name), section.at());
+            beside.insert(candidate_name(name), field.at());
         }
     }
-    for NamedEntry {
-        name,
-        field: section,
-    } in entries
-    {
+    for NamedEntry { name, field } in entries {
         if let Some(other) = beside.get(name.as_str()) {
             let message = format!("`{name}` is what the buckets beside another limit are called");
-            let problem = Problem::new(Code::Duplicate, section.at(), message);
+            let problem = Problem::new(Code::Duplicate, field.at(), message);
             let problem = problem.also(*other, "the other limit");
             problems.report(problem.help("give this one another name"));
         }

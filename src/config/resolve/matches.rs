@@ -15,11 +15,11 @@ use super::checks::{Key, Unique, exclude};
 use crate::config::{
     field::{Field, Given},
     problem::{Code, Problem, Problems},
-    source::Span,
     wire::{
         routes as wire,
-        syntaxes::{Header, Value},
+        syntaxes::{Header, Name, Value},
         tables::Pairs,
+        text::Text,
     },
 };
 use crate::policy::{HostPattern, Match, PathPattern, Route};
@@ -86,13 +86,6 @@ struct Rank<'a> {
     query: &'a [(String, String)],
 }
 
-/// The first route with some rank.
-#[derive(Clone, Copy)]
-struct First<'a> {
-    name: &'a str,
-    at: Span,
-}
-
 /// Reports each route all of whose ranks earlier routes have. Routes with a
 /// mistake, which are `None`, are left out.
 pub(super) fn hidden(
@@ -100,29 +93,32 @@ pub(super) fn hidden(
     routes: &[Option<Route>],
     problems: &mut Problems,
 ) {
-    let mut first: HashMap<Rank<'_>, First<'_>> = HashMap::new();
+    // The name of the first route with a rank.
+    let mut first: HashMap<Rank<'_>, &Field<Text<Name>>> = HashMap::new();
     for (field, route) in fields.iter().zip(routes) {
         let (Some(wire), Some(route)) = (field.value(), route) else {
             continue;
         };
-        let (name, at) = (&*route.name, wire.name.at());
+        let name = &route.name;
         let ranks = ranks(&route.matches);
         let is_covered = ranks.iter().all(|rank| first.contains_key(rank));
-        let before = ranks.first().and_then(|rank| first.get(rank)).copied();
-        // Two routes with one name were reported already.
-        if let Some(before) = before.filter(|before| is_covered && before.name != name) {
+        let before = ranks.first().and_then(|rank| first.get(rank));
+        if let Some(before) = before.filter(|_| is_covered)
+            && let Some(other) = before.read()
+            // Two routes with one name were reported already.
+            && other != *name
+        {
             let message = format!(
-                "the route `{name}` is hidden by `{}`, which matches the same requests",
-                before.name
+                "the route `{name}` is hidden by `{other}`, which matches the same requests"
             );
-            let problem = Problem::new(Code::HiddenRoute, at, message)
+            let problem = Problem::new(Code::HiddenRoute, wire.name.at(), message)
                 .label("never reached")
-                .also(before.at, "takes its requests")
+                .also(before.at(), "takes its requests")
                 .help("give one of them another match, or remove one");
             problems.report(problem);
         }
         for rank in ranks {
-            first.entry(rank).or_insert(First { name, at });
+            first.entry(rank).or_insert(&wire.name);
         }
     }
 }
@@ -167,6 +163,7 @@ fn canonical(path: &PathPattern) -> String {
     }
 }
 
+/// A segment of a path; `{}` for a parameter.
 fn without_name(segment: &str) -> &str {
     if segment.starts_with('{') {
         "{}"

@@ -11,10 +11,13 @@
 
 use ipnet::{IpNet, Ipv6Net};
 
-use super::{checks::every, quota::Pace};
+use super::{
+    checks::every,
+    quota::{Beside, Pace},
+};
 use crate::config::{
     field::{Field, Given},
-    problem::{Code, Problems},
+    problem::Code,
     syntax::{address, host, path},
     wire::{
         limits as wire,
@@ -29,114 +32,94 @@ use crate::policy::{KeyPart, Override, ValuePattern};
 /// Most overrides of one limit: bounds the memory of their table, and the time
 /// in which networks are compared one by one.
 const MOST_OVERRIDES: usize = 10_000;
+/// A value, or several, as the file has them.
+type Pattern = Field<OneOrMany<Text<KeyValue>>>;
+
 /// Any value.
 const ANY: &str = "*";
 
-/// The overrides of a limit with this key, in the order of the file. `most` is
-/// the largest cost of a request, in tokens.
+/// The overrides of a limit, in the order of the file.
 pub(super) fn overrides(
     entry: &Option<Field<Tables<wire::Override>>>,
-    key: &[KeyPart],
-    most: u32,
-    problems: &mut Problems,
+    limit: &mut Beside<'_>,
 ) -> Option<Vec<Override>> {
     let Some(field) = entry else {
         return Some(Vec::new());
     };
     let at = field.at();
     let tables = &field.value()?.0;
-    if key.is_empty() {
+    if limit.key.is_empty() {
         let message =
             "without a key there is one bucket for everyone, and nobody to make an exception for";
-        problems.error(
-            Code::Conflict,
-            at,
-            message,
-            "add `key`, or leave `overrides` out",
-        );
+        let help = "add `key`, or leave `overrides` out";
+        limit.problems.error(Code::Conflict, at, message, help);
         return None;
     }
     if tables.len() > MOST_OVERRIDES {
         let message = format!("a limit has at most {MOST_OVERRIDES} overrides");
         let help =
             "put values that have the same numbers into one `match`, which is a list of any length";
-        problems.error(Code::BadValue, at, message, help);
+        limit.problems.error(Code::BadValue, at, message, help);
         return None;
     }
-    every(tables, |table| an_override(table, key, most, problems))
+    every(tables, |field| an_override(field.value()?, limit))
 }
 
 /// One override: its patterns, and its quota; `None` is no bound at all.
-fn an_override(
-    field: &Field<wire::Override>,
-    key: &[KeyPart],
-    most: u32,
-    problems: &mut Problems,
-) -> Option<Override> {
-    let table = field.value()?;
-    let matches = patterns(table, key, problems);
-    let burst = &table.burst;
+fn an_override(table: &wire::Override, limit: &mut Beside<'_>) -> Option<Override> {
+    let matches = patterns(table, limit);
+    let (at, burst) = (table.rate.at(), &table.burst);
     let quota = match table.rate.read()? {
-        Some(rate) => {
-            let (at, section) = (table.rate.at(), field.at());
-            let pace = Pace {
-                rate,
-                at,
-                burst,
-                section,
-            };
-            Some(pace.quota_for(most, problems)?)
-        }
-        None => {
-            if burst.is_present() {
-                let message = "what is unlimited has no bucket";
-                let help = "leave `burst` out, or write a rate";
-                problems.error(Code::Conflict, burst.at(), message, help);
-            }
-            None
-        }
+        Some(rate) => Some(limit.quota(&Pace { rate, at, burst })?),
+        None => None,
     };
+    if quota.is_none() && burst.is_present() {
+        let message = "what is unlimited has no bucket";
+        let help = "leave `burst` out, or write a rate";
+        limit
+            .problems
+            .error(Code::Conflict, burst.at(), message, help);
+    }
     let matches = matches?;
     Some(Override { matches, quota })
 }
 
 /// The patterns of `match`.
-fn patterns(
-    table: &wire::Override,
-    key: &[KeyPart],
-    problems: &mut Problems,
-) -> Option<Vec<Vec<ValuePattern>>> {
+fn patterns(table: &wire::Override, limit: &mut Beside<'_>) -> Option<Vec<Vec<ValuePattern>>> {
     let fields = &table.r#match.value()?.0;
-    if !fields.iter().all(|field| fits(field, key, problems)) {
+    if !fields.iter().all(|field| fits(field, limit)) {
         return None;
     }
-    every(fields, |field| pattern(field, key, problems))
+    every(fields, |field| pattern(field, limit))
 }
 
 /// Whether a pattern has a value for each part of the key. A pattern that could
 /// not be read was reported, and fits.
-fn fits(
-    field: &Field<OneOrMany<Text<KeyValue>>>,
-    key: &[KeyPart],
-    problems: &mut Problems,
-) -> bool {
-    let values = field.value().map_or(key.len(), |items| items.0.len());
-    if values == key.len() {
+fn fits(field: &Pattern, limit: &mut Beside<'_>) -> bool {
+    let parts = limit.key.len();
+    let values = field.value().map_or(parts, |items| items.0.len());
+    if values == parts {
         return true;
     }
-    let (values, parts) = (counted(values, "value"), counted(key.len(), "part"));
-    let message = format!("`match` has {values} for a key of {parts}");
-    let example = vec!["\"*\""; key.len()].join(", ");
-    let help = match key.len() {
+    let message = format!(
+        "`match` has {} for a key of {}",
+        counted(values, "value"),
+        counted(parts, "part")
+    );
+    let example = vec!["\"*\""; parts].join(", ");
+    let help = match parts {
         1 => "write one value; several of them are a list: `match = [\"a\", \"b\"]`".to_owned(),
         _ => format!(
             "write a value for each part in a list of its own, \"*\" for any: `match = [[{example}]]`"
         ),
     };
-    problems.error(Code::BadValue, field.at(), message, help);
+    limit
+        .problems
+        .error(Code::BadValue, field.at(), message, help);
     false
 }
 
+/// "one value", "2 values".
 fn counted(number: usize, noun: &str) -> String {
     match number {
         1 => format!("one {noun}"),
@@ -146,18 +129,16 @@ fn counted(number: usize, noun: &str) -> String {
 
 /// One pattern of `match`: a value, or a list with one for each part of the
 /// key.
-fn pattern(
-    field: &Field<OneOrMany<Text<KeyValue>>>,
-    key: &[KeyPart],
-    problems: &mut Problems,
-) -> Option<Vec<ValuePattern>> {
+fn pattern(field: &Pattern, limit: &mut Beside<'_>) -> Option<Vec<ValuePattern>> {
     let mut patterns = Vec::new();
-    for (item, part) in field.value()?.0.iter().zip(key) {
+    for (item, part) in field.value()?.0.iter().zip(limit.key) {
         let text = item.value().map(|text| text.value.as_str());
         let pattern = text.map(|text| value(text, part));
         if let (Some(text), Some(Err(wrong))) = (text, &pattern) {
             let message = format!("`match` cannot have `{text}` here: {}", wrong.why);
-            problems.error(Code::BadValue, item.at(), message, &wrong.help);
+            limit
+                .problems
+                .error(Code::BadValue, item.at(), message, &wrong.help);
         }
         patterns.push(pattern.and_then(Result::ok));
     }

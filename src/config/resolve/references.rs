@@ -20,6 +20,7 @@ use crate::config::{
         limits::Limit,
         routes::Route,
         tables::{Either, NamedEntry},
+        upstreams::Upstream,
     },
 };
 use crate::policy::{KeyPart, Missing, PathPattern};
@@ -58,66 +59,75 @@ struct Requirements {
 }
 
 impl<'a> Names<'a> {
+    /// The names of a file. They are incomplete if `problems` says that a part
+    /// of it could not be read, or if the section of the names is wrong.
     pub(super) fn of(file: &'a File, problems: &Problems) -> Self {
-        let (mut upstreams, mut limits) = (BTreeMap::new(), BTreeMap::new());
-        for NamedEntry {
-            name,
-            field: section,
-        } in file.upstreams.elements()
-        {
-            let key = section
-                .value()
-                .and_then(|upstream| upstream.hash_key.read());
-            let required = Requirements::of_key(key.unwrap_or_default(), 0);
-            upstreams.insert(name.as_str(), required);
-        }
-        for NamedEntry {
-            name,
-            field: section,
-        } in file.limits.elements()
-        {
-            let required = section.value().map(Requirements::of_limit);
-            limits.insert(name.as_str(), required.unwrap_or_default());
-        }
+        let is_known = !problems.incomplete;
         Self {
             upstreams: Known {
                 noun: "upstream",
                 key: "`hash_key`",
-                required: upstreams,
-                is_complete: !problems.incomplete && !file.upstreams.is_broken(),
+                required: required(file.upstreams.elements(), of_upstream),
+                is_complete: is_known && !file.upstreams.is_broken(),
             },
             limits: Known {
                 noun: "limit",
                 key: "key",
-                required: limits,
-                is_complete: !problems.incomplete && !file.limits.is_broken(),
+                required: required(file.limits.elements(), of_limit),
+                is_complete: is_known && !file.limits.is_broken(),
             },
         }
     }
 }
 
-impl Requirements {
-    fn of_limit(limit: &Limit) -> Self {
-        let mut key = limit.key.read().unwrap_or_default();
-        if let Some(Either::Short(missing)) = limit.missing.value()
-            && let Missing::Use(part) = &missing.value
-        {
-            key.push(part.clone());
-        }
-        Self::of_key(key, 1 + limit.tiers.elements().len())
+/// The requirements of each entry by its name. A broken entry requires nothing,
+/// but its name is known: a route that names it is not wrong.
+fn required<T>(
+    entries: &[NamedEntry<T>],
+    of: fn(&T) -> Requirements,
+) -> BTreeMap<&str, Requirements> {
+    let mut required = BTreeMap::new();
+    for NamedEntry { name, field } in entries {
+        let requirements = field.value().map(of).unwrap_or_default();
+        required.insert(name.as_str(), requirements);
     }
+    required
+}
 
-    fn of_key(key: Vec<KeyPart>, deciding: usize) -> Self {
-        let parameter = |part| match part {
-            KeyPart::Param(name) => Some(name),
-            _ => None,
-        };
-        let parameters = key.into_iter().filter_map(parameter).collect();
-        Self {
-            parameters,
-            deciding,
+/// An upstream that hashes by a parameter requires it of each route, also of
+/// those that copy or split.
+fn of_upstream(upstream: &Upstream) -> Requirements {
+    let key = upstream.hash_key.read().unwrap_or_default();
+    Requirements {
+        parameters: parameters(key),
+        deciding: 0,
+    }
+}
+
+/// A limit requires the parameters of its key, and of the part that stands in
+/// for an absent one.
+fn of_limit(limit: &Limit) -> Requirements {
+    let mut key = limit.key.read().unwrap_or_default();
+    if let Some(Either::Short(missing)) = limit.missing.value()
+        && let Missing::Use(part) = &missing.value
+    {
+        key.push(part.clone());
+    }
+    Requirements {
+        parameters: parameters(key),
+        deciding: 1 + limit.tiers.elements().len(),
+    }
+}
+
+/// The parameters of a path among the parts of a key.
+fn parameters(key: Vec<KeyPart>) -> Vec<Box<str>> {
+    let mut parameters = Vec::new();
+    for part in key {
+        if let KeyPart::Param(name) = part {
+            parameters.push(name);
         }
     }
+    parameters
 }
 
 /// A route while its keys are resolved.
@@ -130,6 +140,7 @@ pub(super) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
+    /// `path` is that of the route, `None` if it is wrong.
     pub(super) fn new(
         names: &'a Names<'a>,
         path: Option<&'a PathPattern>,
@@ -219,6 +230,8 @@ impl<'a> Context<'a> {
 }
 
 impl Known<'_> {
+    /// The mistake of a name that is none of these. Its help is the nearest of
+    /// them, or how to define the name.
     fn unknown(&self, name: &str, at: Span) -> Problem {
         let noun = self.noun;
         let help = match suggest::nearest(name, self.required.keys().copied()) {

@@ -52,15 +52,16 @@ pub(super) fn store(file: &wire::File, loading: &mut Loading<'_>) -> Option<Opti
 /// count alone, and so admit several times its rate.
 fn needed(file: &wire::File, problems: &mut Problems) {
     for entry in file.limits.elements() {
-        let scope = entry.field.value().map(|limit| &limit.scope);
-        let shared = scope.filter(|scope| scope.value == Some(Scope::Shared));
-        if let Some(scope) = shared.filter(|_| !problems.incomplete) {
+        let Some(limit) = entry.field.value() else {
+            continue;
+        };
+        if limit.scope.value == Some(Scope::Shared) && !problems.incomplete {
             let name = &entry.name;
             let message =
                 format!("limit `{name}` is shared, and there is no store to share it through");
             let help =
                 "name it: `[store]` with `url = \"redis://127.0.0.1:6379\"`, or leave `scope` out";
-            problems.error(Code::Conflict, scope.at(), message, help);
+            problems.error(Code::Conflict, limit.scope.at(), message, help);
         }
     }
 }

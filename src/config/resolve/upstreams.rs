@@ -34,6 +34,8 @@ pub(super) fn upstreams(
     upstreams.filter(|_| !entry.is_broken())
 }
 
+/// One upstream. Its TLS is resolved first, because it may name what the
+/// certificates of all servers stand for.
 fn upstream(entry: &NamedEntry<wire::Upstream>, loading: &mut Loading<'_>) -> Option<Upstream> {
     let upstream = entry.field.value()?;
     let at = entry.field.at();

@@ -15,9 +15,11 @@ use crate::config::{
 };
 use crate::policy::Admin;
 
-/// Wider networks than these belong to nobody alone (IANA gives IPv4 out by /8,
-/// IPv6 to regions by /12).
+/// Bits of the widest IPv4 network that may be that of proxies. IANA gives the
+/// addresses out by /8: a wider one belongs to nobody alone.
 const WIDEST_OF_PROXIES_V4: u8 = 8;
+/// Bits of the widest IPv6 network that may be that of proxies. IANA gives the
+/// addresses to regions by /12, and nobody has as many.
 const WIDEST_OF_PROXIES_V6: u8 = 16;
 
 /// Reports trust in `[client_ip]` and `[admin]`.

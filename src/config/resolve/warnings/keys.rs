@@ -11,7 +11,10 @@ use crate::config::{
     field::{Field, Given},
     problem::{Code, Problems},
     source::Span,
-    wire::{File, limits as wire, lists::OneOrList, syntaxes::Part, tables::Either, text::Text},
+    wire::{
+        File, limits as wire, lists::OneOrList, routes::Concurrency, syntaxes::Part,
+        tables::Either, text::Text,
+    },
 };
 use crate::policy::{KeyPart, Limit, Missing};
 
@@ -38,35 +41,30 @@ const NAMES_OF_CLIENTS: [&str; 13] = [
 
 /// Reports parts of keys wherever the file has keys.
 pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
-    let mut tls = config
-        .listeners
-        .iter()
-        .filter_map(|listener| listener.tls.as_ref());
-    let mut heads = config.listeners.iter().map(|listener| listener.limits.head);
     let mut parts = Parts {
-        underscores: heads.any(|head| head.keeps_underscores),
-        certificates: tls.any(|tls| tls.client_ca.is_some()),
+        underscores: false,
+        certificates: false,
         problems,
     };
+    for listener in &config.listeners {
+        parts.underscores |= listener.limits.head.keeps_underscores;
+        parts.certificates |= listener
+            .tls
+            .as_ref()
+            .is_some_and(|tls| tls.client_ca.is_some());
+    }
     for (entry, limit) in file.limits.elements().iter().zip(&config.limits) {
         if let Some(table) = entry.field.value() {
             parts.check_limit(table, entry.field.at(), limit);
         }
     }
-    let routes = file.routes.elements().iter().filter_map(Given::value);
-    let caps_of_routes = routes.filter_map(|route| route.concurrency.value());
-    for cap in caps_of_routes {
-        parts.check_key(&cap.fair_by);
+    for route in file.routes.elements().iter().filter_map(Given::value) {
+        parts.check_queue(&route.concurrency);
     }
-    for upstream in file
-        .upstreams
-        .elements()
-        .iter()
-        .filter_map(|entry| entry.field.value())
-    {
-        parts.check_key(&upstream.hash_key);
-        if let Some(cap) = upstream.concurrency.value() {
-            parts.check_key(&cap.fair_by);
+    for entry in file.upstreams.elements() {
+        if let Some(upstream) = entry.field.value() {
+            parts.check_key(&upstream.hash_key);
+            parts.check_queue(&upstream.concurrency);
         }
     }
 }
@@ -81,6 +79,8 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
+    /// Everything in a limit that names a part of a key or a header. `at` is
+    /// the place of the limit.
     fn check_limit(&mut self, table: &wire::Limit, at: Span, limit: &Limit) {
         if limit.key.is_empty() {
             self.check_one_bucket(table, at, &limit.name);
@@ -117,6 +117,13 @@ impl Parts<'_> {
             let help = "add `key`, or leave `missing` out";
             self.problems
                 .warn(Code::NoEffect, table.missing.at(), message, help);
+        }
+    }
+
+    /// The key by which a queue takes turns.
+    fn check_queue(&mut self, concurrency: &Option<Field<Concurrency>>) {
+        if let Some(concurrency) = concurrency.value() {
+            self.check_key(&concurrency.fair_by);
         }
     }
 

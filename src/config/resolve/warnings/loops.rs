@@ -10,36 +10,42 @@ use crate::config::{
     configuration::Config,
     field::Given,
     problem::{Code, Problems},
-    wire::File,
+    wire::upstreams as wire,
 };
+use crate::policy::{Upstream, UpstreamServer};
 
-/// Reports each server with the address of a listener or of the admin listener.
-pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
-    let listeners = config.listeners.iter().map(|listener| listener.bind);
-    let own: Vec<SocketAddr> = listeners
-        .chain(config.admin.iter().map(|admin| admin.bind))
-        .collect();
-    let fields = file.upstreams.elements().iter();
-    let fields = fields.filter_map(|entry| entry.field.value());
-    let fields = fields.flat_map(|upstream| upstream.servers.elements());
-    let servers = config
-        .upstreams
-        .iter()
-        .flat_map(|upstream| &upstream.servers);
-    for (field, server) in fields.zip(servers) {
-        let host = match &*server.host {
-            "localhost" => "127.0.0.1",
-            host => host,
-        };
-        let Ok(ip) = host.parse() else { continue };
-        let address = SocketAddr::new(ip, server.port);
-        if let Some(bind) = own.iter().find(|bind| reaches(**bind, address)) {
+/// Reports each server of an upstream with the address of a listener or of the
+/// admin listener.
+pub(super) fn of_upstream(
+    table: &wire::Upstream,
+    upstream: &Upstream,
+    config: &Config,
+    problems: &mut Problems,
+) {
+    for (field, server) in table.servers.elements().iter().zip(&upstream.servers) {
+        if let Some(bind) = listener(server, config) {
             let url = &server.url;
             let message = format!("{url} is this gateway itself, which listens on {bind}");
             let help = "name the service behind the gateway, on another port";
             problems.warn(Code::Misleading, field.at(), message, help);
         }
     }
+}
+
+/// The address of the listener that a server is.
+fn listener(server: &UpstreamServer, config: &Config) -> Option<SocketAddr> {
+    let host = match &*server.host {
+        "localhost" => "127.0.0.1",
+        host => host,
+    };
+    let address = SocketAddr::new(host.parse().ok()?, server.port);
+    for listener in &config.listeners {
+        if reaches(listener.bind, address) {
+            return Some(listener.bind);
+        }
+    }
+    let admin = config.admin.as_ref()?;
+    reaches(admin.bind, address).then_some(admin.bind)
 }
 
 /// Whether a connection to `address` is one to a listener that is bound to

@@ -34,7 +34,6 @@ pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
     unused::report(file, problems);
     keys::report(file, config, problems);
     exposed::report(file, config, problems);
-    loops::report(file, config, problems);
     for (field, route) in file.routes.elements().iter().zip(&config.routes) {
         if let Some(table) = field.value() {
             patterns::report(table, route, problems);
@@ -45,6 +44,7 @@ pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
     for (entry, upstream) in file.upstreams.elements().iter().zip(&config.upstreams) {
         if let Some(table) = entry.field.value() {
             times::of_upstream(table, upstream, config, problems);
+            loops::of_upstream(table, upstream, config, problems);
         }
     }
     for (field, listener) in file.listeners.elements().iter().zip(&config.listeners) {

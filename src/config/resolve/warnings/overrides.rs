@@ -46,11 +46,13 @@ struct Earlier<'a> {
 }
 
 impl<'a> Earlier<'a> {
+    /// Whether no key is left for these patterns.
     fn takes(&self, patterns: &[ValuePattern]) -> bool {
         self.exact.contains(&format!("{patterns:?}"))
             || self.wide.iter().any(|earlier| covers(earlier, patterns))
     }
 
+    /// Adds patterns, which later ones are compared with.
     fn add(&mut self, patterns: &'a [ValuePattern]) {
         if patterns.iter().any(is_wide) && self.wide.len() < MOST_WIDE {
             self.wide.push(patterns);

@@ -99,6 +99,7 @@ fn is_wrong_address(host: &str) -> bool {
     last.is_some_and(is_number) && host.parse::<Ipv4Addr>().is_err()
 }
 
+/// Only digits, and at least one.
 fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -262,6 +263,7 @@ fn stripped(request: &wire::Request, route: &Route, problems: &mut Problems) {
     }
 }
 
+/// Whether the path is the prefix, or begins with it and a slash.
 fn is_under(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

@@ -74,10 +74,13 @@ pub(super) fn template<S: Syntax>(key: &str, field: &Field<Text<S>>, problems: &
 /// The name after the first `$` that has one.
 fn variable(text: &str) -> Option<&str> {
     let is_other = |c: char| !c.is_ascii_alphanumeric() && c != '_';
-    let names = text.split('$').skip(1);
-    names
-        .filter_map(|after| after.split(is_other).next())
-        .find(|name| !name.is_empty())
+    for after in text.split('$').skip(1) {
+        let name = after.split(is_other).next().unwrap_or_default();
+        if !name.is_empty() {
+            return Some(name);
+        }
+    }
+    None
 }
 
 /// Values of headers with places of other templates: they are sent as they

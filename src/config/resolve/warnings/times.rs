@@ -41,11 +41,16 @@ pub(super) fn of_route(
 
 /// A priority in a queue that none of the route's upstreams has.
 fn priority(table: &wire::Route, route: &Route, config: &Config, problems: &mut Problems) {
-    let upstreams = config.upstreams.iter();
-    let mut caps = upstreams
-        .filter(|upstream| route.leads_to(&upstream.name))
-        .filter_map(|upstream| upstream.concurrency.as_ref());
-    if table.priority.is_own() && !caps.any(|cap| cap.queue > 0) {
+    for upstream in &config.upstreams {
+        let has_queue = upstream
+            .concurrency
+            .as_ref()
+            .is_some_and(|cap| cap.queue > 0);
+        if has_queue && route.leads_to(&upstream.name) {
+            return;
+        }
+    }
+    if table.priority.is_own() {
         let message = "`priority` is about the queue of the upstream's cap, and there is none";
         let help = "add `concurrency = { max = ..., queue = ... }` to the upstream, or leave `priority` out";
         problems.warn(Code::NoEffect, table.priority.at(), message, help);
@@ -95,20 +100,24 @@ fn exchange(table: &wire::Route, route: &Route, problems: &mut Problems) {
     let (Some(body), Some(keys)) = (route.timeouts.body, table.timeouts.value()) else {
         return;
     };
-    let mut times = vec![
-        (route.timeouts.total, Key::own("total", &keys.total)),
-        (route.timeouts.attempt, Key::own("attempt", &keys.attempt)),
-        (route.timeouts.idle, Key::own("idle", &keys.idle)),
+    let times = [
+        (Key::own("total", &keys.total), route.timeouts.total),
+        (Key::own("attempt", &keys.attempt), route.timeouts.attempt),
+        (Key::own("idle", &keys.idle), route.timeouts.idle),
     ];
-    times.retain(|(time, key)| *time > body && key.is_some());
-    if let Some((_, Some(Key { name, at }))) = times.first()
-        && keys.body.is_own()
-    {
-        let body = units::duration_text(body);
-        let message =
-            format!("nothing takes so long: `body`, the bound on the whole exchange, is {body}");
-        let help = format!("lower `{name}` below {body}, or raise `body`");
-        problems.warn(Code::NoEffect, *at, message, help);
+    for (key, time) in times {
+        if let Some(Key { name, at }) = key
+            && time > body
+            && keys.body.is_own()
+        {
+            let body = units::duration_text(body);
+            let message = format!(
+                "nothing takes so long: `body`, the bound on the whole exchange, is {body}"
+            );
+            let help = format!("lower `{name}` below {body}, or raise `body`");
+            problems.warn(Code::NoEffect, at, message, help);
+            return;
+        }
     }
 }
 
@@ -118,12 +127,8 @@ fn retries(table: &wire::Route, route: &Route, problems: &mut Problems) {
     if let Action::Respond { .. } | Action::Redirect { .. } = route.action {
         if table.retry.is_own() {
             let message = "a route that answers by itself has nothing to try again";
-            problems.warn(
-                Code::NoEffect,
-                table.retry.at(),
-                message,
-                "leave `retry` out",
-            );
+            let help = "leave `retry` out";
+            problems.warn(Code::NoEffect, table.retry.at(), message, help);
         }
         return;
     }
@@ -186,13 +191,13 @@ pub(super) fn of_upstream(
     config: &Config,
     problems: &mut Problems,
 ) {
-    let routes = config.routes.iter();
-    let timeouts: Vec<_> = routes
-        .filter(|route| route.leads_to(&upstream.name))
-        .map(|route| &route.timeouts)
-        .collect();
-    let total = timeouts.iter().map(|timeouts| timeouts.total).max();
-    let attempt = timeouts.iter().map(|timeouts| timeouts.attempt).max();
+    let (mut total, mut attempt) = (None, None);
+    for route in &config.routes {
+        if route.leads_to(&upstream.name) {
+            total = total.max(Some(route.timeouts.total));
+            attempt = attempt.max(Some(route.timeouts.attempt));
+        }
+    }
     if let (Some(concurrency), Some(cap)) = (table.concurrency.value(), &upstream.concurrency) {
         let key = Key::given("queue_timeout", &concurrency.queue_timeout);
         wait_of_upstream(key, cap.queue_timeout, "total", total, problems);
