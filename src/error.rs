@@ -296,7 +296,8 @@ pub enum ConnectFailure {
 }
 
 impl ConnectFailure {
-    /// The label `outcome` of `tidegate_upstream_connects_total`.
+    /// The label `outcome` of `tidegate_upstream_connects_total`. A server that
+    /// does not speak HTTP/2 counts as one that refuses.
     pub fn outcome(self) -> &'static str {
         match self {
             ConnectFailure::Refused | ConnectFailure::NoHttp2 => "refused",

@@ -1,6 +1,15 @@
 //! Listening sockets that the process inherits at its start: from systemd
 //! (socket activation, `LISTEN_FDS` of sd_listen_fds(3)), or from the process
 //! that it takes over from, which then waits until this one serves. A leaf.
+//!
+//! Both use the same variables: `LISTEN_FDS` is the number of descriptors from
+//! 3 on, and `LISTEN_FDNAMES` has their names, separated by colons. A process
+//! that is taken over from adds one more descriptor, named `ready`, on which
+//! this one reports that it serves.
+//!
+//! A socket belongs to the listener with the same address. Sockets of the
+//! process before may also be claimed by name, for listeners on port 0, whose
+//! real port the configuration does not know.
 
 use std::{
     env,
@@ -18,7 +27,7 @@ pub const ADMIN: &str = "admin";
 /// The name of the socket on which the new process reports that it serves.
 pub const READY: &str = "ready";
 
-/// The inherited sockets that are not yet claimed.
+/// The inherited sockets that are not yet claimed. Empty for most processes.
 #[derive(Debug, Default)]
 pub struct Inherited {
     sockets: Vec<Socket>,
@@ -26,6 +35,7 @@ pub struct Inherited {
     before: Option<UnixDatagram>,
 }
 
+/// A listening socket, with its name and address.
 #[derive(Debug)]
 struct Socket {
     name: String,
@@ -51,6 +61,10 @@ impl Inherited {
         Ok(inherited)
     }
 
+    /// Takes over one descriptor.
+    ///
+    /// # Errors
+    /// It is not a socket that listens.
     fn add(&mut self, handed: &mut ListenFd, index: usize, name: &str) -> Result<(), String> {
         let wrong = |error| {
             format!(
@@ -81,15 +95,16 @@ impl Inherited {
         self.before.is_some()
     }
 
-    /// Claims the sockets of a listener. One on port 0 has the port that the
-    /// system chose for the process before.
+    /// Claims the sockets of a listener, of which a process that is taken over
+    /// from has one for each of its workers. A listener on port 0 gets the port
+    /// that the system chose for the process before.
     pub fn listener(&mut self, bind: SocketAddr) -> Vec<TcpListener> {
         self.claim(|socket| {
             socket.local == bind || (is_any_port(bind, socket) && socket.name == LISTENER)
         })
     }
 
-    /// Claims the admin listener's socket.
+    /// Claims the admin listener's socket, if there is one.
     pub fn admin(&mut self, bind: SocketAddr) -> Option<TcpListener> {
         self.claim(|socket| {
             socket.local == bind || (is_any_port(bind, socket) && socket.name == ADMIN)
@@ -97,6 +112,7 @@ impl Inherited {
         .pop()
     }
 
+    /// Takes out the sockets that are wanted.
     fn claim(&mut self, wanted: impl Fn(&Socket) -> bool) -> Vec<TcpListener> {
         let (claimed, left) = std::mem::take(&mut self.sockets)
             .into_iter()
@@ -136,6 +152,7 @@ impl Inherited {
     }
 }
 
+/// Whether a listener on any port of this address may claim the socket.
 fn is_any_port(bind: SocketAddr, socket: &Socket) -> bool {
     bind.port() == 0 && bind.ip() == socket.local.ip()
 }

@@ -2,8 +2,12 @@
 //! (inotify(7)) and, all the same, by looking at them every few seconds.
 //!
 //! A notification only says when to look. Looking is needed anyway: network
-//! file systems notify nobody, editors rename files, and Kubernetes swaps a
-//! link two folders up.
+//! file systems send no notifications, editors rename files, and Kubernetes
+//! swaps a link two folders up.
+//!
+//! A change counts when two looks half a second apart see the same, so that a
+//! file that is being written is not read in the middle. Files are compared by
+//! [`Watched`], which knows the state in which they were read.
 
 use std::{io, os::fd::OwnedFd, time::Duration};
 
@@ -27,6 +31,7 @@ const SLOW: Duration = Duration::from_secs(10);
 
 /// Waits until the watched files differ from the state in which they were
 /// `read`, and have stopped changing or have been changing for five seconds.
+/// Cancel safe.
 pub async fn changed(read: Watched) {
     loop {
         let watched = read.clone();
@@ -48,8 +53,8 @@ pub async fn changed(read: Watched) {
     }
 }
 
-/// Waits until two looks are alike. Returns false if the files are as they were
-/// `read`.
+/// Waits until two looks are alike, at most about five seconds. Returns false
+/// if the files are as they were `read`.
 async fn has_settled(read: &Watched, first: Watched) -> bool {
     let (since, mut last) = (Instant::now(), first);
     loop {

@@ -57,6 +57,19 @@ use crate::{inherited::Inherited, reload::Source, watch};
 /// # Errors
 /// The configuration has mistakes, or the system refuses an address, a file or
 /// a thread. No connection has been accepted then.
+///
+/// # Examples
+///
+/// ```no_run
+/// use tidegate::{app, reload::Source};
+///
+/// tidegate::tls::install_provider();
+/// let source = Source::File("tidegate.toml".into());
+/// match app::run(source, Box::new(|ready| println!("serving {:?}", ready.listeners))) {
+///     Ok(ended) => println!("{ended:?}"),
+///     Err(error) => eprintln!("{error}"),
+/// }
+/// ```
 pub fn run(source: Source, on_ready: OnReady) -> Result<Ended, StartError> {
     let inherited = Inherited::take()?;
     let config = source.load().map_err(StartError::Mistakes)?;

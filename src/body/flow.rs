@@ -12,6 +12,17 @@ use tokio::time::Instant;
 /// The time in which a request body flows: from the first pull to its end, or
 /// until it is no longer read. A body that is pulled again, for another
 /// attempt, adds to it.
+///
+/// ```
+/// use std::{sync::Arc, time::Duration};
+/// use tidegate::body::{Body, Flow};
+///
+/// let flow = Arc::new(Flow::new(false));
+/// let mut body = Body::whole("hello");
+/// body.set_flow(Arc::clone(&flow));
+/// // A body in memory needs no time, and no timeout has to pause for it.
+/// assert_eq!(flow.passed(), Some(Duration::ZERO));
+/// ```
 #[derive(Debug, Default)]
 pub struct Flow {
     state: Mutex<Flowing>,

@@ -5,12 +5,18 @@ use std::fmt;
 
 use http::HeaderName;
 
-/// One part of a key: something of a request that tells one bucket from
-/// another.
+/// One part of a key: something of a request that distinguishes buckets.
 ///
 /// Limits, `hash_key` of an upstream and `fair_by` of a queue use the same
 /// parts, and `layer::key` reads their values. Every value is normalised, so
 /// that a client cannot choose a bucket by the spelling.
+///
+/// ```
+/// use tidegate::policy::KeyPart;
+///
+/// assert_eq!(KeyPart::Cookie("session".into()).to_string(), "cookie:session");
+/// assert_eq!(KeyPart::ClientIp { v6_prefix: 56 }.to_string(), "client-ip");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum KeyPart {
     /// The route's name.
@@ -62,8 +68,8 @@ impl KeyPart {
     }
 }
 
-/// As the configuration calls it, such as `header:x-api-key`; addresses without
-/// the number of their bits.
+/// Writes the part as the configuration calls it, such as `header:x-api-key`;
+/// addresses without the number of their bits.
 impl fmt::Display for KeyPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let KeyKind { word, name, .. } = self.kind();

@@ -109,6 +109,20 @@ pub enum HostPattern {
 
 /// A condition on the path of a request, always compared in its [normal
 /// form](super::path).
+///
+/// ```
+/// use tidegate::{config, policy::PathPattern};
+///
+/// let text = r#"
+///     [[routes]]
+///     name = "item"
+///     match = { path = "/shop/%7Bx/{id}" }
+///     respond = {}
+/// "#;
+/// let config = config::parse("tidegate.toml", text, &config::Environment::new()).unwrap();
+/// let expected = PathPattern::Parameters("/shop/%7Bx/{id}".to_owned());
+/// assert_eq!(config.routes[0].matches.path, expected);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PathPattern {
     /// Every path: there is no path key, or the prefix is `/`.

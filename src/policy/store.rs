@@ -31,6 +31,23 @@ pub struct Store {
 impl Store {
     /// The most tokens of a burst of `burst` that a gateway may take in advance
     /// for a key, rounded down.
+    ///
+    /// ```
+    /// use tidegate::config;
+    ///
+    /// let text = r#"
+    ///     [store]
+    ///     url = "redis://10.0.0.9"
+    ///     lease = "5%"
+    ///     [[routes]]
+    ///     name = "a"
+    ///     respond = {}
+    /// "#;
+    /// let config = config::parse("tidegate.toml", text, &config::Environment::new()).unwrap();
+    /// let store = config.store.unwrap();
+    /// assert_eq!(store.addresses(), "10.0.0.9:6379");
+    /// assert_eq!(store.most_ahead(199), 9);
+    /// ```
     pub fn most_ahead(&self, burst: u64) -> u32 {
         u32::try_from(burst.saturating_mul(self.lease.into()) / 100).unwrap_or(u32::MAX)
     }

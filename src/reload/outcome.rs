@@ -29,6 +29,16 @@ impl Source {
     ///
     /// # Errors
     /// All mistakes of the configuration.
+    ///
+    /// ```
+    /// use tidegate::reload::Source;
+    ///
+    /// let text = "[[routes]]\nname = \"a\"\nrespnd = {}\n".to_owned();
+    /// let mistakes = Source::Text { name: "text", text }.load().unwrap_err();
+    /// let first = &mistakes.list[0];
+    /// assert_eq!(first.place.as_ref().unwrap().line, 3);
+    /// assert!(first.help.as_ref().unwrap().contains("respond"));
+    /// ```
     pub fn load(&self) -> Result<Config, Diagnostics> {
         let environment = config::process_environment();
         match self {

@@ -76,6 +76,16 @@ impl<T> fmt::Debug for PerWorker<T> {
 ///
 /// A slot that was never used costs two words. Ten thousand routes on many
 /// cores stay small that way, since most routes get no request on most workers.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use tidegate::runtime::LazyPerWorker;
+///
+/// let served: LazyPerWorker<AtomicU64> = LazyPerWorker::new(64);
+/// assert_eq!(served.iter().count(), 0);
+/// served.mine().fetch_add(1, Ordering::Relaxed);
+/// assert_eq!(served.iter().count(), 1);
+/// ```
 pub struct LazyPerWorker<T>(Box<[OnceLock<Box<CachePadded<T>>>]>);
 
 impl<T: Default> LazyPerWorker<T> {
