@@ -50,16 +50,23 @@ pub(super) fn describe(fields: &mut Fields, headers: LimitHeaders, name: &str, s
             }
         });
     }
-    if headers.x_ratelimit && !is_tighter(fields, state.remaining) {
-        let reset = seconds(state.reset);
-        for (name, value) in [
-            (&X_LIMIT, state.burst.into()),
-            (&X_REMAINING, state.remaining.into()),
-            (&X_RESET, reset),
-        ] {
-            fields.remove(name);
-            fields.push_number(name.as_str(), value);
-        }
+    if headers.x_ratelimit {
+        describe_as_before(fields, state);
+    }
+}
+
+/// Writes `X-RateLimit-*`, unless a backend has written a tighter limit there.
+fn describe_as_before(fields: &mut Fields, state: &Standing) {
+    if is_tighter(fields, state.remaining) {
+        return;
+    }
+    for (name, value) in [
+        (&X_LIMIT, state.burst.into()),
+        (&X_REMAINING, state.remaining.into()),
+        (&X_RESET, seconds(state.reset)),
+    ] {
+        fields.remove(name);
+        fields.push_number(name.as_str(), value);
     }
 }
 

@@ -51,13 +51,17 @@ pub(super) fn write(out: &mut Vec<u8>, exchange: &Exchange, host: &[u8], changes
     };
     if !changes.headers.decides(&X_FORWARDED_FOR) {
         out.extend_from_slice(b"x-forwarded-for: ");
-        story.write_addresses(out);
+        if !story.hops.is_empty() {
+            story.write_addresses(out);
+        }
         out.extend_from_slice(exchange.origin.peer_ip.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
     if !changes.headers.decides(&header::FORWARDED) {
         out.extend_from_slice(b"forwarded: ");
-        story.write_elements(out);
+        if !story.hops.is_empty() {
+            story.write_elements(out);
+        }
         // Where the peer itself is the client, this is its element.
         let is_clients = story.client == 0;
         let said_host = story.host.as_deref().filter(|_| is_clients);

@@ -18,7 +18,9 @@ use crate::{
 /// them.
 const MOST_TRAILERS: usize = 32;
 
-/// The head of an attempt that begins `now`.
+/// The head of an attempt that begins `now`: request line and fields, each with
+/// its line end. The framing and the empty line are added once it is known which
+/// protocol the server speaks.
 pub(super) fn write(
     exchange: &Exchange,
     changes: &RequestChanges,
@@ -29,32 +31,31 @@ pub(super) fn write(
     let mut out = Vec::with_capacity(512 + request.headers.len() * 48);
     out.extend_from_slice(request.method.as_str().as_bytes());
     out.push(b' ');
-    write_target(&mut out, exchange, &changes.rewrite);
+    if changes.rewrite == Rewrite::None {
+        let (path, query) = request.target.to_forward();
+        out.extend_from_slice(path);
+        out.extend_from_slice(query);
+    } else {
+        write_rewritten(&mut out, exchange, &changes.rewrite);
+    }
     out.extend_from_slice(b" HTTP/1.1\r\n");
     if changes.preserve_host
         && let Some(host) = host
     {
         http1::write_field(&mut out, "host", host);
     }
-    // The client of a body that is in memory was told to send it, if it asked.
-    let expect = if !body.is_empty() && body.is_whole() {
-        Expect::Satisfied
-    } else {
-        Expect::Passed
-    };
-    write_received(&mut out, exchange, changes, expect);
+    write_received(&mut out, request, changes, body);
     forwarded::write(&mut out, exchange, host.unwrap_or_default(), changes);
     if !changes.headers.decides(&header::VIA) {
-        write_via(&mut out, exchange);
+        write_via(&mut out, request);
     }
     if !changes.headers.decides(&REQUEST_ID_HEADER) {
         http1::write_field(&mut out, REQUEST_ID_HEADER.as_str(), exchange.id.as_bytes());
     }
     // The rest of a gRPC call's time, some of which has passed in queues and
     // attempts.
-    if let Some(left) = request
-        .grpc
-        .and_then(|grpc| grpc.left(now - exchange.started))
+    if let Some(call) = request.grpc
+        && let Some(left) = call.left(now - exchange.started)
     {
         http1::write_field(&mut out, grpc::TIMEOUT.as_str(), left.as_bytes());
     }
@@ -64,27 +65,21 @@ pub(super) fn write(
     out
 }
 
-/// The host as the client named it, with its port.
+/// The host as the client named it, with its port; `None` if it named none.
 fn host(exchange: &Exchange) -> Option<&[u8]> {
-    let Head {
-        target, headers, ..
-    } = &exchange.request;
-    let host = match target.authority() {
+    let request = &exchange.request;
+    let host = match request.target.authority() {
         Some(authority) => authority,
-        None => host_field(headers).ok()??.as_bytes(),
+        None => host_field(&request.headers).ok()??.as_bytes(),
     };
     (!host.is_empty()).then_some(host)
 }
 
-fn write_target(out: &mut Vec<u8>, exchange: &Exchange, rewrite: &Rewrite) {
+/// Writes the target of a route that rewrites paths.
+fn write_rewritten(out: &mut Vec<u8>, exchange: &Exchange, rewrite: &Rewrite) {
     let target = &exchange.request.target;
     match rewrite {
-        Rewrite::None => {
-            let (path, query) = target.to_forward();
-            out.extend_from_slice(path);
-            out.extend_from_slice(query);
-            return;
-        }
+        Rewrite::None => out.extend_from_slice(target.path()),
         // `OPTIONS *` is about the server and not about a path.
         Rewrite::Prefix { .. } if target.path() == b"*" => out.push(b'*'),
         Rewrite::Prefix { strip, add } => {
@@ -117,54 +112,39 @@ pub fn after_prefix<'p>(path: &'p [u8], prefix: &str) -> Option<&'p [u8]> {
         .filter(|rest| matches!(rest, [] | [b'/', ..]))
 }
 
-/// Whether `Expect: 100-continue` is left to the server.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Expect {
-    /// The server gives leave to send the body.
-    Passed,
-    /// The body is here already, so that the field is left out.
-    Satisfied,
-}
-
 /// Writes the fields that the client sent, without those of the hop and those
 /// that the gateway writes anew.
-fn write_received(
-    out: &mut Vec<u8>,
-    exchange: &Exchange,
-    changes: &RequestChanges,
-    expect: Expect,
-) {
-    let request = &exchange.request;
-    let hops = Hops::of(&request.headers, request.names_hops);
-    let hops_left = if request.may_count_hops() {
-        max_forwards(request)
-    } else {
-        None
+fn write_received(out: &mut Vec<u8>, request: &Head, changes: &RequestChanges, body: &Body) {
+    let filter = Filter {
+        request,
+        changes,
+        hops: Hops::of(&request.headers, request.names_hops),
+        // The client of a body that is in memory was asked to send it, if it
+        // waited for that.
+        expect_is_met: !body.is_empty() && body.is_whole(),
     };
-    let mut wants_trailers = false;
     // Then nearly all fields pass, and a look at the length and the first
     // letter of a name shows it.
-    let is_plain = !hops.are_any() && changes.headers.is_empty() && !request.has_underscores;
+    let is_plain = !filter.hops.are_any() && changes.headers.is_empty() && !request.has_underscores;
+    let mut wants_trailers = false;
     for (name, value) in &request.headers {
-        if is_plain && !may_be_held_back(name.as_str()) {
+        if (is_plain && !may_be_held_back(name.as_str())) || filter.passes(name) {
             http1::write_field(out, name.as_str(), value.as_bytes());
-            continue;
-        }
-        if *name == header::TE {
+        } else if *name == header::TE {
             wants_trailers |= contains(value, b"trailers");
         }
-        let is_written_anew = (request.grpc.is_some() && *name == grpc::TIMEOUT)
-            || (hops_left.is_some() && *name == MAX_FORWARDS_HEADER);
-        if is_written_anew
-            || (expect == Expect::Satisfied && *name == header::EXPECT)
-            || ends_here(name, &hops, changes)
-            || (request.has_underscores && ends_here(&with_hyphens(name), &hops, changes))
-        {
-            continue;
-        }
-        http1::write_field(out, name.as_str(), value.as_bytes());
     }
-    if let Some(left) = hops_left {
+    if wants_trailers || request.upgrade.is_some() || request.may_count_hops() {
+        write_of_hop(out, request, wants_trailers);
+    }
+}
+
+/// Writes the fields of this hop that a request may need beside those of its
+/// framing: `Max-Forwards`, `Upgrade`, `TE` and `Connection`.
+fn write_of_hop(out: &mut Vec<u8>, request: &Head, wants_trailers: bool) {
+    if request.may_count_hops()
+        && let Some(left) = max_forwards(request)
+    {
         out.extend_from_slice(b"max-forwards: ");
         http1::write_number(out, left.saturating_sub(1));
         out.extend_from_slice(b"\r\n");
@@ -178,6 +158,35 @@ fn write_received(
         (false, true) => b"connection: upgrade\r\n",
         (true, true) => b"te: trailers\r\nconnection: te, upgrade\r\n",
     });
+}
+
+/// The fields of a request that are passed on.
+struct Filter<'r> {
+    request: &'r Head,
+    changes: &'r RequestChanges,
+    hops: Hops<'r>,
+    /// Whether `Expect: 100-continue` was met by the gateway, so that it is not
+    /// left to the server.
+    expect_is_met: bool,
+}
+
+impl Filter<'_> {
+    /// Whether a field of this name is passed on as it is.
+    fn passes(&self, name: &HeaderName) -> bool {
+        let Self {
+            request,
+            changes,
+            hops,
+            ..
+        } = self;
+        !ends_here(name, hops, changes)
+            && !(self.expect_is_met && *name == header::EXPECT)
+            && !(request.grpc.is_some() && *name == grpc::TIMEOUT)
+            && !(*name == MAX_FORWARDS_HEADER
+                && request.may_count_hops()
+                && max_forwards(request).is_some())
+            && !(request.has_underscores && ends_here(&with_hyphens(name), hops, changes))
+    }
 }
 
 /// Whether a field of this name is not passed on: it is of this hop, the
@@ -263,15 +272,15 @@ pub(super) fn announced_trailers(
 }
 
 /// Writes `Via` with this hop as its last element (RFC 9110, 7.6.3).
-fn write_via(out: &mut Vec<u8>, exchange: &Exchange) {
+fn write_via(out: &mut Vec<u8>, request: &Head) {
     out.extend_from_slice(b"via: ");
-    if exchange.request.has_via {
-        for value in exchange.request.headers.get_all(header::VIA) {
+    if request.has_via {
+        for value in request.headers.get_all(header::VIA) {
             out.extend_from_slice(value.as_bytes());
             out.extend_from_slice(b", ");
         }
     }
-    out.extend_from_slice(match exchange.request.version {
+    out.extend_from_slice(match request.version {
         http::Version::HTTP_10 => b"1.0 tidegate\r\n",
         http::Version::HTTP_2 => b"2.0 tidegate\r\n",
         _ => b"1.1 tidegate\r\n",
