@@ -283,7 +283,7 @@ fn shown(state: &KeyState, sight: Sight) -> Value {
         "until": until.map(|until| humantime::format_rfc3339_seconds(until).to_string()),
     });
     let stand_ins: Vec<_> = (0..key.parts.len())
-        .filter(|place| key.parts[*place].is_fallback)
+        .filter(|place| key.parts[*place].is_stand_in)
         .collect();
     if let Some(view) = view.as_object_mut() {
         if !stand_ins.is_empty() {

@@ -26,7 +26,7 @@ pub struct Part {
     /// it counts.
     pub value: String,
     /// The part stands in for one that the request lacked.
-    pub is_fallback: bool,
+    pub is_stand_in: bool,
 }
 
 impl Label {
@@ -37,7 +37,7 @@ impl Label {
 
     /// Adds the value of a part that stands in for a missing one.
     pub fn add_stand_in(&mut self, value: &KeyValue<'_>) {
-        self.part(value, FALLBACK);
+        self.part(value, STAND_IN);
     }
 
     /// Whether it has no part, like the key of a limit with one bucket for
@@ -54,8 +54,8 @@ impl Label {
                 break;
             };
             parts.push(Part {
-                value: shown(kind & !FALLBACK, value),
-                is_fallback: kind & FALLBACK != 0,
+                value: shown(kind & !STAND_IN, value),
+                is_stand_in: kind & STAND_IN != 0,
             });
             rest = next;
         }
@@ -102,7 +102,7 @@ const CUT: u8 = 1;
 /// 4 bytes of IPv4, or 16 bytes of IPv6 and the length of the prefix.
 const ADDRESS: u8 = 2;
 /// A flag beside one of the kinds: the part is a stand-in.
-const FALLBACK: u8 = 0x80;
+const STAND_IN: u8 = 0x80;
 
 /// A value for people. Bytes that are not UTF-8 become U+FFFD.
 fn shown(kind: u8, value: &[u8]) -> String {

@@ -27,7 +27,7 @@ pub struct Ask {
     /// Whether most of the tokens come back, because most responses of the
     /// route do not count. Then nothing is leased: tokens that are held here
     /// could not go back to the store.
-    pub is_lent: bool,
+    pub is_returned: bool,
 }
 
 /// Questions to the limits that decide together. Two fit without an allocation.

@@ -91,7 +91,7 @@ impl Store {
 
     /// The largest lease for the bucket of an ask, in tokens.
     fn most_ahead(&self, ask: &Ask) -> u32 {
-        if ask.is_lent {
+        if ask.is_returned {
             0
         } else {
             self.settings.most_ahead(ask.pace().burst())

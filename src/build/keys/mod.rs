@@ -136,7 +136,7 @@ impl OneLimit<'_> {
             key: key.key,
             cost: 0,
             quota: Some(quota.into()),
-            is_lent: false,
+            is_returned: false,
         })
     }
 
@@ -211,7 +211,7 @@ impl OneLimit<'_> {
         if parts.len() < self.limit.key.len() {
             return Some(self.limit.quota); // only its hash is known
         }
-        if parts.iter().any(|part| part.is_fallback) {
+        if parts.iter().any(|part| part.is_stand_in) {
             return Some(self.limit.stand_ins.unwrap_or(self.limit.quota));
         }
         let matches = |patterns: &Vec<ValuePattern>| {

@@ -84,7 +84,7 @@ impl OneLimit<'_> {
         for part in &parts {
             values.push(Named {
                 value: part.value.as_bytes(),
-                is_stand_in: part.is_fallback,
+                is_stand_in: part.is_stand_in,
             });
         }
         let name = self.name_in_store(&values);
@@ -107,7 +107,7 @@ impl OneLimit<'_> {
     /// Whether the value of a part may be a credential.
     fn is_secret(&self, shown: &Part, part: &KeyPart) -> bool {
         match &self.limit.missing {
-            Missing::Use(other) if shown.is_fallback => parts::is_secret(other),
+            Missing::Use(other) if shown.is_stand_in => parts::is_secret(other),
             _ => parts::is_secret(part),
         }
     }

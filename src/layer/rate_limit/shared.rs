@@ -125,7 +125,7 @@ impl Asking {
             key: question.key,
             cost: question.cost,
             quota: question.quota(&self.quotas).copied(),
-            is_lent: question.counts_responses(&self.limits),
+            is_returned: question.counts_responses(&self.limits),
         })
     }
 

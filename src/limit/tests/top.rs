@@ -188,7 +188,7 @@ fn the_replacement_of_a_missing_part_is_marked() {
     let marks: Vec<_> = label
         .parts()
         .into_iter()
-        .map(|part| part.is_fallback)
+        .map(|part| part.is_stand_in)
         .collect();
     assert_eq!(marks, [false, true]);
 }

@@ -64,7 +64,7 @@ impl Gateway {
             key,
             cost,
             quota: None,
-            is_lent: false,
+            is_returned: false,
         }])
     }
 
@@ -78,7 +78,7 @@ impl Gateway {
             .asks(cost)
             .into_iter()
             .map(|ask| Ask {
-                is_lent: true,
+                is_returned: true,
                 ..ask
             })
             .collect();
