@@ -22,7 +22,6 @@ use tokio::time::Instant;
 use tower::{Layer, Service};
 
 use crate::{
-    body::Body,
     call::{Call, Deadline, Uploading},
     error::Error,
     runtime::timer::PooledTimer,
@@ -72,26 +71,25 @@ where
     fn call(&mut self, mut call: Call) -> Self::Future {
         let end = call.now + self.attempt;
         let upload = match call.uploading.clone() {
-            Some(uploading) => Some(Box::new(Upload::begin(uploading, &mut call.body, end))),
+            Some(of) => Some(Box::new(Upload::begin(of, &mut call, self.attempt))),
             None => None,
         };
         let deadline = match &upload {
             Some(upload) => upload.of.deadline(),
             None => call.deadline,
         };
-        let (end, total) = match deadline {
-            Some(deadline) if deadline.at <= end => (deadline.at, Some(deadline.total)),
-            _ => (end, None),
+        let (end, bound) = match deadline {
+            Some(deadline) if deadline.at <= end => (deadline.at, Bound::Total(deadline.total)),
+            _ => (end, Bound::Attempt(self.attempt)),
         };
         // A request that waited in a queue, or was tried before, may have too
         // little time left for any server.
-        let is_fair = total.is_none() || end >= call.now + self.attempt / 2;
+        let is_fair = matches!(bound, Bound::Attempt(_)) || end >= call.now + self.attempt / 2;
         call.attempt_deadline = is_fair.then_some(end);
         ResponseFuture {
             timer: PooledTimer::until(end),
             inner: self.inner.call(call),
-            attempt: self.attempt,
-            total,
+            bound,
             upload,
         }
     }
@@ -104,13 +102,28 @@ pin_project! {
         #[pin]
         inner: F,
         timer: PooledTimer,
-        attempt: Duration,
-        // The time of the whole request, if its deadline comes before the end of
-        // the attempt.
-        total: Option<Duration>,
+        bound: Bound,
         // Set if the body arrives in pieces. It says when the attempt ends
         // then.
         upload: Option<Box<Upload>>,
+    }
+}
+
+/// The timeout that ends an attempt.
+#[derive(Debug, Clone, Copy)]
+enum Bound {
+    /// That of the attempt itself.
+    Attempt(Duration),
+    /// That of the whole request, which is over before.
+    Total(Duration),
+}
+
+impl Bound {
+    fn error(self) -> Error {
+        match self {
+            Self::Attempt(after) => Error::AttemptTimeout { after },
+            Self::Total(after) => Error::TotalTimeout { after },
+        }
     }
 }
 
@@ -121,19 +134,25 @@ struct Upload {
     of: Arc<Uploading>,
     /// When the attempt would end if the body took no time.
     end: Instant,
-    /// How long the body had flowed before the attempt.
+    /// The time that the body had flowed before the attempt.
     flowed: Duration,
+    /// The timeout of an attempt.
+    attempt: Duration,
 }
 
 impl Upload {
-    /// An attempt that would end at `end` if its body took no time, and that
-    /// begins now.
-    fn begin(of: Arc<Uploading>, body: &mut Body, end: Instant) -> Self {
-        if !body.is_whole() {
-            body.set_flow(Arc::clone(&of.flow));
+    /// The attempt that begins with `call`, and may take as long as `attempt`
+    /// beside the time in which its body flows.
+    fn begin(of: Arc<Uploading>, call: &mut Call, attempt: Duration) -> Self {
+        if !call.body.is_whole() {
+            call.body.set_flow(Arc::clone(&of.flow));
         }
-        let flowed = of.flow.passed().unwrap_or_default();
-        Self { of, end, flowed }
+        Self {
+            end: call.now + attempt,
+            flowed: of.flow.passed().unwrap_or_default(),
+            of,
+            attempt,
+        }
     }
 
     /// Sets the timer to the end of the attempt as of now. Gives the deadline,
@@ -170,16 +189,13 @@ where
             let Some(deadline) = upload.set(this.timer) else {
                 return Poll::Pending;
             };
-            *this.total = deadline.map(|deadline| deadline.total);
+            *this.bound = match deadline {
+                Some(deadline) => Bound::Total(deadline.total),
+                None => Bound::Attempt(upload.attempt),
+            };
         }
         ready!(this.timer.poll(cx));
-        let error = match *this.total {
-            Some(after) => Error::TotalTimeout { after },
-            None => Error::AttemptTimeout {
-                after: *this.attempt,
-            },
-        };
-        Poll::Ready(Err(E::from(error)))
+        Poll::Ready(Err(E::from(this.bound.error())))
     }
 }
 
@@ -192,7 +208,10 @@ mod tests {
     use tokio::time::{Sleep, advance, sleep};
 
     use super::*;
-    use crate::{body::Flow, error::Fault};
+    use crate::{
+        body::{Body, Flow},
+        error::Fault,
+    };
 
     const STEP: Duration = Duration::from_secs(10);
 
@@ -249,6 +268,7 @@ mod tests {
                 of,
                 end: now + Duration::from_secs(20),
                 flowed: Duration::ZERO,
+                attempt: Duration::from_secs(20),
             },
             PooledTimer::until(now),
         )
