@@ -329,13 +329,10 @@ impl RequestId {
     /// digits. It is unique, and takes no random numbers for each request.
     pub fn made() -> Self {
         thread_local! {
-            static LAST: Cell<([u8; 16], u64)> = Cell::new((hex(rand::random()), rand::random::<u32>().into()));
+            static NEXT: Cell<[u8; 32]> = Cell::new(first_id());
         }
-        let (thread, count) = LAST.get();
-        LAST.set((thread, count.wrapping_add(1)));
-        let mut digits = [0; 32];
-        digits[..16].copy_from_slice(&thread);
-        digits[16..].copy_from_slice(&hex(count));
+        let digits = NEXT.get();
+        NEXT.set(id_after(digits));
         Self(Form::Made(digits))
     }
 
@@ -367,16 +364,42 @@ fn is_presentable(value: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(&byte))
 }
 
-fn hex(number: u64) -> [u8; 16] {
-    let mut digits = [0; 16];
-    for (pair, byte) in digits.chunks_exact_mut(2).zip(number.to_be_bytes()) {
-        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+/// The first identity that a thread makes. Its count begins anywhere below 2^32.
+fn first_id() -> [u8; 32] {
+    let (thread, count): (u64, u32) = (rand::random(), rand::random());
+    let text = format!("{thread:016x}{count:016x}");
+    text.as_bytes().try_into().unwrap_or([b'0'; 32])
+}
+
+/// The identity behind this one. It is counted in the digits themselves, of
+/// which usually one changes.
+fn id_after(mut digits: [u8; 32]) -> [u8; 32] {
+    for digit in digits[16..].iter_mut().rev() {
+        *digit = match *digit {
+            b'9' => b'a',
+            b'f' => b'0',
+            other => other + 1,
+        };
+        if *digit != b'0' {
+            break;
+        }
     }
     digits
 }
 
-/// The hexadecimal digit of a number below 16. Without a table, so that the
-/// compiler can make many digits at once.
-fn digit(number: u8) -> u8 {
-    number + if number < 10 { b'0' } else { b'a' - 10 }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identities_of_a_thread_are_counted_in_hexadecimal_digits() {
+        let after = |digits: &str| {
+            let id = id_after(format!("{digits:0>32}").as_bytes().try_into().unwrap());
+            String::from_utf8(id[16..].to_vec()).unwrap()
+        };
+        for (before, next) in [("0", "1"), ("9", "a"), ("1f", "20"), ("9ff", "a00")] {
+            assert_eq!(after(before), format!("{next:0>16}"));
+        }
+        assert_eq!(after(&"f".repeat(16)), "0".repeat(16));
+    }
 }

@@ -76,7 +76,9 @@ pub(super) fn enter(routes: &Routes, mut request: Request) -> Entered<'_> {
             cells.dropped("untrusted", untrusted as u64);
         });
     }
-    let exchange = Arc::new(Exchange {
+    // This constructor allocates first, so that the large value is written into
+    // its place. `Arc::new` would move it there.
+    let exchange = Arc::new_cyclic(|_| Exchange {
         client,
         id: if names.request_id {
             RequestId::of(&headers)

@@ -52,11 +52,10 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
 use arc_swap::ArcSwap;
-use futures_util::future::Either;
 use http::Version;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
@@ -121,10 +120,21 @@ impl Gateway {
             return ResponseFuture::done(finish(response, exchange));
         }
         let call = Call::new(Arc::clone(&exchange), body, exchange.started);
-        ResponseFuture::Working {
-            inner: start(route.stack.clone(), call),
-            exchange: Some(exchange),
-            metrics: Arc::clone(&self.metrics),
+        let metrics = Arc::clone(&self.metrics);
+        let exchange = Some(exchange);
+        let mut stack = route.stack.clone();
+        // The layers of this crate are always ready.
+        match stack.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => ResponseFuture::Working {
+                inner: stack.call(call),
+                exchange,
+                metrics,
+            },
+            other => ResponseFuture::Delayed {
+                inner: delayed(other, stack, call),
+                exchange,
+                metrics,
+            },
         }
     }
 
@@ -166,19 +176,8 @@ impl Service<Arrival> for Gateway {
     }
 }
 
-/// A request in a route's stack.
-type Started = Either<<Stack as Service<Call>>::Future, Delayed>;
-
 /// A request in a stack that is not ready at once.
 type Delayed = Pin<Box<dyn Future<Output = Result<Response, Failed>> + Send>>;
-
-/// Calls the stack once it is ready. The layers of this crate always are.
-fn start(mut stack: Stack, call: Call) -> Started {
-    match stack.poll_ready(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(Ok(())) => Either::Left(stack.call(call)),
-        other => Either::Right(delayed(other, stack, call)),
-    }
-}
 
 /// Calls a stack with a foreign layer that has to wait, and pays for that with
 /// a box; or fails as the stack does.
@@ -199,7 +198,13 @@ pin_project! {
         /// The route's stack works on the request.
         Working {
             #[pin]
-            inner: Started,
+            inner: <Stack as Service<Call>>::Future,
+            exchange: Option<Arc<Exchange>>,
+            metrics: Arc<Metrics>,
+        },
+        /// The stack is not ready yet, or works on the request.
+        Delayed {
+            inner: Delayed,
             exchange: Option<Arc<Exchange>>,
             metrics: Arc<Metrics>,
         },
@@ -225,24 +230,35 @@ impl Future for ResponseFuture {
                 inner,
                 exchange,
                 metrics,
-            } => {
-                // There should be no panic. If there is one, it ends this
-                // request and not the worker.
-                let polled = match catch_unwind(AssertUnwindSafe(|| inner.poll(cx))) {
-                    Ok(polled) => polled,
-                    Err(_) => panicked(metrics),
-                };
-                let Poll::Ready(result) = polled else {
-                    return Poll::Pending;
-                };
-                Poll::Ready(Ok(match (result, exchange.take()) {
-                    (Ok(response), Some(exchange)) => finish(response, exchange),
-                    (Err(failed), Some(exchange)) => refuse(&failed.error, exchange),
-                    (_, None) => Response::default(),
-                }))
-            }
+            } => poll_response(inner, exchange, metrics, cx),
+            Step::Delayed {
+                inner,
+                exchange,
+                metrics,
+            } => poll_response(inner.as_mut(), exchange, metrics, cx),
         }
     }
+}
+
+/// Polls the stack for the outcome of a request, and makes the response of it.
+fn poll_response<F: Future<Output = Result<Response, Failed>> + ?Sized>(
+    inner: Pin<&mut F>,
+    exchange: &mut Option<Arc<Exchange>>,
+    metrics: &Metrics,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Response, Infallible>> {
+    // There should be no panic. If there is one, it ends this request and not
+    // the worker.
+    let polled = match catch_unwind(AssertUnwindSafe(|| inner.poll(cx))) {
+        Ok(polled) => polled,
+        Err(_) => panicked(metrics),
+    };
+    let result = ready!(polled);
+    Poll::Ready(Ok(match (result, exchange.take()) {
+        (Ok(response), Some(exchange)) => finish(response, exchange),
+        (Err(failed), Some(exchange)) => refuse(&failed.error, exchange),
+        (_, None) => Response::default(),
+    }))
 }
 
 /// Counts a panic, which ends its request with 500.

@@ -76,9 +76,22 @@ impl Json {
     }
 }
 
+/// Bytes that a string in JSON needs an escape for (RFC 8259, 7).
+const IS_SPECIAL: [bool; 256] = {
+    let mut special = [false; 256];
+    let mut control = 0;
+    while control < b' ' {
+        special[control as usize] = true;
+        control += 1;
+    }
+    special[b'"' as usize] = true;
+    special[b'\\' as usize] = true;
+    special
+};
+
 impl fmt::Write for Json {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..b' ');
+        let is_special = |byte: &u8| IS_SPECIAL[usize::from(*byte)];
         let mut rest = text.as_bytes();
         while let Some(at) = rest.iter().position(is_special) {
             self.0.extend_from_slice(&rest[..at]);

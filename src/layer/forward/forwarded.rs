@@ -88,11 +88,11 @@ pub(super) fn write(out: &mut Vec<u8>, exchange: &Exchange, host: &[u8], changes
         out.extend_from_slice(b"\r\n");
     }
     for (name, said, own) in [
-        (X_FORWARDED_PROTO, story.proto.as_deref(), scheme),
-        (X_FORWARDED_HOST, story.host.as_deref(), host),
+        (&X_FORWARDED_PROTO, story.proto.as_deref(), scheme),
+        (&X_FORWARDED_HOST, story.host.as_deref(), host),
     ] {
         let value = said.unwrap_or(own);
-        if !value.is_empty() && !changes.headers.decides(&name) {
+        if !value.is_empty() && !changes.headers.decides(name) {
             http1::write_field(out, name.as_str(), value);
         }
     }
