@@ -46,7 +46,7 @@ impl Response {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hangup {
     /// The response is still written.
-    AfterAnswer,
+    AfterResponse,
     /// Nobody is left to read it.
     AtOnce,
 }

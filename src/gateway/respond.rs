@@ -87,7 +87,7 @@ pub(super) fn to_call(error: &Error, request_id: &[u8]) -> Response {
 
 fn begin(error: &Error, status: StatusCode, body: Body) -> Response {
     let hangup = match error {
-        Error::Malformed(_) => Some(Hangup::AfterAnswer),
+        Error::Malformed(_) => Some(Hangup::AfterResponse),
         Error::ClientGone => Some(Hangup::AtOnce),
         _ => None,
     };
