@@ -188,12 +188,12 @@ mod tests {
 
     #[test]
     fn quota_window_rest_and_wait_are_told_in_whole_seconds_rounded_up() {
-        let mut answer = Fields::default();
-        describe(&mut answer, BOTH, "per-client", &state(6));
-        assert_eq!(said(&answer, &POLICY), ["\"per-client\";q=10;w=5"]);
-        assert_eq!(said(&answer, &LIMIT), ["\"per-client\";r=6;t=1"]);
+        let mut response = Fields::default();
+        describe(&mut response, BOTH, "per-client", &state(6));
+        assert_eq!(said(&response, &POLICY), ["\"per-client\";q=10;w=5"]);
+        assert_eq!(said(&response, &LIMIT), ["\"per-client\";r=6;t=1"]);
         assert_eq!(
-            [&X_LIMIT, &X_REMAINING, &X_RESET].map(|name| said(&answer, name)),
+            [&X_LIMIT, &X_REMAINING, &X_RESET].map(|name| said(&response, name)),
             [["10"], ["6"], ["2"]]
         );
     }
@@ -206,9 +206,9 @@ mod tests {
             (70, 10_000_000_010, 10),
             (10, 5_000_000_000, 5),
         ] {
-            let mut answer = Fields::default();
+            let mut response = Fields::default();
             describe(
-                &mut answer,
+                &mut response,
                 BOTH,
                 "l",
                 &Standing {
@@ -218,7 +218,7 @@ mod tests {
                 },
             );
             assert_eq!(
-                said(&answer, &POLICY),
+                said(&response, &POLICY),
                 [format!("\"l\";q={burst};w={window}")]
             );
         }
@@ -226,23 +226,23 @@ mod tests {
 
     #[test]
     fn what_a_backend_says_stays_beside_it() {
-        let mut answer = fields(&[
+        let mut response = fields(&[
             (&POLICY, "\"daily\";q=9;w=86400"),
             (&LIMIT, "\"daily\";r=2;t=60"),
         ]);
-        describe(&mut answer, BOTH, "per-client", &state(6));
+        describe(&mut response, BOTH, "per-client", &state(6));
         assert_eq!(
-            said(&answer, &POLICY),
+            said(&response, &POLICY),
             ["\"daily\";q=9;w=86400", "\"per-client\";q=10;w=5"]
         );
         assert_eq!(
-            said(&answer, &LIMIT),
+            said(&response, &LIMIT),
             ["\"daily\";r=2;t=60", "\"per-client\";r=6;t=1"]
         );
-        let mut answer = fields(&[(&LIMIT, "\"daily\";r=2")]);
-        describe(&mut answer, BOTH, "daily", &state(6));
+        let mut response = fields(&[(&LIMIT, "\"daily\";r=2")]);
+        describe(&mut response, BOTH, "daily", &state(6));
         assert_eq!(
-            said(&answer, &LIMIT),
+            said(&response, &LIMIT),
             ["\"daily\";r=2", "\"gateway:daily\";r=6;t=1"]
         );
     }
@@ -250,17 +250,17 @@ mod tests {
     #[test]
     fn of_two_old_fields_the_tighter_one_is_listed() {
         for (backend, told) in [("5", "5"), ("6", "6"), ("7", "6"), ("many", "many")] {
-            let mut answer = fields(&[(&X_REMAINING, backend)]);
-            describe(&mut answer, BOTH, "l", &state(6));
-            assert_eq!(said(&answer, &X_REMAINING), [told]);
+            let mut response = fields(&[(&X_REMAINING, backend)]);
+            describe(&mut response, BOTH, "l", &state(6));
+            assert_eq!(said(&response, &X_REMAINING), [told]);
         }
     }
 
     #[test]
     fn a_cap_tells_its_unit() {
-        let mut answer = Fields::default();
+        let mut response = Fields::default();
         assert!(describe_concurrency(
-            &mut answer,
+            &mut response,
             BOTH,
             &Error::ConcurrencyLimited {
                 owner: LimitOwner::Route("orders".into()),
@@ -269,9 +269,9 @@ mod tests {
             }
         ));
         assert_eq!(
-            said(&answer, &POLICY),
+            said(&response, &POLICY),
             ["\"orders\";q=64;qu=\"concurrent-requests\""]
         );
-        assert_eq!(said(&answer, &LIMIT), ["\"orders\";r=0"]);
+        assert_eq!(said(&response, &LIMIT), ["\"orders\";r=0"]);
     }
 }

@@ -25,11 +25,11 @@ pub struct Request {
 }
 
 /// The winner's position, and its parameters as `name=value`.
-pub type Answer = Option<(usize, Vec<String>)>;
+pub type Winner = Option<(usize, Vec<String>)>;
 
 impl Request {
     /// The route that `table` finds.
-    pub fn ask(&self, table: &Table) -> Answer {
+    pub fn ask(&self, table: &Table) -> Winner {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
             if let (Ok(name), Ok(value)) = (
@@ -60,7 +60,7 @@ impl Request {
     }
 
     /// The route that it should find, by trying every route in turn.
-    pub fn scan(&self, routes: &[Match]) -> Answer {
+    pub fn scan(&self, routes: &[Match]) -> Winner {
         let candidates = routes.iter().enumerate().filter_map(|(index, route)| {
             let host = self.host_class(route)?;
             let path = self.path_class(route)?;

@@ -201,7 +201,7 @@ fn a_parameter_takes_one_segment_that_is_not_empty() {
 fn parameters_come_in_the_order_of_the_path_and_keep_their_escapes() {
     let routes = [path(parameters("/{shop}/orders/{id}"))];
     let found = routes
-        .answer("h", b"/caf%C3%A9/orders/a%2Fb\xff", "GET", &[], "")
+        .look_up("h", b"/caf%C3%A9/orders/a%2Fb\xff", "GET", &[], "")
         .expect("a match");
     let parameters: Vec<(&str, &str)> = found
         .parameters
@@ -214,7 +214,7 @@ fn parameters_come_in_the_order_of_the_path_and_keep_their_escapes() {
 #[test]
 fn a_route_without_parameters_allocates_none() {
     let found = [path(exact("/a"))]
-        .answer("h", b"/a", "GET", &[], "")
+        .look_up("h", b"/a", "GET", &[], "")
         .expect("a match");
     assert_eq!(found.parameters.capacity(), 0);
 }
@@ -250,7 +250,7 @@ fn bytes_that_are_not_utf_8_bypass_no_expression_and_no_prefix() {
     ];
     let index = |path| {
         routes
-            .answer("h", path, "GET", &[], "")
+            .look_up("h", path, "GET", &[], "")
             .map(|found| found.index)
     };
     assert_eq!(index(b"/admin/\xff"), Some(2));

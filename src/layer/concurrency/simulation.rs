@@ -106,7 +106,7 @@ impl Scene {
             };
             self.now = done;
             self.meter.measured(
-                Outcome::Answered,
+                Outcome::Responded,
                 done - begin,
                 self.begun + done,
                 &self.max,
@@ -223,7 +223,7 @@ async fn a_few_slow_responses_do_not_collapse_an_adaptive_cap() {
     let before = scene.limit();
     for _ in 0..20 {
         scene.meter.measured(
-            Outcome::Answered,
+            Outcome::Responded,
             60 * SECOND,
             scene.begun + scene.now,
             &scene.max,

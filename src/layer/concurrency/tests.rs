@@ -84,7 +84,7 @@ async fn no_more_than_max_are_in_flight_and_no_more_than_queue_wait() {
     assert_eq!(limit.in_flight(), 0);
 }
 
-/// Runs rounds in which all permits are taken, answered after `time`, and
+/// Runs rounds in which all permits are taken, responded to after `time`, and
 /// released.
 async fn rounds(
     limit: &Arc<ConcurrencyLimit>,

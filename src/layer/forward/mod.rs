@@ -153,7 +153,7 @@ where
     }
 }
 
-/// Whether an empty body is announced with a length of 0. Some servers answer
+/// Whether an empty body is announced with a length of 0. Some servers send
 /// 411 to a POST without one (RFC 9110, 8.6).
 fn names_length(exchange: &Exchange) -> bool {
     let request = &exchange.request;

@@ -215,9 +215,9 @@ where
         // A copy has no client that could leave, and no deadline: its timeout
         // bounds it.
         let call = Call::new(exchange, Body::whole(whole), Instant::now());
-        let mut answer = self.send.clone().oneshot(call).await?;
+        let mut response = self.send.clone().oneshot(call).await?;
         let mut read = 0;
-        while let Some(Ok(frame)) = answer.body.frame().await {
+        while let Some(Ok(frame)) = response.body.frame().await {
             read += frame.data_ref().map_or(0, Bytes::len);
             if read > MOST_READ {
                 break;

@@ -8,7 +8,7 @@ use crate::policy::{HostPattern, Match, PathPattern};
 /// Looks up requests in a table built from a slice of routes. The results are
 /// positions in the slice.
 pub(super) trait Routes {
-    fn answer(
+    fn look_up(
         &self,
         host: &str,
         path: &[u8],
@@ -25,7 +25,7 @@ pub(super) trait Routes {
         headers: &[(&'static str, &str)],
         query: &str,
     ) -> Option<usize> {
-        self.answer(host, path.as_bytes(), method, headers, query)
+        self.look_up(host, path.as_bytes(), method, headers, query)
             .map(|found| found.index)
     }
 
@@ -35,7 +35,7 @@ pub(super) trait Routes {
 }
 
 impl Routes for [Match] {
-    fn answer(
+    fn look_up(
         &self,
         host: &str,
         path: &[u8],

@@ -142,7 +142,7 @@ impl Gradient {
     /// Takes a window of enough samples into account.
     pub(super) fn update(&mut self, seen: &Summary) {
         let used = seen.peak as f64 / self.limit.floor();
-        let tolerance = TOLERANCE + NOISE / (seen.answers.max(1) as f64).sqrt();
+        let tolerance = TOLERANCE + NOISE / (seen.responses.max(1) as f64).sqrt();
         let slowdown = seen
             .median
             .map_or(1.0, |median| self.learn(median, seen.mean, used, tolerance));
@@ -300,7 +300,7 @@ mod tests {
             gradient.update(&Summary {
                 median: Some(median),
                 mean: median,
-                answers: 10_000,
+                responses: 10_000,
                 failed: 0.0,
                 peak: in_flight as usize,
             });
@@ -401,7 +401,7 @@ mod tests {
             gradient.update(&Summary {
                 median: Some(1.0),
                 mean: 1.0,
-                answers: 10_000,
+                responses: 10_000,
                 failed: 0.0,
                 peak: gradient.limit(),
             });
@@ -422,7 +422,7 @@ mod tests {
                 gradient.update(&Summary {
                     median: Some(SERVICE),
                     mean: SERVICE,
-                    answers: 10_000,
+                    responses: 10_000,
                     failed,
                     peak: gradient.limit(),
                 });
@@ -437,7 +437,7 @@ mod tests {
         gradient.update(&Summary {
             median: None,
             mean: 0.0,
-            answers: 0,
+            responses: 0,
             failed: 1.0,
             peak: before,
         });
@@ -464,7 +464,7 @@ mod tests {
             let bounds = bounds(min, min + more);
             let mut gradient = Gradient::new(bounds);
             for (median, failed, peak) in windows {
-                gradient.update(&Summary { median, mean: median.unwrap_or_default(), answers: 100, failed, peak });
+                gradient.update(&Summary { median, mean: median.unwrap_or_default(), responses: 100, failed, peak });
                 prop_assert!((bounds.min.get()..=bounds.max.get()).contains(&gradient.limit()));
             }
         }

@@ -48,7 +48,7 @@ const MEDIANS: f64 = 2.0;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// A response came, and its time counts.
-    Answered,
+    Responded,
     /// No response came in time, or one that says that the upstream is
     /// overloaded.
     Overloaded,
@@ -60,8 +60,8 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
-    pub(super) fn of(answer: &Result<Response, Failed>) -> Self {
-        let error = match answer {
+    pub(super) fn of(result: &Result<Response, Failed>) -> Self {
+        let error = match result {
             Ok(response) => return Self::of_status(response.status),
             Err(failed) => &failed.error,
         };
@@ -81,7 +81,7 @@ impl Outcome {
         match status.as_u16() {
             429 | 503 | 504 => Self::Overloaded,
             500.. => Self::Nothing,
-            _ => Self::Answered,
+            _ => Self::Responded,
         }
     }
 }
@@ -151,7 +151,7 @@ impl Meter {
         max: &AtomicUsize,
     ) -> bool {
         let outcomes = match outcome {
-            Outcome::Answered => self.window.record(time),
+            Outcome::Responded => self.window.record(time),
             Outcome::Overloaded => self.window.record_failure(),
             // A client that leaves early says nothing of the median; one that
             // leaves late says that it has risen.

@@ -20,7 +20,7 @@ pub(super) struct Summary {
     /// than [`MOST_MEDIANS`].
     pub(super) mean: f64,
     /// The number of responses.
-    pub(super) answers: u64,
+    pub(super) responses: u64,
     /// Failures as a share of all outcomes, 0.0 to 1.0.
     pub(super) failed: f64,
     /// The greatest number of requests that were in flight at once.
@@ -86,17 +86,19 @@ impl Window {
             .iter()
             .map(|bucket| bucket.swap(0, Relaxed))
             .collect();
-        let (answers, failures) = (
+        let (responses, failures) = (
             counts.iter().map(|count| u64::from(*count)).sum(),
             self.failures.swap(0, Relaxed),
         );
         self.outcomes.store(0, Relaxed);
-        let all = answers as f64 + f64::from(failures);
-        let median = median(&counts, answers);
+        let all = responses as f64 + f64::from(failures);
+        let median = median(&counts, responses);
         Summary {
             median,
-            mean: median.map_or(0.0, |median| mean(&counts, answers, median * MOST_MEDIANS)),
-            answers,
+            mean: median.map_or(0.0, |median| {
+                mean(&counts, responses, median * MOST_MEDIANS)
+            }),
+            responses,
             failed: if all > 0.0 {
                 f64::from(failures) / all
             } else {
@@ -163,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_is_that_of_the_answers_and_failures_are_a_share() {
+    fn the_median_is_that_of_the_responses_and_failures_are_a_share() {
         let window = Window::new();
         for millis in [1, 10, 11, 10, 500] {
             window.record(Duration::from_millis(millis));
@@ -182,7 +184,7 @@ mod tests {
             Summary {
                 median: None,
                 mean: 0.0,
-                answers: 0,
+                responses: 0,
                 failed: 0.0,
                 peak: 0
             }
