@@ -127,11 +127,27 @@ fn unicode(code: u32, out: &mut Vec<u8>) {
     hex(u64::from(code), 4, out);
 }
 
-/// Appends the lowest `digits` hexadecimal digits of a number.
-pub(super) fn hex(number: u64, digits: u32, out: &mut Vec<u8>) {
-    let digit = |place: u32| b"0123456789abcdef"[(number >> (4 * place)) as usize & 0xf];
-    out.extend((0..digits).rev().map(digit));
+/// Appends the lowest `digits` hexadecimal digits of a number, at most 16.
+pub(super) fn hex(number: u64, digits: usize, out: &mut Vec<u8>) {
+    let mut text = [0; 16];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(number.to_be_bytes()) {
+        pair.copy_from_slice(&HEX[usize::from(byte)]);
+    }
+    out.extend_from_slice(&text[text.len().saturating_sub(digits)..]);
 }
+
+/// The two hexadecimal digits of each byte: every line has the 16 digits of a
+/// key, and two at a time take a third of the instructions.
+const HEX: [[u8; 2]; 256] = {
+    let digits = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < pairs.len() {
+        pairs[byte] = [digits[byte >> 4], digits[byte & 0xf]];
+        byte += 1;
+    }
+    pairs
+};
 
 #[cfg(test)]
 mod tests {
