@@ -96,6 +96,7 @@ pub(super) fn tops(
     limits.iter().map(top).collect()
 }
 
+/// The error of a limit whose buckets cannot be made.
 fn failed(name: &Arc<str>, cause: LimiterError) -> BuildError {
     BuildError::Limit {
         name: Arc::clone(name),

@@ -37,6 +37,8 @@ impl State {
         })
     }
 
+    /// A limit, or its tier with this prefix length, under the name of its
+    /// buckets.
     fn persisted_as<'s>(
         &'s self,
         name: &'s Arc<str>,

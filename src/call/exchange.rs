@@ -286,6 +286,7 @@ impl Tried {
     }
 }
 
+/// The bit that stands for a server in a set; none from the 65th on.
 fn bit(index: usize) -> u64 {
     if index < 64 { 1 << index } else { 0 }
 }
@@ -318,6 +319,7 @@ const LONGEST: usize = 128;
 #[derive(Debug, Clone)]
 pub struct RequestId(Form);
 
+/// The two origins of an identity. New ones need no allocation.
 #[derive(Debug, Clone)]
 enum Form {
     Given(Box<str>),
@@ -357,6 +359,8 @@ impl RequestId {
     }
 }
 
+/// Whether an identity from a client can be written to logs, fields and JSON
+/// without an escape, and is not too long.
 fn is_presentable(value: &str) -> bool {
     (1..=LONGEST).contains(&value.len())
         && value

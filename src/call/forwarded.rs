@@ -77,6 +77,7 @@ enum Line<'a> {
 }
 
 impl<'a> Line<'a> {
+    /// Begins to read a line of the field.
     fn of(by: ClientIpHeader, line: &'a [u8]) -> Self {
         match by {
             ClientIpHeader::XForwardedFor => Line::Addresses(Some(line)),
@@ -183,6 +184,7 @@ fn element<'a>(rest: &mut &'a [u8]) -> Option<Hop<'a>> {
     Some(hop)
 }
 
+/// Takes a token off the beginning of `rest`; `None` if none is there.
 fn token<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let end = rest
         .iter()

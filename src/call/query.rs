@@ -60,6 +60,7 @@ impl LoggedQuery {
         }
     }
 
+    /// The query with the values of secrets replaced.
     fn mask<'q>(&self, raw: &'q [u8]) -> Cow<'q, [u8]> {
         // Nearly no query names a secret, and one look at all of it shows that.
         // An escape may hide a name.
@@ -99,6 +100,7 @@ fn names_secret(name: &[u8]) -> bool {
     str::from_utf8(name).map_or(true, is_secret_name)
 }
 
+/// Decodes one `name=value`; a part without `=` has an empty value.
 fn pair(part: &[u8]) -> Pair<'_> {
     match part.iter().position(|&byte| byte == b'=') {
         Some(equals) => (decode(&part[..equals]), decode(&part[equals + 1..])),

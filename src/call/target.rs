@@ -281,6 +281,8 @@ fn is_port(port: &str) -> bool {
     }
 }
 
+/// The host of an authority that may be any: with capitals, a dot at its end,
+/// or an IPv6 address. Reads it again from its beginning.
 fn unusual_name(text: &str) -> Result<Box<str>, Error> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {

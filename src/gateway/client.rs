@@ -68,6 +68,7 @@ impl Trust {
         !self.ranges.is_empty() && self.contains(number(address))
     }
 
+    /// Whether an address lies in one of the ranges, by a binary search.
     fn contains(&self, address: u128) -> bool {
         let after = self.ranges.partition_point(|(first, _)| *first <= address);
         after > 0 && address <= self.ranges[after - 1].1
@@ -107,6 +108,8 @@ impl Trust {
     }
 }
 
+/// An address as a number, IPv4 mapped into IPv6, so that both kinds lie in one
+/// order.
 fn number(address: IpAddr) -> u128 {
     let v6: Ipv6Addr = match address.to_canonical() {
         IpAddr::V4(v4) => v4.to_ipv6_mapped(),

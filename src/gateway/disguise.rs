@@ -275,6 +275,8 @@ fn is_varied(path: &[u8]) -> bool {
     (path.len() > 1 && path.ends_with(b"/")) || has_capital(path)
 }
 
+/// Whether a path contains a capital ASCII letter. Letter case beyond ASCII is
+/// escaped in the normal form, and services compare escapes byte by byte.
 fn has_capital(path: &[u8]) -> bool {
     // Without an early end, so that the compiler can process many bytes at
     // once.
@@ -304,6 +306,7 @@ fn varies(pattern: &PathPattern) -> bool {
     }
 }
 
+/// The path with its escapes in upper case, as the normal form has them.
 fn upper_escapes(path: &str) -> String {
     let mut pieces = path.split('%');
     let mut out = pieces.next().unwrap_or_default().to_owned();

@@ -48,6 +48,8 @@ impl Guard {
             .collect()
     }
 
+    /// The guard of one route; `upstreams` are the servers of each upstream,
+    /// and whether it has a concurrency limit, by its name.
     fn of(route: &Arc<Route>, upstreams: &HashMap<&str, (Arc<[Server]>, bool)>) -> Self {
         let known: Vec<_> = route
             .upstreams()
@@ -178,10 +180,12 @@ fn fixed(pattern: &str) -> usize {
         .count()
 }
 
+/// Whether a bound in bytes allows more than another one; `None` is no bound.
 fn is_larger(own: Option<u64>, other: Option<u64>) -> bool {
     own.unwrap_or(u64::MAX) > other.unwrap_or(u64::MAX)
 }
 
+/// Whether any timeout is longer than the other route's.
 fn is_longer(own: &Timeouts, other: &Timeouts) -> bool {
     let body = |timeouts: &Timeouts| timeouts.body.unwrap_or(std::time::Duration::MAX);
     own.total > other.total

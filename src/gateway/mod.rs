@@ -214,6 +214,7 @@ pin_project! {
 }
 
 impl ResponseFuture {
+    /// The future of a response that is there already.
     fn done(response: Response) -> Self {
         let response = Some(response);
         Self::Done { response }

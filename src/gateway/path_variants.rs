@@ -112,6 +112,8 @@ pub(super) fn any(path: &[u8], mut is_taken: impl FnMut(&PathVariant) -> bool) -
         })
 }
 
+/// Whether a segment is `..`, so that services differ in what they make of the
+/// path.
 fn has_dots(path: &[u8]) -> bool {
     path.split(|byte| *byte == b'/')
         .any(|segment| segment == b"..")
@@ -151,6 +153,8 @@ fn unescaped(rest: &[u8]) -> Option<(u8, usize)> {
     }
 }
 
+/// The number that hexadecimal digits stand for; `None` if another character is
+/// among them.
 fn hexadecimal(digits: &[u8]) -> Option<u32> {
     let digit = |sum: u32, byte: &u8| Some(sum * 16 + char::from(*byte).to_digit(16)?);
     digits.iter().try_fold(0, digit)
@@ -206,6 +210,8 @@ fn without_parameters(path: &[u8]) -> Option<Cow<'_, [u8]>> {
     Some(Cow::Owned(out))
 }
 
+/// The path that a service sees which treats dot segments and repeated slashes
+/// in this way.
 fn resolved(path: &[u8], dots: Dots) -> PathVariant {
     let mut segments: Vec<&[u8]> = Vec::new();
     let mut climbs = false;

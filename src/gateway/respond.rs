@@ -85,6 +85,9 @@ pub(super) fn to_call(error: &Error, request_id: &[u8]) -> Response {
     response
 }
 
+/// A response with this status that ends its connection where the error says
+/// so: after bytes that are not a request, nobody can say where the next one
+/// begins.
 fn begin(error: &Error, status: StatusCode, body: Body) -> Response {
     let hangup = match error {
         Error::Malformed(_) => Some(Hangup::AfterResponse),
@@ -100,6 +103,7 @@ fn begin(error: &Error, status: StatusCode, body: Body) -> Response {
     }
 }
 
+/// Adds the fields that problems and gRPC statuses have in common.
 fn finish(fields: &mut Fields, request_id: &[u8], retry_after: Option<Duration>) {
     fields.push(REQUEST_ID_HEADER.as_str(), request_id);
     if let Some(after) = retry_after {

@@ -77,6 +77,7 @@ pub(crate) struct Way {
 }
 
 impl Way {
+    /// Puts the layers around the upstream.
     fn stack(self) -> ToUpstream {
         ServiceBuilder::new()
             // The concurrency limit of the upstream, inside of the route's: a
@@ -118,6 +119,7 @@ pub(crate) fn to_mirror(
 }
 
 impl Layers {
+    /// Puts the layers around the innermost part.
     pub(crate) fn stack(self) -> Stack {
         let target = match self.target {
             Target::Respond(respond) => Either::Right(respond),

@@ -119,6 +119,7 @@ enum Bound {
 }
 
 impl Bound {
+    /// The error of an attempt that this timeout ends.
     fn error(self) -> Error {
         match self {
             Self::Attempt(after) => Error::AttemptTimeout { after },

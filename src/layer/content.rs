@@ -40,6 +40,7 @@ pub(super) fn is_silent_by_nature(content_type: &[u8]) -> bool {
             .any(|parameter| parameter.trim_ascii().eq_ignore_ascii_case(WATCH))
 }
 
+/// Whether a media type is one of gRPC or gRPC-Web.
 fn is_grpc(media_type: &[u8]) -> bool {
     let Some((start, kind)) = media_type.split_at_checked(GRPC.len()) else {
         return false;

@@ -42,6 +42,7 @@ pub struct Split<S> {
     is_drawn: bool,
 }
 
+/// Several services with their weights, never empty.
 #[derive(Debug)]
 struct Weighted<S> {
     /// Sum of all weights.
@@ -86,6 +87,7 @@ impl<S: Clone> Split<S> {
 }
 
 impl<S> Weighted<S> {
+    /// A service, drawn by weight.
     fn draw(&self) -> Option<&S> {
         self.at(rand::rng().random_range(0..self.total))
     }

@@ -174,6 +174,7 @@ impl OneLimit<'_> {
         self.tier.is_none()
     }
 
+    /// The name of the limit, or of the tier that is meant.
     fn name(&self) -> &str {
         self.tier.map_or(&self.limit.name, |tier| &tier.name)
     }

@@ -91,6 +91,7 @@ impl OneLimit<'_> {
         self.known(key, parts, name)
     }
 
+    /// A key with its parts, of which those that may be credentials are marked.
     fn known(&self, key: Key, parts: Vec<Part>, name: Option<Name>) -> KnownKey {
         let both = parts.iter().zip(&self.limit.key);
         KnownKey {
@@ -182,6 +183,8 @@ impl OneLimit<'_> {
         Ok(KeyValue::Text(value))
     }
 
+    /// Reads an address, which may be written as a network of this prefix
+    /// length.
     fn address(&self, text: &str, prefix: u8) -> Result<IpAddr, String> {
         let network = IpNet::from_str(text).or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
         let Ok(network) = network else {

@@ -293,6 +293,7 @@ impl<'r> Query<'r> {
             .is_ok()
     }
 
+    /// The parameters, decoded and sorted at the first call.
     fn decoded(&self) -> &[Pair<'r>] {
         self.decoded.get_or_init(|| {
             let mut pairs: Vec<Pair<'r>> = query::pairs(self.raw.unwrap_or_default()).collect();

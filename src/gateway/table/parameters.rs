@@ -92,14 +92,18 @@ impl Names {
     }
 }
 
+/// The segments of a pattern, which begins with a slash.
 fn segments(pattern: &str) -> impl Iterator<Item = &str> {
     pattern.split('/').skip(1)
 }
 
+/// The name in a `{name}` segment; `None` for a fixed one.
 fn name(segment: &str) -> Option<&str> {
     segment.strip_prefix('{')?.strip_suffix('}')
 }
 
+/// The first segment of a path without its leading slash, and the rest behind
+/// the slash that ends it; `None` if it is the last one.
 fn first_segment(rest: &[u8]) -> (&[u8], Option<&[u8]>) {
     match rest.iter().position(|&byte| byte == b'/') {
         Some(slash) => (&rest[..slash], Some(&rest[slash + 1..])),

@@ -62,6 +62,7 @@ impl Regexes {
     }
 }
 
+/// Compiles expressions into one set, each for the whole path.
 fn compile(patterns: &[&str]) -> Result<RegexSet, regex::Error> {
     // The group keeps an alternative from escaping the anchors, and inline
     // flags from reaching them.

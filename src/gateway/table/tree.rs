@@ -15,6 +15,7 @@ pub(super) struct Tree<V> {
     nodes: Vec<Node<V>>,
 }
 
+/// A value, and the way on from it.
 #[derive(Debug, Default)]
 struct Node<V> {
     value: V,
@@ -38,6 +39,7 @@ impl<V: Default> Tree<V> {
         &mut self.nodes[node].value
     }
 
+    /// The child of a node under this key; created if it is new.
     fn child(&mut self, parent: usize, key: &[u8]) -> usize {
         let fresh = self.nodes.len();
         let child = *self.nodes[parent]
@@ -89,6 +91,7 @@ impl<'t, V> At<'t, V> {
         iter::successors(Some(self.node()), |node| Some(&nodes[node.parent?])).map(|n| &n.value)
     }
 
+    /// The node itself.
     fn node(&self) -> &'t Node<V> {
         &self.tree.nodes[self.node]
     }

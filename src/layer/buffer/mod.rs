@@ -163,6 +163,8 @@ impl<F, E> std::fmt::Debug for ResponseFuture<F, E> {
 }
 
 impl BufferPolicy {
+    /// Has the body of a response read ahead of its client, unless it is in
+    /// memory already, a tunnel, or a stream that pauses by its nature.
     fn read_ahead(&self, response: &mut Response) {
         let body = &mut response.body;
         if self.response == 0 || body.is_whole() || body.is_tunnel() {

@@ -96,6 +96,7 @@ pub(super) struct Joined {
 }
 
 impl Waiter {
+    /// Whether the request has passed its deadline.
     fn is_expired(&self, now: Instant) -> bool {
         self.deadline.is_some_and(|deadline| deadline <= now)
     }

@@ -222,6 +222,7 @@ struct HeldPermit {
 }
 
 impl HeldPermit {
+    /// Holds `permit` for the request of `call`.
     fn new(permit: Permit, call: &Call) -> Self {
         Self {
             permit: Some(permit),

@@ -72,6 +72,7 @@ struct OfOneKey<T> {
 }
 
 impl<T> Queue<T> {
+    /// A queue in which no request waits.
     pub(super) fn new() -> Self {
         Self {
             classes: [Class::new(), Class::new(), Class::new()],
@@ -136,6 +137,8 @@ impl<T> Queue<T> {
         Some(left)
     }
 
+    /// Takes out the request that leaves a full queue for one with this turn;
+    /// `None` if none does. See [`Turn`] for the rule.
     fn displace(&mut self, by: Turn) -> Option<T> {
         let (lowest, class) = self
             .classes
@@ -153,6 +156,7 @@ impl<T> Queue<T> {
         Some(displaced)
     }
 
+    /// The requests of one priority.
     fn class(&mut self, priority: Priority) -> &mut Class<T> {
         &mut self.classes[priority as usize]
     }
@@ -193,6 +197,8 @@ impl<T> Class<T> {
         self.sizes.insert((of_key.requests.len(), key));
     }
 
+    /// Takes out the first request of the key whose turn it is, and puts the
+    /// key behind all others unless the request is expired.
     fn next(&mut self, is_expired: impl Fn(&T) -> bool, counter: &mut u64) -> Option<T> {
         let (_, &key) = self.turns.first_key_value()?;
         let of_key = self.keys.get_mut(&key)?;
@@ -206,6 +212,7 @@ impl<T> Class<T> {
         self.leave(key, number)
     }
 
+    /// Takes a request out; a key without requests is forgotten.
     fn leave(&mut self, key: u64, number: u64) -> Option<T> {
         let of_key = self.keys.get_mut(&key)?;
         let before = of_key.requests.len();

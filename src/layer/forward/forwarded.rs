@@ -113,6 +113,7 @@ struct Story<'a> {
 }
 
 impl<'a> Story<'a> {
+    /// The account of a trusted peer, from the field that names the client.
     fn of(exchange: &'a Exchange, chain: Chain) -> Self {
         let headers = &exchange.request.headers;
         let hops: Vec<_> = forwarded::hops(headers, chain.by).collect();
@@ -168,6 +169,8 @@ impl<'a> Story<'a> {
         }
     }
 
+    /// Writes one hop as an element of `Forwarded`, the protocol and host of
+    /// the client's own request with the client.
     fn write_hop(&self, out: &mut Vec<u8>, hop: &Hop<'_>, is_client: bool) {
         out.extend_from_slice(b"for=");
         // Writing to memory cannot fail.
@@ -215,6 +218,7 @@ fn write_value(out: &mut Vec<u8>, value: &[u8]) {
     }
 }
 
+/// Writes a value as a quoted string (RFC 9110, 5.6.4).
 fn write_quoted(out: &mut Vec<u8>, value: &[u8]) {
     out.push(b'"');
     for byte in value {

@@ -47,6 +47,7 @@ pub(super) fn value<'e>(part: &KeyPart, exchange: &'e Exchange) -> Option<KeyVal
     Some(KeyValue::Text(text))
 }
 
+/// Text of the request that needs no other spelling.
 fn borrowed(text: &str) -> Cow<'_, [u8]> {
     Cow::Borrowed(text.as_bytes())
 }
@@ -68,6 +69,7 @@ pub(super) fn add<H: Hasher>(
     }
 }
 
+/// The value of the header field of this name, over all of its lines.
 #[inline]
 fn header_value<'e>(name: &HeaderName, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
     only(

@@ -86,10 +86,12 @@ pub(super) fn cookie(raw: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
+/// A cookie's value without escapes.
 fn decoded(value: &[u8]) -> Cow<'_, [u8]> {
     without_plus(query::decode(value))
 }
 
+/// A value with a space in place of each plus sign.
 fn without_plus(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     if !value.contains(&b'+') {
         return value;

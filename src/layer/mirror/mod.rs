@@ -62,6 +62,7 @@ impl Copies {
         self.in_flight.load(Ordering::Relaxed)
     }
 
+    /// Counts one more copy; `None` if as many as may be are in flight.
     fn enter(self: &Arc<Self>) -> Option<InFlight> {
         let next = |n| (n < MOST_IN_FLIGHT).then_some(n + 1);
         let entered = self
@@ -169,6 +170,8 @@ where
     M: Service<Call, Response = Response, Error = Failed> + Clone + Send + Sync + 'static,
     M::Future: Send,
 {
+    /// Copies a request, if it is drawn and there is room: at once if its body
+    /// is in memory, and otherwise once the body has passed.
     fn copy(self: &Arc<Self>, call: &mut Call) {
         if rand::rng().random_range(0..100) >= self.percent {
             return;
@@ -195,6 +198,8 @@ where
         Tee::around(&mut call.body, self.buffer, Box::new(send));
     }
 
+    /// Has a task send a copy and count its outcome. The task ends with the
+    /// timeout at the latest, and a panic in it is a failure of the copy.
     fn start(self: &Arc<Self>, exchange: Arc<Exchange>, whole: Bytes, in_flight: InFlight) {
         let (policy, tasks) = (Arc::clone(self), in_flight.0.tasks.clone());
         tasks.spawn(async move {
@@ -211,6 +216,12 @@ where
         });
     }
 
+    /// Sends a copy, and reads its response so that the connection can be used
+    /// again.
+    ///
+    /// # Errors
+    ///
+    /// The copy was refused, or no response came.
     async fn send(&self, exchange: Arc<Exchange>, whole: Bytes) -> Result<(), Failed> {
         // A copy has no client that could leave, and no deadline: its timeout
         // bounds it.
@@ -226,6 +237,7 @@ where
         Ok(())
     }
 
+    /// Adds to the metric of copies.
     fn count(&self, outcome: &'static str) {
         self.metrics.mirrored(outcome);
     }

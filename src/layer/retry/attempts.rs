@@ -221,11 +221,13 @@ impl<S> Attempts<S> {
         }
     }
 
+    /// Why the budget does not allow a retry now. One that it allows is spent.
     fn unaffordable(&self, failure: Failure, now: Instant) -> Option<Obstacle> {
         let is_charged = failure.kind == FailureKind::Served;
         (is_charged && !self.shared.budget.withdraw(now)).then_some(Obstacle::Budget)
     }
 
+    /// Adds to the metric of retries.
     fn count(&self, outcome: &'static str) {
         self.exchange.route.metrics.retried(outcome);
     }

@@ -36,6 +36,7 @@ pub struct Budget {
     settings: Mutex<Settings>,
 }
 
+/// The numbers of the configuration, which a reload may change.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Settings {
     /// Retries for each request, from 0 to 1.

@@ -31,6 +31,7 @@ pub(super) enum Replay {
     Passing(Arc<Mutex<Kept>>),
 }
 
+/// The part of a body that has passed, and the rest of it.
 #[derive(Debug)]
 pub(super) struct Kept {
     /// The rest of the client's body; `None` while an attempt reads it.
@@ -175,6 +176,7 @@ struct Attempt {
 }
 
 impl Attempt {
+    /// The next piece that an earlier attempt has read already.
     fn next_kept(&self) -> Option<Frame<Bytes>> {
         self.kept.lock().next(self.sent)
     }

@@ -258,6 +258,7 @@ impl Gradient {
     }
 }
 
+/// A limit within its bounds.
 fn clamp(bounds: AdaptiveBounds, limit: f64) -> f64 {
     limit.clamp(
         bounds.min.get() as f64,

@@ -60,6 +60,7 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
+    /// The outcome of a request that has a response or has failed.
     pub(super) fn of(result: &Result<Response, Failed>) -> Self {
         let error = match result {
             Ok(response) => return Self::of_status(response.status),
@@ -77,6 +78,8 @@ impl Outcome {
         }
     }
 
+    /// The outcome of a response with this status. 500 and its like may come
+    /// quicker than any work, so that their time says nothing.
     fn of_status(status: StatusCode) -> Self {
         match status.as_u16() {
             429 | 503 | 504 => Self::Overloaded,
@@ -132,6 +135,7 @@ impl Meter {
         max.store(to, Relaxed);
     }
 
+    /// Whether the limit adapts. A reload may switch that off and on.
     pub(super) fn is_on(&self) -> bool {
         self.is_on.load(Relaxed)
     }
@@ -166,6 +170,8 @@ impl Meter {
             && self.close(outcomes, now, max)
     }
 
+    /// Closes the window, and moves the limit if it was complete. Returns
+    /// whether the limit has moved.
     fn close(&self, outcomes: u32, now: u64, max: &AtomicUsize) -> bool {
         // Another request is closing the window.
         let Some(mut gradient) = self.gradient.try_lock() else {
@@ -201,6 +207,7 @@ impl Meter {
     }
 }
 
+/// A duration in nanoseconds, at most 584 years.
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

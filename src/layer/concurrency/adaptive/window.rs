@@ -46,6 +46,7 @@ pub(super) struct Window {
 }
 
 impl Window {
+    /// A window without outcomes.
     pub(super) fn new() -> Self {
         Self {
             buckets: Box::new([const { AtomicU32::new(0) }; BUCKETS]),
