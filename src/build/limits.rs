@@ -21,11 +21,16 @@ use crate::{
 };
 
 /// Buckets of limits, their tiers and their candidates, and the exceptions of
-/// limits that have some; by name.
+/// limits that have some; by name. A tier is named `LIMIT/PREFIX`, a candidate
+/// `LIMIT/candidate`.
 pub(super) type Limits = (Named<Limiter>, Named<Arc<Overrides>>);
 
-/// The limits of `config`, with the buckets of those before it. Other numbers
-/// take effect at once, when all else is done.
+/// The limits of `config`, with the buckets of those before it. Everything that
+/// can fail is done first: new numbers take effect at once on buckets in use.
+///
+/// # Errors
+/// [`BuildError::Limit`] if the buckets of a limit cannot be made, such as more
+/// keys than fit into memory.
 pub(super) fn limits(
     config: &Config,
     earlier: Option<&State>,

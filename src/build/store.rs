@@ -1,4 +1,9 @@
 //! The store of a configuration, and the limits that are in it.
+//!
+//! The store is built without waiting for it: its connections are made by
+//! requests, and while it is out of reach, shared limits decide as the
+//! configuration says. A reload that changes nothing about the store keeps its
+//! connections and the batches in flight.
 
 use std::sync::Arc;
 

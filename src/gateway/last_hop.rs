@@ -51,7 +51,7 @@ fn is_of_our_kind(member: &[u8]) -> bool {
 }
 
 /// The response to an OPTIONS or TRACE request that must not be forwarded any
-/// further; `None` for all other requests.
+/// further, because its `Max-Forwards` is 0; `None` for all other requests.
 pub(super) fn respond(exchange: &Exchange) -> Option<Response> {
     if max_forwards(&exchange.request)? > 0 {
         return None;

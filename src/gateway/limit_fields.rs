@@ -25,7 +25,9 @@ static X_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 static X_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 static X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
-/// Writes the header fields that describe the limit called `name`.
+/// Writes the header fields that describe the limit called `name`, whose bucket
+/// is in this `state` after the request. `headers` are the kinds of fields that
+/// the route wants.
 pub(super) fn describe(fields: &mut Fields, headers: LimitHeaders, name: &str, state: &Standing) {
     if headers.draft {
         let name = (

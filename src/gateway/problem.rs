@@ -5,13 +5,18 @@ use std::{fmt, fmt::Write as _, sync::Arc};
 
 use crate::{error::Error, http1};
 
-/// The members of a problem body.
+/// The members of a problem body. `detail` is the message of the error, and
+/// `violated-policies` are the names of the limits that refused, if any did.
 pub(super) struct Problem<'a> {
+    /// The member `type`: a URI, or `about:blank`.
     pub(super) kind: &'static str,
+    /// The reason phrase of the status.
     pub(super) title: &'static str,
     pub(super) status: u16,
     pub(super) error: &'a Error,
+    /// The name of the route; `None` if no route took the request.
     pub(super) route: Option<&'a str>,
+    /// The id in `X-Request-Id`, by which the access line is found.
     pub(super) request_id: &'a [u8],
 }
 

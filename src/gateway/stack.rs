@@ -46,6 +46,7 @@ type Attempt = AttemptTimeout<Forward<SendTo>>;
 /// The layers of one route.
 #[derive(Debug)]
 pub(crate) struct Layers {
+    /// Without limits it passes every request on.
     pub(crate) rate_limit: RateLimitLayer,
     pub(crate) total_timeout: TotalTimeoutLayer,
     pub(crate) buffer: Option<BufferLayer>,

@@ -28,6 +28,9 @@ use crate::{
 };
 
 /// Adds [`AttemptTimeout`].
+///
+/// It belongs inside of retries, and outside of everything that takes time for
+/// one attempt: choosing a server, waiting for a connection, making one.
 #[derive(Debug, Clone, Copy)]
 pub struct AttemptTimeoutLayer {
     /// Longest time for one attempt, without the time in which the request body

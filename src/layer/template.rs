@@ -1,4 +1,9 @@
-//! Templates of rewrites and redirects.
+//! Templates of rewrites and redirects, such as `/v2{path}` and
+//! `https://{host}{path}`.
+//!
+//! The configuration refuses unknown names and open braces, so that filling a
+//! template cannot fail. Values are inserted as they were received, with their
+//! escapes: they are parts of a target already.
 
 use crate::call::Exchange;
 

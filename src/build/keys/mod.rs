@@ -1,9 +1,13 @@
 //! One key of one limit, for operators: its bucket looked at, filled, or given
 //! another quota.
 //!
-//! Off the path of requests. `parse` makes the key of the same typed parts as a
-//! request's own, so that it names the same bucket; `parts` compares them with
-//! overrides.
+//! The admin listener calls this, never a request. `parse` makes the key of the
+//! same typed parts as a request's own, so that it names the same bucket;
+//! `parts` compares them with overrides.
+//!
+//! All of it works on the [`State`] that serves, so that it takes effect at
+//! once. The quota that an operator gives to a key lasts for the time that was
+//! named, also across reloads; the configuration knows nothing of it.
 
 mod parse;
 mod parts;
@@ -25,7 +29,9 @@ pub struct OneLimit<'s> {
     limit: &'s Limit,
     /// The tier of the limit that is meant, instead of the limit itself.
     tier: Option<&'s Tier>,
+    /// Its buckets in this gateway.
     limiter: &'s Limiter,
+    /// Its busiest keys.
     top: &'s Arc<Top>,
     /// Where its buckets are, if other gateways count in them too.
     shared: Option<Shared<'s>>,
@@ -35,6 +41,7 @@ pub struct OneLimit<'s> {
 #[derive(Debug, Clone, Copy)]
 struct Shared<'s> {
     store: &'s Arc<Store>,
+    /// This gateway's knowledge of its buckets there.
     limit: &'s Arc<SharedLimit>,
 }
 

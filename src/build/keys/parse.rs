@@ -1,5 +1,14 @@
 //! Keys as operators name them: by the value of each part, or by the hash that
 //! access lines have.
+//!
+//! A key is made of its parts by the same code as that of a request
+//! ([`KeyBuilder`]), after each value got the spelling that requests get
+//! ([`named_value`]), so that both find the same bucket. A hash is looked up
+//! among the busiest keys, whose parts are known; the bucket of any other hash
+//! can be shown as well, but not its parts. Hashes are keyed by a seed of the
+//! process, and so are not valid in another one.
+//!
+//! Errors are sentences for the operator, with an example that is right.
 
 use std::{borrow::Cow, hash::Hasher, net::IpAddr, str::FromStr};
 
@@ -17,8 +26,9 @@ use crate::{
 
 /// A value as an operator names it.
 struct Named<'q> {
+    /// The value, decoded from the query.
     value: &'q [u8],
-    /// It is of the part that stands in for an absent one.
+    /// Whether it is of the part that stands in for an absent one.
     is_stand_in: bool,
 }
 

@@ -44,6 +44,9 @@ pub struct BufferPolicy {
 }
 
 /// Adds [`Buffer`].
+///
+/// It belongs outside of concurrency limits: a client that sends slowly then
+/// holds no permit.
 #[derive(Debug, Clone)]
 pub struct BufferLayer {
     /// The buffers, at least one of which is not 0.

@@ -38,6 +38,10 @@ pub(super) fn writes(name: &HeaderName) -> bool {
 
 /// Writes the fields; `host` is the one that the client asked for, with its
 /// port, or empty.
+///
+/// A field that the route sets or removes is left to the route. An element of
+/// `Forwarded` is quoted where the grammar of a token (RFC 9110, 5.6.2) does not
+/// allow its value.
 pub(super) fn write(out: &mut Vec<u8>, exchange: &Exchange, host: &[u8], changes: &RequestChanges) {
     let story = exchange
         .client

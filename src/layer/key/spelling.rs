@@ -1,6 +1,11 @@
 //! One spelling for each value of a key. Services take several spellings of one
 //! credential for the same, and a client that may choose among them must not
 //! get a bucket for each.
+//!
+//! The spelling is only used to compare: a service gets the value as it was
+//! received. Two values that a service tells apart may get one spelling here,
+//! such as two cookies that differ in a plus sign; they then share a bucket,
+//! which is the safe side.
 
 use std::borrow::Cow;
 

@@ -50,6 +50,7 @@ const MOST_READ: usize = 1 << 20;
 /// The copies of one route, over all workers and reloads.
 #[derive(Debug, Default)]
 pub struct Copies {
+    /// At most 128.
     in_flight: AtomicU32,
     /// The tasks that send copies. Each ends with its thread, at the latest.
     tasks: TaskTracker,
@@ -102,6 +103,9 @@ pub struct CopyPolicy<M> {
 }
 
 /// Adds [`Mirror`].
+///
+/// It belongs inside of all layers that refuse, so that only requests which are
+/// sent are copied, and outside of retries, so that each is copied once.
 #[derive(Debug)]
 pub struct MirrorLayer<M> {
     /// The copies.

@@ -43,6 +43,9 @@ use crate::{
 };
 
 /// Adds [`Retry`].
+///
+/// It belongs inside of concurrency limits, so that a permit covers all
+/// attempts, and outside of the timeout of one attempt.
 #[derive(Debug, Clone)]
 pub struct RetryLayer {
     policy: Arc<Policy>,
