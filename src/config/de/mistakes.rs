@@ -99,7 +99,7 @@ impl NodeDeserializer<'_> {
         let is_explained = message.contains("there is U+") || help.contains("there is U+");
         if !is_explained {
             help += &suggest::and_stranger(&shown);
-            help += &environment::and_variable(&shown);
+            help += environment::and_variable(&shown);
         }
         Problem::new(Code::BadValue, self.node.span, message).help(help)
     }
