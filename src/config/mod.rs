@@ -17,13 +17,12 @@
 
 mod advice;
 mod certificates;
+mod characters;
 mod configuration;
 mod de;
 mod diagnostic;
 mod environment;
 mod field;
-mod foreign;
-mod guess;
 mod include;
 mod json_schema;
 mod language;
@@ -33,7 +32,6 @@ mod problem;
 mod redact;
 mod resolve;
 mod shown;
-mod slips;
 mod source;
 mod suggest;
 mod syntax;
@@ -74,19 +72,42 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Config, Diagnostic
     finish(path, table, loading)
 }
 
-/// Reads a configuration from memory. `name` stands in diagnostics; relative
-/// files start at the current folder when it has no folder.
+/// Reads a configuration from memory. `name` is the file's name in diagnostics;
+/// names of other files start at its folder, or at the current one if it has
+/// none.
 ///
 /// # Errors
 /// As [`load`].
+///
+/// # Examples
+/// All mistakes are found at once, each with its place and a way to mend it:
+///
+/// ```
+/// use tidegate::config::{Code, Environment, parse};
+///
+/// let text = "
+/// [[routes]]
+/// name = \"app\"
+/// upstrem = \"app\"
+///
+/// [upstreams.app]
+/// servers = [\"127.0.0.1:9001\"]
+/// ";
+/// let mistakes = parse("gate.toml", text, &Environment::new()).unwrap_err();
+/// let codes: Vec<_> = mistakes.list.iter().map(|mistake| mistake.code).collect();
+/// assert_eq!(codes, [Code::UnknownKey, Code::BadValue]);
+/// let shown = mistakes.render(false);
+/// assert!(shown.contains("gate.toml:4:1") && shown.contains("did you mean `upstream`?"));
+/// assert!(shown.contains("write \"http://127.0.0.1:9001\""));
+/// ```
 pub fn parse(name: &str, text: &str, environment: &Environment) -> Result<Config, Diagnostics> {
     let mut loading = Loading::new(environment);
     let table = loading.text(Path::new(name), text.to_owned());
     finish(Path::new(name), table, loading)
 }
 
-/// A duration or rate as the language writes it, outside a file: why it is
-/// none, and what would be right.
+/// The error for a text outside a file, as on the command line: the reason, and
+/// the form that would be right.
 fn wrong(text: &str, wrong: Wrong) -> String {
     format!("{text:?}: {}; {}", wrong.why, wrong.help)
 }
@@ -95,11 +116,20 @@ fn wrong(text: &str, wrong: Wrong) -> String {
 ///
 /// # Errors
 /// Says what is wrong, and what would be right.
+///
+/// # Examples
+/// ```
+/// use tidegate::config::{rate_text, read_rate};
+///
+/// assert_eq!(read_rate("60/1m").map(rate_text), Ok("60/m".to_owned()));
+/// let error = read_rate("100 per minute").unwrap_err();
+/// assert!(error.ends_with("did you mean \"100/m\"?"), "{error}");
+/// ```
 pub fn read_rate(text: &str) -> Result<crate::policy::Rate, String> {
     units::rate(text).map_err(|why| wrong(text, why))
 }
 
-/// A duration such as `"10m"`.
+/// A duration such as `"10m"`, at most a year.
 ///
 /// # Errors
 /// Says what is wrong, and what would be right.

@@ -1,9 +1,20 @@
 //! The texts that were read and places in them: every diagnostic points here.
+//!
+//! A place is a [`Span`]: the number of a text in [`Sources`] and bytes of it.
+//! Texts are kept whole until the diagnostics are written, which show lines of
+//! them. Values that may be secrets are covered in the text that is shown, with
+//! as many bytes, so that carets stay where they are.
+//!
+//! Files are read here, too, configuration and secrets alike: with a bound on
+//! their length, and only if they are regular files. Reading blocks; it happens
+//! before the workers start, or on the control thread during a reload.
 
 use std::{
     fs::{self, File},
     io::{self, Read},
+    ops::Range,
     path::{Path, PathBuf},
+    string::FromUtf8Error,
     sync::Arc,
 };
 
@@ -14,7 +25,7 @@ use super::watched::Watched;
 /// Longest configuration file, in bytes; a longer one is surely another file.
 pub const LONGEST_FILE: u64 = 16 * 1024 * 1024;
 
-/// Bytes `start..end` of the file with this number.
+/// Bytes `start..end` of the text with the number `file` in [`Sources`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Span {
     pub(super) file: usize,
@@ -23,6 +34,14 @@ pub(super) struct Span {
 }
 
 impl Span {
+    pub(super) fn new(file: usize, bytes: Range<usize>) -> Self {
+        Self {
+            file,
+            start: bytes.start,
+            end: bytes.end,
+        }
+    }
+
     /// The place of what stands in no file, such as a section that is absent.
     pub(super) const NOWHERE: Self = Self {
         file: 0,
@@ -31,7 +50,7 @@ impl Span {
     };
 }
 
-/// One text, with what is needed to name a place in it.
+/// One text, with the beginnings of its lines, by which places are named.
 #[derive(Debug)]
 pub(super) struct Source {
     /// The name that diagnostics show.
@@ -79,10 +98,15 @@ impl Source {
     }
 
     /// Bytes of a line, its end included; empty past the last one.
-    pub(super) fn line(&self, line: usize) -> std::ops::Range<usize> {
+    pub(super) fn line(&self, line: usize) -> Range<usize> {
         let end = self.text.len();
         let start = self.line_starts.get(line).copied().unwrap_or(end);
         start..self.line_starts.get(line + 1).copied().unwrap_or(end)
+    }
+
+    /// A line, its end included; empty past the last one.
+    pub(super) fn line_text(&self, line: usize) -> &str {
+        self.text.get(self.line(line)).unwrap_or_default()
     }
 }
 
@@ -100,8 +124,8 @@ impl Sources {
         self.list.len() - 1
     }
 
-    /// Has what stands at this place shown only as `shown` makes it, which is
-    /// as long.
+    /// Covers the text at this place: diagnostics show the text that `shown`
+    /// makes of it, which has to be as long.
     pub(super) fn cover(&mut self, at: Span, shown: impl Fn(&str) -> String) {
         let Some(source) = self.list.get_mut(at.file).and_then(Arc::get_mut) else {
             return;
@@ -115,93 +139,97 @@ impl Sources {
             .replace_range(at.start..at.end, &shown);
     }
 
+    /// The text with this number; `None` for [`Span::NOWHERE`] if nothing was
+    /// read.
     pub(super) fn get(&self, file: usize) -> Option<&Arc<Source>> {
         self.list.get(file)
     }
 
-    /// Where relative names written at this place start.
+    /// The path that a file name written at this place means: relative names
+    /// start at the folder of the file that they are written in.
     pub(super) fn beside(&self, span: Span, name: &str) -> PathBuf {
         let folder = self.get(span.file).and_then(|source| source.path.parent());
         folder.map_or_else(|| PathBuf::from(name), |folder| folder.join(name))
     }
 }
 
-/// Reads a text file of at most `most` bytes. The error is half a sentence for
-/// the user: "cannot be read: ...".
+/// Reads a text file of at most `most` bytes. Blocks.
+///
+/// # Errors
+/// Half a sentence for the user, to follow the file's name: "cannot be read:
+/// permission denied".
 pub(super) fn read(path: &Path, most: u64) -> Result<String, String> {
-    let bytes =
-        read_bytes(path, most).map_err(|error| format!("cannot be read: {}", reason(&error)))?;
-    if bytes.len() as u64 > most {
-        return Err(format!("is longer than {}", super::units::size_text(most)));
-    }
-    decoded(bytes)
+    let mut bytes = read_secret(path, most)?;
+    decoded(std::mem::take(&mut *bytes))
 }
 
-/// The text that these bytes are, in UTF-8. The error is half a sentence: "is
-/// UTF-16 and ...".
+/// The text that these bytes are, in UTF-8.
+///
+/// # Errors
+/// Half a sentence, to follow the file's name: "is UTF-16 and has to be UTF-8".
 pub fn decoded(bytes: Vec<u8>) -> Result<String, String> {
     let zeros = bytes.iter().filter(|byte| **byte == 0).count();
-    let is_wide =
-        bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") || zeros * 3 > bytes.len();
-    if is_wide {
-        let name = if zeros * 3 > bytes.len() * 2 {
-            "UTF-32"
-        } else {
-            "UTF-16"
+    let has_mark = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
+    if has_mark || zeros * 3 > bytes.len() {
+        let name = match zeros * 3 > bytes.len() * 2 {
+            true => "UTF-32",
+            false => "UTF-16",
         };
         return Err(format!(
             "is {name} and has to be UTF-8: save it anew in that encoding"
         ));
     }
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let (bytes, at) = (error.as_bytes(), error.utf8_error().valid_up_to());
-        let line = bytes.iter().take(at).filter(|byte| **byte == b'\n').count() + 1;
-        match bytes.get(at) {
-            Some(byte @ 0xa0..)
-                if zeros == 0 && bytes.first().is_some_and(|first| first.is_ascii() && !first.is_ascii_control()) =>
-            {
-                let letter = char::from(*byte);
-                format!("is not UTF-8: `{letter}` in line {line} is of Latin-1 or the like; save it anew as UTF-8")
-            }
-            _ => format!("is not text: byte {at} is not UTF-8"),
+    let text = String::from_utf8(bytes).map_err(|error| not_utf8(&error, zeros == 0))?;
+    match zeros {
+        0 => Ok(text),
+        _ => Err("is not text: it holds bytes of 0".to_owned()),
+    }
+}
+
+/// Tells the 8-bit encodings of old editors from files that are no text at all.
+fn not_utf8(error: &FromUtf8Error, may_be_text: bool) -> String {
+    let (bytes, at) = (error.as_bytes(), error.utf8_error().valid_up_to());
+    let line = bytes.iter().take(at).filter(|byte| **byte == b'\n').count() + 1;
+    let is_text = |first: &u8| first.is_ascii() && !first.is_ascii_control();
+    match bytes.get(at) {
+        Some(byte @ 0xa0..) if may_be_text && bytes.first().is_some_and(is_text) => {
+            let letter = char::from(*byte);
+            format!(
+                "is not UTF-8: `{letter}` in line {line} is of Latin-1 or the like; save it anew as UTF-8"
+            )
         }
-    })?;
-    if zeros == 0 {
-        Ok(text)
-    } else {
-        Err("is not text: it holds bytes of 0".to_owned())
+        _ => format!("is not text: byte {at} is not UTF-8"),
     }
 }
 
 /// Reads a file of at most `most` bytes, which are overwritten when they are
-/// dropped. The error is as that of [`read`].
+/// dropped. Blocks.
+///
+/// # Errors
+/// As [`read`].
 pub(super) fn read_secret(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, String> {
-    let cannot = |error: io::Error| format!("cannot be read: {}", reason(&error));
-    let file = open(path).map_err(cannot)?;
-    let length = file.metadata().map_err(cannot)?.len().min(most);
-    // All the room at once: a vector that grows leaves copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(
-        usize::try_from(length).unwrap_or_default() + 1024,
-    ));
-    file.take(most + 1)
-        .read_to_end(&mut bytes)
-        .map_err(cannot)?;
+    let bytes = read_up_to(path, most);
+    let bytes = bytes.map_err(|error| format!("cannot be read: {}", reason(&error)))?;
     if bytes.len() as u64 > most {
         return Err(format!("is longer than {}", super::units::size_text(most)));
     }
     Ok(bytes)
 }
 
-fn read_bytes(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    // One byte more than allowed tells "just fits" from "too long" without
-    // believing the length in the folder.
-    open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+/// At most one byte more than allowed, which tells "just fits" from "too long"
+/// without believing the length in the folder.
+fn read_up_to(path: &Path, most: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+    let file = open(path)?;
+    let length = file.metadata()?.len().min(most);
+    // All the room at once: a vector that grows leaves copies behind.
+    let room = usize::try_from(length).unwrap_or_default() + 1024;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+    file.take(most + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Opens a regular file: to open a pipe that nobody writes to, or to read a
-/// terminal, would wait for ever.
+/// Opens a regular file. Opening a pipe without a writer, or reading a terminal,
+/// would wait for ever.
 fn open(path: &Path) -> io::Result<File> {
     let about = fs::metadata(path)?;
     if about.is_dir() {
@@ -215,6 +243,7 @@ fn open(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
+/// The reason for a failure in plain words, where the system's are not.
 fn reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".to_owned(),

@@ -1,32 +1,22 @@
 //! Words that people write where there is to be no bound.
+//!
+//! The language has one such word at most for a key, mostly `"off"`, and none
+//! for keys that need a bound. The words here serve to advise it.
 
 use super::{suggest, wrong::Wrong};
 
 /// Words that mean that there is no bound.
-const UNBOUNDED: [&str; 14] = [
-    "off",
-    "\u{221e}",
-    "unlimited",
-    "none",
-    "no",
-    "never",
-    "infinite",
-    "infinity",
-    "inf",
-    "disabled",
-    "disable",
-    "false",
-    "null",
-    "-1",
-];
+const UNBOUNDED: &str = "off \u{221e} unlimited none no never infinite infinity inf disabled disable \
+    false null -1";
 
 /// Whether a text says that there is no bound.
 pub(super) fn is_unbounded(text: &str) -> bool {
     let lower = text.trim().to_lowercase();
-    UNBOUNDED.contains(&lower.as_str())
+    UNBOUNDED.split(' ').any(|word| word == lower)
 }
 
-/// Help for a value that may also be a word such as "off".
+/// Adds `word` to the help on a value that may also be this word, such as
+/// "off". If `text` is another word for it, the help is that word alone.
 pub(super) fn or_word(word: &str, text: &str, wrong: Wrong) -> Wrong {
     let lower = text.trim().to_ascii_lowercase();
     let is_meant = is_unbounded(text) || suggest::nearest(&lower, [word]).is_some();

@@ -1,4 +1,10 @@
 //! Why a value was refused, and how that travels through serde.
+//!
+//! Every reader of a small language returns a [`Wrong`]: half a sentence on the
+//! reason and half a sentence of help. A visitor of serde can only return text
+//! as its error. [`Refusal`] is that text in a form that the deserializer turns
+//! back into its parts, so that the diagnostic has both, with the place of the
+//! value and the name of its key.
 
 use std::fmt;
 
@@ -13,10 +19,19 @@ pub(super) struct Wrong {
 }
 
 impl Wrong {
+    /// A reason that completes "`key` cannot be `value`: ...", and help.
     pub(super) fn new(why: impl Into<String>, help: impl Into<String>) -> Self {
         Self {
             why: why.into(),
             help: help.into(),
+        }
+    }
+
+    /// The same with better help, if there is any.
+    pub(super) fn or_advice(self, help: Option<String>) -> Self {
+        match help {
+            Some(help) => Self { help, ..self },
+            None => self,
         }
     }
 }

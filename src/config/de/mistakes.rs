@@ -8,7 +8,7 @@
 
 use super::{
     super::{
-        advice, environment,
+        advice, characters, environment,
         language::{self, Key, Kind, Section},
         misplaced,
         problem::{Code, Problem},
@@ -98,7 +98,7 @@ impl NodeDeserializer<'_> {
         }
         let is_explained = message.contains("there is U+") || help.contains("there is U+");
         if !is_explained {
-            help += &suggest::and_stranger(&shown);
+            help += &characters::and_stranger(&shown);
             help += environment::and_variable(&shown);
         }
         Problem::new(Code::BadValue, self.node.span, message).help(help)

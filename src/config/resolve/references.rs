@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::{
+    characters,
     field::Given,
     problem::{Code, Problem, Problems},
     redact,
@@ -235,7 +236,7 @@ impl Known<'_> {
     fn unknown(&self, name: &str, at: Span) -> Problem {
         let noun = self.noun;
         let help = match suggest::nearest(name, self.required.keys().copied()) {
-            Some(near) => format!("did you mean `{near}`?{}", suggest::and_stranger(name)),
+            Some(near) => format!("did you mean `{near}`?{}", characters::and_stranger(name)),
             None => definition(noun, name),
         };
         Problem::new(

@@ -1,5 +1,9 @@
 //! The small languages inside strings: each a pure function from text to a
-//! typed value or to why not.
+//! typed value or to the reason why there is none.
+//!
+//! Readers are strict, and accept one spelling of a value. A text in the form of
+//! another gateway is refused, with the form that is right here as its help.
+//! [`wire`](super::wire) names the reader for the type of each key.
 
 pub(super) mod address;
 pub(super) mod header;
@@ -13,13 +17,17 @@ pub(super) mod template;
 
 use std::sync::Arc;
 
-use super::{suggest, wrong::Wrong};
+use super::{characters, wrong::Wrong};
 
 /// Longest name of a limit, an upstream or a route; names travel in header
 /// values and metric labels.
 const LONGEST_NAME: usize = 128;
 
 /// The name of a limit, an upstream or a route.
+///
+/// # Errors
+/// An empty or overlong name, and characters that a header value or a label of
+/// a metric would have to escape.
 pub(super) fn name(text: &str) -> Result<Arc<str>, Wrong> {
     let help = "names are 1 to 128 printable ASCII characters without quotes and backslashes, such as \"per-client\"";
     let wrong = |why: &str| Err(Wrong::new(why, help));
@@ -32,11 +40,9 @@ pub(super) fn name(text: &str) -> Result<Arc<str>, Wrong> {
     if text.starts_with(' ') || text.ends_with(' ') {
         return wrong("a name neither begins nor ends with a space");
     }
-    match text
-        .chars()
-        .find(|c| !matches!(c, ' '..='~') || matches!(c, '"' | '\'' | '\\' | '`'))
-    {
-        Some(c) => match suggest::stranger(text) {
+    let is_odd = |c: &char| !matches!(c, ' '..='~') || matches!(c, '"' | '\'' | '\\' | '`');
+    match text.chars().find(is_odd) {
+        Some(c) => match characters::stranger(text) {
             Some(stranger) => wrong(&format!("there is {stranger}")),
             None => wrong(&format!("{c:?} cannot be in a name")),
         },
@@ -44,13 +50,24 @@ pub(super) fn name(text: &str) -> Result<Arc<str>, Wrong> {
     }
 }
 
-/// The name of a file; where it lies is looked at later.
+/// The pieces of a text that seems to hold several values.
+fn pieces(text: &str) -> Vec<&str> {
+    let pieces = text.split([',', ';', ' ']);
+    pieces.filter(|piece| !piece.is_empty()).collect()
+}
+
+/// Values as the items of a list, without its brackets.
+fn in_quotes(values: &[&str]) -> String {
+    let quoted: Vec<_> = values.iter().map(|value| format!("\"{value}\"")).collect();
+    quoted.join(", ")
+}
+
+/// The name of a file. Whether it is there is found when it is read, as the
+/// folder that a relative name starts at is not known here.
 pub(super) fn file_name(text: &str) -> Result<String, Wrong> {
     if text.is_empty() || text.contains('\0') {
-        return Err(Wrong::new(
-            "it names no file",
-            "write a path, relative to this file or from `/` on",
-        ));
+        let help = "write a path, relative to this file or from `/` on";
+        return Err(Wrong::new("it names no file", help));
     }
     Ok(text.to_owned())
 }

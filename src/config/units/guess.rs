@@ -1,35 +1,28 @@
 //! Guesses at a duration, a size or a rate in another form: the right form, for
 //! help.
+//!
+//! Capitals, blanks, thousands separators, wide digits and words for units do
+//! not matter here. A guess is exact or absent: `"1.5s"` is `"1500ms"`, and a
+//! text whose value has no whole number in any unit gets no guess. Tests check
+//! that the strict readers accept each guess, with the same value.
 
-use super::units::{LONGEST, duration_text, rate_text, size_text};
-use crate::policy::Rate;
+use std::{num::NonZeroU32, time::Duration};
+
+use super::scale::{LONGEST, amounts, any_time, decimal_text, longer_times, rate_text, size_text};
+use crate::{duration, policy::Rate};
 
 /// Digits behind the point that are looked at.
 const MOST_PLACES: usize = 9;
-
-const SECOND: u128 = 1_000_000_000;
-/// Periods of rates, as people name them.
-const PERIODS: [(&str, u128); 4] = [
-    ("s", SECOND),
-    ("m", 60 * SECOND),
-    ("h", 3600 * SECOND),
-    ("d", 86_400 * SECOND),
-];
 
 /// `"5sec"` is `"5s"`, `"1.5s"` is `"1500ms"`, `"1w"` is `"7d"`.
 pub(super) fn duration(text: &str) -> Option<String> {
     let text = compact(text);
     // As ISO 8601 writes it.
-    nanoseconds(text.strip_prefix("pt").unwrap_or(&text)).map(written)
+    let time = time(text.strip_prefix("pt").unwrap_or(&text))?;
+    Some(duration::text(time))
 }
 
-fn written(nanoseconds: u128) -> String {
-    duration_text(std::time::Duration::from_nanos(
-        u64::try_from(nanoseconds).unwrap_or(u64::MAX),
-    ))
-}
-
-/// `"64kb"` is one of two.
+/// `"64kb"` may be by 1024 or by 1000, so that both are named, each in quotes.
 pub(super) fn size(text: &str) -> Option<String> {
     let text = compact(text);
     if let Ok(bytes @ 1..) = text.parse::<u64>() {
@@ -50,27 +43,10 @@ pub(super) fn size(text: &str) -> Option<String> {
     };
     let bytes = |base: u128| u64::try_from(scaled(number, base.pow(power))?).ok();
     let binary = format!("\"{}\"", size_text(bytes(1024)?));
-    let decimal = bytes(1000).map(|bytes| format!("\"{}\"", thousands(bytes)));
+    let decimal = bytes(1000).map(|bytes| format!("\"{}\"", decimal_text(bytes)));
     match decimal {
         Some(decimal) if !is_binary => Some(format!("{binary} (by 1024) or {decimal} (by 1000)")),
         _ => Some(binary),
-    }
-}
-
-/// The largest unit of a thousand that holds a size wholly.
-fn thousands(bytes: u64) -> String {
-    let units = [
-        ("TB", 1_000_000_000_000),
-        ("GB", 1_000_000_000),
-        ("MB", 1_000_000),
-        ("kB", 1000),
-    ];
-    match units
-        .into_iter()
-        .find(|(_, worth)| bytes != 0 && bytes.is_multiple_of(*worth))
-    {
-        Some((unit, worth)) => format!("{}{unit}", bytes / worth),
-        None => format!("{bytes}B"),
     }
 }
 
@@ -112,23 +88,21 @@ pub(super) fn rate(text: &str) -> Option<String> {
         period if period.starts_with(|c: char| c.is_ascii_digit()) => period.to_owned(),
         period => format!("1{period}"),
     };
-    let period = nanoseconds(&period).filter(|period| *period > 0)?;
+    let period = time(&period).filter(|period| !period.is_zero())?;
     if let Some(whole) = scaled(count, times) {
-        let count = u32::try_from(whole)
-            .ok()
-            .and_then(std::num::NonZeroU32::new)?;
-        let period = std::time::Duration::from_nanos(u64::try_from(period).ok()?);
+        let count = NonZeroU32::new(u32::try_from(whole).ok()?)?;
         return Some(rate_text(Rate { count, period }));
     }
     // A part of one in a short time is a whole number in a longer one.
-    let longer = PERIODS
-        .into_iter()
-        .filter(|(_, worth)| *worth > period && worth.is_multiple_of(period));
-    longer.into_iter().find_map(|(unit, worth)| {
-        let count = scaled(count, times * (worth / period))
-            .filter(|count| (1..=u128::from(u32::MAX)).contains(count))?;
-        Some(format!("{count}/{unit}"))
-    })
+    for (unit, worth) in longer_times(period.as_nanos()) {
+        match scaled(count, times * (worth / period.as_nanos())) {
+            Some(count) if (1..=u128::from(u32::MAX)).contains(&count) => {
+                return Some(format!("{count}/{unit}"));
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 /// `"20 percent"`, `"0.2"` and `"20"` are `"20%"`.
@@ -179,34 +153,14 @@ fn compact(text: &str) -> String {
     compact + rest
 }
 
-/// Numbers with units, added up.
-fn nanoseconds(text: &str) -> Option<u128> {
+/// Numbers with units, added up; at most [`LONGEST`].
+fn time(text: &str) -> Option<Duration> {
     let mut sum = 0_u128;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let is_number = |c: char| c.is_ascii_digit() || c == '.';
-        let (number, after) = rest.split_at(rest.find(|c| !is_number(c))?);
-        let (unit, after) = after.split_at(after.find(is_number).unwrap_or(after.len()));
-        sum = sum.checked_add(scaled(number, unit_of_time(unit)?)?)?;
-        rest = after;
+    for (number, unit) in amounts(text, |c| c.is_ascii_digit() || c == '.') {
+        sum = sum.checked_add(scaled(number, any_time(unit)?)?)?;
     }
-    Some(sum).filter(|sum| !text.is_empty() && *sum <= LONGEST.as_nanos())
-}
-
-fn unit_of_time(word: &str) -> Option<u128> {
-    Some(match word {
-        "ns" | "nano" | "nanos" | "nanosecond" | "nanoseconds" => 1,
-        "us" | "µs" | "μs" | "usec" | "micros" | "microsecond" | "microseconds" => 1000,
-        "ms" | "msec" | "msecs" | "milli" | "millis" | "millisecond" | "milliseconds" => 1_000_000,
-        "s" | "sec" | "secs" | "second" | "seconds" => SECOND,
-        "m" | "min" | "mins" | "minute" | "minutes" => 60 * SECOND,
-        "h" | "hr" | "hrs" | "hour" | "hours" => 3600 * SECOND,
-        "d" | "day" | "days" => 86_400 * SECOND,
-        "w" | "wk" | "week" | "weeks" => 7 * 86_400 * SECOND,
-        "mo" | "month" | "months" => 30 * 86_400 * SECOND,
-        "y" | "yr" | "year" | "years" => 365 * 86_400 * SECOND,
-        _ => return None,
-    })
+    let time = Duration::from_nanos(u64::try_from(sum).ok()?);
+    Some(time).filter(|time| !text.is_empty() && *time <= LONGEST)
 }
 
 /// A decimal number times a worth, where that is whole.

@@ -1,40 +1,22 @@
 //! Durations, sizes, rates and shares as the language writes them: `"250ms"`,
 //! `"64KiB"`, `"100/s"`, `"20%"`.
+//!
+//! The readers here are strict, so that a value has one spelling. Text that
+//! they refuse is read again by `guess`, which knows how people and other
+//! gateways write; it only serves to advise the right spelling. `scale` has the
+//! units for both.
+
+mod guess;
+mod scale;
 
 use std::{num::NonZeroU32, time::Duration};
 
-use super::{guess, words, wrong::Wrong};
+pub use self::scale::rate_text;
+pub(super) use self::scale::size_text;
+use self::scale::{LONGEST, amounts};
+use super::{words, wrong::Wrong};
 pub(super) use crate::duration::text as duration_text;
 use crate::policy::Rate;
-
-/// Longest duration: beyond it a unit was surely mistaken, and sums of times
-/// stay far from overflow.
-pub(super) const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
-const DURATION_UNITS: [(&str, u128); 9] = [
-    ("d", 86_400_000_000_000),
-    ("h", 3_600_000_000_000),
-    ("min", 60_000_000_000),
-    ("m", 60_000_000_000),
-    ("s", 1_000_000_000),
-    ("ms", 1_000_000),
-    ("us", 1_000),
-    ("µs", 1_000),
-    ("ns", 1),
-];
-
-const SIZE_UNITS: [(&str, u64); 10] = [
-    ("TiB", 1 << 40),
-    ("GiB", 1 << 30),
-    ("MiB", 1 << 20),
-    ("KiB", 1 << 10),
-    ("TB", 1_000_000_000_000),
-    ("GB", 1_000_000_000),
-    ("MB", 1_000_000),
-    ("kB", 1_000),
-    ("KB", 1_000),
-    ("B", 1),
-];
 
 /// `"250ms"`, `"1h30m"`, `"0s"`: whole numbers with units, added up; at most a
 /// year.
@@ -43,60 +25,46 @@ const SIZE_UNITS: [(&str, u64); 10] = [
 /// Anything else.
 pub(super) fn duration(text: &str) -> Result<Duration, Wrong> {
     exact_duration(text).map_err(|wrong| {
-        instead(
-            wrong,
-            guess::duration(text).map(|right| format!("\"{right}\"")),
-        )
+        let right = guess::duration(text);
+        wrong.or_advice(right.map(|right| format!("did you mean \"{right}\"?")))
     })
 }
 
-/// Help that names the right form, where what is written has one.
-fn instead(wrong: Wrong, right: Option<String>) -> Wrong {
-    match right {
-        Some(right) => Wrong::new(wrong.why, format!("did you mean {right}?")),
-        None => wrong,
-    }
-}
-
+/// [`duration`] without advice on other forms.
 fn exact_duration(text: &str) -> Result<Duration, Wrong> {
     let help = "write a number and a unit (ms, s, m, h, d), such as \"250ms\", \"10s\" or \"1h\"";
     if text.is_empty() {
         return Err(Wrong::new("it is empty", help));
     }
     let mut nanoseconds = 0_u128;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let (number, unit, after) = number_and_unit(rest);
-        let number = whole(number).ok_or_else(|| Wrong::new("it is not a duration", help))?;
-        let Some((_, worth)) = DURATION_UNITS.iter().find(|(name, _)| *name == unit) else {
-            let why = if unit.is_empty() {
-                "it has no unit".into()
-            } else {
-                format!("`{unit}` is not a unit of time")
-            };
-            let help = if unit.is_empty() && rest == text {
-                did_you_mean_seconds(text)
-            } else {
-                help.to_owned()
-            };
-            return Err(Wrong::new(why, help));
+    for (number, unit) in amounts(text, is_digit) {
+        let count = whole(number).ok_or_else(|| Wrong::new("it is not a duration", help))?;
+        let worth = match scale::time(unit) {
+            Some(worth) => worth,
+            None if number == text => {
+                return Err(Wrong::new(
+                    "it has no unit",
+                    seconds_or_milliseconds(number),
+                ));
+            }
+            None if unit.is_empty() => return Err(Wrong::new("it has no unit", help)),
+            None => return Err(Wrong::new(format!("`{unit}` is not a unit of time"), help)),
         };
-        nanoseconds = nanoseconds.saturating_add(u128::from(number).saturating_mul(*worth));
-        rest = after;
+        nanoseconds = nanoseconds.saturating_add(u128::from(count).saturating_mul(worth));
     }
-    if nanoseconds > LONGEST.as_nanos() {
-        return Err(Wrong::new("it is longer than a year", help));
+    match u64::try_from(nanoseconds) {
+        Ok(short) if nanoseconds <= LONGEST.as_nanos() => Ok(Duration::from_nanos(short)),
+        _ => Err(Wrong::new("it is longer than a year", help)),
     }
-    Ok(Duration::from_nanos(
-        u64::try_from(nanoseconds).unwrap_or(u64::MAX),
-    ))
 }
 
-fn did_you_mean_seconds(number: &str) -> String {
-    if whole(number) == Some(0) {
-        return "did you mean \"0s\"?".to_owned();
+/// Help for a number without a unit, of which nobody can tell whether seconds
+/// or milliseconds are meant.
+fn seconds_or_milliseconds(number: &str) -> String {
+    match whole(number) {
+        Some(0) => "did you mean \"0s\"?".to_owned(),
+        _ => format!("did you mean \"{number}s\" (seconds) or \"{number}ms\" (milliseconds)?"),
     }
-    format!("did you mean \"{number}s\" (seconds) or \"{number}ms\" (milliseconds)?")
 }
 
 /// `"64KiB"`, `"1MB"`, `"512B"`, `"0B"`: bytes.
@@ -104,41 +72,29 @@ fn did_you_mean_seconds(number: &str) -> String {
 /// # Errors
 /// Anything else, and more than 64 bits hold.
 pub(super) fn size(text: &str) -> Result<u64, Wrong> {
-    exact_size(text).map_err(|wrong| instead(wrong, guess::size(text)))
+    exact_size(text).map_err(|wrong| {
+        let right = guess::size(text);
+        wrong.or_advice(right.map(|right| format!("did you mean {right}?")))
+    })
 }
 
+/// [`size`] without advice on other forms.
 fn exact_size(text: &str) -> Result<u64, Wrong> {
     let help = "write a whole number and a unit (B, KiB, MiB, GiB, kB, MB, GB), such as \"64KiB\" or \"10MiB\"";
-    let (number, unit, after) = number_and_unit(text);
-    let number = whole(number)
-        .filter(|_| after.is_empty())
-        .ok_or_else(|| Wrong::new("it is not a size", help))?;
-    if unit.is_empty() && number == 0 {
-        return Ok(0);
-    }
-    let Some((_, worth)) = SIZE_UNITS.iter().find(|(name, _)| *name == unit) else {
-        let why = if unit.is_empty() {
-            "it has no unit".into()
-        } else {
-            format!("`{unit}` is not a unit of size")
-        };
-        return Err(Wrong::new(why, help));
+    let none = || Wrong::new("it is not a size", help);
+    let [(number, unit)] = amounts(text, is_digit)[..] else {
+        return Err(none());
+    };
+    let number = whole(number).ok_or_else(none)?;
+    let worth = match scale::size(unit) {
+        Some(worth) => worth,
+        None if unit.is_empty() && number == 0 => 1,
+        None if unit.is_empty() => return Err(Wrong::new("it has no unit", help)),
+        None => return Err(Wrong::new(format!("`{unit}` is not a unit of size"), help)),
     };
     number
-        .checked_mul(*worth)
+        .checked_mul(worth)
         .ok_or_else(|| Wrong::new("it is more than can be counted", help))
-}
-
-/// The shortest way to write a size: the largest unit that holds it wholly.
-pub(super) fn size_text(bytes: u64) -> String {
-    let powers = SIZE_UNITS.iter().filter(|(name, _)| name.ends_with("iB"));
-    match powers
-        .into_iter()
-        .find(|(_, worth)| bytes != 0 && bytes.is_multiple_of(*worth))
-    {
-        Some((unit, worth)) => format!("{}{unit}", bytes / worth),
-        None => format!("{bytes}B"),
-    }
 }
 
 /// `"100/s"`, `"10000/d"`, `"5/10s"`: so many in each period.
@@ -146,10 +102,13 @@ pub(super) fn size_text(bytes: u64) -> String {
 /// # Errors
 /// Anything else, 0, and more than one a nanosecond.
 pub(super) fn rate(text: &str) -> Result<Rate, Wrong> {
-    exact_rate(text)
-        .map_err(|wrong| instead(wrong, guess::rate(text).map(|right| format!("\"{right}\""))))
+    exact_rate(text).map_err(|wrong| {
+        let right = guess::rate(text);
+        wrong.or_advice(right.map(|right| format!("did you mean \"{right}\"?")))
+    })
 }
 
+/// [`rate`] without advice on other forms.
 fn exact_rate(text: &str) -> Result<Rate, Wrong> {
     let help =
         "write how many in which time: \"100/s\", \"30/m\", \"1000/h\", \"10000/d\" or \"5/10s\"";
@@ -199,25 +158,16 @@ fn no_rate(text: &str, help: &str) -> Wrong {
     Wrong::new("it is not a rate", help)
 }
 
-/// The shortest way to write a rate.
-pub fn rate_text(rate: Rate) -> String {
-    let period = duration_text(rate.period);
-    let one = period
-        .strip_prefix('1')
-        .filter(|unit| unit.bytes().all(|byte| byte.is_ascii_lowercase()));
-    format!("{}/{}", rate.count, one.unwrap_or(&period))
-}
-
-/// `"20%"`: a share, as a fraction; up to `"1000%"`.
+/// `"20%"`: a share, as a fraction from 0 to 10, which is `"1000%"`.
 ///
 /// # Errors
 /// Anything else.
 pub(super) fn percent(text: &str) -> Result<f64, Wrong> {
     let help = "write a whole number of percent, such as \"20%\"";
-    let number = text.strip_suffix('%').and_then(whole).ok_or_else(|| {
-        let right = guess::percent(text).map(|right| format!("\"{right}\""));
-        instead(Wrong::new("it is not a percentage", help), right)
-    })?;
+    let Some(number) = text.strip_suffix('%').and_then(whole) else {
+        let right = guess::percent(text).map(|right| format!("did you mean \"{right}\"?"));
+        return Err(Wrong::new("it is not a percentage", help).or_advice(right));
+    };
     match u16::try_from(number) {
         Ok(number @ ..=1000) => Ok(f64::from(number) / 100.0),
         _ => Err(Wrong::new("it is more than \"1000%\"", help)),
@@ -252,22 +202,14 @@ pub(super) fn bound(text: &str) -> Result<u16, Wrong> {
     }
 }
 
-/// Splits `"10sfoo"` into `"10"`, `"sfoo"` and the rest from the next digit on.
-fn number_and_unit(text: &str) -> (&str, &str, &str) {
-    let (number, rest) = text.split_at(
-        text.find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len()),
-    );
-    let (unit, rest) = rest.split_at(
-        rest.find(|c: char| c.is_ascii_digit())
-            .unwrap_or(rest.len()),
-    );
-    (number, unit, rest)
+/// Whether a character is an ASCII digit, which alone count as such.
+fn is_digit(c: char) -> bool {
+    c.is_ascii_digit()
 }
 
 /// Digits and nothing else; `str::parse` alone would take a sign too.
 fn whole(digits: &str) -> Option<u64> {
-    if digits.bytes().all(|byte| byte.is_ascii_digit()) {
+    if digits.chars().all(is_digit) {
         digits.parse().ok()
     } else {
         None

@@ -1,0 +1,127 @@
+//! A line that is not TOML, and rules that explain such lines.
+
+use regex::{Captures, Regex};
+
+/// The explanation of a line that is not TOML, and the form that is right.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Slip {
+    /// Follows "this is not TOML: ".
+    pub(super) why: String,
+    pub(super) help: String,
+    /// The beginning of lines that are meant as comments or belong together in
+    /// another way: all of them are one mistake.
+    pub(super) comment: Option<&'static str>,
+}
+
+impl Slip {
+    pub(super) fn new(why: impl Into<String>, help: impl Into<String>) -> Self {
+        Self {
+            why: why.into(),
+            help: help.into(),
+            comment: None,
+        }
+    }
+}
+
+/// A line that is not TOML.
+#[derive(Debug)]
+pub(super) struct Line<'a> {
+    pub(super) text: &'a str,
+    /// The line as [`outside_of_strings`] has it: bytes stay where they are.
+    pub(super) outside: String,
+    /// Where the parser stopped, in bytes.
+    pub(super) at: usize,
+    /// The words of the parser.
+    pub(super) message: &'a str,
+    /// The key whose value began on a line before this one.
+    pub(super) key: Option<&'a str>,
+}
+
+impl<'a> Line<'a> {
+    /// `at` counts bytes of `text`; it may be past the end.
+    pub(super) fn new(text: &'a str, at: usize, message: &'a str, key: Option<&'a str>) -> Self {
+        Self {
+            text,
+            outside: outside_of_strings(text),
+            at,
+            message,
+            key,
+        }
+    }
+}
+
+/// A pattern, why text that it matches is wrong, and help. `${1}` in both is
+/// the first group.
+pub(super) type Rule = [&'static str; 3];
+
+/// The slip of the first rule whose pattern matches `outside`. Its group is
+/// shown as `text` has it, which is as long, and has to be a name there: a match
+/// whose group is none does not count.
+///
+/// Patterns are compiled anew for each line. That takes some microseconds each
+/// and happens at most for [`MOST_SYNTAX_ERRORS`](super::MOST_SYNTAX_ERRORS)
+/// lines of a file.
+pub(super) fn by_rule(rules: &[Rule], text: &str, outside: &str) -> Option<Slip> {
+    for [pattern, why, help] in rules {
+        let Some(found) = Regex::new(pattern).ok()?.captures(outside) else {
+            continue;
+        };
+        let name = group(&found, text);
+        if name.chars().all(is_of_name) {
+            let fill_in = |words: &str| words.replace("${1}", name);
+            return Some(Slip::new(fill_in(why), fill_in(help)));
+        }
+    }
+    None
+}
+
+/// The first group of a match, in another text of the same length; empty if the
+/// pattern has none.
+fn group<'a>(found: &Captures<'_>, text: &'a str) -> &'a str {
+    found
+        .get(1)
+        .and_then(|group| text.get(group.range()))
+        .unwrap_or_default()
+}
+
+/// Whether TOML allows this character in a key without quotes.
+pub(super) fn is_of_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-')
+}
+
+/// The line with `x` for what stands in strings and blanks for comments. Places
+/// stay.
+pub(super) fn outside_of_strings(line: &str) -> String {
+    let mut out = String::with_capacity(line.len());
+    let (mut quote, mut is_escaped, mut is_comment) = (None, false, false);
+    for c in line.chars() {
+        let shown = match quote {
+            _ if is_comment => ' ',
+            Some(open) => {
+                let closes = c == open && !is_escaped;
+                is_escaped = open == '"' && c == '\\' && !is_escaped;
+                if closes {
+                    quote = None;
+                    c
+                } else {
+                    'x'
+                }
+            }
+            None if matches!(c, '"' | '\'') => {
+                quote = Some(c);
+                c
+            }
+            None if c == '#' => {
+                is_comment = true;
+                ' '
+            }
+            None => c,
+        };
+        if shown == c {
+            out.push(c)
+        } else {
+            out.extend(std::iter::repeat_n(shown, c.len_utf8()))
+        }
+    }
+    out
+}

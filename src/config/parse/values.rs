@@ -1,0 +1,237 @@
+//! Values that are not TOML: without their quotes, in the words of another
+//! language, with something around them.
+//!
+//! A value is the text between two signs of a line, so that an item of a list or
+//! a value in `{ }` is looked at on its own. Its key decides what would be
+//! right: `yes` is `true` for a switch and a text for others. Help repeats the
+//! value unless it may be a secret, which the name of the key tells.
+
+use super::{
+    super::{
+        characters,
+        language::{self, Kind},
+        redact::{KEY_VALUES, is_secret_name},
+    },
+    line::{Line, Rule, Slip, by_rule},
+};
+
+/// The explanation and help for a comma behind the last value of a line.
+const COMMA: [&str; 2] = [
+    "a comma stands behind the value",
+    "take it out: each key has a line of its own",
+];
+
+/// Text behind a value in whole quotes.
+const BEHIND_QUOTES: [Rule; 3] = [
+    ["^;$", "a line does not end with `;`", "take it out"],
+    [
+        r"^;*\s*([A-Za-z0-9_-]+)\s*=",
+        "two keys stand on one line",
+        "write `${1} = ...` on the next line",
+    ],
+    [
+        "^[^=]*$",
+        "a quote is within the value",
+        "write one pair of quotes around the whole value; a `\"` inside is `\\\"`",
+    ],
+];
+
+/// Values without quotes at their beginning.
+const BARE: [Rule; 2] = [
+    [
+        r#"^\S*["']$"#,
+        "a quote is missing before the value",
+        "write `\"` before it, too",
+    ],
+    [
+        r"^(?:[+-]?[0-9]+|true|false);$",
+        "a line does not end with `;`",
+        "take it out",
+    ],
+];
+
+/// Words for true and false, where a key may hold those.
+const FLAGS: [Rule; 2] = [
+    [
+        "(?i)^(?:yes|on|true|enabled|enable|y|t)$",
+        "true and false are written in small letters",
+        "write `true`",
+    ],
+    [
+        "(?i)^(?:no|off|false|disabled|disable|n|f)$",
+        "true and false are written in small letters",
+        "write `false`",
+    ],
+];
+
+/// The value in which the parser stopped: between the signs around it.
+#[derive(Debug)]
+pub(super) struct Value<'a> {
+    /// The key that it belongs to; empty if that is unknown.
+    key: &'a str,
+    text: &'a str,
+    /// The same, with its strings covered.
+    outside: &'a str,
+    /// An item of a list, on its own.
+    is_item: bool,
+    /// A comma stands behind it, and nothing else on this line.
+    ends_with_comma: bool,
+}
+
+impl<'a> Value<'a> {
+    /// `equals` is the place of the `=` before it, if that is on the line.
+    pub(super) fn around(line: &'a Line<'_>, equals: Option<usize>) -> Option<Self> {
+        let outside = line.outside.as_str();
+        let name = equals.and_then(|at| outside.get(..at)).map(last_name);
+        let begin = equals.map_or(0, |at| at + 1);
+        let whole = outside.get(begin..)?.trim();
+        // `[::]:8080` is no list.
+        let is_address = whole.starts_with("[:") || whole.starts_with('[') && whole.contains("]:");
+        let (start, end) = if is_address {
+            (begin, outside.len())
+        } else {
+            between_signs(outside, begin, line.at)?
+        };
+        let opened = outside.get(begin..start)?;
+        Some(Self {
+            key: name.or(line.key).unwrap_or_default(),
+            text: line.text.get(start..end)?.trim(),
+            outside: outside.get(start..end)?.trim(),
+            is_item: line.key.is_some() && equals.is_none()
+                || opened.contains('[') && !opened.contains('{'),
+            ends_with_comma: outside.get(end..)?.trim() == ",",
+        })
+    }
+
+    /// The explanation of the value, if it has a mistake that is known here. A
+    /// list or table that begins here has none: its items are looked at.
+    pub(super) fn slip(&self) -> Option<Slip> {
+        let (key, text) = (self.key, self.text);
+        match text.chars().next() {
+            None if self.is_item => None,
+            None => Some(Slip::new(
+                "a value is missing behind `=`",
+                format!("write `{key} = ...`, or take the line out"),
+            )),
+            Some(quote @ ('"' | '\'')) => self.quoted(quote),
+            Some('(') => Some(Slip::new(
+                "round brackets hold nothing in TOML",
+                "write `[ ]` around a list, `{ }` around a table",
+            )),
+            Some('[' | '{') if !text.starts_with("[:") && !text.contains("]:") => None,
+            _ => Some(self.bare()),
+        }
+    }
+
+    /// A value that begins with a quote.
+    fn quoted(&self, quote: char) -> Option<Slip> {
+        let Some((_, rest)) = self.outside[1..].split_once(quote) else {
+            return Some(Slip::new(
+                "a quote is missing at the end of the value",
+                format!("write `{quote}` behind it, too"),
+            ));
+        };
+        let rest = rest.trim();
+        if !rest.is_empty() {
+            return by_rule(&BEHIND_QUOTES, rest, rest);
+        }
+        if self.ends_with_comma && !self.is_item {
+            let [why, help] = COMMA;
+            return Some(Slip::new(why, help));
+        }
+        let control = self.text.chars().find(|c| c.is_control());
+        if let Some(stranger) = control.and_then(|c| characters::stranger(&c.to_string())) {
+            return Some(Slip::new(format!("there is {stranger}"), "type it anew"));
+        }
+        (quote == '"' && self.text.contains('\\')).then(|| {
+            Slip::new(
+                "a backslash between `\"` begins an escape, and this is none of TOML",
+                "write single quotes around the value, which take it as it stands, or `\\\\` for each backslash",
+            )
+        })
+    }
+
+    /// A value without the quotes that it needs, or in the words of another
+    /// language.
+    fn bare(&self) -> Slip {
+        let (key, text) = (self.key, self.text);
+        if let Some(slip) = by_rule(&BARE, text, self.outside) {
+            return slip;
+        }
+        let is_flag = language::any_key(key, |kind| matches!(kind, Kind::Flag));
+        if (is_flag || !language::any_key(key, |_| true))
+            && let Some(slip) = by_rule(&FLAGS, text, text)
+        {
+            return slip;
+        }
+        let lower = text.to_ascii_lowercase();
+        if matches!(&*lower, "null" | "nil" | "none" | "undefined" | "~") {
+            return Slip::new("there is no such value", format!("leave `{key}` out"));
+        }
+        let is_sound = text.parse::<i64>().is_ok() || text == "true" || text == "false";
+        if !self.is_item && self.ends_with_comma && is_sound {
+            let [why, help] = COMMA;
+            return Slip::new(why, help);
+        }
+        if language::holds_only_tables(key) {
+            let help = format!("write `{key} = {{ ... }}`, or leave `{key}` out");
+            return Slip::new("a table stands in braces", help);
+        }
+        Slip::new("a text stands in quotes", self.in_quotes())
+    }
+
+    /// Help that writes the value in quotes, unless it may be a secret.
+    fn in_quotes(&self) -> String {
+        let key = self.key;
+        let text = self.text.trim_matches(['"', '\'', ';', ' ']);
+        let is_secret = key == KEY_VALUES || is_secret_name(key) && !key.ends_with("_file");
+        if is_secret || text.contains(['"', '\'']) {
+            "write it in quotes".to_owned()
+        } else if self.is_item {
+            format!("write it in quotes: `\"{text}\"`")
+        } else if language::holds_only_lists(key) {
+            format!("write it in quotes, in a list: `{key} = [\"{text}\"]`")
+        } else {
+            format!("write it in quotes: `{key} = \"{text}\"`")
+        }
+    }
+}
+
+/// The bytes between the signs around the place where the parser stopped, from
+/// `begin` on.
+fn between_signs(outside: &str, begin: usize, at: usize) -> Option<(usize, usize)> {
+    let stop = at.clamp(begin, outside.len());
+    let before = outside.get(begin..stop).unwrap_or_default();
+    let mut start = before
+        .rfind([',', '[', '{'])
+        .map_or(begin, |at| begin + at + 1);
+    // The sign itself, where the parser stopped at it, is not within the value
+    // that it begins.
+    let rest = outside.get(start..)?;
+    if start < stop && rest.trim_start().starts_with(['[', '{']) {
+        start += rest.find(['[', '{'])? + 1;
+    }
+    let length = outside.get(start..)?.find([',', '}', ']']);
+    Some((start, length.map_or(outside.len(), |length| start + length)))
+}
+
+/// The name that a text ends with, in quotes or not; may be empty.
+fn last_name(text: &str) -> &str {
+    let is_of_none = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '-');
+    let text = text.trim_end().trim_end_matches(['"', '\'']);
+    text.rsplit(is_of_none).next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use regex::Regex;
+
+    use super::*;
+
+    #[test]
+    fn every_pattern_is_a_regular_expression() {
+        for [pattern, ..] in BEHIND_QUOTES.iter().chain(&BARE).chain(&FLAGS) {
+            assert!(Regex::new(pattern).is_ok(), "{pattern}");
+        }
+    }
+}
