@@ -1,10 +1,16 @@
 //! `${NAME}` in strings: replaced from the environment of the process.
+//!
+//! References are replaced in the strings of the tree and not in the text of the
+//! file, so that a variable can neither end a string nor add a key. A value that
+//! was filled in is not looked at again. The text of a variable may be a secret:
+//! a diagnostic shows the reference, as it stands in the file.
 
 use std::{collections::BTreeMap, ffi::OsString};
 
 use super::wrong::Wrong;
 
-/// Environment in which `${NAME}` is looked up; tests bring their own.
+/// The variables that `${NAME}` is replaced from, by name. Tests bring their
+/// own, so that none depends on the process that it runs in.
 pub type Environment = BTreeMap<String, String>;
 
 /// The environment of this process. Variables whose name is no text are left
@@ -39,10 +45,8 @@ pub(super) fn fill_in(text: &str, environment: &Environment) -> Result<String, W
         }
         out.push_str(before);
         let Some(end) = after.find('}') else {
-            return Err(Wrong::new(
-                "`${` is not closed",
-                "write `${NAME}`, or `$${` for a literal `${`",
-            ));
+            let help = "write `${NAME}`, or `$${` for a literal `${`";
+            return Err(Wrong::new("`${` is not closed", help));
         };
         out.push_str(&look_up(&after[..end], environment)?);
         rest = &after[end + 1..];
@@ -51,6 +55,8 @@ pub(super) fn fill_in(text: &str, environment: &Environment) -> Result<String, W
     Ok(out)
 }
 
+/// The text for what stands between the braces: a name, perhaps with a
+/// fallback.
 fn look_up(inside: &str, environment: &Environment) -> Result<String, Wrong> {
     let (name, fallback) = match inside.split_once(":-") {
         Some((name, fallback)) => (name, Some(fallback)),
@@ -61,11 +67,9 @@ fn look_up(inside: &str, environment: &Environment) -> Result<String, Wrong> {
         || !name.chars().all(letter)
         || name.starts_with(|c: char| c.is_ascii_digit())
     {
+        let why = format!("`{name}` is not the name of an environment variable");
         let help = "names are letters, digits and `_`; write `$${` for a literal `${`";
-        return Err(Wrong::new(
-            format!("`{name}` is not the name of an environment variable"),
-            help,
-        ));
+        return Err(Wrong::new(why, help));
     }
     match (environment.get(name), fallback) {
         (Some(value), _) if value.contains(char::REPLACEMENT_CHARACTER) => {
@@ -77,10 +81,11 @@ fn look_up(inside: &str, environment: &Environment) -> Result<String, Wrong> {
         (Some(value), _) if !value.is_empty() => Ok(value.clone()),
         (_, Some(fallback)) => Ok(fallback.to_owned()),
         (Some(empty), None) => Ok(empty.clone()),
-        (None, None) => Err(Wrong::new(
-            format!("the environment variable {name} is not set"),
-            format!("set it, or give a fallback: `${{{name}:-fallback}}`"),
-        )),
+        (None, None) => {
+            let why = format!("the environment variable {name} is not set");
+            let help = format!("set it, or give a fallback: `${{{name}:-fallback}}`");
+            Err(Wrong::new(why, help))
+        }
     }
 }
 

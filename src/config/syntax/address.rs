@@ -1,4 +1,8 @@
 //! Addresses: where to listen, where a server is, which networks are trusted.
+//!
+//! Nothing is looked up here. An address to listen on and a network are numbers;
+//! the host of a server may be a name, which is looked up while the gateway
+//! runs.
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
@@ -8,7 +12,7 @@ use std::{
 use ipnet::IpNet;
 use rustls::pki_types::ServerName;
 
-use super::{super::wrong::Wrong, host};
+use super::{super::wrong::Wrong, host, in_quotes, pieces};
 
 /// Ports where HTTP is expected when a URL names none.
 const HTTP_PORT: u16 = 80;
@@ -16,116 +20,112 @@ const HTTPS_PORT: u16 = 443;
 
 /// An address to listen on: `"0.0.0.0:8080"`, `"[::]:8080"`; port 0 lets the
 /// system choose.
+///
+/// # Errors
+/// Anything else, names included: where to listen is not looked up.
 pub(in crate::config) fn bind(text: &str) -> Result<SocketAddr, Wrong> {
-    let help = "write an IP address and a port, such as \"0.0.0.0:8080\" or \"[::1]:8080\"";
-    text.parse().map_err(|_| match text.rsplit_once(':') {
-        Some(("" | "*", port)) if port.parse::<u16>().is_ok() => Wrong::new(
-            "the address is missing",
-            format!("write \"0.0.0.0:{port}\" to listen on all of them"),
-        ),
-        Some(("localhost", port)) => Wrong::new(
-            "a name is not an address",
-            format!("write \"127.0.0.1:{port}\" or \"[::1]:{port}\""),
-        ),
-        _ if text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok() => {
-            Wrong::new(
-                "the address is missing",
-                format!("write \"0.0.0.0:{text}\" to listen on all of them"),
-            )
-        }
-        _ if text.parse::<IpAddr>().is_ok() => {
-            let port = text
-                .parse()
-                .map(|ip| SocketAddr::new(ip, 8080).to_string())
-                .unwrap_or_default();
-            Wrong::new(
-                "the port is missing",
-                format!("write one behind it, such as \"{port}\""),
-            )
-        }
-        _ if text
-            .split_once("://")
-            .is_some_and(|(_, rest)| bind(rest.trim_end_matches('/')).is_ok()) =>
-        {
-            let (_, rest) = text.split_once("://").unwrap_or_default();
-            Wrong::new(
-                "it is a URL, not an address",
-                format!("write \"{}\"", rest.trim_end_matches('/')),
-            )
-        }
-        _ => Wrong::new("it is not an address with a port", help),
-    })
+    text.parse().map_err(|_| no_bind(text))
 }
 
-/// A network, or one address: `"10.0.0.0/8"`, `"::1"`.
+/// The refusal of an address to listen on. Help adds the part that is missing,
+/// where only one is.
+fn no_bind(text: &str) -> Wrong {
+    let is_port = |port: &str| port.parse::<u16>().is_ok() && !port.starts_with('+');
+    let port = match text.rsplit_once(':') {
+        Some(("localhost", port)) => {
+            let help = format!("write \"127.0.0.1:{port}\" or \"[::1]:{port}\"");
+            return Wrong::new("a name is not an address", help);
+        }
+        Some(("" | "*", port)) => port,
+        Some(_) => "",
+        None => text,
+    };
+    if is_port(port) {
+        let help = format!("write \"0.0.0.0:{port}\" to listen on all of them");
+        return Wrong::new("the address is missing", help);
+    }
+    if let Ok(ip) = text.parse() {
+        let right = SocketAddr::new(ip, 8080);
+        let help = format!("write one behind it, such as \"{right}\"");
+        return Wrong::new("the port is missing", help);
+    }
+    if let Some((_, rest)) = text.split_once("://") {
+        let right = rest.trim_end_matches('/');
+        if bind(right).is_ok() {
+            return Wrong::new("it is a URL, not an address", format!("write \"{right}\""));
+        }
+    }
+    let help = "write an IP address and a port, such as \"0.0.0.0:8080\" or \"[::1]:8080\"";
+    Wrong::new("it is not an address with a port", help)
+}
+
+/// A network, or one address: `"10.0.0.0/8"`, `"::1"`. Bits behind the prefix
+/// are cleared.
+///
+/// # Errors
+/// Anything else.
 pub(in crate::config) fn network(text: &str) -> Result<IpNet, Wrong> {
-    let help = "write a network such as \"10.0.0.0/8\" or \"fd00::/8\", or one address";
-    let network = text
-        .parse::<IpNet>()
-        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    network.map(|network| network.trunc()).map_err(|_| {
-        let right = meant_networks(text).map(|right| format!("write {right}"));
-        Wrong::new(
-            "it is not a network",
-            right.unwrap_or_else(|| help.to_owned()),
-        )
-    })
+    match any_network(text) {
+        Some(network) => Ok(network.trunc()),
+        None => {
+            let help = "write a network such as \"10.0.0.0/8\" or \"fd00::/8\", or one address";
+            let right = meant_networks(text).map(|right| format!("write {right}"));
+            Err(Wrong::new("it is not a network", help).or_advice(right))
+        }
+    }
+}
+
+/// A network, or one address as the network that has only this address.
+fn any_network(text: &str) -> Option<IpNet> {
+    let network = text.parse::<IpNet>().ok();
+    network.or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
 /// Networks in another form, as the list is to have them.
 fn meant_networks(text: &str) -> Option<String> {
-    let quoted = |text: &str| format!("\"{text}\"");
-    let is_network = |text: &str| text.parse::<IpNet>().is_ok() || text.parse::<IpAddr>().is_ok();
-    match text {
-        "localhost" | "loopback" => return Some("\"127.0.0.1\" and \"::1\"".to_owned()),
+    let ready = match text {
+        "localhost" | "loopback" => "\"127.0.0.1\" and \"::1\"",
         "private" | "private_ranges" | "internal" => {
-            return Some(
-                "\"10.0.0.0/8\", \"172.16.0.0/12\", \"192.168.0.0/16\" and \"fd00::/8\"".to_owned(),
-            );
+            "\"10.0.0.0/8\", \"172.16.0.0/12\", \"192.168.0.0/16\" and \"fd00::/8\""
         }
-        _ => {}
+        _ => "",
+    };
+    if !ready.is_empty() {
+        return Some(ready.to_owned());
     }
-    let items: Vec<_> = text
-        .split([',', ';', ' '])
-        .filter(|item| !item.is_empty())
-        .collect();
-    if items.len() > 1 && items.iter().all(|item| is_network(item)) {
-        return Some(
-            items.into_iter().map(quoted).collect::<Vec<_>>().join(", ")
-                + ", each in quotes of its own",
-        );
+    let items = pieces(text);
+    if items.len() > 1 && items.iter().all(|item| any_network(item).is_some()) {
+        return Some(in_quotes(&items) + ", each in quotes of its own");
     }
     let bare: String = text.chars().filter(|c| !c.is_whitespace()).collect();
-    let port = bare
-        .parse::<SocketAddr>()
-        .map(|address| address.ip().to_string())
-        .ok();
-    let brackets = || {
-        bare.trim_matches(['[', ']'])
-            .parse::<Ipv6Addr>()
-            .map(|ip| ip.to_string())
-            .ok()
+    let with_port = bare.parse::<SocketAddr>().map(|address| address.ip());
+    let in_brackets = bare.trim_matches(['[', ']']).parse::<Ipv6Addr>();
+    let right = match (with_port, in_brackets) {
+        (Ok(ip), _) => ip.to_string(),
+        (_, Ok(ip)) => ip.to_string(),
+        _ => with_netmask(&bare)
+            .or_else(|| with_stars(&bare))
+            .or_else(|| any_network(&bare).filter(|_| bare != text).and(Some(bare)))?,
     };
-    let mask = || {
-        let (address, mask) = bare.split_once('/')?;
-        IpNet::with_netmask(address.parse().ok()?, mask.parse().ok()?)
-            .ok()
-            .map(|network| network.to_string())
-    };
-    let star = || {
-        let fixed = bare.split('.').take_while(|part| *part != "*").count();
-        let is_rest =
-            bare.split('.').skip(fixed).all(|part| part == "*") && (1..4).contains(&fixed);
-        let address = bare.replace('*', "0");
-        let zeros = ".0".repeat(3_usize.saturating_sub(address.matches('.').count()));
-        let network = format!("{address}{zeros}/{}", 8 * fixed);
-        (is_rest && bare.contains('*') && is_network(&network)).then_some(network)
-    };
-    let right = port.or_else(brackets).or_else(mask).or_else(star);
-    right
-        .or_else(|| (bare != text && is_network(&bare)).then_some(bare))
-        .as_deref()
-        .map(quoted)
+    Some(format!("\"{right}\""))
+}
+
+/// `10.0.0.0/255.0.0.0`
+fn with_netmask(text: &str) -> Option<String> {
+    let (address, mask) = text.split_once('/')?;
+    let network = IpNet::with_netmask(address.parse().ok()?, mask.parse().ok()?);
+    Some(network.ok()?.to_string())
+}
+
+/// `10.*` and `10.0.*.*`
+fn with_stars(text: &str) -> Option<String> {
+    let fixed: Vec<_> = text.split('.').take_while(|part| *part != "*").collect();
+    let is_rest = text.split('.').skip(fixed.len()).all(|part| part == "*");
+    let bits = 8 * fixed.len();
+    let zeros = ".0".repeat(4_usize.saturating_sub(fixed.len()));
+    let network = format!("{}{zeros}/{bits}", fixed.join("."));
+    let is_meant = is_rest && text.contains('*') && (1..4).contains(&fixed.len());
+    (is_meant && any_network(&network).is_some()).then_some(network)
 }
 
 /// Where a server is: what `"http://host:port"` or `"https://host:port"` says.
@@ -141,96 +141,79 @@ pub(in crate::config) struct ServerUrl {
 }
 
 /// `"http://host:port"`, `"https://host:port"`; the path can only be `/`.
+///
+/// # Errors
+/// Anything else. A text that is a server in another form is written in the
+/// help as it should be.
 pub(in crate::config) fn server_url(text: &str) -> Result<ServerUrl, Wrong> {
-    exact_server_url(text).map_err(|wrong| match meant_servers(text) {
-        Some(right) => Wrong::new(wrong.why, format!("write {right}")),
-        None => wrong,
+    exact_server_url(text).map_err(|wrong| {
+        let right = meant_servers(text).or_else(|| with_slashes(text));
+        wrong.or_advice(right.map(|right| format!("write {right}")))
     })
 }
 
-/// Several servers in one text, one with a weight, or one whose slashes are not
-/// right.
+/// Several servers in one text, or one with a weight or other options.
 fn meant_servers(text: &str) -> Option<String> {
-    let is_server = |text: &str| exact_server_url(text).is_ok();
-    let with_scheme = |text: &str| {
-        if text.contains("://") {
-            text.to_owned()
-        } else {
-            format!("http://{text}")
-        }
+    let words: Vec<_> = pieces(text).into_iter().map(with_scheme).collect();
+    let [server, options @ ..] = words.as_slice() else {
+        return None;
     };
-    let words: Vec<_> = text
-        .split([',', ';', ' '])
-        .filter(|word| !word.is_empty())
-        .collect();
-    if let [server, options @ ..] = words.as_slice()
-        && !options.is_empty()
-    {
-        let server = with_scheme(server);
-        let others: Vec<_> = options.iter().map(|word| with_scheme(word)).collect();
-        let weight = options
-            .iter()
-            .find_map(|word| word.strip_prefix("weight=")?.parse::<u32>().ok());
-        return match weight {
-            _ if !is_server(&server) => None,
-            Some(weight) => Some(format!("`{{ url = \"{server}\", weight = {weight} }}`")),
-            None if others
-                .iter()
-                .all(|other| is_server(other) && !other.contains('=')) =>
-            {
-                let list = std::iter::once(&server)
-                    .chain(&others)
-                    .map(|one| format!("\"{one}\""));
-                Some(format!(
-                    "several as items of the list: {}",
-                    list.collect::<Vec<_>>().join(", ")
-                ))
-            }
-            None => Some(format!(
-                "\"{server}\" alone: other settings are keys of the upstream"
-            )),
-        };
+    let is_server = |text: &String| exact_server_url(text).is_ok() && !text.contains('=');
+    if options.is_empty() || exact_server_url(server).is_err() {
+        return None;
     }
-    let rest = text
-        .strip_prefix("http")
-        .unwrap_or(text)
-        .trim_start_matches(':')
-        .trim_start_matches('/');
-    let has_few_slashes =
-        text.starts_with("//") || text.starts_with("http") && !text.contains("://");
-    let right = format!("http://{rest}");
-    (has_few_slashes && is_server(&right)).then(|| format!("\"{right}\""))
+    let weight = |word: &String| word.strip_prefix("http://weight=")?.parse::<u32>().ok();
+    if let Some(weight) = options.iter().find_map(weight) {
+        return Some(format!("`{{ url = \"{server}\", weight = {weight} }}`"));
+    }
+    if options.iter().all(is_server) {
+        let servers: Vec<_> = words.iter().map(String::as_str).collect();
+        let servers = in_quotes(&servers);
+        return Some(format!("several as items of the list: {servers}"));
+    }
+    Some(format!(
+        "\"{server}\" alone: other settings are keys of the upstream"
+    ))
 }
 
+/// The text as a URL: `http://` is put before it if it has no scheme.
+fn with_scheme(text: &str) -> String {
+    match text.contains("://") {
+        true => text.to_owned(),
+        false => format!("http://{text}"),
+    }
+}
+
+/// A server whose slashes are not right.
+fn with_slashes(text: &str) -> Option<String> {
+    let rest = text.strip_prefix("http").unwrap_or(text);
+    let has_few = text.starts_with("//") || text.starts_with("http") && !text.contains("://");
+    let right = format!(
+        "http://{}",
+        rest.trim_start_matches(':').trim_start_matches('/')
+    );
+    (has_few && exact_server_url(&right).is_ok()).then(|| format!("\"{right}\""))
+}
+
+/// [`server_url`] without advice on several servers.
 fn exact_server_url(text: &str) -> Result<ServerUrl, Wrong> {
     let help = "write a URL such as \"http://10.0.0.1:9001\"";
-    let given = text
-        .split_once("://")
-        .map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest));
-    let (is_tls, rest) = match &given {
-        Some((scheme, rest)) if scheme == "http" => (false, Some(*rest)),
-        Some((scheme, rest)) if scheme == "https" => (true, Some(*rest)),
-        _ => (false, None),
+    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+    let (scheme, usual) = match &*scheme.to_ascii_lowercase() {
+        _ if names_socket(text) => return Err(not_http(text, help)),
+        "http" => ("http", HTTP_PORT),
+        "https" => ("https", HTTPS_PORT),
+        _ => return Err(not_http(text, help)),
     };
-    let Some(rest) = rest else {
-        return Err(not_http(text, help));
-    };
-    if names_socket(text) {
-        return Err(not_http(text, help));
-    }
+    let is_tls = scheme == "https";
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if let Ok(address) = authority.parse::<Ipv6Addr>() {
-        let scheme = if is_tls { "https" } else { "http" };
-        return Err(Wrong::new(
-            "IPv6 addresses stand in brackets",
-            format!("write \"{scheme}://[{address}]\""),
-        ));
+        let help = format!("write \"{scheme}://[{address}]\"");
+        return Err(Wrong::new("IPv6 addresses stand in brackets", help));
     }
     if authority.contains('@') {
-        return Err(Wrong::new(
-            "user and password cannot be in the URL of a server",
-            help,
-        ));
+        let why = "user and password cannot be in the URL of a server";
+        return Err(Wrong::new(why, help));
     }
     if authority.contains(['/', '?', '#']) {
         let help = "leave the path out; a route can put one on with `request.add_prefix`";
@@ -240,23 +223,16 @@ fn exact_server_url(text: &str) -> Result<ServerUrl, Wrong> {
     if is_tls {
         server_name(&host)?;
     }
-    let (name, behind) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
-    let called = match name.strip_suffix('.') {
-        Some(name) if host.parse::<IpAddr>().is_err() => {
+    let mut url = format!("{scheme}://{authority}");
+    let name = authority.split(':').next().unwrap_or_default();
+    if let Some(bare) = name.strip_suffix('.') {
+        url = url.replacen(name, bare, 1);
+        if host.parse::<IpAddr>().is_err() {
             host.push('.');
-            format!("{name}{behind}")
         }
-        Some(address) => format!("{address}{behind}"),
-        None => authority.to_owned(),
-    };
-    let (scheme, usual) = if is_tls {
-        ("https", HTTPS_PORT)
-    } else {
-        ("http", HTTP_PORT)
-    };
-    let url = format!("{scheme}://{called}").into();
+    }
     Ok(ServerUrl {
-        url,
+        url: url.into(),
         host: host.into(),
         port: port.unwrap_or(usual),
         is_tls,
@@ -272,28 +248,22 @@ fn names_socket(text: &str) -> bool {
     is_path || text.starts_with("unix:") || text.contains("://unix:") || text.contains("+unix:")
 }
 
-/// Puts the missing part before it, if that makes a server of it.
+/// A text that is no URL of HTTP: help puts the missing part before it, if
+/// that makes a server of it.
 fn not_http(text: &str, help: &str) -> Wrong {
     if names_socket(text) {
+        let why = "a server is reached over TCP, and this names a socket in a folder";
         let help = "have the service listen on a port, and write \"http://127.0.0.1:9001\"";
-        return Wrong::new(
-            "a server is reached over TCP, and this names a socket in a folder",
-            help,
-        );
+        return Wrong::new(why, help);
     }
     let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
-    let url = format!("http://{rest}");
-    let address = rest
-        .parse::<Ipv6Addr>()
-        .map(|ip| format!("http://[{ip}]:9001"));
-    let help = match address {
-        Ok(url) => format!("write \"{url}\""),
-        Err(_) if !rest.starts_with("http") && exact_server_url(&url).is_ok() => {
-            format!("write \"{url}\"")
-        }
-        Err(_) => help.to_owned(),
+    let right = match rest.parse::<Ipv6Addr>() {
+        Ok(ip) => format!("http://[{ip}]:9001"),
+        Err(_) => format!("http://{rest}"),
     };
-    Wrong::new("it does not begin with http:// or https://", help)
+    let is_meant = !rest.starts_with("http") && exact_server_url(&right).is_ok();
+    let right = is_meant.then(|| format!("write \"{right}\""));
+    Wrong::new("it does not begin with http:// or https://", help).or_advice(right)
 }
 
 /// A name or an address that a server's certificate stands for.
@@ -316,41 +286,40 @@ pub(in crate::config) fn admin_host(text: &str) -> Result<String, Wrong> {
     Ok(text.to_ascii_lowercase())
 }
 
+/// The host of `"host"`, `"host:port"`, `"[::1]"` or `"[::1]:port"` in lower
+/// case and without brackets, and its port if there is one.
+///
+/// # Errors
+/// Anything else, and port 0; `help` is the advice then.
 pub(in crate::config) fn host_and_port(
     authority: &str,
     help: &str,
 ) -> Result<(String, Option<u16>), Wrong> {
-    let (host, port) = match authority
+    let wrong = |why: String| Wrong::new(why, help);
+    let in_brackets = authority
         .strip_prefix('[')
-        .and_then(|inside| inside.split_once(']'))
-    {
-        Some((host, port)) => {
-            host.parse::<Ipv6Addr>()
-                .map_err(|_| Wrong::new(format!("`{host}` is not an IPv6 address"), help))?;
-            match port.strip_prefix(':') {
-                None if !port.is_empty() => {
-                    return Err(Wrong::new("only a port can follow `]`", help));
-                }
-                port => (host.to_ascii_lowercase(), port),
-            }
+        .and_then(|inside| inside.split_once(']'));
+    let (host, port) = match in_brackets {
+        Some((host, _)) if host.parse::<Ipv6Addr>().is_err() => {
+            return Err(wrong(format!("`{host}` is not an IPv6 address")));
         }
+        Some((host, "")) => (host.to_ascii_lowercase(), None),
+        Some((host, behind)) => match behind.strip_prefix(':') {
+            None => return Err(wrong("only a port can follow `]`".to_owned())),
+            port => (host.to_ascii_lowercase(), port),
+        },
         None => {
-            let (host, port) = authority
-                .split_once(':')
-                .map_or((authority, None), |(host, port)| (host, Some(port)));
-            (
-                host::name(host).map_err(|wrong| Wrong::new(wrong.why, help))?,
-                port,
-            )
+            let (host, port) = match authority.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (authority, None),
+            };
+            (host::name(host).map_err(|other| wrong(other.why))?, port)
         }
     };
-    let port = port.map(|port| {
-        let digits = port.bytes().all(|byte| byte.is_ascii_digit());
-        port.parse::<u16>().ok().filter(|port| digits && *port > 0)
-    });
-    match port {
-        Some(None) => Err(Wrong::new("the port is a number from 1 to 65535", help)),
-        port => Ok((host, port.flatten())),
+    match port.map(|port| (port, port.parse())) {
+        None => Ok((host, None)),
+        Some((text, Ok(port @ 1..))) if !text.starts_with('+') => Ok((host, Some(port))),
+        Some(_) => Err(wrong("the port is a number from 1 to 65535".to_owned())),
     }
 }
 

@@ -19,18 +19,16 @@ const FRAMING: [&str; 9] = [
     "host",
 ];
 
+/// The methods of RFC 9110 and RFC 5789, which a request has in upper case.
 const METHODS: [&str; 9] = [
     "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
 ];
 
-/// The name of a header, in lower case.
+/// The name of a header (RFC 9110, 5.1), in lower case.
 pub(in crate::config) fn name(text: &str) -> Result<HeaderName, Wrong> {
-    HeaderName::from_bytes(text.as_bytes()).map_err(|_| {
-        Wrong::new(
-            "it is not the name of a header",
-            "write letters, digits and `-`, such as \"x-user\"",
-        )
-    })
+    let help = "write letters, digits and `-`, such as \"x-user\"";
+    HeaderName::from_bytes(text.as_bytes())
+        .map_err(|_| Wrong::new("it is not the name of a header", help))
 }
 
 /// A token of HTTP (RFC 9110, 5.6.2), case kept.
@@ -39,7 +37,8 @@ pub(in crate::config) fn token(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty() && text.bytes().all(is_token))
 }
 
-/// A header that may be set or removed.
+/// A header that may be set or removed: any but those that the gateway has to
+/// write itself.
 pub(in crate::config) fn changeable(text: &str) -> Result<HeaderName, Wrong> {
     let name = name(text)?;
     if name == "host" {
@@ -47,11 +46,9 @@ pub(in crate::config) fn changeable(text: &str) -> Result<HeaderName, Wrong> {
         return Err(Wrong::new("the gateway decides what Host says", help));
     }
     if FRAMING.contains(&name.as_str()) {
+        let why = "this header belongs to the connection or says where the message ends";
         let help = "leave it out: the gateway takes care of it on each connection";
-        return Err(Wrong::new(
-            "this header belongs to the connection or says where the message ends",
-            help,
-        ));
+        return Err(Wrong::new(why, help));
     }
     Ok(name)
 }
@@ -75,16 +72,15 @@ pub(in crate::config) fn kept(text: &str) -> Result<HeaderName, Wrong> {
     Ok(name)
 }
 
-/// The value of a header: visible characters, spaces and tabs.
+/// The value of a header (RFC 9110, 5.5): visible characters, spaces and tabs,
+/// with no space at its ends.
 pub(in crate::config) fn value(text: &str) -> Result<HeaderValue, Wrong> {
     let help = "write printable ASCII characters";
     let value = HeaderValue::from_str(text)
         .map_err(|_| Wrong::new("it cannot be sent in a header", help))?;
     if text.trim() != text {
-        return Err(Wrong::new(
-            "spaces at the ends of a header are lost on the way",
-            "take them off",
-        ));
+        let why = "spaces at the ends of a header are lost on the way";
+        return Err(Wrong::new(why, "take them off"));
     }
     Ok(value)
 }
@@ -93,10 +89,8 @@ pub(in crate::config) fn value(text: &str) -> Result<HeaderValue, Wrong> {
 pub(in crate::config) fn method(text: &str) -> Result<Method, Wrong> {
     let upper = text.to_ascii_uppercase();
     if upper != text && METHODS.contains(&upper.as_str()) {
-        return Err(Wrong::new(
-            "methods are upper case",
-            format!("write \"{upper}\""),
-        ));
+        let help = format!("write \"{upper}\"");
+        return Err(Wrong::new("methods are upper case", help));
     }
     Method::from_bytes(text.as_bytes())
         .map_err(|_| Wrong::new("it is not a method", "write one such as \"GET\""))
@@ -113,34 +107,25 @@ pub(in crate::config) enum RetryReason {
 
 /// `"connect"`, `"reset"`, `"timeout"`, or a status such as `"503"`.
 pub(in crate::config) fn retry_reason(text: &str) -> Result<RetryReason, Wrong> {
-    let known = ["connect", "reset", "timeout"];
     match text {
         "connect" => Ok(RetryReason::Connect),
         "reset" => Ok(RetryReason::Reset),
         "timeout" => Ok(RetryReason::Timeout),
         _ if text.starts_with(|c: char| c.is_ascii_digit()) => {
-            let number = text
-                .parse()
-                .ok()
-                .filter(|number| (200..600).contains(number));
-            let status = number.and_then(|number| StatusCode::from_u16(number).ok());
-            status.map(RetryReason::Status).ok_or_else(|| {
-                Wrong::new(
-                    "it is not a status of an answer",
-                    "write one from \"200\" to \"599\"",
-                )
-            })
+            let help = "write one from \"200\" to \"599\"";
+            match text.parse().map(StatusCode::from_u16) {
+                Ok(Ok(status)) if (200..600).contains(&status.as_u16()) => {
+                    Ok(RetryReason::Status(status))
+                }
+                _ => Err(Wrong::new("it is not a status of an answer", help)),
+            }
         }
-        _ => Err(match suggest::nearest(text, known) {
-            Some(near) => Wrong::new(
-                "it is nothing to retry on",
-                format!("did you mean \"{near}\"?"),
-            ),
-            None => Wrong::new(
-                "it is nothing to retry on",
-                "write \"connect\", \"reset\", \"timeout\" or a status such as \"503\"",
-            ),
-        }),
+        _ => {
+            let near = suggest::nearest(text, ["connect", "reset", "timeout"]);
+            let near = near.map(|near| format!("did you mean \"{near}\"?"));
+            let help = "write \"connect\", \"reset\", \"timeout\" or a status such as \"503\"";
+            Err(Wrong::new("it is nothing to retry on", help).or_advice(near))
+        }
     }
 }
 

@@ -1,6 +1,10 @@
 //! Host names, and the patterns that routes match them with.
+//!
+//! Names are those of the DNS as HTTP uses them: ASCII, in any case, with `_`
+//! allowed as services inside a company have it. They are kept in lower case,
+//! without the final dot.
 
-use super::super::wrong::Wrong;
+use super::{super::wrong::Wrong, in_quotes, pieces};
 use crate::policy::HostPattern;
 
 /// Longest name in the DNS, and longest part of one (RFC 1035).
@@ -15,10 +19,8 @@ pub(in crate::config) fn name(text: &str) -> Result<String, Wrong> {
         return Err(Wrong::new("the host is missing", help));
     }
     if !text.is_ascii() {
-        return Err(Wrong::new(
-            "a host name is ASCII",
-            "write it as in the DNS: \"xn--...\"",
-        ));
+        let help = "write it as in the DNS: \"xn--...\"";
+        return Err(Wrong::new("a host name is ASCII", help));
     }
     let letter = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
     let label = |label: &str| {
@@ -32,60 +34,56 @@ pub(in crate::config) fn name(text: &str) -> Result<String, Wrong> {
 }
 
 /// `"orders.example.com"`, `"*.example.com"`, `"[::1]"`.
+///
+/// # Errors
+/// Anything else. The help has the host in a longer text, if there is one.
 pub(in crate::config) fn pattern(text: &str) -> Result<HostPattern, Wrong> {
     let help = "write \"orders.example.com\" or \"*.example.com\"";
-    if text == "*" {
-        return Err(Wrong::new(
-            "`*` alone is every host",
-            "leave `hosts` out to match any host",
-        ));
-    }
     if text.starts_with('[') && text.ends_with(']') {
-        return ipv6(text)
-            .map(HostPattern::Exact)
-            .ok_or_else(|| Wrong::new("it is not an IPv6 address", help));
+        return match ipv6(text) {
+            Some(address) => Ok(HostPattern::Exact(address)),
+            None => Err(Wrong::new("it is not an IPv6 address", help)),
+        };
     }
-    let several: Vec<_> = text
-        .split([',', ';', ' '])
-        .filter(|part| !part.is_empty())
-        .collect();
+    if let Some(wrong) = no_host(text, help) {
+        return Err(wrong);
+    }
+    match text.strip_prefix("*.") {
+        Some(suffix) => name(suffix).map(HostPattern::Wildcard),
+        None => name(text).map(HostPattern::Exact),
+    }
+}
+
+/// The advice on a text that cannot be a host name, nor one with a star.
+fn no_host(text: &str, help: &str) -> Option<Wrong> {
+    if text == "*" {
+        let help = "leave `hosts` out to match any host";
+        return Some(Wrong::new("`*` alone is every host", help));
+    }
+    let several = pieces(text);
     if several.len() > 1 && several.iter().all(|part| pattern(part).is_ok()) {
-        let quoted: Vec<_> = several.iter().map(|part| format!("\"{part}\"")).collect();
-        return Err(Wrong::new(
-            "several hosts are items of a list",
-            format!("write {}", quoted.join(", ")),
-        ));
+        let help = format!("write {}", in_quotes(&several));
+        return Some(Wrong::new("several hosts are items of a list", help));
     }
     if text.parse::<ipnet::IpNet>().is_ok() {
         let help =
             "hosts are what requests ask for; limits tell clients apart by `key = \"client-ip\"`";
-        return Err(Wrong::new("a network is no host", help));
+        return Some(Wrong::new("a network is no host", help));
     }
     if text.contains(['{', '}', '^', '$', '(']) {
-        return Err(Wrong::new(
-            "a host has no parameters and is no regular expression",
-            help,
-        ));
+        let why = "a host has no parameters and is no regular expression";
+        return Some(Wrong::new(why, help));
     }
     if text.contains([':', '/', '@', '?', '#']) {
-        return Err(more_than_a_host(text, help));
+        return Some(more_than_a_host(text, help));
     }
-    if let Some(suffix) = text.strip_prefix("*.") {
-        return Ok(HostPattern::Wildcard(name(suffix)?));
+    if text.contains('*') && !text.starts_with("*.") {
+        let why = "`*` stands for whole labels at the beginning only";
+        return Some(Wrong::new(why, help));
     }
-    if text.contains('*') {
-        return Err(Wrong::new(
-            "`*` stands for whole labels at the beginning only",
-            help,
-        ));
-    }
-    if let Some(host) = text.strip_prefix('.').filter(|host| name(host).is_ok()) {
-        return Err(Wrong::new(
-            "a host does not begin with a dot",
-            format!("write \"*.{host}\""),
-        ));
-    }
-    Ok(HostPattern::Exact(name(text)?))
+    let host = text.strip_prefix('.').filter(|host| name(host).is_ok())?;
+    let help = format!("write \"*.{host}\"");
+    Some(Wrong::new("a host does not begin with a dot", help))
 }
 
 /// An IPv6 address in brackets as requests have it, in whichever way they spell
@@ -107,35 +105,23 @@ pub(in crate::config) fn asked(text: &str) -> String {
 /// there is one.
 fn more_than_a_host(text: &str, help: &str) -> Wrong {
     if text.parse::<std::net::Ipv6Addr>().is_ok() {
-        return Wrong::new(
-            "IPv6 addresses stand in brackets",
-            format!("write \"[{text}]\""),
-        );
+        let help = format!("write \"[{text}]\"");
+        return Wrong::new("IPv6 addresses stand in brackets", help);
     }
-    let (scheme, rest) = text
-        .split_once("://")
-        .map_or((None, text), |(scheme, rest)| (Some(scheme), rest));
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let authority = authority
-        .rsplit_once('@')
-        .map_or(authority, |(_, authority)| authority);
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, Some(port)),
-        _ => (authority, None),
+    let authority = authority.rsplit('@').next().unwrap_or_default();
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
     };
-    let why = match (scheme, port) {
-        (Some(_), _) => "a host is no URL",
-        (None, Some(_)) => "hosts are matched without a port",
-        (None, None) => "this is more than a host",
+    let why = match host == authority {
+        _ if rest != text => "a host is no URL",
+        false => "hosts are matched without a port",
+        true => "this is more than a host",
     };
-    Wrong::new(
-        why,
-        if host != text && pattern(host).is_ok() {
-            format!("write \"{host}\"")
-        } else {
-            help.to_owned()
-        },
-    )
+    let is_meant = host != text && pattern(host).is_ok();
+    Wrong::new(why, help).or_advice(is_meant.then(|| format!("write \"{host}\"")))
 }
 
 #[cfg(test)]

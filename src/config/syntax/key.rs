@@ -1,8 +1,13 @@
-//! Key expressions: what tells one bucket of a limit from another.
+//! Key expressions: the parts of a request that tell one bucket of a limit from
+//! another.
+//!
+//! Every gateway has such expressions, and all write them in other ways:
+//! `$binary_remote_addr`, `req.header:X-User`, `ip`. The advice on a part that
+//! is none tries other spellings until one is a part of the language.
 
 use super::{
     super::{suggest, wrong::Wrong},
-    header, path,
+    header, in_quotes, path,
 };
 use crate::policy::{KeyPart, Missing};
 
@@ -10,6 +15,7 @@ use crate::policy::{KeyPart, Missing};
 /// /64 and can change addresses in it.
 pub(in crate::config) const V6_PREFIX: u8 = 64;
 
+/// Parts that need no name.
 const WORDS: [&str; 6] = [
     "route",
     "client-ip",
@@ -22,11 +28,11 @@ const WORDS: [&str; 6] = [
 /// `"client-ip"`, `"client-ip/56"`, `"header:NAME"`, `"cookie:NAME"`,
 /// `"query:NAME"`, `"param:NAME"`, `"route"`, `"host"`, `"path"`, `"method"`,
 /// `"tls:subject"`.
+///
+/// # Errors
+/// Anything else. Where another gateway's form has one here, the help says so.
 pub(in crate::config) fn part(text: &str) -> Result<KeyPart, Wrong> {
-    exact_part(text).map_err(|wrong| match meant(text) {
-        Some(help) => Wrong::new(wrong.why, help),
-        None => wrong,
-    })
+    exact_part(text).map_err(|wrong| wrong.or_advice(meant(text)))
 }
 
 /// Beginnings that other gateways have for a kind of part.
@@ -47,71 +53,17 @@ const KINDS: [(&str, &str); 14] = [
     ("tls", "tls:subject"),
 ];
 
-/// The part that another form is meant to be.
+/// Help that names the part which another form is meant to be.
 fn meant(text: &str) -> Option<String> {
-    let parts: Vec<_> = text.split([',', ';', '+', '|']).map(str::trim).collect();
-    let parts = if parts.len() > 1 {
-        parts
-    } else {
-        text.split_whitespace().collect()
-    };
-    if parts.len() > 1 && parts.iter().all(|part| exact_part(part).is_ok()) {
-        let quoted: Vec<_> = parts.iter().map(|part| format!("\"{part}\"")).collect();
-        return Some(format!("several parts are a list: [{}]", quoted.join(", ")));
+    if let Some(list) = several(text) {
+        return Some(format!("several parts are a list: [{list}]"));
     }
     let lower = text.trim().trim_start_matches('$').to_ascii_lowercase();
-    let is_meant = |right: &str| right != text && exact_part(right).is_ok();
-    let write = |right: &str| Some(format!("write \"{right}\""));
-    // Blanks beside a sign; names themselves have none.
-    let joined: String = lower
-        .split([':', '/'])
-        .map(str::trim)
-        .collect::<Vec<_>>()
-        .join(if lower.contains('/') { "/" } else { ":" });
-    let with_colon = joined.replacen(['=', '.'], ":", 1);
-    let bare = joined.replace(['{', '}'], "").replace("::", ":");
-    let in_braces = lower
-        .strip_prefix('{')
-        .and_then(|rest| rest.strip_suffix('}'))
-        .map(|name| format!("param:{name}"));
-    let of_kind = KINDS.iter().find_map(|(begin, kind)| {
-        let name = joined.strip_prefix(begin)?;
-        let name = if *kind == "header:" {
-            name.replace('_', "-")
-        } else {
-            name.to_owned()
-        };
-        let right = if kind.ends_with("subject") {
-            (*kind).to_owned()
-        } else {
-            format!("{kind}{name}")
-        };
-        is_meant(&right).then_some(right)
-    });
-    let word = lower
-        .split_once(':')
-        .map(|(word, _)| word.trim().to_owned())
-        .filter(|word| WORDS.contains(&word.as_str()));
-    let candidates = [
-        Some(joined.clone()),
-        of_kind,
-        Some(with_colon),
-        Some(bare),
-        in_braces,
-        word,
-    ];
-    if let Some(right) = candidates
-        .into_iter()
-        .flatten()
-        .find(|right| is_meant(right))
-    {
-        return write(&right);
+    let right = respelt(text, &lower).or_else(|| translated(&lower).map(str::to_owned));
+    if let Some(right) = right {
+        return Some(format!("write \"{right}\""));
     }
     match &*lower {
-        "ip" | "clientip" | "remote_addr" | "binary_remote_addr" | "remote_ip" | "source_ip"
-        | "source-ip" | "src" | "address" | "client" | "peer" => write("client-ip"),
-        "uri" | "url" | "request_uri" => write("path"),
-        "hostname" => write("host"),
         "" | "*" | "all" | "global" | "none" | "any" => {
             Some("leave `key` out for one bucket for everyone".to_owned())
         }
@@ -119,70 +71,126 @@ fn meant(text: &str) -> Option<String> {
         name if suggest::nearest(name, WORDS).is_none()
             && (name.contains(['-', '_']) || name == "authorization") =>
         {
-            header::name(&name.replace('_', "-"))
-                .ok()
-                .map(|name| format!("write \"header:{name}\""))
+            let name = header::name(&name.replace('_', "-")).ok()?;
+            Some(format!("write \"header:{name}\""))
         }
         _ => None,
     }
 }
 
-fn exact_part(text: &str) -> Result<KeyPart, Wrong> {
-    match text {
-        "route" => return Ok(KeyPart::Route),
-        "client-ip" => {
-            return Ok(KeyPart::ClientIp {
-                v6_prefix: V6_PREFIX,
-            });
-        }
-        "host" => return Ok(KeyPart::Host),
-        "path" => return Ok(KeyPart::Path),
-        "method" => return Ok(KeyPart::Method),
-        "tls:subject" => return Ok(KeyPart::TlsSubject),
-        _ => {}
+/// The part that other gateways have this word for. The words are not those of
+/// [`suggest`]: as the names of keys they would mean something else.
+fn translated(word: &str) -> Option<&'static str> {
+    match word {
+        "ip" | "clientip" | "remote_addr" | "binary_remote_addr" | "remote_ip" | "source_ip"
+        | "source-ip" | "src" | "address" | "client" | "peer" => Some("client-ip"),
+        "uri" | "url" | "request_uri" => Some("path"),
+        "hostname" => Some("host"),
+        _ => None,
     }
-    if let Some(prefix) = text.strip_prefix("client-ip/") {
-        let digits = prefix.bytes().all(|byte| byte.is_ascii_digit());
-        return match prefix.parse() {
-            Ok(v6_prefix @ 1..=128) if digits => Ok(KeyPart::ClientIp { v6_prefix }),
+}
+
+/// Several parts in one text, as the items of a list.
+fn several(text: &str) -> Option<String> {
+    let mut parts: Vec<_> = text.split([',', ';', '+', '|']).map(str::trim).collect();
+    if parts.len() == 1 {
+        parts = text.split_whitespace().collect();
+    }
+    let is_meant = parts.len() > 1 && parts.iter().all(|part| exact_part(part).is_ok());
+    is_meant.then(|| in_quotes(&parts))
+}
+
+/// The part that this is with another sign, another beginning, or without what
+/// stands around it.
+fn respelt(text: &str, lower: &str) -> Option<String> {
+    // Blanks beside a sign; names themselves have none.
+    let pieces: Vec<_> = lower.split([':', '/']).map(str::trim).collect();
+    let joined = pieces.join(if lower.contains('/') { "/" } else { ":" });
+    let with_colon = joined.replacen(['=', '.'], ":", 1);
+    let bare = joined.replace(['{', '}'], "").replace("::", ":");
+    let mut candidates = vec![joined.clone()];
+    for (begin, kind) in KINDS {
+        match joined.strip_prefix(begin) {
+            Some(_) if kind == "tls:subject" => candidates.push(kind.to_owned()),
+            Some(name) if kind == "header:" => {
+                candidates.push(format!("{kind}{}", name.replace('_', "-")));
+            }
+            Some(name) => candidates.push(format!("{kind}{name}")),
+            None => {}
+        }
+    }
+    candidates.extend([with_colon, bare]);
+    let in_braces = lower
+        .strip_prefix('{')
+        .and_then(|rest| rest.strip_suffix('}'));
+    candidates.extend(in_braces.map(|name| format!("param:{name}")));
+    if let Some(word) = pieces
+        .first()
+        .filter(|word| lower.contains(':') && WORDS.contains(word))
+    {
+        candidates.push((*word).to_owned());
+    }
+    candidates
+        .into_iter()
+        .find(|right| right != text && exact_part(right).is_ok())
+}
+
+/// [`part`] without advice on other forms.
+fn exact_part(text: &str) -> Result<KeyPart, Wrong> {
+    if let Some(bits) = text.strip_prefix("client-ip/") {
+        return match bits.parse() {
+            Ok(v6_prefix @ 1..=128) if bits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Ok(KeyPart::ClientIp { v6_prefix })
+            }
             _ => Err(Wrong::new(
                 "the IPv6 prefix is 1 to 128 bits",
                 "write \"client-ip\" or one such as \"client-ip/56\"",
             )),
         };
     }
-    if let Some(name) = text.strip_prefix("header:") {
-        let wrong = |wrong: Wrong| {
-            Wrong::new(
-                wrong.why,
-                "write letters, digits and `-`, such as \"header:x-user\"",
-            )
-        };
-        return header::name(name).map(KeyPart::Header).map_err(wrong);
-    }
-    if let Some(name) = text.strip_prefix("cookie:") {
-        let help = "write letters, digits and `-`, such as \"cookie:session\"";
-        let name = header::token(name)
-            .ok_or_else(|| Wrong::new("it is not the name of a cookie", help))?;
-        return Ok(KeyPart::Cookie(name.into()));
-    }
-    if let Some(name) = text.strip_prefix("query:") {
-        let help = "write it decoded, such as \"query:user\"";
-        return if name.is_empty() {
-            Err(Wrong::new("it is not the name of a query parameter", help))
-        } else {
-            Ok(KeyPart::Query(name.into()))
-        };
-    }
-    if let Some(name) = text.strip_prefix("param:") {
-        path::parameter_name(name)?;
-        return Ok(KeyPart::Param(name.into()));
-    }
-    let help = match suggest::nearest(text, WORDS) {
-        Some(near) => format!("did you mean \"{near}\"?"),
-        None => "write \"client-ip\", \"header:NAME\", \"cookie:NAME\", \"query:NAME\", \"param:NAME\", \"route\", \"host\", \"path\", \"method\" or \"tls:subject\"".to_owned(),
+    let (kind, name) = match text.split_once(':') {
+        Some((kind, name)) => (kind, Some(name)),
+        None => (text, None),
     };
-    Err(Wrong::new("it is not part of a key", help))
+    match (kind, name) {
+        ("route", None) => Ok(KeyPart::Route),
+        ("client-ip", None) => Ok(KeyPart::ClientIp {
+            v6_prefix: V6_PREFIX,
+        }),
+        ("host", None) => Ok(KeyPart::Host),
+        ("path", None) => Ok(KeyPart::Path),
+        ("method", None) => Ok(KeyPart::Method),
+        ("tls", Some("subject")) => Ok(KeyPart::TlsSubject),
+        ("header", Some(name)) => {
+            let help = "write letters, digits and `-`, such as \"header:x-user\"";
+            let name = header::name(name).map_err(|wrong| Wrong::new(wrong.why, help))?;
+            Ok(KeyPart::Header(name))
+        }
+        ("cookie", Some(name)) => {
+            let help = "write letters, digits and `-`, such as \"cookie:session\"";
+            let none = || Wrong::new("it is not the name of a cookie", help);
+            Ok(KeyPart::Cookie(
+                header::token(name).ok_or_else(none)?.into(),
+            ))
+        }
+        ("query", Some("")) => {
+            let help = "write it decoded, such as \"query:user\"";
+            Err(Wrong::new("it is not the name of a query parameter", help))
+        }
+        ("query", Some(name)) => Ok(KeyPart::Query(name.into())),
+        ("param", Some(name)) => {
+            path::parameter_name(name)?;
+            Ok(KeyPart::Param(name.into()))
+        }
+        _ => Err(no_part(text)),
+    }
+}
+
+/// The refusal of a text that begins like no part of a key.
+fn no_part(text: &str) -> Wrong {
+    let near = suggest::nearest(text, WORDS).map(|near| format!("did you mean \"{near}\"?"));
+    let help = "write \"client-ip\", \"header:NAME\", \"cookie:NAME\", \"query:NAME\", \"param:NAME\", \"route\", \"host\", \"path\", \"method\" or \"tls:subject\"";
+    Wrong::new("it is not part of a key", help).or_advice(near)
 }
 
 /// `"skip"`, `"refuse"`, or another part of a key.

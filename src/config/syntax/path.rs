@@ -1,4 +1,8 @@
 //! Path patterns of routes.
+//!
+//! Requests are compared by the normal form of their path, so that `/a` and
+//! `/%61` are one path for every limit. A pattern that is not in this form would
+//! never match, and is refused with its normal form as help.
 
 use regex::{Regex, RegexBuilder};
 
@@ -21,10 +25,10 @@ pub(in crate::config) fn target(text: &str) -> Result<String, Wrong> {
         return Err(Wrong::new("a path begins with `/`", help));
     }
     match text.chars().find(|c| !c.is_ascii_graphic() || *c == '#') {
-        Some(c) => Err(Wrong::new(
-            format!("{c:?} cannot be in the target of a request"),
-            help,
-        )),
+        Some(c) => {
+            let why = format!("{c:?} cannot be in the target of a request");
+            Err(Wrong::new(why, help))
+        }
         None => Ok(text.to_owned()),
     }
 }
@@ -32,7 +36,15 @@ pub(in crate::config) fn target(text: &str) -> Result<String, Wrong> {
 /// Compiles a regular expression so that it has to match a whole path.
 ///
 /// # Errors
-/// A mistake in it, or one that compiles to more than a megabyte.
+/// A mistake in it, or one that compiles to more than a mebibyte.
+///
+/// # Examples
+/// ```
+/// let regex = tidegate::config::whole_path_regex("/a|/b/[0-9]+")?;
+/// assert!(regex.is_match("/a") && regex.is_match("/b/12"));
+/// assert!(!regex.is_match("/a/c"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn whole_path_regex(pattern: &str) -> Result<Regex, regex::Error> {
     // On its own first: with `a)(b` the brackets around it would close in the
     // wrong place.
@@ -43,114 +55,87 @@ pub fn whole_path_regex(pattern: &str) -> Result<Regex, regex::Error> {
 }
 
 /// `path_regex`.
+///
+/// # Errors
+/// As [`whole_path_regex`].
 pub(in crate::config) fn regex(text: &str) -> Result<PathPattern, Wrong> {
-    match whole_path_regex(text) {
-        Ok(_) => Ok(PathPattern::Regex(text.to_owned())),
-        Err(error) => {
-            // The crate draws a picture of its own; its last line says what is
-            // wrong.
-            let error = error.to_string();
-            let why = error
-                .lines()
-                .last()
-                .unwrap_or_default()
-                .trim_start_matches("error: ")
-                .to_owned();
-            Err(Wrong::new(
-                why,
-                "the syntax is that of the regex crate: no look-around and no back-references",
-            ))
-        }
-    }
+    let Err(error) = whole_path_regex(text) else {
+        return Ok(PathPattern::Regex(text.to_owned()));
+    };
+    // The crate draws a picture of its own; its last line says what is wrong.
+    let error = error.to_string();
+    let why = error.lines().last().unwrap_or_default();
+    let help = "the syntax is that of the regex crate: no look-around and no back-references";
+    Err(Wrong::new(why.trim_start_matches("error: "), help))
 }
 
 /// `path`: exact, or with `{name}` segments.
+///
+/// # Errors
+/// Anything else. The help has the form here of another router's pattern.
 pub(in crate::config) fn whole(text: &str) -> Result<PathPattern, Wrong> {
-    exact_whole(text).map_err(|wrong| instead(wrong, text, true))
+    exact_whole(text)
+        .map_err(|wrong| wrong.or_advice(elsewhere(text, |text| exact_whole(text).is_ok())))
 }
 
+/// [`whole`] without advice on the forms of other routers.
 fn exact_whole(text: &str) -> Result<PathPattern, Wrong> {
     let names = parameters(text)?;
     in_normal_form(text)?;
-    Ok(if names.is_empty() {
-        PathPattern::Exact(text.to_owned())
-    } else {
-        PathPattern::Parameters(text.to_owned())
+    Ok(match names.is_empty() {
+        true => PathPattern::Exact(text.to_owned()),
+        false => PathPattern::Parameters(text.to_owned()),
     })
 }
 
 /// Help for a path in the language of another router, where it has another form
-/// here.
-fn instead(wrong: Wrong, text: &str, takes_parameters: bool) -> Wrong {
-    let method =
-        |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_uppercase());
+/// here, one that `is_right`.
+fn elsewhere(text: &str, is_right: impl Fn(&str) -> bool) -> Option<String> {
     let (before, rest) = text.split_once(' ').unwrap_or(("", text));
     if matches!(before, "~" | "~*") {
-        return Wrong::new(
-            wrong.why,
-            format!(
-                "an expression is for `path_regex`: write `path_regex = '{}'`",
-                rest.trim()
-            ),
-        );
+        let rest = rest.trim();
+        return Some(format!(
+            "an expression is for `path_regex`: write `path_regex = '{rest}'`"
+        ));
     }
-    let rest = if matches!(before, "=" | "^~") || method(before) {
-        rest.trim()
-    } else {
-        text
+    let is_method = !before.is_empty() && before.bytes().all(|byte| byte.is_ascii_uppercase());
+    let path = match before {
+        _ if is_method => rest.trim(),
+        "=" | "^~" => rest.trim(),
+        _ => text,
     };
-    let in_braces: Vec<_> = rest.split('/').map(as_parameter).collect();
-    let right = in_braces.join("/");
-    let is_right = |right: &str| {
-        if takes_parameters {
-            exact_whole(right).is_ok()
-        } else {
-            exact_literal(right).is_ok()
-        }
-    };
+    let segments: Vec<_> = path.split('/').map(as_parameter).collect();
+    let right = segments.join("/");
     if right != text && is_right(&right) {
-        let methods = if method(before) {
-            format!(", and `methods = [\"{before}\"]`")
-        } else {
-            String::new()
-        };
-        return Wrong::new(wrong.why, format!("write \"{right}\"{methods}"));
+        return Some(match is_method {
+            true => format!("write \"{right}\", and `methods = [\"{before}\"]`"),
+            false => format!("write \"{right}\""),
+        });
     }
-    let is_rest = |segment: &str| {
-        segment.starts_with("{*") || segment.ends_with("...}") || segment.ends_with("*}")
+    let (prefix, last) = path.rsplit_once('/')?;
+    let is_rest = last.starts_with("{*") || last.ends_with("...}") || last.ends_with("*}");
+    let prefix = match prefix {
+        "" => "/",
+        prefix => prefix,
     };
-    match rest.rsplit_once('/') {
-        Some((prefix, last))
-            if is_rest(last) && (prefix.is_empty() || exact_literal(prefix).is_ok()) =>
-        {
-            let prefix = if prefix.is_empty() { "/" } else { prefix };
-            Wrong::new(
-                wrong.why,
-                format!("everything below a path is `path_prefix = \"{prefix}\"`"),
-            )
-        }
-        _ => wrong,
-    }
+    (is_rest && exact_literal(prefix).is_ok())
+        .then(|| format!("everything below a path is `path_prefix = \"{prefix}\"`"))
 }
 
 /// `<id>`, `<int:id>`, `[id]`, `{id:[0-9]+}` as `{id}`; other segments as they
 /// are.
 fn as_parameter(segment: &str) -> String {
-    let between = |open, close| {
-        segment
-            .strip_prefix(open)
-            .and_then(|rest| rest.strip_suffix(close))
+    let inside = |open, close| segment.strip_prefix(open)?.strip_suffix(close);
+    let name = match (inside('<', '>'), inside('[', ']'), inside('{', '}')) {
+        (Some(typed), ..) => typed.rsplit(':').next(),
+        (_, Some(name), _) => Some(name),
+        (.., Some(braces)) => braces.split_once(':').map(|(name, _)| name),
+        _ => None,
     };
-    let angle = between('<', '>')
-        .map(|inside: &str| inside.rsplit_once(':').map_or(inside, |(_, name)| name));
-    let braces = between('{', '}')
-        .and_then(|inside: &str| inside.split_once(':'))
-        .map(|(name, _)| name);
-    let name = angle
-        .or(between('[', ']'))
-        .or(braces)
-        .filter(|name| parameter_name(name).is_ok());
-    name.map_or_else(|| segment.to_owned(), |name| format!("{{{name}}}"))
+    match name {
+        Some(name) if parameter_name(name).is_ok() => format!("{{{name}}}"),
+        _ => segment.to_owned(),
+    }
 }
 
 /// `path_prefix`: whole segments; `/` is every path.
@@ -164,15 +149,15 @@ pub(in crate::config) fn prefix(text: &str) -> Result<PathPattern, Wrong> {
 /// A path without parameters, and without the slash at its end: what is taken
 /// off or put on.
 pub(in crate::config) fn literal(text: &str) -> Result<String, Wrong> {
-    exact_literal(text).map_err(|wrong| instead(wrong, text, false))
+    exact_literal(text)
+        .map_err(|wrong| wrong.or_advice(elsewhere(text, |text| exact_literal(text).is_ok())))
 }
 
+/// [`literal`] without advice on the forms of other routers.
 fn exact_literal(text: &str) -> Result<String, Wrong> {
     if text.contains(['{', '}']) {
-        return Err(Wrong::new(
-            "a prefix has no parameters",
-            "`{name}` can stand in `path` only",
-        ));
+        let help = "`{name}` can stand in `path` only";
+        return Err(Wrong::new("a prefix has no parameters", help));
     }
     in_normal_form(text)?;
     Ok(text.strip_suffix('/').unwrap_or(text).to_owned())
@@ -181,32 +166,24 @@ fn exact_literal(text: &str) -> Result<String, Wrong> {
 /// The names of `{name}` segments, in order.
 pub(in crate::config) fn parameters(text: &str) -> Result<Vec<&str>, Wrong> {
     let mut names = Vec::new();
-    for segment in text
-        .split('/')
-        .filter(|segment| segment.contains(['{', '}']))
-    {
-        let Some(name) = segment
+    let in_braces = |segment: &&str| segment.contains(['{', '}']);
+    for segment in text.split('/').filter(in_braces) {
+        let inside = segment
             .strip_prefix('{')
-            .and_then(|rest| rest.strip_suffix('}'))
-        else {
+            .and_then(|rest| rest.strip_suffix('}'));
+        let Some(name) = inside else {
+            let why = format!("`{segment}` is not a whole parameter");
             let help = "write `/{name}/`; braces that are meant are `%7B` and `%7D`";
-            return Err(Wrong::new(
-                format!("`{segment}` is not a whole parameter"),
-                help,
-            ));
+            return Err(Wrong::new(why, help));
         };
         parameter_name(name)?;
         if matches!(name, "host" | "path") {
-            return Err(Wrong::new(
-                format!("`{{{name}}}` means something else in a redirect"),
-                "choose another name",
-            ));
+            let why = format!("`{{{name}}}` means something else in a redirect");
+            return Err(Wrong::new(why, "choose another name"));
         }
         if names.contains(&name) {
-            return Err(Wrong::new(
-                format!("`{{{name}}}` stands there twice"),
-                "give each parameter its own name",
-            ));
+            let why = format!("`{{{name}}}` stands there twice");
+            return Err(Wrong::new(why, "give each parameter its own name"));
         }
         names.push(name);
     }
@@ -228,43 +205,33 @@ pub(in crate::config) fn parameter_name(name: &str) -> Result<(), Wrong> {
 
 /// The path that a regular expression begins with.
 fn before_signs(text: &str) -> String {
-    let text = text.trim_start_matches('^');
-    let literal = text
-        .split([
-            '^', '[', ']', '(', ')', '{', '}', '|', '\\', '.', '*', '+', '?', '$',
-        ])
-        .next();
+    let is_sign = |c| r"^[](){}|\.*+?$".contains(c);
+    let literal = text.trim_start_matches('^').split(is_sign).next();
     let path = normal_form(literal.unwrap_or_default());
-    if path.len() > 1 {
-        path.trim_end_matches('/').to_owned()
-    } else {
-        path
+    match path.len() {
+        0 | 1 => path,
+        _ => path.trim_end_matches('/').to_owned(),
     }
 }
 
+/// Checks that a pattern is written as requests are compared: in the normal
+/// form of its path, with nothing but a path in it.
 fn in_normal_form(text: &str) -> Result<(), Wrong> {
     if text.contains(['^', '[', ']', '|', '\\']) {
         let why = "it is compared character by character, and is no regular expression";
-        return Err(Wrong::new(
-            why,
-            format!("write \"{}\", or `path_regex`", before_signs(text)),
-        ));
+        let help = format!("write \"{}\", or `path_regex`", before_signs(text));
+        return Err(Wrong::new(why, help));
     }
     if !text.starts_with('/') {
         let path = text.split_once("://").map_or(text, |(_, rest)| {
             rest.split_once('/').map_or("", |(_, path)| path)
         });
-        let right = normal_form(path);
-        return Err(Wrong::new(
-            "a path begins with `/`",
-            format!("write \"{right}\""),
-        ));
+        let help = format!("write \"{}\"", normal_form(path));
+        return Err(Wrong::new("a path begins with `/`", help));
     }
     if text.contains(['?', '#']) {
-        return Err(Wrong::new(
-            "a path has no query or fragment",
-            "match a query with `match.query`",
-        ));
+        let help = "match a query with `match.query`";
+        return Err(Wrong::new("a path has no query or fragment", help));
     }
     // Braces were looked at before; outside of them no character is a brace.
     let normal = normal_form(text).replace("%7B", "{").replace("%7D", "}");

@@ -26,6 +26,7 @@ const DIGIT: States = 1 << 6;
 /// After `$`: nothing can follow.
 const ENDED: States = 1 << 7;
 
+/// All states, in the order of their bits.
 const ALL: [States; 8] = [BEGIN, SLASH, INSIDE, DOT, DOTS, PERCENT, DIGIT, ENDED];
 
 /// Where a path may end.
@@ -37,6 +38,8 @@ pub(in crate::config) fn has_a_path(pattern: &str) -> bool {
     regex_syntax::parse(pattern).is_ok_and(|hir| walk(&hir, BEGIN) & WHOLE != 0)
 }
 
+/// The states in which an expression can end if it begins in one of `from`. A
+/// set of 0 is a dead end.
 fn walk(hir: &Hir, from: States) -> States {
     match hir.kind() {
         _ if from == 0 => 0,
@@ -59,6 +62,9 @@ fn walk(hir: &Hir, from: States) -> States {
     }
 }
 
+/// The states after a repetition: at least `min` steps, then more until no
+/// state is added. As there are eight states, that takes at most eight steps,
+/// however large `max` is.
 fn repeat(repetition: &Repetition, from: States) -> States {
     let mut states = from;
     for _ in 0..repetition.min {
@@ -96,12 +102,14 @@ fn read_any(class: &Class, from: States) -> States {
         .fold(0, |states, byte| states | read(from, byte))
 }
 
+/// The states after one byte.
 fn read(states: States, byte: u8) -> States {
     ALL.into_iter()
         .filter(|state| states & state != 0)
         .fold(0, |to, state| to | step(state, byte))
 }
 
+/// The state after one byte; 0 if no path goes on with it.
 fn step(state: States, byte: u8) -> States {
     let is_hex = matches!(byte, b'0'..=b'9' | b'A'..=b'F');
     match (state, byte) {

@@ -1,38 +1,27 @@
-//! Statuses of answers, one or a hundred at once.
+//! Statuses of responses, one or a hundred at once.
 
 use super::super::wrong::Wrong;
 use crate::policy::Statuses;
 
-/// `"401"`, `"5xx"`.
+/// `"401"`, `"5xx"`: statuses from 200 to 599. Those below end no exchange.
+///
+/// # Errors
+/// Anything else.
 pub(in crate::config) fn statuses(text: &str) -> Result<Statuses, Wrong> {
-    let wrong = || {
-        Wrong::new(
-            "it is no status of an answer",
-            "write one such as \"401\", or \"5xx\" for all from 500 to 599",
-        )
-    };
-    if let Some(hundreds) = text.strip_suffix("xx") {
-        return match hundreds {
-            "2" | "3" | "4" | "5" => {
-                let first = u16::from(hundreds.as_bytes()[0] - b'0') * 100;
-                Ok(Statuses {
-                    first,
-                    last: first + 99,
-                })
-            }
-            _ => Err(wrong()),
-        };
+    let help = "write one such as \"401\", or \"5xx\" for all from 500 to 599";
+    let none = || Wrong::new("it is no status of an answer", help);
+    match text.as_bytes() {
+        [b'2'..=b'5', b'x', b'x'] => {
+            let first = text.replace('x', "0").parse().map_err(|_| none())?;
+            let last = first + 99;
+            Ok(Statuses { first, last })
+        }
+        [b'2'..=b'5', b'0'..=b'9', b'0'..=b'9'] => {
+            let first = text.parse().map_err(|_| none())?;
+            Ok(Statuses { first, last: first })
+        }
+        _ => Err(none()),
     }
-    let digits = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit());
-    let status = text
-        .parse()
-        .ok()
-        .filter(|status| digits && (200..600).contains(status))
-        .ok_or_else(wrong)?;
-    Ok(Statuses {
-        first: status,
-        last: status,
-    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
 //! Where a store is: `"redis://user:password@host:port/database"`, or
 //! `"rediss://"` for TLS.
+//!
+//! The password ends at the last `@`, and may have any character before it:
+//! nothing in the URL is an escape.
 
 use std::sync::Arc;
 
@@ -10,58 +13,41 @@ use crate::policy::{Secret, StoreServer};
 const PORT: u16 = 6379;
 
 /// One server of a store.
+///
+/// # Errors
+/// Anything else. No message quotes the text, which may hold a password.
 pub(in crate::config) fn server(text: &str) -> Result<StoreServer, Wrong> {
     let help = "write a URL such as \"redis://127.0.0.1:6379\", or \"rediss://\" for TLS";
-    let given = text
-        .split_once("://")
-        .map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest));
-    let (tls, rest) = match given
-        .as_ref()
-        .map(|(scheme, rest)| (scheme.as_str(), *rest))
-    {
-        Some(("redis" | "valkey", rest)) => (false, rest),
-        Some(("rediss" | "valkeys", rest)) => (true, rest),
+    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+    let tls = match &*scheme.to_ascii_lowercase() {
+        "redis" | "valkey" => false,
+        "rediss" | "valkeys" => true,
         _ => {
-            return Err(Wrong::new(
-                "it begins with neither redis:// nor rediss://",
-                help,
-            ));
+            let why = "it begins with neither redis:// nor rediss://";
+            return Err(Wrong::new(why, help));
         }
     };
-    let (login, rest) = rest
-        .rsplit_once('@')
-        .map_or((None, rest), |(login, rest)| (Some(login), rest));
-    let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
-    let database = if database.is_empty() {
-        Some(0)
-    } else {
-        database.parse().ok()
-    };
-    let database = database.ok_or_else(|| {
-        Wrong::new(
-            "what follows the host is not the number of a database",
-            help,
-        )
-    })?;
-    // Why it is none may quote a part of it, which may be a password.
-    let none = |_| {
-        Wrong::new(
-            "it has no host, with a port from 1 to 65535 or without",
-            help,
-        )
-    };
-    let (host, port) = address::host_and_port(authority, help).map_err(none)?;
-    let (user, password) = login.map_or(("", None), |login| match login.split_once(':') {
+    let (login, rest) = rest.rsplit_once('@').unwrap_or(("", rest));
+    let (user, password) = match login.split_once(':') {
         Some((user, password)) => (user, Some(Secret(password.to_owned()))),
         None => (login, None),
-    });
-    let user = (!user.is_empty()).then(|| Arc::from(user));
+    };
+    let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
+    let database = match database {
+        "" => Ok(0),
+        number => number.parse(),
+    };
+    let why = "what follows the host is not the number of a database";
+    let database = database.map_err(|_| Wrong::new(why, help))?;
+    let why = "it has no host, with a port from 1 to 65535 or without";
+    let (host, port) =
+        address::host_and_port(authority, help).map_err(|_| Wrong::new(why, help))?;
     Ok(StoreServer {
         host: host.into(),
         port: port.unwrap_or(PORT),
         tls,
         database,
-        user,
+        user: (!user.is_empty()).then(|| Arc::from(user)),
         password,
     })
 }

@@ -2,7 +2,8 @@
 
 use super::super::wrong::Wrong;
 
-/// The names between braces, in order.
+/// The names between braces, in order. Whether the route has such parameters is
+/// checked where the route is known.
 pub(in crate::config) fn places(text: &str) -> Result<Vec<&str>, Wrong> {
     let help = "write `{name}` for what is filled in; braces that are meant are `%7B` and `%7D`";
     let mut names = Vec::new();
@@ -24,16 +25,12 @@ pub(in crate::config) fn places(text: &str) -> Result<Vec<&str>, Wrong> {
 pub(in crate::config) fn rewrite(text: &str) -> Result<String, Wrong> {
     places(text)?;
     if !text.starts_with('/') {
-        return Err(Wrong::new(
-            "a path begins with `/`",
-            format!("write \"/{text}\""),
-        ));
+        let help = format!("write \"/{text}\"");
+        return Err(Wrong::new("a path begins with `/`", help));
     }
     if text.contains(['?', '#']) {
-        return Err(Wrong::new(
-            "a path has no query or fragment",
-            "the request keeps its own query",
-        ));
+        let help = "the request keeps its own query";
+        return Err(Wrong::new("a path has no query or fragment", help));
     }
     sendable(text)
 }
@@ -48,17 +45,15 @@ pub(in crate::config) fn redirect(text: &str) -> Result<String, Wrong> {
     sendable(text)
 }
 
+/// Checks that a URL can be sent as it is (RFC 3986): its characters need no
+/// escape.
 fn sendable(text: &str) -> Result<String, Wrong> {
-    match text
-        .chars()
-        .find(|c| !c.is_ascii_graphic() || matches!(c, '"' | '<' | '>' | '\\' | '^' | '`' | '|'))
-    {
-        Some(c) => Err(Wrong::new(
-            format!("{c:?} cannot stand in a URL"),
-            "escape it, such as `%20` for a space",
-        )),
-        None => Ok(text.to_owned()),
-    }
+    let is_odd = |c: &char| !c.is_ascii_graphic() || r#""<>\^`|"#.contains(*c);
+    let Some(c) = text.chars().find(is_odd) else {
+        return Ok(text.to_owned());
+    };
+    let why = format!("{c:?} cannot stand in a URL");
+    Err(Wrong::new(why, "escape it, such as `%20` for a space"))
 }
 
 #[cfg(test)]
