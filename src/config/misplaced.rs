@@ -1,9 +1,15 @@
 //! Keys that a table does not have: where they belong, or which one is meant.
+//!
+//! Each adviser looks at the key in one way and knows one kind of mistake. They
+//! are asked in one order, and the first that knows something
+//! is believed: a misspelt key of the table itself is likelier than a key of
+//! another one. Advice on a key that is surely meant also says so to the
+//! reader, which then does not report that key as missing.
 
 use super::{
     advice::{self, header},
     language::{self, Key, Kind, Section},
-    suggest,
+    suggest::{self, in_backticks},
     tree::{Node, Table, Value},
     units,
 };
@@ -12,8 +18,18 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Stray {
     pub(super) help: String,
-    /// The key that is surely meant, and the section that has it.
+    /// The path of a section, and the key of it that is surely meant.
     pub(super) meant: Option<(String, String)>,
+}
+
+/// A key that its table does not have.
+struct Question<'a> {
+    /// The section that the table is.
+    section: &'a Section,
+    name: &'a str,
+    node: &'a Node,
+    /// The names in the table.
+    beside: &'a [&'a str],
 }
 
 /// Tables at the top of a file of Traefik, which is TOML too.
@@ -29,237 +45,251 @@ const TRAEFIK: [&str; 6] = [
 /// riddle.
 const MOST_PLACES: usize = 3;
 
-/// `beside`: the names that stand in the same table.
+/// Advice for a key that `section` does not have. `beside`: the names in the
+/// same table.
 pub(super) fn explain(section: &Section, name: &str, node: &Node, beside: &[&str]) -> Stray {
-    let own = section.keys.iter().map(|key| key.name.as_str());
-    if let Some(near) = suggest::close(name, own.clone()) {
-        return Stray {
-            help: renamed(section, name, near, node),
-            meant: Some((section.path.clone(), near.to_owned())),
-        };
-    }
-    if section.path.is_empty() && TRAEFIK.contains(&name) {
-        let help = "this is a table of Traefik: its routers are `[[routes]]` here, its services `[upstreams.NAME]`, its rate limits `[limits.NAME]`";
-        return Stray {
-            help: help.to_owned(),
+    let question = Question {
+        section,
+        name,
+        node,
+        beside,
+    };
+    let advisers = [
+        Question::misspelt,
+        Question::of_traefik,
+        Question::of_a_table_around,
+        Question::of_a_table_within,
+        Question::of_its_own,
+        Question::of_another_section,
+        Question::of_another_section_by_another_name,
+    ];
+    let advice = advisers.iter().find_map(|adviser| adviser(&question));
+    advice.unwrap_or_else(|| {
+        let own = section.keys.iter().map(|key| key.name.as_str());
+        Stray::new(suggest::help(name, own, "there are no keys here"))
+    })
+}
+
+impl Stray {
+    fn new(help: impl Into<String>) -> Self {
+        Self {
+            help: help.into(),
             meant: None,
-        };
-    }
-    if let Some(stray) = further_out(section, name, node) {
-        return stray;
-    }
-    if let Some(stray) = further_in(section, name, node, beside) {
-        return stray;
-    }
-    let elsewhere = of_its_own(section, name)
-        .or_else(|| in_another(section, name, name))
-        // Or one that is known there under another name.
-        .or_else(|| suggest::meanings(name).find_map(|word| in_another(section, name, word)));
-    let help = elsewhere.unwrap_or_else(|| suggest::help(name, own, "there are no keys here"));
-    Stray { help, meant: None }
-}
-
-/// The key that is surely meant, with its value in the right shape if it has
-/// another one.
-fn renamed(section: &Section, name: &str, near: &str, node: &Node) -> String {
-    let makes_a_limit =
-        node.table().is_some() || node.text().is_some_and(|text| units::rate(text).is_ok());
-    if near == "limits" && section.path == "routes" && makes_a_limit {
-        return advice::LIMIT_OF_ITS_OWN.to_owned();
-    }
-    let help = suggest::help(name, [near], "");
-    // A route has too many shapes to guess one.
-    let key = section
-        .key(near)
-        .filter(|key| key.name != "routes" && !has_its_shape(&key.kind, node));
-    match key.and_then(|key| advice::right_type(key, &key.kind, node)) {
-        Some(right) => format!("{help} Then {right}"),
-        None => help,
-    }
-}
-
-/// A key of a table around this one. Below the header of an inner table it is
-/// taken for one of that.
-fn further_out(section: &Section, name: &str, node: &Node) -> Option<Stray> {
-    let sections = language::sections();
-    let mut path = section.path.as_str();
-    while let Some((outer, _)) = path
-        .rsplit_once('.')
-        .or_else(|| (!path.is_empty()).then_some(("", path)))
-    {
-        path = outer;
-        let found = sections
-            .iter()
-            .filter(|other| other.path == path)
-            .find_map(|other| Some((other.path.as_str(), other.key(name)?)));
-        let Some((outer, key)) = found.filter(|(_, key)| has_its_shape(&key.kind, node)) else {
-            continue;
-        };
-        let here = header(&section.path);
-        let help = match outer {
-            "" => format!(
-                "`{name}` is a key of the file itself: move it to the top, above all tables"
-            ),
-            outer => format!(
-                "`{name}` is a key of `{}`: move it above `{here}`",
-                header(outer)
-            ),
-        };
-        return Some(Stray {
-            help,
-            meant: Some((outer.to_owned(), key.name.clone())),
-        });
-    }
-    None
-}
-
-/// A key of tables within this one.
-fn further_in(section: &Section, name: &str, node: &Node, beside: &[&str]) -> Option<Stray> {
-    let stray = |help: String, meant: Option<&String>| {
-        Some(Stray {
-            help,
-            meant: meant.map(|key| (section.path.clone(), key.clone())),
-        })
-    };
-    // A route's own keys are in no table of the defaults.
-    if section.path == "defaults" && language::key("routes", name).is_some() {
-        return None;
-    }
-    let fits = |key: &&Key| {
-        let inner = key.kind.section().and_then(|inner| inner.key(name));
-        inner.is_some_and(|inner| has_its_shape(&inner.kind, node))
-    };
-    let mut inner: Vec<_> = within(section, name).filter(fits).collect();
-    if inner.is_empty() {
-        inner = within(section, name).collect();
-    }
-    if section.path.is_empty() && !inner.is_empty() {
-        inner.sort_by_key(|key| key.name != "routes");
-        return stray(below_headers(&inner, name, node), None);
-    }
-    let write = |key: &Key| written(key, name);
-    match inner.as_slice() {
-        [] => {
-            let (outer, key) = section
-                .keys
-                .iter()
-                .find_map(|outer| Some((outer, within(outer.kind.section()?, name).next()?)))?;
-            let help = format!(
-                "`{name}` is a key of `{}`: write `{}`",
-                key.name,
-                advice::with_brackets(outer, &write(key))
-            );
-            stray(help, Some(&outer.name))
         }
-        [key] if beside.contains(&key.name.as_str()) => stray(
-            format!("`{name}` is a key of `{0}`: move it into `{0}`", key.name),
-            None,
-        ),
-        [key] => stray(
-            format!(
-                "`{name}` is a key of `{}`: write `{}`",
-                key.name,
-                write(key)
-            ),
-            Some(&key.name),
-        ),
-        several => {
-            let names: Vec<_> = several
-                .iter()
-                .map(|key| format!("`{}`", key.name))
-                .collect();
-            let example = several.first().map(|key| write(key))?;
-            stray(
-                format!(
-                    "`{name}` is a key of {}: write one such as `{example}`",
-                    names.join(" and of ")
+    }
+
+    /// Advice on a key that is surely meant.
+    fn meaning(section: &str, key: &str, help: impl Into<String>) -> Self {
+        Self {
+            help: help.into(),
+            meant: Some((section.to_owned(), key.to_owned())),
+        }
+    }
+}
+
+impl Question<'_> {
+    /// A key of this table, with a slip or under another gateway's name. The
+    /// help gives the value the right shape if it has another one.
+    fn misspelt(&self) -> Option<Stray> {
+        let (section, node) = (self.section, self.node);
+        let near = suggest::close(self.name, section.keys.iter().map(|key| key.name.as_str()))?;
+        let meaning = |help| Some(Stray::meaning(&section.path, near, help));
+        let makes_a_limit =
+            node.table().is_some() || node.text().is_some_and(|text| units::rate(text).is_ok());
+        if near == "limits" && section.path == "routes" && makes_a_limit {
+            return meaning(advice::LIMIT_OF_ITS_OWN.to_owned());
+        }
+        let help = suggest::help(self.name, [near], "");
+        // A route has too many shapes to guess one.
+        let key = section
+            .key(near)
+            .filter(|key| key.name != "routes" && !has_its_shape(&key.kind, node));
+        match key.and_then(|key| advice::right_type(key, &key.kind, node)) {
+            Some(right) => meaning(format!("{help} Then {right}")),
+            None => meaning(help),
+        }
+    }
+
+    /// A table of Traefik, whose files are TOML with other tables.
+    fn of_traefik(&self) -> Option<Stray> {
+        let help = "this is a table of Traefik: its routers are `[[routes]]` here, its services `[upstreams.NAME]`, its rate limits `[limits.NAME]`";
+        let is_traefik = self.section.path.is_empty() && TRAEFIK.contains(&self.name);
+        is_traefik.then(|| Stray::new(help))
+    }
+
+    /// A key of a table around this one. Below the header of an inner table it
+    /// is taken for one of that.
+    fn of_a_table_around(&self) -> Option<Stray> {
+        let name = self.name;
+        let mut path = self.section.path.as_str();
+        while !path.is_empty() {
+            path = path.rsplit_once('.').map_or("", |(outer, _)| outer);
+            let Some(key) = language::key(path, name) else {
+                continue;
+            };
+            if !has_its_shape(&key.kind, self.node) {
+                continue;
+            }
+            let help = match path {
+                "" => format!(
+                    "`{name}` is a key of the file itself: move it to the top, above all tables"
                 ),
-                None,
-            )
+                outer => format!(
+                    "`{name}` is a key of `{}`: move it above `{}`",
+                    header(outer),
+                    header(&self.section.path)
+                ),
+            };
+            return Some(Stray::meaning(path, name, help));
         }
+        None
+    }
+
+    /// A key of tables within this one, or within those.
+    fn of_a_table_within(&self) -> Option<Stray> {
+        let (section, name) = (self.section, self.name);
+        // A route's own keys are in no table of the defaults.
+        if section.path == "defaults" && language::key("routes", name).is_some() {
+            return None;
+        }
+        let mut inner = within(section, name);
+        if inner.iter().any(|key| self.fits_in(key)) {
+            inner.retain(|key| self.fits_in(key));
+        }
+        match inner.as_slice() {
+            [] => self.of_a_table_further_in(),
+            _ if section.path.is_empty() => {
+                inner.sort_by_key(|key| key.name != "routes");
+                Some(Stray::new(self.below_headers(&inner)))
+            }
+            [key] if self.beside.contains(&key.name.as_str()) => Some(Stray::new(format!(
+                "`{name}` is a key of `{0}`: move it into `{0}`",
+                key.name
+            ))),
+            [key] => {
+                let outer = &key.name;
+                let help = format!(
+                    "`{name}` is a key of `{outer}`: write `{}`",
+                    self.in_table(key)
+                );
+                Some(Stray::meaning(&section.path, outer, help))
+            }
+            [first, ..] => {
+                let names = inner.iter().map(|key| key.name.as_str());
+                Some(Stray::new(format!(
+                    "`{name}` is a key of {}: write one such as `{}`",
+                    in_backticks(names, " and of "),
+                    self.in_table(first)
+                )))
+            }
+        }
+    }
+
+    /// A key of a table in a table of this one.
+    fn of_a_table_further_in(&self) -> Option<Stray> {
+        for outer in &self.section.keys {
+            let inner = outer.kind.section().map(|inner| within(inner, self.name));
+            if let Some(key) = inner.unwrap_or_default().first() {
+                let help = format!(
+                    "`{}` is a key of `{}`: write `{}`",
+                    self.name,
+                    key.name,
+                    advice::with_brackets(outer, &self.in_table(key))
+                );
+                return Some(Stray::meaning(&self.section.path, &outer.name, help));
+            }
+        }
+        None
+    }
+
+    /// Whether the table that `key` leads to has this key, for such a value.
+    fn fits_in(&self, key: &Key) -> bool {
+        let inner = key.kind.section().and_then(|inner| inner.key(self.name));
+        inner.is_some_and(|inner| has_its_shape(&inner.kind, self.node))
+    }
+
+    /// Headers below which a key of the file itself belongs.
+    fn below_headers(&self, inner: &[&Key]) -> String {
+        let (name, is_table) = (self.name, self.node.table().is_some());
+        let sections = inner.iter().filter_map(|key| key.kind.section());
+        let headers: Vec<_> = sections
+            .map(|section| match is_table {
+                true => header(&format!("{}.{name}", section.path)),
+                false => header(&section.path),
+            })
+            .collect();
+        let places = in_backticks(headers.iter().map(String::as_str), " or ");
+        match is_table {
+            true => format!("write {places}: it is no table of the file itself"),
+            false => format!("`{name}` is a key of {places}: write it below that header"),
+        }
+    }
+
+    /// The table that `key` leads to with this key, and with the others that it
+    /// has to have beside it.
+    fn in_table(&self, key: &Key) -> String {
+        let keys = key.kind.section().into_iter().flat_map(|inner| &inner.keys);
+        let required = keys.filter(|key| key.is_required);
+        let mut names: Vec<_> = required.map(|key| key.name.as_str()).collect();
+        if !names.contains(&self.name) {
+            names = vec![self.name];
+        }
+        let pairs: Vec<_> = names.iter().map(|name| format!("{name} = ...")).collect();
+        advice::with_brackets(key, &pairs.join(", "))
+    }
+
+    /// In a route, a key that makes a limit or an upstream.
+    fn of_its_own(&self) -> Option<Stray> {
+        if !matches!(self.section.path.as_str(), "routes" | "defaults") {
+            return None;
+        }
+        if language::key("limits", self.name).is_some() {
+            return Some(Stray::new(advice::LIMIT_OF_ITS_OWN));
+        }
+        let help = "make it an upstream, `[upstreams.NAME]`, and write `upstream = \"NAME\"` here";
+        let is_of_upstream = language::key("upstreams", self.name).is_some();
+        is_of_upstream.then(|| Stray::new(help))
+    }
+
+    /// A key of sections that have nothing to do with this one.
+    fn of_another_section(&self) -> Option<Stray> {
+        let places = self.sections_with(self.name)?;
+        let places = in_backticks(places.iter().map(String::as_str), " and of ");
+        Some(Stray::new(format!("`{}` is a key of {places}", self.name)))
+    }
+
+    /// A key of such sections that others know under this name.
+    fn of_another_section_by_another_name(&self) -> Option<Stray> {
+        for word in suggest::meanings(self.name) {
+            if let Some(places) = self.sections_with(word) {
+                let places = in_backticks(places.iter().map(String::as_str), " or of ");
+                return Some(Stray::new(format!("`{word}` of {places} may be meant")));
+            }
+        }
+        None
+    }
+
+    /// The headers of all other sections with such a key; `None` if there are
+    /// none, or too many.
+    fn sections_with(&self, key: &str) -> Option<Vec<String>> {
+        let has = |other: &&&Section| {
+            !other.path.is_empty() && other.path != self.section.path && other.key(key).is_some()
+        };
+        let sections = language::sections();
+        let others = sections.iter().filter(has);
+        let mut headers: Vec<_> = others.map(|other| header(&other.path)).collect();
+        headers.dedup();
+        Some(headers).filter(|headers| (1..=MOST_PLACES).contains(&headers.len()))
     }
 }
 
 /// The keys of a section that lead to tables with a key of this name.
-fn within<'a>(outer: &'a Section, name: &str) -> impl Iterator<Item = &'a Key> {
+fn within<'a>(outer: &'a Section, name: &str) -> Vec<&'a Key> {
     let has = |key: &&Key| {
-        key.kind
-            .section()
-            .is_some_and(|inner| inner.key(name).is_some())
+        let inner = key.kind.section();
+        inner.is_some_and(|inner| inner.key(name).is_some())
     };
-    outer.keys.iter().filter(has)
-}
-
-/// Headers below which a key of the file itself belongs.
-fn below_headers(inner: &[&Key], name: &str, node: &Node) -> String {
-    let is_table = node.table().is_some();
-    let place = |key: &&Key| match key.kind.section() {
-        Some(section) if is_table => format!("`{}`", header(&format!("{}.{name}", section.path))),
-        Some(section) => format!("`{}`", header(&section.path)),
-        None => String::new(),
-    };
-    let places = inner.iter().map(place).collect::<Vec<_>>().join(" or ");
-    if is_table {
-        format!("write {places}: it is no table of the file itself")
-    } else {
-        format!("`{name}` is a key of {places}: write it below that header")
-    }
-}
-
-/// A table with the key, and with the others that it has to have beside it.
-fn written(key: &Key, name: &str) -> String {
-    let required = key
-        .kind
-        .section()
-        .into_iter()
-        .flat_map(|inner| inner.keys.iter().filter(|key| key.is_required));
-    let mut names: Vec<_> = required.map(|key| key.name.as_str()).collect();
-    if !names.contains(&name) {
-        names = vec![name];
-    }
-    let pairs: Vec<_> = names
-        .into_iter()
-        .map(|name| format!("{name} = ..."))
-        .collect();
-    advice::with_brackets(key, &pairs.join(", "))
-}
-
-/// In a route, a key that makes a limit or an upstream.
-fn of_its_own(section: &Section, name: &str) -> Option<String> {
-    if !matches!(section.path.as_str(), "routes" | "defaults") {
-        return None;
-    }
-    let has = |path: &str| {
-        language::sections()
-            .iter()
-            .any(|other| other.path == path && other.key(name).is_some())
-    };
-    if has("limits") {
-        return Some(advice::LIMIT_OF_ITS_OWN.to_owned());
-    }
-    let of_upstream =
-        "make it an upstream, `[upstreams.NAME]`, and write `upstream = \"NAME\"` here";
-    has("upstreams").then(|| of_upstream.to_owned())
-}
-
-/// A key of sections that have nothing to do with this one.
-fn in_another(section: &Section, name: &str, word: &str) -> Option<String> {
-    let has = |other: &&&Section| {
-        !other.path.is_empty() && other.path != section.path && other.key(word).is_some()
-    };
-    let sections = language::sections();
-    let mut places: Vec<_> = sections
-        .iter()
-        .filter(has)
-        .map(|other| format!("`{}`", header(&other.path)))
-        .collect();
-    places.dedup();
-    (1..=MOST_PLACES)
-        .contains(&places.len())
-        .then(|| match word == name {
-            true => format!("`{name}` is a key of {}", places.join(" and of ")),
-            false => format!("`{word}` of {} may be meant", places.join(" or of ")),
-        })
+    outer.keys.iter().filter(has).collect()
 }
 
 /// Whether a key could be given this value, as far as its type tells.
@@ -284,6 +314,8 @@ fn has_its_shape(kind: &Kind, node: &Node) -> bool {
     }
 }
 
+/// Whether all values of a table are tables themselves, as those of named
+/// sections are.
 fn is_of_tables(table: &Table) -> bool {
     table
         .entries
