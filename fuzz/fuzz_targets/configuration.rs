@@ -42,7 +42,7 @@ fn accepted(config: Config) {
 fn refused(mistakes: &Diagnostics, text: &str) {
     assert!(!mistakes.list.is_empty());
     for one in &mistakes.list {
-        for place in one.place.iter().chain(one.related.as_ref().map(|(_, place, _)| place)) {
+        for place in one.places() {
             let span = place.span.clone();
             assert!(text.get(span.clone()).is_some(), "{span:?} is outside the text");
             let before = &text[..span.start];

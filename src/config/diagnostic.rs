@@ -1,9 +1,18 @@
 //! Mistakes and warnings as people and tools read them: file, line, column, a
-//! caret, and what would be right.
+//! caret, and the form that would be right.
+//!
+//! There are three ways to read them. [`Diagnostics::render`] draws pictures for
+//! a terminal, in the form of rustc; [`Diagnostics::lines`] has one line for
+//! each, for a log; [`Diagnostics::to_json`] is for tools, which get all of them.
+//!
+//! Nothing that may be a secret leaves this module. Values that the language
+//! declares as secret are covered in the text that is shown, lines that could
+//! not be read are shown without anything behind names of secrets, and every
+//! message passes [`redact`].
 
 use std::{fmt, ops::Range, path::PathBuf, sync::Arc};
 
-use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::{Value, json};
 
 use super::{
@@ -19,8 +28,11 @@ const NEAR: usize = 40;
 /// Mistakes that are shown to people; nobody reads more at once. Tools get all.
 const MOST_SHOWN: usize = 50;
 
-/// Every error of a configuration or, where it has none, every warning; and
-/// what to watch for a repair.
+/// Every error of a configuration or, where it has none, every warning; and the
+/// files to watch for a repair.
+///
+/// Warnings are left out beside errors: a key that is misspelt in one place
+/// seems to be unused in another.
 #[derive(Debug, Clone, Default)]
 pub struct Diagnostics {
     /// By file and place.
@@ -43,13 +55,10 @@ pub struct Diagnostic {
     pub place: Option<Place>,
     /// The mistake, in one sentence without a full stop.
     pub message: String,
-    /// A few words for beside the caret; may be empty.
-    pub label: String,
     /// Advice on how to mend it.
     pub help: Option<String>,
-    /// A second place that belongs to it, with its label.
-    pub related: Option<(PathBuf, Place, String)>,
-    sources: [Option<Arc<Source>>; 2],
+    /// The place, and perhaps a second one that belongs to it.
+    marks: Vec<Mark>,
 }
 
 /// A place in a file.
@@ -64,15 +73,15 @@ pub struct Place {
 }
 
 impl Diagnostics {
+    /// Sorts the problems by place, covers what may be a secret in the texts
+    /// that are shown, and turns places into lines and columns.
     pub(super) fn new(problems: Problems, mut sources: Sources) -> Self {
-        problems
-            .covered
-            .iter()
-            .for_each(|at| sources.cover(*at, redact::covered));
-        problems
-            .unread
-            .iter()
-            .for_each(|at| sources.cover(*at, |text| redact::named(text).into_owned()));
+        for at in &problems.covered {
+            sources.cover(*at, redact::covered);
+        }
+        for at in &problems.unread {
+            sources.cover(*at, |text| redact::named(text).into_owned());
+        }
         let mut problems = problems.into_list();
         problems.sort_by_key(|problem| match problem.at {
             At::Place(span) => (span.file, span.start),
@@ -88,7 +97,7 @@ impl Diagnostics {
         }
     }
 
-    /// Warnings as errors.
+    /// Warnings as errors, as `--strict` asks for.
     pub fn strict(mut self) -> Self {
         self.list
             .iter_mut()
@@ -99,10 +108,9 @@ impl Diagnostics {
     /// For a terminal: source lines, carets and help of the first 50, then how
     /// many there are. Ends with a line break.
     pub fn render(&self, color: bool) -> String {
-        let renderer = if color {
-            Renderer::styled()
-        } else {
-            Renderer::plain()
+        let renderer = match color {
+            true => Renderer::styled(),
+            false => Renderer::plain(),
         };
         let mut out = String::new();
         for diagnostic in self.list.iter().take(MOST_SHOWN) {
@@ -135,12 +143,10 @@ impl Diagnostics {
             .chain(self.more())
     }
 
+    /// How many there are beyond those that are shown.
     fn more(&self) -> Option<String> {
-        self.list
-            .len()
-            .checked_sub(MOST_SHOWN)
-            .filter(|more| *more > 0)
-            .map(|more| format!("and {more} more"))
+        let more = self.list.len().saturating_sub(MOST_SHOWN);
+        (more > 0).then(|| format!("and {more} more"))
     }
 
     /// A JSON array with an object for each: `severity`, `code`, `file`,
@@ -176,30 +182,37 @@ impl fmt::Display for Diagnostic {
 
 impl Diagnostic {
     fn new(problem: Problem, sources: &Sources) -> Self {
-        let (file, place, source) = match problem.at {
-            At::File(file) => (file, None, None),
-            At::Place(span) => located(span, sources),
-        };
-        let second = problem
-            .related
-            .map(|(span, label)| (located(span, sources), label));
-        let (related, second_source) = match second {
-            Some(((file, Some(place), source), label)) => (Some((file, place, label)), source),
-            _ => (None, None),
+        let (file, marks) = match problem.at {
+            At::File(file) => (file, Vec::new()),
+            At::Place(span) => {
+                let first = Mark::new(span, &problem.label, AnnotationKind::Primary, sources);
+                let second = problem.related.and_then(|(span, label)| {
+                    Mark::new(span, &label, AnnotationKind::Context, sources)
+                });
+                let file = first.as_ref().map(|mark| mark.source.path.clone());
+                (
+                    file.unwrap_or_default(),
+                    first.into_iter().chain(second).collect(),
+                )
+            }
         };
         Self {
             severity: problem.severity,
             code: problem.code,
             file,
-            place,
+            place: marks.first().map(|mark| mark.place.clone()),
             message: redact::text(&problem.message),
-            label: redact::text(&problem.label),
             help: problem.help.map(|help| redact::text(&help)),
-            related,
-            sources: [source, second_source],
+            marks,
         }
     }
 
+    /// The places that belong to the mistake, [`Diagnostic::place`] first.
+    pub fn places(&self) -> impl Iterator<Item = &Place> {
+        self.marks.iter().map(|mark| &mark.place)
+    }
+
+    /// The picture of the mistake, as the renderer takes it.
     fn report(&self) -> Vec<Group<'_>> {
         let level = match self.severity {
             Severity::Error => Level::ERROR,
@@ -208,54 +221,31 @@ impl Diagnostic {
         let title = level
             .primary_title(self.message.as_str())
             .id(self.code.as_str());
-        let mut group = match &self.place {
-            Some(_) => self
-                .snippets()
-                .into_iter()
-                .fold(Group::with_title(title), Group::element),
-            None => Group::with_title(title)
-                .element(annotate_snippets::Origin::path(self.file.to_string_lossy())),
-        };
+        let mut group = Group::with_title(title);
+        if self.marks.is_empty() {
+            group = group.element(Origin::path(self.file.to_string_lossy()));
+        }
+        for marks in self.pictures() {
+            group = group.elements(snippet(marks));
+        }
         if let Some(help) = &self.help {
             group = group.element(Level::HELP.message(help.as_str()));
         }
         vec![group]
     }
 
-    /// The place, and the second one: in one picture when they are near each
-    /// other.
-    fn snippets(&self) -> Vec<Snippet<'_, Annotation<'_>>> {
-        let [first, second] = &self.sources;
-        let (Some(source), Some(place)) = (first, &self.place) else {
-            return Vec::new();
-        };
-        let primary = |lines: &Lines<'_>| lines.mark(place, AnnotationKind::Primary, &self.label);
-        let (Some(other), Some((_, related, label))) = (second, &self.related) else {
-            let lines = Lines::of(source, place, place);
-            return vec![lines.snippet().annotation(primary(&lines))];
-        };
-        let context = |lines: &Lines<'_>| lines.mark(related, AnnotationKind::Context, label);
-        if Arc::ptr_eq(source, other) && place.line.abs_diff(related.line) <= NEAR {
-            let lines = Lines::of(source, place, related);
-            return vec![
-                lines
-                    .snippet()
-                    .annotation(primary(&lines))
-                    .annotation(context(&lines)),
-            ];
+    /// The marks by pictures: together when they are near each other.
+    fn pictures(&self) -> Vec<&[Mark]> {
+        match self.marks.as_slice() {
+            [] => Vec::new(),
+            [first, second] if !first.is_near(second) => self.marks.chunks(1).collect(),
+            near => vec![near],
         }
-        let (here, there) = (
-            Lines::of(source, place, place),
-            Lines::of(other, related, related),
-        );
-        vec![
-            here.snippet().annotation(primary(&here)),
-            there.snippet().annotation(context(&there)),
-        ]
     }
 
     fn to_json(&self) -> Value {
         let place = self.place.as_ref();
+        let label = self.marks.first().map(|mark| mark.label.as_str());
         json!({
             "severity": self.severity.as_str(),
             "code": self.code.as_str(),
@@ -265,71 +255,74 @@ impl Diagnostic {
             "start": place.map(|place| place.span.start),
             "end": place.map(|place| place.span.end),
             "message": self.message,
-            "label": if self.label.is_empty() { None } else { Some(&self.label) },
+            "label": label.filter(|label| !label.is_empty()),
             "help": self.help,
         })
     }
 }
 
-/// The lines that a picture is about. Only they are given to the renderer,
-/// which looks at every byte it gets: many mistakes in a large file would take
-/// minutes.
-struct Lines<'a> {
-    source: &'a Source,
-    bytes: Range<usize>,
+/// A place that a picture points at.
+#[derive(Debug, Clone)]
+struct Mark {
+    source: Arc<Source>,
+    place: Place,
+    /// A few words beside it; may be empty.
+    label: String,
+    kind: AnnotationKind,
 }
 
-impl<'a> Lines<'a> {
-    /// From the line of one place to that of the other, in any order.
-    fn of(source: &'a Source, one: &Place, other: &Place) -> Self {
-        let (first, last) = (one.line.min(other.line), one.line.max(other.line));
-        Self {
-            source,
-            bytes: source.line(first - 1).start..source.line(last - 1).end,
-        }
+impl Mark {
+    /// `None` if there is no such file, as for a section that is absent.
+    fn new(span: Span, label: &str, kind: AnnotationKind, sources: &Sources) -> Option<Self> {
+        let source = sources.get(span.file)?;
+        let (line, column) = source.line_and_column(span.start);
+        Some(Self {
+            source: Arc::clone(source),
+            place: Place {
+                span: span.start..span.end,
+                line,
+                column,
+            },
+            label: redact::text(label),
+            kind,
+        })
     }
 
-    fn snippet(&self) -> Snippet<'a, Annotation<'a>> {
-        let text = redact::stores(
-            self.source
-                .shown()
-                .get(self.bytes.clone())
-                .unwrap_or_default(),
-        );
-        let first = self.source.line_of(self.bytes.start) + 1;
-        Snippet::source(redact::text(&text))
-            .line_start(first)
-            .path(self.source.path.to_string_lossy())
+    /// Whether one picture can show both marks.
+    fn is_near(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.source, &other.source)
+            && self.place.line.abs_diff(other.place.line) <= NEAR
     }
 
-    fn mark<'l>(&self, place: &Place, kind: AnnotationKind, label: &'l str) -> Annotation<'l> {
-        // A value over many lines is pointed at by its first: the picture stays
-        // small and the place is the same.
-        let line = self.source.line(place.line - 1);
-        let text = self.source.text.get(line.clone()).unwrap_or_default();
-        let end = place
-            .span
-            .end
-            .min(line.start + text.trim_end().len())
-            .max(place.span.start);
-        let annotation = kind.span(place.span.start - self.bytes.start..end - self.bytes.start);
-        if label.is_empty() {
-            annotation
-        } else {
-            annotation.label(label)
+    /// The mark in a text that begins at this byte of the file. A value over
+    /// many lines is pointed at by its first: the picture stays small and the
+    /// place is the same.
+    fn annotation(&self, begin: usize) -> Annotation<'_> {
+        let span = &self.place.span;
+        let line = self.source.line(self.place.line - 1).start;
+        let text = self.source.line_text(self.place.line - 1).trim_end();
+        let end = span.end.min(line + text.len()).max(span.start);
+        let annotation = self.kind.span(span.start - begin..end - begin);
+        match self.label.as_str() {
+            "" => annotation,
+            label => annotation.label(label),
         }
     }
 }
 
-fn located(span: Span, sources: &Sources) -> (PathBuf, Option<Place>, Option<Arc<Source>>) {
-    let Some(source) = sources.get(span.file) else {
-        return (PathBuf::new(), None, None);
-    };
-    let (line, column) = source.line_and_column(span.start);
-    let place = Place {
-        span: span.start..span.end,
-        line,
-        column,
-    };
-    (source.path.clone(), Some(place), Some(Arc::clone(source)))
+/// A picture of the lines from the first to the last of these marks, which are
+/// in one file. Only those lines are given to the renderer, which looks at every
+/// byte it gets: many mistakes in a large file would take minutes.
+fn snippet(marks: &[Mark]) -> Option<Snippet<'_, Annotation<'_>>> {
+    let source = &marks.first()?.source;
+    let lines = marks.iter().map(|mark| mark.place.line);
+    let (first, last) = (lines.clone().min()?, lines.max()?);
+    let bytes = source.line(first - 1).start..source.line(last - 1).end;
+    let begin = bytes.start;
+    let text = redact::stores(source.shown().get(bytes).unwrap_or_default());
+    let snippet = Snippet::source(redact::text(&text))
+        .line_start(first)
+        .path(source.path.to_string_lossy())
+        .annotations(marks.iter().map(|mark| mark.annotation(begin)));
+    Some(snippet)
 }
