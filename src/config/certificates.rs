@@ -1,7 +1,15 @@
 //! Certificates and keys: PEM files in, checked and ready to be used out, or
-//! what is wrong with which file.
+//! the fault of the file that has one.
+//!
+//! Everything that would fail in the first handshake fails here, while the
+//! previous configuration still runs: a key that belongs to another certificate,
+//! an encrypted key, a file that breaks off. A message never repeats bytes of a
+//! key file, and buffers with a key are overwritten when they are dropped.
+//!
+//! The chain is used as it is. It is not checked against an authority, as it is
+//! for clients to decide whom they trust.
 
-use std::{path::Path, sync::Arc, time::SystemTime};
+use std::{net::IpAddr, path::Path, sync::Arc, time::SystemTime};
 
 use rustls::{
     CertificateError, Error as TlsError, InconsistentKeys, RootCertStore,
@@ -35,6 +43,9 @@ pub(super) enum Wrong {
 }
 
 /// A certificate chain and its key, which has to match. Blocks.
+///
+/// # Errors
+/// The first fault, with the file that has it.
 pub(super) fn identity(certificates: &Path, key: &Path) -> Result<Identity, Wrong> {
     let chain = read_certificates(certificates).map_err(Wrong::Certificates)?;
     let mut key = read_key(key).map_err(Wrong::Key)?;
@@ -51,7 +62,11 @@ pub(super) fn identity(certificates: &Path, key: &Path) -> Result<Identity, Wron
     })
 }
 
-/// Certificates of those who are trusted. Blocks.
+/// Certificates of authorities, and of peers that are trusted themselves.
+/// Blocks.
+///
+/// # Errors
+/// A fault of the file, phrased to follow its name.
 pub(super) fn authorities(file: &Path) -> Result<Authorities, String> {
     let certificates = read_certificates(file)?;
     let mut roots = RootCertStore::empty();
@@ -63,10 +78,10 @@ pub(super) fn authorities(file: &Path) -> Result<Authorities, String> {
     Ok(Authorities { certificates })
 }
 
-/// Certificates among those that are trusted that do nothing there, and why:
-/// they are no authorities, so that only who shows one of them itself could be
-/// believed, and nobody who does is. `by_name`: who shows it has to stand for a
-/// name.
+/// The reasons for which trusted certificates are useless, one for each such
+/// certificate. It is no authority, so that only a peer that shows this very
+/// certificate could be trusted, and such a peer is refused: the certificate has
+/// expired, or has no name and the peer has to stand for one (`by_name`).
 pub(super) fn useless(trusted: &Authorities, by_name: bool, now: SystemTime) -> Vec<&'static str> {
     let why = |certificate: &CertificateDer<'_>| {
         let about = about(Some(certificate)).filter(|about| !about.is_authority)?;
@@ -81,6 +96,7 @@ pub(super) fn useless(trusted: &Authorities, by_name: bool, now: SystemTime) -> 
     trusted.certificates.iter().filter_map(why).collect()
 }
 
+/// The fault for which rustls refuses a certificate with its key.
 fn mismatch(error: &TlsError) -> Wrong {
     match error {
         TlsError::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
@@ -97,6 +113,8 @@ fn mismatch(error: &TlsError) -> Wrong {
     }
 }
 
+/// The certificates of a PEM file, at least one; anything else in it is
+/// skipped.
 fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let bytes = source::read_secret(file, LONGEST_CERTIFICATES)?;
     let certificates = CertificateDer::pem_slice_iter(&bytes)
@@ -108,6 +126,7 @@ fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String
     Ok(certificates)
 }
 
+/// The first private key of a PEM file, in PKCS #8, PKCS #1 or SEC 1.
 fn read_key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let bytes: Zeroizing<Vec<u8>> = source::read_secret(file, LONGEST_KEY)?;
     // `BEGIN ENCRYPTED PRIVATE KEY`, or the older `Proc-Type: 4,ENCRYPTED`,
@@ -145,6 +164,7 @@ struct About {
     is_authority: bool,
 }
 
+/// The parts of a certificate, or `None` if it is no sound X.509.
 fn about(certificate: Option<&CertificateDer<'_>>) -> Option<About> {
     // Raw: a serial number that breaks the rules has never kept anybody from
     // using a certificate.
@@ -167,16 +187,16 @@ fn about(certificate: Option<&CertificateDer<'_>>) -> Option<About> {
     })
 }
 
+/// A name of a certificate as text: those that stand for a server. Others, such
+/// as mail addresses, are left out.
 fn name(name: &GeneralName) -> Option<Box<str>> {
     match name {
         GeneralName::DnsName(name) => Some(name.as_str().to_ascii_lowercase().into()),
         GeneralName::IpAddress(bytes) => {
             let bytes = bytes.as_bytes();
-            let v4 = <[u8; 4]>::try_from(bytes).map(std::net::IpAddr::from);
-            let address = v4
-                .or_else(|_| <[u8; 16]>::try_from(bytes).map(std::net::IpAddr::from))
-                .ok()?;
-            Some(address.to_string().into())
+            let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+            let v6 = <[u8; 16]>::try_from(bytes).map(IpAddr::from);
+            Some(v4.or(v6).ok()?.to_string().into())
         }
         _ => None,
     }

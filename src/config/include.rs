@@ -1,5 +1,14 @@
-//! Several files as one: reads the main file and what it includes, and puts
-//! their tables together.
+//! Several files as one: reads the main file and those that it includes, and
+//! puts their tables together.
+//!
+//! `include` is the only key that is read before all files are together: it
+//! decides which files those are. Each file is read once, by its real path, so
+//! that a pattern may match the file that has it and two files may include each
+//! other. Included tables come first, in the order of the entries and, for a
+//! pattern, of the names: a list of routes is in the order in which it is tried.
+//!
+//! Tables are put together, never laid over each other. A key that two files
+//! give is a mistake, since nobody could tell which of them wins.
 
 use std::{
     collections::HashSet,
@@ -18,7 +27,8 @@ use super::{
     wire::{self, syntaxes::FileName, text::Text},
 };
 
-/// State that is gathered while files are read.
+/// The state that is gathered while files are read, from the first byte to the
+/// finished configuration or its diagnostics.
 #[derive(Debug)]
 pub(super) struct Loading<'a> {
     pub(super) environment: &'a Environment,
@@ -131,6 +141,8 @@ impl<'a> Loading<'a> {
         }
     }
 
+    /// Reports a file that cannot be read: at the place that names it, or as a
+    /// whole if that is the command line.
     fn unreadable(&mut self, path: &Path, named_at: Option<Span>, why: &str) {
         self.problems.incomplete = true;
         let message = format!("{} {why}", path.display());
@@ -153,6 +165,7 @@ fn merge(into: &mut Table, from: Table, problems: &mut Problems) {
     }
 }
 
+/// Puts two entries of one name together.
 fn merge_entry(name: &str, there: &mut Entry, entry: Entry, problems: &mut Problems) {
     match (&mut there.node.value, entry.node.value) {
         (Value::List(items), Value::List(more)) => items.extend(more),
@@ -171,6 +184,7 @@ fn merge_entry(name: &str, there: &mut Entry, entry: Entry, problems: &mut Probl
     }
 }
 
+/// The mistake of a key that two files give.
 fn twice(name: &str, first: Span, second: Span) -> Problem {
     Problem::new(
         Code::Duplicate,

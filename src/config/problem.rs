@@ -1,11 +1,20 @@
 //! Mistakes as they are found: collected, never thrown, so that one reading
 //! finds them all.
+//!
+//! Every step of loading reports to one [`Problems`]. A step that meets a
+//! mistake goes on with what is left, and marks the value as broken, so that no
+//! later step complains about it again. The steps are chained by hand for that
+//! reason: an error that is returned with `?` would end the search.
+//!
+//! A [`Problem`] has places in bytes. [`Diagnostics`](super::Diagnostics) turn
+//! them into lines and columns once everything is read.
 
 use std::{collections::HashSet, fmt, path::PathBuf};
 
 use super::source::Span;
 
-/// The kind of mistake that a diagnostic is about. Tools may rely on it.
+/// The kind of mistake that a diagnostic is about. Tools may rely on its name:
+/// a kind keeps it, and a mistake keeps its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Code {
     /// Not TOML.
@@ -103,9 +112,13 @@ pub(super) struct Problem {
     pub(super) severity: Severity,
     pub(super) code: Code,
     pub(super) at: At,
+    /// The mistake in one sentence, without a full stop.
     pub(super) message: String,
+    /// A few words beside the caret; may be empty.
     pub(super) label: String,
+    /// Advice on how to mend it, in the imperative: "write `[ ]` around a list".
     pub(super) help: Option<String>,
+    /// A second place that belongs to the mistake, with its label.
     pub(super) related: Option<(Span, String)>,
 }
 
@@ -118,10 +131,12 @@ pub(super) enum At {
 }
 
 impl Problem {
+    /// A mistake with which the configuration cannot be used.
     pub(super) fn new(code: Code, at: Span, message: impl Into<String>) -> Self {
         Self::anywhere(code, At::Place(at), message.into())
     }
 
+    /// A mistake of a file as a whole, such as one that cannot be read.
     pub(super) fn of_file(code: Code, file: PathBuf, message: impl Into<String>) -> Self {
         Self::anywhere(code, At::File(file), message.into())
     }
@@ -209,6 +224,7 @@ impl Problems {
         self.report(Problem::warning(code, at, message).help(help));
     }
 
+    /// Reports a mistake, unless the same one was reported at the same place.
     pub(super) fn report(&mut self, problem: Problem) {
         if self
             .seen
@@ -226,13 +242,15 @@ impl Problems {
             .any(|problem| problem.code == Code::UnknownKey && problem.at == at)
     }
 
+    /// Whether anything keeps the configuration from being used.
     pub(super) fn has_errors(&self) -> bool {
         self.list
             .iter()
             .any(|problem| problem.severity == Severity::Error)
     }
 
-    /// The errors, or where there is none the warnings.
+    /// The errors, or the warnings where there is no error, in the order in
+    /// which they were found.
     pub(super) fn into_list(self) -> Vec<Problem> {
         let told = if self.has_errors() {
             Severity::Error

@@ -1,8 +1,14 @@
 //! The state of a configuration's files just before they were read. A file in
 //! another state later has changed.
 //!
-//! Taken while loading, not after it: a file that is written while it is read,
-//! or right after, is never missed.
+//! The state is taken while loading, not after it: a file that is written while
+//! it is read, or right after, is never missed. Two states are compared with
+//! `==`. The watcher does so when the kernel says that one of the places
+//! has changed, and from time to time, since not every file system says so.
+//!
+//! Device and inode belong to the state because tools replace files instead of
+//! writing into them: editors rename, and Kubernetes exchanges a link. Times
+//! alone would miss a file that is replaced by an older one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,8 +17,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A file's device, inode, length, and seconds and nanoseconds of its last
-/// change; `None` if there is no such file.
+/// A file's device, inode, length in bytes, and seconds and nanoseconds of its
+/// last change since 1970; `None` if there is no such file.
 type Look = Option<(u64, u64, u64, i64, i64)>;
 
 /// Files and folders to watch, and what they looked like.
@@ -54,7 +60,8 @@ impl Watched {
         self.looks.entry(path).or_insert_with_key(|path| look(path));
     }
 
-    /// The same files and folders as they are now. Blocks.
+    /// The same files and folders as they are now. Anything that differs has
+    /// changed since this state was taken. Blocks.
     pub fn look_again(&self) -> Self {
         let mut now = Self::default();
         self.files.iter().for_each(|file| now.file(file));

@@ -1,4 +1,14 @@
 //! Advice for a value of the wrong type: the form that is right.
+//!
+//! A wrong type is seldom a wrong idea. `timeout = 5` lacks a unit, `hosts =
+//! "a.example"` lacks brackets, `retry = true` asks for the defaults of a table.
+//! The advice repeats the value in the form that the key takes, so that it can
+//! be copied into the file; where the value does not tell what is meant, it
+//! shows an example of the key.
+//!
+//! The form comes from the language as data, in [`language`](super::language):
+//! a new key has advice without a line here. `tables` has the advice for keys
+//! that hold tables, `values` decides what a value may be meant to be.
 
 mod tables;
 mod values;
@@ -19,7 +29,9 @@ use super::{
 pub(super) const LIMIT_OF_ITS_OWN: &str =
     "make it a limit of its own, `[limits.NAME]`, and write `limits = [\"NAME\"]` here";
 
-/// The same value as it should have been written, where that can be guessed.
+/// Help that writes the value of a key as it should have been, where that can
+/// be guessed. `kind` is that of the value: the key's own, or that of an item
+/// within.
 pub(super) fn right_type(key: &Key, kind: &Kind, node: &Node) -> Option<String> {
     let name = key.name.as_str();
     match kind {
@@ -130,6 +142,8 @@ fn as_list(name: &str, node: &Node) -> Option<String> {
     }
 }
 
+/// For something else in the place of a string: an example, the default of the
+/// key if it has one.
 fn instead_of_text(key: &Key, kind: &Kind, node: &Node) -> Option<String> {
     let name = key.name.as_str();
     match &node.value {
@@ -145,6 +159,8 @@ fn instead_of_text(key: &Key, kind: &Kind, node: &Node) -> Option<String> {
     }
 }
 
+/// For something else in the place of a number. A string with a number in it is
+/// written without its quotes.
 fn number(name: &str, node: &Node) -> String {
     match value_as_number(&node.value) {
         Some(number) => format!("write the number without quotes: `{name} = {number}`"),
@@ -171,6 +187,8 @@ fn or_other(name: &str, word: &str, other: &Kind, node: &Node) -> Option<String>
     }
 }
 
+/// For something else in the place of true or false. Numbers and words that
+/// mean one of them are translated.
 fn flag(name: &str, node: &Node) -> String {
     let is_on = match &node.value {
         Value::Whole(1) => Some(true),
@@ -186,11 +204,11 @@ fn flag(name: &str, node: &Node) -> String {
 /// One of some words, where something else stands.
 fn choice(name: &str, words: &[String], node: &Node) -> String {
     let written = match &node.value {
-        Value::Flag(flag) => Some(flag.to_string()),
-        Value::Whole(number) => Some(number.to_string()),
-        _ => None,
+        Value::Flag(flag) => flag.to_string(),
+        Value::Whole(number) => number.to_string(),
+        _ => String::new(),
     };
-    match written.and_then(|written| suggest::nearest(&written, words.iter().map(String::as_str))) {
+    match suggest::nearest(&written, words.iter().map(String::as_str)) {
         Some(word) => format!("write `{name} = \"{word}\"`"),
         None => {
             let words: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();

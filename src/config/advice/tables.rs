@@ -1,4 +1,8 @@
 //! Advice for a key that holds a table.
+//!
+//! A plain value in the place of a table is meant for one of its keys: the first
+//! that can hold it, if no other key is required. A switch such as `true` or
+//! `"off"` asks for the table with its defaults, or for none.
 
 use super::{
     super::{
@@ -119,6 +123,7 @@ fn list_instead_of_table(name: &str, section: &Section, node: &Node) -> Option<S
     ))
 }
 
+/// Whether any key of the section may hold this value.
 fn any_takes(section: &Section, node: &Node) -> bool {
     section.keys.iter().any(|key| takes(&key.kind, node))
 }
@@ -139,6 +144,8 @@ fn meant(node: &Node) -> Option<Node> {
     }
 }
 
+/// Whether the value is a word that the key has, such as "off". A word says
+/// more than that a string fits.
 fn is_word(kind: &Kind, node: &Node) -> bool {
     match (kind, node.text()) {
         (Kind::Or(word, _), Some(text)) => word == text,
@@ -222,6 +229,8 @@ pub(super) fn list_of_tables(name: &str, section: &Section, node: &Node) -> Stri
     }
 }
 
+/// For something else in the place of a table: the value in the table, or else
+/// the table with the keys that it has to have.
 pub(super) fn instead_of_table(name: &str, section: &Section, node: &Node) -> Option<String> {
     if let Some(help) = in_a_table(name, section, node) {
         return Some(help);

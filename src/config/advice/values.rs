@@ -20,7 +20,8 @@ pub(super) fn as_switch(node: &Node) -> Option<bool> {
     }
 }
 
-/// Whether a key may hold this value.
+/// Whether a key may hold this value, by its type, its bounds and the pattern
+/// for editors.
 pub(super) fn takes(kind: &Kind, node: &Node) -> bool {
     match (kind, &node.value) {
         (Kind::Text(syntax), Value::Text(text)) => syntax.takes(&text.text),
