@@ -41,34 +41,9 @@ pub struct Config {
     pub watched: Watched,
     /// Settings that are allowed and yet surely not meant.
     pub warnings: Arc<Diagnostics>,
-    /// As it was written, defaults of routes merged in: what [`Config::shown`]
-    /// is made of.
+    /// As it was written, with the defaults of routes merged in. The view of
+    /// [`Config::shown`] is made from it.
     pub(in crate::config) tree: Arc<super::tree::Table>,
-}
-
-impl Config {
-    /// The configuration as JSON with defaults filled in and secrets redacted,
-    /// for `/config`. Made when it is asked for: for thousands of routes it
-    /// takes as long as everything else of a reload.
-    ///
-    /// ```
-    /// use tidegate::config::{Environment, parse};
-    ///
-    /// let file = "[upstreams.app]
-    /// servers = ['http://127.0.0.1:9000']
-    ///
-    /// [[routes]]
-    /// name = 'app'
-    /// upstream = 'app'
-    /// request.set_headers = { x-api-key = 'hunter2' }";
-    /// let config = parse("tidegate.toml", file, &Environment::new()).expect("a valid file");
-    /// let route = &config.shown()["routes"][0];
-    /// assert_eq!(route["timeouts"]["total"], "30s");
-    /// assert_eq!(route["request"]["set_headers"]["x-api-key"], "[redacted]");
-    /// ```
-    pub fn shown(&self) -> serde_json::Value {
-        super::shown::view(&self.tree, self)
-    }
 }
 
 impl Config {

@@ -17,7 +17,7 @@
 
 use std::{borrow::Cow, fmt, marker::PhantomData, ops::Deref};
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{self, DeserializeOwned, value::MapDeserializer},
@@ -241,9 +241,9 @@ impl<T: JsonSchema> JsonSchema for Field<T> {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let number = next_number(generator);
-        let mut schema = T::json_schema(generator);
-        schema.insert(ORDER.to_owned(), number.into());
-        schema
+        // In a schema of its own, so that the schema of an `Option` is one
+        // around this, whatever the type of the value.
+        json_schema!({ "allOf": [T::json_schema(generator)], ORDER: number })
     }
 }
 

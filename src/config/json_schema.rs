@@ -75,8 +75,8 @@ fn everywhere(schema: &mut Value, change: fn(&mut Map<String, Value>)) {
 
 /// Takes out what TOML has no use for.
 fn plain(members: &mut Map<String, Value>) {
+    join_lines(members);
     unwrapped(members);
-    without_null(members);
     words_of_choice(members);
     if members.get("type").is_some_and(|of| of == "boolean") {
         members.insert("type".to_owned(), json!(["boolean", "string"]));
@@ -88,7 +88,7 @@ fn plain(members: &mut Map<String, Value>) {
 }
 
 /// Joins the lines of a description, which are those of a doc comment.
-fn unwrapped(members: &mut Map<String, Value>) {
+fn join_lines(members: &mut Map<String, Value>) {
     if let Some(Value::String(description)) = members.get_mut("description") {
         *description = description.replace('\n', " ");
     }
@@ -104,29 +104,24 @@ fn words_of_choice(members: &mut Map<String, Value>) {
     if let Some(words) = words {
         members.remove("oneOf");
         members.insert("enum".to_owned(), words.into());
+        members.insert("type".to_owned(), json!("string"));
     }
 }
 
-/// An `Option` of Rust may be null, and an absent key of TOML is absent.
-fn without_null(members: &mut Map<String, Value>) {
-    for list in ["type", "enum"] {
-        let Some(Value::Array(items)) = members.get_mut(list) else {
+/// Takes a value out of the schemas of its `Field` and its `Option`. The second
+/// may be null in Rust, where an absent key of TOML is absent.
+fn unwrapped(members: &mut Map<String, Value>) {
+    for list in ["allOf", "anyOf"] {
+        let Some(Value::Array(choices)) = members.get_mut(list) else {
             continue;
         };
-        items.retain(|item| !item.is_null() && item != "null");
-        if list == "type" && items.len() == 1 {
-            members["type"] = items.remove(0);
-        }
-    }
-    let Some(Value::Array(choices)) = members.get_mut("anyOf") else {
-        return;
-    };
-    choices.retain(|choice| choice["type"] != "null");
-    if let [only] = &mut choices[..] {
-        let only = only.take();
-        members.remove("anyOf");
-        for (name, value) in only.as_object().into_iter().flatten() {
-            members.entry(name).or_insert(value.clone());
+        choices.retain(|choice| choice["type"] != "null");
+        if let [only] = &mut choices[..] {
+            let only = only.take();
+            members.remove(list);
+            for (name, value) in only.as_object().into_iter().flatten() {
+                members.entry(name).or_insert(value.clone());
+            }
         }
     }
 }

@@ -14,7 +14,7 @@
 
 use std::sync::LazyLock;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{field::ORDER, json_schema::ordered};
 
@@ -151,29 +151,24 @@ pub(super) fn holds_only_tables(name: &str) -> bool {
 
 impl Section {
     fn read(path: &str, schema: &Value) -> Self {
-        let is_required = |name: &str| {
-            let required = schema["required"].as_array().into_iter().flatten();
-            required.into_iter().any(|required| required == name)
-        };
-        let key = |(name, schema): (&String, &Value)| Key {
-            name: name.clone(),
-            kind: Kind::read(&below(path, name), schema),
-            about: schema["description"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned(),
-            default: schema.get("default").cloned(),
-            is_required: is_required(name),
-        };
-        let mut keys: Vec<_> = schema["properties"]
-            .as_object()
-            .into_iter()
-            .flatten()
-            .collect();
-        keys.sort_by_key(|(_, schema)| schema[ORDER].as_u64());
+        let properties = schema["properties"].as_object();
+        let mut properties: Vec<_> = properties.into_iter().flatten().collect();
+        properties.sort_by_key(|(_, schema)| schema[ORDER].as_u64());
+        let required = schema["required"].as_array();
+        let mut keys = Vec::new();
+        for (name, schema) in properties {
+            let about = schema["description"].as_str();
+            keys.push(Key {
+                name: name.clone(),
+                kind: Kind::read(&below(path, name), schema),
+                about: about.unwrap_or_default().to_owned(),
+                default: schema.get("default").cloned(),
+                is_required: required.is_some_and(|required| required.contains(&json!(name))),
+            });
+        }
         Self {
             path: path.to_owned(),
-            keys: keys.into_iter().map(key).collect(),
+            keys,
         }
     }
 

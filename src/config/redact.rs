@@ -45,13 +45,16 @@ pub(super) fn of_free_name(name: &str, node: &Node, covered: &mut Vec<Span>) {
     match &node.value {
         Value::Text(text) if is_one_variable(text) => {}
         _ if is_secret_name(name) => covered.push(node.span),
-        Value::Table(table) => table
-            .entries
-            .iter()
-            .for_each(|(name, entry)| of_free_name(name, &entry.node, covered)),
-        Value::List(items) => items
-            .iter()
-            .for_each(|item| of_free_name(name, item, covered)),
+        Value::Table(table) => {
+            for (name, entry) in &table.entries {
+                of_free_name(name, &entry.node, covered);
+            }
+        }
+        Value::List(items) => {
+            for item in items {
+                of_free_name(name, item, covered);
+            }
+        }
         _ => {}
     }
 }
@@ -75,22 +78,21 @@ pub(super) fn of_file(file: &Table, covered: &mut Vec<Span>) {
     }
 }
 
-/// Takes down the values in `match` of a limit's overrides, where a part of its
-/// key is under the name of a secret.
+/// Adds the places of `match` in a limit's overrides, where a part of its key
+/// is under the name of a secret.
 fn of_limit(limit: &Table, covered: &mut Vec<Span>) {
-    let parts = limit.get("key").map_or(&[][..], |entry| entry.node.items());
-    // As the file has it: `header:x-api-key`, or what was meant to be that.
-    if !parts.iter().filter_map(Node::text).any(is_secret_name) {
+    let items = |key: &str| limit.get(key).map_or(&[][..], |entry| entry.node.items());
+    // As the file has it: `header:x-api-key`, or a slip for it.
+    if !items("key")
+        .iter()
+        .filter_map(Node::text)
+        .any(is_secret_name)
+    {
         return;
     }
-    let overrides = limit
-        .get("overrides")
-        .map_or(&[][..], |entry| entry.node.items());
-    covered.extend(
-        overrides
-            .iter()
-            .filter_map(|one| Some(one.table()?.get("match")?.node.span)),
-    );
+    for one in items("overrides").iter().filter_map(Node::table) {
+        covered.extend(one.get(KEY_VALUES).map(|entry| entry.node.span));
+    }
 }
 
 /// `${NAME}` and nothing else says where a secret comes from, not what it is.
@@ -107,9 +109,10 @@ pub(super) fn value<'a>(name: &str, text: &'a Text) -> Cow<'a, str> {
     }
 }
 
-/// A line of a file with `*` for what stands behind the name of a secret and
-/// `=` or `: `. For what could not be read: only then is nothing known of the
-/// tables that the names stand in.
+/// A line of a file with `*` for the value behind the name of a secret and `=`
+/// or `: `. For lines that could not be read: only then is nothing known of the
+/// tables that the names stand in. Values of keys of the language that only
+/// sound like secrets stay.
 pub(super) fn named(line: &str) -> Cow<'_, str> {
     if !is_secret_name(line) && !line.contains(KEY_VALUES) {
         return Cow::Borrowed(line);
@@ -189,10 +192,10 @@ fn is_of_language(name: &str, value: &str) -> bool {
 /// The beginnings of store URLs.
 const STORES: [&str; 4] = ["redis://", "rediss://", "valkey://", "valkeys://"];
 
-/// The part of a store's URL that may be a secret. If the host was forgotten or
-/// the login misspelt, a password stands where the host belongs. So text there
-/// counts as a host only if it has a port, is an IP address, or follows a
-/// login.
+/// The part of a store's URL that may be a secret, as a range of its bytes; it
+/// is empty if there is none. If the host was forgotten or the login misspelt,
+/// a password stands where the host belongs. So text there counts as a host
+/// only if it has a port, is an IP address, or follows a login.
 pub(super) fn secret_of_store(text: &str) -> Range<usize> {
     let Some(scheme) = STORES
         .into_iter()
@@ -229,8 +232,8 @@ pub(super) fn store_url(text: &str) -> String {
     )
 }
 
-/// A line of a file with `*` for what may be a secret in what looks like the
-/// URL of a store. For what could not be read.
+/// A line of a file with `*` for a possible secret in a text that looks like
+/// the URL of a store. For lines that could not be read.
 pub(super) fn stores(line: &str) -> Cow<'_, str> {
     let mut shown = Cow::Borrowed(line);
     for (at, scheme) in STORES
@@ -249,8 +252,8 @@ pub(super) fn stores(line: &str) -> Cow<'_, str> {
     shown
 }
 
-/// Takes down the parts of `[store]` that may be secrets: the part of `url`
-/// that is not an address, and every value under an unknown name, such as
+/// Adds the places in `[store]` where there may be a secret: a `url` with more
+/// than an address in it, and every value under an unknown name, such as
 /// `password`.
 fn of_store(name: &str, node: &Node, covered: &mut Vec<Span>) {
     match (name, &node.value) {
@@ -261,7 +264,8 @@ fn of_store(name: &str, node: &Node, covered: &mut Vec<Span>) {
     }
 }
 
-/// The bytes of a value as they stand in the file, covered.
+/// The bytes of a value as they stand in the file, covered: `*` for each, but
+/// for quotes around it, ends of lines, and the address of a store.
 pub(super) fn covered(raw: &str) -> String {
     let inside = raw.trim_matches(['"', '\'']);
     let star = |text: &str| {
@@ -322,10 +326,9 @@ pub(super) fn queries(text: &str) -> Cow<'_, str> {
     Cow::Owned(String::from_utf8_lossy(&shown).into_owned())
 }
 
-/// The text with `*` for what may be a user and a password: what stands before
-/// an `@`, from the scheme of its URL or, where that is missing, from the
-/// quote, if there is a colon in it. As long as before, so that places in it
-/// stay.
+/// The text with `*` for a possible user and password: the text before an `@`,
+/// from the scheme of its URL or, where that is missing, from the quote, if
+/// there is a colon in it. As long as before, so that places in it stay.
 ///
 /// Text after a URL on the same line may be covered too, because a password may
 /// contain quotes.

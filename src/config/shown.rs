@@ -39,21 +39,40 @@ const ONLY_WHEN_GIVEN: [&str; 9] = [
 
 const REDACTED: &str = "[redacted]";
 
-/// The view of a whole configuration. Routes are shown with their defaults
-/// merged in, so `defaults` is not.
-pub(super) fn view(root: &Table, config: &Config) -> Json {
-    let mut shown = Json::Object(section(language::file(), Some(root)));
-    if let Some(sections) = shown.as_object_mut() {
-        sections.remove("defaults");
+impl Config {
+    /// The configuration as JSON with defaults filled in and secrets redacted,
+    /// for `/config`. Made when it is asked for: for thousands of routes it
+    /// takes as long as everything else of a reload.
+    ///
+    /// ```
+    /// use tidegate::config::{Environment, parse};
+    ///
+    /// let file = "[upstreams.app]
+    /// servers = ['http://127.0.0.1:9000']
+    ///
+    /// [[routes]]
+    /// name = 'app'
+    /// upstream = 'app'
+    /// request.set_headers = { x-api-key = 'hunter2' }";
+    /// let config = parse("tidegate.toml", file, &Environment::new()).expect("a valid file");
+    /// let route = &config.shown()["routes"][0];
+    /// assert_eq!(route["timeouts"]["total"], "30s");
+    /// assert_eq!(route["request"]["set_headers"]["x-api-key"], "[redacted]");
+    /// ```
+    pub fn shown(&self) -> Json {
+        let mut shown = section(language::file(), Some(&self.tree));
+        // They are merged into the routes.
+        shown.remove("defaults");
+        let mut shown = Json::Object(shown);
+        for limit in &self.limits {
+            complete(&mut shown["limits"][&*limit.name], limit);
+        }
+        for (at, route) in self.routes.iter().enumerate() {
+            let attempt = units::duration_text(route.timeouts.attempt);
+            shown["routes"][at]["timeouts"]["attempt"] = json!(attempt);
+        }
+        shown
     }
-    for limit in &config.limits {
-        complete(&mut shown["limits"][&*limit.name], limit);
-    }
-    for (at, route) in config.routes.iter().enumerate() {
-        let attempt = units::duration_text(route.timeouts.attempt);
-        shown["routes"][at]["timeouts"]["attempt"] = json!(attempt);
-    }
-    shown
 }
 
 /// Fills in the bursts of a limit, which are those of its rates by default, and

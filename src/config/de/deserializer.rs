@@ -28,9 +28,13 @@ use super::{
     tables::{NamesAccess, SectionAccess},
 };
 
+/// Methods that no type of `wire` calls end in `deserialize_any`, which takes
+/// the value as it is.
 impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
     type Error = Error;
 
+    /// A string, a number or a switch, whichever the file has. The visitor of a
+    /// type that wants another one says so.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match &self.node.value {
             Value::Text(text) => visitor.visit_str(&text.text),
@@ -40,6 +44,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
         }
     }
 
+    /// A switch: `true`, `false`, or a variable that holds one of the two.
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         let Some(variable) = self.variable() else {
             return match &self.node.value {
@@ -57,6 +62,8 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
         }
     }
 
+    /// A number, or a variable that holds one. A variable with another text is
+    /// offered as a string, for words such as "auto".
     fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         let Some(variable) = self.variable() else {
             return self.deserialize_any(visitor);
@@ -69,10 +76,12 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
         }
     }
 
+    /// A key that may be absent and is not.
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         visitor.visit_some(self)
     }
 
+    /// The requests of the types of `wire`, by their names.
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
         name: &'static str,
@@ -96,6 +105,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
         self.list(rules, visitor)
     }
 
+    /// A section, with the names of its keys.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _name: &'static str,
@@ -108,6 +118,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
         }
     }
 
+    /// One of these words, which are the variants of an enum without fields.
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _name: &'static str,
@@ -194,7 +205,8 @@ impl<'a> NodeDeserializer<'a> {
     }
 }
 
-/// The parts of a list that the environment holds as one text.
+/// The parts of a list that the environment holds as one text, without spaces
+/// around them. All have the place of the variable.
 fn between_commas(text: &Text, node: &Node) -> Vec<Node> {
     let parts = text.text.split(',').map(str::trim);
     let item = |part: &str| Node {

@@ -122,16 +122,21 @@ impl NodeDeserializer<'_> {
         language::key(self.context.section, self.context.key)
     }
 
+    /// The description of the key; empty for the file itself.
     fn about(&self) -> &'static str {
         self.key().map_or("", |key| &key.about)
     }
 
+    /// A word that is none of the choices, with the nearest one as help.
     fn no_choice(&self, words: &'static [&'static str]) -> Problem {
         let text = self.node.text().unwrap_or_default();
         let help = suggest::help(text, words.iter().copied(), "");
         self.refused(Wrong::new("there is no such choice", help))
     }
 
+    /// An empty list in the place of one that has to name something. A key
+    /// whose absence means the same as an empty list has a list that may be
+    /// empty.
     fn empty(&self) -> Problem {
         let key = self.context.key;
         let help = format!("name at least one, or leave `{key}` out: {}", self.about());
@@ -139,6 +144,9 @@ impl NodeDeserializer<'_> {
         Problem::new(Code::BadValue, self.node.span, message).help(help)
     }
 
+    /// A value of another type than the key wants. The help of the visitor
+    /// comes first, then advice on the same value in a right form, then the
+    /// description of the key.
     fn wrong_type_problem(&self, expected: &str, help: String) -> Problem {
         let context = self.context;
         let is = self.node.type_name();

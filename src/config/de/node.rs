@@ -43,7 +43,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The context of what lies one list or named section further in.
+    /// The context of a value that lies one list or named section further in.
     pub(super) fn inside(self) -> Self {
         Self {
             depth: self.depth + 1,

@@ -15,8 +15,12 @@ use super::{
     text::{Or, Text, Unlimited},
 };
 
+/// A cost. Tokens are counted in 32 bits.
 pub(in crate::config) type Tokens = Whole<u32, 0, { u32::MAX as u64 }>;
+/// The size of a bucket, in tokens. Rate and burst together have a further
+/// bound, which [`Quota::new`](crate::policy::Quota::new) checks.
 pub(in crate::config) type Burst = Whole<NonZeroU32, 1, { u32::MAX as u64 }>;
+/// Buckets of one limit: at the most, 7.2 GB of memory.
 type MostKeys = Whole<NonZeroUsize, 1, 100_000_000>;
 
 /// A token bucket for each key.
@@ -71,6 +75,7 @@ pub(in crate::config) struct Limit {
     pub(in crate::config) status: Field<Refusal>,
 }
 
+/// The status of a refusal: an error that a client understands as one.
 type Refusal = Whole<StatusCode, 400, 599>;
 
 /// A client that sends no key is still someone: leaving a header out must not
@@ -85,20 +90,27 @@ fn cost_of_a_request() -> Field<Either<Tokens, Cost>> {
     Field::by_default(Tokens::value::<1>().value.map(Either::Short))
 }
 
+/// Where the tokens of a limit are counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(in crate::config) enum Scope {
+    /// This process alone.
     // The choice that needs nothing else to be installed.
     #[default]
     Local,
+    /// All gateways with the same store, together.
     Shared,
 }
 
+/// Whether a limit has consequences.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(in crate::config) enum Mode {
+    /// It refuses requests.
+    // A limit that is written down is meant.
     #[default]
     Enforce,
+    /// It decides, counts and logs only.
     Shadow,
 }
 

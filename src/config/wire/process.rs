@@ -20,6 +20,8 @@ use crate::policy::{ClientIpHeader, LogFormat, LogLevel, LogQuery, StoreOnError,
 
 /// Far more than a process may have open files.
 type Connections = Whole<NonZeroUsize, 1, 10_000_000>;
+/// Lines of a head, beside the bound on its bytes: each costs an entry in a
+/// table, however short it is.
 type MostHeaders = Whole<usize, 1, 10_000>;
 
 /// The process itself.
@@ -80,21 +82,29 @@ pub(in crate::config) struct Listener {
     pub(in crate::config) tls: Option<Field<ListenerTls>>,
 }
 
+/// How header lines whose name contains `_` are treated.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(in crate::config) enum Underscores {
+    /// They are left out of the request, and counted.
     // CGI and WSGI make one name of `X_Role` and `X-Role`, so that a line which
     // nobody looked for passes as another.
     #[default]
     Drop,
+    /// They are passed on like others.
     Keep,
 }
 
+/// Whether connections begin with a header of the PROXY protocol (HAProxy's
+/// `proxy-protocol.txt`, versions 1 and 2).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(in crate::config) enum ProxyProtocol {
+    /// They do not.
+    // A client that is believed about its address can be anybody.
     #[default]
     Off,
+    /// All of them do.
     Required,
 }
 

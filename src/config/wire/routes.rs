@@ -21,15 +21,22 @@ use super::{
 };
 use crate::policy::Priority;
 
-/// More than any gateway holds at once.
+/// Requests in flight: more than any gateway holds at once.
 type InFlight = Whole<NonZeroUsize, 1, 10_000_000>;
+/// Requests in a queue; zero is no queue.
 type Queued = Whole<usize, 0, 10_000_000>;
+/// A share of a split; zero gets nothing, and stays in the file for later.
 type Weight = Whole<u32, 0, 1_000_000>;
+/// Of the requests of a route.
 type Percentage = Whole<u8, 0, 100>;
+/// Attempts of one request, the first included.
 type Attempts = Whole<NonZeroU32, 1, 100>;
+/// Retries in a second.
 type PerSecond = Whole<u32, 0, 1_000_000>;
-type Response200 = Whole<StatusCode, 200, 599>;
-type Redirect308 = Whole<StatusCode, 301, 308>;
+/// The status of a response by the gateway; 1xx are no final responses.
+type ResponseStatus = Whole<StatusCode, 200, 599>;
+/// The status of a redirect. Those in between that are none are refused later.
+type RedirectStatus = Whole<StatusCode, 301, 308>;
 
 /// Headers that are set, by name.
 pub(in crate::config) type Headers = Pairs<ChangeableHeader, Value>;
@@ -140,8 +147,8 @@ pub(in crate::config) struct Match {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Respond {
     /// Its status.
-    #[serde(default = "Response200::value::<200>")]
-    pub(in crate::config) status: Field<Response200>,
+    #[serde(default = "ResponseStatus::value::<200>")]
+    pub(in crate::config) status: Field<ResponseStatus>,
     /// Its body.
     #[serde(default = "no_body")]
     pub(in crate::config) body: Field<Text<Anything>>,
@@ -161,8 +168,8 @@ pub(in crate::config) struct Redirection {
     pub(in crate::config) to: Field<Text<RedirectTo>>,
     /// 301, 302, 303, 307 or 308.
     // Permanent Redirect: method and body stay (RFC 9110, section 15.4.9).
-    #[serde(default = "Redirect308::value::<308>")]
-    pub(in crate::config) status: Field<Redirect308>,
+    #[serde(default = "RedirectStatus::value::<308>")]
+    pub(in crate::config) status: Field<RedirectStatus>,
 }
 
 /// Cap on requests in flight.
@@ -312,13 +319,16 @@ pub(in crate::config) struct Request {
     pub(in crate::config) buffer: Field<Or<Off, BufferBytes>>,
 }
 
+/// How the trailers of a request are treated on their way to HTTP/1 services.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(in crate::config) enum Trailers {
+    /// They are dropped.
     // Hardly any service asks for trailers, and some take them for fields of
     // the head.
     #[default]
     Drop,
+    /// Those that the request announces are sent.
     Pass,
 }
 
@@ -340,16 +350,22 @@ pub(in crate::config) struct Response {
     pub(in crate::config) buffer: Field<Or<Off, BufferBytes>>,
 }
 
+/// Fields that tell clients about the limit nearest to exhaustion.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(in crate::config) enum LimitHeaders {
+    /// `RateLimit-Policy` and `RateLimit`.
     // The fields of the coming standard:
     // draft-ietf-httpapi-ratelimit-headers-11.
     #[default]
     #[serde(rename = "draft-11")]
     Draft11,
+    /// `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset`, as
+    /// many services have them.
     #[serde(rename = "x-ratelimit")]
     XRatelimit,
+    /// All of these.
     Both,
+    /// None of them.
     Off,
 }

@@ -54,17 +54,29 @@ macro_rules! syntaxes {
 }
 
 syntaxes! {
+    /// An address with the number of its bits that count; without it, one
+    /// address.
     Network = IpNet, "a network", "10.0.0.0/8", "^[0-9a-fA-F:.]+(/[0-9]+)?$", address::network;
+    /// Scheme, host and port of a server behind the gateway.
     ServerAt = ServerUrl, "the URL of a server", "http://10.0.0.1:9001", "^[hH][tT][tT][pP][sS]?://", address::server_url;
+    /// A value of `Host` for which the admin listener answers.
     AdminHost = String, "a host", "tidegate.internal:9901", "", address::admin_host;
+    /// A host that a route takes, exactly or with `*.` for further labels.
     Host = HostPattern, "a host", "*.example.com", r"^((\*\.)?[^*/:,; ]+|\[.*\])$", host::pattern;
+    /// A file or folder, relative to the file that names it.
     FileName = String, "the name of a file", "admin.token", "", syntax::file_name;
     /// A certificate, a key, authorities.
     PemFile = String, "the name of a file", "certs/site.pem", "", syntax::file_name;
+    /// A name in certificates of servers.
     ServerName = rustls::pki_types::ServerName<'static>, "the name of a server", "orders.internal", "", address::server_name;
+    /// The name of a route, an upstream or a limit: an identity over reloads,
+    /// and a label of metrics.
     Name = Arc<str>, "a name", "per-client", "^[ -~]+$", syntax::name;
+    /// A property of a request by which buckets, queues and servers are chosen.
     Part = KeyPart, "part of a key", "client-ip", "^((route|client-ip|host|path|method|tls:subject)$|(client-ip/|header:|cookie:|query:|param:).)", key::part;
+    /// The way out when a part of a key is absent or empty.
     Absent = Missing, "\"skip\", \"refuse\" or part of a key", "client-ip", "^((skip|refuse|route|client-ip|host|path|method|tls:subject)$|(client-ip/|header:|cookie:|query:|param:).)", key::missing;
+    /// `401`, or `4xx` for all statuses of a class.
     StatusOrClass = Statuses, "a status or a class of them", "401", "^[2-5]([0-9][0-9]|xx)$", status::statuses;
     /// A value that a part of a key may have.
     KeyValue = String, "a value", "*", "", not_empty_value;
@@ -75,18 +87,28 @@ syntaxes! {
     ChangeableHeader = HeaderName, "the name of a header", "x-from", "^[^ :/=]+$", header::changeable;
     /// A header that may be passed on from peers that are not trusted.
     KeptHeader = HeaderName, "the name of a header", "x-real-ip", "^[^ :/=]+$", header::kept;
+    /// A value that is compared or sent as it is, byte by byte.
     Value = HeaderValue, "the value of a header", "tidegate", "", header::value;
+    /// A failure that may be tried again.
     Reason = RetryReason, "\"connect\", \"reset\", \"timeout\" or a status", "503", "^(connect|reset|timeout|[2-5][0-9][0-9])$", header::retry_reason;
+    /// A whole path, in which `{name}` stands for one segment.
     WholePath = PathPattern, "a path", "/orders/{id}", "^/", path::whole;
     /// Path and query of a request line.
     Target = String, "a path", "/healthz", "^/", path::target;
+    /// The first segments of a path.
     Prefix = PathPattern, "a path", "/orders", "^/", path::prefix;
     /// A path without parameters that is taken off or put on.
     Literal = String, "a path", "/orders", "^/", path::literal;
+    /// An expression that the whole path must match.
     PathRegex = PathPattern, "a regular expression", "^/o/[0-9]+$", "", path::regex;
+    /// A path made of the parameters of the match.
     RewriteTo = String, "a path", "/v2/{id}", "^/", template::rewrite;
+    /// A URL made of the request and of the parameters of the match.
     RedirectTo = String, "a URL or a path", "https://{host}{path}", "^(/|https?://)", template::redirect;
+    /// Free text, which may come from the environment and be a secret: it is
+    /// shown as written.
     Anything = String, "a string", "", "", anything;
+    /// The name of a parameter in the query of a URL, decoded.
     QueryName = String, "the name of a parameter", "beta", "", not_empty;
 }
 
@@ -155,12 +177,12 @@ fn with_address(number: u64) -> Option<String> {
 }
 
 fn positive(text: &str) -> Result<Duration, Wrong> {
-    let is_zero = text.trim() == "0";
-    match if is_zero {
-        Duration::ZERO
-    } else {
-        units::duration(text)?
-    } {
+    let duration = match text.trim() {
+        // Zero has no unit, and is refused for being zero.
+        "0" => Duration::ZERO,
+        _ => units::duration(text)?,
+    };
+    match duration {
         Duration::ZERO => Err(Wrong::new(
             "it has to be longer than nothing",
             "write one such as \"10s\"",

@@ -82,7 +82,9 @@ pub(in crate::config) trait Syntax: Clone + fmt::Debug {
     }
 }
 
-/// A string or number in such a language.
+/// A string or number in such a language, together with the value that it
+/// stands for. A value is never made without its text: `/config`, the schema
+/// and warnings show texts, and a default is written like any other value.
 #[derive(Clone)]
 pub(in crate::config) struct Text<S: Syntax> {
     /// As the file has it, with the environment filled in.
@@ -199,7 +201,9 @@ impl<S: Syntax> JsonSchema for Text<S> {
     }
 }
 
-/// A word that stands for something that no value of a language says.
+/// A word that stands for something that no value of a language says, such as
+/// "off" in the place of a duration. Other words of that meaning are recognized
+/// in mistakes only (`words`).
 pub(in crate::config) trait Word: Clone + fmt::Debug {
     const WORD: &'static str;
 }

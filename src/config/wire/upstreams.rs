@@ -20,8 +20,11 @@ use crate::policy::Protocol;
 type Count = Whole<NonZeroU32, 1, 1_000_000>;
 /// Weights are shares; finer ones than a millionth make no difference.
 type Weight = Whole<NonZeroU32, 1, 1_000_000>;
+/// Of the servers of an upstream.
 type Percentage = Whole<u8, 0, 100>;
+/// Connections to one server; more than any process may have open files.
 type MostConnections = Whole<NonZeroUsize, 1, 1_000_000>;
+/// Idle connections to one server; with none, each request opens its own.
 type MostIdle = Whole<usize, 0, 1_000_000>;
 
 /// A service behind the gateway.
@@ -70,15 +73,21 @@ pub(in crate::config) struct Upstream {
     pub(in crate::config) tls: Option<Field<UpstreamTls>>,
 }
 
+/// How a server is chosen. The key of `Hash` is a key of its own in the file,
+/// and part of the variant in [`policy::Balance`](crate::policy::Balance).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(in crate::config) enum Balance {
+    /// In turns, by weight.
     RoundRobin,
+    /// The less busy of two random servers.
     // Two random choices adapt to slow servers by themselves and need no
     // knowledge of them.
     #[default]
     LeastRequests,
+    /// The one of two random servers that is probably faster.
     PeakEwma,
+    /// By what requests have in common.
     Hash,
 }
 
