@@ -185,7 +185,8 @@ pub(super) fn section<T: Clone + DeserializeOwned>(entry: &Option<Field<T>>) -> 
 }
 
 /// The value that serde makes of a table without keys; `None` for a section
-/// with required keys.
+/// with required keys. The defaults of a section exist only in the attributes
+/// of its fields, and this is the way to them.
 fn without_keys<T: DeserializeOwned>() -> Option<T> {
     let no_keys = std::iter::empty::<(&str, &str)>();
     T::deserialize(MapDeserializer::<_, serde::de::value::Error>::new(no_keys)).ok()
@@ -206,9 +207,11 @@ impl<'de, T: Deserialize<'de>> de::Visitor<'de> for FieldVisitor<T> {
         f.write_str("a value with its place")
     }
 
-    /// The place comes first, then the value. An error says that it was
-    /// reported: the deserializer is asked again, because a table tells each of
-    /// its missing keys this way, and ends with no value.
+    /// The place comes first, as numbers that any format could carry, then the
+    /// value. An error says that it was reported: the deserializer is asked
+    /// again, because a table tells each of its missing keys this way. It ends
+    /// with no value after at most as many errors as the table has keys, and
+    /// one.
     fn visit_seq<A: de::SeqAccess<'de>>(self, mut parts: A) -> Result<Field<T>, A::Error> {
         let place = parts.next_element::<[usize; 4]>()?;
         let Some([file, start, end, is_inherited]) = place else {
@@ -247,8 +250,9 @@ impl<T: JsonSchema> JsonSchema for Field<T> {
     }
 }
 
-/// Counts the fields. The definitions are the only place of a generator where a
-/// number can be kept.
+/// Counts the fields, because the members of a JSON object lose their order and
+/// advice lists keys in the order of the structs. The definitions are the only
+/// place of a generator where a number can be kept.
 fn next_number(generator: &mut SchemaGenerator) -> u64 {
     let count = generator.definitions_mut().entry(ORDER).or_insert(0.into());
     let number = count.as_u64().unwrap_or_default();

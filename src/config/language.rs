@@ -150,6 +150,8 @@ pub(super) fn holds_only_tables(name: &str) -> bool {
 }
 
 impl Section {
+    /// Reads the schema of a table. `path` is the path that it gets, and the
+    /// prefix of the paths of the tables inside.
     fn read(path: &str, schema: &Value) -> Self {
         let properties = schema["properties"].as_object();
         let mut properties: Vec<_> = properties.into_iter().flatten().collect();
@@ -172,13 +174,16 @@ impl Section {
         }
     }
 
+    /// The key of this name, spelt exactly so.
     pub(super) fn key(&self, name: &str) -> Option<&Key> {
         self.keys.iter().find(|key| key.name == name)
     }
 }
 
 impl Kind {
-    /// `path` is that of the section which it may be.
+    /// Reads the schema of a value. The types of `wire` make few forms of
+    /// schemas, and each is recognized by one word of it; a form that is none
+    /// of them is a string. `path` is that of the section which it may be.
     fn read(path: &str, schema: &Value) -> Self {
         if let Some([one, other]) = schema["anyOf"].as_array().map(Vec::as_slice) {
             let (short, long) = (Self::read(path, one), Self::read(path, other));
@@ -217,7 +222,8 @@ impl Kind {
         }
     }
 
-    /// The section below a key of this kind.
+    /// The section below a key of this kind: its own table, or that of its
+    /// items, of its names or of its long form.
     pub(super) fn section(&self) -> Option<&Section> {
         match self {
             Self::Table(section) => Some(section),
@@ -248,7 +254,7 @@ impl Kind {
         }
     }
 
-    /// A value that is right, of a string.
+    /// A value that is right, if this is a string with a language.
     pub(super) fn example(&self) -> Option<&str> {
         match self {
             Self::Text(text) => text.example.as_deref(),

@@ -78,7 +78,7 @@ impl<'a> SectionAccess<'a> {
     }
 
     /// Keys that were reported as missing, and those that stand in another
-    /// place or under another name.
+    /// place or under another name. In the order of the struct, each once.
     fn absent(&self) -> std::vec::IntoIter<&'static str> {
         let collector = self.section.context.collector;
         let meant = collector.take_noted(self.noted, &self.path);

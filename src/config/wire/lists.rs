@@ -13,9 +13,9 @@ use super::{
     text::{Syntax, Text},
 };
 
-/// The name by which a list asks its deserializer for its items; its rules
+/// The name by which a list asks its deserializer for its items. Its rules
 /// stand in the place of a length.
-pub(in crate::config) const LIST: &str = "$list";
+const LIST: &str = "$list";
 
 /// The rules of lists: a list has the sum of those that hold for it. Numbers,
 /// because a parameter of a type can be one, and because serde can carry one to

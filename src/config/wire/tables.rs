@@ -78,7 +78,9 @@ impl<S: JsonSchema, L: JsonSchema> JsonSchema for Either<S, L> {
 #[derive(Debug, Clone)]
 pub(in crate::config) struct Names<K, T>(Vec<Entry<K, T>>);
 
-/// A name and its value.
+/// A name and its value. The name of a section is a string that was checked as
+/// one; a name that has a language is a field, which has no value if it is
+/// wrong.
 #[derive(Debug, Clone)]
 pub(in crate::config) struct Entry<K, T> {
     pub(in crate::config) name: K,
@@ -94,7 +96,8 @@ pub(in crate::config) type NamedEntry<T> = Entry<String, T>;
 /// A table such as `{ NAME = "value" }`, where names have a language, too.
 pub(in crate::config) type Pairs<N, V> = Names<Field<Text<N>>, Text<V>>;
 
-/// The kind of names that a table has.
+/// The kind of names that a table has: those of sections, or those in a
+/// language.
 pub(in crate::config) trait Key {
     /// By this, such a table asks its deserializer for its entries.
     const ASKS: &'static str;
