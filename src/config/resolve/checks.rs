@@ -7,6 +7,7 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     hash::Hash,
+    ops::Deref,
 };
 
 use crate::config::{
@@ -17,14 +18,14 @@ use crate::config::{
 
 /// A key of a section, and the place of its value.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Key {
+pub(super) struct GivenKey {
     /// The key as the file has it.
     pub(super) name: &'static str,
     /// Where its value stands.
     pub(super) at: Span,
 }
 
-impl Key {
+impl GivenKey {
     /// The key, if the section has it, from the file or from `[defaults]`. Its
     /// value may be wrong.
     pub(super) fn given<T>(name: &'static str, value: &impl Given<T>) -> Option<Self> {
@@ -47,12 +48,12 @@ impl Key {
 /// `reason` completes "`a` and `b` exclude each other". It begins with its own
 /// punctuation, and may be empty.
 pub(super) fn exclude(
-    keys: &[Option<Key>],
+    keys: &[Option<GivenKey>],
     reason: &str,
     help: &str,
     problems: &mut Problems,
 ) -> bool {
-    let given: Vec<Key> = keys.iter().copied().flatten().collect();
+    let given: Vec<GivenKey> = keys.iter().copied().flatten().collect();
     let [first, second, ..] = given.as_slice() else {
         return false;
     };
@@ -111,10 +112,17 @@ pub(super) fn twice(at: Span, first: Span, message: String) -> Problem {
     Problem::new(Code::Duplicate, at, message).also(first, "first here")
 }
 
-/// Resolves each of the items. Unlike collecting into an `Option` at once, this
-/// goes on behind a mistake, so that those of later items are found, too.
-/// `None` if there is any.
-pub(super) fn every<T, R>(items: &[T], read: impl FnMut(&T) -> Option<R>) -> Option<Vec<R>> {
-    let read: Vec<Option<R>> = items.iter().map(read).collect();
+/// Resolves each element of a list, which is empty if the key is absent. Unlike
+/// collecting into an `Option` at once, this goes on behind a mistake, so that
+/// those of later elements are found, too. `None` if there is any, also in the
+/// list itself.
+pub(super) fn every<L: Deref<Target = [T]>, T, R>(
+    list: &impl Given<L>,
+    read: impl FnMut(&T) -> Option<R>,
+) -> Option<Vec<R>> {
+    if list.is_broken() {
+        return None;
+    }
+    let read: Vec<Option<R>> = list.elements().iter().map(read).collect();
     read.into_iter().collect()
 }

@@ -7,7 +7,7 @@
 //! inherit the queue from `[defaults]` and have the bound itself; `defaults`
 //! drops an inherited queue that stays without one.
 
-use super::checks::{Key, exclude};
+use super::checks::{GivenKey, exclude};
 use crate::config::{
     field::{Field, Given},
     problem::{Code, Problem, Problems},
@@ -37,7 +37,10 @@ pub(super) fn concurrency(
 /// The bound itself. `at` is the place of the table.
 fn bound(concurrency: &wire::Concurrency, at: Span, problems: &mut Problems) -> Option<Bound> {
     let (max, adaptive) = (&concurrency.max, &concurrency.adaptive);
-    let keys = [Key::given("max", max), Key::given("adaptive", adaptive)];
+    let keys = [
+        GivenKey::given("max", max),
+        GivenKey::given("adaptive", adaptive),
+    ];
     let reason = ": a cap is fixed or follows the latency";
     let help = "keep one of the two; `adaptive = { min, max }` has a `max` of its own";
     if exclude(&keys, reason, help, problems) {

@@ -4,12 +4,9 @@
 //! Weights of a split are shares of their sum. An upstream with the weight 0
 //! stays in the file, where it can be raised again, and gets nothing.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, sync::Arc};
 
-use super::{
-    checks::{Unique, every},
-    references::Context,
-};
+use super::{checks::Unique, references::RouteContext};
 use crate::config::{
     field::{Field, Given},
     problem::Code,
@@ -22,7 +19,7 @@ use crate::policy::{Action, Mirror, Share};
 /// list of tables with a name and a weight.
 pub(super) fn upstream(
     field: &Field<Either<Text<Name>, Tables<wire::Share>>>,
-    context: &mut Context<'_>,
+    context: &mut RouteContext<'_>,
 ) -> Option<Action> {
     let at = field.at();
     match field.value()? {
@@ -30,31 +27,25 @@ pub(super) fn upstream(
             context.check_upstream(&name.value, at);
             Some(Action::Forward(name.value.clone()))
         }
-        Either::Long(shares) => split(&shares.0, at, context),
+        Either::Long(shares) => split(shares, at, context),
     }
 }
 
 /// A split over the upstreams with a share. A single one that has all of it is
 /// forwarded to like one that is named alone, which costs no draw for each
 /// request.
-fn split(tables: &[Field<wire::Share>], at: Span, context: &mut Context<'_>) -> Option<Action> {
+fn split(
+    tables: &[Field<wire::Share>],
+    at: Span,
+    context: &mut RouteContext<'_>,
+) -> Option<Action> {
     let mut names = Unique::new();
-    let shares = every(tables, |table| {
-        let share = table.value()?;
-        let (name, at) = (share.name.read()?, share.name.at());
-        context.check_upstream(&name, at);
-        let message = format!("`{name}` is in the split twice");
-        names.check(
-            name.clone(),
-            at,
-            message,
-            "add the two weights up",
-            context.problems,
-        );
-        let weight = NonZeroU32::new(share.weight.read()?);
-        Some(weight.map(|weight| Share { name, weight }))
-    })?;
-    let mut shares: Vec<Share> = shares.into_iter().flatten().collect();
+    let mut all = Vec::new();
+    for table in tables {
+        all.push(share(table, &mut names, context));
+    }
+    let all: Option<Vec<_>> = all.into_iter().collect();
+    let mut shares: Vec<Share> = all?.into_iter().flatten().collect();
     if shares.is_empty() {
         let message = "a split in which nobody has a share";
         let help = "give at least one upstream a `weight` above 0";
@@ -66,12 +57,31 @@ fn split(tables: &[Field<wire::Share>], at: Span, context: &mut Context<'_>) -> 
     }
 }
 
+/// One upstream of a split; `Some(None)` if it has no share.
+fn share(
+    table: &Field<wire::Share>,
+    names: &mut Unique<Arc<str>>,
+    context: &mut RouteContext<'_>,
+) -> Option<Option<Share>> {
+    let share = table.value()?;
+    let (name, at) = (share.name.read()?, share.name.at());
+    context.check_upstream(&name, at);
+    let message = format!("`{name}` is in the split twice");
+    let help = "add the two weights up";
+    names.check(name.clone(), at, message, help, context.problems);
+    let weight = NonZeroU32::new(share.weight.read()?);
+    Some(weight.map(|weight| Share { name, weight }))
+}
+
 /// Copies of the requests of a route; `Some(None)` is a route without.
 ///
 /// A route that makes its responses itself has nothing to copy. It may inherit
 /// a mirror from `[defaults]`, which is for the other routes then, and has none
 /// of its own.
-pub(super) fn mirror(route: &wire::Route, context: &mut Context<'_>) -> Option<Option<Mirror>> {
+pub(super) fn mirror(
+    route: &wire::Route,
+    context: &mut RouteContext<'_>,
+) -> Option<Option<Mirror>> {
     let Some(field) = &route.mirror else {
         return Some(None);
     };

@@ -14,7 +14,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     checks::{Unique, every},
     overrides,
-    quota::{Beside, Pace},
+    quota::{Beside, QuotaFields},
 };
 use crate::config::{
     field::Given,
@@ -35,8 +35,7 @@ pub(super) fn limits(file: &File, problems: &mut Problems) -> Option<Vec<Limit>>
     let entries = file.limits.elements();
     unique_names(entries, problems);
     need_a_place(entries, file, problems);
-    let limits = every(entries, |entry| limit(entry, problems));
-    limits.filter(|_| !file.limits.is_broken())
+    every(&file.limits, |entry| limit(entry, problems))
 }
 
 /// One limit. Its largest cost and its key are resolved first: everything
@@ -44,7 +43,8 @@ pub(super) fn limits(file: &File, problems: &mut Problems) -> Option<Vec<Limit>>
 fn limit(entry: &NamedEntry<wire::Limit>, problems: &mut Problems) -> Option<Limit> {
     let limit = entry.field.value()?;
     let at = entry.field.at();
-    let quota = Pace::of(&limit.rate, &limit.burst).and_then(|pace| pace.quota(problems));
+    let quota =
+        QuotaFields::of(&limit.rate, &limit.burst).and_then(|fields| fields.quota(problems));
     let cost = cost(limit, problems);
     let most = cost.as_ref().map_or(0, Cost::most);
     if let Some(burst) = quota.map(|quota| quota.burst())
@@ -84,7 +84,7 @@ fn limit(entry: &NamedEntry<wire::Limit>, problems: &mut Problems) -> Option<Lim
     })
 }
 
-/// How a request is counted in which a part of the key is absent or empty.
+/// How requests are counted in which a part of the key is absent or empty.
 fn missing(limit: &wire::Limit, key: &[KeyPart], problems: &mut Problems) -> Option<Missing> {
     match limit.missing.value()? {
         Either::Short(missing) => Some(missing.value.clone()),
@@ -153,8 +153,8 @@ fn stand_ins(limit: &wire::Limit, beside: &mut Beside<'_>) -> Option<Option<Quot
     match limit.missing.value()? {
         Either::Short(_) => Some(None),
         Either::Long(table) => {
-            let pace = Pace::of(&table.rate, &table.burst)?;
-            beside.quota(&pace).map(Some)
+            let fields = QuotaFields::of(&table.rate, &table.burst)?;
+            beside.quota(&fields).map(Some)
         }
     }
 }
@@ -168,7 +168,7 @@ fn candidate(
         return Some(None);
     };
     let table = field.value()?;
-    let quota = beside.quota(&Pace::of(&table.rate, &table.burst)?)?;
+    let quota = beside.quota(&QuotaFields::of(&table.rate, &table.burst)?)?;
     let name = candidate_name(&entry.name);
     Some(Some(Candidate { name, quota }))
 }
@@ -190,11 +190,8 @@ fn tiers(
             .problems
             .error(Code::Conflict, tiers.at(), message, help);
     }
-    if tiers.is_broken() {
-        return None;
-    }
     let mut prefixes = Unique::new();
-    every(tiers.elements(), |field| {
+    every(tiers, |field| {
         let tier = field.value()?;
         let (prefix, at) = (tier.prefix.read()?, tier.prefix.at());
         if let Some(own) = own.filter(|own| prefix >= *own) {
@@ -207,7 +204,7 @@ fn tiers(
             let help = "keep one of the two";
             beside.problems.error(Code::Duplicate, at, message, help);
         }
-        let quota = beside.quota(&Pace::of(&tier.rate, &tier.burst)?)?;
+        let quota = beside.quota(&QuotaFields::of(&tier.rate, &tier.burst)?)?;
         let name = tier_name(&entry.name, prefix);
         Some(Tier {
             name,

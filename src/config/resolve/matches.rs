@@ -4,14 +4,14 @@
 //! wins, except between two that are equally specific: there the first wins.
 //! The second is useless if the first takes all of its requests, which is an
 //! error. To find such a pair without comparing each route with each other one,
-//! a route is written as a set of [`Rank`]s. Two routes with one rank in common
-//! match the same requests for that host and method.
+//! a route is written as a set of [`MatchKey`]s. Two routes with one of them in
+//! common match the same requests for that host and method.
 
 use std::collections::HashMap;
 
 use http::{HeaderName, HeaderValue, Method};
 
-use super::checks::{Key, Unique, exclude};
+use super::checks::{GivenKey, Unique, exclude};
 use crate::config::{
     field::{Field, Given},
     problem::{Code, Problem, Problems},
@@ -60,9 +60,9 @@ fn unique(headers: &Option<Field<Pairs<Header, Value>>>, problems: &mut Problems
 fn pattern(matches: &wire::Match, problems: &mut Problems) -> Option<PathPattern> {
     let (path, prefix, regex) = (&matches.path, &matches.path_prefix, &matches.path_regex);
     let keys = [
-        Key::given("path", path),
-        Key::given("path_prefix", prefix),
-        Key::given("path_regex", regex),
+        GivenKey::given("path", path),
+        GivenKey::given("path_prefix", prefix),
+        GivenKey::given("path_regex", regex),
     ];
     let help = "keep one of path, path_prefix and path_regex";
     if exclude(&keys, "", help, problems) {
@@ -78,7 +78,7 @@ fn pattern(matches: &wire::Match, problems: &mut Problems) -> Option<PathPattern
 /// Everything that ranks one route before another, for one host and one method;
 /// `None` is any.
 #[derive(PartialEq, Eq, Hash)]
-struct Rank<'a> {
+struct MatchKey<'a> {
     host: Option<&'a HostPattern>,
     method: Option<&'a Method>,
     path: String,
@@ -86,23 +86,23 @@ struct Rank<'a> {
     query: &'a [(String, String)],
 }
 
-/// Reports each route all of whose ranks earlier routes have. Routes with a
+/// Reports each route all of whose keys earlier routes have. Routes with a
 /// mistake, which are `None`, are left out.
 pub(super) fn hidden(
     fields: &[Field<wire::Route>],
     routes: &[Option<Route>],
     problems: &mut Problems,
 ) {
-    // The name of the first route with a rank.
-    let mut first: HashMap<Rank<'_>, &Field<Text<Name>>> = HashMap::new();
+    // The name of the first route with each key.
+    let mut first: HashMap<MatchKey<'_>, &Field<Text<Name>>> = HashMap::new();
     for (field, route) in fields.iter().zip(routes) {
         let (Some(wire), Some(route)) = (field.value(), route) else {
             continue;
         };
         let name = &route.name;
-        let ranks = ranks(&route.matches);
-        let is_covered = ranks.iter().all(|rank| first.contains_key(rank));
-        let before = ranks.first().and_then(|rank| first.get(rank));
+        let keys = keys(&route.matches);
+        let is_covered = keys.iter().all(|key| first.contains_key(key));
+        let before = keys.first().and_then(|key| first.get(key));
         if let Some(before) = before.filter(|_| is_covered)
             && let Some(other) = before.read()
             // Two routes with one name were reported already.
@@ -117,18 +117,18 @@ pub(super) fn hidden(
                 .help("give one of them another match, or remove one");
             problems.report(problem);
         }
-        for rank in ranks {
-            first.entry(rank).or_insert(&wire.name);
+        for key in keys {
+            first.entry(key).or_insert(&wire.name);
         }
     }
 }
 
-/// One rank for each host and method of a route.
-fn ranks(matches: &Match) -> Vec<Rank<'_>> {
-    let mut ranks = Vec::new();
+/// One key for each host and method of a route.
+fn keys(matches: &Match) -> Vec<MatchKey<'_>> {
+    let mut keys = Vec::new();
     for host in each_or_any(&matches.hosts) {
         for method in each_or_any(&matches.methods) {
-            ranks.push(Rank {
+            keys.push(MatchKey {
                 host,
                 method,
                 path: canonical(&matches.path),
@@ -137,7 +137,7 @@ fn ranks(matches: &Match) -> Vec<Rank<'_>> {
             });
         }
     }
-    ranks
+    keys
 }
 
 /// Each of the values, or `None` for any where there are none.

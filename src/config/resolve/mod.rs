@@ -54,7 +54,7 @@ mod warnings;
 
 use std::{path::Path, sync::Arc};
 
-use self::{checks::Unique, references::Names};
+use self::{checks::Unique, references::Definitions};
 use super::{
     configuration::Config,
     de,
@@ -131,7 +131,7 @@ fn routes(file: &wire::File, path: &Path, loading: &mut Loading<'_>) -> Option<V
         problems.report(problem.help(SMALLEST));
     }
     unique_names(fields, problems);
-    let names = Names::of(file, problems);
+    let names = Definitions::of(file, problems);
     let mut routes = Vec::new();
     for field in fields {
         routes.push(routes::route(field, &names, problems));

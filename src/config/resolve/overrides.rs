@@ -13,7 +13,7 @@ use ipnet::{IpNet, Ipv6Net};
 
 use super::{
     checks::every,
-    quota::{Beside, Pace},
+    quota::{Beside, QuotaFields},
 };
 use crate::config::{
     field::{Field, Given},
@@ -47,7 +47,7 @@ pub(super) fn overrides(
         return Some(Vec::new());
     };
     let at = field.at();
-    let tables = &field.value()?.0;
+    let number = field.value()?.len();
     if limit.key.is_empty() {
         let message =
             "without a key there is one bucket for everyone, and nobody to make an exception for";
@@ -55,14 +55,14 @@ pub(super) fn overrides(
         limit.problems.error(Code::Conflict, at, message, help);
         return None;
     }
-    if tables.len() > MOST_OVERRIDES {
+    if number > MOST_OVERRIDES {
         let message = format!("a limit has at most {MOST_OVERRIDES} overrides");
         let help =
             "put values that have the same numbers into one `match`, which is a list of any length";
         limit.problems.error(Code::BadValue, at, message, help);
         return None;
     }
-    every(tables, |field| an_override(field.value()?, limit))
+    every(entry, |field| an_override(field.value()?, limit))
 }
 
 /// One override: its patterns, and its quota; `None` is no bound at all.
@@ -70,7 +70,7 @@ fn an_override(table: &wire::Override, limit: &mut Beside<'_>) -> Option<Overrid
     let matches = patterns(table, limit);
     let (at, burst) = (table.rate.at(), &table.burst);
     let quota = match table.rate.read()? {
-        Some(rate) => Some(limit.quota(&Pace { rate, at, burst })?),
+        Some(rate) => Some(limit.quota(&QuotaFields { rate, at, burst })?),
         None => None,
     };
     if quota.is_none() && burst.is_present() {
@@ -86,18 +86,19 @@ fn an_override(table: &wire::Override, limit: &mut Beside<'_>) -> Option<Overrid
 
 /// The patterns of `match`.
 fn patterns(table: &wire::Override, limit: &mut Beside<'_>) -> Option<Vec<Vec<ValuePattern>>> {
-    let fields = &table.r#match.value()?.0;
-    if !fields.iter().all(|field| fits(field, limit)) {
-        return None;
+    for field in table.r#match.value()?.iter() {
+        if !fits(field, limit) {
+            return None;
+        }
     }
-    every(fields, |field| pattern(field, limit))
+    every(&table.r#match, |field| pattern(field, limit))
 }
 
 /// Whether a pattern has a value for each part of the key. A pattern that could
 /// not be read was reported, and fits.
 fn fits(field: &Pattern, limit: &mut Beside<'_>) -> bool {
     let parts = limit.key.len();
-    let values = field.value().map_or(parts, |items| items.0.len());
+    let values = field.value().map_or(parts, |items| items.len());
     if values == parts {
         return true;
     }
@@ -131,7 +132,7 @@ fn counted(number: usize, noun: &str) -> String {
 /// key.
 fn pattern(field: &Pattern, limit: &mut Beside<'_>) -> Option<Vec<ValuePattern>> {
     let mut patterns = Vec::new();
-    for (item, part) in field.value()?.0.iter().zip(limit.key) {
+    for (item, part) in field.value()?.iter().zip(limit.key) {
         let text = item.value().map(|text| text.value.as_str());
         let pattern = text.map(|text| value(text, part));
         if let (Some(text), Some(Err(wrong))) = (text, &pattern) {

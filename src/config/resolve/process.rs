@@ -44,10 +44,8 @@ pub(super) fn listeners(
     entry: &Option<Field<Tables<wire::Listener>>>,
     loading: &mut Loading<'_>,
 ) -> Option<Vec<Listener>> {
-    let fields = entry.elements();
-    unique_addresses(fields, &mut loading.problems);
-    let listeners = every(fields, |field| listener(field, loading));
-    listeners.filter(|_| !entry.is_broken())
+    unique_addresses(entry.elements(), &mut loading.problems);
+    every(entry, |field| listener(field, loading))
 }
 
 /// Reports each listener whose address the system gives only to an earlier one.

@@ -15,7 +15,7 @@ use crate::config::{
 use crate::policy::{KeyPart, Quota, QuotaError, Rate};
 
 /// A rate and a burst with their places.
-pub(super) struct Pace<'a> {
+pub(super) struct QuotaFields<'a> {
     pub(super) rate: Rate,
     /// Where the rate stands.
     pub(super) at: Span,
@@ -23,7 +23,7 @@ pub(super) struct Pace<'a> {
     pub(super) burst: &'a Option<Field<Burst>>,
 }
 
-impl<'a> Pace<'a> {
+impl<'a> QuotaFields<'a> {
     /// `None` if the rate is wrong, which was reported.
     pub(super) fn of(rate: &Field<Text<PerTime>>, burst: &'a Option<Field<Burst>>) -> Option<Self> {
         Some(Self {
@@ -65,8 +65,8 @@ pub(super) struct Beside<'a> {
 impl Beside<'_> {
     /// The quota of a bucket beside those of the limit. The most expensive
     /// request has to fit into its burst.
-    pub(super) fn quota(&mut self, pace: &Pace<'_>) -> Option<Quota> {
-        let quota = pace.quota(self.problems)?;
+    pub(super) fn quota(&mut self, fields: &QuotaFields<'_>) -> Option<Quota> {
+        let quota = fields.quota(self.problems)?;
         let (most, burst) = (self.most, quota.burst());
         if most > burst.get() {
             let message = format!(
@@ -74,7 +74,7 @@ impl Beside<'_> {
             );
             let help = format!("set `burst` to {most} or more");
             self.problems
-                .error(Code::Conflict, pace.at_burst(), message, help);
+                .error(Code::Conflict, fields.at_burst(), message, help);
         }
         Some(quota)
     }

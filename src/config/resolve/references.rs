@@ -30,8 +30,8 @@ use crate::policy::{KeyPart, Missing, PathPattern};
 /// each of them.
 const MOST_DECIDING: usize = 64;
 
-/// The names that routes may use.
-pub(super) struct Names<'a> {
+/// The upstreams and limits that a file defines, which routes may name.
+pub(super) struct Definitions<'a> {
     upstreams: Known<'a>,
     limits: Known<'a>,
 }
@@ -59,7 +59,7 @@ struct Requirements {
     deciding: usize,
 }
 
-impl<'a> Names<'a> {
+impl<'a> Definitions<'a> {
     /// The names of a file. They are incomplete if `problems` says that a part
     /// of it could not be read, or if the section of the names is wrong.
     pub(super) fn of(file: &'a File, problems: &Problems) -> Self {
@@ -132,18 +132,18 @@ fn parameters(key: Vec<KeyPart>) -> Vec<Box<str>> {
 }
 
 /// A route while its keys are resolved.
-pub(super) struct Context<'a> {
-    names: &'a Names<'a>,
+pub(super) struct RouteContext<'a> {
+    names: &'a Definitions<'a>,
     /// Parameters of its path. `None` while the path is wrong: nothing is known
     /// about them then, and nothing is reported.
     parameters: Option<Vec<&'a str>>,
     pub(super) problems: &'a mut Problems,
 }
 
-impl<'a> Context<'a> {
+impl<'a> RouteContext<'a> {
     /// `path` is that of the route, `None` if it is wrong.
     pub(super) fn new(
-        names: &'a Names<'a>,
+        names: &'a Definitions<'a>,
         path: Option<&'a PathPattern>,
         problems: &'a mut Problems,
     ) -> Self {

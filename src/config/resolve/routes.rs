@@ -5,10 +5,10 @@
 //! wins silently; only what a route says itself can be a mistake of the route.
 
 use super::{
-    checks::{Key, exclude},
+    checks::{GivenKey, exclude},
     concurrency::concurrency,
     destinations, matches,
-    references::{Context, Names},
+    references::{Definitions, RouteContext},
     transform,
 };
 use crate::config::{
@@ -25,13 +25,13 @@ use crate::policy::{Action, Retry, RetryOn, Route, Timeouts};
 /// parameters of it.
 pub(super) fn route(
     field: &Field<wire::Route>,
-    names: &Names<'_>,
+    names: &Definitions<'_>,
     problems: &mut Problems,
 ) -> Option<Route> {
     let route = field.value()?;
     let matches = matches::matches(&route.r#match, problems);
     let path = matches.as_ref().map(|matches| &matches.path);
-    let mut context = Context::new(names, path, problems);
+    let mut context = RouteContext::new(names, path, problems);
     let action = action(route, field.at(), &mut context);
     let mirror = destinations::mirror(route, &mut context);
     context.check_limits(route);
@@ -57,11 +57,11 @@ pub(super) fn route(
 }
 
 /// The one of three keys that says where requests go.
-fn action(route: &wire::Route, at: Span, context: &mut Context<'_>) -> Option<Action> {
+fn action(route: &wire::Route, at: Span, context: &mut RouteContext<'_>) -> Option<Action> {
     let keys = [
-        Key::given("upstream", &route.upstream),
-        Key::given("respond", &route.respond),
-        Key::given("redirect", &route.redirect),
+        GivenKey::given("upstream", &route.upstream),
+        GivenKey::given("respond", &route.respond),
+        GivenKey::given("redirect", &route.redirect),
     ];
     let reason = ": a request goes one way";
     let help = "keep one of upstream, respond and redirect";
@@ -105,7 +105,7 @@ fn respond(respond: &wire::Respond, problems: &mut Problems) -> Option<Action> {
 
 /// A redirection. Only statuses with which clients follow `Location` are
 /// accepted (RFC 9110, section 15.4).
-fn redirect(redirect: &wire::Redirection, context: &mut Context<'_>) -> Option<Action> {
+fn redirect(redirect: &wire::Redirection, context: &mut RouteContext<'_>) -> Option<Action> {
     let to = &redirect.to.value()?.text;
     context.check_template("to", to, redirect.to.at(), &["host", "path"]);
     let status = redirect.status.read()?;

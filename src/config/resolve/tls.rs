@@ -31,11 +31,11 @@ pub(super) fn listener(
         return Some(None);
     };
     let tls = field.value()?;
-    let certificates = every(tls.certificates.elements(), |field| {
+    let certificates = every(&tls.certificates, |field| {
         let certificate = field.value()?;
         identity(&certificate.cert, &certificate.key, loading)
     });
-    let client_ca = authorities(&tls.client_ca, Trust::Clients, loading);
+    let client_ca = authorities(&tls.client_ca, Peers::Clients, loading);
     let certificates = certificates?;
     if certificates.is_empty() {
         return None;
@@ -57,7 +57,7 @@ pub(super) fn upstream(
     if tls.server_name.is_broken() {
         return None;
     }
-    let ca = authorities(&tls.ca, Trust::Servers, loading);
+    let ca = authorities(&tls.ca, Peers::Servers, loading);
     let identity = match (&tls.client_cert, &tls.client_key) {
         (Some(cert), Some(key)) => identity(cert, key, loading).map(Some),
         (None, None) => Some(None),
@@ -108,7 +108,7 @@ fn identity(cert: &Pem, key: &Pem, loading: &mut Loading<'_>) -> Option<Identity
 
 /// The peers whose certificates authorities sign.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Trust {
+enum Peers {
     Clients,
     Servers,
 }
@@ -119,7 +119,7 @@ enum Trust {
 /// One that can match no peer causes a warning.
 fn authorities(
     name: &Option<Pem>,
-    trust: Trust,
+    peers: Peers,
     loading: &mut Loading<'_>,
 ) -> Option<Option<Authorities>> {
     let Some(name) = name else {
@@ -129,7 +129,7 @@ fn authorities(
     let shown = file.display();
     match certificates::authorities(&file) {
         Ok(authorities) => {
-            let by_name = trust == Trust::Servers;
+            let by_name = peers == Peers::Servers;
             for why in certificates::useless(&authorities, by_name, SystemTime::now()) {
                 let message =
                     format!("{shown} holds a certificate that is no authority's and {why}");

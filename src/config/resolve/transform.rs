@@ -2,8 +2,8 @@
 //! through the gateway.
 
 use super::{
-    checks::{Key, Unique, exclude},
-    references::Context,
+    checks::{GivenKey, Unique, exclude},
+    references::RouteContext,
 };
 use crate::config::{
     field::{Field, Given, section},
@@ -23,7 +23,7 @@ use crate::policy::{HeaderChanges, LimitHeaders, RequestChanges, ResponseChanges
 /// has itself is meant for them.
 pub(super) fn request(
     entry: &Option<Field<wire::Request>>,
-    context: &mut Context<'_>,
+    context: &mut RouteContext<'_>,
 ) -> Option<RequestChanges> {
     let request = section(entry)?;
     let rewrite = rewrite(&request, context);
@@ -65,12 +65,12 @@ pub(super) fn response(
 
 /// The change of the path: a template for the whole of it, or prefixes to take
 /// off and to put before it.
-fn rewrite(request: &wire::Request, context: &mut Context<'_>) -> Option<Rewrite> {
+fn rewrite(request: &wire::Request, context: &mut RouteContext<'_>) -> Option<Rewrite> {
     if let Some(rewrite) = &request.rewrite {
         let keys = [
-            Key::given("rewrite", rewrite),
-            Key::given("strip_prefix", &request.strip_prefix),
-            Key::given("add_prefix", &request.add_prefix),
+            GivenKey::given("rewrite", rewrite),
+            GivenKey::given("strip_prefix", &request.strip_prefix),
+            GivenKey::given("add_prefix", &request.add_prefix),
         ];
         if exclude(&keys, "", "keep one of the two", context.problems) {
             return None;

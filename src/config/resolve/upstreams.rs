@@ -4,7 +4,7 @@
 use std::num::NonZeroU32;
 
 use super::{
-    checks::{Key, Unique, every},
+    checks::{GivenKey, Unique, every},
     concurrency::concurrency,
     tls,
 };
@@ -30,8 +30,7 @@ pub(super) fn upstreams(
     entry: &Option<Field<Named<wire::Upstream>>>,
     loading: &mut Loading<'_>,
 ) -> Option<Vec<Upstream>> {
-    let upstreams = every(entry.elements(), |entry| upstream(entry, loading));
-    upstreams.filter(|_| !entry.is_broken())
+    every(entry, |entry| upstream(entry, loading))
 }
 
 /// One upstream. Its TLS is resolved first, because it may name what the
@@ -75,10 +74,10 @@ fn balance(upstream: &wire::Upstream, at: Span, problems: &mut Problems) -> Opti
     let choice = upstream.balance.value?;
     let bound = upstream.hash_bound.read().flatten();
     let keys = [
-        bound.and_then(|_| Key::given("hash_bound", &upstream.hash_bound)),
-        Key::given("hash_key", &upstream.hash_key),
+        bound.and_then(|_| GivenKey::given("hash_bound", &upstream.hash_bound)),
+        GivenKey::given("hash_key", &upstream.hash_key),
     ];
-    for Key { name, at } in keys.into_iter().flatten() {
+    for GivenKey { name, at } in keys.into_iter().flatten() {
         if choice != Choice::Hash {
             let message = format!("`{name}` is only looked at with `balance = \"hash\"`");
             let help = format!("add `balance = \"hash\"`, or leave `{name}` out");
@@ -143,7 +142,8 @@ fn servers(
     problems: &mut Problems,
 ) -> Option<Vec<UpstreamServer>> {
     let mut addresses = Unique::new();
-    every(&upstream.servers.value()?.0, |field| {
+    upstream.servers.value()?;
+    every(&upstream.servers, |field| {
         let server = server(field, name_of_all)?;
         // A trailing dot makes no difference to where a name leads.
         let address = (server.host.trim_end_matches('.').to_owned(), server.port);

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use super::super::checks::Key;
+use super::super::checks::GivenKey;
 use crate::config::{
     configuration::Config,
     field::{Field, Given},
@@ -41,6 +41,9 @@ pub(super) fn of_route(
 
 /// A priority in a queue that none of the route's upstreams has.
 fn priority(table: &wire::Route, route: &Route, config: &Config, problems: &mut Problems) {
+    if !table.priority.is_own() {
+        return;
+    }
     for upstream in &config.upstreams {
         let has_queue = upstream
             .concurrency
@@ -50,11 +53,10 @@ fn priority(table: &wire::Route, route: &Route, config: &Config, problems: &mut 
             return;
         }
     }
-    if table.priority.is_own() {
-        let message = "`priority` is about the queue of the upstream's cap, and there is none";
-        let help = "add `concurrency = { max = ..., queue = ... }` to the upstream, or leave `priority` out";
-        problems.warn(Code::NoEffect, table.priority.at(), message, help);
-    }
+    let message = "`priority` is about the queue of the upstream's cap, and there is none";
+    let help =
+        "add `concurrency = { max = ..., queue = ... }` to the upstream, or leave `priority` out";
+    problems.warn(Code::NoEffect, table.priority.at(), message, help);
 }
 
 /// Keys about a queue that is not there.
@@ -63,18 +65,19 @@ fn queue(entry: &Option<Field<Concurrency>>, queue: usize, problems: &mut Proble
         return;
     };
     let keys = [
-        Key::own("queue_timeout", &concurrency.queue_timeout),
-        Key::own("fair_by", &concurrency.fair_by),
+        GivenKey::own("queue_timeout", &concurrency.queue_timeout),
+        GivenKey::own("fair_by", &concurrency.fair_by),
     ];
-    for Key { name, at } in keys.into_iter().flatten() {
+    for GivenKey { name, at } in keys.into_iter().flatten() {
         let message = format!("`{name}` is about a queue, and there is none");
         let help = "add `queue`, the number of requests that may wait";
         problems.warn(Code::NoEffect, at, message, help);
     }
 }
 
-/// A wait in a route's queue that its total timeout cuts short. Either of the
-/// two may be inherited, but not both: then the route says nothing about it.
+/// A wait in a route's queue that its total timeout cuts short. An inherited
+/// wait is not reported on a route that has its own total: the routes with the
+/// inherited total need it.
 fn wait_of_route(table: &wire::Route, wait: Duration, route: &Route, problems: &mut Problems) {
     let Some(concurrency) = table.concurrency.value() else {
         return;
@@ -82,8 +85,8 @@ fn wait_of_route(table: &wire::Route, wait: Duration, route: &Route, problems: &
     let timeouts = table.timeouts.value();
     let has_own_total = timeouts.is_some_and(|timeouts| timeouts.total.is_own());
     let key = match has_own_total {
-        true => Key::own("queue_timeout", &concurrency.queue_timeout),
-        false => Key::given("queue_timeout", &concurrency.queue_timeout),
+        true => GivenKey::own("queue_timeout", &concurrency.queue_timeout),
+        false => GivenKey::given("queue_timeout", &concurrency.queue_timeout),
     };
     if let Some(key) = key.filter(|_| wait > route.timeouts.total) {
         let (name, total) = (&route.name, units::duration_text(route.timeouts.total));
@@ -101,12 +104,15 @@ fn exchange(table: &wire::Route, route: &Route, problems: &mut Problems) {
         return;
     };
     let times = [
-        (Key::own("total", &keys.total), route.timeouts.total),
-        (Key::own("attempt", &keys.attempt), route.timeouts.attempt),
-        (Key::own("idle", &keys.idle), route.timeouts.idle),
+        (GivenKey::own("total", &keys.total), route.timeouts.total),
+        (
+            GivenKey::own("attempt", &keys.attempt),
+            route.timeouts.attempt,
+        ),
+        (GivenKey::own("idle", &keys.idle), route.timeouts.idle),
     ];
     for (key, time) in times {
-        if let Some(Key { name, at }) = key
+        if let Some(GivenKey { name, at }) = key
             && time > body
             && keys.body.is_own()
         {
@@ -136,7 +142,7 @@ fn retries(table: &wire::Route, route: &Route, problems: &mut Problems) {
         return;
     };
     if route.retry.attempts.get() == 1 && retry.attempts.is_own() {
-        if let Some(Key { name, at }) = about_retries(retry) {
+        if let Some(GivenKey { name, at }) = about_retries(retry) {
             let message = format!("`{name}` is about retries, and `attempts = 1` makes none");
             let help = "raise `attempts`, which counts the first try, too";
             problems.warn(Code::NoEffect, at, message, help);
@@ -155,15 +161,15 @@ fn retries(table: &wire::Route, route: &Route, problems: &mut Problems) {
 }
 
 /// The first of the route's own keys that says how retries are made.
-fn about_retries(retry: &wire::Retry) -> Option<Key> {
+fn about_retries(retry: &wire::Retry) -> Option<GivenKey> {
     let keys = [
-        Key::own("on", &retry.on),
-        Key::own("methods", &retry.methods),
-        Key::own("backoff", &retry.backoff),
-        Key::own("max_backoff", &retry.max_backoff),
-        Key::own("budget", &retry.budget),
-        Key::own("budget_min", &retry.budget_min),
-        Key::own("buffer", &retry.buffer),
+        GivenKey::own("on", &retry.on),
+        GivenKey::own("methods", &retry.methods),
+        GivenKey::own("backoff", &retry.backoff),
+        GivenKey::own("max_backoff", &retry.max_backoff),
+        GivenKey::own("budget", &retry.budget),
+        GivenKey::own("budget_min", &retry.budget_min),
+        GivenKey::own("buffer", &retry.buffer),
     ];
     keys.into_iter().flatten().next()
 }
@@ -199,15 +205,15 @@ pub(super) fn of_upstream(
         }
     }
     if let (Some(concurrency), Some(cap)) = (table.concurrency.value(), &upstream.concurrency) {
-        let key = Key::given("queue_timeout", &concurrency.queue_timeout);
+        let key = GivenKey::given("queue_timeout", &concurrency.queue_timeout);
         wait_of_upstream(key, cap.queue_timeout, "total", total, problems);
         queue(&table.concurrency, cap.queue, problems);
     }
     if let Some(table) = table.pool.value() {
         let pool = &upstream.pool;
-        let connect = Key::given("connect_timeout", &table.connect_timeout);
+        let connect = GivenKey::given("connect_timeout", &table.connect_timeout);
         wait_of_upstream(connect, pool.connect_timeout, "attempt", attempt, problems);
-        let wait = Key::given("wait_timeout", &table.wait_timeout);
+        let wait = GivenKey::given("wait_timeout", &table.wait_timeout);
         wait_of_upstream(wait, pool.wait_timeout, "attempt", attempt, problems);
         connections(table, pool, problems);
     }
@@ -217,14 +223,14 @@ pub(super) fn of_upstream(
 /// A wait for something that no request to the upstream lives for. `longest` is
 /// the longest timeout called `bound` among its routes.
 fn wait_of_upstream(
-    key: Option<Key>,
+    key: Option<GivenKey>,
     wait: Duration,
     bound: &str,
     longest: Option<Duration>,
     problems: &mut Problems,
 ) {
     let longest = longest.filter(|longest| wait > *longest);
-    if let (Some(Key { name, at }), Some(longest)) = (key, longest) {
+    if let (Some(GivenKey { name, at }), Some(longest)) = (key, longest) {
         let longest = units::duration_text(longest);
         let message = format!(
             "nobody waits so long: the longest `timeouts.{bound}` of its routes is {longest}"

@@ -53,7 +53,7 @@ fn upstreams(route: &Route) -> Vec<Arc<str>> {
     match route.upstream.value() {
         Some(Either::Short(name)) => names.push(name.value.clone()),
         Some(Either::Long(shares)) => {
-            for share in shares.0.iter().filter_map(Given::value) {
+            for share in shares.iter().filter_map(Given::value) {
                 names.extend(share.name.read());
             }
         }
