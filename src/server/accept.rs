@@ -1,5 +1,9 @@
 //! The accept loop of one listener on one worker. Each connection is a task,
 //! and there are no more of them than slots.
+//!
+//! A connection is accepted before there is a slot for it. The loop then waits
+//! for one and accepts nothing else, so that a worker holds at most one
+//! connection beyond the bound, and the kernel's queue holds the others.
 
 use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc};
 
@@ -23,6 +27,7 @@ use crate::message::{Origin, Response};
 struct Acceptor<S> {
     listener: Arc<Listener>,
     service: S,
+    /// The tasks of this worker's connections.
     connections: TaskTracker,
     /// The connections of this listener on this worker.
     registry: Arc<Registry>,

@@ -1,4 +1,7 @@
 //! The request type of the service that responds to clients.
+//!
+//! Malformed bytes are an arrival too, so that the service writes their
+//! response and their access line in the same way as those of requests.
 
 use std::sync::Arc;
 
@@ -10,7 +13,7 @@ use crate::{
     message::{Origin, Request},
 };
 
-/// Something to respond to.
+/// A request, or bytes that are none, to which the service responds.
 #[derive(Debug)]
 pub enum Arrival {
     /// A request whose head could be read.
@@ -20,7 +23,7 @@ pub enum Arrival {
     Refused {
         /// Why they are refused.
         error: Error,
-        /// When the first byte was seen.
+        /// The moment at which the first byte arrived.
         started: Instant,
         /// The version in which the response is written.
         version: Version,

@@ -1,5 +1,10 @@
-//! Listening sockets: one for each worker on the same address (SO_REUSEPORT),
-//! so that the kernel distributes connections and no worker wakes another.
+//! Listening sockets: one for each worker on the same address (SO_REUSEPORT,
+//! socket(7)), so that the kernel distributes connections and no worker wakes
+//! another.
+//!
+//! The kernel chooses the socket by a hash of the addresses of the connection.
+//! A worker that is busy therefore keeps its share of new connections, which
+//! wait in its queue.
 
 use std::{future::Future, io, net::SocketAddr};
 
@@ -20,14 +25,14 @@ pub trait Accept: Send + 'static {
     /// Waits for the next connection. Cancel safe.
     ///
     /// # Errors
-    /// Those of the system.
+    /// The system cannot accept: see accept(2).
     fn accept(&mut self) -> impl Future<Output = io::Result<Accepted<Self::Io>>> + Send;
 
-    /// Takes a connection that the kernel has already completed; `None` if
-    /// there is none.
+    /// Accepts a connection that the kernel has already completed; `None` if
+    /// there is none. Does not wait.
     ///
     /// # Errors
-    /// Those of the system.
+    /// The system cannot accept.
     fn accept_waiting(&mut self) -> io::Result<Option<Accepted<Self::Io>>>;
 }
 
@@ -66,6 +71,7 @@ impl Accept for TcpListener {
     }
 }
 
+/// Sets the options of a new connection.
 fn accepted(io: TcpStream, peer: SocketAddr) -> io::Result<Accepted<TcpStream>> {
     // A response is written as a whole: waiting for more bytes (Nagle) would
     // only delay it.
@@ -98,9 +104,9 @@ pub enum DualStack {
 /// free port.
 ///
 /// # Errors
-/// Those of the system, and one if another process already listens on the
-/// address. SO_REUSEPORT alone would let that pass, and each process would get
-/// a part of the connections.
+/// The system refuses the address, or another process already listens on it.
+/// SO_REUSEPORT alone would let that pass, and each process would get a part of
+/// the connections.
 pub fn bind(address: SocketAddr, count: usize, dual_stack: DualStack) -> io::Result<Sockets> {
     // Without SO_REUSEPORT, to find out whether another process listens there.
     drop(socket(address, Reuse::Address, dual_stack)?);
@@ -113,7 +119,7 @@ pub fn bind(address: SocketAddr, count: usize, dual_stack: DualStack) -> io::Res
     Ok(Sockets { local, sockets })
 }
 
-/// What a socket may share with others.
+/// The part of an address that a socket may share with others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reuse {
     /// The address of closed connections only (SO_REUSEADDR).
@@ -122,6 +128,7 @@ enum Reuse {
     Port,
 }
 
+/// A listening socket in non-blocking mode.
 fn socket(
     address: SocketAddr,
     reuse: Reuse,

@@ -1,5 +1,8 @@
-//! The connections of all listeners together: how many there are, and how many
-//! of them belong to each client.
+//! The connections of all listeners together: their number, and how many of
+//! them belong to each client.
+//!
+//! A client is an IPv4 address or an IPv6 network of 64 bits. The hash of the
+//! table has a random key, so that no set of addresses makes one shard slow.
 
 use std::{
     collections::{HashMap, hash_map::RandomState},
@@ -15,8 +18,8 @@ use super::{eviction::Connections, slots::Slots};
 /// Shards of the table of clients, each with its own lock, so that workers that
 /// accept at the same time rarely meet.
 const SHARDS: usize = 64;
-/// Bits of an IPv6 address that identify a client. Whoever has one address has
-/// the other 2^64 of its network, too.
+/// Bits of an IPv6 address that identify a client. The holder of one address
+/// has the other 2^64 of its network, too.
 const V6_PREFIX: u32 = 64;
 
 /// The number of open connections by client.
@@ -26,8 +29,11 @@ type Shard = Mutex<HashMap<IpAddr, usize>>;
 /// open connection, and no other.
 #[derive(Debug)]
 pub struct AllConnections {
+    /// The hash of addresses, with a random key.
     hasher: RandomState,
+    /// The clients with open connections.
     shards: Box<[Shard]>,
+    /// The slots of all listeners together.
     pub(super) slots: Slots,
     /// Most connections over all listeners, as the limit on open files allows.
     pub(super) max: usize,
@@ -36,7 +42,7 @@ pub struct AllConnections {
 }
 
 impl AllConnections {
-    /// No connection yet, and at most `max`.
+    /// No connection yet, and at most `max` over all listeners.
     pub fn new(max: usize) -> Arc<Self> {
         let shards = (0..SHARDS).map(|_| Shard::default()).collect();
         Arc::new(Self {
@@ -66,6 +72,7 @@ impl AllConnections {
         })
     }
 
+    /// The part of the table that a client is in.
     fn shard(&self, client: IpAddr) -> &Shard {
         &self.shards[self.hasher.hash_one(client) as usize % SHARDS]
     }

@@ -1,5 +1,5 @@
-//! One open connection, whichever protocol it speaks: what it needs to be
-//! served, and what it holds while it is open.
+//! One open connection, whichever protocol it speaks: the parts that serving it
+//! takes, and those that it holds while it is open.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -17,14 +17,16 @@ use crate::{message::Origin, policy::ConnectionLimits};
 pub(super) struct ConnectionContext<S> {
     /// Responds to its requests.
     pub(super) service: S,
+    /// The bounds on heads and silence.
     pub(super) limits: ConnectionLimits,
     /// Both ends of the connection.
     pub(super) origin: Arc<Origin>,
+    /// The link to the listener.
     pub(super) handle: ConnectionHandle,
 }
 
-/// A connection's link to its listener: tells it to end, and tells others when
-/// it is idle.
+/// A connection's link to its listener: hears that it has to end, and records
+/// when it is idle.
 #[derive(Debug, Clone)]
 pub(super) struct ConnectionHandle {
     cell: Arc<IdleCell>,
@@ -43,13 +45,14 @@ impl ConnectionHandle {
         self.cell.drain()
     }
 
-    /// The connection has no request since `now` and may be evicted.
+    /// Records that the connection has no request since `now` and may be
+    /// evicted.
     pub(super) fn set_idle(&self, now: Instant) {
         self.cell.set_idle(self.listener.micros(now));
         self.listener.wake_waiters();
     }
 
-    /// The connection has a request.
+    /// Records that the connection has a request.
     pub(super) fn set_busy(&self) {
         if self.cell.set_busy() {
             self.listener.wake_waiters();
@@ -64,7 +67,7 @@ impl ConnectionHandle {
 }
 
 /// Held for as long as a connection is open. Frees its slot and its client's
-/// count on drop.
+/// count on drop, also after a panic.
 #[derive(Debug)]
 pub(super) struct ConnectionGuard {
     pub(super) handle: ConnectionHandle,
@@ -74,7 +77,7 @@ pub(super) struct ConnectionGuard {
 }
 
 impl ConnectionGuard {
-    /// Registers a connection that has a slot. `client` is `None` where
+    /// Registers a connection that has a slot. `client` is `None` if
     /// connections are not counted by client.
     pub(super) fn new(
         slot: ListenerSlot,

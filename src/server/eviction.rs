@@ -59,8 +59,8 @@ impl IdleCell {
         &self.drain
     }
 
-    /// The connection is idle since `micros`. The caller then wakes those that
-    /// wait for a slot.
+    /// Records that the connection is idle since `micros`. The caller then
+    /// wakes those that wait for a slot.
     pub(super) fn set_idle(&self, micros: u64) {
         // There are two pairs of a store and a load: here, of this cell and of
         // the waiters; in the other worker, of the waiters and of this cell.
@@ -69,9 +69,9 @@ impl IdleCell {
         self.since.store(micros, SeqCst);
     }
 
-    /// The connection is busy. Returns whether it was evicted at this very
-    /// moment: its request is still answered, and another connection has to be
-    /// evicted instead.
+    /// Records that the connection is busy. Returns whether it was evicted at
+    /// this very moment: its request still gets a response, and another
+    /// connection has to be evicted instead.
     pub(super) fn set_busy(&self) -> bool {
         self.since.swap(BUSY, SeqCst) == EVICTED
     }
@@ -81,7 +81,8 @@ impl IdleCell {
         self.since.load(SeqCst) == EVICTED
     }
 
-    /// Evicts the connection, if it has been idle since then without a break.
+    /// Evicts the connection if it has been idle since `since` without a break.
+    /// Returns whether it did.
     fn evict(&self, since: u64) -> bool {
         let is_evicted = self
             .since
@@ -99,12 +100,14 @@ impl IdleCell {
 pub(super) struct Registry(Mutex<Vec<Arc<IdleCell>>>);
 
 impl Registry {
+    /// Adds a connection.
     pub(super) fn insert(&self, cell: &Arc<IdleCell>) {
         let mut cells = self.0.lock();
         cell.index.store(cells.len(), Relaxed);
         cells.push(Arc::clone(cell));
     }
 
+    /// Removes a connection, in constant time.
     pub(super) fn remove(&self, cell: &IdleCell) {
         let mut cells = self.0.lock();
         let index = cell.index.load(Relaxed);
@@ -115,7 +118,7 @@ impl Registry {
     }
 }
 
-/// A connection that a search found idle.
+/// A connection that a search found idle, and since when.
 #[derive(Debug)]
 struct Idle {
     since: u64,
@@ -134,6 +137,7 @@ pub(super) struct Connections {
 }
 
 impl Connections {
+    /// The connections of a listener without workers.
     pub(super) fn new(metrics: Arc<ListenerMetrics>) -> Arc<Self> {
         Arc::new(Self {
             registries: Mutex::default(),
@@ -159,6 +163,8 @@ impl Connections {
         is_evicted
     }
 
+    /// Evicts the first of the noted connections that is still idle, and
+    /// searches if there is none.
     fn evict_oldest(&self) -> bool {
         let mut oldest = self.oldest.lock();
         for has_searched in [false, true] {
@@ -176,6 +182,7 @@ impl Connections {
         false
     }
 
+    /// Notes the connections that have been idle for longest.
     fn search(&self) -> VecDeque<Idle> {
         let mut idle = Vec::new();
         for registry in self.registries.lock().iter() {

@@ -2,7 +2,10 @@
 //! handshake, each within its own time.
 //!
 //! Both run in the connection's own task, so that a slow client delays no
-//! other.
+//! other. The computation of a handshake is the most expensive work that a
+//! stranger can cause, so only a few compute at a time on a worker, in the
+//! order in which their first messages are complete, and other tasks run in
+//! between.
 
 use std::{
     convert::Infallible,
@@ -153,18 +156,23 @@ struct NoHeader {
 }
 
 impl NoHeader {
+    /// The time for a head was over.
     const TIMEOUT: Self = Self {
         reason: "timeout",
         why: "its header did not come in time",
     };
+    /// The peer closed the connection.
     const CLOSED: Self = Self {
         reason: "closed",
         why: "it left before its header was complete",
     };
 }
 
-/// Reads a PROXY protocol header. `None` if the load balancer speaks for
-/// itself.
+/// Reads a PROXY protocol header, and leaves the bytes behind it in `ahead`.
+/// `None` if the load balancer speaks for itself.
+///
+/// # Errors
+/// There is no valid header.
 async fn read_ends<IO>(io: &mut IO, ahead: &mut BytesMut) -> Result<Option<Ends>, NoHeader>
 where
     IO: AsyncRead + Unpin,
@@ -193,7 +201,7 @@ where
 enum Unsecured {
     /// The handshake took longer than `tls_handshake`.
     Slow,
-    /// The client speaks plain HTTP, and was told.
+    /// The client speaks plain HTTP, and was sent a response that says so.
     Plain,
     /// The handshake failed.
     Refused(Refusal),
@@ -210,6 +218,7 @@ impl Unsecured {
         }
     }
 
+    /// The reason in words.
     fn why(&self) -> String {
         match self {
             Unsecured::Slow => "it took too long".to_owned(),
@@ -218,7 +227,7 @@ impl Unsecured {
         }
     }
 
-    /// Counts and logs it.
+    /// Counts and logs the failure.
     fn report(&self, listener: &Listener, peer: SocketAddr) {
         listener.metrics.handshake(self.outcome());
         tracing::debug!(listener = %listener.name, %peer, outcome = self.outcome(), why = self.why(), "no TLS handshake");
@@ -228,6 +237,10 @@ impl Unsecured {
     }
 }
 
+/// Performs the handshake. The caller bounds its time.
+///
+/// # Errors
+/// The client left, speaks no TLS, or the handshake failed.
 async fn secure<IO>(
     mut io: ReadAhead<IO>,
     tls: &ServerTls,

@@ -2,13 +2,13 @@
 //! response.
 //!
 //! They are read and thrown away so that the response arrives: an unread byte
-//! in a socket that is closed makes the kernel reset the connection, and most
-//! clients read an early response only after they have sent their whole
-//! request.
+//! in a socket that is closed makes the kernel reset the connection (RFC 9112,
+//! 9.6), and most clients read an early response only after they have sent
+//! their whole request.
 //!
-//! As in NGINX, lingering is bounded by time, by silence and by how many
-//! connections do it at once. It is not bounded by bytes, because the length of
-//! an upload is the client's.
+//! As in NGINX, lingering is bounded by time, by silence and by the number of
+//! connections that do it at once. It is not bounded by bytes, because the
+//! length of an upload is the client's.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -33,6 +33,7 @@ const SHORT_BYTES: usize = 256 * 1024;
 /// memory of an idle connection.
 const MAX_LONG: usize = 1024;
 
+/// Connections that linger for [`LONG`].
 static LINGERING: AtomicUsize = AtomicUsize::new(0);
 
 /// One of [`MAX_LONG`] permits; released on drop.
@@ -40,6 +41,7 @@ static LINGERING: AtomicUsize = AtomicUsize::new(0);
 struct LongPermit;
 
 impl LongPermit {
+    /// A permit, unless all are taken.
     fn acquire() -> Option<Self> {
         let more = |count: usize| (count < MAX_LONG).then_some(count + 1);
         LINGERING
@@ -58,13 +60,16 @@ impl Drop for LongPermit {
 /// The bounds on one connection that lingers.
 #[derive(Debug)]
 pub(super) struct Linger {
+    /// The end of the whole time.
     end: Instant,
+    /// The longest time between two reads.
     silence: Duration,
     /// Bytes that may still be read.
     left: usize,
-    /// When bytes last came; `None` while that is now.
+    /// When bytes last came; `None` if that was just now.
     heard: Option<Instant>,
     timer: Timer,
+    /// Held while this lingers for [`LONG`].
     permit: Option<LongPermit>,
 }
 
@@ -99,7 +104,7 @@ impl Linger {
         }
     }
 
-    /// Counts bytes that were read. Returns whether more may be.
+    /// Counts bytes that were read. Returns whether more may be read.
     pub(super) fn took(&mut self, bytes: usize) -> bool {
         self.heard = None;
         self.left = self.left.saturating_sub(bytes);

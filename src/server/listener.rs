@@ -1,5 +1,8 @@
 //! One listener as all workers share it: the settings for new connections, and
-//! the bounds on how many are open.
+//! the bounds on open ones.
+//!
+//! A reload stores new settings, which each worker reads for its next
+//! connection. Connections keep the settings that they began with.
 
 use std::{
     io,
@@ -28,19 +31,19 @@ use crate::{
     tls::ServerTls,
 };
 
-/// How long accepting pauses if the process has no file descriptor left. A
+/// The pause of accepting if the process has no file descriptor left. A
 /// connection that closes ends the pause.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How long a connection without a request is kept once the listener drains.
-/// Over any network, a request arrives within this time if it was sent before
-/// its client could know of the drain.
+/// The time for which a connection without a request is kept once the listener
+/// drains. Over any network, a request arrives within this time if it was sent
+/// before its client could know of the drain.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// A listener as all workers share it.
 #[derive(Debug)]
 pub struct Listener {
-    /// The address that it is bound to.
+    /// The address that it is bound to, which is its label in metrics.
     pub name: Arc<str>,
     /// Cancelled when the listener is removed or the process drains.
     pub drain: CancellationToken,
@@ -48,9 +51,13 @@ pub struct Listener {
     /// drains, in milliseconds.
     grace: AtomicU64,
     settings: ArcSwap<ListenerSettings>,
+    /// The slots of this listener.
     slots: Slots,
+    /// The connections of this listener, for evictions.
     connections: Arc<Connections>,
+    /// The connections of all listeners.
     all: Arc<AllConnections>,
+    /// Whether the log has a line that accepting pauses.
     is_full: Latch,
     /// Open connections when the system last had no file descriptor for another
     /// one; 0 when it has.
@@ -63,7 +70,9 @@ pub struct Listener {
     refused: LogThrottle,
     /// TLS handshakes that were refused.
     unsecured: LogThrottle,
+    /// The counters of this listener.
     pub(super) metrics: Arc<ListenerMetrics>,
+    /// The counters of the process, for panics.
     process: Arc<Metrics>,
 }
 
@@ -75,17 +84,17 @@ pub struct ListenerSettings {
     pub max_connections: usize,
     /// Most open connections of one client over all listeners, at least 1.
     pub max_per_client: usize,
-    /// Peers that stand for many clients: their connections are not counted by
-    /// address.
+    /// Peers that connect for many clients: their connections are not counted
+    /// by address.
     pub trusted: Arc<[IpNet]>,
     /// The limits of each connection.
     pub limits: ConnectionLimits,
-    /// Each connection begins with a PROXY protocol header, within the time for
-    /// a head.
+    /// Whether each connection begins with a PROXY protocol header, within the
+    /// time for a head.
     pub proxy_protocol: bool,
-    /// Each connection then begins with a TLS handshake.
+    /// The TLS of new connections; `None` for plain connections.
     pub tls: Option<ServerTls>,
-    /// Longest time of that handshake.
+    /// The longest time of a handshake.
     pub tls_handshake: Duration,
 }
 
@@ -119,7 +128,8 @@ impl Listener {
         })
     }
 
-    /// Changes the settings for new connections.
+    /// Changes the settings for new connections. A larger number of connections
+    /// takes effect at once for those that wait.
     pub fn reconfigure(&self, settings: ListenerSettings) {
         self.settings.store(Arc::new(settings));
         self.slots.wake();
@@ -135,13 +145,13 @@ impl Listener {
         self.drain.cancel();
     }
 
-    /// How long a connection without a request is kept once the listener
-    /// drains.
+    /// The time for which a connection without a request is kept once the
+    /// listener drains.
     pub(super) fn grace(&self) -> Duration {
         Duration::from_millis(self.grace.load(Ordering::Relaxed))
     }
 
-    /// Open connections.
+    /// The number of open connections.
     pub fn open(&self) -> usize {
         self.slots.used()
     }
@@ -152,6 +162,7 @@ impl Listener {
         has_tls.then(|| self.handshakes())
     }
 
+    /// TLS handshakes in progress.
     pub(super) fn handshakes(&self) -> usize {
         self.handshaking.load(Ordering::Relaxed)
     }
@@ -287,6 +298,8 @@ impl Listener {
         }
     }
 
+    /// A slot of this listener and one of all listeners together, if both are
+    /// free.
     fn try_acquire_slot(self: &Arc<Self>) -> Option<ListenerSlot> {
         let max = self.settings.load().max_connections;
         if !self.slots.try_acquire(max) {

@@ -1,4 +1,5 @@
 //! Log lines about events that strangers can cause as often as they like.
+//! Metrics count all of them, and the log has one line in ten seconds at most.
 
 use std::time::Duration;
 
@@ -13,9 +14,12 @@ const INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(super) struct LogThrottle(Mutex<State>);
 
+/// The last line, and the events since.
 #[derive(Debug, Default)]
 struct State {
+    /// The time of the last line; `None` before the first.
     logged: Option<Instant>,
+    /// Events since the last line.
     events: u64,
 }
 

@@ -2,7 +2,19 @@
 //! client behind a load balancer.
 //!
 //! If a listener requires it, every connection begins with such a header,
-//! before TLS and before any request.
+//! before TLS and before any request. The header is believed without a check,
+//! so only the balancer may be able to reach the listener.
+//!
+//! ```
+//! use tidegate::server::proxy_protocol::parse;
+//!
+//! let bytes = b"PROXY TCP4 192.0.2.7 198.51.100.1 56324 443\r\nGET / HTTP/1.1\r\n";
+//! let header = parse(bytes).unwrap().unwrap();
+//! assert_eq!(header.ends.unwrap().source, "192.0.2.7:56324".parse().unwrap());
+//! assert_eq!(&bytes[header.length..], b"GET / HTTP/1.1\r\n");
+//! assert_eq!(parse(b"PROXY TC"), Ok(None));
+//! assert!(parse(b"GET / HTTP/1.1\r\n").is_err());
+//! ```
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -56,6 +68,7 @@ fn begins(bytes: &[u8], expected: &[u8]) -> bool {
     bytes[..length] == expected[..length]
 }
 
+/// Parses a line of text (section 2.1).
 fn version_1(bytes: &[u8]) -> Result<Option<Header>, &'static str> {
     const BAD: &str = "its PROXY protocol header (version 1) is malformed";
     let Some(end) = memchr::memmem::find(&bytes[..bytes.len().min(LONGEST_V1)], b"\r\n") else {
@@ -99,6 +112,8 @@ fn version_1(bytes: &[u8]) -> Result<Option<Header>, &'static str> {
     }))
 }
 
+/// Parses a binary header (section 2.2). Extensions behind the addresses are
+/// skipped.
 fn version_2(bytes: &[u8]) -> Result<Option<Header>, &'static str> {
     let [kind, family, high, low] = match bytes.get(12..16) {
         Some(&[kind, family, high, low]) => [kind, family, high, low],

@@ -1,4 +1,8 @@
-//! Slots for connections: how many are used, and whether anybody waits for one.
+//! Slots for connections: a count of those that are used, and whether anybody
+//! waits for one.
+//!
+//! A waiter creates the future of [`released`](Slots::released) before it tries
+//! to acquire a slot, so that a release in between is not missed.
 
 use std::sync::atomic::{
     AtomicUsize,
@@ -11,24 +15,27 @@ use tokio::sync::{Notify, futures::Notified};
 /// bound, which may change.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
+    /// Slots that are used.
     used: AtomicUsize,
+    /// Tasks that wait for a slot.
     waiting: AtomicUsize,
+    /// Notified when a slot may be free.
     released: Notify,
 }
 
 impl Slots {
-    /// Slots that are used.
+    /// The number of slots that are used.
     pub(super) fn used(&self) -> usize {
         self.used.load(Relaxed)
     }
 
-    /// Acquires a slot unless `max` are used.
+    /// Acquires a slot unless `max` are used. Returns whether it did.
     pub(super) fn try_acquire(&self, max: usize) -> bool {
         let more = |used| (used < max).then_some(used + 1);
         self.used.fetch_update(SeqCst, Relaxed, more).is_ok()
     }
 
-    /// Releases a slot.
+    /// Releases a slot and wakes all waiters.
     pub(super) fn release(&self) {
         self.used.fetch_sub(1, SeqCst);
         self.wake();

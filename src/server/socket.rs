@@ -1,5 +1,9 @@
 //! A connection's bytes, with two abilities beside reading and writing: to end
 //! in a reset, and to tell whether the peer has ended.
+//!
+//! HTTP/1 needs the reset (RST of TCP) for a response whose end is the end of
+//! the connection: if its body breaks off, a normal close would make the part
+//! look complete.
 
 use std::{
     io,
@@ -17,17 +21,17 @@ use tokio::{
 
 use crate::tls::ServerStream;
 
-/// The bytes of a connection.
+/// The bytes of a connection: a TCP stream, with or without TLS.
 pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Sets whether a close from now on is a cut: the peer sees a reset instead
-    /// of an end.
+    /// of an end (SO_LINGER with time zero).
     ///
     /// # Errors
-    /// Those of the system.
+    /// The system refuses.
     fn close_cuts(&self, cuts: bool) -> io::Result<()>;
 
     /// Whether the peer has ended its side, even if not all of its bytes were
-    /// read. Makes no system call.
+    /// read. Makes no system call: it asks for the readiness that tokio knows.
     fn has_ended(&self) -> bool;
 
     /// Tells the peer that the connection ends without a cut, where that takes

@@ -1,5 +1,9 @@
 //! A worker: one thread with a runtime of its own, on which a request is served
 //! from accept to close.
+//!
+//! The control thread sends commands to it. A worker ends only by
+//! [`Worker::cut`], or by a panic outside of connections, which ends the
+//! process.
 
 use std::{convert::Infallible, io, net::TcpListener, pin::Pin, sync::Arc, thread};
 
@@ -28,7 +32,7 @@ enum Command {
     Cut,
 }
 
-/// A running worker.
+/// A running worker, as the control thread sees it.
 #[derive(Debug)]
 pub struct Worker {
     commands: mpsc::Sender<Command>,
@@ -36,16 +40,17 @@ pub struct Worker {
     loops: TaskTracker,
     /// Its connections.
     connections: TaskTracker,
+    /// The thread, to be joined at the end.
     thread: thread::JoinHandle<()>,
     /// Cancelled when the thread ends, by a panic too.
     ended: CancellationToken,
 }
 
 impl Worker {
-    /// Starts worker number `index`.
+    /// Starts worker number `index`, whose connections clone `service`.
     ///
     /// # Errors
-    /// If the system has no thread or no file descriptor left for it.
+    /// The system has no thread or no file descriptor left for it.
     pub fn start<S>(index: usize, service: S) -> io::Result<Self>
     where
         S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
@@ -77,7 +82,8 @@ impl Worker {
         })
     }
 
-    /// Makes the worker accept on another socket of `listener`.
+    /// Makes the worker accept on another socket of `listener`. Returns when
+    /// the command is queued.
     pub async fn listen(&self, socket: TcpListener, listener: Arc<Listener>) {
         // Fails only if the worker has ended, which ends the process anyway.
         let _ = self
@@ -93,7 +99,7 @@ impl Worker {
     }
 
     /// Waits until all its connections are closed. Its listeners must be
-    /// draining.
+    /// draining, or this never returns.
     pub async fn idle(&self) {
         // In this order, as only accept loops begin connections.
         self.loops.close();
@@ -102,24 +108,25 @@ impl Worker {
         self.connections.wait().await;
     }
 
-    /// Open connections.
+    /// The number of open connections.
     pub fn connections(&self) -> usize {
         self.connections.len()
     }
 
     /// Waits until its thread has ended, which it does only when cut or by a
-    /// panic.
+    /// panic. Cancel safe.
     pub async fn ended(&self) {
         self.ended.cancelled().await;
     }
 
-    /// Ends the worker and drops all requests in flight.
+    /// Ends the worker, drops all requests in flight and waits for the thread.
     pub async fn cut(self) {
         let _ = self.commands.send(Command::Cut).await;
         let _ = tokio::task::spawn_blocking(|| self.thread.join()).await;
     }
 }
 
+/// Carries out commands until one ends the worker.
 async fn run<S>(
     mut inbox: mpsc::Receiver<Command>,
     service: S,
