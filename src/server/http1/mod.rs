@@ -126,7 +126,7 @@ struct Connection<'a, IO, S> {
     handle: &'a ConnectionHandle,
 }
 
-/// What a connection does next.
+/// The next step of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     /// Wait for the next request.

@@ -1,12 +1,12 @@
-//! Frames as they pass: who sends many that ask for work and bring none is told
-//! to calm down.
+//! Counts frames that cause work and bring none, and ends connections that send
+//! too many.
 //!
-//! h2 bounds what a connection holds in memory. What it does not bound is work:
-//! a client may go on for ever with pings, settings, priorities, windows of one
-//! byte, or requests that it takes back at once (CVE-2023-44487). The meter
+//! h2 bounds the memory that a connection holds, and not its work: a client may
+//! send without end pings, settings, priorities, windows of one byte, or
+//! requests that it resets at once (CVE-2023-44487, "Rapid Reset"). The meter
 //! looks at the nine bytes before each frame and keeps two accounts, each a
-//! token bucket: one for resets, one for all other frames that carry no
-//! message. What a client rightly sends fills them: requests, and
+//! token bucket: one for resets, and one for all other frames that carry no
+//! message. Frames that a client has reason to send fill them: requests, and
 //! acknowledgements of frames that it was sent (as in Envoy, which allows ten
 //! WINDOW_UPDATEs for each DATA frame).
 
@@ -20,50 +20,55 @@ use crate::http2::frames::{
     kind::{CONTINUATION, DATA, GOAWAY, HEADERS, RST_STREAM},
 };
 
-/// Resets at once, and a second: nghttp2's bounds
+/// Resets at once, and in a second: nghttp2's bounds
 /// (`nghttp2_option_set_stream_reset_rate_limit`).
 const RESETS: Account = Account {
     most: 1000,
     per_second: 33,
 };
-/// Frames without a message at once, and a second.
+/// Frames without a message at once, and in a second.
 const CONTROLS: Account = Account {
     most: 2000,
     per_second: 100,
 };
-/// A fourth of all requests may be taken back without end: a proxy in front
-/// gathers the impatient ones of many.
+/// A fourth of all requests may be reset without end: a proxy in front gathers
+/// the impatient clients of many.
 const REQUESTS_PER_RESET: u32 = 4;
 /// Control frames for each frame of a message, sent or received.
 const CONTROLS_PER_FRAME: u32 = 10;
-/// What may be saved up.
+/// The most that an account may save up, in frames.
 const SAVED: u32 = 100_000;
 
+/// Bytes of the client's preface, which are no frame (RFC 9113, 3.4).
 const PREFACE_LENGTH: usize = 24;
-/// Bytes of a GOAWAY that are looked at: last stream, code, and the words
-/// behind them.
+/// Bytes of a GOAWAY that are looked at: last stream, code, and the text behind
+/// them (RFC 9113, 6.8).
 const GOAWAY_KEPT: usize = 64;
 
 const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
 
+/// The size and the rate of a bucket.
 #[derive(Debug, Clone, Copy)]
 struct Account {
     most: u32,
     per_second: u32,
 }
 
-/// A token bucket; the clock is only asked when it is empty.
+/// A token bucket. The clock is read only when it is empty.
 #[derive(Debug)]
 struct Bucket {
     account: Account,
-    /// What one frame costs.
+    /// Tokens that one frame takes.
     price: u32,
+    /// Tokens that are left.
     left: u32,
+    /// The last time at which the rate was added.
     filled: Instant,
 }
 
 impl Bucket {
+    /// A full bucket.
     fn new(account: Account, price: u32) -> Self {
         Self {
             account,
@@ -73,10 +78,13 @@ impl Bucket {
         }
     }
 
+    /// Adds tokens, for a frame that has reason.
     fn give(&mut self, tokens: u32) {
         self.left = (self.left + tokens).min(SAVED * self.price);
     }
 
+    /// Takes the price of a frame. Returns false if there is not enough, which
+    /// is a flood.
     fn take(&mut self) -> bool {
         if self.left < self.price {
             let Account { most, per_second } = self.account;
@@ -93,25 +101,28 @@ impl Bucket {
 /// The accounts of one connection.
 #[derive(Debug)]
 pub(super) struct Meter {
+    /// Frames from the client.
     received: Frames,
+    /// Frames to the client, of which those that tell of a flood are kept.
     sent: Frames,
     resets: Bucket,
     controls: Bucket,
     /// The blocks of fields among the frames.
     pub(super) blocks: Blocks,
-    /// Since when a head is sent that has not ended.
+    /// The moment since which a head is being sent that has not ended.
     head_since: Option<Instant>,
-    /// It ends with the current frame.
+    /// Whether that head ends with the current frame.
     ends_head: bool,
-    /// Since when the socket takes nothing.
+    /// The moment since which the socket accepts nothing.
     stuck_since: Option<Instant>,
     /// The kind of frame of which there were too many.
     pub(super) flood: Option<&'static str>,
-    /// The connection closes without waiting for the client's end.
+    /// Whether the connection closes without waiting for the client's end.
     pub(super) is_hurried: bool,
 }
 
 impl Meter {
+    /// The meter of a new connection.
     pub(super) fn new() -> Self {
         Self {
             received: Frames::new(PREFACE_LENGTH, GOAWAY, 0),
@@ -127,10 +138,10 @@ impl Meter {
         }
     }
 
-    /// Looks at bytes that the library is about to read, of which those behind
-    /// the first `seen` are new, and puts right what would end the connection
-    /// for the fault of a stream. Returns how many the library may have: the
-    /// others are to stand before those of the next call.
+    /// Looks at bytes that h2 is about to read, of which those behind the first
+    /// `seen` are new, and mends fields that would end the connection for the
+    /// fault of one stream. Returns how many bytes h2 may have: the others are
+    /// to stand before those of the next call.
     pub(super) fn received(&mut self, bytes: &mut [u8], seen: usize) -> usize {
         let mut received = std::mem::take(&mut self.received);
         received.pass(bytes.get(seen..).unwrap_or_default(), |found| match found {
@@ -147,6 +158,7 @@ impl Meter {
         self.blocks.look(bytes)
     }
 
+    /// Charges or credits a frame from the client.
     fn received_frame(
         &mut self,
         FrameHead {
@@ -176,7 +188,8 @@ impl Meter {
         }
     }
 
-    /// What kind of flood the client was just told about, if it was.
+    /// The kind of flood of which h2 has just told the client by a GOAWAY, if
+    /// it did.
     pub(super) fn told(&mut self) -> Option<&'static str> {
         let told = self.sent.take_kept();
         let (code, words) = told.get(4..)?.split_first_chunk()?;
@@ -189,19 +202,21 @@ impl Meter {
         })
     }
 
-    /// All of the last frame is here: if it was to end a head, that has ended.
+    /// Notes that all of the last frame has arrived: if it was to end a head,
+    /// that has ended.
     fn end_head(&mut self) {
         if std::mem::take(&mut self.ends_head) {
             self.head_since = None;
         }
     }
 
-    /// The socket takes nothing now.
+    /// Notes that the socket accepts nothing now.
     pub(super) fn stuck(&mut self) {
         self.stuck_since.get_or_insert_with(Instant::now);
     }
 
-    /// Not empty.
+    /// Notes bytes that were sent, at least one. Frames of messages credit the
+    /// client.
     pub(super) fn sent(&mut self, bytes: &[u8]) {
         self.stuck_since = None;
         let Self { sent, controls, .. } = self;
@@ -216,8 +231,8 @@ impl Meter {
         });
     }
 
-    /// When a head that goes on and on, or a socket that takes nothing, has had
-    /// its time.
+    /// The earliest time at which a head that does not end, or a socket that
+    /// accepts nothing, is over its time.
     pub(super) fn due(&self, head: Duration, write: Duration) -> Option<(Instant, Overdue)> {
         let head = self.head_since.map(|since| (since + head, Overdue::Head));
         let write = self
@@ -227,7 +242,7 @@ impl Meter {
     }
 }
 
-/// What took too long.
+/// The reason for which a connection took too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Overdue {
     /// A head that has not ended.
@@ -236,8 +251,8 @@ pub(super) enum Overdue {
     Write,
 }
 
-/// What h2 calls a flood in its GOAWAY, which is all that it says of it, and
-/// what `tidegate_http2_floods_total{kind}` does.
+/// The names of floods in h2's GOAWAY, which has nothing else about them, and
+/// those in `tidegate_http2_floods_total{kind}`.
 const KINDS: [(&str, &str); 5] = [
     ("too_many_resets", "rst_stream"),
     ("too_many_internal_resets", "broken_streams"),
@@ -246,7 +261,7 @@ const KINDS: [(&str, &str); 5] = [
     ("header_list_way_too_large", "header_list"),
 ];
 
-/// What a kind of frame is called in `tidegate_http2_floods_total{kind}`.
+/// The name of a kind of frame in `tidegate_http2_floods_total{kind}`.
 fn name(kind: u8, flags: u8) -> &'static str {
     match kind {
         2 => "priority",

@@ -1,5 +1,5 @@
-//! A connection's bytes with the meter beside them, what was read ahead before
-//! them, and a close that lets the client read the last frames.
+//! A connection's bytes with the meter beside them, the bytes that were read
+//! before, and a close that lets the client read the last frames.
 
 use std::{
     io::{self, IoSlice},
@@ -18,33 +18,36 @@ use tokio::{
 use super::{bounds::FAREWELL, meter::Meter};
 use crate::{runtime::timer::Timer, server::Socket};
 
-/// Most that is read of a client that was told to go.
+/// The most bytes that are read of a client after the connection's end.
 const LINGER_BYTES: usize = 256 * 1024;
-/// Read at once of it.
+/// Bytes of these that are read at once.
 const PIECE: usize = 4 * 1024;
 
-/// The connection's task and its bytes share the meter. Both are one task: its
-/// lock is never waited for.
+/// The meter, which the connection's task and its bytes share. Both are polled
+/// by one task, so nobody waits for its lock.
 pub(super) type SharedMeter = Arc<Mutex<Meter>>;
 
 /// Bytes that are looked at as they pass.
 #[derive(Debug)]
 pub(super) struct Metered<IO> {
     io: IO,
+    /// Bytes that were read before this began.
     ahead: BytesMut,
-    /// A block of fields that came in pieces.
+    /// A block of fields that arrived in pieces.
     held: BytesMut,
-    /// So much of it may be read.
+    /// How many bytes of `held` may be read.
     whole: usize,
     meter: SharedMeter,
-    /// What may still be read after the end was said.
+    /// How many bytes may still be read after the end was announced.
     linger: usize,
+    /// Whether the sending side is closed.
     is_shut: bool,
-    /// When the client has had its time to end.
+    /// The end of the time that the client has to end its side.
     timer: Timer,
 }
 
 impl<IO> Metered<IO> {
+    /// Passes the bytes of `ahead` first, then those of `io`.
     pub(super) fn new(io: IO, ahead: BytesMut, meter: SharedMeter) -> Self {
         Self {
             io,
@@ -58,6 +61,7 @@ impl<IO> Metered<IO> {
         }
     }
 
+    /// Tells the meter of written bytes, or that none could be.
     fn note(&self, written: &Poll<io::Result<usize>>, bytes: &[IoSlice<'_>]) {
         let mut meter = self.meter.lock();
         match written {
@@ -75,7 +79,7 @@ impl<IO> Metered<IO> {
     }
 }
 
-/// Takes at most so many bytes over. Returns how many.
+/// Moves at most `most` bytes to `buffer`. Returns how many.
 fn taken(from: &mut BytesMut, most: usize, buffer: &mut ReadBuf<'_>) -> usize {
     let count = most.min(buffer.remaining());
     buffer.put_slice(&from[..count]);

@@ -12,8 +12,8 @@ use http::{HeaderMap, HeaderValue, Uri, header, request::Parts, uri::Scheme};
 use super::blocks::Fault;
 use crate::{error::Error, http1::Names, policy::HeadLimits};
 
-/// What a field costs on the wire beside its name and value: colon, space and
-/// line end.
+/// Bytes that a field takes on the wire beside its name and value: colon, space
+/// and line end.
 const LINE_OVERHEAD: usize = 4;
 
 /// A target as HTTP/1 would write it, after which the parts hold the one
