@@ -1,34 +1,35 @@
-//! Requests that a client takes back once a server was handed them.
+//! Requests that a client cancels after a server was handed them.
 //!
 //! Each costs more than its frames do: work of the server, and its connection
-//! where that speaks HTTP/1. The meter bounds frames; here it is such requests,
-//! by streams that are refused until the account is even again. A refused
-//! stream was never begun, so that whoever is in front of many clients loses
-//! nothing but the time to send it again.
+//! if it speaks HTTP/1. The meter bounds frames; these requests are bounded
+//! here, by refusing streams until the account is even again. A refused stream
+//! was never begun (RFC 9113, 8.7), so that a proxy in front of many clients
+//! loses nothing but the time to send it again.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Requests taken back at once.
+/// Requests that may be cancelled at once.
 const AT_ONCE: u32 = 100;
-/// The time after which one more may be.
+/// The time after which one more may be cancelled.
 const EVERY: Duration = Duration::from_millis(100);
-/// Requests that are answered whole, for each of which a part of one may be
-/// taken back: a proxy in front gathers the impatient ones of many.
+/// Completed requests that allow for one more that is cancelled: a proxy in
+/// front gathers the impatient clients of many.
 const ANSWERS_PER_CANCEL: u32 = 4;
 
-/// The account of one connection.
+/// The account of one connection, as a theoretical arrival time (see
+/// [`limit`](crate::limit)).
 #[derive(Debug, Default)]
 pub(super) struct Cancels {
-    /// When the account is even again; `None`: it is. While it is, nothing here
-    /// costs anything.
+    /// The moment at which the account is even again; `None` if it is. While it
+    /// is, nothing here costs anything.
     even: Option<Instant>,
 }
 
 impl Cancels {
-    /// One was taken back. Returns whether this is the one with which streams
-    /// begin to be refused.
+    /// Counts a cancelled request. Returns whether this is the one with which
+    /// streams begin to be refused.
     pub(super) fn note(&mut self) -> bool {
         let now = Instant::now();
         let before = self.even.map_or(now, |even| even.max(now));
@@ -36,7 +37,7 @@ impl Cancels {
         before <= now + AT_ONCE * EVERY && before + EVERY > now + AT_ONCE * EVERY
     }
 
-    /// One was answered whole.
+    /// Counts a completed request.
     pub(super) fn answered(&mut self) {
         self.even = self
             .even

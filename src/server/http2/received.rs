@@ -1,4 +1,9 @@
 //! The body of a request while it is received on its stream.
+//!
+//! A gateway that has responded early must not reset the stream at once: many
+//! clients read a response only after they have sent their whole request. So
+//! the rest of a body that is dropped early is handed to the task of the
+//! stream, which reads it for a while.
 
 use std::{
     pin::Pin,
@@ -16,8 +21,9 @@ use crate::{error::Fault, http2::Inflow};
 /// the stream in `rest`: dropping that, too, would reset the stream or let the
 /// client wait for a window for ever.
 pub(super) struct StreamBody {
-    /// `Some` until this is dropped.
+    /// The stream; `Some` until this is dropped.
     flow: Option<Inflow>,
+    /// Where the stream goes then.
     rest: Rest,
 }
 
@@ -25,6 +31,7 @@ pub(super) struct StreamBody {
 pub(super) type Rest = Arc<Mutex<Option<Inflow>>>;
 
 impl StreamBody {
+    /// The body on `flow`, which leaves its rest in `rest`.
     pub(super) fn new(flow: Inflow, rest: Rest) -> Self {
         Self {
             flow: Some(flow),

@@ -1,10 +1,10 @@
-//! From header list to request: what HTTP/2 spells otherwise than HTTP/1 is
-//! brought to one form, strictly (RFC 9113, 8).
+//! From header list to request: the parts that HTTP/2 spells in another way
+//! than HTTP/1 are brought to one form, strictly (RFC 9113, 8).
 //!
-//! h2 has refused by then what no request may hold: fields of the connection,
-//! `te` other than trailers, pseudo-fields that are missing, repeated or late,
-//! and lengths that are none. Names in upper case and the like come as a
-//! [`Fault`] among the extensions.
+//! h2 has refused by then everything that no request may contain: fields of the
+//! connection, `te` other than trailers, pseudo-fields that are missing,
+//! repeated or late, and lengths that are none. Names in upper case and the
+//! like arrive as a [`Fault`] among the extensions.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Uri, header, request::Parts, uri::Scheme};
@@ -16,11 +16,13 @@ use crate::{error::Error, http1::Names, policy::HeadLimits};
 /// and line end.
 const LINE_OVERHEAD: usize = 4;
 
-/// A target as HTTP/1 would write it, after which the parts hold the one
-/// `Host`; and the traits of its fields' names.
+/// The target as HTTP/1 would write it, and the traits of the names of fields.
+/// The parts then hold one `Host` and one `Cookie`, as HTTP/1 has them.
 ///
 /// # Errors
-/// [`Error::HeadTooLarge`], [`Error::TooManyHeaders`], [`Error::Malformed`].
+/// [`Error::HeadTooLarge`], [`Error::TooManyHeaders`] or
+/// [`Error::TargetTooLong`] beyond a bound of the listener, and
+/// [`Error::Malformed`] for a list that no request has.
 pub(super) fn normalise(parts: &mut Parts, limits: &HeadLimits) -> Result<(Bytes, Names), Error> {
     if let Some(fault) = parts.extensions.get::<Fault>() {
         return Err(Error::Malformed(match fault {
@@ -47,7 +49,10 @@ pub(super) fn normalise(parts: &mut Parts, limits: &HeadLimits) -> Result<(Bytes
     target(&parts.uri).map(|target| (target, names))
 }
 
-/// The same bounds as on a head of HTTP/1, counted as if it were one.
+/// Checks the bounds of a head of HTTP/1, counted as if this were one.
+///
+/// # Errors
+/// One of them is exceeded.
 fn bound(parts: &Parts, limits: &HeadLimits) -> Result<(), Error> {
     if parts.headers.len() > limits.headers {
         return Err(Error::TooManyHeaders {
@@ -76,7 +81,8 @@ fn bound(parts: &Parts, limits: &HeadLimits) -> Result<(), Error> {
     }
 }
 
-/// Drops what is dropped from a head of HTTP/1, too.
+/// Notes the names of fields, and drops those that are dropped from a head of
+/// HTTP/1 too.
 fn note_names(headers: &mut HeaderMap, keeps_underscores: bool) -> Names {
     let mut names = Names::default();
     let mut dropped = Vec::new();
@@ -92,15 +98,15 @@ fn note_names(headers: &mut HeaderMap, keeps_underscores: bool) -> Names {
     names
 }
 
-/// HTTP/1 takes spaces around a value off; in HTTP/2 they make it malformed
-/// (RFC 9113, 8.2.1).
+/// Whether a value begins or ends with a blank: HTTP/1 removes blanks around a
+/// value, and in HTTP/2 they make it malformed (RFC 9113, 8.2.1).
 fn is_padded(value: &[u8]) -> bool {
     let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     is_space(value.first()) || is_space(value.last())
 }
 
-/// A cookie may come in pieces to be compressed better; upstreams want it whole
-/// (RFC 9113, 8.2.3).
+/// Joins the cookies. A client may send them in several fields, which compress
+/// better; upstreams want one (RFC 9113, 8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
     let mut cookies = headers.get_all(header::COOKIE).iter();
     if cookies.next().is_none() || cookies.next().is_none() {
@@ -116,9 +122,13 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// `:authority` becomes the `Host`. Where both are there they must agree, but
-/// for the scheme's own port, which may be left empty or out (RFC 9113, 8.3.1;
-/// RFC 9110, 4.2.3), and for a final dot: others may look at the other one.
+/// Makes the `:authority` the `Host`. If both are present they must agree,
+/// except for the port of the scheme, which may be empty or absent (RFC 9113,
+/// 8.3.1; RFC 9110, 4.2.3), and for a final dot: others may look at the other
+/// one.
+///
+/// # Errors
+/// They name two hosts.
 fn name_host(headers: &mut HeaderMap, uri: &Uri) -> Result<(), Error> {
     let Some(authority) = uri.authority() else {
         return Ok(());
@@ -150,6 +160,11 @@ fn name_host(headers: &mut HeaderMap, uri: &Uri) -> Result<(), Error> {
     Ok(())
 }
 
+/// The target of the request; `*` for CONNECT, which has none and is refused
+/// later.
+///
+/// # Errors
+/// It is no path.
 fn target(uri: &Uri) -> Result<Bytes, Error> {
     // CONNECT has none; the gateway says so when it sees the method.
     let Some(target) = uri.path_and_query() else {

@@ -1,5 +1,5 @@
 //! One exchange on one stream. It is a task of its own; a reset by the client
-//! cancels it.
+//! cancels it, which drops the request and everything that it holds.
 
 use std::{
     convert::Infallible,
@@ -39,21 +39,23 @@ use crate::{
 /// responses of the request. Both run in the same task.
 struct Responder {
     respond: Mutex<SendResponse<Bytes>>,
-    /// The request was sent to a server.
+    /// Whether the request was sent to a server.
     is_sent_up: AtomicBool,
 }
 
-/// The part of a connection that its streams use.
+/// The part of a connection that its streams share.
 pub(super) struct StreamContext {
+    /// The windows of the connection's streams.
     pub(super) windows: Arc<Windows>,
-    /// Streams that wait for `flushed`.
+    /// How many streams wait for `flushed`.
     waiting: AtomicUsize,
-    /// Notified when the connection's task has written all that the client
-    /// takes now.
+    /// Notified when the connection's task has written everything that the
+    /// client accepts at present.
     flushed: Notify,
 }
 
 impl StreamContext {
+    /// The shared part of a new connection.
     pub(super) fn new(windows: Arc<Windows>) -> Arc<Self> {
         Arc::new(Self {
             windows,
@@ -62,8 +64,8 @@ impl StreamContext {
         })
     }
 
-    /// Called by the connection's task when it has written all that the client
-    /// takes now.
+    /// Wakes streams that wait for a flush. Called by the connection's task
+    /// when it has written everything that the client accepts at present.
     pub(super) fn set_flushed(&self) {
         if self.waiting.load(Ordering::Relaxed) > 0 {
             self.waiting.store(0, Ordering::Relaxed);
@@ -72,7 +74,7 @@ impl StreamContext {
     }
 
     /// Waits until the frames that were queued before are written, as far as
-    /// the client takes them.
+    /// the client accepts them.
     async fn flush(&self) {
         let flushed = self.flushed.notified();
         self.waiting.fetch_add(1, Ordering::Relaxed);
@@ -81,14 +83,14 @@ impl StreamContext {
     }
 }
 
-/// How an exchange ended.
+/// How an exchange ended, for the account of cancelled requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// The client has the whole response.
+    /// The client has received the whole response.
     Answered,
     /// The client cancelled the request after it was sent to a server.
     Cancelled,
-    /// In any other way.
+    /// The exchange ended in any other way.
     Otherwise,
 }
 
