@@ -1,5 +1,5 @@
 //! The addresses of a server: one that is fixed, or those of a name that is
-//! looked up again and again.
+//! resolved again and again.
 //!
 //! Look-ups run on the control thread's runtime, off the workers, which only
 //! read the result. Addresses come from the system's resolver, so that
@@ -8,7 +8,14 @@
 //! [`NameServers`] finds that out.
 //!
 //! Known addresses stay when a look-up fails: a name server that is down must
-//! not stop what works.
+//! not stop services that work.
+//!
+//! # Bounds
+//!
+//! A look-up blocks a thread, since `getaddrinfo` has no asynchronous form, and
+//! one for a name whose server is silent blocks it for long. So at most 16 run
+//! at once in the process, and names that failed before may use only 12 of
+//! these slots: healthy names are resolved even if many others are not.
 
 use std::{
     io,
@@ -62,7 +69,9 @@ static LOOK_REQUESTED: Notify = Notify::const_new();
 /// are the machine's.
 #[derive(Debug)]
 struct LookupSlots {
+    /// A permit for each look-up.
     all: Semaphore,
+    /// A second permit for each look-up of a name that failed before.
     unlucky: Semaphore,
 }
 
@@ -112,7 +121,8 @@ pub(super) fn request_a_look() {
     LOOK_REQUESTED.notify_one();
 }
 
-/// The addresses of a server.
+/// The addresses of a server. Read by workers without a lock, and written by
+/// look-ups.
 #[derive(Debug)]
 pub(super) struct Addresses {
     host: Arc<str>,
@@ -120,21 +130,24 @@ pub(super) struct Addresses {
     /// Whether the host is a name, whose addresses may change, and not an
     /// address.
     is_name: bool,
+    /// The addresses that were found last; empty before the first look-up.
     known: ArcSwap<Vec<SocketAddr>>,
     /// How often `known` has changed.
     changes: AtomicUsize,
     /// Counts connections, to begin at another address each time.
     rotation: AtomicUsize,
+    /// The time of the next look-up.
     schedule: Mutex<Schedule>,
 }
 
-/// When a name is looked up.
+/// The times of look-ups.
 #[derive(Debug, Default)]
 struct Schedule {
     /// When the next look-up is due; `None` if it is due now.
     due: Option<Instant>,
     /// When the last one began; `None` before the first.
     begun: Option<Instant>,
+    /// Whether a look-up is under way.
     is_running: bool,
     /// Whether the last one failed.
     has_failed: bool,

@@ -1,4 +1,4 @@
-//! How many connections to one server are open, and the queue of requests that
+//! The number of open connections to one server, and the queue of requests that
 //! wait for one.
 //!
 //! All workers share this, and so do the pools of HTTP/1 and HTTP/2. A request
@@ -8,7 +8,16 @@
 //!
 //! The queue is strict: while a request waits, a request that arrives joins
 //! behind it instead of taking a connection past it, and only the request at
-//! the front looks for connections that become free.
+//! the front looks for connections that become free. So one wake-up suffices
+//! for each connection, and no request starves.
+//!
+//! # Invariants
+//!
+//! * `open` is at most `max_connections` of the configuration under which the
+//!   permits were taken. A reload that changes the number makes a new capacity,
+//!   and connections of the old one are not reused.
+//! * A request that leaves the queue, also by cancellation, drops its place,
+//!   and the next one becomes the front.
 
 use std::{
     sync::{
@@ -29,6 +38,7 @@ use crate::policy;
 /// Limits on the connections to one server, and how far they are used up.
 #[derive(Debug)]
 pub(super) struct Capacity {
+    /// The bounds and timeouts of the pool.
     pub(super) settings: policy::Pool,
     /// The server's addresses. A connection to one that the server no longer
     /// has is not reused.
@@ -46,6 +56,7 @@ pub(super) struct Capacity {
 }
 
 impl Capacity {
+    /// The capacity of a server without connections.
     pub(super) fn new(settings: policy::Pool, addresses: Arc<Addresses>) -> Self {
         Self {
             settings,

@@ -44,7 +44,8 @@ use crate::{
     message::Response,
 };
 
-/// A request on its way to a server, and the wait for the head of the response.
+/// A request on its way to a server, and the wait for the head of the response,
+/// in either protocol.
 pub(super) enum UpstreamExchange {
     Http1(Http1Exchange),
     /// Boxed, so that an exchange of HTTP/1 need not be as large.
@@ -141,8 +142,11 @@ pub(super) struct SentRequest {
 
 /// The parts of a request while a server works on it.
 pub(super) struct SentParts {
+    /// The request on the connection.
     pub(super) exchange: UpstreamExchange,
+    /// The exchange with the client.
     pub(super) call: Arc<call::Exchange>,
+    /// Counts the request for the server.
     pub(super) in_flight: InFlight,
 }
 

@@ -26,6 +26,7 @@ use crate::{
 /// How TLS is spoken with a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TlsTo {
+    /// The TLS of the upstream, shared by its servers.
     pub(super) tls: Arc<ClientTls>,
     /// The name that the server's certificate must be valid for.
     pub(super) name: ServerName<'static>,
@@ -37,15 +38,22 @@ pub(super) struct TlsTo {
 /// outlive it: see [`reconfigured`](Self::reconfigured).
 #[derive(Debug)]
 pub(super) struct Server {
+    /// The URL as configured, which identifies the server across reloads and in
+    /// metrics.
     pub(super) url: Arc<str>,
     /// The `Host` for requests that do not keep the client's.
     pub(super) authority: Arc<str>,
+    /// The share of requests, relative to those of other servers.
     pub(super) weight: u32,
+    /// The addresses of its host.
     pub(super) addresses: Arc<Addresses>,
     /// `None` on plain connections.
     pub(super) secure: Option<TlsTo>,
+    /// The configured protocol.
     pub(super) protocol: Protocol,
+    /// The number of its connections, and the queue for them.
     pub(super) capacity: Arc<Capacity>,
+    /// Idle connections of HTTP/1.
     pub(super) http1: Arc<Http1Pool>,
     /// `None` if HTTP/2 is never spoken with this server.
     http2: Option<Arc<Http2Pool>>,
@@ -53,12 +61,14 @@ pub(super) struct Server {
     prefers_http1: AtomicBool,
     /// Set while handshakes fail, so that the log tells of the first one only.
     pub(super) has_failed_tls: Latch,
+    /// Whether it may be sent requests.
     pub(super) health: Arc<Health>,
     /// Only updated if servers are chosen by latency.
     pub(super) latency: Arc<Latency>,
     /// Hash of the URL, which represents the server where servers are chosen by
     /// key.
     pub(super) identity: u64,
+    /// Requests that it is working on, over all workers and routes.
     in_flight: Arc<CachePadded<AtomicUsize>>,
 }
 

@@ -21,7 +21,10 @@ use crate::tls::ClientStream;
 /// costs nothing beside a system call.
 #[derive(Debug)]
 pub(super) enum Stream {
+    /// TCP alone.
     Plain(TcpStream),
+    /// TLS over TCP. Boxed, because its state is large and plain connections
+    /// need not be.
     Secure(Box<ClientStream<TcpStream>>),
 }
 

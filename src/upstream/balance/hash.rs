@@ -4,7 +4,9 @@
 //! This is weighted rendezvous hashing (Thaler and Ravishankar, 1998; weights
 //! after Schindelhauer and Schomaker, 2005): every server draws a number for
 //! the key, and the best number wins. When a server goes, only its keys move,
-//! and they spread over all others; the same holds for a server that comes.
+//! and they spread over all others; the same holds for a server that comes. A
+//! choice takes time in proportion to the number of servers, which is small; in
+//! return there is no ring to build, and weights are exact.
 //!
 //! With a bound (Mirrokni, Thorup and Zadimoghaddam, "Consistent Hashing with
 //! Bounded Loads", 2018) no server gets more than that factor of its share of
@@ -12,7 +14,8 @@
 //! second server.
 //!
 //! The hashes have neither secret nor state, so that several gateways, and one
-//! that was restarted, send a key to the same server.
+//! that was restarted, send a key to the same server. A server in slow start
+//! draws with a part of its weight.
 
 use std::hash::Hasher;
 
@@ -25,6 +28,7 @@ pub(super) struct Candidate {
     pub(super) identity: u64,
     /// The server's weight, above 0.
     pub(super) weight: f64,
+    /// Requests that the server is working on.
     pub(super) in_flight: usize,
     /// Whether it was tried for this request, so that a retry should go
     /// elsewhere.

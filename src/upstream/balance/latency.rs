@@ -5,6 +5,11 @@
 //! replaces it, and one below it is averaged in with a weight by the time that
 //! has passed. Without responses the average decays as well, so that a server
 //! that was slow is tried again.
+//!
+//! Two averages are kept. The peak-sensitive one estimates the next response.
+//! The usual one, without the rise to peaks, tells whether two servers differ
+//! at all: if they do not, requests in flight and weights decide, and chance
+//! does not.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},

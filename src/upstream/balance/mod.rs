@@ -43,14 +43,17 @@ use crate::{
     policy::{self, Balance},
 };
 
-/// Chooses among the servers of an upstream.
+/// Chooses among the servers of an upstream. Shared by all workers. While all
+/// servers are healthy, a choice takes no lock.
 #[derive(Debug)]
 pub(super) struct Balancer {
     policy: Arc<policy::Upstream>,
+    /// The servers, in the order of the configuration.
     pub(super) servers: Vec<Arc<Server>>,
     /// A cycle of server indices in which each server stands as often as its
     /// weight says.
     turns: Vec<u16>,
+    /// The number of turns so far.
     turn: AtomicU64,
 }
 
@@ -59,6 +62,7 @@ pub(super) struct Balancer {
 struct Conditions {
     /// Servers that should not be chosen again.
     tried: Tried,
+    /// The time of the choice.
     now: Instant,
 }
 

@@ -1,10 +1,14 @@
 //! Turns by weight for round robin.
+//!
+//! The cycle is computed once for each configuration, so that a request only
+//! increments a counter.
 
 /// The longest cycle. Weights whose sum is larger are scaled down to it.
 const MOST_TURNS: u64 = 4096;
 
 /// A cycle of server indices in NGINX's smooth weighted order: the weights 5,
-/// 1, 1 give `a a b a c a a` and not `a a a a a b c`.
+/// 1, 1 give `a a b a c a a` and not `a a a a a b c`. A server stands in it as
+/// often as its weight says, and at least once.
 pub(super) fn spread(weights: &[u32]) -> Vec<u16> {
     let sum: u64 = weights.iter().map(|weight| u64::from(*weight)).sum();
     let scale = |weight: u32| {

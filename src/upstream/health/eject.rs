@@ -29,9 +29,13 @@ use crate::{
 /// Decides on ejections and cool-downs of the servers of one upstream.
 #[derive(Debug)]
 pub(in crate::upstream) struct Ejector {
+    /// The numbers of the configuration.
     policy: Ejection,
+    /// The time over which a server that comes back gets its share.
     slow_start: Duration,
+    /// The health of each server, by its index in the balancer.
     servers: Vec<Arc<Health>>,
+    /// Pages that have failed recently.
     pages: Mutex<Pages>,
     /// Held while a decision is made: two concurrent decisions must not each
     /// take the other's server for the one that stays.

@@ -1,5 +1,18 @@
 //! The state of a server's health: a few atomics that the balancer reads, and
 //! the history behind them.
+//!
+//! ```text
+//!           failures in a row            its time, or a passed series of checks
+//!    up ─────────────────────> ejected ─────────────────────────┐
+//!    │ ^                                                         v
+//!    │ └──────────────── slow start <──── comes back <───────────┤
+//!    │   503 with Retry-After                 its time           │
+//!    ├─────────────────────────> cooling down ───────────────────┤
+//!    │   failed checks                        passed checks      │
+//!    └─────────────────────────> down ───────────────────────────┘
+//! ```
+//!
+//! Of the three states to the right, which may hold at once, the worst counts.
 
 use std::{
     sync::{
