@@ -1,14 +1,21 @@
-//! Counts frames that cause work and bring none, and ends connections that send
-//! too many.
+//! Frames as they pass: a client that sends many which ask for work and bring
+//! none is told to calm down.
 //!
-//! h2 bounds the memory that a connection holds, and not its work: a client may
-//! send without end pings, settings, priorities, windows of one byte, or
-//! requests that it resets at once (CVE-2023-44487, "Rapid Reset"). The meter
-//! looks at the nine bytes before each frame and keeps two accounts, each a
-//! token bucket: one for resets, and one for all other frames that carry no
-//! message. Frames that a client has reason to send fill them: requests, and
-//! acknowledgements of frames that it was sent (as in Envoy, which allows ten
-//! WINDOW_UPDATEs for each DATA frame).
+//! h2 bounds what a connection holds in memory. It does not bound work: a
+//! client may go on for ever with pings, settings, priorities, windows of one
+//! byte (RFC 9113, 10.5), or requests that it cancels at once (CVE-2023-44487).
+//! The meter looks at the nine bytes before each frame and keeps two token
+//! buckets: one for resets, one for all other frames that carry no message.
+//! Legitimate traffic fills them: requests, and acknowledgements of frames that
+//! the client was sent (as in Envoy, which permits ten WINDOW_UPDATEs for each
+//! DATA frame).
+//!
+//! A connection that empties a bucket ends with ENHANCE_YOUR_CALM and is
+//! counted in `tidegate_http2_floods_total` by the kind of frame. Floods that
+//! h2 detects by itself are counted there, too: its GOAWAY says so.
+//!
+//! The meter also keeps the times at which a head began and at which the socket
+//! stopped taking bytes, which h2 does not bound either.
 
 use std::time::Duration;
 
@@ -20,85 +27,87 @@ use crate::http2::frames::{
     kind::{CONTINUATION, DATA, GOAWAY, HEADERS, RST_STREAM},
 };
 
-/// Resets at once, and in a second: nghttp2's bounds
+/// The rate of resets: nghttp2's default
 /// (`nghttp2_option_set_stream_reset_rate_limit`).
-const RESETS: Account = Account {
-    most: 1000,
+const RESETS: FrameRate = FrameRate {
+    burst: 1000,
     per_second: 33,
 };
-/// Frames without a message at once, and in a second.
-const CONTROLS: Account = Account {
-    most: 2000,
+/// The rate of frames that carry no message.
+const CONTROLS: FrameRate = FrameRate {
+    burst: 2000,
     per_second: 100,
 };
-/// A fourth of all requests may be reset without end: a proxy in front gathers
-/// the impatient clients of many.
+/// Requests for which one more may be cancelled without end: a proxy in front
+/// gathers the impatient clients of many.
 const REQUESTS_PER_RESET: u32 = 4;
 /// Control frames for each frame of a message, sent or received.
 const CONTROLS_PER_FRAME: u32 = 10;
-/// The most that an account may save up, in frames.
-const SAVED: u32 = 100_000;
+/// Frames that a client can save up at most.
+const MOST_SAVED: u32 = 100_000;
 
-/// Bytes of the client's preface, which are no frame (RFC 9113, 3.4).
+/// Bytes of the client's preface, which are no frame.
 const PREFACE_LENGTH: usize = 24;
 /// Bytes of a GOAWAY that are looked at: last stream, code, and the text behind
 /// them (RFC 9113, 6.8).
 const GOAWAY_KEPT: usize = 64;
 
+/// The flag of SETTINGS and PING that only acknowledge (RFC 9113, 6.5).
 const ACK: u8 = 1;
+/// The flag of the last frame of a head (RFC 9113, 6.2).
 const END_HEADERS: u8 = 4;
 
-/// The size and the rate of a bucket.
+/// How many frames of a kind a client may send.
 #[derive(Debug, Clone, Copy)]
-struct Account {
-    most: u32,
+struct FrameRate {
+    /// Frames at once.
+    burst: u32,
+    /// Frames a second after that.
     per_second: u32,
 }
 
-/// A token bucket. The clock is read only when it is empty.
+/// A token bucket. The clock is only read when it is empty.
 #[derive(Debug)]
 struct Bucket {
-    account: Account,
-    /// Tokens that one frame takes.
+    rate: FrameRate,
+    /// Tokens for one frame.
     price: u32,
     /// Tokens that are left.
     left: u32,
-    /// The last time at which the rate was added.
+    /// When it was last filled by time.
     filled: Instant,
 }
 
 impl Bucket {
-    /// A full bucket.
-    fn new(account: Account, price: u32) -> Self {
+    fn new(rate: FrameRate, price: u32) -> Self {
         Self {
-            account,
+            rate,
             price,
-            left: account.most * price,
+            left: rate.burst * price,
             filled: Instant::now(),
         }
     }
 
-    /// Adds tokens, for a frame that has reason.
-    fn give(&mut self, tokens: u32) {
-        self.left = (self.left + tokens).min(SAVED * self.price);
+    /// Adds tokens, up to those for [`MOST_SAVED`] frames.
+    fn refill(&mut self, tokens: u32) {
+        self.left = (self.left + tokens).min(MOST_SAVED * self.price);
     }
 
-    /// Takes the price of a frame. Returns false if there is not enough, which
-    /// is a flood.
-    fn take(&mut self) -> bool {
+    /// Pays for a frame. False if there are too few tokens.
+    fn pay(&mut self) -> bool {
         if self.left < self.price {
-            let Account { most, per_second } = self.account;
+            let FrameRate { burst, per_second } = self.rate;
             let passed = self.filled.elapsed().as_secs_f64() * f64::from(per_second);
-            self.left += (passed.min(f64::from(most)) * f64::from(self.price)) as u32;
+            self.left += (passed.min(f64::from(burst)) * f64::from(self.price)) as u32;
             self.filled = Instant::now();
         }
-        let pays = self.left >= self.price;
+        let is_paid = self.left >= self.price;
         self.left = self.left.saturating_sub(self.price);
-        pays
+        is_paid
     }
 }
 
-/// The accounts of one connection.
+/// The frames of one connection, in both directions.
 #[derive(Debug)]
 pub(super) struct Meter {
     /// Frames from the client.
@@ -109,12 +118,12 @@ pub(super) struct Meter {
     controls: Bucket,
     /// The blocks of fields among the frames.
     pub(super) blocks: Blocks,
-    /// The moment since which a head is being sent that has not ended.
+    /// When the head began that has not ended; `None` between heads.
     head_since: Option<Instant>,
-    /// Whether that head ends with the current frame.
+    /// Whether it ends with the current frame.
     ends_head: bool,
-    /// The moment since which the socket accepts nothing.
-    stuck_since: Option<Instant>,
+    /// Since when the socket takes no bytes; `None` if it took the last ones.
+    blocked_since: Option<Instant>,
     /// The kind of frame of which there were too many.
     pub(super) flood: Option<&'static str>,
     /// Whether the connection closes without waiting for the client's end.
@@ -132,16 +141,16 @@ impl Meter {
             blocks: Blocks::default(),
             head_since: None,
             ends_head: false,
-            stuck_since: None,
+            blocked_since: None,
             flood: None,
             is_hurried: false,
         }
     }
 
     /// Looks at bytes that h2 is about to read, of which those behind the first
-    /// `seen` are new, and mends fields that would end the connection for the
-    /// fault of one stream. Returns how many bytes h2 may have: the others are
-    /// to stand before those of the next call.
+    /// `seen` are new, and repairs fields that would end the connection for the
+    /// fault of one stream. Returns how many bytes h2 may read: the caller puts
+    /// the others before those of the next call.
     pub(super) fn received(&mut self, bytes: &mut [u8], seen: usize) -> usize {
         let mut received = std::mem::take(&mut self.received);
         received.pass(bytes.get(seen..).unwrap_or_default(), |found| match found {
@@ -158,7 +167,7 @@ impl Meter {
         self.blocks.look(bytes)
     }
 
-    /// Charges or credits a frame from the client.
+    /// Charges a frame that was received to its bucket.
     fn received_frame(
         &mut self,
         FrameHead {
@@ -170,55 +179,52 @@ impl Meter {
     ) {
         self.end_head();
         match kind {
-            DATA if length > 0 => self.controls.give(CONTROLS_PER_FRAME),
-            // Empty ones, and continuations, are bounded by h2.
+            DATA if length > 0 => self.controls.refill(CONTROLS_PER_FRAME),
+            // h2 bounds empty frames of data, and continuations.
             DATA => {}
             HEADERS | CONTINUATION => {
                 if kind == HEADERS {
-                    self.resets.give(1);
-                    self.controls.give(CONTROLS_PER_FRAME);
+                    self.resets.refill(1);
+                    self.controls.refill(CONTROLS_PER_FRAME);
                 }
                 self.head_since.get_or_insert_with(Instant::now);
                 self.ends_head = flags & END_HEADERS != 0;
             }
-            RST_STREAM if !self.resets.take() => self.flood = Some("rst_stream"),
+            RST_STREAM if !self.resets.pay() => self.flood = Some("rst_stream"),
             RST_STREAM => {}
-            _ if !self.controls.take() => self.flood = Some(name(kind, flags)),
+            _ if !self.controls.pay() => self.flood = Some(name(kind, flags)),
             _ => {}
         }
     }
 
-    /// The kind of flood of which h2 has just told the client by a GOAWAY, if
-    /// it did.
-    pub(super) fn told(&mut self) -> Option<&'static str> {
-        let told = self.sent.take_kept();
-        let (code, words) = told.get(4..)?.split_first_chunk()?;
-        let is_flood = u32::from_be_bytes(*code) == u32::from(h2::Reason::ENHANCE_YOUR_CALM);
-        is_flood.then(|| {
-            KINDS
-                .iter()
-                .find(|(word, _)| words == word.as_bytes())
-                .map_or("other_frames", |(_, kind)| kind)
-        })
+    /// The kind of flood for which h2 has sent a GOAWAY since the last call;
+    /// `None` if it has not.
+    pub(super) fn take_announced_flood(&mut self) -> Option<&'static str> {
+        let goaway = self.sent.take_kept();
+        let (code, words) = goaway.get(4..)?.split_first_chunk()?;
+        if u32::from_be_bytes(*code) != u32::from(h2::Reason::ENHANCE_YOUR_CALM) {
+            return None;
+        }
+        let known = KINDS.iter().find(|(word, _)| words == word.as_bytes());
+        Some(known.map_or("other_frames", |(_, kind)| kind))
     }
 
-    /// Notes that all of the last frame has arrived: if it was to end a head,
-    /// that has ended.
+    /// Notes that all of the last frame is here: if it was to end a head, the
+    /// head has ended.
     fn end_head(&mut self) {
         if std::mem::take(&mut self.ends_head) {
             self.head_since = None;
         }
     }
 
-    /// Notes that the socket accepts nothing now.
-    pub(super) fn stuck(&mut self) {
-        self.stuck_since.get_or_insert_with(Instant::now);
+    /// Notes that the socket takes no bytes now.
+    pub(super) fn write_blocked(&mut self) {
+        self.blocked_since.get_or_insert_with(Instant::now);
     }
 
-    /// Notes bytes that were sent, at least one. Frames of messages credit the
-    /// client.
+    /// Looks at bytes that the socket took, at least one.
     pub(super) fn sent(&mut self, bytes: &[u8]) {
-        self.stuck_since = None;
+        self.blocked_since = None;
         let Self { sent, controls, .. } = self;
         sent.pass(bytes, |found| {
             if let Found::Head(FrameHead {
@@ -226,33 +232,34 @@ impl Meter {
                 ..
             }) = found
             {
-                controls.give(CONTROLS_PER_FRAME);
+                controls.refill(CONTROLS_PER_FRAME);
             }
         });
     }
 
-    /// The earliest time at which a head that does not end, or a socket that
-    /// accepts nothing, is over its time.
+    /// The deadline of a head that has not ended (`head` after it began) or of a
+    /// socket that takes no bytes (`write` after the last one), whichever is
+    /// first.
     pub(super) fn due(&self, head: Duration, write: Duration) -> Option<(Instant, Overdue)> {
         let head = self.head_since.map(|since| (since + head, Overdue::Head));
         let write = self
-            .stuck_since
+            .blocked_since
             .map(|since| (since + write, Overdue::Write));
         head.into_iter().chain(write).min_by_key(|(at, _)| *at)
     }
 }
 
-/// The reason for which a connection took too long.
+/// The reason for which a connection is overdue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Overdue {
-    /// A head that has not ended.
+    /// A head has not ended.
     Head,
-    /// A client that reads nothing.
+    /// The client reads nothing.
     Write,
 }
 
-/// The names of floods in h2's GOAWAY, which has nothing else about them, and
-/// those in `tidegate_http2_floods_total{kind}`.
+/// The words for a flood in h2's GOAWAY, which is all that it tells about it,
+/// each with its `kind` in `tidegate_http2_floods_total`.
 const KINDS: [(&str, &str); 5] = [
     ("too_many_resets", "rst_stream"),
     ("too_many_internal_resets", "broken_streams"),
@@ -261,7 +268,7 @@ const KINDS: [(&str, &str); 5] = [
     ("header_list_way_too_large", "header_list"),
 ];
 
-/// The name of a kind of frame in `tidegate_http2_floods_total{kind}`.
+/// The `kind` of a frame in `tidegate_http2_floods_total`.
 fn name(kind: u8, flags: u8) -> &'static str {
     match kind {
         2 => "priority",
@@ -322,7 +329,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_reads_answers_may_acknowledge_them_and_who_sends_requests_may_take_some_back() {
+    async fn a_client_that_reads_responses_may_acknowledge_them_and_one_that_sends_requests_may_cancel_some()
+     {
         let mut meter = begun();
         for _ in 0..10_000 {
             meter.sent(&frame(DATA, 0, 200));

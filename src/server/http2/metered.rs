@@ -1,5 +1,9 @@
-//! A connection's bytes with the meter beside them, the bytes that were read
-//! before, and a close that lets the client read the last frames.
+//! A client's socket as h2 gets it: every byte passes the [`Meter`], bytes that
+//! were read ahead come first, and a close lets the client read the last
+//! frames.
+//!
+//! h2 reads a block of fields only when all of it is here, because the meter
+//! may have to repair it. Until then the socket holds it back, at most 16 KiB.
 
 use std::{
     io::{self, IoSlice},
@@ -18,36 +22,35 @@ use tokio::{
 use super::{bounds::FAREWELL, meter::Meter};
 use crate::{runtime::timer::Timer, server::Socket};
 
-/// The most bytes that are read of a client after the connection's end.
+/// Most bytes that are read after our end was sent.
 const LINGER_BYTES: usize = 256 * 1024;
-/// Bytes of these that are read at once.
+/// Bytes of them that are read at once.
 const PIECE: usize = 4 * 1024;
 
-/// The meter, which the connection's task and its bytes share. Both are polled
-/// by one task, so nobody waits for its lock.
+/// The meter as the connection's task and its socket share it. Both run in one
+/// task, so that its lock is never contended.
 pub(super) type SharedMeter = Arc<Mutex<Meter>>;
 
-/// Bytes that are looked at as they pass.
+/// A socket whose bytes are looked at as they pass.
 #[derive(Debug)]
-pub(super) struct Metered<IO> {
+pub(super) struct MeteredSocket<IO> {
     io: IO,
-    /// Bytes that were read before this began.
+    /// Bytes that were read before h2 took over.
     ahead: BytesMut,
-    /// A block of fields that arrived in pieces.
+    /// A block of fields that came in pieces, with anything behind it.
     held: BytesMut,
-    /// How many bytes of `held` may be read.
+    /// The bytes of `held` that h2 may read.
     whole: usize,
     meter: SharedMeter,
-    /// How many bytes may still be read after the end was announced.
+    /// Bytes that may still be read after our end was sent.
     linger: usize,
-    /// Whether the sending side is closed.
+    /// Whether our end was sent.
     is_shut: bool,
-    /// The end of the time that the client has to end its side.
+    /// Ends the wait for the client's end.
     timer: Timer,
 }
 
-impl<IO> Metered<IO> {
-    /// Passes the bytes of `ahead` first, then those of `io`.
+impl<IO> MeteredSocket<IO> {
     pub(super) fn new(io: IO, ahead: BytesMut, meter: SharedMeter) -> Self {
         Self {
             io,
@@ -61,11 +64,11 @@ impl<IO> Metered<IO> {
         }
     }
 
-    /// Tells the meter of written bytes, or that none could be.
+    /// Notes the outcome of a write of `bytes`.
     fn note(&self, written: &Poll<io::Result<usize>>, bytes: &[IoSlice<'_>]) {
         let mut meter = self.meter.lock();
         match written {
-            Poll::Pending => meter.stuck(),
+            Poll::Pending => meter.write_blocked(),
             Poll::Ready(Ok(count)) => {
                 let mut left = *count;
                 for piece in bytes {
@@ -79,19 +82,20 @@ impl<IO> Metered<IO> {
     }
 }
 
-/// Moves at most `most` bytes to `buffer`. Returns how many.
+/// Moves at most `most` bytes into `buffer`, as far as it has room. Returns how
+/// many.
 fn taken(from: &mut BytesMut, most: usize, buffer: &mut ReadBuf<'_>) -> usize {
     let count = most.min(buffer.remaining());
     buffer.put_slice(&from[..count]);
     from.advance(count);
     if from.is_empty() {
-        // The room for one block is not kept for ever.
+        // An idle connection keeps no memory for one block.
         *from = BytesMut::new();
     }
     count
 }
 
-impl<IO: Socket> AsyncRead for Metered<IO> {
+impl<IO: Socket> AsyncRead for MeteredSocket<IO> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -99,8 +103,8 @@ impl<IO: Socket> AsyncRead for Metered<IO> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.meter.lock().flood.is_some() {
-            // Nothing more is taken of a flood. The task looks for it when
-            // nothing more can be read, which is now.
+            // No more of a flood is read. The connection's task looks for one
+            // when nothing more can be read, which is now.
             return Poll::Pending;
         }
         loop {
@@ -136,7 +140,7 @@ impl<IO: Socket> AsyncRead for Metered<IO> {
     }
 }
 
-impl<IO: Socket> AsyncWrite for Metered<IO> {
+impl<IO: Socket> AsyncWrite for MeteredSocket<IO> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -165,7 +169,7 @@ impl<IO: Socket> AsyncWrite for Metered<IO> {
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
-    /// Says the end, then reads until the client has ended too: an unread byte
+    /// Sends our end, then reads until the client has ended, too: an unread byte
     /// in our socket would make the kernel reset the connection, and destroy a
     /// GOAWAY that the client has not read.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

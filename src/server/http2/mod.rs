@@ -2,12 +2,41 @@
 //! of them owned by the connection.
 //!
 //! The protocol itself is h2's. Around it this module adds timeouts, bounds on
-//! work (`meter`), an orderly end, and the call of the same service that HTTP/1
-//! calls.
+//! work, an orderly end, and the call of the same service that HTTP/1 calls.
+//!
+//! # Files
+//!
+//! * This file: the connection's task. It drives h2, accepts streams, ends
+//!   them, and keeps all deadlines of the connection.
+//! * `bounds`: the settings and limits that h2 enforces.
+//! * `metered`, `meter`, `blocks`: every byte passes these before h2 reads it,
+//!   or after h2 has written it. They count frames, and repair blocks of fields
+//!   for which h2 would end the connection.
+//! * `cancel_limit`: how many requests a client may cancel.
+//! * `stream`, `request`, `received`, `transfer`: one exchange on one stream.
+//!
+//! # Attacks that are bounded
+//!
+//! | attack | bound |
+//! |---|---|
+//! | rapid reset (CVE-2023-44487) | [`CancelLimit`] for requests that reached a server, [`Meter`] and h2 for all others |
+//! | floods of PING, SETTINGS, PRIORITY, WINDOW_UPDATE (CVE-2019-9511 to 9518) | [`Meter`] |
+//! | CONTINUATION flood (CVE-2024-27316) | h2, and the deadline of a head |
+//! | empty DATA frames | h2 |
+//! | header lists that decode to much more (HPACK bomb) | `max_header_list_size` of h2 |
+//! | a client that reads nothing | the deadline of a write, the pace of each body |
+//! | a client that opens streams and sends nothing | the pace of each body, `keep_alive` |
+//!
+//! # The end of a connection
+//!
+//! [`State`] has three phases. A connection that drains sends a GOAWAY that
+//! permits no new streams ([`leave`](Connection::leave)), serves those that are
+//! open, then sends the last GOAWAY and gives the client a second to read it
+//! ([`end`](Connection::end)).
 
 mod blocks;
 mod bounds;
-mod cancels;
+mod cancel_limit;
 mod meter;
 mod metered;
 mod received;
@@ -32,9 +61,9 @@ use tower::Service;
 
 use self::{
     bounds::{FAREWELL, builder},
-    cancels::Cancels,
+    cancel_limit::CancelLimit,
     meter::{Meter, Overdue},
-    metered::{Metered, SharedMeter},
+    metered::{MeteredSocket, SharedMeter},
     stream::{Ended, StreamContext},
 };
 use super::{
@@ -71,7 +100,7 @@ where
         handle,
     } = context;
     let meter = Arc::new(Mutex::new(Meter::new()));
-    let io = Metered::new(io, ahead, Arc::clone(&meter));
+    let io = MeteredSocket::new(io, ahead, Arc::clone(&meter));
     let Ok(Ok(h2)) = timeout(limits.headers_timeout, builder(&limits).handshake(io)).await else {
         return;
     };
@@ -79,7 +108,7 @@ where
     let timer = Timer::default();
     let state = State::Open { idle_since: None };
     let drain = handle.drain().clone();
-    let (cancels, tuner) = (Cancels::default(), Tuner::new(Windows::new()));
+    let (cancels, tuner) = (CancelLimit::default(), Tuner::new(Windows::new()));
     let stream_context = StreamContext::new(Arc::clone(tuner.windows()));
     let mut connection = Connection {
         h2,
@@ -100,13 +129,13 @@ where
     poll_fn(|cx| connection.poll(cx, drained.as_mut())).await;
 }
 
+/// The state of a connection, which its task polls.
 struct Connection<IO, S> {
-    h2: server::Connection<Metered<IO>, Bytes>,
+    h2: server::Connection<MeteredSocket<IO>, Bytes>,
     meter: SharedMeter,
     tuner: Tuner,
     stream_context: Arc<StreamContext>,
-    /// Requests that the client cancelled.
-    cancels: Cancels,
+    cancels: CancelLimit,
     /// A malformed request is among those to be accepted.
     has_faults: bool,
     /// The tasks of streams. They end when the connection is dropped.
@@ -139,7 +168,8 @@ where
         + Send
         + 'static,
 {
-    /// Ready at the end of the connection.
+    /// Makes all the progress that can be made. Ready at the end of the
+    /// connection.
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -193,12 +223,14 @@ where
         }
     }
 
+    /// Spawns the task of a stream, unless the client has cancelled too many
+    /// requests.
     fn begin(
         &mut self,
         mut request: http::Request<h2::RecvStream>,
         mut down: server::SendResponse<Bytes>,
     ) {
-        if self.cancels.are_too_many() {
+        if self.cancels.is_exceeded() {
             return down.send_reset(Reason::REFUSED_STREAM);
         }
         if self.has_faults
@@ -227,8 +259,8 @@ where
     fn reap(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(Some(ended)) = self.streams.poll_join_next(cx) {
             match ended {
-                Ok(Ended::Answered) => self.cancels.answered(),
-                Ok(Ended::Cancelled) if self.cancels.note() => {
+                Ok(Ended::Complete) => self.cancels.responded(),
+                Ok(Ended::Cancelled) if self.cancels.cancelled() => {
                     self.handle.listener().refuses_streams(self.origin.peer)
                 }
                 Ok(Ended::Cancelled | Ended::Otherwise) => {}
@@ -279,6 +311,7 @@ where
         self.end(Reason::NO_ERROR);
     }
 
+    /// Ends all streams and sends the last GOAWAY, with this `reason`.
     fn end(&mut self, reason: Reason) {
         self.streams.abort_all();
         self.h2.abrupt_shutdown(reason);
@@ -300,7 +333,7 @@ where
     /// malformed requests, about which it does not.
     fn note(&mut self) {
         let mut meter = self.meter.lock();
-        let flood = meter.told();
+        let flood = meter.take_announced_flood();
         self.has_faults = meter.blocks.are_any_noted();
         drop(meter);
         if let Some(kind) = flood.filter(|_| !matches!(self.state, State::Ending { .. })) {

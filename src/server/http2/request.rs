@@ -1,36 +1,42 @@
-//! From header list to request: the parts that HTTP/2 spells in another way
-//! than HTTP/1 are brought to one form, strictly (RFC 9113, 8).
+//! From a header list to a request: HTTP/2's own spellings become those of
+//! HTTP/1, strictly (RFC 9113, 8), so that the gateway knows one form.
 //!
-//! h2 has refused by then everything that no request may contain: fields of the
-//! connection, `te` other than trailers, pseudo-fields that are missing,
-//! repeated or late, and lengths that are none. Names in upper case and the
-//! like arrive as a [`Fault`] among the extensions.
+//! h2 has already refused requests with fields of the connection, with a `te`
+//! other than `trailers`, with pseudo-fields that are missing, repeated or
+//! late, and with lengths that are malformed. Names in upper case, fragments
+//! and control characters come as a [`FieldFault`] among the extensions.
+//!
+//! * `:authority` becomes `Host`; if both are there, they have to agree.
+//! * `cookie` fields are joined (RFC 9113, 8.2.3).
+//! * The bounds of the listener apply as if the head came by HTTP/1, so that a
+//!   client gains nothing by its choice of protocol.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Uri, header, request::Parts, uri::Scheme};
 
-use super::blocks::Fault;
+use super::blocks::FieldFault;
 use crate::{error::Error, http1::Names, policy::HeadLimits};
 
-/// Bytes that a field takes on the wire beside its name and value: colon, space
-/// and line end.
+/// Bytes of a line of HTTP/1 beside its name and value: colon, space and line
+/// end.
 const LINE_OVERHEAD: usize = 4;
 
-/// The target as HTTP/1 would write it, and the traits of the names of fields.
-/// The parts then hold one `Host` and one `Cookie`, as HTTP/1 has them.
+/// Brings the fields of a request to the form that they have in HTTP/1, with
+/// exactly one `Host`. Returns the target as HTTP/1 would write it, and the
+/// traits of the fields' names.
 ///
 /// # Errors
 /// [`Error::HeadTooLarge`], [`Error::TooManyHeaders`] or
 /// [`Error::TargetTooLong`] beyond a bound of the listener, and
 /// [`Error::Malformed`] for a list that no request has.
 pub(super) fn normalise(parts: &mut Parts, limits: &HeadLimits) -> Result<(Bytes, Names), Error> {
-    if let Some(fault) = parts.extensions.get::<Fault>() {
+    if let Some(fault) = parts.extensions.get::<FieldFault>() {
         return Err(Error::Malformed(match fault {
-            Fault::Fragment => "the target holds a fragment",
-            Fault::Name => {
+            FieldFault::Fragment => "the target holds a fragment",
+            FieldFault::Name => {
                 "the name of a field holds a character that no name may hold, or one in upper case"
             }
-            Fault::Control => "the value of a field holds a control character",
+            FieldFault::Control => "the value of a field holds a control character",
         }));
     }
     name_host(&mut parts.headers, &parts.uri)?;
@@ -50,9 +56,6 @@ pub(super) fn normalise(parts: &mut Parts, limits: &HeadLimits) -> Result<(Bytes
 }
 
 /// Checks the bounds of a head of HTTP/1, counted as if this were one.
-///
-/// # Errors
-/// One of them is exceeded.
 fn bound(parts: &Parts, limits: &HeadLimits) -> Result<(), Error> {
     if parts.headers.len() > limits.headers {
         return Err(Error::TooManyHeaders {
@@ -81,8 +84,8 @@ fn bound(parts: &Parts, limits: &HeadLimits) -> Result<(), Error> {
     }
 }
 
-/// Notes the names of fields, and drops those that are dropped from a head of
-/// HTTP/1 too.
+/// Notes the traits of all names, and drops the fields that are dropped from a
+/// head of HTTP/1.
 fn note_names(headers: &mut HeaderMap, keeps_underscores: bool) -> Names {
     let mut names = Names::default();
     let mut dropped = Vec::new();
@@ -122,13 +125,9 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Makes the `:authority` the `Host`. If both are present they must agree,
-/// except for the port of the scheme, which may be empty or absent (RFC 9113,
-/// 8.3.1; RFC 9110, 4.2.3), and for a final dot: others may look at the other
-/// one.
-///
-/// # Errors
-/// They name two hosts.
+/// Makes `:authority` the `Host`. If both are there they have to agree, since
+/// services may look at either. The scheme's own port may be left empty or out
+/// (RFC 9113, 8.3.1; RFC 9110, 4.2.3), and so may a final dot.
 fn name_host(headers: &mut HeaderMap, uri: &Uri) -> Result<(), Error> {
     let Some(authority) = uri.authority() else {
         return Ok(());

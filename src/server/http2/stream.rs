@@ -1,5 +1,22 @@
-//! One exchange on one stream. It is a task of its own; a reset by the client
-//! cancels it, which drops the request and everything that it holds.
+//! One exchange on one stream: a task of its own, which calls the gateway and
+//! sends its response.
+//!
+//! A reset by the client cancels the exchange: the future of the gateway is
+//! dropped, and with it everything that the request holds. The task then tells
+//! the connection whether the request had reached a server, which counts
+//! against the client ([`Ended::Cancelled`]).
+//!
+//! # The body of the request
+//!
+//! It is read by the gateway as the upstream takes it. If the gateway responds
+//! early, the rest of the body is read and discarded for a while, because some
+//! clients take a reset in the middle of their upload for a failure.
+//!
+//! # The end of the response
+//!
+//! All guards of the exchange are dropped once the last frame is queued. A
+//! response that breaks off ends in a reset, never in an END_STREAM, so that no
+//! client takes it for complete (RFC 9113, 8.1).
 
 use std::{
     convert::Infallible,
@@ -86,8 +103,8 @@ impl StreamContext {
 /// How an exchange ended, for the account of cancelled requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// The client has received the whole response.
-    Answered,
+    /// The client has the whole response.
+    Complete,
     /// The client cancelled the request after it was sent to a server.
     Cancelled,
     /// The exchange ended in any other way.
@@ -142,7 +159,7 @@ where
                     // Boxed, as it is rare.
                     Box::pin(linger(rest)).await;
                 }
-                Ended::Answered
+                Ended::Complete
             }
             Err(Fault::ClientGone) => cancelled(),
             Err(_) => Ended::Otherwise,
@@ -150,6 +167,8 @@ where
     }
 }
 
+/// The request as the gateway gets it, its body still to be read, or the reason
+/// for which it is refused.
 fn arrival(
     request: http::Request<RecvStream>,
     responder: &Arc<Responder>,
@@ -235,6 +254,9 @@ where
 
 /// Sends a response. Its body is dropped, and with it all guards of the
 /// exchange, once its end is queued.
+///
+/// # Errors
+/// The response broke off, and the stream was reset.
 async fn deliver(
     response: Response,
     is_head: bool,
@@ -277,6 +299,8 @@ async fn deliver(
     Ok(())
 }
 
+/// The head of a response as HTTP/2 has it. `length` is that of its body, if it
+/// is known; `has_body` says whether the body is sent.
 fn head(
     status: StatusCode,
     fields: Fields,

@@ -1,10 +1,21 @@
-//! Texts in the code of Huffman (RFC 7541, appendix B), gone through from code
-//! to code and put right in their place.
+//! Strings in Huffman code (RFC 7541, appendix B), read from code to code and
+//! repaired in their place.
+//!
+//! The code is canonical: codes are in the order of their lengths, so that the
+//! next 32 bits, taken as a number, tell the length of the next code. A string
+//! need not be decoded to be searched for a few codes.
 
-use super::read::Holds;
+/// Characters that a value held and that it may not hold, or not in a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Contents {
+    /// Control characters other than tabs, all of which were replaced.
+    pub(super) control: bool,
+    /// A `#`, which begins a fragment.
+    pub(super) fragment: bool,
+}
 
-/// Lengths of the codes, each with the first bits, of 32, that no code of that
-/// length begins with: longer codes are greater.
+/// Each length of codes in bits, after the smallest 32 bits that begin with a
+/// longer code.
 const LENGTHS: [(u32, usize); 20] = [
     (0x5000_0000, 5),
     (0xb800_0000, 6),
@@ -27,11 +38,12 @@ const LENGTHS: [(u32, usize); 20] = [
     (0xffff_fe20, 27),
     (0xffff_fff0, 28),
 ];
+/// The length of the longest codes, in bits.
 const LONGEST: usize = 30;
 
-/// Puts a character that a name may hold, of a code as long, in place of each
-/// that it may not. Whether there was any. Those of codes from 19 bits on,
-/// which are not ASCII but for `\\` and controls, stay.
+/// Replaces each character that no name may hold by one that it may hold and
+/// whose code is as long. Returns whether there was any. Characters with codes
+/// of 19 bits or more stay: `\\`, controls, and everything beyond ASCII.
 pub(super) fn repair_name(bytes: &mut [u8]) -> bool {
     let mut at_first = true;
     replace(bytes, |length, code| {
@@ -60,15 +72,15 @@ pub(super) fn repair_name(bytes: &mut [u8]) -> bool {
     })
 }
 
-/// Puts characters that a value may hold, of the same length together, in place
-/// of each control character.
+/// Replaces each control character by characters that a value may hold and
+/// whose codes are as long together. Returns what the value held.
 ///
-/// Where several stand for one, their field takes more room in the table of
-/// this end, which can only drop older fields early: the connection ends if
-/// they are named then.
-pub(super) fn repair_value(bytes: &mut [u8]) -> Holds {
+/// Where several characters replace one, the field takes more room in the table
+/// of this end, which can only drop older fields early: the connection ends if
+/// the client refers to them then.
+pub(super) fn repair_value(bytes: &mut [u8]) -> Contents {
     if !have_eight_ones(bytes) {
-        return Holds {
+        return Contents {
             control: false,
             fragment: false,
         };
@@ -89,7 +101,7 @@ pub(super) fn repair_value(bytes: &mut [u8]) -> Holds {
         }
         _ => None,
     });
-    Holds { control, fragment }
+    Contents { control, fragment }
 }
 
 /// Whether eight ones stand in a row, as in the codes that are looked for, and
@@ -114,8 +126,8 @@ fn have_eight_ones(bytes: &[u8]) -> bool {
     have_row(u64::from_be_bytes(last))
 }
 
-/// Puts in place of each code, told by its length, what `other` has for it.
-/// Whether there was any.
+/// Replaces each code for which `other` has another one of the same length, by
+/// the length in bits and the code. Returns whether there was any.
 fn replace(bytes: &mut [u8], mut other: impl FnMut(usize, u32) -> Option<u32>) -> bool {
     let (mut at, mut any) = (0, false);
     while at < bytes.len() * 8 {
@@ -140,7 +152,7 @@ fn replace(bytes: &mut [u8], mut other: impl FnMut(usize, u32) -> Option<u32>) -
     any
 }
 
-/// Writes the last bits of `code`.
+/// Writes the last bits of `code` to the bits `at`.
 fn put(bytes: &mut [u8], at: std::ops::Range<usize>, code: u32) {
     let end = at.end;
     for bit in at {
@@ -233,7 +245,7 @@ pub(super) mod tests {
             let mut bytes = short(text);
             assert_eq!(
                 repair_value(&mut bytes),
-                Holds {
+                Contents {
                     control: true,
                     fragment: false
                 },
@@ -248,7 +260,7 @@ pub(super) mod tests {
         for text in ["", "a", "{{\\~@$?ZZ"] {
             assert_eq!(
                 repair_value(&mut short(text)),
-                Holds {
+                Contents {
                     control: false,
                     fragment: false
                 },

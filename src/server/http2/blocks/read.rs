@@ -1,27 +1,28 @@
-//! Integers and texts of a block, read from its bytes one by one (RFC 7541, 5).
+//! Integers and strings of a block (RFC 7541, 5), read one after the other.
+//!
+//! Nothing is copied or decoded. A string is a slice of the block in whichever
+//! code it has, so that it can be repaired in its place.
 
-use super::huffman;
+use super::huffman::{self, Contents};
 
 /// The part of a block that was not read yet.
-pub(super) struct Rest<'b> {
+pub(super) struct Unread<'b> {
+    /// The whole block.
     pub(super) block: &'b mut [u8],
+    /// The offset of the next byte.
     pub(super) at: usize,
 }
 
 /// A string as it is written (RFC 7541, 5.2).
 pub(super) struct Text<'b> {
+    /// Its bytes in its code.
     pub(super) bytes: &'b mut [u8],
+    /// Whether they are in Huffman code.
     pub(super) is_huffman: bool,
 }
 
-/// Contents of a value that may not be there, or not in a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Holds {
-    pub(super) control: bool,
-    pub(super) fragment: bool,
-}
-
-impl Rest<'_> {
+impl Unread<'_> {
+    /// The next byte; `None` at the end of the block.
     #[inline]
     pub(super) fn first(&self) -> Option<u8> {
         self.block.get(self.at).copied()
@@ -33,7 +34,8 @@ impl Rest<'_> {
         Some(usize::from(byte))
     }
 
-    /// An integer whose first byte has so many bits of it (RFC 7541, 5.1).
+    /// Reads an integer of which the first byte has this many `bits` (RFC 7541,
+    /// 5.1); `None` if it is cut off or has more than five bytes.
     #[inline]
     pub(super) fn integer(&mut self, bits: u32) -> Option<usize> {
         let most = (1_usize << bits) - 1;
@@ -51,6 +53,7 @@ impl Rest<'_> {
         None
     }
 
+    /// Reads a string; `None` if it is cut off.
     pub(super) fn text(&mut self) -> Option<Text<'_>> {
         let is_huffman = self.first()? & 0x80 != 0;
         let length = self.integer(7)?;
@@ -64,8 +67,8 @@ impl Rest<'_> {
 }
 
 impl Text<'_> {
-    /// Puts another character in place of each that no name may hold. Whether
-    /// there was any.
+    /// Replaces each character that no name may hold. Returns whether there was
+    /// any.
     pub(super) fn repair_name(self) -> bool {
         if self.is_huffman {
             return huffman::repair_name(self.bytes);
@@ -79,15 +82,16 @@ impl Text<'_> {
         let is_sound = |byte: &u8| {
             byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(byte)
         };
-        let mut any = false;
+        let mut has_any = false;
         for byte in name.iter_mut().filter(|byte| !is_sound(byte)) {
-            (*byte, any) = (b'x', true);
+            *byte = b'x';
+            has_any = true;
         }
-        any
+        has_any
     }
 
-    /// Puts another character in place of each control character, but for tabs.
-    pub(super) fn repair_value(self) -> Holds {
+    /// Replaces each control character but tabs. Returns what the value held.
+    pub(super) fn repair_value(self) -> Contents {
         if self.is_huffman {
             return huffman::repair_value(self.bytes);
         }
@@ -104,7 +108,7 @@ impl Text<'_> {
                 .filter(|byte| is_control(**byte))
                 .for_each(|byte| *byte = b'!');
         }
-        Holds {
+        Contents {
             control,
             fragment: memchr::memchr(b'#', self.bytes).is_some(),
         }
