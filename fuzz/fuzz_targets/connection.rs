@@ -19,7 +19,7 @@ use std::{
 use http::StatusCode;
 use http_body_util::BodyExt;
 use libfuzzer_sys::fuzz_target;
-use tidegate::{body::Body, error::Fault, policy::{ConnectionLimits, HeadLimits}, message::{Hangup, Request, Response}, server::{Accept, Accepted, AllConnections, Arrival, Listener, ListenerSettings, Socket, accept}, telemetry::Metrics};
+use tidegate::{body::Body, error::Fault, policy::{self, ConnectionLimits, HeadLimits}, message::{Hangup, Request, Response}, server::{Accept, Accepted, AllConnections, Arrival, Listener, ListenerSettings, Socket, accept}, telemetry::Metrics};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::Notify,
@@ -57,15 +57,15 @@ fn run(pieces: &[&[u8]], http2: bool) -> Outcome {
         keep_alive: Duration::from_secs(1),
         http2,
     };
-    let settings = ListenerSettings {
-        max_connections: 2,
-        max_per_client: 2,
-        trusted: [].into(),
+    let policy = policy::Listener {
+        bind: ([127, 0, 0, 1], 80).into(),
+        max_connections: None,
         limits,
+        tls_handshake: Duration::from_secs(1),
         proxy_protocol: false,
         tls: None,
-        tls_handshake: Duration::from_secs(1),
     };
+    let settings = ListenerSettings { policy, max_connections: 2, max_per_client: 2, trusted: [].into(), tls: None };
     let listener = Listener::new("here".into(), settings, AllConnections::new(2), Metrics::new(1));
     runtime.block_on(async {
         let (begun, connections) = (Arc::new(Notify::new()), TaskTracker::new());

@@ -189,15 +189,13 @@ fn settings(
         .as_ref()
         .map(|tls| ServerTls::new(tls, offered(listener), earlier.as_ref()));
     Ok(ListenerSettings {
+        policy: listener.clone(),
         max_connections,
         max_per_client: per_client.map_or_else(|| share_of_a_client(max_connections), Into::into),
         trusted: config.client_ip.trusted_proxies.as_slice().into(),
-        limits: listener.limits,
-        proxy_protocol: listener.proxy_protocol,
         tls: tls
             .transpose()
             .map_err(|why| format!("cannot speak TLS on {}: {why}", listener.bind))?,
-        tls_handshake: listener.tls_handshake,
     })
 }
 

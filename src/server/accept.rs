@@ -1,27 +1,109 @@
-//! The accept loop of one listener on one worker. Each connection is a task,
-//! and there are no more of them than slots.
+//! The accept loop of one listener on one worker.
 //!
-//! A connection is accepted before there is a slot for it. The loop then waits
-//! for one and accepts nothing else, so that a worker holds at most one
-//! connection beyond the bound, and the kernel's queue holds the others.
+//! Each worker accepts on a socket of its own (see [`bind`](super::bind)), and
+//! a connection is one task on the worker that accepted it, from here to its
+//! end. For each connection the loop
+//!
+//! 1. counts it for its client, or closes it if the client has too many;
+//! 2. acquires a slot of the listener and of the process, and waits for one if
+//!    there is none, so that further connections wait in the kernel's queue;
+//! 3. spawns the task, which holds slot and count in a [`ConnectionGuard`].
+//!
+//! # Ending
+//!
+//! When the listener drains, the loop ends after it has served the connections
+//! that the kernel had completed by then. Open connections see the same token
+//! and end by themselves. A panic in the task of a connection is caught and
+//! counted, and ends that connection only.
 
-use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc};
+use std::{convert::Infallible, io, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
 
 use bytes::BytesMut;
 use futures_util::FutureExt;
-use tokio::{sync::Semaphore, task::coop};
+use socket2::SockRef;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::coop,
+};
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use super::{
-    Accept, Accepted, Arrival, Listener, Socket,
+    Arrival, Listener, ListenerSettings, Socket,
     bind::BACKLOG,
-    connection::{ConnectionContext, ConnectionGuard},
-    eviction::Registry,
+    connection::{ConnectionContext, ConnectionHandle},
+    connections::{ClientGuard, IdleCell, Registry},
     handshake::{self, CONCURRENT_HANDSHAKES},
     http1,
+    listener::ListenerSlot,
+    proxy_protocol::Ends,
 };
 use crate::message::{Origin, Response};
+
+/// A source of connections: a listening socket, or a script in tests.
+pub trait Accept: Send + 'static {
+    /// The bytes of a connection.
+    type Io: Socket;
+
+    /// Waits for the next connection. Cancel safe.
+    ///
+    /// # Errors
+    /// Those of the system. Some concern one connection that is already gone,
+    /// and some all of them, such as a lack of file descriptors.
+    fn accept(&mut self) -> impl Future<Output = io::Result<Accepted<Self::Io>>> + Send;
+
+    /// Takes a connection that the kernel has already completed; `None` if
+    /// there is none.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn accept_waiting(&mut self) -> io::Result<Option<Accepted<Self::Io>>>;
+}
+
+/// A new connection, of which nothing was read.
+#[derive(Debug)]
+pub struct Accepted<IO> {
+    /// Its bytes.
+    pub io: IO,
+    /// The other end.
+    pub peer: SocketAddr,
+    /// This end.
+    pub local: SocketAddr,
+}
+
+impl Accept for TcpListener {
+    type Io = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<Accepted<TcpStream>> {
+        let (io, peer) = TcpListener::accept(self).await?;
+        accepted(io, peer)
+    }
+
+    fn accept_waiting(&mut self) -> io::Result<Option<Accepted<TcpStream>>> {
+        // This asks the system and not tokio, which cannot tell that the queue
+        // is empty: its knowledge is from the last poll of all sockets, and
+        // after many operations in a row it reports nothing, to let other tasks
+        // run.
+        let (socket, peer) = match SockRef::from(&*self).accept() {
+            Ok(connection) => connection,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        socket.set_nonblocking(true)?;
+        let peer = peer.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        accepted(TcpStream::from_std(socket.into())?, peer).map(Some)
+    }
+}
+
+/// Sets up a connection from `peer`.
+fn accepted(io: TcpStream, peer: SocketAddr) -> io::Result<Accepted<TcpStream>> {
+    // A response is written as a whole: waiting for more bytes (Nagle) would
+    // only delay it.
+    io.set_nodelay(true)?;
+    let local = io.local_addr()?;
+    Ok(Accepted { io, peer, local })
+}
 
 /// One listener on one worker.
 struct Acceptor<S> {
@@ -35,8 +117,12 @@ struct Acceptor<S> {
     handshakes: Arc<Semaphore>,
 }
 
-/// Accepts until the listener drains. Connections that the kernel has accepted
-/// by then are still served.
+/// Accepts connections from `socket` until the listener drains, and has
+/// `service` respond to their requests. Connections that the kernel has
+/// completed by then are still served.
+///
+/// `connections` tracks the tasks, which may outlive this future. Each request
+/// is sent to a clone of `service` that was seen ready.
 pub async fn accept<A, S>(
     mut socket: A,
     listener: Arc<Listener>,
@@ -105,7 +191,7 @@ where
             let settings = self.listener.settings();
             // A load balancer's address is not the client's: the header that it
             // sends names the client.
-            if settings.proxy_protocol {
+            if settings.policy.proxy_protocol {
                 Ok(None)
             } else {
                 self.listener.admit(accepted.peer, &settings)
@@ -121,32 +207,16 @@ where
     fn spawn<IO: Socket>(&self, accepted: Accepted<IO>, guard: ConnectionGuard) {
         self.listener.accepted();
         let settings = self.listener.settings();
-        let (peer, service, handle) = (accepted.peer, self.service.clone(), guard.handle.clone());
-        if settings.proxy_protocol || settings.tls.is_some() {
-            let served = handshake::serve(
-                accepted,
-                Arc::clone(&settings),
-                service,
-                handle,
-                Arc::clone(&self.handshakes),
-            );
-            // Boxed: plain connections need not be as large as one that goes
-            // through all of this.
-            let served = AssertUnwindSafe(Box::pin(served)).catch_unwind();
-            self.connections.spawn(async move {
-                if served.await.is_err() {
-                    guard.panicked(peer);
-                }
-            });
-            return;
+        if settings.policy.proxy_protocol || settings.tls.is_some() {
+            return self.spawn_with_handshake(accepted, Arc::clone(&settings), guard);
         }
-        let Accepted { io, local, .. } = accepted;
+        let Accepted { io, peer, local } = accepted;
         let name = Arc::clone(&self.listener.name);
         let context = ConnectionContext {
-            service,
-            limits: settings.limits,
+            service: self.service.clone(),
+            limits: settings.policy.limits,
             origin: Arc::new(Origin::new(name, peer, local)),
-            handle,
+            handle: guard.handle.clone(),
         };
         let served = http1::serve(io, BytesMut::new(), context);
         self.connections.spawn(async move {
@@ -154,6 +224,74 @@ where
                 guard.panicked(peer);
             }
         });
+    }
+
+    /// Spawns the task of a connection that begins with a PROXY protocol header
+    /// or a TLS handshake.
+    fn spawn_with_handshake<IO: Socket>(
+        &self,
+        accepted: Accepted<IO>,
+        settings: Arc<ListenerSettings>,
+        guard: ConnectionGuard,
+    ) {
+        let Accepted { io, peer, local } = accepted;
+        let ends = Ends {
+            source: peer,
+            destination: local,
+        };
+        let served = handshake::serve(
+            io,
+            ends,
+            settings,
+            self.service.clone(),
+            guard.handle.clone(),
+            Arc::clone(&self.handshakes),
+        );
+        // Boxed: plain connections need not be as large as one that goes
+        // through all of this.
+        let served = AssertUnwindSafe(Box::pin(served)).catch_unwind();
+        self.connections.spawn(async move {
+            if served.await.is_err() {
+                guard.panicked(peer);
+            }
+        });
+    }
+}
+
+/// Held for as long as a connection is open. Frees its slot and its client's
+/// count on drop.
+#[derive(Debug)]
+struct ConnectionGuard {
+    handle: ConnectionHandle,
+    registry: Arc<Registry>,
+    _slot: ListenerSlot,
+    _client: Option<ClientGuard>,
+}
+
+impl ConnectionGuard {
+    /// Registers a connection that has a slot. `client` is `None` where
+    /// connections are not counted by client.
+    fn new(slot: ListenerSlot, registry: &Arc<Registry>, client: Option<ClientGuard>) -> Self {
+        let listener = Arc::clone(slot.listener());
+        let cell = Arc::new(IdleCell::new(listener.drain.child_token()));
+        registry.insert(&cell);
+        Self {
+            registry: Arc::clone(registry),
+            handle: ConnectionHandle::new(cell, listener),
+            _slot: slot,
+            _client: client,
+        }
+    }
+
+    /// Logs that the task which served the connection to `peer` panicked.
+    fn panicked(&self, peer: SocketAddr) {
+        self.handle.listener().panicked(peer);
+    }
+}
+
+impl Drop for ConnectionGuard {
+    fn drop(&mut self) {
+        self.registry.remove(self.handle.cell());
     }
 }
 
@@ -175,8 +313,8 @@ pub(super) mod tests {
 
     use super::*;
     use crate::{
-        policy::{ConnectionLimits, HeadLimits},
-        server::{AllConnections, DualStack, ListenerSettings, Sockets, bind},
+        policy::{self, ConnectionLimits, HeadLimits},
+        server::{AllConnections, DualStack, Sockets, bind},
         telemetry::Metrics,
     };
 
@@ -196,14 +334,20 @@ pub(super) mod tests {
             keep_alive: Duration::from_secs(75),
             http2: true,
         };
+        let policy = policy::Listener {
+            bind: ANY,
+            max_connections: None,
+            limits,
+            tls_handshake: Duration::from_secs(10),
+            proxy_protocol: false,
+            tls: None,
+        };
         let settings = ListenerSettings {
+            policy,
             max_connections,
             max_per_client: 1000,
             trusted: [].into(),
-            limits,
-            proxy_protocol: false,
             tls: None,
-            tls_handshake: Duration::from_secs(10),
         };
         Listener::new(
             "a".into(),

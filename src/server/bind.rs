@@ -6,79 +6,13 @@
 //! A worker that is busy therefore keeps its share of new connections, which
 //! wait in its queue.
 
-use std::{future::Future, io, net::SocketAddr};
+use std::{io, net::SocketAddr};
 
-use socket2::{Domain, Protocol, SockRef, Type};
-use tokio::net::{TcpListener, TcpStream};
-
-use super::Socket;
+use socket2::{Domain, Protocol, Type};
 
 /// Connections that the kernel completes before they are accepted, at most
 /// `net.core.somaxconn`.
 pub(super) const BACKLOG: i32 = 4096;
-
-/// A source of connections: a listening socket, or a script in tests.
-pub trait Accept: Send + 'static {
-    /// The bytes of a connection.
-    type Io: Socket;
-
-    /// Waits for the next connection. Cancel safe.
-    ///
-    /// # Errors
-    /// The system cannot accept: see accept(2).
-    fn accept(&mut self) -> impl Future<Output = io::Result<Accepted<Self::Io>>> + Send;
-
-    /// Accepts a connection that the kernel has already completed; `None` if
-    /// there is none. Does not wait.
-    ///
-    /// # Errors
-    /// The system cannot accept.
-    fn accept_waiting(&mut self) -> io::Result<Option<Accepted<Self::Io>>>;
-}
-
-/// A new connection.
-#[derive(Debug)]
-pub struct Accepted<IO> {
-    /// Its bytes.
-    pub io: IO,
-    /// The other end.
-    pub peer: SocketAddr,
-    /// This end.
-    pub local: SocketAddr,
-}
-
-impl Accept for TcpListener {
-    type Io = TcpStream;
-
-    async fn accept(&mut self) -> io::Result<Accepted<TcpStream>> {
-        let (io, peer) = TcpListener::accept(self).await?;
-        accepted(io, peer)
-    }
-
-    fn accept_waiting(&mut self) -> io::Result<Option<Accepted<TcpStream>>> {
-        // This asks the system and not tokio, which cannot tell that the queue
-        // is empty: its knowledge is from the last poll of all sockets, and
-        // after many operations in a row it reports nothing, to let other tasks
-        // run.
-        let (socket, peer) = match SockRef::from(&*self).accept() {
-            Ok(connection) => connection,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        socket.set_nonblocking(true)?;
-        let peer = peer.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
-        accepted(TcpStream::from_std(socket.into())?, peer).map(Some)
-    }
-}
-
-/// Sets the options of a new connection.
-fn accepted(io: TcpStream, peer: SocketAddr) -> io::Result<Accepted<TcpStream>> {
-    // A response is written as a whole: waiting for more bytes (Nagle) would
-    // only delay it.
-    io.set_nodelay(true)?;
-    let local = io.local_addr()?;
-    Ok(Accepted { io, peer, local })
-}
 
 /// The sockets of one listener.
 #[derive(Debug)]
@@ -128,7 +62,7 @@ enum Reuse {
     Port,
 }
 
-/// A listening socket in non-blocking mode.
+/// A listening socket on `address`, which does not block.
 fn socket(
     address: SocketAddr,
     reuse: Reuse,

@@ -1,16 +1,12 @@
-//! One open connection, whichever protocol it speaks: the parts that serving it
-//! takes, and those that it holds while it is open.
+//! One open connection, whichever protocol it speaks: everything that serving
+//! it takes, and its link to the listener that accepted it.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    clients::ClientGuard,
-    eviction::{IdleCell, Registry},
-    listener::{Listener, ListenerSlot},
-};
+use super::{connections::IdleCell, listener::Listener};
 use crate::{message::Origin, policy::ConnectionLimits};
 
 /// Everything that serving a connection takes, apart from its bytes.
@@ -34,9 +30,19 @@ pub(super) struct ConnectionHandle {
 }
 
 impl ConnectionHandle {
+    /// Links the connection with this `cell` to its listener.
+    pub(super) fn new(cell: Arc<IdleCell>, listener: Arc<Listener>) -> Self {
+        Self { cell, listener }
+    }
+
     /// The listener that accepted the connection.
     pub(super) fn listener(&self) -> &Arc<Listener> {
         &self.listener
+    }
+
+    /// The cell in which the connection records that it is idle.
+    pub(super) fn cell(&self) -> &IdleCell {
+        &self.cell
     }
 
     /// Cancelled when the connection is to end after the requests in flight:
@@ -63,46 +69,5 @@ impl ConnectionHandle {
     /// request.
     pub(super) fn is_evicted(&self) -> bool {
         self.cell.is_evicted()
-    }
-}
-
-/// Held for as long as a connection is open. Frees its slot and its client's
-/// count on drop, also after a panic.
-#[derive(Debug)]
-pub(super) struct ConnectionGuard {
-    pub(super) handle: ConnectionHandle,
-    registry: Arc<Registry>,
-    _slot: ListenerSlot,
-    _client: Option<ClientGuard>,
-}
-
-impl ConnectionGuard {
-    /// Registers a connection that has a slot. `client` is `None` if
-    /// connections are not counted by client.
-    pub(super) fn new(
-        slot: ListenerSlot,
-        registry: &Arc<Registry>,
-        client: Option<ClientGuard>,
-    ) -> Self {
-        let listener = Arc::clone(slot.listener());
-        let cell = Arc::new(IdleCell::new(listener.drain.child_token()));
-        registry.insert(&cell);
-        Self {
-            handle: ConnectionHandle { cell, listener },
-            registry: Arc::clone(registry),
-            _slot: slot,
-            _client: client,
-        }
-    }
-
-    /// Logs that the task which served the connection to `peer` panicked.
-    pub(super) fn panicked(&self, peer: SocketAddr) {
-        self.handle.listener.panicked(peer);
-    }
-}
-
-impl Drop for ConnectionGuard {
-    fn drop(&mut self) {
-        self.registry.remove(&self.handle.cell);
     }
 }

@@ -1,11 +1,29 @@
 //! Between accept and the first request: the PROXY protocol header and the TLS
-//! handshake, each within its own time.
+//! handshake, where the listener requires them.
 //!
 //! Both run in the connection's own task, so that a slow client delays no
-//! other. The computation of a handshake is the most expensive work that a
-//! stranger can cause, so only a few compute at a time on a worker, in the
-//! order in which their first messages are complete, and other tasks run in
-//! between.
+//! other. Each has a time of its own: `timeouts.headers` for the header and
+//! `tls_handshake` for the handshake.
+//!
+//! # Work and fairness
+//!
+//! A handshake is the most expensive thing that a client can ask for: a key
+//! exchange and a signature, which take as long as dozens of requests. Three
+//! rules keep clients that come all at once from stopping the others:
+//!
+//! * A handshake begins to be computed only when the client's first message is
+//!   complete ([`Hello`]), so that clients which connect and say nothing cost
+//!   nothing.
+//! * Of one listener, at most [`CONCURRENT_HANDSHAKES`] are computed on a worker
+//!   before its other tasks run. Further ones queue for a permit, first come,
+//!   first served.
+//! * The permit is held for the expensive step only, and not while the client
+//!   is awaited.
+//!
+//! # Plain HTTP on a port with TLS
+//!
+//! A client that speaks plain HTTP gets a 400 that says so, as browsers would
+//! otherwise show an unintelligible error.
 
 use std::{
     convert::Infallible,
@@ -26,9 +44,9 @@ use tokio::{
 use tower::Service;
 
 use super::{
-    Accepted, Arrival, Listener, ListenerSettings, Socket,
-    clients::ClientGuard,
+    Arrival, Listener, ListenerSettings, Socket,
     connection::{ConnectionContext, ConnectionHandle},
+    connections::ClientGuard,
     http1, http2,
     proxy_protocol::{self, Ends},
 };
@@ -39,8 +57,8 @@ use crate::{
 };
 
 /// Handshakes that a worker computes for one listener before all other tasks
-/// run. One takes a tenth of a millisecond with ECDSA and half of one with RSA.
-/// Further ones queue, first come, first served.
+/// run. One takes a tenth of a millisecond with ECDSA and half of one with RSA,
+/// so that other requests wait for 4 ms at most.
 pub(super) const CONCURRENT_HANDSHAKES: usize = 8;
 
 /// The response to plain HTTP on a port that speaks TLS.
@@ -49,9 +67,12 @@ const NOT_PLAIN: &[u8] =
     connection: close\r\n\r\nThis port speaks TLS: the URL begins https://.\r\n";
 
 /// Takes a connection through the steps that its listener requires, then serves
-/// it.
+/// it in the protocol that the handshake agreed on.
+///
+/// A connection that fails a step is counted, logged and closed.
 pub(super) async fn serve<IO, S>(
-    mut accepted: Accepted<IO>,
+    mut io: IO,
+    mut ends: Ends,
     settings: Arc<ListenerSettings>,
     service: S,
     handle: ConnectionHandle,
@@ -66,15 +87,15 @@ pub(super) async fn serve<IO, S>(
     let listener = Arc::clone(handle.listener());
     let mut ahead = BytesMut::new();
     // Held to the end of the connection, for the client that the header names.
-    let Ok(_client) = read_proxy_header(&mut accepted, &mut ahead, &listener, &settings).await
-    else {
+    let header = read_proxy_header(&mut io, &mut ends, &mut ahead, &listener, &settings);
+    let Ok(_client) = header.await else {
         return;
     };
-    let Accepted { io, peer, local } = accepted;
-    let mut origin = Origin::new(Arc::clone(&listener.name), peer, local);
+    let peer = ends.source;
+    let mut origin = Origin::new(Arc::clone(&listener.name), peer, ends.destination);
     let context = |origin| ConnectionContext {
         service,
-        limits: settings.limits,
+        limits: settings.policy.limits,
         origin: Arc::new(origin),
         handle,
     };
@@ -88,7 +109,7 @@ pub(super) async fn serve<IO, S>(
         &listener,
         &handshakes,
     ));
-    let secured = timeout(settings.tls_handshake, handshake)
+    let secured = timeout(settings.policy.tls_handshake, handshake)
         .await
         .unwrap_or(Err(Unsecured::Slow));
     let secured = match secured {
@@ -112,34 +133,29 @@ pub(super) async fn serve<IO, S>(
 struct Closed;
 
 /// Reads the PROXY protocol header where the listener requires one, and counts
-/// the connection for the client that it names. `ahead` then holds the bytes
-/// behind the header.
+/// the connection for the client that it names. `ends` then are those that it
+/// names, and `ahead` holds the bytes behind the header.
 async fn read_proxy_header<IO: Socket>(
-    accepted: &mut Accepted<IO>,
+    io: &mut IO,
+    ends: &mut Ends,
     ahead: &mut BytesMut,
     listener: &Listener,
     settings: &ListenerSettings,
 ) -> Result<Option<ClientGuard>, Closed> {
-    if !settings.proxy_protocol {
+    if !settings.policy.proxy_protocol {
         return Ok(None);
     }
-    let header = timeout(
-        settings.limits.headers_timeout,
-        read_ends(&mut accepted.io, ahead),
-    );
+    let header = timeout(settings.policy.limits.headers_timeout, read_ends(io, ahead));
     match header.await.unwrap_or(Err(NoHeader::TIMEOUT)) {
         // The load balancer connects for itself, for a health check: that is
         // not counted by client.
         Ok(None) => Ok(None),
-        Ok(Some(Ends {
-            source,
-            destination,
-        })) => {
-            (accepted.peer, accepted.local) = (source, destination);
-            listener.admit(source, settings).map_err(|_| Closed)
+        Ok(Some(named)) => {
+            *ends = named;
+            listener.admit(named.source, settings).map_err(|_| Closed)
         }
         Err(NoHeader { reason, why }) => {
-            let peer = accepted.peer;
+            let peer = ends.source;
             listener.metrics.not_named(reason);
             tracing::debug!(listener = %listener.name, %peer, why, "connection closed: the PROXY protocol is required");
             Err(Closed)
@@ -168,11 +184,11 @@ impl NoHeader {
     };
 }
 
-/// Reads a PROXY protocol header, and leaves the bytes behind it in `ahead`.
-/// `None` if the load balancer speaks for itself.
+/// Reads a PROXY protocol header and removes it from `ahead`. `None` if the
+/// load balancer speaks for itself.
 ///
 /// # Errors
-/// There is no valid header.
+/// The header is malformed, or the connection ended before it was complete.
 async fn read_ends<IO>(io: &mut IO, ahead: &mut BytesMut) -> Result<Option<Ends>, NoHeader>
 where
     IO: AsyncRead + Unpin,
@@ -201,7 +217,7 @@ where
 enum Unsecured {
     /// The handshake took longer than `tls_handshake`.
     Slow,
-    /// The client speaks plain HTTP, and was sent a response that says so.
+    /// The client speaks plain HTTP, and got a response that says so.
     Plain,
     /// The handshake failed.
     Refused(Refusal),
@@ -218,7 +234,7 @@ impl Unsecured {
         }
     }
 
-    /// The reason in words.
+    /// The reason in words, for the log.
     fn why(&self) -> String {
         match self {
             Unsecured::Slow => "it took too long".to_owned(),
@@ -227,7 +243,9 @@ impl Unsecured {
         }
     }
 
-    /// Counts and logs the failure.
+    /// Counts the connection, and logs the reason. Handshakes that failed for
+    /// what the client offered are logged above the debug level, too, as they
+    /// tell of a configuration that does not fit its clients.
     fn report(&self, listener: &Listener, peer: SocketAddr) {
         listener.metrics.handshake(self.outcome());
         tracing::debug!(listener = %listener.name, %peer, outcome = self.outcome(), why = self.why(), "no TLS handshake");
@@ -237,10 +255,8 @@ impl Unsecured {
     }
 }
 
-/// Performs the handshake. The caller bounds its time.
-///
-/// # Errors
-/// The client left, speaks no TLS, or the handshake failed.
+/// Awaits the client's first message, then a permit, then the handshake. Not
+/// bounded in time.
 async fn secure<IO>(
     mut io: ReadAhead<IO>,
     tls: &ServerTls,

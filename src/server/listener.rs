@@ -1,8 +1,25 @@
 //! One listener as all workers share it: the settings for new connections, and
-//! the bounds on open ones.
+//! the bounds on how many are open.
 //!
-//! A reload stores new settings, which each worker reads for its next
-//! connection. Connections keep the settings that they began with.
+//! # Slots
+//!
+//! A connection needs a slot of its listener (`max_connections`) and one of the
+//! process (the limit on open files). A worker that finds none evicts the
+//! connection that has been idle for longest, and waits otherwise; meanwhile
+//! further connections wait in the kernel's queue, where they cost nothing.
+//! When a slot is released all waiting workers try again, as the first of them
+//! may have no connection to accept.
+//!
+//! # Reloads
+//!
+//! Settings are replaced as a whole and apply to new connections. An open
+//! connection keeps those that it was accepted under.
+//!
+//! # Logging
+//!
+//! Strangers can cause most of these events as often as they like. Their log
+//! lines are throttled, or belong to a change of state, and each event is
+//! counted in a metric.
 
 use std::{
     io,
@@ -20,13 +37,12 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    clients::{AllConnections, ClientGuard},
-    eviction::{Connections, Registry},
+    connections::{AllConnections, ClientGuard, Connections, Registry},
     log_throttle::LogThrottle,
     slots::Slots,
 };
 use crate::{
-    policy::ConnectionLimits,
+    policy,
     telemetry::{Latch, ListenerMetrics, Metrics},
     tls::ServerTls,
 };
@@ -50,14 +66,15 @@ pub struct Listener {
     /// How long a connection without a request is kept once the listener
     /// drains, in milliseconds.
     grace: AtomicU64,
+    /// The settings of new connections.
     settings: ArcSwap<ListenerSettings>,
     /// The slots of this listener.
     slots: Slots,
     /// The connections of this listener, for evictions.
     connections: Arc<Connections>,
-    /// The connections of all listeners.
+    /// The connections and slots of all listeners together.
     all: Arc<AllConnections>,
-    /// Whether the log has a line that accepting pauses.
+    /// Raised while accepting pauses for lack of a slot.
     is_full: Latch,
     /// Open connections when the system last had no file descriptor for another
     /// one; 0 when it has.
@@ -72,7 +89,7 @@ pub struct Listener {
     unsecured: LogThrottle,
     /// The counters of this listener.
     pub(super) metrics: Arc<ListenerMetrics>,
-    /// The counters of the process, for panics.
+    /// The metrics of the process, for panics.
     process: Arc<Metrics>,
 }
 
@@ -80,22 +97,18 @@ pub struct Listener {
 /// connections.
 #[derive(Debug, Clone)]
 pub struct ListenerSettings {
-    /// Most open connections over all workers, at least 1.
+    /// The listener as it is configured.
+    pub policy: policy::Listener,
+    /// Most open connections over all workers, at least 1: the configured
+    /// number, as far as the limit on open files allows.
     pub max_connections: usize,
     /// Most open connections of one client over all listeners, at least 1.
     pub max_per_client: usize,
     /// Peers that connect for many clients: their connections are not counted
     /// by address.
     pub trusted: Arc<[IpNet]>,
-    /// The limits of each connection.
-    pub limits: ConnectionLimits,
-    /// Whether each connection begins with a PROXY protocol header, within the
-    /// time for a head.
-    pub proxy_protocol: bool,
-    /// The TLS of new connections; `None` for plain connections.
+    /// The TLS that the policy asks for; `None` for a plain listener.
     pub tls: Option<ServerTls>,
-    /// The longest time of a handshake.
-    pub tls_handshake: Duration,
 }
 
 impl Listener {
@@ -275,14 +288,18 @@ impl Listener {
         }
     }
 
-    /// Acquires a slot for a connection that was accepted. While it waits, the
-    /// connection that has been idle for longest is evicted, or the first one
-    /// that becomes idle.
+    /// Acquires a slot for a connection that was accepted, or waits for one.
     pub(super) async fn acquire_slot(self: &Arc<Self>) -> ListenerSlot {
+        match self.try_acquire_slot() {
+            Some(slot) => slot,
+            None => self.wait_for_slot().await,
+        }
+    }
+
+    /// Waits for a slot. Meanwhile the connection that has been idle for
+    /// longest is evicted, or the first one that becomes idle.
+    async fn wait_for_slot(self: &Arc<Self>) -> ListenerSlot {
         loop {
-            if let Some(slot) = self.try_acquire_slot() {
-                return slot;
-            }
             // Either this listener is full, or all of them together are.
             let is_own = self.open() >= self.settings.load().max_connections;
             let full = if is_own { &self.slots } else { &self.all.slots };
@@ -298,8 +315,7 @@ impl Listener {
         }
     }
 
-    /// A slot of this listener and one of all listeners together, if both are
-    /// free.
+    /// Acquires a slot of the listener and of the process, or neither.
     fn try_acquire_slot(self: &Arc<Self>) -> Option<ListenerSlot> {
         let max = self.settings.load().max_connections;
         if !self.slots.try_acquire(max) {
@@ -316,7 +332,8 @@ impl Listener {
         Some(ListenerSlot(Arc::clone(self)))
     }
 
-    /// All slots are used, and no connection is idle.
+    /// Notes that all slots are used and no connection is idle, so that
+    /// accepting pauses.
     fn pause(&self) {
         if self.is_full.raise() {
             let max = self.settings.load().max_connections;
@@ -348,6 +365,7 @@ pub(super) struct TooMany;
 pub(super) struct ListenerSlot(Arc<Listener>);
 
 impl ListenerSlot {
+    /// The listener that the slot belongs to.
     pub(super) fn listener(&self) -> &Arc<Listener> {
         &self.0
     }

@@ -4,33 +4,42 @@
 //! In the order in which a connection meets them:
 //!
 //! * `bind`, `worker`, `accept`: each worker accepts on a socket of its own.
-//! * `listener`, `clients`, `eviction`, `slots`: the bounds on open
-//!   connections, and the choice of the one that is closed for a new one.
+//! * `listener`, `connections`, `slots`: how many connections may be open, and
+//!   which one is closed for a new one.
 //! * `handshake`, [`proxy_protocol`]: before the first request.
+//! * `connection`: everything that serving a connection takes, in either
+//!   protocol.
 //! * `http1`, `http2`: the protocols. Both call the same service.
 //! * `linger`: the end of a connection whose client still sends.
 //!
-//! # The task of a connection
+//! # The service
 //!
-//! Each connection is one task on the worker that accepted it, and stays there.
-//! For HTTP/1 it serves one request at a time, and for HTTP/2 it has a task for
-//! each stream. Dropping the task drops the request in flight with all that it
-//! holds, so nothing has to be told when a client leaves.
+//! Any tower service from an [`Arrival`] to a [`Response`](crate::message::Response)
+//! that never fails can be served. Each request gets a clone of it that was
+//! seen ready. A response may end its connection
+//! ([`Hangup`](crate::message::Hangup)), carry guards in its body that live
+//! until its last byte is written, or switch protocols by a
+//! [tunnel](crate::body::Body::tunnel) in place of its body.
 //!
 //! # Bounds
 //!
-//! Nothing that a client can do without a request costs more than a connection:
-//! the number of connections in all, by listener and by client is bounded, and
-//! so is the time for a PROXY protocol header, a TLS handshake and a head, and
-//! the silence between requests. A panic in a task ends that connection alone
-//! and is counted.
+//! Everything that a client can make larger has a bound: connections of a
+//! listener, of the process and of one client; the bytes, lines and duration of
+//! a head; bytes that are read ahead of their reader (64 KiB); the silence
+//! between requests; streams, frames and resets of HTTP/2; TLS handshakes that
+//! are computed at once; and the time for which a connection lingers.
+//!
+//! # Cancellation
+//!
+//! A connection is one task, and a stream of HTTP/2 another one that the
+//! connection owns. A client that leaves ends the task, or resets the stream,
+//! which drops the future of the service.
 
 mod accept;
 mod arrival;
 mod bind;
-mod clients;
 mod connection;
-mod eviction;
+mod connections;
 mod handshake;
 mod http1;
 mod http2;
@@ -42,10 +51,10 @@ mod slots;
 mod socket;
 mod worker;
 
-pub use accept::accept;
+pub use accept::{Accept, Accepted, accept};
 pub use arrival::Arrival;
-pub use bind::{Accept, Accepted, DualStack, Sockets, bind};
-pub use clients::AllConnections;
+pub use bind::{DualStack, Sockets, bind};
+pub use connections::AllConnections;
 pub use listener::{Listener, ListenerSettings};
 pub use socket::Socket;
 pub use worker::Worker;

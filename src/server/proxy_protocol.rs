@@ -2,19 +2,17 @@
 //! client behind a load balancer.
 //!
 //! If a listener requires it, every connection begins with such a header,
-//! before TLS and before any request. The header is believed without a check,
-//! so only the balancer may be able to reach the listener.
+//! before TLS and before any request. It is required and never optional: a
+//! client could otherwise send a header of its own and pass for any other
+//! client.
 //!
+//! ```text
+//! version 1   PROXY TCP4 192.0.2.1 198.51.100.1 4711 443\r\n
+//! version 2   signature (12 bytes), version and command, family, length (2 bytes), addresses, extensions
 //! ```
-//! use tidegate::server::proxy_protocol::parse;
 //!
-//! let bytes = b"PROXY TCP4 192.0.2.7 198.51.100.1 56324 443\r\nGET / HTTP/1.1\r\n";
-//! let header = parse(bytes).unwrap().unwrap();
-//! assert_eq!(header.ends.unwrap().source, "192.0.2.7:56324".parse().unwrap());
-//! assert_eq!(&bytes[header.length..], b"GET / HTTP/1.1\r\n");
-//! assert_eq!(parse(b"PROXY TC"), Ok(None));
-//! assert!(parse(b"GET / HTTP/1.1\r\n").is_err());
-//! ```
+//! [`parse`] is called again as bytes arrive. A header is at most 107 bytes long
+//! in version 1, and 4,096 in version 2.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -37,7 +35,8 @@ pub struct Header {
     pub ends: Option<Ends>,
 }
 
-/// Both ends of the connection between the client and the load balancer.
+/// Both ends of a client's connection: to a load balancer, or to the listener
+/// itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ends {
     /// The client's address.
@@ -52,6 +51,19 @@ pub struct Ends {
 /// # Errors
 /// Says why it is malformed. Nothing is guessed then, since the bytes that
 /// follow might be a forgery.
+///
+/// # Examples
+/// ```
+/// use tidegate::server::proxy_protocol::parse;
+///
+/// let bytes = b"PROXY TCP4 192.0.2.1 198.51.100.1 4711 443\r\nGET / HTTP/1.1\r\n";
+/// let header = parse(bytes).unwrap().unwrap();
+/// assert_eq!(header.ends.unwrap().source, "192.0.2.1:4711".parse().unwrap());
+/// assert!(bytes[header.length..].starts_with(b"GET"));
+///
+/// assert_eq!(parse(b"PROXY TC"), Ok(None), "more has to arrive");
+/// assert!(parse(b"GET / HTTP/1.1\r\n").is_err());
+/// ```
 pub fn parse(bytes: &[u8]) -> Result<Option<Header>, &'static str> {
     if begins(bytes, SIGNATURE) {
         return version_2(bytes);
@@ -68,7 +80,7 @@ fn begins(bytes: &[u8], expected: &[u8]) -> bool {
     bytes[..length] == expected[..length]
 }
 
-/// Parses a line of text (section 2.1).
+/// The text form (section 2.1).
 fn version_1(bytes: &[u8]) -> Result<Option<Header>, &'static str> {
     const BAD: &str = "its PROXY protocol header (version 1) is malformed";
     let Some(end) = memchr::memmem::find(&bytes[..bytes.len().min(LONGEST_V1)], b"\r\n") else {
@@ -112,8 +124,7 @@ fn version_1(bytes: &[u8]) -> Result<Option<Header>, &'static str> {
     }))
 }
 
-/// Parses a binary header (section 2.2). Extensions behind the addresses are
-/// skipped.
+/// The binary form (section 2.2).
 fn version_2(bytes: &[u8]) -> Result<Option<Header>, &'static str> {
     let [kind, family, high, low] = match bytes.get(12..16) {
         Some(&[kind, family, high, low]) => [kind, family, high, low],

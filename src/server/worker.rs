@@ -1,9 +1,16 @@
 //! A worker: one thread with a runtime of its own, on which a request is served
 //! from accept to close.
 //!
-//! The control thread sends commands to it. A worker ends only by
-//! [`Worker::cut`], or by a panic outside of connections, which ends the
-//! process.
+//! There is one for each core. Workers share no queue and steal no tasks: the
+//! kernel distributes connections over their sockets, so that a request touches
+//! no memory that another core writes, apart from limits and metrics. The
+//! control thread sends commands through a bounded channel.
+//!
+//! # Ending
+//!
+//! A worker whose listeners drain is idle once its accept loops and then its
+//! connections have ended. [`Worker::cut`] ends it at once: the runtime drops
+//! all tasks, and with them the requests in flight.
 
 use std::{convert::Infallible, io, net::TcpListener, pin::Pin, sync::Arc, thread};
 
@@ -38,7 +45,7 @@ pub struct Worker {
     commands: mpsc::Sender<Command>,
     /// Its accept loops.
     loops: TaskTracker,
-    /// Its connections.
+    /// The tasks of its connections.
     connections: TaskTracker,
     /// The thread, to be joined at the end.
     thread: thread::JoinHandle<()>,
@@ -126,7 +133,7 @@ impl Worker {
     }
 }
 
-/// Carries out commands until one ends the worker.
+/// Executes commands until the worker is cut.
 async fn run<S>(
     mut inbox: mpsc::Receiver<Command>,
     service: S,

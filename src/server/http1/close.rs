@@ -16,7 +16,7 @@ use std::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Next, wire::SharedWire};
+use super::wire::SharedWire;
 use crate::{
     runtime::timer::Timer,
     server::{Socket, linger::Linger},
@@ -28,32 +28,37 @@ pub(super) const SHORT_REST: u64 = 64 * 1024;
 /// How long that may take.
 const FINISH: Duration = Duration::from_secs(2);
 
+/// The end of a request's body that nobody reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BodyRest {
+    /// All of it was read: the next request is behind it.
+    Discarded,
+    /// It is too long to be read for the sake of a next request.
+    Long,
+    /// It did not come in time, or the client ended the connection.
+    Missing,
+}
+
 /// Reads the rest of the request's body, so that the next request can be found
-/// behind it.
-pub(super) async fn finish_request_body<IO: Socket>(
-    wire: &SharedWire<IO>,
-    timer: &mut Timer,
-) -> Next {
-    if wire.lock().discard_body() {
-        return Next::Request;
-    }
+/// behind it, for at most [`FINISH`].
+pub(super) async fn discard_rest<IO: Socket>(wire: &SharedWire<IO>, timer: &mut Timer) -> BodyRest {
     timer.set(Instant::now() + FINISH);
     poll_fn(|cx| {
         let mut wire = wire.lock();
         loop {
             if wire.discard_body() {
-                return Poll::Ready(Next::Request);
+                return Poll::Ready(BodyRest::Discarded);
             }
             match wire.poll_read(cx) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Close),
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(BodyRest::Missing),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending => break,
             }
         }
         if !wire.rest_is_short(SHORT_REST) {
-            return Poll::Ready(Next::Linger);
+            return Poll::Ready(BodyRest::Long);
         }
-        timer.poll(cx).map(|()| Next::Close)
+        timer.poll(cx).map(|()| BodyRest::Missing)
     })
     .await
 }

@@ -10,7 +10,7 @@ use super::wire::Wire;
 use crate::{
     error::Error,
     http1::{self, RequestHead, Unended},
-    policy::ConnectionLimits,
+    policy::{ConnectionLimits, HeadLimits},
     server::http2::PREFACE,
 };
 
@@ -88,56 +88,72 @@ pub(super) fn read<IO>(
     limits: &ConnectionLimits,
     progress: &mut HeadProgress,
 ) -> Option<HeadRead> {
-    let (limits, http2) = (&limits.head, limits.http2);
-    if progress.started.is_none() {
-        // An empty line before a request is ignored (RFC 9112, 2.2).
-        while wire.input.starts_with(b"\r\n") {
-            wire.input.advance(2);
-        }
-        if wire.input[..] == b"\r"[..] {
-            return None;
-        }
+    let input = &mut wire.input;
+    // An empty line before a request is ignored (RFC 9112, 2.2).
+    while progress.started.is_none() && input.starts_with(b"\r\n") {
+        input.advance(2);
     }
-    let first = *wire.input.first()?;
-    let started = *progress.started.get_or_insert_with(Instant::now);
-    let refuse = |error| Some(HeadRead::Refused(error, started));
-    if first == TLS_HANDSHAKE {
-        return refuse(Error::Malformed(
-            "this is a TLS handshake, and the listener speaks plain HTTP",
-        ));
-    }
+    let first = *input.first()?;
     if !first.is_ascii_graphic() {
-        return refuse(Error::Malformed("the method is not a token"));
+        return refuse_first(first, input, progress);
     }
+    let started = *progress.started.get_or_insert_with(Instant::now);
     // No method of HTTP/1 begins as the preface of HTTP/2 does.
-    if http2 && first == b'P' && progress.accepted.is_some() {
-        match wire.input.get(..PREFACE.len()) {
+    if first == b'P' && limits.http2 && progress.accepted.is_some() {
+        match input.get(..PREFACE.len()) {
             Some(begin) if begin == PREFACE => return Some(HeadRead::Http2),
-            None if PREFACE.starts_with(&wire.input) => return None,
+            None if PREFACE.starts_with(input) => return None,
             _ => {}
         }
     }
-    match http1::find_end(&wire.input, progress.seen) {
-        Ok(length) if length <= limits.bytes => Some(
-            match http1::parse_request(&mut wire.input, length, limits) {
-                Ok(head) => HeadRead::Head(head, started),
-                Err(error) => HeadRead::Refused(error, started),
-            },
-        ),
-        Err(Unended::BareLineFeed) => refuse(Error::Malformed(http1::BARE_LINE_FEED)),
-        Err(Unended::More(seen)) if wire.input.len() <= limits.bytes => {
-            progress.seen = seen;
-            None
-        }
-        _ if memchr::memchr(b'\n', &wire.input[..limits.bytes]).is_none() => {
-            refuse(Error::TargetTooLong {
-                limit: limits.bytes,
-            })
-        }
-        _ => refuse(Error::HeadTooLarge {
-            limit: limits.bytes,
-        }),
+    let length = match http1::find_end(input, progress.seen) {
+        Ok(length) if length <= limits.head.bytes => length,
+        other => return unended(other, input, &limits.head, progress),
+    };
+    Some(match http1::parse_request(input, length, &limits.head) {
+        Ok(head) => HeadRead::Head(head, started),
+        Err(error) => HeadRead::Refused(error, started),
+    })
+}
+
+/// Refuses bytes that begin with something else than a method; `None` if they
+/// are half of an empty line.
+fn refuse_first(first: u8, input: &[u8], progress: &mut HeadProgress) -> Option<HeadRead> {
+    if progress.started.is_none() && input == b"\r" {
+        return None;
     }
+    let started = *progress.started.get_or_insert_with(Instant::now);
+    let why = if first == TLS_HANDSHAKE {
+        "this is a TLS handshake, and the listener speaks plain HTTP"
+    } else {
+        "the method is not a token"
+    };
+    Some(HeadRead::Refused(Error::Malformed(why), started))
+}
+
+/// Refuses a head that has no end, or one too far away; `None` while more of it
+/// may come.
+fn unended(
+    found: Result<usize, Unended>,
+    input: &[u8],
+    limits: &HeadLimits,
+    progress: &mut HeadProgress,
+) -> Option<HeadRead> {
+    let error = match found {
+        Err(Unended::More(seen)) if input.len() <= limits.bytes => {
+            progress.seen = seen;
+            return None;
+        }
+        Err(Unended::BareLineFeed) => Error::Malformed(http1::BARE_LINE_FEED),
+        _ if memchr::memchr(b'\n', &input[..limits.bytes]).is_none() => Error::TargetTooLong {
+            limit: limits.bytes,
+        },
+        _ => Error::HeadTooLarge {
+            limit: limits.bytes,
+        },
+    };
+    let started = progress.started.unwrap_or_else(Instant::now);
+    Some(HeadRead::Refused(error, started))
 }
 
 /// When the wait for a head ends.

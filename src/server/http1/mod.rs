@@ -20,6 +20,19 @@
 //! While the gateway works on a request, the task also watches the client's
 //! socket. A client that leaves ends its request at once: the future that works
 //! on it is dropped.
+//!
+//! # Pipelining
+//!
+//! Bytes behind a request stay in the wire's input until its response is
+//! written, so that a client may pipeline (RFC 9112, 9.3.2), at most 64 KiB
+//! ahead. Requests are nevertheless served one after the other.
+//!
+//! # Deadlines
+//!
+//! One timer serves all of them, as only one applies at a time: `timeouts.headers`
+//! from a head's first byte to its last, `keep_alive` between two requests, the
+//! pace of a body while the response is written, and those of `close` and
+//! [`linger`](super::linger) at the end.
 
 mod close;
 mod head;
@@ -36,15 +49,15 @@ use std::{
 };
 
 use bytes::BytesMut;
-use http::{StatusCode, Version};
+use http::Version;
 use tokio::time::Instant;
 use tokio_util::sync::WaitForCancellationFuture;
 use tower::Service;
 
 use self::{
-    close::{SHORT_REST, finish_request_body, linger},
+    close::{BodyRest, discard_rest, linger},
     head::{HeadProgress, HeadRead},
-    response::{Framing, RequestTraits, Transfer},
+    response::{Begun, Framing, RequestTraits, Transfer},
     wire::{SharedWire, Wire, WireBody},
 };
 use super::{
@@ -89,39 +102,24 @@ where
         handle: &handle,
     };
     match connection.run().await {
-        Next::Linger => linger(&connection.wire, connection.timer, handle.drain()).await,
-        Next::Http2 => {
-            let Connection {
-                wire,
-                service,
-                limits,
-                origin,
-                ..
-            } = connection;
-            // No request was read yet, so nobody else holds the wire.
-            let Some((io, ahead)) = wire.into_parts() else {
-                return;
-            };
-            let context = ConnectionContext {
-                service,
-                limits,
-                origin,
-                handle,
-            };
-            // Boxed: the future of an HTTP/2 connection is large, and most
-            // connections are not one.
-            Box::pin(http2::serve(io, ahead, context)).await;
-        }
-        Next::Farewell => connection.wire.lock().say_goodbye(),
         Next::Request | Next::Close => {}
+        Next::Farewell => connection.wire.lock().say_goodbye(),
+        Next::Linger => linger(&connection.wire, connection.timer, handle.drain()).await,
+        // Boxed: the future of an HTTP/2 connection is large, and most
+        // connections are not one.
+        Next::Http2 => Box::pin(connection.serve_http2()).await,
     }
 }
 
+/// The state of a connection, whichever request it is at.
 struct Connection<'a, IO, S> {
     wire: SharedWire<IO>,
+    /// Responds to its requests.
     service: S,
     limits: ConnectionLimits,
+    /// Both ends of the connection.
     origin: Arc<Origin>,
+    /// The deadline of the present step.
     timer: Timer,
     handle: &'a ConnectionHandle,
 }
@@ -146,6 +144,7 @@ where
     IO: Socket,
     S: Service<Arrival, Response = Response, Error = Infallible>,
 {
+    /// Serves requests until the connection takes another course.
     async fn run(&mut self) -> Next {
         let mut drained = pin!(self.handle.drain().cancelled());
         let mut accepted = Some(Instant::now());
@@ -164,7 +163,9 @@ where
         }
     }
 
-    /// Waits for a head, for as long as the listener's limits allow.
+    /// Waits for a head, for as long as the listener's limits allow, and tells
+    /// the listener while the connection is idle. `drained` is ready once the
+    /// connection is to end.
     fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
@@ -214,7 +215,8 @@ where
         })
     }
 
-    /// Responds to bytes that are not a request.
+    /// Responds to bytes that are not a request. No more of them is read:
+    /// nothing behind malformed bytes can be understood.
     async fn refuse(&mut self, error: Error, started: Instant) -> Next {
         let Ok(()) = poll_fn(|cx| self.service.poll_ready(cx)).await;
         let version = Version::HTTP_11;
@@ -236,7 +238,8 @@ where
         }
     }
 
-    /// Has the service respond to a request, and writes the response.
+    /// Has the service respond to a request, and writes the response. The
+    /// request is cancelled if the client leaves before that.
     async fn exchange(&mut self, head: RequestHead, started: Instant) -> Next {
         let mut request = RequestTraits {
             is_head: head.method == http::Method::HEAD,
@@ -292,19 +295,18 @@ where
     /// Writes a response. Its body is dropped once the last byte is written;
     /// permits that it holds are released slightly earlier (see [`Transfer`]).
     async fn deliver(&mut self, mut response: Response, request: RequestTraits) -> Next {
-        let (framing, keep_alive) = self.begin_response(&mut response, request);
+        let Begun {
+            framing,
+            keep_alive,
+        } = response::begin(&self.wire, &mut response, request);
         let mut body = response.body;
         // Responses of the gateway itself have no pace, and a client that never
         // reads them must not stay for ever either.
         let pace = body.pace().unwrap_or(Pace::of(self.limits.keep_alive));
-        if let Some(far_end) = body.take_tunnel() {
+        if framing == Framing::Tunnel {
             // Boxed: a tunnel's state is large and rare, and other connections
             // need not carry it.
-            let tunnel = tunnel::run(&self.wire, body, far_end, pace, &mut self.timer);
-            return match Box::pin(tunnel).await {
-                tunnel::End::ClientEnded => Next::Close,
-                tunnel::End::ClientMaySend => Next::Linger,
-            };
+            return Box::pin(self.tunnel(body, pace)).await;
         }
         let ends_with_connection = framing == Framing::UntilClose;
         if ends_with_connection {
@@ -321,41 +323,52 @@ where
         if ends_with_connection {
             self.wire.lock().close_cuts(false);
         }
-        if keep_alive {
-            finish_request_body(&self.wire, &mut self.timer).await
-        } else {
-            Next::Linger
+        if !keep_alive {
+            return Next::Linger;
+        }
+        if self.wire.lock().discard_body() {
+            return Next::Request;
+        }
+        match discard_rest(&self.wire, &mut self.timer).await {
+            BodyRest::Discarded => Next::Request,
+            BodyRest::Long => Next::Linger,
+            BodyRest::Missing => Next::Close,
         }
     }
 
-    /// Puts the head into the output buffer, and with it a body that is already
-    /// here. Returns how the body is framed and whether the connection stays
-    /// open.
-    fn begin_response(
-        &self,
-        response: &mut Response,
-        mut request: RequestTraits,
-    ) -> (Framing, bool) {
-        let mut wire = self.wire.lock();
-        // Whether the request's body is read, or nearly so. The source of a
-        // response that streams may still be reading the body: none of it is
-        // discarded here, and since nobody knows how far the source gets, the
-        // connection ends.
-        let is_over = (response.body.is_whole() && wire.discard_body())
-            || wire.body_is_done()
-            || wire.rest_is_short(SHORT_REST);
-        // A client that was too slow with its body learns that no more of it is
-        // read (RFC 9110, 15.5.9). The bytes that still come must neither be
-        // waited for nor be taken for the next request.
-        request.keep_alive &= response.status != StatusCode::REQUEST_TIMEOUT && is_over;
-        let out = wire.output.buffer();
-        let (framing, keep_alive) = response::write_head(out, response, &request);
-        if framing == Framing::Counted
-            && let Some(bytes) = response.body.take_whole()
-        {
-            out.extend_from_slice(&bytes);
+    /// Moves bytes both ways after a response that switches protocols.
+    async fn tunnel(&mut self, mut body: Body, pace: Pace) -> Next {
+        let Some(far_end) = body.take_tunnel() else {
+            return Next::Close;
+        };
+        match tunnel::run(&self.wire, body, far_end, pace, &mut self.timer).await {
+            tunnel::End::ClientEnded => Next::Close,
+            tunnel::End::ClientMaySend => Next::Linger,
         }
-        (framing, keep_alive)
+    }
+}
+
+impl<IO, S> Connection<'_, IO, S>
+where
+    IO: Socket,
+    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+{
+    /// Goes on in HTTP/2, with the preface that was read.
+    async fn serve_http2(self) {
+        // No request was read yet, so nobody else holds the wire.
+        let Some((io, ahead)) = self.wire.into_parts() else {
+            return;
+        };
+        let context = ConnectionContext {
+            service: self.service,
+            limits: self.limits,
+            origin: self.origin,
+            handle: self.handle.clone(),
+        };
+        http2::serve(io, ahead, context).await;
     }
 }
 

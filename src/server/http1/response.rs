@@ -1,7 +1,20 @@
 //! A response on its way to the client: its head, then its body.
 //!
-//! The head decides how the body is framed. The body is pulled frame by frame
-//! and written, never more than one buffer ahead of the client.
+//! # Head
+//!
+//! [`begin`] decides by request and response how the body is framed ([`Framing`],
+//! RFC 9112, 6.3) and whether the connection stays open, then writes the head.
+//! A body that is in memory is written behind it at once, so that most
+//! responses leave in one system call.
+//!
+//! # Body
+//!
+//! [`Transfer`] pulls any other body frame by frame, never more than 64 KiB
+//! ahead of the client, so that a slow client slows the upstream. A body that
+//! breaks off ends the connection in a way that the client cannot take for a
+//! complete response: it is shorter than its length, or has no last chunk. A
+//! body that only the end of the connection delimits ends in a reset
+//! ([`Socket::close_cuts`]).
 
 use std::{
     pin::Pin,
@@ -11,7 +24,7 @@ use std::{
 use http::{StatusCode, Version, header};
 use http_body::Body as _;
 
-use super::wire::SharedWire;
+use super::{close::SHORT_REST, wire::SharedWire};
 use crate::{
     body::{Body, Pace, Progress},
     error::Fault,
@@ -52,6 +65,7 @@ pub(super) enum Framing {
 }
 
 impl Framing {
+    /// The framing of a response to this request.
     fn of(response: &Response, request: &RequestTraits) -> Self {
         if response.body.is_tunnel() {
             Self::Tunnel
@@ -67,16 +81,51 @@ impl Framing {
     }
 }
 
-/// Writes the head of a response. Returns how its body is to be written and
-/// whether the connection stays open.
-pub(super) fn write_head(
-    out: &mut Vec<u8>,
-    response: &Response,
-    request: &RequestTraits,
-) -> (Framing, bool) {
+/// A response whose head is in the output buffer.
+pub(super) struct Begun {
+    /// How its body is delimited.
+    pub(super) framing: Framing,
+    /// Whether the connection stays open after it.
+    pub(super) keep_alive: bool,
+}
+
+/// Puts the head of a response into the output buffer, and with it a body that
+/// is already here.
+pub(super) fn begin<IO: Socket>(
+    wire: &SharedWire<IO>,
+    response: &mut Response,
+    mut request: RequestTraits,
+) -> Begun {
+    let mut wire = wire.lock();
+    let framing = Framing::of(response, &request);
+    // Whether the request's body is read, or nearly so. The source of a
+    // response that streams may still be reading the body: none of it is
+    // discarded here, and since nobody knows how far the source gets, the
+    // connection ends.
+    let is_over = (response.body.is_whole() && wire.discard_body())
+        || wire.body_is_done()
+        || wire.rest_is_short(SHORT_REST);
+    // A client that was too slow with its body learns that no more of it is
+    // read (RFC 9110, 15.5.9). The bytes that still come must neither be
+    // waited for nor be taken for the next request.
+    request.keep_alive &=
+        is_over && framing != Framing::UntilClose && response.status != StatusCode::REQUEST_TIMEOUT;
+    let out = wire.output.buffer();
+    write_head(out, response, framing, &request);
+    if framing == Framing::Counted
+        && let Some(bytes) = response.body.take_whole()
+    {
+        out.extend_from_slice(&bytes);
+    }
+    Begun {
+        framing,
+        keep_alive: request.keep_alive,
+    }
+}
+
+/// Writes the head of a response (RFC 9112, 4).
+fn write_head(out: &mut Vec<u8>, response: &Response, framing: Framing, request: &RequestTraits) {
     let Response { status, fields, .. } = response;
-    let framing = Framing::of(response, request);
-    let keep_alive = request.keep_alive && framing != Framing::UntilClose;
     out.reserve(256 + fields.as_bytes().len());
     http1::write_status_line(out, *status, response.reason.as_deref());
     out.extend_from_slice(fields.as_bytes());
@@ -93,7 +142,7 @@ pub(super) fn write_head(
     }
     let names_protocol =
         *status == StatusCode::UPGRADE_REQUIRED && fields.get(&header::UPGRADE).is_some();
-    match (keep_alive, request.version) {
+    match (request.keep_alive, request.version) {
         (false, _) if names_protocol => out.extend_from_slice(b"connection: close, upgrade\r\n"),
         _ if framing == Framing::Tunnel || names_protocol => {
             out.extend_from_slice(b"connection: upgrade\r\n")
@@ -103,7 +152,6 @@ pub(super) fn write_head(
         (true, _) => {}
     }
     out.extend_from_slice(b"\r\n");
-    (framing, keep_alive)
 }
 
 /// The value of `Content-Length`, if the response has one.
@@ -127,7 +175,8 @@ fn content_length(response: &Response, framing: Framing) -> Option<u64> {
     }
 }
 
-/// The transfer of one body to the client.
+/// The transfer of one body to the client, to be polled to its end. Dropping it
+/// early cuts the response: the connection has to be closed.
 #[derive(Debug)]
 pub(super) struct Transfer {
     framing: Framing,
@@ -148,8 +197,11 @@ impl Transfer {
         }
     }
 
-    /// Moves the bytes that can be moved. Ready when all are written, or when
-    /// the transfer broke off.
+    /// Moves the bytes that can be moved. Ready when all are written.
+    ///
+    /// # Errors
+    /// The transfer broke off: the body failed, the client left, or no byte
+    /// moved for longer than the pace allows.
     pub(super) fn poll<IO: Socket>(
         &mut self,
         cx: &mut Context<'_>,

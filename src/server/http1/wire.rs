@@ -2,8 +2,25 @@
 //! be written, and the body of the current request between them.
 //!
 //! The connection's task and the request's body share a [`Wire`]. Both run in
-//! the same task, so its lock is never waited for; it exists because a body
+//! the same task, so that its lock is never contended; it exists because a body
 //! must be `Send`.
+//!
+//! # Backpressure
+//!
+//! At most 64 KiB are read ahead of their reader. Beyond that nothing is read,
+//! and TCP makes the client wait. Output is bounded by the code that writes it.
+//!
+//! # Detecting a client that leaves
+//!
+//! While the gateway works on a request, [`poll_gone`](Wire::poll_gone) reads
+//! ahead to notice the end of the connection. A client that has sent more than
+//! is read ahead is looked at every 250 ms instead, by the readiness that the
+//! kernel reports for the socket.
+//!
+//! # Memory
+//!
+//! An idle connection owns no input buffer and at most 2 KiB of output: most
+//! connections are idle most of the time.
 
 use std::{
     io,
@@ -39,7 +56,9 @@ const IDLE_OUTPUT: usize = 2 * 1024;
 /// A socket with its buffers.
 pub(super) struct Wire<IO> {
     io: IO,
+    /// Bytes that were read and not yet taken.
     pub(super) input: BytesMut,
+    /// Bytes that are still to be written.
     pub(super) output: Output,
     /// The rest of the current request's body; `None` between bodies.
     body: Option<Decoder>,
@@ -200,6 +219,7 @@ impl<IO: Socket> Wire<IO> {
         !self.awaits_continue && matches!(&self.body, Some(Decoder::Exact(left)) if *left <= max)
     }
 
+    /// The next frame of the request's body; `None` at its end.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         loop {
             let Some(body) = &mut self.body else {
