@@ -100,7 +100,7 @@
 //! thing outlives the future. Under a concurrency limit, an HTTP/1 server that
 //! has received the request is notified by the end of our sending side, and a
 //! task holds the permits until that server closes its side or responds, at
-//! most for `attempt` (`upstream::exchange`). So a future that is dropped
+//! most for `attempt` (`upstream::http1`). So a future that is dropped
 //! between two awaits needs no clean-up, and no layer has to know why it was
 //! dropped. Dropping returns everything but tokens: a client that leaves has
 //! used them.

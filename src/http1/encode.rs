@@ -266,13 +266,8 @@ impl<'m> Hops<'m> {
         if !names_any {
             return Self(Vec::new());
         }
-        Self(
-            headers
-                .get_all(header::CONNECTION)
-                .iter()
-                .flat_map(|value| options(value.as_bytes()))
-                .collect(),
-        )
+        let lines = headers.get_all(header::CONNECTION).iter();
+        Self(lines.flat_map(|line| options(line.as_bytes())).collect())
     }
 
     /// The fields that the `Connection` lines among `lines` name, each line

@@ -226,11 +226,13 @@ impl Marks {
 /// # Errors
 /// [`Error::Malformed`] if its framing is contradictory or not plain.
 pub(super) fn of_request(version: Version, marks: &Marks) -> Result<Length, Error> {
-    match sound(version, marks).map_err(Error::Malformed)? {
-        (true, _) => Ok(Length::Chunked),
-        (false, None | Some(0)) => Ok(Length::Empty),
-        (false, Some(length)) => Ok(Length::Exact(length)),
-    }
+    Ok(
+        match Stated::by(version, marks).map_err(Error::Malformed)? {
+            Stated::Nothing | Stated::Length(0) => Length::Empty,
+            Stated::Length(length) => Length::Exact(length),
+            Stated::Chunks => Length::Chunked,
+        },
+    )
 }
 
 /// Decides how the body of a response to `method` is delimited. Without a
@@ -244,17 +246,18 @@ pub(super) fn of_response(
     marks: &Marks,
     method: &Method,
 ) -> Result<Length, &'static str> {
-    let (chunked, length) = sound(version, marks)?;
-    if status.is_informational() && chunked {
+    let stated = Stated::by(version, marks)?;
+    if status.is_informational() && stated == Stated::Chunks {
         return Err("an interim answer announces chunks");
     }
-    let bodiless = has_no_body(status) || *method == Method::HEAD;
-    Ok(match length {
-        _ if bodiless => Length::Empty,
-        _ if chunked => Length::Chunked,
-        Some(0) => Length::Empty,
-        Some(length) => Length::Exact(length),
-        None => Length::UntilClose,
+    if has_no_body(status) || *method == Method::HEAD {
+        return Ok(Length::Empty);
+    }
+    Ok(match stated {
+        Stated::Nothing => Length::UntilClose,
+        Stated::Length(0) => Length::Empty,
+        Stated::Length(length) => Length::Exact(length),
+        Stated::Chunks => Length::Chunked,
     })
 }
 
@@ -263,33 +266,45 @@ pub fn has_no_body(status: StatusCode) -> bool {
     status.is_informational() || matches!(status.as_u16(), 204 | 304)
 }
 
-/// Whether the body is chunked, and its length. A head may state one of them at
-/// most, once and clearly.
-fn sound(version: Version, marks: &Marks) -> Result<(bool, Option<u64>), &'static str> {
-    if marks.codings == 0 {
-        return Ok((false, only_length(marks)?));
-    }
-    if version != Version::HTTP_11 {
-        return Err("HTTP/1.0 has no Transfer-Encoding");
-    }
-    if marks.lengths > 0 {
-        return Err("it has both Content-Length and Transfer-Encoding");
-    }
-    if marks.codings > 1 || !marks.is_chunked {
-        return Err("its Transfer-Encoding is not chunked");
-    }
-    Ok((true, None))
+/// The statement of a head about its body's length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stated {
+    /// The head says nothing.
+    Nothing,
+    /// `Content-Length`, perhaps 0.
+    Length(u64),
+    /// `Transfer-Encoding: chunked`.
+    Chunks,
 }
 
-/// The length, if the head states one.
-fn only_length(marks: &Marks) -> Result<Option<u64>, &'static str> {
-    let Some(length) = marks.length else {
-        return Ok(None);
-    };
-    if marks.lengths > 1 {
-        return Err("it has two lengths");
+impl Stated {
+    /// The statement of a message of this `version`. A head may make one of
+    /// them at most, once and clearly.
+    fn by(version: Version, marks: &Marks) -> Result<Self, &'static str> {
+        if marks.codings > 0 {
+            return Self::chunks(version, marks);
+        }
+        match marks.length {
+            None => Ok(Self::Nothing),
+            Some(_) if marks.lengths > 1 => Err("it has two lengths"),
+            Some(None) => Err("its Content-Length is not a length"),
+            Some(Some(length)) => Ok(Self::Length(length)),
+        }
     }
-    length.ok_or("its Content-Length is not a length").map(Some)
+
+    /// Checks a `Transfer-Encoding` (RFC 9112, 6.1).
+    fn chunks(version: Version, marks: &Marks) -> Result<Self, &'static str> {
+        if version != Version::HTTP_11 {
+            return Err("HTTP/1.0 has no Transfer-Encoding");
+        }
+        if marks.lengths > 0 {
+            return Err("it has both Content-Length and Transfer-Encoding");
+        }
+        if marks.codings > 1 || !marks.is_chunked {
+            return Err("its Transfer-Encoding is not chunked");
+        }
+        Ok(Self::Chunks)
+    }
 }
 
 /// The value of a `Content-Length` field; `None` if it is no length (RFC 9110,

@@ -30,12 +30,14 @@ use std::{
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::{
-    sync::{Notify, Semaphore},
     task::spawn_blocking,
     time::{Instant, timeout},
 };
 
-use super::dns::NameServers;
+use super::{
+    dns::NameServers,
+    lookups::{SLOTS, request_a_look},
+};
 
 /// The interval of look-ups if no time to live is known.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
@@ -48,81 +50,7 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(300);
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// The longest wait for a time to live.
 const TTL_TIMEOUT: Duration = Duration::from_secs(1);
-/// The time after which a look-up counts as failed, though it goes on: as long
-/// as resolvers wait for one name server.
-const OVERDUE: Duration = Duration::from_secs(5);
-
-/// The most look-ups at once in the whole process. Each blocks a thread for as
-/// long as the system's resolver takes, which for a name whose name server is
-/// silent is many times as long as for others.
-const MOST_LOOKUPS: usize = 16;
-/// The most of them for names whose last look-up failed or that have no address
-/// yet, so that these keep no other name waiting.
-const MOST_UNLUCKY: usize = 12;
-
-/// The slots for look-ups.
-static SLOTS: LookupSlots = LookupSlots::new();
-/// Wakes the control thread before its next regular look.
-static LOOK_REQUESTED: Notify = Notify::const_new();
-
-/// Slots for look-ups, shared by all upstreams, as the resolver and its threads
-/// are the machine's.
-#[derive(Debug)]
-struct LookupSlots {
-    /// A permit for each look-up.
-    all: Semaphore,
-    /// A second permit for each look-up of a name that failed before.
-    unlucky: Semaphore,
-}
-
-impl LookupSlots {
-    const fn new() -> Self {
-        Self {
-            all: Semaphore::const_new(MOST_LOOKUPS),
-            unlucky: Semaphore::const_new(MOST_UNLUCKY),
-        }
-    }
-
-    /// Runs `lookup` in a slot, which is held to its end. Calls `late` when it
-    /// is overdue.
-    async fn run<T>(
-        &self,
-        is_unlucky: bool,
-        lookup: impl Future<Output = T>,
-        late: impl FnOnce(),
-    ) -> T {
-        // Neither semaphore is ever closed.
-        let _unlucky = if is_unlucky {
-            self.unlucky.acquire().await.ok()
-        } else {
-            None
-        };
-        let _slot = self.all.acquire().await;
-        let mut lookup = std::pin::pin!(lookup);
-        match timeout(OVERDUE, &mut lookup).await {
-            Ok(found) => found,
-            Err(_) => {
-                late();
-                lookup.await
-            }
-        }
-    }
-}
-
-/// Waits until the control thread should look at names and servers before its
-/// next regular look.
-pub(super) async fn look_requested() {
-    LOOK_REQUESTED.notified().await;
-}
-
-/// Has the control thread look at names and servers before its next regular
-/// look.
-pub(super) fn request_a_look() {
-    LOOK_REQUESTED.notify_one();
-}
-
-/// The addresses of a server. Read by workers without a lock, and written by
-/// look-ups.
+/// The addresses of a server.
 #[derive(Debug)]
 pub(super) struct Addresses {
     host: Arc<str>,
@@ -355,11 +283,13 @@ impl Addresses {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::{StreamExt, stream::FuturesUnordered};
     use tokio::net::UdpSocket;
 
     use super::*;
-    use crate::upstream::dns::tests::{name_server, serve};
+    use crate::upstream::{
+        dns::tests::{name_server, serve},
+        lookups::look_requested,
+    };
 
     /// A name that the system's resolver knows without asking anybody, and that
     /// is no address for Rust.
@@ -446,13 +376,13 @@ mod tests {
         assert!(!is_due(&name, 290_000));
         name.suspect();
         name.suspect();
-        let woken = tokio::time::timeout(Duration::ZERO, super::look_requested()).await;
+        let woken = tokio::time::timeout(Duration::ZERO, look_requested()).await;
         assert!(woken.is_ok(), "the control thread is woken");
         looked_up(Some(Instant::now()));
         name.suspect();
         assert!(!is_due(&name, 999) && is_due(&name, 1_000));
         let is_woken = async || {
-            tokio::time::timeout(Duration::ZERO, super::look_requested())
+            tokio::time::timeout(Duration::ZERO, look_requested())
                 .await
                 .is_ok()
         };
@@ -462,33 +392,6 @@ mod tests {
         tokio::time::advance(SHORTEST_INTERVAL).await;
         name.suspect();
         assert!(is_woken().await, "nobody waits for the next round");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn names_that_are_never_answered_keep_no_other_waiting_and_count_as_failed() {
-        let (slots, late) = (LookupSlots::new(), AtomicUsize::new(0));
-        let silent = |is_unlucky| {
-            slots.run(is_unlucky, std::future::pending::<()>(), || {
-                late.fetch_add(1, Ordering::Relaxed);
-            })
-        };
-        let mut all: FuturesUnordered<_> = (0..600).map(|_| silent(true)).collect();
-        let found = tokio::time::timeout(Duration::from_secs(60), async {
-            tokio::select! {
-                _ = all.next() => unreachable!("they are never answered"),
-                found = async {
-                    // Those begin first.
-                    tokio::time::sleep(Duration::from_secs(6)).await;
-                    slots.run(false, std::future::ready(7), || {}).await
-                } => found,
-            }
-        });
-        assert_eq!(found.await, Ok(7));
-        assert_eq!(
-            late.load(Ordering::Relaxed),
-            MOST_UNLUCKY,
-            "no more were begun"
-        );
     }
 
     #[test]

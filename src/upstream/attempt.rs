@@ -145,6 +145,27 @@ impl<'a> Attempt<'a> {
         }
     }
 
+    /// Counts a timeout against the server if the attempt is given up after its
+    /// `deadline` while the server's turn lasts.
+    fn given_up(&mut self, deadline: Instant) {
+        if !self.is_servers_turn {
+            return;
+        }
+        let flowed = match &self.upload {
+            None => Duration::ZERO,
+            // While the body flows, the server is held to the body's pace and
+            // not to the deadline.
+            Some(upload) => match upload.passed() {
+                None => return,
+                Some(flowed) => flowed,
+            },
+        };
+        let now = Instant::now();
+        if now >= deadline + flowed {
+            self.failed(Some(Failing::Timeout), Duration::ZERO, now);
+        }
+    }
+
     /// The page of the request, once it is being sent.
     fn page(&self) -> Option<Page> {
         self.sent
@@ -159,24 +180,9 @@ impl<'a> Attempt<'a> {
 }
 
 impl Drop for Attempt<'_> {
-    /// Counts a timeout against the server if the attempt is given up after its
-    /// deadline while the server's turn lasts.
     fn drop(&mut self) {
-        let Some(deadline) = self.deadline.filter(|_| self.is_servers_turn) else {
-            return;
-        };
-        let flowed = match &self.upload {
-            None => Duration::ZERO,
-            // While the body flows, the server is held to the body's pace and
-            // not to the deadline.
-            Some(upload) => match upload.passed() {
-                None => return,
-                Some(flowed) => flowed,
-            },
-        };
-        let now = Instant::now();
-        if now >= deadline + flowed {
-            self.failed(Some(Failing::Timeout), Duration::ZERO, now);
+        if let Some(deadline) = self.deadline {
+            self.given_up(deadline);
         }
     }
 }

@@ -2,10 +2,24 @@
 //! free.
 //!
 //! Most requests get an idle connection of their own worker without awaiting
-//! anything ([`Server::pooled`]). The rest of this file is for the others: they
+//! anything ([`Server::pooled`]). This file is for the others: they
 //! join the queue if the server's `max_connections` are open, and make a
 //! connection if they may. On HTTP/2 one request makes the connection while
 //! others wait for it, as all of them can share it.
+//!
+//! # Bounds
+//!
+//! A request waits in the queue for at most `wait_timeout` (503, reason
+//! `pool_timeout`), and for a connection for at most `connect_timeout` (502).
+//! The queue itself is bounded by the concurrency limits before it.
+//!
+//! # Cancellation
+//!
+//! Everything that a request holds here is a guard: its place in the queue, the
+//! permit for a connection, and the turn to make one. A request that is dropped
+//! passes each of them on to the next.
+//!
+//! # The server's protocol
 //!
 //! A server that chooses its protocol (`protocol = "auto"`) is taken to speak
 //! HTTP/2 until a handshake shows otherwise. From then on its requests are
@@ -19,8 +33,8 @@ use super::{
     attempt::Attempt,
     capacity::ConnectionPermit,
     http1::{Acquired, Lease, Reuse},
-    http2::{Http2Pool, MakingTurn, StreamPermit, StreamSearch},
-    server::Server,
+    http2::{Http2Pool, MakingTurn, StreamSearch},
+    server::{Checkout, Server},
     service::Upstream,
     stream::Stream,
 };
@@ -29,29 +43,11 @@ use crate::{
     runtime::timer::timeout,
 };
 
-/// A connection of HTTP/1, or permission to open a stream on one of HTTP/2.
-pub(super) enum Checkout {
-    Http1(Lease),
-    Http2(StreamPermit),
-}
-
-/// A checkout that had to be awaited.
-pub(super) struct Awaited {
+/// A connection that was checked out.
+pub(super) struct CheckedOut {
     pub(super) checkout: Checkout,
     /// When it was ready, which is when the server's time begins.
     pub(super) ready_at: Instant,
-}
-
-impl Server {
-    /// Checks out an idle connection of this worker, or a stream of one, if
-    /// there is any and nobody waits for it.
-    pub(super) fn pooled(&self, worker: usize, reuse: Reuse, now: Instant) -> Option<Checkout> {
-        match self.http2() {
-            None => self.http1.idle_of(worker, reuse, now).map(Checkout::Http1),
-            Some(_) if self.capacity.is_contended() => None,
-            Some(http2) => http2.stream_of(worker, now).map(Checkout::Http2),
-        }
-    }
 }
 
 impl Upstream {
@@ -67,12 +63,12 @@ impl Upstream {
         worker: usize,
         reuse: Reuse,
         attempt: &mut Attempt<'_>,
-    ) -> Result<Awaited, Error> {
+    ) -> Result<CheckedOut, Error> {
         let checkout = match server.http2() {
             None => self.check_out_http1(server, worker, reuse, attempt).await?,
             Some(http2) => self.check_out_http2(server, http2, worker, attempt).await?,
         };
-        Ok(Awaited {
+        Ok(CheckedOut {
             checkout,
             ready_at: Instant::now(),
         })
@@ -263,7 +259,10 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::{policy::Protocol, upstream::tests};
+    use crate::{
+        policy::Protocol,
+        upstream::{http2::StreamPermit, tests},
+    };
 
     /// A server of HTTP/2 that may have one connection of one stream.
     fn narrow(address: SocketAddr) -> Server {

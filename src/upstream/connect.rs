@@ -1,11 +1,18 @@
 //! Making a connection: TCP to one of the server's addresses, then the TLS
 //! handshake.
 //!
-//! With several addresses the attempts overlap, as in "Happy Eyeballs" (RFC 8305):
-//! an address that has not answered after 250 ms no longer keeps the next one
-//! waiting, and the first connection wins. Attempts begin at a different
+//! With several addresses the attempts overlap, as in "Happy Eyeballs" (RFC
+//! 8305): an address that has not answered after 250 ms no longer keeps the next
+//! one waiting, and the first connection wins. Attempts begin at a different
 //! address each time, so that a name with several addresses spreads its
 //! connections over them.
+//!
+//! Failures are told apart by whose fault they are. A lack of ports, file
+//! descriptors or memory is the gateway's own ([`ConnectFailure::Local`]) and
+//! does not count against the server.
+//!
+//! Nothing here is bounded in time. The caller applies `connect_timeout` to all
+//! of it, TCP and TLS together.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -23,7 +30,13 @@ const TOO_MANY_FILES: [i32; 2] = [24, 23];
 
 impl Server {
     /// Makes a connection, including the TLS handshake if the server speaks
-    /// TLS. Not bounded in time.
+    /// TLS. Not bounded in time. Cancel safe: dropping the future closes what
+    /// it has opened.
+    ///
+    /// # Errors
+    /// No address is known, none accepts a connection, or the handshake failed.
+    /// With `protocol = "http2"` it also fails if the server does not agree on
+    /// HTTP/2 (RFC 7301).
     pub(super) async fn connect(&self) -> Result<Stream, ConnectFailure> {
         let stream = open_any(&self.addresses).await?;
         let Some(secure) = &self.secure else {

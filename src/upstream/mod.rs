@@ -12,8 +12,7 @@
 //! send            the steps below, in this order
 //! balance         choose a server: by turns, by load, by latency or by key; only one that is healthy
 //! checkout        an idle connection of this worker, or a new one, or the first that becomes free
-//! exchange        send the request on it and await the response's head; outlive a client that leaves
-//! http1, http2    what that means in each protocol, and the response's body
+//! http1, http2    send the request on it and await the response's head; then the response's body
 //! attempt         judge the server by how this went: health, latency, cool-down
 //! ```
 //!
@@ -31,8 +30,8 @@
 //! * `health`: active checks, ejection by failures, cool-down on request. A few
 //!   atomics that the balancer reads.
 //! * `balance::Latency`: a peak-sensitive average of response times.
-//! * `address`, `names`, `dns`: the addresses of a host name, kept fresh on the
-//!   control thread.
+//! * `address`, `names`, `lookups`, `dns`: the addresses of a host name, kept
+//!   fresh on the control thread.
 //!
 //! # Reuse and retries
 //!
@@ -48,11 +47,11 @@ mod capacity;
 mod checkout;
 mod connect;
 mod dns;
-mod exchange;
 mod failure;
 mod health;
 mod http1;
 mod http2;
+mod lookups;
 mod names;
 mod send;
 mod server;

@@ -8,12 +8,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{
-    address::{self, LookupOutcome},
-    dns::NameServers,
-    server::Server,
-    service::Upstream,
-};
+use super::{address::LookupOutcome, dns::NameServers, lookups, server::Server, service::Upstream};
 
 impl Upstream {
     /// Starts a look-up of each name that is due: its time to live is over, or
@@ -37,7 +32,7 @@ impl Upstream {
     /// time: the addresses of a name are suspect or have changed, or a server
     /// was ejected because connections to it could not be made.
     pub async fn wants_a_look() {
-        address::look_requested().await;
+        lookups::look_requested().await;
     }
 }
 
@@ -51,7 +46,7 @@ async fn look_up(upstream: Arc<str>, server: Arc<Server>) {
             LookupOutcome::Changed => {
                 // The next sweep closes idle connections to addresses that the
                 // name no longer has.
-                address::request_a_look();
+                lookups::request_a_look();
                 let addresses = server.addresses.all();
                 tracing::info!(upstream, server = url, ?addresses, "name resolved");
             }

@@ -1,27 +1,49 @@
-//! Sending a request to a server of an upstream: the innermost service of a
-//! route's stack.
+//! Sending a request to a server of an upstream, once: the innermost service of
+//! a route's stack.
+//!
+//! [`Upstream::send`] is the whole of it, in the order in which it happens:
+//! choose a server, check out a connection, send, await the head of the
+//! response, judge the server, and hand the body on. Everything that the
+//! request holds on the way is a guard in this one future. The layers above
+//! decide whether a failure is retried.
+//!
+//! # Cancellation
+//!
+//! [`SentRequest`] holds a request while a server works on it. Dropping it
+//! before the response is how a request is cancelled: by a client that leaves,
+//! or by a timeout. The server then learns that nobody waits, on HTTP/2 by a
+//! reset of the stream and on HTTP/1 by the end of the connection.
+//!
+//! Where a concurrency limit applies, an HTTP/1 connection is not closed at
+//! once, because its server may still be at work: the permits of the request
+//! are held on by [`Http1Exchange::hold_on`].
 
 use std::{
     future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
+use http::{HeaderName, header};
 use tokio::time::Instant;
 use tower::Service;
 
 use super::{
     attempt::{Attempt, ResponseOutcome},
-    checkout::Awaited,
-    exchange::{SentParts, SentRequest},
+    checkout::CheckedOut,
     failure::Failure,
-    http1::Reuse,
+    http1::{Http1Exchange, Reuse},
+    http2::Http2Exchange,
+    server::{Checkout, InFlight, Server},
     service::Upstream,
 };
 use crate::{
+    body::Trailers,
     call::{self, Outgoing},
-    error::{Error, Failed, Seen},
+    error::{Error, Failed, Fault, Seen},
+    http1::{self, ResponseHead},
     message::Response,
     runtime::worker,
 };
@@ -48,41 +70,40 @@ impl Service<Outgoing> for SendTo {
 
 impl Upstream {
     /// Sends a request to one server, once, and judges the server by the
-    /// outcome. The layers above decide whether a failure is retried.
+    /// outcome.
     ///
     /// Cancel safe: a dropped future releases the connection and every count
     /// that it holds.
     async fn send(self: Arc<Self>, outgoing: Outgoing) -> Result<Response, Failed> {
         let index = self.choose(&outgoing)?;
         let server = &self.balancer.servers[index];
-        let exchange = &outgoing.exchange;
-        exchange.try_server(index, self.name(), &server.url);
+        outgoing
+            .exchange
+            .try_server(index, self.name(), &server.url);
         let in_flight = server.begin();
         let worker = worker::current();
-        let reuse = match outgoing.new_connection {
-            true => Reuse::Forbidden,
-            false => Reuse::Allowed,
-        };
+        let reuse = Reuse::unless(outgoing.new_connection);
         let mut attempt = Attempt::new(&self, index, &outgoing);
-        let (checkout, started) = match server.pooled(worker, reuse, outgoing.now) {
-            Some(checkout) => (checkout, outgoing.now),
+        let CheckedOut { checkout, ready_at } = match server.pooled(worker, reuse, outgoing.now) {
+            Some(checkout) => CheckedOut {
+                checkout,
+                ready_at: outgoing.now,
+            },
             // Boxed, as it is rare and large.
-            None => {
-                let awaited = Box::pin(self.check_out(server, worker, reuse, &mut attempt)).await;
-                let Awaited { checkout, ready_at } = awaited.map_err(|error| {
+            None => Box::pin(self.check_out(server, worker, reuse, &mut attempt))
+                .await
+                .map_err(|error| {
                     self.seek_alternative(&outgoing.exchange, Failed::unseen(error))
-                })?;
-                (checkout, ready_at)
-            }
+                })?,
         };
         let call = Arc::clone(&outgoing.exchange);
-        let sent = SentRequest::new(checkout, outgoing, server, in_flight);
-        let mut sent = sent.map_err(|failure| failure.into_failed(self.name()))?;
+        let mut sent = SentRequest::new(checkout, outgoing, server, in_flight)
+            .map_err(|failure| failure.into_failed(self.name()))?;
         attempt.sent = Some(call);
         let head = poll_fn(|cx| sent.poll(cx, &mut attempt.is_servers_turn)).await;
         let now = Instant::now();
-        let took = now - started;
-        self.metrics.answered(took);
+        let took = now - ready_at;
+        self.metrics.responded(took);
         if let Some(call) = &attempt.sent {
             call.sent(took);
         }
@@ -95,34 +116,36 @@ impl Upstream {
             }
         };
         let is_success = attempt.responded(&head, took, now);
-        let Some(SentParts {
-            exchange,
-            call,
-            in_flight,
-        }) = sent.into_parts()
-        else {
+        let Some(parts) = sent.into_parts() else {
             return Err(Error::ClientGone.into());
         };
         let outcome = ResponseOutcome {
             upstream: self,
             index,
-            call,
+            call: parts.call,
             is_success,
-            in_flight,
+            in_flight: parts.in_flight,
         };
-        Ok(exchange.into_response(head, outcome, now))
+        Ok(parts.exchange.into_response(head, outcome, now))
     }
 
     /// Chooses the server for a request, by its index.
+    ///
+    /// # Errors
+    /// [`Error::NoHealthyServer`] if the checks of all servers fail.
     fn choose(&self, outgoing: &Outgoing) -> Result<usize, Failed> {
+        let exchange = &outgoing.exchange;
         let chosen = self
             .balancer
-            .choose(outgoing.exchange.tried(), outgoing.key, outgoing.now);
-        chosen.ok_or_else(|| {
-            outgoing.exchange.no_server(self.name());
-            Failed::unseen(Error::NoHealthyServer {
-                upstream: Arc::clone(self.name()),
-            })
+            .choose(exchange.tried(), outgoing.key, outgoing.now);
+        chosen.ok_or_else(|| self.no_server(exchange))
+    }
+
+    /// The failure of a request for which no server is healthy.
+    fn no_server(&self, call: &call::Exchange) -> Failed {
+        call.no_server(self.name());
+        Failed::unseen(Error::NoHealthyServer {
+            upstream: Arc::clone(self.name()),
         })
     }
 
@@ -143,4 +166,173 @@ impl Upstream {
         }
         failed
     }
+}
+
+/// A request that a server is sent, before its response. Dropped then, it is
+/// cancelled.
+struct SentRequest {
+    /// `None` once nothing is awaited any more.
+    parts: Option<SentParts>,
+    /// The longest time for which permits are held after the client has left;
+    /// `None` without a concurrency limit.
+    hold_on: Option<Duration>,
+}
+
+/// The parts of a request while a server works on it.
+struct SentParts {
+    exchange: UpstreamExchange,
+    call: Arc<call::Exchange>,
+    in_flight: InFlight,
+}
+
+impl SentRequest {
+    /// Begins to send `outgoing` on the connection that was checked out of
+    /// `server`.
+    ///
+    /// # Errors
+    /// The request cannot be expressed in the protocol, or exceeds a limit that
+    /// the server announced.
+    fn new(
+        checkout: Checkout,
+        mut outgoing: Outgoing,
+        server: &Server,
+        in_flight: InFlight,
+    ) -> Result<Self, Failure> {
+        let exchange = UpstreamExchange::new(checkout, &mut outgoing, server)?;
+        if let Some(interim) = &outgoing.exchange.request.interim {
+            interim.0.sent_up();
+        }
+        outgoing.exchange.is_sent.set();
+        Ok(Self {
+            parts: Some(SentParts {
+                exchange,
+                call: outgoing.exchange,
+                in_flight,
+            }),
+            hold_on: outgoing.abandoned_timeout,
+        })
+    }
+
+    /// Awaits the head of the response. Before it is ready, notes at each poll
+    /// in `is_servers_turn` whether the exchange waits for the server.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        is_servers_turn: &mut bool,
+    ) -> Poll<Result<ResponseHead, Failure>> {
+        let Some(SentParts { exchange, call, .. }) = &mut self.parts else {
+            return Poll::Pending;
+        };
+        let head = exchange.poll(cx, &call.request);
+        *is_servers_turn = exchange.waits_for_server();
+        head
+    }
+
+    /// Ends the exchange because of `failure`. If the client left while it sent
+    /// its body, the server may still work on the part that it has, which is
+    /// treated as a cancelled request.
+    fn fail(&mut self, failure: Failure) {
+        if failure != Failure::Client(Fault::ClientGone) {
+            self.parts = None;
+        }
+    }
+
+    /// The parts, once the head of the response is here.
+    fn into_parts(mut self) -> Option<SentParts> {
+        self.parts.take()
+    }
+}
+
+impl Drop for SentRequest {
+    fn drop(&mut self) {
+        // Usually the response has begun and taken the parts.
+        if let Some(longest) = self.hold_on
+            && let Some(parts) = self.parts.take()
+            && let UpstreamExchange::Http1(exchange) = parts.exchange
+        {
+            exchange.hold_on(parts.call, parts.in_flight, longest);
+        }
+    }
+}
+
+/// A request on its way to a server in either protocol, and the wait for the
+/// head of the response.
+enum UpstreamExchange {
+    Http1(Http1Exchange),
+    /// Boxed, so that an exchange of HTTP/1 need not be as large.
+    Http2(Box<Http2Exchange>),
+}
+
+impl UpstreamExchange {
+    /// Begins to send `outgoing`, whose head, body and trailers are taken.
+    ///
+    /// # Errors
+    /// The request cannot be expressed in the protocol, or exceeds a limit that
+    /// the server announced.
+    fn new(checkout: Checkout, outgoing: &mut Outgoing, server: &Server) -> Result<Self, Failure> {
+        if !outgoing.body.is_whole() {
+            limit_trailers(outgoing, matches!(checkout, Checkout::Http1(_)));
+        }
+        match checkout {
+            Checkout::Http1(lease) => {
+                let exchange = Http1Exchange::new(lease, outgoing, &server.authority);
+                Ok(Self::Http1(exchange))
+            }
+            Checkout::Http2(stream) => {
+                let exchange = Http2Exchange::new(stream, outgoing, server)?;
+                Ok(Self::Http2(Box::new(exchange)))
+            }
+        }
+    }
+
+    /// Sends the request and awaits the head of its response. `request` is the
+    /// head that was sent.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        request: &call::Head,
+    ) -> Poll<Result<ResponseHead, Failure>> {
+        match self {
+            Self::Http1(exchange) => exchange.poll(cx, request),
+            Self::Http2(exchange) => exchange.poll(cx, request),
+        }
+    }
+
+    /// Whether the exchange waits for the server, and not for the client or the
+    /// gateway.
+    fn waits_for_server(&self) -> bool {
+        match self {
+            Self::Http1(exchange) => exchange.waits_for_server(),
+            Self::Http2(exchange) => exchange.waits_for_server(),
+        }
+    }
+
+    /// The response whose `head` arrived at `now`.
+    fn into_response(self, head: ResponseHead, outcome: ResponseOutcome, now: Instant) -> Response {
+        match self {
+            Self::Http1(exchange) => exchange.into_response(head, outcome, now),
+            Self::Http2(exchange) => exchange.into_response(head, outcome),
+        }
+    }
+}
+
+/// Announces the trailers that may pass, and has the body drop all others.
+///
+/// Servers of HTTP/1 get none unless the route allows it: some merge trailers
+/// into the fields of the head, of this request or even of the next one.
+fn limit_trailers(outgoing: &mut Outgoing, to_http1: bool) {
+    let mut passing = std::mem::take(&mut outgoing.trailers);
+    if to_http1 && (!outgoing.trailers_to_http1 || outgoing.body.length().is_some()) {
+        passing = Box::default();
+    }
+    if !passing.is_empty() {
+        let names: Vec<_> = passing.iter().map(HeaderName::as_str).collect();
+        let names = names.join(", ");
+        http1::write_field(
+            &mut outgoing.head,
+            header::TRAILER.as_str(),
+            names.as_bytes(),
+        );
+    }
+    outgoing.body.set_trailers(Trailers::Only(passing));
 }

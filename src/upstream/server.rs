@@ -1,5 +1,19 @@
 //! One server of an upstream: its address, its connections, its health and its
 //! load.
+//!
+//! # Reloads
+//!
+//! A server is known by its URL. After a reload a new [`Server`] shares the
+//! parts that describe the machine and not the configuration: addresses,
+//! health, latency and the count of requests in flight. Connections are shared
+//! as well, unless their limits, TLS or the protocol have changed; then the old
+//! ones serve the requests that they carry, and close.
+//!
+//! # Protocol
+//!
+//! With `protocol = "auto"` a server inside of TLS is taken to speak HTTP/2
+//! until a handshake agrees on something else, which is remembered until the
+//! next reload. The connection of that handshake is used as one of HTTP/1.
 
 use std::sync::{
     Arc,
@@ -7,14 +21,15 @@ use std::sync::{
 };
 
 use crossbeam_utils::CachePadded;
+use tokio::time::Instant;
 
 use super::{
     address::Addresses,
     balance::{Latency, identity},
     capacity::Capacity,
     health::Health,
-    http1::Http1Pool,
-    http2::Http2Pool,
+    http1::{Http1Pool, Lease, Reuse},
+    http2::{Http2Pool, StreamPermit},
     stream::Stream,
 };
 use crate::{
@@ -30,6 +45,13 @@ pub(super) struct TlsTo {
     pub(super) tls: Arc<ClientTls>,
     /// The name that the server's certificate must be valid for.
     pub(super) name: ServerName<'static>,
+}
+
+/// A connection of HTTP/1 that is checked out, or permission to open a stream
+/// on one of HTTP/2.
+pub(super) enum Checkout {
+    Http1(Lease),
+    Http2(StreamPermit),
 }
 
 /// A server and everything that is known of it.
@@ -200,6 +222,16 @@ impl Server {
             self.prefers_http1.store(true, Ordering::Relaxed);
         }
         is_agreed
+    }
+
+    /// Checks out an idle connection of this worker, or a stream of one, if
+    /// there is any and nobody waits for it.
+    pub(super) fn pooled(&self, worker: usize, reuse: Reuse, now: Instant) -> Option<Checkout> {
+        match self.http2() {
+            None => self.http1.idle_of(worker, reuse, now).map(Checkout::Http1),
+            Some(_) if self.capacity.is_contended() => None,
+            Some(http2) => http2.stream_of(worker, now).map(Checkout::Http2),
+        }
     }
 
     /// Requests that this server is working on.

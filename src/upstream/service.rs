@@ -106,10 +106,8 @@ impl Upstream {
 
     /// Whether HTTP/2 is spoken with every server, as far as is known.
     pub fn can_speak_http2(&self) -> bool {
-        self.balancer
-            .servers
-            .iter()
-            .all(|server| server.http2().is_some())
+        let servers = &self.balancer.servers;
+        servers.iter().all(|server| server.http2().is_some())
     }
 
     /// Starts the health checks, unless they run already. Call this on the

@@ -1,4 +1,8 @@
 //! The bytes of a connection to a server, plain or inside of TLS.
+//!
+//! Reads and writes are forwarded. The type adds two things that both pools
+//! need: a look at an idle connection without a system call
+//! ([`Stream::is_quiet`]), and an orderly end of TLS when it is dropped.
 
 use std::{
     io::{self, IoSlice},
@@ -23,8 +27,7 @@ use crate::tls::ClientStream;
 pub(super) enum Stream {
     /// TCP alone.
     Plain(TcpStream),
-    /// TLS over TCP. Boxed, because its state is large and plain connections
-    /// need not be.
+    /// TLS over TCP. Boxed, as its state is large.
     Secure(Box<ClientStream<TcpStream>>),
 }
 

@@ -28,7 +28,7 @@ impl UpstreamMetrics {
     }
 
     /// Counts an attempt whose response head arrived after `duration`.
-    pub fn answered(&self, duration: Duration) {
+    pub fn responded(&self, duration: Duration) {
         self.cells.mine().lock().durations.observe(duration);
     }
 

@@ -23,7 +23,7 @@ use super::{
     view::{Failing, Fitness, counted},
 };
 use crate::{
-    call::Exchange, error::ConnectFailure, policy::Ejection, upstream::address::request_a_look,
+    call::Exchange, error::ConnectFailure, policy::Ejection, upstream::lookups::request_a_look,
 };
 
 /// Decides on ejections and cool-downs of the servers of one upstream.

@@ -318,11 +318,11 @@ impl Health {
         tracing::info!(upstream, server, cause, slow_start = %duration::text(slow_start), "server is back");
     }
 
-    /// Notes that the server served a request.
+    /// Notes that the server served a request, which ends a run of failures.
+    /// Usually there is none: a load is cheaper than a store that other workers
+    /// feel.
     #[inline]
     pub(in crate::upstream) fn succeeded(&self) {
-        // Usually there is no failure to forget, and a load is cheaper than a
-        // store that other workers feel.
         if self.failures.load(Relaxed) & RUN_LENGTH != 0 {
             self.end_run();
         }

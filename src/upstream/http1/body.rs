@@ -1,5 +1,13 @@
 //! The body of an HTTP/1 response on its way to the client, and the end of the
 //! exchange: the connection is pooled or closed.
+//!
+//! Bytes are read from the server as the client takes them, so that a slow
+//! client slows the server by TCP's window. The rest of the request's body is
+//! sent at the same time, as a server may respond while it still reads.
+//!
+//! The connection is pooled when the response is complete and so is the
+//! request. A response that is shorter than announced, or whose chunks are
+//! malformed, is cut for the client, too, and counts against the server.
 
 use std::{
     pin::Pin,

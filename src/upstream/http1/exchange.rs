@@ -7,6 +7,19 @@
 //! (1xx) are passed on to the client as they come. Once the head is here,
 //! [`Http1Exchange::into_response`] hands connection and upload to the
 //! response's body.
+//!
+//! # Strictness
+//!
+//! Bytes that are no response end the exchange and the connection: see
+//! [`parse_response`](crate::http1::parse_response). A 101 that the client has
+//! not asked for is refused, because the gateway and the client would disagree
+//! on the bytes that follow.
+//!
+//! # Failures
+//!
+//! If a reused connection breaks before any byte of the response, the server
+//! has probably closed it while it was idle ([`Failure::Stale`]). Any other
+//! break counts against the server ([`Failure::Reset`]).
 
 use std::task::{Context, Poll, ready};
 
@@ -26,6 +39,8 @@ use crate::{
 /// The longest head of a response, in bytes. NGINX and HAProxy accept less by
 /// default.
 const MOST_HEAD: usize = 64 * 1024;
+/// The failure of a response with a longer head.
+const TOO_LONG: Failure = Failure::BadResponse("its head is too long");
 /// The longest body that is copied out of the connection's buffer instead of
 /// sharing its memory, in bytes.
 const CHEAPLY_COPIED: usize = 4 * 1024;
@@ -35,8 +50,8 @@ pub(in crate::upstream) const MOST_INTERIMS: usize = 32;
 
 /// A request that is being sent, before its response.
 pub(in crate::upstream) struct Http1Exchange {
-    lease: Lease,
-    upload: Http1Upload,
+    pub(super) lease: Lease,
+    pub(super) upload: Http1Upload,
     /// The length of the input that is known to hold no end of a head.
     scanned: usize,
     /// Interim responses so far.
@@ -115,45 +130,51 @@ impl Http1Exchange {
     }
 
     /// Takes a head from the input, if a complete one is there.
-    fn parse_head(&mut self, method: &Method) -> Result<Option<ResponseHead>, Failure> {
+    pub(super) fn parse_head(&mut self, method: &Method) -> Result<Option<ResponseHead>, Failure> {
+        // Nearly all heads arrive in one piece.
+        if self.scanned > 0 && !self.has_end()? {
+            return Ok(None);
+        }
         let input = &mut self.lease.connection.input;
-        // Nearly all heads arrive in one piece. For one that does not, only new
-        // bytes are searched for its end, so that a server that sends single
-        // bytes does not cost quadratic time.
-        let is_complete = match self.scanned {
-            0 => !input.is_empty(),
-            scanned => match http1::find_end(input, scanned) {
-                Err(Unended::More(scanned)) => {
-                    self.scanned = scanned;
-                    false
-                }
-                Err(Unended::BareLineFeed) => {
-                    return Err(Failure::BadResponse(http1::BARE_LINE_FEED));
-                }
-                Ok(_) => true,
-            },
-        };
-        let head = if is_complete {
-            http1::parse_response(input, method).map_err(Failure::BadResponse)?
-        } else {
-            None
-        };
-        match head {
+        if input.is_empty() {
+            return Ok(None);
+        }
+        match http1::parse_response(input, method).map_err(Failure::BadResponse)? {
             Some((head, length)) if length <= MOST_HEAD => {
                 self.scanned = 0;
                 input.advance(length);
                 Ok(Some(head))
             }
             None if input.len() <= MOST_HEAD => {
-                self.scanned = self.scanned.max(input.len().min(1));
+                self.scanned = self.scanned.max(1);
                 Ok(None)
             }
-            _ => Err(Failure::BadResponse("its head is too long")),
+            _ => Err(TOO_LONG),
+        }
+    }
+
+    /// Whether the rest of a head that came in pieces is here. Only new bytes
+    /// are searched for its end, so that a server that sends single bytes does
+    /// not cost quadratic time.
+    fn has_end(&mut self) -> Result<bool, Failure> {
+        let input = &self.lease.connection.input;
+        match http1::find_end(input, self.scanned) {
+            Ok(_) => Ok(true),
+            Err(Unended::More(scanned)) if input.len() <= MOST_HEAD => {
+                self.scanned = scanned.max(1);
+                Ok(false)
+            }
+            Err(Unended::More(_)) => Err(TOO_LONG),
+            Err(Unended::BareLineFeed) => Err(Failure::BadResponse(http1::BARE_LINE_FEED)),
         }
     }
 
     /// Passes an interim response on to the client, unless there are too many.
-    fn pass_on(&mut self, head: &ResponseHead, interim: Option<&Interim>) -> Result<(), Failure> {
+    pub(super) fn pass_on(
+        &mut self,
+        head: &ResponseHead,
+        interim: Option<&Interim>,
+    ) -> Result<(), Failure> {
         self.interims += 1;
         if self.interims > MOST_INTERIMS {
             return Err(Failure::BadResponse("it sends interim answers without end"));
@@ -168,42 +189,6 @@ impl Http1Exchange {
     /// the socket takes no more of it.
     pub(in crate::upstream) fn waits_for_server(&self) -> bool {
         self.upload.is_over() || self.lease.connection.output.pending() > 0
-    }
-
-    /// Whether any byte of the request was written.
-    pub(in crate::upstream) fn has_written(&self) -> bool {
-        self.upload.has_written()
-    }
-
-    /// Drops the rest of the request's body, and with it everything of the
-    /// client that it holds.
-    pub(in crate::upstream) fn abandon(&mut self) {
-        self.upload = Http1Upload::new(Body::empty());
-    }
-
-    /// Closes the sending side, so that the server learns that nobody waits,
-    /// and is ready when the server closes its own, sends a final response to
-    /// the `method` of the request, or breaks a rule.
-    pub(in crate::upstream) fn poll_abandoned(
-        &mut self,
-        cx: &mut Context<'_>,
-        method: &Method,
-    ) -> Poll<()> {
-        // Shutting down again is harmless, so that this need not remember that
-        // it did.
-        let _ = self.lease.connection.poll_shutdown(cx);
-        loop {
-            match self.parse_head(method) {
-                Ok(Some(head)) if is_interim(&head) && self.pass_on(&head, None).is_ok() => {
-                    continue;
-                }
-                Ok(None) => {}
-                _ => return Poll::Ready(()),
-            }
-            if !matches!(ready!(self.lease.connection.poll_read(cx)), Ok(1..)) {
-                return Poll::Ready(());
-            }
-        }
     }
 
     /// The failure that a broken connection means at this point.
@@ -229,14 +214,12 @@ impl Http1Exchange {
         outcome: ResponseOutcome,
         now: Instant,
     ) -> Response {
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return self.into_tunnel(head, outcome);
+        }
         let Self {
             upload, mut lease, ..
         } = self;
-        if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            let mut body = Body::tunnel(TunnelEnd::new(lease));
-            body.hold(outcome.complete());
-            return response(head, body);
-        }
         let input = &mut lease.connection.input;
         let whole = match head.length {
             Length::Empty => Some(Bytes::new()),
@@ -245,19 +228,26 @@ impl Http1Exchange {
             }
             _ => None,
         };
-        let body = match whole {
-            Some(bytes) => {
-                lease.end(head.keep_alive && upload.is_complete(), now);
-                let is_head = outcome.call.request.method == Method::HEAD;
-                outcome.complete();
-                if is_head {
-                    Body::absent()
-                } else {
-                    Body::whole(bytes)
-                }
-            }
-            None => Body::stream(Http1ResponseBody::new(&head, lease, upload, outcome)),
+        let Some(bytes) = whole else {
+            let body = Http1ResponseBody::new(&head, lease, upload, outcome);
+            return response(head, Body::stream(body));
         };
+        lease.end(head.keep_alive && upload.is_complete(), now);
+        let is_head = outcome.call.request.method == Method::HEAD;
+        outcome.complete();
+        let body = if is_head {
+            Body::absent()
+        } else {
+            Body::whole(bytes)
+        };
+        response(head, body)
+    }
+
+    /// The response that switches protocols. The tunnel keeps the connection
+    /// and the count of requests in flight.
+    fn into_tunnel(self, head: ResponseHead, outcome: ResponseOutcome) -> Response {
+        let mut body = Body::tunnel(TunnelEnd::new(self.lease));
+        body.hold(outcome.complete());
         response(head, body)
     }
 }
@@ -271,12 +261,6 @@ fn response(head: ResponseHead, body: Body) -> Response {
         body,
         hangup: None,
     }
-}
-
-/// Whether another head follows: the response is informational and does not
-/// switch protocols.
-fn is_interim(head: &ResponseHead) -> bool {
-    head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS
 }
 
 /// Whether the response switches protocols (RFC 9110, 15.2.2). It may switch

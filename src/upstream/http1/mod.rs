@@ -6,12 +6,14 @@
 //! * `upload`: the request's body on its way to the server.
 //! * `body`: the response's body on its way to the client; it ends by pooling
 //!   or closing the connection.
+//! * `abandoned`: a request whose client has left.
 //! * `tunnel`: a connection that has switched to another protocol.
 //!
 //! hyper's client is not used, for the reasons that [`crate::http1`] gives:
 //! strict framing, interim responses, and failures told apart by what the
 //! server has seen.
 
+mod abandoned;
 mod body;
 mod exchange;
 mod pool;

@@ -197,6 +197,17 @@ pub(in crate::upstream) enum Reuse {
     Forbidden,
 }
 
+impl Reuse {
+    /// Allowed unless the request needs a `fresh` connection.
+    pub(in crate::upstream) fn unless(fresh: bool) -> Self {
+        if fresh {
+            Self::Forbidden
+        } else {
+            Self::Allowed
+        }
+    }
+}
+
 /// A connection, or permission to make one.
 #[derive(Debug)]
 pub(in crate::upstream) enum Acquired {

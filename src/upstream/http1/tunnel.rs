@@ -18,6 +18,7 @@ use super::pool::Lease;
 pub(super) struct TunnelEnd(Lease);
 
 impl TunnelEnd {
+    /// The far end of a tunnel on the connection that has switched.
     pub(super) fn new(lease: Lease) -> Self {
         Self(lease)
     }

@@ -25,13 +25,17 @@ const MOST_AHEAD: usize = 64 * 1024;
 /// already, and its body.
 #[derive(Debug)]
 pub(super) struct Http1Upload {
+    /// The part of the body that was not pulled yet.
     body: Body,
+    /// Whether it is sent in chunks, as its length is not known.
     is_chunked: bool,
     /// Whether the body was read from the client to its end.
     is_read: bool,
     /// Whether everything is written, or the server takes no more.
     is_over: bool,
+    /// Whether the server took no more before everything was written.
     has_failed: bool,
+    /// Whether any byte, of the head or of the body, was written.
     has_written: bool,
     progress: Progress,
     /// Boxed, as most requests have no body to wait for.
@@ -39,6 +43,7 @@ pub(super) struct Http1Upload {
 }
 
 impl Http1Upload {
+    /// The upload of `body` behind the head that is in the connection's output.
     pub(super) fn new(body: Body) -> Self {
         Self {
             is_chunked: body.length().is_none(),

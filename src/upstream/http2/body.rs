@@ -1,5 +1,10 @@
 //! The body of an HTTP/2 response on its way to the client, and the end of the
 //! exchange.
+//!
+//! Frames are pulled as the client takes them, and each one that is read opens
+//! the stream's window again, so that a slow client slows the server and no
+//! other stream. The server is judged by the end: a success once the last frame
+//! has arrived, and a failure if the stream breaks before that.
 
 use std::{
     pin::Pin,
@@ -30,6 +35,8 @@ struct RestOfExchange {
 }
 
 impl Http2ResponseBody {
+    /// The body of the response whose head has arrived, with everything that the
+    /// exchange holds.
     pub(super) fn new(
         flow: Inflow,
         stream: StreamPermit,

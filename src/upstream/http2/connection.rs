@@ -1,5 +1,25 @@
 //! One HTTP/2 connection to a server: driven by a task on the worker that made
 //! it, shared by requests.
+//!
+//! # Lifetime
+//!
+//! A connection is usable until it is *retired*: by a GOAWAY, by age, by being
+//! idle for too long, by an address that the server no longer has, or by
+//! breaking. No new streams are then permitted on it, and those that are open
+//! go on. The task ends with the last handle to the connection.
+//!
+//! # Dead peers
+//!
+//! A server that vanished without a word (a crash, a lost route) is noticed by
+//! PINGs (RFC 9113, 6.7): regularly while streams are open, and at once when a
+//! response did not come in time. TCP alone would take a quarter of an hour.
+//!
+//! # Concurrency
+//!
+//! [`StreamPermit`] counts a stream against the number that the server permits
+//! from the moment at which a request chooses the connection. The counters are
+//! atomics, since a request of another worker may take a stream if its own
+//! worker has none.
 
 use std::{
     future::{Future, poll_fn},
@@ -16,6 +36,7 @@ use bytes::Bytes;
 use h2::{Ping, client};
 use parking_lot::Mutex;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     sync::Notify,
     time::{Instant, sleep_until},
 };
@@ -23,7 +44,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     resets::{OpenStream, Resets},
-    settings::{HeaderListLimit, WatchedStream},
+    settings::{self, HeaderListLimit},
 };
 use crate::{
     http2::{
@@ -113,7 +134,7 @@ impl Http2Connection {
             .initial_max_send_streams(STREAMS_UNKNOWN);
         let header_list_limit = HeaderListLimit::unlimited();
         let (requests, mut h2) = builder
-            .handshake(WatchedStream::new(io, header_list_limit.clone()))
+            .handshake(settings::watch(io, header_list_limit.clone()))
             .await
             .ok()?;
         poll_fn(|cx| poll_settings(cx, &mut h2)).await?;
@@ -158,10 +179,10 @@ impl Http2Connection {
 ///
 /// Requests are not sent before that: the server might refuse them, or turn out
 /// to speak another protocol.
-fn poll_settings(
-    cx: &mut Context<'_>,
-    h2: &mut client::Connection<WatchedStream>,
-) -> Poll<Option<()>> {
+fn poll_settings<IO>(cx: &mut Context<'_>, h2: &mut client::Connection<IO>) -> Poll<Option<()>>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
     if Pin::new(&mut *h2).poll(cx).is_ready() {
         return Poll::Ready(None);
     }
@@ -178,11 +199,13 @@ fn poll_settings(
 /// Sends a PING when a response did not come, and from time to time while
 /// streams are open: a peer that vanished would otherwise be noticed only when
 /// the kernel gives up retransmitting, after a quarter of an hour.
-async fn drive(
-    mut h2: client::Connection<WatchedStream>,
+async fn drive<IO>(
+    mut h2: client::Connection<IO>,
     shared: Arc<SharedState>,
     _permit: ConnectionPermit,
-) {
+) where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
     let mut pings = h2.ping_pong();
     let mut last_ping = Instant::now();
     let mut tuner = Tuner::new(Arc::clone(&shared.windows));

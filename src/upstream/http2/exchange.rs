@@ -1,5 +1,24 @@
 //! One exchange on a stream of HTTP/2: a request on its way to the server, and
 //! the wait for the response's head.
+//!
+//! The exchange is polled by the future of the request, on the worker whose
+//! task drives the connection. It waits until h2 accepts another stream, sends
+//! head and body, and passes interim responses (1xx) on as they come.
+//!
+//! # Failures
+//!
+//! h2 reports them as errors with a reason, and by which side they were made.
+//! They are told apart by what they say about the request and about the
+//! connection (RFC 9113, 8.7):
+//!
+//! * REFUSED_STREAM, and a GOAWAY whose last stream is below this one: the
+//!   server has not processed the request, which may be sent again whatever its
+//!   method.
+//! * A reset with any other reason: this stream broke, and the connection goes
+//!   on.
+//! * The connection broke: it is retired. On one that had carried requests
+//!   before, the failure is `Stale`, as with HTTP/1.
+//! * A violation of the protocol that h2 detects: a bad response.
 
 use std::{
     future::Future,
@@ -30,6 +49,7 @@ pub(in crate::upstream) struct Http2Exchange {
     inflow: Option<Inflow>,
     /// Interim responses so far.
     interims: usize,
+    /// Whether the request is a gRPC call, whose response may have no body.
     is_grpc: bool,
 }
 
@@ -271,6 +291,9 @@ impl Http2Exchange {
 }
 
 /// The header list of `outgoing`, within the limit that the server announced.
+///
+/// # Errors
+/// The head cannot be expressed in HTTP/2, or exceeds the limit.
 fn request(
     stream: &StreamPermit,
     outgoing: &mut Outgoing,

@@ -1,17 +1,12 @@
 //! The server's SETTINGS that h2 reads but does not expose, picked out of the
 //! connection's bytes.
 
-use std::{
-    io::{self, IoSlice},
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll, ready},
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::io::InspectReader;
 
 use crate::{
     http2::frames::{Frames, kind},
@@ -44,26 +39,29 @@ impl HeaderListLimit {
     }
 }
 
-/// A stream whose incoming SETTINGS are looked at as they pass.
-#[derive(Debug)]
-pub(super) struct WatchedStream {
+/// Returns `io` so that the limit which the server announces on it is written to
+/// `limit`, each time anew.
+pub(super) fn watch(
     io: Stream,
+    limit: HeaderListLimit,
+) -> InspectReader<Stream, impl FnMut(&[u8]) + Send> {
+    let mut settings = SettingsReader {
+        frames: Frames::new(0, kind::SETTINGS, MOST_SETTINGS),
+        limit,
+    };
+    InspectReader::new(io, move |bytes| settings.read(bytes))
+}
+
+/// Reads SETTINGS in a stream of bytes.
+#[derive(Debug)]
+struct SettingsReader {
     frames: Frames,
     limit: HeaderListLimit,
 }
 
-impl WatchedStream {
-    /// Writes the limit that the server announces on `io` to `limit`.
-    pub(super) fn new(io: Stream, limit: HeaderListLimit) -> Self {
-        Self {
-            io,
-            frames: Frames::new(0, kind::SETTINGS, MOST_SETTINGS),
-            limit,
-        }
-    }
-
+impl SettingsReader {
     /// Looks for SETTINGS in bytes that have arrived.
-    fn watch(&mut self, bytes: &[u8]) {
+    fn read(&mut self, bytes: &[u8]) {
         self.frames.pass(bytes, |_| {});
         // A frame that arrived in pieces is looked at when it is complete.
         if !self.frames.has_kept() || !self.frames.is_between() {
@@ -78,48 +76,5 @@ impl WatchedStream {
                 self.limit.0.store(limit, Ordering::Relaxed);
             }
         }
-    }
-}
-
-impl AsyncRead for WatchedStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
-        self.watch(&buffer.filled()[before..]);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for WatchedStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bytes)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

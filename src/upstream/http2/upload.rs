@@ -24,8 +24,8 @@ pub(super) struct Http2Upload {
 
 impl Http2Upload {
     /// The upload of `body` on `stream`, which is `None` if the request has no
-    /// body. Trailers are left out if they are longer than `most_trailers`
-    /// bytes, which is the server's limit.
+    /// body. Trailers longer than `most_trailers` bytes, the server's limit, end
+    /// the body with a fault of the client.
     pub(super) fn new(stream: Option<SendStream<Bytes>>, most_trailers: usize, body: Body) -> Self {
         let flow = stream.map(|stream| Outflow::new(stream).with_trailers_up_to(most_trailers));
         Self {

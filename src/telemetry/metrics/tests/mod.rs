@@ -256,7 +256,7 @@ fn populated() -> (Arc<Metrics>, Observed) {
     metrics
         .unmatched()
         .record(|cells| cells.refusal("no_route"));
-    upstream.answered(Duration::from_millis(2));
+    upstream.responded(Duration::from_millis(2));
     upstream.connected("success");
     metrics.listener("0.0.0.0:8080").accept_paused("file_limit");
     metrics.loaded(
