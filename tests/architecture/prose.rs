@@ -18,8 +18,8 @@ use crate::{report, source::all};
 
 #[test]
 fn sentences_begin_with_their_subject_and_nobody_is_a_he() {
-    let found: Vec<String> = by_area().into_values().flatten().collect();
-    report(&found);
+    let mistakes: Vec<_> = by_area().into_values().flatten().collect();
+    report(&mistakes);
 }
 
 /// The sentences that are found, by the top-level module or the document.
