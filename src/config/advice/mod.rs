@@ -25,7 +25,7 @@ use super::{
     tree::{Node, Value},
 };
 
-/// For what makes a limit, in a place that only names limits.
+/// Help for the numbers of a limit in a place that only names limits.
 pub(super) const LIMIT_OF_ITS_OWN: &str =
     "make it a limit of its own, `[limits.NAME]`, and write `limits = [\"NAME\"]` here";
 
@@ -75,21 +75,18 @@ fn makes_a_limit(kind: &Kind, node: &Node) -> bool {
     }
 }
 
-/// For what is neither the short form nor a table.
+/// For a value that is neither the short form of a key nor a table.
 fn instead_of_either(key: &Key, short: &Kind, long: &Kind, node: &Node) -> Option<String> {
     let name = key.name.as_str();
     match (short, long, &node.value) {
         (_, Kind::Tables(_), Value::List(items)) => {
-            let share = |item: &Node| {
-                Some(format!(
-                    "{{ name = \"{}\", weight = 1 }}",
-                    quoted(item.text()?)
-                ))
-            };
-            let shares: Vec<_> = items.iter().filter_map(share).collect();
+            let mut shares = Vec::new();
+            for name in items.iter().filter_map(Node::text) {
+                shares.push(format!("{{ name = \"{}\", weight = 1 }}", quoted(name)));
+            }
+            let shares = shares.join(", ");
             Some(format!(
-                "a split is a list of tables: `{name} = [{}]`",
-                shares.join(", ")
+                "a split is a list of tables: `{name} = [{shares}]`"
             ))
         }
         (Kind::Whole { .. }, Kind::Table(table), value) if value_as_number(value).is_none() => {
@@ -109,14 +106,11 @@ fn instead_of_either(key: &Key, short: &Kind, long: &Kind, node: &Node) -> Optio
     }
 }
 
-/// For a list in the place of one value.
+/// For a list in the place of one value. A value that may be a secret is not
+/// repeated.
 fn without_brackets(name: &str, node: &Node) -> String {
-    let Value::List(items) = &node.value else {
-        return String::new();
-    };
-    let only = match items.as_slice() {
-        [only] => only,
-        _ => return "it is one value, without brackets".to_owned(),
+    let [only] = node.items() else {
+        return "it is one value, without brackets".to_owned();
     };
     let only = match &only.value {
         Value::Text(text) if !redact::is_secret_name(name) => quoted(&redact::logins(text.shown())),

@@ -9,7 +9,7 @@ use super::{
         language::{Key, Kind, Section},
         redact::{self, quoted},
         source::Span,
-        tree::{Node, Table, Value},
+        tree::{Entry, Node, Table, Value},
     },
     values::{as_switch, takes, value_as_number},
 };
@@ -24,7 +24,8 @@ pub(in crate::config) fn with_brackets(key: &Key, inside: &str) -> String {
 
 /// The keys that a table has to have, each with an example.
 pub(super) fn required(section: &Section) -> String {
-    let pair = |key: &Key| {
+    let mut pairs = Vec::new();
+    for key in section.keys.iter().filter(|key| key.is_required) {
         let value = match &key.kind {
             Kind::Text(_) if redact::is_secret_name(&key.name) => "\"...\"".to_owned(),
             Kind::Text(text) => format!("\"{}\"", text.example.as_deref().unwrap_or("...")),
@@ -35,15 +36,9 @@ pub(super) fn required(section: &Section) -> String {
             Kind::List(_) => "[...]".to_owned(),
             _ => "...".to_owned(),
         };
-        format!("{} = {value}", key.name)
-    };
-    section
-        .keys
-        .iter()
-        .filter(|key| key.is_required)
-        .map(pair)
-        .collect::<Vec<_>>()
-        .join(", ")
+        pairs.push(format!("{} = {value}", key.name));
+    }
+    pairs.join(", ")
 }
 
 /// For "yes" and "no" in the place of a table.
@@ -78,29 +73,25 @@ pub(in crate::config) fn in_a_table(name: &str, section: &Section, node: &Node) 
     if let Some(help) = list_instead_of_table(name, section, node) {
         return Some(help);
     }
-    if !any_takes(section, node)
-        && let Some(other) = meant(node).filter(|other| any_takes(section, other))
+    let takes_any = |node: &Node| section.keys.iter().any(|key| takes(&key.kind, node));
+    if !takes_any(node)
+        && let Some(other) = meant(node).filter(takes_any)
     {
         return in_a_table(name, section, &other);
     }
-    let required: Vec<_> = section.keys.iter().filter(|key| key.is_required).collect();
-    let may = |key: &&Key| required.iter().all(|other| other.name == key.name);
-    let word = section
-        .keys
-        .iter()
-        .filter(may)
-        .find(|key| is_word(&key.kind, node));
-    if word.is_none()
-        && let Some(is_on) = as_switch(node)
-    {
-        return Some(switch(name, section, is_on));
-    }
-    let taking = section
-        .keys
-        .iter()
-        .filter(may)
-        .find(|key| takes(&key.kind, node));
-    let key = word.or(taking)?;
+    // A key that another one has to stand beside would be only half of a table.
+    let is_enough = |key: &&Key| {
+        let mut required = section.keys.iter().filter(|other| other.is_required);
+        required.all(|other| other.name == key.name)
+    };
+    let keys: Vec<_> = section.keys.iter().filter(is_enough).collect();
+    let key = match keys.iter().find(|key| is_word(&key.kind, node)) {
+        Some(key) => key,
+        None => match as_switch(node) {
+            Some(is_on) => return Some(switch(name, section, is_on)),
+            None => keys.iter().find(|key| takes(&key.kind, node))?,
+        },
+    };
     let value = as_value(name, key, node)?;
     Some(format!("write `{name} = {{ {} = {value} }}`", key.name))
 }
@@ -121,11 +112,6 @@ fn list_instead_of_table(name: &str, section: &Section, node: &Node) -> Option<S
     Some(format!(
         "it is one table: its header has one pair of brackets, `{header}`"
     ))
-}
-
-/// Whether any key of the section may hold this value.
-fn any_takes(section: &Section, node: &Node) -> bool {
-    section.keys.iter().any(|key| takes(&key.kind, node))
 }
 
 /// The number in a string, or the only string of a list.
@@ -180,27 +166,22 @@ fn as_value(name: &str, key: &Key, node: &Node) -> Option<String> {
 
 /// A table with the first of its keys that has a plain value.
 fn example(name: &str, section: &Section) -> Option<String> {
-    let pair = |key: &Key| {
+    for key in &section.keys {
         let default = key.default.as_ref();
-        match (&key.kind, default.and_then(serde_json::Value::as_str)) {
-            (Kind::Text(_) | Kind::Choice(_), Some(text)) => {
-                Some(format!("{} = \"{text}\"", key.name))
-            }
+        let value = match (&key.kind, default.and_then(serde_json::Value::as_str)) {
+            (Kind::Text(_) | Kind::Choice(_), Some(text)) => format!("\"{text}\""),
+            (Kind::Text(text), None) => match &text.example {
+                Some(example) => format!("\"{example}\""),
+                None => continue,
+            },
             (Kind::Whole { .. }, _) => {
-                let number = default.map_or_else(|| "100".to_owned(), ToString::to_string);
-                Some(format!("{} = {number}", key.name))
+                default.map_or_else(|| "100".to_owned(), ToString::to_string)
             }
-            (Kind::Text(text), None) => {
-                Some(format!("{} = \"{}\"", key.name, text.example.as_deref()?))
-            }
-            _ => None,
-        }
-    };
-    section
-        .keys
-        .iter()
-        .find_map(pair)
-        .map(|pair| format!("such as `{name} = {{ {pair} }}`"))
+            _ => continue,
+        };
+        return Some(format!("such as `{name} = {{ {} = {value} }}`", key.name));
+    }
+    None
 }
 
 /// For something else in the place of a list of tables.
@@ -209,16 +190,14 @@ pub(super) fn list_of_tables(name: &str, section: &Section, node: &Node) -> Stri
         let required = required(section);
         return format!("it is a list of tables: `{name} = [{{ {required} }}]`");
     };
-    let named = table
-        .entries
-        .iter()
-        .find(|(name, entry)| section.key(name).is_none() && entry.node.table().is_some());
-    match named {
+    // Names in headers, as limits and upstreams have them.
+    let is_named = |(key, entry): &(&String, &Entry)| {
+        section.key(key).is_none() && entry.node.table().is_some()
+    };
+    match table.entries.iter().find(is_named) {
         Some((inner, _)) if section.key("name").is_some() => {
-            format!(
-                "write `[[{name}]]`, and below it `name = \"{}\"`",
-                quoted(inner)
-            )
+            let inner = quoted(inner);
+            format!("write `[[{name}]]`, and below it `name = \"{inner}\"`")
         }
         _ if is_inline(table, node) => {
             format!(
