@@ -22,7 +22,7 @@ pub(super) struct Stray {
     pub(super) meant: Option<(String, String)>,
 }
 
-/// A key that its table does not have.
+/// A key that its table does not have, with all that an adviser may look at.
 struct Question<'a> {
     /// The section that the table is.
     section: &'a Section,
@@ -41,8 +41,8 @@ const TRAEFIK: [&str; 6] = [
     "certificatesResolvers",
     "serversTransport",
 ];
-/// Sections that are named when a key has no place near: more would be a
-/// riddle.
+/// Most sections that are named for a key that has no place near: more would be
+/// a riddle.
 const MOST_PLACES: usize = 3;
 
 /// Advice for a key that `section` does not have. `beside`: the names in the
@@ -292,7 +292,8 @@ fn within<'a>(outer: &'a Section, name: &str) -> Vec<&'a Key> {
     outer.keys.iter().filter(has).collect()
 }
 
-/// Whether a key could be given this value, as far as its type tells.
+/// Whether a key could be given this value, as far as its type tells. A value
+/// that is broken may have been anything.
 fn has_its_shape(kind: &Kind, node: &Node) -> bool {
     match (kind, &node.value) {
         (_, Value::Broken) => true,

@@ -87,7 +87,8 @@ impl fmt::Display for Code {
     }
 }
 
-/// How bad a mistake is.
+/// How bad a mistake is. Diagnostics have one severity at a time: warnings are
+/// shown where there is no error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
     /// The configuration cannot be used.
@@ -122,9 +123,10 @@ pub(super) struct Problem {
     pub(super) related: Option<(Span, String)>,
 }
 
-/// Where a mistake is.
+/// The place of a mistake.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum At {
+    /// Bytes of a text that was read.
     Place(Span),
     /// The file as a whole: there is nothing to put a caret under.
     File(PathBuf),

@@ -73,7 +73,8 @@ skip: pass allow none ignore
 refuse: deny reject block fail
 ";
 
-/// A name with one spelling for capitals and both joining signs.
+/// A name in small letters, with `_` for both joining signs: names that are the
+/// same in this form differ in spelling only.
 fn folded(name: &str) -> String {
     name.to_lowercase().replace('-', "_")
 }

@@ -1,4 +1,9 @@
 //! A line that is not TOML, and rules that explain such lines.
+//!
+//! Rules look at the line with its strings covered and its comment blanked, so
+//! that a sign counts only where TOML would read it. Covering keeps the number
+//! of bytes: a match in the covered line is at the same place in the line
+//! itself, from which names are taken.
 
 use regex::{Captures, Regex};
 
@@ -7,6 +12,7 @@ use regex::{Captures, Regex};
 pub(super) struct Slip {
     /// Follows "this is not TOML: ".
     pub(super) why: String,
+    /// Advice on the form that is right, in the imperative.
     pub(super) help: String,
     /// The beginning of lines that are meant as comments or belong together in
     /// another way: all of them are one mistake.
@@ -26,12 +32,13 @@ impl Slip {
 /// A line that is not TOML.
 #[derive(Debug)]
 pub(super) struct Line<'a> {
+    /// The line as it is in the file, without its end.
     pub(super) text: &'a str,
     /// The line as [`outside_of_strings`] has it: bytes stay where they are.
     pub(super) outside: String,
     /// Where the parser stopped, in bytes.
     pub(super) at: usize,
-    /// The words of the parser.
+    /// The words of the parser, which tell some mistakes apart that look alike.
     pub(super) message: &'a str,
     /// The key whose value began on a line before this one.
     pub(super) key: Option<&'a str>,

@@ -67,8 +67,12 @@ const IN_BRACES: [Rule; 2] = [
     ],
 ];
 
-/// Looks at a line that is not TOML. `None` if the parser's own words say as
+/// Explains a line that is not TOML. `None` if the parser's own words say as
 /// much.
+///
+/// Characters that TOML does not have come first, as any other explanation
+/// would repeat them; then the form of the line, then that of the value in which
+/// the parser stopped.
 pub(super) fn explain(line: &Line<'_>) -> Option<Slip> {
     let outside = line.outside.as_str();
     if let Some(slip) = comment(line).or_else(|| strange_character(outside)) {
@@ -154,7 +158,8 @@ fn yaml_item(line: &str) -> Option<Slip> {
     })
 }
 
-/// The `=` of the value in which the parser stopped, or else the first.
+/// The place of the `=` before the value in which the parser stopped, or else of
+/// the first; `None` in a line without any.
 fn equals_before(outside: &str, at: usize) -> Option<usize> {
     let behind = (at + 1).min(outside.len());
     let before = outside.get(..behind).and_then(|before| before.rfind('='));

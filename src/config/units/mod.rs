@@ -67,7 +67,8 @@ fn seconds_or_milliseconds(number: &str) -> String {
     }
 }
 
-/// `"64KiB"`, `"1MB"`, `"512B"`, `"0B"`: bytes.
+/// `"64KiB"`, `"1MB"`, `"512B"`, `"0B"`: bytes. Units with `i` are by 1024, the
+/// others by 1000. Zero needs no unit.
 ///
 /// # Errors
 /// Anything else, and more than 64 bits hold.
@@ -97,7 +98,8 @@ fn exact_size(text: &str) -> Result<u64, Wrong> {
         .ok_or_else(|| Wrong::new("it is more than can be counted", help))
 }
 
-/// `"100/s"`, `"10000/d"`, `"5/10s"`: so many in each period.
+/// `"100/s"`, `"10000/d"`, `"5/10s"`: so many in each period, which is at most a
+/// year.
 ///
 /// # Errors
 /// Anything else, 0, and more than one a nanosecond.
