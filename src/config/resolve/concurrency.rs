@@ -52,6 +52,7 @@ fn bound(concurrency: &wire::Concurrency, at: Span, problems: &mut Problems) -> 
     if let Some(adaptive) = adaptive {
         return self::adaptive(adaptive.value()?, problems);
     }
+    // A part of the file that could not be read may have the bound.
     if !problems.incomplete {
         let subject = match concurrency.queue.is_present() {
             true => "a queue without a cap",

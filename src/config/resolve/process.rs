@@ -72,8 +72,12 @@ fn unique_addresses(fields: &[Field<wire::Listener>], problems: &mut Problems) {
 }
 
 /// Whether the system refuses the second of two sockets, as both would take
-/// connections to one address. `[::]` takes those of IPv4 only where no
-/// listener has an address of that kind.
+/// connections to one address.
+///
+/// An unspecified address (`0.0.0.0`, `[::]`) has all addresses of its kind in
+/// common with others. `[::]` takes connections over IPv4 only where no
+/// listener has an address of that kind, so that addresses of different kinds
+/// never overlap. Port 0 is a free one each time.
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let is_one = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() == other.port() && one.port() != 0 && one.is_ipv4() == other.is_ipv4() && is_one

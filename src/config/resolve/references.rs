@@ -26,8 +26,9 @@ use crate::config::{
 };
 use crate::policy::{KeyPart, Missing, PathPattern};
 
-/// Most limits and tiers of one route: the record of a request has a bit for
-/// each of them.
+/// Most limits and tiers of one route. The record of a decision has a bit for
+/// each of them in a `u64`. All of them decide on each request of the route, so
+/// that many more would be slow, too.
 const MOST_DECIDING: usize = 64;
 
 /// The upstreams and limits that a file defines, which routes may name.
@@ -50,7 +51,7 @@ struct Known<'a> {
     is_complete: bool,
 }
 
-/// Requirements on the routes that name something.
+/// Requirements of an upstream or a limit on the routes that name it.
 #[derive(Default)]
 struct Requirements {
     /// Parameters of the path that are parts of its key.
@@ -131,7 +132,11 @@ fn parameters(key: Vec<KeyPart>) -> Vec<Box<str>> {
     parameters
 }
 
-/// A route while its keys are resolved.
+/// A route while its keys are resolved: the names that it may mention, the
+/// parameters that its path has, and the list of mistakes.
+///
+/// Its checks report a mistake and return nothing: a name that is unknown
+/// leaves no hole in the route, and the configuration is refused anyway.
 pub(super) struct RouteContext<'a> {
     names: &'a Definitions<'a>,
     /// Parameters of its path. `None` while the path is wrong: nothing is known

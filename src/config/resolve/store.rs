@@ -66,8 +66,8 @@ fn needed(file: &wire::File, problems: &mut Problems) {
     }
 }
 
-/// A password may begin or end with a space: only the end of the line is taken
-/// off.
+/// The password in a file. It may begin or end with a space, so that only the
+/// end of the line is taken off, which editors and `echo` write.
 fn one_line(text: &str) -> Result<&str, &'static str> {
     let line = text.trim_end_matches(['\r', '\n']);
     match line.contains(['\r', '\n']) {

@@ -22,7 +22,8 @@ use crate::policy::{Authorities, Identity, ListenerTls, UpstreamTls};
 /// The name of a file with certificates or a key.
 type Pem = Field<Text<PemFile>>;
 
-/// `Some(None)` is a listener without TLS.
+/// TLS of a listener; `Some(None)` is a listener without. At least one
+/// certificate is required, as a handshake cannot begin without.
 pub(super) fn listener(
     entry: &Option<Field<process::ListenerTls>>,
     loading: &mut Loading<'_>,
@@ -72,7 +73,8 @@ pub(super) fn upstream(
     })
 }
 
-/// Reports a certificate without its key, or a key without its certificate.
+/// Reports a certificate without its key, or a key without its certificate, at
+/// the one that is given. It returns nothing, in the type of its caller.
 fn alone<T>(name: &Pem, given: &str, absent: &str, loading: &mut Loading<'_>) -> Option<T> {
     name.given()?;
     let message = format!("`{given}` without `{absent}`");
@@ -106,7 +108,8 @@ fn identity(cert: &Pem, key: &Pem, loading: &mut Loading<'_>) -> Option<Identity
     }
 }
 
-/// The peers whose certificates authorities sign.
+/// The peers whose certificates authorities sign. Servers are accepted by their
+/// name, clients by any certificate that an authority signed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Peers {
     Clients,

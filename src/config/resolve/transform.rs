@@ -87,8 +87,11 @@ fn rewrite(request: &wire::Request, context: &mut RouteContext<'_>) -> Option<Re
     })
 }
 
-/// Headers to set and to remove. A section sets no header twice, and removes
-/// none that it sets, unless `[defaults]` has the one and the route the other.
+/// Headers to set and to remove.
+///
+/// A section sets no header twice, in any case of letters. It removes none that
+/// it sets, as one of the two would do nothing. One of the two lists may come
+/// from `[defaults]`: a route does not contradict itself then.
 fn headers(
     set: &Option<Field<Headers>>,
     remove: &Field<Set<Text<ChangeableHeader>>>,

@@ -100,7 +100,8 @@ fn balance(upstream: &wire::Upstream, at: Span, problems: &mut Problems) -> Opti
     }
 }
 
-/// `Some(None)` is an upstream without checks.
+/// Active checks; `Some(None)` is an upstream without them, of which servers
+/// are judged by their responses alone.
 fn health_check(entry: &Option<Field<wire::HealthCheck>>) -> Option<Option<HealthCheck>> {
     let Some(field) = entry else {
         return Some(None);
@@ -177,8 +178,9 @@ fn server(
     })
 }
 
-/// Connections to each server. There are never more idle connections than
-/// connections.
+/// Connections to each server, over all workers. There are never more idle
+/// connections than connections: `max_idle` has a default, which a small pool
+/// does not have to repeat.
 fn pool(entry: &Option<Field<wire::Pool>>) -> Option<Pool> {
     let pool = section(entry)?;
     let max_connections = pool.max_connections.read()?;

@@ -76,7 +76,8 @@ fn is_unique_local(network: &Ipv6Net) -> bool {
     network.prefix_len() >= 7 && network.addr().segments()[0] & 0xfe00 == 0xfc00
 }
 
-/// An admin listener that others than this machine reach, without a token.
+/// An admin listener that others than this machine reach, without a token. It
+/// can change limits and reload the configuration.
 fn admin(table: &wire::Admin, admin: &Admin, problems: &mut Problems) {
     if !admin.bind.ip().to_canonical().is_loopback() && admin.token.is_none() {
         let bind = admin.bind;

@@ -158,7 +158,8 @@ impl Parts<'_> {
         }
     }
 
-    /// A header that no request has.
+    /// A header that no request has: lines whose name holds `_` are dropped by
+    /// default, because some services take `x_a` and `x-a` for one header.
     fn check_header(&mut self, name: &str, at: Span) {
         if name.contains('_') && !self.underscores {
             let message = format!(
@@ -172,7 +173,8 @@ impl Parts<'_> {
         }
     }
 
-    /// A network so wide that its clients have nothing in common.
+    /// A network so wide that its clients have nothing in common. The number is
+    /// that of IPv6 bits, and `client-ip/24` is written with IPv4 in mind.
     fn check_width(&mut self, v6_prefix: u8, at: Span) {
         if v6_prefix < WIDEST_V6 {
             let message = format!(

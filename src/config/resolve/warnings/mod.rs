@@ -54,7 +54,8 @@ pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
     }
 }
 
-/// A mirror to the very servers that have the request already.
+/// A mirror to the very servers that have the request already: they would do
+/// everything twice, also what changes their data.
 fn mirror(table: &routes::Route, route: &Route, problems: &mut Problems) {
     let (Some(table), Some(mirror)) = (table.mirror.value(), &route.mirror) else {
         return;
@@ -68,7 +69,9 @@ fn mirror(table: &routes::Route, route: &Route, problems: &mut Problems) {
     }
 }
 
-/// Certificates without a name for which clients accept them.
+/// Certificates without a name. Clients compare the host with the
+/// subjectAltName of a certificate and with nothing else (RFC 9525), so that
+/// none of them accepts it.
 fn certificates(table: &process::Listener, listener: &Listener, problems: &mut Problems) {
     let (Some(table), Some(tls)) = (table.tls.value(), &listener.tls) else {
         return;

@@ -174,7 +174,9 @@ fn about_retries(retry: &wire::Retry) -> Option<GivenKey> {
     keys.into_iter().flatten().next()
 }
 
-/// A retry after a timeout for which no time is left.
+/// A retry after a timeout for which no time is left. An attempt that is not
+/// bounded by itself may take all of the total, and its timeout ends the
+/// request.
 fn after_timeouts(retry: &wire::Retry, route: &Route, problems: &mut Problems) {
     if route.timeouts.attempt < route.timeouts.total || !retry.on.is_own() {
         return;
@@ -240,7 +242,8 @@ fn wait_of_upstream(
     }
 }
 
-/// Idle connections that are more than there can be, or live longer.
+/// A bound on idle connections above the bound on all of them, or an idle time
+/// above the life of a connection.
 fn connections(table: &upstreams::Pool, pool: &Pool, problems: &mut Problems) {
     let most = pool.max_connections;
     // As the file has it: the policy holds no more than there can be.
@@ -261,7 +264,9 @@ fn connections(table: &upstreams::Pool, pool: &Pool, problems: &mut Problems) {
     }
 }
 
-/// Checks that may take longer than the time between them.
+/// Checks that may take longer than the time between them. The interval begins
+/// when a check is over, so that a server that hangs is checked less often than
+/// a healthy one.
 fn checks(
     entry: &Option<Field<upstreams::HealthCheck>>,
     upstream: &Upstream,
