@@ -38,7 +38,7 @@ pub enum TemporaryError {
     /// The limit has seen too many different quotas.
     #[error(transparent)]
     Quota(#[from] LimiterError),
-    /// [`MOST_TEMPORARY`] keys of the limit have one.
+    /// 10,000 keys of the limit have one.
     #[error(
         "{MOST_TEMPORARY} keys of this limit have numbers of their own for a while; end some, or wait"
     )]
