@@ -5,6 +5,15 @@
 //! themselves, so they are accepted from trusted proxies only. Fields with
 //! identities (`X-User` and the like) are not among them: each service has
 //! names of its own, and a route removes or sets them.
+//!
+//! The list consists of RFC 7239 (`Forwarded`), RFC 9440 (`Client-Cert`), and
+//! the fields that proxies, content delivery networks and clouds document. A
+//! name that is missing here reaches the service as the client sent it; one
+//! that is too many costs a client a field that no service reads. So names are
+//! rather added than left out.
+//!
+//! Names are compared as a service with CGI or WSGI sees them, in any letter
+//! case and with `_` for `-`.
 
 /// The beginnings of many such names: `X-Forwarded-For`, `-Proto`, `-Host`,
 /// `-Port`, `-Prefix`, `-Server`, `-Ssl`, `-Scheme`, `-User`, `-Client-Cert`

@@ -1,5 +1,12 @@
 //! Upgrades (RFC 9110, 7.8): which of the protocols that a client offers may
 //! pass, and whether a response takes one.
+//!
+//! A client offers protocols by `Upgrade`, and has to name that field in
+//! `Connection` as well. The offer is passed on without protocols that carry
+//! requests, because no limit sees the requests inside of a tunnel: `h2c` is
+//! known for smuggling requests past proxies in that way. A server takes one of
+//! the offered protocols by a 101 that names it. Any other 101 is an error of
+//! the server.
 
 use http::{HeaderMap, Version, header};
 
@@ -29,7 +36,8 @@ fn passing(headers: &HeaderMap) -> Option<Box<[u8]>> {
     (!passing.is_empty()).then(|| passing.join(&b", "[..]).into())
 }
 
-/// Whether the protocol that a response names was offered.
+/// Whether the protocol that a response names was offered, by the list in
+/// `offered`. Names are compared without letter case (RFC 9110, 7.8).
 pub fn is_offered(offered: &[u8], named: &[u8]) -> bool {
     members(offered).any(|protocol| protocol.eq_ignore_ascii_case(named.trim_ascii()))
 }

@@ -4,7 +4,11 @@
 //! tell how long they are valid. The name servers of `/etc/resolv.conf` are
 //! therefore asked once more, by hickory, with the same search domains and
 //! `ndots`. Their answer only decides when the name is looked up again, so that
-//! a wrong one, or none, does no harm.
+//! a wrong one, or none, does no harm: the caller bounds it to between one
+//! second and five minutes.
+//!
+//! The configuration of the system is read anew for each look-up, on a thread
+//! that may block, so that a changed `/etc/resolv.conf` needs no restart.
 
 use std::time::Duration;
 

@@ -1,5 +1,19 @@
 //! An upstream: its servers, how one is chosen, and what runs for it beside
 //! requests.
+//!
+//! # Reloads
+//!
+//! A reload builds an [`Upstream`] of the new policy only if the policy has
+//! changed ([`Upstream::implements`]). Servers that both have are carried over
+//! with their connections, health and load, so that a reload costs no
+//! connection and hides no failure. Requests on their way keep the upstream
+//! that they were given.
+//!
+//! # Duties of the control thread
+//!
+//! Workers only send requests. The control thread starts the health checks, and
+//! every few seconds calls [`Upstream::sweep`] and [`Upstream::resolve`], which
+//! close idle connections, end ejections, and look names up.
 
 use std::sync::{Arc, atomic::Ordering};
 

@@ -1,10 +1,12 @@
 //! Bytes that nobody will read any more: the rest of a request's body, and all
 //! that a client sends behind its last response.
 //!
-//! They are read and thrown away. The rest of a body has to be, so that the
-//! next request is found behind it. After the last response, an unread byte in
-//! a socket that is closed would make the kernel reset the connection, and
-//! destroy a response that the client has not read yet.
+//! They are read and thrown away. The rest of a body has to be read so that the
+//! next request is found behind it, if it is short (64 KiB) and comes within two
+//! seconds; otherwise the connection is not worth it and ends. After the last
+//! response, an unread byte in a socket that is closed would make the kernel
+//! reset the connection (RFC 9112, 9.6), and destroy a response that the client
+//! has not read yet.
 
 use std::{
     future::poll_fn,

@@ -1,5 +1,17 @@
 //! The wait for the head of an HTTP/1 request: how much of it has come, what it
 //! is, and when the wait ends.
+//!
+//! A connection begins with a request, with the preface of HTTP/2 (RFC 9113,
+//! 3.4), or with bytes that are neither, such as a TLS handshake on a plain
+//! port; those get a 400 that says so. Before each later request, empty lines
+//! are skipped (RFC 9112, 2.2).
+//!
+//! # Bounds
+//!
+//! A head may have `max_header_bytes`. A longer one is refused with 414 if not
+//! even its first line has ended by then, and with 431 otherwise. It has to be
+//! complete within `timeouts.headers` of its first byte, or of the accept for
+//! the first one. Between requests a connection may be idle for `keep_alive`.
 
 use std::time::Duration;
 

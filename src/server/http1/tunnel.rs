@@ -93,9 +93,9 @@ struct Relay {
 struct Direction {
     /// Bytes read from its source.
     passed: u64,
-    /// Its source has ended.
+    /// Whether its source has ended.
     is_ended: bool,
-    /// Its destination was told of the end, or takes no more.
+    /// Whether its destination knows of the end, or takes no more.
     is_shut: bool,
 }
 
@@ -146,6 +146,11 @@ impl Relay {
         }
     }
 
+    /// Moves bytes in both directions until neither can move any. Ready when
+    /// both have ended.
+    ///
+    /// # Errors
+    /// One side broke, or nothing has moved for too long.
     fn poll_directions<IO: Socket>(
         &mut self,
         cx: &mut Context<'_>,
@@ -168,7 +173,7 @@ impl Relay {
         timer.poll(cx).map(|()| Err(Fault::Idle(longest)))
     }
 
-    /// How long nothing may move, as of now.
+    /// The longest time for which nothing may move, as of now.
     fn longest_silence(&self) -> Duration {
         let Pace {
             idle, half_closed, ..

@@ -4,6 +4,19 @@
 //! A check makes a connection of its own, so that it also finds out whether one
 //! can be made, and speaks the protocol that requests speak. Any 2xx or 3xx
 //! status passes.
+//!
+//! Checks run on the control thread, so that a worker which is busy delays no
+//! check and no check delays a request. Each server has one task, of which the
+//! upstream is the owner; a reload replaces the tasks and keeps the states.
+//!
+//! hyper's client suffices here: a check needs neither strict framing nor
+//! interim responses, and its outcome has only a few classes.
+//!
+//! # Changes of state
+//!
+//! The first check decides alone. After that the state changes when
+//! `unhealthy_after` checks in a row have failed, or `healthy_after` have
+//! passed, so that one lost packet does not take a server out.
 
 use std::{
     pin::pin,
@@ -36,7 +49,7 @@ const USER_AGENT: &str = "tidegate health check";
 /// servers spread.
 const JITTER: f64 = 0.1;
 
-/// Why a check failed.
+/// The reason for which a check failed, as the log and the admin API show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 enum CheckFailure {
     #[error("{0}")]
@@ -51,7 +64,8 @@ enum CheckFailure {
     Status(StatusCode),
 }
 
-/// Checks `server` for as long as the future lives.
+/// Checks `server` for as long as the future lives: the first time at once, and
+/// then `interval` after each check, with a jitter of a tenth.
 pub(in crate::upstream) async fn check_regularly(
     server: Arc<Server>,
     policy: HealthCheck,
@@ -80,6 +94,9 @@ pub(in crate::upstream) async fn try_to_reach(server: Arc<Server>, slow_start: D
 }
 
 /// Requests the path once. Not bounded in time.
+///
+/// # Errors
+/// No connection could be made, no response came, or its status does not pass.
 async fn check(server: &Server, path: &str) -> Result<(), CheckFailure> {
     let stream = server.connect().await.map_err(CheckFailure::Connect)?;
     let status = if server.agrees_on_http2(&stream) {
@@ -126,7 +143,7 @@ async fn status_by_http1(
     }
 }
 
-/// Tells a response that is no HTTP from a connection that broke.
+/// The class of a failure: the response is no HTTP, or the connection broke.
 fn failure(error: &hyper::Error) -> CheckFailure {
     if error.is_parse() || error.is_parse_too_large() {
         CheckFailure::NotHttp

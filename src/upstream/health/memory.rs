@@ -1,5 +1,10 @@
 //! Facts about a server that are remembered from one change of its health to
 //! the next.
+//!
+//! The length of ejections doubles, as in Envoy and as in every back-off: a
+//! server that fails again as soon as it is back is probed less and less often,
+//! up to `max`. It is forgiven in the same measure, one doubling for each `base`
+//! that it has worked since.
 
 use std::time::Duration;
 
@@ -18,6 +23,7 @@ pub(super) struct EjectionMemory {
     /// `doubling` as it was before the last ejection, to be restored if that is
     /// revoked.
     before: Doubling,
+    /// The beginning of the last ejection; `None` before the first.
     begun: Option<Instant>,
     /// The run of failures that led to the last ejection.
     run: u32,

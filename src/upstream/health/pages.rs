@@ -1,8 +1,21 @@
 //! Pages that failed recently, and on which servers: a page that fails on two
 //! servers says nothing about either.
 //!
-//! The table is bounded. A page that is dropped from it too early counts as if
-//! it had failed on one server only.
+//! Without this, one client could have every server of an upstream ejected by
+//! asking for a page whose handler crashes. Envoy's outlier detection has that
+//! weakness; it is one reason for which its `max_ejection_percent` is small.
+//!
+//! A page is a route together with the normalised path, without the query. The
+//! failures that it has counted against a server are given back once it fails
+//! on another one within ten seconds, and an ejection for them is revoked.
+//!
+//! # Bounds
+//!
+//! The table has 512 entries, in groups of four, and is allocated at the first
+//! failure. Within a group the page that failed longest ago is replaced. A page
+//! that is dropped too early counts as if it had failed on one server only. The
+//! hash has a secret of the process, so that no client can choose paths of the
+//! same group.
 
 use std::{
     hash::{BuildHasher, Hash, Hasher},

@@ -24,6 +24,14 @@
 //! queue: the next request looks for free connections when it reaches the
 //! front, whether it was woken or not.
 //!
+//! # Bounds
+//!
+//! At most `max_idle` connections of all workers together are idle, each for at
+//! most `idle_timeout`, and none is reused beyond `max_lifetime`. Open ones are
+//! bounded by `max_connections` ([`Capacity`]).
+//!
+//! # Event loops
+//!
 //! A connection belongs to the event loop of the worker that made it. One that
 //! another worker took, when all connections were open, returns to its home
 //! worker when it is pooled.

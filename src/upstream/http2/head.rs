@@ -1,5 +1,11 @@
 //! Conversion of heads: a request's from the text that the layers write to a
 //! header list, a response's back to text.
+//!
+//! The layers write a request once, as HTTP/1 sends it, without knowing which
+//! protocol its server speaks. For HTTP/2 the text is parsed again: the request
+//! line becomes pseudo-fields and `Host` becomes `:authority` (RFC 9113, 8.3.1).
+//! A head that HTTP/2 cannot carry byte for byte is refused and never changed,
+//! since the limits and routes have judged these bytes and no others.
 
 use bytes::Bytes;
 use http::{
@@ -13,8 +19,11 @@ use crate::{
     http2::{self, FIELD_OVERHEAD},
 };
 
-/// The request as a header list. `authority` is used if the head has no `Host`
-/// to be kept.
+/// The request as a header list. Takes the head of `outgoing`.
+///
+/// `authority` is used if the head has no `Host` to be kept. `length` is that of
+/// the body; `None` if it is not known, upon which the end of the stream ends
+/// it.
 ///
 /// # Errors
 /// The head cannot be expressed in HTTP/2; the text says why.

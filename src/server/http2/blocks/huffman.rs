@@ -4,6 +4,10 @@
 //! The code is canonical: codes are in the order of their lengths, so that the
 //! next 32 bits, taken as a number, tell the length of the next code. A string
 //! need not be decoded to be searched for a few codes.
+//!
+//! A code is replaced by one of the same length, because the block must keep its
+//! length: the frame's head and the string's own length are before it. Control
+//! characters have no such neighbour and become several shorter codes.
 
 /// Characters that a value held and that it may not hold, or not in a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
