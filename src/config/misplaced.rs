@@ -61,7 +61,6 @@ pub(super) fn explain(section: &Section, name: &str, node: &Node, beside: &[&str
         Question::of_a_table_within,
         Question::of_its_own,
         Question::of_another_section,
-        Question::of_another_section_by_another_name,
     ];
     let advice = advisers.iter().find_map(|adviser| adviser(&question));
     advice.unwrap_or_else(|| {
@@ -251,35 +250,35 @@ impl Question<'_> {
         is_of_upstream.then(|| Stray::new(help))
     }
 
-    /// A key of sections that have nothing to do with this one.
+    /// A key of sections that have nothing to do with this one, under this name
+    /// or under the one that the language has for it.
     fn of_another_section(&self) -> Option<Stray> {
-        let places = self.sections_with(self.name)?;
-        let places = in_backticks(places.iter().map(String::as_str), " and of ");
-        Some(Stray::new(format!("`{}` is a key of {places}", self.name)))
-    }
-
-    /// A key of such sections that others know under this name.
-    fn of_another_section_by_another_name(&self) -> Option<Stray> {
-        for word in suggest::meanings(self.name) {
-            if let Some(places) = self.sections_with(word) {
-                let places = in_backticks(places.iter().map(String::as_str), " or of ");
+        let name = self.name;
+        if let Some(places) = self.sections_with(name, " and of ") {
+            return Some(Stray::new(format!("`{name}` is a key of {places}")));
+        }
+        for word in suggest::meanings(name) {
+            if let Some(places) = self.sections_with(word, " or of ") {
                 return Some(Stray::new(format!("`{word}` of {places} may be meant")));
             }
         }
         None
     }
 
-    /// The headers of all other sections with such a key; `None` if there are
-    /// none, or too many.
-    fn sections_with(&self, key: &str) -> Option<Vec<String>> {
-        let has = |other: &&&Section| {
-            !other.path.is_empty() && other.path != self.section.path && other.key(key).is_some()
-        };
-        let sections = language::sections();
-        let others = sections.iter().filter(has);
-        let mut headers: Vec<_> = others.map(|other| header(&other.path)).collect();
+    /// The headers of all other sections with such a key, as a list; `None` if
+    /// there are none, or more than [`MOST_PLACES`].
+    fn sections_with(&self, key: &str, joint: &str) -> Option<String> {
+        let mut headers = Vec::new();
+        for other in language::sections() {
+            let is_other = !other.path.is_empty() && other.path != self.section.path;
+            if is_other && other.key(key).is_some() {
+                headers.push(header(&other.path));
+            }
+        }
         headers.dedup();
-        Some(headers).filter(|headers| (1..=MOST_PLACES).contains(&headers.len()))
+        (1..=MOST_PLACES)
+            .contains(&headers.len())
+            .then(|| in_backticks(headers.iter().map(String::as_str), joint))
     }
 }
 
