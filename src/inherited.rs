@@ -30,6 +30,7 @@ pub const READY: &str = "ready";
 /// The inherited sockets that are not yet claimed. Empty for most processes.
 #[derive(Debug, Default)]
 pub struct Inherited {
+    /// The sockets that no listener has claimed yet.
     sockets: Vec<Socket>,
     /// The socket to the process that this one takes over from.
     before: Option<UnixDatagram>,
@@ -38,8 +39,11 @@ pub struct Inherited {
 /// A listening socket, with its name and address.
 #[derive(Debug)]
 struct Socket {
+    /// The name in `LISTEN_FDNAMES`; empty if there is none.
     name: String,
+    /// The address that the socket is bound to.
     local: SocketAddr,
+    /// The socket, in non-blocking mode.
     listener: TcpListener,
 }
 

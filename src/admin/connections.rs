@@ -80,7 +80,9 @@ struct Entry {
 /// longest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Activity {
+    /// Whether a call is being served.
     is_calling: bool,
+    /// When that began.
     since: Instant,
 }
 

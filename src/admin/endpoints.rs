@@ -111,6 +111,7 @@ const KEYS: &str = "/limits/NAME/keys";
 /// A line of the list. An endpoint that is called with several methods has a
 /// line for each.
 struct Endpoint {
+    /// The method of the call.
     method: &'static str,
     /// The path, with `NAME` for the name of a limit.
     path: &'static str,
@@ -123,16 +124,27 @@ struct Endpoint {
 /// The kinds of calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Call {
+    /// The list of all endpoints.
     Index,
+    /// The metrics, in the format that the scraper prefers.
     Metrics,
+    /// Whether the process runs.
     Livez,
+    /// Whether new requests are accepted.
     Readyz,
+    /// The running configuration.
     Config,
+    /// The routes and their present state.
     Routes,
+    /// The upstreams and the present state of their servers.
     Upstreams,
+    /// The limits and the number of their keys.
     Limits,
+    /// The heaviest keys of a limit.
     Top,
+    /// One key of a limit, to be read or changed.
     Keys,
+    /// A reload of the configuration.
     Reload,
 }
 

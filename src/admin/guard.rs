@@ -258,7 +258,9 @@ fn is_same(given: &[u8], token: &[u8]) -> bool {
 /// A host as written, with IPv6 in brackets, and its port.
 #[derive(Debug, Clone, Copy)]
 struct Authority<'a> {
+    /// The host, as it is written.
     host: &'a str,
+    /// The port, if one is written.
     port: Option<u16>,
 }
 

@@ -37,6 +37,7 @@ const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Why a call failed.
 struct Refused {
+    /// The status of the response.
     status: StatusCode,
     /// A sentence for the caller.
     why: String,
@@ -73,12 +74,17 @@ pub(super) async fn top(state: &State, sight: Sight, name: &str, query: &str) ->
 
 /// A call of `/limits/NAME/keys`.
 pub(super) struct KeyCall<'a> {
+    /// The two ends of the connection, for the log.
     pub(super) caller: Caller,
+    /// How much of the values of keys the caller may see.
     pub(super) sight: Sight,
+    /// GET, HEAD, PUT or DELETE.
     pub(super) method: &'a Method,
     /// The name of the limit.
     pub(super) name: &'a str,
+    /// The query without the question mark, which names the key.
     pub(super) query: &'a str,
+    /// The body of a PUT.
     pub(super) body: &'a [u8],
 }
 

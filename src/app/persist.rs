@@ -43,6 +43,7 @@ const SEED: &str = "seed";
 /// The folder of the state, and the seed in it.
 #[derive(Clone)]
 pub(super) struct StateDir {
+    /// The folder, which belongs to this process alone.
     path: PathBuf,
     /// The key of the hash of keys. With another seed, saved debts belong to no
     /// key.
@@ -252,7 +253,9 @@ fn since_1970() -> Duration {
 /// reported.
 #[derive(Debug)]
 pub(super) struct Saver {
+    /// The folder that is written to.
     dir: StateDir,
+    /// Counts writes by their outcome.
     metrics: Arc<Metrics>,
     /// By limit: the number of keys in the last write, or `None` if it failed.
     last: BTreeMap<Arc<str>, Option<usize>>,

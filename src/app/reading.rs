@@ -42,6 +42,7 @@ pub(super) struct Read {
 /// Reads the configuration for reloads, one at a time, and watches its files in
 /// between.
 pub(super) struct Reader {
+    /// The configuration's source, which each reading reads as a whole.
     source: Source,
     /// The reading that is under way.
     reading: Option<Reading>,
@@ -54,9 +55,13 @@ pub(super) struct Reader {
 
 /// A reading that is under way, and what is known about its caller.
 struct Reading {
+    /// The reading itself.
     load: Load,
+    /// The beginning, from which its time is counted.
     since: Instant,
+    /// The sender for the outcome, if a caller waits for it.
     reply: Option<oneshot::Sender<Outcome>>,
+    /// Whether another reload was asked for since.
     is_wanted_again: bool,
 }
 

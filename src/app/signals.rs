@@ -19,9 +19,13 @@ pub(super) enum Signal {
 
 /// The handlers of these signals.
 pub(super) struct Signals {
+    /// SIGHUP.
     reload: unix::Signal,
+    /// SIGTERM.
     terminate: unix::Signal,
+    /// SIGINT.
     interrupt: unix::Signal,
+    /// SIGUSR2.
     upgrade: unix::Signal,
 }
 

@@ -40,7 +40,9 @@ Exit status: 0 reloaded or unchanged, 1 if the gateway refused the configuration
 
 /// The address and the token of a call.
 struct Target {
+    /// The admin listener.
     address: Address,
+    /// The token of the admin listener, if it has one.
     token: Option<String>,
 }
 

@@ -189,9 +189,11 @@ fn trailing(trailers: HeaderMap) -> HeaderMap {
 /// slow reader slows the writer.
 #[derive(Debug)]
 pub struct Inflow {
+    /// The receiving side of the stream.
     stream: RecvStream,
     /// Bytes still to come, if the head named a length. h2 enforces it.
     left: Option<u64>,
+    /// The windows of the connection.
     windows: Arc<Windows>,
     /// Bytes that were read of the current window.
     read: usize,

@@ -150,6 +150,7 @@ impl Windows {
 /// it is dropped.
 #[derive(Debug)]
 pub struct Tuner {
+    /// The windows that readers share.
     windows: Arc<Windows>,
     /// The connection's window, in bytes.
     connection: u32,

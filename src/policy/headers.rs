@@ -25,7 +25,9 @@ use http::{HeaderName, HeaderValue};
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HeaderChanges {
+    /// Names and values, in the order of the configuration.
     set: Vec<(HeaderName, HeaderValue)>,
+    /// Names of fields that are removed.
     remove: Vec<HeaderName>,
     /// The names of both lists, `None` if both are empty. Shared, because a
     /// body that arrives in pieces holds them until its trailers.

@@ -58,7 +58,9 @@ pub struct Rate {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
+    /// The sustained rate.
     rate: Rate,
+    /// Tokens in a full bucket.
     burst: NonZeroU32,
 }
 

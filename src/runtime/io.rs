@@ -51,6 +51,7 @@ where
 /// only while [`pending`](Output::pending) is below theirs.
 #[derive(Debug, Default)]
 pub struct Output {
+    /// Sent bytes, then those that are not sent yet.
     bytes: Vec<u8>,
     /// How many of `bytes` are sent.
     sent: usize,

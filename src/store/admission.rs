@@ -49,6 +49,7 @@ pub enum Refused {
 #[derive(Debug)]
 #[must_use = "an admission that comes to nothing is to be refunded"]
 pub struct Admission {
+    /// How the tokens were taken, which decides how they are returned.
     how: How,
     /// The state of each bucket in the order of the asks; `None` where nothing
     /// was counted.

@@ -47,19 +47,26 @@ pub(super) enum Joined<'a> {
 /// The right to call the store about some keys.
 #[derive(Debug)]
 pub(super) struct Leader<'a> {
+    /// The batches of the worker.
     batches: &'a Batches,
+    /// The keys of this batch.
     names: Vec<Name>,
     /// Tokens that followers wait for, by key.
     pub(super) wanted: Vec<u32>,
+    /// Closes the channel of the followers on drop.
     _completion: watch::Sender<()>,
 }
 
 /// A wait for the response to a leader.
 #[derive(Debug)]
 pub(super) struct Follower<'a> {
+    /// The batches of the worker.
     batches: &'a Batches,
+    /// The key that it waits for.
     name: Name,
+    /// Tokens that it wants of the key.
     cost: u32,
+    /// Closes when the leader is done.
     completion: watch::Receiver<()>,
 }
 

@@ -26,7 +26,9 @@ use crate::{duration, limit::Clock, runtime::timer::timeout_at};
 /// The answer of the store about one bucket, and the time of its trip.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Answer {
+    /// The state of the bucket, and whether tokens were taken.
     pub(super) told: Told,
+    /// The times of the call.
     pub(super) trip: Trip,
 }
 

@@ -18,6 +18,7 @@ const MOST_FAILURES: u32 = 5;
 /// it is not.
 #[derive(Debug, Default)]
 pub(super) struct Circuit {
+    /// Whether the store is not called at present.
     is_open: AtomicBool,
     /// Failures since the last success.
     failures: AtomicU32,

@@ -26,16 +26,19 @@ use super::{
 /// The shares of one limit, by name.
 #[derive(Debug)]
 pub(super) struct Ledger {
+    /// The shares, by bits of their names.
     shards: Box<[Mutex<Shard>]>,
     /// Keys in all shards, without that of the strangers; never above
     /// `max_keys`.
     keys: AtomicUsize,
+    /// The most keys, without that of the strangers.
     max_keys: NonZeroUsize,
 }
 
 /// A part of the shares.
 #[derive(Debug, Default)]
 struct Shard {
+    /// The share of each key, by the number of its name.
     shares: HashMap<u128, Share, RandomState>,
     /// The time of its last sweep; 0 for never.
     swept: u64,

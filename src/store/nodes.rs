@@ -47,6 +47,7 @@ impl Node {
 /// The nodes of a cluster by the hash slots that they hold.
 #[derive(Debug)]
 pub(super) struct Nodes {
+    /// The nodes, in the order in which the cluster lists them.
     nodes: Vec<Arc<Node>>,
     /// Index into `nodes`, for each slot.
     by_slot: Box<[u16]>,

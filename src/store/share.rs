@@ -94,7 +94,9 @@ pub(super) struct Told {
 /// process's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Trip {
+    /// Nanoseconds of this process's clock, before the call was sent.
     pub(super) sent: u64,
+    /// Nanoseconds of this process's clock, after its answer was received.
     pub(super) received: u64,
 }
 
@@ -102,7 +104,9 @@ pub(super) struct Trip {
 /// clock, counted from the sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Slot {
+    /// The beginning of the slot, in nanoseconds.
     pub(super) from: u64,
+    /// The end of the slot, in nanoseconds.
     pub(super) until: u64,
     /// The lease that it belongs to; 0 for none that is held. The times alone
     /// do not tell: counted from their sendings, those of two leases may

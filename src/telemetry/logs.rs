@@ -54,7 +54,9 @@ pub enum LogError {
 /// a second at most; so it is dropped last of all.
 #[derive(Debug)]
 pub struct LogGuard {
+    /// The handle that changes the log.
     control: LogControl,
+    /// Ends the thread that writes.
     _writer: WorkerGuard,
 }
 
@@ -68,7 +70,9 @@ impl LogGuard {
 /// Changes the running log. Cheap to clone.
 #[derive(Clone)]
 pub struct LogControl {
+    /// The filter of lines by level, which can be replaced.
     filter: reload::Handle<Targets, Registry>,
+    /// The count of lines that were dropped.
     dropped: ErrorCounter,
 }
 

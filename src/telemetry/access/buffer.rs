@@ -104,6 +104,7 @@ pub(super) struct Buffer {
     pub(super) text: Vec<u8>,
     /// How many lines `text` has.
     pub(super) lines: u64,
+    /// The text of the last second.
     dates: DateCache,
 }
 

@@ -22,8 +22,11 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Writes chunks to the sink. Lines that cannot be written are dropped and
 /// counted, and a warning says so once until writing succeeds again.
 pub(super) struct Outlet<W> {
+    /// Stdout, or a script in tests.
     sink: W,
+    /// The count of lines that were lost.
     dropped: Arc<Dropped>,
+    /// Whether the log has a warning about the present failure.
     failing: Latch,
     /// Whether the last line was written in part. A line end is written before
     /// the next one, so that the two do not become one.

@@ -42,7 +42,9 @@ const SPARE: usize = WORTH_WAKING;
 /// Whole lines of one worker.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
+    /// The lines, each with its end.
     pub(super) text: Vec<u8>,
+    /// How many lines `text` has.
     pub(super) lines: u64,
 }
 

@@ -88,14 +88,18 @@ fn wanted(range: &str) -> Option<(Format, f32)> {
 /// The type of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
+    /// A number that only grows, until the process ends.
     Counter,
+    /// A number that goes up and down.
     Gauge,
+    /// Counts of durations in cumulative buckets, with their sum.
     Histogram,
 }
 
 /// The text of a scrape, which grows family by family.
 pub(super) struct Exposition {
     format: Format,
+    /// The families so far.
     text: String,
 }
 
@@ -136,8 +140,10 @@ impl Exposition {
 
 /// One family of metrics, open for samples.
 pub(super) struct Family<'a> {
+    /// The text that the family is written to.
     exposition: &'a mut Exposition,
     kind: Kind,
+    /// The name without `_total`.
     name: &'static str,
     /// Taken when the header is written.
     help: Option<&'static str>,

@@ -45,6 +45,7 @@ pub(super) fn write(to: &mut Exposition) {
 struct Stat {
     /// User and system time together.
     cpu: Duration,
+    /// Threads of the process.
     threads: u64,
     /// Size of the address space.
     virtual_bytes: u64,
