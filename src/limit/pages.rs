@@ -6,11 +6,12 @@
 //! reload each limit would then occupy as much as all of its keys could.
 //!
 //! A test compiles the table against another version of this file, whose
-//! atomics belong to a model checker.
+//! atomics and waiting belong to a model checker.
 
 use std::fmt;
 pub(super) use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize};
 
+pub(super) use crossbeam_utils::Backoff;
 use memmap2::{MmapMut, MmapOptions};
 use self_cell::{MutBorrow, self_cell};
 use zerocopy::FromBytes;
@@ -18,6 +19,10 @@ use zerocopy::FromBytes;
 /// A key and its TAT. An array, since bytes can be seen as one without
 /// `unsafe`.
 pub(super) type Slot = [AtomicU64; 2];
+
+/// Slots that a walk over a table visits or skips together: four pages of
+/// memory.
+pub(super) const PART: usize = 1024;
 
 /// The slots of a table and a class for each.
 #[derive(Debug)]

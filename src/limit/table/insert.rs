@@ -15,17 +15,32 @@
 //! inserter of an earlier slot waits for a later one, so the waiting forms no
 //! circle. It lasts as long as a few dozen loads elsewhere.
 //!
-//! A slot is locked *before* it is counted. So a thread that finds the table
-//! full, because another inserter of the same key just took the last slot, also
-//! finds that slot locked or published, and looks again instead of going to the
-//! overflow bucket. An idle key that makes room for a key in another slot is
-//! counted in `swaps`, for the same reason.
+//! # Why a new key goes to the overflow bucket only if there is no slot
+//!
+//! A survey reads the count of keys first and the slots of the window after it,
+//! one by one, while other threads change both. Its verdict that there is no
+//! slot (the table is full, and no key of the window is idle) counts only if
+//! the survey was undisturbed; otherwise the thread looks again. Three rules
+//! make every disturbance visible:
+//!
+//! - A slot is locked *before* its key is counted. A thread that finds the
+//!   table full, because another inserter just took the last slot, therefore
+//!   also finds that slot locked or the key in it.
+//! - A *departure* is counted before the key leaves its slot, and a survey
+//!   compares the count of departures before and after. This covers an idle
+//!   key that makes room for a key in another slot, and an inserter that gives
+//!   up: its slot counts no longer, but a survey that has read the number of
+//!   keys before still takes the table for full.
+//! - An inserter that gives up lowers the number of keys *before* it counts the
+//!   departure. A survey that begins after the departure therefore reads the
+//!   lower number.
+//!
+//! A slot whose bucket has moved to another table disturbs a survey as well: it
+//! may have been that of an idle key, and the table is closed by then.
 
 use std::sync::atomic::Ordering::SeqCst;
 
-use crossbeam_utils::Backoff;
-
-use super::{Bucket, EMPTY, KEY, LOCKED, Read, SeenSlot, TAT, Table, VACANT};
+use super::{Backoff, Bucket, EMPTY, KEY, MOVED, Read, SeenSlot, TAT, Table, VACANT};
 use crate::limit::{Key, Now};
 
 /// The outcome of inserting a key.
@@ -85,7 +100,7 @@ impl Table {
     /// `full` before the slots, for the reason that the module's documentation
     /// gives.
     fn survey(&self, key: Key, now: Now) -> Survey {
-        let swaps = self.swaps.load(SeqCst);
+        let departures = self.departures.load(SeqCst);
         let mut survey = Survey {
             closed: self.closed.load(SeqCst),
             full: self.keys.load(SeqCst) >= self.max_keys,
@@ -104,7 +119,7 @@ impl Table {
                 key: found,
                 tat,
             };
-            survey.busy |= tat == LOCKED;
+            survey.busy |= tat >= MOVED; // locked, or closed by now
             match found {
                 _ if found == key.hash() => {
                     return Survey {
@@ -122,7 +137,7 @@ impl Table {
                 _ => {}
             }
         }
-        survey.busy |= self.swaps.load(SeqCst) != swaps;
+        survey.busy |= self.departures.load(SeqCst) != departures;
         survey
     }
 
@@ -157,7 +172,6 @@ impl Table {
     fn evict(&self, idle: SeenSlot) -> bool {
         let locked = self.lock(idle);
         if locked {
-            self.swaps.fetch_add(1, SeqCst);
             self.vacate(idle.index);
         }
         locked
@@ -169,8 +183,8 @@ impl Table {
         self.touch(index);
         self.slots()[index][KEY].store(key.hash(), SeqCst);
         if self.closed.load(SeqCst) || self.has_rival(index, key) {
-            self.vacate(index);
             self.keys.fetch_sub(1, SeqCst);
+            self.vacate(index);
             return false;
         }
         self.set_class(index, class);
@@ -204,7 +218,8 @@ struct Survey {
     full: bool,
     /// The key is in the window after all.
     found: bool,
-    /// A slot was locked, or a swap went on: the window is about to change.
+    /// A slot was locked or moved, or a key has left one: the window is about
+    /// to change, or has changed during the survey.
     busy: bool,
     /// The first slot without a key.
     free: Option<SeenSlot>,

@@ -42,9 +42,9 @@
 use std::num::NonZeroUsize;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 
-use crossbeam_utils::{Backoff, CachePadded};
+use crossbeam_utils::CachePadded;
 
-use super::pages::{AtomicBool, AtomicU16, AtomicUsize, Pages, Slot};
+use super::pages::{AtomicBool, AtomicU16, AtomicUsize, Backoff, PART, Pages, Slot};
 use crate::limit::{Key, LimiterError};
 
 mod insert;
@@ -66,10 +66,10 @@ pub(in crate::limit) struct Table {
     /// Changes only when keys come and go, and lies apart from everything that
     /// hits read.
     keys: CachePadded<AtomicUsize>,
-    /// Counts idle keys that made room for a key in another slot. A look
-    /// through a window during which this did not change cannot have missed
-    /// both the key that goes and the one that comes.
-    swaps: CachePadded<AtomicUsize>,
+    /// Counts slots that a key has left to no other key. A look through a
+    /// window during which this did not change has missed no slot that became
+    /// free; see `insert`.
+    departures: CachePadded<AtomicUsize>,
     /// New keys go to the table that takes over.
     closed: AtomicBool,
 }
@@ -130,7 +130,7 @@ impl Table {
             has_classes: AtomicBool::new(false),
             max_keys,
             keys: CachePadded::default(),
-            swaps: CachePadded::default(),
+            departures: CachePadded::default(),
             closed: AtomicBool::new(false),
         })
     }
@@ -360,8 +360,11 @@ impl Table {
         same
     }
 
-    /// Takes the key out of a locked slot, and unlocks it.
+    /// Takes the key out of a locked slot, and unlocks it. The departure is
+    /// counted first: a thread that finds the key gone also finds the count
+    /// changed.
     fn vacate(&self, index: usize) {
+        self.departures.fetch_add(1, SeqCst);
         self.slots()[index][KEY].store(VACANT, SeqCst);
         self.slots()[index][TAT].store(0, SeqCst);
     }
@@ -376,9 +379,6 @@ struct SeenSlot {
     key: u64,
     tat: u64,
 }
-
-/// Slots that a walk visits or skips together: four pages of memory.
-const PART: usize = 1024;
 
 /// Indices within a slot.
 const KEY: usize = 0;

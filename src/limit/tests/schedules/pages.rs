@@ -3,6 +3,23 @@
 
 pub(super) use shuttle::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize};
 
+/// Lets other threads run, as a thread that waits has to under a scheduler that
+/// goes by priorities.
+pub(super) struct Backoff;
+
+impl Backoff {
+    pub(super) fn new() -> Self {
+        Self
+    }
+
+    pub(super) fn snooze(&self) {
+        shuttle::thread::yield_now();
+    }
+}
+
+/// One slot, so that a walk looks at each one's note that a key has come.
+pub(super) const PART: usize = 1;
+
 pub(super) type Slot = [AtomicU64; 2];
 
 #[derive(Debug)]
