@@ -2,18 +2,62 @@
 //!
 //! A decision has two steps. First every limit looks at its bucket and writes
 //! nothing, so that a refusal by any of them takes tokens from none. Then each
-//! takes what it saw. Where another thread was faster in between, those that
-//! had already taken are refunded, and the decision is a refusal.
+//! takes what it saw. If a bucket has changed in between, its limit decides
+//! anew; if that is a refusal, those that had already taken are refunded, and
+//! the whole decision is a refusal.
 //!
 //! A limit that decides alone does both steps at once, and two limits are
 //! decided without a loop: these are the usual cases, and each takes a few
 //! dozen nanoseconds while its bucket is in a cache.
+//!
+//! # Concurrent requests
+//!
+//! Nothing locks several buckets at once. Between a take and its refund another
+//! request may be refused by tokens that come back a moment later: both lose
+//! only when they race for the last tokens of two limits, and each is told the
+//! time after which it may try again. The opposite cannot happen. Tokens are
+//! taken before a request is admitted, so that no interleaving admits more than
+//! each limit alone would.
+//!
+//! ```
+//! use std::{num::{NonZeroU32, NonZeroUsize}, time::Duration};
+//! use tidegate::limit::{Ask, Clock, KeyHasher, Limiter, decide};
+//! use tidegate::policy::{Quota, Rate};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let per_second = |count, burst| {
+//!     let rate = Rate { count, period: Duration::from_secs(1) };
+//!     Quota::new(rate, burst)
+//! };
+//! let (one, five) = (NonZeroU32::MIN, NonZeroU32::new(5).ok_or("zero")?);
+//! let room = NonZeroUsize::new(1000).ok_or("zero")?;
+//! let wide = Limiter::new("wide", per_second(five, five)?, room)?;
+//! let tight = Limiter::new("tight", per_second(one, one)?, room)?;
+//!
+//! let hasher = KeyHasher::new();
+//! let (now, key) = (Clock.now(), hasher.key("everyone").finish());
+//! let asks = [Ask::new(&wide, key, 1), Ask::new(&tight, key, 1)];
+//! let admission = decide(now, &asks).expect("both buckets are full");
+//! let left: Vec<_> = admission.standings().map(|standing| standing.remaining).collect();
+//! assert_eq!(left, [4, 0]);
+//!
+//! // The second limit refuses, and the first one keeps its tokens.
+//! let refusal = decide(now, &asks).expect_err("one bucket is empty");
+//! assert_eq!(refusal.indices().collect::<Vec<_>>(), [1]);
+//! assert_eq!(wide.standing(now, key, None).remaining, 4);
+//!
+//! // The request is turned away further on, so both get their tokens back.
+//! admission.refund(now, [&wide, &tight]);
+//! assert!(decide(now, &asks).is_ok());
+//! # Ok(())
+//! # }
+//! ```
 
 use std::time::Duration;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::core::{Offer, Taken, Want};
+use super::take::{Offer, Taken, Want};
 use super::{Gcra, Key, Limiter, Now, Standing};
 
 /// The question that a request puts to one limit.
@@ -52,12 +96,20 @@ impl<'a> Ask<'a> {
     }
 }
 
-/// Takes the tokens of all `asks`, or of none.
+/// Takes the tokens of all `asks`, or of none. An empty list is admitted.
 ///
-/// Does not allocate for one or two limits.
+/// All asks decide at the same `now`. Two asks of one bucket each see it
+/// without the tokens of the other at first; the second one then finds the
+/// bucket changed, and decides anew.
+///
+/// Does not allocate for one or two limits, and does not block: a bucket that
+/// changes hands is waited for in a spin, which lasts as long as a few dozen
+/// loads on another thread.
 ///
 /// # Errors
-/// Fails if at least one limit refuses; nothing was taken then.
+/// Fails if at least one limit refuses; nothing was taken then. The refusal
+/// names every limit that refused at the first look, and waits for the slowest
+/// of them.
 #[inline]
 pub fn decide(now: Now, asks: &[Ask<'_>]) -> Result<Admission, Refusal> {
     match asks {

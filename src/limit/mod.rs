@@ -54,7 +54,8 @@
 //! * `key`: names of buckets, and what it takes to add a kind of key part.
 //! * `gcra`: the arithmetic of one bucket.
 //! * `table`, `pages`: where buckets live, and their memory.
-//! * `core`: the operations on one bucket of a limit.
+//! * `core`, `take`: the state of a limit, and the operations on one bucket of
+//!   it.
 //! * `classes`, `temporary`: keys with quotas of their own, by configuration
 //!   and for a while.
 //! * `limiter`: one limit.
@@ -80,6 +81,7 @@ mod pages;
 mod reload;
 mod saved;
 mod table;
+mod take;
 mod temporary;
 #[cfg(test)]
 mod tests;

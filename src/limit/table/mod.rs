@@ -27,7 +27,33 @@
 //!
 //! There is no mutex. A slot is locked by a mark in its TAT while it changes
 //! hands, for as long as a look through one window takes; a thread that meets
-//! the mark spins, then yields.
+//! the mark spins, then yields. A thread that the system stops while it holds
+//! such a lock delays those that want this slot, and no others.
+//!
+//! # States of a slot
+//!
+//! ```text
+//! key        TAT                 the slot
+//! EMPTY      0                   has never had a key
+//! EMPTY      LOCKED              gets its first key
+//! a key      LOCKED              is published or changes hands, or its debt is
+//!                                converted or moves
+//! a key      up to now           holds a key with a full bucket, which may go
+//! a key      after now           holds a key in debt, which stays
+//! a key      MOVED               is answered for by the table that took over
+//! VACANT     0                   had a key, and ends no search
+//! ```
+//!
+//! Only the thread that set [`LOCKED`] leaves that state. Everything else is a
+//! compare-and-swap of the TAT.
+//!
+//! # Why open addressing
+//!
+//! A hash map behind a lock would make every worker wait for one, and a map of
+//! shards grows: the memory of a rehash is not bounded by the number of keys
+//! that are held. Here a hit is two loads and one compare-and-swap in one or
+//! two cache lines. The hash is keyed, so that nobody outside can fill one
+//! window on purpose.
 //!
 //! # Tests
 //!
@@ -48,8 +74,10 @@ use super::pages::{AtomicBool, AtomicU16, AtomicUsize, Backoff, PART, Pages, Slo
 use crate::limit::{Key, LimiterError};
 
 mod insert;
+mod walk;
 
 pub(in crate::limit) use insert::Insert;
+pub(in crate::limit) use walk::{Bucket, Occupied};
 
 /// A bounded map from keys to TATs.
 #[derive(Debug)]
@@ -83,22 +111,6 @@ pub(in crate::limit) enum Read {
     Changed,
     /// The bucket lives in the table that took over.
     Moved,
-}
-
-/// A bucket on its way to another table.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::limit) struct Bucket {
-    pub(in crate::limit) key: Key,
-    pub(in crate::limit) tat: u64,
-    /// The quota by which the TAT is measured.
-    pub(in crate::limit) class: u16,
-}
-
-/// A slot with a key in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::limit) struct Occupied {
-    pub(in crate::limit) key: Key,
-    pub(in crate::limit) tat: u64,
 }
 
 /// The key under which the overflow bucket is found.
@@ -145,7 +157,8 @@ impl Table {
         size_of_val(self.slots()) + size_of_val(self.classes())
     }
 
-    /// The slot of `key`; `None` if the table does not hold it.
+    /// The slot of `key`; `None` if the table does not hold it. A slot that is
+    /// being given to the key counts already: [`Table::read`] waits for it.
     #[inline]
     pub(in crate::limit) fn find(&self, key: Key) -> Option<usize> {
         if key == OVERFLOW {
@@ -185,7 +198,11 @@ impl Table {
     }
 
     /// Replaces the TAT of `key` by `next` if it is still `seen`. Returns
-    /// whether it was.
+    /// whether it was. An index that no slot has holds no key.
+    ///
+    /// The key is looked at before, so that a key that came into the slot with
+    /// the same TAT is not charged, and after: if the slot changed hands in
+    /// between, the tokens went to another key, and the caller decides anew.
     #[inline]
     pub(in crate::limit) fn replace(&self, index: usize, key: Key, seen: u64, next: u64) -> bool {
         self.holds(index, key)
@@ -194,48 +211,6 @@ impl Table {
                     .compare_exchange(seen, next, AcqRel, Relaxed)
                     .is_ok())
             && self.holds(index, key)
-    }
-
-    /// Refuses new keys from now on. Keys that are in stay until they are
-    /// moved.
-    pub(in crate::limit) fn close(&self) {
-        self.closed.store(true, SeqCst);
-    }
-
-    /// Indices of all slots that may hold a key, in ascending order; that of
-    /// the overflow bucket is the last.
-    pub(in crate::limit) fn indices(&self) -> impl Iterator<Item = usize> {
-        let touched = self
-            .touched
-            .iter()
-            .enumerate()
-            .filter(|(_, is_touched)| is_touched.load(SeqCst));
-        let slots = self.slots().len();
-        touched.flat_map(move |(part, _)| part * PART..((part + 1) * PART).min(slots))
-    }
-
-    /// Notes that a key comes into a slot, before it does. If a thread closes
-    /// the table and then finds no note, the inserter looks at `closed` only
-    /// later, and gives up.
-    fn touch(&self, index: usize) {
-        let is_touched = &self.touched[index / PART];
-        if !is_touched.load(SeqCst) {
-            is_touched.store(true, SeqCst);
-        }
-    }
-
-    /// The key in a slot and its TAT; `None` if there is none, or if it has
-    /// moved.
-    pub(in crate::limit) fn held(&self, index: usize) -> Option<Occupied> {
-        let key = self.slots()[index][KEY].load(SeqCst);
-        if key == EMPTY || key == VACANT {
-            return None;
-        }
-        let key = Key::from_raw(key);
-        match self.read(index, key) {
-            Read::Tat(tat) => Some(Occupied { key, tat }),
-            Read::Changed | Read::Moved => None,
-        }
     }
 
     /// The class of a slot: 0 for the limit's own quota, else that of another,
@@ -283,29 +258,6 @@ impl Table {
         }
         if self.has_classes.load(SeqCst) {
             self.classes()[index].store(class, SeqCst);
-        }
-    }
-
-    /// Locks the slot, hands its bucket to `carry`, and marks it as moved when
-    /// `carry` returns. Hits wait meanwhile.
-    pub(in crate::limit) fn hand_over(&self, index: usize, carry: impl FnOnce(Bucket)) {
-        // A key that is published here after this look is taken out again by
-        // its inserter, which sees `closed`.
-        while let Some(Occupied { key, tat }) = self.held(index) {
-            if self.lock(SeenSlot {
-                distance: 0,
-                index,
-                key: key.hash(),
-                tat,
-            }) {
-                carry(Bucket {
-                    key,
-                    tat,
-                    class: self.class(index),
-                });
-                self.slots()[index][TAT].store(MOVED, SeqCst);
-                return;
-            }
         }
     }
 
