@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::limit::top::{CAPACITY, PERIOD};
 
-fn record(top: &Top, lane: usize, now: Now, n: u64, verdict: Verdict) {
-    top.record(lane, now, key(n), verdict, |label| {
+fn record(top: &Top, worker: usize, now: Now, n: u64, verdict: Verdict) {
+    top.record(worker, now, key(n), verdict, |label| {
         label.add(&KeyValue::text(n.to_string().as_bytes()))
     });
 }
@@ -201,9 +201,9 @@ proptest! {
     ) {
         let top = Top::new(3);
         let mut truth = HashMap::<u64, u64>::new();
-        let doubled = requests.iter().map(|(lane, n, admitted)| (*lane, if n % 3 == 0 { n % heavy.max(1) } else { *n }, *admitted));
-        for (lane, n, admitted) in doubled {
-            record(&top, lane, START, n, if admitted { Verdict::Admitted } else { Verdict::Refused });
+        let doubled = requests.iter().map(|(worker, n, admitted)| (*worker, if n % 3 == 0 { n % heavy.max(1) } else { *n }, *admitted));
+        for (worker, n, admitted) in doubled {
+            record(&top, worker, START, n, if admitted { Verdict::Admitted } else { Verdict::Refused });
             *truth.entry(key(n).hash()).or_default() += 1;
         }
         for heavy in top.heaviest(START, usize::MAX) {

@@ -11,7 +11,7 @@
 //!
 //! # Precision
 //!
-//! Counts are exact while a worker sees fewer keys than [`CAPACITY`] in a
+//! Counts are exact while a worker sees fewer keys than `sketch::CAPACITY` in a
 //! period. After that, of `n` requests on a worker every key with more than
 //! `n / CAPACITY` of them has a counter, and `missed` is at most
 //! `n / CAPACITY`. Each worker counts for itself, so that none waits for
@@ -19,67 +19,61 @@
 //!
 //! The counts cover the last 10 to 20 minutes: the running period and the one
 //! before it. Counts since the start would show the heaviest keys of last week.
+//!
+//! # Cost
+//!
+//! A request takes the mutex of its own worker, which only a look at the list
+//! ever holds as well, one look-up in a hash map, and a few stores. It
+//! allocates only for a key that gets a counter, and then only for a label
+//! longer than any that the counter had before.
+//!
+//! ```
+//! use tidegate::limit::{Clock, KeyHasher, KeyValue, Top, Verdict};
+//! use tidegate::policy::KeyPart;
+//!
+//! let (top, hasher, now) = (Top::new(1), KeyHasher::new(), Clock.now());
+//! for (name, requests) in [("busy", 3), ("idle", 1)] {
+//!     let value = KeyValue::text(name.as_bytes());
+//!     let mut key = hasher.key("per-tenant");
+//!     key.add(&KeyPart::Path, &value);
+//!     let key = key.finish();
+//!     for _ in 0..requests {
+//!         top.record(0, now, key, Verdict::Admitted, |label| label.add(&value));
+//!     }
+//! }
+//! let heaviest = &top.heaviest(now, 1)[0];
+//! assert_eq!(heaviest.label.parts()[0].value, "busy");
+//! assert_eq!(heaviest.count.seen(), 3);
+//! ```
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use self::sketch::Sketch;
+use self::sketch::{ByItself, Sketch};
 use super::{Key, Label, Now};
 use crate::runtime::PerWorker;
 
+mod count;
 mod sketch;
 
-/// Keys that one worker tells apart in one period. Each takes some 100 bytes
-/// with a short label, only once it comes.
-pub(in crate::limit) const CAPACITY: usize = 512;
+pub use count::{Count, Heavy, Verdict};
+#[cfg(test)]
+pub(in crate::limit) use sketch::CAPACITY;
 
 /// Length of a period.
 pub(in crate::limit) const PERIOD: Duration = Duration::from_secs(600);
 
-/// The outcome of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// All limits admitted it.
-    Admitted,
-    /// This limit refused it, or would have.
-    Refused,
-}
-
 /// The heaviest keys of one limit. Shared by all workers, each of which counts
 /// for itself.
 pub struct Top {
-    lanes: PerWorker<Mutex<Lane>>,
-}
-
-/// One of the heaviest keys.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Heavy {
-    /// Its bucket.
-    pub key: Key,
-    /// Its parts.
-    pub label: Label,
-    /// Its requests.
-    pub count: Count,
-}
-
-/// Recent requests of a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Count {
-    /// Requests that were admitted.
-    pub admitted: u64,
-    /// Requests that were refused.
-    pub refused: u64,
-    /// Bound for further requests, which came while other keys had all
-    /// counters.
-    pub missed: u64,
+    periods: PerWorker<Mutex<Periods>>,
 }
 
 /// The periods of one worker.
 #[derive(Default)]
-struct Lane {
+struct Periods {
     /// End of the running period; 0 before the first request.
     ends: u64,
     running: Sketch,
@@ -90,7 +84,7 @@ impl Top {
     /// Empty counters for a process with `workers` workers.
     pub fn new(workers: usize) -> Self {
         Self {
-            lanes: PerWorker::new(workers),
+            periods: PerWorker::new(workers),
         }
     }
 
@@ -106,11 +100,11 @@ impl Top {
         verdict: Verdict,
         label: impl FnOnce(&mut Label),
     ) {
-        let mut lane = self.lanes.of(worker).lock();
-        if now.as_nanos() >= lane.ends {
-            lane.turn(now);
+        let mut periods = self.periods.of(worker).lock();
+        if now.as_nanos() >= periods.ends {
+            periods.turn(now);
         }
-        lane.running.record(key, verdict, label);
+        periods.running.record(key, verdict, label);
     }
 
     /// The `most` keys with the most requests, the heaviest first. Merges the
@@ -174,24 +168,26 @@ impl Top {
 
     /// Visits both periods of each worker.
     fn each(&self, now: Now, mut look: impl FnMut(&Sketch)) {
-        for lane in self.lanes.iter() {
-            let mut lane = lane.lock();
-            if now.as_nanos() >= lane.ends {
-                lane.turn(now);
+        for periods in self.periods.iter() {
+            let mut periods = periods.lock();
+            if now.as_nanos() >= periods.ends {
+                periods.turn(now);
             }
-            look(&lane.running);
-            look(&lane.before);
+            look(&periods.running);
+            look(&periods.before);
         }
     }
 }
 
 impl std::fmt::Debug for Top {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Top").field("lanes", &self.lanes).finish()
+        f.debug_struct("Top")
+            .field("periods", &self.periods)
+            .finish()
     }
 }
 
-impl Lane {
+impl Periods {
     /// Begins a period.
     #[cold]
     fn turn(&mut self, now: Now) {
@@ -202,43 +198,5 @@ impl Lane {
             self.before.clear();
         }
         self.ends = now.as_nanos().saturating_add(period);
-    }
-}
-
-impl Count {
-    /// Requests that were counted.
-    pub const fn seen(self) -> u64 {
-        self.admitted + self.refused
-    }
-
-    /// Adds the requests of another worker or period.
-    fn add(&mut self, other: Self) {
-        self.admitted += other.admitted;
-        self.refused += other.refused;
-        self.missed += other.missed;
-    }
-}
-
-/// Hashes keys by themselves, since they are keyed hashes already.
-type ByItself = BuildHasherDefault<Itself>;
-
-/// A hasher that returns the number it is given.
-#[derive(Default)]
-struct Itself(u64);
-
-impl Hasher for Itself {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        // Not called for `u64`, the one type that is hashed here.
-        self.0 = bytes
-            .iter()
-            .fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
     }
 }

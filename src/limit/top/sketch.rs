@@ -7,9 +7,14 @@
 //! never shrink.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
-use super::{ByItself, CAPACITY, Count, Heavy, Verdict};
+use super::count::{Count, Heavy, Verdict};
 use crate::limit::{Key, Label};
+
+/// Keys that one worker tells apart in one period. Each takes some 100 bytes
+/// with a short label, only once it comes.
+pub(in crate::limit) const CAPACITY: usize = 512;
 
 /// At most [`CAPACITY`] keys with their counts.
 #[derive(Default)]
@@ -273,5 +278,29 @@ impl Entry {
             refused: self.refused,
             missed: self.missed,
         }
+    }
+}
+
+/// Hashes keys by themselves, since they are keyed hashes already.
+pub(super) type ByItself = BuildHasherDefault<Itself>;
+
+/// A hasher that returns the number it is given.
+#[derive(Default)]
+pub(super) struct Itself(u64);
+
+impl Hasher for Itself {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // Not called for `u64`, the one type that is hashed here.
+        self.0 = bytes
+            .iter()
+            .fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
     }
 }
