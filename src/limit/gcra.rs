@@ -15,10 +15,35 @@
 //! ```
 //!
 //! In the standard's terms T is the emission interval and `fill - T` the
-//! tolerance. The arithmetic is exact: an interval is a whole number of
-//! nanoseconds (see [`Quota::emission`]) and everything else is additions of
-//! it. A test holds it against the `governor` crate, another against a token
-//! bucket that counts in fractions.
+//! tolerance. The two descriptions that it gives, virtual scheduling (this one)
+//! and the continuous-state leaky bucket, decide alike; so does a token bucket
+//! that is filled continuously.
+//!
+//! # Why a bucket never admits too much
+//!
+//! Let requests conform at the times `t1 <= ... <= tn`, and let each take the
+//! tokens `ci`. Each moves the TAT by at least `ci * T`, since it starts from
+//! the later of the TAT and its own time. Before the first one the TAT counts
+//! as at least `t1`, and after the last one it is at most `tn + burst * T`,
+//! since that one conformed. So the sum of all `ci * T` is at most
+//! `burst * T + (tn - t1)`, which is the burst plus the rate times the time, in
+//! tokens. This holds for any stretch of the requests of a bucket, so that no
+//! window of time holds more, wherever it begins.
+//!
+//! # Exactness
+//!
+//! An interval is a whole number of nanoseconds, rounded up (see
+//! [`Quota::emission`]), and everything else is an addition of it. Nothing is
+//! rounded per request, and no error adds up. Sums saturate instead of
+//! wrapping: a TAT that comes near the end of `u64` belongs to a clock that has
+//! run for 584 years. One test holds the arithmetic against the `governor`
+//! crate, another one against a token bucket that counts in fractions.
+//!
+//! # Costs of more than one token
+//!
+//! A request takes all of its tokens or none. A request that does not conform
+//! leaves the TAT as it was, so that being refused costs a client nothing and
+//! waiting for the time of the refusal always suffices.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -26,7 +51,23 @@ use std::time::Duration;
 use super::Now;
 use crate::policy::Quota;
 
-/// A [`Quota`] prepared for decisions.
+/// A [`Quota`] prepared for decisions: 16 bytes, copied about freely.
+///
+/// ```
+/// use std::{num::NonZeroU32, time::Duration};
+/// use tidegate::{limit::Gcra, policy::{Quota, Rate}};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let rate = Rate { count: NonZeroU32::new(100).ok_or("zero")?, period: Duration::from_secs(1) };
+/// let gcra = Gcra::from(Quota::new(rate, NonZeroU32::new(20).ok_or("zero")?)?);
+/// assert_eq!(gcra.emission(), 10_000_000); // a token every 10 ms
+/// assert_eq!(gcra.fill(), 200_000_000);
+///
+/// // A bucket that is full in 55 ms lacks six tokens, the last one in part.
+/// assert_eq!(gcra.left(55_000_000), 14);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gcra {
     /// Nanoseconds per token; not zero.
@@ -70,8 +111,30 @@ impl Gcra {
         self.emission.saturating_mul(cost as u64)
     }
 
-    /// A quota of the limit's own class.
-    pub(super) const fn from_parts(emission: u64, burst: NonZeroU32) -> Self {
+    /// Whole tokens that come back in `time` nanoseconds.
+    pub const fn tokens(&self, time: u64) -> u32 {
+        let tokens = time / self.emission;
+        if tokens > u32::MAX as u64 {
+            u32::MAX
+        } else {
+            tokens as u32
+        }
+    }
+
+    /// Whole tokens left in a bucket that is full in `debt` nanoseconds.
+    pub const fn left(&self, debt: u64) -> u32 {
+        self.tokens(self.fill().saturating_sub(debt))
+    }
+
+    /// Whether both have the same rate and burst. They may be of different
+    /// classes, unlike equal ones.
+    pub fn has_numbers_of(&self, other: &Self) -> bool {
+        (self.emission, self.burst) == (other.emission, other.burst)
+    }
+
+    /// A quota of the limit's own class, from its numbers: nanoseconds per
+    /// token, not zero, and tokens of a full bucket.
+    pub(crate) const fn from_parts(emission: u64, burst: NonZeroU32) -> Self {
         Self {
             emission,
             burst,
@@ -93,7 +156,8 @@ impl Gcra {
     /// taking them, or how long to wait for them.
     ///
     /// A cost of 0 always conforms; one above the burst never does, and waits
-    /// for [`Duration::MAX`].
+    /// for [`Duration::MAX`]. The wait is exact: the same request conforms then
+    /// and no nanosecond earlier, if no other one takes tokens meanwhile.
     #[inline]
     pub(super) fn conform(&self, now: Now, tat: u64, cost: u32) -> Result<u64, Duration> {
         if cost == 0 {
@@ -138,8 +202,7 @@ pub struct Standing {
 impl Standing {
     /// The state of a bucket that is full in `debt` nanoseconds.
     pub fn of_debt(gcra: &Gcra, debt: u64) -> Self {
-        let remaining = gcra.fill().saturating_sub(debt) / gcra.emission;
-        Self::known(gcra, u32::try_from(remaining).unwrap_or(u32::MAX), debt)
+        Self::known(gcra, gcra.left(debt), debt)
     }
 
     /// The state of a bucket that is kept elsewhere, of which `remaining` and
@@ -160,10 +223,10 @@ impl Standing {
     /// `wait`. It may hold some tokens, only not enough.
     pub fn refused(gcra: &Gcra, cost: u32, wait: Duration) -> Self {
         let missing = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
-        let left = gcra.weight(cost).saturating_sub(missing) / gcra.emission;
+        let left = gcra.tokens(gcra.weight(cost).saturating_sub(missing));
         let full_after = gcra.weight(gcra.burst.get().saturating_sub(cost));
         Self {
-            remaining: u32::try_from(left).unwrap_or(u32::MAX),
+            remaining: left,
             burst: gcra.burst.get(),
             fill: Duration::from_nanos(gcra.fill()),
             next: wait,
@@ -181,7 +244,11 @@ impl Standing {
 
 /// Converts a TAT from a bucket that fills in `old` nanoseconds to one that
 /// fills in `new`, keeping the share that is used; rounded up, so that no token
-/// is handed out.
+/// is handed out. Neither is 0.
+///
+/// A client that has used half of its burst has used half of it under the new
+/// quota, too. Tokens could not be kept instead: a smaller burst has too few of
+/// them, and a larger one would hand out the difference at every reload.
 pub(super) fn rescaled(tat: u64, now: Now, old: u64, new: u64) -> u64 {
     let debt = u128::from(tat.saturating_sub(now.as_nanos()));
     let rescaled = (debt * u128::from(new)).div_ceil(u128::from(old));

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::{
     SharedLimit,
     name::Name,
-    share::{Local, Pace, Slot},
+    share::{Local, Slot},
 };
 use crate::limit::{self, Gcra, Key, Standing};
 
@@ -39,11 +39,6 @@ impl Ask {
         self.quota.as_ref().unwrap_or(self.limit.limiter.gcra())
     }
 
-    /// The quota in the terms of the store.
-    pub(super) fn pace(&self) -> Pace {
-        self.gcra().into()
-    }
-
     /// The key of the bucket in the store.
     pub(super) fn store_key(&self) -> String {
         self.name.key(self.limit.limiter.name())
@@ -61,19 +56,19 @@ impl Ask {
 
     /// The state of the bucket, as far as this gateway knows it.
     pub(super) fn standing(&self, now: u64) -> Standing {
-        let (remaining, reset) = self.limit.ledger.standing(now, self.name, self.pace());
+        let (remaining, reset) = self.limit.ledger.standing(now, self.name, *self.gcra());
         Standing::known(self.gcra(), remaining, reset)
     }
 
     /// Turns to the bucket that all keys without a slot share, because there is
     /// no room for this key. It has the quota of the limit. A key that may take
     /// more at once takes all of it, as in a full table of this gateway.
-    pub(super) fn become_stranger(&mut self) {
+    pub(super) fn turn_to_overflow(&mut self) {
         if self.quota.take().is_some() {
             let burst = self.limit.limiter.gcra().burst().get();
             self.cost = self.cost.min(burst);
         }
-        self.name = Name::STRANGERS;
+        self.name = Name::OVERFLOW;
         self.limit.limiter.note_overflow();
     }
 
@@ -81,14 +76,14 @@ impl Ask {
     /// `keep` nothing is taken. `most_ahead` bounds the lease that a call would
     /// ask for.
     pub(super) fn take(&self, now: u64, most_ahead: u32, keep: bool) -> Local {
-        let pace = self.pace();
+        let gcra = *self.gcra();
         match self.cost {
             0 => Local::Taken(Slot::empty(now)),
-            cost if pace.weight(cost) > pace.fill => Local::Refused(Duration::MAX),
+            cost if gcra.weight(cost) > gcra.fill() => Local::Refused(Duration::MAX),
             cost => self
                 .limit
                 .ledger
-                .take(now, self.name, pace, cost, most_ahead, keep),
+                .take(now, self.name, gcra, cost, most_ahead, keep),
         }
     }
 }

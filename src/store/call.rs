@@ -19,15 +19,15 @@ use super::{
     connection::Connection,
     nodes::Node,
     script::{Question, Want},
-    share::{Told, Trip},
+    share::{Reply, Trip},
 };
 use crate::{duration, limit::Clock, runtime::timer::timeout_at};
 
-/// The answer of the store about one bucket, and the time of its trip.
+/// The reply of the store about one bucket, and the time of its trip.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Answer {
+pub(super) struct TimedReply {
     /// The state of the bucket, and whether tokens were taken.
-    pub(super) told: Told,
+    pub(super) reply: Reply,
     /// The times of the call.
     pub(super) trip: Trip,
 }
@@ -46,7 +46,7 @@ impl Store {
     /// cluster each bucket decides by itself, and the caller returns tokens
     /// that were taken in vain.
     ///
-    /// Returns nothing if there is no answer at all; in a cluster, `None` for
+    /// Returns nothing if there is no reply at all; in a cluster, `None` for
     /// each bucket whose node does not respond before `deadline`. Only in a
     /// cluster the deadline ends the call; otherwise the caller has to.
     pub(super) async fn call(
@@ -54,10 +54,10 @@ impl Store {
         client: &Client,
         wants: &[(&Ask, Want, u32)],
         deadline: Instant,
-    ) -> Vec<Option<Answer>> {
+    ) -> Vec<Option<TimedReply>> {
         let question = |(ask, want, ahead): &(&Ask, Want, u32)| Question {
             key: ask.store_key(),
-            pace: ask.pace(),
+            gcra: *ask.gcra(),
             want: *want,
             ahead: *ahead,
         };
@@ -74,7 +74,7 @@ impl Store {
                 return Vec::new();
             };
             match self.ask_at(connection, &questions, &self.whole).await {
-                Ok(answers) => return answers.into_iter().map(Some).collect(),
+                Ok(replies) => return replies.into_iter().map(Some).collect(),
                 Err(error) if is_broken(&error) && attempt < tries => self.lost(client),
                 Err(error) => {
                     if is_broken(&error) {
@@ -95,7 +95,7 @@ impl Store {
         client: &Client,
         questions: &[Question],
         deadline: Instant,
-    ) -> Vec<Option<Answer>> {
+    ) -> Vec<Option<TimedReply>> {
         let Some(connection) = self.connection(client).await else {
             return Vec::new();
         };
@@ -106,7 +106,7 @@ impl Store {
                     .first()
                     .map_or_else(|| Arc::clone(&self.whole), |first| self.node_of(&first.key));
                 match timeout_at(deadline, self.ask_at(connection, question, &node)).await {
-                    Ok(Ok(answers)) => return answers.into_iter().next(),
+                    Ok(Ok(replies)) => return replies.into_iter().next(),
                     Ok(Err(error)) => {
                         if error.kind() == ErrorKind::ClusterConnectionNotFound {
                             self.lost(client);
@@ -126,15 +126,15 @@ impl Store {
         join_all(each).await
     }
 
-    /// Asks one node, and counts its answer.
+    /// Asks one node, and counts its reply.
     async fn ask_at(
         &self,
         mut connection: Connection,
         questions: &[Question],
         node: &Node,
-    ) -> RedisResult<Vec<Answer>> {
+    ) -> RedisResult<Vec<TimedReply>> {
         let (begun, sent) = (Instant::now(), Clock.now().as_nanos());
-        let told = connection.ask(&self.script, questions).await?;
+        let replies = connection.ask(&self.script, questions).await?;
         node.circuit.succeeded();
         self.whole.circuit.succeeded();
         self.metrics.answered(begun.elapsed());
@@ -142,7 +142,10 @@ impl Store {
             sent,
             received: Clock.now().as_nanos(),
         };
-        Ok(told.into_iter().map(|told| Answer { told, trip }).collect())
+        Ok(replies
+            .into_iter()
+            .map(|reply| TimedReply { reply, trip })
+            .collect())
     }
 
     /// The cause that the log names after a timeout.
@@ -161,11 +164,13 @@ impl Store {
             let Some(_permit) = permit else { return };
             let wants = [(&ask, want, 0)];
             let deadline = Instant::now() + store.settings.timeout;
-            let answers = timeout_at(deadline, store.call(client, &wants, deadline))
+            let replies = timeout_at(deadline, store.call(client, &wants, deadline))
                 .await
                 .unwrap_or_default();
-            if let Some(Answer { told, trip }) = answers.into_iter().next().flatten() {
-                ask.limit.ledger.learn(ask.name, ask.pace(), 0, told, trip);
+            if let Some(TimedReply { reply, trip }) = replies.into_iter().next().flatten() {
+                ask.limit
+                    .ledger
+                    .learn(ask.name, *ask.gcra(), 0, reply, trip);
             }
         });
     }

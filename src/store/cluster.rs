@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     Ask, Store,
     connection::Connection,
-    link::told_nodes,
+    link::fetch_nodes,
     nodes::{Node, Nodes},
 };
 
@@ -52,12 +52,12 @@ impl Store {
             .probe_key(node)
     }
 
-    /// Takes over the answer to `CLUSTER SLOTS`. If slots have moved,
+    /// Takes over the reply to `CLUSTER SLOTS`. If slots have moved,
     /// connections that may not know it are made anew.
-    pub(super) fn learn_nodes(&self, answer: &Value) {
+    pub(super) fn learn_nodes(&self, reply: &Value) {
         let one_at_a_time = self.look.lock();
         let earlier = self.nodes.load_full();
-        let Some(nodes) = Nodes::read(answer, earlier.as_deref()) else {
+        let Some(nodes) = Nodes::read(reply, earlier.as_deref()) else {
             return;
         };
         if let Some(earlier) = &earlier
@@ -89,9 +89,9 @@ impl Store {
         }
         let store = Arc::downgrade(self);
         let task = tokio::spawn(async move {
-            if let (Ok(answer), Some(store)) = (told_nodes(&mut connection).await, store.upgrade())
+            if let (Ok(reply), Some(store)) = (fetch_nodes(&mut connection).await, store.upgrade())
             {
-                store.learn_nodes(&answer);
+                store.learn_nodes(&reply);
             }
         });
         *look = Some((Instant::now(), AbortOnDropHandle::new(task)));

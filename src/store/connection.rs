@@ -1,7 +1,7 @@
 //! One connection to the store. All calls of a worker go through it, each
 //! without waiting for the responses to others (pipelining).
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
@@ -15,9 +15,12 @@ use redis::{
 
 use super::{
     script::{Question, Script, Want},
-    share::{Pace, Told},
+    share::Reply,
 };
-use crate::policy::{self, StoreServer};
+use crate::{
+    limit::Gcra,
+    policy::{self, StoreServer},
+};
 
 /// Longest time for name resolution, TCP, TLS and login together. No request
 /// waits that long: each has its own deadline.
@@ -93,7 +96,7 @@ impl Connection {
         &mut self,
         script: &Script,
         questions: &[Question],
-    ) -> RedisResult<Vec<Told>> {
+    ) -> RedisResult<Vec<Reply>> {
         match self {
             Self::Single(connection) => script.ask(connection, questions).await,
             Self::Cluster(connection) => script.ask(connection, questions).await,
@@ -140,13 +143,10 @@ impl Connection {
     /// # Errors
     /// It cannot.
     pub(super) async fn probe(&mut self, script: &Script, key: String) -> RedisResult<()> {
-        let pace = Pace {
-            emission: 1,
-            fill: 1,
-        };
+        let gcra = Gcra::from_parts(1, NonZeroU32::MIN);
         let question = Question {
             key,
-            pace,
+            gcra,
             want: Want::Take(1),
             ahead: 0,
         };

@@ -17,7 +17,7 @@ use super::{
     admission::{Admission, Decision, Needs, Outcome, Refused, Slots, admitted},
     ask::{Ask, Asks},
     batch::Joined,
-    call::{Answer, TICK},
+    call::{TICK, TimedReply},
     client::Client,
     name::Name,
     parts::Away,
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::limit::{Clock, Refusal};
 
-/// The time and the slots of an answer, and the asks that no node answered:
+/// The time and the slots of a reply, and the asks that no node answered:
 /// none, or a mark for each ask.
 type Answered = Result<(u64, Slots, Away), Refusal>;
 
@@ -72,15 +72,15 @@ impl Store {
         let mut needs = Needs::new();
         for (index, ask) in asks.iter_mut().enumerate() {
             let mut local = ask.take(now, self.most_ahead(ask), true);
-            if local == Local::Stranger {
-                ask.become_stranger();
+            if local == Local::Overflow {
+                ask.turn_to_overflow();
                 local = ask.take(now, self.most_ahead(ask), true);
             }
             match local {
                 Local::Taken(_) => needs.push(None),
                 Local::Ask { ahead } => needs.push(Some(ahead)),
-                // There is always room for the bucket of strangers.
-                Local::Stranger => needs.push(Some(0)),
+                // There is always room for the overflow bucket.
+                Local::Overflow => needs.push(Some(0)),
                 Local::Refused(wait) => {
                     refusal = Some(Refusal::after(refusal, index, wait));
                 }
@@ -94,7 +94,7 @@ impl Store {
         if ask.is_returned {
             0
         } else {
-            self.settings.most_ahead(ask.pace().burst())
+            self.settings.most_ahead(ask.gcra().burst().get().into())
         }
     }
 
@@ -107,7 +107,7 @@ impl Store {
                 Some(_) => slots.push(Slot::empty(now)),
                 None => match ask.take(now, 0, false) {
                     Local::Taken(slot) => slots.push(slot),
-                    Local::Refused(_) | Local::Ask { .. } | Local::Stranger => {
+                    Local::Refused(_) | Local::Ask { .. } | Local::Overflow => {
                         self.give_back(now, asks, &slots);
                         return None;
                     }
@@ -194,7 +194,7 @@ impl Store {
         }
     }
 
-    /// Makes the call, and learns from its answers.
+    /// Makes the call, and learns from its replies.
     async fn ask_now(
         self: &Arc<Self>,
         client: &Client,
@@ -209,19 +209,19 @@ impl Store {
             .filter_map(|(ask, need)| Some((ask, (*need)?)))
             .map(|(ask, ahead)| (ask, Want::Take(ask.cost), ahead))
             .collect();
-        let answers = self.call(client, &wants, deadline).await;
+        let replies = self.call(client, &wants, deadline).await;
         let now = Clock.now().as_nanos();
-        if answers.is_empty() {
+        if replies.is_empty() {
             self.give_back(now, asks, &slots);
             return None;
         }
         let (mut refusal, mut away): (Option<Refusal>, _) = (None, Away::new());
-        let mut answers = answers.into_iter();
+        let mut replies = replies.into_iter();
         for (index, (ask, slot)) in asks.iter().zip(&mut slots).enumerate() {
-            let Some(answer) = needs[index].and_then(|_| answers.next()) else {
+            let Some(reply) = needs[index].and_then(|_| replies.next()) else {
                 continue;
             };
-            let Some(Answer { told, trip }) = answer else {
+            let Some(TimedReply { reply, trip }) = reply else {
                 away.resize(asks.len(), false);
                 away[index] = true;
                 continue;
@@ -229,10 +229,10 @@ impl Store {
             *slot = ask
                 .limit
                 .ledger
-                .learn(ask.name, ask.pace(), ask.cost, told, trip);
-            let pace = ask.pace();
-            let missing = (told.before + pace.weight(ask.cost)).saturating_sub(pace.fill);
-            if !told.admitted && missing > 0 {
+                .learn(ask.name, *ask.gcra(), ask.cost, reply, trip);
+            let gcra = *ask.gcra();
+            let missing = (reply.before + gcra.weight(ask.cost)).saturating_sub(gcra.fill());
+            if !reply.admitted && missing > 0 {
                 let wait = Duration::from_nanos(missing);
                 refusal = Some(Refusal::after(refusal, index, wait));
             }

@@ -1,7 +1,7 @@
 //! The buckets of one limit as this gateway knows them: bounded, and none that
 //! is in debt is forgotten. So the gateway fills the store with no more keys
 //! than the limit may have. When there is no room, all further keys share one
-//! bucket, that of the *strangers*.
+//! bucket, that of the *overflow bucket*.
 //!
 //! # Concurrency
 //!
@@ -20,15 +20,16 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     name::Name,
-    share::{Local, MOMENT, Pace, Share, Slot, Told, Trip},
+    share::{Local, MOMENT, Reply, Share, Slot, Trip},
 };
+use crate::limit::Gcra;
 
 /// The shares of one limit, by name.
 #[derive(Debug)]
 pub(super) struct Ledger {
     /// The shares, by bits of their names.
     shards: Box<[Mutex<Shard>]>,
-    /// Keys in all shards, without that of the strangers; never above
+    /// Keys in all shards, without the overflow bucket; never above
     /// `max_keys`.
     keys: AtomicUsize,
     /// The most keys, without that of the strangers.
@@ -80,25 +81,32 @@ impl Ledger {
         &self,
         now: u64,
         name: Name,
-        pace: Pace,
+        gcra: Gcra,
         cost: u32,
         most_ahead: u32,
         keep: bool,
     ) -> Local {
-        match self.with(name, |share| share.take(now, pace, cost, most_ahead, keep)) {
+        match self.with(name, |share| share.take(now, gcra, cost, most_ahead, keep)) {
             Some(local) => local,
-            None if self.enter(now, name, Share::expected(pace, now)) => Local::Ask { ahead: 0 },
-            None => Local::Stranger,
+            None if self.enter(now, name, Share::expected(gcra, now)) => Local::Ask { ahead: 0 },
+            None => Local::Overflow,
         }
     }
 
-    /// Takes over the answer of the store about one bucket. Returns the slot of
+    /// Takes over the reply of the store about one bucket. Returns the slot of
     /// the request that asked.
-    pub(super) fn learn(&self, name: Name, pace: Pace, cost: u32, told: Told, trip: Trip) -> Slot {
-        self.with(name, |share| share.learn(pace, cost, told, trip))
+    pub(super) fn learn(
+        &self,
+        name: Name,
+        gcra: Gcra,
+        cost: u32,
+        reply: Reply,
+        trip: Trip,
+    ) -> Slot {
+        self.with(name, |share| share.learn(gcra, cost, reply, trip))
             .unwrap_or_else(|| {
                 let mut share = Share::default();
-                let slot = share.learn(pace, cost, told, trip);
+                let slot = share.learn(gcra, cost, reply, trip);
                 self.enter(trip.received, name, share);
                 slot
             })
@@ -120,10 +128,10 @@ impl Ledger {
 
     /// Whole tokens left, and nanoseconds until the bucket is full, as far as
     /// is known here.
-    pub(super) fn standing(&self, now: u64, name: Name, pace: Pace) -> (u32, u64) {
+    pub(super) fn standing(&self, now: u64, name: Name, gcra: Gcra) -> (u32, u64) {
         let unknown = Share::default();
-        self.with(name, |share| share.standing(now, pace))
-            .unwrap_or_else(|| unknown.standing(now, pace))
+        self.with(name, |share| share.standing(now, gcra))
+            .unwrap_or_else(|| unknown.standing(now, gcra))
     }
 
     /// Nanoseconds of the bucket that are held here and have not begun.
@@ -134,7 +142,7 @@ impl Ledger {
     /// Forgets the bucket. Tokens of it that were held count as used.
     pub(super) fn forget(&self, name: Name) {
         let is_counted =
-            self.shard(name).shares.remove(&name.number()).is_some() && name != Name::STRANGERS;
+            self.shard(name).shares.remove(&name.number()).is_some() && name != Name::OVERFLOW;
         self.keys.fetch_sub(usize::from(is_counted), Relaxed);
     }
 
@@ -152,7 +160,7 @@ impl Ledger {
     /// Gives a key that is not known a slot, if there is one or if another
     /// key's debt is over. Returns whether it has one.
     fn enter(&self, now: u64, name: Name, share: Share) -> bool {
-        let is_full = self.len() >= self.max_keys.get() && name != Name::STRANGERS;
+        let is_full = self.len() >= self.max_keys.get() && name != Name::OVERFLOW;
         if is_full && !self.sweep(now, name) {
             return false;
         }
@@ -160,8 +168,7 @@ impl Ledger {
         // Another worker may have been faster: its share stays.
         if let Entry::Vacant(place) = shard.shares.entry(name.number()) {
             let one_more = |keys: usize| (keys < self.max_keys.get()).then_some(keys + 1);
-            if name != Name::STRANGERS
-                && self.keys.fetch_update(Relaxed, Relaxed, one_more).is_err()
+            if name != Name::OVERFLOW && self.keys.fetch_update(Relaxed, Relaxed, one_more).is_err()
             {
                 return false;
             }
@@ -183,7 +190,7 @@ impl Ledger {
             shard.swept = now;
             let before = shard.shares.len();
             shard.shares.retain(|number, share| {
-                share.is_in_debt(now) || *number == Name::STRANGERS.number()
+                share.is_in_debt(now) || *number == Name::OVERFLOW.number()
             });
             let freed = before - shard.shares.len();
             self.keys.fetch_sub(freed, Relaxed);
@@ -198,21 +205,20 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
 
-    const PACE: Pace = Pace {
-        emission: MOMENT,
-        fill: 3 * MOMENT,
-    };
+    const QUOTA: Gcra = Gcra::from_parts(MOMENT, NonZeroU32::new(3).unwrap());
 
     fn asks(ledger: &Ledger, now: u64, name: u128) -> bool {
-        let local = ledger.take(now, Name::from_raw(name), PACE, 1, 0, true);
-        assert!(matches!(local, Local::Ask { .. } | Local::Stranger));
+        let local = ledger.take(now, Name::from_raw(name), QUOTA, 1, 0, true);
+        assert!(matches!(local, Local::Ask { .. } | Local::Overflow));
         matches!(local, Local::Ask { .. })
     }
 
     fn learn(ledger: &Ledger, now: u64, name: u128, after: u64) {
-        let told = Told {
+        let reply = Reply {
             admitted: true,
             before: 0,
             after,
@@ -221,9 +227,9 @@ mod tests {
         };
         ledger.learn(
             Name::from_raw(name),
-            PACE,
+            QUOTA,
             1,
-            told,
+            reply,
             Trip {
                 sent: now,
                 received: now,
@@ -232,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_have_no_place_where_all_keys_are_in_debt() {
+    fn a_new_key_finds_no_room_where_all_keys_are_in_debt() {
         for max_keys in [1, 3, 100] {
             let ledger = Ledger::new(NonZeroUsize::new(max_keys).unwrap());
             let keys = 10..10 + max_keys as u128;
@@ -241,10 +247,7 @@ mod tests {
                 learn(&ledger, 1, key, 5 * MOMENT);
             }
             assert!((1000..2000).all(|key| !asks(&ledger, 2, key)), "{max_keys}");
-            assert!(
-                asks(&ledger, 2, Name::STRANGERS.number()),
-                "that they share"
-            );
+            assert!(asks(&ledger, 2, Name::OVERFLOW.number()), "that they share");
             assert_eq!(ledger.len(), max_keys);
             // A second before the debts are over nobody has a place, after them
             // all have.
@@ -259,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_nobody_answered_for_gives_its_place_up() {
+    fn a_key_without_a_reply_makes_room_for_another() {
         let ledger = Ledger::new(NonZeroUsize::MIN);
         assert!(asks(&ledger, 1, 10) && asks(&ledger, 1, 10));
         assert!(!asks(&ledger, 2, 11));

@@ -165,7 +165,7 @@ impl Store {
 async fn make(store: Weak<Store>, settings: policy::Store, worker: usize) {
     let mut made = Connection::open(&settings).await;
     let nodes = match &mut made {
-        Ok(connection) if settings.is_cluster => told_nodes(connection).await.ok(),
+        Ok(connection) if settings.is_cluster => fetch_nodes(connection).await.ok(),
         _ => None,
     };
     let Some(store) = store.upgrade() else { return };
@@ -221,7 +221,7 @@ async fn try_out(
     let mut connection = Connection::open(settings).await?;
     let mut key = Some(format!("{PREFIX}{{probe}}"));
     if settings.is_cluster {
-        let nodes = told_nodes(&mut connection).await?;
+        let nodes = fetch_nodes(&mut connection).await?;
         if let (Some(store), Some(node)) = (store.upgrade(), node.upgrade()) {
             store.learn_nodes(&nodes);
             key = store.probe_key(&node);
@@ -237,7 +237,7 @@ async fn try_out(
 }
 
 /// Asks a cluster for its nodes, for at most half a second.
-pub(super) async fn told_nodes(connection: &mut Connection) -> RedisResult<Value> {
+pub(super) async fn fetch_nodes(connection: &mut Connection) -> RedisResult<Value> {
     tokio::time::timeout(TELL_NODES, connection.slots())
         .await
         .map_err(timed_out)?

@@ -6,7 +6,7 @@
 //! A key of the local table is 64 bits of SipHash under a seed of the process:
 //! nobody outside can aim at it. Gateways share no such seed, and one that is
 //! printed in the source protects nothing: anybody who knows SipHash's key can
-//! search for two values with one hash, and so drain a stranger's bucket with a
+//! search for two values with one hash, and so drain another's bucket with a
 //! header of their choice. SHA-256 needs no secret. Cut to 128 bits, hitting
 //! one given bucket takes 2^128 tries, and making any two of one's own collide
 //! takes 2^64 and wins nothing, as both would belong to the same person. By
@@ -34,7 +34,7 @@ pub struct Name(u128);
 impl Name {
     /// The name of the bucket that further keys share, while the gateway has as
     /// many keys as the limit may have. No digest is 0.
-    pub(super) const STRANGERS: Self = Self(0);
+    pub(super) const OVERFLOW: Self = Self(0);
 
     /// The name as a number.
     pub(super) const fn number(self) -> u128 {

@@ -54,11 +54,11 @@ pub(super) struct Nodes {
 }
 
 impl Nodes {
-    /// Reads the answer to `CLUSTER SLOTS`; the circuits of nodes in `earlier`
+    /// Reads the reply to `CLUSTER SLOTS`; the circuits of nodes in `earlier`
     /// are kept. Slots that no node holds have a circuit together. `None` for
-    /// an answer of another shape, and for more than [`MOST_NODES`] nodes.
-    pub(super) fn read(answer: &Value, earlier: Option<&Self>) -> Option<Self> {
-        let Value::Array(ranges) = answer else {
+    /// a reply of another shape, and for more than [`MOST_NODES`] nodes.
+    pub(super) fn read(reply: &Value, earlier: Option<&Self>) -> Option<Self> {
+        let Value::Array(ranges) = reply else {
             return None;
         };
         let mut nodes: Vec<Arc<Node>> = Vec::new();
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_of_another_shape_gives_no_nodes() {
+    fn a_reply_of_another_shape_gives_no_nodes() {
         assert!(Nodes::read(&Value::Nil, None).is_none());
         assert!(Nodes::read(&Value::Array(vec![Value::Int(1)]), None).is_none());
         for wrong in [(0, 16384, 1), (-1, 5, 1), (9, 3, 1)] {

@@ -39,7 +39,7 @@ impl Store {
         }
     }
 
-    /// Decides by `on_error` about the asks without an answer, after the store
+    /// Decides by `on_error` about the asks without a reply, after the store
     /// has admitted the others. If they refuse, the tokens of the others are
     /// returned.
     pub(super) fn complete(

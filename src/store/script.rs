@@ -7,7 +7,8 @@
 
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, aio::ConnectionLike};
 
-use super::share::{MOMENT, Pace, Told};
+use super::share::{MOMENT, Reply};
+use crate::limit::Gcra;
 
 /// The script, which explains itself. It runs at the store, in one step.
 const CODE: &str = include_str!("bucket.lua");
@@ -25,7 +26,7 @@ pub(super) struct Question {
     /// The key in the store.
     pub(super) key: String,
     /// The quota, by which the store counts.
-    pub(super) pace: Pace,
+    pub(super) gcra: Gcra,
     /// The kind of question.
     pub(super) want: Want,
     /// Tokens that are wanted besides, as a lease.
@@ -55,14 +56,13 @@ impl Question {
     /// The seven arguments of the script for this question, in nanoseconds but
     /// for the microseconds of `since`.
     fn numbers(&self) -> [i64; 7] {
-        let Pace { emission, fill } = self.pace;
         let (need, take, [since, reach]) = match self.want {
             Want::Take(cost) => (
-                whole(self.pace.weight(cost)),
-                whole(self.pace.weight(cost)),
+                whole(self.gcra.weight(cost)),
+                whole(self.gcra.weight(cost)),
                 [0, 0],
             ),
-            Want::Look(cost) => (whole(self.pace.weight(cost)), 0, [0, 0]),
+            Want::Look(cost) => (whole(self.gcra.weight(cost)), 0, [0, 0]),
             Want::GiveBack { back, since, reach } => {
                 (-1, -whole(back), [whole(since), whole(reach)])
             }
@@ -70,9 +70,9 @@ impl Question {
         [
             need,
             take,
-            whole(self.pace.weight(self.ahead)),
-            whole(fill),
-            whole(emission),
+            whole(self.gcra.weight(self.ahead)),
+            whole(self.gcra.fill()),
+            whole(self.gcra.emission()),
             since,
             reach,
         ]
@@ -95,17 +95,17 @@ impl Script {
     /// Asks all of the buckets in one call. None takes tokens unless all admit.
     ///
     /// # Errors
-    /// The connection broke, the store refused the script, or its answer has
+    /// The connection broke, the store refused the script, or its reply has
     /// another shape.
     pub(super) async fn ask(
         &self,
         connection: &mut (impl ConnectionLike + Send),
         questions: &[Question],
-    ) -> RedisResult<Vec<Told>> {
-        let answer: RedisResult<Vec<i64>> = call("EVALSHA", &self.hash, questions)
+    ) -> RedisResult<Vec<Reply>> {
+        let reply: RedisResult<Vec<i64>> = call("EVALSHA", &self.hash, questions)
             .query_async(connection)
             .await;
-        let numbers = match answer {
+        let numbers = match reply {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 // The store has forgotten it, or never knew: this call also
                 // makes it known.
@@ -113,9 +113,9 @@ impl Script {
                     .query_async(connection)
                     .await?
             }
-            answer => answer?,
+            reply => reply?,
         };
-        told(&numbers, questions.len())
+        read_replies(&numbers, questions.len())
     }
 }
 
@@ -133,14 +133,14 @@ fn call(command: &str, script: &str, questions: &[Question]) -> Cmd {
     call
 }
 
-/// Reads the answer about this number of questions.
-fn told(numbers: &[i64], questions: usize) -> RedisResult<Vec<Told>> {
+/// Reads the reply about this number of questions.
+fn read_replies(numbers: &[i64], questions: usize) -> RedisResult<Vec<Reply>> {
     let [admitted, at, debts @ ..] = numbers else {
         return Err(strange());
     };
     let (admitted, at) = (*admitted == 1, u64::try_from(*at).unwrap_or(0));
     let debt = |number: i64| u64::try_from(number).unwrap_or(0);
-    let told = |of: &[i64]| Told {
+    let reply = |of: &[i64]| Reply {
         admitted,
         before: debt(of[0]),
         after: debt(of[1]),
@@ -150,10 +150,10 @@ fn told(numbers: &[i64], questions: usize) -> RedisResult<Vec<Told>> {
     if debts.len() != 3 * questions {
         return Err(strange());
     }
-    Ok(debts.chunks_exact(3).map(told).collect())
+    Ok(debts.chunks_exact(3).map(reply).collect())
 }
 
-/// The error for an answer of another shape.
+/// The error for a reply of another shape.
 fn strange() -> RedisError {
     RedisError::from((
         ErrorKind::UnexpectedReturnType,

@@ -24,7 +24,7 @@
 //! # Two clocks
 //!
 //! The store counts on its own clock and returns distances from its present,
-//! which was between the sending of the call and the receiving of its answer.
+//! which was between the sending of the call and the receiving of its reply.
 //! Tokens that must not be used too late count from the sending, and a refusal
 //! that must not end too early counts from the receiving. The two clocks only
 //! have to run at the same speed, and only for the life of a lease.
@@ -33,49 +33,9 @@ use std::time::Duration;
 
 use crate::limit::Gcra;
 
-/// Rate and burst on the time line, in nanoseconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Pace {
-    /// The length of one token; at least 1.
-    pub(super) emission: u64,
-    /// The length of a burst.
-    pub(super) fill: u64,
-}
-
-impl Pace {
-    /// The length of `cost` tokens.
-    pub(super) const fn weight(self, cost: u32) -> u64 {
-        self.emission.saturating_mul(cost as u64)
-    }
-
-    /// Tokens of a burst.
-    pub(super) const fn burst(self) -> u64 {
-        self.fill / self.emission
-    }
-
-    /// Whole tokens in a length of time.
-    fn tokens(self, time: u64) -> u32 {
-        u32::try_from(time / self.emission).unwrap_or(u32::MAX)
-    }
-
-    /// Whole tokens of a bucket with this debt.
-    pub(super) fn left(self, debt: u64) -> u32 {
-        self.tokens(self.fill.saturating_sub(debt))
-    }
-}
-
-impl From<&Gcra> for Pace {
-    fn from(gcra: &Gcra) -> Self {
-        Self {
-            emission: gcra.emission(),
-            fill: gcra.fill(),
-        }
-    }
-}
-
-/// The answer of the store about one bucket.
+/// The reply of the store about one bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct Reply {
     /// Whether the tokens were there. They are taken then, unless the question
     /// was only a look.
     pub(super) admitted: bool,
@@ -151,8 +111,8 @@ pub(super) enum Local {
     Taken(Slot),
     /// It is refused, and has to wait for this long.
     Refused(Duration),
-    /// There is no room for its key: it shares a bucket with other strangers.
-    Stranger,
+    /// There is no room for its key: it shares the overflow bucket with others.
+    Overflow,
     /// Only the store knows; `ahead` more tokens would be welcome.
     Ask {
         /// Tokens for a lease.
@@ -164,9 +124,9 @@ pub(super) enum Local {
 /// that were held count as used, and the store is asked again.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Share {
-    /// The quota under which all of it was learnt; 0 for nothing yet. With
-    /// another quota, it is forgotten.
-    pace: Pace,
+    /// The quota under which all of it was learnt; `None` before the first
+    /// reply. With another quota, it is forgotten.
+    gcra: Option<Gcra>,
     /// The number of the lease: the moment of its sending, or the next number
     /// if that is taken.
     lease: u64,
@@ -178,7 +138,7 @@ pub(super) struct Share {
     /// The end of the part that was handed to this gateway. Counted from the
     /// sending.
     tail: u64,
-    /// The time from the sending to the answer.
+    /// The time from the sending to the reply.
     late: u64,
     /// The store's TAT as last heard, counted from the receiving.
     tat: u64,
@@ -190,10 +150,10 @@ pub(super) struct Share {
 
 impl Share {
     /// A share that the store is about to be asked for: it counts as in debt
-    /// until the answer comes, or for a second.
-    pub(super) fn expected(pace: Pace, now: u64) -> Self {
+    /// until the reply comes, or for a second.
+    pub(super) fn expected(gcra: Gcra, now: u64) -> Self {
         Self {
-            pace,
+            gcra: Some(gcra),
             tat: now.saturating_add(MOMENT),
             ..Self::default()
         }
@@ -209,33 +169,31 @@ impl Share {
     pub(super) fn take(
         &mut self,
         now: u64,
-        pace: Pace,
+        gcra: Gcra,
         cost: u32,
         most_ahead: u32,
         keep: bool,
     ) -> Local {
-        if self.pace != pace {
-            self.forget(pace);
-        }
+        self.turn_to(gcra);
         let from = self.head.max(now);
-        let until = from.saturating_add(pace.weight(cost));
+        let until = from.saturating_add(gcra.weight(cost));
         let is_held = until <= self.tail;
         // Tokens that are not held here come after everything that the store
         // has given away.
         let end = if is_held {
             until.saturating_add(self.late)
         } else {
-            self.tat.max(now) + pace.weight(cost)
+            self.tat.max(now) + gcra.weight(cost)
         };
-        let early = end.saturating_sub(now).saturating_sub(pace.fill);
-        // The answer of the store is believed for a moment only: a bucket may
+        let early = end.saturating_sub(now).saturating_sub(gcra.fill());
+        // The reply of the store is believed for a moment only: a bucket may
         // be filled there without the knowledge of every gateway.
         if early > 0 && (is_held || self.is_hot(now)) {
             return Local::Refused(Duration::from_nanos(early));
         }
         if !is_held {
             return Local::Ask {
-                ahead: self.ahead(now, pace, most_ahead),
+                ahead: self.ahead(now, gcra, most_ahead),
             };
         }
         if !keep {
@@ -252,11 +210,14 @@ impl Share {
         })
     }
 
-    /// Forgets everything that was learnt under another quota, except for the
-    /// number of the lease, whose slots may yet come back.
-    fn forget(&mut self, pace: Pace) {
+    /// Forgets everything that was learnt under another quota than `gcra`,
+    /// except for the number of the lease, whose slots may yet come back.
+    fn turn_to(&mut self, gcra: Gcra) {
+        if self.gcra.is_some_and(|known| known.has_numbers_of(&gcra)) {
+            return;
+        }
         *self = Self {
-            pace,
+            gcra: Some(gcra),
             lease: self.lease,
             ..Self::default()
         };
@@ -266,9 +227,9 @@ impl Share {
     /// come back within a second anyway are taken freely. From slower buckets
     /// it is twice the number that was used last, so that a client that leaves
     /// ties up few.
-    fn ahead(&self, now: u64, pace: Pace, most: u32) -> u32 {
+    fn ahead(&self, now: u64, gcra: Gcra, most: u32) -> u32 {
         if self.is_hot(now) {
-            most.min(self.used.saturating_mul(2).max(pace.tokens(MOMENT)))
+            most.min(self.used.saturating_mul(2).max(gcra.tokens(MOMENT)))
         } else {
             0
         }
@@ -279,35 +240,33 @@ impl Share {
         self.asked > 0 && now.saturating_sub(self.asked) <= MOMENT
     }
 
-    /// Takes over the answer of the store to a request for `cost` tokens and
+    /// Takes over the reply of the store to a request for `cost` tokens and
     /// some ahead. Returns the slot of the request.
-    pub(super) fn learn(&mut self, pace: Pace, cost: u32, told: Told, trip: Trip) -> Slot {
-        if self.pace != pace {
-            self.forget(pace);
-        }
+    pub(super) fn learn(&mut self, gcra: Gcra, cost: u32, reply: Reply, trip: Trip) -> Slot {
+        self.turn_to(gcra);
         let at = |distance: u64| trip.sent.saturating_add(distance);
-        let (from, tail) = (at(told.before), at(told.after).max(at(told.before)));
-        let until = if told.admitted {
-            from.saturating_add(pace.weight(cost)).min(tail)
+        let (from, tail) = (at(reply.before), at(reply.after).max(at(reply.before)));
+        let until = if reply.admitted {
+            from.saturating_add(gcra.weight(cost)).min(tail)
         } else {
             from
         };
-        let tat = trip.received.saturating_add(told.after);
-        self.used = if told.admitted { cost } else { 0 };
+        let tat = trip.received.saturating_add(reply.after);
+        self.used = if reply.admitted { cost } else { 0 };
         self.asked = trip.sent.max(1);
-        let reach = told
+        let reach = reply
             .before
             .saturating_add(until - from)
-            .saturating_add(told.moved);
+            .saturating_add(reply.moved);
         let mut slot = Slot {
             from,
             until,
             lease: 0,
             moved: 0,
-            since: told.at,
+            since: reply.at,
             reach,
         };
-        // Two answers may cross: the longer share is kept, the other one's
+        // Two replies may cross: the longer share is kept, the other one's
         // tokens are lost.
         if tail - until >= self.tail.saturating_sub(self.head.max(trip.sent)) {
             self.lease = trip.sent.max(self.lease.saturating_add(1));
@@ -342,7 +301,7 @@ impl Share {
 
     /// Notes that `back` nanoseconds are on their way back to the store, which
     /// is asked again before a request is refused. Tokens that come back count
-    /// from the sending, the TAT from the answer.
+    /// from the sending, the TAT from the reply.
     pub(super) fn returned(&mut self, back: u64) {
         self.tat = self.tat.saturating_sub(back.saturating_add(self.late));
         self.asked = 0;
@@ -350,9 +309,9 @@ impl Share {
 
     /// Whole tokens that this gateway could admit, and nanoseconds until the
     /// bucket is full, as far as is known here.
-    pub(super) fn standing(&self, now: u64, pace: Pace) -> (u32, u64) {
+    pub(super) fn standing(&self, now: u64, gcra: Gcra) -> (u32, u64) {
         let debt = self.tat.saturating_sub(now);
-        (pace.left(debt.saturating_sub(self.held(now))), debt)
+        (gcra.left(debt.saturating_sub(self.held(now))), debt)
     }
 
     /// Nanoseconds of the time line that are held and have not begun.

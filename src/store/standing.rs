@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::{Ask, Store, call::TICK, script::Want};
 use crate::limit::{Clock, Standing};
 
-/// Longest wait for an answer. It is longer than that of requests, because a
+/// Longest wait for a reply. It is longer than that of requests, because a
 /// list may have a thousand keys.
 const LONGEST: Duration = Duration::from_secs(1);
 
@@ -27,15 +27,15 @@ impl Store {
             return vec![None; asks.len()];
         }
         let deadline = Instant::now() + LONGEST;
-        let answers = timeout_at(deadline + TICK, self.call(self.client(), &wants, deadline))
+        let replies = timeout_at(deadline + TICK, self.call(self.client(), &wants, deadline))
             .await
             .unwrap_or_default();
-        let mut answers = answers.into_iter();
+        let mut replies = replies.into_iter();
         let now = Clock.now().as_nanos();
         let stands = |(ask, is_asked): (&Ask, &bool)| {
-            let debt = is_asked.then(|| answers.next().flatten())??.told.before;
-            let (pace, held) = (ask.pace(), ask.limit.ledger.held(now, ask.name));
-            let left = pace.left(debt.saturating_sub(held));
+            let debt = is_asked.then(|| replies.next().flatten())??.reply.before;
+            let held = ask.limit.ledger.held(now, ask.name);
+            let left = ask.gcra().left(debt.saturating_sub(held));
             Some(Standing::known(ask.gcra(), left, debt))
         };
         asks.iter().zip(&is_asked).map(stands).collect()

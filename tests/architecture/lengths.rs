@@ -14,11 +14,7 @@ pub const LONGEST_FUNCTION: usize = 60;
 
 /// Files that are still longer. The list only gets shorter: a file that is
 /// short enough has to be struck off.
-const STILL_TOO_LONG: &[&str] = &[
-    "src/limit/core.rs",
-    "src/limit/table/mod.rs",
-    "src/store/tests/simulation.rs",
-];
+const STILL_TOO_LONG: &[&str] = &[];
 /// Functions that are still longer, each as `file function`. This list only
 /// gets shorter, too.
 const STILL_TOO_LONG_FUNCTIONS: &[&str] = &[];

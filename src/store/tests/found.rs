@@ -1,15 +1,11 @@
 //! Inputs for which the simulation once failed.
 
-use super::simulation::World;
-use crate::store::share::Pace;
+use super::{gcra, simulation::World};
 
 #[test]
 fn a_partly_refunded_slot_counts_for_its_used_part() {
     let world = World {
-        pace: Pace {
-            emission: 160_230_000,
-            fill: 320_460_000,
-        },
+        gcra: gcra(160_230_000, 2),
         most_ahead: 15,
         gateways: vec![
             (0, 56_938_157),
@@ -26,10 +22,7 @@ fn a_partly_refunded_slot_counts_for_its_used_part() {
 #[test]
 fn successive_refunds_move_no_slot_too_far() {
     let world = World {
-        pace: Pace {
-            emission: 10_000,
-            fill: 20_000,
-        },
+        gcra: gcra(10_000, 2),
         most_ahead: 11,
         gateways: vec![(0, 6570), (0, 3629), (0, 11882), (0, 18862)],
         requests: ONE_AFTER_ANOTHER.to_vec(),

@@ -2,18 +2,18 @@
 
 use redis::aio::MultiplexedConnection;
 
-use super::redis_server::Redis;
-use crate::store::{
-    script::{Question, Script, Want},
-    share::{MOMENT, Pace, Told},
+use super::{gcra, redis_server::Redis};
+use crate::{
+    limit::Gcra,
+    store::{
+        script::{Question, Script, Want},
+        share::{MOMENT, Reply},
+    },
 };
 
 const HOUR: u64 = 3_600_000_000_000;
 /// So slow that tokens which come back during a test do not count.
-const PACE: Pace = Pace {
-    emission: HOUR,
-    fill: 10 * HOUR,
-};
+const QUOTA: Gcra = gcra(HOUR, 10);
 
 async fn connect(redis: &Redis) -> MultiplexedConnection {
     redis::Client::open(redis.url())
@@ -26,18 +26,18 @@ async fn connect(redis: &Redis) -> MultiplexedConnection {
 fn question(key: &str, want: Want, ahead: u32) -> Question {
     Question {
         key: key.to_owned(),
-        pace: PACE,
+        gcra: QUOTA,
         want,
         ahead,
     }
 }
 
 /// Converts hours to whole tokens, rounded up.
-fn tokens(told: Told) -> (bool, u64, u64) {
+fn tokens(reply: Reply) -> (bool, u64, u64) {
     (
-        told.admitted,
-        told.before.div_ceil(HOUR),
-        told.after.div_ceil(HOUR),
+        reply.admitted,
+        reply.before.div_ceil(HOUR),
+        reply.after.div_ceil(HOUR),
     )
 }
 
@@ -77,20 +77,20 @@ struct Taken {
 }
 
 impl Taken {
-    async fn ask(&mut self, want: Want, ahead: u32) -> Told {
+    async fn ask(&mut self, want: Want, ahead: u32) -> Reply {
         self.script
             .ask(&mut self.to, &[question("k", want, ahead)])
             .await
             .unwrap()[0]
     }
 
-    async fn give_back(&mut self, cost: u64, told: Told) -> (bool, u64, u64) {
-        let (back, reach) = (cost * HOUR, told.before + cost * HOUR + told.moved);
+    async fn give_back(&mut self, cost: u64, reply: Reply) -> (bool, u64, u64) {
+        let (back, reach) = (cost * HOUR, reply.before + cost * HOUR + reply.moved);
         tokens(
             self.ask(
                 Want::GiveBack {
                     back,
-                    since: told.at,
+                    since: reply.at,
                     reach,
                 },
                 0,
@@ -206,47 +206,41 @@ async fn an_empty_bucket_leases_tokens_that_come_back_within_a_moment() {
     let redis = Redis::start();
     let (mut to, script) = (connect(&redis).await, Script::new());
     // At 100/s, a hundred future tokens are a second.
-    let pace = Pace {
-        emission: MOMENT / 100,
-        fill: 20 * MOMENT,
-    };
+    let gcra = gcra(MOMENT / 100, 2000);
     let question = Question {
         key: "k".to_owned(),
-        pace,
+        gcra,
         want: Want::Take(2000),
         ahead: 300,
     };
-    let told = script.ask(&mut to, &[question]).await.unwrap()[0];
-    assert_eq!((told.before, told.after), (0, 21 * MOMENT));
+    let reply = script.ask(&mut to, &[question]).await.unwrap()[0];
+    assert_eq!((reply.before, reply.after), (0, 21 * MOMENT));
 }
 
 #[tokio::test]
 async fn a_bucket_is_stored_while_it_has_debt_and_keeps_its_share_under_other_numbers() {
     let redis = Redis::start();
     let (mut to, script) = (connect(&redis).await, Script::new());
-    let ask = |pace, cost| {
+    let ask = |gcra, cost| {
         [Question {
             key: "k".to_owned(),
-            pace,
+            gcra,
             want: Want::Take(cost),
             ahead: 0,
         }]
     };
-    script.ask(&mut to, &ask(PACE, 5)).await.unwrap();
+    script.ask(&mut to, &ask(QUOTA, 5)).await.unwrap();
     let kept: u64 = redis
         .run(&["PTTL", "k"])
         .trim_matches([':', '\r', '\n'])
         .parse()
         .unwrap();
     assert!(kept.abs_diff(5 * HOUR / 1_000_000) < 10_000, "{kept} ms");
-    let quicker = Pace {
-        emission: HOUR / 2,
-        fill: 2 * HOUR,
-    };
-    let told = script.ask(&mut to, &ask(quicker, 1)).await.unwrap()[0];
+    let quicker = gcra(HOUR / 2, 4);
+    let reply = script.ask(&mut to, &ask(quicker, 1)).await.unwrap()[0];
     assert!(
-        told.before.abs_diff(HOUR) < HOUR / 100,
-        "half of the bucket is still used: {told:?}"
+        reply.before.abs_diff(HOUR) < HOUR / 100,
+        "half of the bucket is still used: {reply:?}"
     );
 }
 
