@@ -18,6 +18,7 @@ mod fault;
 use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
+use smallvec::SmallVec;
 use thiserror::Error as ThisError;
 
 pub use self::{
@@ -121,8 +122,8 @@ pub enum Error {
     /// The client has used up a rate limit. The client is to blame.
     #[error("limit {} is exhausted", Names(limits))]
     RateLimited {
-        /// The limits that refused.
-        limits: Vec<Arc<str>>,
+        /// The limits that refused. Mostly one, and then without an allocation.
+        limits: SmallVec<[Arc<str>; 1]>,
         /// When the request could be admitted at the earliest, from now.
         retry_after: Duration,
         /// The configured status of the refusal.

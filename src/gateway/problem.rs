@@ -121,7 +121,7 @@ mod tests {
             Error::NoRoute,
             Error::Malformed("a \"quoted\" \\ word"),
             Error::RateLimited {
-                limits: vec!["one".into(), "two".into()],
+                limits: ["one".into(), "two".into()].into_iter().collect(),
                 retry_after: std::time::Duration::ZERO,
                 status: http::StatusCode::TOO_MANY_REQUESTS,
             },

@@ -31,9 +31,11 @@ use crate::{
     store::{self, Store},
 };
 
-/// Tokens that a request has taken.
+/// Tokens that a request has taken. Exactly one of its three methods is called
+/// when the outcome is known; dropped without one, the client has left.
 #[derive(Debug)]
 pub struct Charge {
+    /// The limits of the route, as they were when the tokens were taken.
     limits: Arc<[RouteLimit]>,
     /// Taken together by limits of this gateway, in the order of `questions`.
     together: Admission,

@@ -1,5 +1,10 @@
 //! One request before the limits of its route: the questions it puts to them,
-//! and the words for their answers.
+//! and the facts that their decisions become.
+//!
+//! A plain limit takes the short way in [`Inquiry::collect`]: hash the key, push
+//! one question. Everything that only some limits have (overrides, temporary
+//! quotas, tiers, a candidate, shadow mode, the store) is behind one test, in
+//! `collect_all`.
 
 use std::sync::Arc;
 

@@ -1,4 +1,11 @@
 //! The key that a request has for a limit, found part by part.
+//!
+//! One key names a bucket of this gateway and another one, over another hash, a
+//! bucket in the store; both are made of the same parts in the same way, so the
+//! functions are generic over the hasher. A limit without parts has one key for
+//! everybody. A part that the request lacks is replaced or makes the whole key
+//! `None`, as [`Limit::missing`] says; two missing parts are replaced by the
+//! same other part, which then counts twice and does no harm.
 
 use std::{hash::Hasher, iter};
 

@@ -1,4 +1,8 @@
 //! Limits as a route applies them: the policy of each, and the state behind it.
+//!
+//! These are made anew by each reload, from policies and limiters that `build`
+//! keeps. Several routes may apply one limit: they share its buckets, and differ
+//! in the index of its name only.
 
 use std::sync::Arc;
 

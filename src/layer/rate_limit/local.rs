@@ -1,5 +1,5 @@
 //! The decision of the limits that this gateway counts by itself. It waits for
-//! nothing.
+//! nothing, and is made before `poll` is called for the first time.
 //!
 //! Those that can refuse decide first, all or nothing. Those that cannot decide
 //! each for itself: a limit in shadow mode as it would if it were live, which
@@ -18,31 +18,21 @@ use crate::{
     limit::{Admission, Ask, Refusal, Verdict, decide, would_admit},
 };
 
-/// The decision about a request.
-#[derive(Debug)]
-pub(super) struct Decision {
-    /// The tokens that were taken, or the refusal.
-    pub(super) outcome: Result<Charge, Error>,
-    /// The facts that are emitted in fields of the response, in the access line
-    /// and in metrics.
-    pub(super) facts: LimitFacts,
-}
-
 impl Inquiry<'_> {
     /// Decides by all limits that are not in the store. Leaves the questions to
-    /// the others in `questions`, which is empty before.
+    /// the others in `questions`, which is empty before, and what is to be
+    /// emitted in `facts`.
+    ///
+    /// # Errors
+    /// Fails if a limit refuses. No tokens are kept then but those of
+    /// candidates.
     #[inline]
-    pub(super) fn decide(&self, questions: &mut Questions) -> Decision {
-        let mut facts = LimitFacts::default();
-        let outcome = match self.collect(questions, &mut facts) {
-            Ok(()) => self.ask(questions, &mut facts),
-            Err(error) => Err(error),
-        };
-        Decision { outcome, facts }
-    }
-
-    #[inline]
-    fn ask(&self, questions: &mut Questions, facts: &mut LimitFacts) -> Result<Charge, Error> {
+    pub(super) fn decide(
+        &self,
+        questions: &mut Questions,
+        facts: &mut LimitFacts,
+    ) -> Result<Charge, Error> {
+        self.collect(questions, facts)?;
         let decided = self.ask_live(questions);
         let mut apart = None;
         // Candidates see all requests, whatever the live limits say.
@@ -68,11 +58,24 @@ impl Inquiry<'_> {
     }
 
     /// Asks the limits that can refuse; all of them take, or none.
+    ///
+    /// One or two limits are the usual case: their asks stay in registers
+    /// instead of going through a list.
     #[inline]
     fn ask_live(&self, questions: &Questions) -> Result<Admission, Refusal> {
-        let ask = |question: &Question| question.ask(self.limits, &questions.quotas);
-        let asks: SmallVec<[Ask<'_>; 4]> = questions.live.iter().map(ask).collect();
-        decide(self.now, &asks)
+        let quotas = &questions.quotas;
+        match &*questions.live {
+            [one] => decide(self.now, &[one.ask(self.limits, quotas)]),
+            [one, two] => decide(
+                self.now,
+                &[one.ask(self.limits, quotas), two.ask(self.limits, quotas)],
+            ),
+            all => {
+                let ask = |question: &Question| question.ask(self.limits, quotas);
+                let asks: SmallVec<[Ask<'_>; 4]> = all.iter().map(ask).collect();
+                decide(self.now, &asks)
+            }
+        }
     }
 
     /// Asks one bucket alone. Returns whether it admits the request, and keeps

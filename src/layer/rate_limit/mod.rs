@@ -5,17 +5,36 @@
 //! [`Inquiry::collect`](inquiry::Inquiry::collect) finds its keys and turns the
 //! route's limits into questions: one bucket each, more with tiers or a
 //! candidate. `local` puts those to the limiters of this gateway, `shared` the
-//! remaining ones to the store. The outcome is a [`Decision`]: a refusal, or a
-//! [`Charge`] that travels with the request and is settled when the response is
-//! known; and facts for the access line and metrics.
+//! remaining ones to the store. The outcome is a refusal, or a [`Charge`] that
+//! travels with the request and is settled when the response is known. Beside
+//! it, facts are noted for the fields of the response, the access line and
+//! metrics.
 //!
 //! Read in this order: `limits` (what a route has), `key`, `cost` and
 //! `overrides` (what of a request decides), `question`, `inquiry`, `local`,
 //! `shared`, `charge`.
 //!
-//! A decision of local limits is synchronous and allocates nothing for up to
-//! four plain limits. A decision that has to wait for the store is boxed; it
-//! alone pays for that.
+//! # Order
+//!
+//! All limits of a request decide on one reading of the clock. The limits of
+//! this gateway that can refuse decide first and together; those in the store
+//! decide after them, since a refund of local tokens costs a few instructions
+//! and one of shared tokens a call. Limits in shadow mode and candidates cannot
+//! refuse, and each decides for itself.
+//!
+//! # Cost
+//!
+//! A decision of local limits is synchronous. It allocates nothing for one or
+//! two plain limits: a fixed number of tokens, from one bucket each. A decision
+//! that has to wait for the store is boxed; it alone pays for that.
+//!
+//! # Cancellation
+//!
+//! The tokens of a request belong to its [`Charge`], which the future of the
+//! response holds. A client that leaves drops that future. Plain tokens stay
+//! taken then, since the request was made; those of limits that count responses
+//! come back unless a server was sent the request. The local tokens of a
+//! request that still waits for the store are settled in the same way.
 
 mod charge;
 mod cost;
@@ -39,21 +58,25 @@ use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt};
 
 use self::{
-    charge::Charge, inquiry::Inquiry, local::Decision, question::Questions, shared::Deciding,
+    charge::Charge,
+    inquiry::Inquiry,
+    question::Questions,
+    shared::{Deciding, Decision},
 };
 pub use self::{
     limits::{Buckets, RouteLimit, SharedBuckets},
     overrides::Overrides,
 };
 use crate::{
-    call::{Call, Exchange},
+    call::{Call, Exchange, LimitFacts},
     error::{Error, Failed, Seen},
     limit::Clock,
     message::Response,
     store::Store,
 };
 
-/// Adds [`RateLimit`].
+/// Adds [`RateLimit`]: the limits of one route, in the order of the
+/// configuration. Every worker has a clone; the limits are shared.
 #[derive(Debug, Clone)]
 pub struct RateLimitLayer {
     limits: Arc<[RouteLimit]>,
@@ -82,6 +105,11 @@ impl<S> Layer<S> for RateLimitLayer {
 }
 
 /// Admits calls at a bounded rate.
+///
+/// A refused call fails with [`Error::RateLimited`], or with
+/// [`Error::KeyMissing`] if it lacks a part of a key without which its limit
+/// refuses, and never reaches the inner service. If the store cannot decide and
+/// the configuration says `deny`, it fails with [`Error::StoreUnavailable`].
 #[derive(Debug, Clone)]
 pub struct RateLimit<S> {
     inner: S,
@@ -117,8 +145,10 @@ where
             exchange: &call.exchange,
             now: Clock.now(),
         };
-        let decision = inquiry.decide(&mut Questions::default());
-        self.proceed(call, decision)
+        let mut facts = LimitFacts::default();
+        let outcome = inquiry.decide(&mut Questions::default(), &mut facts);
+        call.exchange.facts.lock().limits = facts;
+        self.proceed(call, outcome)
     }
 }
 
@@ -127,8 +157,8 @@ where
     S: Service<Call, Response = Response, Error = Failed, Future: Send> + Clone + Send + 'static,
 {
     #[inline]
-    fn proceed(&mut self, call: Call, decision: Decision) -> ResponseFuture<S::Future> {
-        match emitted(decision, &call.exchange) {
+    fn proceed(&mut self, call: Call, outcome: Result<Charge, Error>) -> ResponseFuture<S::Future> {
+        match outcome {
             Ok(charge) => ResponseFuture::Admitted {
                 inner: self.inner.call(call),
                 charge: Some(charge),
@@ -141,7 +171,10 @@ where
     #[cold]
     fn proceed_in_time(&mut self, call: Call, deciding: Deciding) -> ResponseFuture<S::Future> {
         let pending = match deciding {
-            Deciding::Made(decision) => return self.proceed(call, decision),
+            Deciding::Made(decision) => {
+                let outcome = emitted(decision, &call.exchange);
+                return self.proceed(call, outcome);
+            }
             Deciding::Pending(pending) => pending,
         };
         let mut inner = self.inner.clone();
@@ -162,7 +195,6 @@ where
 }
 
 /// Notes the facts of a decision, and returns its outcome.
-#[inline]
 fn emitted(decision: Decision, exchange: &Exchange) -> Result<Charge, Error> {
     exchange.facts.lock().limits = decision.facts;
     decision.outcome

@@ -1,5 +1,13 @@
 //! The questions that one request puts to the limits of its route: which
 //! buckets, how many tokens, which quota.
+//!
+//! A question refers to its limit by index and to its bucket by [`Bucket`], in
+//! 16 bytes without a reference. So a list of questions may travel with a
+//! request beyond the decision, be settled on another worker, and outlive a
+//! reload: the limits that the indices lead to travel with it.
+//!
+//! Questions are sorted into lists by what their answers are used for, since
+//! each list decides in another way (see [`Questions`]).
 
 use smallvec::SmallVec;
 

@@ -12,7 +12,6 @@ use super::{
     inquiry::{Inquiry, nearest_of},
     key,
     limits::RouteLimit,
-    local::Decision,
     question::{Question, Questions, Quotas, SharedQuestions},
 };
 use crate::{
@@ -21,6 +20,17 @@ use crate::{
     limit::Clock,
     store::{self, Ask, Asks, Outcome, Refused, Store},
 };
+
+/// The decision about a request. Nothing of it is emitted yet: the layer notes
+/// the facts, and either calls the inner service or fails.
+#[derive(Debug)]
+pub(super) struct Decision {
+    /// The tokens that were taken, or the refusal.
+    pub(super) outcome: Result<Charge, Error>,
+    /// The facts that are emitted in fields of the response, in the access line
+    /// and in metrics.
+    pub(super) facts: LimitFacts,
+}
 
 /// A decision, made or being made.
 #[expect(
@@ -46,10 +56,10 @@ pub(super) fn decide(
         exchange,
         now: Clock.now(),
     };
-    let local = inquiry.decide(&mut questions);
-    let charge = match local.outcome {
+    let mut facts = LimitFacts::default();
+    let charge = match inquiry.decide(&mut questions, &mut facts) {
         Ok(charge) if !questions.shared.is_empty() => charge,
-        _ => return Deciding::Made(local),
+        outcome => return Deciding::Made(Decision { outcome, facts }),
     };
     let asking = Asking {
         store: Arc::clone(store),
@@ -58,7 +68,7 @@ pub(super) fn decide(
         questions: questions.shared,
         quotas: questions.quotas,
         charge,
-        facts: local.facts,
+        facts,
     };
     asking.start()
 }
