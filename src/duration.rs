@@ -1,5 +1,5 @@
-//! Durations in words, the same everywhere: in the log, in refusals and in
-//! messages about the configuration.
+//! Durations in words and in whole seconds, the same everywhere: in the log, in
+//! refusals, in header fields and in messages about the configuration.
 //!
 //! The text of a duration is always one that the configuration accepts, so that
 //! a value from a message can be copied into a file.
@@ -40,6 +40,13 @@ pub fn text(duration: Duration) -> String {
     format!("{}{unit}", nanoseconds / worth)
 }
 
+/// Whole seconds, rounded up: a client that waits for so long never comes too
+/// early. `Retry-After` and the fields of rate limits count in these.
+pub fn whole_seconds(duration: Duration) -> u64 {
+    let has_fraction = duration.subsec_nanos() > 0;
+    duration.as_secs().saturating_add(has_fraction.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,5 +60,13 @@ mod tests {
         );
         assert_eq!([3_600_000, 172_800_000].map(said), ["1h", "2d"]);
         assert_eq!(text(Duration::from_nanos(1_001)), "1001ns");
+    }
+
+    #[test]
+    fn seconds_are_rounded_up() {
+        let whole = |nanos| whole_seconds(Duration::from_nanos(nanos));
+        assert_eq!([0, 1, 1_000_000_000].map(whole), [0, 1, 1]);
+        assert_eq!([1_000_000_001, 2_500_000_000].map(whole), [2, 3]);
+        assert_eq!(whole_seconds(Duration::MAX), u64::MAX);
     }
 }

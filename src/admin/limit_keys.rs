@@ -3,8 +3,14 @@
 //! quota for a while.
 //!
 //! Values of keys are shown as far as [`Sight`] allows, and never logged: the
-//! log has the keyed hash, as access lines do, so that a change can be found
-//! beside the requests that it affects.
+//! log has the keyed hash, as access lines do.
+//!
+//! A key is named by its values in the query, one `key=` for each part, or by
+//! the hash of an access line (`hash=`). `build::keys` reads it, so that the
+//! same text names the same bucket here and in the overrides of the
+//! configuration. Keys of a shared limit are looked up in the store, which may
+//! take up to a second; a store that does not answer leaves the numbers that
+//! this gateway knows.
 
 use std::{
     num::NonZeroU32,
@@ -13,7 +19,8 @@ use std::{
 
 use http::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::{
     guard::{Caller, Sight},
@@ -23,13 +30,14 @@ use crate::{
     build::{KeyState, KnownKey, OneLimit, State},
     config::{rate_text, read_duration, read_rate},
     duration,
-    limit::{Clock, Part, TemporaryError},
+    limit::{Clock, TemporaryError},
     policy::Quota,
 };
 
-/// Keys that `top` shows without `n`.
+/// Keys that `top` shows without `n`: a screenful.
 const SHOWN: usize = 20;
-/// Most keys that `top` shows.
+/// Most keys that `top` shows; for a shared limit each is a bucket that the
+/// store is asked for.
 const MOST_SHOWN: usize = 1000;
 /// Longest time for which a key can have another quota; a lasting one belongs
 /// in the configuration.
@@ -53,6 +61,19 @@ impl From<String> for Refused {
     }
 }
 
+impl From<TemporaryError> for Refused {
+    fn from(error: TemporaryError) -> Self {
+        let status = match error {
+            TemporaryError::Quota(_) => StatusCode::BAD_REQUEST,
+            TemporaryError::Full => StatusCode::INSUFFICIENT_STORAGE,
+        };
+        Self {
+            status,
+            why: error.to_string(),
+        }
+    }
+}
+
 /// The fields of a `PUT`.
 const FIELDS: [&str; 3] = ["rate", "burst", "ttl"];
 
@@ -60,16 +81,25 @@ const FIELDS: [&str; 3] = ["rate", "burst", "ttl"];
 /// first. For a shared limit, the state of each is read from the store, for at
 /// most a second.
 pub(super) async fn top(state: &State, sight: Sight, name: &str, query: &str) -> Response {
-    match limit(state, name).and_then(|limit| Ok((limit, how_many(query)?))) {
-        Ok((limit, most)) => {
-            let keys = limit.heaviest(Clock.now(), most).await;
-            json(
-                StatusCode::OK,
-                &keys.iter().map(|state| shown(state, sight)).collect(),
-            )
-        }
+    match heaviest(state, sight, name, query).await {
+        Ok(views) => json(StatusCode::OK, &views),
         Err(Refused { status, why }) => problem(status, &why),
     }
+}
+
+async fn heaviest(
+    state: &State,
+    sight: Sight,
+    name: &str,
+    query: &str,
+) -> Result<Vec<KeyView>, Refused> {
+    let limit = limit(state, name)?;
+    let most = how_many(query)?;
+    let mut views = Vec::new();
+    for key in limit.heaviest(Clock.now(), most).await {
+        views.push(KeyView::of(&key, sight));
+    }
+    Ok(views)
 }
 
 /// A call of `/limits/NAME/keys`.
@@ -90,93 +120,65 @@ pub(super) struct KeyCall<'a> {
 
 /// `GET`, `PUT` and `DELETE /limits/NAME/keys?key=VALUE`.
 pub(super) async fn keys(state: &State, call: KeyCall<'_>) -> Response {
-    let KeyCall {
-        caller,
-        sight,
-        method,
-        name,
-        query,
-        body,
-    } = call;
-    let done = async {
-        let limit = limit(state, name)?;
-        let key = limit.key(Clock.now(), query.as_bytes())?;
-        match *method {
-            Method::PUT => give(&limit, caller, name, &key, body)?,
-            Method::DELETE => fill(&limit, caller, name, &key).await?,
+    match call.carry_out(state).await {
+        Ok(view) => json(StatusCode::OK, &view),
+        Err(Refused { status, why }) => problem(status, &why),
+    }
+}
+
+impl KeyCall<'_> {
+    /// Does what the method says, and describes the key as it is then.
+    async fn carry_out(self, state: &State) -> Result<KeyView, Refused> {
+        let limit = limit(state, self.name)?;
+        let key = limit.key(Clock.now(), self.query.as_bytes())?;
+        match *self.method {
+            Method::PUT => self.give(&limit, &key)?,
+            Method::DELETE => self.fill(&limit, &key).await?,
             _ => {}
         }
-        Ok(json(
-            StatusCode::OK,
-            &shown(&limit.look(Clock.now(), key).await, sight),
-        ))
-    };
-    done.await
-        .unwrap_or_else(|Refused { status, why }| problem(status, &why))
-}
+        let state = limit.look(Clock.now(), key).await;
+        Ok(KeyView::of(&state, self.sight))
+    }
 
-/// Fills the bucket of a key, and logs it.
-///
-/// # Errors
-/// The store does not respond, or the bucket of a shared limit is known by its
-/// hash only.
-async fn fill(
-    limit: &OneLimit<'_>,
-    caller: Caller,
-    name: &str,
-    key: &KnownKey,
-) -> Result<(), Refused> {
-    if !limit.reset(Clock.now(), key).await {
-        let why = match key.is_hash_only {
-            true => {
+    /// Fills the bucket of a key, and logs it.
+    ///
+    /// # Errors
+    /// The store does not respond, or the bucket of a shared limit is known by
+    /// its hash only.
+    async fn fill(&self, limit: &OneLimit<'_>, key: &KnownKey) -> Result<(), Refused> {
+        if !limit.reset(Clock.now(), key).await {
+            let why = if key.is_hash_only {
                 "the store holds this bucket, by a name that is not made of the hash: name the key by its values"
-            }
-            false => "the store, which holds this bucket, does not answer: try again",
-        };
-        let why = why.to_owned();
-        return Err(Refused {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            why,
-        });
-    }
-    tracing::info!(peer = %caller.peer, limit = name, key = %key.key, "a key's bucket is filled");
-    Ok(())
-}
-
-/// Gives a key another quota for a while, and logs it.
-///
-/// # Errors
-/// The limit is a tier, the body is wrong, or too many keys have another quota.
-fn give(
-    limit: &OneLimit<'_>,
-    caller: Caller,
-    name: &str,
-    key: &KnownKey,
-    body: &[u8],
-) -> Result<(), Refused> {
-    if !limit.gives() {
-        let why = "this is a tier: its networks cannot have numbers of their own".to_owned();
-        return Err(Refused {
-            status: StatusCode::CONFLICT,
-            why,
-        });
-    }
-    let (quota, ttl) = wanted(body)?;
-    limit
-        .give(Clock.now(), key.key, quota, ttl)
-        .map_err(|error| {
-            let status = match error {
-                TemporaryError::Quota(_) => StatusCode::BAD_REQUEST,
-                TemporaryError::Full => StatusCode::INSUFFICIENT_STORAGE,
+            } else {
+                "the store, which holds this bucket, does not answer: try again"
             };
-            Refused {
-                status,
-                why: error.to_string(),
-            }
-        })?;
-    let (rate, burst) = (rate_text(quota.rate()), quota.burst());
-    tracing::info!(peer = %caller.peer, limit = name, key = %key.key, rate, burst, ttl = %duration::text(ttl), "a key has other numbers for a while");
-    Ok(())
+            return Err(Refused {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                why: why.to_owned(),
+            });
+        }
+        tracing::info!(peer = %self.caller.peer, limit = self.name, key = %key.key, "a key's bucket is filled");
+        Ok(())
+    }
+
+    /// Gives a key the quota that the body names, for a while, and logs it.
+    ///
+    /// # Errors
+    /// The limit is a tier, the body is wrong, or too many keys have another
+    /// quota.
+    fn give(&self, limit: &OneLimit<'_>, key: &KnownKey) -> Result<(), Refused> {
+        if !limit.gives() {
+            return Err(Refused {
+                status: StatusCode::CONFLICT,
+                why: "this is a tier: its networks cannot have numbers of their own".to_owned(),
+            });
+        }
+        let Wanted { quota, ttl } = wanted(self.body)?;
+        limit.give(Clock.now(), key.key, quota, ttl)?;
+        let (rate, burst) = (rate_text(quota.rate()), quota.burst());
+        tracing::info!(peer = %self.caller.peer, limit = self.name, key = %key.key, rate, burst, ttl = %duration::text(ttl), "a key has other numbers for a while");
+        Ok(())
+    }
 }
 
 /// The limit of this name, which may be a tier.
@@ -230,11 +232,19 @@ fn how_many(query: &str) -> Result<usize, String> {
         })
 }
 
-/// The quota of a `PUT`, and for how long it is given.
+/// The quota that a `PUT` gives to a key.
+#[derive(Debug)]
+struct Wanted {
+    quota: Quota,
+    /// How long it counts: more than nothing, and at most [`LONGEST`].
+    ttl: Duration,
+}
+
+/// Reads the body of a `PUT`.
 ///
 /// # Errors
 /// The body is not such an object. The text shows one that is right.
-fn wanted(body: &[u8]) -> Result<(Quota, Duration), String> {
+fn wanted(body: &[u8]) -> Result<Wanted, String> {
     const EXAMPLE: &str = r#"such as {"rate": "100/s", "burst": 200, "ttl": "10m"}"#;
     let body: Map<String, Value> = serde_json::from_slice(body)
         .map_err(|error| format!("the body is a JSON object {EXAMPLE} ({error})"))?;
@@ -264,53 +274,84 @@ fn wanted(body: &[u8]) -> Result<(Quota, Duration), String> {
         }
     };
     let quota = Quota::new(rate, burst).map_err(|error| error.to_string())?;
-    Ok((quota, ttl))
+    Ok(Wanted { quota, ttl })
 }
 
-/// The state of a key as JSON.
-fn shown(state: &KeyState, sight: Sight) -> Value {
-    let KeyState {
-        key,
-        quota,
-        bucket,
-        count,
-        ends_in,
-    } = state;
-    let until = ends_in.and_then(|left| SystemTime::now().checked_add(left));
-    let mut view = json!({
-        "key": values(key, sight),
-        "hash": key.key.to_string(),
-        "rate": quota.map_or_else(|| "unlimited".to_owned(), |quota| rate_text(quota.rate())),
-        "burst": quota.map(|quota| quota.burst()),
-        "remaining": quota.map(|_| bucket.remaining),
-        "reset_seconds": quota.map(|_| whole_seconds(bucket.reset)),
-        "admitted": count.admitted,
-        "refused": count.refused,
-        "until": until.map(|until| humantime::format_rfc3339_seconds(until).to_string()),
-    });
-    let stand_ins: Vec<_> = (0..key.parts.len())
-        .filter(|place| key.parts[*place].is_stand_in)
-        .collect();
-    if let Some(view) = view.as_object_mut() {
-        if !stand_ins.is_empty() {
-            view.insert("missing".to_owned(), json!(stand_ins));
-        }
-        if count.missed > 0 {
-            view.insert("missed".to_owned(), json!(count.missed));
+/// A key with its bucket, as JSON shows it.
+#[derive(Debug, Serialize)]
+struct KeyView {
+    /// The values of its parts; `None` where they may not be seen, or are not
+    /// known.
+    key: Option<Vec<String>>,
+    hash: String,
+    rate: String,
+    /// Tokens; `None` where everything is admitted, as of the next two.
+    burst: Option<NonZeroU32>,
+    remaining: Option<u32>,
+    reset_seconds: Option<u64>,
+    admitted: u64,
+    refused: u64,
+    /// When a temporary quota ends (RFC 3339).
+    until: Option<String>,
+    /// Indices of the parts that stand in for absent ones.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<usize>,
+    /// Bound for requests that were not counted; `None` if all were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missed: Option<u64>,
+}
+
+impl KeyView {
+    fn of(state: &KeyState, sight: Sight) -> Self {
+        let KeyState {
+            key,
+            quota,
+            bucket,
+            count,
+            ends_in,
+        } = state;
+        let until = ends_in.and_then(|left| SystemTime::now().checked_add(left));
+        Self {
+            key: values(key, sight),
+            hash: key.key.to_string(),
+            rate: quota.map_or_else(|| "unlimited".to_owned(), |quota| rate_text(quota.rate())),
+            burst: quota.map(|quota| quota.burst()),
+            remaining: quota.map(|_| bucket.remaining),
+            reset_seconds: quota.map(|_| duration::whole_seconds(bucket.reset)),
+            admitted: count.admitted,
+            refused: count.refused,
+            until: until.map(|until| humantime::format_rfc3339_seconds(until).to_string()),
+            missing: stand_ins(key),
+            missed: Some(count.missed).filter(|missed| *missed > 0),
         }
     }
-    view
 }
 
-/// The values of a key's parts as far as they may be seen; `None` if they may
-/// not, or are not known.
+/// Indices of the parts of a key that stand in for absent ones.
+fn stand_ins(key: &KnownKey) -> Vec<usize> {
+    let mut indices = Vec::new();
+    for (index, part) in key.parts.iter().enumerate() {
+        if part.is_stand_in {
+            indices.push(index);
+        }
+    }
+    indices
+}
+
+/// The values of a key's parts as far as they may be seen; `None` where they
+/// may not, or are not known.
 fn values(key: &KnownKey, sight: Sight) -> Option<Vec<String>> {
-    let value = |(part, is_secret): (&Part, &bool)| match *is_secret && sight != Sight::All {
-        true => beginning(&part.value),
-        false => part.value.clone(),
-    };
-    let is_shown = sight != Sight::Nothing && !key.is_hash_only;
-    is_shown.then(|| key.parts.iter().zip(&key.secrets).map(value).collect())
+    if sight == Sight::Nothing || key.is_hash_only {
+        return None;
+    }
+    let mut values = Vec::new();
+    for (part, is_secret) in key.parts.iter().zip(&key.secrets) {
+        values.push(match *is_secret && sight != Sight::All {
+            true => beginning(&part.value),
+            false => part.value.clone(),
+        });
+    }
+    Some(values)
 }
 
 /// Four characters of a value that may be a credential, and never all of it:
@@ -321,12 +362,7 @@ fn beginning(value: &str) -> String {
     value.chars().take(shown).chain(['…']).collect()
 }
 
-/// A time in whole seconds, rounded up as in `Retry-After`.
-fn whole_seconds(time: Duration) -> u64 {
-    time.as_secs() + u64::from(time.subsec_nanos() > 0)
-}
-
-/// The name of a limit, decoded from its form in a path.
+/// The name of a limit as it stands in a path, decoded.
 pub(super) fn name(raw: &str) -> String {
     percent_decode_str(raw).decode_utf8_lossy().into_owned()
 }
@@ -338,10 +374,8 @@ mod tests {
     #[test]
     fn what_a_put_may_hold_is_told() {
         let why = |body: &str| wanted(body.as_bytes()).unwrap_err();
-        assert!(
-            wanted(br#"{"rate": "10/s", "ttl": "1h"}"#)
-                .is_ok_and(|(quota, _)| quota.burst().get() == 10)
-        );
+        let read = wanted(br#"{"rate": "10/s", "ttl": "1h"}"#).unwrap();
+        assert_eq!(read.quota.burst().get(), 10);
         assert!(why("").contains("JSON object such as"));
         assert!(why("[]").contains("JSON object such as"));
         assert!(why(r#"{"rate": "10/s"}"#).contains("`ttl` is needed"));

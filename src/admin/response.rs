@@ -7,7 +7,8 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::Full;
 use hyper::ext::ReasonPhrase;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::http1;
 
@@ -20,14 +21,28 @@ pub(super) fn text(text: impl Into<Bytes>) -> Response {
 }
 
 /// A response with JSON, indented because people read it as often as programs.
-pub(super) fn json(status: StatusCode, value: &Value) -> Response {
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
     with_type("application/json", status, pretty(value))
+}
+
+/// Problem details (RFC 9457).
+#[derive(Debug, Serialize)]
+struct Problem<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
 }
 
 /// A response with problem details (RFC 9457).
 pub(super) fn problem(status: StatusCode, detail: &str) -> Response {
-    let title = http1::reason(status).unwrap_or("Refused");
-    let problem = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
+    let problem = Problem {
+        kind: "about:blank",
+        title: http1::reason(status).unwrap_or("Refused"),
+        status: status.as_u16(),
+        detail,
+    };
     with_type("application/problem+json", status, pretty(&problem))
 }
 
@@ -53,7 +68,10 @@ pub(super) fn with_type(media: &'static str, status: StatusCode, body: Bytes) ->
     response
 }
 
-/// JSON with indentation and a line end.
-fn pretty(value: &Value) -> Bytes {
+/// Indented JSON, with the keys of each object in alphabetical order.
+fn pretty(value: &impl Serialize) -> Bytes {
+    // Fails only for maps whose keys are no strings; the admin listener has
+    // none.
+    let value = serde_json::to_value(value).unwrap_or(Value::Null);
     format!("{value:#}\n").into()
 }

@@ -13,6 +13,7 @@ use http::HeaderName;
 use memchr::memmem;
 
 use crate::{
+    duration::whole_seconds,
     error::Error,
     http1::{self, Fields},
     limit::Standing,
@@ -48,7 +49,7 @@ pub(super) fn describe(fields: &mut Fields, headers: LimitHeaders, name: &str, s
             write_parameter(out, b";r=", state.remaining.into());
             // A full bucket has no more to come.
             if !state.next.is_zero() {
-                write_parameter(out, b";t=", seconds(state.next));
+                write_parameter(out, b";t=", whole_seconds(state.next));
             }
         });
     }
@@ -65,7 +66,7 @@ fn describe_as_before(fields: &mut Fields, state: &Standing) {
     for (name, value) in [
         (&X_LIMIT, state.burst.into()),
         (&X_REMAINING, state.remaining.into()),
-        (&X_RESET, seconds(state.reset)),
+        (&X_RESET, whole_seconds(state.reset)),
     ] {
         fields.remove(name);
         fields.push_number(name.as_str(), value);
@@ -135,20 +136,8 @@ fn is_tighter(fields: &Fields, remaining: u32) -> bool {
 /// nanoseconds of each token is taken off again: 3 tokens at 3 a second are one
 /// second, not a few nanoseconds more.
 fn window(state: &Standing) -> u64 {
-    seconds(
-        state
-            .fill
-            .saturating_sub(Duration::from_nanos(state.burst.into())),
-    )
-    .max(1)
-}
-
-/// Whole seconds, rounded up: a client that waits that long does not come too
-/// early.
-fn seconds(duration: Duration) -> u64 {
-    duration
-        .as_secs()
-        .saturating_add(u64::from(duration.subsec_nanos() > 0))
+    let rounded_up = Duration::from_nanos(state.burst.into());
+    whole_seconds(state.fill.saturating_sub(rounded_up)).max(1)
 }
 
 #[cfg(test)]

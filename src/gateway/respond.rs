@@ -9,6 +9,7 @@ use super::{last_hop, problem::Problem};
 use crate::{
     body::Body,
     call::{REQUEST_ID_HEADER, grpc},
+    duration::whole_seconds,
     error::Error,
     http1,
     message::{Fields, Hangup, Response},
@@ -107,7 +108,7 @@ fn begin(error: &Error, status: StatusCode, body: Body) -> Response {
 fn finish(fields: &mut Fields, request_id: &[u8], retry_after: Option<Duration>) {
     fields.push(REQUEST_ID_HEADER.as_str(), request_id);
     if let Some(after) = retry_after {
-        fields.push_number(header::RETRY_AFTER.as_str(), whole_seconds(after));
+        fields.push_number(header::RETRY_AFTER.as_str(), retry_seconds(after));
     }
 }
 
@@ -165,16 +166,13 @@ fn shape(error: &Error) -> (StatusCode, &'static str, Option<Duration>) {
     }
 }
 
-/// Whole seconds, rounded up so that a client which waits that long is
-/// admitted. At least 1, since 0 would mean "at once".
-fn whole_seconds(after: Duration) -> u64 {
-    after
-        .as_secs()
-        .saturating_add(u64::from(after.subsec_nanos() > 0))
-        .max(1)
+/// The seconds of `Retry-After`; at least 1, since 0 would mean "at once".
+fn retry_seconds(after: Duration) -> u64 {
+    whole_seconds(after).max(1)
 }
 
-/// Whole milliseconds, rounded up for the same reason; at least 1.
+/// Whole milliseconds, rounded up so that a client which waits that long is
+/// admitted; at least 1, since 0 would mean "at once".
 fn whole_millis(after: Duration) -> u64 {
     u64::try_from(after.as_nanos().div_ceil(1_000_000))
         .unwrap_or(u64::MAX)
@@ -188,14 +186,14 @@ mod tests {
     #[test]
     fn retry_after_is_rounded_up_and_never_zero() {
         for (after, seconds) in [(0, 1), (1, 1), (1000, 1), (1001, 2), (59_999, 60)] {
-            assert_eq!(whole_seconds(Duration::from_millis(after)), seconds);
+            assert_eq!(retry_seconds(Duration::from_millis(after)), seconds);
         }
     }
 
     #[test]
     fn a_refusal_names_the_limits_and_when_to_come_back() {
         let error = Error::RateLimited {
-            limits: vec!["per-client".into(), "daily".into()],
+            limits: ["per-client".into(), "daily".into()].into_iter().collect(),
             retry_after: Duration::from_millis(1500),
             status: StatusCode::TOO_MANY_REQUESTS,
         };

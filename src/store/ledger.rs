@@ -1,7 +1,7 @@
 //! The buckets of one limit as this gateway knows them: bounded, and none that
 //! is in debt is forgotten. So the gateway fills the store with no more keys
-//! than the limit may have. When there is no room, all further keys share one
-//! bucket, that of the *overflow bucket*.
+//! than the limit may have. When there is no room, all further keys share the
+//! *overflow bucket*.
 //!
 //! # Concurrency
 //!

@@ -124,6 +124,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "body",
             "call",
+            "duration",
             "policy",
             "runtime",
             "error",
