@@ -53,7 +53,7 @@ fn with_room(c: &mut Criterion) {
     let runtime = runtime();
     let _inside = runtime.enter();
     let now = Instant::now();
-    let mut group = c.benchmark_group("cap with room");
+    let mut group = c.benchmark_group("concurrency limit with room");
     let semaphore = Arc::new(Semaphore::new(64));
     group.bench_function("tokio's semaphore", |b| {
         b.iter(|| black_box(Arc::clone(&semaphore).try_acquire_owned()).is_ok());
@@ -81,7 +81,7 @@ fn with_room(c: &mut Criterion) {
 fn full(c: &mut Criterion) {
     let runtime = runtime();
     let _inside = runtime.enter();
-    let mut group = c.benchmark_group("cap with 10,000 waiting");
+    let mut group = c.benchmark_group("concurrency limit with 10,000 waiting");
     for (name, keys) in [("one key", 1), ("a thousand keys", 1000)] {
         let limit = limit(Bound::Fixed(permits(1)));
         let mut held = limit.try_acquire(Instant::now());
