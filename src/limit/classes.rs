@@ -7,6 +7,13 @@
 //! share of the bucket that is used. So quotas of single keys can come, change
 //! and go at any time, and a key that was exhausted never gets a fresh bucket
 //! by it.
+//!
+//! # Reloads
+//!
+//! The list belongs to the limit and not to one of its cores. A reload of the
+//! limit's own quota changes the meaning of class 0 alone: debts of that class
+//! are converted as they move to the next table, and those of all other classes
+//! move as they are.
 
 use parking_lot::Mutex;
 

@@ -113,7 +113,9 @@ impl<'v> KeyValue<'v> {
 }
 
 /// Makes [`Key`]s. A process has one, since keys of different hashers do not
-/// match.
+/// match. With debts that outlive the process its seed is kept, too: in
+/// a file that nobody else may read, since the seed is the secret that keeps
+/// clients from aiming at a bucket.
 #[derive(Clone, Copy)]
 pub struct KeyHasher {
     /// The key of the hash, which must not reach a log or a client.

@@ -14,6 +14,16 @@ use super::key::{KeyValue, network};
 const LONGEST_PART: usize = 128;
 
 /// The parts of a key, in order.
+///
+/// ```
+/// use tidegate::limit::{KeyValue, Label};
+///
+/// let mut label = Label::default();
+/// label.add(&KeyValue::Address { ip: "2001:db8::1".parse().unwrap(), v6_prefix: 64 });
+/// label.add(&KeyValue::text(b"tenant-7"));
+/// let shown: Vec<_> = label.parts().into_iter().map(|part| part.value).collect();
+/// assert_eq!(shown, ["2001:db8::/64", "tenant-7"]);
+/// ```
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Label {
     bytes: Vec<u8>,

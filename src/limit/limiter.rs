@@ -14,7 +14,45 @@ use super::{Gcra, Key, LimiterError, Now, Standing};
 use crate::policy::Quota;
 
 /// A named limit, shared by all workers. A clone is another handle to the same
-/// buckets.
+/// buckets, and costs two counts of references.
+///
+/// # Memory
+///
+/// A limit reserves address space for all of its keys when it is made, and
+/// occupies memory only where keys have come: 16 bytes for a slot and two for
+/// its class, at two to four slots for each key of `max_keys`. It never grows
+/// beyond that. Keys that come when it is full replace keys whose buckets are
+/// full again, or else share the overflow bucket.
+///
+/// # Reloads
+///
+/// [`Limiter::reconfigured`] makes a handle with another quota or another bound
+/// to the same buckets. Handles from before go on to work, and count in the
+/// same buckets under the newest quota.
+///
+/// ```
+/// use std::{num::{NonZeroU32, NonZeroUsize}, time::Duration};
+/// use tidegate::limit::{Ask, Clock, KeyHasher, Limiter, decide};
+/// use tidegate::policy::{Quota, Rate};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let a_second = |count: u32| {
+///     let count = NonZeroU32::new(count).ok_or("zero")?;
+///     let rate = Rate { count, period: Duration::from_secs(1) };
+///     Ok::<_, Box<dyn std::error::Error>>(Quota::new(rate, count)?)
+/// };
+/// let room = NonZeroUsize::new(1000).ok_or("zero")?;
+/// let before = Limiter::new("per-client", a_second(10)?, room)?;
+/// let (now, key) = (Clock.now(), KeyHasher::new().key("per-client").finish());
+/// let _taken = decide(now, &[Ask::new(&before, key, 5)]).expect("a full bucket");
+///
+/// // Half of the bucket is used, and stays used under the new quota.
+/// let after = before.reconfigured(a_second(100)?, room, now)?;
+/// assert_eq!(after.standing(now, key, None).remaining, 50);
+/// assert_eq!(before.standing(now, key, None).remaining, 50);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Limiter {
     pub(super) name: Arc<str>,
@@ -56,7 +94,8 @@ impl Limiter {
 
     /// Prepares a quota that single keys have instead of the limit's own, for
     /// [`Ask::quota`](super::Ask::quota). Equal quotas are one, for the limit's
-    /// life and over reloads.
+    /// life and over reloads: a configuration may name the same one for any
+    /// number of keys, and be read again any number of times.
     ///
     /// # Errors
     /// [`LimiterError::TooManyQuotas`] if the limit has seen 65,535 different
@@ -101,7 +140,9 @@ impl Limiter {
         gcra.standing(now, tat)
     }
 
-    /// Fills the bucket of `key`. Returns whether the table held one.
+    /// Fills the bucket of `key`. Returns whether there was one. A request in
+    /// flight that is refunded later may still return the tokens that it took
+    /// before, as far as others have taken some since.
     pub fn forget(&self, key: Key) -> bool {
         self.core
             .follow(|core| core.shift(key, |_, _| Some(0)))

@@ -44,7 +44,9 @@ pub(super) struct Pages(Mapped);
 
 impl Pages {
     /// Zeroed memory for `slots` slots and a class for each; `None` if the
-    /// system has no such memory.
+    /// system has no such memory. It is reserved and not committed: memory that
+    /// turns out to be missing later ends the process, as with any allocation
+    /// of an overcommitting system.
     pub(super) fn zeroed(slots: usize) -> Option<Self> {
         let of_slots = slots.checked_mul(size_of::<Slot>())?;
         let length = of_slots.checked_add(slots.checked_mul(size_of::<AtomicU16>())?)?;

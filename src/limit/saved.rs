@@ -22,6 +22,44 @@
 //! * The checksum is SipHash-1-3 of everything before it, under the key (0, 0).
 //!   It protects against accidents, not against somebody who may write the
 //!   file.
+//!
+//! # After a restart
+//!
+//! Debts do, shortened by the time between writing and reading. A key of the
+//! file is a hash, so that values of clients never reach the disk, and the
+//! hasher's seed has to be kept beside it. A quota that a key had for itself is
+//! not saved: its debt is converted to the limit's own quota, and again at the
+//! first request under the other one. Counts of the heaviest keys and temporary
+//! quotas are lost.
+//!
+//! ```
+//! use std::{num::{NonZeroU32, NonZeroUsize}, time::Duration};
+//! use tidegate::limit::{Ask, Clock, Encoder, KeyHasher, Limiter, Saved, decide};
+//! use tidegate::policy::{Quota, Rate};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! const IDENTITY: u64 = 7;
+//! let rate = Rate { count: NonZeroU32::MIN, period: Duration::from_secs(60) };
+//! let quota = Quota::new(rate, NonZeroU32::new(10).ok_or("zero")?)?;
+//! let limiter = Limiter::new("per-client", quota, NonZeroUsize::MIN)?;
+//! let (now, key) = (Clock.now(), KeyHasher::new().key("per-client").finish());
+//! let _taken = decide(now, &[Ask::new(&limiter, key, 4)]).expect("a full bucket");
+//!
+//! let (mut encoder, header) = Encoder::begin(IDENTITY, Duration::ZERO);
+//! let mut file = header.to_vec();
+//! for debt in limiter.debts(now) {
+//!     file.extend(encoder.debt(debt));
+//! }
+//! file.extend(encoder.end());
+//!
+//! // Another process reads it a minute later: one token has come back.
+//! let restored = Limiter::new("per-client", quota, NonZeroUsize::MIN)?;
+//! let saved = Saved::decode(&file, IDENTITY)?;
+//! assert_eq!(restored.restore(now, Duration::from_secs(60), saved.debts()), 1);
+//! assert_eq!(restored.standing(now, key, None).remaining, 7);
+//! # Ok(())
+//! # }
+//! ```
 
 use std::hash::Hasher;
 use std::time::Duration;

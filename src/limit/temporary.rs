@@ -4,7 +4,11 @@
 //! Requests read a map that is replaced as a whole; while it is empty they only
 //! read one flag. A quota that has expired does not count from that moment on,
 //! whether or not the key is asked for. [`Temporaries::sweep`] frees its entry.
-//! A change copies the map, which is bounded, and is rare.
+//!
+//! Each change copies the map of at most [`MOST_TEMPORARY`] entries. Changes
+//! come from people and from the sweep, so that requests gain more from a map
+//! without a lock than changes lose. The quotas survive reloads and are not
+//! saved: a restart forgets them.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
