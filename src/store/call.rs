@@ -137,7 +137,7 @@ impl Store {
         let replies = connection.ask(&self.script, questions).await?;
         node.circuit.succeeded();
         self.whole.circuit.succeeded();
-        self.metrics.answered(begun.elapsed());
+        self.metrics.responded(begun.elapsed());
         let trip = Trip {
             sent,
             received: Clock.now().as_nanos(),

@@ -52,7 +52,7 @@ impl StoreMetrics {
     }
 
     /// Counts a call with a response (`success`), which took `duration`.
-    pub fn answered(&self, duration: Duration) {
+    pub fn responded(&self, duration: Duration) {
         let mut cells = self.cells.mine().lock();
         cells.durations.observe(duration);
         cells.outcomes.add("success", 1);
