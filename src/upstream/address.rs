@@ -10,12 +10,8 @@
 //! Known addresses stay when a look-up fails: a name server that is down must
 //! not stop services that work.
 //!
-//! # Bounds
-//!
-//! A look-up blocks a thread, since `getaddrinfo` has no asynchronous form, and
-//! one for a name whose server is silent blocks it for long. So at most 16 run
-//! at once in the process, and names that failed before may use only 12 of
-//! these slots: healthy names are resolved even if many others are not.
+//! A look-up blocks a thread, since `getaddrinfo` has no asynchronous form.
+//! [`lookups`](super::lookups) bounds how many run at once.
 
 use std::{
     io,

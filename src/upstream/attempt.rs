@@ -4,6 +4,18 @@
 //! on the client's side, or a file descriptor that the gateway lacks says
 //! nothing about the server. A response counts twice: its status when its head
 //! arrives, and its completeness when its body ends.
+//!
+//! | outcome | judgement |
+//! |---|---|
+//! | 2xx to 4xx, and 5xx that depend on the request | success, once the body is complete |
+//! | 500, 502, 503, 504 | failure; 503 with `Retry-After` also begins a cool-down |
+//! | no connection, a reset, a bad response | failure |
+//! | a body that breaks off | failure |
+//! | a timeout while it is the server's turn | failure |
+//! | a stale connection, a refused stream, a client that leaves | none |
+//!
+//! Time counts from the moment at which the connection was ready, so that a
+//! queue in the gateway makes no server look slow.
 
 use std::{
     sync::Arc,

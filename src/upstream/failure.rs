@@ -1,5 +1,10 @@
-//! Failures of an exchange with a server, before the head of its response: what
-//! they tell the client, and what they say about the server.
+//! Failures of an exchange with a server, before the head of its response.
+//!
+//! Both protocols fail in these ways, and each way is translated twice: into
+//! the error that the layers and the client get ([`Failure::into_failed`]), and
+//! into the failure that counts against the server ([`Failure::of_server`]).
+//! The former decides about retries: `Failed::unseen` means that no server can
+//! have processed the request.
 
 use std::sync::Arc;
 

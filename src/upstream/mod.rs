@@ -39,6 +39,31 @@
 //! request is sent on it. That failure is told apart (`Failure::Stale`), says
 //! nothing against the server, and lets the retry layer send the request again
 //! on a new connection where it is safe (RFC 9110, 9.2.2; RFC 9112, 9.3.1).
+//!
+//! Every failure says whether a server may have seen the request
+//! ([`Seen`](crate::error::Seen)). Only if none can have, a request whose
+//! repetition is not safe is retried, and its tokens are returned.
+//!
+//! # Bounds
+//!
+//! | what | bound |
+//! |---|---|
+//! | open connections to a server | `pool.max_connections` |
+//! | idle ones | `pool.max_idle`, each for `pool.idle_timeout` |
+//! | the age of a connection that is reused | `pool.max_lifetime` |
+//! | the wait for a connection | `pool.wait_timeout` |
+//! | making a connection, with TLS | `pool.connect_timeout` |
+//! | the head of a response | 64 KiB, 256 lines, 32 interim responses |
+//! | the trailers of a response | 16 KiB, 32 fields |
+//! | bytes of a request's body ahead of its server | 64 KiB |
+//! | look-ups of names at once | 16 in the process |
+//! | pages that failed, by upstream | 512 |
+//!
+//! # Threads
+//!
+//! Requests are sent by workers, each with connections of its own. Health
+//! checks, look-ups and sweeps run on the control thread. They meet in atomics
+//! and in short critical sections: no worker waits for the control thread.
 
 mod address;
 mod attempt;

@@ -6,6 +6,18 @@
 //! has passed. Without responses the average decays as well, so that a server
 //! that was slow is tried again.
 //!
+//! With the latency `l` of a response after a silence `t`, and the decay time
+//! `d` of ten seconds, the average `a` becomes
+//!
+//! ```text
+//! a' = l                                    if l > a
+//! a' = a e^(-t/d) + l (1 - e^(-t/d))        otherwise
+//! ```
+//!
+//! and the cost of a server with `n` requests in flight is `a' (n + 1)`: the
+//! time that a further request would take if they were served one after the
+//! other.
+//!
 //! Two averages are kept. The peak-sensitive one estimates the next response.
 //! The usual one, without the rise to peaks, tells whether two servers differ
 //! at all: if they do not, requests in flight and weights decide, and chance

@@ -12,6 +12,10 @@
 //! * `hash`: the same server for the same key (`hash`; rendezvous hashing with
 //!   bounded loads).
 //!
+//! The choice is made by each worker alone, on atomics that all workers share:
+//! there is no lock and no queue. Two workers that choose at the same moment may
+//! choose the same server, which the next choices even out.
+//!
 //! Only healthy servers are chosen, and a server in slow start only for a part
 //! of the requests. A retry goes to a server that was not tried for this
 //! request yet. If no server is healthy, those that are merely suspect are

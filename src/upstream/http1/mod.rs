@@ -9,6 +9,18 @@
 //! * `abandoned`: a request whose client has left.
 //! * `tunnel`: a connection that has switched to another protocol.
 //!
+//! # The life of a connection
+//!
+//! ```text
+//! made ──> leased ──> exchange ──> body ──> pooled ──> leased ...
+//!             │           │          │         └─ too old, closed by its server: closed
+//!             │           │          └─ cut, or bytes left over: closed
+//!             │           └─ 101: tunnel; client gone: closed, or abandoned
+//!             └─ dropped: closed
+//! ```
+//!
+//! Whoever holds the lease owns the socket: there is no task for a connection.
+//!
 //! hyper's client is not used, for the reasons that [`crate::http1`] gives:
 //! strict framing, interim responses, and failures told apart by what the
 //! server has seen.
