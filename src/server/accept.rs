@@ -262,9 +262,13 @@ where
 /// count on drop.
 #[derive(Debug)]
 struct ConnectionGuard {
+    /// The link of the connection to its listener.
     handle: ConnectionHandle,
+    /// The registry that the connection is in, that of its worker.
     registry: Arc<Registry>,
+    /// A slot of the listener and of the process.
     _slot: ListenerSlot,
+    /// The count for its client; `None` where connections are not counted.
     _client: Option<ClientGuard>,
 }
 

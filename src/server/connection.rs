@@ -25,7 +25,9 @@ pub(super) struct ConnectionContext<S> {
 /// when it is idle.
 #[derive(Debug, Clone)]
 pub(super) struct ConnectionHandle {
+    /// Where the connection records that it is idle.
     cell: Arc<IdleCell>,
+    /// The listener that accepted the connection.
     listener: Arc<Listener>,
 }
 

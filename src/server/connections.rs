@@ -103,6 +103,7 @@ impl AllConnections {
         })
     }
 
+    /// The shard that counts a client.
     fn shard(&self, client: IpAddr) -> &Shard {
         &self.shards[self.hasher.hash_one(client) as usize % SHARDS]
     }
@@ -130,6 +131,7 @@ impl AllConnections {
 #[derive(Debug)]
 pub(super) struct ClientGuard {
     all: Arc<AllConnections>,
+    /// An IPv4 address, or the first address of a network of 64 bits.
     client: IpAddr,
 }
 
@@ -246,6 +248,7 @@ impl Registry {
 /// A connection that a search found idle.
 #[derive(Debug)]
 struct Idle {
+    /// The value of the cell that was seen, in microseconds of its listener.
     since: u64,
     cell: Arc<IdleCell>,
 }

@@ -90,6 +90,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
+    /// The peer of a connection that was just made.
     pub(super) fn new(address: Option<SocketAddr>) -> Self {
         // No list of addresses has changed so often, so that the first
         // comparison is a real one.

@@ -50,6 +50,7 @@ pub(super) struct Attempt<'a> {
     deadline: Option<Instant>,
     /// The request, once it is being sent.
     pub(super) sent: Option<Arc<Exchange>>,
+    /// The flow of the body of the request; `None` without a body.
     upload: Option<TimedUpload>,
     /// Whether the attempt waits for the server, and not for the client or the
     /// gateway.
@@ -226,10 +227,12 @@ pub(super) struct ResponseOutcome {
     pub(super) upstream: Arc<Upstream>,
     /// The server's index.
     pub(super) index: usize,
+    /// The request that the server responds to.
     pub(super) call: Arc<Exchange>,
     /// Whether the status is one of a success. A failure was counted when the
     /// head arrived.
     pub(super) is_success: bool,
+    /// Counts the request as in flight until its response has ended.
     pub(super) in_flight: InFlight,
 }
 

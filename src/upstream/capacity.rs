@@ -158,6 +158,7 @@ impl FrontOfQueue<'_> {
 struct Waiter<'a>(&'a Capacity);
 
 impl<'a> Waiter<'a> {
+    /// Counts a request that joins the queue.
     fn new(capacity: &'a Capacity) -> Self {
         capacity.waiting.fetch_add(1, Ordering::AcqRel);
         Self(capacity)

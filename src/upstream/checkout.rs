@@ -45,6 +45,7 @@ use crate::{
 
 /// A connection that was checked out.
 pub(super) struct CheckedOut {
+    /// The connection, or permission to open a stream on one.
     pub(super) checkout: Checkout,
     /// When it was ready, which is when the server's time begins.
     pub(super) ready_at: Instant,

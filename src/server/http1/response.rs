@@ -180,6 +180,7 @@ fn content_length(response: &Response, framing: Framing) -> Option<u64> {
 #[derive(Debug)]
 pub(super) struct Transfer {
     framing: Framing,
+    /// The longest pause, and the end of the exchange.
     pace: Pace,
     is_ended: bool,
     progress: Progress,

@@ -77,12 +77,15 @@ pub(super) async fn run<IO: Socket>(
 
 /// A client's connection joined to a server's.
 struct Relay {
+    /// Holds the guards of the exchange, and records its end.
     body: Body,
+    /// The connection to the server.
     far_end: Box<dyn body::Tunnel>,
     /// From the client to the server.
     up: Direction,
     /// From the server to the client.
     down: Direction,
+    /// The longest silence, with both sides open and with one closed.
     pace: Pace,
     /// When a byte or an end last moved; `None` while that is now.
     moved: Option<Instant>,

@@ -74,6 +74,7 @@ pub(super) struct Wire<IO> {
 }
 
 impl<IO: Socket> Wire<IO> {
+    /// A socket of which `input` was read already.
     pub(super) fn new(io: IO, input: BytesMut) -> Self {
         Self {
             io,
@@ -298,6 +299,7 @@ pub(super) struct WireBody<IO> {
 }
 
 impl<IO> WireBody<IO> {
+    /// The body that was begun on `wire`, with this length.
     pub(super) fn new(wire: SharedWire<IO>, length: Length) -> Self {
         Self { wire, length }
     }

@@ -79,6 +79,7 @@ struct Bucket {
 }
 
 impl Bucket {
+    /// A full bucket.
     fn new(rate: FrameRate, price: u32) -> Self {
         Self {
             rate,
@@ -114,7 +115,9 @@ pub(super) struct Meter {
     received: Frames,
     /// Frames to the client, of which those that tell of a flood are kept.
     sent: Frames,
+    /// Pays for RST_STREAM frames; requests refill it.
     resets: Bucket,
+    /// Pays for all other frames without a message; frames with one refill it.
     controls: Bucket,
     /// The blocks of fields among the frames.
     pub(super) blocks: Blocks,

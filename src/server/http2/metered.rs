@@ -51,6 +51,7 @@ pub(super) struct MeteredSocket<IO> {
 }
 
 impl<IO> MeteredSocket<IO> {
+    /// The socket `io`, of which `ahead` was read already.
     pub(super) fn new(io: IO, ahead: BytesMut, meter: SharedMeter) -> Self {
         Self {
             io,

@@ -22,6 +22,7 @@ pub(super) struct Transfer {
 }
 
 impl Transfer {
+    /// The transfer of a body on `stream`, at this pace.
     pub(super) fn new(stream: SendStream<Bytes>, pace: Pace) -> Self {
         Self {
             flow: Outflow::new(stream),

@@ -53,6 +53,7 @@ const UNKNOWN: f64 = 1e15;
 /// may be lost, which an average can bear.
 #[derive(Debug)]
 pub(in crate::upstream) struct Latency {
+    /// The origin of `written`.
     epoch: Instant,
     /// The peak-sensitive average in nanoseconds, as the bits of a float; 0
     /// before the first response.

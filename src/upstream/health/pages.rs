@@ -14,8 +14,8 @@
 //! The table has 512 entries, in groups of four, and is allocated at the first
 //! failure. Within a group the page that failed longest ago is replaced. A page
 //! that is dropped too early counts as if it had failed on one server only. The
-//! hash has a secret of the process, so that no client can choose paths of the
-//! same group.
+//! hash has a secret of the process, so that a client cannot tell which paths
+//! share a group.
 
 use std::{
     hash::{BuildHasher, Hash, Hasher},
@@ -43,7 +43,9 @@ pub(in crate::upstream) struct Page(u64);
 /// A request whose response asked for a cool-down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::upstream) struct Provoked {
+    /// The page that was requested.
     pub(in crate::upstream) page: Page,
+    /// The client that requested it.
     pub(in crate::upstream) client: IpAddr,
 }
 
@@ -73,6 +75,7 @@ pub(super) struct Blame {
 pub(super) struct Pages {
     /// Empty until the first failure.
     groups: Vec<[Option<FailedPage>; ENTRIES]>,
+    /// Hashes pages, by a secret of the process.
     hasher: RandomState,
 }
 
@@ -80,6 +83,7 @@ pub(super) struct Pages {
 #[derive(Debug, Clone, Copy)]
 struct FailedPage {
     page: Page,
+    /// The latest failure.
     latest: Mark,
     /// The latest failure on another server than that of `latest`.
     elsewhere: Option<Mark>,
@@ -89,10 +93,12 @@ struct FailedPage {
 #[derive(Debug, Clone, Copy)]
 struct Mark {
     blame: Blame,
+    /// When the last of these failures was.
     at: Instant,
 }
 
 impl Mark {
+    /// No failures yet, on this server in this run.
     fn new(server: usize, run: u32, at: Instant) -> Self {
         Self {
             blame: Blame {

@@ -54,13 +54,16 @@ pub(in crate::upstream) struct Health {
     /// Whether a task tries to connect to the server, which is ejected for
     /// refusing connections.
     pub(in crate::upstream) is_being_tried: AtomicBool,
+    /// The end of the ejection; 0 without one.
     ejected_until: AtomicU64,
+    /// The end of the cool-down; 0 without one.
     cooling_until: AtomicU64,
     /// When the slow start began.
     slow_since: AtomicU64,
     /// The current run of consecutive failures: their count in the lower half,
     /// the number of the run in the upper one.
     failures: AtomicU64,
+    /// The reasons, which are only locked when the state changes or is shown.
     history: Mutex<History>,
 }
 
@@ -73,7 +76,9 @@ pub(super) struct History {
     pub(super) cause: String,
     /// Ejections since the start.
     pub(super) ejections: u64,
+    /// Earlier ejections.
     pub(super) ejection: EjectionMemory,
+    /// Earlier checks.
     pub(super) checks: CheckMemory,
     /// The request whose response began the cool-down.
     pub(super) cooled_by: Option<Provoked>,

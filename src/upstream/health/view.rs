@@ -19,6 +19,7 @@ pub(in crate::upstream) enum Fitness {
 /// A server as a balancer sees it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::upstream) struct Assessment {
+    /// Whether the server may be chosen.
     pub(in crate::upstream) fitness: Fitness,
     /// The part of its usual share of requests that the server gets, above 0
     /// and up to 1.

@@ -34,6 +34,7 @@ const MOST_TRAILER_BYTES: usize = 16 * 1024;
 pub(super) struct Http1ResponseBody {
     /// `None` once the exchange is over.
     rest: Option<RestOfExchange>,
+    /// Finds the end of the body.
     decoder: Decoder,
     /// Whether the server keeps the connection open after this response.
     keep_alive: bool,
@@ -42,8 +43,11 @@ pub(super) struct Http1ResponseBody {
 /// Everything that an exchange holds until its end.
 #[derive(Debug)]
 struct RestOfExchange {
+    /// The connection, pooled or closed at the end.
     lease: Lease,
+    /// The rest of the request.
     upload: Http1Upload,
+    /// Judges the server by the end of the response.
     outcome: ResponseOutcome,
 }
 

@@ -50,7 +50,9 @@ pub(in crate::upstream) const MOST_INTERIMS: usize = 32;
 
 /// A request that is being sent, before its response.
 pub(in crate::upstream) struct Http1Exchange {
+    /// The connection, which closes if this is dropped.
     pub(super) lease: Lease,
+    /// The request on its way.
     pub(super) upload: Http1Upload,
     /// The length of the input that is known to hold no end of a head.
     scanned: usize,

@@ -70,12 +70,15 @@ pub(in crate::upstream) struct Connection {
     pub(super) input: BytesMut,
     /// Bytes that are still to be written.
     pub(super) output: Output,
+    /// When it was made, for `max_lifetime`.
     opened: Instant,
     /// When it was last pooled.
     idle_since: Instant,
     /// The worker whose event loop the socket is registered with.
     home: usize,
+    /// The address that it goes to.
     peer: Peer,
+    /// One of `max_connections`, freed when it closes.
     _permit: ConnectionPermit,
 }
 
@@ -239,6 +242,7 @@ pub(in crate::upstream) struct Http1Pool {
 type IdleConnections = Vec<Box<Connection>>;
 
 impl Http1Pool {
+    /// An empty pool for this number of workers.
     pub(in crate::upstream) fn new(capacity: Arc<Capacity>, workers: usize) -> Self {
         Self {
             capacity,

@@ -78,7 +78,9 @@ const PING_INTERVAL: Duration = Duration::from_secs(300);
 pub(super) struct Http2Connection {
     requests: client::SendRequest<Bytes>,
     shared: Arc<SharedState>,
+    /// When it was made, for `max_lifetime`.
     opened: Instant,
+    /// The address that it goes to.
     peer: Peer,
     capacity: Arc<Capacity>,
 }
@@ -94,7 +96,9 @@ struct SharedState {
     /// Woken when a response did not come, to find out whether the server is
     /// still there.
     is_suspected: Notify,
+    /// The resets that were sent, and those that wait for their time.
     resets: Resets,
+    /// The longest header list that the server accepts.
     header_list_limit: HeaderListLimit,
     /// Flow-control windows for the bodies of responses.
     windows: Arc<Windows>,

@@ -54,6 +54,7 @@ struct WorkerConnections {
 /// A connection that one request makes while others wait for it.
 #[derive(Debug, Default)]
 pub(in crate::upstream) struct Making {
+    /// Wakes the requests that wait.
     ended: Notify,
     outcome: Mutex<Outcome>,
 }
@@ -163,6 +164,7 @@ impl Drop for MakingTurn {
 }
 
 impl Http2Pool {
+    /// An empty pool for this number of workers.
     pub(in crate::upstream) fn new(capacity: Arc<Capacity>, workers: usize) -> Self {
         Self {
             capacity,

@@ -34,6 +34,7 @@ pub(super) type OpenStream = PushPromises;
 #[derive(Debug)]
 pub(super) struct Resets<T = OpenStream> {
     account: Mutex<Account<T>>,
+    /// Wakes the task of the connection when a reset is late.
     added: Notify,
 }
 
@@ -49,6 +50,7 @@ struct Account<T> {
 }
 
 impl<T> Resets<T> {
+    /// No resets so far.
     pub(super) fn new(now: Instant) -> Self {
         Self {
             account: Mutex::new(Account {

@@ -36,7 +36,9 @@ pub(super) const MOST_ENTRIES: usize = 4096 / 32;
 const PATHS: [usize; 2] = [4, 5];
 /// The first index of the dynamic table, that of its newest entry.
 const FIRST_DYNAMIC: usize = 62;
+/// The name `:path` as it is spelled.
 const PATH: &[u8] = b":path";
+/// The same name in Huffman code.
 const PATH_IN_HUFFMAN_CODE: &[u8] = b"\xb9\x58\xd3\x3f";
 
 /// The reason for which a field makes its request malformed.
@@ -62,6 +64,7 @@ struct FaultyEntry {
 /// The fields of a connection, as far as they are faulty.
 #[derive(Debug, Default)]
 pub(super) struct FieldChecker {
+    /// Faulty entries of the dynamic table, at most [`MOST_ENTRIES`].
     entries: Vec<FaultyEntry>,
 }
 

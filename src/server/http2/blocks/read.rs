@@ -28,6 +28,7 @@ impl Unread<'_> {
         self.block.get(self.at).copied()
     }
 
+    /// Reads a byte.
     fn byte(&mut self) -> Option<usize> {
         let byte = self.first()?;
         self.at += 1;
