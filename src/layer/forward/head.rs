@@ -179,8 +179,8 @@ impl Filter<'_> {
             hops,
             ..
         } = self;
-        !ends_here(name, hops, changes)
-            && !(self.expect_is_met && *name == header::EXPECT)
+        let is_met = self.expect_is_met && *name == header::EXPECT;
+        !is_met && !ends_here(name, hops, changes)
             && !(request.grpc.is_some() && *name == grpc::TIMEOUT)
             && !(*name == MAX_FORWARDS_HEADER
                 && request.may_count_hops()
