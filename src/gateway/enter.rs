@@ -52,6 +52,8 @@ pub(super) struct Admitted<'r> {
 /// after the route is found, since a route may keep some, and before the
 /// exchange begins, so that neither keys nor services ever see them. Conditions
 /// of routes on such fields see them as they were sent.
+// Inlined, as its argument is large and would be moved once more.
+#[inline(always)]
 pub(super) fn enter(routes: &Routes, mut request: Request) -> Entered<'_> {
     let Address {
         mut target,

@@ -106,6 +106,7 @@ impl Gateway {
 
     /// Finds the route of a request and starts its stack; or responds at once
     /// if no route takes it, or if it must not be forwarded any further.
+    #[inline]
     fn begin(&self, request: Request) -> ResponseFuture {
         let snapshot = self.routes.load();
         let Entered { exchange, admitted } = enter::enter(snapshot.routes(self.worker), request);
