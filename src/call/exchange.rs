@@ -9,7 +9,7 @@
 //! Everything but the notes is fixed from the beginning.
 
 use std::{
-    cell::Cell,
+    cell::RefCell,
     net::IpAddr,
     sync::{
         Arc, OnceLock, Weak,
@@ -331,10 +331,12 @@ impl RequestId {
     /// digits. It is unique, and takes no random numbers for each request.
     pub fn made() -> Self {
         thread_local! {
-            static NEXT: Cell<[u8; 32]> = Cell::new(first_id());
+            static LAST: RefCell<[u8; 32]> = RefCell::new(first_id());
         }
-        let digits = NEXT.get();
-        NEXT.set(id_after(digits));
+        let digits = LAST.with_borrow_mut(|last| {
+            count_up(&mut last[16..]);
+            *last
+        });
         Self(Form::Made(digits))
     }
 
@@ -375,20 +377,19 @@ fn first_id() -> [u8; 32] {
     text.as_bytes().try_into().unwrap_or([b'0'; 32])
 }
 
-/// The identity behind this one. It is counted in the digits themselves, of
-/// which usually one changes.
-fn id_after(mut digits: [u8; 32]) -> [u8; 32] {
-    for digit in digits[16..].iter_mut().rev() {
+/// Adds 1 to a number in hexadecimal digits, of which usually one changes. The
+/// largest number is followed by 0.
+fn count_up(digits: &mut [u8]) {
+    for digit in digits.iter_mut().rev() {
         *digit = match *digit {
             b'9' => b'a',
             b'f' => b'0',
             other => other + 1,
         };
         if *digit != b'0' {
-            break;
+            return;
         }
     }
-    digits
 }
 
 #[cfg(test)]
@@ -397,13 +398,13 @@ mod tests {
 
     #[test]
     fn identities_of_a_thread_are_counted_in_hexadecimal_digits() {
-        let after = |digits: &str| {
-            let id = id_after(format!("{digits:0>32}").as_bytes().try_into().unwrap());
-            String::from_utf8(id[16..].to_vec()).unwrap()
-        };
-        for (before, next) in [("0", "1"), ("9", "a"), ("1f", "20"), ("9ff", "a00")] {
-            assert_eq!(after(before), format!("{next:0>16}"));
+        for (before, next) in [("00", "01"), ("09", "0a"), ("1f", "20"), ("9ff", "a00")] {
+            let mut digits = before.as_bytes().to_vec();
+            count_up(&mut digits);
+            assert_eq!(digits, next.as_bytes());
         }
-        assert_eq!(after(&"f".repeat(16)), "0".repeat(16));
+        let mut last = *b"ff";
+        count_up(&mut last);
+        assert_eq!(&last, b"00");
     }
 }

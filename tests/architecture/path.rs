@@ -36,7 +36,7 @@ const PATH: &[(&str, &str)] = &[
     ("gateway/mod.rs", "Gateway::begin Gateway::call ResponseFuture::poll poll_response finish describe_limit note_call"),
     ("gateway/table/mod.rs", "Table::find_as Hosts::find Conditions::admit"),
     ("gateway/table/paths.rs", "Paths::find walk"),
-    ("call/exchange.rs", "Exchange::try_server Exchange::responded RequestId::as_bytes RequestId::made id_after"),
+    ("call/exchange.rs", "Exchange::try_server Exchange::responded RequestId::as_bytes RequestId::made count_up"),
     ("call/emitted.rs", "Exchange::drop Ended::write_line"),
     ("call/target.rs", "Target::parse Target::to_forward authority host_of host_field name is_port"),
     ("policy/key.rs", "KeyPart::kind KeyKind::new"),
