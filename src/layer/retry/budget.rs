@@ -9,10 +9,7 @@
 //! share, and its numbers cannot be changed by a reload without losing the
 //! count.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -89,9 +86,7 @@ impl Budget {
 
     /// Seconds since the start, from 1 on: 0 is an empty slot.
     fn second(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.start)
-            .div_duration_f64(Duration::from_secs(1)) as u64
-            + 1
+        now.saturating_duration_since(self.start).as_secs() + 1
     }
 }
 
@@ -122,6 +117,8 @@ impl Counts {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn taken(budget: &Budget, now: Instant) -> usize {
