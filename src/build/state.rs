@@ -38,11 +38,13 @@ pub struct State {
     pub(super) store: Option<Arc<Store>>,
     /// This gateway's knowledge of each shared limit and of its tiers.
     pub(super) shared: Named<Arc<SharedLimit>>,
+    /// The concurrency limits of routes and upstreams, with their queues.
     pub(super) concurrency: ConcurrencyLimits,
     /// The retry budgets of routes.
     pub(super) budgets: Named<Arc<Budget>>,
     /// The copies that routes with a mirror make.
     pub(super) copies: Named<Arc<Copies>>,
+    /// The upstreams, with their connections and their health.
     pub(super) upstreams: Named<Arc<Upstream>>,
     /// Peers that the log has named as proxies that are not configured.
     pub(super) unknown_proxies: Arc<UnknownProxies>,

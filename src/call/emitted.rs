@@ -53,7 +53,9 @@ struct Ended<'a> {
     id: &'a RequestId,
     route: &'a RouteTag,
     facts: &'a Facts,
+    /// The status that was sent, or that stands for a client that left before.
     status: u16,
+    /// From the first byte of the request to now.
     duration: Duration,
 }
 

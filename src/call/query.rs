@@ -29,6 +29,7 @@ pub fn pairs(raw: &[u8]) -> impl Iterator<Item = Pair<'_>> {
 /// How the access lines of a route show the query of a request.
 #[derive(Debug, Clone)]
 pub struct LoggedQuery {
+    /// Whether the query is shown, and how.
     log: LogQuery,
     /// Parameters whose values [`LogQuery::Masked`] replaces.
     masked: Arc<[Box<str>]>,

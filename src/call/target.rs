@@ -30,6 +30,7 @@ pub const UNREADABLE: &str = "-";
 /// ```
 #[derive(Debug, Clone)]
 pub struct Target {
+    /// The target as received, to which the other fields are offsets.
     raw: Bytes,
     /// The path within `raw`.
     path: Range<usize>,

@@ -28,6 +28,7 @@ pub(crate) struct Trust {
     /// First and last address of each range, IPv4 mapped into IPv6, sorted and
     /// without overlaps.
     ranges: Vec<(u128, u128)>,
+    /// The field in which they name it; the other one is not read.
     header: ClientIpHeader,
     /// Peers that this worker knows may be proxies. Only for others it looks
     /// into `reported`.

@@ -153,6 +153,7 @@ pub(super) fn unreadable(
 
 /// The address of a request, as far as it can be read.
 struct Address {
+    /// The target, which stands for one that could not be read after an error.
     target: Target,
     /// In the form of [`host_of`]; empty if there is none or it cannot be read.
     host: Box<str>,

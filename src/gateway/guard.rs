@@ -17,6 +17,7 @@ type Server = (Arc<str>, u16);
 /// One route, as far as it decides what a request gets.
 #[derive(Debug)]
 pub(super) struct Guard {
+    /// The route as the configuration has it.
     route: Arc<Route>,
     /// Its changes to requests, but for those that are compared apart.
     changes: RequestChanges,

@@ -88,8 +88,11 @@ use crate::{
 /// with a request is a response. Dropping the future cancels the request.
 #[derive(Debug, Clone)]
 pub struct Gateway {
+    /// The current snapshot, which a reload replaces.
     routes: Arc<ArcSwap<Snapshot>>,
+    /// The number of the thread that serves these connections.
     worker: usize,
+    /// Where panics are counted.
     metrics: Arc<Metrics>,
 }
 

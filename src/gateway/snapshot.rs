@@ -17,6 +17,7 @@ use crate::{call::RouteTag, runtime::PerWorker, upstream::Upstream};
 /// references to a route touches no memory that another worker touches.
 #[derive(Debug)]
 pub struct Snapshot {
+    /// The same routes for each worker, with references of its own.
     pub(crate) workers: PerWorker<Routes>,
 }
 

@@ -48,8 +48,11 @@ type Attempt = AttemptTimeout<Forward<SendTo>>;
 pub(crate) struct Layers {
     /// Without limits it passes every request on.
     pub(crate) rate_limit: RateLimitLayer,
+    /// Every route has timeouts.
     pub(crate) total_timeout: TotalTimeoutLayer,
+    /// `None` if bodies stream.
     pub(crate) buffer: Option<BufferLayer>,
+    /// The limit of the route alone; `None` without one.
     pub(crate) concurrency: Option<ConcurrencyLayer>,
     pub(crate) target: Target,
 }
@@ -59,7 +62,9 @@ pub(crate) struct Layers {
 pub(crate) enum Target {
     /// One upstream, or several by weight.
     Upstreams {
+        /// The first upstream, or the only one, with its weight.
         first: (NonZeroU32, Way),
+        /// The other upstreams of a split.
         others: Vec<(NonZeroU32, Way)>,
     },
     /// The route responds by itself.
@@ -69,8 +74,12 @@ pub(crate) enum Target {
 /// The layers on the way to one upstream.
 #[derive(Debug)]
 pub(crate) struct Way {
+    /// The limit of the upstream, which all routes to it share; `None` without
+    /// one.
     pub(crate) concurrency: Option<ConcurrencyLayer>,
+    /// The copies to another upstream; `None` if none are made.
     pub(crate) mirror: Option<MirrorLayer<ToMirror>>,
+    /// Retries may be switched off in its policy.
     pub(crate) retry: RetryLayer,
     pub(crate) attempt_timeout: AttemptTimeoutLayer,
     pub(crate) forward: ForwardLayer,

@@ -47,6 +47,7 @@ pub struct Split<S> {
 struct Weighted<S> {
     /// Sum of all weights.
     total: u64,
+    /// Each with its weight.
     services: Vec<(u64, S)>,
 }
 

@@ -69,6 +69,7 @@ impl<S> Layer<S> for TotalTimeoutLayer {
 #[derive(Debug, Clone)]
 pub struct TotalTimeout<S> {
     inner: S,
+    /// Those of the route.
     timeouts: Arc<Timeouts>,
 }
 

@@ -25,7 +25,9 @@ use crate::{
 /// A limit, or one of its tiers, as operators look at it.
 #[derive(Debug)]
 pub struct OneLimit<'s> {
+    /// The generation that serves.
     state: &'s State,
+    /// The limit as the configuration has it.
     limit: &'s Limit,
     /// The tier of the limit that is meant, instead of the limit itself.
     tier: Option<&'s Tier>,

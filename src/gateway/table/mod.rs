@@ -51,6 +51,7 @@ use crate::{
 /// The routes of one snapshot, arranged to be found.
 #[derive(Debug)]
 pub struct Table {
+    /// The paths of each host.
     hosts: Hosts,
     /// Indexed by [`Rank`].
     routes: Vec<Conditions>,
@@ -171,12 +172,14 @@ fn by_host<'a>(
 /// it, most specific first.
 #[derive(Debug, Default)]
 struct Hosts {
+    /// By host, in lower case and without a port.
     exact: HashMap<Box<str>, Paths, RandomState>,
     /// Suffixes by label from the right. A tree, because with a map of suffixes
     /// a host of thousands of labels would need thousands of suffixes to be
     /// hashed as a whole. `None` if there are no wildcards, as usual, so that
     /// the host need not be split.
     wildcards: Option<Tree<Option<Paths>>>,
+    /// The routes without a host of their own.
     any: Option<Paths>,
 }
 
@@ -233,8 +236,11 @@ fn matching<'t>(
 struct Conditions {
     /// The route's position in the file.
     index: usize,
+    /// One of these; empty takes every method.
     methods: Box<[Method]>,
+    /// Fields that must all be there, with this value in one of their lines.
     headers: Box<[(HeaderName, HeaderValue)]>,
+    /// Parameters that must all be there, decoded.
     query: Box<[(String, String)]>,
     /// The names of its path's parameters; `None` if it has none.
     names: Option<Names>,
@@ -272,6 +278,7 @@ impl Conditions {
 /// condition on them.
 #[derive(Debug)]
 struct Query<'r> {
+    /// As received, without its `?`.
     raw: Option<&'r [u8]>,
     /// Sorted, so that with a long query and many candidates each search is
     /// short.

@@ -38,6 +38,7 @@ type Step<'t, 'p, V> = (At<'t, V>, Option<&'p [u8]>);
 /// Visits every pattern that matches a path.
 #[derive(Debug)]
 pub(super) struct Matching<'t, 'p, V> {
+    /// The step that is taken next; `None` goes back to the last fork.
     next: Option<Step<'t, 'p, V>>,
     /// Branches still to be visited, where a segment fits both a fixed one and
     /// a parameter. Each node of the tree is visited at most once, and without

@@ -39,7 +39,9 @@ pub(super) struct Paths {
 /// The routes whose pattern ends at a node, in the order of their ranks.
 #[derive(Debug, Default)]
 struct Ends {
+    /// Routes for exactly this path.
     exact: Vec<Rank>,
+    /// Routes for every path that begins with these segments.
     prefix: Vec<Rank>,
 }
 
@@ -112,6 +114,7 @@ fn segments(pattern: &str) -> impl Iterator<Item = &str> {
 
 /// The node that a walk along a path leads to.
 struct Walk<'t> {
+    /// The node behind the last segment that a pattern has.
     last: At<'t, Ends>,
     /// The whole path leads there, and not only its beginning.
     is_whole: bool,

@@ -9,6 +9,7 @@ use regex::bytes::{RegexSet, RegexSetBuilder};
 /// Routes whose path is a regular expression.
 #[derive(Debug)]
 pub(super) struct Regexes {
+    /// All expressions, each anchored at both ends.
     set: RegexSet,
     /// The rank of each expression's route; ascending, so that the order of the
     /// set is that of precedence.

@@ -19,6 +19,7 @@ pub(super) struct Tree<V> {
 #[derive(Debug, Default)]
 struct Node<V> {
     value: V,
+    /// The node that it is a child of; `None` for the root.
     parent: Option<usize>,
     /// Requests only look keys up and never add any, so that a fast hash
     /// without protection against collisions is safe.

@@ -197,6 +197,7 @@ impl Filling {
 /// The bytes that were read. They keep their share of the memory for as long as
 /// a piece of them is in use.
 struct Kept {
+    /// The bytes, in a buffer as large as the share.
     bytes: Vec<u8>,
     _share: Share,
 }
@@ -209,9 +210,13 @@ impl AsRef<[u8]> for Kept {
 
 /// A body whose beginning was read already.
 struct Begun {
+    /// The bytes that were read, sent first.
     kept: Bytes,
+    /// The piece that did not fit, sent after them.
     next: Bytes,
+    /// The rest of the body, still to be read.
     rest: Body,
+    /// The trailers of a body that was read to its end.
     trailers: Option<HeaderMap>,
     /// Bytes that are left; `None` if not known.
     length: Option<u64>,

@@ -83,12 +83,14 @@ struct Waiter {
     /// queue's timeout is not looked at here: a request that notices it late
     /// gets the permit that is free by then.
     deadline: Option<Instant>,
+    /// Tells the request that it has a slot.
     granted: oneshot::Sender<()>,
 }
 
 /// A request in the queue, as the request itself knows it.
 #[derive(Debug)]
 pub(super) struct Joined {
+    /// By which it leaves the queue.
     pub(super) ticket: Ticket,
     /// Receives a slot that is counted already. Closed without one when the
     /// request has lost its place.

@@ -64,6 +64,7 @@ pub struct ConcurrencyLayer {
 /// A limit as a route applies it.
 #[derive(Debug)]
 struct Applied {
+    /// Shared by all layers that apply it.
     limit: Arc<ConcurrencyLimit>,
     /// The longest time for which a permit is held after the client has left;
     /// `None` drops it with the request.
@@ -218,6 +219,7 @@ where
 struct HeldPermit {
     /// `None` once the response holds the permit.
     permit: Option<Permit>,
+    /// Knows whether a server works on after the client has left.
     exchange: Arc<Exchange>,
 }
 

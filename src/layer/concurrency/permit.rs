@@ -11,6 +11,7 @@ use crate::{error::Failed, message::Response};
 /// drop.
 #[derive(Debug)]
 pub struct Permit {
+    /// The limit that counts the request.
     limit: Arc<ConcurrencyLimit>,
     /// When the permit was given, while the time to the response head is to be
     /// measured.

@@ -29,7 +29,9 @@ pub struct Turn {
 /// Identifies a request in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ticket {
+    /// Where in the queue it waits.
     turn: Turn,
+    /// Tells requests of one key apart; later ones have larger numbers.
     number: u64,
 }
 
@@ -37,7 +39,9 @@ pub(super) struct Ticket {
 /// [`Queue::make_room`], as a reload may change it.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
+    /// One for each priority, the highest first.
     classes: [Class<T>; 3],
+    /// Requests in all classes.
     length: usize,
     /// Counts joins and turns; the smaller number came earlier.
     counter: u64,
@@ -57,6 +61,7 @@ pub(super) enum Room<T> {
 /// The requests of one priority.
 #[derive(Debug)]
 struct Class<T> {
+    /// The requests of each key; keys without any are not kept.
     keys: BTreeMap<u64, OfOneKey<T>>,
     /// Keys by the number of their next turn.
     turns: BTreeMap<u64, u64>,
@@ -67,7 +72,9 @@ struct Class<T> {
 /// The requests of one key, by their numbers; never empty.
 #[derive(Debug)]
 struct OfOneKey<T> {
+    /// The number under which the key stands among the turns.
     next_turn: u64,
+    /// By their numbers, so that the first one came first.
     requests: BTreeMap<u64, T>,
 }
 

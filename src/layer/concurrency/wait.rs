@@ -31,6 +31,7 @@ const OTHER_WORKERS: Duration = Duration::from_millis(50);
 /// A request in the queue of a concurrency limit. It leaves the queue on drop.
 #[derive(Debug)]
 pub struct Queued {
+    /// The limit whose queue it is.
     limit: Arc<ConcurrencyLimit>,
     /// The request's place in the queue, and the channel by which it gets a slot.
     joined: Joined,

@@ -164,6 +164,7 @@ fn write_of_hop(out: &mut Vec<u8>, request: &Head, wants_trailers: bool) {
 struct Filter<'r> {
     request: &'r Head,
     changes: &'r RequestChanges,
+    /// The fields that `Connection` names.
     hops: Hops<'r>,
     /// Whether `Expect: 100-continue` was met by the gateway, so that it is not
     /// left to the server.

@@ -20,7 +20,9 @@ use crate::{
 /// The parts of the layer that all requests of a route share.
 #[derive(Debug)]
 pub(super) struct Shared<S> {
+    /// The policy of the route.
     pub(super) policy: Arc<Policy>,
+    /// The budget of the route, over all workers and reloads.
     pub(super) budget: Arc<Budget>,
     /// Cloned for each retry. In here, so that a request that needs none pays
     /// for no clone.
@@ -33,9 +35,13 @@ pub(super) type Retrying = Pin<Box<dyn Future<Output = Result<Response, Failed>>
 /// Everything that the retries of a request need, and the state of its attempts
 /// so far.
 pub(super) struct Attempts<S> {
+    /// The request as received.
     exchange: Arc<Exchange>,
+    /// The time by which the response must have begun.
     deadline: Option<Deadline>,
+    /// As in each [`Call`].
     abandoned_timeout: Option<Duration>,
+    /// Set if the body arrives in pieces: the deadline then moves.
     uploading: Option<Arc<Uploading>>,
     /// The body for the next attempt; `None` if there is no body. Boxed, since
     /// the future of every request has room for it and most have no body.

@@ -30,6 +30,7 @@ pub struct Budget {
     requests: PerWorker<Counts>,
     /// The retries of all workers.
     retries: Counts,
+    /// Locked by retries only.
     settings: Mutex<Settings>,
 }
 

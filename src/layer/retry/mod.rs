@@ -83,6 +83,7 @@ impl<S: Clone> Layer<S> for RetryLayer {
 pub struct Retry<S> {
     /// Makes the first attempt.
     inner: S,
+    /// Used by retries, and to count requests.
     shared: Arc<Shared<S>>,
 }
 

@@ -40,6 +40,7 @@ pub(super) struct Kept {
     /// whole buffer behind it, which a client could make many times larger than
     /// the piece.
     data: Vec<u8>,
+    /// The trailers, if they have passed.
     trailers: Option<HeaderMap>,
     /// Bytes that may still be kept.
     room: usize,
@@ -165,7 +166,9 @@ fn size_of_fields(fields: &HeaderMap) -> usize {
 /// One attempt's body: what was kept, then the rest from the client. Dropped
 /// early, it hands the rest back.
 struct Attempt {
+    /// The part that earlier attempts have read, and that this one adds to.
     kept: Arc<Mutex<Kept>>,
+    /// The rest of the client's body, which this attempt reads.
     rest: Option<Body>,
     /// Bytes that this attempt sent.
     sent: usize,

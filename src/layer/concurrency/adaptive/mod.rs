@@ -92,7 +92,9 @@ impl Outcome {
 /// The measuring half of an adaptive limit.
 #[derive(Debug)]
 pub(super) struct Meter {
+    /// Whether the limit adapts now.
     is_on: AtomicBool,
+    /// The outcomes since the last move.
     window: Window,
     /// The origin of the times below.
     began: Instant,
@@ -100,6 +102,7 @@ pub(super) struct Meter {
     due: AtomicU64,
     /// The last median, in nanoseconds.
     last_median: AtomicU64,
+    /// Computes the next limit. Locked by the request that closes a window.
     gradient: Mutex<Gradient>,
 }
 

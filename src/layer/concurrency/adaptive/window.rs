@@ -38,10 +38,13 @@ const BUCKETS: usize = 384;
 /// The outcomes since the window was opened.
 #[derive(Debug)]
 pub(super) struct Window {
+    /// How many responses took about as long, in steps that grow with the time.
     buckets: Box<[AtomicU32; BUCKETS]>,
     /// Responses and failures.
     outcomes: AtomicU32,
+    /// Requests that the upstream was too busy for.
     failures: AtomicU32,
+    /// The most requests that were in flight.
     peak: AtomicUsize,
 }
 
