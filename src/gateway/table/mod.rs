@@ -48,7 +48,31 @@ use crate::{
     policy::{HostPattern, Match, PathPattern},
 };
 
-/// The routes of one snapshot, arranged to be found.
+/// The routes of one snapshot, arranged to be found. Requests never change it,
+/// so that all workers share one.
+///
+/// ```
+/// use http::{HeaderMap, Method};
+/// use tidegate::{
+///     gateway::table::{Lookup, Table},
+///     policy::{Match, PathPattern},
+/// };
+///
+/// let orders = Match {
+///     path: PathPattern::Parameters("/orders/{id}".into()),
+///     ..Match::all()
+/// };
+/// let table = Table::build(&[Match::all(), orders]).unwrap();
+/// let found = table.find(&Lookup {
+///     host: "shop.example",
+///     path: b"/orders/7",
+///     method: &Method::GET,
+///     headers: &HeaderMap::new(),
+///     query: None,
+/// });
+/// let found = found.unwrap();
+/// assert_eq!((found.index, &*found.parameters[0].1), (1, "7"));
+/// ```
 #[derive(Debug)]
 pub struct Table {
     /// The paths of each host.

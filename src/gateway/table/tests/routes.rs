@@ -95,14 +95,7 @@ impl Narrowed for Match {
 }
 
 pub(super) fn any() -> Match {
-    let (hosts, methods, headers, query) = Default::default();
-    Match {
-        hosts,
-        path: PathPattern::Any,
-        methods,
-        headers,
-        query,
-    }
+    Match::all()
 }
 
 pub(super) fn host(pattern: &str) -> Match {
