@@ -1,4 +1,4 @@
-//! Templates of rewrites and redirects, such as `/v2{path}` and
+//! Templates of rewrites and redirects, such as `/v2/orders/{id}` and
 //! `https://{host}{path}`.
 //!
 //! The configuration refuses unknown names and open braces, so that filling a
