@@ -181,7 +181,8 @@ impl Filter<'_> {
             ..
         } = self;
         let is_met = self.expect_is_met && *name == header::EXPECT;
-        !is_met && !ends_here(name, hops, changes)
+        !is_met
+            && !ends_here(name, hops, changes)
             && !(request.grpc.is_some() && *name == grpc::TIMEOUT)
             && !(*name == MAX_FORWARDS_HEADER
                 && request.may_count_hops()
