@@ -6,15 +6,47 @@
 //! up to `max`. It is forgiven in the same measure, one doubling for each `base`
 //! that it has worked since.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use super::pages::Provoked;
 use crate::policy::Ejection;
 
 /// An ejection is not ended early before this time, so that an outage of all
 /// servers does not flood the log.
 const SHORTEST_EJECTION: Duration = Duration::from_secs(1);
+
+/// How a server came to its state.
+#[derive(Debug)]
+pub(super) struct History {
+    /// When the present state began.
+    pub(super) since: SystemTime,
+    /// The reason for the present state, for people.
+    pub(super) cause: String,
+    /// Ejections since the start.
+    pub(super) ejections: u64,
+    /// Earlier ejections.
+    pub(super) ejection: EjectionMemory,
+    /// Earlier checks.
+    pub(super) checks: CheckMemory,
+    /// The request whose response began the cool-down.
+    pub(super) cooled_by: Option<Provoked>,
+}
+
+impl History {
+    /// The history of a server that was never anything but up.
+    pub(super) fn new() -> Self {
+        Self {
+            since: SystemTime::now(),
+            cause: String::new(),
+            ejections: 0,
+            ejection: EjectionMemory::default(),
+            checks: CheckMemory::default(),
+            cooled_by: None,
+        }
+    }
+}
 
 /// Earlier ejections of a server, which decide how long the next one is.
 #[derive(Debug, Default)]

@@ -26,7 +26,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use super::{
-    memory::{CheckMemory, EjectionMemory, Run},
+    memory::{History, Run},
     pages::{Blame, Page, Provoked},
     view::{Assessment, Fitness, HealthState, HealthView},
 };
@@ -67,23 +67,6 @@ pub(in crate::upstream) struct Health {
     history: Mutex<History>,
 }
 
-/// How a server came to its state.
-#[derive(Debug)]
-pub(super) struct History {
-    /// When the present state began.
-    pub(super) since: SystemTime,
-    /// The reason for the present state, for people.
-    pub(super) cause: String,
-    /// Ejections since the start.
-    pub(super) ejections: u64,
-    /// Earlier ejections.
-    pub(super) ejection: EjectionMemory,
-    /// Earlier checks.
-    pub(super) checks: CheckMemory,
-    /// The request whose response began the cool-down.
-    pub(super) cooled_by: Option<Provoked>,
-}
-
 impl Health {
     /// The health of a server of which nothing is known. `upstream` and `url`
     /// name it in the log.
@@ -99,14 +82,7 @@ impl Health {
             cooling_until: AtomicU64::new(0),
             slow_since: AtomicU64::new(0),
             failures: AtomicU64::new(0),
-            history: Mutex::new(History {
-                since: SystemTime::now(),
-                cause: String::new(),
-                ejections: 0,
-                ejection: EjectionMemory::default(),
-                checks: CheckMemory::default(),
-                cooled_by: None,
-            }),
+            history: Mutex::new(History::new()),
         }
     }
 
