@@ -74,7 +74,7 @@ impl Store {
         }
         self.nodes.store(Some(Arc::new(nodes)));
         drop(one_at_a_time);
-        self.tell_circuits();
+        self.note_circuits();
     }
 
     /// Lists the nodes again, off the path of requests, because a call has
@@ -98,7 +98,7 @@ impl Store {
     }
 
     /// Updates the metrics of open circuits.
-    pub(super) fn tell_circuits(&self) {
+    pub(super) fn note_circuits(&self) {
         let _one_at_a_time = self.look.lock();
         let nodes = self.nodes.load();
         let nodes = nodes.iter().flat_map(|nodes| nodes.each());

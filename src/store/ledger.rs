@@ -32,7 +32,7 @@ pub(super) struct Ledger {
     /// Keys in all shards, without the overflow bucket; never above
     /// `max_keys`.
     keys: AtomicUsize,
-    /// The most keys, without that of the strangers.
+    /// The most keys, without the overflow bucket.
     max_keys: NonZeroUsize,
 }
 

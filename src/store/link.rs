@@ -33,7 +33,7 @@ const FIRST_PROBE: Duration = Duration::from_millis(100);
 const LONGEST_PROBE: Duration = Duration::from_secs(2);
 /// Longest wait until a cluster lists its nodes, as the node that is asked may
 /// hang. No request waits for it.
-const TELL_NODES: Duration = Duration::from_millis(500);
+const LIST_NODES: Duration = Duration::from_millis(500);
 
 impl Store {
     /// The connection of this worker. Waits for one that is being made; `None`
@@ -121,7 +121,7 @@ impl Store {
 
     /// Logs that a circuit has opened, and starts to probe `node`.
     fn opened(self: &Arc<Self>, node: &Arc<Node>, cause: &str) {
-        self.tell_circuits();
+        self.note_circuits();
         let (store, on_error) = (&*node.name, self.settings.on_error.word());
         if self.is_whole(node) {
             tracing::warn!(
@@ -151,7 +151,7 @@ impl Store {
                 .send_replace(Link::Up(connection, self.whole.circuit.generation()));
         }
         node.circuit.close();
-        self.tell_circuits();
+        self.note_circuits();
         let store = &*node.name;
         if self.is_whole(node) {
             tracing::info!(store, "the store answers again");
@@ -238,7 +238,7 @@ async fn try_out(
 
 /// Asks a cluster for its nodes, for at most half a second.
 pub(super) async fn fetch_nodes(connection: &mut Connection) -> RedisResult<Value> {
-    tokio::time::timeout(TELL_NODES, connection.slots())
+    tokio::time::timeout(LIST_NODES, connection.slots())
         .await
         .map_err(timed_out)?
 }

@@ -56,7 +56,7 @@ pub(super) struct Reply {
 pub(super) struct Trip {
     /// Nanoseconds of this process's clock, before the call was sent.
     pub(super) sent: u64,
-    /// Nanoseconds of this process's clock, after its answer was received.
+    /// Nanoseconds of this process's clock, after its reply was received.
     pub(super) received: u64,
 }
 
