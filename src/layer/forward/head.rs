@@ -180,14 +180,22 @@ impl Filter<'_> {
             hops,
             ..
         } = self;
-        let is_met = self.expect_is_met && *name == header::EXPECT;
-        !is_met
-            && !ends_here(name, hops, changes)
-            && !(request.grpc.is_some() && *name == grpc::TIMEOUT)
-            && !(*name == MAX_FORWARDS_HEADER
-                && request.may_count_hops()
-                && max_forwards(request).is_some())
-            && !(request.has_underscores && ends_here(&with_hyphens(name), hops, changes))
+        if ends_here(name, hops, changes) {
+            return false;
+        }
+        if *name == header::EXPECT {
+            return !self.expect_is_met;
+        }
+        if *name == grpc::TIMEOUT {
+            return request.grpc.is_none();
+        }
+        if *name == MAX_FORWARDS_HEADER
+            && request.may_count_hops()
+            && max_forwards(request).is_some()
+        {
+            return false;
+        }
+        !(request.has_underscores && ends_here(&with_hyphens(name), hops, changes))
     }
 }
 
