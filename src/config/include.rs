@@ -166,7 +166,12 @@ fn merge(into: &mut Table, from: Table, problems: &mut Problems) {
 }
 
 /// Puts two entries of one name together.
+///
+/// A list and a table cannot be: neither can be left out without losing the
+/// routes or settings in it, so that this is a mistake and the value is broken.
 fn merge_entry(name: &str, there: &mut Entry, entry: Entry, problems: &mut Problems) {
+    let first = there.key;
+    let (one, other) = (there.node.type_name(), entry.node.type_name());
     match (&mut there.node.value, entry.node.value) {
         (Value::List(items), Value::List(more)) => items.extend(more),
         (Value::Table(table), Value::Table(more)) => {
@@ -180,7 +185,17 @@ fn merge_entry(name: &str, there: &mut Entry, entry: Entry, problems: &mut Probl
             }
         }
         (Value::Broken, _) => {}
-        (there, _) => *there = Value::Broken,
+        (there, Value::Broken) => *there = Value::Broken,
+        (there, _) if one == other => {
+            problems.report(twice(name, first, entry.key));
+            *there = Value::Broken;
+        }
+        (there, _) => {
+            let message = format!("`{name}` is {other} here, and {one} in another file");
+            let problem = Problem::new(Code::Conflict, entry.key, message).also(first, "the other");
+            problems.report(problem.help("write it in the same form in both files"));
+            *there = Value::Broken;
+        }
     }
 }
 

@@ -109,6 +109,19 @@ fn a_setting_in_two_files_is_a_mistake() {
 }
 
 #[test]
+fn a_setting_in_two_forms_in_two_files_is_a_mistake() {
+    let main = format!("include = [\"x.toml\"]\n{ROUTE}");
+    let folder = Folder::new(&[
+        ("tidegate.toml", &main),
+        ("x.toml", "[routes]\nname = \"a\"\n"),
+    ]);
+    let (code, text) = folder.only();
+    assert_eq!(code, Code::Conflict);
+    let message = "`routes` is a list here, and a table in another file";
+    assert!(text.contains(message), "{text}");
+}
+
+#[test]
 fn a_file_that_includes_itself_is_read_once() {
     let folder = Folder::new(&[("tidegate.toml", &format!("include = [\"*.toml\"]\n{ROUTE}"))]);
     assert_eq!(folder.load().unwrap().routes.len(), 1);
