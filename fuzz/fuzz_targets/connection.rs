@@ -99,7 +99,7 @@ impl Service<Arrival> for Seen {
         let seen = Arc::clone(&self.0);
         Box::pin(async move {
             Ok(match arrival {
-                Arrival::Request(request) => answer(request, &seen).await,
+                Arrival::Request(request) => respond(request, &seen).await,
                 Arrival::Refused { error, .. } => {
                     note(&seen, format!("refused: {}", error.reason()));
                     Response::new(StatusCode::BAD_REQUEST, Body::whole("no"))
@@ -109,7 +109,7 @@ impl Service<Arrival> for Seen {
     }
 }
 
-async fn answer(request: Request, seen: &Mutex<Vec<String>>) -> Response {
+async fn respond(request: Request, seen: &Mutex<Vec<String>>) -> Response {
     let Request { method, target, version, headers, body, upgrade, .. } = request;
     note(seen, format!("{method} {target:?} {version:?} {headers:?} {upgrade:?}"));
     match body.collect().await {
@@ -123,7 +123,7 @@ async fn answer(request: Request, seen: &Mutex<Vec<String>>) -> Response {
         Err(Fault::ClientGone) => Response { hangup: Some(Hangup::AtOnce), ..Response::default() },
         Err(fault) => {
             note(seen, format!("body: {}", fault.reason()));
-            let hangup = Some(Hangup::AfterAnswer);
+            let hangup = Some(Hangup::AfterResponse);
             Response { hangup, ..Response::new(StatusCode::BAD_REQUEST, Body::whole("no")) }
         }
     }
