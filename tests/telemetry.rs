@@ -374,7 +374,8 @@ fn no_client_can_forge_a_line() {
                 let line: Value = serde_json::from_str(&line).unwrap();
                 assert!(line["status"] == 200 || line["status"] == 400, "{line}");
             } else {
-                // Whatever a client sends stays inside the quotes of its field.
+                // Everything that a client sends stays inside the quotes of its
+                // field.
                 let outside: String = line.replace("\\\"", "").split('"').step_by(2).collect();
                 assert_eq!(
                     outside

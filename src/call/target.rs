@@ -135,8 +135,8 @@ impl Target {
     }
 
     /// Whether a lenient service may read another path: no for nearly all, at
-    /// the price of a look for `;`. Whatever else could be read so is not in
-    /// its normal form.
+    /// the price of a look for `;`. Every other path that could be read so is
+    /// not in its normal form.
     pub fn may_be_disguised(&self) -> bool {
         self.normal.is_some() || memchr::memchr(b';', self.path()).is_some()
     }

@@ -1,7 +1,7 @@
 //! The entry of a request: everything that it says of itself is checked here,
 //! once, and its route is found.
 //!
-//! Whatever is wrong with a request, it gets an exchange, so that it has an
+//! A request gets an exchange whatever is wrong with it, so that it has an
 //! access line: with the address, the client and the route as far as they are
 //! known. The checks come in the order in which errors are most useful: the
 //! address, the host's certificate, the route, the body's length.

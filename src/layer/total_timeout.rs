@@ -4,8 +4,8 @@
 //! A request that passes its deadline is refused with 504 (`total_timeout`) by
 //! the layer that is waiting at that moment: the deadline is a value that
 //! travels with the [`Call`] and not a timer, so that a request arms one timer
-//! at a time. Whatever waits (the queue of a concurrency limit, an attempt, the
-//! wait before a retry) waits no longer than that. The time begins with the
+//! at a time. Every wait (in the queue of a concurrency limit, for an attempt,
+//! before a retry) ends by then. The time begins with the
 //! request head and stands still while the request body flows.
 //!
 //! The pace bounds the silence of a body once it flows. It depends on the kind

@@ -48,7 +48,7 @@ struct Paragraph {
 
 static BEGINS_ODDLY: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
-        r#"(?:^|[.!?:]["')]?\s+)(?:[-*+] |\d+\. |[|#]+ )?(?:What|Who|Whom|Whose)\b[^.?!]*[.?!]?"#,
+        r#"(?:^|[.!?:]["')]?\s+)(?:[-*+] |\d+\. |[|#]+ )?(?:What|Who|Whom|Whose|Whatever|Whoever)\b[^.?!]*[.?!]?"#,
     )
     .unwrap()
 });

@@ -215,8 +215,8 @@ impl<S> Attempts<S> {
         } else if is_seen && !policy.methods.contains(&request.method) {
             Some(Obstacle::Method)
         } else if is_seen && request.upgrade.is_some() {
-            // Whatever the method says, the server may have begun something
-            // that a second request would double.
+            // The server may have begun something that a second request would
+            // double, whatever the method says.
             Some(Obstacle::Upgrade)
         } else if self.replay.as_ref().is_some_and(|body| !body.can_replay()) {
             Some(Obstacle::Body)

@@ -19,7 +19,7 @@
 //!             └─ dropped: closed
 //! ```
 //!
-//! Whoever holds the lease owns the socket: there is no task for a connection.
+//! The holder of the lease owns the socket: there is no task for a connection.
 //!
 //! hyper's client is not used, for the reasons that [`crate::http1`] gives:
 //! strict framing, interim responses, and failures told apart by what the
