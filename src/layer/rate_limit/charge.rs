@@ -14,6 +14,23 @@
 //! leaves before the response has used its tokens if the request was sent to a
 //! server, since nobody knows what became of it there; before that, the tokens
 //! come back.
+//!
+//! # Where it ends
+//!
+//! The future of the response settles a charge in one of four ways, by the
+//! outcome of the inner service:
+//!
+//! * A response settles it by the status (`settle`).
+//! * A failure that no server can have seen returns all of it (`refund`).
+//! * Another failure that is not the client's settles it without a response
+//!   (`settle_without_response`): tokens of limits that count responses come
+//!   back.
+//! * Another failure by the client, or a client that leaves, drops it. Tokens
+//!   of limits that count responses come back then if the request was not sent
+//!   to a server.
+//!
+//! Tokens that are refunded are never more than those that were taken, and a
+//! bucket is left no fuller than it would be without the request.
 
 use std::sync::Arc;
 
@@ -49,6 +66,8 @@ pub struct Charge {
 pub(super) struct Apart {
     limits: Arc<[RouteLimit]>,
     exchange: Arc<Exchange>,
+    /// In the order in which they were taken. Empty once they are settled, so
+    /// that the drop that follows returns nothing twice.
     pieces: SmallVec<[Piece; 2]>,
     /// Quotas of single keys, to which the questions refer.
     quotas: Quotas,
@@ -67,6 +86,7 @@ struct Piece {
     tokens: Tokens,
 }
 
+/// Where tokens were taken, and so how they come back.
 #[derive(Debug)]
 enum Tokens {
     Local(Admission),
@@ -93,6 +113,8 @@ impl Charge {
     }
 
     /// The tokens that may come back one by one, to add some.
+    ///
+    /// They are made with the first call, and share the limits of this charge.
     pub(super) fn apart(&mut self, exchange: &Arc<Exchange>, quotas: &Quotas) -> &mut Apart {
         let limits = &self.limits;
         self.apart
@@ -100,6 +122,9 @@ impl Charge {
     }
 
     /// Returns all tokens, of a request that was turned away further in.
+    ///
+    /// Returns local tokens at once, under one reading of the clock. Nothing
+    /// waits for the tokens of shared limits to come back.
     pub(super) fn refund(self) {
         let now = Clock.now();
         let limits = &*self.limits;
@@ -114,6 +139,8 @@ impl Charge {
     }
 
     /// Settles for a response with this status.
+    ///
+    /// Tokens of limits without `count` stay taken whatever the status is.
     pub(super) fn settle(self, status: StatusCode) {
         if let Some(mut apart) = self.apart {
             apart.settle(status);
@@ -206,6 +233,8 @@ impl Apart {
         }
     }
 
+    /// Returns the tokens of limits that count responses, because no response
+    /// of a server came.
     fn refund_counted(&mut self) {
         let limits = Arc::clone(&self.limits);
         self.refund(Clock.now(), |question| question.counts_responses(&limits));

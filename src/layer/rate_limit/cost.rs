@@ -1,10 +1,22 @@
 //! The number of tokens that a request takes.
+//!
+//! The cost is known before any bucket is asked, and does not change later:
+//! neither the response nor a retry moves it. A cost of 0 is always admitted. A
+//! cost above the burst of a limit is never admitted.
+//!
+//! The header is the client's word unless a proxy before the gateway overwrites
+//! it. The cost therefore has an upper bound, and a header that is malformed
+//! costs the default instead of nothing: a client gains nothing by sending
+//! nonsense.
 
 use http::{HeaderMap, HeaderName};
 
 use crate::policy::Cost;
 
 /// Tokens of a request with these headers.
+///
+/// The result is at most `max` for a cost from a header, also where `default`
+/// is above it. Does not allocate.
 #[inline]
 pub(super) fn of(cost: &Cost, headers: &HeaderMap) -> u32 {
     match cost {
@@ -13,8 +25,12 @@ pub(super) fn of(cost: &Cost, headers: &HeaderMap) -> u32 {
     }
 }
 
-/// The whole number in a header, saturating. `None` for a request without the
-/// header, with several of it, or with anything else in it.
+/// The whole number in a header. A number above [`u32::MAX`] counts as that,
+/// and is cut to the maximum of the limit afterwards.
+///
+/// `None` for a request without the header, with several lines of it, or with
+/// anything but ASCII digits in it: a sign, a blank, a list and a fraction are
+/// no numbers here. Leading zeros are allowed.
 fn stated(headers: &HeaderMap, name: &HeaderName) -> Option<u32> {
     let mut lines = headers.get_all(name).iter();
     let (Some(line), None) = (lines.next(), lines.next()) else {

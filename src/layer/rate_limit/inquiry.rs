@@ -1,10 +1,21 @@
 //! One request before the limits of its route: the questions it puts to them,
 //! and the facts that their decisions become.
 //!
-//! A plain limit takes the short way in [`Inquiry::collect`]: hash the key, push
-//! one question. Everything that only some limits have (overrides, temporary
-//! quotas, tiers, a candidate, shadow mode, the store) is behind one test, in
-//! `collect_all`.
+//! A plain limit takes the short way in [`Inquiry::collect`]: hash the key,
+//! push one question. Everything that only some limits have (overrides,
+//! temporary quotas, tiers, a candidate, shadow mode, the store) is behind one
+//! test, in `collect_all`.
+//!
+//! An inquiry borrows everything and costs a reading of the clock. It is made
+//! for the local decision, and again for each use after a call to the store. It
+//! takes no tokens by itself; `local` and `shared` do, with the questions that
+//! it collects.
+//!
+//! # Facts
+//!
+//! Facts name limits by bits: bit `n` stands for the `n`th name among the names
+//! of the route's limits, where the names of tiers follow that of their limit.
+//! A route has at most 64 names, so that a set of limits is one `u64`.
 
 use std::sync::Arc;
 
@@ -25,7 +36,9 @@ use crate::{
 /// One request before the limits of its route.
 #[derive(Clone, Copy)]
 pub(super) struct Inquiry<'a> {
+    /// The limits of the route, in the order of the configuration.
     pub(super) limits: &'a Arc<[RouteLimit]>,
+    /// The request, with its route and its client.
     pub(super) exchange: &'a Arc<Exchange>,
     /// The one reading of the clock by which all limits decide.
     pub(super) now: Now,
@@ -61,6 +74,14 @@ impl Inquiry<'_> {
     }
 
     /// Notes a request that lacks a part of the key.
+    ///
+    /// The policy says one of three things. With `skip`, the limit does not
+    /// apply to the request. In shadow mode, the refusal is noted and does not
+    /// happen. In all other cases the request is refused, and no bucket has
+    /// been asked by then.
+    ///
+    /// # Errors
+    /// [`Error::KeyMissing`], with the status of the limit.
     #[cold]
     fn note_missing(&self, limit: &RouteLimit, facts: &mut LimitFacts) -> Result<(), Error> {
         if limit.policy.missing == Missing::Skip {
@@ -108,6 +129,9 @@ impl Inquiry<'_> {
 
     /// The quota that replaces the limit's own for this key: a temporary one of
     /// an operator, or else an override.
+    ///
+    /// An operator's quota wins, since it is the newer decision and ends by
+    /// itself.
     fn rule(&self, own: &Question) -> Option<Rule> {
         let limit = own.limit(self.limits);
         if let Some(given) = limit.own.limiter.temporary(self.now, own.key) {
@@ -117,6 +141,9 @@ impl Inquiry<'_> {
         overrides.find(&limit.own.begun, &limit.policy, own.key, self.exchange)
     }
 
+    /// Adds the questions to the tiers of a limit: one bucket for each wider
+    /// network that the address of an IPv6 client is in. A tier is left out if
+    /// no address is in the key.
     fn collect_tiers(&self, own: Question, questions: &mut Questions) {
         let limit = own.limit(self.limits);
         for (index, (tier, buckets)) in limit.policy.tiers.iter().zip(&limit.tiers).enumerate() {
@@ -127,6 +154,8 @@ impl Inquiry<'_> {
         }
     }
 
+    /// Adds a question to the list that says how it is decided: here or in the
+    /// store, with or without the power to refuse.
     fn push(&self, question: Question, questions: &mut Questions) {
         let limit = question.limit(self.limits);
         match (limit.is_shared(), limit.policy.shadow) {
@@ -138,6 +167,9 @@ impl Inquiry<'_> {
     }
 
     /// Counts the request for the list of the heaviest keys.
+    ///
+    /// The description of the key is made by a function, so that it costs
+    /// nothing unless the key enters the list. Candidates are not counted.
     #[inline]
     pub(super) fn record(&self, question: &Question, verdict: Verdict) {
         let Some(buckets) = question.buckets(self.limits) else {
@@ -162,6 +194,11 @@ impl Inquiry<'_> {
 
     /// Notes which of `questions` were refused; nothing was taken. `quotas` are
     /// those of the request.
+    ///
+    /// The refusal with the longest wait gives the status of the response and
+    /// the limit that is described in its fields; all limits that refused are
+    /// named in the error. Facts of earlier limits are overwritten: tokens are
+    /// given back, so none has admitted.
     #[cold]
     pub(super) fn refused(
         &self,
@@ -205,6 +242,10 @@ pub(super) fn nearest(question: &Question, limits: &[RouteLimit], standing: Stan
 
 /// The bucket that is nearest to exhaustion, of those that are `wanted` and
 /// that somebody counts in. `standings` are in the order of the questions.
+///
+/// Of equals, the first question wins. `None` if no question is wanted or none
+/// has a standing. A standing is `None` for a bucket in the store of which
+/// nothing is known.
 #[inline]
 pub(super) fn nearest_of(
     questions: &[Question],

@@ -6,6 +6,15 @@
 //! everybody. A part that the request lacks is replaced or makes the whole key
 //! `None`, as [`Limit::missing`] says; two missing parts are replaced by the
 //! same other part, which then counts twice and does no harm.
+//!
+//! Parts enter a key in the order of the policy. `KeyBuilder` separates them,
+//! so that two parts cannot run together into the value of another pair. Keys
+//! are hashes: neither the buckets nor the store see a value of a request, and
+//! only the list of the heaviest keys describes some for people.
+//!
+//! All of these functions read the request and change nothing. They are called
+//! before a limit decides, and again with another hash for a bucket in the
+//! store.
 
 use std::{hash::Hasher, iter};
 
@@ -25,6 +34,9 @@ struct Part<'l, 'e> {
 }
 
 /// The request's value of `part`, or of the part that stands in for it.
+///
+/// `None` if the request lacks the part and the policy names no other, or if it
+/// lacks the other one as well.
 #[inline]
 fn find<'l, 'e>(
     limit: &'l Limit,
@@ -49,6 +61,9 @@ fn find<'l, 'e>(
 }
 
 /// Adds all parts of the key to `begun`; `None` if the request lacks one.
+///
+/// `begun` has the name of the limit already and is cloned, which copies the
+/// state of a hasher.
 #[inline]
 pub(super) fn whole<H: Hasher + Clone>(
     begun: &KeyBuilder<H>,
@@ -65,6 +80,9 @@ pub(super) fn whole<H: Hasher + Clone>(
 
 /// Like [`whole`], with the client's address cut to `prefix` bits: the key of a
 /// tier. `None` also if no address is in the key.
+///
+/// The values of other parts stay as they are, so that a tier is counted for
+/// each of their values as well.
 pub(super) fn wider<H: Hasher + Clone>(
     begun: &KeyBuilder<H>,
     limit: &Limit,
@@ -82,6 +100,9 @@ pub(super) fn wider<H: Hasher + Clone>(
 
 /// The key over those parts alone that are `wanted`; `None` if the request
 /// lacks one of them.
+///
+/// `wanted` has one element for each part of the key, in its order. Overrides
+/// use it to look up all patterns that fix the same parts at once.
 pub(super) fn partial(
     begun: &KeyBuilder,
     limit: &Limit,
@@ -106,6 +127,9 @@ pub(super) fn has_stand_in(limit: &Limit, exchange: &Exchange) -> bool {
 
 /// Writes the parts of a request's key for people, with the address cut to
 /// `prefix` bits if that is given.
+///
+/// Parts that the request lacks are left out. A stand-in is marked as one, so
+/// that an operator can tell it from a value of the part itself.
 pub(super) fn describe(label: &mut Label, limit: &Limit, prefix: Option<u8>, exchange: &Exchange) {
     for part in &limit.key {
         let Some(found) = find(limit, part, exchange) else {

@@ -4,6 +4,21 @@
 //! Those that can refuse decide first, all or nothing. Those that cannot decide
 //! each for itself: a limit in shadow mode as it would if it were live, which
 //! is on requests that the others admitted; a candidate on every request.
+//!
+//! # Concurrency
+//!
+//! Workers share the buckets and decide about them without a lock.
+//! `limit::decide` takes from one bucket after the other, and returns what it
+//! has taken if another thread was faster at a later bucket. A reader may see
+//! tokens of a request in between that is refused in the end: it then sees a
+//! bucket that is a little emptier, and never a fuller one.
+//!
+//! # Cost
+//!
+//! One clock reading serves all limits. A request under one or two plain limits
+//! allocates nothing here. Tokens that may come back one by one are boxed,
+//! which concerns limits in shadow mode, candidates, and limits that count
+//! responses.
 
 use smallvec::SmallVec;
 
@@ -95,6 +110,9 @@ impl Inquiry<'_> {
         }
     }
 
+    /// Asks a limit in shadow mode as if it were live, on a request that all
+    /// live limits have admitted. The outcome goes into `facts` and the list of
+    /// the heaviest keys, and refuses nothing.
     fn ask_in_shadow(
         &self,
         question: &Question,
@@ -127,6 +145,10 @@ impl Inquiry<'_> {
 
     /// All that was taken: together, or one by one if some of it may come back
     /// alone.
+    ///
+    /// Limits that count responses are the reason to keep tokens apart: whether
+    /// these come back is known only with the status of the response. Tokens of
+    /// all live limits are then kept apart, one piece for each question.
     #[inline]
     fn charge(
         &self,
@@ -149,6 +171,7 @@ impl Inquiry<'_> {
         Charge::new(self.limits, questions, together, apart)
     }
 
+    /// The tokens that may come back one by one; made with the first of them.
     fn apart<'b>(&self, apart: &'b mut Option<Box<Apart>>, questions: &Questions) -> &'b mut Apart {
         apart.get_or_insert_with(|| {
             Box::new(Apart::new(self.limits, self.exchange, &questions.quotas))

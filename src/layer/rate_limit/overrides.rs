@@ -5,6 +5,22 @@
 //! each group a request makes one key over just these parts and looks it up, so
 //! exact values cost one look-up however many there are. Networks are compared
 //! one by one. Of all patterns that match, the first in the file wins.
+//!
+//! # Cost
+//!
+//! A look-up costs one hash over the fixed parts for each group, and one
+//! comparison for each network that stands before the exact match in the file.
+//! The number of groups is bounded by the ways in which patterns fix parts, and
+//! does not grow with the number of keys. Nothing is locked: overrides do not
+//! change between reloads.
+//!
+//! # Which key counts
+//!
+//! Overrides compare keys and not texts, in the spelling that requests get
+//! (`key::spelling`). A pattern for a credential therefore also matches the
+//! other spellings that share its bucket. A key in which another part stands in
+//! for an absent one has `stand_ins` or the limit's own quota, and never an
+//! override.
 
 use std::{collections::HashMap, iter, net::IpAddr};
 
@@ -22,6 +38,8 @@ use crate::{
 /// The overrides of one limit.
 #[derive(Debug)]
 pub struct Overrides {
+    /// The patterns, sorted by the parts that they fix. Each group is searched
+    /// for each request.
     groups: Vec<Group>,
     /// In the order of the file.
     rules: Vec<Rule>,
@@ -50,6 +68,7 @@ struct Group {
     networks: Vec<Network>,
 }
 
+/// A pattern that fixes parts and says in which networks the client has to be.
 #[derive(Debug)]
 struct Network {
     rule: usize,
@@ -90,6 +109,8 @@ impl Overrides {
         Ok(Some(built))
     }
 
+    /// Adds one pattern of the rule with index `rule`. A network that is a
+    /// single bucket is an exact value; a wider one is compared by itself.
     fn sort_in(
         &mut self,
         rule: usize,
@@ -124,6 +145,8 @@ impl Overrides {
         }
     }
 
+    /// The group of the patterns that fix these parts; made if there is none
+    /// yet.
     fn group(&mut self, fixed: Box<[bool]>) -> &mut Group {
         let known = self.groups.iter().position(|group| group.fixed == fixed);
         let index = known.unwrap_or_else(|| {
@@ -140,6 +163,9 @@ impl Overrides {
     /// The rule for a request with this key; `None` if the limit's own quota
     /// counts. Patterns are about values of the key: none of them, not even one
     /// for any value, is about a request that lacks a part.
+    ///
+    /// `key` is the whole key of the request, which saves a hash for patterns
+    /// that fix all parts.
     pub(super) fn find(
         &self,
         begun: &KeyBuilder,
@@ -165,6 +191,9 @@ impl Overrides {
 }
 
 impl Group {
+    /// The index of the first rule in the file that matches, with `key` over
+    /// the fixed parts of the group and a client at this address. `None` if no
+    /// pattern of the group matches.
     fn find(&self, key: Key, client: IpAddr) -> Option<usize> {
         let exact = self.exact.get(&key).copied();
         let before = self

@@ -4,6 +4,27 @@
 //! A route without such limits never comes here. An answer that is known
 //! without a call, because tokens are held here or the store is left alone, is
 //! not waited for.
+//!
+//! # Order
+//!
+//! The questions to limits that can refuse go to the store together, in one
+//! decision: all of them take their tokens, or none does. The questions to
+//! limits in shadow mode follow one after the other, and only if the request
+//! was admitted, so that they count the same requests as they would if they
+//! were live.
+//!
+//! # Bounds
+//!
+//! Each decision of the store takes at most the `timeout` of the store, after
+//! which the configuration's `on_error` decides. A request has at most 64
+//! limits, with their tiers, and so at most as many questions that can refuse.
+//!
+//! # Cancellation
+//!
+//! The future that waits for the store owns the local tokens of the request.
+//! When it is dropped, those are settled like the tokens of any client that
+//! leaves before the response. Tokens that the interrupted call has taken count
+//! as used.
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -38,13 +59,20 @@ pub(super) struct Decision {
     reason = "a decision that is made at once is the usual case, and a box would cost an allocation"
 )]
 pub(super) enum Deciding {
-    /// The store was not asked.
+    /// The store was not asked. The usual case also for shared limits with
+    /// leases: a busy key has tokens that this gateway holds in advance.
     Made(Decision),
     /// The store is asked.
+    /// The future is boxed: its size is that of a call to the store, and
+    /// requests that need none do not carry it.
     Pending(Pin<Box<dyn Future<Output = Decision> + Send>>),
 }
 
 /// Decides by all limits of a route, those in the store last.
+///
+/// Local limits decide first and synchronously. If one of them refuses, or if
+/// no key of the request leads to a shared limit, the store hears nothing of
+/// the request.
 pub(super) fn decide(
     store: &Arc<Store>,
     limits: &Arc<[RouteLimit]>,
@@ -74,17 +102,28 @@ pub(super) fn decide(
 }
 
 /// The questions of one request to the store, and the decision so far.
+///
+/// It owns everything that it needs, so that its future has no lifetime and may
+/// outlive the service that made it, and a reload of the route.
 struct Asking {
     store: Arc<Store>,
     limits: Arc<[RouteLimit]>,
     exchange: Arc<Exchange>,
+    /// The questions that have no decision yet. Each list is taken out when it
+    /// is decided.
     questions: SharedQuestions,
+    /// Quotas of single keys, to which the questions refer by index.
     quotas: Quotas,
+    /// The tokens taken so far; those of the local limits at first.
     charge: Charge,
     facts: LimitFacts,
 }
 
 impl Asking {
+    /// Asks the store about the limits that can refuse.
+    ///
+    /// The decision is made at once if the store needs no call and no limit in
+    /// shadow mode is to be asked after it.
     fn start(mut self) -> Deciding {
         let has_shadow = !self.questions.shadow.is_empty();
         let live = match self.store.decide(self.asks()) {
@@ -108,6 +147,8 @@ impl Asking {
         }))
     }
 
+    /// The request before its limits, at the present time: the clock is read
+    /// anew, since a call to the store may have taken milliseconds.
     fn inquiry(&self) -> Inquiry<'_> {
         Inquiry {
             limits: &self.limits,
@@ -116,12 +157,19 @@ impl Asking {
         }
     }
 
+    /// The live questions in the form in which the store takes them, in their
+    /// order.
     fn asks(&self) -> Asks {
         let live = self.questions.live.iter();
         live.filter_map(|question| self.ask(question)).collect()
     }
 
-    /// The question as the store is asked it.
+    /// The question as the store is asked it: with the name of the bucket in
+    /// the store, which is another hash over the same parts as the local key.
+    ///
+    /// `None` if the bucket is not in the store, or if the request lacks a part
+    /// of its key. Neither happens for a question that was collected, since the
+    /// local key was found in the same way.
     fn ask(&self, question: &Question) -> Option<Ask> {
         let policy = &question.limit(&self.limits).policy;
         let shared = question.buckets(&self.limits)?.shared.as_ref()?;
@@ -139,7 +187,14 @@ impl Asking {
         })
     }
 
-    /// Takes in the answer to the live questions.
+    /// Takes in the outcome of the live questions: notes the facts, and keeps
+    /// the tokens.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`] if at least one limit refuses, and
+    /// [`Error::StoreUnavailable`] if nothing could decide. The facts then name
+    /// no limit that has admitted, because the local tokens are about to be
+    /// returned.
     fn take(&mut self, outcome: Outcome) -> Result<(), Error> {
         let questions = std::mem::take(&mut self.questions.live);
         match outcome {
@@ -182,6 +237,10 @@ impl Asking {
 
     /// Keeps the tokens of the live questions: together, or one by one if some
     /// may come back alone.
+    ///
+    /// Tokens of one call are one piece as long as no limit counts responses: a
+    /// refund is then one call as well. Otherwise each bucket has a piece of
+    /// its own.
     fn keep(&mut self, questions: &[Question], admission: store::Admission) {
         let Some(first) = questions.first() else {
             return;
@@ -199,6 +258,8 @@ impl Asking {
         }
     }
 
+    /// Asks one limit in shadow mode, and notes the outcome. It never fails,
+    /// and its tokens are settled like those of a live limit.
     async fn ask_in_shadow(&mut self, question: Question) {
         let Some(ask) = self.ask(&question) else {
             return;
@@ -218,7 +279,8 @@ impl Asking {
         }
     }
 
-    /// The decision; tokens that were taken are returned if the store refused.
+    /// The decision. If the store has refused, the local tokens are returned
+    /// first: the request reaches no server, and has used nothing.
     fn end(self, outcome: Result<(), Error>) -> Decision {
         let outcome = match outcome {
             Ok(()) => Ok(self.charge),
@@ -234,6 +296,7 @@ impl Asking {
     }
 }
 
+/// The outcome of a decision of the store, now or when its call returns.
 async fn outcome_of(decision: store::Decision) -> Outcome {
     match decision {
         store::Decision::Made(outcome) => outcome,
