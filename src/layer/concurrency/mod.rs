@@ -22,6 +22,21 @@
 //!
 //! This file is the layer: a permit before the inner service is called, held to
 //! the end of the response body.
+//!
+//! # Order
+//!
+//! It belongs inside of the buffers, so that a client that sends slowly holds
+//! no permit, and outside of retries, so that one permit covers all attempts at
+//! a request. A route and its upstream may have a limit each; a request then
+//! takes the permit of the route first.
+//!
+//! # Cancellation
+//!
+//! A request that is dropped while it waits leaves the queue, and its slot
+//! there is free at once. A permit that is handed to a request in the moment in
+//! which its client leaves goes on to the next one. A request that is dropped
+//! in flight gives its permit back, or leaves it to the task that waits for the
+//! server.
 
 mod adaptive;
 mod limit;
@@ -139,6 +154,8 @@ impl Applied {
 
 impl Queueing {
     /// The part of the queue that a request joins.
+    ///
+    /// A key of 0 is that of every request if the queue takes no turns.
     fn turn(&self, exchange: &Exchange) -> Turn {
         let FairBy { begun, parts } = &self.fair_by;
         if parts.is_empty() {
@@ -201,6 +218,13 @@ where
 }
 
 /// Waits for a permit, then calls `inner`.
+///
+/// The time in the queue is noted in the exchange whether a permit comes or
+/// not. The inner service is polled for readiness again, since its earlier
+/// readiness belonged to the service that this one is a clone of.
+///
+/// # Errors
+/// Fails if the wait has ended without a permit, and with the error of `inner`.
 async fn wait<S>(queued: Queued, mut call: Call, mut inner: S) -> Result<Response, Failed>
 where
     S: Service<Call, Response = Response, Error = Failed>,
@@ -220,6 +244,8 @@ struct HeldPermit {
     /// `None` once the response holds the permit.
     permit: Option<Permit>,
     /// Knows whether a server works on after the client has left.
+    /// It also has the time of the last attempt, which is measured in place of
+    /// the whole time.
     exchange: Arc<Exchange>,
 }
 
@@ -233,6 +259,9 @@ impl HeldPermit {
     }
 
     /// Moves the permit into the body of the response.
+    ///
+    /// A failed request gives its permit back here. A response holds it to the
+    /// end of its body.
     fn responded(mut self, result: &mut Result<Response, Failed>) {
         // The client left in the middle of its body. A server may work on the
         // part that it has: see the drop.

@@ -1,4 +1,11 @@
 //! Permits: guards that count requests in flight under a limit.
+//!
+//! A permit is made by `try_acquire`, or by a wait in the queue when a slot is
+//! handed to the request whose turn it is. The limit counts the slot before the
+//! permit exists, until the permit is dropped; the drop serves the queue.
+//!
+//! A permit measures at most one outcome. The first of two events takes it: the
+//! response head or a failure, or the client's leaving.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,6 +28,9 @@ pub struct Permit {
 impl ConcurrencyLimit {
     /// A permit, if one is free and no request waits for it. `now` is the last
     /// look at the clock.
+    ///
+    /// Does not wait, and never overtakes a request in the queue. The time to
+    /// the response head is measured from `now`.
     pub fn try_acquire(self: &Arc<Self>, now: Instant) -> Option<Permit> {
         self.take_slot().then(|| Permit::new(Arc::clone(self), now))
     }
@@ -42,6 +52,8 @@ impl Permit {
     /// is how long the last attempt took at a request that was tried more than
     /// once: the attempts before it, and the waits in between, say nothing of
     /// this response.
+    ///
+    /// Does nothing from the second call on, or if the limit is fixed.
     pub fn responded(&mut self, result: &Result<Response, Failed>, last_attempt: Option<Duration>) {
         if let Some(since) = self.since.take() {
             let time = last_attempt.unwrap_or_else(|| since.elapsed());
@@ -74,6 +86,9 @@ impl Drop for Permit {
 }
 
 /// The permit of a request whose client has left and on which a server works.
+///
+/// It counts as in flight, and also as abandoned, until the server has ended or
+/// the longest time for it has passed.
 #[derive(Debug)]
 pub(super) struct AbandonedPermit(Permit);
 

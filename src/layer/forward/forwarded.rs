@@ -6,6 +6,20 @@
 //! writes one of them usually passes the client's own words in the other. From
 //! a peer that is not trusted nothing is passed on: anybody could claim
 //! anything.
+//!
+//! # Trust
+//!
+//! The chain of the client says which field is believed and how many hops of it
+//! lead to the client; there is one for a trusted peer only. Hops beyond the
+//! client are passed on as well, and stand before the client.
+//!
+//! # Form
+//!
+//! Both fields list the hops from the farthest to the nearest, and end with the
+//! address of the peer. The gateway writes `for`, `host` and `proto` in
+//! `Forwarded` (RFC 7239, 5), and never `by`. An IPv6 address stands in
+//! brackets and quotes there, and bare in `X-Forwarded-For`. A hop without an
+//! address is `unknown`.
 
 use std::{borrow::Cow, io::Write as _, net::IpAddr};
 
@@ -29,6 +43,9 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const UNKNOWN: &[u8] = b"unknown";
 
 /// Whether a field is written here and not passed on.
+///
+/// A field of such a name is not passed on, even where this module has nothing
+/// to write for it.
 pub(super) fn writes(name: &HeaderName) -> bool {
     // Their lengths tell them from most fields.
     matches!(name.as_str().len(), 9 | 15..=17)
@@ -40,8 +57,8 @@ pub(super) fn writes(name: &HeaderName) -> bool {
 /// port, or empty.
 ///
 /// A field that the route sets or removes is left to the route. An element of
-/// `Forwarded` is quoted where the grammar of a token (RFC 9110, 5.6.2) does not
-/// allow its value.
+/// `Forwarded` is quoted where the grammar of a token (RFC 9110, 5.6.2) does
+/// not allow its value.
 pub(super) fn write(out: &mut Vec<u8>, exchange: &Exchange, host: &[u8], changes: &RequestChanges) {
     let story = exchange
         .client
@@ -106,18 +123,23 @@ pub(super) fn write(out: &mut Vec<u8>, exchange: &Exchange, host: &[u8], changes
 #[derive(Default)]
 struct Story<'a> {
     /// The nearest first.
+    /// Empty for a peer that is not trusted, and for one that names no hops.
     hops: Vec<Hop<'a>>,
     /// Elements that are passed on as they are: those of `Forwarded`.
     is_forwarded: bool,
     /// Which hop is the client, counted from 1; 0 is the peer.
+    /// The protocol and host that the client used are written with this hop.
     client: usize,
     /// Protocol and host of the client's own request.
     proto: Option<Cow<'a, [u8]>>,
+    /// `None` if the trusted peer does not say it.
     host: Option<Cow<'a, [u8]>>,
 }
 
 impl<'a> Story<'a> {
     /// The account of a trusted peer, from the field that names the client.
+    ///
+    /// A protocol or host of nothing but blanks counts as not said.
     fn of(exchange: &'a Exchange, chain: Chain) -> Self {
         let headers = &exchange.request.headers;
         let hops: Vec<_> = forwarded::hops(headers, chain.by).collect();
@@ -163,6 +185,10 @@ impl<'a> Story<'a> {
     }
 
     /// The hops as elements of `Forwarded`, each with its comma.
+    ///
+    /// Elements of a received `Forwarded` are passed on byte for byte. Members
+    /// of `X-Forwarded-For` become elements with an address, and that of the
+    /// client also gets protocol and host.
     fn write_elements(&self, out: &mut Vec<u8>) {
         for (at, hop) in self.hops.iter().enumerate().rev() {
             match hop.text {
@@ -194,6 +220,9 @@ impl<'a> Story<'a> {
 
 /// The member of a list that speaks of the client: lists that grow with each
 /// hop name it where the chain does, others say it once.
+///
+/// `None` if there is no such field. A list that is shorter than the chain
+/// gives its leftmost member.
 fn member<'a>(headers: &'a HeaderMap, name: &HeaderName, client: usize) -> Option<Cow<'a, [u8]>> {
     let lines = headers
         .get_all(name)
@@ -205,6 +234,8 @@ fn member<'a>(headers: &'a HeaderMap, name: &HeaderName, client: usize) -> Optio
 }
 
 /// The address of this hop, as an element of `Forwarded` begins.
+///
+/// `peer` is an address as text, without a port.
 fn write_node(out: &mut Vec<u8>, peer: &str) {
     let is_v6 = peer.contains(':');
     out.extend_from_slice(if is_v6 { b"for=\"[" } else { b"for=" });
@@ -223,6 +254,8 @@ fn write_value(out: &mut Vec<u8>, value: &[u8]) {
 }
 
 /// Writes a value as a quoted string (RFC 9110, 5.6.4).
+///
+/// Quotes and backslashes get an escape.
 fn write_quoted(out: &mut Vec<u8>, value: &[u8]) {
     out.push(b'"');
     for byte in value {

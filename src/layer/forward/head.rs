@@ -1,5 +1,27 @@
 //! The head of a request as a server gets it: request line and header fields,
 //! in the syntax of HTTP/1 and without framing.
+//!
+//! # Order of the fields
+//!
+//! The request line comes first, then `Host` if the client's is kept, the
+//! fields received in their order, the account of the hops, `Via`, the
+//! request's id, the time that is left of a gRPC call, and the fields that the
+//! route sets.
+//!
+//! # Fields that are held back
+//!
+//! Hop-by-hop fields end here (RFC 9110, 7.6.1): the known ones and those that
+//! `Connection` names. `Content-Length` is left out as well, since the framing
+//! is written anew for the server. A name with an underscore is also compared
+//! with hyphens in its place: a server of CGI or WSGI programs would take
+//! `X_Forwarded_For` for a field that the gateway writes.
+//!
+//! # Cost
+//!
+//! The head is one buffer, with room for 512 bytes and 48 for each field, so
+//! that it seldom grows. If a request has neither `Connection` options nor
+//! underscores and its route changes no fields, the length and the first letter
+//! of a name settle most fields.
 
 use http::{HeaderName, HeaderValue, header};
 use tokio::time::Instant;
@@ -16,11 +38,16 @@ use crate::{
 
 /// Trailers of one request that are announced; a body in chunks has no more of
 /// them.
+///
+/// Later names in the list are ignored, so that their trailers are not passed
+/// on.
 const MOST_TRAILERS: usize = 32;
 
 /// The head of an attempt that begins `now`: request line and fields, each with
-/// its line end. The framing and the empty line are added once it is known which
-/// protocol the server speaks.
+/// its line end. The framing and the empty line are added once it is known
+/// which protocol the server speaks.
+///
+/// Nothing here can fail: the request was found sound when it was read.
 pub(super) fn write(
     exchange: &Exchange,
     changes: &RequestChanges,
@@ -66,6 +93,9 @@ pub(super) fn write(
 }
 
 /// The host as the client named it, with its port; `None` if it named none.
+///
+/// The authority of an absolute target counts before the `Host` field (RFC
+/// 9112, 3.2.2).
 fn host(exchange: &Exchange) -> Option<&[u8]> {
     let request = &exchange.request;
     let host = match request.target.authority() {
@@ -76,6 +106,10 @@ fn host(exchange: &Exchange) -> Option<&[u8]> {
 }
 
 /// Writes the target of a route that rewrites paths.
+///
+/// The query is passed on as it was received, whichever rewrite there is. A
+/// prefix is stripped from the path in its normal form, in which routes match
+/// it.
 fn write_rewritten(out: &mut Vec<u8>, exchange: &Exchange, rewrite: &Rewrite) {
     let target = &exchange.request.target;
     match rewrite {
@@ -141,6 +175,10 @@ fn write_received(out: &mut Vec<u8>, request: &Head, changes: &RequestChanges, b
 
 /// Writes the fields of this hop that a request may need beside those of its
 /// framing: `Max-Forwards`, `Upgrade`, `TE` and `Connection`.
+///
+/// `Connection` names `TE` and `Upgrade` where they are sent (RFC 9110, 7.6.1).
+/// `Max-Forwards` is sent one lower than received, if the request counts hops
+/// (RFC 9110, 7.6.2).
 fn write_of_hop(out: &mut Vec<u8>, request: &Head, wants_trailers: bool) {
     if request.may_count_hops()
         && let Some(left) = max_forwards(request)
@@ -162,7 +200,9 @@ fn write_of_hop(out: &mut Vec<u8>, request: &Head, wants_trailers: bool) {
 
 /// The fields of a request that are passed on.
 struct Filter<'r> {
+    /// The request as received.
     request: &'r Head,
+    /// The route's changes in requests.
     changes: &'r RequestChanges,
     /// The fields that `Connection` names.
     hops: Hops<'r>,
@@ -173,6 +213,8 @@ struct Filter<'r> {
 
 impl Filter<'_> {
     /// Whether a field of this name is passed on as it is.
+    ///
+    /// Asked for each field, unless a look at its name has settled it already.
     fn passes(&self, name: &HeaderName) -> bool {
         let Self {
             request,
@@ -213,6 +255,8 @@ fn with_hyphens(name: &HeaderName) -> HeaderName {
 }
 
 /// Whether a list of tokens contains `wanted`, in any letter case.
+///
+/// Blanks around a token do not count (RFC 9110, 5.6.1).
 fn contains(value: &HeaderValue, wanted: &[u8]) -> bool {
     value
         .as_bytes()
@@ -223,6 +267,9 @@ fn contains(value: &HeaderValue, wanted: &[u8]) -> bool {
 /// Whether a field may be one that is not passed on as it is, by the length and
 /// the first letter of its name. They are cheaper to look at than a comparison
 /// with each such name, and rule out nearly all others.
+///
+/// It may be true of a field that is passed on, which then costs the
+/// comparison, and is never false of a field that is always held back.
 fn may_be_held_back(name: &str) -> bool {
     let first = name.as_bytes().first().copied().unwrap_or_default();
     match name.len() {
@@ -255,6 +302,9 @@ fn is_ours(name: &HeaderName) -> bool {
 /// The trailers that `Trailer` announces and that may pass. A server may read a
 /// trailer as a header field, so that a name that may not stand in the header
 /// may not trail either.
+///
+/// Empty if the client announces none. The names stand in the order of the
+/// client.
 pub(super) fn announced_trailers(
     exchange: &Exchange,
     changes: &RequestChanges,
@@ -282,6 +332,9 @@ pub(super) fn announced_trailers(
 }
 
 /// Writes `Via` with this hop as its last element (RFC 9110, 7.6.3).
+///
+/// The version is that of the request as received, and the name of the gateway
+/// takes the place of its host.
 fn write_via(out: &mut Vec<u8>, request: &Head) {
     out.extend_from_slice(b"via: ");
     if request.has_via {

@@ -12,6 +12,19 @@
 //! It refuses nothing and holds nothing. tower has no such layer; tower-http's
 //! `SetRequestHeader` and its like change a header map, one field for each
 //! layer.
+//!
+//! # Order
+//!
+//! It is the innermost layer: each attempt passes through it, so that the head
+//! of a retry states the time that a gRPC call has left by then. Behind it the
+//! upstream chooses a server and completes the head for the protocol of that
+//! server.
+//!
+//! # Trust
+//!
+//! The fields by which the gateway speaks of itself and of the client replace
+//! those received: a client cannot write `X-Forwarded-For` or the request's id
+//! in its stead. A client that names them in `Connection` only removes its own.
 
 mod forwarded;
 mod head;
@@ -40,8 +53,12 @@ use crate::{
 #[derive(Debug)]
 pub struct ForwardPolicy {
     /// The route's changes in requests.
+    /// They have the last word: a field that they set or remove is neither
+    /// passed on nor added.
     pub request: RequestChanges,
     /// The route's changes in the header of responses.
+    /// Applied to responses of the upstream. A response that the gateway makes
+    /// itself does not pass through here.
     pub response: HeaderChanges,
     /// The key that the server is chosen by; `None` unless the upstream's
     /// balance asks for one.
@@ -53,14 +70,16 @@ pub struct ForwardPolicy {
 #[derive(Debug)]
 pub struct HashKey {
     /// A key without parts.
+    /// Cloned for each request, which then adds the parts.
     pub begun: KeyBuilder,
     /// The parts of the key, at least one.
+    /// All of them have to be present for the key to count.
     pub parts: Vec<KeyPart>,
 }
 
 impl HashKey {
-    /// The hash of a request's key; `None` if a part of it is absent or empty, so
-    /// that the server is chosen as without a key.
+    /// The hash of a request's key; `None` if a part of it is absent or empty,
+    /// so that the server is chosen as without a key.
     fn of(&self, exchange: &Exchange) -> Option<u64> {
         let mut builder = self.begun.clone();
         let mut parts = self.parts.iter();

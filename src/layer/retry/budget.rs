@@ -8,6 +8,19 @@
 //! tower's `TpsBudget` is not used: each deposit takes a lock that all workers
 //! share, and its numbers cannot be changed by a reload without losing the
 //! count.
+//!
+//! # Concurrency
+//!
+//! A deposit is one atomic update of a counter of its worker; no worker waits
+//! for another one. A withdrawal takes a lock and reads the counters of all
+//! workers. It happens after a failure only, so that most requests never pay
+//! for it.
+//!
+//! # Precision
+//!
+//! Time is cut into whole seconds since the budget was made. A window is the
+//! present second, which is not over yet, and the nine before it: between nine
+//! and ten seconds. A count ends at 2^32 - 1 events a second.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,13 +35,18 @@ const WINDOW: u64 = 10;
 const SLOTS: usize = WINDOW as usize + 1;
 
 /// A budget for retries, shared by all workers; outlives reloads.
+///
+/// A retry that is not charged (no server began with the request, or a pooled
+/// connection was closed) does not come here.
 #[derive(Debug)]
 pub struct Budget {
     /// The moment from which seconds are counted.
     start: Instant,
     /// The requests that each worker has counted.
+    /// Each request is counted once, with its first attempt.
     requests: PerWorker<Counts>,
     /// The retries of all workers.
+    /// Written under the lock of `settings`.
     retries: Counts,
     /// Locked by retries only.
     settings: Mutex<Settings>,
@@ -45,6 +63,9 @@ struct Settings {
 
 /// Events of each second: the second in the upper half, their number in the
 /// lower.
+///
+/// One word for both makes an update atomic: a count can never be added to the
+/// wrong second.
 #[derive(Debug, Default)]
 struct Counts([AtomicU64; SLOTS]);
 
@@ -61,16 +82,25 @@ impl Budget {
     }
 
     /// Changes the numbers; what was counted stays.
+    ///
+    /// Takes effect with the next retry. Retries that were granted under the
+    /// old numbers count against the new ones.
     pub fn reconfigure(&self, share: f64, floor: u32) {
         *self.settings.lock() = Settings { share, floor };
     }
 
     /// Counts a request on worker number `worker`.
+    ///
+    /// `now` is the beginning of the request and may be some time ago: a
+    /// request that waited in a queue counts in the second in which it came.
     pub(super) fn deposit(&self, worker: usize, now: Instant) {
         self.requests.of(worker).add(self.second(now));
     }
 
     /// Takes a retry out of the budget, if it holds one.
+    ///
+    /// Returns whether the retry may be made. It counts as made then, also if
+    /// its request is cancelled before.
     pub(super) fn withdraw(&self, now: Instant) -> bool {
         // Retries are rare: a lock keeps two of them from taking the last one
         // together.

@@ -21,6 +21,27 @@
 //! requests, in the future of the layer; what follows a failure is an ordinary
 //! `async` function with a loop, and boxed. It also repeats bodies and passes
 //! on whether a server may have seen any attempt.
+//!
+//! # Order
+//!
+//! The checks run in the order in which they are listed. The budget comes last,
+//! since a retry that it allows is spent. Between two attempts the request
+//! waits for a random time, from zero up to a base that doubles with each
+//! attempt and ends at `max_backoff`. It does not wait where a pooled
+//! connection was found closed, or where another server can be asked at once.
+//!
+//! # Bounds
+//!
+//! A request makes at most `retry.attempts` attempts, the first one included.
+//! All of them share the request's deadline. The budget bounds the retries of
+//! the whole route; retries of attempts that no server has begun with are not
+//! charged to it.
+//!
+//! # Cancellation
+//!
+//! The layer holds the attempt and the kept body, and both are dropped with its
+//! future. A retry that is cancelled is counted with the outcome `client_gone`;
+//! the budget does not get it back.
 
 mod attempts;
 mod budget;
@@ -48,7 +69,10 @@ use crate::{
 /// attempts, and outside of the timeout of one attempt.
 #[derive(Debug, Clone)]
 pub struct RetryLayer {
+    /// Which outcomes are retried, how often, and after which wait.
     policy: Arc<Policy>,
+    /// Shared with the layers that earlier configurations have made for the
+    /// route.
     budget: Arc<Budget>,
 }
 
@@ -130,10 +154,13 @@ pin_project! {
 }
 
 pin_project! {
+    /// The state of a request that has no final outcome yet.
     #[project = StateProj]
     enum State<F> {
         First { #[pin] attempt: F },
         Retrying { outcome: Pin<Box<dyn Future<Output = Result<Response, Failed>> + Send>> },
+        /// The first attempt is dropped, and no retry has taken its place. A
+        /// future that stays in this state has returned its outcome.
         Over,
     }
 }

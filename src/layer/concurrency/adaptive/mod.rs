@@ -4,6 +4,32 @@
 //! Each request adds its outcome to a window. The request that finds the window
 //! complete closes it, on its own time: some hundred additions, a few times a
 //! second. `window` collects, `gradient` computes the next limit.
+//!
+//! # Windows
+//!
+//! A window is closed by the first outcome that finds it both full and due. It
+//! is full with 100 outcomes, or with 30 while the first limit is looked for.
+//! It is due twice the last median after the last close, within half a second
+//! to ten seconds: a response shows the effect of the last move only if its
+//! request began after it. An upstream that has fewer outcomes in about a
+//! minute keeps its limit, since the window is then stale. Without an outcome
+//! nothing happens, and no timer runs.
+//!
+//! # Concurrency
+//!
+//! An outcome costs a few relaxed atomic operations. The gradient is behind a
+//! lock that an outcome only tries to take: while one request closes the
+//! window, all others pass by. A reload takes the lock and waits for that
+//! close.
+//!
+//! # Outcomes
+//!
+//! Only the times of responses that took work are compared. A fault such as a
+//! 500 may come at once, and would make an upstream look fast just when it
+//! fails; it is left out. Timeouts, resets and the statuses by which upstreams
+//! say that they are overloaded (429, 503, 504) count as failures, which lower
+//! the limit without a time. The times of clients that leave count only if they
+//! are longer than the median.
 
 mod gradient;
 mod window;
@@ -53,6 +79,8 @@ pub(super) enum Outcome {
     /// overloaded.
     Overloaded,
     /// The client left before a response, which would have taken longer yet.
+    /// Its time counts like that of a response if it is longer than the last
+    /// median.
     Abandoned,
     /// Nothing: a refusal by the gateway itself, or a fault that may be quicker
     /// than any work.
@@ -61,6 +89,9 @@ pub(super) enum Outcome {
 
 impl Outcome {
     /// The outcome of a request that has a response or has failed.
+    ///
+    /// A failed connect counts as overload if it timed out, as a full accept
+    /// queue makes it do; a refused one says that nothing listens.
     pub(super) fn of(result: &Result<Response, Failed>) -> Self {
         let error = match result {
             Ok(response) => return Self::of_status(response.status),
@@ -93,14 +124,19 @@ impl Outcome {
 #[derive(Debug)]
 pub(super) struct Meter {
     /// Whether the limit adapts now.
+    /// Read for each permit, and changed by reloads only.
     is_on: AtomicBool,
     /// The outcomes since the last move.
     window: Window,
     /// The origin of the times below.
+    /// A number of nanoseconds since then fits an atomic, which an `Instant`
+    /// does not.
     began: Instant,
     /// When the window may be closed, in nanoseconds.
+    /// 0 before the first window was closed: the first one is due at once.
     due: AtomicU64,
     /// The last median, in nanoseconds.
+    /// 0 before the first window was closed, and after one without responses.
     last_median: AtomicU64,
     /// Computes the next limit. Locked by the request that closes a window.
     gradient: Mutex<Gradient>,
@@ -121,6 +157,9 @@ impl Meter {
 
     /// Lets the meter move `max` within these bounds, from the fixed number
     /// `from` if there was one.
+    ///
+    /// `max` is the limit that requests are admitted by. It is set at once, to
+    /// a number within the bounds. Waits for a request that closes the window.
     pub(super) fn switch_on(&self, bounds: AdaptiveBounds, from: Option<usize>, max: &AtomicUsize) {
         let mut gradient = self.gradient.lock();
         gradient.set_bounds(bounds);
@@ -132,6 +171,9 @@ impl Meter {
     }
 
     /// Sets `max` for good. The baseline is kept for another time.
+    ///
+    /// Holds the lock meanwhile, so that a window that is being closed cannot
+    /// overwrite `to` afterwards.
     pub(super) fn switch_off(&self, to: usize, max: &AtomicUsize) {
         let _held = self.gradient.lock();
         self.is_on.store(false, Relaxed);
@@ -150,6 +192,9 @@ impl Meter {
 
     /// Takes an outcome into account that came at `now`, `time` after the
     /// request got its permit. Returns whether `max` was moved.
+    ///
+    /// At most one of the requests that find the window complete closes it. The
+    /// others return false at once.
     pub(super) fn measured(
         &self,
         outcome: Outcome,
@@ -175,6 +220,9 @@ impl Meter {
 
     /// Closes the window, and moves the limit if it was complete. Returns
     /// whether the limit has moved.
+    ///
+    /// A stale window moves nothing. It is emptied, and its median still says
+    /// how long the next window takes.
     fn close(&self, outcomes: u32, now: u64, max: &AtomicUsize) -> bool {
         // Another request is closing the window.
         let Some(mut gradient) = self.gradient.try_lock() else {

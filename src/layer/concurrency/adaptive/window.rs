@@ -1,13 +1,38 @@
 //! The outcomes of a window: a histogram that every thread adds to without a
 //! lock, read and emptied at the window's end.
+//!
+//! # Histogram
+//!
+//! Buckets are one microsecond wide below 32 microseconds. Above that, each
+//! doubling of the time has sixteen of them, as in the layout of HdrHistogram:
+//! a bucket is at most a sixteenth of its times wide, so that its middle is
+//! within a thirty-second of each of them. The histogram has 384 counters of
+//! four bytes, whatever the traffic.
+//!
+//! # Concurrency
+//!
+//! All workers add to one window with relaxed atomics, and no counter is read
+//! together with another while the window is open. The request that closes the
+//! window swaps each counter with 0 in turn. An outcome that arrives in between
+//! may be in the buckets of one window and in the number of outcomes of the
+//! other: the number only says when a window is complete, and the summary is
+//! computed from the swapped counters alone.
+//!
+//! # Mean and median
+//!
+//! The gradient compares the median with its baseline, since a few slow
+//! responses do not move it. The mean judges whether shrinking has helped:
+//! where all responses take about the same time, the median moves in steps, and
+//! the mean moves with the queue. The median bounds the mean, as a single
+//! response of a minute would otherwise look like a queue.
 
 use std::{
     sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed},
     time::Duration,
 };
 
-/// A single response counts in the mean as at most so many times the median, so
-/// that a few very slow ones do not decide.
+/// The greatest weight of a single response in the mean, as a multiple of the
+/// median, so that a few very slow ones do not decide.
 const MOST_MEDIANS: f64 = 4.0;
 
 /// The contents of a window.
@@ -24,12 +49,16 @@ pub(super) struct Summary {
     /// Failures as a share of all outcomes, 0.0 to 1.0.
     pub(super) failed: f64,
     /// The greatest number of requests that were in flight at once.
+    /// It counts requests at the moment at which they get a permit, and bounds
+    /// how far the limit may grow: a limit that traffic does not reach is not
+    /// tested.
     pub(super) peak: usize,
 }
 
 /// Buckets in each doubling of the time, so that a median is known to a
 /// thirty-second.
 const PARTS: u64 = 16;
+/// The logarithm of [`PARTS`], by which the index of a bucket is shifted.
 const PARTS_LOG: u32 = PARTS.ilog2();
 /// Buckets up to 2^27 microseconds, more than two minutes. Longer times count
 /// as that.
@@ -41,6 +70,7 @@ pub(super) struct Window {
     /// How many responses took about as long, in steps that grow with the time.
     buckets: Box<[AtomicU32; BUCKETS]>,
     /// Responses and failures.
+    /// It says when the window is complete, and is no part of the summary.
     outcomes: AtomicU32,
     /// Requests that the upstream was too busy for.
     failures: AtomicU32,
@@ -61,6 +91,9 @@ impl Window {
 
     /// Adds a response whose head came after `time`. Returns the number of
     /// outcomes so far.
+    ///
+    /// A time above two minutes counts as the last bucket. Costs two atomic
+    /// additions and does not block.
     pub(super) fn record(&self, time: Duration) -> u32 {
         self.buckets[bucket(time)].fetch_add(1, Relaxed);
         self.outcomes.fetch_add(1, Relaxed) + 1
@@ -68,12 +101,18 @@ impl Window {
 
     /// Adds a request without a response, or with one that says that the
     /// upstream is overloaded. Returns the number of outcomes so far.
+    ///
+    /// A failure has no time: it counts in the share of failures and not in the
+    /// median.
     pub(super) fn record_failure(&self) -> u32 {
         self.failures.fetch_add(1, Relaxed);
         self.outcomes.fetch_add(1, Relaxed) + 1
     }
 
     /// Notes how many requests are in flight.
+    ///
+    /// Called with each permit, so that it reads before it writes: most calls
+    /// leave the cache line shared between the workers.
     pub(super) fn note_peak(&self, in_flight: usize) {
         // The peak was as high before in most cases, and a load is cheaper than
         // a write.
@@ -84,6 +123,10 @@ impl Window {
 
     /// Reads and empties the window. An outcome that is added meanwhile is
     /// counted in this window or in the next.
+    ///
+    /// The caller holds the lock of the gradient, so that no two threads take
+    /// from one window at the same time. Allocates once, for a copy of the
+    /// counters.
     pub(super) fn take(&self) -> Summary {
         let counts: Vec<u32> = self
             .buckets
@@ -114,6 +157,9 @@ impl Window {
 }
 
 /// The mean in seconds, with no response counted as more than `most`.
+///
+/// `total` is the number of responses and must not be 0, which the caller knows
+/// from there being a median.
 fn mean(counts: &[u32], total: u64, most: f64) -> f64 {
     let sum = |(at, count): (usize, &u32)| f64::from(*count) * middle(at).min(most);
     counts
@@ -131,6 +177,9 @@ fn middle(bucket: usize) -> f64 {
 }
 
 /// The median in seconds; `None` without any response.
+///
+/// The upper median of an even number. It is the middle of its bucket, and so
+/// within a thirty-second of the true one, for times up to two minutes.
 fn median(counts: &[u32], total: u64) -> Option<f64> {
     let mut before = 0;
     let at = counts.iter().position(|count| {
@@ -153,6 +202,9 @@ fn bucket(time: Duration) -> usize {
 }
 
 /// The least number of microseconds that is counted in a bucket.
+///
+/// The inverse of `bucket`: a time is in the bucket `n` if it is at least
+/// `least(n)` and below `least(n + 1)`.
 fn least(bucket: usize) -> u64 {
     let bucket = bucket as u64;
     if bucket < 2 * PARTS {
