@@ -8,6 +8,28 @@
 //!
 //! tower's `Timeout` bounds every call by the same duration, uploads included,
 //! and boxes its error.
+//!
+//! # Where the time comes from
+//!
+//! The end of an attempt is computed from `Call::now`, the last reading of the
+//! clock, and the timer is set once. Only a request whose body arrives in
+//! pieces moves it: each poll then asks the flow of the body how long it has
+//! flowed since the attempt began, and adds that to the end. While the body
+//! flows there is no end but the deadline that the client itself has given,
+//! which is absolute.
+//!
+//! # Fairness
+//!
+//! An attempt that is ended by the deadline of the request may have had little
+//! time, because the request waited in a queue or was tried before. The
+//! upstream is told the end of an attempt only if the attempt has at least half
+//! of its timeout: no server is to blame for a shorter one.
+//!
+//! # Cancellation
+//!
+//! Dropping the future drops the attempt first and the timer afterwards. When
+//! the time is over, this future is ready with an error and the attempt ends
+//! when it is dropped.
 
 use std::{
     future::Future,
@@ -147,6 +169,9 @@ struct Upload {
 impl Upload {
     /// The attempt that begins with `call`, and may take as long as `attempt`
     /// beside the time in which its body flows.
+    ///
+    /// Has the body report its flow to the request, so that the time for which
+    /// it flows can be told.
     fn begin(of: Arc<Uploading>, call: &mut Call, attempt: Duration) -> Self {
         if !call.body.is_whole() {
             call.body.set_flow(Arc::clone(&of.flow));

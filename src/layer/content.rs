@@ -2,6 +2,10 @@
 //!
 //! Only the content type of a response is looked at. That of a request is the
 //! client's to choose, and must not lengthen a timeout.
+//!
+//! Two layers ask: the total timeout, which gives such a body the longer of its
+//! paces, and the buffer, which does not read it ahead. Both know the response
+//! head only, so that the content type is all there is to go by.
 
 /// Media types of event streams, which pause until the next event happens.
 const STREAMS: [&[u8]; 9] = [
@@ -27,6 +31,9 @@ const WATCH: &[u8] = b"stream=watch";
 
 /// Whether a body of this content type may be silent for long: an event stream
 /// or a gRPC call.
+///
+/// Letter case and the parameters of the media type do not count, but for
+/// `stream=watch`. An unknown type is not silent.
 pub(super) fn is_silent_by_nature(content_type: &[u8]) -> bool {
     let end = memchr::memchr(b';', content_type).unwrap_or(content_type.len());
     let (media_type, parameters) = content_type.split_at(end);
@@ -41,6 +48,8 @@ pub(super) fn is_silent_by_nature(content_type: &[u8]) -> bool {
 }
 
 /// Whether a media type is one of gRPC or gRPC-Web.
+///
+/// A suffix such as `+proto` or `+json` is ignored.
 fn is_grpc(media_type: &[u8]) -> bool {
     let Some((start, kind)) = media_type.split_at_checked(GRPC.len()) else {
         return false;

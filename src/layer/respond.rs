@@ -4,6 +4,10 @@
 //! out applies as it does to forwarded requests, the changes to response
 //! headers included. It refuses with 400 a request without a host where the
 //! target of the redirect needs one, and holds nothing.
+//!
+//! The response is made anew for each request from parts that are kept: the
+//! body is a shared buffer, and its fields are copied. It does not wait, so
+//! that its future is ready at once, and it needs no clean-up.
 
 use std::{
     future::{Ready, ready},
@@ -86,6 +90,8 @@ impl Service<Call> for Respond {
 
 /// A response with this status, body and fields, as plain text unless a field
 /// says otherwise.
+///
+/// The route's own fields keep their order. An empty body gets no content type.
 fn fixed(status: StatusCode, body: &Bytes, headers: &[(HeaderName, HeaderValue)]) -> Response {
     let mut response = Response::new(status, Body::whole(body.clone()));
     for (name, value) in headers {
@@ -100,6 +106,9 @@ fn fixed(status: StatusCode, body: &Bytes, headers: &[(HeaderName, HeaderValue)]
 }
 
 /// A redirect to the URL that the template `to` makes of the request.
+///
+/// A target that is not a valid field value is left out, so that the response
+/// then has no `Location`.
 fn redirect(to: &str, status: StatusCode, exchange: &Exchange) -> Response {
     let mut response = Response::new(status, Body::empty());
     if let Ok(location) = HeaderValue::try_from(template::fill(to, exchange)) {

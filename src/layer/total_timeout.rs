@@ -15,6 +15,18 @@
 //!
 //! tower's `Timeout` layer wraps each call in a timer and ends at the response
 //! head. This one holds nothing.
+//!
+//! # Deadlines
+//!
+//! A request has up to three ends. The deadline of the route stands still while
+//! the body flows. The deadline that a gRPC client gives is absolute and counts
+//! if it is the shorter one. The end of the exchange, `timeouts.body`, bounds
+//! both bodies however fast they move; tunnels have none.
+//!
+//! # Concurrency
+//!
+//! The layer shares nothing between requests but the policy. A deadline is a
+//! value, so that two layers that read it cannot disagree.
 
 use std::{
     future::Future,
@@ -112,6 +124,10 @@ where
 }
 
 /// The deadlines of a request whose body arrives in pieces.
+///
+/// Both deadlines count from the request head. The body of a client that waits
+/// for `100 (Continue)` flows from its first piece on, and any other from the
+/// first pull on.
 fn uploading(call: &Call, total: Duration, of_client: Option<Duration>) -> Arc<Uploading> {
     let Exchange {
         request, started, ..
@@ -126,6 +142,8 @@ fn uploading(call: &Call, total: Duration, of_client: Option<Duration>) -> Arc<U
 
 /// The pace of a body that may be silent by its nature, or not. `end` is the
 /// end of the whole exchange, if that is bounded.
+///
+/// `half_closed` is how long a tunnel may be silent after one side has ended.
 fn pace(timeouts: &Timeouts, is_silent_by_nature: bool, end: Option<Instant>) -> Pace {
     let idle = match is_silent_by_nature {
         true => timeouts.tunnel,

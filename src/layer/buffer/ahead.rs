@@ -4,6 +4,25 @@
 //! Nothing is delayed: as long as the client keeps up, every piece passes as it
 //! arrives. Only while the client's socket accepts no more does the task of the
 //! connection read the rest into memory.
+//!
+//! # Bounds
+//!
+//! At most `room` bytes are kept, and what the piece that fills the room has
+//! beyond it. Each read first takes the memory for a whole read from the share
+//! of the process, so that the bound on the process holds before the bytes
+//! arrive.
+//!
+//! # Guards
+//!
+//! The body holds the guards of its exchange: permits, and the connection to
+//! the server. They are dropped when the last piece was read, and not when the
+//! client has received it. A slow client then holds memory, which is bounded,
+//! instead of a permit.
+//!
+//! # Cancellation
+//!
+//! A client that leaves drops the body with everything that was kept, and the
+//! share of the memory with it.
 
 use std::{
     collections::VecDeque,
@@ -59,8 +78,8 @@ impl Ahead {
         });
     }
 
-    /// Pulls the next piece from the server, and drops what the body holds at its
-    /// end.
+    /// Pulls the next piece from the server, and drops what the body holds at
+    /// its end.
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let Some(rest) = &mut self.rest else {
             return Poll::Ready(None);
@@ -92,6 +111,10 @@ impl Ahead {
 }
 
 impl ReadAhead for Ahead {
+    /// Called while the client's socket is full. It reads until the server has
+    /// no more for the moment, the room is used up, or the process has no
+    /// memory left; the waker of `cx` is registered with the server in the
+    /// first case only.
     fn poll_ahead(self: Pin<&mut Self>, cx: &mut Context<'_>) {
         let this = self.get_mut();
         // If the process has no memory left, the client's pace is that of the

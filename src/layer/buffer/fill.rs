@@ -1,5 +1,17 @@
 //! Reads a request body before the request goes on: all of it, or until the
 //! buffer is full.
+//!
+//! # Bounds
+//!
+//! A body may take as much memory as the buffer of its route, and never more
+//! than the process has left for bodies. If either is used up, the request goes
+//! on with the part that was read and streams the rest: a large body is not
+//! refused. The buffer doubles as bytes arrive, so that the memory taken is at
+//! most twice the bytes received, or 4 KiB.
+//!
+//! # Cancellation
+//!
+//! Dropping the future drops the body, the bytes and their share of the memory.
 
 use std::{
     future::poll_fn,

@@ -10,6 +10,18 @@
 //!
 //! tower's `Buffer` is something else: a queue of requests in front of a
 //! service.
+//!
+//! # Order
+//!
+//! It belongs outside of concurrency limits and inside of the total timeout.
+//! The time for the response stands still while the body is read, as it does
+//! for a body that flows to a server.
+//!
+//! # Cancellation
+//!
+//! A client that leaves while its body is read drops what was read, and gives
+//! the memory back. Nothing else is held then: neither a permit nor a
+//! connection to a server.
 
 mod ahead;
 mod fill;
@@ -123,8 +135,8 @@ pin_project! {
     pub enum ResponseFuture<F, E> {
         /// The request body is read. Boxed, as most requests have none.
         Filling { filling: Pin<Box<dyn Future<Output = Result<Response, E>> + Send>> },
-        /// The request has gone on. Its response is read ahead by the policy, if
-        /// there is one.
+        /// The request has gone on. Its response is read ahead by the policy,
+        /// if there is one.
         Passing { #[pin] inner: F, policy: Option<Arc<BufferPolicy>> },
     }
 }
@@ -168,6 +180,9 @@ impl<F, E> std::fmt::Debug for ResponseFuture<F, E> {
 impl BufferPolicy {
     /// Has the body of a response read ahead of its client, unless it is in
     /// memory already, a tunnel, or a stream that pauses by its nature.
+    ///
+    /// The guards of the body move with it, and are dropped when the server has
+    /// sent everything.
     fn read_ahead(&self, response: &mut Response) {
         let body = &mut response.body;
         if self.response == 0 || body.is_whole() || body.is_tunnel() {

@@ -7,6 +7,20 @@
 //! counts as missing. Which one a server behind the gateway takes is unknown
 //! here, and a client that could hide one behind another would choose its
 //! bucket at will.
+//!
+//! # Absent values
+//!
+//! A value is absent if the request does not have it, if it is empty, or if it
+//! is ambiguous. The caller decides what follows: a limit skips, refuses or
+//! takes another part of the request; a queue leaves the part out of the key; a
+//! balance chooses the server without a key. The client's address, the route
+//! and the method are never absent.
+//!
+//! # Cost
+//!
+//! A part is looked up when it is needed, and nothing is kept: a header takes a
+//! look-up in the header map, a cookie or a parameter of the query a pass over
+//! the field or the query.
 
 mod spelling;
 
@@ -83,6 +97,8 @@ fn header_value<'e>(name: &HeaderName, exchange: &'e Exchange) -> Option<Cow<'e,
 }
 
 /// The value of the cookie of this name, over all `Cookie` fields.
+///
+/// Names are compared with their letter case. Pairs without `=` are no cookies.
 fn cookie<'e>(name: &str, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
     let lines = exchange.request.headers.get_all(header::COOKIE).iter();
     let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
@@ -94,6 +110,9 @@ fn cookie<'e>(name: &str, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
 }
 
 /// The decoded value of the query parameter of this name.
+///
+/// Names are compared decoded, so that an escape in a name does not hide the
+/// parameter.
 fn query_value<'e>(name: &str, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
     let pairs = query::pairs(exchange.request.target.query().unwrap_or_default());
     only(
@@ -104,6 +123,8 @@ fn query_value<'e>(name: &str, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> 
 }
 
 /// The segment of the path that the route's pattern gives this name.
+///
+/// Compared in the spelling of paths, as a service may decode it.
 fn parameter<'e>(name: &str, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
     let found = exchange
         .parameters
@@ -115,6 +136,8 @@ fn parameter<'e>(name: &str, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
 }
 
 /// The one value among several; `None` if they differ, or if it is empty.
+///
+/// An empty first value counts as absent even if another one follows.
 #[inline]
 fn only<V: AsRef<[u8]> + PartialEq>(mut values: impl Iterator<Item = V>) -> Option<V> {
     let first = values.next().filter(|value| !value.as_ref().is_empty())?;

@@ -6,6 +6,17 @@
 //! received. Two values that a service tells apart may get one spelling here,
 //! such as two cookies that differ in a plus sign; they then share a bucket,
 //! which is the safe side.
+//!
+//! # Cost
+//!
+//! A value that is in its spelling already is borrowed, and most are. A value
+//! that needs another one is allocated once or twice, with at most its own
+//! length.
+//!
+//! # Stability
+//!
+//! The spelling decides which bucket a value has. A change in it gives clients
+//! another bucket, also in the store.
 
 use std::borrow::Cow;
 
@@ -32,6 +43,8 @@ pub fn named<'v>(part: &KeyPart, value: &'v [u8]) -> Cow<'v, [u8]> {
 
 /// Schemes of credentials that services also look for in headers of their own,
 /// such as `X-Auth`.
+///
+/// The words behind a scheme keep their letter case.
 const SCHEMES: [&[u8]; 6] = [b"bearer", b"basic", b"digest", b"token", b"apikey", b"dpop"];
 
 /// A header's value without outer and repeated blanks. If it is a credential,
@@ -54,6 +67,9 @@ pub(super) fn field<'v>(name: &HeaderName, value: &'v [u8]) -> Cow<'v, [u8]> {
 
 /// The words of `value` with one blank between them, and its first `scheme`
 /// bytes in lower case.
+///
+/// `scheme` is 0 for a value that is no credential. Borrows the value if
+/// nothing is to be changed.
 fn of_words(value: &[u8], scheme: usize) -> Cow<'_, [u8]> {
     let is_single = value.windows(2).all(|pair| pair != b"  ") && !value.contains(&b'\t');
     if is_single && !value[..scheme].iter().any(u8::is_ascii_uppercase) {
@@ -97,6 +113,8 @@ fn decoded(value: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// A value with a space in place of each plus sign.
+///
+/// Borrows the value if there is none.
 fn without_plus(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     if !value.contains(&b'+') {
         return value;
@@ -111,6 +129,9 @@ fn without_plus(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
 
 /// The inside of a quoted string (RFC 2109, 4.3.2) without its escapes. Some
 /// services also read three octal digits as one byte.
+///
+/// A backslash at the very end stands for itself. Octal digits are read up to
+/// `\377`, the highest byte.
 fn unescaped(inside: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(inside.len());
     let mut rest = inside;

@@ -1,5 +1,22 @@
 //! A request body that is kept while it passes, up to a bound, and handed on
 //! when it is complete.
+//!
+//! Used by the mirror, which needs the whole body before it can send a copy of
+//! a request. The request itself goes on meanwhile: the bytes are copied as
+//! they pass, and nothing waits for the copy.
+//!
+//! # Bounds
+//!
+//! At most `room` bytes are copied. A body that is longer passes unchanged, and
+//! its copy is dropped at the piece that does not fit, so that no memory is
+//! held for a copy that cannot be made.
+//!
+//! # End
+//!
+//! A body is whole after its trailers, at its end, or when nothing is left of a
+//! known length. All three count, since a body may not be pulled any more after
+//! its last byte or its trailers. A fault or a drop before that hands on
+//! nothing.
 
 use std::{
     pin::Pin,
@@ -28,9 +45,9 @@ pub(super) struct Tee {
 }
 
 impl Tee {
-    /// Wraps `body`, of which at most `room` bytes are kept. `on_whole` is called
-    /// with `None` as soon as more than that has passed, and if the body is
-    /// dropped before its end.
+    /// Wraps `body`, of which at most `room` bytes are kept. `on_whole` is
+    /// called with `None` as soon as more than that has passed, and if the body
+    /// is dropped before its end.
     pub(super) fn around(body: &mut Body, room: usize, on_whole: OnWhole) {
         let (pace, passing) = (body.pace(), std::mem::take(body));
         *body = Body::stream(Self {
@@ -56,6 +73,9 @@ impl Tee {
     }
 
     /// Calls `on_whole`, unless that has happened.
+    ///
+    /// The call happens in the middle of a poll or of a drop, so that it must
+    /// not block.
     fn end(&mut self, is_whole: bool) {
         if let Some(on_whole) = self.on_whole.take() {
             on_whole(is_whole.then(|| std::mem::take(&mut self.kept).freeze()));
@@ -64,6 +84,8 @@ impl Tee {
 }
 
 impl Drop for Tee {
+    /// A body that is dropped early was not whole, so that no copy is made of
+    /// it.
     fn drop(&mut self) {
         self.end(false);
     }

@@ -71,6 +71,9 @@ const STALE: Duration = Duration::from_secs(60);
 const MEDIANS: f64 = 2.0;
 
 /// The meaning of a request's outcome for the load of its upstream.
+///
+/// It is found once for each permit, when the response head arrives, the
+/// request fails, or its client leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// A response came, and its time counts.
