@@ -6,6 +6,16 @@
 //! crate: [`ToHttp`] outside of it, [`FromHttp`] inside. The ordinary stack
 //! contains neither and does not pay for them. Changes that a foreign layer
 //! makes in the request header are not taken over.
+//!
+//! # Reason
+//!
+//! The layers of this crate follow tower's contract, and these tests keep them
+//! to it. An operator cannot add a layer; a developer can, and finds here how
+//! one for `http` requests is put into a stack.
+//!
+//! The innermost service of the tests is strict about readiness: it panics when
+//! it is called before it was ready, and so finds a layer that clones a service
+//! and calls the clone.
 
 use std::{
     future::{Future, Ready, ready},
@@ -44,7 +54,9 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// The call that an `http` request stands for.
+/// The call that an `http` request stands for. It travels in the extensions of
+/// the request. Behind a lock and a pointer, since extensions have to be
+/// cloneable and a call is not.
 #[derive(Clone)]
 struct Carried(Arc<Mutex<Option<Call>>>);
 
@@ -122,7 +134,9 @@ where
 /// is ready at the second look, and panics if it is called before it was ready,
 /// as tower's contract allows.
 struct Strict {
+    /// Failures still to come, over all clones.
     failures: Arc<AtomicUsize>,
+    /// How often this clone was polled for readiness since its last call.
     looks: usize,
 }
 
@@ -175,6 +189,8 @@ impl Service<Call> for Strict {
     }
 }
 
+/// A `GET /` without a body, from a client on this machine, to a route without
+/// limits.
 fn call() -> Call {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 40000));
     let route = Arc::new(RouteTag {
@@ -216,6 +232,8 @@ fn call() -> Call {
     Call::new(exchange, Body::empty(), now)
 }
 
+/// Up to three attempts after failed connects, with a budget that never runs
+/// out here.
 fn retries() -> RetryLayer {
     let policy = Retry {
         attempts: NonZeroU32::new(3).unwrap(),
@@ -233,6 +251,7 @@ fn retries() -> RetryLayer {
     RetryLayer::new(&policy, &Arc::new(Budget::new(1.0, 10, 1)))
 }
 
+/// A concurrency limit of one request with a queue of one.
 fn at_most_one() -> Arc<ConcurrencyLimit> {
     let settings = Concurrency {
         bound: Bound::Fixed(NonZeroUsize::MIN),
@@ -244,10 +263,13 @@ fn at_most_one() -> Arc<ConcurrencyLimit> {
     Arc::new(ConcurrencyLimit::new(owner, &settings))
 }
 
+/// A timeout that none of these tests reaches.
 const ATTEMPT: AttemptTimeoutLayer = AttemptTimeoutLayer {
     attempt: Duration::from_secs(10),
 };
 
+/// Two failures make the retries call the strict service three times, inside of
+/// the foreign layer.
 #[tokio::test(start_paused = true)]
 async fn a_layer_of_tower_http_takes_part_in_a_stack_of_these_layers() {
     let server = HeaderValue::from_static("tower-http");
@@ -268,6 +290,8 @@ async fn a_layer_of_tower_http_takes_part_in_a_stack_of_these_layers() {
     assert_eq!(response.body.as_whole().as_deref(), Some(&b"ok"[..]));
 }
 
+/// Once with a single service and once with two, since a split draws only in
+/// the second case.
 #[tokio::test(start_paused = true)]
 async fn retries_and_splits_call_no_service_before_it_is_ready() {
     let way = || {

@@ -7,6 +7,19 @@
 //! tower's `Steer` picks a service by the request, once all of them are ready.
 //! This one does not look at the request, so that it draws first, in
 //! `poll_ready`, and needs only the drawn service to be ready.
+//!
+//! # Readiness
+//!
+//! A service is drawn in the first `poll_ready` and kept until `call`: tower's
+//! contract asks for readiness and call of the same service. A service that is
+//! never called keeps its draw, which changes nothing for other requests, as
+//! each of them has a clone of its own.
+//!
+//! # Shares
+//!
+//! Draws are random and independent, and no state is shared between workers.
+//! The shares of traffic therefore come close to the weights over many
+//! requests, and are not exact over few.
 
 use std::{
     num::NonZeroU32,
@@ -54,6 +67,9 @@ struct Weighted<S> {
 impl<S: Clone> Split<S> {
     /// Sends each request to `first` or to one of `others`, in proportion to
     /// the weights.
+    ///
+    /// With a single service its weight does not count. Weights need not add up
+    /// to any number.
     pub fn new(first: (NonZeroU32, S), others: impl IntoIterator<Item = (NonZeroU32, S)>) -> Self {
         let service = first.1.clone();
         let services: Vec<_> = std::iter::once(first)
@@ -95,6 +111,8 @@ impl<S> Weighted<S> {
 
     /// The service that holds ticket `number`; each has as many tickets as its
     /// weight. `None` from the total on.
+    ///
+    /// Linear in the number of services, of which a route has a few.
     fn at(&self, mut number: u64) -> Option<&S> {
         for (weight, service) in &self.services {
             match number.checked_sub(*weight) {

@@ -4,12 +4,20 @@
 //! The configuration refuses unknown names and open braces, so that filling a
 //! template cannot fail. Values are inserted as they were received, with their
 //! escapes: they are parts of a target already.
+//!
+//! # Names
+//!
+//! A parameter of the route's pattern wins over `{host}` and `{path}` of the
+//! same name. The host is in lower case and without its port.
 
 use crate::call::Exchange;
 
 /// Fills `{host}`, `{path}` (as received, with the query) and the parameters of
 /// the match into a template. Other names do not occur: the configuration is
 /// refused then.
+///
+/// A value is never looked at for further names: braces that a client sends
+/// stay as they are.
 pub(super) fn fill(template: &str, exchange: &Exchange) -> String {
     let mut out = String::with_capacity(template.len() + 64);
     let mut rest = template;
@@ -24,6 +32,8 @@ pub(super) fn fill(template: &str, exchange: &Exchange) -> String {
 }
 
 /// Appends the value of one name.
+///
+/// Appends nothing for an unknown name.
 fn fill_one(out: &mut String, name: &str, exchange: &Exchange) {
     let target = &exchange.request.target;
     if let Some((_, value)) = exchange

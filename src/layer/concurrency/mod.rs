@@ -243,9 +243,9 @@ where
 struct HeldPermit {
     /// `None` once the response holds the permit.
     permit: Option<Permit>,
-    /// Knows whether a server works on after the client has left.
-    /// It also has the time of the last attempt, which is measured in place of
-    /// the whole time.
+    /// Knows whether a server works on after the client has left. It also has
+    /// the time of the last attempt, which is measured in place of the whole
+    /// time.
     exchange: Arc<Exchange>,
 }
 

@@ -1,5 +1,20 @@
 //! Simulations of whole limits in virtual time: an adaptive limit over a
 //! modelled upstream, and a fair queue under a flood.
+//!
+//! # Model
+//!
+//! The upstream is a queue with several servers and either exponential or equal
+//! service times (M/M/c and M/D/c in Kendall's notation, with a closed set of
+//! clients in place of a Poisson stream). Its knee is known: with as many
+//! requests as servers it is fully used, and each further one only waits. A
+//! test states how close to the knee a limit comes, and how soon.
+//!
+//! # Determinism
+//!
+//! Time is virtual and random numbers come from a linear congruential generator
+//! with a fixed seed, so that each run gives the same limits and a bound that
+//! is passed once is passed always. The whole of it needs no sleep of real
+//! time.
 
 use std::{
     cmp::Reverse,
@@ -26,10 +41,14 @@ use crate::{
 /// Parallel servers with a common queue that is invisible from outside. The
 /// knee is the number of servers.
 struct Upstream {
+    /// The times at which the servers are free, the earliest first, since the
+    /// start of the scene.
     free_at: BinaryHeap<Reverse<Duration>>,
+    /// The mean service time.
     service: Duration,
     /// Whether every response takes the same time.
     is_steady: bool,
+    /// The state of the generator (Knuth's MMIX constants).
     random: u64,
 }
 
@@ -63,9 +82,12 @@ impl Upstream {
 /// is taken at once.
 struct Scene {
     meter: Meter,
+    /// The limit, moved by the meter.
     max: AtomicUsize,
     upstream: Upstream,
+    /// The instant that stands for the start of the scene.
     begun: Instant,
+    /// Virtual time since the start.
     now: Duration,
     /// End and begin of the requests in flight.
     in_flight: BinaryHeap<Reverse<(Duration, Duration)>>,
@@ -86,6 +108,7 @@ impl Scene {
         }
     }
 
+    /// The limit as of now, in requests.
     fn limit(&self) -> usize {
         self.max.load(Ordering::Relaxed)
     }
@@ -121,8 +144,11 @@ impl Scene {
 }
 
 const BOUNDS: AdaptiveBounds = bounds(4, 1000);
+/// The knee of the modelled upstream.
 const SERVERS: usize = 40;
 const SERVICE: Duration = Duration::from_millis(20);
+/// More clients than any limit here admits, so that the limit alone decides how
+/// many requests are in flight.
 const MANY: usize = 10_000;
 
 /// With random service times, a limit below the number of servers leaves one
@@ -131,10 +157,13 @@ fn is_near_the_knee(limit: usize) -> bool {
     (SERVERS * 9 / 10..SERVERS * 3 / 2).contains(&limit)
 }
 
+/// The mean of the limits, rounded down.
 fn mean(limits: &[usize]) -> usize {
     limits.iter().sum::<usize>() / limits.len()
 }
 
+/// The usual case: found quickly from a small limit, and kept for ten minutes
+/// without a drift.
 #[tokio::test(start_paused = true)]
 async fn an_adaptive_cap_settles_near_the_knee_within_seconds_and_stays() {
     let mut scene = Scene::new(BOUNDS, SERVERS, SERVICE);
@@ -195,6 +224,8 @@ async fn an_adaptive_cap_settles_near_the_knee_with_equal_service_times() {
     }
 }
 
+/// Three clients use less than a tenth of the limit: their latency says nothing
+/// of the knee.
 #[tokio::test(start_paused = true)]
 async fn an_adaptive_cap_does_not_move_while_idle() {
     let mut scene = Scene::new(BOUNDS, SERVERS, SERVICE);
@@ -204,6 +235,8 @@ async fn an_adaptive_cap_does_not_move_while_idle() {
     assert!(idle.iter().skip(10).all(|limit| *limit == idle[10]) && idle[10].abs_diff(before) < 8);
 }
 
+/// A tenfold service time for a minute teaches a baseline that is wrong
+/// afterwards, and has to be forgotten.
 #[tokio::test(start_paused = true)]
 async fn an_adaptive_cap_recovers_from_a_slow_spell() {
     let mut scene = Scene::new(BOUNDS, SERVERS, SERVICE);
@@ -216,6 +249,7 @@ async fn an_adaptive_cap_recovers_from_a_slow_spell() {
     assert!(is_near_the_knee(mean(&after[200..])), "{after:?}");
 }
 
+/// Twenty responses of a minute among hundreds of fast ones.
 #[tokio::test(start_paused = true)]
 async fn a_few_slow_responses_do_not_collapse_an_adaptive_cap() {
     let mut scene = Scene::new(BOUNDS, SERVERS, SERVICE);

@@ -122,13 +122,13 @@ pub(super) fn write(out: &mut Vec<u8>, exchange: &Exchange, host: &[u8], changes
 /// The account of a trusted peer; empty for one that is not trusted.
 #[derive(Default)]
 struct Story<'a> {
-    /// The nearest first.
-    /// Empty for a peer that is not trusted, and for one that names no hops.
+    /// The nearest first. Empty for a peer that is not trusted, and for one
+    /// that names no hops.
     hops: Vec<Hop<'a>>,
     /// Elements that are passed on as they are: those of `Forwarded`.
     is_forwarded: bool,
-    /// Which hop is the client, counted from 1; 0 is the peer.
-    /// The protocol and host that the client used are written with this hop.
+    /// Which hop is the client, counted from 1; 0 is the peer. The protocol and
+    /// host that the client used are written with this hop.
     client: usize,
     /// Protocol and host of the client's own request.
     proto: Option<Cow<'a, [u8]>>,

@@ -39,8 +39,7 @@ use crate::{
 /// Trailers of one request that are announced; a body in chunks has no more of
 /// them.
 ///
-/// Later names in the list are ignored, so that their trailers are not passed
-/// on.
+/// Later names in the list are ignored.
 const MOST_TRAILERS: usize = 32;
 
 /// The head of an attempt that begins `now`: request line and fields, each with

@@ -52,13 +52,12 @@ use crate::{
 /// How the requests of a route are written for a server of one upstream.
 #[derive(Debug)]
 pub struct ForwardPolicy {
-    /// The route's changes in requests.
-    /// They have the last word: a field that they set or remove is neither
-    /// passed on nor added.
+    /// The route's changes in requests. They have the last word: a field that
+    /// they set or remove is neither passed on nor added.
     pub request: RequestChanges,
-    /// The route's changes in the header of responses.
-    /// Applied to responses of the upstream. A response that the gateway makes
-    /// itself does not pass through here.
+    /// The route's changes in the header of responses. Applied to responses of
+    /// the upstream. A response that the gateway makes itself does not pass
+    /// through here.
     pub response: HeaderChanges,
     /// The key that the server is chosen by; `None` unless the upstream's
     /// balance asks for one.
@@ -69,11 +68,10 @@ pub struct ForwardPolicy {
 /// the same server.
 #[derive(Debug)]
 pub struct HashKey {
-    /// A key without parts.
-    /// Cloned for each request, which then adds the parts.
+    /// A key without parts. Cloned for each request, which then adds the parts.
     pub begun: KeyBuilder,
-    /// The parts of the key, at least one.
-    /// All of them have to be present for the key to count.
+    /// The parts of the key, at least one. All of them have to be present for
+    /// the key to count.
     pub parts: Vec<KeyPart>,
 }
 

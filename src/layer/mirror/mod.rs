@@ -10,6 +10,27 @@
 //!
 //! The layer refuses nothing. It holds up to `retry.buffer` bytes of a body
 //! until the copy is sent. tower has no such layer.
+//!
+//! # Outcomes of a copy
+//!
+//! Each request that is drawn is counted with one outcome: `busy` if 128 copies
+//! of the route are in flight already, `body` if its body is too long or broke
+//! off, `cap` if the other upstream's concurrency limit had no permit,
+//! `success` if a response came, and `failure` for all else, a timeout
+//! included.
+//!
+//! # Cancellation
+//!
+//! A copy belongs to its task and not to the request, so that a client that
+//! leaves after its body was read does not cancel it. If the client leaves
+//! before that, the body is dropped unread and no copy is made. A copy has no
+//! client and no deadline; its timeout bounds it.
+//!
+//! # Bounds
+//!
+//! The copies in flight are counted from the draw, and so include those whose
+//! original is still arriving. The memory that they hold is at most their
+//! number times the buffer of a body.
 
 mod tee;
 
@@ -45,12 +66,16 @@ use crate::{
 const MOST_IN_FLIGHT: u32 = 128;
 /// Bytes of a response that are read to keep its connection. If it has more,
 /// the connection is closed.
+///
+/// A response that is left unread would make the connection useless for the
+/// pool, and a new connection costs more than reading a megabyte at most.
 const MOST_READ: usize = 1 << 20;
 
 /// The copies of one route, over all workers and reloads.
 #[derive(Debug, Default)]
 pub struct Copies {
-    /// At most 128.
+    /// At most 128. Incremented by the draw, decremented by the drop of the
+    /// guard.
     in_flight: AtomicU32,
     /// The tasks that send copies. Each ends with its thread, at the latest.
     tasks: TaskTracker,
@@ -64,6 +89,9 @@ impl Copies {
     }
 
     /// Counts one more copy; `None` if as many as may be are in flight.
+    ///
+    /// A loop of compare and exchange, so that two workers cannot both take the
+    /// last one.
     fn enter(self: &Arc<Self>) -> Option<InFlight> {
         let next = |n| (n < MOST_IN_FLIGHT).then_some(n + 1);
         let entered = self
@@ -86,11 +114,13 @@ impl Drop for InFlight {
 /// The copies that a route makes, and where they go.
 #[derive(Debug)]
 pub struct CopyPolicy<M> {
-    /// How many of a hundred requests are copied.
+    /// How many of a hundred requests are copied. From 0 (none) to 100 (all).
+    /// Each request is drawn by itself.
     pub percent: u8,
     /// Bytes of a body. A request with a longer one is not copied.
     pub buffer: usize,
-    /// Longest time for a copy, its response included.
+    /// Longest time for a copy, its response included. It begins when the body
+    /// is complete, and not with the request.
     pub timeout: Duration,
     /// The route of copies in logs and metrics, where it never appears.
     pub tag: Arc<RouteTag>,
@@ -176,6 +206,9 @@ where
 {
     /// Copies a request, if it is drawn and there is room: at once if its body
     /// is in memory, and otherwise once the body has passed.
+    ///
+    /// Called before the inner service, so that the body is still untouched.
+    /// The cheap checks come first: most routes copy few of their requests.
     fn copy(self: &Arc<Self>, call: &mut Call) {
         if rand::rng().random_range(0..100) >= self.percent {
             return;
@@ -249,6 +282,10 @@ where
 
 /// The same request as an exchange of its own, so that notes on the copy do not
 /// mix with those on the original.
+///
+/// The copy keeps the id of the request, by which the logs of both servers can
+/// be joined. It asks for no upgrade, and passes no interim response to the
+/// client.
 fn duplicate(of: &Exchange, tag: &Arc<RouteTag>) -> Arc<Exchange> {
     let mut request = Head {
         interim: None,

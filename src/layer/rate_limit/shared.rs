@@ -62,9 +62,8 @@ pub(super) enum Deciding {
     /// The store was not asked. The usual case also for shared limits with
     /// leases: a busy key has tokens that this gateway holds in advance.
     Made(Decision),
-    /// The store is asked.
-    /// The future is boxed: its size is that of a call to the store, and
-    /// requests that need none do not carry it.
+    /// The store is asked. The future is boxed: its size is that of a call to
+    /// the store, and requests that need none do not carry it.
     Pending(Pin<Box<dyn Future<Output = Decision> + Send>>),
 }
 

@@ -94,11 +94,18 @@ struct Plan {
 /// Why a failed attempt is not repeated although the policy lists its outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Obstacle {
+    /// As many attempts as the policy allows were made.
     Attempts,
+    /// A server may have seen the attempt, and the policy does not list the
+    /// method.
     Method,
+    /// A server may have seen the attempt, which asked for another protocol.
     Upgrade,
+    /// The body cannot be sent again from its beginning.
     Body,
+    /// The next attempt would not begin before the request's deadline.
     Deadline,
+    /// The budget of the route holds no retry.
     Budget,
 }
 
@@ -316,8 +323,8 @@ impl<S> Drop for Attempts<S> {
     }
 }
 
-/// The failure that the policy retries, if an attempt that ended with this error
-/// is one.
+/// The failure that the policy retries, if an attempt that ended with this
+/// error is one.
 fn of_error(on: &RetryOn, failed: &Failed) -> Option<Failure> {
     let kind = match failed.error {
         Error::ConnectFailed { .. } | Error::Unprocessed { .. } if on.connect => {
@@ -351,7 +358,8 @@ fn status(response: &Response, is_call: bool) -> StatusCode {
 
 /// The wait before attempt `attempt`, of which 2 is the first retry. It is
 /// drawn from zero up to the doubled base, so that clients that failed together
-/// do not come back together ("full jitter", Brooker, AWS Architecture Blog, 2015).
+/// do not come back together ("full jitter", Brooker, AWS Architecture Blog,
+/// 2015).
 fn backoff(policy: &Policy, attempt: u32) -> Duration {
     let doubled = policy
         .backoff

@@ -42,11 +42,10 @@ const SLOTS: usize = WINDOW as usize + 1;
 pub struct Budget {
     /// The moment from which seconds are counted.
     start: Instant,
-    /// The requests that each worker has counted.
-    /// Each request is counted once, with its first attempt.
+    /// The requests that each worker has counted. Each request is counted once,
+    /// with its first attempt.
     requests: PerWorker<Counts>,
-    /// The retries of all workers.
-    /// Written under the lock of `settings`.
+    /// The retries of all workers. Written under the lock of `settings`.
     retries: Counts,
     /// Locked by retries only.
     settings: Mutex<Settings>,

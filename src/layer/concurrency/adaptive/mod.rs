@@ -72,8 +72,8 @@ const MEDIANS: f64 = 2.0;
 
 /// The meaning of a request's outcome for the load of its upstream.
 ///
-/// It is found once for each permit, when the response head arrives, the
-/// request fails, or its client leaves.
+/// It is found once for each measured permit, when the response head arrives,
+/// the request fails, or its client leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// A response came, and its time counts.
@@ -126,20 +126,19 @@ impl Outcome {
 /// The measuring half of an adaptive limit.
 #[derive(Debug)]
 pub(super) struct Meter {
-    /// Whether the limit adapts now.
-    /// Read for each permit, and changed by reloads only.
+    /// Whether the limit adapts now. Read for each permit, and changed by
+    /// reloads only.
     is_on: AtomicBool,
     /// The outcomes since the last move.
     window: Window,
-    /// The origin of the times below.
-    /// A number of nanoseconds since then fits an atomic, which an `Instant`
-    /// does not.
+    /// The origin of the times below. A number of nanoseconds since then fits
+    /// an atomic, which an `Instant` does not.
     began: Instant,
-    /// When the window may be closed, in nanoseconds.
-    /// 0 before the first window was closed: the first one is due at once.
+    /// When the window may be closed, in nanoseconds. 0 before the first window
+    /// was closed: the first one is due at once.
     due: AtomicU64,
-    /// The last median, in nanoseconds.
-    /// 0 before the first window was closed, and after one without responses.
+    /// The last median, in nanoseconds. 0 before the first window was closed,
+    /// and after one without responses.
     last_median: AtomicU64,
     /// Computes the next limit. Locked by the request that closes a window.
     gradient: Mutex<Gradient>,

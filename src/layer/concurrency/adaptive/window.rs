@@ -48,10 +48,9 @@ pub(super) struct Summary {
     pub(super) responses: u64,
     /// Failures as a share of all outcomes, 0.0 to 1.0.
     pub(super) failed: f64,
-    /// The greatest number of requests that were in flight at once.
-    /// It counts requests at the moment at which they get a permit, and bounds
-    /// how far the limit may grow: a limit that traffic does not reach is not
-    /// tested.
+    /// The greatest number of requests that were in flight at once. It counts
+    /// requests at the moment at which they get a permit, and bounds how far
+    /// the limit may grow: a limit that traffic does not reach is not tested.
     pub(super) peak: usize,
 }
 
@@ -69,8 +68,8 @@ const BUCKETS: usize = 384;
 pub(super) struct Window {
     /// How many responses took about as long, in steps that grow with the time.
     buckets: Box<[AtomicU32; BUCKETS]>,
-    /// Responses and failures.
-    /// It says when the window is complete, and is no part of the summary.
+    /// Responses and failures. It says when the window is complete, and is no
+    /// part of the summary.
     outcomes: AtomicU32,
     /// Requests that the upstream was too busy for.
     failures: AtomicU32,
