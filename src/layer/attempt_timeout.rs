@@ -72,6 +72,9 @@ impl<S> Layer<S> for AttemptTimeoutLayer {
 }
 
 /// Drops an attempt that takes too long.
+///
+/// A call that takes too long fails with [`Error::AttemptTimeout`], or with
+/// [`Error::TotalTimeout`] if the deadline of the request is what ended it.
 #[derive(Debug, Clone)]
 pub struct AttemptTimeout<S> {
     inner: S,
@@ -135,11 +138,16 @@ pin_project! {
 }
 
 /// The timeout that ends an attempt.
+///
+/// It is decided when the attempt begins, and anew with each poll of an attempt
+/// whose body arrives in pieces.
 #[derive(Debug, Clone, Copy)]
 enum Bound {
-    /// That of the attempt itself.
+    /// That of the attempt itself. Carries that timeout, for the message of the
+    /// error.
     Attempt(Duration),
-    /// That of the whole request, which is over before.
+    /// That of the whole request, which is over before. Carries the timeout of
+    /// the request, for the message of the error.
     Total(Duration),
 }
 
@@ -160,7 +168,9 @@ struct Upload {
     of: Arc<Uploading>,
     /// When the attempt would end if the body took no time.
     end: Instant,
-    /// The time that the body had flowed before the attempt.
+    /// The time that the body had flowed before the attempt. Subtracted from
+    /// the time that the body has flowed in all, as earlier attempts may have
+    /// pulled a part of it.
     flowed: Duration,
     /// The timeout of an attempt.
     attempt: Duration,
@@ -187,6 +197,9 @@ impl Upload {
     /// Sets the timer to the end of the attempt as of now. Gives the deadline,
     /// where that is the one; `None` when nothing but the pace of the body
     /// bounds the attempt.
+    ///
+    /// The inner `None` says that the timeout of the attempt itself comes
+    /// first.
     fn set(&self, timer: &mut PooledTimer) -> Option<Option<Deadline>> {
         let end = self
             .of

@@ -3,11 +3,13 @@
 //! Only the content type of a response is looked at. That of a request is the
 //! client's to choose, and must not lengthen a timeout.
 //!
-//! Two layers ask: the total timeout, which gives such a body the longer of its
-//! paces, and the buffer, which does not read it ahead. Both know the response
-//! head only, so that the content type is all there is to go by.
+//! Two layers ask: the total timeout, which gives such a body the pace of
+//! `timeouts.tunnel`, and the buffer, which does not read it ahead. Both know
+//! the response head only, so that the content type is all there is to go by.
 
 /// Media types of event streams, which pause until the next event happens.
+///
+/// Parameters are not a part of these, and letter case does not count.
 const STREAMS: [&[u8]; 9] = [
     b"text/event-stream",
     b"application/x-ndjson",

@@ -32,6 +32,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Respond(Arc<Configured>);
 
+/// The policy of a route that responds by itself, behind one pointer since the
+/// service is cloned for each request.
 #[derive(Debug)]
 struct Configured {
     /// The response or the redirect.

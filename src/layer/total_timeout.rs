@@ -60,6 +60,8 @@ pub struct TotalTimeoutLayer {
 
 impl TotalTimeoutLayer {
     /// Applies all of these timeouts but that of an attempt.
+    ///
+    /// The timeout of an attempt belongs to a layer further in.
     pub fn new(timeouts: Timeouts) -> Self {
         let timeouts = Arc::new(timeouts);
         Self { timeouts }
@@ -159,6 +161,9 @@ fn pace(timeouts: &Timeouts, is_silent_by_nature: bool, end: Option<Instant>) ->
 
 /// The pace of the body of a response. A tunnel is no exchange, so that the
 /// bound on whole exchanges does not apply to it.
+///
+/// A stream that is silent by its nature gets `timeouts.tunnel`, by the content
+/// type of the response. A body that is in memory gets `timeouts.idle`.
 fn pace_of(response: &Response, timeouts: &Timeouts, end: Option<Instant>) -> Pace {
     let body = &response.body;
     if body.is_tunnel() {

@@ -38,6 +38,8 @@ use crate::{
 /// take memory by announcing a length.
 const LEAST: usize = 4 * 1024;
 /// Bytes that are pulled at once.
+///
+/// The bytes that were read go on in pieces of at most this size.
 const MOST_AT_ONCE: usize = 32 * 1024;
 
 /// Reads the body of `call` into at most `room` bytes of `memory`. A longer
@@ -80,6 +82,9 @@ pub(super) async fn fill(call: &mut Call, room: usize, memory: &Arc<Memory>) -> 
 
 /// A client may wait for permission to send its body (RFC 9110, 10.1.1), and no
 /// server is there yet to give it.
+///
+/// Does nothing unless the request has `Expect: 100-continue` and the client
+/// can take an interim response.
 fn ask_for(request: &Head) {
     let expected = request
         .headers
@@ -93,6 +98,8 @@ fn ask_for(request: &Head) {
 }
 
 /// A body while it is read.
+///
+/// It is polled by the task of the request.
 struct Filling {
     /// The rest of the body, still to be read.
     body: Body,
@@ -112,7 +119,8 @@ struct Filling {
 enum End {
     /// To its end.
     Whole(Option<HeaderMap>),
-    /// Up to this piece, which did not fit any more.
+    /// Up to this piece, which did not fit any more. The piece is not copied:
+    /// it goes on as it is, ahead of the rest.
     Full(Bytes),
 }
 
@@ -160,6 +168,8 @@ impl Filling {
 
     /// Waits until the client is too slow: it was silent for longer than its
     /// pace allows, or the exchange has passed its bound.
+    ///
+    /// Never ready for a body without a pace, which only its own end bounds.
     fn poll_pace(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
         let Some(pace) = self.body.pace() else {
             return Poll::Pending;
@@ -174,6 +184,10 @@ impl Filling {
     }
 
     /// The body with which the request goes on.
+    ///
+    /// A body that was read to its end and has no trailers becomes one piece in
+    /// memory, which can be sent again by a retry. All others become a stream
+    /// that begins with the bytes read.
     fn filled(self, end: End) -> Body {
         let Self {
             mut body,
@@ -221,6 +235,9 @@ impl AsRef<[u8]> for Kept {
 }
 
 /// A body whose beginning was read already.
+///
+/// Pieces come in the order of the fields: the bytes kept, the next piece, then
+/// the trailers or the rest.
 struct Begun {
     /// The bytes that were read, sent first.
     kept: Bytes,

@@ -1,5 +1,17 @@
 //! The memory that all buffered bodies share: a bound for the process, over all
 //! routes and workers.
+//!
+//! # Concurrency
+//!
+//! One atomic counts the bytes of all shares. A share takes by compare and
+//! exchange, so that several workers together never pass the bound, and gives
+//! back by a subtraction.
+//!
+//! # Bounds
+//!
+//! Nothing waits for memory: a body that gets none streams instead. A bound
+//! that is lowered below the bytes that are taken refuses new ones until enough
+//! of them are given back.
 
 use std::sync::{
     Arc,
@@ -30,6 +42,8 @@ impl Memory {
     }
 
     /// The bytes that are taken now.
+    ///
+    /// For metrics and views: it may be out of date at once.
     pub fn taken(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
     }
@@ -46,6 +60,9 @@ impl Memory {
 }
 
 /// The part of [`Memory`] that one body has. Given back on drop.
+///
+/// It belongs to one body, and is moved and dropped with the bytes that it
+/// counts.
 #[derive(Debug)]
 pub(super) struct Share {
     memory: Arc<Memory>,
@@ -64,6 +81,8 @@ impl Share {
 
     /// Resizes the share to this many bytes. Returns false, and changes
     /// nothing, if the process has no more left.
+    ///
+    /// Making a share smaller always succeeds.
     pub(super) fn resize(&mut self, bytes: usize) -> bool {
         match bytes.checked_sub(self.bytes) {
             Some(more) if more > 0 && !self.memory.take(more) => return false,

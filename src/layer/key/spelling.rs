@@ -10,8 +10,7 @@
 //! # Cost
 //!
 //! A value that is in its spelling already is borrowed, and most are. A value
-//! that needs another one is allocated once or twice, with at most its own
-//! length.
+//! that needs another one is allocated anew, with at most its own length.
 //!
 //! # Stability
 //!

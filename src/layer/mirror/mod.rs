@@ -207,8 +207,8 @@ where
     /// Copies a request, if it is drawn and there is room: at once if its body
     /// is in memory, and otherwise once the body has passed.
     ///
-    /// Called before the inner service, so that the body is still untouched.
-    /// The cheap checks come first: most routes copy few of their requests.
+    /// Called before the inner service, so that no byte of the body has gone
+    /// on. The cheap checks come first: most routes copy few of their requests.
     fn copy(self: &Arc<Self>, call: &mut Call) {
         if rand::rng().random_range(0..100) >= self.percent {
             return;

@@ -203,6 +203,11 @@ impl Apart {
     /// Keeps the tokens of limits that count a response with this status, and
     /// returns those of the others. If that changes a bucket that can refuse,
     /// the response and the access line state what is left now.
+    ///
+    /// The bucket that is nearest to exhaustion may be another one after a
+    /// refund. It is found anew among the live limits: those that count
+    /// responses, with their present standing, and the nearest of the others as
+    /// it was when they decided.
     fn settle(&mut self, status: StatusCode) {
         let (now, limits) = (Clock.now(), Arc::clone(&self.limits));
         let (mut left, mut has_changed) = (self.others, false);
@@ -267,6 +272,8 @@ impl Drop for Apart {
 }
 
 /// The bucket that is nearer to exhaustion; of equals the first.
+///
+/// `None` only if both are.
 fn nearer(one: Option<Nearest>, other: Option<Nearest>) -> Option<Nearest> {
     match (one, other) {
         (Some(one), Some(other)) if !other.standing.is_nearer(&one.standing) => Some(one),

@@ -1,8 +1,9 @@
 //! The number of tokens that a request takes.
 //!
 //! The cost is known before any bucket is asked, and does not change later:
-//! neither the response nor a retry moves it. A cost of 0 is always admitted. A
-//! cost above the burst of a limit is never admitted.
+//! neither the response nor a retry moves it. A cost of 0 is always admitted.
+//! The configuration is refused if the highest cost of a limit does not fit
+//! into each of its bursts, since such a request would never be admitted.
 //!
 //! The header is the client's word unless a proxy before the gateway overwrites
 //! it. The cost therefore has an upper bound, and a header that is malformed
@@ -15,8 +16,7 @@ use crate::policy::Cost;
 
 /// Tokens of a request with these headers.
 ///
-/// The result is at most `max` for a cost from a header, also where `default`
-/// is above it. Does not allocate.
+/// The result is at most `max` for a cost from a header. Does not allocate.
 #[inline]
 pub(super) fn of(cost: &Cost, headers: &HeaderMap) -> u32 {
     match cost {

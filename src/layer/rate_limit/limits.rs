@@ -1,8 +1,16 @@
 //! Limits as a route applies them: the policy of each, and the state behind it.
 //!
 //! These are made anew by each reload, from policies and limiters that `build`
-//! keeps. Several routes may apply one limit: they share its buckets, and differ
-//! in the index of its name only.
+//! keeps. Several routes may apply one limit: they share its buckets, and
+//! differ in the index of its name only.
+//!
+//! # Concurrency
+//!
+//! Everything here is read only once it is built. The mutable state is in the
+//! limiters, which workers change by atomics, in the list of the heaviest keys,
+//! and in the shares of limits in the store. A request that is in flight across
+//! a reload keeps the limits that it was decided by, until its tokens are
+//! settled.
 
 use std::sync::Arc;
 
@@ -14,19 +22,29 @@ use crate::{
 };
 
 /// One limit of a route.
+///
+/// A clone has the same buckets.
 #[derive(Debug, Clone)]
 pub struct RouteLimit {
+    /// The policy from the configuration: key, cost, tiers, and what follows a
+    /// refusal.
     pub(super) policy: Arc<Limit>,
     /// Index of its name among the names of the route's limits. The names of
     /// its tiers follow.
     pub(super) name: usize,
+    /// The buckets under the quota of the limit itself.
     pub(super) own: Buckets,
-    /// In the order of the policy's tiers.
+    /// In the order of the policy's tiers. Empty for most limits.
     pub(super) tiers: Box<[Buckets]>,
+    /// The buckets of another quota that is tried out beside the limit's own;
+    /// it refuses nothing. `None` if there is none.
     pub(super) candidate: Option<Limiter>,
+    /// Quotas of single keys from the configuration; `None` if it has none.
     pub(super) overrides: Option<Arc<Overrides>>,
     /// A request takes a fixed number of tokens from one local bucket, under
-    /// the limit's own quota, or is refused.
+    /// the limit's own quota, or is refused. Computed once, so that a request
+    /// asks one flag instead of seven. Temporary quotas of operators are not in
+    /// it, since they come and go between reloads.
     pub(super) is_plain: bool,
 }
 

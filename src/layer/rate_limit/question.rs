@@ -18,11 +18,14 @@ use crate::limit::{self, Gcra, Key, Limiter};
 /// are moved about with it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Question {
+    /// The key of the bucket in its limiter.
     pub(super) key: Key,
-    /// Tokens.
+    /// Tokens. 0 takes none and is always admitted.
     pub(super) cost: u32,
-    /// Index of the limit among the route's limits, of which there are at most 64.
+    /// Index of the limit among the route's limits, of which there are at most
+    /// 64.
     limit: u8,
+    /// Which of the limit's buckets it is.
     pub(super) bucket: Bucket,
 }
 
@@ -34,7 +37,8 @@ pub(super) enum Bucket {
     /// The limit's own, under a quota of the key: an index into
     /// [`Questions::quotas`].
     OwnUnder(u8),
-    /// That of the tier with this index.
+    /// That of the tier with this index. The key has fewer bits of the client's
+    /// address.
     Tier(u8),
     /// That of the candidate, which never refuses.
     Candidate,
@@ -68,12 +72,16 @@ pub(super) struct SharedQuestions {
 }
 
 impl SharedQuestions {
+    /// Whether nothing is to be asked of the store.
     pub(super) fn is_empty(&self) -> bool {
         self.live.is_empty() && self.shadow.is_empty()
     }
 }
 
 /// Quotas that single keys of one request have.
+///
+/// Most requests have none. A question refers to its quota by index, so that it
+/// stays small and can be copied.
 pub(super) type Quotas = SmallVec<[Gcra; 1]>;
 
 impl Question {
