@@ -2,6 +2,19 @@
 //!
 //! They are read from the running parts at the moment of the scrape, in one
 //! pass over the configuration that serves.
+//!
+//! # Consistency
+//!
+//! Requests go on while the numbers are read, and each number is an atomic or a
+//! sum of them: two gauges of one scrape may be some requests apart. Where one
+//! is the difference of two others, it is never below zero.
+//!
+//! # Cost and bounds
+//!
+//! A scrape runs on the control thread. Its cost grows with the number of
+//! routes, limits, servers, workers and certificates, and not with the number
+//! of requests or connections. Names come from the configuration and its
+//! certificates, so that no client can add a time series.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::SystemTime};
 
@@ -18,6 +31,10 @@ use crate::{
 };
 
 /// Reads all gauges.
+///
+/// `state` and `listeners` are loaded by the caller, so that all gauges but
+/// those of listeners are of one configuration. A listener that a reload is
+/// just removing may still be among them.
 pub(super) fn observe(state: &State, listeners: &Listeners, metrics: &Metrics) -> Observed {
     Observed {
         routes: routes(state, metrics),
@@ -39,6 +56,9 @@ pub(super) fn observe(state: &State, listeners: &Listeners, metrics: &Metrics) -
 /// The gauges of each route. Requests in flight are those that hold a permit of
 /// the route's concurrency limit; the others wait for one, or are about to be
 /// refused.
+///
+/// A route without a concurrency limit shows the exchanges that have not ended,
+/// and has no other gauge.
 fn routes(state: &State, metrics: &Metrics) -> Vec<RouteGauges> {
     let caps: BTreeMap<_, _> = state.route_concurrency().collect();
     let route = |name: &Arc<str>| {
@@ -63,6 +83,11 @@ fn routes(state: &State, metrics: &Metrics) -> Vec<RouteGauges> {
 }
 
 /// The gauges of a listener, with the expiry of its certificates.
+///
+/// `bind` is the address in the configuration, by which its certificates are
+/// found; none are shown for a listener that the configuration does not have
+/// any more. Expiry is the time since the beginning of 1970, and 0 for a
+/// certificate that expired before.
 fn listener_gauges(listener: &Listener, bind: SocketAddr, state: &State) -> ListenerGauges {
     let configured = state
         .config
@@ -96,6 +121,8 @@ fn listener_gauges(listener: &Listener, bind: SocketAddr, state: &State) -> List
 
 /// The gauges of a limit; `in_store` is the number of its keys that this
 /// gateway knows in the store.
+///
+/// Both counts of evictions are totals since the limit was made, and only grow.
 fn limit(name: &Arc<str>, stats: Stats, in_store: usize) -> LimitGauges {
     LimitGauges {
         limit: Arc::clone(name),
@@ -106,6 +133,8 @@ fn limit(name: &Arc<str>, stats: Stats, in_store: usize) -> LimitGauges {
 }
 
 /// The gauges of each upstream.
+///
+/// An upstream without a concurrency limit has no gauges of one.
 fn upstreams(state: &State) -> Vec<UpstreamGauges> {
     let caps: BTreeMap<_, _> = state.upstream_concurrency().collect();
     state
@@ -115,6 +144,9 @@ fn upstreams(state: &State) -> Vec<UpstreamGauges> {
 }
 
 /// The gauges of a concurrency limit.
+///
+/// All four are numbers of requests. The limit is the present one, which moves
+/// if it is adaptive.
 fn gauges(cap: &ConcurrencyView) -> CapGauges {
     let ConcurrencyView {
         limit,
@@ -131,6 +163,9 @@ fn gauges(cap: &ConcurrencyView) -> CapGauges {
 }
 
 /// The gauges of an upstream: its connections, and the state of each server.
+///
+/// A connection is idle or active. The two numbers of a server are read one
+/// after the other, so that the difference is bounded at zero.
 fn upstream(name: &Arc<str>, upstream: &Upstream, cap: Option<CapGauges>) -> UpstreamGauges {
     let servers = upstream.servers();
     let (open, idle) = servers

@@ -2,6 +2,18 @@
 //! table, and lists the changes.
 //!
 //! The outcome is the same as in the log. `tidegate reload` prints it.
+//!
+//! # Status and body
+//!
+//! The body is JSON with the member `outcome`: `reloaded`, `unchanged` or
+//! `failed`. Each has its own further members, listed at `summary`, and a
+//! client decides by the member rather than by the text of a message.
+//!
+//! # Order and cancellation
+//!
+//! The control thread reloads, one reload at a time; this function only asks
+//! and waits. The listener's timeout may end the wait with 504 while the reload
+//! goes on, and its outcome is then in the log alone.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -34,6 +46,12 @@ pub(super) async fn reload(handle: &ReloadHandle) -> Response {
 }
 
 /// The outcome as JSON.
+///
+/// * `reloaded`: `sections` of the file that differ, `changes` by kind and
+///   name, `notes` on changes that need a restart, and `warnings`.
+/// * `unchanged`: `warnings`, which are those of the running configuration.
+/// * `failed`: `error` as a text for people, and `diagnostics`, one for each
+///   mistake. They are empty if no text of a file is at fault.
 fn summary(outcome: &Outcome) -> Value {
     match outcome {
         Outcome::Done {
@@ -58,6 +76,9 @@ fn summary(outcome: &Outcome) -> Value {
 }
 
 /// The names of the items that changed, by kind of item.
+///
+/// The kinds are `limits`, `upstreams` and `routes`, and all three are always
+/// there.
 fn changes(report: &Report) -> Value {
     let kinds = report
         .kinds()
@@ -68,6 +89,9 @@ fn changes(report: &Report) -> Value {
 
 /// The names by kind of change. Every kind is there, so that a caller need not
 /// check whether it is.
+///
+/// Names are in alphabetical order. A name is in exactly one of the four
+/// arrays.
 fn by_change(changes: &BTreeMap<Arc<str>, Change>) -> Value {
     let names = |change| {
         changes

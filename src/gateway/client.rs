@@ -7,6 +7,10 @@
 //! this hop says of earlier ones may be invented. Only one of the two fields
 //! (`X-Forwarded-For` or `Forwarded`) is read, as configured, since a proxy that
 //! writes one of them usually passes on the other as the client sent it.
+//!
+//! The ranges are made by a reload and never change afterwards. A lookup is a
+//! binary search, so that its cost grows with the logarithm of their number,
+//! and a request from an untrusted peer costs one such search.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -39,6 +43,10 @@ pub(crate) struct Trust {
 
 impl Trust {
     /// Trusts `networks` to name the client in `header`.
+    ///
+    /// Ranges that overlap are merged, in any order and with any duplicates. No
+    /// networks trust nobody: each client is then its peer. `reported` is the
+    /// list that all workers share and that reloads carry over.
     pub(crate) fn new(
         networks: &[IpNet],
         header: ClientIpHeader,
@@ -65,11 +73,16 @@ impl Trust {
     }
 
     /// Whether the peer with this address may name the client.
+    ///
+    /// An IPv4 address and its form mapped into IPv6 are the same address here.
     pub(super) fn trusts(&self, address: IpAddr) -> bool {
         !self.ranges.is_empty() && self.contains(number(address))
     }
 
     /// Whether an address lies in one of the ranges, by a binary search.
+    ///
+    /// The range with the largest first address that is not above `address` is
+    /// the only one that can hold it, as ranges do not overlap.
     fn contains(&self, address: u128) -> bool {
         let after = self.ranges.partition_point(|(first, _)| *first <= address);
         after > 0 && address <= self.ranges[after - 1].1
@@ -78,6 +91,13 @@ impl Trust {
     /// The client of a request from a trusted `peer`, whose address is
     /// canonical. An element without an address ends the walk: the hop that
     /// sent it is the client.
+    ///
+    /// The hops are read from the end of the field, which the peer has written,
+    /// towards its beginning. The result is the first address that is not
+    /// trusted; if all are trusted, it is the farthest one. Without the field
+    /// it is the peer itself. At most 64 hops are read (`forwarded::hops`). The
+    /// chain says how many hops were walked, so that the rest of the field is
+    /// known as unproven.
     pub(super) fn named_client(&self, peer: IpAddr, headers: &HeaderMap) -> Client {
         let (mut ip, mut walked) = (peer, 0);
         for hop in forwarded::hops(headers, self.header) {
@@ -98,6 +118,10 @@ impl Trust {
 
     /// Warns once about each peer that may be a proxy: no proxy is trusted, and
     /// the request looks as if it came by one.
+    ///
+    /// The worker's own list is asked first. It needs no memory that another
+    /// worker writes, so that many requests through one proxy do not contend
+    /// for a lock.
     pub(super) fn note_unknown(&self, peer: IpAddr, headers: &HeaderMap) {
         if self.ranges.is_empty()
             && let Some(field) = unknown_proxies::field(headers)

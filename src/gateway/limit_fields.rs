@@ -6,6 +6,23 @@
 //! backend describes limits of its own are never taken away: the lists of the
 //! draft get one member more, and the older fields, which hold one number each,
 //! keep the tighter one.
+//!
+//! # Use
+//!
+//! The gateway calls this after the route's stack has returned, for responses
+//! of servers and for its own. Nothing here decides anything: the state that is
+//! described is that of the bucket after this request, and another request may
+//! have changed it since.
+//!
+//! # Numbers
+//!
+//! All times are whole seconds, rounded up, so that a client that waits as long
+//! as a field says does not come too early. All counts are whole tokens, which
+//! `cost` may make more than one for each request.
+//!
+//! The fields are written as bytes into the head of the response. Nothing is
+//! parsed but one field of a backend, and a value there that is no number is
+//! left alone, as it cannot be compared.
 
 use std::time::Duration;
 
@@ -20,15 +37,29 @@ use crate::{
     policy::LimitHeaders,
 };
 
+/// The quota of a limit, in the draft: `"NAME";q=BURST;w=SECONDS`.
 static POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// The state of a limit, in the draft: `"NAME";r=TOKENS;t=SECONDS`.
 static LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+/// The tokens of a full bucket, for older clients.
 static X_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+/// The whole tokens that are left, for older clients.
 static X_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+/// The seconds until the bucket is full, for older clients. Some services write
+/// a point in time there; a number of seconds needs no common clock.
 static X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
 /// Writes the header fields that describe the limit called `name`, whose bucket
 /// is in this `state` after the request. `headers` are the kinds of fields that
 /// the route wants.
+///
+/// The quota is the burst, and its window is the time in which an empty bucket
+/// fills. A backend may list a limit of the same name. The gateway's member is
+/// then called `gateway:NAME`, since two members of one name mean nothing to a
+/// client.
+///
+/// `t` is the time until one token more is there, and is absent while the
+/// bucket is full. `X-RateLimit-Reset` is the time until all of them are there.
 pub(super) fn describe(fields: &mut Fields, headers: LimitHeaders, name: &str, state: &Standing) {
     if headers.draft {
         let name = (
@@ -59,6 +90,9 @@ pub(super) fn describe(fields: &mut Fields, headers: LimitHeaders, name: &str, s
 }
 
 /// Writes `X-RateLimit-*`, unless a backend has written a tighter limit there.
+///
+/// A field that the backend wrote is replaced only together with the other two,
+/// so that the three never describe different limits.
 fn describe_as_before(fields: &mut Fields, state: &Standing) {
     if is_tighter(fields, state.remaining) {
         return;
@@ -75,6 +109,10 @@ fn describe_as_before(fields: &mut Fields, state: &Standing) {
 
 /// Writes the header fields that describe the concurrency limit that refused a
 /// request. Returns false, and writes nothing, if the error is another one.
+///
+/// The quota is the number of requests that may be in flight, with the unit
+/// `concurrent-requests` of the draft and without a window, as permits do not
+/// come back with time. The older fields know only rates and are not written.
 pub(super) fn describe_concurrency(
     fields: &mut Fields,
     headers: LimitHeaders,
@@ -101,6 +139,8 @@ pub(super) fn describe_concurrency(
 
 /// The name of a member of the lists (RFC 9651, 3.1). Names of limits need no
 /// escape.
+///
+/// `mark` stands before the name within the quotes; it is empty or `gateway:`.
 fn write_name(out: &mut Vec<u8>, (mark, name): (&str, &str)) {
     out.push(b'"');
     out.extend_from_slice(mark.as_bytes());
@@ -116,6 +156,10 @@ fn write_parameter(out: &mut Vec<u8>, key: &[u8; 3], value: u64) {
 
 /// Whether a backend lists a limit of this name, too. Two members of one name
 /// could not be told apart.
+///
+/// The search is for the quoted name anywhere in the value. A parameter with
+/// the same text is taken for a member, too; the mark that follows from it is
+/// harmless.
 fn is_listed(fields: &Fields, name: &str) -> bool {
     let is_it = |value: &[u8]| memmem::find(value, format!("\"{name}\"").as_bytes()).is_some();
     fields.has_limits() && fields.all(&POLICY).chain(fields.all(&LIMIT)).any(is_it)
@@ -123,6 +167,9 @@ fn is_listed(fields: &Fields, name: &str) -> bool {
 
 /// Whether a backend's own field says that no more than `remaining` are left,
 /// or has a value that is no number.
+///
+/// A tie counts as tighter: the backend's fields are then left as they are. A
+/// response without the field has nothing that could be tighter.
 fn is_tighter(fields: &Fields, remaining: u32) -> bool {
     fields.get(&X_REMAINING).is_some_and(|said| {
         let said = std::str::from_utf8(said)
@@ -135,6 +182,9 @@ fn is_tighter(fields: &Fields, remaining: u32) -> bool {
 /// Whole seconds in which an empty bucket fills. The rounding up to whole
 /// nanoseconds of each token is taken off again: 3 tokens at 3 a second are one
 /// second, not a few nanoseconds more.
+///
+/// The result is at least 1, since a window of 0 seconds would describe a limit
+/// without a rate.
 fn window(state: &Standing) -> u64 {
     let rounded_up = Duration::from_nanos(state.burst.into());
     whole_seconds(state.fill.saturating_sub(rounded_up)).max(1)

@@ -1,6 +1,24 @@
 //! The model of the table: a linear scan that restates the precedence of the
 //! configuration language word by word. Property tests (`oracle`) and fuzzing
 //! compare the table with it; requests never run it.
+//!
+//! The model is independent of the table's trees and ranks. It has no index and
+//! keeps no state: for each route it computes a key from the rules that users
+//! read, and the smallest key wins. It allocates freely and compiles
+//! expressions again for each request, which is slow and plainly right.
+//!
+//! # Precedence
+//!
+//! Routes are compared by these, in this order, and the first difference
+//! decides:
+//!
+//! 1. the host: exact before a wildcard, a longer wildcard before a shorter
+//!    one, any host last;
+//! 2. the path: exact, with parameters, by an expression, by a prefix; a longer
+//!    prefix before a shorter one;
+//! 3. conditions: a route with methods first, then the one with more headers,
+//!    then the one with more query parameters;
+//! 4. the order in the file.
 
 use std::cmp::Reverse;
 
@@ -25,10 +43,17 @@ pub struct Request {
 }
 
 /// The winner's position, and its parameters as `name=value`.
+///
+/// `None` if no route takes the request. Parameters are in the order of the
+/// pattern, and are empty for a path without any.
 pub type Winner = Option<(usize, Vec<String>)>;
 
 impl Request {
     /// The route that `table` finds.
+    ///
+    /// Headers that `http` does not accept are left out, and the query is
+    /// escaped, as the table reads both in the form that they have in a
+    /// request. A query without pairs is absent.
     pub fn ask(&self, table: &Table) -> Winner {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
@@ -60,6 +85,9 @@ impl Request {
     }
 
     /// The route that it should find, by trying every route in turn.
+    ///
+    /// The index in the key makes all keys different, so that the minimum is
+    /// one route.
     pub fn scan(&self, routes: &[Match]) -> Winner {
         let candidates = routes.iter().enumerate().filter_map(|(index, route)| {
             let host = self.host_class(route)?;
@@ -78,6 +106,10 @@ impl Request {
     }
 
     /// 0 exact, 1 wildcard (the longest first), 2 any.
+    ///
+    /// `None` if the route does not take the host. Of several hosts of a route
+    /// that match, the best one counts. A wildcard stands for one label or
+    /// more, never for none.
     fn host_class(&self, route: &Match) -> Option<(u8, Reverse<usize>)> {
         if route.hosts.is_empty() {
             return Some((2, Reverse(0)));
@@ -93,6 +125,10 @@ impl Request {
     }
 
     /// 0 exact, 1 with parameters, 2 expression, 3 prefix (the longest first).
+    ///
+    /// `None` if the route does not take the path. A prefix matches whole
+    /// segments only. Parameters and expressions have no length: among them,
+    /// conditions and the order decide.
     fn path_class(&self, route: &Match) -> Option<(u8, Reverse<usize>)> {
         let (path, is_path) = (self.path.as_str(), self.path.starts_with('/'));
         let class = match &route.path {
@@ -110,6 +146,9 @@ impl Request {
         class.0.then_some(class.1)
     }
 
+    /// Whether the method, each header and each query parameter of the route
+    /// are those of the request. A name that occurs several times needs one
+    /// occurrence with the right value.
     fn conditions_hold(&self, route: &Match) -> bool {
         (route.methods.is_empty() || route.methods.contains(&self.method))
             && route
@@ -122,6 +161,8 @@ impl Request {
                 .all(|(name, value)| self.query.iter().any(|(n, v)| *name == **n && value == v))
     }
 
+    /// The values of the parameters in `path`, as `name=value`; empty for any
+    /// other kind of pattern. The path must fit the pattern.
     fn parameters(&self, path: &PathPattern) -> Vec<String> {
         let PathPattern::Parameters(pattern) = path else {
             return Vec::new();
@@ -134,6 +175,8 @@ impl Request {
     }
 }
 
+/// Whether a path has the segments of a pattern. A parameter stands for exactly
+/// one segment, which is not empty.
 fn fits(pattern: &str, path: &str) -> bool {
     let takes = |(wanted, segment): (&str, &str)| {
         if wanted.starts_with('{') {
@@ -146,6 +189,9 @@ fn fits(pattern: &str, path: &str) -> bool {
         && pattern.split('/').zip(path.split('/')).all(takes)
 }
 
+/// Whether an expression matches all of a path. The group keeps alternatives
+/// within the anchors; `\A` and `\z` ignore the flag `(?m)`. An expression that
+/// does not compile matches nothing.
 fn matches_whole(pattern: &str, path: &str) -> bool {
     regex::Regex::new(&format!(r"\A(?:{pattern})\z")).is_ok_and(|whole| whole.is_match(path))
 }
