@@ -4,6 +4,20 @@
 //! Requests in flight hold permits of the limit itself, so that a limit which is
 //! carried over counts them on. A limit that is gone from the configuration
 //! lives until its last permit is dropped.
+//!
+//! # Two kinds
+//!
+//! A route may have a limit of its own, and an upstream may have one that all
+//! routes to it share. A route and an upstream of one name are distinct, as
+//! they are kept in two maps. Both kinds are the same type; they differ in
+//! whether the priority of routes counts in the queue.
+//!
+//! # Reload
+//!
+//! New numbers take effect when this module runs. A limit that is lower than
+//! the number of requests in flight cancels none of them: no permit is handed
+//! out until enough have come back. A queue that has become shorter keeps the
+//! requests that already wait.
 
 use std::sync::Arc;
 
@@ -32,6 +46,10 @@ pub struct ConcurrencyView {
 impl ConcurrencyView {
     /// The state of `limit` now. The numbers are read one after the other, so
     /// that they may be a request apart.
+    ///
+    /// `in_flight` and `abandoned` do not overlap: their sum is the number of
+    /// permits that are held. The difference is bounded at zero, since the two
+    /// counts are not read together.
     pub(super) fn of(limit: &ConcurrencyLimit) -> Self {
         let abandoned = limit.abandoned();
         Self {
@@ -56,6 +74,9 @@ pub(super) struct ConcurrencyLimits {
 impl ConcurrencyLimits {
     /// The limits of `config`. Those that were there before take their new
     /// numbers at once.
+    ///
+    /// `before` is `None` at the start of the process. Limits that `config`
+    /// lacks are not taken over.
     pub(super) fn new(config: &Config, before: Option<&Self>) -> Self {
         let routes = config
             .routes
@@ -110,6 +131,10 @@ impl ConcurrencyLimits {
 
     /// The limit of an upstream as copies of requests pass it: they do not wait
     /// for a permit.
+    ///
+    /// A copy that finds no free permit is dropped, and one that holds a permit
+    /// returns it when it ends, without a time of grace for abandoned work.
+    /// `None` if the upstream has no limit.
     pub(super) fn of_copies(&self, upstream: &str) -> Option<ConcurrencyLayer> {
         let limit = Arc::clone(self.upstreams.get(upstream)?);
         Some(ConcurrencyLayer::new(limit, None, None))
@@ -118,6 +143,9 @@ impl ConcurrencyLimits {
 
 /// The limits of routes, or those of upstreams: each that was there before takes
 /// its new numbers, and others are made.
+///
+/// `owner` makes the name that errors and fields of responses show for the
+/// limit.
 fn carried_over<'a>(
     limited: impl Iterator<Item = (&'a Arc<str>, &'a Concurrency)>,
     before: Option<&Named<Arc<ConcurrencyLimit>>>,
@@ -138,6 +166,10 @@ fn carried_over<'a>(
 }
 
 /// The layer that applies `limit` to a route; `None` without a limit.
+///
+/// Both are there or both are absent, since the limits are made from the same
+/// settings. `priority` is that of the route in the queue. A permit of a
+/// request whose client has left is held for `attempt` at most.
 fn layer(
     limit: Option<&Arc<ConcurrencyLimit>>,
     settings: Option<&Concurrency>,

@@ -3,6 +3,14 @@
 //!
 //! The configuration has checked that each name leads to an upstream, so that
 //! nothing here fails: a name that led nowhere would be left out.
+//!
+//! # State
+//!
+//! Layers are made anew by each reload and for each worker. The parts that
+//! count or remember are handles of the `State`, so that all generations and
+//! all routes share them: the upstream with its connections, its concurrency
+//! limit, the retry budget and the copies in flight. Timeouts and changes to
+//! requests are plain copies of the policy.
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -21,6 +29,11 @@ use crate::{
 
 /// The layers on the way to each upstream of a route, with its weight; none if
 /// the route responds by itself.
+///
+/// A route with one upstream has one way of weight 1, so that every request
+/// takes it. The ways of a split are in the order of the configuration. Each
+/// has its own retries, as a retry stays with the upstream that was chosen, and
+/// all of them share one budget, since it is kept by the name of the route.
 pub(super) fn ways(
     route: &policy::Route,
     state: &State,
@@ -41,6 +54,10 @@ pub(super) fn ways(
 }
 
 /// The layers on the way to the upstream of this name.
+///
+/// `None` if the state has no upstream of this name or no budget for the route,
+/// which a configuration that has passed its checks excludes. A clone of the
+/// mirror refers to the same policy, so that all ways of a split copy alike.
 fn way(
     route: &policy::Route,
     name: &Arc<str>,
@@ -65,6 +82,8 @@ fn way(
 
 /// An upstream as the configuration has it, which keeps them in the order of
 /// their names.
+///
+/// A binary search, as it runs several times for each route and worker.
 fn described<'s>(name: &str, state: &'s State) -> Option<&'s policy::Upstream> {
     let upstreams = &state.config.upstreams;
     let place = upstreams
@@ -74,6 +93,10 @@ fn described<'s>(name: &str, state: &'s State) -> Option<&'s policy::Upstream> {
 }
 
 /// The layer that writes the requests of a route for an upstream.
+///
+/// A request for a mirror is written by the same rules as the original: the
+/// same changes to the request and to the response. Only the hash key is that
+/// of the upstream itself.
 fn forward(route: &policy::Route, upstream: &Arc<str>, state: &State) -> ForwardLayer {
     ForwardLayer {
         policy: Arc::new(ForwardPolicy {
@@ -86,6 +109,10 @@ fn forward(route: &policy::Route, upstream: &Arc<str>, state: &State) -> Forward
 
 /// The key by which the servers of an upstream are chosen, if they are. It is
 /// hashed without a secret, so that gateways side by side choose alike.
+///
+/// `None` if the upstream is balanced in another way. The empty name in front
+/// of the parts is the same for all upstreams: a key chooses by its parts
+/// alone.
 fn hash_key(upstream: &Arc<str>, state: &State) -> Option<HashKey> {
     let policy::Balance::Hash(parts) = &described(upstream, state)?.balance else {
         return None;
@@ -98,6 +125,12 @@ fn hash_key(upstream: &Arc<str>, state: &State) -> Option<HashKey> {
 }
 
 /// The copies of a route's requests; `None` for a route without a mirror.
+///
+/// A copy has the route's name, and its outcome is counted among the route's
+/// copies. It is charged to no limit, writes no access line and counts in no
+/// metric of requests: its tag has none of these. The percentage is of the
+/// requests that reach this layer, the buffer is in bytes, and the timeout is
+/// that of one attempt, since a copy is sent once.
 fn copies(
     route: &policy::Route,
     state: &State,

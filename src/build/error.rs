@@ -1,5 +1,11 @@
 //! Reasons why a sound configuration cannot be built: those that show only once
 //! its parts are made.
+//!
+//! Configuration files are checked before this, with all of their mistakes at
+//! once and with their positions. The errors here concern limits with too many
+//! keys or quotas, expressions that do not compile together, and the TLS of an
+//! upstream. A build that fails has changed nothing: at the start the process
+//! ends, and after a reload the generation before it goes on to serve.
 
 use std::sync::Arc;
 

@@ -4,6 +4,19 @@
 //! A limit keeps its buckets over a reload as long as its key stays the same.
 //! New numbers (rate, burst, the number of keys) apply to them at once: a key
 //! keeps the share of its burst that it has used.
+//!
+//! # Names
+//!
+//! A limit, each of its tiers and its candidate have buckets of their own, and
+//! each of them is found by its own name: `LIMIT`, `LIMIT/PREFIX`,
+//! `LIMIT/candidate`. A change to a tier's prefix length thus gives another
+//! name and fresh buckets.
+//!
+//! # Order
+//!
+//! `limits` first makes everything that needs memory, and then applies the new
+//! numbers. A reload that fails in the first part leaves the running buckets as
+//! they were.
 
 use std::sync::Arc;
 
@@ -31,6 +44,11 @@ pub(super) type Limits = (Named<Limiter>, Named<Arc<Overrides>>);
 /// # Errors
 /// [`BuildError::Limit`] if the buckets of a limit cannot be made, such as more
 /// keys than fit into memory.
+///
+/// A limit counts as the same one if its name and the parts of its key are
+/// equal. Otherwise its buckets begin full, as old ones would be under keys
+/// that no request makes any more. Limits that are gone are left out here;
+/// their buckets are freed with the generation that holds them.
 pub(super) fn limits(
     config: &Config,
     earlier: Option<&State>,
@@ -77,6 +95,9 @@ pub(super) fn limits(
 
 /// The heaviest keys of each limit and tier. Their counts are kept as long as
 /// the buckets are.
+///
+/// Each is made for `workers` threads, which count on their own. A limit whose
+/// buckets began anew has an empty list, since its keys are other ones.
 pub(super) fn tops(
     limits: &Named<Limiter>,
     earlier: Option<&State>,
@@ -110,6 +131,9 @@ fn failed(name: &Arc<str>, cause: LimiterError) -> BuildError {
 }
 
 /// Everything about a limit that has buckets: itself, its tiers, its candidate.
+///
+/// The limit itself comes first, then its tiers in their order, then the
+/// candidate.
 fn buckets(limit: &policy::Limit) -> impl Iterator<Item = (&Arc<str>, policy::Quota)> {
     let own = (&limit.name, limit.quota);
     let tiers = limit.tiers.iter().map(|tier| (&tier.name, tier.quota));
@@ -122,6 +146,10 @@ fn buckets(limit: &policy::Limit) -> impl Iterator<Item = (&Arc<str>, policy::Qu
 }
 
 /// The names under which a route's limits decide, each followed by its tiers.
+///
+/// The position of a name is the number by which requests note the limit, so
+/// that the order must be that of `layer`. Candidates refuse nobody and have no
+/// name here.
 pub(super) fn names(route: &policy::Route, config: &Config) -> Vec<Arc<str>> {
     let with_tiers = |limit: &Arc<policy::Limit>| {
         let tiers = limit.tiers.iter().map(|tier| Arc::clone(&tier.name));
@@ -133,6 +161,10 @@ pub(super) fn names(route: &policy::Route, config: &Config) -> Vec<Arc<str>> {
 }
 
 /// The query parameters that keys of a route's limits are made of.
+///
+/// An access line that masks its query hides the values of these, since they
+/// say who the client is. Parts that stand in for missing ones are among them.
+/// A name may occur twice.
 pub(super) fn query_keys(route: &policy::Route, config: &Config) -> Arc<[Box<str>]> {
     let mut names = Vec::new();
     for limit in of_route(route, config) {
@@ -150,6 +182,10 @@ pub(super) fn query_keys(route: &policy::Route, config: &Config) -> Arc<[Box<str
 }
 
 /// How a route applies its limits.
+///
+/// The limits decide in the order of the route, and the first name of each is
+/// at the index that `names` gives it. Every worker has a layer of its own over
+/// shared buckets.
 pub(super) fn layer(route: &policy::Route, state: &State, process: &Process) -> RateLimitLayer {
     let mut name = 0;
     let limits = of_route(route, &state.config).filter_map(|limit| {
@@ -161,6 +197,9 @@ pub(super) fn layer(route: &policy::Route, state: &State, process: &Process) -> 
 }
 
 /// The limits that a route names, in its order.
+///
+/// A name that the configuration does not have is left out; its checks exclude
+/// that.
 fn of_route<'c>(
     route: &'c policy::Route,
     config: &'c Config,
@@ -180,6 +219,10 @@ fn of_route<'c>(
 
 /// Joins a limit with its state. `name` is the index of its name among those of
 /// the route's limits.
+///
+/// `None` if the state lacks the buckets of the limit or of one of its tiers. A
+/// missing candidate only is not compared. The hashers of keys have already
+/// taken the name in, so that a request hashes its own parts alone.
 fn route_limit(
     limit: &Arc<policy::Limit>,
     name: usize,

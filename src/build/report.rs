@@ -1,5 +1,8 @@
 //! The changes that a reload has made, by the names of limits, upstreams and
 //! routes: for the log and for the response of the admin listener.
+//!
+//! A report is made of two configurations alone. It knows only names and
+//! whether policies are equal, so that it holds no secret.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -7,12 +10,23 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Change {
     /// The configuration of it is as before, and its state is kept.
+    ///
+    /// Equality is that of the policy after defaults and includes: comments and
+    /// the order of keys in a file do not matter.
     Kept,
     /// Its configuration differs; its state is kept.
+    ///
+    /// Buckets are an exception if their key is another one now: they begin
+    /// full.
     Changed,
     /// It was not there before.
+    ///
+    /// Its state begins anew, also if a thing of this name has existed earlier
+    /// in the life of the process.
     New,
     /// It is not there any more.
+    ///
+    /// Requests that are in flight keep the parts that they use to their end.
     Gone,
 }
 
@@ -41,6 +55,11 @@ pub struct Report {
 
 impl Report {
     /// Compares the configurations of one kind before and after a reload.
+    ///
+    /// `before` is empty at the start of the process: everything is new then.
+    /// Names are unique within a kind. A thing that was renamed is one that is
+    /// gone and one that is new. The cost is that of one sorted map over all
+    /// names.
     pub(super) fn compare<'a, T: PartialEq + 'a>(
         before: impl Iterator<Item = (&'a Arc<str>, &'a T)>,
         after: impl Iterator<Item = (&'a Arc<str>, &'a T)>,
@@ -62,6 +81,9 @@ impl Report {
     }
 
     /// The three kinds with their names.
+    ///
+    /// Their order is fixed: limits, upstreams, routes. The log and the admin
+    /// listener show them in this order.
     pub fn kinds(&self) -> [(&'static str, &BTreeMap<Arc<str>, Change>); 3] {
         [
             ("limits", &self.limits),
@@ -74,6 +96,9 @@ impl Report {
 /// Names of a kind that a log line spells out; of more it gives the number.
 const MOST_NAMES: usize = 10;
 
+/// One text for a log message, such as `limits: 3 kept, 1 changed (per-client);
+/// upstreams: none; routes: 2 kept`. Names of things that were kept are left
+/// out, as they are most of a large configuration.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, (kind, changes)) in self.kinds().into_iter().enumerate() {

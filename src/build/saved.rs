@@ -1,5 +1,15 @@
 //! Limits that keep their debts over a restart, each with the identity by which
 //! a file of debts is recognised as its own.
+//!
+//! A debt is the time until a bucket is full again. The process writes debts to
+//! a file while it runs and at its end, and reads them at its start, so that an
+//! orderly restart gives no client a fresh burst. This file only says which
+//! limits take part, and under which identity; files are read and written by
+//! `app`.
+//!
+//! The identity is a hash under the secret seed of the process, as bucket keys
+//! are. A file that was written under another seed, or for other parts of a
+//! key, holds keys that no request would find, and is refused as a whole.
 
 use std::{num::NonZeroUsize, sync::Arc};
 
@@ -25,6 +35,9 @@ pub struct Persisted<'s> {
 
 impl State {
     /// The limits with `persist = true`, each followed by its tiers.
+    ///
+    /// The order is that of the configuration. Candidates are left out: they
+    /// refuse nobody, so that nothing depends on their debts.
     pub fn persisted(&self) -> impl Iterator<Item = Persisted<'_>> {
         let limits = self.config.limits.iter().filter(|limit| limit.persist);
         limits.flat_map(move |limit| {
@@ -39,6 +52,9 @@ impl State {
 
     /// A limit, or its tier with this prefix length, under the name of its
     /// buckets.
+    ///
+    /// `prefix` is the length of a tier's IPv6 networks in bits; `None` is the
+    /// limit itself. The result is `None` if no buckets have this name.
     fn persisted_as<'s>(
         &'s self,
         name: &'s Arc<str>,
@@ -60,6 +76,11 @@ impl State {
 
 /// A text that describes the keys of a limit's buckets. The identity in files of
 /// earlier versions is hashed from it: it must stay as it is.
+///
+/// The parts are joined by commas, and the part that stands in for a missing
+/// one follows behind `|`, empty if there is none. A tier puts its own prefix
+/// length in the position of the limit's. Rate and burst are left out: they may
+/// change without making keys invalid.
 fn made_of(limit: &Limit, prefix: Option<u8>) -> String {
     let part = |part: &KeyPart| match part {
         KeyPart::ClientIp { v6_prefix } => format!("client-ip/{}", prefix.unwrap_or(*v6_prefix)),

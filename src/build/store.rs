@@ -21,6 +21,10 @@ use crate::{
 
 /// The store, with the connections of the one before it if nothing about it has
 /// changed.
+///
+/// `None` if the configuration has no store. Any difference in its settings,
+/// such as an address, a password or a timeout, makes a new one; requests in
+/// flight end with the store that they began with.
 pub(super) fn store(
     config: &Config,
     earlier: Option<&State>,
@@ -36,6 +40,10 @@ pub(super) fn store(
 
 /// The shared ones among the limits and their tiers, with what is known of
 /// their buckets.
+///
+/// A limit that was shared before hands its knowledge to the new one of the
+/// same name, unless another `max_keys` needs a table of another size.
+/// Candidates are always local.
 pub(super) fn limits(
     config: &Config,
     limiters: &Named<Limiter>,
@@ -61,6 +69,9 @@ pub(super) fn limits(
 
 /// The buckets in the store of the limit or tier of this name; `None` for a
 /// local one.
+///
+/// The name of a bucket in the store is hashed without the secret of the
+/// process, as several gateways must find the same one.
 pub(super) fn buckets(name: &str, state: &State) -> Option<SharedBuckets> {
     let limit = state.shared.get(name).filter(|_| state.store.is_some())?;
     Some(SharedBuckets {

@@ -9,6 +9,14 @@
 //! process, and so are not valid in another one.
 //!
 //! Errors are sentences for the operator, with an example that is right.
+//!
+//! # Bounds
+//!
+//! A query comes with a head of bounded size, and has exactly as many values as
+//! the key has parts, so that nothing here grows further. Where it shows that
+//! no request could have a value, the value is refused rather than hashed: the
+//! operator would be shown a full bucket of nobody, and take it for that of the
+//! client.
 
 use std::{borrow::Cow, hash::Hasher, net::IpAddr, str::FromStr};
 
@@ -38,6 +46,10 @@ impl OneLimit<'_> {
     ///
     /// # Errors
     /// Fails with what is wrong, and what would be right.
+    ///
+    /// `raw_query` is the query as received, without its `?`. It is decoded
+    /// here. The key of a limit without parts is named by an empty query. The
+    /// bucket need not exist: a key that no request has had names a full one.
     pub fn key(&self, now: Now, raw_query: &[u8]) -> Result<KnownKey, String> {
         let given: Vec<_> = query::pairs(raw_query).collect();
         if let [(name, hash)] = &*given
@@ -72,6 +84,10 @@ impl OneLimit<'_> {
     }
 
     /// The key with the hash that access lines and the log show.
+    ///
+    /// Among the busiest keys, its parts are known; in the table of buckets,
+    /// only that it exists. Any other hash is an error, since it is more likely
+    /// mistyped, or of another process, than of a key that has gone.
     fn by_hash(&self, now: Now, hash: &str) -> Result<KnownKey, String> {
         let Ok(key) = hash.parse::<Key>() else {
             return Err(format!(
@@ -88,6 +104,9 @@ impl OneLimit<'_> {
     }
 
     /// A key of which the parts are known.
+    ///
+    /// The name in the store is made of the displayed parts. It is absent if
+    /// one of them cannot be read back.
     pub(super) fn labelled(&self, key: Key, label: &Label) -> KnownKey {
         let parts = label.parts();
         let mut values = Vec::with_capacity(parts.len());
@@ -102,6 +121,10 @@ impl OneLimit<'_> {
     }
 
     /// A key with its parts, of which those that may be credentials are marked.
+    ///
+    /// Without parts, the key is either that of a limit with one bucket for
+    /// everybody, or one of which only the hash is known; `is_hash_only` tells
+    /// these two apart.
     fn known(&self, key: Key, parts: Vec<Part>, name: Option<Name>) -> KnownKey {
         let both = parts.iter().zip(&self.limit.key);
         KnownKey {
@@ -116,6 +139,9 @@ impl OneLimit<'_> {
     }
 
     /// Whether the value of a part may be a credential.
+    ///
+    /// A part that stands in for a missing one is judged by the name that it is
+    /// read from, and not by the name of the missing one.
     fn is_secret(&self, shown: &Part, part: &KeyPart) -> bool {
         match &self.limit.missing {
             Missing::Use(other) if shown.is_stand_in => parts::is_secret(other),
@@ -125,6 +151,9 @@ impl OneLimit<'_> {
 
     /// The name of the bucket of these values in the store; `None` if the limit
     /// is not there.
+    ///
+    /// The hash is the one of the store, which has no secret, over the same
+    /// values.
     fn name_in_store(&self, values: &[Named<'_>]) -> Option<Name> {
         self.shared?;
         let begun = KeyBuilder::over(NameHasher::new(), self.name());
@@ -133,6 +162,12 @@ impl OneLimit<'_> {
     }
 
     /// Adds the values to a key and to what is shown of it.
+    ///
+    /// `values` has one value for each part of the limit's key, in their order.
+    ///
+    /// # Errors
+    /// A value cannot be that of its part, or it is given as a stand-in
+    /// although the limit has none.
     fn build<H: Hasher>(
         &self,
         mut builder: KeyBuilder<H>,
@@ -157,6 +192,11 @@ impl OneLimit<'_> {
     }
 
     /// The value of a part, in the form in which requests have it.
+    ///
+    /// # Errors
+    /// It is empty, or no request can have it in this part: it is no address,
+    /// no host, no path, no field value, or no route with this limit. The text
+    /// says which.
     fn value<'v>(&self, part: &KeyPart, value: &'v [u8]) -> Result<KeyValue<'v>, String> {
         let value = named_value(part, value);
         if value.is_empty() {
@@ -195,6 +235,13 @@ impl OneLimit<'_> {
 
     /// Reads an address, which may be written as a network of this prefix
     /// length.
+    ///
+    /// An address may be any one of its network. A network must not be wider
+    /// than one bucket, since it would name several.
+    ///
+    /// # Errors
+    /// The text is no address or network, or it is wider than a bucket, or it
+    /// is IPv4 where the limit is a tier, which counts IPv6 networks alone.
     fn address(&self, text: &str, prefix: u8) -> Result<IpAddr, String> {
         let network = IpNet::from_str(text).or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
         let Ok(network) = network else {
@@ -218,6 +265,9 @@ impl OneLimit<'_> {
     }
 
     /// Fails unless a route of this name names the limit.
+    ///
+    /// Another name is a mistake, as its bucket could never be used. The error
+    /// lists the routes that apply the limit.
     fn check_route(&self, name: &str) -> Result<(), String> {
         let routes = self.state.config.routes.iter();
         let names: Vec<_> = routes
@@ -234,6 +284,9 @@ impl OneLimit<'_> {
     }
 
     /// States how a key of this limit is named.
+    ///
+    /// Several errors end with it, with the parts in capital letters where a
+    /// value belongs.
     fn usage(&self) -> String {
         if self.limit.key.is_empty() {
             return "this limit has one bucket for everyone, so no part is named".to_owned();
