@@ -6,6 +6,14 @@
 //! so that secrets are left out in one place, and a key reads here as it does
 //! in `/config`. Where the configuration and the state have a key of the same
 //! name, the state counts.
+//!
+//! # Cost and bounds
+//!
+//! A view has an element for each route, limit or upstream of the configuration
+//! and for each server, and none for a key or a request: no client can make it
+//! larger. It is made on the control thread for one call, with one pass over
+//! the state and one rendering of the configuration. Numbers are read one after
+//! the other while requests go on.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
@@ -19,6 +27,8 @@ use crate::{
 };
 
 /// Keys of a route that say which requests it takes and how it treats them.
+///
+/// Timeouts, retries and changes to messages are left to `/config`.
 const OF_A_ROUTE: [&str; 9] = [
     "name",
     "match",
@@ -48,16 +58,23 @@ const OF_A_LIMIT: [&str; 14] = [
     "status",
 ];
 /// Keys of a tier or a candidate, which has buckets of its own.
+///
+/// A candidate has no `prefix`. Keys that are absent are left out.
 const BESIDE_A_LIMIT: [&str; 3] = ["prefix", "rate", "burst"];
 /// Keys of an upstream that say how it shares out requests.
 const OF_AN_UPSTREAM: [&str; 2] = ["balance", "concurrency"];
 
 /// Keys of the configuration with their values.
+///
+/// Values are those of the view of the whole configuration: defaults are filled
+/// in, and secrets are replaced.
 type Configured = Map<String, Value>;
 
 /// A route.
 #[derive(Debug, Serialize)]
 pub(super) struct RouteView {
+    /// The keys in `OF_A_ROUTE`, but for `concurrency`, which follows with its
+    /// state.
     #[serde(flatten)]
     configured: Configured,
     /// `None` for a route without a concurrency limit.
@@ -68,24 +85,31 @@ pub(super) struct RouteView {
 /// A concurrency limit as it is configured, with its state.
 #[derive(Debug, Serialize)]
 struct LimitedConcurrency {
+    /// The bound and the queue, as the file has them.
     #[serde(flatten)]
     configured: Configured,
     /// Requests that may be in flight now.
     limit: usize,
+    /// Requests that hold a permit and whose client waits.
     in_flight: usize,
     /// Requests in flight whose client has left.
     abandoned: usize,
+    /// Requests that wait for a permit.
     queued: usize,
 }
 
 /// A limit, a tier or a candidate.
 #[derive(Debug, Serialize)]
 pub(super) struct LimitView {
+    /// The keys in `OF_A_LIMIT` for a limit, and those in `BESIDE_A_LIMIT` for
+    /// a tier or candidate.
     #[serde(flatten)]
     configured: Configured,
+    /// The name of its buckets: `LIMIT`, `LIMIT/PREFIX` or `LIMIT/candidate`.
     name: String,
     /// Keys that are held here, and keys of a shared limit that are known here.
     keys: usize,
+    /// Totals since the limit was first made.
     evictions: Evictions,
     /// Keys that have another quota for a while.
     temporary: usize,
@@ -94,15 +118,21 @@ pub(super) struct LimitView {
 /// Keys that had to make room or found none, ever.
 #[derive(Debug, Serialize)]
 struct Evictions {
+    /// Keys that made room for others when their buckets were full again.
     idle: u64,
+    /// Requests whose keys found no slot in a full table, and which went to the
+    /// overflow bucket. If it grows, `max_keys` is too small.
     overflow: u64,
 }
 
 /// An upstream.
 #[derive(Debug, Serialize)]
 pub(super) struct UpstreamView {
+    /// Its name in the configuration.
     name: String,
+    /// How it chooses a server, as configured.
     balance: Option<Value>,
+    /// In the order of the configuration.
     servers: Vec<UpstreamServer>,
     /// `None` for an upstream without a concurrency limit.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,28 +142,41 @@ pub(super) struct UpstreamView {
 /// A server of an upstream.
 #[derive(Debug, Serialize)]
 struct UpstreamServer {
+    /// The URL as configured.
     url: String,
+    /// Its share of requests, relative to the other servers.
     weight: u32,
+    /// The addresses that its name has now; empty while none is known.
     addresses: Vec<SocketAddr>,
+    /// Whether it is sent requests: it is healthy, or no server is and it is
+    /// among the best that are left.
     up: bool,
+    /// The state of its health, in one word.
     state: &'static str,
     /// When it came into this state (RFC 3339).
     since: String,
     /// Why it came into this state; `None` if there is nothing to say.
     cause: Option<String>,
+    /// Ejections since the start of the process.
     ejections: u64,
+    /// Requests that the server works on.
     in_flight: usize,
+    /// Those of all workers.
     connections: Connections,
 }
 
 /// Connections to a server.
 #[derive(Debug, Serialize)]
 struct Connections {
+    /// Open ones that are not idle.
     active: usize,
+    /// In a pool, without a request.
     idle: usize,
 }
 
 /// The routes, in the order of the file.
+///
+/// A route without a concurrency limit shows no state of one.
 pub(super) fn routes(state: &State) -> Vec<RouteView> {
     let states = by_name(state.route_concurrency());
     let shown = state.config.shown();
@@ -153,6 +196,9 @@ pub(super) fn routes(state: &State) -> Vec<RouteView> {
 }
 
 /// The limits, tiers and candidates.
+///
+/// They are in the order of their names, so that a limit comes before its tiers
+/// and its candidate. `keys` and `temporary` are those of the moment.
 pub(super) fn limits(state: &State) -> Vec<LimitView> {
     let all = state.config.shown();
     let shown = all.get("limits");
@@ -174,6 +220,8 @@ pub(super) fn limits(state: &State) -> Vec<LimitView> {
 }
 
 /// The upstreams, with their servers.
+///
+/// They are in the order of their names.
 pub(super) fn upstreams(state: &State) -> Vec<UpstreamView> {
     let states = by_name(state.upstream_concurrency());
     let all = state.config.shown();
@@ -209,6 +257,8 @@ fn by_name<'a>(
 }
 
 /// Takes a concurrency limit out of what is configured, and adds its state.
+///
+/// `None` if the configured part has no such table.
 fn take_concurrency(
     configured: &mut Configured,
     state: &ConcurrencyView,
@@ -226,6 +276,8 @@ fn take_concurrency(
 }
 
 /// The keys of the limit, tier or candidate that is called `name`.
+///
+/// It is empty for a name that the view does not have.
 fn configured_limit(limits: Option<&Value>, name: &str) -> Configured {
     if let Some(limit) = limits.and_then(|limits| limits.get(name)) {
         return only(&OF_A_LIMIT, limit);
@@ -238,6 +290,9 @@ fn configured_limit(limits: Option<&Value>, name: &str) -> Configured {
 
 /// The settings of the tier or candidate of this name: `LIMIT/56`,
 /// `LIMIT/candidate`.
+///
+/// The last slash separates the two, as a prefix length and the word
+/// `candidate` have none. `None` if the limit is unknown or has no such tier.
 fn beside<'a>(limits: Option<&'a Value>, name: &str) -> Option<&'a Value> {
     let (limit, which) = name.rsplit_once('/')?;
     let limit = limits?.get(limit)?;
@@ -250,6 +305,8 @@ fn beside<'a>(limits: Option<&'a Value>, name: &str) -> Option<&'a Value> {
         .find(|tier| tier.get("prefix").and_then(Value::as_u64) == Some(prefix))
 }
 
+/// The view of one server. The number of active connections is the difference
+/// of two counts that are read one after the other, bounded at zero.
 fn server(server: ServerView) -> UpstreamServer {
     UpstreamServer {
         url: server.url.to_string(),
@@ -273,6 +330,7 @@ fn list(value: Option<&Value>) -> &[Value] {
     value.and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
+/// The values in `of` of these `keys`, without those that are absent.
 fn only(keys: &[&str], of: &Value) -> Configured {
     let mut taken = Configured::new();
     for key in keys {

@@ -127,10 +127,10 @@ fn hash_key(upstream: &Arc<str>, state: &State) -> Option<HashKey> {
 /// The copies of a route's requests; `None` for a route without a mirror.
 ///
 /// A copy has the route's name, and its outcome is counted among the route's
-/// copies. It is charged to no limit, writes no access line and counts in no
-/// metric of requests: its tag has none of these. The percentage is of the
-/// requests that reach this layer, the buffer is in bytes, and the timeout is
-/// that of one attempt, since a copy is sent once.
+/// copies. It is charged to no limit and writes no access line, and its tag has
+/// metrics that no scrape shows. The percentage is of the requests that reach
+/// this layer, the buffer is in bytes, and the timeout is that of one attempt,
+/// since a copy is sent once.
 fn copies(
     route: &policy::Route,
     state: &State,

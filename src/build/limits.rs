@@ -14,9 +14,9 @@
 //!
 //! # Order
 //!
-//! `limits` first makes everything that needs memory, and then applies the new
-//! numbers. A reload that fails in the first part leaves the running buckets as
-//! they were.
+//! `limits` first makes the buckets of new limits and all overrides, and then
+//! applies the new numbers. A reload that fails in the first part leaves the
+//! running buckets as they were.
 
 use std::sync::Arc;
 

@@ -8,6 +8,18 @@
 //! received. [`Disguises`](super::disguise) asks here which other paths a
 //! service could see. The variants are those known from attacks (CAPEC-64, -71, -72, -79;
 //! `..;/` of Tomcat; `%u002f` of IIS).
+//!
+//! # Bounds
+//!
+//! A path has at most two beginnings (as received, and without parameters),
+//! four rounds of decoding from each, four texts in a round and three
+//! treatments of dots: at most 96 variants, of which equal ones are examined
+//! once. Decoding only makes a path shorter. The caller bounds its length, and
+//! asks `is_plain` first, so that ordinary paths allocate nothing.
+//!
+//! The list errs on the side of more: a variant that no service has costs a
+//! request with a strange path, and a variant that is missing is a way around a
+//! limit.
 
 use std::borrow::Cow;
 
@@ -21,10 +33,15 @@ const MAX_DECODINGS: usize = 3;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct PathVariant {
     /// The path in the form that routes compare.
+    ///
+    /// It begins with a slash, has normal escapes, and may end without the
+    /// slash that the request had.
     pub(super) path: Vec<u8>,
     /// Its dot segments are kept, as few services do.
     pub(super) keeps_dots: bool,
     /// Its dot segments lead above the beginning of the path.
+    ///
+    /// It is then as if they had stopped at the root.
     pub(super) climbs: bool,
 }
 
@@ -36,11 +53,17 @@ enum Dots {
     /// Dot segments are resolved, and `..` removes an empty segment (RFC 3986, 5.2.4).
     Unmerged,
     /// Dot segments are ordinary names.
+    ///
+    /// They are then compared by their names alone, and repeated slashes are
+    /// merged.
     Kept,
 }
 
 /// Whether a path, as received, can be read in one way only. True for nearly
 /// all paths.
+///
+/// It looks for more than can matter, and so may be false for a path with one
+/// variant. It takes a few passes over the bytes and allocates nothing.
 pub(super) fn is_plain(path: &[u8]) -> bool {
     let is_odd_byte = |byte: &u8| matches!(byte, b';' | b'\\' | 0xc0 | 0xc1 | 0xe0 | 0xf0);
     let last_is_odd = path.last().is_some_and(|byte| matches!(byte, 0x85 | 0xa0));
@@ -52,6 +75,10 @@ pub(super) fn is_plain(path: &[u8]) -> bool {
 
 /// Whether the escape at the beginning of `rest` means more to some services
 /// than a character of a name.
+///
+/// Escapes of unreserved characters are odd only as dots, since the rest of
+/// them mean themselves to every service. A blank is odd only at the end of the
+/// path.
 fn is_odd_escape(rest: &[u8]) -> bool {
     match unescaped(rest) {
         None => false,
@@ -72,6 +99,9 @@ fn is_blank(byte: u8) -> bool {
 }
 
 /// Whether `is_taken` returns true for any variant of `path`.
+///
+/// Variants are made one after the other and only as far as needed: the first
+/// one that is taken ends the search. Each different variant is asked for once.
 pub(super) fn any(path: &[u8], mut is_taken: impl FnMut(&PathVariant) -> bool) -> bool {
     let mut seen: Vec<PathVariant> = Vec::with_capacity(16);
     let mut look = |text: &[u8]| {
@@ -120,6 +150,9 @@ fn has_dots(path: &[u8]) -> bool {
 }
 
 /// Decodes all escapes once; `None` if there are none.
+///
+/// All escapes are decoded in one pass, so that the result may contain new
+/// ones. Text that only looks like an escape stays as it is.
 fn decoded(path: &[u8]) -> Option<Vec<u8>> {
     memchr::memchr(b'%', path)?;
     let mut out = Vec::with_capacity(path.len());
@@ -136,6 +169,9 @@ fn decoded(path: &[u8]) -> Option<Vec<u8>> {
 /// escape's length. Besides `%2f` this reads `%u002f` as IIS does: with
 /// full-width forms (U+FF01 to U+FF5E), and other Unicode slashes and dots as
 /// ASCII ones.
+///
+/// The length is 3 or 6 bytes. `None` if `rest` begins with no escape, or with
+/// one of a character that does not fit into a byte.
 fn unescaped(rest: &[u8]) -> Option<(u8, usize)> {
     match rest {
         [b'%', b'u' | b'U', digits @ ..] => {
@@ -184,6 +220,9 @@ fn without_oddities(path: &[u8]) -> Option<Vec<u8>> {
 
 /// The ASCII character that a careless decoder sees in an overlong UTF-8 form
 /// (RFC 3629, 3), and the bytes behind it.
+///
+/// Forms of two, three and four bytes are recognised. `None` if `bytes` begin
+/// with anything else, also with a form that is cut short.
 fn overlong(bytes: &[u8]) -> Option<(u8, &[u8])> {
     let (high, low, rest) = match bytes {
         [high @ (0xc0 | 0xc1), low, rest @ ..]
@@ -212,6 +251,9 @@ fn without_parameters(path: &[u8]) -> Option<Cow<'_, [u8]>> {
 
 /// The path that a service sees which treats dot segments and repeated slashes
 /// in this way.
+///
+/// Where `..` would lead above the root, it removes nothing, and the variant
+/// says so in `climbs`. An empty path becomes `/`.
 fn resolved(path: &[u8], dots: Dots) -> PathVariant {
     let mut segments: Vec<&[u8]> = Vec::new();
     let mut climbs = false;

@@ -1,5 +1,9 @@
 //! Problem bodies (RFC 9457), written by hand: a refusal must stay cheap, since
 //! an overloaded gateway makes many.
+//!
+//! The media type is `application/problem+json`. Besides the members of the
+//! RFC, a body has `route`, `request_id` and `violated-policies`. A body is
+//! made in one buffer, without a tree of values in between.
 
 use std::{fmt, fmt::Write as _, sync::Arc};
 
@@ -12,7 +16,10 @@ pub(super) struct Problem<'a> {
     pub(super) kind: &'static str,
     /// The reason phrase of the status.
     pub(super) title: &'static str,
+    /// The status of the response (RFC 9457, 3.1.2).
     pub(super) status: u16,
+    /// The failure, whose message is for people and may change between
+    /// versions.
     pub(super) error: &'a Error,
     /// The name of the route; `None` if no route took the request.
     pub(super) route: Option<&'a str>,
@@ -23,6 +30,9 @@ pub(super) struct Problem<'a> {
 impl Problem<'_> {
     /// As JSON. Names from the configuration and request ids are plain by
     /// construction; the rest is escaped.
+    ///
+    /// Members are in a fixed order. `route` and `violated-policies` are left
+    /// out if there are none.
     pub(super) fn to_json(&self) -> Vec<u8> {
         let mut json = Json(Vec::with_capacity(512));
         json.member("{\"type\":\"", self.kind.as_bytes());
@@ -58,6 +68,11 @@ impl Json {
 
     /// The limits and concurrency limits that were violated, as
     /// draft-ietf-httpapi-ratelimit-headers-11 names them.
+    ///
+    /// A rate limit names every limit that refused; a key that is missing names
+    /// the limit that requires it; a concurrency limit names the route or
+    /// upstream that it is set on. All other errors violate no policy and add
+    /// nothing.
     fn policies(&mut self, error: &Error) {
         let limits: &[Arc<str>] = match error {
             Error::RateLimited { limits, .. } => limits,
@@ -82,6 +97,9 @@ impl Json {
 }
 
 /// Bytes that a string in JSON needs an escape for (RFC 8259, 7).
+///
+/// These are the control characters, the quotation mark and the backslash. A
+/// table makes the look at a byte a single load.
 const IS_SPECIAL: [bool; 256] = {
     let mut special = [false; 256];
     let mut control = 0;
@@ -94,6 +112,8 @@ const IS_SPECIAL: [bool; 256] = {
     special
 };
 
+/// Control characters become spaces, as they mean nothing in a message;
+/// quotation marks and backslashes get a backslash. It never fails.
 impl fmt::Write for Json {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let is_special = |byte: &u8| IS_SPECIAL[usize::from(*byte)];

@@ -1,5 +1,23 @@
 //! The responses of the gateway itself: one exhaustive match from error to
 //! status, problem body and fields.
+//!
+//! # Two forms
+//!
+//! A request gets a problem body, and a gRPC call gets a status in the head,
+//! since its client does not read bodies of other media types. Both have the
+//! same `X-Request-Id` and `Retry-After`, and both come from one function,
+//! `shape`, so that they cannot disagree about the blame.
+//!
+//! # Which status
+//!
+//! * 4xx: the client can change something, or has to wait (429).
+//! * 502: a server was tried, and gave no usable response.
+//! * 503: the gateway or the upstream is full, or no server or no store is
+//!   there; the same request may succeed soon.
+//! * 504: a timeout of the route has passed.
+//! * 508 and 500: a request goes round in a circle, or a layer has panicked.
+//!
+//! The fields of limits are added by the caller, as they depend on the route.
 
 use std::time::Duration;
 
@@ -16,7 +34,11 @@ use crate::{
 };
 
 /// Registered problem types of draft-ietf-httpapi-ratelimit-headers-11.
+///
+/// This one says that the client has used up a quota.
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+/// The gateway, an upstream or the store can do less for a time, whatever the
+/// client did.
 const REDUCED_CAPACITY: &str =
     "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
 /// The type of problems that their status describes well enough (RFC 9457, 4.2.1).
@@ -89,6 +111,10 @@ pub(super) fn to_call(error: &Error, request_id: &[u8]) -> Response {
 /// A response with this status that ends its connection where the error says
 /// so: after bytes that are not a request, nobody can say where the next one
 /// begins.
+///
+/// Malformed bytes are responded to and end the connection; a client that has
+/// left is not written to any more. All other responses leave the connection
+/// open.
 fn begin(error: &Error, status: StatusCode, body: Body) -> Response {
     let hangup = match error {
         Error::Malformed(_) => Some(Hangup::AfterResponse),
@@ -105,6 +131,9 @@ fn begin(error: &Error, status: StatusCode, body: Body) -> Response {
 }
 
 /// Adds the fields that problems and gRPC statuses have in common.
+///
+/// `retry_after` is `None` where a later attempt would fail in the same way, or
+/// where nothing is known.
 fn finish(fields: &mut Fields, request_id: &[u8], retry_after: Option<Duration>) {
     fields.push(REQUEST_ID_HEADER.as_str(), request_id);
     if let Some(after) = retry_after {
@@ -114,6 +143,11 @@ fn finish(fields: &mut Fields, request_id: &[u8], retry_after: Option<Duration>)
 
 /// The status, the problem type and the time of `Retry-After` for each error.
 /// The match is exhaustive: a new error does not compile without its response.
+///
+/// The statuses of a rate limit and of a missing key are configured; all others
+/// are fixed. `Retry-After` comes with the error of a rate limit or of the
+/// store, and is one second for a concurrency limit, a pool and an upstream
+/// without a healthy server.
 fn shape(error: &Error) -> (StatusCode, &'static str, Option<Duration>) {
     match error {
         Error::Malformed(_) | Error::AmbiguousPath(_) => (StatusCode::BAD_REQUEST, BLANK, None),
@@ -167,12 +201,18 @@ fn shape(error: &Error) -> (StatusCode, &'static str, Option<Duration>) {
 }
 
 /// The seconds of `Retry-After`; at least 1, since 0 would mean "at once".
+///
+/// Parts of a second are rounded up, so that a client that obeys is not too
+/// early.
 fn retry_seconds(after: Duration) -> u64 {
     whole_seconds(after).max(1)
 }
 
 /// Whole milliseconds, rounded up so that a client which waits that long is
 /// admitted; at least 1, since 0 would mean "at once".
+///
+/// The largest number is that of a signed 32-bit integer, since clients read
+/// the field as one.
 fn whole_millis(after: Duration) -> u64 {
     u64::try_from(after.as_nanos().div_ceil(1_000_000))
         .unwrap_or(u64::MAX)
