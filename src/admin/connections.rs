@@ -8,6 +8,15 @@
 //! if somebody opens many connections and leaves them. A head, a response and a
 //! life each have a timeout, and a body has a size, so that no caller holds
 //! memory for long.
+//!
+//! # End
+//!
+//! A connection ends when its client closes it, after thirty seconds without a
+//! head, at once when it has to make room, and after its present call when the
+//! listener stops or ten minutes have passed. Every connection is a task of the
+//! tracker that the caller owns, so that the process can wait for all of them.
+//! Dropping the future of a connection drops the call in it; a reload that such
+//! a call has asked for goes on.
 
 use std::{
     any::Any,
@@ -70,6 +79,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 struct Entry {
     /// The present activity.
+    ///
+    /// Written at the beginning and the end of each call, and read when room is
+    /// needed.
     activity: Mutex<Activity>,
     /// Ends the connection at once.
     leave: CancellationToken,
@@ -105,6 +117,9 @@ impl Entry {
 }
 
 /// Marks a connection as busy until it is dropped.
+///
+/// A guard, so that a call that panics or runs out of time leaves the
+/// connection idle as well.
 struct Calling(Arc<Entry>);
 
 impl Calling {
@@ -159,6 +174,10 @@ pub(super) async fn accept(
 
 /// Closes the connection that has been idle for longest if there are as many as
 /// there may be; if none is idle, the one with the longest call.
+///
+/// `open` holds weak references: an entry lives as long as its connection's
+/// task, and dead ones are removed only when the list is full. Afterwards there
+/// is room for one more. The cost is linear in at most 64 entries.
 fn make_room(open: &mut Vec<Weak<Entry>>) {
     if open.len() < MOST_CONNECTIONS {
         return;
@@ -174,6 +193,10 @@ fn make_room(open: &mut Vec<Weak<Entry>>) {
 }
 
 /// The next connection and its two ends.
+///
+/// # Errors
+/// The system refuses to accept, or the connection has ended before its own
+/// address was read.
 async fn next(listener: &TcpListener) -> io::Result<(TcpStream, Caller)> {
     let (stream, peer) = listener.accept().await?;
     let caller = Caller {
@@ -184,6 +207,9 @@ async fn next(listener: &TcpListener) -> io::Result<(TcpStream, Caller)> {
 }
 
 /// Serves one connection until it ends, has to make room, or is too old.
+///
+/// HTTP/1 only: callers are scrapers, probes and browsers. Errors of the
+/// connection are not logged, as most are clients that leave.
 async fn serve(
     stream: TcpStream,
     caller: Caller,
@@ -233,9 +259,13 @@ async fn serve(
 }
 
 /// Responds to a call that panicked, and logs the panic.
+///
+/// The response is 500 with problem details, and the connection goes on.
 #[derive(Clone)]
 struct Panics {
+    /// The address of the caller, for the log.
     peer: SocketAddr,
+    /// Where panics are counted.
     metrics: Arc<Metrics>,
 }
 

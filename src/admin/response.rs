@@ -21,6 +21,9 @@ pub(super) fn text(text: impl Into<Bytes>) -> Response {
 }
 
 /// A response with JSON, indented because people read it as often as programs.
+///
+/// Keys are in alphabetical order, so that two responses can be compared as
+/// text.
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
     with_type("application/json", status, pretty(value))
 }
@@ -28,14 +31,20 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
 /// Problem details (RFC 9457).
 #[derive(Debug, Serialize)]
 struct Problem<'a> {
+    /// Always `about:blank`: the status describes the problem well enough.
     #[serde(rename = "type")]
     kind: &'static str,
+    /// The reason phrase of the status.
     title: &'static str,
+    /// The status of the response, from 400 to 599.
     status: u16,
+    /// A sentence for people; it may change between versions.
     detail: &'a str,
 }
 
 /// A response with problem details (RFC 9457).
+///
+/// `detail` is a sentence for the caller, and must not contain a secret.
 pub(super) fn problem(status: StatusCode, detail: &str) -> Response {
     let problem = Problem {
         kind: "about:blank",

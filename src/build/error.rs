@@ -17,10 +17,16 @@ use crate::limit::LimiterError;
 #[derive(Debug, ThisError)]
 #[expect(missing_docs, reason = "each variant's message says it")]
 pub enum BuildError {
+    /// The expressions of one host do not compile together, though each of them
+    /// compiles alone.
     #[error("the routes' paths: {0}")]
     Table(#[from] regex::Error),
+    /// There is no memory for the keys of a limit, or its keys have had too
+    /// many different quotas in the life of the process.
     #[error("limit \"{name}\": {cause}")]
     Limit { name: Arc<str>, cause: LimiterError },
+    /// The TLS of an upstream cannot be set up, such as with a certificate that
+    /// cannot be used. `why` is a text for people.
     #[error("upstream \"{name}\": {why}")]
     Tls { name: Arc<str>, why: String },
 }

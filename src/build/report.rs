@@ -82,8 +82,8 @@ impl Report {
 
     /// The three kinds with their names.
     ///
-    /// Their order is fixed: limits, upstreams, routes. The log has them in this
-    /// order.
+    /// Their order is fixed: limits, upstreams, routes. The log has them in
+    /// this order.
     pub fn kinds(&self) -> [(&'static str, &BTreeMap<Arc<str>, Change>); 3] {
         [
             ("limits", &self.limits),

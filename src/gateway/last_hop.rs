@@ -1,6 +1,10 @@
 //! Requests that are not forwarded because their hops are counted
 //! (`Max-Forwards`, RFC 9110, 7.6.2) or because they go round in a circle
 //! (`Via`, RFC 9110, 7.6.3).
+//!
+//! Both checks read only fields that the client or proxies have sent, and are
+//! made before any layer runs, so that such a request takes no token, no permit
+//! and no connection.
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
@@ -28,6 +32,9 @@ const PSEUDONYM: &[u8] = b"tidegate";
 ///
 /// # Errors
 /// [`Error::Loop`].
+///
+/// The field is a list over all of its occurrences; every member that names a
+/// tidegate counts, in any position. A request without `Via` passes.
 pub(super) fn check_rounds(headers: &HeaderMap) -> Result<(), Error> {
     let members = headers
         .get_all(header::VIA)
@@ -52,6 +59,10 @@ fn is_of_our_kind(member: &[u8]) -> bool {
 
 /// The response to an OPTIONS or TRACE request that must not be forwarded any
 /// further, because its `Max-Forwards` is 0; `None` for all other requests.
+///
+/// The response to TRACE is the request as a `message/http` body; that to
+/// OPTIONS is empty and lists the methods in `Allow`. The caller asks for these
+/// two methods only, as the field means nothing in others.
 pub(super) fn respond(exchange: &Exchange) -> Option<Response> {
     if max_forwards(&exchange.request)? > 0 {
         return None;
@@ -77,6 +88,10 @@ pub(super) fn respond(exchange: &Exchange) -> Option<Response> {
 
 /// The request as received, without fields whose values may be secrets (RFC
 /// 9110, 9.3.8).
+///
+/// The target is as received, without the authority of an absolute form. The
+/// version is always 1.1. The length is bounded by that of the head that was
+/// read.
 fn reflection(exchange: &Exchange) -> Vec<u8> {
     let request = &exchange.request;
     let (path, query) = request.target.to_forward();

@@ -101,6 +101,10 @@ impl State {
 
 impl OneLimit<'_> {
     /// The state of one key.
+    ///
+    /// The bucket of a key without requests is full. Nothing is changed: no
+    /// token is taken, and the key does not become busier. For a shared limit
+    /// this waits for the store, whose timeout bounds the wait.
     pub async fn look(&self, now: Now, key: KnownKey) -> KeyState {
         let count = self.top.count(now, key.key);
         let mut states = [self.key_state(now, key, count)];
@@ -138,6 +142,8 @@ impl OneLimit<'_> {
 
     /// The question to the store about a key under this quota; `None` for a
     /// local limit and a key without a name there.
+    ///
+    /// A cost of 0 reads the bucket and takes nothing.
     fn ask(&self, key: &KnownKey, quota: Quota) -> Option<Ask> {
         Some(Ask {
             limit: Arc::clone(self.shared?.limit),
@@ -152,6 +158,9 @@ impl OneLimit<'_> {
     /// Fills the bucket of a key and ends its temporary quota. Returns `false`
     /// if the bucket is in the store and could not be filled there: the store
     /// does not answer, or only the key's hash is known.
+    ///
+    /// The bucket in this gateway is filled in any case, also if the result is
+    /// `false`.
     pub async fn reset(&self, now: Now, key: &KnownKey) -> bool {
         self.limiter.end_temporary(now, key.key);
         self.limiter.forget(key.key);
@@ -166,6 +175,9 @@ impl OneLimit<'_> {
     ///
     /// # Errors
     /// Fails if there is no room; nothing has changed then.
+    ///
+    /// A quota that the key has been given before is replaced. `ttl` begins at
+    /// `now`.
     pub fn give(
         &self,
         now: Now,
@@ -214,6 +226,11 @@ impl OneLimit<'_> {
 
     /// The quota that the configuration has for a key; `None` if everything is
     /// admitted.
+    ///
+    /// Tiers have one quota for all keys. Stand-ins come before overrides, and
+    /// of the overrides the first in the file that matches wins. A key of which
+    /// only the hash is known is shown with the quota of the limit, as its
+    /// overrides cannot be found.
     fn configured(&self, parts: &[Part]) -> Option<Quota> {
         if let Some(tier) = self.tier {
             return Some(tier.quota);

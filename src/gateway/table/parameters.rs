@@ -1,5 +1,10 @@
 //! Paths with `{name}` segments: those of one host in the route match, and the
 //! values of the winner's parameters.
+//!
+//! A parameter stands for one whole segment that is not empty. Matching and
+//! values are apart: a request is matched against one tree without names, and
+//! only the winner's names are looked up, so that the values of routes that
+//! lose are never made.
 
 use std::sync::Arc;
 
@@ -7,6 +12,8 @@ use super::tree::{At, Tree};
 
 /// The names in one pattern, each with its segment's position, from left to
 /// right.
+///
+/// The first segment has position 0.
 #[derive(Debug)]
 pub(super) struct Names(Box<[(usize, Arc<str>)]>);
 
@@ -15,6 +22,9 @@ pub(super) struct Names(Box<[(usize, Arc<str>)]>);
 const PARAMETER: &str = "/";
 
 /// The keys of a pattern in a tree.
+///
+/// All parameters have one key, whatever their names, so that patterns which
+/// differ only in names share a node.
 pub(super) fn keys(pattern: &str) -> impl Iterator<Item = &str> {
     segments(pattern).map(|segment| match name(segment) {
         Some(_) => PARAMETER,
@@ -23,6 +33,9 @@ pub(super) fn keys(pattern: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The values of each pattern that matches `path`, in no particular order.
+///
+/// A path that does not begin with `/` matches none. The search is lazy: a
+/// caller that stops early pays for no further node.
 pub(super) fn matching<'t, 'p, V>(tree: &'t Tree<V>, path: &'p [u8]) -> Matching<'t, 'p, V> {
     let rest = path.strip_prefix(b"/");
     Matching {
@@ -83,6 +96,9 @@ impl Names {
     }
 
     /// Each name with its segment of `path`.
+    ///
+    /// `path` has matched the pattern. Values keep their escapes, and bytes
+    /// that are not UTF-8 become U+FFFD. The cost is one pass over the path.
     pub(super) fn values(&self, path: &[u8]) -> Vec<(Arc<str>, Box<str>)> {
         let mut segments = path.split(|&byte| byte == b'/').skip(1).enumerate();
         let value = |(at, name): &(usize, Arc<str>)| {

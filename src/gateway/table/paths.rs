@@ -4,6 +4,13 @@
 //! Exact paths and prefixes lie in one [`Tree`] with a key for each segment and
 //! are found together, in one walk along the path. The walk ends where the
 //! patterns of the configuration end, however long a request is.
+//!
+//! # Classes
+//!
+//! A host's routes are tried class by class, and a better class wins over a
+//! better rank: exact paths, paths with parameters, expressions, and prefixes
+//! from the longest. A class whose routes all fail their other conditions is
+//! passed over.
 
 use std::iter;
 
@@ -21,7 +28,9 @@ pub(super) type Rank = usize;
 /// A route with its rank, as the paths of one host see it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ranked<'a> {
+    /// Its rank in the whole table, not only within the host.
     pub(super) rank: Rank,
+    /// The pattern of its path.
     pub(super) path: &'a PathPattern,
 }
 
@@ -50,6 +59,9 @@ impl Paths {
     ///
     /// # Errors
     /// If the regular expressions do not compile together.
+    ///
+    /// `sets` are the expressions that other hosts have compiled, which are
+    /// shared.
     pub(super) fn build<'a>(
         routes: &[Ranked<'a>],
         sets: &mut Sets<'a>,
@@ -83,6 +95,10 @@ impl Paths {
     }
 
     /// The best route for `path` that `admits` the rest of the request.
+    ///
+    /// `admits` says whether the method, headers and query of the route with a
+    /// rank hold. It may be asked several times for one rank. `None` if no
+    /// route of the host takes the request.
     pub(super) fn find(&self, path: &[u8], admits: &impl Fn(Rank) -> bool) -> Option<Rank> {
         let first = |ranks: &[Rank]| ranks.iter().copied().find(|&rank| admits(rank));
         let Walk { last, is_whole } = walk(&self.fixed, path);
@@ -122,6 +138,10 @@ struct Walk<'t> {
 
 /// Walks along `path` as far as any pattern goes. A path that does not begin
 /// with `/` leads nowhere.
+///
+/// The cost is one look-up for each segment of the path that a pattern has, and
+/// one more. An empty segment is a segment like others: `/a/` leads to another
+/// node than `/a`.
 fn walk<'t>(tree: &'t Tree<Ends>, path: &[u8]) -> Walk<'t> {
     let mut last = tree.root();
     let Some(segments) = path.strip_prefix(b"/") else {

@@ -1,5 +1,13 @@
 //! The regular expressions of one host in the route match, all tried in one
 //! pass over the path.
+//!
+//! # Cost
+//!
+//! All expressions are searched for together, in time that is linear in the
+//! length of the path: the crate `regex` does not backtrack. A path that no
+//! expression takes costs one search, others cost two. Expressions come from
+//! the configuration, and the compiled size of each is bounded. The scratch
+//! memory of a match is pooled by the crate.
 
 use std::collections::HashMap;
 
@@ -22,6 +30,13 @@ pub(super) type Sets<'a> = HashMap<Vec<&'a str>, RegexSet, RandomState>;
 
 impl Regexes {
     /// Compiles expressions, given in the order of their ranks.
+    ///
+    /// `sets` holds the sets of earlier hosts of the same table, and gets this
+    /// one.
+    ///
+    /// # Errors
+    /// The expressions together exceed the bound on their compiled size, or one
+    /// of them is no expression.
     pub(super) fn build<'a>(
         patterns: &[(usize, &'a str)],
         sets: &mut Sets<'a>,
@@ -42,6 +57,9 @@ impl Regexes {
 
     /// The best route whose expression takes the whole of `path` and that
     /// `admits` the rest of the request.
+    ///
+    /// `admits` is asked for ranks from the best on, until it returns true, and
+    /// only for expressions that match.
     pub(super) fn find(&self, path: &[u8], admits: impl Fn(usize) -> bool) -> Option<usize> {
         // `*` is no path; only routes for every path take it.
         if !path.starts_with(b"/") {

@@ -3,6 +3,10 @@
 //!
 //! Each step hashes only its own key, so that a walk is linear in the bytes
 //! that it reads, however long a request is.
+//!
+//! Nodes are in one vector and refer to each other by index, so that a tree
+//! needs no reference counts. A tree is built by a reload and never changed
+//! afterwards; workers share it without locks.
 
 use std::{collections::HashMap, iter};
 
@@ -18,6 +22,7 @@ pub(super) struct Tree<V> {
 /// A value, and the way on from it.
 #[derive(Debug, Default)]
 struct Node<V> {
+    /// The default value for a node that is only passed.
     value: V,
     /// The node that it is a child of; `None` for the root.
     parent: Option<usize>,
@@ -29,12 +34,17 @@ struct Node<V> {
 /// A node in a tree, from which a walk goes on.
 #[derive(Debug)]
 pub(super) struct At<'t, V> {
+    /// The tree that the walk is in.
     tree: &'t Tree<V>,
+    /// The index of the node in `tree`, always a valid one.
     node: usize,
 }
 
 impl<V: Default> Tree<V> {
     /// The value at the end of these keys; created if it is new.
+    ///
+    /// No keys lead to the root. Each node on the way is created with a default
+    /// value.
     pub(super) fn entry<'k>(&mut self, keys: impl Iterator<Item = &'k str>) -> &mut V {
         let node = keys.fold(0, |parent, key| self.child(parent, key.as_bytes()));
         &mut self.nodes[node].value
@@ -75,6 +85,9 @@ impl<V: Default> Default for Tree<V> {
 
 impl<'t, V> At<'t, V> {
     /// The child under `key`, if there is one.
+    ///
+    /// It takes one hash of `key` and does not move this position, so that a
+    /// caller can try several keys.
     pub(super) fn step(&self, key: &[u8]) -> Option<Self> {
         let node = *self.node().children.get(key)?;
         let tree = self.tree;
