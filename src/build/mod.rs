@@ -133,6 +133,8 @@ pub fn build(
 }
 
 /// The differences between `config` and the configuration before it.
+///
+/// At the start of the process, everything is new.
 fn report(config: &Config, earlier: Option<&State>) -> Report {
     let before = earlier.map(|earlier| &*earlier.config);
     Report {
@@ -164,6 +166,9 @@ fn report(config: &Config, earlier: Option<&State>) -> Report {
 }
 
 /// The retry budget of each route, with the counts of the one before it.
+///
+/// Every route has one, also without retries. New numbers of a budget in use
+/// take effect here.
 fn budgets(config: &Config, earlier: Option<&State>, process: &Process) -> Named<Arc<Budget>> {
     let budget = |route: &Arc<policy::Route>| {
         let (share, floor) = (route.retry.budget, route.retry.budget_min);
@@ -230,6 +235,10 @@ fn upstreams(
 }
 
 /// The routes as one worker uses them.
+///
+/// Called once for each worker. The table and the disguises are shared; tags
+/// and stacks are made anew, so that their counts of references are the
+/// worker's own.
 fn routes(
     state: &State,
     table: &Arc<Table>,
@@ -309,6 +318,10 @@ fn layers(route: &policy::Route, state: &State, process: &Process) -> Layers {
 }
 
 /// The buffers of a route's bodies, if it has any.
+///
+/// Both sizes are in bytes, and 0 lets bodies of that direction stream. `None`
+/// if both are 0. The memory is that of the process, which bounds the sum over
+/// all routes.
 fn buffers(route: &policy::Route, process: &Process) -> Option<BufferLayer> {
     let (request, response) = (route.request.buffer, route.response.buffer);
     let policy = BufferPolicy {

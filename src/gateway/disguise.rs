@@ -35,10 +35,12 @@ use crate::{
 /// and ordinary paths with escaped slashes are far shorter.
 const MAX_BYTES: usize = 4096;
 
+/// The refusal of a path that only unusual decoding could lead elsewhere.
 const DISGUISED: Error = Error::AmbiguousPath(
     "a service may take it for a path of another route, or for one that no route opens; \
      write it without dot segments, escaped slashes, backslashes and `;`",
 );
+/// The refusal of a spelling of which neither route is the stricter one.
 const SPELLED: Error = Error::AmbiguousPath(
     "a service may take it for a path of another route, whose policies differ; \
      write it in that route's letter case and without a slash at its end",
@@ -150,6 +152,12 @@ impl Disguises {
 
     /// Whether the path would evade the route of this variant, if that is
     /// another route.
+    ///
+    /// `table` holds the folded patterns, and `index` is the route that the
+    /// normal form of the path has found. A variant evades in two ways: it
+    /// leads to a path that no route opens and that is outside of the place of
+    /// the route, or it leads to a route whose policies are stricter or,
+    /// outside of that place, whose server or rewrite is another one.
     fn evades(
         &self,
         table: &Table,
@@ -251,6 +259,9 @@ impl Disguises {
 
 /// Whether a variant of the part that a rewrite appends leads above the place
 /// that it is appended to.
+///
+/// A template is checked parameter by parameter, since each of them is put
+/// between fixed parts.
 fn leaves_rewrite(rewrite: &Rewrite, found: &Found, sent: &[u8]) -> bool {
     let climbs = |part: &[u8]| path_variants::any(part, |variant| variant.climbs);
     match rewrite {
@@ -264,6 +275,8 @@ fn leaves_rewrite(rewrite: &Rewrite, found: &Found, sent: &[u8]) -> bool {
 }
 
 /// A path in lower case and without a slash at its end.
+///
+/// The root keeps its slash. A path that is folded already is not copied.
 fn fold(path: &[u8]) -> Cow<'_, [u8]> {
     if !is_varied(path) {
         return Cow::Borrowed(path);
@@ -326,6 +339,9 @@ fn upper_escapes(path: &str) -> String {
 }
 
 /// A pattern that takes the folded form of whatever `pattern` takes.
+///
+/// The names of parameters keep their case, as they are no part of a path. An
+/// expression ignores case instead of being rewritten.
 fn folded_pattern(pattern: &PathPattern) -> PathPattern {
     let folded = |path: &str| {
         let path = if path.len() > 1 {

@@ -5,6 +5,18 @@
 //! access line: with the address, the client and the route as far as they are
 //! known. The checks come in the order in which errors are most useful: the
 //! address, the host's certificate, the route, the body's length.
+//!
+//! # Bounds and cost
+//!
+//! Nothing here waits. The head has been bounded by the listener, and each
+//! check reads a part of it once. One allocation holds the exchange; the route
+//! is a reference into the snapshot of the worker.
+//!
+//! # Errors
+//!
+//! An error of the address is found before a route is looked for, so that its
+//! access line has no route. An error of the body comes last, and its access
+//! line has one. The exchange exists in both cases.
 
 use std::sync::Arc;
 
@@ -116,6 +128,10 @@ pub(super) fn enter(routes: &Routes, mut request: Request) -> Entered<'_> {
 }
 
 /// Begins the exchange of bytes that are not a request.
+///
+/// The method and the target are stand-ins, and the client is the peer, as
+/// there is no field that could name another one. `version` is the protocol of
+/// the connection.
 pub(super) fn unreadable(
     routes: &Routes,
     started: Instant,
@@ -216,9 +232,13 @@ fn check_form(method: &Method, target: &Target) -> Result<(), Error> {
 }
 
 /// The route that takes a request.
+///
+/// It lives no longer than the snapshot that `Routes` belongs to.
 #[derive(Debug)]
 struct Taken<'r> {
+    /// A reference into the routes of the worker.
     route: &'r Route,
+    /// The values of the `{name}` segments of its path; empty without any.
     parameters: Parameters,
 }
 
@@ -266,6 +286,9 @@ impl Routes {
 
 /// The gRPC call that an HTTP/2 request with these `headers` is. Where no route
 /// takes the request, it is a call if any route takes calls.
+///
+/// `None` if the route takes no calls, or the headers are those of no call.
+/// `route` is `None` where no route takes the request.
 fn call(routes: &Routes, route: Option<&Route>, headers: &HeaderMap) -> Option<Grpc> {
     let takes_calls = route.map_or(routes.takes_calls, Route::takes_calls);
     Grpc::of(headers).filter(|_| takes_calls)
@@ -273,6 +296,10 @@ fn call(routes: &Routes, route: Option<&Route>, headers: &HeaderMap) -> Option<G
 
 /// Identifies the client, and drops the claims that only a trusted proxy may
 /// make. Returns how many fields were dropped.
+///
+/// A trusted peer keeps all of its fields. An untrusted one loses its claims,
+/// and is the client itself. `route` is the one that was found, whose list of
+/// fields to keep counts; without a route none is kept.
 fn identify(routes: &Routes, route: Option<&Route>, request: &mut Request) -> (Client, usize) {
     let (trust, headers) = (&routes.trust, &mut request.headers);
     let peer = request.origin.peer.ip().to_canonical();
@@ -309,6 +336,10 @@ fn drop_claims(headers: &mut HeaderMap, kept: &[HeaderName]) -> usize {
 
 /// Bounds the body of a request, if it has one, and has the exchange observe
 /// it.
+///
+/// # Errors
+/// [`Error::BodyTooLarge`] if the announced length is above the bound of the
+/// route. A body without a length fails later, while it is read.
 fn admit<'r>(
     route: &'r Route,
     mut body: Body,

@@ -13,6 +13,10 @@ use crate::{call::Client, policy::ClientIpHeader};
 
 /// The client of a request from `peer`, where `trusted` may name it in
 /// `Forwarded`, or else in `X-Forwarded-For`.
+///
+/// The order of the steps is that of a request: the peer is made canonical, and
+/// only a trusted one may name another client. Nothing is reported of unknown
+/// proxies.
 pub fn client(
     trusted: &[IpNet],
     reads_forwarded: bool,
@@ -35,6 +39,9 @@ pub fn client(
 
 /// Every path that a lenient service could see in `received`; none if it can be
 /// read in one way only.
+///
+/// Each one is in the form that routes compare. A path occurs more than once if
+/// several treatments of dot segments lead to it.
 pub fn path_variants(received: &[u8]) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     if !path_variants::is_plain(received) {

@@ -5,6 +5,12 @@
 //! stricter count as more in both directions, so that a request which could be
 //! meant for either route is refused. Guards are made by a reload; requests
 //! only compare them, and only if their path is ambiguous.
+//!
+//! # Servers
+//!
+//! Two routes meet where their upstreams have a server in common, by host name
+//! and port as configured. Two names of one machine are two servers here: the
+//! gateway cannot know that they lead to the same service.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -31,6 +37,9 @@ pub(super) struct Guard {
 
 impl Guard {
     /// The guards of all routes, in their order.
+    ///
+    /// An upstream that a route names and `upstreams` lacks counts as none. The
+    /// cost is linear in the number of routes and servers.
     pub(super) fn all(routes: &[Arc<Route>], upstreams: &[Arc<Upstream>]) -> Vec<Self> {
         let known = |upstream: &Upstream| {
             let servers = upstream
@@ -87,6 +96,9 @@ impl Guard {
     /// policies are not as strict, or not the same where neither is the
     /// stricter one. A route that responds by itself gives nothing of any
     /// service.
+    ///
+    /// It is not an order: of two routes, each may give more than the other.
+    /// Then neither may stand in for the other, and the request is refused.
     pub(super) fn gives_more_than(&self, other: &Self) -> bool {
         if self.servers.is_empty() {
             return false;
@@ -116,6 +128,9 @@ impl Guard {
 
     /// Whether requests of the other can meet what this route sends to a
     /// server.
+    ///
+    /// A route that responds by itself meets every other one: a request that
+    /// was meant for it must not reach any service.
     pub(super) fn shares_server(&self, other: &Self) -> bool {
         other.servers.is_empty()
             || self
@@ -130,6 +145,9 @@ impl Guard {
     }
 
     /// Whether it redirects exactly to this path, so that it must not take it.
+    ///
+    /// Such a route would send a client from a path to the same path, in a
+    /// circle.
     pub(super) fn redirects_to(&self, path: &[u8]) -> bool {
         self.leads_to
             .as_ref()
@@ -143,6 +161,10 @@ impl Guard {
 
     /// The place that its pattern opens: the fixed segments before everything
     /// that requests choose.
+    ///
+    /// It is a whole prefix, and an exact path without its last segment. It is
+    /// empty for expressions, for routes for every path, and where a parameter
+    /// comes first.
     pub(super) fn place(&self) -> &str {
         let (pattern, free) = match &self.route.matches.path {
             PathPattern::Any | PathPattern::Regex(_) => return "",
@@ -197,6 +219,9 @@ fn is_longer(own: &Timeouts, other: &Timeouts) -> bool {
 }
 
 /// The path of a redirect's target, where nothing in it depends on the request.
+///
+/// `to` is an absolute URL or a path. `{host}` may stand in front of the path,
+/// as it does not change it. `None` if the path has a parameter.
 fn literal_path(to: &str) -> Option<&str> {
     let after = to.split_once("://").map_or(to, |(_, rest)| {
         rest.find(['/', '{']).map_or("/", |at| &rest[at..])

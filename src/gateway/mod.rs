@@ -246,6 +246,9 @@ impl Future for ResponseFuture {
 }
 
 /// Polls the stack for the outcome of a request, and makes the response of it.
+///
+/// The exchange is taken out with the outcome, so that each exchange is
+/// finished or refused once.
 fn poll_response<F: Future<Output = Result<Response, Failed>> + ?Sized>(
     inner: Pin<&mut F>,
     exchange: &mut Option<Arc<Exchange>>,
@@ -286,6 +289,10 @@ fn finish(mut response: Response, exchange: Arc<Exchange>) -> Response {
 
 /// The response to a request that failed with `error`: as a gRPC status to a
 /// call, and as a problem body to all other requests.
+///
+/// The exchange is told the status and the reason of the error, which its
+/// access line shows. The response describes the concurrency limit that
+/// refused, or else the limit nearest to exhaustion.
 fn refuse(error: &Error, exchange: Arc<Exchange>) -> Response {
     let (route, id) = (&*exchange.route, exchange.id.as_bytes());
     let mut response = if exchange.request.grpc.is_some() {
@@ -306,6 +313,8 @@ fn refuse(error: &Error, exchange: Arc<Exchange>) -> Response {
 }
 
 /// Writes the fields that describe the limit nearest to exhaustion.
+///
+/// A limit that the tag of the route does not name is left out.
 fn describe_limit(response: &mut Response, route: &RouteTag, nearest: &Nearest) {
     if let Some(name) = route.limits.get(nearest.limit) {
         let fields = &mut response.fields;

@@ -97,8 +97,7 @@ impl Paths {
     /// The best route for `path` that `admits` the rest of the request.
     ///
     /// `admits` says whether the method, headers and query of the route with a
-    /// rank hold. It may be asked several times for one rank. `None` if no
-    /// route of the host takes the request.
+    /// rank hold. `None` if no route of the host takes the request.
     pub(super) fn find(&self, path: &[u8], admits: &impl Fn(Rank) -> bool) -> Option<Rank> {
         let first = |ranks: &[Rank]| ranks.iter().copied().find(|&rank| admits(rank));
         let Walk { last, is_whole } = walk(&self.fixed, path);

@@ -43,8 +43,8 @@ pub(super) struct At<'t, V> {
 impl<V: Default> Tree<V> {
     /// The value at the end of these keys; created if it is new.
     ///
-    /// No keys lead to the root. Each node on the way is created with a default
-    /// value.
+    /// An empty sequence of keys leads to the root. Each node on the way is
+    /// created with a default value.
     pub(super) fn entry<'k>(&mut self, keys: impl Iterator<Item = &'k str>) -> &mut V {
         let node = keys.fold(0, |parent, key| self.child(parent, key.as_bytes()));
         &mut self.nodes[node].value
