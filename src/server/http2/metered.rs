@@ -4,6 +4,29 @@
 //!
 //! h2 reads a block of fields only when all of it is here, because the meter
 //! may have to repair it. Until then the socket holds it back, at most 16 KiB.
+//!
+//! # Reading
+//!
+//! Three sources are read, in this order: the repaired block in `held`, the
+//! bytes in `ahead` that an earlier step of the connection has read, and the
+//! socket. Bytes of the last two go through `Meter::received`, which reports
+//! how many of them h2 may have. The remainder is the beginning of a block of
+//! fields. It moves to `held`, and every later read is appended there until the
+//! block is whole.
+//!
+//! # Writing
+//!
+//! Bytes are passed to the socket first and shown to the meter afterwards, and
+//! only as many of them as the socket took. A write that the socket does not
+//! take starts the clock of `Overdue::Write` in the meter.
+//!
+//! # Closing
+//!
+//! The kernel resets a connection that is closed with unread bytes (RFC 9112,
+//! 9.6, describes this for HTTP/1). So after our end the socket reads on, until
+//! the client ends its side, 256 KiB have come, or `FAREWELL` is over. A
+//! connection that is evicted for the sake of another one does not wait
+//! (`Meter::is_hurried`).
 
 use std::{
     io::{self, IoSlice},
@@ -23,8 +46,13 @@ use super::{bounds::FAREWELL, meter::Meter};
 use crate::{runtime::timer::Timer, server::Socket};
 
 /// Most bytes that are read after our end was sent.
+///
+/// The rest stays unread, and the kernel may reset the connection for it.
 const LINGER_BYTES: usize = 256 * 1024;
 /// Bytes of them that are read at once.
+///
+/// They are read to the stack, so that a connection that closes allocates
+/// nothing.
 const PIECE: usize = 4 * 1024;
 
 /// The meter as the connection's task and its socket share it. Both run in one
@@ -34,6 +62,7 @@ pub(super) type SharedMeter = Arc<Mutex<Meter>>;
 /// A socket whose bytes are looked at as they pass.
 #[derive(Debug)]
 pub(super) struct MeteredSocket<IO> {
+    /// The client's connection, with or without TLS.
     io: IO,
     /// Bytes that were read before h2 took over.
     ahead: BytesMut,
@@ -41,8 +70,13 @@ pub(super) struct MeteredSocket<IO> {
     held: BytesMut,
     /// The bytes of `held` that h2 may read.
     whole: usize,
+    /// Sees the bytes of both directions. The lock is held within one poll only
+    /// and never across two.
     meter: SharedMeter,
     /// Bytes that may still be read after our end was sent.
+    ///
+    /// Starts at [`LINGER_BYTES`], and is 0 for a connection that closes in a
+    /// hurry.
     linger: usize,
     /// Whether our end was sent.
     is_shut: bool,
@@ -52,6 +86,10 @@ pub(super) struct MeteredSocket<IO> {
 
 impl<IO> MeteredSocket<IO> {
     /// The socket `io`, of which `ahead` was read already.
+    ///
+    /// `ahead` is the first part of the stream, preface included, and is read
+    /// before anything of `io`. It is empty if the connection has just finished
+    /// its TLS handshake.
     pub(super) fn new(io: IO, ahead: BytesMut, meter: SharedMeter) -> Self {
         Self {
             io,
@@ -66,6 +104,9 @@ impl<IO> MeteredSocket<IO> {
     }
 
     /// Notes the outcome of a write of `bytes`.
+    ///
+    /// A write that succeeded covers a prefix of `bytes`, across the borders of
+    /// its pieces. An error is not noted: h2 sees it and ends the connection.
     fn note(&self, written: &Poll<io::Result<usize>>, bytes: &[IoSlice<'_>]) {
         let mut meter = self.meter.lock();
         match written {
@@ -85,6 +126,9 @@ impl<IO> MeteredSocket<IO> {
 
 /// Moves at most `most` bytes into `buffer`, as far as it has room. Returns how
 /// many.
+///
+/// The buffer `from` is freed when its last byte is moved. The cost is one copy
+/// of the bytes.
 fn taken(from: &mut BytesMut, most: usize, buffer: &mut ReadBuf<'_>) -> usize {
     let count = most.min(buffer.remaining());
     buffer.put_slice(&from[..count]);
@@ -97,6 +141,11 @@ fn taken(from: &mut BytesMut, most: usize, buffer: &mut ReadBuf<'_>) -> usize {
 }
 
 impl<IO: Socket> AsyncRead for MeteredSocket<IO> {
+    /// Pending, without a waker, while the meter holds a flood: the task of the
+    /// connection takes the flood in the same poll and ends the connection.
+    ///
+    /// Loops only while a block is incomplete. Each turn reads the socket,
+    /// which is pending once all that has arrived was read.
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -142,6 +191,8 @@ impl<IO: Socket> AsyncRead for MeteredSocket<IO> {
 }
 
 impl<IO: Socket> AsyncWrite for MeteredSocket<IO> {
+    /// Takes the bytes as they are. The meter sees those that the socket
+    /// accepted.
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -152,6 +203,8 @@ impl<IO: Socket> AsyncWrite for MeteredSocket<IO> {
         written
     }
 
+    /// As `poll_write`, for several slices at once: h2 sends the head of a
+    /// frame and its payload in one system call.
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
