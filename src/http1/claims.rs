@@ -14,12 +14,33 @@
 //!
 //! Names are compared as a service with CGI or WSGI sees them, in any letter
 //! case and with `_` for `-`.
+//!
+//! # Who asks
+//!
+//! The parser of heads notes whether a request has any such field (`Names`).
+//! Only then does the gateway search for them, and it removes those of clients
+//! that are not trusted. The layer that forwards a request asks for each name
+//! in `Trailer`, so that no claim passes as a trailer.
+//!
+//! # Cost
+//!
+//! The check runs for each field of each request. Two letters are compared
+//! first, which rules out nearly every other name. A name that passes is
+//! compared with at most 31 others.
+//!
+//! # Changes
+//!
+//! A name in lower case with hyphens is added to the list that its beginning
+//! belongs to. [`is_claim`] looks at `OTHERS` only for certain first letters: a
+//! name with new ones needs an arm there, which a test demands.
 
 /// The beginnings of many such names: `X-Forwarded-For`, `-Proto`, `-Host`,
 /// `-Port`, `-Prefix`, `-Server`, `-Ssl`, `-Scheme`, `-User`, `-Client-Cert`
 /// and others; `X-Original-URL`, `-URI`, `-Host`, `-Method`; `X-HTTP-Method`
 /// and `X-HTTP-Method-Override`; `X-SSL-Client-Cert`, `-Verify`, `-S-DN` and
 /// others.
+///
+/// In lower case. Each is a claim by itself, too.
 const PREFIXES: [&[u8]; 4] = [
     b"x-forwarded",
     b"x-original-",
@@ -28,6 +49,9 @@ const PREFIXES: [&[u8]; 4] = [
 ];
 
 /// The other names that begin with `x-`.
+///
+/// In lower case, with the full name: longer names that begin like one of these
+/// are no claims.
 const WITH_X: [&[u8]; 27] = [
     // The client.
     b"x-real-ip",
@@ -60,6 +84,10 @@ const WITH_X: [&[u8]; 27] = [
     b"x-arr-ssl",
 ];
 
+/// The names that do not begin with `x-`, in lower case and in full.
+///
+/// `Proxy` describes no client. It is listed for the harm that it does to
+/// programs that run under CGI.
 const OTHERS: [&[u8]; 22] = [
     // The client.
     b"true-client-ip",
@@ -93,6 +121,9 @@ const OTHERS: [&[u8]; 22] = [
 
 /// Whether a request's field, its name in any case, is a claim that only a
 /// trusted proxy may make.
+///
+/// Names of fewer than two bytes are never claims. Bytes that no name may hold
+/// are compared like any other, without harm.
 pub fn is_claim(name: &[u8]) -> bool {
     let [first, second, ..] = name else {
         return false;
@@ -115,6 +146,9 @@ pub fn is_claim(name: &[u8]) -> bool {
 
 /// Whether two field names are the same to a service: in any letter case and,
 /// as with CGI and WSGI, with `_` for `-`.
+///
+/// Both are compared byte by byte, after their lengths. Neither has to be in
+/// lower case. Bytes beyond ASCII are the same only if they are equal.
 pub fn is_same(name: &[u8], other: &[u8]) -> bool {
     let fold = |byte: &u8| {
         if *byte == b'_' {

@@ -7,6 +7,21 @@
 //! known for smuggling requests past proxies in that way. A server takes one of
 //! the offered protocols by a 101 that names it. Any other 101 is an error of
 //! the server.
+//!
+//! # Course of an upgrade
+//!
+//! * The server passes [`offered`] along with the request. `None` makes it an
+//!   ordinary request, whose `Upgrade` is dropped like every field of one hop.
+//! * The upstream's side sends the offer to an HTTP/1 server, and checks a 101
+//!   by [`is_offered`].
+//! * A 101 that takes an offered protocol has a tunnel for its body, and both
+//!   connections are joined until they end.
+//!
+//! # Bounds
+//!
+//! The list is less than twice as long as the fields that it comes from, and
+//! those are within the bounds of a head. It is built only for requests that
+//! ask for a switch.
 
 use http::{HeaderMap, Version, header};
 
@@ -14,16 +29,25 @@ use super::{encode::Hops, request::RequestHead};
 
 /// Protocols that carry requests, without versions. In a tunnel of theirs,
 /// requests would evade every limit.
+///
+/// In lower case. A name is compared up to its slash, so that `HTTP/2.0` and
+/// `TLS/1.2` (RFC 2817) are found, too.
 const CARRY_REQUESTS: [&[u8]; 4] = [b"h2c", b"h2", b"http", b"tls"];
 
 /// The protocols that a request offers to switch to and that may pass, as an
 /// `Upgrade` field lists them. `None` unless the client asks for a switch by
 /// `Connection: upgrade` as well, and speaks HTTP/1.1 (RFC 9110, 7.8).
+///
+/// Several fields count as one list (RFC 9110, 5.3). The members keep their
+/// order, which is the preference of the client, and are joined by a comma and
+/// a space. The result is also `None` if no member may pass.
 pub fn offered(head: &RequestHead) -> Option<Box<[u8]>> {
     let may_switch = head.names_hops && head.version == Version::HTTP_11;
     may_switch.then(|| passing(&head.headers))?
 }
 
+/// The protocols in the `Upgrade` fields that may pass; `None` if there are
+/// none, or `Connection` does not name the field.
 fn passing(headers: &HeaderMap) -> Option<Box<[u8]>> {
     if !Hops::of(headers, true).names(header::UPGRADE.as_str()) {
         return None;
@@ -38,16 +62,25 @@ fn passing(headers: &HeaderMap) -> Option<Box<[u8]>> {
 
 /// Whether the protocol that a response names was offered, by the list in
 /// `offered`. Names are compared without letter case (RFC 9110, 7.8).
+///
+/// `named` is the `Upgrade` of the 101, with blanks around it at most. A
+/// version is part of the name: `a/2` was not offered by `a`. Neither an empty
+/// name nor a list of several names was ever offered.
 pub fn is_offered(offered: &[u8], named: &[u8]) -> bool {
     members(offered).any(|protocol| protocol.eq_ignore_ascii_case(named.trim_ascii()))
 }
 
+/// The members of a list of a field (RFC 9110, 5.6.1), without blanks around
+/// them. Empty members are left out, as a recipient has to ignore them.
 fn members(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     list.split(|byte| *byte == b',')
         .map(<[u8]>::trim_ascii)
         .filter(|member| !member.is_empty())
 }
 
+/// Whether a protocol is written in the characters of tokens and slashes, and
+/// carries no requests. Members with other characters are dropped: the list is
+/// written to the next hop, and nothing but tokens and slashes gets there.
 fn may_pass(protocol: &[u8]) -> bool {
     let name = protocol
         .split(|byte| *byte == b'/')

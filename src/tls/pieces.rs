@@ -7,6 +7,19 @@
 //! Zen 3 a fifth of the time of a large download). Smaller pieces are copied
 //! with plain moves. The records stay the same, as rustls gathers the pieces of
 //! one vectored write.
+//!
+//! `server` and `client` wrap the stream of every connection in [`InPieces`],
+//! so that both directions of the gateway profit: responses to clients, and
+//! uploads to servers.
+//!
+//! # Invariants
+//!
+//! * A write accepts a prefix of the bytes in their order, as `AsyncWrite`
+//!   demands. Bytes beyond the last piece are simply not accepted yet, and the
+//!   caller writes them again.
+//! * No byte is copied here: pieces are slices of the buffers of the caller.
+//! * The list of pieces is on the stack and has room for all of them, so that a
+//!   write does not allocate.
 
 use std::{
     io::{self, IoSlice},
@@ -20,6 +33,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The most bytes of a piece: below the size from which the C library uses `rep
 /// movsb`.
+///
+/// In bytes.
 const PIECE: usize = 2 * 1024;
 /// The most pieces of one write: together as many bytes as rustls buffers at
 /// once, 64 KiB.
@@ -27,6 +42,9 @@ const MOST_PIECES: usize = 32;
 
 /// A stream that cuts each write into pieces and passes them on as one vectored
 /// write. Reads pass through. It dereferences to the TLS stream.
+///
+/// The stream inside must write vectored, or each write of more than one piece
+/// would send the first one only. The TLS stream does.
 #[derive(Debug)]
 pub struct InPieces<S>(pub(super) S);
 
@@ -45,6 +63,7 @@ impl<S> DerefMut for InPieces<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for InPieces<S> {
+    /// Passes through: the cost is in writes alone.
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -55,6 +74,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for InPieces<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for InPieces<S> {
+    /// A write of one piece at most is passed on as it is, without a list.
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -66,6 +86,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for InPieces<S> {
         Pin::new(&mut self.0).poll_write_vectored(cx, &pieces([bytes]))
     }
 
+    /// Cuts the slices one after the other. Slices that are short already are
+    /// kept apart and not joined, and each is a piece of its own.
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -75,6 +97,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for InPieces<S> {
         Pin::new(&mut self.0).poll_write_vectored(cx, &pieces)
     }
 
+    /// Always true, so that callers gather head and body in one write.
     fn is_write_vectored(&self) -> bool {
         true
     }
@@ -89,6 +112,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for InPieces<S> {
 }
 
 /// Cuts the beginning of `bytes` into pieces, at most [`MOST_PIECES`].
+///
+/// Empty slices yield no piece. The result is empty only if all of `bytes` are.
 fn pieces<'a>(bytes: impl IntoIterator<Item = &'a [u8]>) -> SmallVec<[IoSlice<'a>; MOST_PIECES]> {
     bytes
         .into_iter()

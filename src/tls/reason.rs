@@ -3,11 +3,36 @@
 //!
 //! The texts are part of the messages that operators see and search for, so
 //! they depend on this table and not on the version of rustls.
+//!
+//! # Callers
+//!
+//! * Handshakes with the servers of an upstream: the text is the error of
+//!   `ClientTls::connect`.
+//! * Handshakes with clients: the text is in the log, with the name that rustls
+//!   has for the error behind it (`Refusal`).
+//! * Trusted authorities that cannot be used as such: the text is the error of
+//!   `ServerTls::new` and `ClientTls::new`, through `roots`.
+//!
+//! # Form
+//!
+//! Apart from the names of alerts, each text is in lower case and has no full
+//! stop, so that callers can put it behind a colon or in the middle of a
+//! sentence. All texts are constants: nothing that a peer has sent becomes part
+//! of one.
+//!
+//! # Errors that are not listed
+//!
+//! The enumerations of rustls are open to additions. An unknown error of the
+//! protocol is `it broke the protocol`, and one of a certificate `its
+//! certificate breaks a rule`.
 
 use rustls::{CertificateError, Error};
 
 /// The reason why a handshake failed. An alert of the peer is shown by its name
 /// in the specification.
+///
+/// An alert tells what the peer dislikes about this side; every other error
+/// tells what this side dislikes about the peer (RFC 8446, 6.2).
 pub(super) fn of_error(error: &Error) -> &'static str {
     match error {
         Error::InvalidCertificate(error) => of_certificate(error),
@@ -21,6 +46,14 @@ pub(super) fn of_error(error: &Error) -> &'static str {
 }
 
 /// The reason why a certificate was refused.
+///
+/// Two variants of rustls exist for many reasons, one with the context and one
+/// without. Both have the same text, because which one occurs depends on the
+/// verifier and not on the certificate.
+///
+/// An empty list of presented names is told apart from a wrong name: such a
+/// certificate has a common name at most, which clients no longer look at (RFC
+/// 9525).
 fn of_certificate(error: &CertificateError) -> &'static str {
     use CertificateError::{
         ApplicationVerificationFailure, BadEncoding, BadSignature, Expired, ExpiredContext,
@@ -53,6 +86,10 @@ fn of_certificate(error: &CertificateError) -> &'static str {
 }
 
 /// The reason for an error of webpki that rustls passes on by name only.
+///
+/// rustls wraps these errors in `CertificateError::Other`, of which only the
+/// `Display` can be examined. The names are those of the variants of
+/// `webpki::Error`. A name that is unknown falls back to the general text.
 fn of_webpki(name: &str) -> &'static str {
     match name {
         "CaUsedAsEndEntity" => {
