@@ -3,6 +3,23 @@
 //!
 //! The bytes of a whole ClientHello are gathered here too, before rustls sees
 //! any of them ([`Hello`](super::Hello)).
+//!
+//! # Two ways of reading
+//!
+//! * Before the handshake, [`poll_fill`](ReadAhead::poll_fill) appends to the
+//!   bytes ahead, and `server` shows them to [`Hello`](super::Hello) until the
+//!   message is whole.
+//! * From then on rustls reads through `AsyncRead`. It gets the bytes ahead
+//!   first. If there are none, one large read goes to the scratch buffer, as
+//!   much as rustls asks for is handed on, and the rest is kept.
+//!
+//! # Memory
+//!
+//! A thread has one scratch buffer of 32 KiB for all of its connections. A
+//! connection owns memory only while it has bytes that rustls did not ask for
+//! yet, and frees it with the last of them.
+//!
+//! Writes are not buffered: rustls gathers records by itself.
 
 use std::{
     cell::RefCell,
@@ -15,6 +32,8 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The most bytes that are read at once: nearly two full records.
+///
+/// The scratch buffer has this size.
 const READ_SIZE: usize = 32 * 1024;
 
 thread_local! {
@@ -28,6 +47,7 @@ thread_local! {
 /// most 32 KiB, apart from those of a ClientHello.
 #[derive(Debug)]
 pub struct ReadAhead<IO> {
+    /// The socket below TLS.
     io: IO,
     /// The bytes that were read but not yet asked for. Owns no memory while it
     /// is empty, as most connections are idle most of the time.
@@ -36,11 +56,16 @@ pub struct ReadAhead<IO> {
 
 impl<IO> ReadAhead<IO> {
     /// Returns the bytes of `ahead` first, then those of `io`.
+    ///
+    /// `ahead` is empty, or holds the bytes behind a PROXY protocol header.
     pub fn new(io: IO, ahead: BytesMut) -> Self {
         Self { io, ahead }
     }
 
     /// The socket.
+    ///
+    /// Its readiness and its options can be asked for. Nobody reads from it
+    /// directly, as bytes ahead would be passed by.
     pub fn io(&self) -> &IO {
         &self.io
     }
@@ -55,6 +80,9 @@ impl<IO: AsyncRead + Unpin> ReadAhead<IO> {
     /// Reads what the socket has into [`ahead`](Self::ahead). Ready with 0 at
     /// the end of the stream.
     ///
+    /// Has no bound of its own: the caller stops once the ClientHello is whole,
+    /// at 32 KiB at the latest, to which one read can add as much again.
+    ///
     /// # Errors
     /// Reading the socket failed.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -68,6 +96,9 @@ impl<IO: AsyncRead + Unpin> ReadAhead<IO> {
 
     /// Reads bytes of the socket into `buffer`, and keeps those that do not
     /// fit.
+    ///
+    /// Called only while no bytes are ahead, so that their order is kept. Ready
+    /// without any byte at the end of the stream.
     fn poll_read_more(
         &mut self,
         cx: &mut Context<'_>,
@@ -87,6 +118,8 @@ impl<IO: AsyncRead + Unpin> ReadAhead<IO> {
 }
 
 impl<IO: AsyncRead + Unpin> AsyncRead for ReadAhead<IO> {
+    /// Never reads the socket while bytes are ahead, even if `buffer` has room
+    /// for more. The next poll does.
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -223,9 +223,13 @@ impl<IO: Socket> AsyncWrite for MeteredSocket<IO> {
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
-    /// Sends our end, then reads until the client has ended, too: an unread byte
-    /// in our socket would make the kernel reset the connection, and destroy a
-    /// GOAWAY that the client has not read.
+    /// Sends our end, then reads until the client has ended, too. An unread
+    /// byte in our socket would make the kernel reset the connection, and
+    /// destroy a GOAWAY that the client has not read.
+    ///
+    /// Ready at once, as far as reading is concerned, if the client has ended
+    /// or the connection is in a hurry. Ready with success when the time or the
+    /// bytes are used up: nothing more can be done for the client then.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if !this.is_shut {

@@ -10,6 +10,20 @@
 //! * `cookie` fields are joined (RFC 9113, 8.2.3).
 //! * The bounds of the listener apply as if the head came by HTTP/1, so that a
 //!   client gains nothing by its choice of protocol.
+//!
+//! # Order
+//!
+//! [`normalise`] is the only entry, called once for each stream before the
+//! request is handed to the service. A fault that was found in the block comes
+//! first, since the repaired fields are not those that the client sent. `Host`
+//! comes before the bounds, so that it is counted whichever way the client has
+//! sent it. Cookies are joined last, when no field can be refused any more.
+//!
+//! # Cost
+//!
+//! A request that is like others allocates for its target and its `Host`, and
+//! is passed over a few times. Fields are moved to a new value only if there
+//! are several cookies.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Uri, header, request::Parts, uri::Scheme};
@@ -19,11 +33,18 @@ use crate::{error::Error, http1::Names, policy::HeadLimits};
 
 /// Bytes of a line of HTTP/1 beside its name and value: colon, space and line
 /// end.
+///
+/// The bytes are those of `: ` and CR LF.
 const LINE_OVERHEAD: usize = 4;
 
 /// Brings the fields of a request to the form that they have in HTTP/1, with
 /// exactly one `Host`. Returns the target as HTTP/1 would write it, and the
 /// traits of the fields' names.
+///
+/// `parts` is changed in place: `Host` is set from `:authority`, fields with
+/// `_` in their names are removed unless the listener keeps them, and cookies
+/// are joined. After an error `parts` is half changed and of no further use:
+/// the client gets a response that is made of the error alone.
 ///
 /// # Errors
 /// [`Error::HeadTooLarge`], [`Error::TooManyHeaders`] or
@@ -56,6 +77,10 @@ pub(super) fn normalise(parts: &mut Parts, limits: &HeadLimits) -> Result<(Bytes
 }
 
 /// Checks the bounds of a head of HTTP/1, counted as if this were one.
+///
+/// The method and the target count without the blanks and the version of a
+/// request line. A target that fills the bound by itself is reported as such,
+/// with status 414, and any other excess as that of the fields, with 431.
 fn bound(parts: &Parts, limits: &HeadLimits) -> Result<(), Error> {
     if parts.headers.len() > limits.headers {
         return Err(Error::TooManyHeaders {
@@ -86,6 +111,9 @@ fn bound(parts: &Parts, limits: &HeadLimits) -> Result<(), Error> {
 
 /// Notes the traits of all names, and drops the fields that are dropped from a
 /// head of HTTP/1.
+///
+/// A name with several values is visited once for each of them, one after the
+/// other, and is put on the list of dropped names only once.
 fn note_names(headers: &mut HeaderMap, keeps_underscores: bool) -> Names {
     let mut names = Names::default();
     let mut dropped = Vec::new();
@@ -103,6 +131,8 @@ fn note_names(headers: &mut HeaderMap, keeps_underscores: bool) -> Names {
 
 /// Whether a value begins or ends with a blank: HTTP/1 removes blanks around a
 /// value, and in HTTP/2 they make it malformed (RFC 9113, 8.2.1).
+///
+/// An empty value is not padded.
 fn is_padded(value: &[u8]) -> bool {
     let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     is_space(value.first()) || is_space(value.last())
@@ -110,6 +140,9 @@ fn is_padded(value: &[u8]) -> bool {
 
 /// Joins the cookies. A client may send them in several fields, which compress
 /// better; upstreams want one (RFC 9113, 8.2.3).
+///
+/// The order of the fields is kept, and `; ` stands between them. One field is
+/// left as it is, without a copy.
 fn join_cookies(headers: &mut HeaderMap) {
     let mut cookies = headers.get_all(header::COOKIE).iter();
     if cookies.next().is_none() || cookies.next().is_none() {
@@ -128,6 +161,14 @@ fn join_cookies(headers: &mut HeaderMap) {
 /// Makes `:authority` the `Host`. If both are there they have to agree, since
 /// services may look at either. The scheme's own port may be left empty or out
 /// (RFC 9113, 8.3.1; RFC 9110, 4.2.3), and so may a final dot.
+///
+/// A request that has only `Host` keeps it. One that has neither gets none.
+/// After this call there is at most one `Host` if `:authority` was there,
+/// spelled as in `:authority`.
+///
+/// # Errors
+/// [`Error::Malformed`] if a `Host` names another host or port, or if the
+/// authority cannot be the value of a field.
 fn name_host(headers: &mut HeaderMap, uri: &Uri) -> Result<(), Error> {
     let Some(authority) = uri.authority() else {
         return Ok(());
@@ -161,6 +202,8 @@ fn name_host(headers: &mut HeaderMap, uri: &Uri) -> Result<(), Error> {
 
 /// The target of the request; `*` for CONNECT, which has none and is refused
 /// later.
+///
+/// The path and the query are copied as they came, without any decoding.
 ///
 /// # Errors
 /// It is no path.

@@ -5,11 +5,27 @@
 //! next 32 bits, taken as a number, tell the length of the next code. A string
 //! need not be decoded to be searched for a few codes.
 //!
-//! A code is replaced by one of the same length, because the block must keep its
-//! length: the frame's head and the string's own length are before it. Control
-//! characters have no such neighbour and become several shorter codes.
+//! A code is replaced by one of the same length, because the block must keep
+//! its length: the frame's head and the string's own length are before it.
+//! Control characters have no such neighbour and become several shorter codes.
+//!
+//! # Why strings are not decoded
+//!
+//! Decoding would cost a table look-up and a write for each character, and a
+//! buffer for each string. The gateway only has to know whether one of a few
+//! characters occurs. Most values hold none of the long codes at all, which a
+//! search for eight ones in a row shows for eight bytes at a time.
+//!
+//! # Faulty strings
+//!
+//! Strings that are malformed, by padding of eight bits or more or by the code
+//! of the end of a string (RFC 7541, 5.2), are not found here: h2 decodes each
+//! string anyway, and ends the connection for them. Reading never leaves the
+//! slice, whichever bytes are in it.
 
 /// Characters that a value held and that it may not hold, or not in a path.
+///
+/// The same type describes strings that are not in Huffman code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Contents {
     /// Control characters other than tabs, all of which were replaced.
@@ -20,6 +36,9 @@ pub(super) struct Contents {
 
 /// Each length of codes in bits, after the smallest 32 bits that begin with a
 /// longer code.
+///
+/// Lengths that no character has, such as 9 and 16 to 18, are left out. Bits at
+/// or above the last number begin a code of [`LONGEST`] bits.
 const LENGTHS: [(u32, usize); 20] = [
     (0x5000_0000, 5),
     (0xb800_0000, 6),
@@ -43,11 +62,17 @@ const LENGTHS: [(u32, usize); 20] = [
     (0xffff_fff0, 28),
 ];
 /// The length of the longest codes, in bits.
+///
+/// They belong to LF, CR, 0x16, and the end of a string.
 const LONGEST: usize = 30;
 
 /// Replaces each character that no name may hold by one that it may hold and
 /// whose code is as long. Returns whether there was any. Characters with codes
 /// of 19 bits or more stay: `\\`, controls, and everything beyond ASCII.
+///
+/// A colon at the very beginning is sound, and so are all lower case letters,
+/// digits and the marks that a token may have (RFC 9110, 5.6.2). The string
+/// keeps its length in bits.
 pub(super) fn repair_name(bytes: &mut [u8]) -> bool {
     let mut at_first = true;
     replace(bytes, |length, code| {
@@ -82,6 +107,9 @@ pub(super) fn repair_name(bytes: &mut [u8]) -> bool {
 /// Where several characters replace one, the field takes more room in the table
 /// of this end, which can only drop older fields early: the connection ends if
 /// the client refers to them then.
+///
+/// Most values return after the search for eight ones, unread. `#` has a code
+/// of twelve bits that begins with nine ones, and so passes that search, too.
 pub(super) fn repair_value(bytes: &mut [u8]) -> Contents {
     if !have_eight_ones(bytes) {
         return Contents {
@@ -110,6 +138,9 @@ pub(super) fn repair_value(bytes: &mut [u8]) -> Contents {
 
 /// Whether eight ones stand in a row, as in the codes that are looked for, and
 /// in few others.
+///
+/// A row that crosses from one byte to the next counts. Bytes behind the end
+/// count as zeros. The cost is about one step for seven bytes.
 fn have_eight_ones(bytes: &[u8]) -> bool {
     let have_row = |bits: u64| {
         let two = bits & bits << 1;
@@ -132,6 +163,9 @@ fn have_eight_ones(bytes: &[u8]) -> bool {
 
 /// Replaces each code for which `other` has another one of the same length, by
 /// the length in bits and the code. Returns whether there was any.
+///
+/// Stops in front of the first code that is cut off by the end of the string.
+/// `other` is called once for each code, in their order.
 fn replace(bytes: &mut [u8], mut other: impl FnMut(usize, u32) -> Option<u32>) -> bool {
     let (mut at, mut any) = (0, false);
     while at < bytes.len() * 8 {
@@ -157,6 +191,9 @@ fn replace(bytes: &mut [u8], mut other: impl FnMut(usize, u32) -> Option<u32>) -
 }
 
 /// Writes the last bits of `code` to the bits `at`.
+///
+/// Other bits of the bytes at both ends stay as they are. The range is that of
+/// a code which was read, and so lies within `bytes`.
 fn put(bytes: &mut [u8], at: std::ops::Range<usize>, code: u32) {
     let end = at.end;
     for bit in at {

@@ -2,6 +2,16 @@
 //!
 //! Nothing is copied or decoded. A string is a slice of the block in whichever
 //! code it has, so that it can be repaired in its place.
+//!
+//! # Malformed blocks
+//!
+//! Each function returns `None` for something that is cut off or too large, and
+//! the caller stops there. The position is of no use afterwards. h2 reads the
+//! same bytes and ends the connection for the error, so that none is reported
+//! from here.
+//!
+//! Every access is checked: no length that a client can send makes a function
+//! leave the block, or panic.
 
 use super::huffman::{self, Contents};
 
@@ -10,6 +20,8 @@ pub(super) struct Unread<'b> {
     /// The whole block.
     pub(super) block: &'b mut [u8],
     /// The offset of the next byte.
+    ///
+    /// It may be beyond the end after a string that is cut off.
     pub(super) at: usize,
 }
 
@@ -29,6 +41,8 @@ impl Unread<'_> {
     }
 
     /// Reads a byte.
+    ///
+    /// Widened to `usize`, in which integers are put together.
     fn byte(&mut self) -> Option<usize> {
         let byte = self.first()?;
         self.at += 1;
@@ -37,6 +51,9 @@ impl Unread<'_> {
 
     /// Reads an integer of which the first byte has this many `bits` (RFC 7541,
     /// 5.1); `None` if it is cut off or has more than five bytes.
+    ///
+    /// The value is below 2^29, far above any index or length that fits into a
+    /// block. Zeros in the last bytes are accepted.
     #[inline]
     pub(super) fn integer(&mut self, bits: u32) -> Option<usize> {
         let most = (1_usize << bits) - 1;
@@ -55,6 +72,10 @@ impl Unread<'_> {
     }
 
     /// Reads a string; `None` if it is cut off.
+    ///
+    /// The first bit is the mark of Huffman code, and the other seven begin the
+    /// length in bytes (RFC 7541, 5.2). The slice borrows the block, so that
+    /// one string is repaired before the next is read.
     pub(super) fn text(&mut self) -> Option<Text<'_>> {
         let is_huffman = self.first()? & 0x80 != 0;
         let length = self.integer(7)?;
@@ -70,6 +91,10 @@ impl Unread<'_> {
 impl Text<'_> {
     /// Replaces each character that no name may hold. Returns whether there was
     /// any.
+    ///
+    /// Each such character becomes `x`. Besides upper case these are blanks,
+    /// controls, separators and everything beyond ASCII. An empty name counts
+    /// as sound here.
     pub(super) fn repair_name(self) -> bool {
         if self.is_huffman {
             return huffman::repair_name(self.bytes);
@@ -92,6 +117,9 @@ impl Text<'_> {
     }
 
     /// Replaces each control character but tabs. Returns what the value held.
+    ///
+    /// Each such character becomes `!`. A `#` is reported and left in its
+    /// place, because it is a fault in a path only.
     pub(super) fn repair_value(self) -> Contents {
         if self.is_huffman {
             return huffman::repair_value(self.bytes);
