@@ -4,6 +4,19 @@
 //! Frames are copied into one buffer behind the head, so that head and body
 //! leave in as few system calls as possible. The callers bound how much they
 //! pull ahead of the socket.
+//!
+//! The server writes responses with this, and the upstream's side writes
+//! requests. Both choose the framing before the head is written, and pass the
+//! choice along as `is_chunked`.
+//!
+//! # Invariants
+//!
+//! * A frame of data becomes one chunk, without extensions. Frames are neither
+//!   joined nor cut.
+//! * An empty frame writes nothing, because a chunk of size 0 ends the body.
+//! * The bytes of a body of known length are not counted here.
+//! * Trailers are filtered when they are written, whichever version of HTTP
+//!   they came by.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, header};
@@ -16,6 +29,10 @@ use super::encode::{hop_by_hop, write_field};
 ///
 /// Without chunks (`is_chunked` is false) the framing has no room for trailers,
 /// and they are left out.
+///
+/// `out` grows by the data or the trailers and, in chunks, by at most 20 bytes
+/// of framing for each frame. After a return of true nothing more may be
+/// written for this body.
 pub fn write_frame(out: &mut Vec<u8>, frame: Option<Frame<Bytes>>, is_chunked: bool) -> bool {
     match (frame.map(Frame::into_data), is_chunked) {
         // An empty chunk would be the last one.
@@ -35,6 +52,7 @@ pub fn write_frame(out: &mut Vec<u8>, frame: Option<Frame<Bytes>>, is_chunked: b
     false
 }
 
+/// Writes a chunk: its size, its data and both line ends. `data` is not empty.
 fn write_chunk(out: &mut Vec<u8>, data: &[u8]) {
     write_chunk_head(out, data.len());
     out.extend_from_slice(data);
@@ -42,6 +60,9 @@ fn write_chunk(out: &mut Vec<u8>, data: &[u8]) {
 }
 
 /// Writes the size of a chunk, in hexadecimal digits, with its line end.
+///
+/// The digits are in lower case and without leading zeros, as short as they can
+/// be.
 fn write_chunk_head(out: &mut Vec<u8>, size: usize) {
     let mut digits = [0_u8; 16];
     let mut at = digits.len();
@@ -59,6 +80,9 @@ fn write_chunk_head(out: &mut Vec<u8>, size: usize) {
 }
 
 /// Writes the chunk of size 0 that ends a body, and the trailers behind it.
+///
+/// Fields that may not trail are left out without a word: the message is on its
+/// way, and nobody could refuse it any more.
 fn write_last_chunk(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
     out.extend_from_slice(b"0\r\n");
     for (name, value) in trailers.into_iter().flatten() {
@@ -74,12 +98,18 @@ fn write_last_chunk(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
 /// Some recipients merge trailers into the fields of the head (RFC 9110,
 /// 6.5.2). A field that frames, routes or authenticates the message would then
 /// take effect after every check of it.
+///
+/// The comparison costs one look at each name of two short lists. Unknown
+/// fields may trail, such as those of gRPC and checksums.
 pub fn may_trail(name: &HeaderName) -> bool {
     !hop_by_hop(name.as_str().as_bytes()) && !NEVER_TRAILING.contains(name)
 }
 
 /// Fields that have a meaning only before the content (RFC 9110, 6.5.1), beside
 /// hop-by-hop fields.
+///
+/// Each group has one reason: a recipient that acts on the head must not be
+/// told otherwise after it.
 const NEVER_TRAILING: [HeaderName; 30] = [
     // Framing and routing.
     header::CONTENT_LENGTH,

@@ -14,9 +14,9 @@
 //! * A handshake begins to be computed only when the client's first message is
 //!   complete ([`Hello`]), so that clients which connect and say nothing cost
 //!   nothing.
-//! * Of one listener, at most [`CONCURRENT_HANDSHAKES`] are computed on a worker
-//!   before its other tasks run. Further ones queue for a permit, first come,
-//!   first served.
+//! * Of one listener, at most [`CONCURRENT_HANDSHAKES`] are computed on a
+//!   worker before its other tasks run. Further ones queue for a permit, first
+//!   come, first served.
 //! * The permit is held for the expensive step only, and not while the client
 //!   is awaited.
 //!
@@ -24,6 +24,24 @@
 //!
 //! A client that speaks plain HTTP gets a 400 that says so, as browsers would
 //! otherwise show an unintelligible error.
+//!
+//! # Order
+//!
+//! * The PROXY protocol header, if the listener requires it. It is read before
+//!   TLS, as the load balancer does not see inside. The client that it names is
+//!   counted now, since the accept loop could not know it.
+//! * The ClientHello, then a permit, then the handshake, if the listener has
+//!   TLS.
+//! * The protocol that ALPN has chosen. Without TLS it is HTTP/1, from which a
+//!   client can still turn to HTTP/2 by its preface.
+//!
+//! Bytes that were read too far in one step are handed to the next.
+//!
+//! # Cancellation
+//!
+//! A timeout drops the future of its step, with the permit and the count of the
+//! handshake that it may hold. Then the connection is closed, without a
+//! response and without an alert.
 
 use std::{
     convert::Infallible,
@@ -59,9 +77,15 @@ use crate::{
 /// Handshakes that a worker computes for one listener before all other tasks
 /// run. One takes a tenth of a millisecond with ECDSA and half of one with RSA,
 /// so that other requests wait for 4 ms at most.
+///
+/// Each loop has a semaphore with this many permits, shared by the connections
+/// of one listener on one worker.
 pub(super) const CONCURRENT_HANDSHAKES: usize = 8;
 
 /// The response to plain HTTP on a port that speaks TLS.
+///
+/// Its length is that of the text with its line end. The service does not see
+/// such a client, so that there is no access line.
 const NOT_PLAIN: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 48\r\n\
     connection: close\r\n\r\nThis port speaks TLS: the URL begins https://.\r\n";
@@ -70,6 +94,11 @@ const NOT_PLAIN: &[u8] =
 /// it in the protocol that the handshake agreed on.
 ///
 /// A connection that fails a step is counted, logged and closed.
+///
+/// `ends` are those of the TCP connection, and are replaced by those in a PROXY
+/// protocol header. The settings are those of the moment at which the
+/// connection got its slot, also if a reload comes later. Ready when the
+/// connection is over.
 pub(super) async fn serve<IO, S>(
     mut io: IO,
     mut ends: Ends,
@@ -130,11 +159,21 @@ pub(super) async fn serve<IO, S>(
 }
 
 /// The connection is to be closed, which was counted and logged.
+///
+/// It has no content, as nobody further up has to know the reason.
 struct Closed;
 
 /// Reads the PROXY protocol header where the listener requires one, and counts
 /// the connection for the client that it names. `ends` then are those that it
 /// names, and `ahead` holds the bytes behind the header.
+///
+/// `None` where the listener requires no header, where the load balancer speaks
+/// for itself, and where the client is trusted and so not counted. The guard is
+/// to be held as long as the connection is open.
+///
+/// # Errors
+/// [`Closed`] if the header is malformed, cut off or late, or if the client has
+/// too many connections.
 async fn read_proxy_header<IO: Socket>(
     io: &mut IO,
     ends: &mut Ends,
@@ -164,6 +203,9 @@ async fn read_proxy_header<IO: Socket>(
 }
 
 /// Why there is no PROXY protocol header.
+///
+/// The connection is closed without a response: nobody knows yet which protocol
+/// it speaks.
 struct NoHeader {
     /// The label of the metric.
     reason: &'static str,
@@ -186,6 +228,9 @@ impl NoHeader {
 
 /// Reads a PROXY protocol header and removes it from `ahead`. `None` if the
 /// load balancer speaks for itself.
+///
+/// Waits without a timeout of its own. `ahead` grows up to the longest header,
+/// and by what one further read brings.
 ///
 /// # Errors
 /// The header is malformed, or the connection ended before it was complete.
@@ -214,6 +259,9 @@ where
 }
 
 /// Why a connection has no TLS.
+///
+/// Each variant ends the connection. It is counted once in
+/// `tidegate_tls_handshakes_total`.
 enum Unsecured {
     /// The handshake took longer than `tls_handshake`.
     Slow,
@@ -257,6 +305,15 @@ impl Unsecured {
 
 /// Awaits the client's first message, then a permit, then the handshake. Not
 /// bounded in time.
+///
+/// The order keeps strangers from holding anything that others need: a client
+/// is counted as in a handshake, and queues for a permit, only after its whole
+/// ClientHello is here.
+///
+/// # Errors
+/// [`Unsecured::Plain`] if the first byte is an upper case letter, and
+/// [`Unsecured::Refused`] if the client leaves or the handshake fails. The
+/// caller adds [`Unsecured::Slow`].
 async fn secure<IO>(
     mut io: ReadAhead<IO>,
     tls: &ServerTls,

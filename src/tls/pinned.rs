@@ -10,6 +10,23 @@
 //! usage and, of a server, its name still have to fit, and the signature of the
 //! handshake is verified as always, so that the peer proves that it has the
 //! key.
+//!
+//! # Order of the checks of a pinned certificate
+//!
+//! * It is one of the trusted certificates, in every byte.
+//! * Its period of validity includes the present second.
+//! * Its key usage and its extended key usage permit the purpose.
+//! * The name of a server is in its subjectAltName.
+//! * Its owner has signed the handshake. rustls asks for this separately, and
+//!   the verifier of chains does it.
+//!
+//! A pinned certificate that fails one of these is refused. It is not tried as
+//! a chain then.
+//!
+//! # Cost
+//!
+//! A certificate is compared with each of the trusted ones, which come from one
+//! file of the configuration. It is parsed here only after a match.
 
 use std::{fmt, sync::Arc};
 
@@ -42,14 +59,24 @@ const ANYTHING: &str = "2.5.29.37.0";
 /// others to the verifier of chains.
 pub(super) struct Pinned<V: ?Sized> {
     /// The certificates that are accepted as they are.
+    ///
+    /// Empty for an upstream that trusts the authorities of the system: no
+    /// certificate is pinned then.
     trusted: Vec<CertificateDer<'static>>,
     /// The verifier of all others.
+    ///
+    /// It verifies the signatures of handshakes for pinned certificates, too,
+    /// and says which schemes are offered.
     by_chain: Arc<V>,
 }
 
 impl<V: ?Sized> Pinned<V> {
     /// Accepts `trusted` as they are, and other certificates if `by_chain`
     /// does.
+    ///
+    /// Unless it is empty, `trusted` is also the list of authorities behind
+    /// `by_chain`: an authority in the file both issues certificates and may be
+    /// shown itself.
     pub(super) fn new(trusted: &[CertificateDer<'static>], by_chain: Arc<V>) -> Arc<Self> {
         Arc::new(Self {
             trusted: trusted.to_vec(),
@@ -58,6 +85,9 @@ impl<V: ?Sized> Pinned<V> {
     }
 
     /// Whether the certificate is one of those that are accepted as they are.
+    ///
+    /// Two encodings of the same facts are different certificates. The cost is
+    /// linear in the number of trusted ones.
     fn is_trusted(&self, certificate: &CertificateDer<'_>) -> bool {
         self.trusted.iter().any(|trusted| trusted == certificate)
     }
@@ -74,6 +104,9 @@ impl<V: ?Sized + fmt::Debug> fmt::Debug for Pinned<V> {
 
 /// Checks that a certificate is valid at `now` and may be used for `purpose`,
 /// an extended key usage. An extension that is absent restricts nothing.
+///
+/// Both ends of the period are included, to the second. Of the key usages, one
+/// of digital signature, key encipherment and key agreement is enough.
 ///
 /// # Errors
 /// The rule that the certificate breaks, as rustls reports it for a chain.
@@ -114,6 +147,12 @@ fn check_validity(
 }
 
 impl ServerCertVerifier for Pinned<dyn ServerCertVerifier> {
+    /// A pinned certificate needs no intermediate ones, and a stapled OCSP
+    /// response is not looked at.
+    ///
+    /// # Errors
+    /// The rule that the certificate breaks, or the error of the verifier of
+    /// chains for one that is not pinned.
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -160,10 +199,17 @@ impl ServerCertVerifier for Pinned<dyn ServerCertVerifier> {
 }
 
 impl ClientCertVerifier for Pinned<dyn ClientCertVerifier> {
+    /// The names of authorities that a client is sent, by which it chooses
+    /// among its certificates (RFC 8446, 4.2.4).
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         self.by_chain.root_hint_subjects()
     }
 
+    /// A client has no name that could be compared. A pinned certificate needs
+    /// no intermediate ones.
+    ///
+    /// # Errors
+    /// As for a server, without the errors of a name.
     fn verify_client_cert(
         &self,
         end_entity: &CertificateDer<'_>,
