@@ -33,7 +33,8 @@
 //! * The ClientHello, then a permit, then the handshake, if the listener has
 //!   TLS.
 //! * The protocol that ALPN has chosen. Without TLS it is HTTP/1, from which a
-//!   client can still turn to HTTP/2 by its preface.
+//!   client can still turn to HTTP/2 by its preface, if the listener permits
+//!   that.
 //!
 //! Bytes that were read too far in one step are handed to the next.
 //!

@@ -7,6 +7,28 @@
 //! Otherwise only silence in both directions ends a tunnel. The allowed silence
 //! is shorter once one side has ended, because pings stop then and the other
 //! side may never have noticed.
+//!
+//! # Course of a poll
+//!
+//! Both directions are moved in turn until neither makes progress, because a
+//! write frees room for the next read. Only then does the clock of the silence
+//! run. Each direction reads, then writes, then passes on an end.
+//!
+//! # How a tunnel ends
+//!
+//! * Both directions are shut: each side has ended, and the other one knows.
+//! * The client's connection fails. Nothing is recorded as a fault, because
+//!   this is how most tunnels end.
+//! * The server's connection fails. The bytes before that are flushed as far as
+//!   the client takes them, and the client's connection is reset, as an orderly
+//!   end would look complete.
+//! * Nothing moves for too long: a fault of its own kind, which names the time.
+//!
+//! # Cancellation
+//!
+//! Dropping the future of [`run`] drops the connection to the server and the
+//! guards in the body. The bytes that have passed are recorded by a `Drop`,
+//! whichever way the tunnel ends.
 
 use std::{
     future::poll_fn,
@@ -31,9 +53,13 @@ use crate::{
 
 /// A buffer that holds this many bytes is not read into: one more read could
 /// take it above 64 KiB.
+///
+/// A read adds [`READ_SIZE`] bytes at most.
 const FULL: usize = 64 * 1024 - READ_SIZE + 1;
 
 /// The state of the client's side when a tunnel ends.
+///
+/// It decides whether the connection lingers (RFC 9112, 9.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     /// The client has ended its side, or the tunnel is broken.
@@ -47,6 +73,10 @@ pub(super) enum End {
 /// long as `pace` allows.
 ///
 /// `body` holds the guards of the exchange, and records how the tunnel ended.
+///
+/// `wire` has the head of the 101 in its output, which the first poll begins to
+/// write. `far_end` is the server's connection, from which the head of its
+/// response was taken. `timer` is the connection's own.
 pub(super) async fn run<IO: Socket>(
     wire: &SharedWire<IO>,
     body: Body,
@@ -88,6 +118,8 @@ struct Relay {
     /// The longest silence, with both sides open and with one closed.
     pace: Pace,
     /// When a byte or an end last moved; `None` while that is now.
+    ///
+    /// Both directions share it: traffic one way keeps the tunnel open.
     moved: Option<Instant>,
 }
 
@@ -95,6 +127,8 @@ struct Relay {
 #[derive(Debug, Default)]
 struct Direction {
     /// Bytes read from its source.
+    ///
+    /// It includes bytes that wait in the buffer to be written.
     passed: u64,
     /// Whether its source has ended.
     is_ended: bool,
@@ -105,6 +139,9 @@ struct Direction {
 impl Direction {
     /// Records the result of a read from the source. Returns whether the read
     /// was ready.
+    ///
+    /// # Errors
+    /// The error of the read. Bytes that passed before stay counted.
     fn record(&mut self, read: Poll<std::io::Result<usize>>) -> std::io::Result<bool> {
         let Poll::Ready(read) = read else {
             return Ok(false);
@@ -119,6 +156,9 @@ impl Direction {
 impl Relay {
     /// Moves the bytes that can be moved. Ready once both directions have
     /// ended, or the tunnel is broken.
+    ///
+    /// The lock on the wire is held for the whole poll. Buffers that a burst
+    /// has enlarged are freed when nothing is left in them.
     fn poll<IO: Socket>(
         &mut self,
         cx: &mut Context<'_>,
@@ -177,6 +217,8 @@ impl Relay {
     }
 
     /// The longest time for which nothing may move, as of now.
+    ///
+    /// A server that takes no more bytes counts like a side that has ended.
     fn longest_silence(&self) -> Duration {
         let Pace {
             idle, half_closed, ..
@@ -190,6 +232,14 @@ impl Relay {
     }
 
     /// Moves bytes from the client to the server. Returns whether any moved.
+    ///
+    /// Bytes that a server refuses to take are thrown away from then on, so
+    /// that the end of the client is still noticed.
+    ///
+    /// # Errors
+    /// [`Fault::ClientGone`] if reading from the client fails. A server that
+    /// takes no more is no error here: reading from it shows whether it is
+    /// gone.
     fn go_up<IO: Socket>(
         &mut self,
         cx: &mut Context<'_>,
@@ -224,6 +274,12 @@ impl Relay {
 
     /// Moves bytes from the server to the client, behind the head of the
     /// response. Returns whether any moved.
+    ///
+    /// Each complete flush is recorded in the body as a delivery.
+    ///
+    /// # Errors
+    /// [`Fault::UpstreamCut`] if reading from the server fails, and
+    /// [`Fault::ClientGone`] if writing to the client fails.
     fn go_down<IO: Socket>(
         &mut self,
         cx: &mut Context<'_>,

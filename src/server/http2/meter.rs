@@ -16,6 +16,19 @@
 //!
 //! The meter also keeps the times at which a head began and at which the socket
 //! stopped taking bytes, which h2 does not bound either.
+//!
+//! # Who calls it
+//!
+//! The socket shows it every byte, before h2 reads it and after the client's
+//! socket took it. The connection's task asks it after each round for floods,
+//! malformed requests and deadlines. The meter itself never waits and ends
+//! nothing.
+//!
+//! # Cost
+//!
+//! Frames are found by their lengths, so that payload is skipped over without a
+//! look at it. A frame costs an addition or a subtraction. The clock is read
+//! only if a bucket is empty, when a head begins, or when a write is not taken.
 
 use std::time::Duration;
 
@@ -29,11 +42,16 @@ use crate::http2::frames::{
 
 /// The rate of resets: nghttp2's default
 /// (`nghttp2_option_set_stream_reset_rate_limit`).
+///
+/// Requests add to it, by a fraction of a reset each.
 const RESETS: FrameRate = FrameRate {
     burst: 1000,
     per_second: 33,
 };
 /// The rate of frames that carry no message.
+///
+/// Pings, settings, priorities, WINDOW_UPDATEs and all frames of other types
+/// share it.
 const CONTROLS: FrameRate = FrameRate {
     burst: 2000,
     per_second: 100,
@@ -44,6 +62,9 @@ const REQUESTS_PER_RESET: u32 = 4;
 /// Control frames for each frame of a message, sent or received.
 const CONTROLS_PER_FRAME: u32 = 10;
 /// Frames that a client can save up at most.
+///
+/// A client that behaves well for long cannot save up more than this for an
+/// attack.
 const MOST_SAVED: u32 = 100_000;
 
 /// Bytes of the client's preface, which are no frame.
@@ -67,14 +88,21 @@ struct FrameRate {
 }
 
 /// A token bucket. The clock is only read when it is empty.
+///
+/// Tokens are whole numbers, of which a frame costs `price`. So a request can
+/// pay for a fraction of a reset.
 #[derive(Debug)]
 struct Bucket {
+    /// Time adds its burst at most in one go; refills by traffic go beyond it.
     rate: FrameRate,
     /// Tokens for one frame.
     price: u32,
     /// Tokens that are left.
     left: u32,
     /// When it was last filled by time.
+    ///
+    /// Time before it is spent. It moves on only when the bucket was found
+    /// empty.
     filled: Instant,
 }
 
@@ -90,11 +118,17 @@ impl Bucket {
     }
 
     /// Adds tokens, up to those for [`MOST_SAVED`] frames.
+    ///
+    /// Reads no clock.
     fn refill(&mut self, tokens: u32) {
         self.left = (self.left + tokens).min(MOST_SAVED * self.price);
     }
 
     /// Pays for a frame. False if there are too few tokens.
+    ///
+    /// A bucket that is too empty is first filled for the time since the last
+    /// such moment, by its burst at most. The rest of the tokens is lost with a
+    /// frame that cannot be paid, which ends the connection anyway.
     fn pay(&mut self) -> bool {
         if self.left < self.price {
             let FrameRate { burst, per_second } = self.rate;
@@ -171,6 +205,9 @@ impl Meter {
     }
 
     /// Charges a frame that was received to its bucket.
+    ///
+    /// A frame that its bucket cannot pay sets `flood`. A later one replaces
+    /// the kind until the connection's task has taken it.
     fn received_frame(
         &mut self,
         FrameHead {
@@ -202,6 +239,10 @@ impl Meter {
 
     /// The kind of flood for which h2 has sent a GOAWAY since the last call;
     /// `None` if it has not.
+    ///
+    /// The text of a GOAWAY that h2 sends for its own bounds names the bound
+    /// (RFC 9113, 6.8). The code comes behind the last stream, which has four
+    /// bytes. The connection's task calls this after each poll of h2.
     pub(super) fn take_announced_flood(&mut self) -> Option<&'static str> {
         let goaway = self.sent.take_kept();
         let (code, words) = goaway.get(4..)?.split_first_chunk()?;
@@ -221,11 +262,16 @@ impl Meter {
     }
 
     /// Notes that the socket takes no bytes now.
+    ///
+    /// Further calls keep the first time, until bytes are taken again.
     pub(super) fn write_blocked(&mut self) {
         self.blocked_since.get_or_insert_with(Instant::now);
     }
 
     /// Looks at bytes that the socket took, at least one.
+    ///
+    /// A frame with a message refills the bucket of control frames: the client
+    /// may acknowledge it.
     pub(super) fn sent(&mut self, bytes: &[u8]) {
         self.blocked_since = None;
         let Self { sent, controls, .. } = self;
@@ -240,9 +286,12 @@ impl Meter {
         });
     }
 
-    /// The deadline of a head that has not ended (`head` after it began) or of a
-    /// socket that takes no bytes (`write` after the last one), whichever is
+    /// The deadline of a head that has not ended (`head` after it began) or of
+    /// a socket that takes no bytes (`write` after the last one), whichever is
     /// first.
+    ///
+    /// `None` if neither is under way. The caller sets one timer for the result
+    /// and asks again when it fires.
     pub(super) fn due(&self, head: Duration, write: Duration) -> Option<(Instant, Overdue)> {
         let head = self.head_since.map(|since| (since + head, Overdue::Head));
         let write = self

@@ -54,13 +54,20 @@ use crate::{
 
 /// The sending side of a stream, shared between its task and the interim
 /// responses of the request. Both run in the same task.
+///
+/// The lock is never contended, and is held within one poll only.
 struct Responder {
     respond: Mutex<SendResponse<Bytes>>,
     /// Whether the request was sent to a server.
+    ///
+    /// Set by the upstream's side through `InterimSink::sent_up`, and never
+    /// cleared.
     is_sent_up: AtomicBool,
 }
 
 /// The part of a connection that its streams share.
+///
+/// Streams hold it by reference count, so that it outlives each of them.
 pub(super) struct StreamContext {
     /// The windows of the connection's streams.
     pub(super) windows: Arc<Windows>,
@@ -92,6 +99,9 @@ impl StreamContext {
 
     /// Waits until the frames that were queued before are written, as far as
     /// the client accepts them.
+    ///
+    /// Ready when the connection's task next has nothing left to do. If the
+    /// connection ends first, the task of the stream is dropped here.
     async fn flush(&self) {
         let flushed = self.flushed.notified();
         self.waiting.fetch_add(1, Ordering::Relaxed);
@@ -101,6 +111,8 @@ impl StreamContext {
 }
 
 /// How an exchange ended, for the account of cancelled requests.
+///
+/// The connection's task learns of it when the task of the stream ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
     /// The client has the whole response.
@@ -112,6 +124,9 @@ pub(super) enum Ended {
 }
 
 /// Has `service` respond to the request of a stream, and sends the response.
+///
+/// Ready when the last frame of the response is queued and the rest of the
+/// request was read for a while, or as soon as the client leaves.
 pub(super) async fn exchange<S>(
     request: http::Request<RecvStream>,
     respond: SendResponse<Bytes>,
