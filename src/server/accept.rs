@@ -15,6 +15,19 @@
 //! that the kernel had completed by then. Open connections see the same token
 //! and end by themselves. A panic in the task of a connection is caught and
 //! counted, and ends that connection only.
+//!
+//! # Concurrency
+//!
+//! The loop is one task. It awaits a slot before it accepts again, so that at
+//! most one accepted connection of each loop has none. All else that a
+//! connection takes, from its first byte on, happens in its own task: a slow
+//! client delays no other.
+//!
+//! # Errors of accept
+//!
+//! An error that concerns one connection is ignored, and the loop goes on. A
+//! lack of file descriptors or of memory makes it pause
+//! (`Listener::accept_failed`). No error ends it.
 
 use std::{convert::Infallible, io, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
 
@@ -42,8 +55,13 @@ use super::{
 use crate::message::{Origin, Response};
 
 /// A source of connections: a listening socket, or a script in tests.
+///
+/// The loop calls `accept` until the listener drains, and then `accept_waiting`
+/// until the queue is empty, within a bound.
 pub trait Accept: Send + 'static {
     /// The bytes of a connection.
+    ///
+    /// With it, tests serve a pipe in memory by the same code.
     type Io: Socket;
 
     /// Waits for the next connection. Cancel safe.
@@ -55,6 +73,9 @@ pub trait Accept: Send + 'static {
 
     /// Takes a connection that the kernel has already completed; `None` if
     /// there is none.
+    ///
+    /// Never waits, and does not depend on the readiness that a runtime has
+    /// noted.
     ///
     /// # Errors
     /// Those of the system.
@@ -106,8 +127,14 @@ fn accepted(io: TcpStream, peer: SocketAddr) -> io::Result<Accepted<TcpStream>> 
 }
 
 /// One listener on one worker.
+///
+/// It owns a share of everything that its connections need, and hands out
+/// clones.
 struct Acceptor<S> {
+    /// Its settings are loaded anew for each connection, so that a reload
+    /// applies to the next one.
     listener: Arc<Listener>,
+    /// Cloned for each connection.
     service: S,
     /// The tasks of this worker's connections.
     connections: TaskTracker,
@@ -123,6 +150,9 @@ struct Acceptor<S> {
 ///
 /// `connections` tracks the tasks, which may outlive this future. Each request
 /// is sent to a clone of `service` that was seen ready.
+///
+/// Dropping this future closes the socket and leaves the tasks of its
+/// connections running.
 pub async fn accept<A, S>(
     mut socket: A,
     listener: Arc<Listener>,
@@ -186,6 +216,9 @@ where
     /// Serves a connection once there is a slot for it. If its client has too
     /// many connections, it is closed at once and does not even wait for a
     /// slot.
+    ///
+    /// A refused connection is closed by dropping it, without a response: its
+    /// client speaks a protocol that is not known yet.
     async fn admit<IO: Socket>(&mut self, accepted: Accepted<IO>) {
         let client = {
             let settings = self.listener.settings();
@@ -204,6 +237,10 @@ where
     }
 
     /// Spawns the task that serves a connection.
+    ///
+    /// The connection is registered before. Its guard moves to the task, which
+    /// drops it at the end in any case, also when the task is dropped by a
+    /// worker that is cut.
     fn spawn<IO: Socket>(&self, accepted: Accepted<IO>, guard: ConnectionGuard) {
         self.listener.accepted();
         let settings = self.listener.settings();
@@ -228,6 +265,8 @@ where
 
     /// Spawns the task of a connection that begins with a PROXY protocol header
     /// or a TLS handshake.
+    ///
+    /// The settings that the connection was accepted under go with it.
     fn spawn_with_handshake<IO: Socket>(
         &self,
         accepted: Accepted<IO>,
@@ -275,6 +314,9 @@ struct ConnectionGuard {
 impl ConnectionGuard {
     /// Registers a connection that has a slot. `client` is `None` where
     /// connections are not counted by client.
+    ///
+    /// The connection counts as busy until it says otherwise, so that it cannot
+    /// be evicted before its task has run.
     fn new(slot: ListenerSlot, registry: &Arc<Registry>, client: Option<ClientGuard>) -> Self {
         let listener = Arc::clone(slot.listener());
         let cell = Arc::new(IdleCell::new(listener.drain.child_token()));
@@ -288,6 +330,8 @@ impl ConnectionGuard {
     }
 
     /// Logs that the task which served the connection to `peer` panicked.
+    ///
+    /// The guard itself is dropped afterwards, as after any other end.
     fn panicked(&self, peer: SocketAddr) {
         self.handle.listener().panicked(peer);
     }

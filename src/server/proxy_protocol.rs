@@ -13,12 +13,28 @@
 //!
 //! [`parse`] is called again as bytes arrive. A header is at most 107 bytes long
 //! in version 1, and 4,096 in version 2.
+//!
+//! `handshake` calls it in the connection's task, bounded by
+//! `timeouts.headers`, and serves the connection for the client that the header
+//! names.
+//!
+//! # Strictness
+//!
+//! Bytes that cannot begin a header are refused at once, at the first one that
+//! differs. In version 1 the words are separated by single blanks, addresses
+//! are of the family that is named, and nothing follows the ports. In version 2
+//! the command is LOCAL or PROXY. A checksum among the extensions is not
+//! verified.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The first bytes of version 2.
+///
+/// No request of HTTP and no record of TLS begins like this.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Longest header of version 1 in bytes, with its CR LF (section 2.1).
+///
+/// A line that has no end within this length is malformed.
 const LONGEST_V1: usize = 107;
 /// Longest header of version 2 in bytes that is accepted. Addresses have at
 /// most 216 bytes; the rest is for extensions (the name in a client's
@@ -29,14 +45,22 @@ const LONGEST_V2: usize = 4096;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     /// Its length in bytes.
+    ///
+    /// The bytes behind it belong to TLS or to the first request.
     pub length: usize,
     /// The ends of the client's connection; `None` if the load balancer speaks
     /// for itself or does not know them.
+    ///
+    /// It is also `None` for sockets of Unix and for UNKNOWN, which have no
+    /// address.
     pub ends: Option<Ends>,
 }
 
 /// Both ends of a client's connection: to a load balancer, or to the listener
 /// itself.
+///
+/// Addresses of a header are as they were written: an IPv4 address inside of
+/// IPv6 stays one of IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ends {
     /// The client's address.
@@ -47,6 +71,9 @@ pub struct Ends {
 
 /// Parses the header at the beginning of `bytes`; `None` while it is not
 /// complete.
+///
+/// Keeps no state: a call with more bytes begins anew. The bound on a header
+/// bounds the cost of that.
 ///
 /// # Errors
 /// Says why it is malformed. Nothing is guessed then, since the bytes that
@@ -75,12 +102,18 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Header>, &'static str> {
 }
 
 /// Whether one of the two is a prefix of the other.
+///
+/// True for no bytes at all: anything may still come.
 fn begins(bytes: &[u8], expected: &[u8]) -> bool {
     let length = bytes.len().min(expected.len());
     bytes[..length] == expected[..length]
 }
 
 /// The text form (section 2.1).
+///
+/// A number of a port consists of digits alone and fits into 16 bits. All that
+/// follows UNKNOWN is skipped up to the end of the line, as the specification
+/// demands.
 fn version_1(bytes: &[u8]) -> Result<Option<Header>, &'static str> {
     const BAD: &str = "its PROXY protocol header (version 1) is malformed";
     let Some(end) = memchr::memmem::find(&bytes[..bytes.len().min(LONGEST_V1)], b"\r\n") else {
@@ -125,6 +158,10 @@ fn version_1(bytes: &[u8]) -> Result<Option<Header>, &'static str> {
 }
 
 /// The binary form (section 2.2).
+///
+/// `bytes` may end within the signature. The length is checked before the
+/// payload is awaited, so that no client makes the gateway wait for more than
+/// the bound.
 fn version_2(bytes: &[u8]) -> Result<Option<Header>, &'static str> {
     let [kind, family, high, low] = match bytes.get(12..16) {
         Some(&[kind, family, high, low]) => [kind, family, high, low],
@@ -153,6 +190,8 @@ fn version_2(bytes: &[u8]) -> Result<Option<Header>, &'static str> {
 }
 
 /// Two addresses of `N` bytes, then two ports.
+///
+/// `N` is 4 or 16. Extensions behind the ports are not looked at.
 fn ends<const N: usize, A>(body: &[u8]) -> Result<Ends, &'static str>
 where
     A: From<[u8; N]> + Into<IpAddr>,

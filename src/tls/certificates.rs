@@ -8,6 +8,12 @@
 //! another name tells its user more than an alert does. Whether the connection
 //! may carry requests for that host is a later question
 //! ([`TlsFacts`](super::TlsFacts)).
+//!
+//! # Concurrency
+//!
+//! The index never changes once it is built. All workers share it, and a reload
+//! replaces it together with the rest of the listener's TLS. rustls asks it in
+//! the middle of a handshake, and it never waits.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -21,17 +27,28 @@ use crate::policy::Identity;
 
 /// The certificates of a listener, indexed by the names in them. A look-up
 /// costs at most two hashes, however many certificates there are.
+///
+/// Names and indices take memory in proportion to the file of the
+/// configuration.
 #[derive(Debug)]
 pub(super) struct Certificates {
     /// In the order of the file, at least one.
+    ///
+    /// The first one is the default.
     all: Vec<Identity>,
     /// Indices into `all`, by name. A pattern `*.x` is a key by itself.
+    ///
+    /// The indices of a name are in the order of the file, which is the order
+    /// of preference.
     by_name: HashMap<Box<str>, Vec<usize>>,
 }
 
 impl Certificates {
     /// Indexes certificates by their names. `all` is in the order of the file
     /// and has at least one.
+    ///
+    /// A name that occurs in several certificates, such as one with RSA and one
+    /// with ECDSA, gets all of their indices.
     pub(super) fn new(all: Vec<Identity>) -> Self {
         let mut by_name: HashMap<Box<str>, Vec<usize>> = HashMap::new();
         for (index, identity) in all.iter().enumerate() {
@@ -44,6 +61,9 @@ impl Certificates {
 
     /// Indices of the certificates for `name`, in lower case: exact matches if
     /// there are any, wildcards otherwise.
+    ///
+    /// A wildcard stands for exactly one label (RFC 9525, 6.3): only the first
+    /// one of `name` is replaced. Empty if no certificate is for the name.
     fn matching(&self, name: &str) -> &[usize] {
         let wildcard = || self.by_name.get(&*format!("*.{}", name.split_once('.')?.1));
         self.by_name
@@ -55,6 +75,8 @@ impl Certificates {
     /// The names in the certificate that a client is shown that asks for
     /// `name`. They are those of the first match: of several matches the client
     /// may be shown another one, by its signatures.
+    ///
+    /// `None` asks for the default. The result is shared and not copied.
     pub(super) fn names(&self, name: Option<&str>) -> Arc<[Box<str>]> {
         let first = name
             .and_then(|name| self.matching(name).first())
@@ -69,6 +91,10 @@ impl Certificates {
     /// The certificate for a client that asks for `name` and verifies
     /// `schemes`. A client that can verify none of them gets the first, so that
     /// the handshake fails with the reason.
+    ///
+    /// `None` only if there is no certificate at all, which the caller of `new`
+    /// excludes. The search is linear in the number of certificates for this
+    /// one name.
     fn choose(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         let matching = name.map_or(&[][..], |name| self.matching(name));
         let can_verify = |index: &usize| {
@@ -88,6 +114,8 @@ impl Certificates {
 }
 
 impl ResolvesServerCert for Certificates {
+    /// The choice for one handshake. Names are compared in the form of
+    /// [`normal_name`].
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = hello.server_name().map(normal_name);
         self.choose(name.as_deref(), hello.signature_schemes())

@@ -15,6 +15,18 @@
 //! complete response: it is shorter than its length, or has no last chunk. A
 //! body that only the end of the connection delimits ends in a reset
 //! ([`Socket::close_cuts`]).
+//!
+//! # Order
+//!
+//! [`begin`] is called once, then `Transfer::poll` until it is ready, both by
+//! `Connection::deliver` in the connection's task. The permits in a body are
+//! released as soon as its end is in the buffer. The other guards, and with
+//! them the access line, follow when the last byte is written.
+//!
+//! # Cancellation
+//!
+//! The connection's task may be dropped at any time. The socket is then closed
+//! with a response cut off, in the same way as by a fault.
 
 use std::{
     pin::Pin,
@@ -36,16 +48,26 @@ use crate::{
 
 /// Bytes pulled ahead of the client: enough for full segments, and few enough
 /// that a slow reader slows the upstream.
+///
+/// In bytes, of which one frame may go beyond: the buffer is looked at before a
+/// frame is pulled.
 const MAX_AHEAD: usize = 64 * 1024;
 
 /// The traits of a request that decide the form of its response.
+///
+/// They are copied from the head of the request before the service takes it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RequestTraits {
     /// A HEAD request: only the head of the response is written.
+    ///
+    /// Its fields are those of a GET, `Content-Length` included (RFC 9110,
+    /// 9.3.2).
     pub(super) is_head: bool,
     /// The client's version.
     pub(super) version: Version,
     /// Both sides are ready for another request after this response.
+    ///
+    /// [`begin`] can only take it back, and never grants it.
     pub(super) keep_alive: bool,
 }
 
@@ -66,6 +88,9 @@ pub(super) enum Framing {
 
 impl Framing {
     /// The framing of a response to this request.
+    ///
+    /// The order of the questions matters: a tunnel comes first, since a 101
+    /// has no body otherwise, and HEAD comes before any length.
     fn of(response: &Response, request: &RequestTraits) -> Self {
         if response.body.is_tunnel() {
             Self::Tunnel
@@ -82,6 +107,8 @@ impl Framing {
 }
 
 /// A response whose head is in the output buffer.
+///
+/// The caller writes the rest of it by a [`Transfer`], or runs the tunnel.
 pub(super) struct Begun {
     /// How its body is delimited.
     pub(super) framing: Framing,
@@ -91,6 +118,12 @@ pub(super) struct Begun {
 
 /// Puts the head of a response into the output buffer, and with it a body that
 /// is already here.
+///
+/// Writes to memory only. Nothing is sent before the first poll of the
+/// [`Transfer`].
+///
+/// The connection stays open only if the request's body is read to its end or
+/// nearly, the body of the response delimits itself, and the status is not 408.
 pub(super) fn begin<IO: Socket>(
     wire: &SharedWire<IO>,
     response: &mut Response,
@@ -124,6 +157,10 @@ pub(super) fn begin<IO: Socket>(
 }
 
 /// Writes the head of a response (RFC 9112, 4).
+///
+/// The fields of the response are copied as they are; framing, `Date` and
+/// `Connection` are added behind them. A 426 names its `Upgrade` in
+/// `Connection` (RFC 9110, 7.8).
 fn write_head(out: &mut Vec<u8>, response: &Response, framing: Framing, request: &RequestTraits) {
     let Response { status, fields, .. } = response;
     out.reserve(256 + fields.as_bytes().len());
@@ -155,6 +192,9 @@ fn write_head(out: &mut Vec<u8>, response: &Response, framing: Framing, request:
 }
 
 /// The value of `Content-Length`, if the response has one.
+///
+/// `None` for a body in chunks, one that ends with the connection, a tunnel,
+/// and a 204.
 fn content_length(response: &Response, framing: Framing) -> Option<u64> {
     let Response {
         status,
@@ -177,11 +217,16 @@ fn content_length(response: &Response, framing: Framing) -> Option<u64> {
 
 /// The transfer of one body to the client, to be polled to its end. Dropping it
 /// early cuts the response: the connection has to be closed.
+///
+/// It holds no bytes: those are in the output buffer of the wire.
 #[derive(Debug)]
 pub(super) struct Transfer {
+    /// Decides whether frames are written as chunks.
     framing: Framing,
     /// The longest pause, and the end of the exchange.
     pace: Pace,
+    /// Whether all of the body is in the output buffer, its last chunk
+    /// included.
     is_ended: bool,
     progress: Progress,
 }
@@ -199,6 +244,10 @@ impl Transfer {
     }
 
     /// Moves the bytes that can be moved. Ready when all are written.
+    ///
+    /// Pulls and writes in turn until one of them has to wait. While the
+    /// upstream is awaited, the client is watched; while the client is awaited,
+    /// the body may read ahead.
     ///
     /// # Errors
     /// The transfer broke off: the body failed, the client left, or no byte
@@ -255,6 +304,14 @@ impl Transfer {
     }
 
     /// Moves frames from the body into the output buffer.
+    ///
+    /// Stops at the end of the body, at a full buffer, or when the body has
+    /// nothing at present. The lock on the wire is not held while the body is
+    /// polled, because its source may read the request's body from the same
+    /// wire.
+    ///
+    /// # Errors
+    /// The fault of the body. Frames that came before it are in the buffer.
     fn pull<IO>(
         &mut self,
         cx: &mut Context<'_>,
