@@ -12,8 +12,8 @@
 //!
 //! * The server passes [`offered`] along with the request. `None` makes it an
 //!   ordinary request, whose `Upgrade` is dropped like every field of one hop.
-//! * The upstream's side sends the offer to an HTTP/1 server, and checks a 101
-//!   by [`is_offered`].
+//! * `layer::forward` writes the offer into the head for the server, and the
+//!   upstream's side checks a 101 by [`is_offered`].
 //! * A 101 that takes an offered protocol has a tunnel for its body, and both
 //!   connections are joined until they end.
 //!
