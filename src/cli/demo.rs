@@ -3,6 +3,20 @@
 //!
 //! Its configuration is a text as users write it, which `--print-config` prints
 //! as a file to begin with.
+//!
+//! The demo runs the same code as `tidegate run`: `app::run` gets the text in
+//! place of a file, and everything from the parser to the drain is that of a
+//! gateway in production. Only the ports differ. Each one falls back to a free
+//! port if the usual one is taken, so that the demo starts on every machine,
+//! beside another gateway as well.
+//!
+//! The port of the service is chosen by the system, and is known before the
+//! configuration is written. With `--print-config` nothing is started and no
+//! port is tried: the text has the documented ports, and the service at port
+//! 9000 of the loopback interface.
+//!
+//! The commands of the banner are shown only when the gateway serves, with the
+//! addresses that it is bound to.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -49,6 +63,12 @@ const PORT: u16 = 8080;
 const SERVICE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9000);
 
 /// Starts both, or prints the configuration.
+///
+/// Blocks until the gateway has ended. The sample service is not ended in
+/// order: its thread goes with the process.
+///
+/// A port may be taken between the look for a free one and the start of the
+/// gateway. The start then fails with a message that names the argument.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     if arguments.print_config {
         let usual = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -77,6 +97,13 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 /// The configuration of the demo.
+///
+/// The first route has no policy, and each other one shows a single policy: a
+/// limit of 1 request in a second with a burst of 5, a concurrency limit of 2
+/// with a queue of 2, and up to 3 attempts. The log is at `warn`, since the
+/// access lines on stdout are the point of the demo.
+///
+/// A test parses the text, since users begin with it.
 fn text(listen: SocketAddr, admin: SocketAddr, service: SocketAddr) -> String {
     format!(
         r#"
@@ -123,6 +150,8 @@ retry = {{ attempts = 3, on = ["connect", "503"] }}
 
 /// The commands to try. The brackets in the URLs make curl send several
 /// requests, which works in every shell.
+///
+/// An address that is not bound is shown as nothing.
 fn banner(ready: &Ready, service: SocketAddr) -> String {
     let shown = |address: Option<SocketAddr>| {
         address

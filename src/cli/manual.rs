@@ -1,5 +1,17 @@
 //! `tidegate man`: manual pages (roff, man(7)), made from the same words as
 //! `--help`.
+//!
+//! clap_mangen renders the parts that clap knows: synopsis, description and
+//! options. The text behind the options (`after_help`) is taken out before and
+//! rendered here, because clap_mangen would print it as one flowing paragraph,
+//! and examples have to keep their lines.
+//!
+//! The pages of `run`, `check` and `reload`, and that of tidegate itself, end
+//! with sections on files, signals and exit statuses, which `--help` has no
+//! room for.
+//!
+//! The command is meant for packagers, who call it once for each page when they
+//! build a package. It reads no configuration and needs no running gateway.
 
 use std::process::ExitCode;
 
@@ -23,6 +35,8 @@ Examples:
   tidegate man proxy | man -l -";
 
 /// Sections for the commands that read a configuration.
+///
+/// The text is roff and is appended as it is.
 const SYSTEM: &str = r#".SH FILES
 .TP
 \fI./tidegate.toml\fR, \fI/etc/tidegate/tidegate.toml\fR
@@ -52,6 +66,12 @@ A wrong command line.
 /// The text behind the options as sections: examples one a line, everything
 /// else as it is. The paragraph about exit statuses is left out, since `SYSTEM`
 /// has a section on them.
+///
+/// Paragraphs are separated by an empty line. One that begins with `Examples:`
+/// becomes the section EXAMPLES, any other one a section NOTES of its own.
+/// `.nf` and `.fi` keep roff from filling the lines. Backslashes and hyphens
+/// are escaped: a bare hyphen may be rendered as a typographic one, which no
+/// shell accepts when it is copied.
 fn sections(after: &str) -> String {
     let mut page = String::new();
     for paragraph in after
@@ -77,6 +97,12 @@ fn sections(after: &str) -> String {
 }
 
 /// Prints the page. `all` is the whole command line.
+///
+/// Fails with exit status 1 if the named command does not exist, or if the page
+/// cannot be rendered.
+///
+/// `all` is built first, so that the commands have their full names and the
+/// options that they inherit.
 pub(super) fn run(arguments: &Arguments, mut all: Command) -> ExitCode {
     all.build();
     let command = match &arguments.command {

@@ -1,4 +1,12 @@
 //! `tidegate schema`: the JSON Schema of the configuration, for editors.
+//!
+//! The schema is derived from the same types that the parser fills, so that an
+//! editor completes each key that this version knows and no other one. It goes
+//! to stdout, indented, and depends on nothing but the version: neither a file
+//! nor the environment is read.
+//!
+//! A schema describes shapes. Rules between several keys, such as a route whose
+//! upstream does not exist, are the business of `tidegate check`.
 
 use std::process::ExitCode;
 

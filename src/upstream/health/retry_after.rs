@@ -1,5 +1,14 @@
 //! `Retry-After` (RFC 9110, 10.2.3): the time after which a server wants
 //! further requests.
+//!
+//! `upstream::attempt` reads the field of a 503 response, if the upstream has
+//! `cool_down` and more than one server. The server then cools down for that
+//! time. The field adds no failure: the 503 itself is counted as one, and only
+//! a 503 that counts against the server begins a cool-down.
+//!
+//! The value comes from the network. A long time must not take a server out for
+//! a day, so it is cut off at a minute, and a value that cannot be read is
+//! ignored rather than guessed.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,6 +18,11 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// The time to wait, from a number of seconds or a date. `None` if the value is
 /// neither, or the time is over at `now`.
+///
+/// A number too large for 64 bits counts as the longest time. A date is in any
+/// of the three formats of RFC 9110 (5.6.7) and is compared with the clock of
+/// this machine, so that a server whose clock is ahead gets more rest than it
+/// asks for. The result is above 0 and at most a minute.
 pub(in crate::upstream) fn retry_after(value: &[u8], now: SystemTime) -> Option<Duration> {
     let text = std::str::from_utf8(value).ok()?.trim();
     let wait = if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {

@@ -1,5 +1,26 @@
-//! A connection to a server that has switched protocols. It keeps its permit
-//! until the tunnel closes, and never carries another request.
+//! A connection to a server that has switched protocols (101, RFC 9110,
+//! 15.2.2). It keeps its permit until the tunnel closes, and never carries
+//! another request.
+//!
+//! `exchange` makes a tunnel of its lease when the response is 101, and puts it
+//! into the body of that response, through which `server` reaches it and copies
+//! bytes between the client and the tunnel. Nothing interprets the bytes any
+//! more, and no framing tells where a message ends: the tunnel ends when either
+//! side closes its connection.
+//!
+//! # Buffers
+//!
+//! Two buffers of the exchange may hold bytes at the switch, and the tunnel
+//! empties both in order. `input` has bytes that the server sent right behind
+//! the head of its response, in the same segment; they are the first that a
+//! read returns. `output` has bytes of the request that the socket has not
+//! taken yet; they go out before the first byte of the client.
+//!
+//! # Cancellation
+//!
+//! Dropping the tunnel drops the lease, which closes the connection and returns
+//! its permit. The lease is never ended in an orderly way, so that the pool
+//! cannot get the connection back.
 
 use std::{
     io,
@@ -14,11 +35,16 @@ use super::pool::Lease;
 
 /// The server's end of a tunnel. Bytes that were read behind the response's
 /// head are the first that it returns.
+///
+/// Reads and writes are those of the connection, without a buffer in between.
 #[derive(Debug)]
 pub(super) struct TunnelEnd(Lease);
 
 impl TunnelEnd {
     /// The far end of a tunnel on the connection that has switched.
+    ///
+    /// `lease` is the one over which the request was sent. Its buffers are
+    /// kept.
     pub(super) fn new(lease: Lease) -> Self {
         Self(lease)
     }

@@ -3,6 +3,19 @@
 //! The cells of all workers are summed first and locked for no longer than that
 //! takes; the text is written from the sums. A scrape therefore sees each
 //! worker at a slightly different moment, and each counter exactly once.
+//!
+//! The order of the families is fixed and goes from requests to the process:
+//! routes, limits, the store, upstreams, listeners, reloads, the gateway as a
+//! whole, and the standard metrics of the process. Nothing depends on it but
+//! people who read the text.
+//!
+//! A family is written in one piece, as both formats demand: its header comes
+//! with its first sample, and no other family may begin before its last one.
+//! For that reason each function loops over all owners once for each family,
+//! and not once over all families for each owner.
+//!
+//! The help texts are part of the interface. They use the words of the
+//! configuration language, such as "cap", and not those of the source.
 
 mod peers;
 mod routes;
@@ -18,6 +31,10 @@ use super::{
 
 /// The whole text of a scrape. The time that it takes grows with the
 /// configuration, so it runs on the control thread and never on a worker.
+///
+/// `observed` holds the gauges, which the caller has read from the running
+/// parts before. The text is complete when this returns: the size of a scrape
+/// is bounded by the configuration, as no label comes from a request.
 pub(super) fn all(metrics: &Metrics, format: Format, observed: &Observed) -> String {
     let mut to = Exposition::new(format);
     let routes: Vec<_> = super::entries(&metrics.routes)
@@ -46,6 +63,10 @@ pub(super) fn all(metrics: &Metrics, format: Format, observed: &Observed) -> Str
 }
 
 /// The families of the shared store.
+///
+/// All counters stay absent without a shared store, as nothing calls it. The
+/// circuit of the whole store is one gauge; each node of a cluster has another
+/// one, labelled `host:port`.
 fn store(metrics: &Metrics, to: &mut Exposition) {
     let cells = metrics.store.total();
     let mut family = to.family(
@@ -76,6 +97,10 @@ fn store(metrics: &Metrics, to: &mut Exposition) {
 }
 
 /// The families of reloads.
+///
+/// The duration and the outcome are those of the last load, which may be the
+/// start of the process. Before the first load has ended, and before the first
+/// success, the gauges are absent.
 fn reloads(metrics: &Metrics, to: &mut Exposition) {
     let reloads = metrics.reloads.lock();
     let mut family = to.family(
@@ -106,6 +131,10 @@ fn reloads(metrics: &Metrics, to: &mut Exposition) {
 }
 
 /// The families of the gateway as a whole.
+///
+/// These families have no owner, and most have no label. `tidegate_build_info`
+/// has the constant value 1: its label carries the version, by which a query
+/// can join it with other metrics.
 fn itself(metrics: &Metrics, observed: &Observed, to: &mut Exposition) {
     let help = "Memory taken by bodies that are buffered.";
     to.family(Kind::Gauge, "tidegate_buffered_bytes", help)

@@ -1,6 +1,14 @@
 //! The families of upstreams and listeners. Each function writes several
 //! families, one after the other, since a family must not be interrupted by
 //! another.
+//!
+//! Attempts and connects are counted in cells of the workers, events of
+//! listeners in atomics. Everything else is read from the running parts when
+//! the scrape begins. An upstream or a listener that a reload has removed has
+//! neither counters nor gauges any more.
+//!
+//! A server is labelled by its URL, as the configuration has it. A name with
+//! several addresses is one server and has one time series.
 
 use std::sync::Arc;
 
@@ -17,6 +25,10 @@ pub(super) type Upstreams = [(Arc<str>, PeerCells)];
 pub(super) type Listeners = [(Arc<str>, Arc<ListenerMetrics>)];
 
 /// Counters of attempts and connects by their upstream.
+///
+/// Each attempt adds one observation to the histogram, so that a request with
+/// two retries adds three. Connects are counted by outcome: each cause of a
+/// failure has a word of its own.
 pub(super) fn upstreams(upstreams: &Upstreams, to: &mut Exposition) {
     let help = "Time of one attempt, to the head of its response.";
     let mut family = to.family(Kind::Histogram, "tidegate_upstream_duration_seconds", help);
@@ -34,6 +46,10 @@ pub(super) fn upstreams(upstreams: &Upstreams, to: &mut Exposition) {
 }
 
 /// Gauges of connections and servers by their upstream.
+///
+/// `tidegate_upstream_server_up` has a sample for each server, also for one
+/// that is down. `tidegate_upstream_ejections` has one only for servers that
+/// were ejected at least once.
 pub(super) fn servers(observed: &Observed, to: &mut Exposition) {
     let mut family = to.family(
         Kind::Gauge,
@@ -68,6 +84,10 @@ pub(super) fn servers(observed: &Observed, to: &mut Exposition) {
 }
 
 /// Gauges of the concurrency limit of each upstream.
+///
+/// An upstream without a concurrency limit has none of these gauges. They count
+/// the requests of all routes to the upstream, whereas the gauges of a route
+/// count those of one route.
 pub(super) fn upstream_caps(observed: &Observed, to: &mut Exposition) {
     let help = "Requests that hold a place under the upstream's cap, over all routes.";
     let mut family = to.family(Kind::Gauge, "tidegate_upstream_in_flight", help);
@@ -98,6 +118,10 @@ pub(super) fn upstream_caps(observed: &Observed, to: &mut Exposition) {
 }
 
 /// Counters and gauges of connections by their listener.
+///
+/// The connections of a listener are those of all workers together. Pauses,
+/// closed connections and floods are counted since the start of the process,
+/// and have no sample before the first event.
 pub(super) fn connections(listeners: &Listeners, observed: &Observed, to: &mut Exposition) {
     let help = "Open connections of clients.";
     let mut family = to.family(Kind::Gauge, "tidegate_connections", help);
@@ -122,6 +146,11 @@ pub(super) fn connections(listeners: &Listeners, observed: &Observed, to: &mut E
 }
 
 /// Counters and gauges of TLS and of the PROXY protocol by their listener.
+///
+/// Handshakes in progress are absent for a listener without TLS. The end of the
+/// validity of a certificate is a time and not a remaining duration, so that
+/// the value does not change from scrape to scrape and an alert subtracts
+/// `time()`.
 pub(super) fn tls(listeners: &Listeners, observed: &Observed, to: &mut Exposition) {
     let help = "TLS handshakes with clients, by outcome.";
     let mut family = to.family(Kind::Counter, "tidegate_tls_handshakes", help);

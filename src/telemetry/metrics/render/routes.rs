@@ -1,4 +1,18 @@
 //! The families of routes and limits.
+//!
+//! Counters are sums over the cells of the workers. They survive a reload, by
+//! the name of the route; those of a route that a reload has removed are
+//! dropped with it (`Metrics::retain`). Gauges come from an `Observed`, which
+//! has the routes and limits of the present table.
+//!
+//! A counter appears with its first event. A query must therefore treat an
+//! absent counter as 0, and `rate()` of Prometheus does not see that first
+//! event, since the series begins with it.
+//!
+//! All label values are names from the configuration or words of the program,
+//! except for the method and the status, whose number of values the cells
+//! bound. No label holds a path, a host or a key: one client could create any
+//! number of time series with those.
 
 use std::sync::Arc;
 
@@ -9,9 +23,19 @@ use super::super::{
 };
 
 /// Routes by name, each with the sum of its cells.
+///
+/// Sorted by name, as the handles are kept in a `BTreeMap`, so that two scrapes
+/// list the routes alike.
 pub(super) type Routes = [(Arc<str>, RouteCells)];
 
 /// Counters of requests by their route.
+///
+/// Writes `tidegate_requests`, `tidegate_request_duration_seconds`,
+/// `tidegate_refusals` and `tidegate_grpc_calls`, in this order. The label
+/// `status` is `other` for a key without a status of its own.
+///
+/// A refusal is counted twice, with different meanings: as a request with its
+/// status, and under the reason for which the gateway responded by itself.
 pub(super) fn requests(routes: &Routes, to: &mut Exposition) {
     let help = "Requests whose exchange ended.";
     let mut family = to.family(Kind::Counter, "tidegate_requests", help);
@@ -46,6 +70,9 @@ pub(super) fn requests(routes: &Routes, to: &mut Exposition) {
 }
 
 /// Counters of retries, copies and dropped fields by their route.
+///
+/// Each family has a second label besides `route`: the outcome of a retry or of
+/// a copy, or the reason for which a field was not passed on.
 pub(super) fn forwarding(routes: &Routes, to: &mut Exposition) {
     let help = "Retries made, and those not made, by outcome.";
     let mut family = to.family(Kind::Counter, "tidegate_retries", help);
@@ -65,6 +92,11 @@ pub(super) fn forwarding(routes: &Routes, to: &mut Exposition) {
 }
 
 /// Gauges of the concurrency limit of each route.
+///
+/// A gauge that a route has none of is left out, rather than written as 0: a
+/// route without a concurrency limit has neither queue nor abandoned requests.
+/// The values are read one after the other while requests begin and end, so
+/// that their sum may be off by the requests of that moment.
 pub(super) fn route_gauges(observed: &Observed, to: &mut Exposition) {
     let help = "Requests that hold a place under the cap; without a cap, those whose exchange has not ended.";
     let mut family = to.family(Kind::Gauge, "tidegate_in_flight", help);
@@ -92,6 +124,13 @@ pub(super) fn route_gauges(observed: &Observed, to: &mut Exposition) {
 }
 
 /// Counters and gauges of limits.
+///
+/// A decision is counted by its limit and its route, since several routes may
+/// share a limit. Keys and evictions belong to the limit alone, as its table
+/// does.
+///
+/// The counts of a decision are stored in the order of `Decision::LABELS`, and
+/// zipping both gives each count its label.
 pub(super) fn limits(routes: &Routes, observed: &Observed, to: &mut Exposition) {
     let mut family = to.family(
         Kind::Counter,
