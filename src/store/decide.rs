@@ -6,6 +6,41 @@
 //! they are taken. Otherwise one call asks for the missing ones, and the tokens
 //! that are held here are taken before it is sent, so that nobody else uses
 //! them meanwhile.
+//!
+//! # One decision, step by step
+//!
+//! 1. `look` asks each bucket's share what is possible, and takes nothing.
+//! 2. One refusal that is known here refuses the request, without a call.
+//! 3. If each ask has its tokens here, `take_held` takes them. Another worker
+//!    may be faster in between, and then the decision begins again.
+//! 4. While the circuit of the store is open, `on_error` decides
+//!    (`Store::alone`). While only that of a node is open, `on_error` decides
+//!    about the keys of this node (`Store::decide_in_parts`).
+//! 5. Otherwise the future of `ask_in_time` joins the batch of each hot key, or
+//!    calls the store.
+//!
+//! Steps 1 to 4 run inside of `decide`, which never waits. Only the future of
+//! step 5 does.
+//!
+//! # Why tokens are taken before the call
+//!
+//! A request with two limits may hold the tokens of one here, and need a call
+//! for the other. The held ones are taken before the call is sent, so that they
+//! are still there when the reply admits. If the reply refuses, or no reply
+//! comes, they are given back.
+//!
+//! # Bounds
+//!
+//! The timeout of the store bounds each wait, including that for a batch and
+//! for a connection. A permit of the client bounds the number of requests that
+//! wait, for each worker. The loops repeat only after another request has made
+//! progress: it took the tokens first, or it ended its batch.
+//!
+//! # Cancellation
+//!
+//! Dropping the future ends its batch, or takes back its wish for tokens, and
+//! frees its permit. Tokens count as used if the call has taken them at the
+//! store, or if they were taken here.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,11 +63,19 @@ use crate::limit::{Clock, Refusal};
 
 /// The time and the slots of a reply, and the asks that no node answered:
 /// none, or a mark for each ask.
+///
+/// The time is that of this process's clock in nanoseconds, at which the held
+/// tokens were taken. `Err` is a refusal by the limits, either known here or by
+/// the store.
 type Answered = Result<(u64, Slots, Away), Refusal>;
 
 impl Store {
     /// Takes the tokens of all `asks` or of none. Waits for nothing itself: a
     /// decision that needs the store is returned as a future.
+    ///
+    /// Without asks the request is admitted, and nothing is counted. The
+    /// metrics count each decision that needed no call as saved, by a lease or
+    /// by a known refusal, and each one that an open circuit decides as `open`.
     pub fn decide(self: &Arc<Self>, mut asks: Asks) -> Decision {
         if asks.is_empty() {
             return Decision::Made(Ok(Admission::free()));
@@ -65,6 +108,11 @@ impl Store {
 
     /// By ask, the tokens that the store must be asked for.
     ///
+    /// A key without room in the ledger is turned into the overflow bucket
+    /// here, and then asked about again, so that the asks may differ after
+    /// this. All asks are looked at even after a refusal: the refusal names
+    /// every limit that refuses, and the longest wait.
+    ///
     /// # Errors
     /// A limit is known to refuse.
     fn look(&self, now: u64, asks: &mut Asks) -> Result<Needs, Refusal> {
@@ -90,6 +138,9 @@ impl Store {
     }
 
     /// The largest lease for the bucket of an ask, in tokens.
+    ///
+    /// 0 for a route most of whose tokens come back (`Ask::is_returned`), since
+    /// leased tokens cannot go back to the store.
     fn most_ahead(&self, ask: &Ask) -> u32 {
         if ask.is_returned {
             0
@@ -100,6 +151,10 @@ impl Store {
 
     /// Takes the tokens that are held here; `None` and nothing at all if others
     /// were faster. The slot of an ask that the store decides stays empty.
+    ///
+    /// Others are other workers: the ledger is shared between them, and a look
+    /// takes no lock that lasts until the tokens are taken. Slots that were
+    /// taken before the one that is missing are given back.
     fn take_held(self: &Arc<Self>, now: u64, asks: &Asks, needs: &Needs) -> Option<Slots> {
         let mut slots = Slots::new();
         for (ask, need) in asks.iter().zip(needs) {
@@ -118,6 +173,11 @@ impl Store {
     }
 
     /// Asks the store, for no longer than its timeout. Then `on_error` decides.
+    ///
+    /// Without a permit of the client the request does not wait at all:
+    /// `on_error` decides, and the metrics count an `overload`. A timeout
+    /// counts as a failure for the circuit of the whole, unless the call of a
+    /// cluster's node has counted it already.
     async fn ask_in_time(self: Arc<Self>, mut asks: Asks) -> Outcome {
         let deadline = Instant::now() + self.settings.timeout;
         let client = self.client();
@@ -151,6 +211,11 @@ impl Store {
 
     /// Asks for the tokens that are not held here, or waits for a request that
     /// asks for the same. `None` if the store does not answer.
+    ///
+    /// Only an ask that wants tokens ahead makes its key a hot one, for which
+    /// requests form a batch. A follower looks again after its leader, and
+    /// finds its tokens here if the lease suffices. A leader adds to its own
+    /// wish the tokens that its followers want.
     async fn ask(
         self: &Arc<Self>,
         client: &Client,
@@ -195,6 +260,11 @@ impl Store {
     }
 
     /// Makes the call, and learns from its replies.
+    ///
+    /// Each ask with a need takes the next reply, in the order of the asks. A
+    /// missing reply marks the ask as away; only nodes of a cluster can be
+    /// missing one by one. A refusal returns the tokens that the other asks
+    /// have taken.
     async fn ask_now(
         self: &Arc<Self>,
         client: &Client,

@@ -5,6 +5,34 @@
 //! connection that cannot be made opens the circuit at once, and one task
 //! probes the store until it works again. All tasks hold weak references, so
 //! that they end with the store.
+//!
+//! # States
+//!
+//! * `Down` becomes `Making` when a request wants a connection.
+//! * `Making` becomes `Up`, or `Down` if the connection cannot be made.
+//! * `Up` becomes `Down` when a call finds the connection broken, and `Making`
+//!   when a request finds that its generation is over. A cluster's old
+//!   connection then serves until the new one is made.
+//!
+//! The state is in a watch channel of the worker's client: requests that wait
+//! are woken by its change, and only the one that changed the state to `Making`
+//! starts a task.
+//!
+//! # Generations
+//!
+//! A connection carries the generation of the circuit in which it was made.
+//! Each opening of the circuit begins a new one, so that the connections of all
+//! workers are stale at once, without a message to any worker. The first
+//! request of a worker after the closing makes a new connection. The worker
+//! that has opened the circuit of the whole runs the probe, and keeps the
+//! probe's connection.
+//!
+//! # Probes
+//!
+//! An open circuit has one probe, which is held by its node and aborted with
+//! it. It waits half to all of 100 ms, then twice as long each time, up to two
+//! seconds: the store sees a handful of connections from each gateway, and a
+//! recovered store is used again within two seconds and the time of one probe.
 
 use std::{
     sync::{Arc, Weak},

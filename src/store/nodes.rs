@@ -1,5 +1,18 @@
 //! The nodes of a cluster and the keys that each holds. Each node has a circuit
 //! of its own: one that is down stops no key of the others.
+//!
+//! `Store::learn_nodes` replaces the whole table with each new connection, with
+//! each probe, and after a failed call. Nodes are compared by name, so that a
+//! node keeps its circuit and its probe while slots move. Requests read the
+//! table without a lock.
+//!
+//! A key belongs to a slot, and a slot to a node. The table has one index of 16
+//! bits for each of the 16,384 slots, 32 KiB in all, and a look-up is one
+//! checksum and two array accesses.
+//!
+//! The table is only used to tell whose failure a failure is. The connection of
+//! the `redis` crate finds the node of a key by itself, so that a table that is
+//! out of date sends no call to a wrong node.
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -15,6 +28,9 @@ const SLOTS: usize = 16_384;
 
 /// Nodes that have circuits of their own: the largest cluster that Redis
 /// recommends. A larger one has a single circuit.
+///
+/// The bound also keeps an index below `u16::MAX`, which marks a slot without a
+/// node while the table is read.
 const MOST_NODES: usize = 1000;
 
 /// Names that are tried for a key on a given node; a node with a single slot is
@@ -23,6 +39,9 @@ const MOST_PROBE_KEYS: u32 = 1 << 18;
 
 /// A part of the store with a circuit of its own: a single server, one node of
 /// a cluster, or all of a cluster.
+///
+/// Shared by the tables that list it one after the other. Its probe holds it
+/// weakly, and ends when nothing else holds it any more.
 #[derive(Debug)]
 pub(super) struct Node {
     /// `host:port`, for logs and metrics.
@@ -57,6 +76,10 @@ impl Nodes {
     /// Reads the reply to `CLUSTER SLOTS`; the circuits of nodes in `earlier`
     /// are kept. Slots that no node holds have a circuit together. `None` for
     /// a reply of another shape, and for more than [`MOST_NODES`] nodes.
+    ///
+    /// The caller keeps the table from before if there is none in the reply.
+    /// Slots that the reply does not list belong to a node called `no node`, so
+    /// that the keys on them share one circuit.
     pub(super) fn read(reply: &Value, earlier: Option<&Self>) -> Option<Self> {
         let Value::Array(ranges) = reply else {
             return None;
@@ -79,6 +102,8 @@ impl Nodes {
     }
 
     /// The node that holds a key.
+    ///
+    /// Costs a CRC over the hash tag of the key, or over all of it.
     pub(super) fn of(&self, key: &str) -> &Arc<Node> {
         &self.nodes[usize::from(self.by_slot[slot(key)])]
     }
@@ -89,16 +114,25 @@ impl Nodes {
     }
 
     /// Whether the circuit of any node is open.
+    ///
+    /// Requests that need a call ask this first: as long as all nodes work,
+    /// none of them computes the slots of its keys for this purpose.
     pub(super) fn is_any_open(&self) -> bool {
         self.nodes.iter().any(|node| node.circuit.is_open())
     }
 
     /// Whether `node` holds slots.
+    ///
+    /// Compares by identity and not by name: a node that left the cluster and
+    /// came back is another one.
     pub(super) fn has(&self, node: &Arc<Node>) -> bool {
         self.nodes.iter().any(|held| Arc::ptr_eq(held, node))
     }
 
     /// Whether a slot has moved to another node.
+    ///
+    /// The order of the nodes does not matter. Takes at most 16,384
+    /// comparisons, off the path of requests.
     pub(super) fn differs(&self, earlier: &Self) -> bool {
         let holder =
             |nodes: &Self, slot: usize| Arc::as_ptr(&nodes.nodes[usize::from(nodes.by_slot[slot])]);
@@ -106,6 +140,11 @@ impl Nodes {
     }
 
     /// A key for probes that `node` holds, found by trying names.
+    ///
+    /// `None` if the node holds no slot, or if none of the names falls on it.
+    /// Every name is in braces, so that the slot depends on its number alone.
+    /// Takes up to 2^18 checksums in the worst case, about 16 names for each
+    /// slot, in a task of its own.
     pub(super) fn probe_key(&self, node: &Arc<Node>) -> Option<String> {
         let mut key = String::new();
         (0..MOST_PROBE_KEYS).find(|number| {
@@ -120,6 +159,8 @@ impl Nodes {
 
 /// The index of the node with this name, which is added if it is new, with the
 /// circuit that it had before. `None` if there are too many nodes.
+///
+/// The search is linear, and the number of nodes small.
 fn place(nodes: &mut Vec<Arc<Node>>, name: &str, earlier: Option<&Nodes>) -> Option<u16> {
     let place = nodes
         .iter()
@@ -137,6 +178,9 @@ fn place(nodes: &mut Vec<Arc<Node>>, name: &str, earlier: Option<&Nodes>) -> Opt
 
 /// First and last slot of a range, and `host:port` of the node that accepts
 /// writes, which is the first one listed.
+///
+/// `None` if the reply has another shape. A node that does not know its own
+/// name gives an empty host, so that its name is `:port`.
 fn range_of(range: &Value) -> Option<(usize, usize, String)> {
     let Value::Array(range) = range else {
         return None;

@@ -1,6 +1,23 @@
 //! Requests whose limits are on several nodes of a cluster, some of which do
 //! not respond: those limits are decided by `on_error` and the others by the
 //! store, and all take their tokens or none does.
+//!
+//! # Two ways to a part
+//!
+//! * The circuit of a node is open before the call. `Store::decide_in_parts`
+//!   decides about its keys at once, and asks the store about the others.
+//! * A node did not respond during the call. `Store::complete` decides about
+//!   its keys afterwards, when the tokens of the others are taken already.
+//!
+//! In both, a refusal by one part refunds the other one if it has taken tokens,
+//! so that a refused request has no tokens of any limit. Refunds go the way the
+//! tokens came: `Admission` remembers it for each part.
+//!
+//! # Names
+//!
+//! `theirs` are the asks of nodes that are away, `ours` the asks that the store
+//! has decided or can decide. An `Away` has one mark for each ask, in the order
+//! of all asks, and is the key by which both parts are put together again.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -18,14 +35,21 @@ use crate::{
 
 /// For each ask, whether the circuit of its node is open or the node has not
 /// answered.
+///
+/// Empty if every node has responded, so that most calls make no marks.
 pub(super) type Away = SmallVec<[bool; 2]>;
 
-/// `Retry-After` while the store is unavailable. It is probed more often than
-/// that.
+/// `Retry-After` while the store is unavailable. Its probes begin after 100 ms
+/// and come every second or two when the store stays away.
 const SOON: Duration = Duration::from_secs(1);
 
 impl Store {
     /// Decides all `asks` by `on_error`.
+    ///
+    /// `allow` admits without counting, `deny` refuses with a time to retry,
+    /// and `local` lets the buckets of this gateway decide, each with the full
+    /// quota. With `local`, several gateways together may then admit a multiple
+    /// of it until the store is back.
     pub(super) fn alone(&self, asks: Asks) -> Outcome {
         match self.settings.on_error {
             StoreOnError::Allow => Ok(Admission::free()),
@@ -42,6 +66,9 @@ impl Store {
     /// Decides by `on_error` about the asks without a reply, after the store
     /// has admitted the others. If they refuse, the tokens of the others are
     /// returned.
+    ///
+    /// `slots` has one entry for each ask, of which those that are away are
+    /// empty.
     pub(super) fn complete(
         self: &Arc<Self>,
         now: u64,
@@ -69,6 +96,10 @@ impl Store {
 
     /// Marks the asks that need a call of a node whose circuit is open; `None`
     /// if there are none.
+    ///
+    /// Always `None` for a single server, whose circuit is that of the whole.
+    /// An ask that needs no call is never away, even if its node is: its tokens
+    /// are held here.
     pub(super) fn away(&self, asks: &Asks, needs: &Needs) -> Option<Away> {
         if !self.settings.is_cluster {
             return None;
@@ -86,6 +117,10 @@ impl Store {
 
     /// Decides by `on_error` about the asks that are `away`, and with the store
     /// about the others.
+    ///
+    /// The part without a call goes first, because it costs nothing to take
+    /// back if it refuses. The rest is decided like any request, and may find
+    /// that another node is away.
     pub(super) fn decide_in_parts(self: &Arc<Self>, asks: Asks, away: &Away) -> Decision {
         self.metrics.failed("open");
         let (theirs, ours) = split(asks, away);
@@ -144,6 +179,10 @@ fn split(asks: Asks, away: &Away) -> (Asks, Asks) {
 }
 
 /// Joins two admissions into one, in the order of the asks.
+///
+/// Each part keeps its own way of taking and returning tokens. An ask of a part
+/// that counted nothing becomes a free admission, so that the number of parts
+/// is that of the asks.
 fn joined(alone: Admission, by_store: Admission, away: &Away) -> Admission {
     let (mut alone, mut by_store) = (alone.take_apart(), by_store.take_apart());
     let mut part = |is_away: &bool| {
@@ -162,6 +201,8 @@ fn joined(alone: Admission, by_store: Admission, away: &Away) -> Admission {
 }
 
 /// Translates the indices of a refusal by one part into those of all asks.
+///
+/// A refusal for want of the store has no index and stays as it is.
 fn placed(refused: Refused, away: &Away, is_away: bool) -> Refused {
     let Refused::Limits(refusal) = refused else {
         return refused;
