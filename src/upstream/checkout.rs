@@ -24,6 +24,13 @@
 //! A server that chooses its protocol (`protocol = "auto"`) is taken to speak
 //! HTTP/2 until a handshake shows otherwise. From then on its requests are
 //! checked out as those of HTTP/1, also those that waited for a stream.
+//!
+//! # Who makes a connection
+//!
+//! On HTTP/1 each request that finds no idle connection makes its own, up to
+//! `max_connections`. On HTTP/2 a worker makes one connection at a time: the
+//! first request gets the turn, and the others of this worker wait for it, and
+//! share its failure.
 
 use std::sync::Arc;
 
@@ -44,6 +51,9 @@ use crate::{
 };
 
 /// A connection that was checked out.
+///
+/// The caller sends one request with it. Dropped unused, it gives the
+/// connection or the stream back.
 pub(super) struct CheckedOut {
     /// The connection, or permission to open a stream on one.
     pub(super) checkout: Checkout,
@@ -54,6 +64,10 @@ pub(super) struct CheckedOut {
 impl Upstream {
     /// Checks out a connection of `server` for an attempt, waiting for one or
     /// making one.
+    ///
+    /// `reuse` says whether an idle connection of HTTP/1 will do; after a stale
+    /// one only a new connection does. A timeout in the queue is not held
+    /// against the server, and its latency is measured from `ready_at` on.
     ///
     /// # Errors
     /// [`Error::PoolTimeout`] if none became free within `wait_timeout`;
@@ -98,6 +112,11 @@ impl Upstream {
 
     /// Takes a stream, or makes a connection for one, or waits for either.
     /// Falls back to HTTP/1 if the server turns out to prefer it.
+    ///
+    /// While nobody queues, a request takes a stream or makes a connection, or
+    /// waits for the connection that is being made without queueing; when that
+    /// cannot be made, it fails with the same cause. As soon as others queue,
+    /// it queues behind them, for at most `wait_timeout`.
     async fn check_out_http2(
         &self,
         server: &Server,
@@ -136,6 +155,11 @@ impl Upstream {
 
     /// Makes a connection that may become one of HTTP/2, and takes its first
     /// stream.
+    ///
+    /// Two steps may fail: TCP and TLS, and the exchange of SETTINGS after
+    /// them. Either failure is passed on to the requests that wait for this
+    /// connection. If the handshake agrees on HTTP/1, the connection becomes
+    /// one of HTTP/1, and the requests that wait look again.
     async fn make_http2(
         &self,
         server: &Server,
@@ -166,6 +190,10 @@ impl Upstream {
 
     /// Makes a connection within `connect_timeout`, and notes how that went in
     /// metrics, log and health.
+    ///
+    /// From here on it is the server's turn. A server that is a name is looked
+    /// up again soon if it refused, did not respond or failed the handshake:
+    /// its address may have gone to another machine.
     async fn connect(
         &self,
         server: &Server,
@@ -225,6 +253,9 @@ impl Upstream {
 /// Queues for a stream of any worker's connection, or for permission to make a
 /// connection. Returns [`StreamSearch::Exhausted`] if the server turns out to
 /// speak HTTP/1 meanwhile.
+///
+/// The request at the front takes a stream on a connection of another worker
+/// even while one of its own worker is being made, since it has waited already.
 async fn queue_for_stream(server: &Server, http2: &Arc<Http2Pool>, worker: usize) -> StreamSearch {
     let front = server.capacity.queue().await;
     while server.http2().is_some() {

@@ -24,6 +24,9 @@ use crate::{error::ConnectFailure, policy::Protocol};
 
 /// The time after which a silent address no longer delays the attempt at the
 /// next one (RFC 8305, 5).
+///
+/// Also the upper bound of the delay that a dead address costs, as long as
+/// another one accepts.
 const HEAD_START: Duration = Duration::from_millis(250);
 /// `EMFILE` and `ENFILE`, for which [`io::ErrorKind`] has no stable name.
 const TOO_MANY_FILES: [i32; 2] = [24, 23];
@@ -57,6 +60,11 @@ impl Server {
 
 /// Opens a connection to the first address that accepts one. Fails as the last
 /// address did, or with [`ConnectFailure::Name`] if no address is known.
+///
+/// All attempts run at the same time from their beginning on; the rest is
+/// closed when the first succeeds. A failed attempt starts the next one at
+/// once, without waiting for the head start. At most as many sockets are open
+/// as there are addresses.
 async fn open_any(addresses: &Addresses) -> Result<TcpStream, ConnectFailure> {
     let (known, first) = addresses.rotated();
     if let [only] = known.as_slice() {
@@ -98,6 +106,9 @@ async fn open(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// The reason of a failed connection, by whose fault it is.
+///
+/// A reset, an unreachable network and every other error of the way count as
+/// refused: each of them says that the server cannot be reached.
 fn cause(error: &io::Error) -> ConnectFailure {
     let has_no_file = |code| TOO_MANY_FILES.contains(&code);
     match error.kind() {

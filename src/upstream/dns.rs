@@ -9,6 +9,12 @@
 //!
 //! The configuration of the system is read anew for each look-up, on a thread
 //! that may block, so that a changed `/etc/resolv.conf` needs no restart.
+//!
+//! # Bounds
+//!
+//! The caller waits for at most a second, and takes 30 seconds if nothing is
+//! known by then. Nothing is cached here, so that the memory does not grow with
+//! the number of names.
 
 use std::time::Duration;
 
@@ -21,6 +27,8 @@ use hickory_resolver::{
 use tokio::task::spawn_blocking;
 
 /// The system's name servers.
+///
+/// Made for the look-up of one server's name, and dropped after it.
 #[derive(Debug)]
 pub(super) struct NameServers {
     /// `None` if the system has no name servers, or its configuration cannot be
@@ -56,6 +64,9 @@ impl NameServers {
 
 /// A resolver without a cache, which would answer with the rest of a time to
 /// live, and without `/etc/hosts`, which has none.
+///
+/// `None` if hickory refuses the configuration. IPv4 and IPv6 are both asked
+/// for, as the system's resolver does, and the shorter time counts.
 fn resolver(config: ResolverConfig, mut options: ResolverOpts) -> Option<TokioResolver> {
     options.cache_size = 0;
     options.use_hosts_file = ResolveHosts::Never;

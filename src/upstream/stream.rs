@@ -33,6 +33,9 @@ pub(super) enum Stream {
 
 impl Stream {
     /// The address that the connection goes to.
+    ///
+    /// The system does not tell the address of a connection that has ended
+    /// already.
     pub(super) fn peer(&self) -> Peer {
         let address = match self {
             Stream::Plain(io) => io.peer_addr(),
@@ -51,6 +54,9 @@ impl Stream {
     ///
     /// Costs no system call unless something has arrived. TLS session tickets
     /// are processed here and do not count as data.
+    ///
+    /// A byte that arrives unasked is lost, which does not matter: the caller
+    /// closes the connection then.
     pub(super) fn is_quiet(&mut self) -> bool {
         match self {
             Stream::Plain(io) => {

@@ -2,13 +2,30 @@
 //!
 //! The cycle is computed once for each configuration, so that a request only
 //! increments a counter.
+//!
+//! `balance` makes the cycle when an upstream is built and steps through it
+//! with a shared counter. The smooth order spreads the turns of a heavy server,
+//! so that it gets no burst of requests at the beginning of each cycle.
+//!
+//! Source: the commit "Upstream: smooth weighted round-robin balancing" of
+//! NGINX (2012).
 
 /// The longest cycle. Weights whose sum is larger are scaled down to it.
+///
+/// A cycle then takes about 8 KiB, and a server with a tiny weight still has a
+/// turn.
 const MOST_TURNS: u64 = 4096;
 
 /// A cycle of server indices in NGINX's smooth weighted order: the weights 5,
 /// 1, 1 give `a a b a c a a` and not `a a a a a b c`. A server stands in it as
 /// often as its weight says, and at least once.
+///
+/// At each step every server gains its weight, the one with the most is chosen,
+/// and pays the sum of all weights. After a whole cycle all are back at 0. Of
+/// equal servers the first is chosen.
+///
+/// Takes time in proportion to the turns times the servers. No weights give no
+/// turns. Indices must fit into 16 bits.
 pub(super) fn spread(weights: &[u32]) -> Vec<u16> {
     let sum: u64 = weights.iter().map(|weight| u64::from(*weight)).sum();
     let scale = |weight: u32| {

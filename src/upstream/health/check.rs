@@ -17,6 +17,12 @@
 //! The first check decides alone. After that the state changes when
 //! `unhealthy_after` checks in a row have failed, or `healthy_after` have
 //! passed, so that one lost packet does not take a server out.
+//!
+//! # Cost
+//!
+//! Each check is one connection, one request and one response without its body:
+//! the connection is closed as soon as the head has arrived. Checks keep no
+//! connection open in between, and take none of the pool's `max_connections`.
 
 use std::{
     pin::pin,
@@ -50,6 +56,9 @@ const USER_AGENT: &str = "tidegate health check";
 const JITTER: f64 = 0.1;
 
 /// The reason for which a check failed, as the log and the admin API show it.
+///
+/// Each of them fails a check alike; the reason only serves people. The texts
+/// are parts of sentences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 enum CheckFailure {
     #[error("{0}")]
@@ -66,6 +75,10 @@ enum CheckFailure {
 
 /// Checks `server` for as long as the future lives: the first time at once, and
 /// then `interval` after each check, with a jitter of a tenth.
+///
+/// Dropping the future ends the checks, also in the middle of one.
+/// `policy.timeout` bounds the whole check, from the connection to the
+/// response's head.
 pub(in crate::upstream) async fn check_regularly(
     server: Arc<Server>,
     policy: HealthCheck,
@@ -85,6 +98,10 @@ pub(in crate::upstream) async fn check_regularly(
 
 /// Tries to connect to a server that is ejected because connections to it could
 /// not be made.
+///
+/// Success ends that ejection before its time, with a slow start. A failure
+/// changes nothing. The mark `is_being_tried`, which the caller has set, is
+/// removed in the end, so that at most one such task runs for each server.
 pub(in crate::upstream) async fn try_to_reach(server: Arc<Server>, slow_start: Duration) {
     let connect_timeout = server.capacity.settings.connect_timeout;
     if let Ok(Ok(_)) = timeout(connect_timeout, server.connect()).await {
@@ -112,6 +129,8 @@ async fn check(server: &Server, path: &str) -> Result<(), CheckFailure> {
 }
 
 /// The status that the server responds with on HTTP/1.
+///
+/// `Connection: close` tells the server that no further request comes.
 async fn status_by_http1(
     stream: Stream,
     server: &Server,
@@ -144,6 +163,8 @@ async fn status_by_http1(
 }
 
 /// The class of a failure: the response is no HTTP, or the connection broke.
+///
+/// A head above 16 KiB counts as no HTTP.
 fn failure(error: &hyper::Error) -> CheckFailure {
     if error.is_parse() || error.is_parse_too_large() {
         CheckFailure::NotHttp
@@ -181,6 +202,10 @@ async fn status_by_http2(
 impl Health {
     /// Takes the outcome of a check into account. The first one decides alone,
     /// as nothing else is known by then.
+    ///
+    /// An outcome that agrees with the present state ends the series against
+    /// it. The state changes when the series is as long as the policy demands,
+    /// and begins anew from 0.
     fn checked(
         &self,
         outcome: Result<(), CheckFailure>,
@@ -225,6 +250,9 @@ impl Health {
 
     /// Notes that the server is not checked any more, which makes it as good as
     /// before its first check.
+    ///
+    /// A server that only its checks kept out gets requests again at once,
+    /// without a slow start.
     pub(in crate::upstream) fn end_checks(&self, now: Instant) {
         let mut history = self.history();
         history.checks = CheckMemory::default();

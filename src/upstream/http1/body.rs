@@ -8,6 +8,27 @@
 //! The connection is pooled when the response is complete and so is the
 //! request. A response that is shorter than announced, or whose chunks are
 //! malformed, is cut for the client, too, and counts against the server.
+//!
+//! # The end of the exchange
+//!
+//! * The last piece has arrived: the server is judged a success, and the
+//!   connection is pooled if the head allows that, the request is complete,
+//!   too, and no bytes are left over.
+//! * The server broke off: the reader gets `Fault::UpstreamCut`, the server is
+//!   judged a failure, and the connection is closed.
+//! * The client broke its own body off: the reader gets the client's fault, the
+//!   connection is closed, and the server is not judged.
+//! * The body is dropped by its reader: the connection is closed, and the
+//!   server is not judged.
+//!
+//! A response without a length and without chunks ends with the connection (RFC
+//! 9112, 6.3), so that it is never pooled.
+//!
+//! # Buffering
+//!
+//! A piece of data is a slice of the connection's input buffer, without a copy.
+//! Nothing is read from the socket while the buffer still has a piece, so that
+//! it does not grow while the client is slow.
 
 use std::{
     pin::Pin,
@@ -26,6 +47,8 @@ use crate::{
 };
 
 /// The longest trailers of a response, in bytes.
+///
+/// More is a malformed response, which is cut.
 const MOST_TRAILER_BYTES: usize = 16 * 1024;
 
 /// A response's body that did not arrive together with its head. Dropped early,
@@ -53,6 +76,9 @@ struct RestOfExchange {
 
 impl Http1ResponseBody {
     /// The body behind `head`, with everything that the exchange holds.
+    ///
+    /// The pace of the request's body is not watched from here on: a byte in
+    /// either direction counts as progress.
     pub(super) fn new(
         head: &ResponseHead,
         lease: Lease,
@@ -73,6 +99,8 @@ impl Http1ResponseBody {
 
     /// Ends a complete response: judges the server and gives the connection
     /// back.
+    ///
+    /// Does nothing if the exchange is over already.
     fn finish(&mut self) {
         if let Some(RestOfExchange {
             lease,
@@ -87,6 +115,8 @@ impl Http1ResponseBody {
 
     /// Closes the connection, and counts against the server if it was the
     /// server that broke off.
+    ///
+    /// Dropping the lease closes the connection.
     fn break_off(&mut self, fault: Fault) {
         if let Some(rest) = self.rest.take()
             && let Fault::UpstreamCut(_) = fault
@@ -97,6 +127,10 @@ impl Http1ResponseBody {
 
     /// The next piece of the body. Goes on with the request's body at the same
     /// time.
+    ///
+    /// The request's body is polled first, so that a server that waits for it
+    /// before it goes on with the response gets it. `Piece::More` is never
+    /// returned.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Fault>> {
         let Some(RestOfExchange { lease, upload, .. }) = &mut self.rest else {
             return Poll::Ready(Ok(Piece::End));

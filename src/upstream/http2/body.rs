@@ -5,6 +5,18 @@
 //! the stream's window again, so that a slow client slows the server and no
 //! other stream. The server is judged by the end: a success once the last frame
 //! has arrived, and a failure if the stream breaks before that.
+//!
+//! # The end of the stream
+//!
+//! A stream that has ended in both directions is given back as it is. In every
+//! other case giving it back resets it, so that the server stops its work: the
+//! client has left, the response is over before the request, or the response is
+//! malformed. After an error of the server or of the whole connection there is
+//! nothing left to reset.
+//!
+//! A reset of the stream that h2 itself makes, as for a body that is not of the
+//! announced length (RFC 9113, 8.1.1), counts as the server's failure, as its
+//! reset and a broken connection do.
 
 use std::{
     pin::Pin,
@@ -18,6 +30,9 @@ use super::{connection::StreamPermit, upload::Http2Upload};
 use crate::{error::Fault, http2::Inflow, upstream::attempt::ResponseOutcome};
 
 /// A response's body. Dropped early, it resets the stream.
+///
+/// The permit of the stream is returned when the reader finds the end of the
+/// body, or on drop.
 #[derive(Debug)]
 pub(super) struct Http2ResponseBody {
     flow: Inflow,
@@ -37,6 +52,9 @@ struct RestOfExchange {
 impl Http2ResponseBody {
     /// The body of the response whose head has arrived, with everything that the
     /// exchange holds.
+    ///
+    /// The pace of the request's body is not watched from here on: a byte in
+    /// either direction counts as progress.
     pub(super) fn new(
         flow: Inflow,
         stream: StreamPermit,
@@ -56,6 +74,8 @@ impl Http2ResponseBody {
 
     /// Judges the server by a frame. The last one suffices for a success, as
     /// the reader may not ask for the end behind it.
+    ///
+    /// A fault of the client judges nothing. Only the first judgement counts.
     fn judge(&mut self, frame: Option<&Result<Frame<Bytes>, Fault>>) {
         let is_complete = match frame {
             None => true,

@@ -19,6 +19,19 @@
 //! * The connection broke: it is retired. On one that had carried requests
 //!   before, the failure is `Stale`, as with HTTP/1.
 //! * A violation of the protocol that h2 detects: a bad response.
+//!
+//! # The server's turn
+//!
+//! Time counts against the server while it owes something: until h2 opens the
+//! stream, and from the end of the request's body on. While the body flows, the
+//! client may be the slow one.
+//!
+//! # Cancellation
+//!
+//! Dropping the exchange resets its stream, and the other streams of the
+//! connection go on. A stream that was never settled tells the connection that
+//! its request ended without a response, which may be a sign that the
+//! connection is dead.
 
 use std::{
     future::Future,
@@ -42,6 +55,8 @@ use crate::{
 };
 
 /// A request that is being sent, before its response.
+///
+/// Becomes the body of the response, or a failure.
 pub(in crate::upstream) struct Http2Exchange {
     stream: StreamPermit,
     step: Step,
@@ -54,6 +69,9 @@ pub(in crate::upstream) struct Http2Exchange {
 }
 
 /// How far the request is.
+///
+/// The step is left once: a request is sent on one stream, and a retry is a new
+/// exchange.
 enum Step {
     /// Waits until h2 accepts another stream.
     Waiting {
@@ -98,6 +116,11 @@ impl Http2Exchange {
 
     /// Sends the request and awaits the head of its response. `request` is the
     /// head that was sent.
+    ///
+    /// The request's body goes first, then interim responses, then the
+    /// response, so that a response which arrives while the body is still sent
+    /// is found in the same poll. Interim responses are counted and bounded by
+    /// `MOST_INTERIMS`, whether or not the client can take them.
     pub(in crate::upstream) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -134,6 +157,10 @@ impl Http2Exchange {
 
     /// The head of a response to `method`. Keeps its body for
     /// [`into_response`](Self::into_response).
+    ///
+    /// The length of a response to HEAD describes a body that does not come
+    /// (RFC 9110, 9.3.2) and is not checked against one. HTTP/2 has no reason
+    /// phrase and no `Connection` field, so that `keep_alive` is always true.
     fn response_head(
         &mut self,
         response: http::Response<h2::RecvStream>,
@@ -159,6 +186,10 @@ impl Http2Exchange {
     }
 
     /// Opens the stream once h2 accepts another one.
+    ///
+    /// A failure here is always `Failure::Unprocessed`: h2 has not accepted the
+    /// request, which may be sent again on another connection. The connection
+    /// is retired.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         let Step::Waiting {
             requests,
@@ -234,6 +265,9 @@ impl Http2Exchange {
     }
 
     /// The failure of a stream that broke.
+    ///
+    /// It counts as begun after an interim response, which is a part of the
+    /// response.
     fn reset(&self) -> Failure {
         Failure::Reset {
             is_begun: self.interims > 0,

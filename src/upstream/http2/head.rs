@@ -25,6 +25,10 @@ use crate::{
 /// the body; `None` if it is not known, upon which the end of the stream ends
 /// it.
 ///
+/// The path stays as the layers wrote it: nothing is normalised or decoded
+/// here. `Content-Length` is written for a body of known length, and for an
+/// empty one only if the request had the field (`names_length`).
+///
 /// # Errors
 /// The head cannot be expressed in HTTP/2; the text says why.
 pub(super) fn request(
@@ -68,6 +72,9 @@ pub(super) fn request(
 
 /// The size of a request's header list in bytes as RFC 9113 (6.5.2) counts
 /// them.
+///
+/// Each field counts with its name, its value and 32 bytes. The caller compares
+/// the sum with the server's `SETTINGS_MAX_HEADER_LIST_SIZE`.
 pub(super) fn list_size(request: &Request<()>) -> usize {
     const NAMES: usize = ":method:scheme:authority:path".len() + 4 * FIELD_OVERHEAD;
     let uri = request.uri();
@@ -82,6 +89,9 @@ pub(super) fn list_size(request: &Request<()>) -> usize {
 
 /// The request target: what stands between the first and the last space of the
 /// request line, byte for byte.
+///
+/// The search goes from both ends, so that a target with a space in it is
+/// refused as a whole rather than cut.
 fn target(head: &Bytes, line_end: usize) -> Result<PathAndQuery, &'static str> {
     const CANNOT: &str = "its target cannot be sent by HTTP/2";
     let line = &head[..line_end];
@@ -100,6 +110,10 @@ fn target(head: &Bytes, line_end: usize) -> Result<PathAndQuery, &'static str> {
 
 /// The fields of a response that are passed on: without hop-by-hop fields, and
 /// without the length, which is written anew.
+///
+/// The length is kept apart, in `Fields::length`; `None` if the field is absent
+/// or no number. The four bytes for each field are the separators of HTTP/1, so
+/// that the text is written without a second allocation.
 pub(super) fn fields(headers: &http::HeaderMap) -> Fields {
     let room = headers
         .iter()
