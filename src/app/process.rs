@@ -1,6 +1,11 @@
 //! Settings that hold for the whole life of the process: its logs, its number
 //! of workers, its limit on open files, and whether it may leave a core file.
 //! Also the trial build of `tidegate check`.
+//!
+//! A reload changes none of these settings: the threads exist already, the
+//! format of a log must not change in its middle, and the limit on files stays
+//! raised. Only a private key that a reload brings has the memory protected
+//! then.
 
 use std::{
     io::{self, IsTerminal},
@@ -46,6 +51,9 @@ fn log_format(log: &policy::Log, is_terminal: bool) -> LogFormat {
 
 /// The form of access lines. Text is short on a terminal, where a line of all
 /// fields takes several rows.
+///
+/// A terminal is one on stdout, where access lines go; the log on stderr is
+/// judged apart, so that the two may differ.
 fn access_form(log: &policy::Log, is_terminal: bool, color: bool) -> Form {
     match log_format(log, is_terminal) {
         LogFormat::Text if is_terminal => Form::Short { color },
@@ -71,6 +79,10 @@ pub(super) fn start_access_log(
 
 /// The configured number of worker threads, or else one for each core that this
 /// process may use.
+///
+/// The cores are those of the affinity mask and of the cgroup's quota of
+/// processor time, as far as the standard library knows them; 1 if it cannot
+/// tell.
 pub(super) fn worker_count(server: &policy::Server) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, Into::into);
     server.workers.map_or_else(cores, Into::into)
@@ -79,6 +91,9 @@ pub(super) fn worker_count(server: &policy::Server) -> usize {
 /// Raises the soft limit on open files to the hard one, and divides it: clients
 /// get all descriptors but those of the process itself and of connections to
 /// upstreams. Without a limit, a million is divided.
+///
+/// With 1,024 files, for example, clients get 448: 64 are the process's own,
+/// and 512, half of all, are for upstreams.
 pub(super) fn files() -> Files {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
@@ -101,6 +116,9 @@ pub(super) fn files() -> Files {
 }
 
 /// The number of files without `reserved`, at least one.
+///
+/// A process with fewer files than it reserves still accepts one connection at
+/// a time, rather than none.
 fn all_but(reserved: u64, files: u64) -> usize {
     let left = usize::try_from(files.saturating_sub(reserved)).unwrap_or(usize::MAX);
     left.max(1)
@@ -108,6 +126,11 @@ fn all_but(reserved: u64, files: u64) -> usize {
 
 /// Builds all parts of `config` and drops them again. This finds everything
 /// that a start would find wrong, except for sockets and names.
+///
+/// Builds for a single worker and binds nothing. The thread of the access log
+/// that the parts need has ended when this returns. The state directory is only
+/// looked at, as a check must not create it. Returns the configuration for
+/// further use.
 ///
 /// # Errors
 /// The text is a sentence for people that says what cannot be built.
@@ -147,6 +170,9 @@ pub fn try_build(config: Config) -> Result<Config, String> {
 /// from reading this memory, once `config` holds a private key
 /// (`PR_SET_DUMPABLE` of prctl(2)). This stays when the last key goes, because
 /// copies of it may be left.
+///
+/// Called after each load that may bring a key; a refusal of the system is
+/// logged and is no error.
 pub(super) fn keep_memory_private(config: &Config) {
     use rustix::process::{DumpableBehavior, set_dumpable_behavior};
     let has_key = config

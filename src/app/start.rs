@@ -5,6 +5,27 @@
 //! directory first, then the build, which finds nearly every mistake; sockets
 //! after it, so that a configuration that cannot run takes no address; the
 //! workers last.
+//!
+//! # Order and consequences
+//!
+//! * Signals are registered first, so that a SIGTERM during the start is not
+//!   lost.
+//! * The state directory gives the seed of the hasher, which the build needs,
+//!   and is found unusable before anything listens.
+//! * The build comes before the sockets. Debts that were saved are restored
+//!   into the tables that it has made, before the first request.
+//! * Listening sockets are bound, or taken over from the process before or from
+//!   systemd. A socket of the process before that no listener wants is closed
+//!   then; one of systemd that the configuration does not name is an error.
+//! * The admin listener starts before the listeners of clients, and is not
+//!   ready yet.
+//! * Names are resolved, workers started, and connections to the store made,
+//!   each for a bounded time.
+//! * The listeners open. The readiness and the message to systemd, or to the
+//!   process before, come last.
+//!
+//! An error at any step returns, and dropping the parts that were made closes
+//! their sockets and ends their threads.
 
 use std::{collections::BTreeMap, io, sync::Arc, time::SystemTime};
 
@@ -39,6 +60,10 @@ const MOST_RELOADS: usize = 8;
 
 /// Starts all parts that `config` describes. When this returns, the gateway
 /// serves.
+///
+/// Runs on the control thread, and blocks it while it builds: nothing else runs
+/// there yet. `inherited` is emptied. The metric of the load's duration begins
+/// here and ends when the listeners are open.
 ///
 /// # Errors
 /// The first step that failed, as a sentence for people. Dropping the parts
@@ -105,6 +130,10 @@ pub(super) async fn start(
 }
 
 /// A reloader of the parts that were built. Nothing is open yet.
+///
+/// It has the first snapshot and state, but neither sockets, workers nor an
+/// admin listener. The limit on open files is raised here, before the number of
+/// connections is derived from it.
 fn new_reloader(process: Process, built: Built, watched: Watched) -> Reloader {
     let files = files();
     Reloader {
@@ -122,6 +151,9 @@ fn new_reloader(process: Process, built: Built, watched: Watched) -> Reloader {
 }
 
 /// The admin listener, which is not bound yet.
+///
+/// It shares state, listeners and metrics with the reloader, and so always
+/// shows the present ones.
 fn new_admin(reloader: &Reloader, config: &Config, reload: ReloadHandle) -> Admin {
     Admin::new(Context {
         settings: ArcSwap::from_pointee(config.admin.clone()),
@@ -136,6 +168,9 @@ fn new_admin(reloader: &Reloader, config: &Config, reload: ReloadHandle) -> Admi
 /// Opens the listeners that were bound, after the names of servers were
 /// resolved and the workers have started.
 ///
+/// Names are awaited for at most `reload::NAMES`; slower ones are resolved
+/// later. Checks of health begin at the end, when requests may come.
+///
 /// # Errors
 /// The system gives the process no further thread.
 async fn open(reloader: &mut Reloader, opening: Opening) -> Result<(), StartError> {
@@ -148,6 +183,12 @@ async fn open(reloader: &mut Reloader, opening: Opening) -> Result<(), StartErro
 }
 
 /// Starts the threads of all workers. They serve no socket yet.
+///
+/// `index` is the number of the worker in `runtime::worker`, from 0.
+///
+/// # Errors
+/// The system gives the process no further thread. The workers that were
+/// started end when they are dropped.
 fn start_workers(reloader: &Reloader) -> Result<Vec<Worker>, StartError> {
     let mut workers = Vec::new();
     for index in 0..reloader.process.workers {

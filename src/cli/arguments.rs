@@ -4,6 +4,11 @@
 //! Their text is parsed like that of a file, so that the command line has no
 //! second set of rules. Mistakes are reported in the words of the command line:
 //! each line of the text knows its argument.
+//!
+//! `demo` and `proxy` are the callers. Their gateways bind ports that they have
+//! looked at before: between the look and the bind another process may take a
+//! port, and the start then fails with the name of the argument
+//! (`in_arguments`).
 
 use std::{
     collections::BTreeMap,
@@ -16,6 +21,9 @@ use crate::{app::StartError, config::Diagnostics};
 pub(super) const ADMIN_PORT: u16 = 9901;
 
 /// TOML text that knows the argument of each of its lines.
+///
+/// A diagnostic names the line of its mistake. A line comes from one argument
+/// at most, so that the line leads to the argument.
 #[derive(Debug, Default)]
 pub(super) struct Text {
     toml: String,
@@ -37,6 +45,9 @@ impl Text {
 
     /// Adds a line with the value of an argument. `argument` is its name as in
     /// `--help`.
+    ///
+    /// `line` must be a single line: the argument belongs to its first one
+    /// only.
     pub(super) fn argument(&mut self, argument: &'static str, value: &str, line: &str) {
         self.arguments
             .insert(self.lines + 1, (argument, value.to_owned()));
@@ -49,6 +60,9 @@ impl Text {
     }
 
     /// Explains mistakes by their arguments, with a paragraph for each.
+    ///
+    /// A mistake on a line without an argument is shown with its message alone.
+    /// The help of each mistake follows, indented by two blanks.
     pub(super) fn explain(&self, mistakes: &Diagnostics) -> String {
         let explained = mistakes.list.iter().map(|mistake| {
             let argument = mistake
@@ -80,6 +94,9 @@ fn reason(message: &str) -> &str {
 
 /// A value as a TOML string that means exactly this value: no escape and no
 /// `${` in it is replaced.
+///
+/// `value` comes from the command line and may hold anything, so that without
+/// this a quote in it could begin another key.
 pub(super) fn quoted(value: &str) -> String {
     let literal = value.replace("${", "$${");
     // Strings of JSON are strings of TOML, but for DEL, which JSON leaves as it
@@ -104,6 +121,9 @@ pub(super) fn admin(listen: Option<SocketAddr>) -> SocketAddr {
 
 /// Translates the failure of a gateway without a file into the words of the
 /// command line.
+///
+/// The keys of the two addresses are replaced, since binding them is what the
+/// start may fail at. Mistakes stay as they are.
 pub(super) fn in_arguments(error: StartError) -> StartError {
     match error {
         StartError::Other(why) => {
@@ -122,6 +142,9 @@ pub(super) fn in_arguments(error: StartError) -> StartError {
 
 /// This address if it is free at the moment, or else one with a port that the
 /// system chooses.
+///
+/// The look binds the port for a moment and releases it. Port 0 stands for one
+/// that the system chooses, and is known only after the start.
 pub(super) fn free(ip: IpAddr, port: u16) -> SocketAddr {
     let wanted = SocketAddr::new(ip, port);
     let is_free = TcpListener::bind(wanted).is_ok();

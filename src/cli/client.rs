@@ -2,6 +2,16 @@
 //!
 //! The command line is no long-lived client, so each call has a connection and
 //! a runtime of its own. Every wait has a bound, and so has the response.
+//!
+//! The client is that of hyper over plain TCP. The admin listener has no TLS,
+//! so that a token crosses the network in the clear unless the address is that
+//! of this machine.
+//!
+//! # Bounds
+//!
+//! A connection takes at most 5 seconds, the exchange after it 35 seconds, and
+//! the body 64 MiB. A look-up of the host's name counts as part of the
+//! connection.
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
@@ -16,6 +26,9 @@ use tokio::{net::TcpStream, time::timeout};
 const CONNECT: Duration = Duration::from_secs(5);
 /// Longest wait for a response: a little more than the admin listener has for
 /// one.
+///
+/// The listener gives up after 30 seconds by itself, and its response then says
+/// more than a timeout here.
 const ANSWER: Duration = Duration::from_secs(35);
 /// Most bytes of a response: a report on 10,000 routes has a megabyte.
 const LONGEST: usize = 64 << 20;
@@ -23,6 +36,8 @@ const LONGEST: usize = 64 << 20;
 const HTTP: u16 = 80;
 
 /// The address of an admin listener: `host:port`, with IPv6 in brackets.
+///
+/// The host is a name or an address and is looked up when the call is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Address(String);
 
@@ -48,6 +63,8 @@ impl Address {
 
     /// The address to connect to for a listener that is bound to `bind`:
     /// loopback for one that is bound to every address.
+    ///
+    /// `bind` must have a port other than 0.
     pub(super) fn of(bind: SocketAddr) -> Self {
         let ip = match bind {
             SocketAddr::V4(bind) if bind.ip().is_unspecified() => {
@@ -63,6 +80,8 @@ impl Address {
 }
 
 /// Parses `host:port`; `None` with a user in front or anything behind.
+///
+/// Also `None` for a port that is no number up to 65535.
 fn host_and_port(authority: &Authority) -> Option<String> {
     let host = authority.host();
     let port = match authority.as_str().strip_prefix(host)? {
@@ -79,6 +98,9 @@ impl fmt::Display for Address {
 }
 
 /// Why there is no response. The texts are parts of sentences.
+///
+/// The variants lead to different advice: another address for the first, and
+/// none for the second.
 #[derive(Debug)]
 pub(super) enum Unanswered {
     /// Nothing listens there.
@@ -90,6 +112,9 @@ pub(super) enum Unanswered {
 /// Sends `POST path`, with `token` as a bearer token (RFC 6750), and returns
 /// status and JSON of the response. A body that is not JSON becomes `null`.
 /// Blocks.
+///
+/// Each call starts a runtime of its own and ends it. The status is that of the
+/// response, whatever it is: an error status is no error here.
 ///
 /// # Errors
 /// No response was received.
@@ -137,6 +162,8 @@ fn request(to: &Address, path: &str, token: Option<&str>) -> http::Result<Reques
 }
 
 /// Sends the request and reads the whole response.
+///
+/// The future has no timeout of its own; `post` applies one.
 ///
 /// # Errors
 /// The connection broke, or the response is not HTTP or too long.

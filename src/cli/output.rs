@@ -2,6 +2,11 @@
 //!
 //! A reader that has closed stdout, as `head` does, is no failure; stderr that
 //! is closed is ignored.
+//!
+//! Commands write through these functions and never with `println!`, which
+//! panics when the reader has gone. Each of them that ends a command returns
+//! its exit status, so that a command cannot report a failure and end with
+//! success.
 
 use std::{
     fmt::Display,
@@ -16,6 +21,9 @@ use crate::{
 };
 
 /// The exit status of a gateway that has ended. Reports a failed start.
+///
+/// A drain that had to cut requests is a success: the gateway has ended as it
+/// was told to. The second signal and the end of a worker are failures.
 pub(super) fn end(result: Result<Ended, StartError>) -> ExitCode {
     match result {
         Ok(Ended::Drained { .. }) => ExitCode::SUCCESS,
@@ -49,6 +57,9 @@ pub(super) fn mistaken(mistakes: &Diagnostics) -> ExitCode {
 }
 
 /// Shows errors or warnings, if there are any: in colour on a terminal.
+///
+/// Colours follow the same rules as the log on stderr
+/// (`telemetry::is_colored`).
 pub(super) fn tell(diagnostics: &Diagnostics) {
     if !diagnostics.list.is_empty() {
         complain(diagnostics.render(is_colored(&io::stderr())).trim_end());

@@ -3,6 +3,15 @@
 //!
 //! The arguments become a configuration with one upstream, one route and at
 //! most one limit.
+//!
+//! The arguments are not interpreted here: each becomes a line of TOML, and the
+//! parser of configurations judges it. A mistake is then reported as clap
+//! reports a wrong argument, with the name and the value that the user typed
+//! (`arguments::Text`). So `--rate` accepts every form that the key `rate`
+//! does.
+//!
+//! There is no file to reload from. The gateway runs until a signal ends it,
+//! like any other one.
 
 use std::process::ExitCode;
 
@@ -48,12 +57,18 @@ Examples:
   tidegate proxy --to http://10.0.0.1:9001 --to http://10.0.0.2:9001 --listen 0.0.0.0:8080";
 
 /// Numbers from 1 to the largest number of tokens.
+///
+/// The bound is that of a burst in the configuration. clap rejects other
+/// numbers before the configuration is made.
 fn at_least_one() -> RangedU64ValueParser {
     RangedU64ValueParser::new().range(1..=u32::MAX.into())
 }
 
 /// Runs the gateway. `command` is the whole command line, for reports of wrong
 /// arguments.
+///
+/// Blocks until the gateway has ended. A wrong argument ends the process with
+/// status 2 before anything is bound.
 pub(super) fn run(arguments: &Arguments, command: Command) -> ExitCode {
     let text = text(arguments);
     let source = Source::Text {
@@ -72,6 +87,8 @@ pub(super) fn run(arguments: &Arguments, command: Command) -> ExitCode {
 }
 
 /// Reports a wrong argument as clap does, with exit status 2.
+///
+/// The usage that clap shows is that of `proxy`.
 fn refuse(mut all: Command, why: &str) -> ! {
     all.build();
     match all.find_subcommand_mut("proxy") {
@@ -81,6 +98,10 @@ fn refuse(mut all: Command, why: &str) -> ! {
 }
 
 /// The configuration that the arguments describe.
+///
+/// The admin listener takes its usual port or a free one, unless `--admin`
+/// names another or says "off". The limit exists only with `--rate`, and counts
+/// by the address of the client.
 fn text(arguments: &Arguments) -> Text {
     let mut text = Text::default();
     text.lines("[[listeners]]");
@@ -130,6 +151,9 @@ fn text(arguments: &Arguments) -> Text {
 }
 
 /// The line that says where the gateway listens.
+///
+/// Written to stderr when the gateway serves, with the ports that the system
+/// chose, and with a line for the admin listener if it is on.
 fn banner(to: &str, ready: &Ready) -> String {
     let listeners: Vec<_> = ready
         .listeners

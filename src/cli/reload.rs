@@ -3,6 +3,20 @@
 //!
 //! The file of the gateway says where its admin listener is and which token it
 //! wants. The gateway reads the file itself: this command sends nothing of it.
+//!
+//! The file is searched for and read as `tidegate run` does, but only for the
+//! address and the token of the admin listener. With `--admin` the file is
+//! optional, and mistakes in it do not matter.
+//!
+//! The response is JSON (`admin`), and this command turns it into text. A
+//! gateway of another version may send other fields: one that is absent is left
+//! out or replaced by a neutral word, and none makes the command fail.
+//!
+//! # Exit status
+//!
+//! 0 if the gateway has reloaded or found nothing changed, 1 in all other
+//! cases: mistakes in the file, no gateway at the address, a refused token, or
+//! a configuration that the gateway refuses.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -39,6 +53,8 @@ Examples:
 Exit status: 0 reloaded or unchanged, 1 if the gateway refused the configuration or does not answer.";
 
 /// The address and the token of a call.
+///
+/// Not `Debug`, as the token is a secret.
 struct Target {
     /// The admin listener.
     address: Address,
@@ -47,6 +63,9 @@ struct Target {
 }
 
 /// Asks for the reload, and prints its outcome.
+///
+/// Blocks until the gateway has reloaded, bounded by the timeouts of `client`.
+/// The changes go to stdout, all reports to stderr.
 pub(super) fn run(arguments: Arguments) -> ExitCode {
     let target = match target(arguments) {
         Ok(target) => target,
@@ -86,6 +105,14 @@ enum Missing {
 }
 
 /// The admin listener that the arguments or the file name.
+///
+/// `--admin` wins over the file. Without it, the file must exist and be free of
+/// mistakes.
+///
+/// # Errors
+/// The address is unknown: see the variants of `Missing`. A port 0 in the file
+/// is an error, because only the gateway knows the port that the system has
+/// chosen.
 fn target(arguments: Arguments) -> Result<Target, Missing> {
     let config = run::file(arguments.config, "--config FILE")
         .map_err(Missing::Other)
@@ -115,6 +142,10 @@ fn target(arguments: Arguments) -> Result<Target, Missing> {
 
 /// The changes, with a line for each kind of item, as in the log of the
 /// gateway.
+///
+/// The first line is the outcome. The kinds `limits`, `upstreams` and `routes`
+/// are listed only if the response has changes, each with `none` if it has no
+/// item.
 fn told(answer: &Value) -> String {
     let mut text = format!("{}\n", answer["outcome"].as_str().unwrap_or("reloaded"));
     let sections: Vec<_> = answer["sections"]
@@ -160,6 +191,8 @@ fn told(answer: &Value) -> String {
 }
 
 /// A warning in one line.
+///
+/// The form is `file:line: message; help`, without the line if there is none.
 fn one_line(warning: &Value) -> String {
     let word = |key: &str| warning[key].as_str().unwrap_or_default();
     let line = warning["line"]

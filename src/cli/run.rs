@@ -1,5 +1,9 @@
 //! `tidegate run`: serves by a configuration file, until a signal ends it. It
 //! is a thin layer over [`app::run`](crate::app::run).
+//!
+//! This is the command of production: a service manager starts it and sends it
+//! signals. It prints nothing by itself. Access lines go to stdout, and the
+//! log, the mistakes of a configuration included, to stderr.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -37,6 +41,9 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
 
 /// The file that was named, or the first of the default files that exists. `by`
 /// is the way to name one.
+///
+/// The default files are those of `app::default_files`, in their order. A file
+/// that was named is returned as it is, without a look at it.
 ///
 /// # Errors
 /// The text is a sentence that says what to do.

@@ -3,6 +3,14 @@
 //!
 //! It runs on a thread of its own, in the same process, and listens on a free
 //! port of the loopback interface.
+//!
+//! The paths are `/slow`, which takes a second, `/flaky`, of which every other
+//! request fails with 503, beginning with the first, and any other path, which
+//! responds at once. The texts of `/flaky` count its requests, so that the
+//! output of curl shows how many were hidden by retries.
+//!
+//! hyper serves the connections as usual. Nothing limits or logs requests here,
+//! since that is the work of the gateway in front.
 
 use std::{
     convert::Infallible,
@@ -45,6 +53,9 @@ pub(super) fn start() -> io::Result<SocketAddr> {
 
 /// Accepts connections for ever. The only client is the gateway, whose pool
 /// bounds the connections.
+///
+/// Each connection has a task. Returns only if accepting fails, upon which the
+/// demo has no service any more and the gateway responds with 502.
 async fn serve(listener: TcpListener) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let asked = Arc::new(AtomicU64::new(0));
