@@ -5,6 +5,23 @@
 //! of the node counts for its circuit. A question that the store refuses, such
 //! as one that a read-only replica gets, counts as well: the store cannot
 //! decide then.
+//!
+//! # One server and a cluster
+//!
+//! A single server gets all questions of a request in one call of the script,
+//! which takes all tokens or none. The nodes of a cluster get one question
+//! each, at the same time, because a script may only touch keys of one slot.
+//! Each has its own outcome, and the caller puts them together.
+//!
+//! A call to a single server is tried twice if the connection breaks. The redis
+//! crate's connection to a cluster repeats and redirects by itself, so that a
+//! call has one try here.
+//!
+//! # Metrics
+//!
+//! A reply counts with its duration. A failed try counts as `error`, and a
+//! node's timeout as `timeout`; other timeouts are counted by the caller that
+//! made them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,6 +41,8 @@ use super::{
 use crate::{duration, limit::Clock, runtime::timer::timeout_at};
 
 /// The reply of the store about one bucket, and the time of its trip.
+///
+/// The ledger needs both to place the reply on this process's clock.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TimedReply {
     /// The state of the bucket, and whether tokens were taken.
@@ -49,6 +68,10 @@ impl Store {
     /// Returns nothing if there is no reply at all; in a cluster, `None` for
     /// each bucket whose node does not respond before `deadline`. Only in a
     /// cluster the deadline ends the call; otherwise the caller has to.
+    ///
+    /// The replies are in the order of `wants`. A broken connection is dropped,
+    /// so that the next call makes another; the failure of the last try counts
+    /// for the circuit.
     pub(super) async fn call(
         self: &Arc<Self>,
         client: &Client,
@@ -90,6 +113,10 @@ impl Store {
 
     /// Asks the node of each bucket, at the same time. The connection finds
     /// nodes again by itself, and is made anew only when it knows none.
+    ///
+    /// Without a list of nodes, a failure counts for the circuit of the whole.
+    /// After any failure the nodes are listed again in the background, as slots
+    /// may have moved.
     async fn ask_nodes(
         self: &Arc<Self>,
         client: &Client,
@@ -127,6 +154,12 @@ impl Store {
     }
 
     /// Asks one node, and counts its reply.
+    ///
+    /// A reply closes no open circuit; it only ends the series of failures.
+    ///
+    /// # Errors
+    /// The connection broke, or the store refused the script. The caller counts
+    /// it.
     async fn ask_at(
         &self,
         mut connection: Connection,
@@ -156,6 +189,8 @@ impl Store {
     /// Makes a call in the background, bounded in number and time, and without
     /// a second try. Dropped if too many requests wait, or if the circuit is
     /// open.
+    ///
+    /// Tokens that are not returned come back with time alone.
     pub(super) fn spawn_call(self: &Arc<Self>, ask: Ask, want: Want) {
         let store = Arc::clone(self);
         self.background.spawn(async move {
@@ -177,6 +212,8 @@ impl Store {
 }
 
 /// True if the connection failed rather than the question.
+///
+/// An error that the server has sent leaves the connection in order.
 fn is_broken(error: &RedisError) -> bool {
     !matches!(
         error.kind(),

@@ -1,5 +1,12 @@
 //! One connection to the store. All calls of a worker go through it, each
 //! without waiting for the responses to others (pipelining).
+//!
+//! The connection is that of the `redis` crate. Its driver is a task on the
+//! runtime of the worker that made it, so that no response crosses threads. A
+//! worker has one connection, whatever the number of its requests.
+//!
+//! A single server's calls have no timeout in here. The deadline of the request
+//! drops the future, and the driver discards the response when it comes.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -32,6 +39,8 @@ const CONNECT_NODE: Duration = Duration::from_millis(500);
 const REDIRECTIONS: u32 = 3;
 
 /// A connection. A clone is another handle to the same one.
+///
+/// Cloning is cheap, and each call has a clone.
 #[derive(Clone)]
 pub(super) enum Connection {
     /// To one server.
@@ -55,6 +64,10 @@ impl Connection {
     }
 
     /// Makes a connection, for as long as it takes.
+    ///
+    /// A single server is the first one that is configured. For a cluster all
+    /// servers are tried as the first contact; the rest of the nodes comes from
+    /// the cluster itself.
     async fn connect(settings: &policy::Store) -> RedisResult<Self> {
         let mut servers = settings
             .servers
@@ -140,6 +153,9 @@ impl Connection {
     /// Checks that the store can do its work: it has to take a token, of this
     /// key, that is back at once. A read-only replica fails.
     ///
+    /// The bucket is full again after a nanosecond, and the key expires within
+    /// a few milliseconds, so that a probe needs no clean-up.
+    ///
     /// # Errors
     /// It cannot.
     pub(super) async fn probe(&mut self, script: &Script, key: String) -> RedisResult<()> {
@@ -165,6 +181,11 @@ impl std::fmt::Debug for Connection {
 }
 
 /// The address and the login of a server, in the terms of the `redis` crate.
+///
+/// TLS always verifies the server's certificate.
+///
+/// # Errors
+/// The crate cannot express the address or the login.
 fn address(server: &StoreServer) -> RedisResult<ConnectionInfo> {
     let (host, port) = (server.host.to_string(), server.port);
     let address = if server.tls {

@@ -1,5 +1,11 @@
 //! Reads and fills buckets in the store for the person on call, off the path of
 //! requests.
+//!
+//! The admin listener uses this for its calls about keys of limits, through
+//! `build::keys`, on the control thread. The calls go through the client of
+//! that thread, which has the same bounds as those of the workers. A store
+//! whose circuit is open is not called: a person gets the response at once that
+//! the state is unknown.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,12 +16,19 @@ use crate::limit::{Clock, Standing};
 
 /// Longest wait for a reply. It is longer than that of requests, because a
 /// list may have a thousand keys.
+///
+/// A person waits for it, and no request.
 const LONGEST: Duration = Duration::from_secs(1);
 
 impl Store {
     /// The state of the bucket of each ask in the store, with the tokens that
     /// this gateway holds of it; takes nothing. `None` for each that the store,
     /// or the node of its cluster, does not report in time.
+    ///
+    /// All asks go into one call, or one for each node. An error of the store
+    /// counts for its circuit, as that of a request does. The remaining tokens
+    /// include those that this gateway holds, and not those that other gateways
+    /// hold.
     pub async fn standing(self: &Arc<Self>, asks: &[Ask]) -> Vec<Option<Standing>> {
         let is_asked: Vec<_> = asks.iter().map(|ask| !self.is_left_alone(ask)).collect();
         let asked = asks
@@ -44,6 +57,9 @@ impl Store {
     /// Fills the bucket of `ask`. Other gateways keep the tokens that they
     /// hold, and may refuse for up to a second by what they know; this gateway
     /// forgets both. Returns false if the store does not respond in time.
+    ///
+    /// A key that the store does not have is full already, so that deleting it
+    /// succeeds.
     pub async fn fill(self: &Arc<Self>, ask: &Ask) -> bool {
         if self.is_left_alone(ask) {
             return false;

@@ -7,6 +7,11 @@
 //! The level can be changed while the process runs, which a reload does. The
 //! format cannot. Lines of libraries are left out below a warning, since they
 //! say nothing about the gateway; the level `trace` shows them all.
+//!
+//! # Order at the end
+//!
+//! The guard is dropped last of all, after the access log, so that the lines
+//! about the end are written too. A line that is logged after that is lost.
 
 use std::{fmt, io, time::SystemTime};
 
@@ -68,6 +73,9 @@ impl LogGuard {
 }
 
 /// Changes the running log. Cheap to clone.
+///
+/// It holds the filter weakly: after the guard and the subscriber are gone, it
+/// changes nothing and says so.
 #[derive(Clone)]
 pub struct LogControl {
     /// The filter of lines by level, which can be replaced.
@@ -154,6 +162,9 @@ where
 /// The lines that are written at `level`: those of this crate from `level` on,
 /// those of libraries from `warn` on, or from `level` on if that is more severe
 /// or `trace`.
+///
+/// At `error` the libraries are at `error`, at `warn`, `info` and `debug` at
+/// `warn`, and at `trace` at `trace`.
 fn targets(level: LogLevel) -> Targets {
     let level = match level {
         LogLevel::Error => Level::ERROR,

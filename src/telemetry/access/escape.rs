@@ -17,6 +17,10 @@ const CUT: &str = "…";
 /// Appends `text` as the inside of a JSON string. Of a longer text, the first
 /// `longest` bytes are written, cut between characters, and `…` after them. An
 /// escaped byte takes at most six bytes.
+///
+/// The fast path copies printable ASCII without quotes and backslashes. All
+/// other text goes character by character: valid characters that are harmless
+/// stay as they are, in any script.
 pub(super) fn escape(text: &[u8], longest: usize, out: &mut Vec<u8>) {
     let kept = cut(text, longest);
     if is_printable_without(kept, *b"\"\\") {
@@ -36,6 +40,9 @@ pub(super) fn escape(text: &[u8], longest: usize, out: &mut Vec<u8>) {
 
 /// Whether text needs no quotes in a line of `key=value` pairs: it is printable
 /// ASCII without quotes, backslash, `=` and blank, and not empty.
+///
+/// An empty value is not bare, so that it is written as `""` and not as
+/// nothing.
 pub(super) fn is_bare(text: &[u8]) -> bool {
     !text.is_empty() && is_printable_without(text, *b"\"\\= ")
 }
@@ -83,6 +90,9 @@ const EACH: u64 = u64::from_le_bytes([1; 8]);
 
 /// Cuts between characters: at most three continuation bytes are given up with
 /// the one that began them.
+///
+/// `longest` must be at least 3. A text that is not UTF-8 there, with four
+/// continuation bytes in a row, is cut at `longest`.
 fn cut(text: &[u8], longest: usize) -> &[u8] {
     if text.len() <= longest {
         return text;
@@ -96,6 +106,8 @@ fn cut(text: &[u8], longest: usize) -> &[u8] {
 }
 
 /// Appends valid text with escapes where they are needed.
+///
+/// Runs of characters without escapes are copied as a whole.
 fn escape_str(text: &str, out: &mut Vec<u8>) {
     let mut plain_from = 0;
     for (at, strange) in text.char_indices().filter(|&(_, c)| must_escape(c)) {

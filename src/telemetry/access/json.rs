@@ -4,6 +4,14 @@
 //! reference lists them. Absent fields are left out rather than written as
 //! `null`. Every value is appended together with the text before it, which has
 //! the key, its colon and an opening quote: one copy instead of several.
+//!
+//! # Cost
+//!
+//! A line is the most frequent work besides forwarding: it is appended to the
+//! buffer of the worker without an allocation of its own, and no serialiser
+//! goes over it. Words of the program and names of the configuration need no
+//! escape, and are copied as they are. Text that a client chose goes through
+//! `escape`.
 
 use super::{
     escape::{escape, hex},
@@ -59,6 +67,8 @@ fn verdict(line: &Line<'_>, out: &mut Vec<u8>) {
 }
 
 /// The fields of the attempts.
+///
+/// A request that the gateway refused has none of them.
 fn forwarding(line: &Line<'_>, out: &mut Vec<u8>) {
     plain(br#","upstream":""#, line.upstream, out);
     plain(br#","server":""#, line.server, out);
@@ -67,6 +77,9 @@ fn forwarding(line: &Line<'_>, out: &mut Vec<u8>) {
 }
 
 /// The fields of time and size, and the client's software.
+///
+/// `queue_ms` and `upstream_ms` are absent if the request has neither waited
+/// nor been sent; `duration_ms` and the sizes are always there.
 fn cost(line: &Line<'_>, out: &mut Vec<u8>) {
     for (key, duration) in [
         (&br#","queue_ms":"#[..], line.queue),
@@ -97,6 +110,9 @@ fn plain(before: &[u8], value: Option<&str>, out: &mut Vec<u8>) {
 }
 
 /// Appends a word that is nearly always a few capital letters.
+///
+/// Methods such as GET and POST pass after a look at fewer than eight bytes. A
+/// method that a client invented is escaped and cut like any other text.
 #[inline]
 fn word(before: &[u8], value: Option<&str>, out: &mut Vec<u8>) {
     match value {
@@ -108,6 +124,8 @@ fn word(before: &[u8], value: Option<&str>, out: &mut Vec<u8>) {
 }
 
 /// Appends a value that a client chose.
+///
+/// Absent values leave no trace. Longer ones are cut after `longest` bytes.
 #[inline]
 fn bytes(before: &[u8], value: Option<&[u8]>, longest: usize, out: &mut Vec<u8>) {
     let Some(value) = value else { return };

@@ -5,6 +5,16 @@
 //! tried again, so that the log goes on by itself when the disk has room. The
 //! log on stderr has one warning when failures begin, and one line when they
 //! end.
+//!
+//! # The reader
+//!
+//! The sink may be a file, a terminal or a pipe. A pipe whose reader is slow
+//! blocks the writer's thread, and nothing else: the queue fills, and the
+//! workers drop lines and count them. A pipe whose reader has gone fails each
+//! write with `EPIPE`, as Rust ignores SIGPIPE.
+//!
+//! A sink may also be non-blocking, since that flag belongs to the open file
+//! and not to this process. The write is then repeated every 10 ms.
 
 use std::{
     io::{self, ErrorKind, Write},
@@ -21,6 +31,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// Writes chunks to the sink. Lines that cannot be written are dropped and
 /// counted, and a warning says so once until writing succeeds again.
+///
+/// Owned by the writer's thread, so that it needs no lock.
 pub(super) struct Outlet<W> {
     /// Stdout, or a script in tests.
     sink: W,
@@ -35,6 +47,8 @@ pub(super) struct Outlet<W> {
 
 impl<W: Write> Outlet<W> {
     /// Writes to `sink`, and counts in `dropped`.
+    ///
+    /// Nothing is written until the first chunk.
     pub(super) fn new(sink: W, dropped: Arc<Dropped>) -> Self {
         Self {
             sink,
@@ -46,6 +60,10 @@ impl<W: Write> Outlet<W> {
 
     /// Writes whole lines, or as many as the sink takes. Blocks for as long as
     /// the sink does.
+    ///
+    /// `lines` must end with a line end. The count of dropped lines is that of
+    /// the line ends that the sink has not taken, so that a line of which only
+    /// a part was written counts as dropped.
     pub(super) fn write(&mut self, mut lines: &[u8]) {
         match self.put(&mut lines).and_then(|()| self.sink.flush()) {
             Ok(()) if self.failing.clear() => tracing::info!("access lines are written again"),
@@ -62,6 +80,8 @@ impl<W: Write> Outlet<W> {
 
     /// Ends a torn line, then writes. Shortens `lines` by the bytes that the
     /// sink has taken.
+    ///
+    /// The line end after a torn line belongs to no line, and is not counted.
     fn put(&mut self, lines: &mut &[u8]) -> io::Result<()> {
         if self.torn {
             self.put_part(&mut &b"\n"[..])?;
@@ -71,6 +91,8 @@ impl<W: Write> Outlet<W> {
 
     /// Writes until the sink has taken all of `text` or fails. Interrupted
     /// writes are repeated (`EINTR`).
+    ///
+    /// Shortens `text` also if it fails, by the bytes that were written.
     fn put_part(&mut self, text: &mut &[u8]) -> io::Result<()> {
         while !text.is_empty() {
             match self.sink.write(text) {

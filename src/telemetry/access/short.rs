@@ -2,6 +2,11 @@
 //!
 //! It has the fields that a person watches while trying something out, and is
 //! no interface: programs read the full forms.
+//!
+//! `app::process` chooses this form if stdout is a terminal and the format is
+//! `text`. The time of the day is left out, since the person sees the lines
+//! appear. Only the escapes of colour are sent to the terminal as they are:
+//! every text passes `text::bytes`, so that a client cannot move the cursor.
 
 use std::time::Duration;
 
@@ -48,6 +53,9 @@ fn status(status: u16, color: bool, out: &mut Vec<u8>) {
 }
 
 /// The color of a class of statuses: green, cyan, yellow, red.
+///
+/// Green is for success, yellow for the client's failures, red for the
+/// server's, and cyan for everything else.
 fn start_of_color(status: u16) -> &'static [u8] {
     match status {
         200..=299 => b"\x1b[32m",

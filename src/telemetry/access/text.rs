@@ -3,6 +3,10 @@
 //!
 //! The format is that of logfmt: a value is bare if it cannot be misread, and
 //! otherwise between quotes with the escapes of JSON.
+//!
+//! The order differs from that of the JSON object: a person reads status,
+//! method and path first, and the long fields of the client last. The names are
+//! the same, so that a search works on both.
 
 use super::{
     escape::{escape, hex, is_bare},
@@ -70,6 +74,8 @@ fn connection(line: &Line<'_>, out: &mut Vec<u8>) {
 }
 
 /// Appends a word of the gateway or a name from the configuration.
+///
+/// Such a value is nearly always bare, and is looked at like any other one.
 fn text(before: &str, value: Option<&str>, out: &mut Vec<u8>) {
     bytes(before, value.map(str::as_bytes), SHORT, out);
 }

@@ -1,5 +1,9 @@
 //! Values other than text, written without an allocation: numbers, addresses,
 //! times.
+//!
+//! Both full forms use these functions, and the form for terminals some of
+//! them, so that a number reads alike everywhere. Nothing here needs escapes:
+//! the bytes are ASCII that no client chose.
 
 use std::{
     io::Write,
@@ -16,6 +20,8 @@ pub(super) fn integer(number: impl itoa::Integer, out: &mut Vec<u8>) {
 
 /// Appends a duration in milliseconds, with three decimals; the rest is cut
 /// off.
+///
+/// The number saturates at 2^64 milliseconds, half a billion years.
 pub(super) fn millis(duration: Duration, out: &mut Vec<u8>) {
     integer(
         duration
@@ -30,6 +36,9 @@ pub(super) fn millis(duration: Duration, out: &mut Vec<u8>) {
 
 /// Appends the address of the client. The client is nearly always the peer,
 /// whose address exists as text already.
+///
+/// The two differ if a trusted proxy or the PROXY protocol names the client.
+/// Only then is the address formatted.
 pub(super) fn client(line: &Line<'_>, out: &mut Vec<u8>) {
     if line.client == line.peer.ip() {
         out.extend_from_slice(line.peer_ip.as_bytes());
@@ -40,6 +49,9 @@ pub(super) fn client(line: &Line<'_>, out: &mut Vec<u8>) {
 }
 
 /// Appends the address and port of the peer.
+///
+/// IPv6 addresses are formatted each time, because the text needs brackets
+/// around the address.
 pub(super) fn peer(line: &Line<'_>, out: &mut Vec<u8>) {
     match line.peer {
         SocketAddr::V4(address) => {
@@ -59,6 +71,10 @@ fn three_digits(number: u32, out: &mut Vec<u8>) {
 /// Writes times in RFC 3339 with milliseconds, and keeps the text of the last
 /// second: `humantime` formats once a second rather than once a line. Each
 /// buffer has one.
+///
+/// The cache needs no lock, as the buffer has one already. The lines of one
+/// worker come nearly in the order of time, so that the text of one second
+/// serves many of them.
 #[derive(Debug, Default)]
 pub(super) struct DateCache {
     /// The second whose text is kept, since the Unix epoch.
@@ -98,6 +114,8 @@ impl DateCache {
 }
 
 /// End of the year 9999: RFC 3339 has four digits for the year.
+///
+/// In seconds since the Unix epoch.
 const LAST_SECOND: u64 = 253_402_300_799;
 
 #[cfg(test)]

@@ -5,6 +5,15 @@
 //! interval. When it finds them all empty, it sleeps without a timeout, so that
 //! an idle gateway causes no wake-ups. Then the first line of any worker wakes
 //! it.
+//!
+//! # Order of the end
+//!
+//! When the log is closed, the queue refuses chunks first. The buffers are then
+//! emptied under their locks, so that a line is either found here or dropped by
+//! its worker, and counted. The rest of the queue is written last.
+//!
+//! A panic in the sink ends the thread, and the guard `Ended` announces it: the
+//! queue refuses chunks from then on, and the lines are counted as dropped.
 
 use std::{io::Write, sync::atomic::Ordering::Relaxed, time::Duration};
 
@@ -36,6 +45,9 @@ pub(super) fn run(buffers: &Buffers, mut outlet: Outlet<impl Write>, interval: D
 
 /// Queues the content of the buffers, behind their older chunks. Returns
 /// whether there was any.
+///
+/// The lock of a buffer is held for the push alone. A buffer without room in
+/// the queue keeps its lines for the next visit.
 fn collect(buffers: &Buffers) -> bool {
     let mut found = false;
     for buffer in buffers.each.iter() {
@@ -59,6 +71,10 @@ fn collect(buffers: &Buffers) -> bool {
 
 /// Asks the workers to wake the writer with their next line. Returns false if a
 /// line came in between.
+///
+/// The mark is set before the buffers are looked at again: a line that is
+/// written in between either is found here, or sees the mark and wakes the
+/// writer.
 fn goes_idle(buffers: &Buffers) -> bool {
     buffers.is_idle.store(true, Relaxed);
     let found = collect(buffers);

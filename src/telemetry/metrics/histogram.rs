@@ -52,6 +52,9 @@ pub(super) struct Histogram {
 impl Histogram {
     /// Counts one duration. A duration that equals a bound belongs to its
     /// bucket (`le`, less or equal).
+    ///
+    /// A duration above ten seconds is in the last bucket. One that does not
+    /// fit into 64 bits of nanoseconds counts as the longest that does.
     pub(super) fn observe(&mut self, duration: Duration) {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         self.buckets[NANOS.partition_point(|&bound| bound < nanos)] += 1;
@@ -78,6 +81,9 @@ impl Histogram {
 
     /// Each of [`BOUNDS`] with the number of durations up to it, as the text
     /// formats have them.
+    ///
+    /// The bucket above the highest bound is missing: the caller writes the
+    /// count of all durations as `+Inf`.
     pub(super) fn cumulative(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let mut below = 0;
         BOUNDS.iter().zip(self.buckets).map(move |(&bound, count)| {

@@ -4,6 +4,11 @@
 //! (<https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>),
 //! so that common dashboards work. A metric that cannot be read, as outside of
 //! Linux, is left out.
+//!
+//! A scrape reads `/proc/self/stat` and `/proc/stat` and counts the entries of
+//! `/proc/self/fd`, on the control thread. The kernel makes these files when
+//! they are read, without a disk. The process counts nothing by itself for
+//! these metrics.
 
 use std::{fs, time::Duration};
 
@@ -12,6 +17,8 @@ use rustix::process::{Resource, getrlimit};
 use super::exposition::{Exposition, Kind, Seconds};
 
 /// Writes all of them.
+///
+/// Each part is left out by itself if it cannot be read.
 pub(super) fn write(to: &mut Exposition) {
     if let Some(stat) = Stat::read() {
         stat.write(to);
@@ -66,6 +73,8 @@ impl Stat {
     /// Fields are numbered from 1, as in proc_pid_stat(5). The second is the
     /// name of the program in brackets and may hold anything, brackets too, so
     /// fields are counted from the third on, after the last bracket.
+    ///
+    /// `None` if a field is missing or no number.
     fn parse(stat: &str) -> Option<Self> {
         let fields: Vec<&str> = stat
             .get(stat.rfind(')')? + 1..)?
@@ -112,6 +121,9 @@ impl Stat {
 
 /// Start of the process since the Unix epoch: the boot of the machine, and the
 /// time from there.
+///
+/// As exact as the time of the boot, which the kernel gives in whole seconds.
+/// `None` outside of Linux.
 fn start_time() -> Option<Duration> {
     let machine = fs::read_to_string("/proc/stat").ok()?;
     let boot = machine
@@ -124,6 +136,8 @@ fn start_time() -> Option<Duration> {
 }
 
 /// A number of clock ticks, of which a second usually has 100.
+///
+/// The number per second is asked of the system (`sysconf(_SC_CLK_TCK)`).
 fn from_ticks(ticks: u64) -> Duration {
     let per_second = rustix::param::clock_ticks_per_second().max(1);
     let rest = (ticks % per_second) * 1_000_000_000 / per_second;
