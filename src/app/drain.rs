@@ -5,6 +5,18 @@
 //! `shutdown.drain` for requests in flight, and a second each for a worker that
 //! is cut and for the reader of the access log. A second signal ends the first
 //! two at once.
+//!
+//! # Not ready before not accepting
+//!
+//! A load balancer learns from the readiness probe that this gateway goes away,
+//! and takes a while for that. During `shutdown.delay` the gateway reports not
+//! ready and still accepts, so that no connection is refused in the meantime.
+//!
+//! # The state
+//!
+//! Buckets are saved after the last request, so that nothing that it took is
+//! missing. After a takeover nothing is saved: the files belong to the
+//! successor.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,6 +37,8 @@ use crate::{
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// How a drain ended.
+///
+/// The first two end with exit status 0, the third with 1.
 #[derive(Debug, Clone, Copy)]
 enum Drain {
     /// No connection was left.
@@ -72,6 +86,10 @@ impl App {
     /// Stops accepting after `shutdown.delay`, and waits until the workers have
     /// no connections, at most for `shutdown.drain`. A stop signal ends both
     /// waits.
+    ///
+    /// The delay and the drain are two waits one after the other, so that both
+    /// together bound the time. A connection without a request closes within
+    /// half of `shutdown.drain`, and one with a request after its response.
     async fn finish_requests(&mut self, shutdown: &policy::Shutdown, workers: &[Worker]) -> Drain {
         let drain = duration::text(shutdown.drain);
         let delay = duration::text(shutdown.delay);

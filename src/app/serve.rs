@@ -3,6 +3,20 @@
 //! One event is handled at a time, so that reloads, takeovers and the end never
 //! interleave. Nothing in the loop waits for a request, a disk or a name server
 //! without a bound.
+//!
+//! # Events
+//!
+//! * A signal: ends the loop, begins a reload, or starts a process that takes
+//!   over.
+//! * A changed file or a call of the admin listener: begins to read the
+//!   configuration, on another thread.
+//! * A configuration that was read: is built and applied here, at once.
+//! * A process that takes over: serves, upon which this one drains, or has
+//!   failed, upon which this one goes on.
+//! * The end of a worker: ends the process.
+//!
+//! All sources that `next` waits for are cancel safe: an event that was not
+//! taken stays with its source.
 
 use std::sync::Arc;
 
@@ -114,6 +128,10 @@ impl App {
     }
 
     /// Handles events until one of them ends the process.
+    ///
+    /// An event is handled to its end before the next one is awaited. A reload
+    /// takes as long as the build, and at most a few seconds more for names and
+    /// the store.
     async fn run(&mut self) -> End {
         loop {
             match self.next().await {
@@ -169,6 +187,9 @@ impl App {
     }
 
     /// Begins to read the configuration, and tells systemd so.
+    ///
+    /// The outcome comes as `Event::Read`. systemd is told `RELOADING=1` with
+    /// the time of the clock that it demands.
     fn begin_reload(&mut self, reply: Option<oneshot::Sender<Outcome>>) {
         notify(&reloading());
         self.reader.begin(reply);
@@ -177,6 +198,9 @@ impl App {
     /// Applies a configuration that was read, and reports the outcome to
     /// systemd and the caller. The file is watched again afterwards, whether
     /// the reload succeeded or not.
+    ///
+    /// The level of the log and the admin listener change only after a success.
+    /// A level that cannot be changed is logged, and the reload counts as done.
     async fn reload(&mut self, read: Read) {
         let outcome = self.reloader.reload(read.loaded, read.since).await;
         if let Outcome::Done { .. } = outcome {
@@ -201,6 +225,8 @@ impl App {
     }
 
     /// Starts the process that is to take over, unless one starts already.
+    ///
+    /// The sockets are copies: both processes accept until this one drains.
     fn upgrade(&mut self) {
         if self.takeover.is_some() {
             tracing::warn!("a new process starts already");

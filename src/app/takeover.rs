@@ -10,6 +10,17 @@
 //! descriptors from 3 on, their number in `LISTEN_FDS`, and their names in
 //! `LISTEN_FDNAMES`. One more descriptor is a socket pair through which the new
 //! process says that it serves.
+//!
+//! # Failure
+//!
+//! Until the new process has reported that it serves, this one keeps
+//! everything: a new binary that cannot read the configuration costs nothing
+//! but a line in the log. A second SIGUSR2 meanwhile is refused.
+//!
+//! # The state directory
+//!
+//! The state is saved before the new process starts, which restores it. Tokens
+//! that are taken between the two are counted by this process alone.
 
 use std::{
     env, io,

@@ -4,6 +4,10 @@
 //! The client of the `redis` crate follows redirections by itself. This list
 //! only tells which circuit a key belongs to, so that one dead node stops no
 //! key of the others.
+//!
+//! The lock `look` orders the takers of a list and the writers of the metrics.
+//! Requests take it only after a failed call; they read the list and the
+//! circuits through atomics.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,6 +29,8 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 impl Store {
     /// The node that holds a key, or the whole store if there is no list of
     /// nodes.
+    ///
+    /// The result is a handle, which stays valid while another list takes over.
     pub(super) fn node_of(&self, key: &str) -> Arc<Node> {
         let nodes = self.nodes.load();
         Arc::clone(nodes.as_ref().map_or(&self.whole, |nodes| nodes.of(key)))
@@ -32,6 +38,9 @@ impl Store {
 
     /// Whether the circuit of the store is open, or that of the node that holds
     /// the bucket of `ask`.
+    ///
+    /// Calls beside requests ask this first: those that return tokens, and
+    /// those of the admin listener.
     pub(super) fn is_left_alone(&self, ask: &Ask) -> bool {
         let is_open = self.whole.circuit.is_open();
         is_open || self.settings.is_cluster && self.node_of(&ask.store_key()).circuit.is_open()
@@ -54,6 +63,10 @@ impl Store {
 
     /// Takes over the reply to `CLUSTER SLOTS`. If slots have moved,
     /// connections that may not know it are made anew.
+    ///
+    /// A reply that cannot be read changes nothing. The circuit of the whole
+    /// gets a new generation if slots have moved, upon which every worker makes
+    /// its connection anew, and uses the old one meanwhile.
     pub(super) fn learn_nodes(&self, reply: &Value) {
         let one_at_a_time = self.look.lock();
         let earlier = self.nodes.load_full();
@@ -79,6 +92,8 @@ impl Store {
 
     /// Lists the nodes again, off the path of requests, because a call has
     /// failed. Does nothing if that was done within the last second.
+    ///
+    /// The task ends with the store, or when a later look takes its place.
     pub(super) fn look_at_nodes(self: &Arc<Self>, mut connection: Connection) {
         let mut look = self.look.lock();
         if look
@@ -98,6 +113,9 @@ impl Store {
     }
 
     /// Updates the metrics of open circuits.
+    ///
+    /// The gauge of the whole store is 1 as well while the circuit of any node
+    /// is open.
     pub(super) fn note_circuits(&self) {
         let _one_at_a_time = self.look.lock();
         let nodes = self.nodes.load();

@@ -8,6 +8,20 @@
 //! Shares are spread over shards by bits of their name, each behind a lock. All
 //! workers ask for a hot key, so a lock is held for a look-up and a few
 //! additions only, and never across a call.
+//!
+//! # Bounds
+//!
+//! At most `max_keys` shares, and the overflow bucket besides. A new key that
+//! finds the ledger full sweeps: shares whose debt is over are forgotten, at
+//! most some 4,096 at a look and each shard once a second. So a flood of new
+//! keys costs each of them a bounded search, and once every shard was swept,
+//! hardly any.
+//!
+//! # Reloads
+//!
+//! The ledger outlives the configuration as long as `max_keys` stays
+//! (`SharedLimit::new`). A share that was learnt under another quota is
+//! forgotten when it is next used.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -37,6 +51,8 @@ pub(super) struct Ledger {
 }
 
 /// A part of the shares.
+///
+/// Its lock is held while it is swept, too.
 #[derive(Debug, Default)]
 struct Shard {
     /// The share of each key, by the number of its name.
@@ -46,6 +62,8 @@ struct Shard {
 }
 
 /// More than there are workers, so that two of them seldom meet.
+///
+/// A limit with fewer keys has one shard for each of them.
 const SHARDS: usize = 64;
 
 /// Keys that one new key may look at in the search for one whose debt is over;
@@ -77,6 +95,10 @@ impl Ledger {
 
     /// Decides without a call if that is possible; with `keep` it only looks. A
     /// key that is asked for has a slot from then on, if there is room.
+    ///
+    /// `Ask` with nothing ahead is the outcome for a new key: its first request
+    /// asks for its own tokens only, and a key that is seldom asked for leases
+    /// nothing.
     pub(super) fn take(
         &self,
         now: u64,
@@ -95,6 +117,10 @@ impl Ledger {
 
     /// Takes over the reply of the store about one bucket. Returns the slot of
     /// the request that asked.
+    ///
+    /// The share may have been forgotten while the call was in flight; it is
+    /// then entered again, if there is room. Without room the slot is still
+    /// right, and only the knowledge is lost.
     pub(super) fn learn(
         &self,
         name: Name,
@@ -140,6 +166,8 @@ impl Ledger {
     }
 
     /// Forgets the bucket. Tokens of it that were held count as used.
+    ///
+    /// Does nothing for a key that is not known.
     pub(super) fn forget(&self, name: Name) {
         let is_counted =
             self.shard(name).shares.remove(&name.number()).is_some() && name != Name::OVERFLOW;
@@ -159,6 +187,10 @@ impl Ledger {
 
     /// Gives a key that is not known a slot, if there is one or if another
     /// key's debt is over. Returns whether it has one.
+    ///
+    /// The overflow bucket always has room. The count of keys is raised by a
+    /// bounded update, so that it never exceeds `max_keys` even if several
+    /// workers enter keys at once.
     fn enter(&self, now: u64, name: Name, share: Share) -> bool {
         let is_full = self.len() >= self.max_keys.get() && name != Name::OVERFLOW;
         if is_full && !self.sweep(now, name) {
@@ -179,6 +211,9 @@ impl Ledger {
 
     /// Forgets keys whose debt is over, from the shard of `name` on, until
     /// there are some. Returns whether there were.
+    ///
+    /// The lock of one shard is held at a time. The overflow bucket is never
+    /// forgotten.
     fn sweep(&self, now: u64, name: Name) -> bool {
         let (first, count) = (name.spread() % self.shards.len(), self.shards.len());
         let mut looked_at = 0;

@@ -6,6 +6,12 @@
 //! look-ups of all upstreams together are bounded, and those of names that
 //! failed last time have a smaller share: however many of them there are, other
 //! names do not wait for them.
+//!
+//! # The request for a look
+//!
+//! A worker that finds an address dead must not look up the name by itself, as
+//! look-ups block. It wakes the control thread through one `Notify`, which
+//! keeps a single wake-up: requests that come together cause one look.
 
 use std::{future::Future, pin::pin, time::Duration};
 
@@ -32,6 +38,9 @@ static LOOK_REQUESTED: Notify = Notify::const_new();
 
 /// Slots for look-ups, shared by all upstreams, as the resolver and its threads
 /// are the machine's.
+///
+/// Waiting look-ups are served in the order in which they came, as tokio's
+/// semaphores are fair.
 #[derive(Debug)]
 pub(super) struct LookupSlots {
     all: Semaphore,
@@ -83,6 +92,8 @@ pub(super) async fn look_requested() {
 
 /// Has the control thread look at names and servers before its next regular
 /// look.
+///
+/// Cheap enough for the path of requests that fail.
 pub(super) fn request_a_look() {
     LOOK_REQUESTED.notify_one();
 }

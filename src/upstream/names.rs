@@ -1,5 +1,9 @@
 //! Keeping the names of an upstream's servers up to date, on the control
 //! thread.
+//!
+//! `app::maintain` calls this at intervals, and earlier when a worker asks for
+//! it. Each look-up is a task of its own; `address` decides when one is due,
+//! `lookups` how many run at once, and `dns` how long the result is valid.
 
 use std::sync::Arc;
 
@@ -37,6 +41,9 @@ impl Upstream {
 }
 
 /// Looks a server's name up once, and logs what has changed.
+///
+/// Never fails: a name that is not found keeps its addresses and is tried
+/// again.
 async fn look_up(upstream: Arc<str>, server: Arc<Server>) {
     let name_servers = NameServers::of_system().await;
     let report = |outcome: LookupOutcome| {

@@ -22,6 +22,8 @@ use std::hash::Hasher;
 use siphasher::sip::SipHasher13;
 
 /// A server that may get the key.
+///
+/// Made anew for each choice, from the servers that are fit to be chosen.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Candidate {
     /// Hash of its URL.
@@ -36,6 +38,9 @@ pub(super) struct Candidate {
 }
 
 /// The number that represents a server in the draws.
+///
+/// The URL is hashed as the configuration writes it: two spellings of one
+/// address are two servers.
 pub(in crate::upstream) fn identity(url: &str) -> u64 {
     let mut hasher = SipHasher13::new();
     hasher.write(url.as_bytes());
@@ -71,6 +76,9 @@ pub(super) fn choose(key: u64, bound: Option<f64>, candidates: &[Candidate]) -> 
 /// An exponentially distributed number with the weight as its rate. A server
 /// draws the smallest one with a probability that is proportional to its
 /// weight.
+///
+/// The uniform number is above 0 and at most 1, in steps of 2^-53, so that the
+/// logarithm is finite.
 fn draw(key: u64, candidate: &Candidate) -> f64 {
     let bits = mix(key ^ candidate.identity) >> 11;
     let uniform = (bits + 1) as f64 / (1u64 << 53) as f64;

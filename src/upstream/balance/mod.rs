@@ -85,6 +85,10 @@ impl Balancer {
     /// Chooses a server, by its index. `tried` are the servers that earlier
     /// attempts at the request went to; `key` is the hash of the request's key.
     /// `None` if the checks of all servers fail.
+    ///
+    /// A single server is chosen unless its checks fail, also while it is
+    /// suspect. The cost is a few atomic loads, and for `hash` one number for
+    /// each server.
     pub(super) fn choose(&self, tried: Tried, key: Option<u64>, now: Instant) -> Option<usize> {
         if let [only] = self.servers.as_slice() {
             return (!only.health.is_down()).then_some(0);
@@ -102,6 +106,9 @@ impl Balancer {
     }
 
     /// Whether a healthy server is left that is not one of `tried`.
+    ///
+    /// Asked after a failed attempt, so that the failure says whether a retry
+    /// can go elsewhere.
     pub(super) fn has_other(&self, tried: Tried, now: Instant) -> bool {
         let is_other =
             |index| !tried.contains(index) && self.assess(index, now).fitness == Fitness::Healthy;
@@ -109,6 +116,9 @@ impl Balancer {
     }
 
     /// For each server, whether it would be chosen now.
+    ///
+    /// All servers of the best fitness that there is, but none whose checks
+    /// fail.
     pub(super) fn in_use(&self, now: Instant) -> Vec<bool> {
         let all: Vec<_> = (0..self.servers.len())
             .map(|index| self.assess(index, now).fitness)
@@ -127,6 +137,9 @@ impl Balancer {
     }
 
     /// The next eligible server in turn.
+    ///
+    /// Gives up after as many turns as a cycle has. Other workers take turns of
+    /// the same cycle meanwhile, so that it may not have seen every server.
     fn next(&self, conditions: Conditions) -> Option<usize> {
         let turns = self.turns.len() as u64;
         (0..turns)
@@ -164,6 +177,9 @@ impl Balancer {
     }
 
     /// Draws a server by weight among those that may be chosen.
+    ///
+    /// After as many draws as there are servers, all are looked at in order
+    /// from a random one on, so that the choice ends.
     fn random(&self, conditions: Conditions) -> Option<usize> {
         let (mut rng, count) = (rand::rng(), self.servers.len());
         for _ in 0..count {
@@ -189,6 +205,9 @@ impl Balancer {
     }
 
     /// The best server if none is eligible, tried or not.
+    ///
+    /// Equal ones are chosen at random. `None` if the checks of all servers
+    /// fail.
     fn best_left(&self, conditions: Conditions) -> Option<usize> {
         let count = self.servers.len();
         let first = rand::rng().random_range(0..count);

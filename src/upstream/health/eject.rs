@@ -99,6 +99,10 @@ impl Ejector {
 
     /// Decides whether a server is ejected for this run of failures, the last
     /// of which was `failing`.
+    ///
+    /// Decisions are made one at a time, under `deciding`, so that two workers
+    /// cannot both eject the last server but one. Nothing is decided about a
+    /// server that is not healthy any more.
     fn decide(&self, server: &Health, run: Run, failing: Failing, now: Instant) {
         let _deciding = self.deciding.lock();
         let is_healthy =
@@ -156,6 +160,9 @@ impl Ejector {
     }
 
     /// The most servers that may be avoided at once.
+    ///
+    /// At least one if the percentage is above 0, so that ejection also works
+    /// with two servers.
     fn most_avoided(&self) -> usize {
         match usize::from(self.policy.max_percent) {
             0 => 0,
@@ -164,6 +171,9 @@ impl Ejector {
     }
 
     /// Ends all ejections.
+    ///
+    /// A failure of every server is more likely one of the requests, or of the
+    /// network, than of each server by itself.
     fn bring_back(&self, now: Instant) {
         for server in &self.servers {
             let mut history = server.history();

@@ -1,5 +1,14 @@
 //! The server's SETTINGS that h2 reads but does not expose, picked out of the
 //! connection's bytes.
+//!
+//! The limit on header lists is advisory (RFC 9113, 6.5.2), but a server that
+//! gets a longer list may reset the stream, or close the connection with all of
+//! its streams. `exchange` therefore compares a request with the limit before
+//! it is sent.
+//!
+//! The bytes are looked at as they pass from the socket to h2, and are not
+//! changed. Only frame headers are interpreted, and the payload of SETTINGS is
+//! copied, at most 384 bytes.
 
 use std::sync::{
     Arc,
@@ -23,6 +32,10 @@ const MOST_SETTINGS: usize = 64 * SETTING;
 
 /// The longest header list that the server accepts, in bytes as RFC 9113
 /// (6.5.2) counts them.
+///
+/// Written by the task that drives the connection and read by requests. Relaxed
+/// accesses suffice: a request that still sees the value before fares as one
+/// that was sent earlier.
 #[derive(Debug, Clone)]
 pub(super) struct HeaderListLimit(Arc<AtomicUsize>);
 
@@ -53,6 +66,9 @@ pub(super) fn watch(
 }
 
 /// Reads SETTINGS in a stream of bytes.
+///
+/// A frame that does not begin or end with the bytes of one read is continued
+/// with those of the next.
 #[derive(Debug)]
 struct SettingsReader {
     frames: Frames,
