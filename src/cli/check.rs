@@ -129,11 +129,11 @@ fn source(arguments: &Arguments) -> Result<(PathBuf, Source), String> {
 
 /// Loads and builds the configuration.
 ///
-/// # Errors
-/// It cannot serve; with `strict`, also if it has warnings.
-///
 /// Builds after loading, since some mistakes show only then. Sockets and names
 /// are not tried, as a check may run on another machine or beside the gateway.
+///
+/// # Errors
+/// It cannot serve; with `strict`, also if it has warnings.
 fn check(source: &Source, strict: bool) -> Result<Config, Wrong> {
     let config = source.load().map_err(Wrong::Mistakes)?;
     let config = app::try_build(config).map_err(Wrong::Impossible)?;

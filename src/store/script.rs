@@ -80,6 +80,8 @@ impl Question {
 }
 
 /// A number as Redis counts; a larger one becomes the largest.
+///
+/// The largest is 2^63 - 1 nanoseconds, which is 292 years.
 fn whole(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -120,6 +122,9 @@ impl Script {
 }
 
 /// The command for some questions.
+///
+/// The arguments are, in this order: the script or its hash, the number of
+/// keys, the keys, seven numbers for each question, and the length of a moment.
 fn call(command: &str, script: &str, questions: &[Question]) -> Cmd {
     let mut call = redis::cmd(command);
     call.arg(script).arg(questions.len());
@@ -134,6 +139,12 @@ fn call(command: &str, script: &str, questions: &[Question]) -> Cmd {
 }
 
 /// Reads the reply about this number of questions.
+///
+/// The reply begins with the outcome and the store's clock, and then has three
+/// numbers for each question. A negative number counts as 0.
+///
+/// # Errors
+/// The reply is of another shape, as that of another script would be.
 fn read_replies(numbers: &[i64], questions: usize) -> RedisResult<Vec<Reply>> {
     let [admitted, at, debts @ ..] = numbers else {
         return Err(strange());
@@ -154,6 +165,8 @@ fn read_replies(numbers: &[i64], questions: usize) -> RedisResult<Vec<Reply>> {
 }
 
 /// The error for a reply of another shape.
+///
+/// It counts as a failure of the store and not of the connection.
 fn strange() -> RedisError {
     RedisError::from((
         ErrorKind::UnexpectedReturnType,

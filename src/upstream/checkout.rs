@@ -25,7 +25,7 @@
 //! HTTP/2 until a handshake shows otherwise. From then on its requests are
 //! checked out as those of HTTP/1, also those that waited for a stream.
 //!
-//! # Who makes a connection
+//! # The turn to make a connection
 //!
 //! On HTTP/1 each request that finds no idle connection makes its own, up to
 //! `max_connections`. On HTTP/2 a worker makes one connection at a time: the

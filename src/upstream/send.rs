@@ -17,6 +17,12 @@
 //! Where a concurrency limit applies, an HTTP/1 connection is not closed at
 //! once, because its server may still be at work: the permits of the request
 //! are held on by [`Http1Exchange::hold_on`].
+//!
+//! # Time
+//!
+//! The server's time begins when the connection is ready, and ends with the
+//! head of the response; the metrics and the log get this duration. `Attempt`
+//! decides from it and from the outcome how the server is judged.
 
 use std::{
     future::{Future, poll_fn},
@@ -131,6 +137,8 @@ impl Upstream {
 
     /// Chooses the server for a request, by its index.
     ///
+    /// The servers of earlier attempts are avoided if others are healthy.
+    ///
     /// # Errors
     /// [`Error::NoHealthyServer`] if the checks of all servers fail.
     fn choose(&self, outgoing: &Outgoing) -> Result<usize, Failed> {
@@ -160,6 +168,9 @@ impl Upstream {
 
     /// Notes in a failure, if no server has seen the request, whether another
     /// healthy server is left to try.
+    ///
+    /// With an alternative the request may be sent at once, without a back-off,
+    /// as the failure says nothing about the other server.
     fn seek_alternative(&self, call: &call::Exchange, mut failed: Failed) -> Failed {
         if failed.seen == Seen::No {
             failed.has_alternative = self.balancer.has_other(call.tried(), Instant::now());
@@ -170,6 +181,9 @@ impl Upstream {
 
 /// A request that a server is sent, before its response. Dropped then, it is
 /// cancelled.
+///
+/// Holds everything that belongs to the request at the server. After the head
+/// of the response, the body takes it over.
 struct SentRequest {
     /// `None` once nothing is awaited any more.
     parts: Option<SentParts>,
@@ -231,6 +245,9 @@ impl SentRequest {
     /// Ends the exchange because of `failure`. If the client left while it sent
     /// its body, the server may still work on the part that it has, which is
     /// treated as a cancelled request.
+    ///
+    /// In that case the parts stay, and dropping the request holds its permits
+    /// on.
     fn fail(&mut self, failure: Failure) {
         if failure != Failure::Client(Fault::ClientGone) {
             self.parts = None;
@@ -320,6 +337,9 @@ impl UpstreamExchange {
 ///
 /// Servers of HTTP/1 get none unless the route allows it: some merge trailers
 /// into the fields of the head, of this request or even of the next one.
+///
+/// A body of known length has no trailers on HTTP/1, since only chunks can
+/// carry them (RFC 9112, 7.1.2).
 fn limit_trailers(outgoing: &mut Outgoing, to_http1: bool) {
     let mut passing = std::mem::take(&mut outgoing.trailers);
     if to_http1 && (!outgoing.trailers_to_http1 || outgoing.body.length().is_some()) {

@@ -47,7 +47,7 @@ pub(super) fn run(buffers: &Buffers, mut outlet: Outlet<impl Write>, interval: D
 /// whether there was any.
 ///
 /// The lock of a buffer is held for the push alone. A buffer without room in
-/// the queue keeps its lines for the next visit.
+/// the queue keeps its lines for the next round.
 fn collect(buffers: &Buffers) -> bool {
     let mut found = false;
     for buffer in buffers.each.iter() {

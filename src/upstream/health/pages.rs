@@ -16,6 +16,9 @@
 //! that is dropped too early counts as if it had failed on one server only. The
 //! hash has a secret of the process, so that a client cannot tell which paths
 //! share a group.
+//!
+//! `eject` is the only caller, under one lock for the table, which is taken for
+//! failures alone. A success costs nothing here.
 
 use std::{
     hash::{BuildHasher, Hash, Hasher},
@@ -37,6 +40,8 @@ const GROUPS: usize = 128;
 const ENTRIES: usize = 4;
 
 /// The key by which failures are compared: route and normalised path, hashed.
+///
+/// Two pages of one hash, out of 2^64, count as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::upstream) struct Page(u64);
 
@@ -80,6 +85,9 @@ pub(super) struct Pages {
 }
 
 /// A page that failed.
+///
+/// Two servers suffice: as soon as the second one fails, the failures of both
+/// are given back.
 #[derive(Debug, Clone, Copy)]
 struct FailedPage {
     page: Page,
@@ -113,6 +121,9 @@ impl Mark {
 
 impl Pages {
     /// The page that a request is for.
+    ///
+    /// A page of the same path on another route is another page, since its
+    /// handler may be another one.
     pub(super) fn page_of(&self, call: &Exchange) -> Page {
         let mut hasher = self.hasher.build_hasher();
         call.route.name.hash(&mut hasher);
@@ -169,6 +180,9 @@ impl Pages {
 
     /// The entry of a page: its own, an empty one, or that of the page in its
     /// group whose last failure is the oldest.
+    ///
+    /// The page that is replaced is forgotten. Never fails, as the oldest entry
+    /// always makes room.
     fn entry(&mut self, page: Page) -> &mut Option<FailedPage> {
         if self.groups.is_empty() {
             self.groups = vec![[None; ENTRIES]; GROUPS];

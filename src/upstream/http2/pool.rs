@@ -17,6 +17,13 @@
 //! A server may end a connection with GOAWAY after a stream was permitted but
 //! before it is opened. The exchange then fails as `Unprocessed`, which may be
 //! retried whatever its method.
+//!
+//! # Bounds
+//!
+//! Connections of all workers together are bounded by `max_connections`, since
+//! each holds a permit of `Capacity`, and the streams of each by the server's
+//! SETTINGS. Connections that are too old or idle are retired: they leave the
+//! pool at once, and end with the last of their streams.
 
 use std::sync::Arc;
 
@@ -60,6 +67,8 @@ pub(in crate::upstream) struct Making {
 }
 
 /// How the making of a connection ended.
+///
+/// The requests that wait read it when they are woken.
 #[derive(Debug, Clone, Copy, Default)]
 enum Outcome {
     #[default]
@@ -99,6 +108,8 @@ impl Making {
 }
 
 /// The result of a search for a stream.
+///
+/// Dropping `Make` gives the permit back and passes the turn on.
 pub(in crate::upstream) enum StreamSearch {
     /// A stream was found.
     Stream(StreamPermit),
@@ -184,6 +195,9 @@ impl Http2Pool {
     }
 
     /// A stream of any worker's connections.
+    ///
+    /// Locks the workers one after the other, each for a look at its
+    /// connections.
     pub(in crate::upstream) fn stream_of_any(&self, now: Instant) -> Option<StreamPermit> {
         self.workers
             .iter()
@@ -191,6 +205,9 @@ impl Http2Pool {
     }
 
     /// A stream, or the way to one.
+    ///
+    /// Never waits. The turn to make a connection is taken under the lock of
+    /// the worker, so that two requests of one worker never make one each.
     pub(in crate::upstream) fn find(self: &Arc<Self>, worker: usize) -> StreamSearch {
         let now = Instant::now();
         let mut own = self.workers.of(worker).lock();

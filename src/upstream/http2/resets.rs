@@ -10,6 +10,12 @@
 //! The first reset beyond that retires the connection. Its stream and later
 //! ones stay open until their reset is due; the server's frames on them are
 //! discarded meanwhile.
+//!
+//! # Concurrency
+//!
+//! Streams are dropped on any thread, so that the account is behind a lock,
+//! which is held for a few additions. The task that drives the connection sends
+//! the late resets; it awaits `send_next` beside the connection.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -31,6 +37,8 @@ const INTERVAL: Duration = Duration::from_millis(400);
 pub(super) type OpenStream = PushPromises;
 
 /// The resets of one connection.
+///
+/// Generic, so that tests need no stream.
 #[derive(Debug)]
 pub(super) struct Resets<T = OpenStream> {
     account: Mutex<Account<T>>,
@@ -64,6 +72,8 @@ impl<T> Resets<T> {
     /// Resets a stream that has not ended, at once or when its time comes.
     /// Returns true if it is late: the connection must then get no further
     /// streams.
+    ///
+    /// The stream is dropped outside of the lock, as its drop takes h2's own.
     pub(super) fn reset(&self, stream: T) -> bool {
         let now = Instant::now();
         let mut account = self.account.lock();
