@@ -128,9 +128,9 @@ fn all_but(reserved: u64, files: u64) -> usize {
 /// that a start would find wrong, except for sockets and names.
 ///
 /// Builds for a single worker and binds nothing. The thread of the access log
-/// that the parts need has ended when this returns. The state directory is only
-/// looked at, as a check must not create it. Returns the configuration for
-/// further use.
+/// that the parts need is told to end, and not waited for. The state directory
+/// is only looked at, as a check must not create it. Returns the configuration
+/// for further use.
 ///
 /// # Errors
 /// The text is a sentence for people that says what cannot be built.
