@@ -15,7 +15,7 @@
 //! Names are compared as a service with CGI or WSGI sees them, in any letter
 //! case and with `_` for `-`.
 //!
-//! # Who asks
+//! # Callers
 //!
 //! The parser of heads notes whether a request has any such field (`Names`).
 //! Only then does the gateway search for them, and it removes those of clients

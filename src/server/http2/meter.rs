@@ -17,7 +17,7 @@
 //! The meter also keeps the times at which a head began and at which the socket
 //! stopped taking bytes, which h2 does not bound either.
 //!
-//! # Who calls it
+//! # Callers
 //!
 //! The socket shows it every byte, before h2 reads it and after the client's
 //! socket took it. The connection's task asks it after each round for floods,

@@ -5,7 +5,7 @@
 //! the rest of a body that is dropped early is handed to the task of the
 //! stream, which reads it for a while.
 //!
-//! # Who owns the stream
+//! # Ownership
 //!
 //! The receiving half has exactly one owner at any time. It belongs to the
 //! [`StreamBody`] while the gateway or an upstream reads the request, and moves
