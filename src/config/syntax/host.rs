@@ -3,16 +3,35 @@
 //! Names are those of the DNS as HTTP uses them: ASCII, in any case, with `_`
 //! allowed as services inside a company have it. They are kept in lower case,
 //! without the final dot.
+//!
+//! # Advice
+//!
+//! Hosts are copied from URLs, from addresses and from the files of other
+//! gateways. `no_host` tells these apart by their signs and says which mistake
+//! it is; `more_than_a_host` cuts the host out of a URL. A host is advised only
+//! if [`pattern`] accepts it.
+//!
+//! International names are refused rather than converted: browsers send the
+//! `xn--` form (RFC 5891), and the file should have the bytes that requests
+//! have.
 
 use super::{super::wrong::Wrong, in_quotes, pieces};
 use crate::policy::HostPattern;
 
 /// Longest name in the DNS, and longest part of one (RFC 1035).
 const LONGEST_NAME: usize = 253;
+/// Longest part of a name between two dots, in bytes (RFC 1035, section 2.3.4).
 const LONGEST_LABEL: usize = 63;
 
 /// A host name or IPv4 address, in lower case, without the dot that ends a
 /// whole name.
+///
+/// An IPv4 address has the form of a name, and is one here; nothing checks that
+/// its numbers are below 256. A warning of `resolve` does.
+///
+/// # Errors
+/// An empty text, characters outside ASCII, an empty or overlong label, and
+/// more than 253 bytes without the final dot.
 pub(in crate::config) fn name(text: &str) -> Result<String, Wrong> {
     let help = "write a host name such as \"orders.example.com\"";
     if text.is_empty() {
@@ -37,6 +56,10 @@ pub(in crate::config) fn name(text: &str) -> Result<String, Wrong> {
 ///
 /// # Errors
 /// Anything else. The help has the host in a longer text, if there is one.
+///
+/// `*` stands for one or more whole labels at the beginning, and nowhere else.
+/// Patterns have no port, and are compared with the host of a request without
+/// its port.
 pub(in crate::config) fn pattern(text: &str) -> Result<HostPattern, Wrong> {
     let help = "write \"orders.example.com\" or \"*.example.com\"";
     if text.starts_with('[') && text.ends_with(']') {
@@ -55,6 +78,12 @@ pub(in crate::config) fn pattern(text: &str) -> Result<HostPattern, Wrong> {
 }
 
 /// The advice on a text that cannot be a host name, nor one with a star.
+///
+/// `None` if nothing speaks against the text so far: then [`name`] decides.
+/// `help` is used where the text holds no host that could be advised instead.
+///
+/// The order counts. A list is recognized before a single odd sign in one of
+/// its items, and a network before the slash that it shares with URLs.
 fn no_host(text: &str, help: &str) -> Option<Wrong> {
     if text == "*" {
         let help = "leave `hosts` out to match any host";
@@ -88,6 +117,11 @@ fn no_host(text: &str, help: &str) -> Option<Wrong> {
 
 /// An IPv6 address in brackets as requests have it, in whichever way they spell
 /// it.
+///
+/// An address has many spellings (RFC 4291, section 2.2), and clients may send
+/// any of them. The standard library writes the one of RFC 5952, so that equal
+/// addresses become equal texts. `None` if there are no brackets or no address
+/// between them; a zone such as `%eth0` is no part of an address here.
 fn ipv6(text: &str) -> Option<String> {
     let inside = text.strip_prefix('[')?.strip_suffix(']')?;
     inside
@@ -97,12 +131,18 @@ fn ipv6(text: &str) -> Option<String> {
 }
 
 /// A host that a key is compared with, as requests have it: in lower case.
+///
+/// Nothing is refused here: a text that is no host is kept in lower case.
 pub(in crate::config) fn asked(text: &str) -> String {
     ipv6(text).unwrap_or_else(|| text.to_ascii_lowercase())
 }
 
 /// A URL, an address with a port and the like: the host in it is advised, if
 /// there is one.
+///
+/// The scheme, a login before `@`, the port and everything from the path on are
+/// cut off. The explanation names the part that is too much: the rest of a URL,
+/// the port, or neither of the two.
 fn more_than_a_host(text: &str, help: &str) -> Wrong {
     if text.parse::<std::net::Ipv6Addr>().is_ok() {
         let help = format!("write \"[{text}]\"");

@@ -4,6 +4,23 @@
 //! Every gateway has such expressions, and all write them in other ways:
 //! `$binary_remote_addr`, `req.header:X-User`, `ip`. The advice on a part that
 //! is none tries other spellings until one is a part of the language.
+//!
+//! # Order of the attempts
+//!
+//! A text is first read by the exact rules. Only if they refuse it, `meant`
+//! looks for the form that is right, in this order:
+//!
+//! 1. several parts in one text become the items of a list;
+//! 2. a known beginning or sign is replaced by that of the language;
+//! 3. a word of another gateway is translated;
+//! 4. a word for everyone means no key at all;
+//! 5. a kind without a name gets one as an example;
+//! 6. a word that looks like the name of a header becomes one.
+//!
+//! Each candidate of the first two steps has to pass the exact rules before it
+//! is advised, so that the help never leads to a second mistake. A word that
+//! step 6 would take for a header is left alone when it is near a word of the
+//! language: `client-ipp` is a slip and no header.
 
 use super::{
     super::{suggest, wrong::Wrong},
@@ -16,6 +33,9 @@ use crate::policy::{KeyPart, Missing};
 pub(in crate::config) const V6_PREFIX: u8 = 64;
 
 /// Parts that need no name.
+///
+/// These are also the words that a misspelt part is compared with. Parts that
+/// have a name are not among them, as their names are free.
 const WORDS: [&str; 6] = [
     "route",
     "client-ip",
@@ -31,11 +51,19 @@ const WORDS: [&str; 6] = [
 ///
 /// # Errors
 /// Anything else. Where another gateway's form has one here, the help says so.
+///
+/// Names of headers are compared in lower case, those of cookies and of query
+/// parameters with their case. The name of a query parameter is written
+/// decoded, and may hold any character.
 pub(in crate::config) fn part(text: &str) -> Result<KeyPart, Wrong> {
     exact_part(text).map_err(|wrong| wrong.or_advice(meant(text)))
 }
 
 /// Beginnings that other gateways have for a kind of part.
+///
+/// The first text of a pair is the beginning, in lower case and without `$`;
+/// the second is the beginning that replaces it. `"tls:subject"` replaces the
+/// whole text, because it is the only part that a certificate has.
 const KINDS: [(&str, &str); 14] = [
     ("headers:", "header:"),
     ("http_", "header:"),
@@ -54,6 +82,9 @@ const KINDS: [(&str, &str); 14] = [
 ];
 
 /// Help that names the part which another form is meant to be.
+///
+/// `None` if the text resembles nothing: the help of the strict reader, which
+/// lists all parts, stays then.
 fn meant(text: &str) -> Option<String> {
     if let Some(list) = several(text) {
         return Some(format!("several parts are a list: [{list}]"));
@@ -80,6 +111,8 @@ fn meant(text: &str) -> Option<String> {
 
 /// The part that other gateways have this word for. The words are not those of
 /// [`suggest`]: as the names of keys they would mean something else.
+///
+/// `word` is in lower case, without the `$` of nginx.
 fn translated(word: &str) -> Option<&'static str> {
     match word {
         "ip" | "clientip" | "remote_addr" | "binary_remote_addr" | "remote_ip" | "source_ip"
@@ -91,6 +124,10 @@ fn translated(word: &str) -> Option<&'static str> {
 }
 
 /// Several parts in one text, as the items of a list.
+///
+/// The separators are comma, semicolon, plus and bar, or else blanks. `None`
+/// unless all pieces are parts by the exact rules: advice with one wrong item
+/// would be no help.
 fn several(text: &str) -> Option<String> {
     let mut parts: Vec<_> = text.split([',', ';', '+', '|']).map(str::trim).collect();
     if parts.len() == 1 {
@@ -102,6 +139,11 @@ fn several(text: &str) -> Option<String> {
 
 /// The part that this is with another sign, another beginning, or without what
 /// stands around it.
+///
+/// `lower` is `text` in lower case, without blanks around it and without
+/// leading `$`. The first candidate that the exact rules take is returned,
+/// beginning with the text in which only blanks and capitals are changed.
+/// `None` if none of them is a part.
 fn respelt(text: &str, lower: &str) -> Option<String> {
     // Blanks beside a sign; names themselves have none.
     let pieces: Vec<_> = lower.split([':', '/']).map(str::trim).collect();
@@ -136,6 +178,10 @@ fn respelt(text: &str, lower: &str) -> Option<String> {
 }
 
 /// [`part`] without advice on other forms.
+///
+/// Whether a route has the parameter of `"param:NAME"` is not known here:
+/// `resolve` checks it for each route that names the limit. It also warns of
+/// `"tls:subject"` where no listener asks clients for a certificate.
 fn exact_part(text: &str) -> Result<KeyPart, Wrong> {
     if let Some(bits) = text.strip_prefix("client-ip/") {
         return match bits.parse() {
@@ -187,6 +233,9 @@ fn exact_part(text: &str) -> Result<KeyPart, Wrong> {
 }
 
 /// The refusal of a text that begins like no part of a key.
+///
+/// The help is the nearest word without a name, if one is near, or else all
+/// parts of the language.
 fn no_part(text: &str) -> Wrong {
     let near = suggest::nearest(text, WORDS).map(|near| format!("did you mean \"{near}\"?"));
     let help = "write \"client-ip\", \"header:NAME\", \"cookie:NAME\", \"query:NAME\", \"param:NAME\", \"route\", \"host\", \"path\", \"method\" or \"tls:subject\"";
@@ -194,6 +243,15 @@ fn no_part(text: &str) -> Wrong {
 }
 
 /// `"skip"`, `"refuse"`, or another part of a key.
+///
+/// A part of a key here is a stand-in: a request without the first part is
+/// counted under this one. `"skip"` does not count the request, and `"refuse"`
+/// refuses it.
+///
+/// # Errors
+/// Anything else. The advice on a part is kept where it corrects the text;
+/// otherwise the help lists the two words, as a text that resembles no part is
+/// more often a word.
 pub(in crate::config) fn missing(text: &str) -> Result<Missing, Wrong> {
     match text {
         "skip" => Ok(Missing::Skip),

@@ -1,4 +1,9 @@
 //! Statuses of responses, one or a hundred at once.
+//!
+//! The key `count` of a limit names the statuses of responses in this form.
+//! Only three digits are taken, or one digit with `xx` in small letters: the
+//! lengths are matched byte by byte, so that signs, leading zeros and digits of
+//! other scripts are refused without a further check.
 
 use super::super::wrong::Wrong;
 use crate::policy::Statuses;
@@ -7,6 +12,13 @@ use crate::policy::Statuses;
 ///
 /// # Errors
 /// Anything else.
+///
+/// The statuses are a range with both ends included. A single status is a range
+/// of one, and a class such as `"5xx"` a range of a hundred, so that the code
+/// that looks at responses compares two numbers and knows no classes.
+///
+/// Informational statuses (1xx, RFC 9110, section 15.2) are refused, because
+/// they are interim: a final response follows.
 pub(in crate::config) fn statuses(text: &str) -> Result<Statuses, Wrong> {
     let help = "write one such as \"401\", or \"5xx\" for all from 500 to 599";
     let none = || Wrong::new("it is no status of an answer", help);

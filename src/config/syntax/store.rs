@@ -3,6 +3,10 @@
 //!
 //! The password ends at the last `@`, and may have any character before it:
 //! nothing in the URL is an escape.
+//!
+//! The schemes `valkey` and `valkeys` mean the same as `redis` and `rediss`. A
+//! store with a cluster has a list of such URLs, one for each server that is
+//! asked first.
 
 use std::sync::Arc;
 
@@ -16,6 +20,10 @@ const PORT: u16 = 6379;
 ///
 /// # Errors
 /// Anything else. No message quotes the text, which may hold a password.
+///
+/// The user, the password, the port and the database may be absent. The port is
+/// then 6379, and the database 0. A text before `@` without a colon is a user
+/// without a password; a password from a file may be added to it later.
 pub(in crate::config) fn server(text: &str) -> Result<StoreServer, Wrong> {
     let help = "write a URL such as \"redis://127.0.0.1:6379\", or \"rediss://\" for TLS";
     let (scheme, rest) = text.split_once("://").unwrap_or(("", text));

@@ -1,9 +1,24 @@
 //! Texts with `{name}` places that the gateway fills in for each request.
+//!
+//! Two keys hold templates: `rewrite` of a request and `to` of a redirect. The
+//! functions here check what the text shows by itself: that its braces match
+//! and that it can be sent. Whether a name in braces exists depends on the path
+//! of the route, so that `resolve` asks for it, through [`places`].
+//!
+//! A template is kept as the text that the file has. Braces have no escape of
+//! their own; one that is meant literally is written percent-encoded.
 
 use super::super::wrong::Wrong;
 
 /// The names between braces, in order. Whether the route has such parameters is
 /// checked where the route is known.
+///
+/// The names are slices of the text. A name that stands twice is twice in the
+/// result, and a text without braces gives an empty one. An empty name, `{}`,
+/// is a name here, and is refused where names are looked up.
+///
+/// # Errors
+/// A brace without a partner, and a brace within braces.
 pub(in crate::config) fn places(text: &str) -> Result<Vec<&str>, Wrong> {
     let help = "write `{name}` for what is filled in; braces that are meant are `%7B` and `%7D`";
     let mut names = Vec::new();
@@ -22,6 +37,13 @@ pub(in crate::config) fn places(text: &str) -> Result<Vec<&str>, Wrong> {
 }
 
 /// A path that replaces that of the request.
+///
+/// The query of the request is kept beside the new path, so that the template
+/// has none itself.
+///
+/// # Errors
+/// A text without a leading `/`, with `?` or `#`, with a lone brace, or with a
+/// character that a URL has to escape.
 pub(in crate::config) fn rewrite(text: &str) -> Result<String, Wrong> {
     places(text)?;
     if !text.starts_with('/') {
@@ -36,6 +58,14 @@ pub(in crate::config) fn rewrite(text: &str) -> Result<String, Wrong> {
 }
 
 /// Where a redirect leads: a URL or a path.
+///
+/// The schemes are `http` and `https`, in small letters. Other ones are
+/// refused.
+///
+/// # Errors
+/// A text that begins with neither `/` nor one of the schemes, a lone brace, or
+/// a character that a URL has to escape. Line breaks are among those
+/// characters: a template cannot add a header to the response.
 pub(in crate::config) fn redirect(text: &str) -> Result<String, Wrong> {
     places(text)?;
     if !text.starts_with('/') && !text.starts_with("http://") && !text.starts_with("https://") {
@@ -47,6 +77,10 @@ pub(in crate::config) fn redirect(text: &str) -> Result<String, Wrong> {
 
 /// Checks that a URL can be sent as it is (RFC 3986): its characters need no
 /// escape.
+///
+/// Braces pass, because `places` has looked at them before and they are gone
+/// when the URL is sent. The text is returned unchanged: nothing is escaped
+/// here, and a `%` may begin an escape of the user.
 fn sendable(text: &str) -> Result<String, Wrong> {
     let is_odd = |c: &char| !c.is_ascii_graphic() || r#""<>\^`|"#.contains(*c);
     let Some(c) = text.chars().find(is_odd) else {

@@ -5,6 +5,28 @@
 //! not matter here. A guess is exact or absent: `"1.5s"` is `"1500ms"`, and a
 //! text whose value has no whole number in any unit gets no guess. Tests check
 //! that the strict readers accept each guess, with the same value.
+//!
+//! # How a guess is made
+//!
+//! Each function has the form of its strict reader: the text goes in as the
+//! file has it, the right spelling comes out, or `None`. The parent module
+//! calls a function here only after its strict reader has refused the text, so
+//! that nothing here decides whether a file is accepted.
+//!
+//! 1. `compact` takes away all that people add for their own eyes.
+//! 2. The text is cut into numbers and units, where a number may have a decimal
+//!    point. Units are looked up in a table that is larger than that of the
+//!    language.
+//! 3. `scaled` multiplies exactly, with integers of 128 bits. Floating point
+//!    would turn `"0.1/m"` into a number that is nearly right, and a user would
+//!    copy it.
+//! 4. The value is written in the shortest form that the strict readers accept.
+//!
+//! # Bounds
+//!
+//! The input is any string of a file. Products and sums of its numbers are
+//! checked, and a value that the language cannot hold (a time of more than a
+//! year, a count above 32 bits, a size above 64 bits) gets no guess.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -12,9 +34,19 @@ use super::scale::{LONGEST, amounts, any_time, decimal_text, longer_times, rate_
 use crate::{duration, policy::Rate};
 
 /// Digits behind the point that are looked at.
+///
+/// Nine places are a nanosecond in a second. The bound also keeps the power of
+/// ten that a number is divided by within 128 bits.
 const MOST_PLACES: usize = 9;
 
 /// `"5sec"` is `"5s"`, `"1.5s"` is `"1500ms"`, `"1w"` is `"7d"`.
+///
+/// A duration in the spelling of the language, without quotes.
+///
+/// The units are those of the language by all of their names, and weeks, months
+/// of 30 days and years of 365 days. A leading `PT`, as ISO 8601 has it, is
+/// dropped. A number without a unit gets no guess, because nobody can tell
+/// whether seconds or milliseconds are meant.
 pub(super) fn duration(text: &str) -> Option<String> {
     let text = compact(text);
     // As ISO 8601 writes it.
@@ -23,6 +55,13 @@ pub(super) fn duration(text: &str) -> Option<String> {
 }
 
 /// `"64kb"` may be by 1024 or by 1000, so that both are named, each in quotes.
+///
+/// Units with an `i` are by 1024 and give one size. Bytes give one size, too,
+/// as both ways of counting agree about them. All others are ambiguous: nginx
+/// reads `64k` by 1024, and vendors of disks count by 1000.
+///
+/// A plain number other than 0 counts as bytes. A size that is not whole by
+/// 1024 gets no guess, even where it is whole by 1000.
 pub(super) fn size(text: &str) -> Option<String> {
     let text = compact(text);
     if let Ok(bytes @ 1..) = text.parse::<u64>() {
@@ -51,14 +90,28 @@ pub(super) fn size(text: &str) -> Option<String> {
 }
 
 /// Things that are counted, as people name them in a rate.
+///
+/// The empty word stands first for a plain number, as in `"100 / s"`.
 const COUNTED: [&str; 12] = [
     "", "r", "req", "reqs", "request", "requests", "hit", "hits", "call", "calls", "time", "times",
 ];
 /// Between the number and the time.
+///
+/// Each is replaced by `/` before blanks are taken out, because a lone `a` is
+/// no separator without the blanks around it.
 const EACH: [&str; 5] = [" per ", " a ", " an ", " each ", " every "];
 
 /// `"100 per minute"` is `"100/m"`, `"0.5/s"` is `"30/m"`, `"100r/s"` and
 /// `"100rps"` are `"100/s"`.
+///
+/// The count and the period are separated by `/`, by `per` in one of several
+/// forms, or by the `p` of `rps`, `rpm` and `rph`. The letters between the
+/// number and the separator have to be a word for things that are counted, or
+/// `k` for thousands. A missing period is a second.
+///
+/// A count that is no whole number is tried in each longer unit in turn, and
+/// the shortest unit in which it is whole is taken. A rate in bytes, such as
+/// `"10MB/s"`, gets no guess: a limit counts requests.
 pub(super) fn rate(text: &str) -> Option<String> {
     let spaced = EACH
         .iter()
@@ -106,6 +159,10 @@ pub(super) fn rate(text: &str) -> Option<String> {
 }
 
 /// `"20 percent"`, `"0.2"` and `"20"` are `"20%"`.
+///
+/// A number with a decimal point and without a sign is a fraction of one, so
+/// that `"1.25"` is `"125%"`. More than 1000 percent get no guess, as no key
+/// takes more.
 pub(super) fn percent(text: &str) -> Option<String> {
     let text = compact(text);
     let number = text
@@ -126,6 +183,13 @@ pub(super) fn percent(text: &str) -> Option<String> {
 
 /// In small letters, without blanks and what stands between thousands; wide
 /// digits as narrow ones.
+///
+/// Underscores are dropped everywhere. A comma is dropped only before exactly
+/// three digits; any other one stays, and the text then fails as a number.
+/// `"1,5"` may be one and a half, and a guess of fifteen would be wrong by ten
+/// times. A semicolon at the end is dropped, as it is there in files of nginx.
+/// Wide digits are those of U+FF01 to U+FF5E, which input methods for Chinese
+/// and Japanese write.
 fn compact(text: &str) -> String {
     let narrow = |c: char| match u32::from(c) {
         code @ 0xff01..=0xff5e => char::from_u32(code - 0xfee0).unwrap_or(c),
@@ -154,6 +218,9 @@ fn compact(text: &str) -> String {
 }
 
 /// Numbers with units, added up; at most [`LONGEST`].
+///
+/// `None` for an empty text, an unknown unit, a sum that is no whole number of
+/// nanoseconds in one of its parts, or more than a year.
 fn time(text: &str) -> Option<Duration> {
     let mut sum = 0_u128;
     for (number, unit) in amounts(text, |c| c.is_ascii_digit() || c == '.') {
@@ -164,6 +231,10 @@ fn time(text: &str) -> Option<Duration> {
 }
 
 /// A decimal number times a worth, where that is whole.
+///
+/// `number` has digits and at most one point; a digit has to stand before the
+/// point. `None` if it has another form, has more than [`MOST_PLACES`] places,
+/// exceeds 128 bits, or if the product has a fraction.
 fn scaled(number: &str, worth: u128) -> Option<u128> {
     let (whole, places) = number.split_once('.').unwrap_or((number, ""));
     let digits = format!("{whole}{places}");
