@@ -9,6 +9,17 @@
 //! The form comes from the language as data, in [`language`](super::language):
 //! a new key has advice without a line here. `tables` has the advice for keys
 //! that hold tables, `values` decides what a value may be meant to be.
+//!
+//! # Callers
+//!
+//! `de` asks when a value has the wrong type, and `misplaced` when a misspelt
+//! key also has a value of another shape. Both have a message already, so that
+//! each text here is a phrase behind one: "write ...", "such as ...", "it is
+//! ...".
+//!
+//! Texts of the file are repeated through `quoted`, which cuts long ones and
+//! escapes control characters: a file cannot write to the terminal through its
+//! diagnostics.
 
 mod tables;
 mod values;
@@ -32,6 +43,12 @@ pub(super) const LIMIT_OF_ITS_OWN: &str =
 /// Help that writes the value of a key as it should have been, where that can
 /// be guessed. `kind` is that of the value: the key's own, or that of an item
 /// within.
+///
+/// The kinds are tried from the outside in: a key that takes a word or
+/// something else first has advice about the word. The order of the arms
+/// matters, as a kind with a special case stands before its general one. `None`
+/// if the value is too far from the kind to be guessed, and the message has to
+/// do alone.
 pub(super) fn right_type(key: &Key, kind: &Kind, node: &Node) -> Option<String> {
     let name = key.name.as_str();
     match kind {
@@ -76,6 +93,9 @@ fn makes_a_limit(kind: &Kind, node: &Node) -> bool {
 }
 
 /// For a value that is neither the short form of a key nor a table.
+///
+/// A split that lists names only gets a weight of 1 for each: this is what its
+/// author meant, and the numbers can be changed afterwards.
 fn instead_of_either(key: &Key, short: &Kind, long: &Kind, node: &Node) -> Option<String> {
     let name = key.name.as_str();
     match (short, long, &node.value) {
@@ -108,6 +128,9 @@ fn instead_of_either(key: &Key, short: &Kind, long: &Kind, node: &Node) -> Optio
 
 /// For a list in the place of one value. A value that may be a secret is not
 /// repeated.
+///
+/// A list with any other number of items has no single value that could be
+/// shown.
 fn without_brackets(name: &str, node: &Node) -> String {
     let [only] = node.items() else {
         return "it is one value, without brackets".to_owned();
@@ -120,6 +143,9 @@ fn without_brackets(name: &str, node: &Node) -> String {
 }
 
 /// For something else in the place of a list.
+///
+/// `None` for a switch, for a table below a header, and for values that TOML
+/// has and the language does not.
 fn as_list(name: &str, node: &Node) -> Option<String> {
     match &node.value {
         Value::Whole(number) => Some(format!(
@@ -155,6 +181,8 @@ fn instead_of_text(key: &Key, kind: &Kind, node: &Node) -> Option<String> {
 
 /// For something else in the place of a number. A string with a number in it is
 /// written without its quotes.
+///
+/// Text of a variable is not looked into, as it may be a secret.
 fn number(name: &str, node: &Node) -> String {
     match value_as_number(&node.value) {
         Some(number) => format!("write the number without quotes: `{name} = {number}`"),
@@ -163,6 +191,11 @@ fn number(name: &str, node: &Node) -> String {
 }
 
 /// For a value that may be a word such as "off", too.
+///
+/// `word` is the special word of the key, such as "off" or "auto". Where the
+/// key holds a text, a negative number is read as the word, as several programs
+/// write -1 for "no bound", and so is 0. `None` leaves the advice to the other
+/// kind.
 fn or_other(name: &str, word: &str, other: &Kind, node: &Node) -> Option<String> {
     match (&node.value, other) {
         (Value::Whole(number), Kind::Text(_)) if *number < 0 => {
@@ -196,6 +229,9 @@ fn flag(name: &str, node: &Node) -> String {
 }
 
 /// One of some words, where something else stands.
+///
+/// A switch or a number is compared as text, so that `true` finds the word that
+/// has `true` among its translations.
 fn choice(name: &str, words: &[String], node: &Node) -> String {
     let written = match &node.value {
         Value::Flag(flag) => flag.to_string(),

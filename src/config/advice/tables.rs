@@ -3,6 +3,13 @@
 //! A plain value in the place of a table is meant for one of its keys: the first
 //! that can hold it, if no other key is required. A switch such as `true` or
 //! `"off"` asks for the table with its defaults, or for none.
+//!
+//! `language` describes each section as data: its keys with kind, default,
+//! bounds, and whether they are required. All advice here is made from that,
+//! except for `switch`, which has to know which key of a section turns it off.
+//!
+//! Values that may be secrets are not repeated: the text of a key with a
+//! secret's name is `...`, and logins in URLs are covered.
 
 use super::{
     super::{
@@ -15,6 +22,8 @@ use super::{
 };
 
 /// `match = { ... }`, or with brackets where a list of tables is meant.
+///
+/// `inside` is the text between the braces, without blanks around it.
 pub(in crate::config) fn with_brackets(key: &Key, inside: &str) -> String {
     match &key.kind {
         Kind::Tables(_) => format!("{} = [{{ {inside} }}]", key.name),
@@ -23,6 +32,10 @@ pub(in crate::config) fn with_brackets(key: &Key, inside: &str) -> String {
 }
 
 /// The keys that a table has to have, each with an example.
+///
+/// The pairs are in the order of the section, with commas between them; the
+/// text is empty if no key is required. A list of tables among the keys is
+/// written with what its own tables require.
 pub(super) fn required(section: &Section) -> String {
     let mut pairs = Vec::new();
     for key in section.keys.iter().filter(|key| key.is_required) {
@@ -42,6 +55,14 @@ pub(super) fn required(section: &Section) -> String {
 }
 
 /// For "yes" and "no" in the place of a table.
+///
+/// For "no", the paths are those of sections that are in force without being
+/// written, so that leaving one out would not turn it off. All other sections
+/// are off when they are absent.
+///
+/// For "yes", the table is shown with its required keys, or else with one key
+/// as an example: an absent section and an empty table would have the same
+/// defaults.
 fn switch(name: &str, section: &Section, is_on: bool) -> String {
     let off = match section.path.as_str() {
         "routes.retry" => Some("attempts = 1"),
@@ -62,6 +83,9 @@ fn switch(name: &str, section: &Section, is_on: bool) -> String {
 }
 
 /// Whether a table is written `{ ... }`: then its keys lie within it.
+///
+/// The tree does not keep how a table was written. Below a header, the keys
+/// stand behind the place of the table, which is that of the header.
 pub(super) fn is_inline(table: &Table, node: &Node) -> bool {
     let within = |key: Span| key.start > node.span.start && key.end < node.span.end;
     table.entries.values().all(|entry| within(entry.key))
@@ -69,6 +93,13 @@ pub(super) fn is_inline(table: &Table, node: &Node) -> bool {
 
 /// A value that is no table, in the place of one: the table with the key that
 /// the value is for.
+///
+/// A list of tables is recognized first. A value that fits no key as it stands
+/// is then tried as what it may mean, such as the number in a string. Among the
+/// keys that fit, a key that has this very word comes before a switch, and a
+/// switch before any other key: `"off"` fits many keys that hold a text.
+///
+/// `None` if no key can hold the value, or if it cannot be shown.
 pub(in crate::config) fn in_a_table(name: &str, section: &Section, node: &Node) -> Option<String> {
     if let Some(help) = list_instead_of_table(name, section, node) {
         return Some(help);
@@ -97,6 +128,10 @@ pub(in crate::config) fn in_a_table(name: &str, section: &Section, node: &Node) 
 }
 
 /// For `[[name]]` in the place of `[name]`.
+///
+/// `None` unless the value is a list in which each item is a table. An empty
+/// list counts as one. In the header of a section with a name, `name` takes the
+/// place of `NAME`.
 fn list_instead_of_table(name: &str, section: &Section, node: &Node) -> Option<String> {
     let Value::List(items) = &node.value else {
         return None;
@@ -115,6 +150,9 @@ fn list_instead_of_table(name: &str, section: &Section, node: &Node) -> Option<S
 }
 
 /// The number in a string, or the only string of a list.
+///
+/// `None` if the value can only mean itself. A list with one item that is no
+/// string, such as a number, is left alone.
 fn meant(node: &Node) -> Option<Node> {
     if let Some(number) = value_as_number(&node.value) {
         return Some(Node {
@@ -132,6 +170,8 @@ fn meant(node: &Node) -> Option<Node> {
 
 /// Whether the value is a word that the key has, such as "off". A word says
 /// more than that a string fits.
+///
+/// Words are compared with their case, as the language does.
 fn is_word(kind: &Kind, node: &Node) -> bool {
     match (kind, node.text()) {
         (Kind::Or(word, _), Some(text)) => word == text,
@@ -141,6 +181,13 @@ fn is_word(kind: &Kind, node: &Node) -> bool {
 }
 
 /// The value as it stands behind the key of the table.
+///
+/// A single string for a key that holds a list gets brackets. A list is written
+/// `[...]`, since its items are not shown. `None` for a table, a switch, or a
+/// value that could not be read.
+///
+/// Of a secret that comes from a variable, the reference `${NAME}` is shown;
+/// one that is written in the file becomes `...`.
 fn as_value(name: &str, key: &Key, node: &Node) -> Option<String> {
     let value = match &node.value {
         Value::Text(text) if redact::is_secret_name(name) || redact::is_secret_name(&key.name) => {
@@ -165,6 +212,9 @@ fn as_value(name: &str, key: &Key, node: &Node) -> Option<String> {
 }
 
 /// A table with the first of its keys that has a plain value.
+///
+/// The value is the default of the key, or its example. A number without a
+/// default is shown as 100. `None` if the section has no such key.
 fn example(name: &str, section: &Section) -> Option<String> {
     for key in &section.keys {
         let default = key.default.as_ref();
@@ -185,6 +235,10 @@ fn example(name: &str, section: &Section) -> Option<String> {
 }
 
 /// For something else in the place of a list of tables.
+///
+/// A table with a table in it under a name that is no key was written like
+/// `[limits.NAME]`. If the tables of the list have a key `name`, the help shows
+/// where that name goes.
 pub(super) fn list_of_tables(name: &str, section: &Section, node: &Node) -> String {
     let Value::Table(table) = &node.value else {
         let required = required(section);
@@ -221,6 +275,9 @@ pub(super) fn instead_of_table(name: &str, section: &Section, node: &Node) -> Op
 }
 
 /// For something else than tables in the place of named sections.
+///
+/// The name is taken from the `name` of the first item that has one, if it
+/// consists of letters, digits and hyphens and so needs no quotes in a header.
 pub(super) fn named(name: &str, node: &Node) -> String {
     let Value::List(items) = &node.value else {
         return format!("write `[{name}.NAME]`, and its keys below it");
@@ -240,6 +297,10 @@ pub(super) fn named(name: &str, node: &Node) -> String {
 }
 
 /// A section as its header is written.
+///
+/// `path` is the path of the section in the language: keys joined by dots,
+/// without the names that the user chooses. Routes and listeners are lists;
+/// limits and upstreams have a `NAME` behind the first word.
 pub(in crate::config) fn header(path: &str) -> String {
     match path.split_once('.') {
         None if matches!(path, "routes" | "listeners") => format!("[[{path}]]"),

@@ -1,4 +1,8 @@
 //! Guesses at the meaning of a value of the wrong type.
+//!
+//! A guess looks at one value, and at the kind of its key. It decides nothing
+//! about the file: the value was refused before, and a wrong guess only makes
+//! worse advice.
 
 use super::super::{
     language::Kind,
@@ -8,6 +12,9 @@ use super::super::{
 
 /// A word in the place of a table or list that means that there is none, or
 /// that there is one.
+///
+/// Words are compared in any case. `None` if the value is neither a switch nor
+/// such a word.
 pub(super) fn as_switch(node: &Node) -> Option<bool> {
     match &node.value {
         Value::Flag(is_on) => Some(*is_on),
@@ -22,6 +29,10 @@ pub(super) fn as_switch(node: &Node) -> Option<bool> {
 
 /// Whether a key may hold this value, by its type, its bounds and the pattern
 /// for editors.
+///
+/// A single text fits a list of texts, and the short form of a key with two
+/// forms. Tables fit nothing here. A text is compared with the pattern only;
+/// whether its reader would accept it is not asked.
 pub(super) fn takes(kind: &Kind, node: &Node) -> bool {
     match (kind, &node.value) {
         (Kind::Text(syntax), Value::Text(text)) => syntax.takes(&text.text),
@@ -41,6 +52,8 @@ pub(super) fn takes(kind: &Kind, node: &Node) -> bool {
 
 /// The number that a string in the file holds. Values from the environment are
 /// not looked into, as they may be secrets.
+///
+/// `None` also for a number that is one already, and for a text with a unit.
 pub(super) fn value_as_number(value: &Value) -> Option<i64> {
     match value {
         Value::Text(text) if text.written.is_none() => text.text.trim().parse().ok(),

@@ -1,4 +1,10 @@
 //! Header names and values, methods and statuses.
+//!
+//! All names of headers are in lower case once they are read, as HTTP/2
+//! requires (RFC 9113, section 8.2.1) and as requests are compared. There are
+//! three readers of names, for three uses: [`name`] for a header that is only
+//! looked at, [`changeable`] for one that the gateway sets or removes, and
+//! [`kept`] for one that it passes on.
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
@@ -7,6 +13,9 @@ use super::super::{suggest, wrong::Wrong};
 /// Headers about this connection or about where a message ends. The gateway
 /// writes or removes them itself; a value from a file would break the framing,
 /// and with it tell two requests from one.
+///
+/// `host` is among them because it chooses the site at the next hop; it has
+/// advice of its own.
 const FRAMING: [&str; 9] = [
     "connection",
     "content-length",
@@ -20,11 +29,17 @@ const FRAMING: [&str; 9] = [
 ];
 
 /// The methods of RFC 9110 and RFC 5789, which a request has in upper case.
+///
+/// Other methods are accepted as they are written. The list only serves to
+/// correct the case of a usual one.
 const METHODS: [&str; 9] = [
     "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
 ];
 
 /// The name of a header (RFC 9110, 5.1), in lower case.
+///
+/// # Errors
+/// An empty text, or a character that no token has.
 pub(in crate::config) fn name(text: &str) -> Result<HeaderName, Wrong> {
     let help = "write letters, digits and `-`, such as \"x-user\"";
     HeaderName::from_bytes(text.as_bytes())
@@ -32,6 +47,9 @@ pub(in crate::config) fn name(text: &str) -> Result<HeaderName, Wrong> {
 }
 
 /// A token of HTTP (RFC 9110, 5.6.2), case kept.
+///
+/// `None` if the text is empty or has another character. Names of cookies are
+/// tokens, too (RFC 6265, section 4.1.1).
 pub(in crate::config) fn token(text: &str) -> Option<&str> {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     Some(text).filter(|text| !text.is_empty() && text.bytes().all(is_token))
@@ -39,6 +57,9 @@ pub(in crate::config) fn token(text: &str) -> Option<&str> {
 
 /// A header that may be set or removed: any but those that the gateway has to
 /// write itself.
+///
+/// # Errors
+/// As [`name`], and one of [`FRAMING`].
 pub(in crate::config) fn changeable(text: &str) -> Result<HeaderName, Wrong> {
     let name = name(text)?;
     if name == "host" {
@@ -55,6 +76,8 @@ pub(in crate::config) fn changeable(text: &str) -> Result<HeaderName, Wrong> {
 
 /// Headers that the gateway writes from what trusted proxies say and from what
 /// it knows itself.
+///
+/// A peer that is not trusted could claim any address in them.
 const WRITTEN: [&str; 4] = [
     "forwarded",
     "x-forwarded-for",
@@ -63,6 +86,9 @@ const WRITTEN: [&str; 4] = [
 ];
 
 /// A header that may be passed on from peers that are not trusted.
+///
+/// # Errors
+/// As [`name`], and one of [`WRITTEN`].
 pub(in crate::config) fn kept(text: &str) -> Result<HeaderName, Wrong> {
     let name = name(text)?;
     if WRITTEN.contains(&name.as_str()) {
@@ -74,6 +100,13 @@ pub(in crate::config) fn kept(text: &str) -> Result<HeaderName, Wrong> {
 
 /// The value of a header (RFC 9110, 5.5): visible characters, spaces and tabs,
 /// with no space at its ends.
+///
+/// Line breaks are refused with all other control characters: a value from a
+/// file cannot begin a second header.
+///
+/// # Errors
+/// Another character, or blanks at an end: recipients drop those, and two
+/// values that look different in the file would be equal on the wire.
 pub(in crate::config) fn value(text: &str) -> Result<HeaderValue, Wrong> {
     let help = "write printable ASCII characters";
     let value = HeaderValue::from_str(text)
@@ -86,6 +119,9 @@ pub(in crate::config) fn value(text: &str) -> Result<HeaderValue, Wrong> {
 }
 
 /// A method: case matters, the usual ones are upper case.
+///
+/// # Errors
+/// A usual method in other letters than capitals, and a text that is no token.
 pub(in crate::config) fn method(text: &str) -> Result<Method, Wrong> {
     let upper = text.to_ascii_uppercase();
     if upper != text && METHODS.contains(&upper.as_str()) {
@@ -99,9 +135,14 @@ pub(in crate::config) fn method(text: &str) -> Result<Method, Wrong> {
 /// One thing that a retry policy listens to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::config) enum RetryReason {
+    /// No connection came about, or one from the pool turned out to be closed
+    /// before any byte of the response.
     Connect,
+    /// The connection broke before any byte of the response.
     Reset,
+    /// The attempt took longer than its timeout.
     Timeout,
+    /// The server responded with this status, from 200 to 599.
     Status(StatusCode),
 }
 

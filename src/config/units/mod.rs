@@ -5,6 +5,20 @@
 //! they refuse is read again by `guess`, which knows how people and other
 //! gateways write; it only serves to advise the right spelling. `scale` has the
 //! units for both.
+//!
+//! # Values
+//!
+//! | text | type | range |
+//! |---|---|---|
+//! | duration | nanoseconds in a [`Duration`] | 0 to 365 days |
+//! | size | bytes in a `u64` | 0 to 2^64 - 1 |
+//! | rate | a count above 0, and a period above 0 | at most one a nanosecond |
+//! | percent | a fraction as `f64` | 0.0 to 10.0 |
+//! | share | percent in a `u8` | 0 to 100 |
+//! | bound | percent in a `u16` | 100 to 1000 |
+//!
+//! All readers are pure, and never panic. The caller of a reader knows the
+//! place of the text and adds it to the reason.
 
 mod guess;
 mod scale;
@@ -23,6 +37,9 @@ use crate::policy::Rate;
 ///
 /// # Errors
 /// Anything else.
+///
+/// Units may stand in any order and more than once, and are added. `"0"`
+/// without a unit is refused, too.
 pub(super) fn duration(text: &str) -> Result<Duration, Wrong> {
     exact_duration(text).map_err(|wrong| {
         let right = guess::duration(text);
@@ -31,6 +48,9 @@ pub(super) fn duration(text: &str) -> Result<Duration, Wrong> {
 }
 
 /// [`duration`] without advice on other forms.
+///
+/// Sums and products saturate at 128 bits, far above a year, so that an
+/// overlong number is told as longer than a year.
 fn exact_duration(text: &str) -> Result<Duration, Wrong> {
     let help = "write a number and a unit (ms, s, m, h, d), such as \"250ms\", \"10s\" or \"1h\"";
     if text.is_empty() {
@@ -80,6 +100,9 @@ pub(super) fn size(text: &str) -> Result<u64, Wrong> {
 }
 
 /// [`size`] without advice on other forms.
+///
+/// One number with one unit: sizes are not added, so that `"1MiB512KiB"` is
+/// refused.
 fn exact_size(text: &str) -> Result<u64, Wrong> {
     let help = "write a whole number and a unit (B, KiB, MiB, GiB, kB, MB, GB), such as \"64KiB\" or \"10MiB\"";
     let none = || Wrong::new("it is not a size", help);
@@ -103,6 +126,11 @@ fn exact_size(text: &str) -> Result<u64, Wrong> {
 ///
 /// # Errors
 /// Anything else, 0, and more than one a nanosecond.
+///
+/// The period is a duration of which a leading 1 may be left out: `"5/10s"` has
+/// a period of ten seconds, and `"100/s"` one of one second. `"100/s"` and
+/// `"6000/m"` are different values, since the default of a burst depends on the
+/// count.
 pub(super) fn rate(text: &str) -> Result<Rate, Wrong> {
     exact_rate(text).map_err(|wrong| {
         let right = guess::rate(text);
@@ -144,6 +172,9 @@ fn exact_rate(text: &str) -> Result<Rate, Wrong> {
 }
 
 /// A text without a time, which may be a number or a word.
+///
+/// A number is offered with a second and with a minute. A word such as
+/// "unlimited" gets help on how to limit nobody.
 fn no_rate(text: &str, help: &str) -> Wrong {
     let text = text.trim();
     if !text.is_empty() && whole(text).is_some() {
@@ -164,6 +195,8 @@ fn no_rate(text: &str, help: &str) -> Wrong {
 ///
 /// # Errors
 /// Anything else.
+///
+/// Only whole numbers of percent are taken, without a blank before the sign.
 pub(super) fn percent(text: &str) -> Result<f64, Wrong> {
     let help = "write a whole number of percent, such as \"20%\"";
     let Some(number) = text.strip_suffix('%').and_then(whole) else {
@@ -210,6 +243,9 @@ fn is_digit(c: char) -> bool {
 }
 
 /// Digits and nothing else; `str::parse` alone would take a sign too.
+///
+/// `None` for anything else, and above 64 bits. An empty text is `None`, as it
+/// is no number for `str::parse`.
 fn whole(digits: &str) -> Option<u64> {
     if digits.chars().all(is_digit) {
         digits.parse().ok()
