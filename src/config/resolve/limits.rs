@@ -8,6 +8,17 @@
 //!
 //! A tier or a candidate has a name made of that of its limit, under which it
 //! stands in metrics and views. No limit may have such a name.
+//!
+//! # Order within a limit
+//!
+//! 1. The quota of the limit's own buckets.
+//! 2. The cost, whose largest value has to fit into the burst of each bucket.
+//! 3. The key, and how requests without a part of it are counted.
+//! 4. Everything beside the own buckets, with the largest cost and the key at
+//!    hand: stand-ins, tiers, overrides, the candidate.
+//!
+//! If the cost has a mistake, the largest cost counts as 0, so that no second
+//! mistake follows from it.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -31,6 +42,10 @@ use crate::policy::{Candidate, Cost, KeyPart, Limit, Missing, Quota, Tier};
 
 /// Resolves all limits, in the order of their names. `None` if any of them, or
 /// the section itself, has a mistake.
+///
+/// Two checks look at all limits together, before any of them is built: names
+/// that would stand twice in metrics, and limits that outlive the process
+/// without a folder to be written to.
 pub(super) fn limits(file: &File, problems: &mut Problems) -> Option<Vec<Limit>> {
     let entries = file.limits.elements();
     unique_names(entries, problems);
@@ -85,6 +100,9 @@ fn limit(entry: &NamedEntry<wire::Limit>, problems: &mut Problems) -> Option<Lim
 }
 
 /// How requests are counted in which a part of the key is absent or empty.
+///
+/// The long form has a quota of its own for stand-ins, which `stand_ins`
+/// resolves. It needs a key, since without one no part can be absent.
 fn missing(limit: &wire::Limit, key: &[KeyPart], problems: &mut Problems) -> Option<Missing> {
     match limit.missing.value()? {
         Either::Short(missing) => Some(missing.value.clone()),
@@ -100,6 +118,9 @@ fn missing(limit: &wire::Limit, key: &[KeyPart], problems: &mut Problems) -> Opt
 }
 
 /// A limit that outlives the process needs a folder to be written to.
+///
+/// A `[server]` that is broken may have the folder, and nothing is reported
+/// then.
 fn need_a_place(entries: &[NamedEntry<wire::Limit>], file: &File, problems: &mut Problems) {
     let has_a_place = match file.server.value() {
         Some(server) => server.state_dir.is_present(),
@@ -121,6 +142,10 @@ fn need_a_place(entries: &[NamedEntry<wire::Limit>], file: &File, problems: &mut
 /// Tokens that a request takes: a number, or the content of a header up to a
 /// largest number. An upper bound is required for a header, because clients may
 /// write anything into it.
+///
+/// The default is the cost of a request whose header has no whole number. It is
+/// at most `max`, like the content of the header. A fixed cost has no such
+/// bound here: it is compared with the burst.
 fn cost(limit: &wire::Limit, problems: &mut Problems) -> Option<Cost> {
     let cost = match limit.cost.value()? {
         Either::Short(cost) => return Some(Cost::Fixed(cost.value)),
@@ -149,6 +174,10 @@ fn place_of_cost(limit: &wire::Limit, at: Span) -> Span {
 
 /// The quota of requests with a stand-in for an absent part of the key;
 /// `Some(None)`: the limit's own.
+///
+/// Requests with a stand-in have buckets apart from those of the key. A quota
+/// of their own lets a limit be narrow for requests that do not say whose they
+/// are.
 fn stand_ins(limit: &wire::Limit, beside: &mut Beside<'_>) -> Option<Option<Quota>> {
     match limit.missing.value()? {
         Either::Short(_) => Some(None),
@@ -160,6 +189,9 @@ fn stand_ins(limit: &wire::Limit, beside: &mut Beside<'_>) -> Option<Option<Quot
 }
 
 /// Numbers to try; `Some(None)` where there are none.
+///
+/// The candidate sees the requests of the limit with the same key and cost, and
+/// refuses nothing. `None` after a mistake.
 fn candidate(
     entry: &NamedEntry<wire::Limit>,
     beside: &mut Beside<'_>,
@@ -175,6 +207,11 @@ fn candidate(
 
 /// Buckets of wider IPv6 networks. They bound a client that owns many small
 /// networks; a tier as narrow as the key would count the same again.
+///
+/// Each tier has a bucket for the client's network by its own prefix. A prefix
+/// is given once, and is shorter than that of the key, as IPv6 counts bits from
+/// the left. `None` if any tier has a mistake; that the key has no client
+/// address is reported once, for all of them.
 fn tiers(
     entry: &NamedEntry<wire::Limit>,
     missing: &Missing,
@@ -216,6 +253,9 @@ fn tiers(
 
 /// Bits of an IPv6 address by which the key tells clients apart: the fewest of
 /// its parts and of the stand-in. `None` if the client's address is no part.
+///
+/// The fewest bits make the widest network. A tier has to be wider than every
+/// one of them, as it would otherwise count the same requests a second time.
 fn narrowest_client(key: &[KeyPart], missing: &Missing) -> Option<u8> {
     let stand_in = match missing {
         Missing::Use(part) if !key.is_empty() => Some(part),
@@ -240,6 +280,9 @@ fn tier_name(limit: &str, prefix: u8) -> Arc<str> {
 
 /// No limit has the name of the buckets beside another one: both would have the
 /// same row in metrics and views.
+///
+/// Two names of buckets beside limits are never the same: each begins with the
+/// name of its limit, and ends with a word without a slash.
 fn unique_names(entries: &[NamedEntry<wire::Limit>], problems: &mut Problems) {
     let mut beside: HashMap<Arc<str>, Span> = HashMap::new();
     for NamedEntry { name, field } in entries {

@@ -6,6 +6,18 @@
 //! error. To find such a pair without comparing each route with each other one,
 //! a route is written as a set of [`MatchKey`]s. Two routes with one of them in
 //! common match the same requests for that host and method.
+//!
+//! # Cost
+//!
+//! A route has as many keys as its hosts times its methods. Each is looked up
+//! once in a hash table, so that a file with many thousand routes is checked in
+//! a time that grows with the number of keys.
+//!
+//! # Limits of the check
+//!
+//! Only routes that match the same requests are found. Whether a pattern of one
+//! kind contains one of another kind is not asked: the more specific route
+//! wins, and such pairs are usually meant.
 
 use std::collections::HashMap;
 
@@ -25,6 +37,9 @@ use crate::config::{
 use crate::policy::{HostPattern, Match, PathPattern, Route};
 
 /// The requests of a route; a route without `match` takes all.
+///
+/// An absent list is empty, and an empty list is no condition, except that a
+/// route has to name TRACE to get it.
 pub(super) fn matches(
     entry: &Option<Field<wire::Match>>,
     problems: &mut Problems,
@@ -45,6 +60,9 @@ pub(super) fn matches(
 }
 
 /// No header is given twice.
+///
+/// Names of headers have no case once they are read, so that `X-A` and `x-a`
+/// are the same one.
 fn unique(headers: &Option<Field<Pairs<Header, Value>>>, problems: &mut Problems) {
     let mut names = Unique::new();
     for pair in headers.elements() {
@@ -57,6 +75,8 @@ fn unique(headers: &Option<Field<Pairs<Header, Value>>>, problems: &mut Problems
 }
 
 /// The pattern for the path; any path where none of the three keys is given.
+///
+/// `None` if two of the keys are given, or if the given one is wrong.
 fn pattern(matches: &wire::Match, problems: &mut Problems) -> Option<PathPattern> {
     let (path, prefix, regex) = (&matches.path, &matches.path_prefix, &matches.path_regex);
     let keys = [
@@ -79,15 +99,23 @@ fn pattern(matches: &wire::Match, problems: &mut Problems) -> Option<PathPattern
 /// `None` is any.
 #[derive(PartialEq, Eq, Hash)]
 struct MatchKey<'a> {
+    /// One host of the route.
     host: Option<&'a HostPattern>,
+    /// One method of the route.
     method: Option<&'a Method>,
+    /// The condition on the path, in the form of `canonical`.
     path: String,
+    /// All conditions on headers, sorted by their names as the file has them.
     headers: &'a [(HeaderName, HeaderValue)],
+    /// All conditions on the query, sorted by name.
     query: &'a [(String, String)],
 }
 
 /// Reports each route all of whose keys earlier routes have. Routes with a
 /// mistake, which are `None`, are left out.
+///
+/// `fields` and `routes` belong together by their index. The label is at the
+/// name of the later route, and the name of the earlier one is a second place.
 pub(super) fn hidden(
     fields: &[Field<wire::Route>],
     routes: &[Option<Route>],
@@ -124,6 +152,8 @@ pub(super) fn hidden(
 }
 
 /// One key for each host and method of a route.
+///
+/// Never empty: a route without hosts and methods has one key, with neither.
 fn keys(matches: &Match) -> Vec<MatchKey<'_>> {
     let mut keys = Vec::new();
     for host in each_or_any(&matches.hosts) {
@@ -150,6 +180,9 @@ fn each_or_any<T>(values: &[T]) -> Vec<Option<&T>> {
 
 /// The pattern as text. Parameters have no names in it, which make no
 /// difference to the paths that match.
+///
+/// The kinds cannot be confused: a prefix and an expression begin with a word,
+/// and paths with a slash. The one text without either is that of any path.
 fn canonical(path: &PathPattern) -> String {
     match path {
         PathPattern::Parameters(path) => {

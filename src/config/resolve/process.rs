@@ -26,6 +26,10 @@ use crate::policy::{
 };
 
 /// `[server]`: threads, memory, and the folder for state.
+///
+/// `max_buffered` is in bytes, for all bodies in memory together; above the
+/// address space, it is the largest `usize`. A relative `state_dir` starts at
+/// the folder of the file that names it.
 pub(super) fn server(entry: &Option<Field<wire::Server>>, loading: &Loading<'_>) -> Option<Server> {
     let server = section(entry)?;
     let at = server.state_dir.at();
@@ -40,6 +44,9 @@ pub(super) fn server(entry: &Option<Field<wire::Server>>, loading: &Loading<'_>)
 
 /// The addresses that clients connect to; at least one, as `defaults` adds one
 /// to a file that has none.
+///
+/// All of the listeners' addresses are compared before the first is built, so
+/// that a mistake in one listener does not hide a conflict of others.
 pub(super) fn listeners(
     entry: &Option<Field<Tables<wire::Listener>>>,
     loading: &mut Loading<'_>,
@@ -49,6 +56,10 @@ pub(super) fn listeners(
 }
 
 /// Reports each listener whose address the system gives only to an earlier one.
+///
+/// Each pair is compared, which takes quadratic time in the number of
+/// listeners; a file has few of them. A listener that overlaps with several
+/// earlier ones is reported once.
 fn unique_addresses(fields: &[Field<wire::Listener>], problems: &mut Problems) {
     let addresses = || fields.iter().filter_map(|field| Some(&field.value()?.bind));
     for (number, field) in addresses().enumerate() {
@@ -84,6 +95,9 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
 }
 
 /// One listener, with the files that its `tls` names.
+///
+/// Certificates and keys are read here, which blocks. `None` after a mistake in
+/// any key of it, or in one of its files.
 fn listener(field: &Field<wire::Listener>, loading: &mut Loading<'_>) -> Option<Listener> {
     let listener = field.value()?;
     let tls = tls::listener(&listener.tls, loading);
@@ -109,6 +123,9 @@ fn listener(field: &Field<wire::Listener>, loading: &mut Loading<'_>) -> Option<
 
 /// Peers whose word about the client's address counts, and the header that has
 /// it.
+///
+/// Without trusted proxies, the address of the peer is that of the client, and
+/// the header is not looked at.
 pub(super) fn client_ip(entry: &Option<Field<wire::ClientIp>>) -> Option<ClientIp> {
     let client_ip = section(entry)?;
     Some(ClientIp {
@@ -119,6 +136,10 @@ pub(super) fn client_ip(entry: &Option<Field<wire::ClientIp>>) -> Option<ClientI
 
 /// The admin listener; `Some(None)` if it is off. `listeners` are those for
 /// clients, `None` if they have a mistake.
+///
+/// The token is resolved even if the listener is off, so that a wrong file is
+/// told before the listener is turned on. Its address may overlap with that of
+/// a listener for clients as little as two of those with each other.
 pub(super) fn admin(
     entry: &Option<Field<wire::Admin>>,
     listeners: Option<&[Listener]>,
@@ -162,6 +183,9 @@ fn one_word(text: &str) -> Result<&str, &'static str> {
 
 /// Format and detail of the log. Without a format it depends on whether the
 /// output is a terminal.
+///
+/// A format that is absent stays `None`: the output is known to the process and
+/// not to the file.
 pub(super) fn log(entry: &Option<Field<wire::Log>>) -> Option<Log> {
     let log = section(entry)?;
     Some(Log {

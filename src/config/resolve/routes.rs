@@ -3,6 +3,21 @@
 //! A route is deserialized with the values that it inherits from `[defaults]`.
 //! Where an inherited value contradicts one of the route's own, the own value
 //! wins silently; only what a route says itself can be a mistake of the route.
+//!
+//! # Order within a route
+//!
+//! 1. `match`, because everything behind it may ask for a parameter of the
+//!    path.
+//! 2. The action: one of `upstream`, `respond` and `redirect`.
+//! 3. `mirror` and `limits`, which name things that are defined elsewhere.
+//! 4. Changes to messages, concurrency, timeouts and retries, which depend on
+//!    no other section.
+//!
+//! Each step is done whether or not those before it had a mistake. A route is
+//! built at the end, and only if all of them succeeded.
+//!
+//! The module looks at one route alone. Pairs of routes with one name, or of
+//! which one hides the other, are found by the parent module.
 
 use super::{
     checks::{GivenKey, exclude},
@@ -23,6 +38,10 @@ use crate::policy::{Action, Retry, RetryOn, Route, Timeouts};
 
 /// One route. Its path is resolved first: names, templates and keys may ask for
 /// parameters of it.
+///
+/// `None` if the route has a mistake, in a value of its own or in one that it
+/// inherits. A limit that is named and unknown is reported, and does not keep
+/// the route from being built.
 pub(super) fn route(
     field: &Field<wire::Route>,
     names: &Definitions<'_>,
@@ -57,6 +76,12 @@ pub(super) fn route(
 }
 
 /// The one of three keys that says where requests go.
+///
+/// `at` is the place of the route. A route without a name that could be shown
+/// is reported there, others at their name.
+///
+/// A route without an action is not reported while a part of the file could not
+/// be read: the missing key may stand in that part.
 fn action(route: &wire::Route, at: Span, context: &mut RouteContext<'_>) -> Option<Action> {
     let keys = [
         GivenKey::given("upstream", &route.upstream),
@@ -88,6 +113,9 @@ fn action(route: &wire::Route, at: Span, context: &mut RouteContext<'_>) -> Opti
 }
 
 /// A response that the gateway makes itself.
+///
+/// Statuses 204, 205 and 304 have no content (RFC 9110, sections 15.3.5, 15.3.6
+/// and 15.4.5), so that a body beside them is a mistake.
 fn respond(respond: &wire::Respond, problems: &mut Problems) -> Option<Action> {
     let status = respond.status.read()?;
     let body = respond.body.read()?;
@@ -105,6 +133,9 @@ fn respond(respond: &wire::Respond, problems: &mut Problems) -> Option<Action> {
 
 /// A redirection. Only statuses with which clients follow `Location` are
 /// accepted (RFC 9110, section 15.4).
+///
+/// The target is a template, in which `{host}` and `{path}` are known to each
+/// route, beside the parameters of its own path.
 fn redirect(redirect: &wire::Redirection, context: &mut RouteContext<'_>) -> Option<Action> {
     let to = &redirect.to.value()?.text;
     context.check_template("to", to, redirect.to.at(), &["host", "path"]);
@@ -126,6 +157,9 @@ fn redirect(redirect: &wire::Redirection, context: &mut RouteContext<'_>) -> Opt
 /// without a value of its own it takes as long, and a longer one that is
 /// inherited is cut, so that a route with a short total does not have to repeat
 /// a timeout that it never reaches.
+///
+/// A longer attempt that the route gives itself is a mistake, as its author
+/// expects it to have an effect.
 fn timeouts(entry: &Option<Field<wire::Timeouts>>, problems: &mut Problems) -> Option<Timeouts> {
     let timeouts = section(entry)?;
     let total = timeouts.total.read()?;
@@ -147,6 +181,9 @@ fn timeouts(entry: &Option<Field<wire::Timeouts>>, problems: &mut Problems) -> O
 
 /// When and how often a request is tried again. The default of `max_backoff`
 /// gives way to a longer `backoff`.
+///
+/// The wait before a retry begins with `backoff` and doubles up to
+/// `max_backoff`, so that the second is never below the first in the result.
 fn retry(entry: &Option<Field<wire::Retry>>, problems: &mut Problems) -> Option<Retry> {
     let retry = section(entry)?;
     let (backoff, max_backoff) = (retry.backoff.read()?, retry.max_backoff.read()?);
@@ -169,6 +206,8 @@ fn retry(entry: &Option<Field<wire::Retry>>, problems: &mut Problems) -> Option<
 }
 
 /// Failures as a set, which is cheaper to ask than a list.
+///
+/// Statuses keep their order; the other reasons are flags.
 fn retry_on(reasons: &[RetryReason]) -> RetryOn {
     let mut on = RetryOn::default();
     for reason in reasons {

@@ -1,5 +1,18 @@
 //! `[store]`: the Redis or Valkey through which gateways share limits, and the
 //! limits that need it.
+//!
+//! # One server or a cluster
+//!
+//! A URL in brackets is a cluster, even if it is the only one: the gateway
+//! learns the other nodes from those that are named. A URL without brackets is
+//! one server. The form decides, because the scheme and the port are the same
+//! for both.
+//!
+//! # Passwords
+//!
+//! A password may stand in a URL, or in a file that `password_file` names. The
+//! file is better, as it can be readable to the gateway alone, and a change of
+//! it is a reload. It counts for all servers.
 
 use super::files;
 use crate::config::{
@@ -12,6 +25,9 @@ use crate::policy::Store;
 
 /// The store; `Some(None)` where the section is absent. A password from a file
 /// replaces those in URLs.
+///
+/// `None` if the section has a mistake, its password cannot be read, or none of
+/// its URLs is sound.
 pub(super) fn store(file: &wire::File, loading: &mut Loading<'_>) -> Option<Option<Store>> {
     let Some(field) = &file.store else {
         needed(file, &mut loading.problems);
@@ -50,6 +66,9 @@ pub(super) fn store(file: &wire::File, loading: &mut Loading<'_>) -> Option<Opti
 
 /// Reports each limit that is to be shared while there is no store. It would
 /// count alone, and so admit several times its rate.
+///
+/// Nothing is reported while a part of the file could not be read, as `[store]`
+/// may stand there.
 fn needed(file: &wire::File, problems: &mut Problems) {
     for entry in file.limits.elements() {
         let Some(limit) = entry.field.value() else {
@@ -68,6 +87,9 @@ fn needed(file: &wire::File, problems: &mut Problems) {
 
 /// The password in a file. It may begin or end with a space, so that only the
 /// end of the line is taken off, which editors and `echo` write.
+///
+/// The error completes a sentence that begins with the name of the file. An
+/// empty file is refused by the caller.
 fn one_line(text: &str) -> Result<&str, &'static str> {
     let line = text.trim_end_matches(['\r', '\n']);
     match line.contains(['\r', '\n']) {

@@ -1,5 +1,10 @@
 //! `[routes.request]` and `[routes.response]`: changes to messages on their way
 //! through the gateway.
+//!
+//! A request is changed behind the match of its route and behind the limits
+//! (`gateway::stack`): those see it as the client sent it. So nothing here has
+//! to be consistent with `match`, except for the parameters that a template
+//! names.
 
 use super::{
     checks::{GivenKey, Unique, exclude},
@@ -21,6 +26,9 @@ use crate::policy::{HeaderChanges, LimitHeaders, RequestChanges, ResponseChanges
 ///
 /// gRPC calls are streams without a length: only a `max_body` that the route
 /// has itself is meant for them.
+///
+/// A `buffer` that is absent is 0: the body is passed on while it arrives.
+/// `None` after a mistake in any key of the section.
 pub(super) fn request(
     entry: &Option<Field<wire::Request>>,
     context: &mut RouteContext<'_>,
@@ -46,6 +54,9 @@ pub(super) fn request(
 }
 
 /// Changes to responses: headers, and how clients hear of their limits.
+///
+/// The draft and the older fields may be sent both, one of them, or neither.
+/// `None` after a mistake in any key of the section.
 pub(super) fn response(
     entry: &Option<Field<wire::Response>>,
     problems: &mut Problems,
@@ -65,6 +76,10 @@ pub(super) fn response(
 
 /// The change of the path: a template for the whole of it, or prefixes to take
 /// off and to put before it.
+///
+/// A template excludes the two prefixes, since the order of both changes would
+/// be a guess. Prefixes are texts without the final slash, so that they end
+/// where a segment ends. Two empty prefixes are no change at all.
 fn rewrite(request: &wire::Request, context: &mut RouteContext<'_>) -> Option<Rewrite> {
     if let Some(rewrite) = &request.rewrite {
         let keys = [
@@ -92,6 +107,9 @@ fn rewrite(request: &wire::Request, context: &mut RouteContext<'_>) -> Option<Re
 /// A section sets no header twice, in any case of letters. It removes none that
 /// it sets, as one of the two would do nothing. One of the two lists may come
 /// from `[defaults]`: a route does not contradict itself then.
+///
+/// Only values that are sound take part in the comparison, as the others were
+/// reported.
 fn headers(
     set: &Option<Field<Headers>>,
     remove: &Field<Set<Text<ChangeableHeader>>>,

@@ -1,5 +1,16 @@
 //! `[upstreams.NAME]`: the services behind the gateway, and how a server of
 //! theirs is chosen, reached and watched.
+//!
+//! An upstream is resolved without a look at the routes. Whether any route
+//! leads to it, and whether its routes have the parameter that its `hash_key`
+//! asks for, is checked where the routes are.
+//!
+//! # Order within an upstream
+//!
+//! TLS comes first, since the servers need the name that it may give. The
+//! balance, the ejection and the concurrency limit follow, each reporting its
+//! own mistakes. The check that TLS is spoken to at least one server needs the
+//! servers, and is left out if one of them is wrong.
 
 use std::num::NonZeroU32;
 
@@ -35,6 +46,8 @@ pub(super) fn upstreams(
 
 /// One upstream. Its TLS is resolved first, because it may name what the
 /// certificates of all servers stand for.
+///
+/// `None` if any part of it has a mistake.
 fn upstream(entry: &NamedEntry<wire::Upstream>, loading: &mut Loading<'_>) -> Option<Upstream> {
     let upstream = entry.field.value()?;
     let at = entry.field.at();
@@ -70,6 +83,10 @@ fn upstream(entry: &NamedEntry<wire::Upstream>, loading: &mut Loading<'_>) -> Op
 /// How a server is chosen. Keys about hashing beside another choice are a
 /// mistake: without hashing, requests that have something in common would be
 /// spread over all servers.
+///
+/// `at` is the place of the upstream, which is reported where `balance` has no
+/// place of its own. `hash_bound` counts as given only if it has a value: a
+/// word that turns it off contradicts nothing.
 fn balance(upstream: &wire::Upstream, at: Span, problems: &mut Problems) -> Option<Balance> {
     let choice = upstream.balance.value?;
     let bound = upstream.hash_bound.read().flatten();
@@ -118,6 +135,9 @@ fn health_check(entry: &Option<Field<wire::HealthCheck>>) -> Option<Option<Healt
 
 /// When and for how long a server is left alone. The default of `max` gives way
 /// to a longer `base`.
+///
+/// A `max` below `base` that the file gives is a mistake. Where `max` is the
+/// default, the larger of the two is taken for it.
 fn ejection(entry: &Option<Field<wire::Ejection>>, problems: &mut Problems) -> Option<Ejection> {
     let ejection = section(entry)?;
     let (base, max) = (ejection.base.read()?, ejection.max.read()?);
@@ -137,6 +157,9 @@ fn ejection(entry: &Option<Field<wire::Ejection>>, problems: &mut Problems) -> O
 
 /// The servers of an upstream, each address once. `name_of_all` is the name
 /// that the certificates of all of them have, if the upstream gives one.
+///
+/// Two servers are the same if host and port are; the scheme and the weight
+/// make no difference. `None` if the list or any server is wrong.
 fn servers(
     upstream: &wire::Upstream,
     name_of_all: Option<&str>,
@@ -157,6 +180,10 @@ fn servers(
 
 /// One server. With https, its certificate has to have `name_of_all`, or else
 /// the host of its URL.
+///
+/// A server in its short form is a URL alone, with a weight of 1. Without
+/// https, there is no name to verify. `None` if the name is none that a
+/// certificate could have.
 fn server(
     field: &Field<Either<Text<ServerAt>, wire::Server>>,
     name_of_all: Option<&str>,
@@ -181,6 +208,9 @@ fn server(
 /// Connections to each server, over all workers. There are never more idle
 /// connections than connections: `max_idle` has a default, which a small pool
 /// does not have to repeat.
+///
+/// A wait that is longer than any route lets it be is no mistake: `warnings`
+/// reports it.
 fn pool(entry: &Option<Field<wire::Pool>>) -> Option<Pool> {
     let pool = section(entry)?;
     let max_connections = pool.max_connections.read()?;
