@@ -4,6 +4,16 @@
 //! file, so that a variable can neither end a string nor add a key. A value that
 //! was filled in is not looked at again. The text of a variable may be a secret:
 //! a diagnostic shows the reference, as it stands in the file.
+//!
+//! # Bounds
+//!
+//! The text of a variable has no bound here. References do not nest, so that a
+//! text is walked once.
+//!
+//! # Where it is called
+//!
+//! Strings are filled in while the tree is built, before any key is looked at.
+//! What a field makes of a variable, such as a number, is decided in `de`.
 
 use std::{collections::BTreeMap, ffi::OsString};
 
@@ -32,6 +42,8 @@ pub fn of_process() -> Environment {
 /// # Errors
 /// An unclosed `${`, a name that cannot be one, or a variable that is not set
 /// and has no fallback.
+///
+/// The first mistake ends the reading of this text.
 pub(super) fn fill_in(text: &str, environment: &Environment) -> Result<String, Wrong> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -57,6 +69,10 @@ pub(super) fn fill_in(text: &str, environment: &Environment) -> Result<String, W
 
 /// The text for what stands between the braces: a name, perhaps with a
 /// fallback.
+///
+/// A fallback is a literal text: it ends at the first `}`, and a reference in
+/// it is not replaced. A variable that is set and empty gives an empty text
+/// where there is no fallback.
 fn look_up(inside: &str, environment: &Environment) -> Result<String, Wrong> {
     let (name, fallback) = match inside.split_once(":-") {
         Some((name, fallback)) => (name, Some(fallback)),
@@ -91,6 +107,8 @@ fn look_up(inside: &str, environment: &Environment) -> Result<String, Wrong> {
 
 /// A part of help for a text with a variable as others write it: `$NAME`,
 /// `$(NAME)`, `%NAME%`, `{{ NAME }}`; else empty.
+///
+/// The text begins with a blank, to be appended to other help.
 pub(super) fn and_variable(text: &str) -> &'static str {
     let is_name = |c: char| c.is_ascii_uppercase() || c == '_';
     let begins = |text: &str, sign: &str| {

@@ -36,9 +36,15 @@ const MOST_OVERRIDES: usize = 10_000;
 type Pattern = Field<OneOrMany<Text<KeyValue>>>;
 
 /// Any value.
+///
+/// The sign stands for a whole part of a key, and is no sign within a value.
 const ANY: &str = "*";
 
 /// The overrides of a limit, in the order of the file.
+///
+/// Absent is an empty list. `None` after a mistake; two mistakes are about the
+/// list as a whole, and its items are not looked at then: a limit without a
+/// key, and too many overrides.
 pub(super) fn overrides(
     entry: &Option<Field<Tables<wire::Override>>>,
     limit: &mut Beside<'_>,
@@ -66,6 +72,9 @@ pub(super) fn overrides(
 }
 
 /// One override: its patterns, and its quota; `None` is no bound at all.
+///
+/// The burst beside a rate follows the rules of the limit's own: absent, it is
+/// the count of the rate.
 fn an_override(table: &wire::Override, limit: &mut Beside<'_>) -> Option<Override> {
     let matches = patterns(table, limit);
     let (at, burst) = (table.rate.at(), &table.burst);
@@ -85,6 +94,9 @@ fn an_override(table: &wire::Override, limit: &mut Beside<'_>) -> Option<Overrid
 }
 
 /// The patterns of `match`.
+///
+/// Numbers of values are compared first. Patterns that do not fit the key would
+/// give misleading messages about their values.
 fn patterns(table: &wire::Override, limit: &mut Beside<'_>) -> Option<Vec<Vec<ValuePattern>>> {
     for field in table.r#match.value()?.iter() {
         if !fits(field, limit) {
@@ -147,6 +159,9 @@ fn pattern(field: &Pattern, limit: &mut Beside<'_>) -> Option<Vec<ValuePattern>>
 }
 
 /// The pattern for one part of a key, in the form in which requests have it.
+///
+/// Values of headers, cookies and the like are compared as they are, byte by
+/// byte.
 fn value(text: &str, part: &KeyPart) -> Result<ValuePattern, Wrong> {
     let text = match part {
         _ if text == ANY => return Ok(ValuePattern::Any),
@@ -162,6 +177,10 @@ fn value(text: &str, part: &KeyPart) -> Result<ValuePattern, Wrong> {
 
 /// A network that is no narrower than a bucket: clients that share a bucket
 /// cannot have different numbers.
+///
+/// IPv4 addresses count whole, so that an IPv4 network of any width fits. An
+/// address without a prefix is a network of all of its bits, which for IPv6 is
+/// refused with the network around it as help.
 fn network(text: &str, v6_prefix: u8) -> Result<IpNet, Wrong> {
     let network = address::network(text)?;
     let IpNet::V6(v6) = network else {

@@ -4,6 +4,10 @@
 //! Some parts depend on the listeners. A header with `_` in its name is dropped
 //! unless a listener keeps it, and the subject of a certificate needs a
 //! listener that asks clients for one.
+//!
+//! All keys of a file are looked at in one walk, after it was found out what
+//! the listeners let through. One listener is enough: a key may be meant for
+//! its clients alone.
 
 use super::overrides;
 use crate::config::{
@@ -20,6 +24,8 @@ use crate::policy::{KeyPart, Limit, Missing};
 
 /// An IPv6 network as wide as this belongs to a provider; a smaller number is
 /// that of an IPv4 network.
+///
+/// In bits, from the left. A wider network has a shorter prefix.
 const WIDEST_V6: u8 = 32;
 /// Headers in which proxies name the client. They are taken from trusted
 /// proxies only, and of these many pass on the words of the client itself.
@@ -40,6 +46,9 @@ const NAMES_OF_CLIENTS: [&str; 13] = [
 ];
 
 /// Reports parts of keys wherever the file has keys.
+///
+/// Keys are in limits, in the queues of routes and upstreams, and in upstreams
+/// that hash.
 pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
     let mut parts = Parts {
         underscores: false,
@@ -81,6 +90,9 @@ struct Parts<'a> {
 impl Parts<'_> {
     /// Everything in a limit that names a part of a key or a header. `at` is
     /// the place of the limit.
+    ///
+    /// The header of a cost is looked at as well, as an absent one makes every
+    /// request cost the default.
     fn check_limit(&mut self, table: &wire::Limit, at: Span, limit: &Limit) {
         if limit.key.is_empty() {
             self.check_one_bucket(table, at, &limit.name);
@@ -137,6 +149,8 @@ impl Parts<'_> {
     }
 
     /// A part that no request has, or that each client chooses itself.
+    ///
+    /// Parts of other kinds are never reported here.
     fn check_part(&mut self, part: &KeyPart, at: Span) {
         match part {
             KeyPart::ClientIp { v6_prefix } => self.check_width(*v6_prefix, at),

@@ -18,6 +18,10 @@ const MOST_WIDE: usize = 64;
 
 /// Reports overrides of one limit. They are walked in their order, as the first
 /// that matches wins.
+///
+/// An override is never looked at if each of its patterns is taken by an
+/// earlier override. Patterns of the same override are not compared with each
+/// other.
 pub(super) fn report(table: &wire::Limit, limit: &Limit, problems: &mut Problems) {
     let mut earlier = Earlier::default();
     for (field, one) in table.overrides.elements().iter().zip(&limit.overrides) {
@@ -41,7 +45,10 @@ pub(super) fn report(table: &wire::Limit, limit: &Limit, problems: &mut Problems
 /// The keys that the overrides before one take.
 #[derive(Default)]
 struct Earlier<'a> {
+    /// Patterns without a wide value, and wide ones above [`MOST_WIDE`], as
+    /// text.
     exact: HashSet<String>,
+    /// Patterns that may take more than one key, at most [`MOST_WIDE`].
     wide: Vec<&'a [ValuePattern]>,
 }
 

@@ -5,6 +5,14 @@
 //! expression behind `~` are all valid texts, and match nothing that clients
 //! send. The help has the same pattern as this language writes it, where it can
 //! be told.
+//!
+//! A route with such a pattern is sound, and gets fewer requests than its
+//! author thinks, or none. That shows only when clients get the response of
+//! another route, or a 404. Each finding is a warning and no error: a path may
+//! have a star in it, and a host may be called `default`.
+//!
+//! A text is reported once, for the first sign that is found in it, since a
+//! text in a foreign language usually has several.
 
 use std::net::Ipv4Addr;
 
@@ -28,6 +36,9 @@ use crate::policy::{PathPattern, Rewrite, Route};
 const SCHEMES: [&str; 5] = ["http", "https", "ws", "wss", "grpc"];
 
 /// Reports patterns and templates of one route.
+///
+/// Keys of `request`, `response`, `redirect` and `respond` are looked at, too,
+/// as they hold paths, templates and headers.
 pub(super) fn report(table: &wire::Route, route: &Route, problems: &mut Problems) {
     if let Some(matches) = table.r#match.value() {
         hosts(&matches.hosts, problems);
@@ -63,6 +74,9 @@ pub(super) fn report(table: &wire::Route, route: &Route, problems: &mut Problems
 
 /// Words that are no host: parts of URLs, addresses to listen on, words for any
 /// host, numbers.
+///
+/// Each host is reported by itself. The reasons are tried in the order of the
+/// code, and the first one counts.
 fn hosts(entry: &Option<Field<List<Text<Host>>>>, problems: &mut Problems) {
     for field in entry.elements() {
         let host = field.value().map_or("", |host| &host.text);
@@ -94,6 +108,10 @@ fn hosts(entry: &Option<Field<List<Text<Host>>>>, problems: &mut Problems) {
 }
 
 /// A host whose last label is a number can only be an IPv4 address.
+///
+/// The URL standard of the WHATWG takes a host whose last label is a number for
+/// an address, so that browsers do not send it as a name. A host without a dot
+/// is not looked at here.
 fn is_wrong_address(host: &str) -> bool {
     let last = host.rsplit_once('.').map(|(_, label)| label);
     last.is_some_and(is_number) && host.parse::<Ipv4Addr>().is_err()
@@ -105,6 +123,9 @@ fn is_number(text: &str) -> bool {
 }
 
 /// Words for every method, which no request has.
+///
+/// Only the first is reported. Methods have case, and these words are rare as
+/// real ones.
 fn methods(entry: &Option<Field<List<Text<MethodName>>>>, problems: &mut Problems) {
     for field in entry.elements() {
         let text = field.value().map_or("", |method| &method.text);
@@ -118,6 +139,9 @@ fn methods(entry: &Option<Field<List<Text<MethodName>>>>, problems: &mut Problem
 }
 
 /// Values to be equal to, with signs that stand for something elsewhere.
+///
+/// `key` is the name of the table, as the help has it. A value is reported if
+/// it is `*` alone, has `.*` in it, or stands between `^` and `$`.
 fn values<N: Syntax, V: Syntax>(
     key: &str,
     entry: &Option<Field<Pairs<N, V>>>,
@@ -137,6 +161,9 @@ fn values<N: Syntax, V: Syntax>(
 }
 
 /// A literal path with signs that stand for something elsewhere.
+///
+/// `key` is the name of the key, on which the help depends. Variables in
+/// `rewrite` are left to `template`, which knows what is filled in there.
 fn path<S: Syntax>(key: &str, entry: &Option<Field<Text<S>>>, problems: &mut Problems) {
     let text = entry.given().map_or("", |text| &text.text);
     let mut segments = text.split('/');
@@ -163,6 +190,9 @@ fn path<S: Syntax>(key: &str, entry: &Option<Field<Text<S>>>, problems: &mut Pro
 }
 
 /// Help for a path with `*`: as a prefix where the star stands at its end.
+///
+/// A star in the middle has no prefix that would mean the same, and gets
+/// parameters or an expression instead.
 fn instead_of_star(key: &str, text: &str) -> String {
     let whole = text
         .trim_end_matches('*')
@@ -205,6 +235,9 @@ fn instead_of_colons(key: &str, text: &str) -> String {
 }
 
 /// An expression that matches no path in normal form.
+///
+/// The expression is sound: it was compiled before. A path has one normal form,
+/// and an expression that matches other forms only matches no request.
 fn regex<S: Syntax>(field: &Field<Text<S>>, problems: &mut Problems) {
     let Some(Text { text, .. }) = field.value().filter(|regex| !has_a_path(&regex.text)) else {
         return;
@@ -225,6 +258,9 @@ fn regex<S: Syntax>(field: &Field<Text<S>>, problems: &mut Problems) {
 
 /// The expression as other gateways and languages write it: behind `~`, between
 /// slashes, after a host, with a blank, escaped twice.
+///
+/// Each candidate is tried, and the first that matches a path is advised.
+/// `None` if none does.
 fn meant_regex(text: &str) -> Option<String> {
     let behind_tilde = text.trim_start_matches('~').trim_start_matches('*');
     let mut candidates = vec![behind_tilde.trim_start().to_owned()];
@@ -246,6 +282,10 @@ fn meant_regex(text: &str) -> Option<String> {
 }
 
 /// A prefix to take off that no path of the route has.
+///
+/// A prefix that is longer than the matched one is no mistake: some of the
+/// paths may begin with it. Patterns with parameters and expressions are not
+/// compared, nor is a prefix that the route inherits.
 fn stripped(request: &wire::Request, route: &Route, problems: &mut Problems) {
     let Rewrite::Prefix { strip, .. } = &route.request.rewrite else {
         return;

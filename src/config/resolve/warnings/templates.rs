@@ -15,6 +15,8 @@ use crate::config::{
 };
 
 /// The beginnings of NGINX variables. A value may hold other dollar signs.
+///
+/// Some are whole names and others the beginning of many.
 pub(super) const VARIABLES: [&str; 13] = [
     "$host", "$http_", "$remote_", "$proxy_", "$scheme", "$request", "$uri", "$args", "$server_",
     "$arg_", "$cookie_", "$is_args", "$realip_",
@@ -29,6 +31,10 @@ pub(super) fn is_colon_parameter(segment: &str) -> bool {
 
 /// Reports `$host`, `$1` and the like in a text that is filled in for each
 /// request.
+///
+/// `key` is `rewrite` or `to`. Only a redirection has `{host}` and `{path}` to
+/// offer; a rewrite has the parameters of its path. The first finding is
+/// reported.
 pub(super) fn template<S: Syntax>(key: &str, field: &Field<Text<S>>, problems: &mut Problems) {
     let text = field.given().map_or("", |text| &text.text);
     let is_destination = key == "to";
@@ -72,6 +78,9 @@ pub(super) fn template<S: Syntax>(key: &str, field: &Field<Text<S>>, problems: &
 }
 
 /// The name after the first `$` that has one.
+///
+/// Names are letters, digits and `_`, so that `$1` of an expression is one,
+/// too.
 fn variable(text: &str) -> Option<&str> {
     let is_other = |c: char| !c.is_ascii_alphanumeric() && c != '_';
     for after in text.split('$').skip(1) {
@@ -85,6 +94,10 @@ fn variable(text: &str) -> Option<&str> {
 
 /// Values of headers with places of other templates: they are sent as they
 /// stand.
+///
+/// Values of headers are never filled in. A value that looks like a template is
+/// usually about the client's address or the host, and the help names the
+/// headers that the gateway writes about them.
 pub(super) fn headers(entry: &Option<Field<Headers>>, problems: &mut Problems) {
     for pair in entry.elements() {
         let (Some(name), Some(value)) = (pair.name.value(), pair.field.value()) else {
@@ -102,6 +115,9 @@ pub(super) fn headers(entry: &Option<Field<Headers>>, problems: &mut Problems) {
 
 /// `{client_ip}`, `%[src]`, `%REQ(x)%`, `{{.Host}}`: places in the templates of
 /// other gateways.
+///
+/// Braces around a single word count; JSON in a header, which has quotes or
+/// blanks between its braces, does not.
 fn has_a_place(text: &str) -> bool {
     let is_of_word = |c: u8| c.is_ascii_alphanumeric() || b"_.>-".contains(&c);
     let mut after_braces = text.split('{').skip(1);

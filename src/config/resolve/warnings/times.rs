@@ -5,6 +5,9 @@
 //! Values that a route inherits from `[defaults]` are not reported, because
 //! other routes may need them. Of an upstream, a wait is compared with the
 //! longest timeout among its routes.
+//!
+//! A wait that equals its bound is not reported, as both end at the same
+//! moment.
 
 use std::time::Duration;
 
@@ -40,6 +43,10 @@ pub(super) fn of_route(
 }
 
 /// A priority in a queue that none of the route's upstreams has.
+///
+/// Priorities order the requests in the queue of an upstream's concurrency
+/// limit. One upstream of the route with a queue is enough, since a split may
+/// lead to several.
 fn priority(table: &wire::Route, route: &Route, config: &Config, problems: &mut Problems) {
     if !table.priority.is_own() {
         return;
@@ -60,6 +67,9 @@ fn priority(table: &wire::Route, route: &Route, config: &Config, problems: &mut 
 }
 
 /// Keys about a queue that is not there.
+///
+/// `queue` is the number of requests that may wait; with 0 there is none, and
+/// the keys about waiting are about nothing.
 fn queue(entry: &Option<Field<Concurrency>>, queue: usize, problems: &mut Problems) {
     let Some(concurrency) = entry.value().filter(|_| queue == 0) else {
         return;
@@ -99,6 +109,9 @@ fn wait_of_route(table: &wire::Route, wait: Duration, route: &Route, problems: &
 
 /// A time that is longer than `body`, the bound on the whole exchange. Only the
 /// first of them is reported.
+///
+/// Reported only if the route gives both values itself: with an inherited one,
+/// other routes may need the longer time.
 fn exchange(table: &wire::Route, route: &Route, problems: &mut Problems) {
     let (Some(body), Some(keys)) = (route.timeouts.body, table.timeouts.value()) else {
         return;
@@ -129,6 +142,9 @@ fn exchange(table: &wire::Route, route: &Route, problems: &mut Problems) {
 
 /// Retries that never happen: on a route without an upstream, with a single
 /// attempt, or after a wait that the total timeout cuts.
+///
+/// Each kind is looked for in turn, and the first two end the search: on a
+/// route without retries, nothing else about them matters.
 fn retries(table: &wire::Route, route: &Route, problems: &mut Problems) {
     if let Action::Respond { .. } | Action::Redirect { .. } = route.action {
         if table.retry.is_own() {
@@ -177,6 +193,8 @@ fn about_retries(retry: &wire::Retry) -> Option<GivenKey> {
 /// A retry after a timeout for which no time is left. An attempt that is not
 /// bounded by itself may take all of the total, and its timeout ends the
 /// request.
+///
+/// Only a list of reasons that the route gives itself is looked at.
 fn after_timeouts(retry: &wire::Retry, route: &Route, problems: &mut Problems) {
     if route.timeouts.attempt < route.timeouts.total || !retry.on.is_own() {
         return;
@@ -193,6 +211,10 @@ fn after_timeouts(retry: &wire::Retry, route: &Route, problems: &mut Problems) {
 }
 
 /// Warnings about one upstream, in the light of all routes that lead to it.
+///
+/// The longest timeouts of all routes count, as a wait is of use if one of them
+/// lets it end. Without a route there is no timeout to compare with; the
+/// upstream is reported as unused then.
 pub(super) fn of_upstream(
     table: &upstreams::Upstream,
     upstream: &Upstream,
@@ -224,6 +246,9 @@ pub(super) fn of_upstream(
 
 /// A wait for something that no request to the upstream lives for. `longest` is
 /// the longest timeout called `bound` among its routes.
+///
+/// `key` is `None` if the file does not have it. `longest` is `None` if no
+/// route leads to the upstream. Nothing is reported in both cases.
 fn wait_of_upstream(
     key: Option<GivenKey>,
     wait: Duration,
@@ -244,6 +269,8 @@ fn wait_of_upstream(
 
 /// A bound on idle connections above the bound on all of them, or an idle time
 /// above the life of a connection.
+///
+/// Only values that the file has are reported: nobody wrote a default.
 fn connections(table: &upstreams::Pool, pool: &Pool, problems: &mut Problems) {
     let most = pool.max_connections;
     // As the file has it: the policy holds no more than there can be.
