@@ -38,6 +38,7 @@ pub(super) const ORDER: &str = "$order";
 pub(super) struct Field<T> {
     /// `None`: the value is missing or wrong, and that was reported.
     pub(super) value: Option<T>,
+    /// A default has no place: a message about one stands at the section.
     pub(super) origin: Origin,
 }
 
@@ -68,6 +69,9 @@ impl<T: Default> Default for Field<T> {
 }
 
 /// A value of the language that holds the one that runs, parsed already.
+///
+/// `wire` keeps texts beside what they were read as, for messages and for
+/// editors. This trait takes the value out.
 pub(super) trait Plain {
     /// The type of [`policy`](crate::policy), or one of std that it is made of.
     type Runs;
@@ -86,6 +90,8 @@ pub(super) trait Given<T> {
     fn entry(&self) -> Option<&Field<T>>;
 
     /// The value that runs.
+    ///
+    /// `None` if the value is wrong, or absent without a default.
     fn read(&self) -> Option<T::Runs>
     where
         T: Plain,
@@ -124,6 +130,7 @@ pub(super) trait Given<T> {
         }
     }
 
+    /// The route gives the value itself, and it is sound.
     fn is_own(&self) -> bool {
         self.own().is_some()
     }
@@ -139,6 +146,8 @@ pub(super) trait Given<T> {
     }
 
     /// The elements of a list or table; none when it is absent or wrong.
+    ///
+    /// Elements with a mistake are among them: each is a field, or has one.
     fn elements<'a, E: 'a>(&'a self) -> &'a [E]
     where
         T: Deref<Target = [E]> + 'a,

@@ -9,6 +9,14 @@
 //!
 //! Tables are put together, never laid over each other. A key that two files
 //! give is a mistake, since nobody could tell which of them wins.
+//!
+//! # Bounds
+//!
+//! A file that is longer than [`LONGEST_FILE`] is refused. Each real path is
+//! read once, so that files that include each other in a circle come to an end.
+//!
+//! A file that cannot be read sets [`Problems::incomplete`]: the names that it
+//! may define are not reported as unknown then.
 
 use std::{
     collections::HashSet,
@@ -31,8 +39,12 @@ use super::{
 /// finished configuration or its diagnostics.
 #[derive(Debug)]
 pub(super) struct Loading<'a> {
+    /// The variables that `${NAME}` is replaced from, in all files.
     pub(super) environment: &'a Environment,
+    /// The texts that were read, for pictures in diagnostics, and the files to
+    /// watch.
     pub(super) sources: Sources,
+    /// All mistakes so far, of all files and steps.
     pub(super) problems: Problems,
     /// Files that are in already, by their real path: a pattern may match the
     /// file that has it.
@@ -51,6 +63,9 @@ impl<'a> Loading<'a> {
 
     /// Reads a file and what it includes. `named_at` is where another file
     /// names it.
+    ///
+    /// A file that was read before, or cannot be read, gives an empty table.
+    /// Blocks.
     pub(super) fn file(&mut self, path: &Path, named_at: Option<Span>) -> Table {
         self.sources.watched.file(path);
         let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
@@ -103,6 +118,10 @@ impl<'a> Loading<'a> {
     }
 
     /// The files that one entry of `include` stands for, in name order.
+    ///
+    /// An entry without `*` is one file, which has to be there. A pattern may
+    /// match none. A folder that is absent has no files; one that cannot be
+    /// read is a mistake.
     fn included(&mut self, name: &Field<Text<FileName>>, whole: Span) -> Vec<PathBuf> {
         let Some(Text { text, .. }) = &name.value else {
             return Vec::new();
@@ -156,6 +175,8 @@ impl<'a> Loading<'a> {
 /// Puts another file's table into this one, as if both stood in one file: lists
 /// of tables are strung together, tables of names united, and nothing can be
 /// said twice.
+///
+/// The key of the value that came first stays, with its place.
 fn merge(into: &mut Table, from: Table, problems: &mut Problems) {
     for (name, entry) in from.entries {
         match into.entries.get_mut(&name) {
@@ -169,6 +190,9 @@ fn merge(into: &mut Table, from: Table, problems: &mut Problems) {
 ///
 /// A list and a table cannot be: neither can be left out without losing the
 /// routes or settings in it, so that this is a mistake and the value is broken.
+///
+/// A value that is broken in either file stays broken, and nothing more is said
+/// about it.
 fn merge_entry(name: &str, there: &mut Entry, entry: Entry, problems: &mut Problems) {
     let first = there.key;
     let (one, other) = (there.node.type_name(), entry.node.type_name());

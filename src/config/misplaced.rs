@@ -5,6 +5,19 @@
 //! is believed: a misspelt key of the table itself is likelier than a key of
 //! another one. Advice on a key that is surely meant also says so to the
 //! reader, which then does not report that key as missing.
+//!
+//! # Order
+//!
+//! 1. A key of this table with a slip, or under the name that another gateway
+//!    has for it.
+//! 2. A table of Traefik at the top of the file.
+//! 3. A key of a table around this one.
+//! 4. A key of a table within this one, at most two levels down.
+//! 5. A key of a limit or an upstream, written into a route.
+//! 6. A key of any other section.
+//!
+//! A key that none of them knows gets the names that the table has, or the
+//! nearest of them.
 
 use super::{
     advice::{self, header},
@@ -17,6 +30,7 @@ use super::{
 /// The advice for a key that its table does not have.
 #[derive(Debug)]
 pub(super) struct Stray {
+    /// Advice in the imperative, or a sentence on where the key belongs.
     pub(super) help: String,
     /// The path of a section, and the key of it that is surely meant.
     pub(super) meant: Option<(String, String)>,
@@ -26,7 +40,9 @@ pub(super) struct Stray {
 struct Question<'a> {
     /// The section that the table is.
     section: &'a Section,
+    /// The key as the file has it.
     name: &'a str,
+    /// Its value, of which the shape tells likely places from others.
     node: &'a Node,
     /// The names in the table.
     beside: &'a [&'a str],
@@ -118,6 +134,10 @@ impl Question<'_> {
 
     /// A key of a table around this one. Below the header of an inner table it
     /// is taken for one of that.
+    ///
+    /// TOML reads each key below a header as one of that table. The nearest
+    /// table around is tried first, and a key counts only if it can hold such a
+    /// value.
     fn of_a_table_around(&self) -> Option<Stray> {
         let name = self.name;
         let mut path = self.section.path.as_str();
@@ -145,6 +165,10 @@ impl Question<'_> {
     }
 
     /// A key of tables within this one, or within those.
+    ///
+    /// Keys for which the value has the right shape are preferred. If the table
+    /// is in the file already, the key has to be moved into it. Several tables
+    /// with such a key are all named, and none of them is surely meant.
     fn of_a_table_within(&self) -> Option<Stray> {
         let (section, name) = (self.section, self.name);
         // A route's own keys are in no table of the defaults.
@@ -252,6 +276,9 @@ impl Question<'_> {
 
     /// A key of sections that have nothing to do with this one, under this name
     /// or under the one that the language has for it.
+    ///
+    /// The word of the file comes first, then the words that the language has
+    /// for it.
     fn of_another_section(&self) -> Option<Stray> {
         let name = self.name;
         if let Some(places) = self.sections_with(name, " and of ") {

@@ -5,6 +5,8 @@
 //! neighbours) as a share of the longer name, and a table of the words that
 //! other gateways have for the same thing. Capitals and joining signs do not
 //! count: `PathPrefix`, `path-prefix` and `path_prefix` are one name.
+//!
+//! A near name is advice only: the file is refused all the same.
 
 use super::characters::and_stranger;
 
@@ -21,6 +23,10 @@ const LONGEST: usize = 128;
 
 /// Words that other gateways and people have for keys and choices: each line
 /// names one of the language, then the words that are meant to be it.
+///
+/// A word may stand on several lines, and means each of their names;
+/// [`nearest`] takes the one that is known where it stands. Lines of keys and
+/// of choices are not told apart, since the known names do that.
 const WORDS: &str = "
 upstream: backend service target proxy_pass cluster destination forward_to
 upstreams: backends services clusters
@@ -75,6 +81,8 @@ refuse: deny reject block fail
 
 /// A name in small letters, with `_` for both joining signs: names that are the
 /// same in this form differ in spelling only.
+///
+/// Letters of every script are put into lower case.
 fn folded(name: &str) -> String {
     name.to_lowercase().replace('-', "_")
 }
@@ -91,6 +99,9 @@ pub(super) fn meanings(word: &str) -> impl Iterator<Item = &'static str> {
 
 /// The nearest known name, if it is near at all: good enough to ask whether it
 /// is meant.
+///
+/// `None` for an overlong name, and where all likenesses are below 0.6 and no
+/// word is translated. Of two equally near names the later one is taken.
 pub(super) fn nearest<'a>(
     name: &str,
     known: impl IntoIterator<Item = &'a str> + Clone,
@@ -138,6 +149,8 @@ fn within<'a>(
 
 /// "did you mean `x`?", or else the list of all known names; `none` if there
 /// are none.
+///
+/// `none` is the whole help where there is nothing to choose from.
 pub(super) fn help<'a>(
     name: &str,
     known: impl IntoIterator<Item = &'a str> + Clone,

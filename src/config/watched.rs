@@ -9,6 +9,13 @@
 //! Device and inode belong to the state because tools replace files instead of
 //! writing into them: editors rename, and Kubernetes exchanges a link. Times
 //! alone would miss a file that is replaced by an older one.
+//!
+//! # Cost
+//!
+//! All functions that look at files block. They are called while a
+//! configuration is loaded, and by the watcher, never by a worker that serves
+//! requests. A state has one entry for each file, and files of a configuration
+//! are few.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,6 +26,9 @@ use std::{
 
 /// A file's device, inode, length in bytes, and seconds and nanoseconds of its
 /// last change since 1970; `None` if there is no such file.
+///
+/// The kernel tells all of it in one call, without reading the file. A file
+/// that cannot be looked at, for want of permission, counts as absent.
 type Look = Option<(u64, u64, u64, i64, i64)>;
 
 /// Files and folders to watch, and what they looked like.
@@ -33,6 +43,8 @@ pub struct Watched {
 
 impl Watched {
     /// Notes a file that is about to be read, whether it can be or not. Blocks.
+    ///
+    /// A name that was noted before is not looked at again.
     pub(super) fn file(&mut self, file: &Path) {
         if !self.files.iter().any(|known| known == file) {
             self.files.push(file.to_path_buf());
@@ -42,6 +54,10 @@ impl Watched {
 
     /// The names in a folder that a pattern matches, sorted; another name that
     /// comes to match is a change. Blocks.
+    ///
+    /// # Errors
+    /// The folder or an entry of it cannot be read. The search is noted all the
+    /// same, so that a file that appears in it later is a change.
     pub(super) fn names(&mut self, folder: &Path, pattern: &str) -> io::Result<Vec<String>> {
         let names = matching(folder, pattern);
         let search = (folder.to_path_buf(), pattern.to_owned());
@@ -99,6 +115,10 @@ const MOST_LINKS: usize = 40;
 
 /// The folders that hold the links on the way to `path`, and on the way to
 /// where those lead.
+///
+/// Links are followed one component at a time, since each of them may be
+/// exchanged. After `most` links in a row the walk ends, so that links in a
+/// circle do no harm.
 fn links_on_the_way(path: &Path, most: usize, places: &mut BTreeSet<PathBuf>) {
     let mut so_far = PathBuf::new();
     for part in path.components() {
@@ -160,6 +180,9 @@ fn matching(folder: &Path, pattern: &str) -> io::Result<Vec<String>> {
 }
 
 /// Whether a name fits a pattern in which `*` stands for any characters.
+///
+/// The time grows with the product of both lengths at most. Other signs of a
+/// shell, such as `?` and `[a]`, stand for themselves.
 fn matches(pattern: &str, name: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else {
         return pattern == name;

@@ -3,6 +3,15 @@
 //! The environment has only strings. A string that is one `${NAME}` and nothing
 //! else is converted here, into what the field asks for: a number, true or
 //! false, or a list whose items stand between commas.
+//!
+//! # Types
+//!
+//! A value has to have the type that its field asks for: nothing but a variable
+//! is converted. A number in quotes is a mistake, and gets advice to take the
+//! quotes off. A string with a variable and more text around it stays a string.
+//!
+//! Errors have no place here: the field around the value adds it when it
+//! reports them.
 
 use std::borrow::Cow;
 
@@ -35,6 +44,10 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
 
     /// A string, a number or a switch, whichever the file has. The visitor of a
     /// type that wants another one says so.
+    ///
+    /// Integers are those of 64 bits with a sign, as TOML has them. Lists and
+    /// tables are never taken this way, since each type of `wire` that holds
+    /// them asks with its own name.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match &self.node.value {
             Value::Text(text) => visitor.visit_str(&text.text),
@@ -45,6 +58,9 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
     }
 
     /// A switch: `true`, `false`, or a variable that holds one of the two.
+    ///
+    /// Blanks around the text of a variable do not matter. Words such as "yes"
+    /// are refused in a variable, too.
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         let Some(variable) = self.variable() else {
             return match &self.node.value {
@@ -64,6 +80,9 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
 
     /// A number, or a variable that holds one. A variable with another text is
     /// offered as a string, for words such as "auto".
+    ///
+    /// A number below zero reaches the visitor as it is, which refuses it with
+    /// its own range.
     fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         let Some(variable) = self.variable() else {
             return self.deserialize_any(visitor);
@@ -82,6 +101,10 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
     }
 
     /// The requests of the types of `wire`, by their names.
+    ///
+    /// `FIELD` asks for a place and a value, `PAIRS` and `NAMED` for a table
+    /// with free names, and `EITHER` for one of two forms. Any other name is
+    /// that of a plain wrapper.
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
         name: &'static str,
@@ -96,6 +119,9 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
     }
 
     /// A list, with the sum of its [`rules`].
+    ///
+    /// serde passes the length of a tuple from a type to its deserializer, and
+    /// the rules travel in its place.
     fn deserialize_tuple_struct<V: Visitor<'de>>(
         self,
         _name: &'static str,
@@ -106,6 +132,9 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
     }
 
     /// A section, with the names of its keys.
+    ///
+    /// `fields` is what the access compares the keys of the file with: an
+    /// unknown key is reported there.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _name: &'static str,
@@ -119,6 +148,9 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
     }
 
     /// One of these words, which are the variants of an enum without fields.
+    ///
+    /// The word is compared with its case. A wrong one gets the list of all
+    /// words, or the nearest.
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _name: &'static str,
@@ -143,6 +175,9 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
 impl<'a> NodeDeserializer<'a> {
     /// A string that is one `${...}` and nothing else. The environment has only
     /// texts, and a key wants another type.
+    ///
+    /// `None` for a string without a variable, and for one that has other text,
+    /// too.
     fn variable(&self) -> Option<&'a Text> {
         match &self.node.value {
             Value::Text(text) if text.variable().is_some() => Some(text),
@@ -152,6 +187,10 @@ impl<'a> NodeDeserializer<'a> {
 
     /// The items of a list under the sum of these rules. Whether the items are
     /// sound is the business of their own fields.
+    ///
+    /// A list that may not be empty is refused if it is. A single string stands
+    /// for a list of one where the rules say so; elsewhere a variable may hold
+    /// all items of a list of strings.
     fn list<'de, V: Visitor<'de>>(self, rules: usize, visitor: V) -> Result<V::Value, Error> {
         let has = |rule| rules & rule != 0;
         let mut access = ListAccess {
@@ -175,6 +214,9 @@ impl<'a> NodeDeserializer<'a> {
     }
 
     /// A table of names that the user chooses, for sections or for strings.
+    ///
+    /// A value that is no table is covered in diagnostics where strings were
+    /// expected, such as the values of headers.
     fn names<'de, V: Visitor<'de>>(self, of_sections: bool, visitor: V) -> Result<V::Value, Error> {
         if let Value::Table(table) = &self.node.value {
             return visitor.visit_map(NamesAccess::new(table, of_sections, self.context));
@@ -207,6 +249,9 @@ impl<'a> NodeDeserializer<'a> {
 
 /// The parts of a list that the environment holds as one text, without spaces
 /// around them. All have the place of the variable.
+///
+/// Empty parts are dropped, so that a comma at the end adds no item. A variable
+/// without any text gives a list without items.
 fn between_commas(text: &Text, node: &Node) -> Vec<Node> {
     let parts = text.text.split(',').map(str::trim);
     let item = |part: &str| Node {
@@ -221,6 +266,9 @@ fn between_commas(text: &Text, node: &Node) -> Vec<Node> {
 
 /// A variable of the environment that holds no number, or neither true nor
 /// false.
+///
+/// The message has the name of the variable and not its text, which may be a
+/// secret.
 fn does_not_hold(variable: &Text, what: &str, help: &str) -> Error {
     let inside = variable.variable().unwrap_or_default();
     let name = inside.split_once(":-").map_or(inside, |(name, _)| name);

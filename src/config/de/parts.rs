@@ -1,4 +1,9 @@
 //! The parts of a field, and the items of a list.
+//!
+//! Both are sequences for serde: a field is one of a place and a value, a list
+//! is one of its items. The visitor of a field asks again after
+//! [`Error::Reported`]. Items of a list are fields themselves, which do not
+//! fail.
 
 use std::borrow::Cow;
 
@@ -23,8 +28,12 @@ use super::{
 /// [`Problems`](super::super::problem::Problems) drops the repetition. After
 /// any other mistake the parts end without a value.
 pub(super) struct FieldParts<'a> {
+    /// The number of the file, the first byte, the byte behind the last, and 1
+    /// for a value from `[defaults]`; `None` once it was given.
     place: Option<[usize; 4]>,
+    /// `None` once the value was refused.
     value: Option<NodeDeserializer<'a>>,
+    /// Required keys of the table that were reported as missing.
     absent: Vec<&'static str>,
 }
 
@@ -73,7 +82,9 @@ impl<'de> SeqAccess<'de> for FieldParts<'_> {
 /// Items of a list. An item that repeats an earlier one is reported, and given
 /// as a value that was: the list keeps its length, and the place of each item.
 pub(super) struct ListAccess<'a> {
+    /// Borrowed from the tree, or made from the text of a variable.
     pub(super) items: Cow<'a, [Node]>,
+    /// The index of the item that is given next.
     pub(super) next: usize,
     /// No string may stand in it twice.
     pub(super) is_unique: bool,
@@ -88,6 +99,9 @@ const MOST_COMPARED: usize = 1000;
 
 impl ListAccess<'_> {
     /// The item before this one that is the same.
+    ///
+    /// Only strings are compared. `None` for other items, for lists that may
+    /// repeat, and from item [`MOST_COMPARED`] on.
     fn twin(&self, at: usize) -> Option<&Node> {
         let is_compared = self.is_unique && at < MOST_COMPARED;
         let text = self.items.get(at).filter(|_| is_compared)?.text()?;

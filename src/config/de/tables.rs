@@ -2,6 +2,10 @@
 //! chooses.
 //!
 //! serde asks for a key, then for its value, until there is no further key.
+//!
+//! Tables of the tree are sorted by name, so that keys are read, and their
+//! mistakes found, in the order of the alphabet. Diagnostics are sorted by
+//! their place before they are shown.
 
 use std::collections::btree_map;
 
@@ -29,18 +33,23 @@ use super::{
 /// earlier attempt found missing, and those whose value stands elsewhere by
 /// mistake: under a misspelt name here, or in a table inside or around.
 pub(super) struct SectionAccess<'a> {
+    /// The table as a value, with its place and its context.
     section: NodeDeserializer<'a>,
     /// The path of the section.
     path: String,
     /// The keys that it may have.
     fields: &'static [&'static str],
+    /// The table itself, which unknown keys are explained with.
     table: &'a Table,
+    /// The entries of the file that were not read yet.
     entries: btree_map::Iter<'a, String, Entry>,
     /// Keys noted by the collector before this section.
     noted: usize,
     /// Keys that are not there and count as reported; `None` until all others
     /// were read.
     absent: Option<std::vec::IntoIter<&'static str>>,
+    /// The key that was given last, whose value is asked for next; without an
+    /// entry if it counts as reported.
     next: Option<(&'a str, Option<&'a Entry>)>,
 }
 
@@ -67,6 +76,8 @@ impl<'a> SectionAccess<'a> {
 
     /// The next key of the file that the section knows. Those on the way that
     /// it does not know are reported.
+    ///
+    /// `None` when the entries of the file are used up.
     fn next_known(&mut self) -> Option<(&'a str, Option<&'a Entry>)> {
         for (key, entry) in self.entries.by_ref() {
             if self.fields.contains(&key.as_str()) {

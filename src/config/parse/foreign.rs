@@ -6,6 +6,15 @@
 //! file with a mistake of grammar is looked at. As TOML and its neighbours share
 //! most of their lines, a language is recognised by signs that TOML does not
 //! have, or by half of all lines.
+//!
+//! # Certainty
+//!
+//! A file is taken for another language only if it already has a mistake of
+//! grammar, and before that mistake is reported. So a wrong guess costs the
+//! user an explanation, and never a file that works.
+//!
+//! Signs that give a file away come first; then, in an order that matters, the
+//! languages; then a file without any quotes.
 
 use regex::{Regex, RegexBuilder};
 
@@ -59,6 +68,10 @@ const JSON: &str = r#"\A"+[A-Za-z0-9_.-]+"*[ \t]*:(?: |$)"#;
 const APACHE: &str = "^<(?:VirtualHost|Location|Proxy|IfModule|Directory|Files)";
 
 /// The language of a text with a mistake of grammar, if that is plain.
+///
+/// The place is the line with the sign, the first line that is neither empty
+/// nor a comment, or the first value without quotes. `None` if the file may be
+/// TOML with a mistake.
 pub(super) fn look(text: &str) -> Option<Foreign> {
     for [pattern, why, help] in SIGNS {
         if let Some(found) = regex(pattern)?.find(text) {
@@ -80,6 +93,9 @@ pub(super) fn look(text: &str) -> Option<Foreign> {
 }
 
 /// A text with several values without quotes, and with no quote at all.
+///
+/// Two such values at least are required, and no quote in the whole file: a
+/// single value without quotes is a slip, and explained as one.
 fn without_quotes(text: &str) -> Option<Foreign> {
     let pair = regex(PAIR)?;
     let is_bare = |line: &str| {
@@ -100,7 +116,9 @@ fn without_quotes(text: &str) -> Option<Foreign> {
 
 /// The lines of a text, without blanks around them and without comments.
 struct Lines {
+    /// How many lines there are.
     count: usize,
+    /// The lines, joined by line feeds.
     text: String,
     /// The same with strings covered.
     outside: String,
@@ -177,6 +195,9 @@ fn is_match(pattern: &str, text: &str) -> bool {
 }
 
 /// `^` and `$` stand for the ends of lines.
+///
+/// Patterns are compiled for each use, which is once for a file that has a
+/// mistake.
 fn regex(pattern: &str) -> Option<Regex> {
     RegexBuilder::new(pattern).multi_line(true).build().ok()
 }

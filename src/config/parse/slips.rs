@@ -16,6 +16,8 @@ use super::{
 };
 
 /// The beginnings of comments in other languages.
+///
+/// All lines that begin with the same sign count as one mistake.
 const COMMENTS: [&str; 7] = ["//", "/*", "--", ";", "<!--", "%", "!"];
 /// The beginnings of comments behind a value: blanks are around them.
 const COMMENTS_BEHIND: [&str; 4] = [" //", " /*", " -- ", " ; "];
@@ -112,6 +114,8 @@ fn comment(line: &Line<'_>) -> Option<Slip> {
 }
 
 /// A character that TOML has for nothing, outside of strings.
+///
+/// Quotes are looked for first, and have advice of their own.
 fn strange_character(outside: &str) -> Option<Slip> {
     let quote = outside.chars().find(|c| characters::QUOTES.contains(c));
     if let Some(quote) = quote {
@@ -129,6 +133,10 @@ fn strange_character(outside: &str) -> Option<Slip> {
 }
 
 /// A header whose brackets are not right.
+///
+/// The brackets are counted at the beginning, and closed as often. `None` for
+/// more than two, for a name with other characters, and for a header that is
+/// right.
 fn header(outside: &str) -> Option<Slip> {
     let text = outside.trim();
     let inside = text.trim_start_matches('[');

@@ -80,6 +80,9 @@ pub(super) struct Value<'a> {
 
 impl<'a> Value<'a> {
     /// `equals` is the place of the `=` before it, if that is on the line.
+    ///
+    /// `None` if a place is not one of the line, such as one within a
+    /// character.
     pub(super) fn around(line: &'a Line<'_>, equals: Option<usize>) -> Option<Self> {
         let outside = line.outside.as_str();
         let name = equals.and_then(|at| outside.get(..at)).map(last_name);
@@ -105,6 +108,8 @@ impl<'a> Value<'a> {
 
     /// The explanation of the value, if it has a mistake that is known here. A
     /// list or table that begins here has none: its items are looked at.
+    ///
+    /// An empty item of a list is left to the words of the parser.
     pub(super) fn slip(&self) -> Option<Slip> {
         let (key, text) = (self.key, self.text);
         match text.chars().next() {
@@ -124,6 +129,10 @@ impl<'a> Value<'a> {
     }
 
     /// A value that begins with a quote.
+    ///
+    /// The quotes are looked at from the outside in: the closing one, text
+    /// behind it, a comma behind it, and then control characters and escapes
+    /// between the quotes. `None` if none of these is wrong.
     fn quoted(&self, quote: char) -> Option<Slip> {
         let Some((_, rest)) = self.outside[1..].split_once(quote) else {
             return Some(Slip::new(
@@ -153,6 +162,9 @@ impl<'a> Value<'a> {
 
     /// A value without the quotes that it needs, or in the words of another
     /// language.
+    ///
+    /// Words for true and false are corrected only if the key is a switch, or
+    /// unknown. For other keys, `yes` is a text that lacks its quotes.
     fn bare(&self) -> Slip {
         let (key, text) = (self.key, self.text);
         if let Some(slip) = by_rule(&BARE, text, self.outside) {
@@ -181,6 +193,9 @@ impl<'a> Value<'a> {
     }
 
     /// Help that writes the value in quotes, unless it may be a secret.
+    ///
+    /// Names of files with secrets are no secrets: keys that end with `_file`
+    /// are repeated.
     fn in_quotes(&self) -> String {
         let key = self.key;
         let text = self.text.trim_matches(['"', '\'', ';', ' ']);
@@ -199,6 +214,9 @@ impl<'a> Value<'a> {
 
 /// The bytes between the signs around the place where the parser stopped, from
 /// `begin` on.
+///
+/// Bytes are those of `outside`, in which strings are covered: a comma within a
+/// string is no sign.
 fn between_signs(outside: &str, begin: usize, at: usize) -> Option<(usize, usize)> {
     let stop = at.clamp(begin, outside.len());
     let before = outside.get(begin..stop).unwrap_or_default();
