@@ -46,6 +46,9 @@ pub(super) enum Wrong {
 ///
 /// # Errors
 /// The first fault, with the file that has it.
+///
+/// The first certificate of the file is that of the gateway; its names and its
+/// end are what is looked at.
 pub(super) fn identity(certificates: &Path, key: &Path) -> Result<Identity, Wrong> {
     let chain = read_certificates(certificates).map_err(Wrong::Certificates)?;
     let mut key = read_key(key).map_err(Wrong::Key)?;
@@ -67,6 +70,8 @@ pub(super) fn identity(certificates: &Path, key: &Path) -> Result<Identity, Wron
 ///
 /// # Errors
 /// A fault of the file, phrased to follow its name.
+///
+/// A file with one certificate that cannot be used is refused as a whole.
 pub(super) fn authorities(file: &Path) -> Result<Authorities, String> {
     let certificates = read_certificates(file)?;
     let mut roots = RootCertStore::empty();
@@ -159,6 +164,7 @@ fn not_pem(error: pem::Error) -> String {
 struct About {
     /// Lower case, in its order.
     names: Vec<Box<str>>,
+    /// The end of its validity, as the certificate has it.
     expires: SystemTime,
     /// It may vouch for others.
     is_authority: bool,

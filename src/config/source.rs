@@ -30,6 +30,8 @@ pub const LONGEST_FILE: u64 = 16 * 1024 * 1024;
 pub(super) struct Span {
     pub(super) file: usize,
     pub(super) start: usize,
+    /// The byte behind the last one; equal to `start` for a place between two
+    /// bytes.
     pub(super) end: usize,
 }
 
@@ -58,6 +60,7 @@ pub(super) struct Source {
     pub(super) text: String,
     /// The same with `*` for what is not shown, if there is anything.
     covered: Option<String>,
+    /// The first byte of each line, ascending. The first is 0.
     line_starts: Vec<usize>,
 }
 
@@ -80,6 +83,9 @@ impl Source {
     }
 
     /// The line, from 0, that holds this byte.
+    ///
+    /// Takes logarithmic time in the number of lines. A byte past the end is in
+    /// the last line.
     pub(super) fn line_of(&self, at: usize) -> usize {
         self.line_starts
             .partition_point(|start| *start <= at)
@@ -113,6 +119,7 @@ impl Source {
 /// Everything that was read, and what a watcher has to watch.
 #[derive(Debug, Default)]
 pub(super) struct Sources {
+    /// The texts by their numbers, in the order in which they were read.
     list: Vec<Arc<Source>>,
     pub(super) watched: Watched,
 }
@@ -147,6 +154,9 @@ impl Sources {
 
     /// The path that a file name written at this place means: relative names
     /// start at the folder of the file that they are written in.
+    ///
+    /// The name starts at the current folder if the place is in no text, or if
+    /// the text has no folder.
     pub(super) fn beside(&self, span: Span, name: &str) -> PathBuf {
         let folder = self.get(span.file).and_then(|source| source.path.parent());
         folder.map_or_else(|| PathBuf::from(name), |folder| folder.join(name))
@@ -187,6 +197,9 @@ pub fn decoded(bytes: Vec<u8>) -> Result<String, String> {
 }
 
 /// Tells the 8-bit encodings of old editors from files that are no text at all.
+///
+/// A letter of Latin-1 in a file that begins like a text is likely one of an
+/// 8-bit encoding; the message names it and its line, so that it can be found.
 fn not_utf8(error: &FromUtf8Error, may_be_text: bool) -> String {
     let (bytes, at) = (error.as_bytes(), error.utf8_error().valid_up_to());
     let line = bytes.iter().take(at).filter(|byte| **byte == b'\n').count() + 1;

@@ -22,12 +22,16 @@ pub(super) struct Node {
 /// TOML's values, as far as the language needs them.
 #[derive(Debug, Clone)]
 pub(super) enum Value {
+    /// A string, in any of the four notations of TOML.
     Text(Text),
+    /// An integer. TOML's other numbers are foreign to the language.
     Whole(i64),
     Flag(bool),
     /// A type that the language never uses; its name.
     Foreign(&'static str),
+    /// A list in brackets, or tables below `[[name]]`.
     List(Vec<Node>),
+    /// A table in braces, below a header, or made by dotted keys.
     Table(Table),
     /// Something wrong that was reported. It is not reported again further on:
     /// one mistake, one diagnostic.
@@ -54,6 +58,7 @@ pub(super) struct Table {
 /// One `key = value`.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
+    /// The place of the key, without the `=`.
     pub(super) key: Span,
     pub(super) node: Node,
     /// It comes from `[defaults]`; what a route says itself is held to more.

@@ -5,6 +5,12 @@
 //! otherwise the description of the key, as in the schema and in the reference.
 //! Values that a route has from `[defaults]` are not reported: their mistakes
 //! were, when `[defaults]` itself was read.
+//!
+//! # Secrets
+//!
+//! A value is shown as the file has it, so that what a variable holds is never
+//! repeated. Under a name that the user chooses, such as that of a header, the
+//! name decides whether the value may be a secret. Logins in URLs are covered.
 
 use super::{
     super::{
@@ -22,6 +28,9 @@ use super::{
 
 impl NodeDeserializer<'_> {
     /// Reports the error with which the deserialization of this value ended.
+    ///
+    /// An error that was reported, and a missing key, which `missing` reports,
+    /// cause nothing here.
     pub(super) fn mistake(&self, error: Error) {
         let problem = match error {
             Error::Reported | Error::Missing(_) => return,
@@ -37,6 +46,8 @@ impl NodeDeserializer<'_> {
         self.report(problem);
     }
 
+    /// The one way from this module to the list of mistakes, so that inherited
+    /// values are silent everywhere.
     pub(super) fn report(&self, problem: Problem) {
         if !self.context.is_inherited {
             self.context.collector.report(problem);
@@ -44,6 +55,9 @@ impl NodeDeserializer<'_> {
     }
 
     /// Reports that this table lacks a key that is required.
+    ///
+    /// The help has the line to be added, with the example of the key. Nothing
+    /// is reported while a part of the file could not be read.
     pub(super) fn missing(&self, name: &'static str) {
         let context = self.context;
         if context.collector.problems().incomplete {
@@ -65,6 +79,10 @@ impl NodeDeserializer<'_> {
     /// Reports a key that this table, which is the section `path`, does not
     /// have. Where the key is a slip for another one, that one is noted, so
     /// that it is not reported as missing, too.
+    ///
+    /// Its value is covered first if the name is that of a secret, since a
+    /// misspelt `password` is one still. An inherited key was reported in
+    /// `[defaults]`, and is noted all the same.
     pub(super) fn unknown(&self, path: &str, name: &str, entry: &Entry, table: &Table) {
         let collector = self.context.collector;
         redact::of_free_name(name, &entry.node, &mut collector.problems().covered);
@@ -105,6 +123,8 @@ impl NodeDeserializer<'_> {
     }
 
     /// The value as a message may repeat it.
+    ///
+    /// Empty for values that are no text and no number.
     fn shown(&self) -> String {
         let problems = self.context.collector.problems();
         let is_covered = problems.covered.contains(&self.node.span);
@@ -147,6 +167,8 @@ impl NodeDeserializer<'_> {
     /// A value of another type than the key wants. The help of the visitor
     /// comes first, then advice on the same value in a right form, then the
     /// description of the key.
+    ///
+    /// `expected` and the name of the type complete "`KEY` is ..., not ...".
     fn wrong_type_problem(&self, expected: &str, help: String) -> Problem {
         let context = self.context;
         let is = self.node.type_name();
@@ -168,6 +190,8 @@ impl NodeDeserializer<'_> {
     }
 
     /// The two forms that a value of this key may have.
+    ///
+    /// Empty if the key has one form only.
     fn forms(&self) -> String {
         let kind = self.key().map(|key| key.kind.inside(self.context.depth));
         let Some(Kind::Either(short, long)) = kind else {
@@ -196,6 +220,9 @@ impl NodeDeserializer<'_> {
 
     /// Reports a value in the place of a section with a name. A key of such
     /// sections is reported once for all of them, where they end.
+    ///
+    /// The section may be what the value stands for: a URL under `[upstreams]`
+    /// is the server of an upstream with that name.
     fn no_section(&self, name: &str, section: &Section) {
         if section.key(name).is_some() {
             return;

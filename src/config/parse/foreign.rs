@@ -116,7 +116,6 @@ fn without_quotes(text: &str) -> Option<Foreign> {
 
 /// The lines of a text, without blanks around them and without comments.
 struct Lines {
-    /// How many lines there are.
     count: usize,
     /// The lines, joined by line feeds.
     text: String,

@@ -6,6 +6,10 @@
 //! in the table is given: a queue without a bound never fills. A route may
 //! inherit the queue from `[defaults]` and have the bound itself; `defaults`
 //! drops an inherited queue that stays without one.
+//!
+//! Routes and upstreams have the same table, and this module resolves it for
+//! both. The two limits are independent: a request takes a permit of its route
+//! and one of its upstream.
 
 use super::checks::{GivenKey, exclude};
 use crate::config::{
@@ -18,6 +22,9 @@ use crate::policy::{AdaptiveBounds, Bound, Concurrency};
 
 /// The concurrency limit of a route or an upstream; `Some(None)` where the
 /// table is absent.
+///
+/// Without `fair_by` the key is empty, and the queue takes no turns. `None`
+/// after a mistake in any key.
 pub(super) fn concurrency(
     entry: &Option<Field<wire::Concurrency>>,
     problems: &mut Problems,
@@ -35,6 +42,9 @@ pub(super) fn concurrency(
 }
 
 /// The bound itself. `at` is the place of the table.
+///
+/// A table whose only keys are about the queue is a mistake, reported at the
+/// queue if there is one.
 fn bound(concurrency: &wire::Concurrency, at: Span, problems: &mut Problems) -> Option<Bound> {
     let (max, adaptive) = (&concurrency.max, &concurrency.adaptive);
     let keys = [
@@ -66,6 +76,8 @@ fn bound(concurrency: &wire::Concurrency, at: Span, problems: &mut Problems) -> 
 }
 
 /// A bound that moves. `min` and `max` may be equal, which fixes it.
+///
+/// Both are numbers of requests in flight, in all workers together.
 fn adaptive(adaptive: &Adaptive, problems: &mut Problems) -> Option<Bound> {
     let (min, max) = (adaptive.min.read()?, adaptive.max.read()?);
     if min > max {

@@ -6,6 +6,15 @@
 //! Copied entries are marked as inherited. They keep their place in
 //! `[defaults]`, their mistakes are not reported again for each route, and
 //! rules about what a route says itself pass them over.
+//!
+//! # Rules of inheritance
+//!
+//! * A key that a route has hides the default. Two tables are joined instead,
+//!   key by key and at every depth.
+//! * Lists are never joined: a route that has `limits` has no other ones.
+//! * A key that excludes another is not inherited beside it.
+//! * A key of `[defaults]` that is unknown is reported once and goes nowhere.
+//!   If `[defaults]` as a whole is broken, routes inherit nothing.
 
 use super::super::{
     de,
@@ -18,10 +27,15 @@ use super::super::{
 
 /// Where the smallest useful file listens: everywhere, as a gateway in a
 /// container has to, without privileges.
+///
+/// Port 8080 needs no privileges, as it is above 1023.
 const BIND_ADDRESS: &str = "0.0.0.0:8080";
 
 /// Keys that exclude each other, by table: when a route gives one, it inherits
 /// none of the others.
+///
+/// The first text is the name of the table. Keys of one group belong together;
+/// keys of two groups exclude each other.
 const INSTEAD: [(&str, &[&[&str]]); 3] = [
     ("concurrency", &[&["max"], &["adaptive"]]),
     ("match", &[&["path"], &["path_prefix"], &["path_regex"]]),
@@ -30,6 +44,9 @@ const INSTEAD: [(&str, &[&[&str]]); 3] = [
 
 /// Fills in what depends on other parts of the file. `origin` is the place of
 /// values that stand nowhere.
+///
+/// A file without `listeners` gets one; a file in which that key is broken gets
+/// none, as its author wanted others.
 pub(super) fn fill_in(root: &mut Table, origin: Span, problems: &mut Problems) {
     let defaults = defaults(root, origin, problems);
     let routes = root.entries.get_mut("routes");
@@ -50,6 +67,9 @@ pub(super) fn fill_in(root: &mut Table, origin: Span, problems: &mut Problems) {
 
 /// The keys of `[defaults]` that routes can have from there. Mistakes in them
 /// are reported here, and not in each route.
+///
+/// The table is read once on its own, to report all of its mistakes. Its known
+/// keys are then taken from the tree, not from what was read.
 fn defaults(root: &Table, origin: Span, problems: &mut Problems) -> Table {
     let Some(entry) = root.get("defaults") else {
         return Table::default();
@@ -67,6 +87,9 @@ fn defaults(root: &Table, origin: Span, problems: &mut Problems) -> Table {
 
 /// Gives the table `name` of a route, or the route itself, the keys that it
 /// lacks. Tables that both have are joined in the same way.
+///
+/// The time for a file is the number of its routes times the number of default
+/// keys.
 fn inherit(name: &str, own: &mut Table, defaults: &Table) {
     for (key, default) in &defaults.entries {
         let Some(entry) = own.entries.get_mut(key) else {
@@ -93,6 +116,8 @@ fn is_excluded(table: &str, key: &str, own: &Table) -> bool {
     groups.iter().any(|group| group.contains(&key)) && others.any(|group| group.iter().any(is_own))
 }
 
+/// Everything within the value is marked as well, so that a route that inherits
+/// a table inherits each of its keys.
 fn mark_inherited(entry: &mut Entry) {
     entry.inherited = true;
     if let Some(table) = entry.node.table_mut() {

@@ -3,6 +3,10 @@
 //!
 //! Weights of a split are shares of their sum. An upstream with the weight 0
 //! stays in the file, where it can be raised again, and gets nothing.
+//!
+//! Names are checked here as soon as they are read, each with the parameters
+//! that its upstream needs from the path of the route: a share of a split and
+//! the target of a mirror are held to the same rules as a single upstream.
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -17,6 +21,9 @@ use crate::policy::{Action, Mirror, Share};
 
 /// The action of a route with the key `upstream`: the name of an upstream, or a
 /// list of tables with a name and a weight.
+///
+/// A name that is unknown is reported and still forwarded to: the configuration
+/// is refused in any case.
 pub(super) fn upstream(
     field: &Field<Either<Text<Name>, Tables<wire::Share>>>,
     context: &mut RouteContext<'_>,
@@ -34,6 +41,10 @@ pub(super) fn upstream(
 /// A split over the upstreams with a share. A single one that has all of it is
 /// forwarded to like one that is named alone, which costs no draw for each
 /// request.
+///
+/// `at` is the place of the list. All shares are read before the first mistake
+/// ends the function. Their order is kept, and weights are not reduced to a
+/// common measure.
 fn split(
     tables: &[Field<wire::Share>],
     at: Span,
@@ -58,6 +69,8 @@ fn split(
 }
 
 /// One upstream of a split; `Some(None)` if it has no share.
+///
+/// A share of 0 still needs a name that exists and that no other share has.
 fn share(
     table: &Field<wire::Share>,
     names: &mut Unique<Arc<str>>,
@@ -78,6 +91,9 @@ fn share(
 /// A route that makes its responses itself has nothing to copy. It may inherit
 /// a mirror from `[defaults]`, which is for the other routes then, and has none
 /// of its own.
+///
+/// A copy has to have an upstream by itself; `percent` may be 0, which copies
+/// nothing and keeps the section in the file.
 pub(super) fn mirror(
     route: &wire::Route,
     context: &mut RouteContext<'_>,

@@ -4,6 +4,16 @@
 //! A limit or an upstream may be keyed by a parameter of the path, such as `id`
 //! of `/orders/{id}`. It is defined apart from routes, so that each route that
 //! names it has to have that parameter in its path.
+//!
+//! # Incomplete files
+//!
+//! A name counts as unknown only if every definition was read. A syntax error,
+//! an included file that cannot be read, or a broken section of the names may
+//! hide a definition, and a second mistake about it would mislead.
+//!
+//! A name that is misspelt in one place gets the nearest defined one as help. A
+//! name that resembles none gets the definition that it lacks, ready to be
+//! copied.
 
 use std::collections::BTreeMap;
 
@@ -122,6 +132,9 @@ fn of_limit(limit: &Limit) -> Requirements {
 }
 
 /// The parameters of a path among the parts of a key.
+///
+/// Other parts do not depend on the route. A parameter that stands twice is
+/// twice in the result.
 fn parameters(key: Vec<KeyPart>) -> Vec<Box<str>> {
     let mut parameters = Vec::new();
     for part in key {
@@ -138,10 +151,13 @@ fn parameters(key: Vec<KeyPart>) -> Vec<Box<str>> {
 /// Its checks report a mistake and return nothing: a name that is unknown
 /// leaves no hole in the route, and the configuration is refused anyway.
 pub(super) struct RouteContext<'a> {
+    /// All that the file defines, shared by all routes.
     names: &'a Definitions<'a>,
     /// Parameters of its path. `None` while the path is wrong: nothing is known
     /// about them then, and nothing is reported.
     parameters: Option<Vec<&'a str>>,
+    /// The list of the whole load. Callers report mistakes of the route here,
+    /// too.
     pub(super) problems: &'a mut Problems,
 }
 
@@ -171,6 +187,10 @@ impl<'a> RouteContext<'a> {
 
     /// The limits exist, are not too many, and the path has the parameters by
     /// which they are keyed.
+    ///
+    /// A limit that stands there twice was reported by the deserializer. The
+    /// number of deciding buckets is reported at the list, as no single limit
+    /// is to blame for it.
     pub(super) fn check_limits(&mut self, route: &Route) {
         let mut deciding = 0;
         for field in route.limits.elements() {
@@ -189,6 +209,9 @@ impl<'a> RouteContext<'a> {
 
     /// Checks a name and its parameters. Returns how many of its buckets
     /// decide.
+    ///
+    /// An unknown name has no buckets. The parameters are left out while the
+    /// path is wrong, and the buckets are still counted.
     fn check(&mut self, known: &Known<'_>, name: &str, at: Span) -> usize {
         let noun = known.noun;
         let Some(required) = known.required.get(name) else {
@@ -216,6 +239,10 @@ impl<'a> RouteContext<'a> {
 
     /// Reports places in a template that nothing fills in. `built_in` are those
     /// that every route fills in.
+    ///
+    /// Each unknown place is reported, all of them at the place of the whole
+    /// template. A template with lone braces was refused by its reader, and has
+    /// no places here.
     pub(super) fn check_template(&mut self, key: &str, text: &str, at: Span, built_in: &[&str]) {
         let Some(parameters) = &self.parameters else {
             return;
@@ -256,6 +283,8 @@ impl Known<'_> {
 
 /// How to define a name that is unknown. The URL of a server or a rate in the
 /// place of a name belongs into the definition.
+///
+/// `noun` is "upstream" or "limit". A login in the text is covered.
 fn definition(noun: &str, name: &str) -> String {
     let quoted = redact::logins(name);
     let url = match name.contains("://") {

@@ -5,6 +5,11 @@
 //! reload with a bad file is refused as a whole. `certificates` knows how to
 //! read them; this file knows which belong together and where a mistake stands
 //! in the configuration.
+//!
+//! Reading and parsing block. They are done while a configuration is loaded, on
+//! a thread that serves no requests. Each file is watched from the moment that
+//! it is named, so that a renewed certificate is a change, and so is the repair
+//! of one that could not be used.
 
 use std::time::SystemTime;
 
@@ -24,6 +29,9 @@ type Pem = Field<Text<PemFile>>;
 
 /// TLS of a listener; `Some(None)` is a listener without. At least one
 /// certificate is required, as a handshake cannot begin without.
+///
+/// The version of TLS, and whether clients are asked for a certificate, are
+/// taken from the section. `None` after a mistake, here or in a file.
 pub(super) fn listener(
     entry: &Option<Field<process::ListenerTls>>,
     loading: &mut Loading<'_>,
@@ -50,6 +58,10 @@ pub(super) fn listener(
 
 /// TLS towards the servers of an upstream; an absent section has defaults, as
 /// the scheme of a server's URL decides whether it is used.
+///
+/// A certificate for the gateway itself needs both of its files or none.
+/// Without `ca`, the servers are held against the authorities that the system
+/// trusts.
 pub(super) fn upstream(
     entry: &Option<Field<upstreams::UpstreamTls>>,
     loading: &mut Loading<'_>,
@@ -87,6 +99,9 @@ fn alone<T>(name: &Pem, given: &str, absent: &str, loading: &mut Loading<'_>) ->
 
 /// A certificate chain with its private key. One that expires soon, or has
 /// expired, causes a warning: the gateway keeps serving with it.
+///
+/// Both files are watched even if the first cannot be used. The mistake stands
+/// at the key that names the file with the fault.
 fn identity(cert: &Pem, key: &Pem, loading: &mut Loading<'_>) -> Option<Identity> {
     let cert_file = files::watched(cert, loading);
     let key_file = files::watched(key, loading)?;
@@ -112,7 +127,9 @@ fn identity(cert: &Pem, key: &Pem, loading: &mut Loading<'_>) -> Option<Identity
 /// name, clients by any certificate that an authority signed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Peers {
+    /// They present a certificate to a listener.
     Clients,
+    /// They present one to the gateway, and it has to be valid for their name.
     Servers,
 }
 

@@ -3,6 +3,13 @@
 //! Requests are compared by the normal form of their path, so that `/a` and
 //! `/%61` are one path for every limit. A pattern that is not in this form would
 //! never match, and is refused with its normal form as help.
+//!
+//! # Three keys
+//!
+//! `path` takes whole paths and parameters, `path_prefix` whole segments from
+//! the beginning, and `path_regex` an expression. A text in the form of one
+//! that stands under another is refused, with the form that is right for its
+//! key.
 
 use regex::{Regex, RegexBuilder};
 
@@ -11,14 +18,25 @@ use crate::policy::{PathPattern, path};
 
 /// Bytes that a compiled path expression may take: generous for a path, far
 /// from hurting.
+///
+/// Each expression is compiled twice, and the bound is for each of the two.
+/// Matching takes time in proportion to the path, whatever the expression is:
+/// the regex crate does not backtrack.
 const REGEX_SIZE: usize = 1 << 20;
 
 /// The normal form of a path pattern; see [`path`](crate::policy::path).
+///
+/// A text that is in this form already is returned as it is.
 pub(in crate::config) fn normal_form(path: &str) -> String {
     path::normal_form(path.as_bytes()).unwrap_or_else(|| path.to_owned())
 }
 
 /// A path, perhaps with a query, as it can stand in a request line.
+///
+/// # Errors
+/// A text without a leading `/`, or with a blank, a control character, a
+/// character outside ASCII, or `#`. An HTTP/1 request line is split at its
+/// spaces, so that none may be within.
 pub(in crate::config) fn target(text: &str) -> Result<String, Wrong> {
     let help = "write a path, perhaps with a query, such as \"/healthz\"";
     if !text.starts_with('/') {
@@ -90,6 +108,10 @@ fn exact_whole(text: &str) -> Result<PathPattern, Wrong> {
 
 /// Help for a path in the language of another router, where it has another form
 /// here, one that `is_right`.
+///
+/// Methods, the modifiers of NGINX's `location`, and parameters in the brackets
+/// of other routers are recognized. A wildcard for the rest of a path is what a
+/// prefix is here. `None` if the text has no such form.
 fn elsewhere(text: &str, is_right: impl Fn(&str) -> bool) -> Option<String> {
     let (before, rest) = text.split_once(' ').unwrap_or(("", text));
     if matches!(before, "~" | "~*") {
@@ -139,6 +161,8 @@ fn as_parameter(segment: &str) -> String {
 }
 
 /// `path_prefix`: whole segments; `/` is every path.
+///
+/// `/a` matches `/a` and `/a/b`, and not `/ab`.
 pub(in crate::config) fn prefix(text: &str) -> Result<PathPattern, Wrong> {
     Ok(match literal(text)? {
         prefix if prefix.is_empty() => PathPattern::Any,
@@ -148,6 +172,8 @@ pub(in crate::config) fn prefix(text: &str) -> Result<PathPattern, Wrong> {
 
 /// A path without parameters, and without the slash at its end: what is taken
 /// off or put on.
+///
+/// The path `/` becomes the empty text, which stands for nothing to take off.
 pub(in crate::config) fn literal(text: &str) -> Result<String, Wrong> {
     exact_literal(text)
         .map_err(|wrong| wrong.or_advice(elsewhere(text, |text| exact_literal(text).is_ok())))
@@ -164,6 +190,12 @@ fn exact_literal(text: &str) -> Result<String, Wrong> {
 }
 
 /// The names of `{name}` segments, in order.
+///
+/// `host` and `path` cannot be names, as the template of a redirect has them
+/// for the host and the path of the request.
+///
+/// # Errors
+/// A brace within a segment, a name that is none, and a name that stands twice.
 pub(in crate::config) fn parameters(text: &str) -> Result<Vec<&str>, Wrong> {
     let mut names = Vec::new();
     let in_braces = |segment: &&str| segment.contains(['{', '}']);
@@ -191,6 +223,8 @@ pub(in crate::config) fn parameters(text: &str) -> Result<Vec<&str>, Wrong> {
 }
 
 /// The name of a parameter, without its braces.
+///
+/// Letters, digits and `_`, all of ASCII, without a digit at the beginning.
 pub(in crate::config) fn parameter_name(name: &str) -> Result<(), Wrong> {
     let letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if name.is_empty()
@@ -204,6 +238,9 @@ pub(in crate::config) fn parameter_name(name: &str) -> Result<(), Wrong> {
 }
 
 /// The path that a regular expression begins with.
+///
+/// It is the text up to the first sign of an expression, in normal form and
+/// without the slash at its end.
 fn before_signs(text: &str) -> String {
     let is_sign = |c| r"^[](){}|\.*+?$".contains(c);
     let literal = text.trim_start_matches('^').split(is_sign).next();

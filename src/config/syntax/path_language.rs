@@ -103,6 +103,9 @@ fn read_any(class: &Class, from: States) -> States {
 }
 
 /// The states after one byte.
+///
+/// Each state of the set is followed by itself. A set has at most eight states,
+/// so that a byte takes a bounded time.
 fn read(states: States, byte: u8) -> States {
     ALL.into_iter()
         .filter(|state| states & state != 0)
