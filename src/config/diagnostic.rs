@@ -75,6 +75,10 @@ pub struct Place {
 impl Diagnostics {
     /// Sorts the problems by place, covers what may be a secret in the texts
     /// that are shown, and turns places into lines and columns.
+    ///
+    /// Problems in the order of their files, and within a file of their first
+    /// byte; those about a file as a whole come last. Covering comes first, as
+    /// everything after it may show lines.
     pub(super) fn new(problems: Problems, mut sources: Sources) -> Self {
         for at in &problems.covered {
             sources.cover(*at, redact::covered);
@@ -98,6 +102,8 @@ impl Diagnostics {
     }
 
     /// Warnings as errors, as `--strict` asks for.
+    ///
+    /// Messages and order stay the same.
     pub fn strict(mut self) -> Self {
         self.list
             .iter_mut()

@@ -27,6 +27,9 @@ use super::{
 /// let burst = &schema["properties"]["limits"]["additionalProperties"]["properties"]["burst"];
 /// assert_eq!(burst["minimum"], 1);
 /// ```
+///
+/// The result depends on nothing but the language, and is made anew in each
+/// call.
 pub fn json_schema() -> Value {
     let mut schema = ordered();
     everywhere(&mut schema, without_order);
@@ -95,6 +98,8 @@ fn join_lines(members: &mut Map<String, Value>) {
 }
 
 /// The variants of an enum, without what each means in the code.
+///
+/// Nothing is changed if one of the variants is no plain word.
 fn words_of_choice(members: &mut Map<String, Value>) {
     let Some(Value::Array(variants)) = members.get("oneOf") else {
         return;
@@ -110,6 +115,9 @@ fn words_of_choice(members: &mut Map<String, Value>) {
 
 /// Takes a value out of the schemas of its `Field` and its `Option`. The second
 /// may be null in Rust, where an absent key of TOML is absent.
+///
+/// Members around the inner schema, such as a description, are kept and win
+/// over its own.
 fn unwrapped(members: &mut Map<String, Value>) {
     for list in ["allOf", "anyOf"] {
         let Some(Value::Array(choices)) = members.get_mut(list) else {

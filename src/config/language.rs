@@ -11,6 +11,20 @@
 //! A section is known by its path, the names of the keys that lead to it, such
 //! as `routes.timeouts`. Sections of `[defaults]` have the paths of those of
 //! routes.
+//!
+//! # Cost
+//!
+//! The schema is generated and read once, on the first use, and kept for the
+//! life of the process. A file without mistakes is read without it. Sections
+//! are found by walking from the file along the keys of a path; a section has
+//! few keys, which are searched one by one.
+//!
+//! # Forms of schemas
+//!
+//! `wire` makes a small number of forms, and `Kind::read` recognizes each by
+//! one word: `anyOf` for two forms of a value, `enum` for words, and else the
+//! `type`. A new type in `wire` whose schema has none of these counts as a
+//! string, and has the advice of one.
 
 use std::sync::LazyLock;
 
@@ -23,6 +37,7 @@ use super::{field::ORDER, json_schema::ordered};
 pub(super) struct Section {
     /// Its name with dots, as in `routes.timeouts`; empty for the file itself.
     pub(super) path: String,
+    /// In the order of the struct, in which help lists them.
     pub(super) keys: Vec<Key>,
 }
 
@@ -45,11 +60,15 @@ pub(super) struct Key {
 #[derive(Debug)]
 pub(super) enum Kind {
     Flag,
+    /// A whole number, with both bounds included. Without bounds in the schema,
+    /// they are 0 and the largest `u64`.
     Whole {
         least: u64,
         most: u64,
     },
+    /// A string in one of the small languages, or any string.
     Text(Text),
+    /// One of these words, in the order of the schema.
     Choice(Vec<String>),
     /// This word, or something else.
     Or(String, Box<Kind>),
@@ -96,6 +115,9 @@ pub(super) fn below(path: &str, key: &str) -> String {
 }
 
 /// Every section, the file itself first and the deepest last, each once.
+///
+/// Two sections with one path, those of a route and of `[defaults]`, count as
+/// one: the first of them is in the list.
 pub(super) fn sections() -> Vec<&'static Section> {
     let mut all = vec![file()];
     let mut at = 0;
@@ -116,6 +138,9 @@ pub(super) fn sections() -> Vec<&'static Section> {
 }
 
 /// The section of this path.
+///
+/// `None` if a key on the way does not exist or leads to no section. The empty
+/// path is that of the file.
 pub(super) fn section(path: &str) -> Option<&'static Section> {
     let mut section = file();
     for key in path.split('.').filter(|key| !key.is_empty()) {
@@ -130,6 +155,9 @@ pub(super) fn key(path: &str, name: &str) -> Option<&'static Key> {
 }
 
 /// Whether any section has a key of this name and such a kind.
+///
+/// Takes time in proportion to all keys of the language, and is asked for
+/// advice only.
 pub(super) fn any_key(name: &str, is: impl Fn(&Kind) -> bool + Copy) -> bool {
     sections()
         .into_iter()
@@ -241,6 +269,8 @@ impl Kind {
 
     /// The kind of the values that lie so many lists or named sections further
     /// in.
+    ///
+    /// A kind without anything inside is returned as it is, whatever the depth.
     pub(super) fn inside(&self, depth: usize) -> &Self {
         match self {
             _ if depth == 0 => self,

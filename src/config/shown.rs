@@ -101,6 +101,9 @@ fn complete(view: &mut Json, limit: &Limit) {
     }
 }
 
+/// One pattern of an override. `*` and networks are shown; values of headers,
+/// cookies and queries are not, nor those of a parameter with the name of a
+/// secret.
 fn shown_pattern(pattern: &[ValuePattern], key: &[KeyPart]) -> Json {
     let shown = |(pattern, part): (&ValuePattern, &KeyPart)| match (pattern, part) {
         (ValuePattern::Any, _) => json!("*"),
@@ -116,11 +119,15 @@ fn shown_pattern(pattern: &[ValuePattern], key: &[KeyPart]) -> Json {
     pattern.iter().zip(key).map(shown).collect()
 }
 
+/// `table` is what the file has of the section, `None` if it is absent. A key
+/// that is absent has its default, or is left out if it has none.
 fn section(section: &Section, table: Option<&Table>) -> Map<String, Json> {
     let value = |key: &Key| Some((key.name.clone(), value(key, table)?));
     section.keys.iter().filter_map(value).collect()
 }
 
+/// `None` for a key that is not shown: it is absent and without a default, or
+/// its absence has a meaning.
 fn value(key: &Key, table: Option<&Table>) -> Option<Json> {
     match (table.and_then(|table| table.get(&key.name)), &key.kind) {
         (Some(entry), kind) => Some(given(kind, &entry.node)),
@@ -130,6 +137,8 @@ fn value(key: &Key, table: Option<&Table>) -> Option<Json> {
     }
 }
 
+/// Null for a value that does not fit its kind, which a configuration without
+/// errors does not have.
 fn given(kind: &Kind, node: &Node) -> Json {
     match (kind, &node.value) {
         (Kind::Table(inner), Value::Table(table)) => Json::Object(section(inner, Some(table))),
@@ -162,6 +171,9 @@ fn given(kind: &Kind, node: &Node) -> Json {
 }
 
 /// A value from the environment, in the type that the key wants.
+///
+/// A text that does not convert is shown as text, with secrets in queries
+/// covered.
 fn typed(kind: &Kind, text: &str) -> Json {
     let items = || {
         text.split(',')

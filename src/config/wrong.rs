@@ -28,6 +28,8 @@ impl Wrong {
     }
 
     /// The same with better help, if there is any.
+    ///
+    /// Advice replaces the help as a whole, and the reason stays.
     pub(super) fn or_advice(self, help: Option<String>) -> Self {
         match help {
             Some(help) => Self { help, ..self },
@@ -52,7 +54,9 @@ pub(super) enum Refusal {
     },
 }
 
+/// Between the parts of a refused value: the record separator of ASCII.
 const VALUE: char = '\u{1e}';
+/// Between the parts of a wrong type: the unit separator of ASCII.
 const TYPE: char = '\u{1f}';
 
 impl fmt::Display for Refusal {
@@ -64,6 +68,8 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// A text without either separator is a reason without help: other errors of
+/// serde arrive so.
 impl From<String> for Refusal {
     fn from(text: String) -> Self {
         if let Some((expected, help)) = text.split_once(TYPE) {

@@ -9,6 +9,10 @@
 //! * in a list that is not closed, the lines up to the next key or header;
 //! * in a header, the whole section, as nobody knows whose keys those are;
 //! * elsewhere, the line.
+//!
+//! Only the first mistake of a pass is made into one of these. The others may
+//! follow from it, and the next pass finds those that do not, once the lines of
+//! the first are blanked.
 
 use std::ops::Range;
 
@@ -45,6 +49,7 @@ const HELP: [[&str; 2]; 4] = [
 pub(super) struct Mistake {
     /// Bytes that the caret points at.
     at: Range<usize>,
+    /// The words of the parser, or those for a list that is not closed.
     message: String,
     /// Bytes that make no sense any more: whole lines.
     pub(super) lines: Range<usize>,
@@ -89,6 +94,9 @@ impl Mistake {
 
     /// A list from `start` with a key inside was never closed: the mistake is
     /// where it opens, not at the line of the key.
+    ///
+    /// `start` is the first byte of the list, `key` that of the key inside of
+    /// it.
     fn open_list(source: &Source, start: usize, key: usize) -> Self {
         let (first, next) = (source.line_of(start), source.line_of(key));
         // Headers in between were read as lists within the list.

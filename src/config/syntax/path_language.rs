@@ -4,10 +4,15 @@
 //! The expression is walked beside a small automaton of what paths look like:
 //! from a set of its states to the set that the expression can lead to. That
 //! takes about as many steps as the compiled expression has.
+//!
+//! The warnings about patterns are its only use, and have to be right: where
+//! the automaton cannot tell, an expression counts as one that matches.
 
 use regex_syntax::hir::{Class, Hir, HirKind, Look, Repetition};
 
 /// States of the automaton, one bit each.
+///
+/// Each bit is a state that may have been reached.
 type States = u8;
 
 /// Nothing was read.
@@ -21,6 +26,8 @@ const DOT: States = 1 << 3;
 /// After `/..`.
 const DOTS: States = 1 << 4;
 /// After `%`, and after its first digit.
+///
+/// An escape has two digits in capital letters.
 const PERCENT: States = 1 << 5;
 const DIGIT: States = 1 << 6;
 /// After `$`: nothing can follow.
@@ -34,12 +41,16 @@ const WHOLE: States = SLASH | INSIDE | ENDED;
 
 /// Whether some path matches. Word boundaries count as passable: `false` is
 /// sure, `true` nearly.
+///
+/// `false` also for a text that is no expression, which is reported elsewhere.
 pub(in crate::config) fn has_a_path(pattern: &str) -> bool {
     regex_syntax::parse(pattern).is_ok_and(|hir| walk(&hir, BEGIN) & WHOLE != 0)
 }
 
 /// The states in which an expression can end if it begins in one of `from`. A
 /// set of 0 is a dead end.
+///
+/// Recursion is as deep as the expression is nested, which its parser bounds.
 fn walk(hir: &Hir, from: States) -> States {
     match hir.kind() {
         _ if from == 0 => 0,
@@ -88,6 +99,9 @@ fn repeat(repetition: &Repetition, from: States) -> States {
 }
 
 /// Paths in normal form are ASCII.
+///
+/// Characters from `!` to `~` are tried one by one: no path in normal form has
+/// another one.
 fn read_any(class: &Class, from: States) -> States {
     let holds = |byte: u8| match class {
         Class::Unicode(class) => class

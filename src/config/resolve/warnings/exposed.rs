@@ -34,6 +34,10 @@ pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
 
 /// Networks that together hold every address of IPv4 or IPv6, or far more than
 /// proxies have; and addresses that no peer has.
+///
+/// Networks are joined before they are judged: two halves of all addresses are
+/// reported like the whole. One warning is for the list; addresses that no peer
+/// has are reported one by one.
 fn proxies(table: &wire::ClientIp, trusted: &[IpNet], problems: &mut Problems) {
     if let Some(all) = IpNet::aggregate(&trusted.to_vec())
         .iter()
@@ -78,6 +82,9 @@ fn is_unique_local(network: &Ipv6Net) -> bool {
 
 /// An admin listener that others than this machine reach, without a token. It
 /// can change limits and reload the configuration.
+///
+/// An IPv4 address that is written as one of IPv6 (`::ffff:127.0.0.1`) counts
+/// as the IPv4 address.
 fn admin(table: &wire::Admin, admin: &Admin, problems: &mut Problems) {
     if !admin.bind.ip().to_canonical().is_loopback() && admin.token.is_none() {
         let bind = admin.bind;

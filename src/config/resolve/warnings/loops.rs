@@ -16,6 +16,9 @@ use crate::policy::{Upstream, UpstreamServer};
 
 /// Reports each server of an upstream with the address of a listener or of the
 /// admin listener.
+///
+/// The server in the file and the one of the policy are at the same place in
+/// their lists.
 pub(super) fn of_upstream(
     table: &wire::Upstream,
     upstream: &Upstream,
@@ -33,6 +36,9 @@ pub(super) fn of_upstream(
 }
 
 /// The address of the listener that a server is.
+///
+/// `None` if the host is a name other than `localhost`, or if no listener has
+/// the address.
 fn listener(server: &UpstreamServer, config: &Config) -> Option<SocketAddr> {
     let host = match &*server.host {
         "localhost" => "127.0.0.1",
@@ -50,6 +56,11 @@ fn listener(server: &UpstreamServer, config: &Config) -> Option<SocketAddr> {
 
 /// Whether a connection to `address` is one to a listener that is bound to
 /// `bind`, as far as the two tell.
+///
+/// A listener on all addresses is reached by loopback and by the unspecified
+/// address, and one on `[::]` over IPv4 as well. The other addresses of this
+/// machine are not known here. A port of 0 is chosen by the system and equals
+/// none.
 fn reaches(bind: SocketAddr, address: SocketAddr) -> bool {
     let is_everywhere = bind.ip().is_unspecified() && (bind.is_ipv6() || address.is_ipv4());
     let is_here = bind.ip() == address.ip()
