@@ -195,8 +195,7 @@ fn is_match(pattern: &str, text: &str) -> bool {
 
 /// `^` and `$` stand for the ends of lines.
 ///
-/// Patterns are compiled for each use, which is once for a file that has a
-/// mistake.
+/// Patterns are compiled for each use, and only for a file that has a mistake.
 fn regex(pattern: &str) -> Option<Regex> {
     RegexBuilder::new(pattern).multi_line(true).build().ok()
 }

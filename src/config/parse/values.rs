@@ -194,8 +194,8 @@ impl<'a> Value<'a> {
 
     /// Help that writes the value in quotes, unless it may be a secret.
     ///
-    /// Names of files with secrets are no secrets: keys that end with `_file`
-    /// are repeated.
+    /// The name of a file with a secret is none: values of keys that end with
+    /// `_file` are repeated.
     fn in_quotes(&self) -> String {
         let key = self.key;
         let text = self.text.trim_matches(['"', '\'', ';', ' ']);

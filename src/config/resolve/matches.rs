@@ -9,8 +9,8 @@
 //!
 //! # Cost
 //!
-//! A route has as many keys as its hosts times its methods. Each is looked up
-//! once in a hash table, so that a file with many thousand routes is checked in
+//! A route has as many keys as its hosts times its methods. Keys are looked up
+//! in a hash table, so that a file with many thousand routes is checked in
 //! a time that grows with the number of keys.
 //!
 //! # Limits of the check

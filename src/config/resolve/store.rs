@@ -11,8 +11,8 @@
 //! # Passwords
 //!
 //! A password may stand in a URL, or in a file that `password_file` names. The
-//! file is better, as it can be readable to the gateway alone, and a change of
-//! it is a reload. It counts for all servers.
+//! file is watched like the configuration itself, and can be readable to the
+//! gateway alone. Its password counts for all servers.
 
 use super::files;
 use crate::config::{
