@@ -13,7 +13,7 @@
 //! # Where it is called
 //!
 //! Strings are filled in while the tree is built, before any key is looked at.
-//! What a field makes of a variable, such as a number, is decided in `de`.
+//! The text becomes a value, such as a number, in `de`.
 
 use std::{collections::BTreeMap, ffi::OsString};
 

@@ -81,6 +81,7 @@ fn print_sizes() {
     row("files", production().count());
     row("lines", lines.all);
     row("lines of `config`", config.all);
+    row("lines of code of `config`", config.code);
     row("files that a plain GET runs through", path::files());
     row("lines of its functions", path::lines());
     row(

@@ -15,7 +15,7 @@
 //!   are rare, and the second is often caused by the first.
 //! * It never panics, whatever the text is: a file may come from a tool that
 //!   writes nonsense.
-//! * What needs a second key to be judged belongs to `resolve`.
+//! * A check that needs a second key belongs to `resolve`.
 
 pub(super) mod address;
 pub(super) mod header;
