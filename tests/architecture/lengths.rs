@@ -1,7 +1,5 @@
 //! How long files and functions are, and that each file says what it is for.
 
-use std::collections::BTreeSet;
-
 use crate::{
     report,
     source::{all, production},
@@ -12,39 +10,30 @@ const LONGEST_FILE: usize = 400;
 /// Lines of a function, from `fn` to its closing brace.
 pub const LONGEST_FUNCTION: usize = 60;
 
-/// Files that are still longer. The list only gets shorter: a file that is
-/// short enough has to be struck off.
-const STILL_TOO_LONG: &[&str] = &[];
-/// Functions that are still longer, each as `file function`. This list only
-/// gets shorter, too.
-const STILL_TOO_LONG_FUNCTIONS: &[&str] = &[];
-
 #[test]
 fn files_are_short_enough_to_be_read_at_once() {
-    let mut excused: BTreeSet<&str> = STILL_TOO_LONG.iter().copied().collect();
     let mut mistakes = Vec::new();
     // Tests of a folder have a bound, too.
     for source in all() {
         let lines = source.facts.length;
-        if lines > LONGEST_FILE && !excused.remove(source.shown.as_str()) {
+        if lines > LONGEST_FILE {
             mistakes.push(format!(
                 "{}: {lines} lines, at most {LONGEST_FILE}",
                 source.shown
             ));
         }
     }
-    report_with_excused(mistakes, &excused);
+    report(&mistakes);
 }
 
 #[test]
 fn functions_are_short_enough_to_be_read_at_once() {
-    let mut excused: BTreeSet<&str> = STILL_TOO_LONG_FUNCTIONS.iter().copied().collect();
     let mut mistakes = Vec::new();
     for source in production() {
         let shown = &source.shown;
         for function in &source.facts.functions {
             let name = function.short();
-            if function.lines > LONGEST_FUNCTION && !excused.remove(&*format!("{shown} {name}")) {
+            if function.lines > LONGEST_FUNCTION {
                 mistakes.push(format!(
                     "{shown}:{}: `{name}` has {} lines, at most {LONGEST_FUNCTION}",
                     function.line, function.lines
@@ -52,7 +41,7 @@ fn functions_are_short_enough_to_be_read_at_once() {
             }
         }
     }
-    report_with_excused(mistakes, &excused);
+    report(&mistakes);
 }
 
 #[test]
@@ -63,12 +52,5 @@ fn every_file_opens_with_what_it_is_for() {
     let mistakes: Vec<_> = silent
         .map(|source| format!("{}:1: opens without a `//!` sentence", source.shown))
         .collect();
-    report(&mistakes);
-}
-
-fn report_with_excused(mut mistakes: Vec<String>, unused: &BTreeSet<&str>) {
-    for name in unused {
-        mistakes.push(format!("{name}: is short enough, strike it off"));
-    }
     report(&mistakes);
 }
