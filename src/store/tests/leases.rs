@@ -15,6 +15,12 @@ use crate::{
     },
 };
 
+/// A call to the store that takes no time.
+const AT_ONCE: Trip = Trip {
+    sent: 1,
+    received: 1,
+};
+
 /// Runs requests at a steady rate, sent to the gateways in turn.
 fn steady(gcra: Gcra, gateways: usize, most_ahead: u32, gap: u64, count: u64) -> Run {
     let requests = (0..count)
@@ -134,16 +140,7 @@ fn a_refusal_is_cached_for_a_moment() {
         moved: 0,
         at: 0,
     };
-    ledger.learn(
-        NAME,
-        gcra,
-        1,
-        reply,
-        Trip {
-            sent: 1,
-            received: 1,
-        },
-    );
+    ledger.learn(NAME, gcra, 1, reply, AT_ONCE);
     assert!(matches!(
         ledger.take(1 + MOMENT, NAME, gcra, 1, 0, false),
         Local::Refused(_)
@@ -167,16 +164,7 @@ fn each_leased_token_expires_on_its_own() {
         moved: 0,
         at: 0,
     };
-    ledger.learn(
-        NAME,
-        gcra,
-        1,
-        reply,
-        Trip {
-            sent: 1,
-            received: 1,
-        },
-    );
+    ledger.learn(NAME, gcra, 1, reply, AT_ONCE);
     // Just before, the bucket has nine tokens for others: of the four leased
     // ones only the one that is missing there may be used.
     let now = 4_000;
