@@ -89,7 +89,7 @@ impl Diagnostics {
         let mut problems = problems.into_list();
         problems.sort_by_key(|problem| match problem.at {
             At::Place(span) => (span.file, span.start),
-            At::File(_) => (usize::MAX, 0),
+            At::File(_) => (u32::MAX, 0),
         });
         let list = problems
             .into_iter()
@@ -281,11 +281,12 @@ impl Mark {
     /// `None` if there is no such file, as for a section that is absent.
     fn new(span: Span, label: &str, kind: AnnotationKind, sources: &Sources) -> Option<Self> {
         let source = sources.get(span.file)?;
-        let (line, column) = source.line_and_column(span.start);
+        let bytes = span.bytes();
+        let (line, column) = source.line_and_column(bytes.start);
         Some(Self {
             source: Arc::clone(source),
             place: Place {
-                span: span.start..span.end,
+                span: bytes,
                 line,
                 column,
             },

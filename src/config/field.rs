@@ -184,11 +184,15 @@ impl<T> Given<T> for Option<Field<T>> {
     }
 }
 
+/// A section that may be absent, as a part of another one. It is boxed: there
+/// may be many thousand routes, and most have few of their sections.
+pub(super) type Nested<T> = Option<Field<Box<T>>>;
+
 /// A section, or where it is absent one with all of its defaults. `None`: it is
 /// wrong, which was reported.
-pub(super) fn section<T: Clone + DeserializeOwned>(entry: &Option<Field<T>>) -> Option<Cow<'_, T>> {
+pub(super) fn section<T: Clone + DeserializeOwned>(entry: &Nested<T>) -> Option<Cow<'_, T>> {
     match entry {
-        Some(field) => field.value().map(Cow::Borrowed),
+        Some(field) => field.value().map(|section| Cow::Borrowed(&**section)),
         None => without_keys().map(Cow::Owned),
     }
 }
@@ -222,7 +226,7 @@ impl<'de, T: Deserialize<'de>> de::Visitor<'de> for FieldVisitor<T> {
     /// with no value after at most as many errors as the table has keys, and
     /// one.
     fn visit_seq<A: de::SeqAccess<'de>>(self, mut parts: A) -> Result<Field<T>, A::Error> {
-        let place = parts.next_element::<[usize; 4]>()?;
+        let place = parts.next_element::<[u32; 4]>()?;
         let Some([file, start, end, is_inherited]) = place else {
             return Err(de::Error::custom("a value without a place"));
         };

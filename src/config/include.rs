@@ -89,11 +89,7 @@ impl<'a> Loading<'a> {
             return Table::default();
         };
         let mut own = parse(file, &source, self.environment, &mut self.problems);
-        let whole = Span {
-            file,
-            start: 0,
-            end: 0,
-        };
+        let whole = Span::new(file, 0..0);
         let mut together = Table::default();
         for name in self.names(own.entries.remove("include"), whole) {
             for path in self.included(&name, whole) {
@@ -107,7 +103,7 @@ impl<'a> Loading<'a> {
 
     /// The entries of `include`. This key alone is read before all files are
     /// together.
-    fn names(&mut self, include: Option<Entry>, whole: Span) -> Vec<Field<Text<FileName>>> {
+    fn names(&mut self, include: Option<Box<Entry>>, whole: Span) -> Vec<Field<Text<FileName>>> {
         let include = include.map(|entry| ("include".to_owned(), entry));
         let alone = Table {
             entries: include.into_iter().collect(),
@@ -181,7 +177,7 @@ fn merge(into: &mut Table, from: Table, problems: &mut Problems) {
     for (name, entry) in from.entries {
         match into.entries.get_mut(&name) {
             None => drop(into.entries.insert(name, entry)),
-            Some(there) => merge_entry(&name, there, entry, problems),
+            Some(there) => merge_entry(&name, there, *entry, problems),
         }
     }
 }

@@ -144,13 +144,13 @@ fn given(kind: &Kind, node: &Node) -> Json {
         (Kind::Table(inner), Value::Table(table)) => Json::Object(section(inner, Some(table))),
         (Kind::Either(_, long), Value::Table(_) | Value::List(_)) => given(long, node),
         (Kind::Named(of), Value::Table(table)) => {
-            let named = |(name, entry): (&String, &Entry)| (name.clone(), given(of, &entry.node));
-            Json::Object(table.entries.iter().map(named).collect())
+            let named = |(name, entry): (&str, &Entry)| (name.to_owned(), given(of, &entry.node));
+            Json::Object(table.iter().map(named).collect())
         }
         (Kind::Map(_), Value::Table(table)) => {
             let pair =
-                |(name, entry): (&String, &Entry)| (name.clone(), free_text(name, &entry.node));
-            Json::Object(table.entries.iter().map(pair).collect())
+                |(name, entry): (&str, &Entry)| (name.to_owned(), free_text(name, &entry.node));
+            Json::Object(table.iter().map(pair).collect())
         }
         (Kind::Tables(of) | Kind::List(of) | Kind::OneOrList(of), Value::List(items)) => {
             items.iter().map(|item| given(of, item)).collect()

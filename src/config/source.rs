@@ -26,22 +26,34 @@ use super::watched::Watched;
 pub const LONGEST_FILE: u64 = 16 * 1024 * 1024;
 
 /// Bytes `start..end` of the text with the number `file` in [`Sources`].
+///
+/// 32 bits hold every place, as a file has at most [`LONGEST_FILE`] bytes. The
+/// tree of a file has two places for each value, and is kept while its
+/// configuration runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Span {
-    pub(super) file: usize,
-    pub(super) start: usize,
+    pub(super) file: u32,
+    pub(super) start: u32,
     /// The byte behind the last one; equal to `start` for a place between two
     /// bytes.
-    pub(super) end: usize,
+    pub(super) end: u32,
 }
 
 impl Span {
-    pub(super) fn new(file: usize, bytes: Range<usize>) -> Self {
+    /// A place behind the first 4 GiB of a text, which no file has, becomes one
+    /// at their end.
+    pub(super) fn new(file: u32, bytes: Range<usize>) -> Self {
+        let place = |byte| u32::try_from(byte).unwrap_or(u32::MAX);
         Self {
             file,
-            start: bytes.start,
-            end: bytes.end,
+            start: place(bytes.start),
+            end: place(bytes.end),
         }
+    }
+
+    /// The place in its text.
+    pub(super) fn bytes(self) -> Range<usize> {
+        self.start as usize..self.end as usize
     }
 
     /// The place of what stands in no file, such as a section that is absent.
@@ -126,30 +138,31 @@ pub(super) struct Sources {
 
 impl Sources {
     /// Takes a text in and gives its number.
-    pub(super) fn add(&mut self, path: PathBuf, text: String) -> usize {
+    pub(super) fn add(&mut self, path: PathBuf, text: String) -> u32 {
+        let number = u32::try_from(self.list.len()).unwrap_or(u32::MAX);
         self.list.push(Arc::new(Source::new(path, text)));
-        self.list.len() - 1
+        number
     }
 
     /// Covers the text at this place: diagnostics show the text that `shown`
     /// makes of it, which has to be as long.
     pub(super) fn cover(&mut self, at: Span, shown: impl Fn(&str) -> String) {
-        let Some(source) = self.list.get_mut(at.file).and_then(Arc::get_mut) else {
+        let Some(source) = self.list.get_mut(at.file as usize).and_then(Arc::get_mut) else {
             return;
         };
-        let Some(shown) = source.shown().get(at.start..at.end).map(shown) else {
+        let Some(shown) = source.shown().get(at.bytes()).map(shown) else {
             return;
         };
         source
             .covered
             .get_or_insert_with(|| source.text.clone())
-            .replace_range(at.start..at.end, &shown);
+            .replace_range(at.bytes(), &shown);
     }
 
     /// The text with this number; `None` for [`Span::NOWHERE`] if nothing was
     /// read.
-    pub(super) fn get(&self, file: usize) -> Option<&Arc<Source>> {
-        self.list.get(file)
+    pub(super) fn get(&self, file: u32) -> Option<&Arc<Source>> {
+        self.list.get(file as usize)
     }
 
     /// The path that a file name written at this place means: relative names

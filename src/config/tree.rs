@@ -42,17 +42,20 @@ pub(super) enum Value {
 #[derive(Debug, Clone)]
 pub(super) struct Text {
     /// With the environment filled in.
-    pub(super) text: String,
+    pub(super) text: Box<str>,
     /// As written, when that differs; what came from the environment may be a
     /// secret.
-    pub(super) written: Option<String>,
+    pub(super) written: Option<Box<str>>,
 }
 
 /// Keys and values of a table, sorted by key: diagnostics are sorted by their
 /// place later, so the order of the file is not kept.
+///
+/// Entries are boxed, as a map has room for eleven of them and most tables have
+/// one to four.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Table {
-    pub(super) entries: BTreeMap<String, Entry>,
+    pub(super) entries: BTreeMap<String, Box<Entry>>,
 }
 
 /// One `key = value`.
@@ -75,7 +78,7 @@ impl Node {
     /// A string in which nothing came from the environment.
     pub(super) fn text_at(text: &str, span: Span) -> Self {
         let value = Value::Text(Text {
-            text: text.to_owned(),
+            text: text.into(),
             written: None,
         });
         Self { span, value }
@@ -159,11 +162,23 @@ impl Entry {
 impl Table {
     /// A table of one entry.
     pub(super) fn of(key: &str, entry: Entry) -> Self {
-        let entries = [(key.to_owned(), entry)].into();
-        Self { entries }
+        let mut table = Self::default();
+        table.insert(key, entry);
+        table
+    }
+
+    /// The entries, in the order of their keys.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        let entries = self.entries.iter();
+        entries.map(|(key, entry)| (key.as_str(), &**entry))
+    }
+
+    /// Adds an entry, in the place of the one that this key has.
+    pub(super) fn insert(&mut self, key: &str, entry: Entry) {
+        self.entries.insert(key.to_owned(), Box::new(entry));
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&Entry> {
-        self.entries.get(key)
+        self.entries.get(key).map(Box::as_ref)
     }
 }

@@ -245,10 +245,9 @@ pub(super) fn list_of_tables(name: &str, section: &Section, node: &Node) -> Stri
         return format!("it is a list of tables: `{name} = [{{ {required} }}]`");
     };
     // Names in headers, as limits and upstreams have them.
-    let is_named = |(key, entry): &(&String, &Entry)| {
-        section.key(key).is_none() && entry.node.table().is_some()
-    };
-    match table.entries.iter().find(is_named) {
+    let is_named =
+        |(key, entry): &(&str, &Entry)| section.key(key).is_none() && entry.node.table().is_some();
+    match table.iter().find(is_named) {
         Some((inner, _)) if section.key("name").is_some() => {
             let inner = quoted(inner);
             format!("write `[[{name}]]`, and below it `name = \"{inner}\"`")

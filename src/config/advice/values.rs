@@ -36,7 +36,7 @@ pub(super) fn as_switch(node: &Node) -> Option<bool> {
 pub(super) fn takes(kind: &Kind, node: &Node) -> bool {
     match (kind, &node.value) {
         (Kind::Text(syntax), Value::Text(text)) => syntax.takes(&text.text),
-        (Kind::Choice(words), Value::Text(text)) => words.contains(&text.text),
+        (Kind::Choice(words), Value::Text(text)) => words.iter().any(|word| **word == *text.text),
         (Kind::Whole { least, most }, Value::Whole(number)) => {
             u64::try_from(*number).is_ok_and(|number| (*least..=*most).contains(&number))
         }

@@ -158,8 +158,8 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
         visitor: V,
     ) -> Result<V::Value, Error> {
         match &self.node.value {
-            Value::Text(text) if words.contains(&text.text.as_str()) => {
-                visitor.visit_enum(text.text.as_str().into_deserializer())
+            Value::Text(text) if words.contains(&&*text.text) => {
+                visitor.visit_enum((*text.text).into_deserializer())
             }
             Value::Text(_) => Err(Error::Choice(words)),
             _ => Err(self.wrong_type(&"a string")),
@@ -257,7 +257,7 @@ fn between_commas(text: &Text, node: &Node) -> Vec<Node> {
     let item = |part: &str| Node {
         span: node.span,
         value: Value::Text(Text {
-            text: part.to_owned(),
+            text: part.into(),
             written: text.written.clone(),
         }),
     };

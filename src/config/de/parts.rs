@@ -30,7 +30,7 @@ use super::{
 pub(super) struct FieldParts<'a> {
     /// The number of the file, the first byte, the byte behind the last, and 1
     /// for a value from `[defaults]`; `None` once it was given.
-    place: Option<[usize; 4]>,
+    place: Option<[u32; 4]>,
     /// `None` once the value was refused.
     value: Option<NodeDeserializer<'a>>,
     /// Required keys of the table that were reported as missing.
@@ -40,7 +40,7 @@ pub(super) struct FieldParts<'a> {
 impl<'a> FieldParts<'a> {
     pub(super) fn new(value: NodeDeserializer<'a>) -> Self {
         let Span { file, start, end } = value.node.span;
-        let is_inherited = usize::from(value.context.is_inherited);
+        let is_inherited = u32::from(value.context.is_inherited);
         Self {
             place: Some([file, start, end, is_inherited]),
             value: Some(value),

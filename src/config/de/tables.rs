@@ -42,7 +42,7 @@ pub(super) struct SectionAccess<'a> {
     /// The table itself, which unknown keys are explained with.
     table: &'a Table,
     /// The entries of the file that were not read yet.
-    entries: btree_map::Iter<'a, String, Entry>,
+    entries: btree_map::Iter<'a, String, Box<Entry>>,
     /// Keys noted by the collector before this section.
     noted: usize,
     /// Keys that are not there and count as reported; `None` until all others
@@ -153,7 +153,7 @@ fn assert_has_the_keys_of_the_schema(path: &str, fields: &[&str]) {
 
 /// Names that the user chooses, and their values.
 pub(super) struct NamesAccess<'a> {
-    entries: btree_map::Iter<'a, String, Entry>,
+    entries: btree_map::Iter<'a, String, Box<Entry>>,
     /// The values are sections, and not strings.
     of_sections: bool,
     /// That of the table.
@@ -209,10 +209,8 @@ impl<'de> MapAccess<'de> for NamesAccess<'_> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, Error> {
-        self.next = self
-            .entries
-            .next()
-            .map(|(name, entry)| (name.as_str(), entry));
+        let next = self.entries.next();
+        self.next = next.map(|(name, entry)| (name.as_str(), &**entry));
         let Some((name, entry)) = self.next else {
             return self.end().map(|()| None);
         };

@@ -131,7 +131,7 @@ impl Mistake {
 
     /// The mistake as it is reported: with the words of `slip`, or else with
     /// those of the parser.
-    pub(super) fn problem(&self, file: usize, slip: Option<Slip>) -> Problem {
+    pub(super) fn problem(&self, file: u32, slip: Option<Slip>) -> Problem {
         let of_parser = HELP
             .into_iter()
             .find(|[words, _]| self.message.contains(words));

@@ -52,7 +52,7 @@ const MOST_SYNTAX_ERRORS: usize = 50;
 /// [`Value::Broken`]. A file that is meant for something else, or has too many
 /// mistakes of grammar, counts as empty.
 pub(super) fn parse(
-    file: usize,
+    file: u32,
     source: &Source,
     environment: &Environment,
     problems: &mut Problems,
@@ -91,7 +91,7 @@ pub(super) fn parse(
 
 /// A file that is meant for something else: one mistake, and not one for each
 /// line.
-fn as_a_whole(file: usize, source: &Source, foreign: Foreign) -> Problem {
+fn as_a_whole(file: u32, source: &Source, foreign: Foreign) -> Problem {
     let start = source.line(foreign.line).start;
     let text = source.line_text(foreign.line);
     let from = start + (text.len() - text.trim_start().len());
@@ -141,23 +141,23 @@ fn blanked(text: &str, bytes: Range<usize>) -> String {
 /// The tree has fewer types than TOML: the language has no use for fractions,
 /// dates and times, which become [`Value::Foreign`] with a name for messages.
 struct Reading<'a> {
-    file: usize,
+    file: u32,
     environment: &'a Environment,
     problems: &'a mut Problems,
 }
 
 impl Reading<'_> {
     fn table(&mut self, table: &DeTable<'_>) -> Table {
-        let mut entries = std::collections::BTreeMap::new();
+        let mut read = Table::default();
         for (key, value) in table.iter() {
             let entry = Entry {
                 key: Span::new(self.file, key.span()),
                 node: self.node(value),
                 inherited: false,
             };
-            entries.insert(key.get_ref().to_string(), entry);
+            read.insert(key.get_ref(), entry);
         }
-        Table { entries }
+        read
     }
 
     fn node(&mut self, value: &Spanned<DeValue<'_>>) -> Node {
@@ -185,8 +185,8 @@ impl Reading<'_> {
     fn text(&mut self, text: &str, span: Span) -> Value {
         match environment::fill_in(text, self.environment) {
             Ok(filled) => Value::Text(Text {
-                written: (filled != text).then(|| text.to_owned()),
-                text: filled,
+                written: (filled != text).then(|| text.into()),
+                text: filled.into(),
             }),
             Err(wrong) => {
                 self.problems

@@ -13,7 +13,7 @@
 
 use super::checks::{GivenKey, exclude};
 use crate::config::{
-    field::{Field, Given},
+    field::{Given, Nested},
     problem::{Code, Problem, Problems},
     source::Span,
     wire::routes::{self as wire, Adaptive},
@@ -26,7 +26,7 @@ use crate::policy::{AdaptiveBounds, Bound, Concurrency};
 /// Without `fair_by` the key is empty, and the queue takes no turns. `None`
 /// after a mistake in any key.
 pub(super) fn concurrency(
-    entry: &Option<Field<wire::Concurrency>>,
+    entry: &Nested<wire::Concurrency>,
     problems: &mut Problems,
 ) -> Option<Option<Concurrency>> {
     let Some(field) = entry else {

@@ -61,7 +61,7 @@ pub(super) fn fill_in(root: &mut Table, origin: Span, problems: &mut Problems) {
         let listener = Value::Table(Table::of("bind", Entry::at(origin, bind.value)));
         let listeners = Value::List(vec![Entry::at(origin, listener).node]);
         let listeners = Entry::at(origin, listeners);
-        root.entries.insert("listeners".to_owned(), listeners);
+        root.insert("listeners", listeners);
     }
 }
 
@@ -80,7 +80,7 @@ fn defaults(root: &Table, origin: Span, problems: &mut Problems) -> Table {
         return Table::default();
     };
     let mut defaults = defaults.clone();
-    let is_known = |_: &String, entry: &mut Entry| !problems.is_unknown(entry.key);
+    let is_known = |_: &String, entry: &mut Box<Entry>| !problems.is_unknown(entry.key);
     defaults.entries.retain(is_known);
     defaults
 }
@@ -121,7 +121,9 @@ fn is_excluded(table: &str, key: &str, own: &Table) -> bool {
 fn mark_inherited(entry: &mut Entry) {
     entry.inherited = true;
     if let Some(table) = entry.node.table_mut() {
-        table.entries.values_mut().for_each(mark_inherited);
+        for entry in table.entries.values_mut() {
+            mark_inherited(entry);
+        }
     }
 }
 

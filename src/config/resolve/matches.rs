@@ -25,7 +25,7 @@ use http::{HeaderName, HeaderValue, Method};
 
 use super::checks::{GivenKey, Unique, exclude};
 use crate::config::{
-    field::{Field, Given},
+    field::{Field, Given, Nested},
     problem::{Code, Problem, Problems},
     wire::{
         routes as wire,
@@ -40,10 +40,7 @@ use crate::policy::{HostPattern, Match, PathPattern, Route};
 ///
 /// An absent list is empty, and an empty list is no condition, except that a
 /// route has to name TRACE to get it.
-pub(super) fn matches(
-    entry: &Option<Field<wire::Match>>,
-    problems: &mut Problems,
-) -> Option<Match> {
+pub(super) fn matches(entry: &Nested<wire::Match>, problems: &mut Problems) -> Option<Match> {
     let Some(field) = entry else {
         return Some(Match::all());
     };

@@ -13,7 +13,7 @@ use super::{
     files, tls,
 };
 use crate::config::{
-    field::{Field, Given, section},
+    field::{Field, Given, Nested, section},
     include::Loading,
     problem::{Code, Problems},
     wire::{
@@ -30,7 +30,7 @@ use crate::policy::{
 /// `max_buffered` is in bytes, for all bodies in memory together; above the
 /// address space, it is the largest `usize`. A relative `state_dir` starts at
 /// the folder of the file that names it.
-pub(super) fn server(entry: &Option<Field<wire::Server>>, loading: &Loading<'_>) -> Option<Server> {
+pub(super) fn server(entry: &Nested<wire::Server>, loading: &Loading<'_>) -> Option<Server> {
     let server = section(entry)?;
     let at = server.state_dir.at();
     let state_dir = server.state_dir.given();
@@ -126,7 +126,7 @@ fn listener(field: &Field<wire::Listener>, loading: &mut Loading<'_>) -> Option<
 ///
 /// Without trusted proxies, the address of the peer is that of the client, and
 /// the header is not looked at.
-pub(super) fn client_ip(entry: &Option<Field<wire::ClientIp>>) -> Option<ClientIp> {
+pub(super) fn client_ip(entry: &Nested<wire::ClientIp>) -> Option<ClientIp> {
     let client_ip = section(entry)?;
     Some(ClientIp {
         trusted_proxies: client_ip.trusted_proxies.read()?,
@@ -141,7 +141,7 @@ pub(super) fn client_ip(entry: &Option<Field<wire::ClientIp>>) -> Option<ClientI
 /// told before the listener is turned on. Its address may overlap with that of
 /// a listener for clients as little as two of those with each other.
 pub(super) fn admin(
-    entry: &Option<Field<wire::Admin>>,
+    entry: &Nested<wire::Admin>,
     listeners: Option<&[Listener]>,
     loading: &mut Loading<'_>,
 ) -> Option<Option<Admin>> {
@@ -186,7 +186,7 @@ fn one_word(text: &str) -> Result<&str, &'static str> {
 ///
 /// A format that is absent stays `None`: the output is known to the process and
 /// not to the file.
-pub(super) fn log(entry: &Option<Field<wire::Log>>) -> Option<Log> {
+pub(super) fn log(entry: &Nested<wire::Log>) -> Option<Log> {
     let log = section(entry)?;
     Some(Log {
         level: log.level.value?,
@@ -197,7 +197,7 @@ pub(super) fn log(entry: &Option<Field<wire::Log>>) -> Option<Log> {
 }
 
 /// How the process ends: how long it waits before and while it drains.
-pub(super) fn shutdown(entry: &Option<Field<wire::Shutdown>>) -> Option<Shutdown> {
+pub(super) fn shutdown(entry: &Nested<wire::Shutdown>) -> Option<Shutdown> {
     let shutdown = section(entry)?;
     Some(Shutdown {
         drain: shutdown.drain.read()?,

@@ -27,7 +27,7 @@ use super::{
     transform,
 };
 use crate::config::{
-    field::{Field, Given, section},
+    field::{Field, Given, Nested, section},
     problem::{Code, Problems},
     source::Span,
     syntax::header::RetryReason,
@@ -160,7 +160,7 @@ fn redirect(redirect: &wire::Redirection, context: &mut RouteContext<'_>) -> Opt
 ///
 /// A longer attempt that the route gives itself is a mistake, as its author
 /// expects it to have an effect.
-fn timeouts(entry: &Option<Field<wire::Timeouts>>, problems: &mut Problems) -> Option<Timeouts> {
+fn timeouts(entry: &Nested<wire::Timeouts>, problems: &mut Problems) -> Option<Timeouts> {
     let timeouts = section(entry)?;
     let total = timeouts.total.read()?;
     let attempt = timeouts.attempt.optional()?.unwrap_or(total);
@@ -184,7 +184,7 @@ fn timeouts(entry: &Option<Field<wire::Timeouts>>, problems: &mut Problems) -> O
 ///
 /// The wait before a retry begins with `backoff` and doubles up to
 /// `max_backoff`, so that the second is never below the first in the result.
-fn retry(entry: &Option<Field<wire::Retry>>, problems: &mut Problems) -> Option<Retry> {
+fn retry(entry: &Nested<wire::Retry>, problems: &mut Problems) -> Option<Retry> {
     let retry = section(entry)?;
     let (backoff, max_backoff) = (retry.backoff.read()?, retry.max_backoff.read()?);
     if backoff > max_backoff && retry.max_backoff.is_own() {

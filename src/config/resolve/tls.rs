@@ -16,7 +16,7 @@ use std::time::SystemTime;
 use super::{checks::every, files};
 use crate::config::{
     certificates::{self, Wrong},
-    field::{Field, Given, section},
+    field::{Field, Given, Nested, section},
     include::Loading,
     problem::{Code, Problem},
     source::Span,
@@ -33,7 +33,7 @@ type Pem = Field<Text<PemFile>>;
 /// The version of TLS, and whether clients are asked for a certificate, are
 /// taken from the section. `None` after a mistake, here or in a file.
 pub(super) fn listener(
-    entry: &Option<Field<process::ListenerTls>>,
+    entry: &Nested<process::ListenerTls>,
     loading: &mut Loading<'_>,
 ) -> Option<Option<ListenerTls>> {
     let Some(field) = entry else {
@@ -63,7 +63,7 @@ pub(super) fn listener(
 /// Without `ca`, the servers are held against the authorities that the system
 /// trusts.
 pub(super) fn upstream(
-    entry: &Option<Field<upstreams::UpstreamTls>>,
+    entry: &Nested<upstreams::UpstreamTls>,
     loading: &mut Loading<'_>,
 ) -> Option<UpstreamTls> {
     let tls = section(entry)?;

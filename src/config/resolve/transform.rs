@@ -11,7 +11,7 @@ use super::{
     references::RouteContext,
 };
 use crate::config::{
-    field::{Field, Given, section},
+    field::{Field, Given, Nested, section},
     problem::{Code, Problem, Problems},
     wire::{
         lists::Set,
@@ -30,7 +30,7 @@ use crate::policy::{HeaderChanges, LimitHeaders, RequestChanges, ResponseChanges
 /// A `buffer` that is absent is 0: the body is passed on while it arrives.
 /// `None` after a mistake in any key of the section.
 pub(super) fn request(
-    entry: &Option<Field<wire::Request>>,
+    entry: &Nested<wire::Request>,
     context: &mut RouteContext<'_>,
 ) -> Option<RequestChanges> {
     let request = section(entry)?;
@@ -58,7 +58,7 @@ pub(super) fn request(
 /// The draft and the older fields may be sent both, one of them, or neither.
 /// `None` after a mistake in any key of the section.
 pub(super) fn response(
-    entry: &Option<Field<wire::Response>>,
+    entry: &Nested<wire::Response>,
     problems: &mut Problems,
 ) -> Option<ResponseChanges> {
     let response = section(entry)?;

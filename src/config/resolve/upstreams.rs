@@ -20,7 +20,7 @@ use super::{
     tls,
 };
 use crate::config::{
-    field::{Field, Given, section},
+    field::{Field, Given, Nested, section},
     include::Loading,
     problem::{Code, Problems},
     source::Span,
@@ -119,7 +119,7 @@ fn balance(upstream: &wire::Upstream, at: Span, problems: &mut Problems) -> Opti
 
 /// Active checks; `Some(None)` is an upstream without them, of which servers
 /// are judged by their responses alone.
-fn health_check(entry: &Option<Field<wire::HealthCheck>>) -> Option<Option<HealthCheck>> {
+fn health_check(entry: &Nested<wire::HealthCheck>) -> Option<Option<HealthCheck>> {
     let Some(field) = entry else {
         return Some(None);
     };
@@ -138,7 +138,7 @@ fn health_check(entry: &Option<Field<wire::HealthCheck>>) -> Option<Option<Healt
 ///
 /// A `max` below `base` that the file gives is a mistake. Where `max` is the
 /// default, the larger of the two is taken for it.
-fn ejection(entry: &Option<Field<wire::Ejection>>, problems: &mut Problems) -> Option<Ejection> {
+fn ejection(entry: &Nested<wire::Ejection>, problems: &mut Problems) -> Option<Ejection> {
     let ejection = section(entry)?;
     let (base, max) = (ejection.base.read()?, ejection.max.read()?);
     if base > max && ejection.max.is_present() {
@@ -211,7 +211,7 @@ fn server(
 ///
 /// A wait that is longer than any route lets it be is no mistake: `warnings`
 /// reports it.
-fn pool(entry: &Option<Field<wire::Pool>>) -> Option<Pool> {
+fn pool(entry: &Nested<wire::Pool>) -> Option<Pool> {
     let pool = section(entry)?;
     let max_connections = pool.max_connections.read()?;
     Some(Pool {

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::field::Field,
+    super::field::{Field, Nested},
     lists::{List, OneOrList, OneOrMany, Tables},
     numbers::Whole,
     syntaxes::{Absent, Header, KeyValue, Part, PerTime, StatusOrClass},
@@ -52,7 +52,7 @@ pub(in crate::config) struct Limit {
     pub(in crate::config) mode: Field<Mode>,
     /// Other numbers, tried beside the live ones on the same keys; they refuse
     /// nothing and are counted.
-    pub(in crate::config) candidate: Option<Field<Candidate>>,
+    pub(in crate::config) candidate: Nested<Candidate>,
     /// Only responses with these statuses use tokens, such as "401" and "5xx";
     /// absent: every request does.
     pub(in crate::config) count: Option<Field<List<Text<StatusOrClass>>>>,

@@ -54,7 +54,7 @@ use self::{
     text::Text,
     upstreams::Upstream,
 };
-use super::field::Field;
+use super::field::{Field, Nested};
 
 /// The configuration of tidegate.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -64,25 +64,25 @@ pub(super) struct File {
     /// characters of a file's name.
     pub(super) include: Option<Field<Set<Text<FileName>>>>,
     /// The process itself.
-    pub(super) server: Option<Field<Server>>,
+    pub(super) server: Nested<Server>,
     /// Addresses for clients; absent: one on `0.0.0.0:8080`.
     pub(super) listeners: Option<Field<Tables<Listener>>>,
     /// The client's address, for keys and logs.
-    pub(super) client_ip: Option<Field<ClientIp>>,
+    pub(super) client_ip: Nested<ClientIp>,
     /// The admin listener: metrics, health, views, reload.
-    pub(super) admin: Option<Field<Admin>>,
+    pub(super) admin: Nested<Admin>,
     /// Redis or Valkey, for limits with `scope = "shared"; absent: none.
-    pub(super) store: Option<Field<Store>>,
+    pub(super) store: Nested<Store>,
     /// Logs and access lines.
-    pub(super) log: Option<Field<Log>>,
+    pub(super) log: Nested<Log>,
     /// How long a drain may take.
-    pub(super) shutdown: Option<Field<Shutdown>>,
+    pub(super) shutdown: Nested<Shutdown>,
     /// Services behind the gateway, by name.
     pub(super) upstreams: Option<Field<Named<Upstream>>>,
     /// Token buckets by name, shared by every route that names them.
     pub(super) limits: Option<Field<Named<Limit>>>,
     /// Keys that routes inherit; a route's own keys override them one by one.
-    pub(super) defaults: Option<Field<Defaults>>,
+    pub(super) defaults: Nested<Defaults>,
     /// Which requests go where; the most specific match wins.
     pub(super) routes: Option<Field<Tables<Route>>>,
 }

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::field::Field,
+    super::field::{Field, Nested},
     lists::{OneOrList, Set, Tables},
     numbers::{Whole, Workers, on},
     syntaxes::{
@@ -73,13 +73,13 @@ pub(in crate::config) struct Listener {
     #[serde(default)]
     pub(in crate::config) underscores: Field<Underscores>,
     /// How long clients may take.
-    pub(in crate::config) timeouts: Option<Field<ListenerTimeouts>>,
+    pub(in crate::config) timeouts: Nested<ListenerTimeouts>,
     /// "required": each connection begins with a PROXY protocol header, version
     /// 1 or 2, that names the client; only behind a balancer that writes it.
     #[serde(default)]
     pub(in crate::config) proxy_protocol: Field<ProxyProtocol>,
     /// If present, clients speak TLS.
-    pub(in crate::config) tls: Option<Field<ListenerTls>>,
+    pub(in crate::config) tls: Nested<ListenerTls>,
 }
 
 /// How header lines whose name contains `_` are treated.

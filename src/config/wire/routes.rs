@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::field::Field,
+    super::field::{Field, Nested},
     lists::{List, OneOrList, Set, Tables},
     numbers::{Whole, on},
     syntaxes::{
@@ -51,11 +51,11 @@ pub(in crate::config) struct Route {
     pub(in crate::config) upstream: Option<Field<Either<Text<Name>, Tables<Share>>>>,
     /// A response of the gateway itself instead, behind the same limits and
     /// cap.
-    pub(in crate::config) respond: Option<Field<Respond>>,
+    pub(in crate::config) respond: Nested<Respond>,
     /// The client is sent elsewhere instead.
-    pub(in crate::config) redirect: Option<Field<Redirection>>,
+    pub(in crate::config) redirect: Nested<Redirection>,
     /// Copies of some requests go to another upstream.
-    pub(in crate::config) mirror: Option<Field<Mirror>>,
+    pub(in crate::config) mirror: Nested<Mirror>,
     /// Strict order in the queue of the upstream's cap.
     #[serde(default)]
     pub(in crate::config) priority: Field<Priority>,
@@ -67,17 +67,17 @@ pub(in crate::config) struct Route {
     #[serde(default)]
     pub(in crate::config) limits: Field<Set<Text<Name>>>,
     /// Conditions for requests; absent: every request.
-    pub(in crate::config) r#match: Option<Field<Match>>,
+    pub(in crate::config) r#match: Nested<Match>,
     /// Cap on requests in flight; absent: none.
-    pub(in crate::config) concurrency: Option<Field<Concurrency>>,
+    pub(in crate::config) concurrency: Nested<Concurrency>,
     /// Every wait has an end.
-    pub(in crate::config) timeouts: Option<Field<Timeouts>>,
+    pub(in crate::config) timeouts: Nested<Timeouts>,
     /// When and how often a request is tried again.
-    pub(in crate::config) retry: Option<Field<Retry>>,
+    pub(in crate::config) retry: Nested<Retry>,
     /// Changes to the request on its way up.
-    pub(in crate::config) request: Option<Field<Request>>,
+    pub(in crate::config) request: Nested<Request>,
     /// Changes to the response on its way down.
-    pub(in crate::config) response: Option<Field<Response>>,
+    pub(in crate::config) response: Nested<Response>,
 }
 
 /// Keys that routes inherit; a route's own keys override them one by one.
@@ -91,15 +91,15 @@ pub(in crate::config) struct Route {
     reason = "its fields are checked and described, and read by routes"
 )]
 pub(in crate::config) struct Defaults {
-    mirror: Option<Field<Mirror>>,
+    mirror: Nested<Mirror>,
     priority: Option<Field<Priority>>,
     limits: Option<Field<Set<Text<Name>>>>,
-    r#match: Option<Field<Match>>,
-    concurrency: Option<Field<Concurrency>>,
-    timeouts: Option<Field<Timeouts>>,
-    retry: Option<Field<Retry>>,
-    request: Option<Field<Request>>,
-    response: Option<Field<Response>>,
+    r#match: Nested<Match>,
+    concurrency: Nested<Concurrency>,
+    timeouts: Nested<Timeouts>,
+    retry: Nested<Retry>,
+    request: Nested<Request>,
+    response: Nested<Response>,
 }
 
 /// One upstream of a split.
@@ -179,7 +179,7 @@ pub(in crate::config) struct Concurrency {
     /// is required, here or in the defaults of routes.
     pub(in crate::config) max: Option<Field<InFlight>>,
     /// Replaces `max`: the cap follows the measured latency.
-    pub(in crate::config) adaptive: Option<Field<Adaptive>>,
+    pub(in crate::config) adaptive: Nested<Adaptive>,
     /// Requests that may wait; further ones are refused at once with 503.
     #[serde(default = "Queued::value::<0>")]
     pub(in crate::config) queue: Field<Queued>,

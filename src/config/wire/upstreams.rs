@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::field::Field,
+    super::field::{Field, Nested},
     lists::{List, OneOrList},
     numbers::{Whole, on},
     routes::Concurrency,
@@ -62,15 +62,15 @@ pub(in crate::config) struct Upstream {
     #[serde(default = "on")]
     pub(in crate::config) cool_down: Field<bool>,
     /// Active checks of each server; absent: none.
-    pub(in crate::config) health_check: Option<Field<HealthCheck>>,
+    pub(in crate::config) health_check: Nested<HealthCheck>,
     /// Ejection of servers that fail too often in a row.
-    pub(in crate::config) ejection: Option<Field<Ejection>>,
+    pub(in crate::config) ejection: Nested<Ejection>,
     /// Cap on requests in flight over all routes to the upstream; absent: none.
-    pub(in crate::config) concurrency: Option<Field<Concurrency>>,
+    pub(in crate::config) concurrency: Nested<Concurrency>,
     /// Connections to each server.
-    pub(in crate::config) pool: Option<Field<Pool>>,
+    pub(in crate::config) pool: Nested<Pool>,
     /// For `https://` servers; absent: the authorities that the system trusts.
-    pub(in crate::config) tls: Option<Field<UpstreamTls>>,
+    pub(in crate::config) tls: Nested<UpstreamTls>,
 }
 
 /// How a server is chosen. The key of `Hash` is a key of its own in the file,

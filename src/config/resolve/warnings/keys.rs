@@ -12,7 +12,7 @@
 use super::overrides;
 use crate::config::{
     configuration::Config,
-    field::{Field, Given},
+    field::{Field, Given, Nested},
     problem::{Code, Problems},
     source::Span,
     wire::{
@@ -133,7 +133,7 @@ impl Parts<'_> {
     }
 
     /// The key by which a queue takes turns.
-    fn check_queue(&mut self, concurrency: &Option<Field<Concurrency>>) {
+    fn check_queue(&mut self, concurrency: &Nested<Concurrency>) {
         if let Some(concurrency) = concurrency.value() {
             self.check_key(&concurrency.fair_by);
         }

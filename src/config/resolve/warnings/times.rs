@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::super::checks::GivenKey;
 use crate::config::{
     configuration::Config,
-    field::{Field, Given},
+    field::{Field, Given, Nested},
     problem::{Code, Problems},
     syntax::header::RetryReason,
     units,
@@ -70,7 +70,7 @@ fn priority(table: &wire::Route, route: &Route, config: &Config, problems: &mut 
 ///
 /// `queue` is the number of requests that may wait; with 0 there is none, and
 /// the keys about waiting are about nothing.
-fn queue(entry: &Option<Field<Concurrency>>, queue: usize, problems: &mut Problems) {
+fn queue(entry: &Nested<Concurrency>, queue: usize, problems: &mut Problems) {
     let Some(concurrency) = entry.value().filter(|_| queue == 0) else {
         return;
     };
@@ -294,11 +294,7 @@ fn connections(table: &upstreams::Pool, pool: &Pool, problems: &mut Problems) {
 /// Checks that may take longer than the time between them. The interval begins
 /// when a check is over, so that a server that hangs is checked less often than
 /// a healthy one.
-fn checks(
-    entry: &Option<Field<upstreams::HealthCheck>>,
-    upstream: &Upstream,
-    problems: &mut Problems,
-) {
+fn checks(entry: &Nested<upstreams::HealthCheck>, upstream: &Upstream, problems: &mut Problems) {
     let (Some(table), Some(check)) = (entry.value(), &upstream.health_check) else {
         return;
     };
