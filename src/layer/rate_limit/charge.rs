@@ -38,13 +38,12 @@ use http::StatusCode;
 use smallvec::SmallVec;
 
 use super::{
-    inquiry::nearest,
     limits::RouteLimit,
-    question::{List, Question, Quotas},
+    question::{List, Question, Quotas, nearer},
 };
 use crate::{
     call::{Exchange, Nearest},
-    limit::{Admission, Clock, Now},
+    limit::{Admission, Clock, Now, Standing},
     store::{self, Store},
 };
 
@@ -53,12 +52,13 @@ use crate::{
 #[derive(Debug)]
 pub struct Charge {
     /// The limits of the route, as they were when the tokens were taken.
-    limits: Arc<[RouteLimit]>,
+    pub(super) limits: Arc<[RouteLimit]>,
     /// Taken together by limits of this gateway, in the order of `questions`.
-    together: Admission,
-    questions: List,
+    pub(super) together: Admission,
+    /// The buckets that have taken them.
+    pub(super) questions: List,
     /// Taken otherwise; most requests have none.
-    apart: Option<Box<Apart>>,
+    pub(super) apart: Option<Box<Apart>>,
 }
 
 /// Tokens that may come back one by one.
@@ -96,22 +96,6 @@ enum Tokens {
 }
 
 impl Charge {
-    /// Tokens that the buckets of `questions` have taken together.
-    #[inline]
-    pub(super) fn new(
-        limits: &Arc<[RouteLimit]>,
-        questions: List,
-        together: Admission,
-        apart: Option<Box<Apart>>,
-    ) -> Self {
-        Self {
-            limits: Arc::clone(limits),
-            together,
-            questions,
-            apart,
-        }
-    }
-
     /// The tokens that may come back one by one, to add some.
     ///
     /// They are made with the first call, and share the limits of this charge.
@@ -194,10 +178,20 @@ impl Apart {
         });
     }
 
-    /// Notes a live limit that does not count responses; of several, the one
-    /// nearest to exhaustion counts.
-    pub(super) fn note_other(&mut self, other: Option<Nearest>) {
-        self.others = nearer(self.others, other);
+    /// Notes the limits of live questions that do not count responses; the one
+    /// nearest to exhaustion counts. `standings` are in the order of the
+    /// questions.
+    pub(super) fn note_others(
+        &mut self,
+        questions: &[Question],
+        standings: impl Iterator<Item = Option<Standing>>,
+    ) {
+        for (question, standing) in questions.iter().zip(standings) {
+            if !question.counts_responses(&self.limits) {
+                let other = standing.map(|standing| question.nearest(&self.limits, standing));
+                self.others = nearer(self.others, other);
+            }
+        }
     }
 
     /// Keeps the tokens of limits that count a response with this status, and
@@ -229,7 +223,7 @@ impl Apart {
             };
             if question.is_live(&limits) {
                 has_changed |= !is_kept;
-                let standing = standing.map(|standing| nearest(&question, &limits, standing));
+                let standing = standing.map(|standing| question.nearest(&limits, standing));
                 left = nearer(left, standing);
             }
         }
@@ -268,15 +262,5 @@ impl Drop for Apart {
         if !self.exchange.is_sent.is_set() {
             self.refund_counted();
         }
-    }
-}
-
-/// The bucket that is nearer to exhaustion; of equals the first.
-///
-/// `None` only if both are.
-fn nearer(one: Option<Nearest>, other: Option<Nearest>) -> Option<Nearest> {
-    match (one, other) {
-        (Some(one), Some(other)) if !other.standing.is_nearer(&one.standing) => Some(one),
-        (one, other) => other.or(one),
     }
 }

@@ -1,4 +1,7 @@
-//! The key that a request has for a limit, found part by part.
+//! The bucket that a request has under a limit, and the tokens that it takes
+//! from it: its key, found part by part, and its cost.
+//!
+//! # Keys
 //!
 //! One key names a bucket of this gateway and another one, over another hash, a
 //! bucket in the store; both are made of the same parts in the same way, so the
@@ -12,25 +15,38 @@
 //! are hashes: neither the buckets nor the store see a value of a request, and
 //! only the list of the heaviest keys describes some for people.
 //!
-//! All of these functions read the request and change nothing. They are called
-//! before a limit decides, and again with another hash for a bucket in the
-//! store.
+//! # Cost
+//!
+//! The cost is known before any bucket is asked, and does not change later:
+//! neither the response nor a retry moves it. A cost of 0 is always admitted.
+//! The configuration is refused if the highest cost of a limit does not fit
+//! into each of its bursts, since such a request would never be admitted.
+//!
+//! The header is the client's word unless a proxy before the gateway overwrites
+//! it. The cost therefore has an upper bound, and a header that is malformed
+//! costs the default instead of nothing: a client gains nothing by sending
+//! nonsense.
+//!
+//! All functions here read the request and change nothing. They are called
+//! before a limit decides; those of keys again, with another hash, for a bucket
+//! in the store.
 
 use std::{hash::Hasher, iter};
+
+use http::{HeaderMap, HeaderName};
 
 use super::super::key::value;
 use crate::{
     call::Exchange,
     limit::{Key, KeyBuilder, KeyValue, Label},
-    policy::{KeyPart, Limit, Missing},
+    policy::{Cost, KeyPart, Limit, Missing},
 };
 
 /// One part of a request's key.
 struct Part<'l, 'e> {
+    /// The part of the policy, or another one that stands in for it.
     part: &'l KeyPart,
     value: KeyValue<'e>,
-    /// The part takes the place of one that the request lacks.
-    is_stand_in: bool,
 }
 
 /// The request's value of `part`, or of the part that stands in for it.
@@ -44,20 +60,13 @@ fn find<'l, 'e>(
     exchange: &'e Exchange,
 ) -> Option<Part<'l, 'e>> {
     if let Some(value) = value(part, exchange) {
-        return Some(Part {
-            part,
-            value,
-            is_stand_in: false,
-        });
+        return Some(Part { part, value });
     }
     let Missing::Use(other) = &limit.missing else {
         return None;
     };
-    Some(Part {
-        part: other,
-        value: value(other, exchange)?,
-        is_stand_in: true,
-    })
+    let value = value(other, exchange)?;
+    Some(Part { part: other, value })
 }
 
 /// Adds all parts of the key to `begun`; `None` if the request lacks one.
@@ -139,10 +148,90 @@ pub(super) fn describe(label: &mut Label, limit: &Limit, prefix: Option<u8>, exc
             Some(prefix) => found.value.with_prefix(prefix),
             None => found.value,
         };
-        if found.is_stand_in {
+        if found.part != part {
             label.add_stand_in(&value);
         } else {
             label.add(&value);
+        }
+    }
+}
+
+/// The tokens that a request with these headers takes.
+///
+/// The result is at most `max` for a cost from a header. Does not allocate.
+#[inline]
+pub(super) fn cost(cost: &Cost, headers: &HeaderMap) -> u32 {
+    match cost {
+        Cost::Fixed(cost) => *cost,
+        Cost::Header { name, default, max } => stated(headers, name).unwrap_or(*default).min(*max),
+    }
+}
+
+/// The whole number in a header. A number above [`u32::MAX`] counts as that,
+/// and is cut to the maximum of the limit afterwards.
+///
+/// `None` for a request without the header, with several lines of it, or with
+/// anything but ASCII digits in it: a sign, a blank, a list and a fraction are
+/// no numbers here. Leading zeros are allowed.
+fn stated(headers: &HeaderMap, name: &HeaderName) -> Option<u32> {
+    let mut lines = headers.get_all(name).iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else {
+        return None;
+    };
+    let digits = line.as_bytes();
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(digits.iter().fold(0_u32, |sum, digit| {
+        sum.saturating_mul(10)
+            .saturating_add(u32::from(digit - b'0'))
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn cost(lines: &[&str]) -> u32 {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append("x-cost", HeaderValue::from_str(line).unwrap());
+        }
+        let cost = Cost::Header {
+            name: HeaderName::from_static("x-cost"),
+            default: 7,
+            max: 100,
+        };
+        super::cost(&cost, &headers)
+    }
+
+    #[test]
+    fn a_header_tells_a_whole_number_and_nothing_else() {
+        for (lines, expected) in [
+            (&["5"][..], 5),
+            (&["0"], 0),
+            (&["0100"], 100),
+            (&["101"], 100),
+            (&["99999999999999999999999"], 100),
+            (&["-1"], 7),
+            (&["+1"], 7),
+            (&["1.5"], 7),
+            (&["1, 2"], 7),
+            (&["1", "1"], 7),
+            (&[""], 7),
+            (&[], 7),
+        ] {
+            assert_eq!(cost(lines), expected, "{lines:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_header_says_the_cost_is_within_its_bounds(text in "[ -~]{0,30}") {
+            prop_assert!(cost(&[&text]) <= 100);
         }
     }
 }

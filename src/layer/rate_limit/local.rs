@@ -20,17 +20,18 @@
 //! which concerns limits in shadow mode, candidates, and limits that count
 //! responses.
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use super::{
     charge::{Apart, Charge},
-    inquiry::{Inquiry, nearest_of},
-    question::{Question, Questions},
+    question::{Inquiry, Question, Questions, nearer},
 };
 use crate::{
-    call::LimitFacts,
+    call::{LimitFacts, Nearest},
     error::Error,
-    limit::{Admission, Ask, Refusal, Verdict, decide, would_admit},
+    limit::{Admission, Ask, Gcra, Refusal, Standing, Verdict, decide, would_admit},
 };
 
 impl Inquiry<'_> {
@@ -56,7 +57,7 @@ impl Inquiry<'_> {
                 facts.candidate_refused |= 1 << question.name(self.limits);
             }
         }
-        let together = match decided {
+        let mut together = match decided {
             Ok(admission) => admission,
             Err(refusal) => {
                 self.look_in_shadow(questions, facts);
@@ -64,12 +65,20 @@ impl Inquiry<'_> {
             }
         };
         let standings = together.standings().map(Some);
-        facts.nearest = nearest_of(&questions.live, self.limits, standings, |_| true);
-        self.note_admitted(&questions.live, facts);
+        facts.nearest = self.note_admitted(&questions.live, standings, facts);
         for question in &questions.shadow {
             self.ask_in_shadow(question, questions, &mut apart, facts);
         }
-        Ok(self.charge(questions, together, apart))
+        let counts = |question: &Question| question.counts_responses(self.limits);
+        if questions.live.iter().any(counts) {
+            self.keep_apart(questions, &mut together, &mut apart);
+        }
+        Ok(Charge {
+            limits: Arc::clone(self.limits),
+            together,
+            questions: std::mem::take(&mut questions.live),
+            apart,
+        })
     }
 
     /// Asks the limits that can refuse; all of them take, or none.
@@ -143,32 +152,82 @@ impl Inquiry<'_> {
         }
     }
 
-    /// All that was taken: together, or one by one if some of it may come back
-    /// alone.
+    /// Notes that the buckets of `questions` have admitted the request. Returns
+    /// the bucket that is nearest to exhaustion; of equals the first.
     ///
-    /// Limits that count responses are the reason to keep tokens apart: whether
-    /// these come back is known only with the status of the response. Tokens of
-    /// all live limits are then kept apart, one piece for each question.
+    /// `standings` are in the order of the questions; one is `None` for a
+    /// bucket in the store of which nothing is known.
     #[inline]
-    fn charge(
+    pub(super) fn note_admitted(
+        &self,
+        questions: &[Question],
+        standings: impl Iterator<Item = Option<Standing>>,
+        facts: &mut LimitFacts,
+    ) -> Option<Nearest> {
+        let mut nearest = None;
+        for (question, standing) in questions.iter().zip(standings) {
+            self.record(question, Verdict::Admitted);
+            facts.admitted |= 1 << question.name(self.limits);
+            let standing = standing.map(|standing| question.nearest(self.limits, standing));
+            nearest = nearer(nearest, standing);
+        }
+        nearest
+    }
+
+    /// Notes which of `questions` were refused; nothing was taken. `quotas` are
+    /// those of the request.
+    ///
+    /// The refusal with the longest wait gives the status of the response and
+    /// the limit that is described in its fields; all limits that refused are
+    /// named in the error. Facts of earlier limits are overwritten: tokens are
+    /// given back, so none has admitted.
+    #[cold]
+    pub(super) fn refused(
+        &self,
+        questions: &[Question],
+        quotas: &[Gcra],
+        refusal: &Refusal,
+        facts: &mut LimitFacts,
+    ) -> Error {
+        let mut refused = 0_u64;
+        for index in refusal.indices() {
+            self.record(&questions[index], Verdict::Refused);
+            refused |= 1 << questions[index].name(self.limits);
+        }
+        let longest = &questions[refusal.index];
+        let gcra = longest
+            .quota(quotas)
+            .unwrap_or(longest.limiter(self.limits).gcra());
+        let standing = Standing::refused(gcra, longest.cost, refusal.retry_after);
+        facts.nearest = Some(longest.nearest(self.limits, standing));
+        (facts.admitted, facts.refused) = (0, refused);
+        let names = self.exchange.route.limits.iter().enumerate();
+        Error::RateLimited {
+            limits: names
+                .filter(|(index, _)| refused & (1 << index) != 0)
+                .map(|(_, name)| Arc::clone(name))
+                .collect(),
+            retry_after: refusal.retry_after,
+            status: longest.limit(self.limits).policy.status,
+        }
+    }
+
+    /// Moves the tokens of all live limits to those that may come back one by
+    /// one, a piece for each question.
+    ///
+    /// Limits that count responses are the reason: whether their tokens come
+    /// back is known only with the status of the response.
+    fn keep_apart(
         &self,
         questions: &mut Questions,
-        mut together: Admission,
-        mut apart: Option<Box<Apart>>,
-    ) -> Charge {
-        let counts = |question: &Question| question.counts_responses(self.limits);
-        if questions.live.iter().any(counts) {
-            let standings = together.standings().map(Some);
-            let is_other = |question: &Question| !counts(question);
-            let other = nearest_of(&questions.live, self.limits, standings, is_other);
-            let apart = self.apart(&mut apart, questions);
-            apart.note_other(other);
-            for (question, admission) in questions.live.drain(..).zip(together.take_apart()) {
-                apart.add(question, admission);
-            }
+        together: &mut Admission,
+        apart: &mut Option<Box<Apart>>,
+    ) {
+        let apart = self.apart(apart, questions);
+        apart.note_others(&questions.live, together.standings().map(Some));
+        for (question, admission) in questions.live.drain(..).zip(together.take_apart()) {
+            apart.add(question, admission);
         }
-        let questions = std::mem::take(&mut questions.live);
-        Charge::new(self.limits, questions, together, apart)
     }
 
     /// The tokens that may come back one by one; made with the first of them.

@@ -1,18 +1,16 @@
 //! Rate limit: all limits of a route decide together, and nothing is taken if
 //! one refuses.
 //!
-//! A request is decided in three steps.
-//! [`Inquiry::collect`](inquiry::Inquiry::collect) finds its keys and turns the
-//! route's limits into questions: one bucket each, more with tiers or a
-//! candidate. `local` puts those to the limiters of this gateway, `shared` the
-//! remaining ones to the store. The outcome is a refusal, or a [`Charge`] that
-//! travels with the request and is settled when the response is known. Beside
-//! it, facts are noted for the fields of the response, the access line and
-//! metrics.
+//! A request is decided in three steps. [`Inquiry::collect`] finds its keys and
+//! turns the route's limits into questions: one bucket each, more with tiers or
+//! a candidate. `local` puts those to the limiters of this gateway, `shared`
+//! the remaining ones to the store. The outcome is a refusal, or a [`Charge`]
+//! that travels with the request and is settled when the response is known.
+//! Beside it, facts are noted for the fields of the response, the access line
+//! and metrics.
 //!
-//! Read in this order: `limits` (what a route has), `key`, `cost` and
-//! `overrides` (what of a request decides), `question`, `inquiry`, `local`,
-//! `shared`, `charge`.
+//! Read in this order: `limits` (what a route has), `key` and `overrides` (what
+//! of a request decides), `question`, `local`, `shared`, `charge`.
 //!
 //! # Order
 //!
@@ -37,8 +35,6 @@
 //! request that still waits for the store are settled in the same way.
 
 mod charge;
-mod cost;
-mod inquiry;
 mod key;
 mod limits;
 mod local;
@@ -59,8 +55,7 @@ use tower::{Layer, Service, ServiceExt};
 
 use self::{
     charge::Charge,
-    inquiry::Inquiry,
-    question::Questions,
+    question::{Inquiry, Questions},
     shared::{Deciding, Decision},
 };
 pub use self::{

@@ -1,18 +1,202 @@
 //! The questions that one request puts to the limits of its route: which
 //! buckets, how many tokens, which quota.
 //!
+//! A plain limit takes the short way in [`Inquiry::collect`]: hash the key,
+//! push one question. Everything that only some limits have (overrides,
+//! temporary quotas, tiers, a candidate, shadow mode, the store) is behind one
+//! test, in `collect_all`. No tokens are taken here; `local` and `shared` take
+//! them, with the questions that an inquiry collects.
+//!
 //! A question refers to its limit by index and to its bucket by [`Bucket`], in
 //! 16 bytes without a reference. So a list of questions may travel with a
 //! request beyond the decision, be settled on another worker, and outlive a
-//! reload: the limits that the indices lead to travel with it.
+//! reload: the limits that the indices lead to travel with it. Questions are
+//! sorted into lists by how they are decided (see [`Questions`]).
 //!
-//! Questions are sorted into lists by what their answers are used for, since
-//! each list decides in another way (see [`Questions`]).
+//! # Facts
+//!
+//! Facts name limits by bits: bit `n` stands for the `n`th name among the names
+//! of the route's limits, where the names of tiers follow that of their limit.
+//! A route has at most 64 names, so that a set of limits is one `u64`.
+
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::limits::{Buckets, RouteLimit};
-use crate::limit::{self, Gcra, Key, Limiter};
+use super::{
+    key,
+    limits::{Buckets, RouteLimit},
+    overrides::Rule,
+};
+use crate::{
+    call::{Exchange, LimitFacts, Nearest},
+    error::Error,
+    limit::{self, Gcra, Key, Label, Limiter, Now, Standing, Verdict},
+    policy::Missing,
+    runtime::worker,
+};
+
+/// One request before the limits of its route.
+///
+/// Borrows everything and costs a reading of the clock. It is made for the
+/// local decision, and again for each use after a call to the store.
+#[derive(Clone, Copy)]
+pub(super) struct Inquiry<'a> {
+    /// The limits of the route, in the order of the configuration.
+    pub(super) limits: &'a Arc<[RouteLimit]>,
+    /// The request, with its route and its client.
+    pub(super) exchange: &'a Arc<Exchange>,
+    /// The one reading of the clock by which all limits decide.
+    pub(super) now: Now,
+}
+
+impl Inquiry<'_> {
+    /// Finds the keys of the request and the quotas that count for them. Limits
+    /// that decide without a bucket are noted in `facts`.
+    ///
+    /// # Errors
+    /// Fails if the request lacks a part of a key without which a limit
+    /// refuses.
+    #[inline]
+    pub(super) fn collect(
+        &self,
+        questions: &mut Questions,
+        facts: &mut LimitFacts,
+    ) -> Result<(), Error> {
+        for (index, limit) in self.limits.iter().enumerate() {
+            let Some(key) = key::whole(&limit.own.begun, &limit.policy, self.exchange) else {
+                self.note_missing(limit, facts)?;
+                continue;
+            };
+            let question = Question {
+                key: key.finish(),
+                cost: key::cost(&limit.policy.cost, &self.exchange.request.headers),
+                limit: index as u8, // at most 64
+                bucket: Bucket::Own,
+            };
+            if limit.is_plain && !limit.own.limiter.has_temporaries() {
+                questions.live.push(question);
+            } else {
+                self.collect_all(question, questions, facts);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes a request that lacks a part of the key.
+    ///
+    /// The policy says one of three things. With `skip`, the limit does not
+    /// apply to the request. In shadow mode, the refusal is noted and does not
+    /// happen. In all other cases the request is refused, and no bucket has
+    /// been asked by then.
+    ///
+    /// # Errors
+    /// [`Error::KeyMissing`], with the status of the limit.
+    #[cold]
+    fn note_missing(&self, limit: &RouteLimit, facts: &mut LimitFacts) -> Result<(), Error> {
+        if limit.policy.missing == Missing::Skip {
+            return Ok(());
+        }
+        if limit.policy.shadow {
+            facts.shadow_refused |= 1 << limit.name;
+            return Ok(());
+        }
+        (facts.admitted, facts.refused) = (0, 1 << limit.name);
+        Err(Error::KeyMissing {
+            limit: Arc::clone(&self.exchange.route.limits[limit.name]),
+            status: limit.policy.status,
+        })
+    }
+
+    /// Adds all questions to a limit that is more than one bucket under one
+    /// quota. `own` is the one to its own bucket.
+    fn collect_all(&self, own: Question, questions: &mut Questions, facts: &mut LimitFacts) {
+        let limit = own.limit(self.limits);
+        match self.rule(&own) {
+            Some(Rule::Unlimited) => {
+                facts.admitted |= 1 << limit.name;
+                self.record(&own, Verdict::Admitted);
+                return;
+            }
+            Some(Rule::Quota(quota)) => {
+                let index = questions.quotas.len() as u8; // at most one for each of 64 limits
+                questions.quotas.push(quota);
+                let bucket = Bucket::OwnUnder(index);
+                self.push(Question { bucket, ..own }, questions);
+            }
+            None => {
+                self.push(own, questions);
+                // A key with a quota of its own takes no part in the trial of
+                // another one for the limit.
+                if limit.candidate.is_some() {
+                    let bucket = Bucket::Candidate;
+                    questions.candidates.push(Question { bucket, ..own });
+                }
+            }
+        }
+        if self.exchange.client.ip.is_ipv6() {
+            self.collect_tiers(own, questions);
+        }
+    }
+
+    /// The quota that replaces the limit's own for this key: a temporary one of
+    /// an operator, or else an override.
+    ///
+    /// An operator's quota wins, since it is the newer decision and ends by
+    /// itself.
+    fn rule(&self, own: &Question) -> Option<Rule> {
+        let limit = own.limit(self.limits);
+        if let Some(given) = limit.own.limiter.temporary(self.now, own.key) {
+            return Some(Rule::Quota(given.gcra));
+        }
+        let overrides = limit.overrides.as_ref()?;
+        overrides.find(&limit.own.begun, &limit.policy, own.key, self.exchange)
+    }
+
+    /// Adds the questions to the tiers of a limit: one bucket for each wider
+    /// network that the address of an IPv6 client is in. A tier is left out if
+    /// no address is in the key.
+    fn collect_tiers(&self, own: Question, questions: &mut Questions) {
+        let limit = own.limit(self.limits);
+        for (index, (tier, buckets)) in limit.policy.tiers.iter().zip(&limit.tiers).enumerate() {
+            let key = key::wider(&buckets.begun, &limit.policy, tier.prefix, self.exchange);
+            if let Some(key) = key {
+                let question = Question {
+                    key: key.finish(),
+                    bucket: Bucket::Tier(index as u8), // at most 64, as limits
+                    ..own
+                };
+                self.push(question, questions);
+            }
+        }
+    }
+
+    /// Adds a question to the list that says how it is decided: here or in the
+    /// store, with or without the power to refuse.
+    fn push(&self, question: Question, questions: &mut Questions) {
+        let limit = question.limit(self.limits);
+        match (limit.is_shared(), limit.policy.shadow) {
+            (false, false) => questions.live.push(question),
+            (false, true) => questions.shadow.push(question),
+            (true, false) => questions.shared.live.push(question),
+            (true, true) => questions.shared.shadow.push(question),
+        }
+    }
+
+    /// Counts the request for the list of the heaviest keys.
+    ///
+    /// The description of the key is made by a function, so that it costs
+    /// nothing unless the key enters the list. Candidates are not counted.
+    #[inline]
+    pub(super) fn record(&self, question: &Question, verdict: Verdict) {
+        let describe = |label: &mut Label| {
+            let policy = &question.limit(self.limits).policy;
+            key::describe(label, policy, question.prefix(self.limits), self.exchange);
+        };
+        let (top, worker) = (&question.buckets(self.limits).top, worker::current());
+        top.record(worker, self.now, question.key, verdict, describe);
+    }
+}
 
 /// One bucket that is asked for tokens. Kept small: the questions of a request
 /// are moved about with it.
@@ -85,55 +269,29 @@ impl SharedQuestions {
 pub(super) type Quotas = SmallVec<[Gcra; 1]>;
 
 impl Question {
-    /// A question to the own bucket of the limit with this index.
-    pub(super) fn new(index: usize, key: Key, cost: u32) -> Self {
-        Self {
-            key,
-            cost,
-            limit: index as u8, // at most 64
-            bucket: Bucket::Own,
-        }
-    }
-
-    /// The same question to another bucket of the limit.
-    pub(super) fn with(self, bucket: Bucket) -> Self {
-        Self { bucket, ..self }
-    }
-
-    /// The question to the bucket `key` of the tier with this index.
-    pub(super) fn of_tier(self, index: usize, key: Key) -> Self {
-        Self {
-            key,
-            bucket: Bucket::Tier(index as u8), // at most 64, as limits
-            ..self
-        }
-    }
-
     /// The limit that is asked.
     #[inline]
     pub(super) fn limit<'a>(&self, limits: &'a [RouteLimit]) -> &'a RouteLimit {
         &limits[usize::from(self.limit)]
     }
 
-    /// The bucket's limiter.
+    /// The buckets that it asks one of. Those of a candidate have a limiter of
+    /// their own, and are neither counted nor shared.
     #[inline]
-    pub(super) fn limiter<'a>(&self, limits: &'a [RouteLimit]) -> &'a Limiter {
+    pub(super) fn buckets<'a>(&self, limits: &'a [RouteLimit]) -> &'a Buckets {
         let limit = self.limit(limits);
         match self.bucket {
-            Bucket::Own | Bucket::OwnUnder(_) => &limit.own.limiter,
-            Bucket::Tier(index) => &limit.tiers[usize::from(index)].limiter,
-            Bucket::Candidate => limit.candidate.as_ref().unwrap_or(&limit.own.limiter),
+            Bucket::Tier(index) => &limit.tiers[usize::from(index)],
+            _ => &limit.own,
         }
     }
 
-    /// The buckets that it is one of; `None` for those of a candidate, which
-    /// are neither counted nor shared.
-    pub(super) fn buckets<'a>(&self, limits: &'a [RouteLimit]) -> Option<&'a Buckets> {
-        let limit = self.limit(limits);
-        match self.bucket {
-            Bucket::Own | Bucket::OwnUnder(_) => Some(&limit.own),
-            Bucket::Tier(index) => limit.tiers.get(usize::from(index)),
-            Bucket::Candidate => None,
+    /// The bucket's limiter.
+    #[inline]
+    pub(super) fn limiter<'a>(&self, limits: &'a [RouteLimit]) -> &'a Limiter {
+        match (self.bucket, &self.limit(limits).candidate) {
+            (Bucket::Candidate, Some(candidate)) => candidate,
+            _ => &self.buckets(limits).limiter,
         }
     }
 
@@ -189,5 +347,25 @@ impl Question {
     /// Whether the bucket can refuse a request.
     pub(super) fn is_live(&self, limits: &[RouteLimit]) -> bool {
         self.bucket != Bucket::Candidate && !self.limit(limits).policy.shadow
+    }
+
+    /// The bucket as it is emitted.
+    pub(super) fn nearest(&self, limits: &[RouteLimit], standing: Standing) -> Nearest {
+        Nearest {
+            limit: self.name(limits),
+            key: self.key,
+            standing,
+        }
+    }
+}
+
+/// The bucket that is nearer to exhaustion; of equals the first.
+///
+/// `None` only if both are.
+#[inline]
+pub(super) fn nearer(one: Option<Nearest>, other: Option<Nearest>) -> Option<Nearest> {
+    match (one, other) {
+        (Some(one), Some(other)) if !other.standing.is_nearer(&one.standing) => Some(one),
+        (one, other) => other.or(one),
     }
 }

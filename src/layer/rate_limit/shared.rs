@@ -30,10 +30,9 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 use super::{
     charge::Charge,
-    inquiry::{Inquiry, nearest_of},
     key,
     limits::RouteLimit,
-    question::{Question, Questions, Quotas, SharedQuestions},
+    question::{Inquiry, Question, Questions, Quotas, SharedQuestions},
 };
 use crate::{
     call::{Exchange, LimitFacts},
@@ -171,7 +170,7 @@ impl Asking {
     /// local key was found in the same way.
     fn ask(&self, question: &Question) -> Option<Ask> {
         let policy = &question.limit(&self.limits).policy;
-        let shared = question.buckets(&self.limits)?.shared.as_ref()?;
+        let shared = question.buckets(&self.limits).shared.as_ref()?;
         let name = match question.prefix(&self.limits) {
             None => key::whole(&shared.begun, policy, &self.exchange)?,
             Some(prefix) => key::wider(&shared.begun, policy, prefix, &self.exchange)?,
@@ -221,8 +220,10 @@ impl Asking {
     /// these and the local ones is emitted.
     fn note_admitted(&mut self, questions: &[Question], admission: &store::Admission) {
         let mut facts = self.facts;
-        self.inquiry().note_admitted(questions, &mut facts);
-        let nearest = nearest_of(questions, &self.limits, admission.standings(), |_| true);
+        let standings = admission.standings();
+        let nearest = self
+            .inquiry()
+            .note_admitted(questions, standings, &mut facts);
         facts.nearest = match (self.facts.nearest, nearest) {
             (Some(local), Some(shared))
                 if local.standing.remaining <= shared.standing.remaining =>
@@ -249,9 +250,7 @@ impl Asking {
         if !questions.iter().any(counts) {
             return apart.add_shared(*first, admission, &self.store);
         }
-        let is_other = |question: &Question| !counts(question);
-        let standings = admission.standings();
-        apart.note_other(nearest_of(questions, &self.limits, standings, is_other));
+        apart.note_others(questions, admission.standings());
         for (question, admission) in questions.iter().zip(admission.take_apart()) {
             apart.add_shared(*question, admission, &self.store);
         }
