@@ -286,28 +286,13 @@ fn at_most_64() -> ConcurrencyLayer {
 }
 
 fn outgoing(call: Call) -> Outgoing {
-    let Call {
-        exchange,
-        body,
-        new_connection,
-        now,
-        attempt_deadline,
-        abandoned_timeout,
-        ..
-    } = call;
-    let head = Vec::new();
     Outgoing {
-        exchange,
-        head,
+        call,
+        head: Vec::new(),
         has_host: true,
         names_length: false,
-        body,
         trailers: Box::default(),
         trailers_to_http1: false,
-        new_connection,
-        now,
-        attempt_deadline,
-        abandoned_timeout,
         key: None,
     }
 }

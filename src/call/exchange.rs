@@ -11,21 +11,18 @@
 use std::{
     cell::RefCell,
     net::IpAddr,
-    sync::{
-        Arc, OnceLock, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
     facts::{Facts, Nearest},
     grpc::{self, Grpc},
-    holds::Holds,
+    progress::{Flag, Holds, Progress, Tried},
     query::LoggedQuery,
     target::Target,
 };
@@ -68,21 +65,6 @@ pub struct Exchange {
     pub progress: Progress,
 }
 
-/// State that the attempts at a request share with each other and with the
-/// layers around them.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// How long the last attempt took, to its outcome; empty unless there was
-    /// more than one. The attempts before it, and the waits between them, say
-    /// nothing of how long a server takes.
-    pub last_of_several: OnceLock<Duration>,
-    /// The servers that attempts went to. An attempt that is given up cannot
-    /// return its server, so that it is noted here.
-    tried: AtomicU64,
-    /// The guards of a request whose client has left while a server works on.
-    abandoned: Mutex<Weak<Holds>>,
-}
-
 /// The head of a request.
 #[derive(Debug, Clone)]
 pub struct Head {
@@ -115,11 +97,30 @@ pub struct Head {
 }
 
 impl Head {
-    /// Whether its hops may be counted: `Max-Forwards` means something in
-    /// OPTIONS and TRACE requests only (RFC 9110, 7.6.2).
-    pub fn may_count_hops(&self) -> bool {
-        matches!(self.method, Method::OPTIONS | Method::TRACE)
+    /// The hops that an OPTIONS or TRACE request may still pass, by its
+    /// `Max-Forwards`. `None` for other methods, which do not heed the field
+    /// (RFC 9110, 7.6.2). A field that is no number, or stands there twice,
+    /// says nothing.
+    #[inline]
+    pub fn hops_left(&self) -> Option<u64> {
+        match self.method {
+            Method::OPTIONS | Method::TRACE => max_forwards(&self.headers),
+            _ => None,
+        }
     }
+}
+
+/// The number in the only `Max-Forwards` field.
+fn max_forwards(headers: &HeaderMap) -> Option<u64> {
+    let mut values = headers.get_all(header::MAX_FORWARDS).iter();
+    let value = values.next()?;
+    if values.next().is_some() {
+        return None;
+    }
+    let digits = value.to_str().ok()?;
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    // More than any number of hops is as good as the largest number.
+    is_number.then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
 /// The client of a request.
@@ -260,51 +261,6 @@ impl BodyObserver for RequestBodyObserver {
     }
 
     fn broke(&self, _: &Fault) {}
-}
-
-/// Servers of one upstream, by their indices. Servers after the 64th cannot be
-/// added, and may be tried twice.
-///
-/// ```
-/// use tidegate::call::Tried;
-///
-/// let tried = Tried::default().and(2);
-/// assert!(tried.contains(2) && !tried.contains(3));
-/// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tried(u64);
-
-impl Tried {
-    /// The same servers and this one.
-    pub fn and(self, index: usize) -> Self {
-        Self(self.0 | bit(index))
-    }
-
-    /// Whether the server with this index is one of them.
-    pub fn contains(self, index: usize) -> bool {
-        self.0 & bit(index) != 0
-    }
-}
-
-/// The bit that stands for a server in a set; none from the 65th on.
-fn bit(index: usize) -> u64 {
-    if index < 64 { 1 << index } else { 0 }
-}
-
-/// An event that happens at most once, noted without a lock.
-#[derive(Debug, Default)]
-pub struct Flag(AtomicBool);
-
-impl Flag {
-    /// Notes that it has happened.
-    pub fn set(&self) {
-        self.0.store(true, Relaxed);
-    }
-
-    /// Whether it has happened.
-    pub fn is_set(&self) -> bool {
-        self.0.load(Relaxed)
-    }
 }
 
 /// The header that carries the identity of a request, in and out.

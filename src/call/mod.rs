@@ -16,14 +16,12 @@
 //! atomics here are never contended; they exist because a task's future has to
 //! be `Send`.
 
-mod deadline;
 mod emitted;
 mod exchange;
 mod facts;
 pub mod forwarded;
 pub mod grpc;
-mod holds;
-mod max_forwards;
+mod progress;
 pub mod query;
 mod target;
 
@@ -33,18 +31,18 @@ use http::HeaderName;
 use tokio::time::Instant;
 
 pub use self::{
-    deadline::{Deadline, Uploading},
     exchange::{
-        Chain, Client, Exchange, Flag, Head, Progress, REQUEST_ID_HEADER, RequestBodyObserver,
-        RequestId, RouteTag, Tried,
+        Chain, Client, Exchange, Head, REQUEST_ID_HEADER, RequestBodyObserver, RequestId, RouteTag,
     },
     facts::{Facts, LimitFacts, Nearest},
     grpc::Grpc,
-    holds::Holds,
-    max_forwards::{MAX_FORWARDS_HEADER, max_forwards},
+    progress::{Flag, Holds, Progress, Tried},
     target::{Target, UNREADABLE, host_field, host_name, host_of},
 };
-use crate::body::Body;
+use crate::{
+    body::{Body, Flow},
+    error::Error,
+};
 
 /// A request inside the stack: the part that all attempts share, and the part
 /// that one attempt uses up.
@@ -90,35 +88,75 @@ impl Call {
     }
 }
 
+/// The end of the time that a route gives a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadline {
+    /// When it is.
+    pub at: Instant,
+    /// The configured length, for the error.
+    pub total: Duration,
+}
+
+impl Deadline {
+    /// The deadline so long after the request's begin.
+    pub fn after(started: Instant, total: Duration) -> Self {
+        let at = started + total;
+        Self { at, total }
+    }
+
+    /// The error of a request that has passed its deadline.
+    pub fn error(&self) -> Error {
+        Error::TotalTimeout { after: self.total }
+    }
+}
+
+/// The deadlines of a request whose body comes in pieces. Services respond
+/// to an upload once they have it: the time that a route gives them stands still
+/// while the body flows, whose pace has bounds of its own.
+#[derive(Debug)]
+pub struct Uploading {
+    /// When the body flows.
+    pub flow: Arc<Flow>,
+    /// The time that the route gives, as if the body took none.
+    pub of_route: Deadline,
+    /// The time that the client itself gives (`grpc-timeout`): it does not
+    /// stand still.
+    pub of_client: Option<Deadline>,
+}
+
+impl Uploading {
+    /// The deadline that comes first, as of now; `None` while only the pace of
+    /// the body bounds it.
+    pub fn deadline(&self) -> Option<Deadline> {
+        let Deadline { at, total } = self.of_route;
+        let of_route = self.flow.passed().map(|flowed| Deadline {
+            at: at + flowed,
+            total,
+        });
+        of_route
+            .into_iter()
+            .chain(self.of_client)
+            .min_by_key(|deadline| deadline.at)
+    }
+}
+
 /// An attempt as it is written to a server: the input to
 /// [`SendTo`](crate::upstream::SendTo).
 #[derive(Debug)]
 pub struct Outgoing {
-    /// The request as received, and the notes on it.
-    pub exchange: Arc<Exchange>,
+    /// The attempt. Its body is still to be sent.
+    pub call: Call,
     /// Request line and header fields, without the framing and the empty line.
     pub head: Vec<u8>,
     /// Whether `head` has a `Host`. Otherwise the server's own name is added.
     pub has_host: bool,
     /// Whether an empty body is announced with a length of 0.
     pub names_length: bool,
-    /// The request body.
-    pub body: Body,
     /// Trailers that may follow the body: those that are announced and that
     /// neither the gateway nor the route decides.
     pub trailers: Box<[HeaderName]>,
     /// Whether servers that speak HTTP/1 get them, too.
     pub trailers_to_http1: bool,
-    /// Whether the attempt opens a new connection.
-    pub new_connection: bool,
-    /// When the attempt begins, as of the last look at the clock.
-    pub now: Instant,
-    /// When the attempt is given up because the server is slow; `None` if the
-    /// server would not be to blame.
-    pub attempt_deadline: Option<Instant>,
-    /// How long permits are held, at most, for a server that works on after the
-    /// client has left; `None` without a permit.
-    pub abandoned_timeout: Option<Duration>,
     /// The hash of the request's key, if servers are chosen by one.
     pub key: Option<u64>,
 }

@@ -8,13 +8,7 @@
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
-use crate::{
-    body::Body,
-    call::{Exchange, max_forwards},
-    error::Error,
-    message::Response,
-    policy::is_secret_name,
-};
+use crate::{body::Body, call::Exchange, error::Error, message::Response, policy::is_secret_name};
 
 /// The methods that a service behind a route may get.
 pub(super) const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
@@ -58,32 +52,21 @@ fn is_of_our_kind(member: &[u8]) -> bool {
 }
 
 /// The response to an OPTIONS or TRACE request that must not be forwarded any
-/// further, because its `Max-Forwards` is 0; `None` for all other requests.
+/// further, because its `Max-Forwards` is 0.
 ///
 /// The response to TRACE is the request as a `message/http` body; that to
-/// OPTIONS is empty and lists the methods in `Allow`. The caller asks for these
-/// two methods only, as the field means nothing in others.
-pub(super) fn respond(exchange: &Exchange) -> Option<Response> {
-    if max_forwards(&exchange.request)? > 0 {
-        return None;
-    }
-    let is_trace = exchange.request.method == Method::TRACE;
-    let body = if is_trace {
-        Body::whole(reflection(exchange))
+/// OPTIONS is empty and lists the methods in `Allow`.
+pub(super) fn respond(exchange: &Exchange) -> Response {
+    let mut response = Response::new(StatusCode::OK, Body::empty());
+    if exchange.request.method == Method::TRACE {
+        response.body = Body::whole(reflection(exchange));
+        let name = header::CONTENT_TYPE;
+        response.fields.push(name.as_str(), b"message/http");
     } else {
-        Body::empty()
-    };
-    let mut response = Response::new(StatusCode::OK, body);
-    if is_trace {
-        response
-            .fields
-            .push(header::CONTENT_TYPE.as_str(), b"message/http");
-    } else {
-        response
-            .fields
-            .push(header::ALLOW.as_str(), METHODS.as_bytes());
+        let name = header::ALLOW;
+        response.fields.push(name.as_str(), METHODS.as_bytes());
     }
-    Some(response)
+    response
 }
 
 /// The request as received, without fields whose values may be secrets (RFC

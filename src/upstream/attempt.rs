@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     body::Flow,
-    call::{Exchange, Outgoing},
+    call::{Call, Exchange},
     error::ConnectFailure,
     http1::ResponseHead,
     policy::Balance,
@@ -49,7 +49,7 @@ pub(super) struct Attempt<'a> {
     /// outcome is known.
     deadline: Option<Instant>,
     /// The request, once it is being sent.
-    pub(super) sent: Option<Arc<Exchange>>,
+    pub(super) sent: Option<&'a Exchange>,
     /// The flow of the body of the request; `None` without a body.
     upload: Option<TimedUpload>,
     /// Whether the attempt waits for the server, and not for the client or the
@@ -85,15 +85,15 @@ fn is_failure(status: StatusCode) -> bool {
 
 impl<'a> Attempt<'a> {
     /// An attempt at the server with this `index`.
-    pub(super) fn new(upstream: &'a Upstream, index: usize, outgoing: &Outgoing) -> Self {
-        let upload = outgoing.body.flow().map(|flow| TimedUpload {
+    pub(super) fn new(upstream: &'a Upstream, index: usize, call: &Call) -> Self {
+        let upload = call.body.flow().map(|flow| TimedUpload {
             flow: Arc::clone(flow),
             before: flow.passed().unwrap_or_default(),
         });
         Self {
             upstream,
             index,
-            deadline: outgoing.attempt_deadline,
+            deadline: call.attempt_deadline,
             upload,
             sent: None,
             is_servers_turn: false,
@@ -149,7 +149,7 @@ impl<'a> Attempt<'a> {
         let is_only = self.upstream.balancer.servers.len() == 1;
         let value = value.filter(|_| self.upstream.policy.cool_down && !is_only);
         let after = value.and_then(|value| retry_after(value, SystemTime::now()));
-        if let (Some(after), Some(page), Some(call)) = (after, self.page(), &self.sent) {
+        if let (Some(after), Some(page), Some(call)) = (after, self.page(), self.sent) {
             let by = Provoked {
                 page,
                 client: call.client.ip,
@@ -181,9 +181,8 @@ impl<'a> Attempt<'a> {
 
     /// The page of the request, once it is being sent.
     fn page(&self) -> Option<Page> {
-        self.sent
-            .as_ref()
-            .map(|call| self.upstream.ejector.page_of(call))
+        let page_of = |call| self.upstream.ejector.page_of(call);
+        self.sent.map(page_of)
     }
 
     /// The server that is tried.

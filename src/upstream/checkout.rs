@@ -50,24 +50,14 @@ use crate::{
     runtime::timer::timeout,
 };
 
-/// A connection that was checked out.
-///
-/// The caller sends one request with it. Dropped unused, it gives the
-/// connection or the stream back.
-pub(super) struct CheckedOut {
-    /// The connection, or permission to open a stream on one.
-    pub(super) checkout: Checkout,
-    /// When it was ready, which is when the server's time begins.
-    pub(super) ready_at: Instant,
-}
-
 impl Upstream {
     /// Checks out a connection of `server` for an attempt, waiting for one or
     /// making one.
     ///
     /// `reuse` says whether an idle connection of HTTP/1 will do; after a stale
     /// one only a new connection does. A timeout in the queue is not held
-    /// against the server, and its latency is measured from `ready_at` on.
+    /// against the server, whose latency is measured from the moment on at
+    /// which this is ready.
     ///
     /// # Errors
     /// [`Error::PoolTimeout`] if none became free within `wait_timeout`;
@@ -78,15 +68,11 @@ impl Upstream {
         worker: usize,
         reuse: Reuse,
         attempt: &mut Attempt<'_>,
-    ) -> Result<CheckedOut, Error> {
-        let checkout = match server.http2() {
-            None => self.check_out_http1(server, worker, reuse, attempt).await?,
-            Some(http2) => self.check_out_http2(server, http2, worker, attempt).await?,
-        };
-        Ok(CheckedOut {
-            checkout,
-            ready_at: Instant::now(),
-        })
+    ) -> Result<Checkout, Error> {
+        match server.http2() {
+            None => self.check_out_http1(server, worker, reuse, attempt).await,
+            Some(http2) => self.check_out_http2(server, http2, worker, attempt).await,
+        }
     }
 
     /// Takes an idle connection, or makes one, or waits for either.

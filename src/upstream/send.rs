@@ -38,7 +38,6 @@ use tower::Service;
 
 use super::{
     attempt::{Attempt, ResponseOutcome},
-    checkout::CheckedOut,
     failure::Failure,
     http1::{Http1Exchange, Reuse},
     http2::Http2Exchange,
@@ -47,7 +46,7 @@ use super::{
 };
 use crate::{
     body::Trailers,
-    call::{self, Outgoing},
+    call::{Call, Exchange, Outgoing},
     error::{Error, Failed, Fault, Seen},
     http1::{self, ResponseHead},
     message::Response,
@@ -81,48 +80,42 @@ impl Upstream {
     /// Cancel safe: a dropped future releases the connection and every count
     /// that it holds.
     async fn send(self: Arc<Self>, outgoing: Outgoing) -> Result<Response, Failed> {
+        let exchange = Arc::clone(&outgoing.call.exchange);
         let index = self.choose(&outgoing)?;
         let server = &self.balancer.servers[index];
-        outgoing
-            .exchange
-            .try_server(index, self.name(), &server.url);
+        exchange.try_server(index, self.name(), &server.url);
         let in_flight = server.begin();
         let worker = worker::current();
-        let reuse = Reuse::unless(outgoing.new_connection);
-        let mut attempt = Attempt::new(&self, index, &outgoing);
-        let CheckedOut { checkout, ready_at } = match server.pooled(worker, reuse, outgoing.now) {
-            Some(checkout) => CheckedOut {
-                checkout,
-                ready_at: outgoing.now,
-            },
-            // Boxed, as it is rare and large.
-            None => Box::pin(self.check_out(server, worker, reuse, &mut attempt))
-                .await
-                .map_err(|error| {
-                    self.seek_alternative(&outgoing.exchange, Failed::unseen(error))
-                })?,
+        let reuse = Reuse::unless(outgoing.call.new_connection);
+        let mut attempt = Attempt::new(&self, index, &outgoing.call);
+        let mut ready_at = outgoing.call.now;
+        let checkout = match server.pooled(worker, reuse, ready_at) {
+            Some(checkout) => checkout,
+            None => {
+                // Boxed, as it is rare and large.
+                let checkout = Box::pin(self.check_out(server, worker, reuse, &mut attempt)).await;
+                ready_at = Instant::now();
+                checkout.map_err(|error| self.seek_alternative(&exchange, Failed::unseen(error)))?
+            }
         };
-        let call = Arc::clone(&outgoing.exchange);
         let mut sent = SentRequest::new(checkout, outgoing, server, in_flight)
             .map_err(|failure| failure.into_failed(self.name()))?;
-        attempt.sent = Some(call);
+        attempt.sent = Some(&exchange);
         let head = poll_fn(|cx| sent.poll(cx, &mut attempt.is_servers_turn)).await;
         let now = Instant::now();
         let took = now - ready_at;
         self.metrics.responded(took);
-        if let Some(call) = &attempt.sent {
-            call.sent(took);
-        }
+        exchange.sent(took);
         let head = match head {
             Ok(head) => head,
             Err(failure) => {
                 attempt.failed(failure.of_server(), took, now);
                 sent.fail(failure);
-                return Err(self.failed(failure, attempt.sent.as_deref()));
+                return Err(self.seek_alternative(&exchange, failure.into_failed(self.name())));
             }
         };
         let is_success = attempt.responded(&head, took, now);
-        let Some(parts) = sent.into_parts() else {
+        let Some(parts) = sent.parts.take() else {
             return Err(Error::ClientGone.into());
         };
         let outcome = ResponseOutcome {
@@ -132,7 +125,10 @@ impl Upstream {
             is_success,
             in_flight: parts.in_flight,
         };
-        Ok(parts.exchange.into_response(head, outcome, now))
+        Ok(match parts.exchange {
+            UpstreamExchange::Http1(exchange) => exchange.into_response(head, outcome, now),
+            UpstreamExchange::Http2(exchange) => exchange.into_response(head, outcome),
+        })
     }
 
     /// Chooses the server for a request, by its index.
@@ -142,28 +138,14 @@ impl Upstream {
     /// # Errors
     /// [`Error::NoHealthyServer`] if the checks of all servers fail.
     fn choose(&self, outgoing: &Outgoing) -> Result<usize, Failed> {
-        let exchange = &outgoing.exchange;
-        let chosen = self
-            .balancer
-            .choose(exchange.tried(), outgoing.key, outgoing.now);
-        chosen.ok_or_else(|| self.no_server(exchange))
-    }
-
-    /// The failure of a request for which no server is healthy.
-    fn no_server(&self, call: &call::Exchange) -> Failed {
-        call.no_server(self.name());
-        Failed::unseen(Error::NoHealthyServer {
-            upstream: Arc::clone(self.name()),
+        let Call { exchange, now, .. } = &outgoing.call;
+        let chosen = self.balancer.choose(exchange.tried(), outgoing.key, *now);
+        chosen.ok_or_else(|| {
+            exchange.no_server(self.name());
+            Failed::unseen(Error::NoHealthyServer {
+                upstream: Arc::clone(self.name()),
+            })
         })
-    }
-
-    /// The failure of an attempt, with an alternative if there is one.
-    fn failed(&self, failure: Failure, call: Option<&call::Exchange>) -> Failed {
-        let failed = failure.into_failed(self.name());
-        match call {
-            Some(call) => self.seek_alternative(call, failed),
-            None => failed,
-        }
     }
 
     /// Notes in a failure, if no server has seen the request, whether another
@@ -171,7 +153,7 @@ impl Upstream {
     ///
     /// With an alternative the request may be sent at once, without a back-off,
     /// as the failure says nothing about the other server.
-    fn seek_alternative(&self, call: &call::Exchange, mut failed: Failed) -> Failed {
+    fn seek_alternative(&self, call: &Exchange, mut failed: Failed) -> Failed {
         if failed.seen == Seen::No {
             failed.has_alternative = self.balancer.has_other(call.tried(), Instant::now());
         }
@@ -195,7 +177,7 @@ struct SentRequest {
 /// The parts of a request while a server works on it.
 struct SentParts {
     exchange: UpstreamExchange,
-    call: Arc<call::Exchange>,
+    call: Arc<Exchange>,
     in_flight: InFlight,
 }
 
@@ -212,23 +194,37 @@ impl SentRequest {
         server: &Server,
         in_flight: InFlight,
     ) -> Result<Self, Failure> {
-        let exchange = UpstreamExchange::new(checkout, &mut outgoing, server)?;
-        if let Some(interim) = &outgoing.exchange.request.interim {
+        if !outgoing.call.body.is_whole() {
+            limit_trailers(&mut outgoing, matches!(checkout, Checkout::Http1(_)));
+        }
+        let exchange = match checkout {
+            Checkout::Http1(lease) => {
+                let exchange = Http1Exchange::new(lease, &mut outgoing, &server.authority);
+                UpstreamExchange::Http1(exchange)
+            }
+            Checkout::Http2(stream) => {
+                let exchange = Http2Exchange::new(stream, &mut outgoing, server)?;
+                UpstreamExchange::Http2(Box::new(exchange))
+            }
+        };
+        let call = outgoing.call.exchange;
+        if let Some(interim) = &call.request.interim {
             interim.0.sent_up();
         }
-        outgoing.exchange.is_sent.set();
+        call.is_sent.set();
         Ok(Self {
             parts: Some(SentParts {
                 exchange,
-                call: outgoing.exchange,
+                call,
                 in_flight,
             }),
-            hold_on: outgoing.abandoned_timeout,
+            hold_on: outgoing.call.abandoned_timeout,
         })
     }
 
-    /// Awaits the head of the response. Before it is ready, notes at each poll
-    /// in `is_servers_turn` whether the exchange waits for the server.
+    /// Sends the request and awaits the head of the response. Before it is
+    /// ready, notes at each poll in `is_servers_turn` whether the exchange waits
+    /// for the server, and not for the client or the gateway.
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -237,9 +233,18 @@ impl SentRequest {
         let Some(SentParts { exchange, call, .. }) = &mut self.parts else {
             return Poll::Pending;
         };
-        let head = exchange.poll(cx, &call.request);
-        *is_servers_turn = exchange.waits_for_server();
-        head
+        match exchange {
+            UpstreamExchange::Http1(exchange) => {
+                let head = exchange.poll(cx, &call.request);
+                *is_servers_turn = exchange.waits_for_server();
+                head
+            }
+            UpstreamExchange::Http2(exchange) => {
+                let head = exchange.poll(cx, &call.request);
+                *is_servers_turn = exchange.waits_for_server();
+                head
+            }
+        }
     }
 
     /// Ends the exchange because of `failure`. If the client left while it sent
@@ -252,11 +257,6 @@ impl SentRequest {
         if failure != Failure::Client(Fault::ClientGone) {
             self.parts = None;
         }
-    }
-
-    /// The parts, once the head of the response is here.
-    fn into_parts(mut self) -> Option<SentParts> {
-        self.parts.take()
     }
 }
 
@@ -280,59 +280,6 @@ enum UpstreamExchange {
     Http2(Box<Http2Exchange>),
 }
 
-impl UpstreamExchange {
-    /// Begins to send `outgoing`, whose head, body and trailers are taken.
-    ///
-    /// # Errors
-    /// The request cannot be expressed in the protocol, or exceeds a limit that
-    /// the server announced.
-    fn new(checkout: Checkout, outgoing: &mut Outgoing, server: &Server) -> Result<Self, Failure> {
-        if !outgoing.body.is_whole() {
-            limit_trailers(outgoing, matches!(checkout, Checkout::Http1(_)));
-        }
-        match checkout {
-            Checkout::Http1(lease) => {
-                let exchange = Http1Exchange::new(lease, outgoing, &server.authority);
-                Ok(Self::Http1(exchange))
-            }
-            Checkout::Http2(stream) => {
-                let exchange = Http2Exchange::new(stream, outgoing, server)?;
-                Ok(Self::Http2(Box::new(exchange)))
-            }
-        }
-    }
-
-    /// Sends the request and awaits the head of its response. `request` is the
-    /// head that was sent.
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        request: &call::Head,
-    ) -> Poll<Result<ResponseHead, Failure>> {
-        match self {
-            Self::Http1(exchange) => exchange.poll(cx, request),
-            Self::Http2(exchange) => exchange.poll(cx, request),
-        }
-    }
-
-    /// Whether the exchange waits for the server, and not for the client or the
-    /// gateway.
-    fn waits_for_server(&self) -> bool {
-        match self {
-            Self::Http1(exchange) => exchange.waits_for_server(),
-            Self::Http2(exchange) => exchange.waits_for_server(),
-        }
-    }
-
-    /// The response whose `head` arrived at `now`.
-    fn into_response(self, head: ResponseHead, outcome: ResponseOutcome, now: Instant) -> Response {
-        match self {
-            Self::Http1(exchange) => exchange.into_response(head, outcome, now),
-            Self::Http2(exchange) => exchange.into_response(head, outcome),
-        }
-    }
-}
-
 /// Announces the trailers that may pass, and has the body drop all others.
 ///
 /// Servers of HTTP/1 get none unless the route allows it: some merge trailers
@@ -342,7 +289,7 @@ impl UpstreamExchange {
 /// carry them (RFC 9112, 7.1.2).
 fn limit_trailers(outgoing: &mut Outgoing, to_http1: bool) {
     let mut passing = std::mem::take(&mut outgoing.trailers);
-    if to_http1 && (!outgoing.trailers_to_http1 || outgoing.body.length().is_some()) {
+    if to_http1 && (!outgoing.trailers_to_http1 || outgoing.call.body.length().is_some()) {
         passing = Box::default();
     }
     if !passing.is_empty() {
@@ -354,5 +301,5 @@ fn limit_trailers(outgoing: &mut Outgoing, to_http1: bool) {
             names.as_bytes(),
         );
     }
-    outgoing.body.set_trailers(Trailers::Only(passing));
+    outgoing.call.body.set_trailers(Trailers::Only(passing));
 }

@@ -24,14 +24,11 @@
 //! of a name settle most fields.
 
 use http::{HeaderName, HeaderValue, header};
-use tokio::time::Instant;
 
 use super::{super::template, forwarded};
 use crate::{
     body::Body,
-    call::{
-        Exchange, Head, MAX_FORWARDS_HEADER, REQUEST_ID_HEADER, grpc, host_field, max_forwards,
-    },
+    call::{Call, Exchange, Head, REQUEST_ID_HEADER, grpc, host_field},
     http1::{self, Hops},
     policy::{RequestChanges, Rewrite},
 };
@@ -42,18 +39,14 @@ use crate::{
 /// Later names in the list are ignored.
 const MOST_TRAILERS: usize = 32;
 
-/// The head of an attempt that begins `now`: request line and fields, each with
-/// its line end. The framing and the empty line are added once it is known
+/// The head of an attempt: request line and fields, each with its line end. The
+/// framing and the empty line are added once it is known
 /// which protocol the server speaks.
 ///
 /// Nothing here can fail: the request was found sound when it was read.
-pub(super) fn write(
-    exchange: &Exchange,
-    changes: &RequestChanges,
-    body: &Body,
-    now: Instant,
-) -> Vec<u8> {
-    let (request, host) = (&exchange.request, host(exchange));
+pub(super) fn write(call: &Call, changes: &RequestChanges) -> Vec<u8> {
+    let exchange = &*call.exchange;
+    let (request, host) = (&exchange.request, host(&exchange.request));
     let mut out = Vec::with_capacity(512 + request.headers.len() * 48);
     out.extend_from_slice(request.method.as_str().as_bytes());
     out.push(b' ');
@@ -70,7 +63,7 @@ pub(super) fn write(
     {
         http1::write_field(&mut out, "host", host);
     }
-    write_received(&mut out, request, changes, body);
+    write_received(&mut out, request, changes, &call.body);
     forwarded::write(&mut out, exchange, host.unwrap_or_default(), changes);
     if !changes.headers.decides(&header::VIA) {
         write_via(&mut out, request);
@@ -80,8 +73,8 @@ pub(super) fn write(
     }
     // The rest of a gRPC call's time, some of which has passed in queues and
     // attempts.
-    if let Some(call) = request.grpc
-        && let Some(left) = call.left(now - exchange.started)
+    if let Some(grpc) = request.grpc
+        && let Some(left) = grpc.left(call.now - exchange.started)
     {
         http1::write_field(&mut out, grpc::TIMEOUT.as_str(), left.as_bytes());
     }
@@ -95,8 +88,7 @@ pub(super) fn write(
 ///
 /// The authority of an absolute target counts before the `Host` field (RFC
 /// 9112, 3.2.2).
-fn host(exchange: &Exchange) -> Option<&[u8]> {
-    let request = &exchange.request;
+fn host(request: &Head) -> Option<&[u8]> {
     let host = match request.target.authority() {
         Some(authority) => authority,
         None => host_field(&request.headers).ok()??.as_bytes(),
@@ -167,7 +159,7 @@ fn write_received(out: &mut Vec<u8>, request: &Head, changes: &RequestChanges, b
             wants_trailers |= contains(value, b"trailers");
         }
     }
-    if wants_trailers || request.upgrade.is_some() || request.may_count_hops() {
+    if wants_trailers || request.upgrade.is_some() || request.hops_left().is_some() {
         write_of_hop(out, request, wants_trailers);
     }
 }
@@ -176,12 +168,9 @@ fn write_received(out: &mut Vec<u8>, request: &Head, changes: &RequestChanges, b
 /// framing: `Max-Forwards`, `Upgrade`, `TE` and `Connection`.
 ///
 /// `Connection` names `TE` and `Upgrade` where they are sent (RFC 9110, 7.6.1).
-/// `Max-Forwards` is sent one lower than received, if the request counts hops
-/// (RFC 9110, 7.6.2).
+/// `Max-Forwards` is sent one lower than received (RFC 9110, 7.6.2).
 fn write_of_hop(out: &mut Vec<u8>, request: &Head, wants_trailers: bool) {
-    if request.may_count_hops()
-        && let Some(left) = max_forwards(request)
-    {
+    if let Some(left) = request.hops_left() {
         out.extend_from_slice(b"max-forwards: ");
         http1::write_number(out, left.saturating_sub(1));
         out.extend_from_slice(b"\r\n");
@@ -230,10 +219,7 @@ impl Filter<'_> {
         if *name == grpc::TIMEOUT {
             return request.grpc.is_none();
         }
-        if *name == MAX_FORWARDS_HEADER
-            && request.may_count_hops()
-            && max_forwards(request).is_some()
-        {
+        if *name == header::MAX_FORWARDS && request.hops_left().is_some() {
             return false;
         }
         !(request.has_underscores && ends_here(&with_hyphens(name), hops, changes))
@@ -302,13 +288,13 @@ fn is_ours(name: &HeaderName) -> bool {
 /// trailer as a header field, so that a name that may not stand in the header
 /// may not trail either.
 ///
-/// Empty if the client announces none. The names stand in the order of the
-/// client.
-pub(super) fn announced_trailers(
-    exchange: &Exchange,
-    changes: &RequestChanges,
-) -> Box<[HeaderName]> {
-    let request = &exchange.request;
+/// Empty if the client announces none, and for a body that is in memory, which
+/// has no trailers. The names stand in the order of the client.
+pub(super) fn announced_trailers(call: &Call, changes: &RequestChanges) -> Box<[HeaderName]> {
+    if call.body.is_whole() {
+        return Box::default();
+    }
+    let request = &call.exchange.request;
     let hops = Hops::of(&request.headers, request.names_hops);
     let lines = request.headers.get_all(header::TRAILER).iter();
     let members = lines
@@ -364,7 +350,7 @@ mod tests {
             header::EXPECT,
             header::TE,
             REQUEST_ID_HEADER,
-            MAX_FORWARDS_HEADER,
+            header::MAX_FORWARDS,
             grpc::TIMEOUT,
             HeaderName::from_static("x-forwarded-for"),
             HeaderName::from_static("x-forwarded-proto"),

@@ -43,7 +43,7 @@ use tower::{Layer, Service};
 pub use self::head::after_prefix;
 use super::{key, response_changes};
 use crate::{
-    call::{Call, Exchange, Outgoing},
+    call::{Call, Exchange, Head, Outgoing},
     limit::KeyBuilder,
     message::Response,
     policy::{HeaderChanges, KeyPart, RequestChanges},
@@ -124,44 +124,21 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, call: Call) -> Self::Future {
-        let Call {
-            exchange,
-            body,
-            new_connection,
-            now,
-            attempt_deadline,
-            abandoned_timeout,
-            ..
-        } = call;
-        let ForwardPolicy {
-            request: changes,
-            key,
-            ..
-        } = &*self.policy;
-        // A body that is in memory as a whole has no trailers.
-        let trailers = if body.is_whole() {
-            Box::default()
-        } else {
-            head::announced_trailers(&exchange, changes)
-        };
+    fn call(&mut self, mut call: Call) -> Self::Future {
+        let (policy, request) = (&*self.policy, &call.exchange.request);
+        // A connection that switches protocols is not given back to the pool:
+        // it may as well be a new one, which its server has not closed
+        // unnoticed. Such a request is not retried once a server may have seen
+        // it.
+        call.new_connection |= request.upgrade.is_some();
         let outgoing = Outgoing {
-            trailers,
-            trailers_to_http1: changes.passes_trailers,
-            head: head::write(&exchange, changes, &body, now),
-            has_host: changes.preserve_host && !exchange.request.host.is_empty(),
-            names_length: names_length(&exchange),
-            // A connection that switches protocols is not given back to the
-            // pool: it may as well be a new one, which its server has not
-            // closed unnoticed. Such a request is not retried once a server may
-            // have seen it.
-            new_connection: new_connection || exchange.request.upgrade.is_some(),
-            key: key.as_ref().and_then(|key| key.of(&exchange)),
-            exchange,
-            body,
-            now,
-            attempt_deadline,
-            abandoned_timeout,
+            head: head::write(&call, &policy.request),
+            has_host: policy.request.preserve_host && !request.host.is_empty(),
+            names_length: names_length(request),
+            trailers: head::announced_trailers(&call, &policy.request),
+            trailers_to_http1: policy.request.passes_trailers,
+            key: policy.key.as_ref().and_then(|key| key.of(&call.exchange)),
+            call,
         };
         ResponseFuture {
             inner: self.inner.call(outgoing),
@@ -172,8 +149,7 @@ where
 
 /// Whether an empty body is announced with a length of 0. Some servers send
 /// 411 to a POST without one (RFC 9110, 8.6).
-fn names_length(exchange: &Exchange) -> bool {
-    let request = &exchange.request;
+fn names_length(request: &Head) -> bool {
     match request.method {
         Method::GET | Method::HEAD | Method::OPTIONS => false,
         Method::POST | Method::PUT | Method::PATCH => true,

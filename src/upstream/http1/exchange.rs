@@ -75,7 +75,7 @@ impl Http1Exchange {
     ) -> Self {
         write_head(lease.connection.output.buffer(), outgoing, authority);
         Self {
-            upload: Http1Upload::new(std::mem::take(&mut outgoing.body)),
+            upload: Http1Upload::new(std::mem::take(&mut outgoing.call.body)),
             lease,
             scanned: 0,
             interims: 0,
@@ -301,7 +301,7 @@ fn write_head(out: &mut Vec<u8>, outgoing: &Outgoing, authority: &str) {
     if !outgoing.has_host {
         http1::write_field(out, "host", authority.as_bytes());
     }
-    match outgoing.body.length() {
+    match outgoing.call.body.length() {
         // A length of 0 is written where its absence might be read as "unknown"
         // (RFC 9110, 8.6).
         Some(0) if outgoing.names_length => out.extend_from_slice(b"content-length: 0\r\n"),

@@ -103,14 +103,14 @@ impl Http2Exchange {
         let step = Step::Waiting {
             requests: stream.requests(),
             request: Some(request?),
-            body: Some(std::mem::take(&mut outgoing.body)),
+            body: Some(std::mem::take(&mut outgoing.call.body)),
         };
         Ok(Self {
             stream,
             step,
             inflow: None,
             interims: 0,
-            is_grpc: outgoing.exchange.request.grpc.is_some(),
+            is_grpc: outgoing.call.exchange.request.grpc.is_some(),
         })
     }
 
@@ -333,7 +333,7 @@ fn request(
     outgoing: &mut Outgoing,
     server: &Server,
 ) -> Result<Request<()>, Failure> {
-    let length = outgoing.body.length();
+    let length = outgoing.call.body.length();
     let request = head::request(outgoing, &server.authority, server.speaks_tls(), length)
         .map_err(|what| Failure::Client(Fault::ClientMalformed(what)))?;
     let limit = stream.header_list_limit();

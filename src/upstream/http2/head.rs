@@ -63,7 +63,7 @@ pub(super) fn request(
     parts.path_and_query = Some(target);
     let mut request = Request::new(());
     *request.version_mut() = Version::HTTP_2;
-    *request.method_mut() = outgoing.exchange.request.method.clone();
+    *request.method_mut() = outgoing.call.exchange.request.method.clone();
     *request.uri_mut() =
         Uri::from_parts(parts).map_err(|_| "its target cannot be sent by HTTP/2")?;
     *request.headers_mut() = headers;
