@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use super::{
     bounded, last_hop,
     snapshot::{Parameters, Route, Routes},
-    table::Lookup,
+    table::{Found, Lookup},
 };
 use crate::{
     body::Body,
@@ -44,16 +44,9 @@ use crate::{
 pub(super) struct Entered<'r> {
     /// The exchange of the request, which has begun.
     pub(super) exchange: Arc<Exchange>,
-    /// The input to its route's stack, or the reason why no stack takes it.
-    pub(super) admitted: Result<Admitted<'r>, Error>,
-}
-
-/// The input to a route's stack, apart from the exchange.
-#[derive(Debug)]
-pub(super) struct Admitted<'r> {
-    /// The route that was found.
-    pub(super) route: &'r Route,
-    /// The body of the request, bounded and observed.
+    /// The route whose stack takes it, or the reason why none does.
+    pub(super) route: Result<&'r Route, Error>,
+    /// Its body. Bounded and observed if a route takes the request.
     pub(super) body: Body,
 }
 
@@ -77,16 +70,15 @@ pub(super) fn enter(routes: &Routes, mut request: Request) -> Entered<'_> {
         Some(error) => Err(error),
     };
     let (route, parameters) = match found {
-        Ok(Taken { route, parameters }) => (Ok(route), parameters),
+        Ok(found) => (Ok(&routes.routes[found.index]), found.parameters),
         Err(error) => (Err(error), Parameters::new()),
     };
     let known = route.as_ref().ok().copied();
     let (client, untrusted) = identify(routes, known, &mut request);
-    let Request { names, headers, .. } = request;
     let tag = known.map_or(&routes.unmatched, |route| &route.tag);
-    if names.dropped + untrusted > 0 {
+    if request.names.dropped + untrusted > 0 {
         tag.metrics.record(|cells| {
-            cells.dropped("underscore", names.dropped as u64);
+            cells.dropped("underscore", request.names.dropped as u64);
             cells.dropped("untrusted", untrusted as u64);
         });
     }
@@ -94,24 +86,21 @@ pub(super) fn enter(routes: &Routes, mut request: Request) -> Entered<'_> {
     // its place. `Arc::new` would move it there.
     let exchange = Arc::new_cyclic(|_| Exchange {
         client,
-        id: if names.request_id {
-            RequestId::of(&headers)
+        id: if request.names.request_id {
+            RequestId::of(&request.headers)
         } else {
             RequestId::made()
         },
         request: Head {
-            grpc: match request.version {
-                Version::HTTP_2 => call(routes, known, &headers),
-                _ => None,
-            },
+            grpc: call(routes, known, request.version, &request.headers),
             method: request.method,
             target,
             version: request.version,
-            headers,
+            headers: request.headers,
             host,
             names_hops: request.names_hops,
-            has_underscores: names.underscores,
-            has_via: names.via,
+            has_underscores: request.names.underscores,
+            has_via: request.names.via,
             interim: request.interim,
             upgrade: request.upgrade,
         },
@@ -123,8 +112,12 @@ pub(super) fn enter(routes: &Routes, mut request: Request) -> Entered<'_> {
         is_sent: Flag::default(),
         progress: Progress::default(),
     });
-    let admitted = route.and_then(|route| admit(route, request.body, &exchange));
-    Entered { exchange, admitted }
+    let route = route.and_then(|route| admit(route, &mut request.body, &exchange).map(|()| route));
+    Entered {
+        exchange,
+        route,
+        body: request.body,
+    }
 }
 
 /// Begins the exchange of bytes that are not a request.
@@ -231,17 +224,6 @@ fn check_form(method: &Method, target: &Target) -> Result<(), Error> {
     }
 }
 
-/// The route that takes a request.
-///
-/// It lives no longer than the snapshot that `Routes` belongs to.
-#[derive(Debug)]
-struct Taken<'r> {
-    /// A reference into the routes of the worker.
-    route: &'r Route,
-    /// The values of the `{name}` segments of its path; empty without any.
-    parameters: Parameters,
-}
-
 impl Routes {
     /// Finds the route that takes a request for `target` on `host`.
     ///
@@ -253,7 +235,7 @@ impl Routes {
     /// [`Error::AmbiguousPath`] if the service that the request is forwarded to
     /// could take its path for one of another route, and so give it more than
     /// that route would.
-    fn find(&self, target: &mut Target, host: &str, request: &Request) -> Result<Taken<'_>, Error> {
+    fn find(&self, target: &mut Target, host: &str, request: &Request) -> Result<Found, Error> {
         let lookup = Lookup {
             host,
             path: target.normal_path(),
@@ -271,25 +253,30 @@ impl Routes {
             found = other;
             target.spell(spelling);
         }
-        let route = self.routes.get(found.index).ok_or(Error::NoRoute)?;
         // A service that answers TRACE would show the client every field that
         // is added on the way.
-        if request.method == Method::TRACE && !route.takes_trace {
+        if request.method == Method::TRACE && !self.routes[found.index].takes_trace {
             return Err(Error::TraceNotAllowed);
         }
-        Ok(Taken {
-            route,
-            parameters: found.parameters,
-        })
+        Ok(found)
     }
 }
 
-/// The gRPC call that an HTTP/2 request with these `headers` is. Where no route
-/// takes the request, it is a call if any route takes calls.
+/// The gRPC call that a request with these `headers` is. Where no route takes
+/// the request, it is a call if any route takes calls.
 ///
-/// `None` if the route takes no calls, or the headers are those of no call.
-/// `route` is `None` where no route takes the request.
-fn call(routes: &Routes, route: Option<&Route>, headers: &HeaderMap) -> Option<Grpc> {
+/// `None` unless the `version` is HTTP/2, and if the route takes no calls, or
+/// the headers are those of no call. `route` is `None` where no route takes the
+/// request.
+fn call(
+    routes: &Routes,
+    route: Option<&Route>,
+    version: Version,
+    headers: &HeaderMap,
+) -> Option<Grpc> {
+    if version != Version::HTTP_2 {
+        return None;
+    }
     let takes_calls = route.map_or(routes.takes_calls, Route::takes_calls);
     Grpc::of(headers).filter(|_| takes_calls)
 }
@@ -340,21 +327,18 @@ fn drop_claims(headers: &mut HeaderMap, kept: &[HeaderName]) -> usize {
 /// # Errors
 /// [`Error::BodyTooLarge`] if the announced length is above the bound of the
 /// route. A body without a length fails later, while it is read.
-fn admit<'r>(
-    route: &'r Route,
-    mut body: Body,
-    exchange: &Arc<Exchange>,
-) -> Result<Admitted<'r>, Error> {
-    if !body.is_empty() {
-        // A gRPC call is a stream of messages, whose total length says nothing;
-        // its receiver bounds each message. Only a route with a bound for calls
-        // knows better.
-        let limit = match exchange.request.grpc {
-            None => route.max_body,
-            Some(_) => route.max_call_body,
-        };
-        bounded::bound(&mut body, limit)?;
-        body.observe(Arc::new(RequestBodyObserver(Arc::clone(exchange))));
+fn admit(route: &Route, body: &mut Body, exchange: &Arc<Exchange>) -> Result<(), Error> {
+    if body.is_empty() {
+        return Ok(());
     }
-    Ok(Admitted { route, body })
+    // A gRPC call is a stream of messages, whose total length says nothing; its
+    // receiver bounds each message. Only a route with a bound for calls knows
+    // better.
+    let limit = match exchange.request.grpc {
+        None => route.max_body,
+        Some(_) => route.max_call_body,
+    };
+    bounded::bound(body, limit)?;
+    body.observe(Arc::new(RequestBodyObserver(Arc::clone(exchange))));
+    Ok(())
 }

@@ -56,6 +56,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use futures_util::future::Either;
 use http::Version;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
@@ -69,10 +70,7 @@ pub(crate) use self::{
     stack::{Layers, Target, ToMirror, Way, to_mirror},
     unknown_proxies::UnknownProxies,
 };
-use self::{
-    enter::{Admitted, Entered},
-    stack::Stack,
-};
+use self::{enter::Entered, stack::Stack};
 use crate::{
     call::{Call, Exchange, Nearest, RouteTag, grpc},
     error::{Error, Failed},
@@ -112,15 +110,18 @@ impl Gateway {
     #[inline]
     fn begin(&self, request: Request) -> ResponseFuture {
         let snapshot = self.routes.load();
-        let Entered { exchange, admitted } = enter::enter(snapshot.routes(self.worker), request);
-        let Admitted { route, body } = match admitted {
-            Ok(admitted) => admitted,
+        let routes = snapshot.routes(self.worker);
+        let Entered {
+            exchange,
+            route,
+            body,
+        } = enter::enter(routes, request);
+        let route = match route {
+            Ok(route) => route,
             Err(error) => return ResponseFuture::done(refuse(&error, exchange)),
         };
-        if route.forwards
-            && exchange.request.may_count_hops()
-            && let Some(response) = last_hop::respond(&exchange)
-        {
+        if route.forwards && exchange.request.hops_left() == Some(0) {
+            let response = last_hop::respond(&exchange);
             return ResponseFuture::done(finish(response, exchange));
         }
         let call = Call::new(Arc::clone(&exchange), body, exchange.started);
@@ -130,12 +131,12 @@ impl Gateway {
         // The layers of this crate are always ready.
         match stack.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => ResponseFuture::Working {
-                inner: stack.call(call),
+                inner: Either::Left(stack.call(call)),
                 exchange,
                 metrics,
             },
-            other => ResponseFuture::Delayed {
-                inner: delayed(other, stack, call),
+            other => ResponseFuture::Working {
+                inner: Either::Right(delayed(other, stack, call)),
                 exchange,
                 metrics,
             },
@@ -199,16 +200,10 @@ pin_project! {
     #[project = Step]
     #[expect(missing_docs, reason = "fields of private states")]
     pub enum ResponseFuture {
-        /// The route's stack works on the request.
+        /// The route's stack works on the request, or is not ready yet.
         Working {
             #[pin]
-            inner: <Stack as Service<Call>>::Future,
-            exchange: Option<Arc<Exchange>>,
-            metrics: Arc<Metrics>,
-        },
-        /// The stack is not ready yet, or works on the request.
-        Delayed {
-            inner: Delayed,
+            inner: Either<<Stack as Service<Call>>::Future, Delayed>,
             exchange: Option<Arc<Exchange>>,
             metrics: Arc<Metrics>,
         },
@@ -235,38 +230,21 @@ impl Future for ResponseFuture {
                 inner,
                 exchange,
                 metrics,
-            } => poll_response(inner, exchange, metrics, cx),
-            Step::Delayed {
-                inner,
-                exchange,
-                metrics,
-            } => poll_response(inner.as_mut(), exchange, metrics, cx),
+            } => {
+                // There should be no panic. If there is one, it ends this
+                // request and not the worker.
+                let polled = catch_unwind(AssertUnwindSafe(|| inner.poll(cx)));
+                let result = ready!(polled.unwrap_or_else(|_| panicked(metrics)));
+                // Taken with the outcome, so that each exchange is finished or
+                // refused once.
+                Poll::Ready(Ok(match (result, exchange.take()) {
+                    (Ok(response), Some(exchange)) => finish(response, exchange),
+                    (Err(failed), Some(exchange)) => refuse(&failed.error, exchange),
+                    (_, None) => Response::default(),
+                }))
+            }
         }
     }
-}
-
-/// Polls the stack for the outcome of a request, and makes the response of it.
-///
-/// The exchange is taken out with the outcome, so that each exchange is
-/// finished or refused once.
-fn poll_response<F: Future<Output = Result<Response, Failed>> + ?Sized>(
-    inner: Pin<&mut F>,
-    exchange: &mut Option<Arc<Exchange>>,
-    metrics: &Metrics,
-    cx: &mut Context<'_>,
-) -> Poll<Result<Response, Infallible>> {
-    // There should be no panic. If there is one, it ends this request and not
-    // the worker.
-    let polled = match catch_unwind(AssertUnwindSafe(|| inner.poll(cx))) {
-        Ok(polled) => polled,
-        Err(_) => panicked(metrics),
-    };
-    let result = ready!(polled);
-    Poll::Ready(Ok(match (result, exchange.take()) {
-        (Ok(response), Some(exchange)) => finish(response, exchange),
-        (Err(failed), Some(exchange)) => refuse(&failed.error, exchange),
-        (_, None) => Response::default(),
-    }))
 }
 
 /// Counts a panic, which ends its request with 500.

@@ -5,8 +5,9 @@
 //! of one step matches completely, the next candidate is tried:
 //!
 //! 1. `Hosts`: the exact host, wildcards from the longest, then any host;
-//! 2. `paths`: exact paths, those with `parameters`, regular expressions
-//!    (`regexes`), prefixes from the longest;
+//! 2. `Paths`: exact paths, those with `parameters`, regular expressions
+//!    (`regexes`), prefixes from the longest. A better class wins over a better
+//!    rank, and one whose routes all fail their conditions is passed over;
 //! 3. `Conditions`: method, headers and query of the routes that share that
 //!    host and path, best first.
 //!
@@ -15,16 +16,17 @@
 //!
 //! Each route has a rank, its position in the order of precedence among routes
 //! of the same host and path. Steps hand ranks to each other and not routes, so
-//! that of two candidates the better one is the smaller number.
+//! that of two candidates the better one is the smaller number. `build` puts
+//! the routes in this order, and arranges them.
 //!
 //! `matchit` is not used because its precedence does not backtrack: a path that
 //! begins like a more specific pattern but fails its conditions, or its later
 //! segments, has to fall back to the less specific route.
 
+mod build;
 #[cfg(test)]
 mod oracle;
 mod parameters;
-mod paths;
 mod regexes;
 #[cfg(any(test, fuzzing))]
 pub mod scan;
@@ -32,21 +34,17 @@ pub mod scan;
 mod tests;
 mod tree;
 
-use std::{cell::OnceCell, cmp::Reverse, collections::HashMap, sync::Arc};
+use std::{cell::OnceCell, collections::HashMap, sync::Arc};
 
 use foldhash::fast::RandomState;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use self::{
     parameters::Names,
-    paths::{Paths, Rank, Ranked},
-    regexes::Sets,
-    tree::Tree,
+    regexes::Regexes,
+    tree::{At, Tree},
 };
-use crate::{
-    call::query::{self, Pair},
-    policy::{HostPattern, Match, PathPattern},
-};
+use crate::call::query::{self, Pair};
 
 /// The routes of one snapshot, arranged to be found. Requests never change it,
 /// so that all workers share one.
@@ -81,6 +79,10 @@ pub struct Table {
     routes: Vec<Conditions>,
 }
 
+/// The position of a route in the order of precedence. Of several routes that
+/// match, the one with the smallest rank wins.
+type Rank = usize;
+
 /// The parts of a request by which its route is found.
 #[derive(Debug, Clone, Copy)]
 pub struct Lookup<'r> {
@@ -109,28 +111,6 @@ pub struct Found {
 }
 
 impl Table {
-    /// Arranges `routes`, which come in file order.
-    ///
-    /// # Errors
-    /// If a regular expression does not compile. The configuration has checked
-    /// each of them alone.
-    pub fn build<'a>(routes: impl IntoIterator<Item = &'a Match>) -> Result<Self, regex::Error> {
-        let mut routes: Vec<(usize, &Match)> = routes.into_iter().enumerate().collect();
-        routes.sort_by_key(|&(index, route)| precedence(index, route));
-        let mut hosts = Hosts::default();
-        let mut sets = Sets::default();
-        for (host, routes) in by_host(&routes) {
-            hosts.insert(host, Paths::build(&routes, &mut sets)?);
-        }
-        Ok(Self {
-            hosts,
-            routes: routes
-                .into_iter()
-                .map(|(index, route)| Conditions::new(index, route))
-                .collect(),
-        })
-    }
-
     /// The route that takes this request, or `None`.
     #[must_use]
     pub fn find(&self, lookup: &Lookup<'_>) -> Option<Found> {
@@ -157,41 +137,6 @@ impl Table {
     }
 }
 
-/// The order among routes of the same host and path: those that name methods
-/// first, then those with more headers, then those with more query parameters,
-/// then by the order of the file. It does not matter which methods a route
-/// names, since a route that names only others does not match.
-fn precedence(index: usize, route: &Match) -> impl Ord + use<> {
-    (
-        route.methods.is_empty(),
-        Reverse(route.headers.len()),
-        Reverse(route.query.len()),
-        index,
-    )
-}
-
-/// The routes under each of their hosts (`None` is any host), in the order of
-/// their ranks.
-fn by_host<'a>(
-    routes: &[(usize, &'a Match)],
-) -> HashMap<Option<&'a HostPattern>, Vec<Ranked<'a>>, RandomState> {
-    let mut by_host: HashMap<_, Vec<Ranked<'a>>, _> = HashMap::default();
-    for (rank, &(_, route)) in routes.iter().enumerate() {
-        if route.hosts.is_empty() {
-            let path = &route.path;
-            by_host.entry(None).or_default().push(Ranked { rank, path });
-        }
-        for host in &route.hosts {
-            let path = &route.path;
-            by_host
-                .entry(Some(host))
-                .or_default()
-                .push(Ranked { rank, path });
-        }
-    }
-    by_host
-}
-
 /// The first step of the route match: from the request's host to the routes for
 /// it, most specific first.
 #[derive(Debug, Default)]
@@ -208,18 +153,6 @@ struct Hosts {
 }
 
 impl Hosts {
-    /// Sets the paths of a host, which has none yet; `None` is any host.
-    fn insert(&mut self, host: Option<&HostPattern>, paths: Paths) {
-        match host {
-            Some(HostPattern::Exact(host)) => drop(self.exact.insert(host.as_str().into(), paths)),
-            Some(HostPattern::Wildcard(suffix)) => {
-                let wildcards = self.wildcards.get_or_insert_default();
-                *wildcards.entry(suffix.rsplit('.')) = Some(paths);
-            }
-            None => self.any = Some(paths),
-        }
-    }
-
     /// The first route that `look` finds: under the exact host, then the
     /// wildcards from the longest, then any host.
     fn find(&self, host: &str, look: impl Fn(&Paths) -> Option<Rank>) -> Option<Rank> {
@@ -254,6 +187,99 @@ fn matching<'t>(
     node.upwards().flatten()
 }
 
+/// The second step of the route match: from the request's path to the routes of
+/// one host.
+///
+/// Exact paths and prefixes lie in one [`Tree`] with a key for each segment and
+/// are found together, in one walk along the path. The walk ends where the
+/// patterns of the configuration end, however long a request is.
+#[derive(Debug)]
+struct Paths {
+    /// Routes whose path has no parameters.
+    fixed: Tree<Ends>,
+    /// Routes with `{name}` segments; `None` if no route of the host has any.
+    parameters: Option<Tree<Vec<Rank>>>,
+    /// Routes whose path is a regular expression; `None` if there are none.
+    regexes: Option<Regexes>,
+}
+
+/// The routes whose pattern ends at a node, in the order of their ranks.
+#[derive(Debug, Default)]
+struct Ends {
+    /// Routes for exactly this path.
+    exact: Vec<Rank>,
+    /// Routes for every path that begins with these segments.
+    prefix: Vec<Rank>,
+}
+
+impl Paths {
+    /// The best route for `path` that `admits` the rest of the request.
+    ///
+    /// `admits` says whether the method, headers and query of the route with a
+    /// rank hold. `None` if no route of the host takes the request.
+    fn find(&self, path: &[u8], admits: &impl Fn(Rank) -> bool) -> Option<Rank> {
+        let first = |ranks: &[Rank]| ranks.iter().copied().find(|&rank| admits(rank));
+        let Walk { last, is_whole } = walk(&self.fixed, path);
+        if is_whole && let Some(exact) = first(&last.value().exact) {
+            return Some(exact);
+        }
+        if let Some(parameters) = &self.parameters
+            // Of several patterns that match the path, none is more specific:
+            // the ranks decide.
+            && let Some(best) = parameters::matching(parameters, path)
+                .filter_map(|ranks| first(ranks))
+                .min()
+        {
+            return Some(best);
+        }
+        if let Some(regexes) = &self.regexes
+            && let Some(best) = regexes.find(path, admits)
+        {
+            return Some(best);
+        }
+        last.upwards().find_map(|ends| first(&ends.prefix))
+    }
+}
+
+/// The node that a walk along a path leads to.
+struct Walk<'t> {
+    /// The node behind the last segment that a pattern has.
+    last: At<'t, Ends>,
+    /// The whole path leads there, and not only its beginning.
+    is_whole: bool,
+}
+
+/// Walks along `path` as far as any pattern goes. A path that does not begin
+/// with `/` leads nowhere.
+///
+/// The cost is one look-up for each segment of the path that a pattern has, and
+/// one more. An empty segment is a segment like others: `/a/` leads to another
+/// node than `/a`.
+fn walk<'t>(tree: &'t Tree<Ends>, path: &[u8]) -> Walk<'t> {
+    let mut last = tree.root();
+    let Some(segments) = path.strip_prefix(b"/") else {
+        return Walk {
+            last,
+            is_whole: false,
+        };
+    };
+    for segment in segments.split(|&byte| byte == b'/') {
+        match last.step(segment) {
+            Some(next) => last = next,
+            None => {
+                return Walk {
+                    last,
+                    is_whole: false,
+                };
+            }
+        }
+    }
+    Walk {
+        last,
+        is_whole: true,
+    }
+}
+
 /// The conditions of one route, apart from its host and path: the last step of
 /// the route match.
 #[derive(Debug)]
@@ -271,21 +297,6 @@ struct Conditions {
 }
 
 impl Conditions {
-    /// The conditions of the route at `index` of the file.
-    fn new(index: usize, route: &Match) -> Self {
-        let names = match &route.path {
-            PathPattern::Parameters(pattern) => Some(Names::of(pattern)),
-            _ => None,
-        };
-        Self {
-            index,
-            methods: route.methods.as_slice().into(),
-            headers: route.headers.as_slice().into(),
-            query: route.query.as_slice().into(),
-            names,
-        }
-    }
-
     /// Whether all conditions hold.
     fn admit(&self, lookup: &Lookup<'_>, query: &Query<'_>) -> bool {
         let has_header = |(name, wanted): &(HeaderName, HeaderValue)| {
