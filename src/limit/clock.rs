@@ -50,24 +50,20 @@ pub struct Clock;
 impl Clock {
     /// Reads tokio's clock: one `clock_gettime`, no system call.
     pub fn now(self) -> Now {
-        let (start, now) = (*START.get_or_init(Instant::now), Instant::now());
-        // A paused runtime may stand before the first reading; the offset
-        // leaves room for it.
-        match now.checked_duration_since(start) {
-            Some(since) => Now::from_nanos(OFFSET).after(since),
-            None => {
-                Now::from_nanos(OFFSET.saturating_sub(nanos(start.saturating_duration_since(now))))
-            }
-        }
+        let start = *START.get_or_init(a_day_ago);
+        Now::from_nanos(nanos(Instant::now().saturating_duration_since(start)))
     }
 }
 
-/// The moment of the first reading.
+/// The moment from which nanoseconds are counted.
 static START: OnceLock<Instant> = OnceLock::new();
 
-/// Nanoseconds that the first reading shows: a day, so that no paused clock
-/// reads 0.
-const OFFSET: u64 = 86_400_000_000_000;
+/// A day before the first reading. A paused runtime may stand before the first
+/// reading, too, and no clock of a test begins a day before another one.
+fn a_day_ago() -> Instant {
+    let now = Instant::now();
+    now.checked_sub(Duration::from_hours(24)).unwrap_or(now)
+}
 
 /// A duration in nanoseconds; one of more than 584 years becomes the longest.
 fn nanos(duration: Duration) -> u64 {

@@ -1,39 +1,49 @@
-//! The state behind a limit, and the changes to one bucket of it that are no
-//! decision of a request; those are in `take`.
+//! The state behind a limit: how a request takes tokens of one bucket, and how
+//! they come back.
 //!
-//! A [`Core`] is a quota over a table. A reload that changes either makes a new
-//! core, moves the buckets there one by one, and leaves a link in the old one:
-//! an operation that finds its bucket [`Halt::Moved`] follows the link.
+//! A [`Core`] is a quota over a table. A limit that decides alone takes in one
+//! step ([`Core::take`]). Where several limits decide, each first makes an
+//! [`Offer`] ([`Core::look`]), which writes nothing, and then takes exactly
+//! that ([`Offer::accept`]); `decide` puts these together. Every step is a loop
+//! around one compare-and-swap of the bucket's TAT. It repeats only when
+//! another thread has changed the bucket meanwhile, so some thread always makes
+//! progress.
+//!
+//! # Why the count is exact
+//!
+//! A TAT replaces exactly the one that [`Gcra::conform`] saw. The decisions
+//! about a bucket are therefore a sequence in which each sees the debt that the
+//! one before has left, and GCRA bounds the tokens of such a sequence by the
+//! burst plus the rate times the time. Beside it a bucket changes only
+//!
+//! - when tokens come back, by at most as much as was taken and not yet
+//!   refilled ([`Core::give_back`]);
+//! - when the key gets another quota: the debt is rounded up, so that no token
+//!   is won ([`rescaled`]);
+//! - when an idle key leaves the table: its bucket is full, as that of an
+//!   unknown key is, so that nothing is forgotten;
+//! - when an operator fills it.
 //!
 //! # Chains of cores
+//!
+//! A reload that changes quota or table makes a new core, moves the buckets
+//! there one by one, and leaves a link in the old one: an operation that finds
+//! its bucket [`Halt::Moved`] follows the link.
 //!
 //! A handle of a limit may be older than any number of reloads, since a request
 //! in flight keeps the one it began with. The chain that such a handle follows
 //! has a core for each of these reloads, and a core lives as long as a handle
 //! of it or of an earlier one. New requests begin at the newest core.
 
-use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crossbeam_utils::CachePadded;
-use parking_lot::Mutex;
-
-use super::classes::Classes;
-use super::table::{Read, Table};
-use super::temporary::Temporaries;
-use super::{Gcra, Key, LimiterError};
+use super::gcra::rescaled;
+use super::lineage::Lineage;
+use super::table::{Insert, OVERFLOW, Read, Table};
+use super::{Gcra, Key, LimiterError, Now};
 use crate::policy::Quota;
-
-/// Why an operation did not complete on this core.
-#[derive(Debug)]
-pub(super) enum Halt {
-    /// The bucket has too few tokens; it has enough after this time.
-    Refused(Duration),
-    /// The bucket lives in the next core.
-    Moved,
-}
 
 /// A quota over a table of buckets; replaced when either changes.
 #[derive(Debug)]
@@ -45,47 +55,73 @@ pub(super) struct Core {
     pub(super) table: Table,
     /// The core that took over; set once, before the first bucket moves there.
     pub(super) next: OnceLock<Arc<Core>>,
+    /// The state that all cores of the limit share.
     pub(super) lineage: Arc<Lineage>,
 }
 
-/// State that all cores of one limit share.
-#[derive(Debug, Default)]
-pub(super) struct Lineage {
-    evictions_idle: AtomicU64,
-    evictions_overflow: AtomicU64,
-    /// Quotas that some keys have instead of the limit's own.
-    pub(super) classes: Classes,
-    /// Quotas that some keys have for a while. Padded: every request reads it,
-    /// and evictions are counted beside it.
-    pub(super) temporaries: CachePadded<Temporaries>,
-    /// Serialises reloads; requests never touch it.
-    pub(super) reload: Mutex<()>,
+/// Why an operation did not complete on this core.
+#[derive(Debug)]
+pub(super) enum Halt {
+    /// The bucket has too few tokens; it has enough after this time.
+    Refused(Duration),
+    /// The bucket lives in the next core.
+    Moved,
 }
 
-impl Lineage {
-    /// Counts an idle key that was evicted to make room.
-    pub(super) fn note_eviction(&self) {
-        self.evictions_idle.fetch_add(1, Relaxed);
-    }
+/// Tokens that a request wants of one bucket.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Want<'a> {
+    pub(super) key: Key,
+    pub(super) cost: u32,
+    /// A quota that counts for the key instead of the core's own.
+    pub(super) quota: Option<&'a Gcra>,
+}
 
-    /// Counts a request whose key found no slot and went to the overflow
-    /// bucket.
-    pub(super) fn note_overflow(&self) {
-        self.evictions_overflow.fetch_add(1, Relaxed);
+impl Want<'_> {
+    /// The class of the quota that counts, see `classes`.
+    fn class(&self) -> u16 {
+        self.quota.map_or(0, Gcra::class)
     }
+}
 
-    /// Idle keys that were evicted to make room.
-    pub(super) fn evictions_idle(&self) -> u64 {
-        self.evictions_idle.load(Relaxed)
-    }
+/// Tokens that a look has found available.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Offer<'a> {
+    /// The core in which the bucket was found.
+    core: &'a Core,
+    /// The tokens and their bucket: that of the request's key, or [`OVERFLOW`].
+    want: Want<'a>,
+    /// The bucket's slot, or [`NOWHERE`] for a key that is not in the table
+    /// yet.
+    slot: usize,
+    /// Its TAT as it was seen.
+    seen: u64,
+    /// Its TAT once the tokens are taken.
+    tat: u64,
+}
 
-    /// Requests that went to the overflow bucket.
-    pub(super) fn evictions_overflow(&self) -> u64 {
-        self.evictions_overflow.load(Relaxed)
-    }
+/// A slot that no table has.
+const NOWHERE: usize = usize::MAX;
+
+/// Tokens taken from one bucket, with all that a refund needs. Kept small:
+/// admissions are moved about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Taken {
+    /// The bucket's TAT right after.
+    pub(super) tat: u64,
+    /// The bucket: that of the request's key, or [`OVERFLOW`].
+    key: Key,
+    /// The quota under which they were taken.
+    emission: u64,
+    burst: NonZeroU32,
+    cost: u32,
 }
 
 impl Core {
+    /// A core without a bucket.
+    ///
+    /// # Errors
+    /// Fails if there is no memory for so many keys.
     pub(super) fn new(
         quota: Quota,
         max_keys: NonZeroUsize,
@@ -113,9 +149,9 @@ impl Core {
     /// Does `attempt` on the core where the bucket lives. Fails with the time
     /// to wait if the bucket refuses.
     #[inline(always)]
-    pub(super) fn follow<T>(
-        &self,
-        attempt: impl Fn(&Core) -> Result<T, Halt>,
+    pub(super) fn follow<'c, T>(
+        &'c self,
+        attempt: impl Fn(&'c Core) -> Result<T, Halt>,
     ) -> Result<T, Duration> {
         let mut core = self;
         loop {
@@ -126,23 +162,198 @@ impl Core {
             }
         }
     }
+}
 
-    /// The TAT of a key and the quota by which it is measured; `None` if the
-    /// table does not hold the key.
-    pub(super) fn held(&self, key: Key) -> Option<Held> {
-        let slot = self.table.find(key)?;
-        match self.table.read(slot, key) {
-            Read::Tat(tat) => Some(Held {
-                tat,
-                gcra: self.gcra_of(self.table.class(slot)),
-            }),
-            Read::Changed | Read::Moved => None,
+/// Taking tokens.
+impl Core {
+    /// The first step of a decision: looks whether the tokens are there, and
+    /// takes nothing.
+    #[inline(always)]
+    pub(super) fn look<'a>(&'a self, now: Now, want: Want<'a>) -> Result<Offer<'a>, Halt> {
+        loop {
+            let offer = match self.table.find(want.key) {
+                Some(slot) => self.offer(now, want, slot)?,
+                None => self.foresee(now, want)?,
+            };
+            if let Some(offer) = offer {
+                return Ok(offer);
+            }
         }
+    }
+
+    /// Both steps in one.
+    #[inline]
+    pub(super) fn take(&self, now: Now, want: Want<'_>) -> Result<Taken, Halt> {
+        loop {
+            let taken = match self.table.find(want.key) {
+                Some(slot) => self.offer(now, want, slot)?.and_then(Offer::accept),
+                None => self.enter(now, want)?,
+            };
+            if let Some(taken) = taken {
+                return Ok(taken);
+            }
+        }
+    }
+
+    /// The offer of the bucket in `slot`. `None` if the slot has changed hands,
+    /// or if its debt had to be converted to another quota first; the caller
+    /// looks again.
+    #[inline(always)]
+    fn offer<'a>(
+        &'a self,
+        now: Now,
+        want: Want<'a>,
+        slot: usize,
+    ) -> Result<Option<Offer<'a>>, Halt> {
+        match self.table.read(slot, want.key) {
+            Read::Tat(seen) if self.table.class(slot) == want.class() => {
+                self.priced(now, want, slot, seen).map(Some)
+            }
+            Read::Tat(seen) => {
+                self.convert(now, want, slot, seen);
+                Ok(None)
+            }
+            Read::Changed => Ok(None),
+            Read::Moved => Err(Halt::Moved),
+        }
+    }
+
+    /// The offer of a bucket whose TAT is `seen`.
+    #[inline(always)]
+    fn priced<'a>(
+        &'a self,
+        now: Now,
+        want: Want<'a>,
+        slot: usize,
+        seen: u64,
+    ) -> Result<Offer<'a>, Halt> {
+        let gcra = want.quota.unwrap_or(&self.gcra);
+        let tat = gcra.conform(now, seen, want.cost).map_err(Halt::Refused)?;
+        Ok(Offer {
+            core: self,
+            want,
+            slot,
+            seen,
+            tat,
+        })
+    }
+
+    /// The offer for a key that is not in the table; `None` if it has come in
+    /// by now.
+    #[cold]
+    fn foresee<'a>(&'a self, now: Now, want: Want<'a>) -> Result<Option<Offer<'a>>, Halt> {
+        match self.table.room(want.key, now) {
+            Insert::Done { .. } => self.priced(now, want, NOWHERE, 0).map(Some),
+            Insert::Exists => Ok(None),
+            Insert::Full => self.look(now, self.overflow(want)).map(Some),
+            Insert::Closed => Err(Halt::Moved),
+        }
+    }
+
+    /// Takes the first tokens of a key that is not in the table; `None` if it
+    /// has come in by now.
+    #[cold]
+    fn enter(&self, now: Now, want: Want<'_>) -> Result<Option<Taken>, Halt> {
+        let offer = self.priced(now, want, NOWHERE, 0)?;
+        if want.cost == 0 {
+            return Ok(Some(offer.taken())); // no debt, so no reason to hold the key
+        }
+        match self.table.insert(want.key, now, offer.tat, want.class()) {
+            Insert::Done { evicted } => {
+                if evicted {
+                    self.lineage.note_eviction();
+                }
+                Ok(Some(offer.taken()))
+            }
+            Insert::Exists => Ok(None),
+            Insert::Full => self.take(now, self.overflow(want)).map(Some),
+            Insert::Closed => Err(Halt::Moved),
+        }
+    }
+
+    /// The same request on the overflow bucket, because its key found no slot;
+    /// counted. The bucket has the limit's own quota, and a key with a larger
+    /// burst of its own takes at most all of it.
+    fn overflow<'a>(&self, want: Want<'a>) -> Want<'a> {
+        self.lineage.note_overflow();
+        let most = match want.quota {
+            Some(_) => self.gcra.burst().get(),
+            None => u32::MAX,
+        };
+        Want {
+            key: OVERFLOW,
+            cost: want.cost.min(most),
+            quota: None,
+        }
+    }
+
+    /// Converts the debt in a slot to the wanted quota, which differs from the
+    /// one it came about under; the share of the bucket that is used stays. The
+    /// caller looks again, whether this or another thread did it.
+    #[cold]
+    fn convert(&self, now: Now, want: Want<'_>, slot: usize, seen: u64) {
+        let old = self.gcra_of(self.table.class(slot));
+        let new = want.quota.unwrap_or(&self.gcra);
+        let tat = rescaled(seen, now, old.fill(), new.fill());
+        self.table.convert(slot, want.key, seen, tat, want.class());
     }
 
     /// The quota by which the debts of a class are measured.
     pub(super) fn gcra_of(&self, class: u16) -> Gcra {
         self.lineage.classes.get(class).unwrap_or(self.gcra)
+    }
+}
+
+impl Offer<'_> {
+    /// The second step of a decision: takes exactly this. `None` if another
+    /// thread changed the bucket in between, or if its key was not in the
+    /// table; nothing was taken then.
+    #[inline]
+    pub(super) fn accept(self) -> Option<Taken> {
+        let table = &self.core.table;
+        let is_taken = table.replace(self.slot, self.want.key, self.seen, self.tat);
+        is_taken.then(|| self.taken())
+    }
+
+    /// The tokens, once the bucket has the new TAT.
+    #[inline]
+    fn taken(&self) -> Taken {
+        let gcra = self.want.quota.unwrap_or(&self.core.gcra);
+        Taken {
+            tat: self.tat,
+            key: self.want.key,
+            emission: gcra.emission(),
+            burst: gcra.burst(),
+            cost: self.want.cost,
+        }
+    }
+}
+
+impl Taken {
+    /// The quota under which they were taken.
+    pub(super) fn gcra(&self) -> Gcra {
+        Gcra::from_parts(self.emission, self.burst)
+    }
+}
+
+/// Changes that are no decision of a request.
+impl Core {
+    /// Returns tokens, as far as they have not come back by themselves: once
+    /// the time in which they do has passed, the bucket is no fuller than if
+    /// they had never been taken, and returning them would add to what rate and
+    /// burst allow. Returns nothing if the key's quota has changed since.
+    pub(super) fn give_back(&self, now: Now, taken: &Taken) -> Result<(), Halt> {
+        let gcra = taken.gcra();
+        let missing = taken.tat.saturating_sub(now.as_nanos());
+        let back = gcra.weight(taken.cost).min(missing);
+        if back == 0 {
+            return Ok(());
+        }
+        self.shift(taken.key, |class, tat| {
+            let is_same = self.gcra_of(class).fill() == gcra.fill();
+            if is_same { tat.checked_sub(back) } else { None }
+        })
+        .map(drop)
     }
 
     /// Replaces the TAT of a key by what `change` makes of its class and TAT.
@@ -171,12 +382,4 @@ impl Core {
         }
         Ok(None)
     }
-}
-
-/// The bucket of a key that is in the table.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Held {
-    pub(super) tat: u64,
-    /// The quota by which the TAT is measured.
-    pub(super) gcra: Gcra,
 }

@@ -57,7 +57,7 @@ use std::time::Duration;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::take::{Offer, Taken, Want};
+use super::core::{Offer, Taken, Want};
 use super::{Gcra, Key, Limiter, Now, Standing};
 
 /// The question that a request puts to one limit.
@@ -157,7 +157,7 @@ fn decide_two(now: Now, first: &Ask<'_>, second: &Ask<'_>) -> Result<Admission, 
 
 /// Decides about any number of limits. Allocates for more than two.
 fn decide_many(now: Now, asks: &[Ask<'_>]) -> Result<Admission, Refusal> {
-    let mut offers = SmallVec::<[Offer; 4]>::new();
+    let mut offers = SmallVec::<[Offer<'_>; 4]>::new();
     let mut refusal: Option<Refusal> = None;
     for (index, ask) in asks.iter().enumerate() {
         match look(now, ask) {
@@ -183,22 +183,22 @@ fn decide_many(now: Now, asks: &[Ask<'_>]) -> Result<Admission, Refusal> {
 
 /// The first step.
 #[inline(always)]
-fn look(now: Now, ask: &Ask<'_>) -> Result<Offer, Duration> {
+fn look<'a>(now: Now, ask: &Ask<'a>) -> Result<Offer<'a>, Duration> {
     let want = ask.want();
-    ask.limiter.core.follow(|core| core.look(now, &want))
+    ask.limiter.core.follow(|core| core.look(now, want))
 }
 
 /// Both steps in one, for a limit that decides alone.
 #[inline(always)]
 fn take(now: Now, ask: &Ask<'_>) -> Result<Taken, Duration> {
     let want = ask.want();
-    ask.limiter.core.follow(|core| core.take(now, &want))
+    ask.limiter.core.follow(|core| core.take(now, want))
 }
 
 /// The second step. If the bucket has changed since the first, decides anew.
 #[inline(always)]
-fn accept(now: Now, ask: &Ask<'_>, offer: Offer) -> Result<Taken, Duration> {
-    match ask.limiter.core.accept(offer, &ask.want()) {
+fn accept(now: Now, ask: &Ask<'_>, offer: Offer<'_>) -> Result<Taken, Duration> {
+    match offer.accept() {
         Some(taken) => Ok(taken),
         None => take_anew(now, ask),
     }

@@ -220,12 +220,7 @@ impl<H: Hasher> KeyBuilder<H> {
 impl KeyBuilder {
     /// The finished key.
     pub fn finish(self) -> Key {
-        let hash = self.hasher.finish();
-        Key(if hash < Key::RESERVED {
-            hash + Key::RESERVED
-        } else {
-            hash
-        })
+        Key(self.hasher.finish().max(Key::RESERVED))
     }
 }
 

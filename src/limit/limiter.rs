@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::core::Core;
 use super::gcra::rescaled;
+use super::table::Read;
 use super::temporary::{Temporary, TemporaryError};
 use super::{Gcra, Key, LimiterError, Now, Standing};
 use crate::policy::Quota;
@@ -124,7 +125,7 @@ impl Limiter {
     /// Whether there is a bucket for `key`. A key without one has a full
     /// bucket.
     pub fn holds(&self, key: Key) -> bool {
-        self.core.newest().held(key).is_some()
+        held(self.core.newest(), key).is_some()
     }
 
     /// The state of the bucket of `key` under `quota`, by default the limit's
@@ -134,7 +135,7 @@ impl Limiter {
     pub fn standing(&self, now: Now, key: Key, quota: Option<&Gcra>) -> Standing {
         let core = self.core.newest();
         let gcra = quota.unwrap_or(&core.gcra);
-        let tat = core.held(key).map_or(0, |held| {
+        let tat = held(core, key).map_or(0, |held| {
             rescaled(held.tat, now, held.gcra.fill(), gcra.fill())
         });
         gcra.standing(now, tat)
@@ -201,6 +202,26 @@ impl Limiter {
     /// their number. To be called about once a second.
     pub fn sweep(&self, now: Now) -> usize {
         self.core.lineage.temporaries.sweep(now)
+    }
+}
+
+/// The bucket of a key that is in the table.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held {
+    pub(super) tat: u64,
+    /// The quota by which the TAT is measured.
+    pub(super) gcra: Gcra,
+}
+
+/// The bucket of a key; `None` if the table does not hold the key.
+pub(super) fn held(core: &Core, key: Key) -> Option<Held> {
+    let slot = core.table.find(key)?;
+    match core.table.read(slot, key) {
+        Read::Tat(tat) => Some(Held {
+            tat,
+            gcra: core.gcra_of(core.table.class(slot)),
+        }),
+        Read::Changed | Read::Moved => None,
     }
 }
 

@@ -54,8 +54,8 @@
 //! * `key`: names of buckets, and what it takes to add a kind of key part.
 //! * `gcra`: the arithmetic of one bucket.
 //! * `table`, `pages`: where buckets live, and their memory.
-//! * `core`, `take`: the state of a limit, and the operations on one bucket of
-//!   it.
+//! * `core`: the state of a limit, and the operations on one bucket of it;
+//!   `lineage`: the part of the state that a reload keeps.
 //! * `classes`, `temporary`: keys with quotas of their own, by configuration
 //!   and for a while.
 //! * `limiter`: one limit.
@@ -77,11 +77,11 @@ mod gcra;
 mod key;
 mod label;
 mod limiter;
+mod lineage;
 mod pages;
 mod reload;
 mod saved;
 mod table;
-mod take;
 mod temporary;
 #[cfg(test)]
 mod tests;

@@ -80,7 +80,7 @@ struct Inspection {
 impl Limiter {
     fn inspect(&self, now: Now, key: Key) -> Inspection {
         let core = self.core.newest();
-        let held = core.held(key);
+        let held = limiter::held(core, key);
         let (tat, gcra) = held.map_or((0, core.gcra), |held| (held.tat, held.gcra));
         let standing = gcra.standing(now, tat);
         Inspection {
