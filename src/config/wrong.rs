@@ -36,6 +36,11 @@ impl Wrong {
             None => self,
         }
     }
+
+    /// The same with the right form as help, if there is one.
+    pub(super) fn or_meant(self, right: Option<impl fmt::Display>) -> Self {
+        self.or_advice(right.map(|right| format!("did you mean \"{right}\"?")))
+    }
 }
 
 /// A mistake that a visitor finds. [`serde::de::Error::custom`] passes nothing

@@ -30,7 +30,9 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use super::scale::{LONGEST, amounts, any_time, decimal_text, longer_times, rate_text, size_text};
+use super::scale::{
+    self, LONGEST, amounts, any_time, decimal_text, is_digit, rate_text, size_text, with_number,
+};
 use crate::{duration, policy::Rate};
 
 /// Digits behind the point that are looked at.
@@ -67,7 +69,7 @@ pub(super) fn size(text: &str) -> Option<String> {
     if let Ok(bytes @ 1..) = text.parse::<u64>() {
         return Some(format!("\"{}\"", size_text(bytes)));
     }
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit() && c != '.')?);
+    let (number, unit) = text.split_at(text.find(|c| !is_of_number(c))?);
     let (power, is_binary) = match unit.trim_end_matches('s') {
         "b" | "byte" => (0, true),
         "k" | "kb" | "kilobyte" => (1, false),
@@ -105,9 +107,9 @@ const EACH: [&str; 5] = [" per ", " a ", " an ", " each ", " every "];
 /// `"100rps"` are `"100/s"`.
 ///
 /// The count and the period are separated by `/`, by `per` in one of several
-/// forms, or by the `p` of `rps`, `rpm` and `rph`. The letters between the
-/// number and the separator have to be a word for things that are counted, or
-/// `k` for thousands. A missing period is a second.
+/// forms, or by the last `p`, as in `rps`, `rpm` and `rph`. The letters between
+/// the number and the separator have to be a word for things that are counted,
+/// or `k` for thousands. A missing period is a second.
 ///
 /// A count that is no whole number is tried in each longer unit in turn, and
 /// the shortest unit in which it is whole is taken. A rate in bytes, such as
@@ -117,42 +119,29 @@ pub(super) fn rate(text: &str) -> Option<String> {
         .iter()
         .fold(text.to_lowercase(), |text, each| text.replace(each, "/"));
     let text = compact(&spaced);
-    let (count, period) = text
-        .split_once('/')
-        .or_else(|| text.split_once("per"))
-        .or_else(|| {
-            let short = text.len().checked_sub(2)?;
-            text.is_char_boundary(short)
-                .then(|| text.split_at(short))
-                .filter(|(_, end)| end.starts_with('p'))
-        })?;
-    let period = period.trim_start_matches('p');
-    let digits = count
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(count.len());
+    let parts = text.split_once('/').or_else(|| text.split_once("per"));
+    let (count, period) = parts.or_else(|| text.rsplit_once('p'))?;
+    let digits = count.find(|c| !is_of_number(c)).unwrap_or(count.len());
     let (count, counted) = count.split_at(digits);
     let times = match counted {
         "k" => 1000,
         counted if COUNTED.contains(&counted) => 1,
         _ => return None,
     };
-    let period = match period {
-        "" => "1s".to_owned(),
-        period if period.starts_with(|c: char| c.is_ascii_digit()) => period.to_owned(),
-        period => format!("1{period}"),
-    };
-    let period = time(&period).filter(|period| !period.is_zero())?;
+    let period = if period.is_empty() { "s" } else { period };
+    let period = time(&with_number(period)).filter(|period| !period.is_zero())?;
     if let Some(whole) = scaled(count, times) {
         let count = NonZeroU32::new(u32::try_from(whole).ok()?)?;
         return Some(rate_text(Rate { count, period }));
     }
     // A part of one in a short time is a whole number in a longer one.
-    for (unit, worth) in longer_times(period.as_nanos()) {
-        match scaled(count, times * (worth / period.as_nanos())) {
-            Some(count) if (1..=u128::from(u32::MAX)).contains(&count) => {
-                return Some(format!("{count}/{unit}"));
-            }
-            _ => {}
+    let period = period.as_nanos();
+    for unit in ["s", "m", "h", "d"] {
+        let worth = scale::time(unit).filter(|worth| worth.is_multiple_of(period));
+        let count = worth.and_then(|worth| scaled(count, times * (worth / period)));
+        // As many as 32 bits hold, as in a rate.
+        if let Some(count @ 1..=0xffff_ffff) = count {
+            return Some(format!("{count}/{unit}"));
         }
     }
     None
@@ -165,20 +154,13 @@ pub(super) fn rate(text: &str) -> Option<String> {
 /// takes more.
 pub(super) fn percent(text: &str) -> Option<String> {
     let text = compact(text);
-    let number = text
-        .strip_suffix('%')
-        .or_else(|| text.strip_suffix("percent"))
-        .or_else(|| text.strip_suffix("pct"));
-    let number = number.unwrap_or(&text);
-    // A fraction is a share of one.
-    let worth = if number.contains('.') && number.len() == text.len() {
-        100
-    } else {
-        1
+    let signs = ["%", "percent", "pct"];
+    let percent = match signs.iter().find_map(|sign| text.strip_suffix(sign)) {
+        // A fraction is a share of one.
+        None if text.contains('.') => scaled(&text, 100)?,
+        number => scaled(number.unwrap_or(&text), 1)?,
     };
-    scaled(number, worth)
-        .filter(|percent| *percent <= 1000)
-        .map(|percent| format!("{percent}%"))
+    (percent <= 1000).then(|| format!("{percent}%"))
 }
 
 /// In small letters, without blanks and what stands between thousands; wide
@@ -198,23 +180,18 @@ fn compact(text: &str) -> String {
     let text: String = text
         .chars()
         .map(narrow)
-        .filter(|c| !c.is_whitespace())
+        .filter(|c| !c.is_whitespace() && *c != '_')
         .flat_map(char::to_lowercase)
         .collect();
-    let is_thousands = |after: &str| {
-        let digits = after.bytes().take_while(u8::is_ascii_digit).count();
-        digits == 3
-    };
-    let mut rest = text.trim_end_matches(';');
-    let mut compact = String::with_capacity(rest.len());
-    while let Some(at) = rest.find(['_', ',']) {
-        compact.push_str(&rest[..at]);
-        if rest[at..].starts_with(',') && !is_thousands(&rest[at + 1..]) {
+    let mut parts = text.trim_end_matches(';').split(',');
+    let mut compact = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        if part.bytes().take_while(u8::is_ascii_digit).count() != 3 {
             compact.push(',');
         }
-        rest = &rest[at + 1..];
+        compact += part;
     }
-    compact + rest
+    compact
 }
 
 /// Numbers with units, added up; at most [`LONGEST`].
@@ -223,11 +200,16 @@ fn compact(text: &str) -> String {
 /// nanoseconds in one of its parts, or more than a year.
 fn time(text: &str) -> Option<Duration> {
     let mut sum = 0_u128;
-    for (number, unit) in amounts(text, |c| c.is_ascii_digit() || c == '.') {
+    for (number, unit) in amounts(text, is_of_number) {
         sum = sum.checked_add(scaled(number, any_time(unit)?)?)?;
     }
     let time = Duration::from_nanos(u64::try_from(sum).ok()?);
     Some(time).filter(|time| !text.is_empty() && *time <= LONGEST)
+}
+
+/// Whether a character may stand in a decimal number.
+fn is_of_number(c: char) -> bool {
+    is_digit(c) || c == '.'
 }
 
 /// A decimal number times a worth, where that is whole.
@@ -238,10 +220,7 @@ fn time(text: &str) -> Option<Duration> {
 fn scaled(number: &str, worth: u128) -> Option<u128> {
     let (whole, places) = number.split_once('.').unwrap_or((number, ""));
     let digits = format!("{whole}{places}");
-    if places.len() > MOST_PLACES
-        || whole.is_empty()
-        || !digits.bytes().all(|byte| byte.is_ascii_digit())
-    {
+    if places.len() > MOST_PLACES || whole.is_empty() || !digits.chars().all(is_digit) {
         return None;
     }
     let below = 10_u128.pow(u32::try_from(places.len()).ok()?);

@@ -27,7 +27,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 pub use self::scale::rate_text;
 pub(super) use self::scale::size_text;
-use self::scale::{LONGEST, amounts};
+use self::scale::{LONGEST, amounts, is_digit, with_number};
 use super::{words, wrong::Wrong};
 pub(super) use crate::duration::text as duration_text;
 use crate::policy::Rate;
@@ -41,10 +41,7 @@ use crate::policy::Rate;
 /// Units may stand in any order and more than once, and are added. `"0"`
 /// without a unit is refused, too.
 pub(super) fn duration(text: &str) -> Result<Duration, Wrong> {
-    exact_duration(text).map_err(|wrong| {
-        let right = guess::duration(text);
-        wrong.or_advice(right.map(|right| format!("did you mean \"{right}\"?")))
-    })
+    exact_duration(text).map_err(|wrong| wrong.or_meant(guess::duration(text)))
 }
 
 /// [`duration`] without advice on other forms.
@@ -61,13 +58,10 @@ fn exact_duration(text: &str) -> Result<Duration, Wrong> {
         let count = whole(number).ok_or_else(|| Wrong::new("it is not a duration", help))?;
         let worth = match scale::time(unit) {
             Some(worth) => worth,
-            None if number == text => {
-                return Err(Wrong::new(
-                    "it has no unit",
-                    seconds_or_milliseconds(number),
-                ));
+            None if unit.is_empty() => {
+                let advice = (number == text).then(|| seconds_or_milliseconds(number));
+                return Err(Wrong::new("it has no unit", help).or_advice(advice));
             }
-            None if unit.is_empty() => return Err(Wrong::new("it has no unit", help)),
             None => return Err(Wrong::new(format!("`{unit}` is not a unit of time"), help)),
         };
         nanoseconds = nanoseconds.saturating_add(u128::from(count).saturating_mul(worth));
@@ -132,10 +126,7 @@ fn exact_size(text: &str) -> Result<u64, Wrong> {
 /// `"6000/m"` are different values, since the default of a burst depends on the
 /// count.
 pub(super) fn rate(text: &str) -> Result<Rate, Wrong> {
-    exact_rate(text).map_err(|wrong| {
-        let right = guess::rate(text);
-        wrong.or_advice(right.map(|right| format!("did you mean \"{right}\"?")))
-    })
+    exact_rate(text).map_err(|wrong| wrong.or_meant(guess::rate(text)))
 }
 
 /// [`rate`] without advice on other forms.
@@ -146,22 +137,21 @@ fn exact_rate(text: &str) -> Result<Rate, Wrong> {
     if count.is_empty() {
         return Err(Wrong::new("the number is missing", help));
     }
-    let count =
-        whole(count).ok_or_else(|| Wrong::new(format!("`{count}` is not a whole number"), help))?;
-    let count = u32::try_from(count)
-        .map_err(|_| Wrong::new(format!("at most {} are counted", u32::MAX), help))?;
-    let Some(count) = NonZeroU32::new(count) else {
+    let Some(count) = whole(count) else {
+        return Err(Wrong::new(format!("`{count}` is not a whole number"), help));
+    };
+    let Ok(count) = u32::try_from(count) else {
         return Err(Wrong::new(
-            "it would never let anything through",
-            "the least is 1, such as \"1/d\"",
+            format!("at most {} are counted", u32::MAX),
+            help,
         ));
     };
-    let period = if period.starts_with(|c: char| c.is_ascii_digit()) {
-        period.to_owned()
-    } else {
-        format!("1{period}")
+    let Some(count) = NonZeroU32::new(count) else {
+        let help = "the least is 1, such as \"1/d\"";
+        return Err(Wrong::new("it would never let anything through", help));
     };
-    let period = exact_duration(&period).map_err(|wrong| Wrong::new(wrong.why, help))?;
+    let period = exact_duration(&with_number(period));
+    let period = period.map_err(|wrong| Wrong::new(wrong.why, help))?;
     if period.is_zero() {
         return Err(Wrong::new("its time is nothing", help));
     }
@@ -177,17 +167,14 @@ fn exact_rate(text: &str) -> Result<Rate, Wrong> {
 /// "unlimited" gets help on how to limit nobody.
 fn no_rate(text: &str, help: &str) -> Wrong {
     let text = text.trim();
-    if !text.is_empty() && whole(text).is_some() {
-        return Wrong::new(
-            "it has no time",
-            format!("did you mean \"{text}/s\" (a second) or \"{text}/m\" (a minute)?"),
-        );
+    if whole(text).is_some() {
+        let help = format!("did you mean \"{text}/s\" (a second) or \"{text}/m\" (a minute)?");
+        return Wrong::new("it has no time", help);
     }
-    if words::is_unbounded(text) {
-        let help =
-            "a limit has a rate; to limit nobody, take its name out of `limits` of the routes";
-        return Wrong::new("it is not a rate", help);
-    }
+    let help = match words::is_unbounded(text) {
+        true => "a limit has a rate; to limit nobody, take its name out of `limits` of the routes",
+        false => help,
+    };
     Wrong::new("it is not a rate", help)
 }
 
@@ -200,8 +187,7 @@ fn no_rate(text: &str, help: &str) -> Wrong {
 pub(super) fn percent(text: &str) -> Result<f64, Wrong> {
     let help = "write a whole number of percent, such as \"20%\"";
     let Some(number) = text.strip_suffix('%').and_then(whole) else {
-        let right = guess::percent(text).map(|right| format!("did you mean \"{right}\"?"));
-        return Err(Wrong::new("it is not a percentage", help).or_advice(right));
+        return Err(Wrong::new("it is not a percentage", help).or_meant(guess::percent(text)));
     };
     match u16::try_from(number) {
         Ok(number @ ..=1000) => Ok(f64::from(number) / 100.0),
@@ -216,10 +202,10 @@ pub(super) fn percent(text: &str) -> Result<f64, Wrong> {
 pub(super) fn share(text: &str) -> Result<u8, Wrong> {
     match percent(text)? {
         share if share <= 1.0 => Ok((share * 100.0).round() as u8),
-        _ => Err(Wrong::new(
-            "it is more than the whole",
-            "write a percentage from \"0%\" to \"100%\"",
-        )),
+        _ => {
+            let help = "write a percentage from \"0%\" to \"100%\"";
+            Err(Wrong::new("it is more than the whole", help))
+        }
     }
 }
 
@@ -237,21 +223,13 @@ pub(super) fn bound(text: &str) -> Result<u16, Wrong> {
     }
 }
 
-/// Whether a character is an ASCII digit, which alone count as such.
-fn is_digit(c: char) -> bool {
-    c.is_ascii_digit()
-}
-
 /// Digits and nothing else; `str::parse` alone would take a sign too.
 ///
 /// `None` for anything else, and above 64 bits. An empty text is `None`, as it
 /// is no number for `str::parse`.
 fn whole(digits: &str) -> Option<u64> {
-    if digits.chars().all(is_digit) {
-        digits.parse().ok()
-    } else {
-        None
-    }
+    let digits = Some(digits).filter(|digits| digits.chars().all(is_digit));
+    digits?.parse().ok()
 }
 
 #[cfg(test)]

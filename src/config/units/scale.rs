@@ -38,12 +38,17 @@ const OTHER_TIMES: [(&str, u128, &str); 3] = [
     ("y", 365 * DAY, "yr year"),
 ];
 
-/// Units of size, in bytes, the largest first.
-const SIZES: [(&str, u64); 10] = [
+/// Units of size by 1024, in bytes, the largest first.
+const BINARY: [(&str, u64); 4] = [
     ("TiB", 1 << 40),
     ("GiB", 1 << 30),
     ("MiB", 1 << 20),
     ("KiB", 1 << 10),
+];
+
+/// Units of size by 1000, in bytes, the largest first. Their kilobyte has two
+/// spellings, the first of which is written.
+const DECIMAL: [(&str, u64); 6] = [
     ("TB", 1_000_000_000_000),
     ("GB", 1_000_000_000),
     ("MB", 1_000_000),
@@ -68,42 +73,28 @@ pub(super) fn any_time(word: &str) -> Option<u128> {
     found.map(|(_, worth, _)| worth)
 }
 
-/// A time in which a rate with a period of so many nanoseconds can count more:
-/// each longer unit that is a multiple of it, the shortest first.
-pub(super) fn longer_times(period: u128) -> impl Iterator<Item = (&'static str, u128)> {
-    ["s", "m", "h", "d"]
-        .into_iter()
-        .filter_map(|unit| Some((unit, time(unit)?)))
-        .filter(move |(_, worth)| *worth > period && worth.is_multiple_of(period))
-}
-
 /// A unit of size, in bytes.
 pub(super) fn size(unit: &str) -> Option<u64> {
-    let found = SIZES.into_iter().find(|(name, _)| *name == unit);
+    let mut units = BINARY.into_iter().chain(DECIMAL);
+    let found = units.find(|(name, _)| *name == unit);
     found.map(|(_, worth)| worth)
 }
 
 /// The shortest way to write a size: the largest unit by 1024 that holds it
 /// wholly.
 pub(in crate::config) fn size_text(bytes: u64) -> String {
-    in_units(bytes, "iB")
+    in_units(bytes, &BINARY)
 }
 
 /// A size in the largest unit by 1000 that holds it wholly.
 pub(super) fn decimal_text(bytes: u64) -> String {
-    in_units(bytes, "B")
+    in_units(bytes, &DECIMAL)
 }
 
-/// A size in the largest unit with this ending that holds it wholly. The units
-/// by 1024 end like those by 1000, and count for `"iB"` only.
-fn in_units(bytes: u64, ending: &str) -> String {
-    let is_one = |(unit, worth): &(&str, u64)| {
-        unit.ends_with(ending)
-            && (ending == "iB" || !unit.ends_with("iB"))
-            && bytes != 0
-            && bytes.is_multiple_of(*worth)
-    };
-    match SIZES.into_iter().find(is_one) {
+/// A size in the first of these units that holds it wholly.
+fn in_units(bytes: u64, units: &[(&str, u64)]) -> String {
+    let is_whole = |(_, worth): &&(&str, u64)| bytes != 0 && bytes.is_multiple_of(*worth);
+    match units.iter().find(is_whole) {
         Some((unit, worth)) => format!("{}{unit}", bytes / worth),
         None => format!("{bytes}B"),
     }
@@ -132,4 +123,17 @@ pub(super) fn amounts(text: &str, is_of_number: fn(char) -> bool) -> Vec<(&str, 
         rest = after;
     }
     amounts
+}
+
+/// The period of a rate with its number, which may be left out if it is 1.
+pub(super) fn with_number(period: &str) -> String {
+    match period.starts_with(is_digit) {
+        true => period.to_owned(),
+        false => format!("1{period}"),
+    }
+}
+
+/// Whether a character is an ASCII digit, which alone count as such.
+pub(super) fn is_digit(c: char) -> bool {
+    c.is_ascii_digit()
 }
