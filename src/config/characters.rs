@@ -10,6 +10,8 @@
 //! like Latin ones, a small part of the table of confusables of Unicode
 //! (UTS #39).
 
+use std::ops::Range;
+
 /// Quotes of print, and what is taken for one.
 pub(super) const QUOTES: [char; 16] = [
     '\u{201c}', '\u{201d}', '\u{201e}', '\u{201f}', '\u{2018}', '\u{2019}', '\u{201a}', '\u{201b}',
@@ -66,6 +68,18 @@ fn seeming(c: char) -> Option<String> {
         _ => return None,
     };
     Some(what.to_owned())
+}
+
+/// Puts `sign` in the place of each of these bytes, but for the ASCII
+/// characters in `kept`. The text stays as long as it is, so that places in it
+/// stay, too.
+pub(super) fn mask(text: &mut String, bytes: Range<usize>, sign: char, kept: &[u8]) {
+    let sign_of = |byte| match kept.contains(&byte) {
+        true => char::from(byte),
+        false => sign,
+    };
+    let masked: String = text[bytes.clone()].bytes().map(sign_of).collect();
+    text.replace_range(bytes, &masked);
 }
 
 /// The first character that is not ASCII, where only ASCII can be.

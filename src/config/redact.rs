@@ -18,6 +18,7 @@
 use std::{borrow::Cow, net::IpAddr, ops::Range};
 
 use super::{
+    characters::mask,
     source::Span,
     syntax::{address, key},
     tree::{Node, Table, Text, Value},
@@ -50,11 +51,9 @@ pub(super) fn of_free_name(name: &str, node: &Node, covered: &mut Vec<Span>) {
                 of_free_name(name, &entry.node, covered);
             }
         }
-        Value::List(items) => {
-            for item in items {
-                of_free_name(name, item, covered);
-            }
-        }
+        Value::List(items) => items
+            .iter()
+            .for_each(|item| of_free_name(name, item, covered)),
         _ => {}
     }
 }
@@ -83,15 +82,11 @@ pub(super) fn of_file(file: &Table, covered: &mut Vec<Span>) {
 fn of_limit(limit: &Table, covered: &mut Vec<Span>) {
     let items = |key: &str| limit.get(key).map_or(&[][..], |entry| entry.node.items());
     // As the file has it: `header:x-api-key`, or a slip for it.
-    if !items("key")
-        .iter()
-        .filter_map(Node::text)
-        .any(is_secret_name)
-    {
-        return;
-    }
-    for one in items("overrides").iter().filter_map(Node::table) {
-        covered.extend(one.get(KEY_VALUES).map(|entry| entry.node.span));
+    let mut parts = items("key").iter().filter_map(Node::text);
+    if parts.any(is_secret_name) {
+        for one in items("overrides").iter().filter_map(Node::table) {
+            covered.extend(one.get(KEY_VALUES).map(|entry| entry.node.span));
+        }
     }
 }
 
@@ -114,39 +109,26 @@ pub(super) fn value<'a>(name: &str, text: &'a Text) -> Cow<'a, str> {
 /// tables that the names stand in. Values of keys of the language that only
 /// sound like secrets stay.
 pub(super) fn named(line: &str) -> Cow<'_, str> {
-    if !is_secret_name(line) && !line.contains(KEY_VALUES) {
-        return Cow::Borrowed(line);
-    }
-    let mut shown = line.as_bytes().to_vec();
+    let mut shown = Cow::Borrowed(line);
     for (at, sign) in line.match_indices(['=', ':']) {
         let after = &line[at + 1..];
         if sign == ":" && !after.starts_with([' ', '\t']) {
             continue;
         }
-        let value = at + 1 + (after.len() - after.trim_start_matches([' ', '\t', '=', ':']).len());
-        let text = &line[value..];
+        let text = after.trim_start_matches([' ', '\t', '=', ':']);
         let name = name_before(&line[..at]);
         // In a route it is a table of conditions, each with a name of its own.
         let is_of_limit = name == KEY_VALUES && !text.starts_with('{');
-        if !is_secret_name(name) && !is_of_limit {
-            continue;
-        }
-        let end = value
-            + if sign == ":" {
-                text.find(['"', '\'', '\n'])
-                    .filter(|end| *end > 0)
-                    .unwrap_or_else(|| value_length(text))
-            } else {
-                value_length(text)
-            };
-        if !is_of_language(name_before(&line[..at]), &line[value..end]) {
-            shown[value..end]
-                .iter_mut()
-                .filter(|byte| !matches!(**byte, b'"' | b'\'' | b'\n'))
-                .for_each(|byte| *byte = b'*');
+        // Behind `:` a value without quotes may hold any other sign.
+        let unquoted = text.find(['"', '\'', '\n']);
+        let unquoted = unquoted.filter(|end| *end > 0 && sign == ":");
+        let length = unquoted.unwrap_or_else(|| value_length(text));
+        if (is_secret_name(name) || is_of_limit) && !is_of_language(name, &text[..length]) {
+            let value = line.len() - text.len();
+            mask(shown.to_mut(), value..value + length, '*', b"\"'\n");
         }
     }
-    Cow::Owned(String::from_utf8_lossy(&shown).into_owned())
+    shown
 }
 
 /// The name that ends there, without its quotes and the tables before it.
@@ -162,20 +144,19 @@ fn name_before(text: &str) -> &str {
 /// Bytes of the value that begins there: up to its closing quote or bracket, or
 /// else to the next sign.
 fn value_length(text: &str) -> usize {
-    let (open, close): (&str, &[char]) = match text.chars().next() {
-        Some('"') => ("\"", &['"']),
-        Some('\'') => ("'", &['\'']),
-        Some('[') => ("[", &[']']),
-        Some('{') => ("{", &['}']),
-        _ => ("", &[',', '}', ']', '&', '"', '\'', '#', '\n']),
+    let close = match text.chars().next() {
+        Some(quote @ ('"' | '\'')) => quote,
+        Some('[') => ']',
+        Some('{') => '}',
+        _ => return text.find(AFTER_VALUES).unwrap_or(text.len()),
     };
-    let inside = &text[open.len()..];
-    let end = inside
-        .find(close)
-        .or_else(|| inside.find('\n'))
-        .unwrap_or(inside.len());
-    open.len() + end
+    let inside = &text[1..];
+    let end = inside.find(close).or_else(|| inside.find('\n'));
+    end.map_or(text.len(), |end| 1 + end)
 }
+
+/// Signs that end a value without quotes.
+const AFTER_VALUES: [char; 8] = [',', '}', ']', '&', '"', '\'', '#', '\n'];
 
 /// A value as keys of the language have it that only sound like secrets.
 fn is_of_language(name: &str, value: &str) -> bool {
@@ -197,11 +178,8 @@ const STORES: [&str; 4] = ["redis://", "rediss://", "valkey://", "valkeys://"];
 /// a password stands where the host belongs. So text there counts as a host
 /// only if it has a port, is an IP address, or follows a login.
 pub(super) fn secret_of_store(text: &str) -> Range<usize> {
-    let Some(scheme) = STORES
-        .into_iter()
-        .find(|scheme| text.starts_with(scheme))
-        .map(str::len)
-    else {
+    let scheme = STORES.into_iter().find(|scheme| text.starts_with(scheme));
+    let Some(scheme) = scheme.map(str::len) else {
         return 0..text.len();
     };
     let login_end = text.rfind('@');
@@ -213,40 +191,32 @@ pub(super) fn secret_of_store(text: &str) -> Range<usize> {
             || host == "localhost"
             || host.parse::<IpAddr>().is_ok()
     });
-    let is_shown = is_address && database.bytes().all(|byte| byte.is_ascii_digit());
-    scheme..if is_shown {
-        login_end.unwrap_or(scheme)
-    } else {
-        text.len()
+    match is_address && database.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => scheme..login_end.unwrap_or(scheme),
+        false => scheme..text.len(),
     }
 }
 
-/// The text with `*` for that part. As long as before.
+/// The URL of a store with `*` for [that part](secret_of_store), but for ends of
+/// lines. As long as before.
 pub(super) fn store_url(text: &str) -> String {
-    let secret = secret_of_store(text);
-    format!(
-        "{}{}{}",
-        &text[..secret.start],
-        "*".repeat(secret.len()),
-        &text[secret.end..]
-    )
+    let mut shown = text.to_owned();
+    mask(&mut shown, secret_of_store(text), '*', b"\n");
+    shown
 }
 
 /// A line of a file with `*` for a possible secret in a text that looks like
 /// the URL of a store. For lines that could not be read.
 pub(super) fn stores(line: &str) -> Cow<'_, str> {
     let mut shown = Cow::Borrowed(line);
-    for (at, scheme) in STORES
-        .into_iter()
-        .flat_map(|scheme| line.match_indices(scheme))
-    {
-        let rest = &line[at..];
-        let end = rest.find(['"', '\'', '\n']).unwrap_or(rest.len());
-        // A login may hold quotes: `logins` sees to it.
-        if scheme.len() < end && !rest[..end].contains('@') {
-            shown
-                .to_mut()
-                .replace_range(at..at + end, &store_url(&rest[..end]));
+    for scheme in STORES {
+        for (at, _) in line.match_indices(scheme) {
+            let url = line[at..].split(['"', '\'', '\n']).next().unwrap_or("");
+            // A login may hold quotes: `logins` sees to it.
+            if !url.contains('@') {
+                let secret = secret_of_store(url);
+                mask(shown.to_mut(), at + secret.start..at + secret.end, '*', b"");
+            }
         }
     }
     shown
@@ -268,18 +238,7 @@ fn of_store(name: &str, node: &Node, covered: &mut Vec<Span>) {
 /// for quotes around it, ends of lines, and the address of a store.
 pub(super) fn covered(raw: &str) -> String {
     let inside = raw.trim_matches(['"', '\'']);
-    let star = |text: &str| {
-        text.bytes()
-            .map(|byte| if byte == b'\n' { '\n' } else { '*' })
-            .collect::<String>()
-    };
-    let at = raw.len() - raw.trim_start_matches(['"', '\'']).len();
-    let shown = if STORES.iter().any(|scheme| inside.starts_with(scheme)) {
-        store_url(inside)
-    } else {
-        star(inside)
-    };
-    format!("{}{shown}{}", &raw[..at], &raw[at + inside.len()..])
+    raw.replacen(inside, &store_url(inside), 1)
 }
 
 /// Longest part of a value that a message repeats, in characters.
@@ -306,24 +265,21 @@ pub(super) fn text(text: &str) -> String {
 /// The text with `*` for the values of parameters, in queries, whose names are
 /// those of secrets. As long as before.
 pub(super) fn queries(text: &str) -> Cow<'_, str> {
+    let mut shown = Cow::Borrowed(text);
     if !text.contains('?') {
-        return Cow::Borrowed(text);
+        return shown;
     }
-    let mut shown = text.as_bytes().to_vec();
     for (at, _) in text.match_indices(['?', '&']) {
-        let parameter = &text[at + 1..];
-        let end = parameter
-            .find(['&', '#', '"', '\'', '`', ' ', '\n'])
-            .unwrap_or(parameter.len());
-        if let Some((name, value)) = parameter[..end]
-            .split_once('=')
-            .filter(|(name, _)| is_secret_name(name))
+        let mut parts = text[at + 1..].split(['&', '#', '"', '\'', '`', ' ', '\n']);
+        let parameter = parts.next().unwrap_or_default();
+        if let Some((name, value)) = parameter.split_once('=')
+            && is_secret_name(name)
         {
-            let value = at + 1 + name.len() + 1..at + 1 + name.len() + 1 + value.len();
-            shown[value].fill(b'*');
+            let end = at + 1 + parameter.len();
+            mask(shown.to_mut(), end - value.len()..end, '*', b"");
         }
     }
-    Cow::Owned(String::from_utf8_lossy(&shown).into_owned())
+    shown
 }
 
 /// The text with `*` for a possible user and password: the text before an `@`,
@@ -333,25 +289,22 @@ pub(super) fn queries(text: &str) -> Cow<'_, str> {
 /// Text after a URL on the same line may be covered too, because a password may
 /// contain quotes.
 pub(super) fn logins(text: &str) -> Cow<'_, str> {
-    if !text.contains('@') {
-        return Cow::Borrowed(text);
-    }
-    let mut shown = text.as_bytes().to_vec();
+    let mut shown = Cow::Borrowed(text);
     let (mut start, mut is_url, mut has_colon) = (0, false, false);
     for (at, byte) in text.bytes().enumerate() {
         match byte {
             b'\n' => (start, is_url, has_colon) = (at + 1, false, false),
             b'"' | b'\'' | b'`' if !is_url => (start, has_colon) = (at + 1, false),
-            b'/' if text.as_bytes()[..at].ends_with(b":/") => (start, is_url) = (at + 1, true),
+            b'/' if text[..at].ends_with(":/") => (start, is_url) = (at + 1, true),
             b':' => has_colon = true,
             b'@' if is_url || has_colon => {
-                shown[start..at].fill(b'*');
+                mask(shown.to_mut(), start..at, '*', b"");
                 (start, is_url) = (at + 1, true);
             }
             _ => {}
         }
     }
-    Cow::Owned(String::from_utf8_lossy(&shown).into_owned())
+    shown
 }
 
 #[cfg(test)]

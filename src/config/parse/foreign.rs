@@ -129,11 +129,11 @@ impl Lines {
         let is_told =
             |line: &&str| !line.is_empty() && !comments.iter().any(|sign| line.starts_with(sign));
         let lines: Vec<_> = text.lines().map(str::trim).filter(is_told).collect();
-        let outside: Vec<_> = lines.iter().map(|line| outside_of_strings(line)).collect();
+        let text = lines.join("\n");
         Self {
             count: lines.len(),
-            text: lines.join("\n"),
-            outside: outside.join("\n"),
+            outside: outside_of_strings(&text),
+            text,
         }
     }
 

@@ -5,7 +5,9 @@
 //! of bytes: a match in the covered line is at the same place in the line
 //! itself, from which names are taken.
 
-use regex::{Captures, Regex};
+use regex::Regex;
+
+use super::super::characters::mask;
 
 /// The explanation of a line that is not TOML, and the form that is right.
 #[derive(Debug, PartialEq, Eq)]
@@ -73,7 +75,9 @@ pub(super) fn by_rule(rules: &[Rule], text: &str, outside: &str) -> Option<Slip>
         let Some(found) = Regex::new(pattern).ok()?.captures(outside) else {
             continue;
         };
-        let name = group(&found, text);
+        // A pattern without a group has no name to fill in.
+        let name = found.get(1).and_then(|group| text.get(group.range()));
+        let name = name.unwrap_or_default();
         if name.chars().all(is_of_name) {
             let fill_in = |words: &str| words.replace("${1}", name);
             return Some(Slip::new(fill_in(why), fill_in(help)));
@@ -82,53 +86,27 @@ pub(super) fn by_rule(rules: &[Rule], text: &str, outside: &str) -> Option<Slip>
     None
 }
 
-/// The first group of a match, in another text of the same length; empty if the
-/// pattern has none.
-fn group<'a>(found: &Captures<'_>, text: &'a str) -> &'a str {
-    found
-        .get(1)
-        .and_then(|group| text.get(group.range()))
-        .unwrap_or_default()
-}
-
 /// Whether TOML allows this character in a key without quotes.
 pub(super) fn is_of_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-')
 }
 
-/// The line with `x` for what stands in strings and blanks for comments. Places
-/// stay.
-pub(super) fn outside_of_strings(line: &str) -> String {
-    let mut out = String::with_capacity(line.len());
-    let (mut quote, mut is_escaped, mut is_comment) = (None, false, false);
-    for c in line.chars() {
-        let shown = match quote {
-            _ if is_comment => ' ',
-            Some(open) => {
-                let closes = c == open && !is_escaped;
-                is_escaped = open == '"' && c == '\\' && !is_escaped;
-                if closes {
-                    quote = None;
-                    c
-                } else {
-                    'x'
-                }
-            }
-            None if matches!(c, '"' | '\'') => {
-                quote = Some(c);
-                c
-            }
-            None if c == '#' => {
-                is_comment = true;
-                ' '
-            }
-            None => c,
-        };
-        if shown == c {
-            out.push(c)
-        } else {
-            out.extend(std::iter::repeat_n(shown, c.len_utf8()))
+/// Strings, as the first or the second group has what stands in them, and
+/// comments. A string may end with its line instead of a quote.
+const STRINGS_AND_COMMENTS: &str = r#""((?:[^"\\\n]|\\.?)*)"?|'([^'\n]*)'?|#.*"#;
+
+/// Some lines with `x` for what stands in strings and blanks for comments.
+/// Places stay.
+pub(super) fn outside_of_strings(lines: &str) -> String {
+    let mut outside = lines.to_owned();
+    let parts = Regex::new(STRINGS_AND_COMMENTS).ok();
+    for part in parts.iter().flat_map(|parts| parts.captures_iter(lines)) {
+        let string = part.get(1).or(part.get(2));
+        match (string, part.get(0)) {
+            (Some(inside), _) => mask(&mut outside, inside.range(), 'x', b""),
+            (None, Some(comment)) => mask(&mut outside, comment.range(), ' ', b""),
+            (None, None) => {}
         }
     }
-    out
+    outside
 }

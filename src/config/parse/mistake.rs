@@ -84,10 +84,9 @@ impl Mistake {
         // A bracket or quote that stays open to the end of the file is a
         // mistake where it opens.
         let is_open = at.start >= source.text.trim_end().len();
-        let at = if is_open {
-            rest_of_line(source, value.start)
-        } else {
-            at
+        let at = match is_open {
+            true => rest_of_line(source, value.start),
+            false => at,
         };
         Some(Self { at, message, lines })
     }
@@ -100,10 +99,9 @@ impl Mistake {
     fn open_list(source: &Source, start: usize, key: usize) -> Self {
         let (first, next) = (source.line_of(start), source.line_of(key));
         // Headers in between were read as lists within the list.
-        let next = (first + 1..next)
-            .find(|line| is_header_line(source.line_text(*line)))
-            .unwrap_or(next);
-        let lines = source.line(first).start..source.line(next).start.max(start + 1);
+        let header = (first + 1..next).find(|line| is_header_line(source, *line));
+        let next = source.line(header.unwrap_or(next)).start;
+        let lines = source.line(first).start..next.max(start + 1);
         Self {
             at: rest_of_line(source, start),
             message: NOT_CLOSED.to_owned(),
@@ -132,9 +130,8 @@ impl Mistake {
     /// The mistake as it is reported: with the words of `slip`, or else with
     /// those of the parser.
     pub(super) fn problem(&self, file: u32, slip: Option<Slip>) -> Problem {
-        let of_parser = HELP
-            .into_iter()
-            .find(|[words, _]| self.message.contains(words));
+        let mut of_parser = HELP.into_iter();
+        let of_parser = of_parser.find(|[words, _]| self.message.contains(words));
         let (why, help) = match slip {
             Some(slip) => (slip.why, Some(slip.help)),
             None => (
@@ -173,10 +170,8 @@ fn add_values(table: &DeTable<'_>, values: &mut Vec<Range<usize>>) {
 /// Whether a table is written `{ ... }`: then its keys lie within it, while a
 /// header's or dotted key's lie behind.
 fn is_inline(table: &DeTable<'_>, span: &Range<usize>) -> bool {
-    table
-        .iter()
-        .next()
-        .is_some_and(|(key, _)| span.contains(&key.span().start) && *span != key.span())
+    let first = table.iter().next();
+    first.is_some_and(|(key, _)| span.contains(&key.span().start) && *span != key.span())
 }
 
 /// Whether an item of the list at `list` is a table of its own, below `[[...]]`.
@@ -185,16 +180,13 @@ fn is_header(item: &Spanned<DeValue<'_>>, list: &Range<usize>) -> bool {
     item.span() == *list || table.is_some_and(|table| !is_inline(table, &item.span()))
 }
 
-/// `[name]` or `[[name]]`, alone on its line.
-fn is_header_line(line: &str) -> bool {
-    let line = line.trim();
-    let name = line
-        .strip_prefix("[[")
-        .and_then(|rest| rest.strip_suffix("]]"))
-        .or_else(|| line.strip_prefix('[')?.strip_suffix(']'));
-    name.is_some_and(|name| {
-        name.starts_with(|c: char| c.is_ascii_alphabetic()) && !name.contains(['"', '\'', ','])
-    })
+/// `[name]` or `[[name]]`, alone on its line, and no item of a list.
+fn is_header_line(source: &Source, line: usize) -> bool {
+    let text = bare(source, line);
+    let name = section_of(source, line).unwrap_or_default();
+    name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.ends_with(']')
+        && !text.contains(['"', '\'', ','])
 }
 
 /// The line; if it is a header, everything under it, tables below it included:

@@ -24,8 +24,6 @@ mod mistake;
 mod slips;
 mod values;
 
-use std::ops::Range;
-
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -33,6 +31,7 @@ use toml::{
 
 use self::{foreign::Foreign, mistake::Mistake};
 use super::{
+    characters::mask,
     environment::{self, Environment},
     problem::{Code, Problem, Problems},
     source::{Source, Span},
@@ -61,12 +60,12 @@ pub(super) fn parse(
     for number in 0..MOST_SYNTAX_ERRORS {
         let (table, errors) = DeTable::parse_recoverable(&text);
         let Some(mistake) = Mistake::first(source, table.get_ref(), &errors) else {
-            return Reading {
+            let mut reading = Reading {
                 file,
                 environment,
                 problems,
-            }
-            .table(table.get_ref());
+            };
+            return reading.table(table.get_ref());
         };
         drop(table);
         problems.incomplete = true;
@@ -80,9 +79,9 @@ pub(super) fn parse(
         let slip = mistake.slip(source);
         // Before the line itself is gone, which may open a comment of several.
         if let Some(sign) = slip.as_ref().and_then(|slip| slip.comment) {
-            text = without_comments(&text, sign);
+            blank_comments(&mut text, sign);
         }
-        text = blanked(&text, mistake.lines.clone());
+        mask(&mut text, mistake.lines.clone(), ' ', b"\n");
         problems.report(mistake.problem(file, slip));
     }
     problems.unread.push(Span::new(file, 0..text.len()));
@@ -100,40 +99,23 @@ fn as_a_whole(file: u32, source: &Source, foreign: Foreign) -> Problem {
     Problem::new(Code::Syntax, at, foreign.why).help(foreign.help)
 }
 
-/// The text with blanks for the lines that begin with this sign of a comment:
+/// Puts blanks in the place of the lines that begin with this sign of a comment:
 /// the other lines with the same mistake.
-fn without_comments(text: &str, sign: &str) -> String {
+fn blank_comments(text: &mut String, sign: &str) {
     let closing = match sign {
         "/*" => Some("*/"),
         "<!--" => Some("-->"),
         _ => None,
     };
-    let mut out = String::with_capacity(text.len());
-    let mut is_open = false;
-    for line in text.split_inclusive('\n') {
+    let (mut start, mut is_open) = (0, false);
+    for line in text.clone().split_inclusive('\n') {
         let is_comment = is_open || line.trim_start().starts_with(sign);
         is_open = is_comment && closing.is_some_and(|closing| !line.contains(closing));
         if is_comment {
-            out += &blanked(line, 0..line.len());
-        } else {
-            out += line;
+            mask(text, start..start + line.len(), ' ', b"\n");
         }
+        start += line.len();
     }
-    out
-}
-
-/// The text with spaces in place of these bytes: every other place keeps its
-/// number.
-fn blanked(text: &str, bytes: Range<usize>) -> String {
-    let mut out = String::with_capacity(text.len());
-    for (at, c) in text.char_indices() {
-        if bytes.contains(&at) && c != '\n' {
-            out.extend(std::iter::repeat_n(' ', c.len_utf8()));
-        } else {
-            out.push(c);
-        }
-    }
-    out
 }
 
 /// Turns parsed values into those of the tree, with the environment filled in.

@@ -104,9 +104,8 @@ pub(super) fn explain(line: &Line<'_>) -> Option<Slip> {
 fn comment(line: &Line<'_>) -> Option<Slip> {
     let start = line.text.trim_start();
     let comment = COMMENTS.into_iter().find(|sign| start.starts_with(sign));
-    let is_behind = COMMENTS_BEHIND
-        .iter()
-        .any(|sign| line.outside.contains(sign));
+    let mut behind = COMMENTS_BEHIND.iter();
+    let is_behind = behind.any(|sign| line.outside.contains(sign));
     (comment.is_some() || is_behind).then(|| Slip {
         comment,
         ..Slip::new("this is no comment of TOML", "a comment begins with `#`")
@@ -117,14 +116,11 @@ fn comment(line: &Line<'_>) -> Option<Slip> {
 ///
 /// Quotes are looked for first, and have advice of their own.
 fn strange_character(outside: &str) -> Option<Slip> {
-    let quote = outside.chars().find(|c| characters::QUOTES.contains(c));
-    if let Some(quote) = quote {
+    if let Some(quote) = outside.chars().find(|c| characters::QUOTES.contains(c)) {
+        let code = u32::from(quote);
         let why = match quote {
             '`' => "a backtick is no quote of TOML".to_owned(),
-            quote => {
-                let code = u32::from(quote);
-                format!("U+{code:04X} is a typographic quote, not the one of TOML")
-            }
+            _ => format!("U+{code:04X} is a typographic quote, not the one of TOML"),
         };
         return Some(Slip::new(why, "write `\"` before and behind the value"));
     }
@@ -147,10 +143,9 @@ fn header(outside: &str) -> Option<Slip> {
         2 => format!("[[{name}]]"),
         _ => return None,
     };
-    let why = if inside_only.contains(char::is_whitespace) {
-        "the parts of a header are joined by dots"
-    } else {
-        "the brackets of this header are not in pairs"
+    let why = match inside_only.contains(char::is_whitespace) {
+        true => "the parts of a header are joined by dots",
+        false => "the brackets of this header are not in pairs",
     };
     let is_name = !name.is_empty() && name.chars().all(|c| is_of_name(c) || c == '.');
     (is_name && right != text).then(|| Slip::new(why, format!("write `{right}`")))

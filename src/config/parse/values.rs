@@ -12,14 +12,13 @@ use super::{
         language::{self, Kind},
         redact::{KEY_VALUES, is_secret_name},
     },
-    line::{Line, Rule, Slip, by_rule},
+    line::{Line, Rule, Slip, by_rule, is_of_name},
 };
 
-/// The explanation and help for a comma behind the last value of a line.
-const COMMA: [&str; 2] = [
-    "a comma stands behind the value",
-    "take it out: each key has a line of its own",
-];
+/// The explanation of a comma behind the last value of a line.
+const COMMA: &str = "a comma stands behind the value";
+/// The help for such a comma.
+const COMMA_HELP: &str = "take it out: each key has a line of its own";
 
 /// Text behind a value in whole quotes.
 const BEHIND_QUOTES: [Rule; 3] = [
@@ -90,10 +89,9 @@ impl<'a> Value<'a> {
         let whole = outside.get(begin..)?.trim();
         // `[::]:8080` is no list.
         let is_address = whole.starts_with("[:") || whole.starts_with('[') && whole.contains("]:");
-        let (start, end) = if is_address {
-            (begin, outside.len())
-        } else {
-            between_signs(outside, begin, line.at)?
+        let (start, end) = match is_address {
+            true => (begin, outside.len()),
+            false => between_signs(outside, begin, line.at)?,
         };
         let opened = outside.get(begin..start)?;
         Some(Self {
@@ -114,15 +112,15 @@ impl<'a> Value<'a> {
         let (key, text) = (self.key, self.text);
         match text.chars().next() {
             None if self.is_item => None,
-            None => Some(Slip::new(
-                "a value is missing behind `=`",
-                format!("write `{key} = ...`, or take the line out"),
-            )),
+            None => {
+                let help = format!("write `{key} = ...`, or take the line out");
+                Some(Slip::new("a value is missing behind `=`", help))
+            }
             Some(quote @ ('"' | '\'')) => self.quoted(quote),
-            Some('(') => Some(Slip::new(
-                "round brackets hold nothing in TOML",
-                "write `[ ]` around a list, `{ }` around a table",
-            )),
+            Some('(') => {
+                let help = "write `[ ]` around a list, `{ }` around a table";
+                Some(Slip::new("round brackets hold nothing in TOML", help))
+            }
             Some('[' | '{') if !text.starts_with("[:") && !text.contains("]:") => None,
             _ => Some(self.bare()),
         }
@@ -135,9 +133,10 @@ impl<'a> Value<'a> {
     /// between the quotes. `None` if none of these is wrong.
     fn quoted(&self, quote: char) -> Option<Slip> {
         let Some((_, rest)) = self.outside[1..].split_once(quote) else {
+            let help = format!("write `{quote}` behind it, too");
             return Some(Slip::new(
                 "a quote is missing at the end of the value",
-                format!("write `{quote}` behind it, too"),
+                help,
             ));
         };
         let rest = rest.trim();
@@ -145,19 +144,15 @@ impl<'a> Value<'a> {
             return by_rule(&BEHIND_QUOTES, rest, rest);
         }
         if self.ends_with_comma && !self.is_item {
-            let [why, help] = COMMA;
-            return Some(Slip::new(why, help));
+            return Some(Slip::new(COMMA, COMMA_HELP));
         }
         let control = self.text.chars().find(|c| c.is_control());
         if let Some(stranger) = control.and_then(|c| characters::stranger(&c.to_string())) {
             return Some(Slip::new(format!("there is {stranger}"), "type it anew"));
         }
-        (quote == '"' && self.text.contains('\\')).then(|| {
-            Slip::new(
-                "a backslash between `\"` begins an escape, and this is none of TOML",
-                "write single quotes around the value, which take it as it stands, or `\\\\` for each backslash",
-            )
-        })
+        let why = "a backslash between `\"` begins an escape, and this is none of TOML";
+        let help = "write single quotes around the value, which take it as it stands, or `\\\\` for each backslash";
+        (quote == '"' && self.text.contains('\\')).then(|| Slip::new(why, help))
     }
 
     /// A value without the quotes that it needs, or in the words of another
@@ -182,8 +177,7 @@ impl<'a> Value<'a> {
         }
         let is_sound = text.parse::<i64>().is_ok() || text == "true" || text == "false";
         if !self.is_item && self.ends_with_comma && is_sound {
-            let [why, help] = COMMA;
-            return Slip::new(why, help);
+            return Slip::new(COMMA, COMMA_HELP);
         }
         if language::holds_only_tables(key) {
             let help = format!("write `{key} = {{ ... }}`, or leave `{key}` out");
@@ -220,9 +214,8 @@ impl<'a> Value<'a> {
 fn between_signs(outside: &str, begin: usize, at: usize) -> Option<(usize, usize)> {
     let stop = at.clamp(begin, outside.len());
     let before = outside.get(begin..stop).unwrap_or_default();
-    let mut start = before
-        .rfind([',', '[', '{'])
-        .map_or(begin, |at| begin + at + 1);
+    let sign = before.rfind([',', '[', '{']);
+    let mut start = sign.map_or(begin, |at| begin + at + 1);
     // The sign itself, where the parser stopped at it, is not within the value
     // that it begins.
     let rest = outside.get(start..)?;
@@ -235,9 +228,9 @@ fn between_signs(outside: &str, begin: usize, at: usize) -> Option<(usize, usize
 
 /// The name that a text ends with, in quotes or not; may be empty.
 fn last_name(text: &str) -> &str {
-    let is_of_none = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '-');
     let text = text.trim_end().trim_end_matches(['"', '\'']);
-    text.rsplit(is_of_none).next().unwrap_or_default()
+    let mut names = text.rsplit(|c| !is_of_name(c));
+    names.next().unwrap_or_default()
 }
 
 #[cfg(test)]
