@@ -82,6 +82,15 @@ pub(super) fn mask(text: &mut String, bytes: Range<usize>, sign: char, kept: &[u
     text.replace_range(bytes, &masked);
 }
 
+/// Whether a text is a name that most languages have for a variable: letters,
+/// digits and `_` of ASCII, with no digit at its beginning.
+pub(super) fn is_identifier(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
 /// The first character that is not ASCII, where only ASCII can be.
 pub(super) fn not_ascii(text: &str) -> Option<String> {
     let c = text.chars().find(|c| !c.is_ascii())?;

@@ -17,7 +17,7 @@
 
 use std::{collections::BTreeMap, ffi::OsString};
 
-use super::wrong::Wrong;
+use super::{characters::is_identifier, wrong::Wrong};
 
 /// The variables that `${NAME}` is replaced from, by name. Tests bring their
 /// own, so that none depends on the process that it runs in.
@@ -74,15 +74,9 @@ pub(super) fn fill_in(text: &str, environment: &Environment) -> Result<String, W
 /// it is not replaced. A variable that is set and empty gives an empty text
 /// where there is no fallback.
 fn look_up(inside: &str, environment: &Environment) -> Result<String, Wrong> {
-    let (name, fallback) = match inside.split_once(":-") {
-        Some((name, fallback)) => (name, Some(fallback)),
-        None => (inside, None),
-    };
-    let letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if name.is_empty()
-        || !name.chars().all(letter)
-        || name.starts_with(|c: char| c.is_ascii_digit())
-    {
+    let parts = inside.split_once(":-");
+    let (name, fallback) = parts.map_or((inside, None), |(name, text)| (name, Some(text)));
+    if !is_identifier(name) {
         let why = format!("`{name}` is not the name of an environment variable");
         let help = "names are letters, digits and `_`; write `$${` for a literal `${`";
         return Err(Wrong::new(why, help));
@@ -115,18 +109,11 @@ pub(super) fn and_variable(text: &str) -> &'static str {
         text.match_indices(sign)
             .any(|(at, _)| text[at + sign.len()..].trim_start().starts_with(is_name))
     };
-    let is_between = text
-        .split('%')
-        .nth(1)
-        .is_some_and(|name| !name.is_empty() && name.chars().all(is_name));
-    let is_meant = begins(text, "$")
-        || begins(text, "$(")
-        || text.contains("{{")
-        || is_between && text.ends_with('%');
-    if is_meant {
-        " (an environment variable is written `${NAME}`)"
-    } else {
-        ""
+    let between = text.split('%').nth(1).filter(|_| text.ends_with('%'));
+    let is_between = between.is_some_and(|name| !name.is_empty() && name.chars().all(is_name));
+    match is_between || begins(text, "$") || begins(text, "$(") || text.contains("{{") {
+        true => " (an environment variable is written `${NAME}`)",
+        false => "",
     }
 }
 

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 
 use crate::config::{
     characters,
-    field::Given,
+    field::{Field, Given},
     problem::{Code, Problem, Problems},
     redact,
     source::Span,
@@ -30,7 +30,7 @@ use crate::config::{
         File,
         limits::Limit,
         routes::Route,
-        tables::{Either, NamedEntry},
+        tables::{Either, Named, NamedEntry},
         upstreams::Upstream,
     },
 };
@@ -64,8 +64,8 @@ struct Known<'a> {
 /// Requirements of an upstream or a limit on the routes that name it.
 #[derive(Default)]
 struct Requirements {
-    /// Parameters of the path that are parts of its key.
-    parameters: Vec<Box<str>>,
+    /// Its key. The path of each route has to have the parameters in it.
+    key: Vec<KeyPart>,
     /// How many buckets decide: the limit's and one for each tier.
     deciding: usize,
 }
@@ -74,44 +74,24 @@ impl<'a> Definitions<'a> {
     /// The names of a file. They are incomplete if `problems` says that a part
     /// of it could not be read, or if the section of the names is wrong.
     pub(super) fn of(file: &'a File, problems: &Problems) -> Self {
-        let is_known = !problems.incomplete;
         Self {
-            upstreams: Known {
-                noun: "upstream",
-                key: "`hash_key`",
-                required: required(file.upstreams.elements(), of_upstream),
-                is_complete: is_known && !file.upstreams.is_broken(),
-            },
-            limits: Known {
-                noun: "limit",
-                key: "key",
-                required: required(file.limits.elements(), of_limit),
-                is_complete: is_known && !file.limits.is_broken(),
-            },
+            upstreams: Known::new(
+                "upstream",
+                "`hash_key`",
+                &file.upstreams,
+                of_upstream,
+                problems,
+            ),
+            limits: Known::new("limit", "key", &file.limits, of_limit, problems),
         }
     }
-}
-
-/// The requirements of each entry by its name. A broken entry requires nothing,
-/// but its name is known: a route that names it is not wrong.
-fn required<T>(
-    entries: &[NamedEntry<T>],
-    of: fn(&T) -> Requirements,
-) -> BTreeMap<&str, Requirements> {
-    let mut required = BTreeMap::new();
-    for NamedEntry { name, field } in entries {
-        let requirements = field.value().map(of).unwrap_or_default();
-        required.insert(name.as_str(), requirements);
-    }
-    required
 }
 
 /// An upstream that hashes by a parameter requires it of each route, also of
 /// those that copy or split.
 fn of_upstream(upstream: &Upstream) -> Requirements {
-    let key = upstream.hash_key.read().unwrap_or_default();
     Requirements {
-        parameters: parameters(key),
+        key: upstream.hash_key.read().unwrap_or_default(),
         deciding: 0,
     }
 }
@@ -126,23 +106,9 @@ fn of_limit(limit: &Limit) -> Requirements {
         key.push(part.clone());
     }
     Requirements {
-        parameters: parameters(key),
+        key,
         deciding: 1 + limit.tiers.elements().len(),
     }
-}
-
-/// The parameters of a path among the parts of a key.
-///
-/// Other parts do not depend on the route. A parameter that stands twice is
-/// twice in the result.
-fn parameters(key: Vec<KeyPart>) -> Vec<Box<str>> {
-    let mut parameters = Vec::new();
-    for part in key {
-        if let KeyPart::Param(name) = part {
-            parameters.push(name);
-        }
-    }
-    parameters
 }
 
 /// A route while its keys are resolved: the names that it may mention, the
@@ -223,7 +189,10 @@ impl<'a> RouteContext<'a> {
         let Some(parameters) = &self.parameters else {
             return required.deciding;
         };
-        for parameter in &required.parameters {
+        for part in &required.key {
+            let KeyPart::Param(parameter) = part else {
+                continue;
+            };
             if parameters.contains(&&**parameter) {
                 continue;
             }
@@ -262,7 +231,28 @@ impl<'a> RouteContext<'a> {
     }
 }
 
-impl Known<'_> {
+impl<'a> Known<'a> {
+    /// The requirements of each entry by its name. A broken entry requires
+    /// nothing, but its name is known: a route that names it is not wrong.
+    fn new<T>(
+        noun: &'static str,
+        key: &'static str,
+        section: &'a Option<Field<Named<T>>>,
+        of: fn(&T) -> Requirements,
+        problems: &Problems,
+    ) -> Self {
+        let mut required = BTreeMap::new();
+        for NamedEntry { name, field } in section.elements() {
+            required.insert(name.as_str(), field.value().map(of).unwrap_or_default());
+        }
+        Self {
+            noun,
+            key,
+            required,
+            is_complete: !problems.incomplete && !section.is_broken(),
+        }
+    }
+
     /// The mistake of a name that is none of these. Its help is the nearest of
     /// them, or how to define the name.
     fn unknown(&self, name: &str, at: Span) -> Problem {
@@ -271,13 +261,9 @@ impl Known<'_> {
             Some(near) => format!("did you mean `{near}`?{}", characters::and_stranger(name)),
             None => definition(noun, name),
         };
-        Problem::new(
-            Code::UnknownName,
-            at,
-            format!("there is no {noun} `{name}`"),
-        )
-        .label(format!("no such {noun}"))
-        .help(help)
+        let message = format!("there is no {noun} `{name}`");
+        let problem = Problem::new(Code::UnknownName, at, message);
+        problem.label(format!("no such {noun}")).help(help)
     }
 }
 
@@ -287,13 +273,10 @@ impl Known<'_> {
 /// `noun` is "upstream" or "limit". A login in the text is covered.
 fn definition(noun: &str, name: &str) -> String {
     let quoted = redact::logins(name);
-    let url = match name.contains("://") {
-        true => quoted.to_string(),
-        false => format!("http://{quoted}"),
-    };
-    let is_url =
-        address::server_url(name).is_ok() || address::server_url(&format!("http://{name}")).is_ok();
-    if noun == "upstream" && name.contains(':') && is_url {
+    let url = address::with_scheme(name);
+    let is_url = name.contains(':') && address::server_url(&url).is_ok();
+    if noun == "upstream" && is_url {
+        let url = redact::logins(&url);
         return format!(
             "write `upstream = \"app\"` here, and define it: `[upstreams.app]` with `servers = [\"{url}\"]`"
         );

@@ -65,14 +65,12 @@ fn no_bind(text: &str) -> Wrong {
 /// # Errors
 /// Anything else.
 pub(in crate::config) fn network(text: &str) -> Result<IpNet, Wrong> {
-    match any_network(text) {
-        Some(network) => Ok(network.trunc()),
-        None => {
-            let help = "write a network such as \"10.0.0.0/8\" or \"fd00::/8\", or one address";
-            let right = meant_networks(text).map(|right| format!("write {right}"));
-            Err(Wrong::new("it is not a network", help).or_advice(right))
-        }
-    }
+    let Some(network) = any_network(text) else {
+        let help = "write a network such as \"10.0.0.0/8\" or \"fd00::/8\", or one address";
+        let right = meant_networks(text).map(|right| format!("write {right}"));
+        return Err(Wrong::new("it is not a network", help).or_advice(right));
+    };
+    Ok(network.trunc())
 }
 
 /// A network, or one address as the network that has only this address.
@@ -83,15 +81,11 @@ fn any_network(text: &str) -> Option<IpNet> {
 
 /// Networks in another form, as the list is to have them.
 fn meant_networks(text: &str) -> Option<String> {
-    let ready = match text {
-        "localhost" | "loopback" => "\"127.0.0.1\" and \"::1\"",
-        "private" | "private_ranges" | "internal" => {
-            "\"10.0.0.0/8\", \"172.16.0.0/12\", \"192.168.0.0/16\" and \"fd00::/8\""
-        }
-        _ => "",
-    };
-    if !ready.is_empty() {
-        return Some(ready.to_owned());
+    let private = "\"10.0.0.0/8\", \"172.16.0.0/12\", \"192.168.0.0/16\" and \"fd00::/8\"";
+    match text {
+        "localhost" | "loopback" => return Some("\"127.0.0.1\" and \"::1\"".to_owned()),
+        "private" | "private_ranges" | "internal" => return Some(private.to_owned()),
+        _ => {}
     }
     let items = pieces(text);
     if items.len() > 1 && items.iter().all(|item| any_network(item).is_some()) {
@@ -103,9 +97,8 @@ fn meant_networks(text: &str) -> Option<String> {
     let right = match (with_port, in_brackets) {
         (Ok(ip), _) => ip.to_string(),
         (_, Ok(ip)) => ip.to_string(),
-        _ => with_netmask(&bare)
-            .or_else(|| with_stars(&bare))
-            .or_else(|| any_network(&bare).filter(|_| bare != text).and(Some(bare)))?,
+        _ if bare != text && any_network(&bare).is_some() => bare,
+        _ => with_netmask(&bare).or_else(|| with_stars(&bare))?,
     };
     Some(format!("\"{right}\""))
 }
@@ -167,17 +160,15 @@ fn meant_servers(text: &str) -> Option<String> {
         return Some(format!("`{{ url = \"{server}\", weight = {weight} }}`"));
     }
     if options.iter().all(is_server) {
-        let servers: Vec<_> = words.iter().map(String::as_str).collect();
-        let servers = in_quotes(&servers);
+        let servers = in_quotes(&words);
         return Some(format!("several as items of the list: {servers}"));
     }
-    Some(format!(
-        "\"{server}\" alone: other settings are keys of the upstream"
-    ))
+    let alone = "alone: other settings are keys of the upstream";
+    Some(format!("\"{server}\" {alone}"))
 }
 
 /// The text as a URL: `http://` is put before it if it has no scheme.
-fn with_scheme(text: &str) -> String {
+pub(in crate::config) fn with_scheme(text: &str) -> String {
     match text.contains("://") {
         true => text.to_owned(),
         false => format!("http://{text}"),
@@ -188,10 +179,8 @@ fn with_scheme(text: &str) -> String {
 fn with_slashes(text: &str) -> Option<String> {
     let rest = text.strip_prefix("http").unwrap_or(text);
     let has_few = text.starts_with("//") || text.starts_with("http") && !text.contains("://");
-    let right = format!(
-        "http://{}",
-        rest.trim_start_matches(':').trim_start_matches('/')
-    );
+    let rest = rest.trim_start_matches(':').trim_start_matches('/');
+    let right = format!("http://{rest}");
     (has_few && exact_server_url(&right).is_ok()).then(|| format!("\"{right}\""))
 }
 
@@ -200,9 +189,8 @@ fn exact_server_url(text: &str) -> Result<ServerUrl, Wrong> {
     let help = "write a URL such as \"http://10.0.0.1:9001\"";
     let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
     let (scheme, usual) = match &*scheme.to_ascii_lowercase() {
-        _ if names_socket(text) => return Err(not_http(text, help)),
-        "http" => ("http", HTTP_PORT),
-        "https" => ("https", HTTPS_PORT),
+        "http" if !names_socket(text) => ("http", HTTP_PORT),
+        "https" if !names_socket(text) => ("https", HTTPS_PORT),
         _ => return Err(not_http(text, help)),
     };
     let is_tls = scheme == "https";
@@ -279,10 +267,8 @@ pub(in crate::config) fn server_name(text: &str) -> Result<ServerName<'static>, 
 /// A name that the admin listener may be called by: a host, with a port or
 /// without, lower case.
 pub(in crate::config) fn admin_host(text: &str) -> Result<String, Wrong> {
-    host_and_port(
-        text,
-        "write a host and its port, such as \"tidegate.internal:9901\"",
-    )?;
+    let help = "write a host and its port, such as \"tidegate.internal:9901\"";
+    host_and_port(text, help)?;
     Ok(text.to_ascii_lowercase())
 }
 
@@ -296,28 +282,20 @@ pub(in crate::config) fn host_and_port(
     help: &str,
 ) -> Result<(String, Option<u16>), Wrong> {
     let wrong = |why: String| Wrong::new(why, help);
-    let in_brackets = authority
-        .strip_prefix('[')
-        .and_then(|inside| inside.split_once(']'));
-    let (host, port) = match in_brackets {
-        Some((host, _)) if host.parse::<Ipv6Addr>().is_err() => {
-            return Err(wrong(format!("`{host}` is not an IPv6 address")));
+    let inside = authority.strip_prefix('[');
+    let (host, behind) = match inside.and_then(|inside| inside.split_once(']')) {
+        Some((host, behind)) if host.parse::<Ipv6Addr>().is_ok() => {
+            (host.to_ascii_lowercase(), behind)
         }
-        Some((host, "")) => (host.to_ascii_lowercase(), None),
-        Some((host, behind)) => match behind.strip_prefix(':') {
-            None => return Err(wrong("only a port can follow `]`".to_owned())),
-            port => (host.to_ascii_lowercase(), port),
-        },
+        Some((host, _)) => return Err(wrong(format!("`{host}` is not an IPv6 address"))),
         None => {
-            let (host, port) = match authority.split_once(':') {
-                Some((host, port)) => (host, Some(port)),
-                None => (authority, None),
-            };
-            (host::name(host).map_err(|other| wrong(other.why))?, port)
+            let (host, behind) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
+            (host::name(host).map_err(|other| wrong(other.why))?, behind)
         }
     };
-    match port.map(|port| (port, port.parse())) {
-        None => Ok((host, None)),
+    match behind.strip_prefix(':').map(|port| (port, port.parse())) {
+        None if behind.is_empty() => Ok((host, None)),
+        None => Err(wrong("only a port can follow `]`".to_owned())),
         Some((text, Ok(port @ 1..))) if !text.starts_with('+') => Ok((host, Some(port))),
         Some(_) => Err(wrong("the port is a number from 1 to 65535".to_owned())),
     }

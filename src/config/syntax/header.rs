@@ -109,8 +109,8 @@ pub(in crate::config) fn kept(text: &str) -> Result<HeaderName, Wrong> {
 /// values that look different in the file would be equal on the wire.
 pub(in crate::config) fn value(text: &str) -> Result<HeaderValue, Wrong> {
     let help = "write printable ASCII characters";
-    let value = HeaderValue::from_str(text)
-        .map_err(|_| Wrong::new("it cannot be sent in a header", help))?;
+    let value = HeaderValue::from_str(text);
+    let value = value.map_err(|_| Wrong::new("it cannot be sent in a header", help))?;
     if text.trim() != text {
         let why = "spaces at the ends of a header are lost on the way";
         return Err(Wrong::new(why, "take them off"));
@@ -163,9 +163,8 @@ pub(in crate::config) fn retry_reason(text: &str) -> Result<RetryReason, Wrong> 
         }
         _ => {
             let near = suggest::nearest(text, ["connect", "reset", "timeout"]);
-            let near = near.map(|near| format!("did you mean \"{near}\"?"));
             let help = "write \"connect\", \"reset\", \"timeout\" or a status such as \"503\"";
-            Err(Wrong::new("it is nothing to retry on", help).or_advice(near))
+            Err(Wrong::new("it is nothing to retry on", help).or_meant(near))
         }
     }
 }

@@ -15,6 +15,8 @@
 //! `xn--` form (RFC 5891), and the file should have the bytes that requests
 //! have.
 
+use std::net::Ipv6Addr;
+
 use super::{super::wrong::Wrong, in_quotes, pieces};
 use crate::policy::HostPattern;
 
@@ -42,9 +44,8 @@ pub(in crate::config) fn name(text: &str) -> Result<String, Wrong> {
         return Err(Wrong::new("a host name is ASCII", help));
     }
     let letter = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
-    let label = |label: &str| {
-        !label.is_empty() && label.len() <= LONGEST_LABEL && label.bytes().all(letter)
-    };
+    let label =
+        |label: &str| (1..=LONGEST_LABEL).contains(&label.len()) && label.bytes().all(letter);
     let name = text.strip_suffix('.').unwrap_or(text);
     if name.len() > LONGEST_NAME || !name.split('.').all(label) {
         return Err(Wrong::new(format!("`{text}` is not a host name"), help));
@@ -63,10 +64,8 @@ pub(in crate::config) fn name(text: &str) -> Result<String, Wrong> {
 pub(in crate::config) fn pattern(text: &str) -> Result<HostPattern, Wrong> {
     let help = "write \"orders.example.com\" or \"*.example.com\"";
     if text.starts_with('[') && text.ends_with(']') {
-        return match ipv6(text) {
-            Some(address) => Ok(HostPattern::Exact(address)),
-            None => Err(Wrong::new("it is not an IPv6 address", help)),
-        };
+        let none = || Wrong::new("it is not an IPv6 address", help);
+        return ipv6(text).map(HostPattern::Exact).ok_or_else(none);
     }
     if let Some(wrong) = no_host(text, help) {
         return Err(wrong);
@@ -124,10 +123,8 @@ fn no_host(text: &str, help: &str) -> Option<Wrong> {
 /// between them; a zone such as `%eth0` is no part of an address here.
 fn ipv6(text: &str) -> Option<String> {
     let inside = text.strip_prefix('[')?.strip_suffix(']')?;
-    inside
-        .parse::<std::net::Ipv6Addr>()
-        .ok()
-        .map(|address| format!("[{address}]"))
+    let address: Ipv6Addr = inside.parse().ok()?;
+    Some(format!("[{address}]"))
 }
 
 /// A host that a key is compared with, as requests have it: in lower case.
@@ -144,7 +141,7 @@ pub(in crate::config) fn asked(text: &str) -> String {
 /// cut off. The explanation names the part that is too much: the rest of a URL,
 /// the port, or neither of the two.
 fn more_than_a_host(text: &str, help: &str) -> Wrong {
-    if text.parse::<std::net::Ipv6Addr>().is_ok() {
+    if text.parse::<Ipv6Addr>().is_ok() {
         let help = format!("write \"[{text}]\"");
         return Wrong::new("IPv6 addresses stand in brackets", help);
     }

@@ -152,29 +152,20 @@ fn respelt(text: &str, lower: &str) -> Option<String> {
     let bare = joined.replace(['{', '}'], "").replace("::", ":");
     let mut candidates = vec![joined.clone()];
     for (begin, kind) in KINDS {
-        match joined.strip_prefix(begin) {
-            Some(_) if kind == "tls:subject" => candidates.push(kind.to_owned()),
-            Some(name) if kind == "header:" => {
-                candidates.push(format!("{kind}{}", name.replace('_', "-")));
-            }
-            Some(name) => candidates.push(format!("{kind}{name}")),
-            None => {}
-        }
+        candidates.extend(joined.strip_prefix(begin).map(|name| match kind {
+            "tls:subject" => kind.to_owned(),
+            "header:" => format!("{kind}{}", name.replace('_', "-")),
+            _ => format!("{kind}{name}"),
+        }));
     }
     candidates.extend([with_colon, bare]);
-    let in_braces = lower
-        .strip_prefix('{')
-        .and_then(|rest| rest.strip_suffix('}'));
-    candidates.extend(in_braces.map(|name| format!("param:{name}")));
-    if let Some(word) = pieces
-        .first()
-        .filter(|word| lower.contains(':') && WORDS.contains(word))
-    {
-        candidates.push((*word).to_owned());
-    }
-    candidates
-        .into_iter()
-        .find(|right| right != text && exact_part(right).is_ok())
+    let inside = lower.strip_prefix('{');
+    let inside = inside.and_then(|rest| rest.strip_suffix('}'));
+    candidates.extend(inside.map(|name| format!("param:{name}")));
+    let word = lower.split_once(':').map(|(word, _)| word.trim());
+    candidates.extend(word.filter(|word| WORDS.contains(word)).map(str::to_owned));
+    let is_right = |right: &String| right != text && exact_part(right).is_ok();
+    candidates.into_iter().find(is_right)
 }
 
 /// [`part`] without advice on other forms.
@@ -184,20 +175,16 @@ fn respelt(text: &str, lower: &str) -> Option<String> {
 /// `"tls:subject"` where no listener asks clients for a certificate.
 fn exact_part(text: &str) -> Result<KeyPart, Wrong> {
     if let Some(bits) = text.strip_prefix("client-ip/") {
+        let help = "write \"client-ip\" or one such as \"client-ip/56\"";
         return match bits.parse() {
-            Ok(v6_prefix @ 1..=128) if bits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Ok(v6_prefix @ 1..=128) if !bits.starts_with('+') => {
                 Ok(KeyPart::ClientIp { v6_prefix })
             }
-            _ => Err(Wrong::new(
-                "the IPv6 prefix is 1 to 128 bits",
-                "write \"client-ip\" or one such as \"client-ip/56\"",
-            )),
+            _ => Err(Wrong::new("the IPv6 prefix is 1 to 128 bits", help)),
         };
     }
-    let (kind, name) = match text.split_once(':') {
-        Some((kind, name)) => (kind, Some(name)),
-        None => (text, None),
-    };
+    let parts = text.split_once(':');
+    let (kind, name) = parts.map_or((text, None), |(kind, name)| (kind, Some(name)));
     match (kind, name) {
         ("route", None) => Ok(KeyPart::Route),
         ("client-ip", None) => Ok(KeyPart::ClientIp {
@@ -215,9 +202,8 @@ fn exact_part(text: &str) -> Result<KeyPart, Wrong> {
         ("cookie", Some(name)) => {
             let help = "write letters, digits and `-`, such as \"cookie:session\"";
             let none = || Wrong::new("it is not the name of a cookie", help);
-            Ok(KeyPart::Cookie(
-                header::token(name).ok_or_else(none)?.into(),
-            ))
+            let name = header::token(name).ok_or_else(none)?;
+            Ok(KeyPart::Cookie(name.into()))
         }
         ("query", Some("")) => {
             let help = "write it decoded, such as \"query:user\"";
@@ -237,9 +223,9 @@ fn exact_part(text: &str) -> Result<KeyPart, Wrong> {
 /// The help is the nearest word without a name, if one is near, or else all
 /// parts of the language.
 fn no_part(text: &str) -> Wrong {
-    let near = suggest::nearest(text, WORDS).map(|near| format!("did you mean \"{near}\"?"));
+    let near = suggest::nearest(text, WORDS);
     let help = "write \"client-ip\", \"header:NAME\", \"cookie:NAME\", \"query:NAME\", \"param:NAME\", \"route\", \"host\", \"path\", \"method\" or \"tls:subject\"";
-    Wrong::new("it is not part of a key", help).or_advice(near)
+    Wrong::new("it is not part of a key", help).or_meant(near)
 }
 
 /// `"skip"`, `"refuse"`, or another part of a key.
@@ -258,13 +244,12 @@ pub(in crate::config) fn missing(text: &str) -> Result<Missing, Wrong> {
         "refuse" => Ok(Missing::Refuse),
         _ => part(text).map(Missing::Use).map_err(|wrong| {
             let why = "it is not what can be done without the key";
-            if let Some(word) = suggest::close(text.trim(), ["skip", "refuse"]) {
-                return Wrong::new(why, format!("did you mean \"{word}\"?"));
-            }
+            let word = suggest::close(text.trim(), ["skip", "refuse"]);
             let is_of_part = meant(text).is_some_and(|help| help.starts_with("write"))
                 || wrong.help.starts_with("did");
             let help = "write \"skip\", \"refuse\" or another part of a key such as \"client-ip\"";
-            Wrong::new(why, if is_of_part { wrong.help } else { help.into() })
+            let of_part = is_of_part.then_some(wrong.help);
+            Wrong::new(why, help).or_advice(of_part).or_meant(word)
         }),
     }
 }

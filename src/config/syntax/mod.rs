@@ -27,7 +27,7 @@ pub(super) mod status;
 pub(super) mod store;
 pub(super) mod template;
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use super::{characters, wrong::Wrong};
 
@@ -47,24 +47,18 @@ const LONGEST_NAME: usize = 128;
 /// of the gateway hold the same name.
 pub(super) fn name(text: &str) -> Result<Arc<str>, Wrong> {
     let help = "names are 1 to 128 printable ASCII characters without quotes and backslashes, such as \"per-client\"";
-    let wrong = |why: &str| Err(Wrong::new(why, help));
-    if text.is_empty() {
-        return wrong("a name is not empty");
-    }
-    if text.len() > LONGEST_NAME {
-        return wrong("the name is too long");
-    }
-    if text.starts_with(' ') || text.ends_with(' ') {
-        return wrong("a name neither begins nor ends with a space");
-    }
     let is_odd = |c: &char| !matches!(c, ' '..='~') || matches!(c, '"' | '\'' | '\\' | '`');
-    match text.chars().find(is_odd) {
-        Some(c) => match characters::stranger(text) {
-            Some(stranger) => wrong(&format!("there is {stranger}")),
-            None => wrong(&format!("{c:?} cannot be in a name")),
-        },
-        None => Ok(text.into()),
-    }
+    let why = match (text.chars().find(is_odd), characters::stranger(text)) {
+        _ if text.is_empty() => "a name is not empty".to_owned(),
+        _ if text.len() > LONGEST_NAME => "the name is too long".to_owned(),
+        _ if text.trim_matches(' ') != text => {
+            "a name neither begins nor ends with a space".to_owned()
+        }
+        (None, _) => return Ok(text.into()),
+        (_, Some(stranger)) => format!("there is {stranger}"),
+        (Some(c), None) => format!("{c:?} cannot be in a name"),
+    };
+    Err(Wrong::new(why, help))
 }
 
 /// The pieces of a text that seems to hold several values.
@@ -80,7 +74,7 @@ fn pieces(text: &str) -> Vec<&str> {
 ///
 /// The values are not escaped, so that a quote within one of them stays as it
 /// is.
-fn in_quotes(values: &[&str]) -> String {
+fn in_quotes(values: &[impl fmt::Display]) -> String {
     let quoted: Vec<_> = values.iter().map(|value| format!("\"{value}\"")).collect();
     quoted.join(", ")
 }

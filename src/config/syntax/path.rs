@@ -13,7 +13,7 @@
 
 use regex::{Regex, RegexBuilder};
 
-use super::super::wrong::Wrong;
+use super::super::{characters::is_identifier, wrong::Wrong};
 use crate::policy::{PathPattern, path};
 
 /// Bytes that a compiled path expression may take: generous for a path, far
@@ -42,13 +42,11 @@ pub(in crate::config) fn target(text: &str) -> Result<String, Wrong> {
     if !text.starts_with('/') {
         return Err(Wrong::new("a path begins with `/`", help));
     }
-    match text.chars().find(|c| !c.is_ascii_graphic() || *c == '#') {
-        Some(c) => {
-            let why = format!("{c:?} cannot be in the target of a request");
-            Err(Wrong::new(why, help))
-        }
-        None => Ok(text.to_owned()),
+    if let Some(c) = text.chars().find(|c| !c.is_ascii_graphic() || *c == '#') {
+        let why = format!("{c:?} cannot be in the target of a request");
+        return Err(Wrong::new(why, help));
     }
+    Ok(text.to_owned())
 }
 
 /// Compiles a regular expression so that it has to match a whole path.
@@ -92,8 +90,7 @@ pub(in crate::config) fn regex(text: &str) -> Result<PathPattern, Wrong> {
 /// # Errors
 /// Anything else. The help has the form here of another router's pattern.
 pub(in crate::config) fn whole(text: &str) -> Result<PathPattern, Wrong> {
-    exact_whole(text)
-        .map_err(|wrong| wrong.or_advice(elsewhere(text, |text| exact_whole(text).is_ok())))
+    exact_whole(text).map_err(|wrong| wrong.or_advice(elsewhere(text, exact_whole)))
 }
 
 /// [`whole`] without advice on the forms of other routers.
@@ -112,23 +109,21 @@ fn exact_whole(text: &str) -> Result<PathPattern, Wrong> {
 /// Methods, the modifiers of NGINX's `location`, and parameters in the brackets
 /// of other routers are recognized. A wildcard for the rest of a path is what a
 /// prefix is here. `None` if the text has no such form.
-fn elsewhere(text: &str, is_right: impl Fn(&str) -> bool) -> Option<String> {
+fn elsewhere<T>(text: &str, exact: fn(&str) -> Result<T, Wrong>) -> Option<String> {
     let (before, rest) = text.split_once(' ').unwrap_or(("", text));
     if matches!(before, "~" | "~*") {
         let rest = rest.trim();
-        return Some(format!(
-            "an expression is for `path_regex`: write `path_regex = '{rest}'`"
-        ));
+        let help = "an expression is for `path_regex`: write";
+        return Some(format!("{help} `path_regex = '{rest}'`"));
     }
     let is_method = !before.is_empty() && before.bytes().all(|byte| byte.is_ascii_uppercase());
-    let path = match before {
-        _ if is_method => rest.trim(),
-        "=" | "^~" => rest.trim(),
-        _ => text,
+    let path = match is_method || matches!(before, "=" | "^~") {
+        true => rest.trim(),
+        false => text,
     };
     let segments: Vec<_> = path.split('/').map(as_parameter).collect();
     let right = segments.join("/");
-    if right != text && is_right(&right) {
+    if right != text && exact(&right).is_ok() {
         return Some(match is_method {
             true => format!("write \"{right}\", and `methods = [\"{before}\"]`"),
             false => format!("write \"{right}\""),
@@ -136,10 +131,7 @@ fn elsewhere(text: &str, is_right: impl Fn(&str) -> bool) -> Option<String> {
     }
     let (prefix, last) = path.rsplit_once('/')?;
     let is_rest = last.starts_with("{*") || last.ends_with("...}") || last.ends_with("*}");
-    let prefix = match prefix {
-        "" => "/",
-        prefix => prefix,
-    };
+    let prefix = if prefix.is_empty() { "/" } else { prefix };
     (is_rest && exact_literal(prefix).is_ok())
         .then(|| format!("everything below a path is `path_prefix = \"{prefix}\"`"))
 }
@@ -175,8 +167,7 @@ pub(in crate::config) fn prefix(text: &str) -> Result<PathPattern, Wrong> {
 ///
 /// The path `/` becomes the empty text, which stands for nothing to take off.
 pub(in crate::config) fn literal(text: &str) -> Result<String, Wrong> {
-    exact_literal(text)
-        .map_err(|wrong| wrong.or_advice(elsewhere(text, |text| exact_literal(text).is_ok())))
+    exact_literal(text).map_err(|wrong| wrong.or_advice(elsewhere(text, exact_literal)))
 }
 
 /// [`literal`] without advice on the forms of other routers.
@@ -200,10 +191,8 @@ pub(in crate::config) fn parameters(text: &str) -> Result<Vec<&str>, Wrong> {
     let mut names = Vec::new();
     let in_braces = |segment: &&str| segment.contains(['{', '}']);
     for segment in text.split('/').filter(in_braces) {
-        let inside = segment
-            .strip_prefix('{')
-            .and_then(|rest| rest.strip_suffix('}'));
-        let Some(name) = inside else {
+        let inside = segment.strip_prefix('{');
+        let Some(name) = inside.and_then(|rest| rest.strip_suffix('}')) else {
             let why = format!("`{segment}` is not a whole parameter");
             let help = "write `/{name}/`; braces that are meant are `%7B` and `%7D`";
             return Err(Wrong::new(why, help));
@@ -226,11 +215,7 @@ pub(in crate::config) fn parameters(text: &str) -> Result<Vec<&str>, Wrong> {
 ///
 /// Letters, digits and `_`, all of ASCII, without a digit at the beginning.
 pub(in crate::config) fn parameter_name(name: &str) -> Result<(), Wrong> {
-    let letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if name.is_empty()
-        || !name.chars().all(letter)
-        || name.starts_with(|c: char| c.is_ascii_digit())
-    {
+    if !is_identifier(name) {
         let help = "names of parameters are letters, digits and `_`";
         return Err(Wrong::new(format!("`{{{name}}}` is not a parameter"), help));
     }
@@ -245,9 +230,9 @@ fn before_signs(text: &str) -> String {
     let is_sign = |c| r"^[](){}|\.*+?$".contains(c);
     let literal = text.trim_start_matches('^').split(is_sign).next();
     let path = normal_form(literal.unwrap_or_default());
-    match path.len() {
-        0 | 1 => path,
-        _ => path.trim_end_matches('/').to_owned(),
+    match path.trim_end_matches('/') {
+        "" => path,
+        path => path.to_owned(),
     }
 }
 
@@ -260,9 +245,9 @@ fn in_normal_form(text: &str) -> Result<(), Wrong> {
         return Err(Wrong::new(why, help));
     }
     if !text.starts_with('/') {
-        let path = text.split_once("://").map_or(text, |(_, rest)| {
-            rest.split_once('/').map_or("", |(_, path)| path)
-        });
+        let url = text.split_once("://");
+        let path = url.map(|(_, rest)| rest.split_once('/').map_or("", |(_, path)| path));
+        let path = path.unwrap_or(text);
         let help = format!("write \"{}\"", normal_form(path));
         return Err(Wrong::new("a path begins with `/`", help));
     }
@@ -275,7 +260,7 @@ fn in_normal_form(text: &str) -> Result<(), Wrong> {
     let written = text.replace("%7B", "{").replace("%7D", "}");
     if normal != written {
         let why = "requests are compared in their normal form, which is never written like this";
-        return Err(Wrong::new(why, format!("write \"{}\"", normal)));
+        return Err(Wrong::new(why, format!("write \"{normal}\"")));
     }
     Ok(())
 }

@@ -55,10 +55,7 @@ fn walk(hir: &Hir, from: States) -> States {
     match hir.kind() {
         _ if from == 0 => 0,
         HirKind::Empty => from,
-        HirKind::Literal(literal) => literal
-            .0
-            .iter()
-            .fold(from, |states, byte| read(states, *byte)),
+        HirKind::Literal(text) => text.0.iter().fold(from, |states, byte| read(states, *byte)),
         HirKind::Class(class) => read_any(class, from),
         HirKind::Look(Look::Start | Look::StartLF | Look::StartCRLF) => from & BEGIN,
         HirKind::Look(Look::End | Look::EndLF | Look::EndCRLF) if from & WHOLE != 0 => ENDED,
@@ -67,9 +64,7 @@ fn walk(hir: &Hir, from: States) -> States {
         HirKind::Repetition(repetition) => repeat(repetition, from),
         HirKind::Capture(capture) => walk(&capture.sub, from),
         HirKind::Concat(parts) => parts.iter().fold(from, |states, part| walk(part, states)),
-        HirKind::Alternation(parts) => parts
-            .iter()
-            .fold(0, |states, part| states | walk(part, from)),
+        HirKind::Alternation(parts) => parts.iter().fold(0, |to, part| to | walk(part, from)),
     }
 }
 
@@ -111,9 +106,10 @@ fn read_any(class: &Class, from: States) -> States {
             .iter()
             .any(|range| (range.start()..=range.end()).contains(&byte)),
     };
-    (b'!'..=b'~')
+    let read = (b'!'..=b'~')
         .filter(|byte| holds(*byte))
-        .fold(0, |states, byte| states | read(from, byte))
+        .map(|byte| read(from, byte));
+    read.fold(0, |to, states| to | states)
 }
 
 /// The states after one byte.

@@ -27,13 +27,11 @@ const PORT: u16 = 6379;
 pub(in crate::config) fn server(text: &str) -> Result<StoreServer, Wrong> {
     let help = "write a URL such as \"redis://127.0.0.1:6379\", or \"rediss://\" for TLS";
     let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+    let why = "it begins with neither redis:// nor rediss://";
     let tls = match &*scheme.to_ascii_lowercase() {
         "redis" | "valkey" => false,
         "rediss" | "valkeys" => true,
-        _ => {
-            let why = "it begins with neither redis:// nor rediss://";
-            return Err(Wrong::new(why, help));
-        }
+        _ => return Err(Wrong::new(why, help)),
     };
     let (login, rest) = rest.rsplit_once('@').unwrap_or(("", rest));
     let (user, password) = match login.split_once(':') {
@@ -41,15 +39,12 @@ pub(in crate::config) fn server(text: &str) -> Result<StoreServer, Wrong> {
         None => (login, None),
     };
     let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
-    let database = match database {
-        "" => Ok(0),
-        number => number.parse(),
-    };
+    let database = if database.is_empty() { "0" } else { database };
     let why = "what follows the host is not the number of a database";
-    let database = database.map_err(|_| Wrong::new(why, help))?;
+    let database = database.parse().map_err(|_| Wrong::new(why, help))?;
     let why = "it has no host, with a port from 1 to 65535 or without";
-    let (host, port) =
-        address::host_and_port(authority, help).map_err(|_| Wrong::new(why, help))?;
+    let address = address::host_and_port(authority, help);
+    let (host, port) = address.map_err(|_| Wrong::new(why, help))?;
     Ok(StoreServer {
         host: host.into(),
         port: port.unwrap_or(PORT),

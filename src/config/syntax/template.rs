@@ -24,9 +24,8 @@ pub(in crate::config) fn places(text: &str) -> Result<Vec<&str>, Wrong> {
     let mut names = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find(['{', '}']) {
-        let inside = rest[at..]
-            .strip_prefix('{')
-            .and_then(|rest| rest.split_once('}'));
+        let inside = rest[at..].strip_prefix('{');
+        let inside = inside.and_then(|rest| rest.split_once('}'));
         let Some((name, after)) = inside.filter(|(name, _)| !name.contains('{')) else {
             return Err(Wrong::new("a brace has no partner", help));
         };
