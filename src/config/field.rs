@@ -155,6 +155,14 @@ pub(super) trait Given<T> {
         self.value().map_or(&[], Deref::deref)
     }
 
+    /// The elements of a list that are sound.
+    fn values<'a, E: 'a>(&'a self) -> impl Iterator<Item = &'a E>
+    where
+        T: Deref<Target = [Field<E>]> + 'a,
+    {
+        self.elements().iter().filter_map(Given::value)
+    }
+
     /// The place of the value, or else that of the section around it.
     fn place(&self, section: Span) -> Span {
         self.entry().map_or(section, |field| match field.origin {

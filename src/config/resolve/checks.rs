@@ -57,10 +57,8 @@ pub(super) fn exclude(
     let [first, second, ..] = given.as_slice() else {
         return false;
     };
-    let message = format!(
-        "`{}` and `{}` exclude each other{reason}",
-        first.name, second.name
-    );
+    let (one, other) = (first.name, second.name);
+    let message = format!("`{one}` and `{other}` exclude each other{reason}");
     let problem = Problem::new(Code::Conflict, second.at, message);
     problems.report(problem.also(first.at, "the other").help(help));
     true

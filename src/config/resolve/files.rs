@@ -45,17 +45,15 @@ pub(super) fn secret(
     loading: &mut Loading<'_>,
 ) -> Option<Secret> {
     let file = watched(name, loading)?;
-    let why = match source::read(&file, LONGEST_SECRET) {
-        Ok(text) => match pick(&text) {
-            Ok("") => "is empty".to_owned(),
-            Ok(secret) => return Some(Secret(secret.to_owned())),
-            Err(why) => why.to_owned(),
-        },
-        Err(why) => why,
+    let text = source::read(&file, LONGEST_SECRET);
+    let why = match text.as_deref().map(pick) {
+        Ok(Ok("")) => "is empty",
+        Ok(Ok(secret)) => return Some(Secret(secret.to_owned())),
+        Ok(Err(why)) => why,
+        Err(why) => why.as_str(),
     };
     let message = format!("{} {why}", file.display());
-    loading
-        .problems
-        .error(Code::Unreadable, name.at(), message, help);
+    let problems = &mut loading.problems;
+    problems.error(Code::Unreadable, name.at(), message, help);
     None
 }

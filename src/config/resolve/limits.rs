@@ -25,7 +25,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     checks::{Unique, every},
     overrides,
-    quota::{Beside, QuotaFields},
+    quota::{Beside, quota},
 };
 use crate::config::{
     field::Given,
@@ -58,13 +58,12 @@ pub(super) fn limits(file: &File, problems: &mut Problems) -> Option<Vec<Limit>>
 fn limit(entry: &NamedEntry<wire::Limit>, problems: &mut Problems) -> Option<Limit> {
     let limit = entry.field.value()?;
     let at = entry.field.at();
-    let quota =
-        QuotaFields::of(&limit.rate, &limit.burst).and_then(|fields| fields.quota(problems));
+    let rate = limit.rate.read();
+    let quota = rate.and_then(|rate| quota(rate, limit.rate.at(), &limit.burst, problems));
     let cost = cost(limit, problems);
     let most = cost.as_ref().map_or(0, Cost::most);
-    if let Some(burst) = quota.map(|quota| quota.burst())
-        && most > burst.get()
-    {
+    let burst = quota.map(|quota| quota.burst());
+    if let Some(burst) = burst.filter(|burst| most > burst.get()) {
         let message = format!("a cost of {most} never fits into a burst of {burst}");
         let help = "lower the cost, or raise `burst`";
         problems.error(Code::Conflict, place_of_cost(limit, at), message, help);
@@ -122,15 +121,12 @@ fn missing(limit: &wire::Limit, key: &[KeyPart], problems: &mut Problems) -> Opt
 /// A `[server]` that is broken may have the folder, and nothing is reported
 /// then.
 fn need_a_place(entries: &[NamedEntry<wire::Limit>], file: &File, problems: &mut Problems) {
-    let has_a_place = match file.server.value() {
-        Some(server) => server.state_dir.is_present(),
-        None => file.server.is_broken(),
-    };
-    if problems.incomplete || has_a_place {
-        return;
-    }
+    let server = file.server.value();
+    let has_a_place = server.map_or(file.server.is_broken(), |server| {
+        server.state_dir.is_present()
+    });
     for limit in entries.iter().filter_map(|entry| entry.field.value()) {
-        if limit.persist.value == Some(true) {
+        if limit.persist.value == Some(true) && !has_a_place && !problems.incomplete {
             let message = "`persist = true` has nowhere to write: `[server]` has no `state_dir`";
             let help =
                 "name a folder for it, such as `state_dir = \"/var/lib/tidegate\"` in `[server]`";
@@ -182,8 +178,8 @@ fn stand_ins(limit: &wire::Limit, beside: &mut Beside<'_>) -> Option<Option<Quot
     match limit.missing.value()? {
         Either::Short(_) => Some(None),
         Either::Long(table) => {
-            let fields = QuotaFields::of(&table.rate, &table.burst)?;
-            beside.quota(&fields).map(Some)
+            let quota = beside.quota(table.rate.read()?, table.rate.at(), &table.burst);
+            quota.map(Some)
         }
     }
 }
@@ -200,7 +196,7 @@ fn candidate(
         return Some(None);
     };
     let table = field.value()?;
-    let quota = beside.quota(&QuotaFields::of(&table.rate, &table.burst)?)?;
+    let quota = beside.quota(table.rate.read()?, table.rate.at(), &table.burst)?;
     let name = candidate_name(&entry.name);
     Some(Some(Candidate { name, quota }))
 }
@@ -223,9 +219,8 @@ fn tiers(
         let message =
             "tiers are wider networks of the client's address, which is no part of this key";
         let help = "add \"client-ip\" to `key`, or leave `tiers` out";
-        beside
-            .problems
-            .error(Code::Conflict, tiers.at(), message, help);
+        let problems = &mut beside.problems;
+        problems.error(Code::Conflict, tiers.at(), message, help);
     }
     let mut prefixes = Unique::new();
     every(tiers, |field| {
@@ -241,12 +236,10 @@ fn tiers(
             let help = "keep one of the two";
             beside.problems.error(Code::Duplicate, at, message, help);
         }
-        let quota = beside.quota(&QuotaFields::of(&tier.rate, &tier.burst)?)?;
-        let name = tier_name(&entry.name, prefix);
         Some(Tier {
-            name,
+            name: tier_name(&entry.name, prefix),
             prefix,
-            quota,
+            quota: beside.quota(tier.rate.read()?, tier.rate.at(), &tier.burst)?,
         })
     })
 }
@@ -289,10 +282,8 @@ fn unique_names(entries: &[NamedEntry<wire::Limit>], problems: &mut Problems) {
         let Some(limit) = field.value() else {
             continue;
         };
-        for tier in limit.tiers.elements().iter().filter_map(Given::value) {
-            if let Some(prefix) = tier.prefix.read() {
-                beside.insert(tier_name(name, prefix), field.at());
-            }
+        for prefix in limit.tiers.values().filter_map(|tier| tier.prefix.read()) {
+            beside.insert(tier_name(name, prefix), field.at());
         }
         if limit.candidate.is_present() {
             beside.insert(candidate_name(name), field.at());

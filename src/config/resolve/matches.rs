@@ -85,11 +85,8 @@ fn pattern(matches: &wire::Match, problems: &mut Problems) -> Option<PathPattern
     if exclude(&keys, "", help, problems) {
         return None;
     }
-    let given = path
-        .optional()?
-        .or(prefix.optional()?)
-        .or(regex.optional()?);
-    Some(given.unwrap_or(PathPattern::Any))
+    let given = path.optional()?.or(prefix.optional()?);
+    Some(given.or(regex.optional()?).unwrap_or(PathPattern::Any))
 }
 
 /// Everything that ranks one route before another, for one host and one method;
@@ -133,9 +130,8 @@ pub(super) fn hidden(
             // Two routes with one name were reported already.
             && other != *name
         {
-            let message = format!(
-                "the route `{name}` is hidden by `{other}`, which matches the same requests"
-            );
+            let by = format!("is hidden by `{other}`, which matches the same requests");
+            let message = format!("the route `{name}` {by}");
             let problem = Problem::new(Code::HiddenRoute, wire.name.at(), message)
                 .label("never reached")
                 .also(before.at(), "takes its requests")
@@ -183,21 +179,17 @@ fn each_or_any<T>(values: &[T]) -> Vec<Option<&T>> {
 fn canonical(path: &PathPattern) -> String {
     match path {
         PathPattern::Parameters(path) => {
-            let segments: Vec<_> = path.split('/').map(without_name).collect();
-            segments.join("/")
+            let segments = path
+                .split('/')
+                .map(|segment| match segment.starts_with('{') {
+                    true => "{}",
+                    false => segment,
+                });
+            segments.collect::<Vec<_>>().join("/")
         }
         PathPattern::Any => String::new(),
         PathPattern::Prefix(path) => format!("prefix {path}"),
         PathPattern::Exact(path) => path.clone(),
         PathPattern::Regex(path) => format!("regex {path}"),
-    }
-}
-
-/// A segment of a path; `{}` for a parameter.
-fn without_name(segment: &str) -> &str {
-    if segment.starts_with('{') {
-        "{}"
-    } else {
-        segment
     }
 }

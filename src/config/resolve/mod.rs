@@ -59,7 +59,7 @@ use super::{
     configuration::Config,
     de,
     diagnostic::Diagnostics,
-    field::{Field, Given},
+    field::Given,
     include::Loading,
     problem::{Code, Problem, Problems},
     redact,
@@ -130,20 +130,20 @@ fn routes(file: &wire::File, path: &Path, loading: &mut Loading<'_>) -> Option<V
         let problem = Problem::of_file(Code::NothingToServe, path.to_path_buf(), message);
         problems.report(problem.help(SMALLEST));
     }
-    unique_names(fields, problems);
+    unique_names(file, problems);
     let names = Definitions::of(file, problems);
-    let mut routes = Vec::new();
-    for field in fields {
-        routes.push(routes::route(field, &names, problems));
-    }
+    let routes = fields
+        .iter()
+        .map(|field| routes::route(field, &names, problems));
+    let routes: Vec<_> = routes.collect();
     matches::hidden(fields, &routes, problems);
     routes.into_iter().collect()
 }
 
 /// No two routes have one name.
-fn unique_names(routes: &[Field<wire::routes::Route>], problems: &mut Problems) {
+fn unique_names(file: &wire::File, problems: &mut Problems) {
     let mut names = Unique::new();
-    for route in routes.iter().filter_map(Given::value) {
+    for route in file.routes.values() {
         if let Some(name) = route.name.value() {
             let message = format!("two routes are named `{}`", name.value);
             let help =

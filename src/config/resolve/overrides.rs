@@ -11,10 +11,7 @@
 
 use ipnet::{IpNet, Ipv6Net};
 
-use super::{
-    checks::every,
-    quota::{Beside, QuotaFields},
-};
+use super::{checks::every, quota::Beside};
 use crate::config::{
     field::{Field, Given},
     problem::Code,
@@ -79,15 +76,14 @@ fn an_override(table: &wire::Override, limit: &mut Beside<'_>) -> Option<Overrid
     let matches = patterns(table, limit);
     let (at, burst) = (table.rate.at(), &table.burst);
     let quota = match table.rate.read()? {
-        Some(rate) => Some(limit.quota(&QuotaFields { rate, at, burst })?),
+        Some(rate) => Some(limit.quota(rate, at, burst)?),
         None => None,
     };
     if quota.is_none() && burst.is_present() {
         let message = "what is unlimited has no bucket";
         let help = "leave `burst` out, or write a rate";
-        limit
-            .problems
-            .error(Code::Conflict, burst.at(), message, help);
+        let at = burst.at();
+        limit.problems.error(Code::Conflict, at, message, help);
     }
     let matches = matches?;
     Some(Override { matches, quota })
@@ -114,11 +110,8 @@ fn fits(field: &Pattern, limit: &mut Beside<'_>) -> bool {
     if values == parts {
         return true;
     }
-    let message = format!(
-        "`match` has {} for a key of {}",
-        counted(values, "value"),
-        counted(parts, "part")
-    );
+    let [values, of] = [counted(values, "value"), counted(parts, "part")];
+    let message = format!("`match` has {values} for a key of {of}");
     let example = vec!["\"*\""; parts].join(", ");
     let help = match parts {
         1 => "write one value; several of them are a list: `match = [\"a\", \"b\"]`".to_owned(),
@@ -126,9 +119,8 @@ fn fits(field: &Pattern, limit: &mut Beside<'_>) -> bool {
             "write a value for each part in a list of its own, \"*\" for any: `match = [[{example}]]`"
         ),
     };
-    limit
-        .problems
-        .error(Code::BadValue, field.at(), message, help);
+    let at = field.at();
+    limit.problems.error(Code::BadValue, at, message, help);
     false
 }
 
@@ -149,9 +141,8 @@ fn pattern(field: &Pattern, limit: &mut Beside<'_>) -> Option<Vec<ValuePattern>>
         let pattern = text.map(|text| value(text, part));
         if let (Some(text), Some(Err(wrong))) = (text, &pattern) {
             let message = format!("`match` cannot have `{text}` here: {}", wrong.why);
-            limit
-                .problems
-                .error(Code::BadValue, item.at(), message, &wrong.help);
+            let problems = &mut limit.problems;
+            problems.error(Code::BadValue, item.at(), message, &wrong.help);
         }
         patterns.push(pattern.and_then(Result::ok));
     }
@@ -186,18 +177,12 @@ fn network(text: &str, v6_prefix: u8) -> Result<IpNet, Wrong> {
     let IpNet::V6(v6) = network else {
         return Ok(network);
     };
-    let Some(wider) = Ipv6Net::new(v6.addr(), v6_prefix)
-        .ok()
-        .filter(|_| v6.prefix_len() > v6_prefix)
-    else {
+    let (bits, wider) = (v6.prefix_len(), Ipv6Net::new(v6.addr(), v6_prefix));
+    let Some(wider) = wider.ok().filter(|_| bits > v6_prefix) else {
         return Ok(network);
     };
-    Err(Wrong::new(
-        format!("all of an IPv6 /{v6_prefix} is one client for this key"),
-        format!(
-            "write \"{}\", or key the limit by \"client-ip/{}\"",
-            wider.trunc(),
-            v6.prefix_len()
-        ),
-    ))
+    let wider = wider.trunc();
+    let why = format!("all of an IPv6 /{v6_prefix} is one client for this key");
+    let help = format!("write \"{wider}\", or key the limit by \"client-ip/{bits}\"");
+    Err(Wrong::new(why, help))
 }

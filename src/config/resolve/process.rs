@@ -16,6 +16,7 @@ use crate::config::{
     field::{Field, Given, Nested, section},
     include::Loading,
     problem::{Code, Problems},
+    source::Span,
     wire::{
         lists::Tables,
         process::{self as wire, ProxyProtocol, Underscores},
@@ -51,7 +52,7 @@ pub(super) fn listeners(
     entry: &Option<Field<Tables<wire::Listener>>>,
     loading: &mut Loading<'_>,
 ) -> Option<Vec<Listener>> {
-    unique_addresses(entry.elements(), &mut loading.problems);
+    unique_addresses(entry.values(), &mut loading.problems);
     every(entry, |field| listener(field, loading))
 }
 
@@ -60,25 +61,27 @@ pub(super) fn listeners(
 /// Each pair is compared, which takes quadratic time in the number of
 /// listeners; a file has few of them. A listener that overlaps with several
 /// earlier ones is reported once.
-fn unique_addresses(fields: &[Field<wire::Listener>], problems: &mut Problems) {
-    let addresses = || fields.iter().filter_map(|field| Some(&field.value()?.bind));
-    for (number, field) in addresses().enumerate() {
-        let Some(bind) = field.read() else { continue };
-        for before in addresses().take(number) {
-            let Some(address) = before.read().filter(|other| overlap(*other, bind)) else {
-                continue;
-            };
-            let (message, help) = if address == bind {
-                (format!("two listeners bind {bind}"), "keep one of the two")
-            } else {
-                (
-                    format!("{bind} and {address} have an address in common"),
-                    "keep the one that has all addresses, or give the other one a port of its own",
-                )
-            };
-            problems.report(twice(field.at(), before.at(), message).help(help));
-            break;
+fn unique_addresses<'a>(
+    listeners: impl Iterator<Item = &'a wire::Listener>,
+    problems: &mut Problems,
+) {
+    let mut earlier: Vec<(SocketAddr, Span)> = Vec::new();
+    for listener in listeners {
+        let (Some(bind), at) = (listener.bind.read(), listener.bind.at()) else {
+            continue;
+        };
+        let taken = earlier.iter().find(|(other, _)| overlap(*other, bind));
+        if let Some((address, before)) = taken {
+            let mut message = format!("two listeners bind {bind}");
+            let mut help = "keep one of the two";
+            if *address != bind {
+                message = format!("{bind} and {address} have an address in common");
+                help =
+                    "keep the one that has all addresses, or give the other one a port of its own";
+            }
+            problems.report(twice(at, *before, message).help(help));
         }
+        earlier.push((bind, at));
     }
 }
 
@@ -146,13 +149,9 @@ pub(super) fn admin(
     loading: &mut Loading<'_>,
 ) -> Option<Option<Admin>> {
     let admin = section(entry)?;
-    let token = match &admin.token_file {
-        Some(name) => {
-            let help = "the gateway has to be able to read one long random word there, such as that of `openssl rand -hex 32`";
-            files::secret(name, one_word, help, loading).map(Some)
-        }
-        None => Some(None),
-    };
+    let help = "the gateway has to be able to read one long random word there, such as that of `openssl rand -hex 32`";
+    let name = admin.token_file.as_ref();
+    let token = name.map(|name| files::secret(name, one_word, help, loading));
     let Some(bind) = admin.bind.read()? else {
         return Some(None);
     };
@@ -160,14 +159,14 @@ pub(super) fn admin(
     if let Some(taken) = listeners.find(|listener| overlap(listener.bind, bind)) {
         let message = format!("a listener binds {} already", taken.bind);
         let help = "give `[admin] bind` a port of its own";
-        loading
-            .problems
-            .error(Code::Duplicate, admin.bind.at(), message, help);
+        let at = admin.bind.at();
+        loading.problems.error(Code::Duplicate, at, message, help);
     }
     Some(Some(Admin {
         bind,
         hosts: admin.hosts.read()?,
-        token: token?,
+        // A token that was asked for has to be there.
+        token: token.map_or(Some(None), |token| token.map(Some))?,
     }))
 }
 

@@ -10,47 +10,26 @@ use crate::config::{
     field::{Field, Given},
     problem::{Code, Problems},
     source::Span,
-    wire::{limits::Burst, syntaxes::PerTime, text::Text},
+    wire::limits::Burst,
 };
 use crate::policy::{KeyPart, Quota, QuotaError, Rate};
 
-/// A rate and a burst with their places.
-pub(super) struct QuotaFields<'a> {
-    pub(super) rate: Rate,
-    /// Where the rate stands.
-    pub(super) at: Span,
-    /// Absent: the number of the rate.
-    pub(super) burst: &'a Option<Field<Burst>>,
-}
-
-impl<'a> QuotaFields<'a> {
-    /// `None` if the rate is wrong, which was reported.
-    pub(super) fn of(rate: &Field<Text<PerTime>>, burst: &'a Option<Field<Burst>>) -> Option<Self> {
-        Some(Self {
-            rate: rate.read()?,
-            at: rate.at(),
-            burst,
-        })
+/// The quota of a rate that stands at `at`, if a bucket can enforce it. Without
+/// a burst, the bucket has the number of the rate. `None` if the burst is wrong.
+pub(super) fn quota(
+    rate: Rate,
+    at: Span,
+    burst: &Option<Field<Burst>>,
+    problems: &mut Problems,
+) -> Option<Quota> {
+    let quota = Quota::new(rate, burst.optional()?.unwrap_or(rate.count));
+    if let Err(QuotaError::TooSlow { burst: most }) = quota {
+        let message =
+            format!("a burst of {most} at this rate takes more than 73 years to come back");
+        let help = "lower `burst` or raise `rate`";
+        problems.error(Code::Conflict, burst.place(at), message, help);
     }
-
-    /// The quota, if a bucket can enforce it. `None` if either of the two is
-    /// wrong.
-    pub(super) fn quota(&self, problems: &mut Problems) -> Option<Quota> {
-        let burst = self.burst.optional()?.unwrap_or(self.rate.count);
-        let quota = Quota::new(self.rate, burst);
-        if let Err(QuotaError::TooSlow { burst }) = quota {
-            let message =
-                format!("a burst of {burst} at this rate takes more than 73 years to come back");
-            let help = "lower `burst` or raise `rate`";
-            problems.error(Code::Conflict, self.at_burst(), message, help);
-        }
-        quota.ok()
-    }
-
-    /// Where the burst stands, or else the rate that it follows from.
-    fn at_burst(&self) -> Span {
-        self.burst.place(self.at)
-    }
+    quota.ok()
 }
 
 /// A limit while the buckets beside its own are resolved.
@@ -63,18 +42,22 @@ pub(super) struct Beside<'a> {
 }
 
 impl Beside<'_> {
-    /// The quota of a bucket beside those of the limit. The most expensive
+    /// The [`quota`] of a bucket beside those of the limit. The most expensive
     /// request has to fit into its burst.
-    pub(super) fn quota(&mut self, fields: &QuotaFields<'_>) -> Option<Quota> {
-        let quota = fields.quota(self.problems)?;
-        let (most, burst) = (self.most, quota.burst());
-        if most > burst.get() {
+    pub(super) fn quota(
+        &mut self,
+        rate: Rate,
+        at: Span,
+        burst: &Option<Field<Burst>>,
+    ) -> Option<Quota> {
+        let quota = quota(rate, at, burst, self.problems)?;
+        let (most, size) = (self.most, quota.burst());
+        if most > size.get() {
             let message = format!(
-                "a cost of {most}, which this limit's requests can have, never fits into a burst of {burst}"
+                "a cost of {most}, which this limit's requests can have, never fits into a burst of {size}"
             );
-            let help = format!("set `burst` to {most} or more");
-            self.problems
-                .error(Code::Conflict, fields.at_burst(), message, help);
+            let (at, help) = (burst.place(at), format!("set `burst` to {most} or more"));
+            self.problems.error(Code::Conflict, at, message, help);
         }
         Some(quota)
     }

@@ -143,14 +143,11 @@ fn redirect(redirect: &wire::Redirection, context: &mut RouteContext<'_>) -> Opt
     if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
         let message = format!("{} is not a status that redirects", status.as_u16());
         let help = "write 301, 302, 303, 307 or 308";
-        context
-            .problems
-            .error(Code::BadValue, redirect.status.at(), message, help);
+        let at = redirect.status.at();
+        context.problems.error(Code::BadValue, at, message, help);
     }
-    Some(Action::Redirect {
-        to: to.clone(),
-        status,
-    })
+    let to = to.clone();
+    Some(Action::Redirect { to, status })
 }
 
 /// Timeouts of a route. An attempt takes no longer than all of them together:

@@ -19,7 +19,7 @@ use crate::config::{
     field::Given,
     include::Loading,
     problem::{Code, Problems},
-    wire::{self, limits::Scope, lists::OneOrList},
+    wire::{self, limits::Scope, lists::OneOrList, tables::NamedEntry},
 };
 use crate::policy::Store;
 
@@ -48,9 +48,8 @@ pub(super) fn store(file: &wire::File, loading: &mut Loading<'_>) -> Option<Opti
     if is_cluster && servers.iter().any(|server| server.database != 0) {
         let message = "a cluster has no databases besides 0";
         let help = "leave the number at the end of the URL out";
-        loading
-            .problems
-            .error(Code::Conflict, store.url.at(), message, help);
+        let at = store.url.at();
+        loading.problems.error(Code::Conflict, at, message, help);
     }
     if servers.is_empty() {
         return None;
@@ -70,12 +69,11 @@ pub(super) fn store(file: &wire::File, loading: &mut Loading<'_>) -> Option<Opti
 /// Nothing is reported while a part of the file could not be read, as `[store]`
 /// may stand there.
 fn needed(file: &wire::File, problems: &mut Problems) {
-    for entry in file.limits.elements() {
-        let Some(limit) = entry.field.value() else {
-            continue;
-        };
-        if limit.scope.value == Some(Scope::Shared) && !problems.incomplete {
-            let name = &entry.name;
+    for NamedEntry { name, field } in file.limits.elements() {
+        if let Some(limit) = field.value()
+            && limit.scope.value == Some(Scope::Shared)
+            && !problems.incomplete
+        {
             let message =
                 format!("limit `{name}` is shared, and there is no store to share it through");
             let help =

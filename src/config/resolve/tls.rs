@@ -11,7 +11,7 @@
 //! it is named, so that a renewed certificate is a change, and so is the repair
 //! of one that could not be used.
 
-use std::time::SystemTime;
+use std::{path::Path, time::SystemTime};
 
 use super::{checks::every, files};
 use crate::config::{
@@ -19,7 +19,6 @@ use crate::config::{
     field::{Field, Given, Nested, section},
     include::Loading,
     problem::{Code, Problem},
-    source::Span,
     wire::{process, syntaxes::PemFile, text::Text, upstreams},
 };
 use crate::policy::{Authorities, Identity, ListenerTls, UpstreamTls};
@@ -91,9 +90,8 @@ fn alone<T>(name: &Pem, given: &str, absent: &str, loading: &mut Loading<'_>) ->
     name.given()?;
     let message = format!("`{given}` without `{absent}`");
     let help = format!("add `{absent}`: a certificate and its key go together");
-    loading
-        .problems
-        .error(Code::MissingKey, name.at(), message, help);
+    let problems = &mut loading.problems;
+    problems.error(Code::MissingKey, name.at(), message, help);
     None
 }
 
@@ -114,12 +112,8 @@ fn identity(cert: &Pem, key: &Pem, loading: &mut Loading<'_>) -> Option<Identity
             }
             Some(identity)
         }
-        Err(Wrong::Certificates(why)) => {
-            unusable(cert.at(), format!("{} {why}", cert_file.display()), loading)
-        }
-        Err(Wrong::Key(why)) => {
-            unusable(key.at(), format!("{} {why}", key_file.display()), loading)
-        }
+        Err(Wrong::Certificates(why)) => unusable(cert, &cert_file, &why, loading),
+        Err(Wrong::Key(why)) => unusable(key, &key_file, &why, loading),
     }
 }
 
@@ -146,28 +140,27 @@ fn authorities(
         return Some(None);
     };
     let file = files::watched(name, loading)?;
-    let shown = file.display();
     match certificates::authorities(&file) {
         Ok(authorities) => {
             let by_name = peers == Peers::Servers;
             for why in certificates::useless(&authorities, by_name, SystemTime::now()) {
+                let file = file.display();
                 let message =
-                    format!("{shown} holds a certificate that is no authority's and {why}");
+                    format!("{file} holds a certificate that is no authority's and {why}");
                 let help = "name the authority that signs the certificates, or a certificate as it is shown, with its names and not expired";
-                loading
-                    .problems
-                    .warn(Code::NeverMatches, name.at(), message, help);
+                let at = name.at();
+                loading.problems.warn(Code::NeverMatches, at, message, help);
             }
             Some(Some(authorities))
         }
-        Err(why) => unusable(name.at(), format!("{shown} {why}"), loading),
+        Err(why) => unusable(name, &file, &why, loading),
     }
 }
 
-/// Reports a file that was named and cannot be used. `message` begins with its
-/// name.
-fn unusable<T>(at: Span, message: String, loading: &mut Loading<'_>) -> Option<T> {
-    let problem = Problem::new(Code::Unreadable, at, message);
+/// Reports that the file which a key names cannot be used.
+fn unusable<T>(name: &Pem, file: &Path, why: &str, loading: &mut Loading<'_>) -> Option<T> {
+    let message = format!("{} {why}", file.display());
+    let problem = Problem::new(Code::Unreadable, name.at(), message);
     loading.problems.report(problem);
     None
 }

@@ -35,11 +35,8 @@ pub(super) fn request(
 ) -> Option<RequestChanges> {
     let request = section(entry)?;
     let rewrite = rewrite(&request, context);
-    let headers = headers(
-        &request.set_headers,
-        &request.remove_headers,
-        context.problems,
-    );
+    let (set, remove) = (&request.set_headers, &request.remove_headers);
+    let headers = headers(set, remove, context.problems);
     let max_body = request.max_body.read()?;
     Some(RequestChanges {
         rewrite: rewrite?,

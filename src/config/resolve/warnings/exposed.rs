@@ -5,7 +5,7 @@
 //! a network that clients are in, each client chooses the address that it is
 //! counted under, and so has as many limits as it likes.
 
-use ipnet::{IpNet, Ipv6Net};
+use ipnet::IpNet;
 
 use crate::config::{
     configuration::Config,
@@ -39,10 +39,8 @@ pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
 /// reported like the whole. One warning is for the list; addresses that no peer
 /// has are reported one by one.
 fn proxies(table: &wire::ClientIp, trusted: &[IpNet], problems: &mut Problems) {
-    if let Some(all) = IpNet::aggregate(&trusted.to_vec())
-        .iter()
-        .find(|network| is_public(network))
-    {
+    let joined = IpNet::aggregate(&trusted.to_vec());
+    if let Some(all) = joined.iter().find(|network| is_public(network)) {
         let holds = match all.prefix_len() {
             0 => "holds every address",
             _ => "holds a good part of the internet",
@@ -68,16 +66,12 @@ fn proxies(table: &wire::ClientIp, trusted: &[IpNet], problems: &mut Problems) {
 fn is_public(network: &IpNet) -> bool {
     match network {
         IpNet::V4(network) => network.prefix_len() < WIDEST_OF_PROXIES_V4,
+        // Private networks (`fc00::/7`, RFC 4193) may be as wide as they like.
         IpNet::V6(network) => {
-            network.prefix_len() < WIDEST_OF_PROXIES_V6 && !is_unique_local(network)
+            let is_private = network.prefix_len() >= 7 && network.addr().is_unique_local();
+            network.prefix_len() < WIDEST_OF_PROXIES_V6 && !is_private
         }
     }
-}
-
-/// `fc00::/7` (RFC 4193): the addresses of private networks, however wide they
-/// are written.
-fn is_unique_local(network: &Ipv6Net) -> bool {
-    network.prefix_len() >= 7 && network.addr().segments()[0] & 0xfe00 == 0xfc00
 }
 
 /// An admin listener that others than this machine reach, without a token. It

@@ -56,18 +56,16 @@ pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
         problems,
     };
     for listener in &config.listeners {
+        let tls = listener.tls.as_ref();
         parts.underscores |= listener.limits.head.keeps_underscores;
-        parts.certificates |= listener
-            .tls
-            .as_ref()
-            .is_some_and(|tls| tls.client_ca.is_some());
+        parts.certificates |= tls.is_some_and(|tls| tls.client_ca.is_some());
     }
     for (entry, limit) in file.limits.elements().iter().zip(&config.limits) {
         if let Some(table) = entry.field.value() {
             parts.check_limit(table, entry.field.at(), limit);
         }
     }
-    for route in file.routes.elements().iter().filter_map(Given::value) {
+    for route in file.routes.values() {
         parts.check_queue(&route.concurrency);
     }
     for entry in file.upstreams.elements() {
@@ -103,7 +101,7 @@ impl Parts<'_> {
         {
             self.check_part(part, table.missing.at());
         }
-        for tier in table.tiers.elements().iter().filter_map(Given::value) {
+        for tier in table.tiers.values() {
             if let Some(prefix) = tier.prefix.read() {
                 self.check_width(prefix, tier.prefix.at());
             }
@@ -126,9 +124,8 @@ impl Parts<'_> {
         }
         if table.missing.is_present() {
             let message = "without a `key` no part of it can be missing";
-            let help = "add `key`, or leave `missing` out";
-            self.problems
-                .warn(Code::NoEffect, table.missing.at(), message, help);
+            let (at, help) = (table.missing.at(), "add `key`, or leave `missing` out");
+            self.problems.warn(Code::NoEffect, at, message, help);
         }
     }
 

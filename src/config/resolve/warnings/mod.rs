@@ -34,12 +34,10 @@ pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
     unused::report(file, problems);
     keys::report(file, config, problems);
     exposed::report(file, config, problems);
-    for (field, route) in file.routes.elements().iter().zip(&config.routes) {
-        if let Some(table) = field.value() {
-            patterns::report(table, route, problems);
-            times::of_route(table, route, config, problems);
-            mirror(table, route, problems);
-        }
+    for (table, route) in file.routes.values().zip(&config.routes) {
+        patterns::report(table, route, problems);
+        times::of_route(table, route, config, problems);
+        mirror(table, route, problems);
     }
     for (entry, upstream) in file.upstreams.elements().iter().zip(&config.upstreams) {
         if let Some(table) = entry.field.value() {
@@ -47,10 +45,8 @@ pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
             loops::of_upstream(table, upstream, config, problems);
         }
     }
-    for (field, listener) in file.listeners.elements().iter().zip(&config.listeners) {
-        if let Some(table) = field.value() {
-            certificates(table, listener, problems);
-        }
+    for (table, listener) in file.listeners.values().zip(&config.listeners) {
+        certificates(table, listener, problems);
     }
 }
 
@@ -76,8 +72,8 @@ fn certificates(table: &process::Listener, listener: &Listener, problems: &mut P
     let (Some(table), Some(tls)) = (table.tls.value(), &listener.tls) else {
         return;
     };
-    for (field, identity) in table.certificates.elements().iter().zip(&tls.certificates) {
-        if let Some(certificate) = field.value().filter(|_| identity.names.is_empty()) {
+    for (certificate, identity) in table.certificates.values().zip(&tls.certificates) {
+        if identity.names.is_empty() {
             let message = format!(
                 "{} stands for no name: it has no subjectAltName, and clients look at nothing else",
                 identity.file.display()

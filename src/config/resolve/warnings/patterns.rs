@@ -31,10 +31,6 @@ use crate::config::{
 };
 use crate::policy::{PathPattern, Rewrite, Route};
 
-/// Beginnings of URLs before the host; as hosts these are the rest of a URL
-/// that was cut at its colon.
-const SCHEMES: [&str; 5] = ["http", "https", "ws", "wss", "grpc"];
-
 /// Reports patterns and templates of one route.
 ///
 /// Keys of `request`, `response`, `redirect` and `respond` are looked at, too,
@@ -82,25 +78,17 @@ fn hosts(entry: &Option<Field<List<Text<Host>>>>, problems: &mut Problems) {
         let host = field.value().map_or("", |host| &host.text);
         let lower = host.to_ascii_lowercase();
         let any = "leave `hosts` out to match any host";
-        let (reason, help) = if SCHEMES.contains(&&*lower) {
-            (
-                "is the scheme of a URL",
-                "write the host alone, such as \"shop.example.com\"",
-            )
-        } else if matches!(&*lower, "0.0.0.0" | "[::]") {
-            ("is an address to listen on", any)
-        } else if matches!(&*lower, "_" | "default" | "any" | "all") {
-            ("is no name that the DNS has", any)
-        } else if is_wrong_address(host) {
-            (
-                "is no IPv4 address",
-                "write four numbers up to 255, such as \"10.0.0.5\"",
-            )
-        } else if is_number(host) {
-            let help = "write a host such as \"shop.example.com\"; ports stand in `bind` of `[[listeners]]`";
-            ("is a number", help)
-        } else {
-            continue;
+        let alone = "write the host alone, such as \"shop.example.com\"";
+        let numbers = "write four numbers up to 255, such as \"10.0.0.5\"";
+        let port =
+            "write a host such as \"shop.example.com\"; ports stand in `bind` of `[[listeners]]`";
+        let (reason, help) = match &*lower {
+            "http" | "https" | "ws" | "wss" | "grpc" => ("is the scheme of a URL", alone),
+            "0.0.0.0" | "[::]" => ("is an address to listen on", any),
+            "_" | "default" | "any" | "all" => ("is no name that the DNS has", any),
+            _ if is_wrong_address(host) => ("is no IPv4 address", numbers),
+            _ if is_number(host) => ("is a number", port),
+            _ => continue,
         };
         let message = format!("`{host}` {reason}, and no host that requests ask for");
         problems.warn(Code::NeverMatches, field.at(), message, help);
@@ -173,10 +161,8 @@ fn path<S: Syntax>(key: &str, entry: &Option<Field<Text<S>>>, problems: &mut Pro
     } else if let Some(colon) = segments.find(|segment| is_colon_parameter(segment)) {
         (colon, instead_of_colons(key, text))
     } else if let Some(variable) = variables.find(|sign| text.contains(sign)) {
-        (
-            variable,
-            "write the path itself: nothing is filled in there".to_owned(),
-        )
+        let help = "write the path itself: nothing is filled in there";
+        (variable, help.to_owned())
     } else if text.len() > 1 && text.ends_with('$') {
         let path = text.trim_end_matches('$');
         ("$", format!("write \"{path}\", or `path_regex`"))
@@ -194,11 +180,11 @@ fn path<S: Syntax>(key: &str, entry: &Option<Field<Text<S>>>, problems: &mut Pro
 /// A star in the middle has no prefix that would mean the same, and gets
 /// parameters or an expression instead.
 fn instead_of_star(key: &str, text: &str) -> String {
-    let whole = text
-        .trim_end_matches('*')
-        .trim_end_matches('.')
-        .trim_end_matches('/');
-    let prefix = if whole.is_empty() { "/" } else { whole };
+    let whole = text.trim_end_matches('*').trim_end_matches('.');
+    let prefix = match whole.trim_end_matches('/') {
+        "" => "/",
+        prefix => prefix,
+    };
     let below = format!("write `path_prefix = \"{prefix}\"`, which takes everything below it");
     let one = format!("`path = \"{prefix}/{{name}}\"` for one segment").replace("//", "/");
     match key {
@@ -215,22 +201,17 @@ fn instead_of_star(key: &str, text: &str) -> String {
 /// Help for a path with `:name`: the same path with `{name}`, for the key that
 /// takes parameters.
 fn instead_of_colons(key: &str, text: &str) -> String {
-    let mut segments = Vec::new();
-    for segment in text.split('/') {
-        segments.push(match is_colon_parameter(segment) {
-            true => format!("{{{}}}", &segment[1..]),
-            false => segment.to_owned(),
-        });
-    }
+    let in_braces = |segment: &str| match is_colon_parameter(segment) {
+        true => format!("{{{}}}", &segment[1..]),
+        false => segment.to_owned(),
+    };
+    let segments: Vec<_> = text.split('/').map(in_braces).collect();
     let path = segments.join("/");
+    let none = "a prefix has no parameters: write";
     match key {
         "path" | "rewrite" => format!("write \"{path}\": `{{name}}` is one segment"),
-        "path_prefix" => {
-            format!("a prefix has no parameters: write `path = \"{path}\"`, or `path_regex`")
-        }
-        _ => format!(
-            "a prefix has no parameters: write `rewrite` with `match.path`, such as \"{path}\""
-        ),
+        "path_prefix" => format!("{none} `path = \"{path}\"`, or `path_regex`"),
+        _ => format!("{none} `rewrite` with `match.path`, such as \"{path}\""),
     }
 }
 
@@ -263,22 +244,21 @@ fn regex<S: Syntax>(field: &Field<Text<S>>, problems: &mut Problems) {
 /// `None` if none does.
 fn meant_regex(text: &str) -> Option<String> {
     let behind_tilde = text.trim_start_matches('~').trim_start_matches('*');
-    let mut candidates = vec![behind_tilde.trim_start().to_owned()];
-    let inside = text
+    let slashes = text
         .strip_prefix('/')
         .and_then(|rest| rest.rsplit_once('/'));
-    if let Some((inside, _)) = inside {
-        candidates.push(inside.replace("\\/", "/"));
-    }
-    if let Some((_, rest)) = text.split_once("://")
-        && let Some(at) = rest.find('/')
-    {
-        candidates.push(rest[at..].to_owned());
-    }
-    candidates.push(text.replace(' ', "%20"));
-    candidates.push(text.replace("\\\\", "\\"));
+    let url = text
+        .split_once("://")
+        .and_then(|(_, rest)| rest.split_once('/'));
+    let candidates = [
+        Some(behind_tilde.trim_start().to_owned()),
+        slashes.map(|(inside, _)| inside.replace("\\/", "/")),
+        url.map(|(_, path)| format!("/{path}")),
+        Some(text.replace(' ', "%20")),
+        Some(text.replace("\\\\", "\\")),
+    ];
     let is_right = |right: &String| right != text && !right.is_empty() && has_a_path(right);
-    candidates.into_iter().find(is_right)
+    candidates.into_iter().flatten().find(is_right)
 }
 
 /// A prefix to take off that no path of the route has.
@@ -305,6 +285,6 @@ fn stripped(request: &wire::Request, route: &Route, problems: &mut Problems) {
 
 /// Whether the path is the prefix, or begins with it and a slash.
 fn is_under(path: &str, prefix: &str) -> bool {
-    path.strip_prefix(prefix)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    let rest = path.strip_prefix(prefix);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

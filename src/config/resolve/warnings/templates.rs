@@ -24,9 +24,8 @@ pub(super) const VARIABLES: [&str; 13] = [
 
 /// `:id`, the parameter of many routers.
 pub(super) fn is_colon_parameter(segment: &str) -> bool {
-    segment
-        .strip_prefix(':')
-        .is_some_and(|name| name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_'))
+    let name = segment.strip_prefix(':').unwrap_or_default();
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
 }
 
 /// Reports `$host`, `$1` and the like in a text that is filled in for each
@@ -83,13 +82,11 @@ pub(super) fn template<S: Syntax>(key: &str, field: &Field<Text<S>>, problems: &
 /// too.
 fn variable(text: &str) -> Option<&str> {
     let is_other = |c: char| !c.is_ascii_alphanumeric() && c != '_';
-    for after in text.split('$').skip(1) {
-        let name = after.split(is_other).next().unwrap_or_default();
-        if !name.is_empty() {
-            return Some(name);
-        }
-    }
-    None
+    let mut names = text
+        .split('$')
+        .skip(1)
+        .filter_map(|after| after.split(is_other).next());
+    names.find(|name| !name.is_empty())
 }
 
 /// Values of headers with places of other templates: they are sent as they

@@ -24,7 +24,7 @@ use crate::config::{
         upstreams,
     },
 };
-use crate::policy::{Action, Pool, Route, Upstream};
+use crate::policy::{Action, Pool, Route, Timeouts, Upstream};
 
 /// Warnings about one route.
 pub(super) fn of_route(
@@ -48,17 +48,11 @@ pub(super) fn of_route(
 /// limit. One upstream of the route with a queue is enough, since a split may
 /// lead to several.
 fn priority(table: &wire::Route, route: &Route, config: &Config, problems: &mut Problems) {
-    if !table.priority.is_own() {
+    let upstreams = config.upstreams.iter();
+    let upstreams = upstreams.filter(|upstream| route.leads_to(&upstream.name));
+    let mut caps = upstreams.filter_map(|upstream| upstream.concurrency.as_ref());
+    if !table.priority.is_own() || caps.any(|cap| cap.queue > 0) {
         return;
-    }
-    for upstream in &config.upstreams {
-        let has_queue = upstream
-            .concurrency
-            .as_ref()
-            .is_some_and(|cap| cap.queue > 0);
-        if has_queue && route.leads_to(&upstream.name) {
-            return;
-        }
     }
     let message = "`priority` is about the queue of the upstream's cap, and there is none";
     let help =
@@ -94,16 +88,14 @@ fn wait_of_route(table: &wire::Route, wait: Duration, route: &Route, problems: &
     };
     let timeouts = table.timeouts.value();
     let has_own_total = timeouts.is_some_and(|timeouts| timeouts.total.is_own());
-    let key = match has_own_total {
-        true => GivenKey::own("queue_timeout", &concurrency.queue_timeout),
-        false => GivenKey::given("queue_timeout", &concurrency.queue_timeout),
-    };
-    if let Some(key) = key.filter(|_| wait > route.timeouts.total) {
+    let key = &concurrency.queue_timeout;
+    let is_meant = key.is_own() || key.is_present() && !has_own_total;
+    if is_meant && wait > route.timeouts.total {
         let (name, total) = (&route.name, units::duration_text(route.timeouts.total));
         let message =
             format!("nobody waits so long: `timeouts.total` of the route `{name}` is {total}");
         let help = format!("lower `queue_timeout` below {total}, or raise `total` in `timeouts`");
-        problems.warn(Code::NoEffect, key.at, message, help);
+        problems.warn(Code::NoEffect, key.at(), message, help);
     }
 }
 
@@ -116,27 +108,24 @@ fn exchange(table: &wire::Route, route: &Route, problems: &mut Problems) {
     let (Some(body), Some(keys)) = (route.timeouts.body, table.timeouts.value()) else {
         return;
     };
+    let Timeouts {
+        total,
+        attempt,
+        idle,
+        ..
+    } = route.timeouts;
     let times = [
-        (GivenKey::own("total", &keys.total), route.timeouts.total),
-        (
-            GivenKey::own("attempt", &keys.attempt),
-            route.timeouts.attempt,
-        ),
-        (GivenKey::own("idle", &keys.idle), route.timeouts.idle),
+        GivenKey::own("total", &keys.total).filter(|_| total > body),
+        GivenKey::own("attempt", &keys.attempt).filter(|_| attempt > body),
+        GivenKey::own("idle", &keys.idle).filter(|_| idle > body),
     ];
-    for (key, time) in times {
-        if let Some(GivenKey { name, at }) = key
-            && time > body
-            && keys.body.is_own()
-        {
-            let body = units::duration_text(body);
-            let message = format!(
-                "nothing takes so long: `body`, the bound on the whole exchange, is {body}"
-            );
-            let help = format!("lower `{name}` below {body}, or raise `body`");
-            problems.warn(Code::NoEffect, at, message, help);
-            return;
-        }
+    let first = times.into_iter().flatten().next();
+    if let Some(GivenKey { name, at }) = first.filter(|_| keys.body.is_own()) {
+        let body = units::duration_text(body);
+        let message =
+            format!("nothing takes so long: `body`, the bound on the whole exchange, is {body}");
+        let help = format!("lower `{name}` below {body}, or raise `body`");
+        problems.warn(Code::NoEffect, at, message, help);
     }
 }
 
@@ -221,13 +210,10 @@ pub(super) fn of_upstream(
     config: &Config,
     problems: &mut Problems,
 ) {
-    let (mut total, mut attempt) = (None, None);
-    for route in &config.routes {
-        if route.leads_to(&upstream.name) {
-            total = total.max(Some(route.timeouts.total));
-            attempt = attempt.max(Some(route.timeouts.attempt));
-        }
-    }
+    let routes = config.routes.iter();
+    let routes = routes.filter(|route| route.leads_to(&upstream.name));
+    let total = routes.clone().map(|route| route.timeouts.total).max();
+    let attempt = routes.map(|route| route.timeouts.attempt).max();
     if let (Some(concurrency), Some(cap)) = (table.concurrency.value(), &upstream.concurrency) {
         let key = GivenKey::given("queue_timeout", &concurrency.queue_timeout);
         wait_of_upstream(key, cap.queue_timeout, "total", total, problems);
@@ -274,11 +260,8 @@ fn wait_of_upstream(
 fn connections(table: &upstreams::Pool, pool: &Pool, problems: &mut Problems) {
     let most = pool.max_connections;
     // As the file has it: the policy holds no more than there can be.
-    if table
-        .max_idle
-        .given()
-        .is_some_and(|max_idle| max_idle.value > most.get())
-    {
+    let max_idle = table.max_idle.given();
+    if max_idle.is_some_and(|max_idle| max_idle.value > most.get()) {
         let message = format!("no more than `max_connections`, which is {most}, can idle");
         let help = "lower it, or raise `max_connections`";
         problems.warn(Code::NoEffect, table.max_idle.at(), message, help);
@@ -299,8 +282,7 @@ fn checks(entry: &Nested<upstreams::HealthCheck>, upstream: &Upstream, problems:
         return;
     };
     if check.timeout > check.interval {
-        let timeout = units::duration_text(check.timeout);
-        let interval = units::duration_text(check.interval);
+        let [timeout, interval] = [check.timeout, check.interval].map(units::duration_text);
         let message = format!(
             "a server that does not answer is checked less often than `interval` says: one check may take {timeout}, the interval is {interval}"
         );

@@ -20,7 +20,7 @@ use crate::config::{
 /// sorted set.
 pub(super) fn report(file: &File, problems: &mut Problems) {
     let (mut limits, mut upstreams) = (BTreeSet::new(), BTreeSet::new());
-    for route in file.routes.elements().iter().filter_map(Given::value) {
+    for route in file.routes.values() {
         limits.extend(route.limits.read().unwrap_or_default());
         upstreams.extend(self::upstreams(route));
     }
@@ -53,16 +53,14 @@ pub(super) fn report(file: &File, problems: &mut Problems) {
 /// The upstreams that a route names: its own, those of a split, that of its
 /// mirror.
 fn upstreams(route: &Route) -> Vec<Arc<str>> {
-    let mut names = Vec::new();
-    if let Some(mirror) = route.mirror.value() {
-        names.extend(mirror.upstream.read());
-    }
+    let mirror = route.mirror.value();
+    let mirror = mirror.and_then(|mirror| mirror.upstream.read());
+    let mut names: Vec<_> = mirror.into_iter().collect();
     match route.upstream.value() {
         Some(Either::Short(name)) => names.push(name.value.clone()),
         Some(Either::Long(shares)) => {
-            for share in shares.iter().filter_map(Given::value) {
-                names.extend(share.name.read());
-            }
+            let shares = shares.iter().filter_map(Given::value);
+            names.extend(shares.filter_map(|share| share.name.read()));
         }
         None => {}
     }
