@@ -40,7 +40,7 @@ use tidegate::{
         TotalTimeoutLayer,
     },
     limit::{KeyHasher, Limiter, Top},
-    message::{Names, Origin, Request, Response},
+    message::{FieldNames, Origin, Request, Response},
     policy::{
         Bound, Concurrency, Cost, HeadLimits, HeaderChanges, KeyPart, Limit, LogFormat, Missing,
         Priority, Quota, Rate, RequestChanges, Retry, RetryOn, Timeouts,
@@ -350,7 +350,7 @@ fn request(origin: &Arc<Origin>) -> Request {
         headers: headers(),
         body: Body::empty(),
         names_hops: false,
-        names: Names::default(),
+        names: FieldNames::default(),
         started: Instant::now(),
         origin: Arc::clone(origin),
         interim: None,

@@ -120,7 +120,7 @@ pub enum Error {
         rounds: usize,
     },
     /// The client has used up a rate limit. The client is to blame.
-    #[error("limit {} is exhausted", Names(limits))]
+    #[error("limit {} is exhausted", QuotedNames(limits))]
     RateLimited {
         /// The limits that refused. Mostly one, and then without an allocation.
         limits: SmallVec<[Arc<str>; 1]>,
@@ -258,7 +258,8 @@ pub enum LimitOwner {
     /// The route of this name.
     #[error("route \"{0}\"")]
     Route(Arc<str>),
-    /// The upstream of this name: the limit counts requests of all routes to it.
+    /// The upstream of this name: the limit counts requests of all routes to
+    /// it.
     #[error("upstream \"{0}\"")]
     Upstream(Arc<str>),
 }
@@ -359,9 +360,9 @@ impl Error {
 }
 
 /// Shows the names of limits in a sentence: quoted, separated by commas.
-struct Names<'a>(&'a [Arc<str>]);
+struct QuotedNames<'a>(&'a [Arc<str>]);
 
-impl std::fmt::Display for Names<'_> {
+impl std::fmt::Display for QuotedNames<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (i, name) in self.0.iter().enumerate() {
             f.write_str(if i == 0 { "\"" } else { ", \"" })?;

@@ -31,14 +31,14 @@ pub const READY: &str = "ready";
 #[derive(Debug, Default)]
 pub struct Inherited {
     /// The sockets that no listener has claimed yet.
-    sockets: Vec<Socket>,
+    sockets: Vec<InheritedSocket>,
     /// The socket to the process that this one takes over from.
     before: Option<UnixDatagram>,
 }
 
 /// A listening socket, with its name and address.
 #[derive(Debug)]
-struct Socket {
+struct InheritedSocket {
     /// The name in `LISTEN_FDNAMES`; empty if there is none.
     name: String,
     /// The address that the socket is bound to.
@@ -85,7 +85,7 @@ impl Inherited {
             // Sockets from systemd are in blocking mode.
             listener.set_nonblocking(true).map_err(wrong)?;
             let local = listener.local_addr().map_err(wrong)?;
-            self.sockets.push(Socket {
+            self.sockets.push(InheritedSocket {
                 name: name.to_owned(),
                 local,
                 listener,
@@ -117,12 +117,12 @@ impl Inherited {
     }
 
     /// Takes out the sockets that are wanted.
-    fn claim(&mut self, wanted: impl Fn(&Socket) -> bool) -> Vec<TcpListener> {
+    fn claim(&mut self, wanted: impl Fn(&InheritedSocket) -> bool) -> Vec<TcpListener> {
         let (claimed, left) = std::mem::take(&mut self.sockets)
             .into_iter()
             .partition(wanted);
         self.sockets = left;
-        let claimed: Vec<Socket> = claimed;
+        let claimed: Vec<InheritedSocket> = claimed;
         claimed.into_iter().map(|socket| socket.listener).collect()
     }
 
@@ -157,7 +157,7 @@ impl Inherited {
 }
 
 /// Whether a listener on any port of this address may claim the socket.
-fn is_any_port(bind: SocketAddr, socket: &Socket) -> bool {
+fn is_any_port(bind: SocketAddr, socket: &InheritedSocket) -> bool {
     bind.port() == 0 && bind.ip() == socket.local.ip()
 }
 
@@ -165,9 +165,9 @@ fn is_any_port(bind: SocketAddr, socket: &Socket) -> bool {
 mod tests {
     use super::*;
 
-    fn socket(name: &str) -> Socket {
+    fn socket(name: &str) -> InheritedSocket {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        Socket {
+        InheritedSocket {
             name: name.to_owned(),
             local: listener.local_addr().unwrap(),
             listener,

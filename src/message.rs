@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Version};
 use tokio::time::Instant;
 
-pub use crate::http1::{Fields, Names};
+pub use crate::http1::{FieldNames, Fields};
 use crate::{body::Body, tls::TlsFacts};
 
 /// A response on its way to the client.
@@ -67,7 +67,7 @@ pub struct Request {
     /// Whether `Connection` names fields that end here.
     pub names_hops: bool,
     /// Traits of its fields' names.
-    pub names: Names,
+    pub names: FieldNames,
     /// The moment at which its first byte arrived.
     pub started: Instant,
     /// The connection that it came by.

@@ -53,7 +53,7 @@ use super::{
     context::Context,
     endpoints::respond,
     guard::Caller,
-    response::{Response, problem},
+    response::{AdminResponse, problem},
 };
 use crate::telemetry::Metrics;
 
@@ -77,7 +77,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// An open connection as the acceptor knows it, which may have to make room for
 /// another one.
 #[derive(Debug)]
-struct Entry {
+struct ClosableConnection {
     /// The present activity.
     ///
     /// Written at the beginning and the end of each call, and read when room is
@@ -106,7 +106,7 @@ impl Activity {
     }
 }
 
-impl Entry {
+impl ClosableConnection {
     /// A connection that is idle.
     fn new() -> Arc<Self> {
         Arc::new(Self {
@@ -120,11 +120,11 @@ impl Entry {
 ///
 /// A guard, so that a call that panics or runs out of time leaves the
 /// connection idle as well.
-struct Calling(Arc<Entry>);
+struct Calling(Arc<ClosableConnection>);
 
 impl Calling {
     /// Marks a connection as busy.
-    fn on(entry: &Arc<Entry>) -> Self {
+    fn on(entry: &Arc<ClosableConnection>) -> Self {
         *entry.activity.lock() = Activity::now(true);
         Self(Arc::clone(entry))
     }
@@ -154,7 +154,7 @@ pub(super) async fn accept(
         match accepted {
             Ok((stream, caller)) => {
                 make_room(&mut open);
-                let entry = Entry::new();
+                let entry = ClosableConnection::new();
                 open.push(Arc::downgrade(&entry));
                 tasks.spawn(serve(
                     stream,
@@ -178,7 +178,7 @@ pub(super) async fn accept(
 /// `open` holds weak references: an entry lives as long as its connection's
 /// task, and dead ones are removed only when the list is full. Afterwards there
 /// is room for one more. The cost is linear in at most 64 entries.
-fn make_room(open: &mut Vec<Weak<Entry>>) {
+fn make_room(open: &mut Vec<Weak<ClosableConnection>>) {
     if open.len() < MOST_CONNECTIONS {
         return;
     }
@@ -213,7 +213,7 @@ async fn next(listener: &TcpListener) -> io::Result<(TcpStream, Caller)> {
 async fn serve(
     stream: TcpStream,
     caller: Caller,
-    entry: Arc<Entry>,
+    entry: Arc<ClosableConnection>,
     context: Arc<Context>,
     stop: CancellationToken,
 ) {
@@ -272,7 +272,7 @@ struct Panics {
 impl ResponseForPanic for Panics {
     type ResponseBody = Full<Bytes>;
 
-    fn response_for_panic(&mut self, panic: Box<dyn Any + Send>) -> Response {
+    fn response_for_panic(&mut self, panic: Box<dyn Any + Send>) -> AdminResponse {
         let text = panic
             .downcast_ref::<&str>()
             .copied()

@@ -13,10 +13,10 @@ use http_body_util::BodyExt as _;
 
 use super::{
     context::Context,
-    guard::{Caller, Refusal, Rules, Sight, changes},
+    guard::{Caller, Denial, Rules, Sight, changes},
     limit_keys::{self, KeyCall},
     observed, reloading,
-    response::{Response, json, problem, text, with_type},
+    response::{AdminResponse, json, problem, text, with_type},
     views,
 };
 use crate::telemetry::metrics::Format;
@@ -26,79 +26,79 @@ const ENDPOINTS: [Endpoint; 13] = [
     Endpoint {
         method: "GET",
         path: "/",
-        call: Call::Index,
+        call: CallKind::Index,
         about: "this list",
     },
     Endpoint {
         method: "GET",
         path: "/metrics",
-        call: Call::Metrics,
+        call: CallKind::Metrics,
         about: "metrics, for Prometheus",
     },
     Endpoint {
         method: "GET",
         path: "/livez",
-        call: Call::Livez,
+        call: CallKind::Livez,
         about: "200 while the process runs",
     },
     Endpoint {
         method: "GET",
         path: "/readyz",
-        call: Call::Readyz,
+        call: CallKind::Readyz,
         about: "200 while new requests are welcome, 503 before and after",
     },
     Endpoint {
         method: "GET",
         path: "/config",
-        call: Call::Config,
+        call: CallKind::Config,
         about: "the running configuration, without secrets",
     },
     Endpoint {
         method: "GET",
         path: "/routes",
-        call: Call::Routes,
+        call: CallKind::Routes,
         about: "routes, with requests in flight and waiting",
     },
     Endpoint {
         method: "GET",
         path: "/upstreams",
-        call: Call::Upstreams,
+        call: CallKind::Upstreams,
         about: "upstreams, their servers and connections",
     },
     Endpoint {
         method: "GET",
         path: "/limits",
-        call: Call::Limits,
+        call: CallKind::Limits,
         about: "limits, and how many keys they hold",
     },
     Endpoint {
         method: "GET",
         path: TOP,
-        call: Call::Top,
+        call: CallKind::Top,
         about: "keys that ask most of a limit; ?n=20",
     },
     Endpoint {
         method: "GET",
         path: KEYS,
-        call: Call::Keys,
+        call: CallKind::Keys,
         about: "one key: what is left; ?key=VALUE for each part, or ?hash=",
     },
     Endpoint {
         method: "PUT",
         path: KEYS,
-        call: Call::Keys,
+        call: CallKind::Keys,
         about: "other numbers for a while: {\"rate\", \"burst\", \"ttl\"}",
     },
     Endpoint {
         method: "DELETE",
         path: KEYS,
-        call: Call::Keys,
+        call: CallKind::Keys,
         about: "a full bucket again; ends other numbers",
     },
     Endpoint {
         method: "POST",
         path: "/reload",
-        call: Call::Reload,
+        call: CallKind::Reload,
         about: "reads the configuration again and says what changed",
     },
 ];
@@ -116,14 +116,14 @@ struct Endpoint {
     /// The path, with `NAME` for the name of a limit.
     path: &'static str,
     /// The call that a request to this path is.
-    call: Call,
+    call: CallKind,
     /// A description for the list.
     about: &'static str,
 }
 
 /// The kinds of calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Call {
+enum CallKind {
     /// The list of all endpoints.
     Index,
     /// The metrics, in the format that the scraper prefers.
@@ -148,19 +148,19 @@ enum Call {
     Reload,
 }
 
-impl Call {
+impl CallKind {
     /// True for calls that may name any host: probes and scrapers reach a pod
     /// by whatever name they have for it, and nothing in these responses is
     /// secret.
     fn is_for_probes(self) -> bool {
-        matches!(self, Call::Metrics | Call::Livez | Call::Readyz)
+        matches!(self, CallKind::Metrics | CallKind::Livez | CallKind::Readyz)
     }
 
     /// True for the methods that the call can be made with.
     fn takes(self, method: &Method) -> bool {
         match self {
-            Call::Reload => *method == Method::POST,
-            Call::Keys if matches!(*method, Method::PUT | Method::DELETE) => true,
+            CallKind::Reload => *method == Method::POST,
+            CallKind::Keys if matches!(*method, Method::PUT | Method::DELETE) => true,
             // hyper leaves the body out of a response to HEAD.
             _ => matches!(*method, Method::GET | Method::HEAD),
         }
@@ -169,16 +169,16 @@ impl Call {
     /// The value of `Allow`.
     fn methods(self) -> &'static str {
         match self {
-            Call::Reload => "POST",
-            Call::Keys => "GET, HEAD, PUT, DELETE",
+            CallKind::Reload => "POST",
+            CallKind::Keys => "GET, HEAD, PUT, DELETE",
             _ => "GET, HEAD",
         }
     }
 }
 
 /// A path that is an endpoint.
-struct Found<'a> {
-    call: Call,
+struct FoundEndpoint<'a> {
+    call: CallKind,
     /// The name of the limit in the path, still percent-encoded; empty for
     /// calls without one.
     limit: &'a str,
@@ -186,30 +186,34 @@ struct Found<'a> {
 
 /// The endpoint at a path; `None` if there is none. The name of a limit may
 /// contain slashes, so it is everything between the fixed ends of the path.
-fn find(path: &str) -> Option<Found<'_>> {
+fn find(path: &str) -> Option<FoundEndpoint<'_>> {
     if let Some(rest) = path.strip_prefix("/limits/") {
         if let Some(limit) = rest.strip_suffix("/top") {
-            return Some(Found {
-                call: Call::Top,
+            return Some(FoundEndpoint {
+                call: CallKind::Top,
                 limit,
             });
         }
         if let Some(limit) = rest.strip_suffix("/keys") {
-            return Some(Found {
-                call: Call::Keys,
+            return Some(FoundEndpoint {
+                call: CallKind::Keys,
                 limit,
             });
         }
     }
     let endpoint = ENDPOINTS.iter().find(|endpoint| endpoint.path == path)?;
-    Some(Found {
+    Some(FoundEndpoint {
         call: endpoint.call,
         limit: "",
     })
 }
 
 /// Responds to one call, and logs it if it may change something.
-pub(super) async fn respond<B>(context: &Context, caller: Caller, request: Request<B>) -> Response
+pub(super) async fn respond<B>(
+    context: &Context,
+    caller: Caller,
+    request: Request<B>,
+) -> AdminResponse
 where
     B: Body<Error: Display>,
 {
@@ -235,48 +239,48 @@ fn check(
     context: &Context,
     caller: Caller,
     request: &Request<()>,
-    call: Option<Call>,
-) -> Result<Sight, Refusal> {
+    call: Option<CallKind>,
+) -> Result<Sight, Denial> {
     let settings = context.settings.load();
     let Some(settings) = &**settings else {
-        return Err(Refusal::Off);
+        return Err(Denial::Off);
     };
     let local = caller.local;
     let rules = Rules { local, settings };
-    rules.check(request, call.is_some_and(Call::is_for_probes))?;
+    rules.check(request, call.is_some_and(CallKind::is_for_probes))?;
     Ok(rules.sight(request.headers()))
 }
 
 /// Carries out a call that the caller may make.
 async fn carry_out<B>(
     context: &Context,
-    found: Found<'_>,
+    found: FoundEndpoint<'_>,
     caller: Caller,
     sight: Sight,
     request: &Request<()>,
     body: B,
-) -> Response
+) -> AdminResponse
 where
     B: Body<Error: Display>,
 {
     let name = limit_keys::name(found.limit);
     let query = request.uri().query().unwrap_or_default();
     match found.call {
-        Call::Index => text(index()),
-        Call::Metrics => metrics(context, request),
-        Call::Livez => well(),
-        Call::Readyz if context.readiness.is_ready() => well(),
-        Call::Readyz => problem(
+        CallKind::Index => text(index()),
+        CallKind::Metrics => metrics(context, request),
+        CallKind::Livez => well(),
+        CallKind::Readyz if context.readiness.is_ready() => well(),
+        CallKind::Readyz => problem(
             StatusCode::SERVICE_UNAVAILABLE,
             "the gateway is starting or draining",
         ),
-        Call::Config => json(StatusCode::OK, &context.state.load().config.shown()),
-        Call::Routes => json(StatusCode::OK, &views::routes(&context.state.load())),
-        Call::Upstreams => json(StatusCode::OK, &views::upstreams(&context.state.load())),
-        Call::Limits => json(StatusCode::OK, &views::limits(&context.state.load())),
-        Call::Reload => reloading::reload(&context.reload).await,
-        Call::Top => limit_keys::top(&context.state.load_full(), sight, &name, query).await,
-        Call::Keys => match body.collect().await {
+        CallKind::Config => json(StatusCode::OK, &context.state.load().config.shown()),
+        CallKind::Routes => json(StatusCode::OK, &views::routes(&context.state.load())),
+        CallKind::Upstreams => json(StatusCode::OK, &views::upstreams(&context.state.load())),
+        CallKind::Limits => json(StatusCode::OK, &views::limits(&context.state.load())),
+        CallKind::Reload => reloading::reload(&context.reload).await,
+        CallKind::Top => limit_keys::top(&context.state.load_full(), sight, &name, query).await,
+        CallKind::Keys => match body.collect().await {
             Ok(body) => {
                 let call = KeyCall {
                     caller,
@@ -297,7 +301,7 @@ where
 }
 
 /// The response of a healthy process.
-fn well() -> Response {
+fn well() -> AdminResponse {
     json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))
 }
 
@@ -317,7 +321,7 @@ fn index() -> String {
 }
 
 /// All metrics, in the format that the scraper prefers.
-fn metrics(context: &Context, request: &Request<()>) -> Response {
+fn metrics(context: &Context, request: &Request<()>) -> AdminResponse {
     let accept: Vec<_> = request
         .headers()
         .get_all(header::ACCEPT)
@@ -331,7 +335,7 @@ fn metrics(context: &Context, request: &Request<()>) -> Response {
 }
 
 /// The response to a caller that is refused.
-fn refused(refusal: &Refusal) -> Response {
+fn refused(refusal: &Denial) -> AdminResponse {
     let mut response = problem(refusal.status(), &refusal.detail());
     if let Some(challenge) = refusal.challenge() {
         response.headers_mut().insert(
@@ -343,7 +347,7 @@ fn refused(refusal: &Refusal) -> Response {
 }
 
 /// 404 for a path that is no endpoint.
-fn missing(path: &str) -> Response {
+fn missing(path: &str) -> AdminResponse {
     problem(
         StatusCode::NOT_FOUND,
         &format!("there is no {path} here; GET / lists what there is"),
@@ -351,7 +355,7 @@ fn missing(path: &str) -> Response {
 }
 
 /// 405 for a method that the endpoint does not have.
-fn not_allowed(call: Call) -> Response {
+fn not_allowed(call: CallKind) -> AdminResponse {
     let detail = format!("this is called with {}", call.methods());
     let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, &detail);
     response
@@ -414,7 +418,7 @@ mod tests {
 
     #[test]
     fn a_call_with_another_method_learns_which_are_taken() {
-        let response = not_allowed(Call::Reload);
+        let response = not_allowed(CallKind::Reload);
         assert_eq!(
             (
                 response.status().as_u16(),

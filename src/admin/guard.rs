@@ -53,7 +53,7 @@ pub(super) enum Sight {
 
 /// Why a call was refused.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum Denial {
     /// A reload has switched the listener off, and it is closing.
     Off,
     /// The host is missing, given twice, or cannot be parsed.
@@ -69,29 +69,29 @@ pub(super) enum Refusal {
     WrongToken,
 }
 
-impl Refusal {
+impl Denial {
     /// The status of the response.
     pub(super) fn status(&self) -> StatusCode {
         match self {
-            Refusal::Off => StatusCode::SERVICE_UNAVAILABLE,
-            Refusal::BadHost => StatusCode::BAD_REQUEST,
-            Refusal::ForeignHost(_) => StatusCode::MISDIRECTED_REQUEST,
-            Refusal::ForeignOrigin => StatusCode::FORBIDDEN,
-            Refusal::NoToken | Refusal::WrongToken => StatusCode::UNAUTHORIZED,
+            Denial::Off => StatusCode::SERVICE_UNAVAILABLE,
+            Denial::BadHost => StatusCode::BAD_REQUEST,
+            Denial::ForeignHost(_) => StatusCode::MISDIRECTED_REQUEST,
+            Denial::ForeignOrigin => StatusCode::FORBIDDEN,
+            Denial::NoToken | Denial::WrongToken => StatusCode::UNAUTHORIZED,
         }
     }
 
     /// The reason in words.
     pub(super) fn detail(&self) -> String {
         match self {
-            Refusal::Off => "the admin listener was switched off".to_owned(),
-            Refusal::BadHost => "a call names its host once, in a Host field".to_owned(),
-            Refusal::ForeignHost(host) => {
+            Denial::Off => "the admin listener was switched off".to_owned(),
+            Denial::BadHost => "a call names its host once, in a Host field".to_owned(),
+            Denial::ForeignHost(host) => {
                 format!("this is not \"{host}\"; names are added with `hosts` of `[admin]`")
             }
-            Refusal::ForeignOrigin => "pages of other sites may not call this".to_owned(),
-            Refusal::NoToken => "this call needs the token: Authorization: Bearer TOKEN".to_owned(),
-            Refusal::WrongToken => {
+            Denial::ForeignOrigin => "pages of other sites may not call this".to_owned(),
+            Denial::NoToken => "this call needs the token: Authorization: Bearer TOKEN".to_owned(),
+            Denial::WrongToken => {
                 "the token is not the one in `token_file` of `[admin]`".to_owned()
             }
         }
@@ -101,8 +101,8 @@ impl Refusal {
     /// token.
     pub(super) fn challenge(&self) -> Option<&'static str> {
         match self {
-            Refusal::NoToken => Some("Bearer realm=\"tidegate\""),
-            Refusal::WrongToken => Some("Bearer realm=\"tidegate\", error=\"invalid_token\""),
+            Denial::NoToken => Some("Bearer realm=\"tidegate\""),
+            Denial::WrongToken => Some("Bearer realm=\"tidegate\", error=\"invalid_token\""),
             _ => None,
         }
     }
@@ -123,15 +123,15 @@ impl Rules<'_> {
     ///
     /// # Errors
     /// The reason for which the call is refused.
-    pub(super) fn check<B>(&self, request: &Request<B>, any_host: bool) -> Result<(), Refusal> {
+    pub(super) fn check<B>(&self, request: &Request<B>, any_host: bool) -> Result<(), Denial> {
         let headers = request.headers();
         let mut hosts = headers.get_all(header::HOST).iter();
         let host = match (hosts.next(), hosts.next()) {
-            (Some(host), None) => Some(host.to_str().map_err(|_| Refusal::BadHost)?),
+            (Some(host), None) => Some(host.to_str().map_err(|_| Denial::BadHost)?),
             // Probes that speak HTTP/1.0 name no host; those of HAProxy do so
             // by default.
             (None, _) if any_host && request.version() == Version::HTTP_10 => None,
-            _ => return Err(Refusal::BadHost),
+            _ => return Err(Denial::BadHost),
         };
         let called = [
             host,
@@ -141,9 +141,9 @@ impl Rules<'_> {
                 .map(|authority| authority.as_str()),
         ];
         for name in called.into_iter().flatten() {
-            let authority = Authority::read(name).ok_or(Refusal::BadHost)?;
+            let authority = Authority::read(name).ok_or(Denial::BadHost)?;
             if !any_host && !self.is_ours(authority) {
-                return Err(Refusal::ForeignHost(name.to_owned()));
+                return Err(Denial::ForeignHost(name.to_owned()));
             }
         }
         if !headers
@@ -151,7 +151,7 @@ impl Rules<'_> {
             .iter()
             .all(|origin| self.is_our_origin(origin.as_bytes()))
         {
-            return Err(Refusal::ForeignOrigin);
+            return Err(Denial::ForeignOrigin);
         }
         if changes(request.method()) {
             self.check_token(headers)
@@ -223,23 +223,23 @@ impl Rules<'_> {
     ///
     /// # Errors
     /// It is missing, given twice, or wrong.
-    fn check_token(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+    fn check_token(&self, headers: &HeaderMap) -> Result<(), Denial> {
         let Some(token) = &self.settings.token else {
             return Ok(());
         };
         let mut given = headers.get_all(header::AUTHORIZATION).iter();
         let (Some(given), None) = (given.next(), given.next()) else {
-            return Err(Refusal::NoToken);
+            return Err(Denial::NoToken);
         };
         match given.as_bytes().split_at_checked(b"bearer ".len()) {
             Some((scheme, given)) if scheme.eq_ignore_ascii_case(b"bearer ") => {
                 if is_same(given.trim_ascii(), token.0.as_bytes()) {
                     Ok(())
                 } else {
-                    Err(Refusal::WrongToken)
+                    Err(Denial::WrongToken)
                 }
             }
-            _ => Err(Refusal::NoToken),
+            _ => Err(Denial::NoToken),
         }
     }
 }
@@ -304,7 +304,7 @@ mod tests {
         method: &str,
         headers: &[(&str, &str)],
         any: bool,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Denial> {
         let settings = settings(hosts, token);
         let rules = Rules {
             local: LOCAL.parse().unwrap(),
@@ -317,7 +317,7 @@ mod tests {
         rules.check(&request.body(()).unwrap(), any)
     }
 
-    fn called(host: &str) -> Result<(), Refusal> {
+    fn called(host: &str) -> Result<(), Denial> {
         checked(
             &["tidegate.internal:9000", "Gate.example"],
             None,
@@ -365,7 +365,7 @@ mod tests {
         ] {
             assert_eq!(
                 called(host),
-                Err(Refusal::ForeignHost(host.into())),
+                Err(Denial::ForeignHost(host.into())),
                 "{host}"
             );
         }
@@ -384,7 +384,7 @@ mod tests {
         ] {
             let headers: Vec<_> = hosts.iter().map(|host| ("host", *host)).collect();
             let is_bad = checked(&[], None, "GET", &headers, true);
-            assert_eq!(is_bad, Err(Refusal::BadHost), "{hosts:?}");
+            assert_eq!(is_bad, Err(Denial::BadHost), "{hosts:?}");
         }
     }
 
@@ -400,7 +400,7 @@ mod tests {
         ];
         assert_eq!(
             checked(&[], None, "GET", &rebound, true),
-            Err(Refusal::ForeignOrigin)
+            Err(Denial::ForeignOrigin)
         );
     }
 
@@ -423,8 +423,8 @@ mod tests {
             )
         };
         assert_eq!(checked(Version::HTTP_10, true), Ok(()));
-        assert_eq!(checked(Version::HTTP_10, false), Err(Refusal::BadHost));
-        assert_eq!(checked(Version::HTTP_11, true), Err(Refusal::BadHost));
+        assert_eq!(checked(Version::HTTP_10, false), Err(Denial::BadHost));
+        assert_eq!(checked(Version::HTTP_11, true), Err(Denial::BadHost));
     }
 
     #[test]
@@ -453,7 +453,7 @@ mod tests {
             "http://localhost:9901.evil.example",
             "http://localhost:9901@evil.example",
         ] {
-            assert_eq!(from(origin), Err(Refusal::ForeignOrigin), "{origin}");
+            assert_eq!(from(origin), Err(Denial::ForeignOrigin), "{origin}");
         }
     }
 
@@ -470,20 +470,16 @@ mod tests {
         for (method, authorization, expected) in [
             ("GET", None, Ok(())),
             ("HEAD", None, Ok(())),
-            ("POST", None, Err(Refusal::NoToken)),
-            ("PUT", Some("Basic s3cret"), Err(Refusal::NoToken)),
-            ("DELETE", Some("Bearer"), Err(Refusal::NoToken)),
-            ("POST", Some("Bearer "), Err(Refusal::WrongToken)),
-            ("POST", Some("Bearer s3cre"), Err(Refusal::WrongToken)),
-            (
-                "POST",
-                Some("Bearer s3crets3cret"),
-                Err(Refusal::WrongToken),
-            ),
-            ("POST", Some("Bearer s3creT"), Err(Refusal::WrongToken)),
+            ("POST", None, Err(Denial::NoToken)),
+            ("PUT", Some("Basic s3cret"), Err(Denial::NoToken)),
+            ("DELETE", Some("Bearer"), Err(Denial::NoToken)),
+            ("POST", Some("Bearer "), Err(Denial::WrongToken)),
+            ("POST", Some("Bearer s3cre"), Err(Denial::WrongToken)),
+            ("POST", Some("Bearer s3crets3cret"), Err(Denial::WrongToken)),
+            ("POST", Some("Bearer s3creT"), Err(Denial::WrongToken)),
             ("POST", Some("Bearer s3cret"), Ok(())),
             ("DELETE", Some("bearer  s3cret"), Ok(())),
-            ("PATCH", None, Err(Refusal::NoToken)),
+            ("PATCH", None, Err(Denial::NoToken)),
         ] {
             assert_eq!(
                 with(method, authorization),

@@ -24,7 +24,7 @@ use serde_json::{Map, Value};
 
 use super::{
     guard::{Caller, Sight},
-    response::{Response, json, problem},
+    response::{AdminResponse, json, problem},
 };
 use crate::{
     build::{KeyState, KnownKey, OneLimit, State},
@@ -80,7 +80,7 @@ const FIELDS: [&str; 3] = ["rate", "burst", "ttl"];
 /// `GET /limits/NAME/top?n=20`: the keys with the most requests, the heaviest
 /// first. For a shared limit, the state of each is read from the store, for at
 /// most a second.
-pub(super) async fn top(state: &State, sight: Sight, name: &str, query: &str) -> Response {
+pub(super) async fn top(state: &State, sight: Sight, name: &str, query: &str) -> AdminResponse {
     match heaviest(state, sight, name, query).await {
         Ok(views) => json(StatusCode::OK, &views),
         Err(Refused { status, why }) => problem(status, &why),
@@ -119,7 +119,7 @@ pub(super) struct KeyCall<'a> {
 }
 
 /// `GET`, `PUT` and `DELETE /limits/NAME/keys?key=VALUE`.
-pub(super) async fn keys(state: &State, call: KeyCall<'_>) -> Response {
+pub(super) async fn keys(state: &State, call: KeyCall<'_>) -> AdminResponse {
     match call.carry_out(state).await {
         Ok(view) => json(StatusCode::OK, &view),
         Err(Refused { status, why }) => problem(status, &why),

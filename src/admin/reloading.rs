@@ -20,7 +20,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::response::{Response, json, problem};
+use super::response::{AdminResponse, json, problem};
 use crate::{
     build::{Change, Report},
     reload::{Failure, Outcome, ReloadHandle},
@@ -29,7 +29,7 @@ use crate::{
 /// Reloads the configuration. The status is 200 if it serves or is unchanged,
 /// 422 if it has mistakes or cannot be applied, and 503 if the process is
 /// ending. A caller that leaves does not end the reload.
-pub(super) async fn reload(handle: &ReloadHandle) -> Response {
+pub(super) async fn reload(handle: &ReloadHandle) -> AdminResponse {
     match handle.reload().await {
         Some(outcome) => {
             let status = match outcome {

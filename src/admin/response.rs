@@ -13,10 +13,10 @@ use serde_json::Value;
 use crate::http1;
 
 /// A response with its whole body in memory.
-pub(super) type Response = http::Response<Full<Bytes>>;
+pub(super) type AdminResponse = http::Response<Full<Bytes>>;
 
 /// A response with status 200 and plain text.
-pub(super) fn text(text: impl Into<Bytes>) -> Response {
+pub(super) fn text(text: impl Into<Bytes>) -> AdminResponse {
     with_type("text/plain; charset=utf-8", StatusCode::OK, text.into())
 }
 
@@ -24,13 +24,13 @@ pub(super) fn text(text: impl Into<Bytes>) -> Response {
 ///
 /// Keys are in alphabetical order, so that two responses can be compared as
 /// text.
-pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> AdminResponse {
     with_type("application/json", status, pretty(value))
 }
 
 /// Problem details (RFC 9457).
 #[derive(Debug, Serialize)]
-struct Problem<'a> {
+struct ProblemDetails<'a> {
     /// Always `about:blank`: the status describes the problem well enough.
     #[serde(rename = "type")]
     kind: &'static str,
@@ -45,8 +45,8 @@ struct Problem<'a> {
 /// A response with problem details (RFC 9457).
 ///
 /// `detail` is a sentence for the caller, and must not contain a secret.
-pub(super) fn problem(status: StatusCode, detail: &str) -> Response {
-    let problem = Problem {
+pub(super) fn problem(status: StatusCode, detail: &str) -> AdminResponse {
+    let problem = ProblemDetails {
         kind: "about:blank",
         title: http1::reason(status).unwrap_or("Refused"),
         status: status.as_u16(),
@@ -56,8 +56,8 @@ pub(super) fn problem(status: StatusCode, detail: &str) -> Response {
 }
 
 /// A response of any media type. It is never cached.
-pub(super) fn with_type(media: &'static str, status: StatusCode, body: Bytes) -> Response {
-    let mut response = Response::new(Full::new(body));
+pub(super) fn with_type(media: &'static str, status: StatusCode, body: Bytes) -> AdminResponse {
+    let mut response = AdminResponse::new(Full::new(body));
     *response.status_mut() = status;
     if let Some(words) = http1::reason(status) {
         // The reason phrases of RFC 9110, as on the other listeners; those of

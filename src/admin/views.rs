@@ -68,7 +68,7 @@ const OF_AN_UPSTREAM: [&str; 2] = ["balance", "concurrency"];
 ///
 /// Values are those of the view of the whole configuration: defaults are filled
 /// in, and secrets are replaced.
-type Configured = Map<String, Value>;
+type ConfiguredView = Map<String, Value>;
 
 /// A route.
 #[derive(Debug, Serialize)]
@@ -76,7 +76,7 @@ pub(super) struct RouteView {
     /// The keys in `OF_A_ROUTE`, but for `concurrency`, which follows with its
     /// state.
     #[serde(flatten)]
-    configured: Configured,
+    configured: ConfiguredView,
     /// `None` for a route without a concurrency limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     concurrency: Option<LimitedConcurrency>,
@@ -87,7 +87,7 @@ pub(super) struct RouteView {
 struct LimitedConcurrency {
     /// The bound and the queue, as the file has them.
     #[serde(flatten)]
-    configured: Configured,
+    configured: ConfiguredView,
     /// Requests that may be in flight now.
     limit: usize,
     /// Requests that hold a permit and whose client waits.
@@ -104,7 +104,7 @@ pub(super) struct LimitView {
     /// The keys in `OF_A_LIMIT` for a limit, and those in `BESIDE_A_LIMIT` for
     /// a tier or candidate.
     #[serde(flatten)]
-    configured: Configured,
+    configured: ConfiguredView,
     /// The name of its buckets: `LIMIT`, `LIMIT/PREFIX` or `LIMIT/candidate`.
     name: String,
     /// Keys that are held here, and keys of a shared limit that are known here.
@@ -133,7 +133,7 @@ pub(super) struct UpstreamView {
     /// How it chooses a server, as configured.
     balance: Option<Value>,
     /// In the order of the configuration.
-    servers: Vec<UpstreamServer>,
+    servers: Vec<UpstreamServerView>,
     /// `None` for an upstream without a concurrency limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     concurrency: Option<LimitedConcurrency>,
@@ -141,7 +141,7 @@ pub(super) struct UpstreamView {
 
 /// A server of an upstream.
 #[derive(Debug, Serialize)]
-struct UpstreamServer {
+struct UpstreamServerView {
     /// The URL as configured.
     url: String,
     /// Its share of requests, relative to the other servers.
@@ -162,12 +162,12 @@ struct UpstreamServer {
     /// Requests that the server works on.
     in_flight: usize,
     /// Those of all workers.
-    connections: Connections,
+    connections: ConnectionsView,
 }
 
 /// Connections to a server.
 #[derive(Debug, Serialize)]
-struct Connections {
+struct ConnectionsView {
     /// Open ones that are not idle.
     active: usize,
     /// In a pool, without a request.
@@ -230,7 +230,7 @@ pub(super) fn upstreams(state: &State) -> Vec<UpstreamView> {
     for (name, upstream) in state.upstreams() {
         let mut configured = match shown.and_then(|upstreams| upstreams.get(&**name)) {
             Some(shown) => only(&OF_AN_UPSTREAM, shown),
-            None => Configured::new(),
+            None => ConfiguredView::new(),
         };
         let concurrency = states
             .get(&**name)
@@ -260,7 +260,7 @@ fn by_name<'a>(
 ///
 /// `None` if the configured part has no such table.
 fn take_concurrency(
-    configured: &mut Configured,
+    configured: &mut ConfiguredView,
     state: &ConcurrencyView,
 ) -> Option<LimitedConcurrency> {
     match configured.remove("concurrency")? {
@@ -278,13 +278,13 @@ fn take_concurrency(
 /// The keys of the limit, tier or candidate that is called `name`.
 ///
 /// It is empty for a name that the view does not have.
-fn configured_limit(limits: Option<&Value>, name: &str) -> Configured {
+fn configured_limit(limits: Option<&Value>, name: &str) -> ConfiguredView {
     if let Some(limit) = limits.and_then(|limits| limits.get(name)) {
         return only(&OF_A_LIMIT, limit);
     }
     match beside(limits, name) {
         Some(beside) => only(&BESIDE_A_LIMIT, beside),
-        None => Configured::new(),
+        None => ConfiguredView::new(),
     }
 }
 
@@ -307,8 +307,8 @@ fn beside<'a>(limits: Option<&'a Value>, name: &str) -> Option<&'a Value> {
 
 /// The view of one server. The number of active connections is the difference
 /// of two counts that are read one after the other, bounded at zero.
-fn server(server: ServerView) -> UpstreamServer {
-    UpstreamServer {
+fn server(server: ServerView) -> UpstreamServerView {
+    UpstreamServerView {
         url: server.url.to_string(),
         weight: server.weight,
         addresses: server.addresses,
@@ -318,7 +318,7 @@ fn server(server: ServerView) -> UpstreamServer {
         cause: Some(server.health.cause).filter(|cause| !cause.is_empty()),
         ejections: server.health.ejections,
         in_flight: server.in_flight,
-        connections: Connections {
+        connections: ConnectionsView {
             active: server.open.saturating_sub(server.idle),
             idle: server.idle,
         },
@@ -331,8 +331,8 @@ fn list(value: Option<&Value>) -> &[Value] {
 }
 
 /// The values in `of` of these `keys`, without those that are absent.
-fn only(keys: &[&str], of: &Value) -> Configured {
-    let mut taken = Configured::new();
+fn only(keys: &[&str], of: &Value) -> ConfiguredView {
+    let mut taken = ConfiguredView::new();
     for key in keys {
         if let Some(value) = of.get(*key) {
             taken.insert((*key).to_owned(), value.clone());

@@ -90,7 +90,7 @@ enum Event {
 }
 
 /// Why the loop ended.
-enum End {
+enum LoopEnd {
     /// A signal to end.
     Stopped,
     /// The process with this id has taken over.
@@ -113,14 +113,14 @@ impl App {
         maintenance.abort();
         saving.inspect(JoinHandle::abort);
         match end {
-            End::Stopped => self.drain(None).await,
-            End::TakenOver(process) => {
+            LoopEnd::Stopped => self.drain(None).await,
+            LoopEnd::TakenOver(process) => {
                 // The files in the state directory belong to the new process
                 // now.
                 self.saver = None;
                 self.drain(Some(process)).await
             }
-            End::Broken => {
+            LoopEnd::Broken => {
                 self.drain(None).await;
                 Ended::Broken
             }
@@ -132,10 +132,10 @@ impl App {
     /// An event is handled to its end before the next one is awaited. A reload
     /// takes as long as the build, and at most a few seconds more for names and
     /// the store.
-    async fn run(&mut self) -> End {
+    async fn run(&mut self) -> LoopEnd {
         loop {
             match self.next().await {
-                Event::Signal(Signal::Stop) => return End::Stopped,
+                Event::Signal(Signal::Stop) => return LoopEnd::Stopped,
                 Event::Signal(Signal::Reload) => self.begin_reload(None),
                 Event::Signal(Signal::Upgrade) => {
                     // The new process starts with the state that is saved here.
@@ -144,13 +144,13 @@ impl App {
                 }
                 Event::Reload(reply) => self.begin_reload(reply),
                 Event::Read(read) => self.reload(*read).await,
-                Event::Upgraded(Ok(process)) => return End::TakenOver(process),
+                Event::Upgraded(Ok(process)) => return LoopEnd::TakenOver(process),
                 Event::Upgraded(Err(why)) => {
                     tracing::error!("no new process takes over, this one goes on: {why}");
                 }
                 Event::WorkerDied => {
                     tracing::error!("a worker thread has ended; stopping");
-                    return End::Broken;
+                    return LoopEnd::Broken;
                 }
             }
         }

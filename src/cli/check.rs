@@ -63,7 +63,7 @@ enum Format {
 }
 
 /// Why a check fails.
-enum Wrong {
+enum CheckError {
     /// The file has mistakes; with `--strict`, or warnings.
     Mistakes(Diagnostics),
     /// Each value is valid, but the gateway cannot be built on this machine.
@@ -92,8 +92,8 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
                 tell(&config.warnings);
                 print(&format!("{}: ok: {}\n", name.display(), summary(&config)))
             }
-            Err(Wrong::Mistakes(mistakes)) => mistaken(&mistakes),
-            Err(Wrong::Impossible(why)) => fail(format!("{}: {why}", name.display())),
+            Err(CheckError::Mistakes(mistakes)) => mistaken(&mistakes),
+            Err(CheckError::Impossible(why)) => fail(format!("{}: {why}", name.display())),
         },
     }
 }
@@ -134,11 +134,11 @@ fn source(arguments: &Arguments) -> Result<(PathBuf, Source), String> {
 ///
 /// # Errors
 /// It cannot serve; with `strict`, also if it has warnings.
-fn check(source: &Source, strict: bool) -> Result<Config, Wrong> {
-    let config = source.load().map_err(Wrong::Mistakes)?;
-    let config = app::try_build(config).map_err(Wrong::Impossible)?;
+fn check(source: &Source, strict: bool) -> Result<Config, CheckError> {
+    let config = source.load().map_err(CheckError::Mistakes)?;
+    let config = app::try_build(config).map_err(CheckError::Impossible)?;
     if strict && !config.warnings.list.is_empty() {
-        return Err(Wrong::Mistakes(
+        return Err(CheckError::Mistakes(
             Arc::unwrap_or_clone(config.warnings).strict(),
         ));
     }
@@ -146,11 +146,11 @@ fn check(source: &Source, strict: bool) -> Result<Config, Wrong> {
 }
 
 /// The result for programs: an array with an object for each mistake.
-fn list(checked: &Result<Config, Wrong>, name: &Path) -> Value {
+fn list(checked: &Result<Config, CheckError>, name: &Path) -> Value {
     match checked {
         Ok(config) => config.warnings.to_json(),
-        Err(Wrong::Mistakes(mistakes)) => mistakes.to_json(),
-        Err(Wrong::Impossible(why)) => {
+        Err(CheckError::Mistakes(mistakes)) => mistakes.to_json(),
+        Err(CheckError::Impossible(why)) => {
             let file = name.to_string_lossy();
             json!([{ "severity": "error", "code": "impossible", "file": file, "line": null, "message": why }])
         }

@@ -2,9 +2,9 @@
 //!
 //! Every reader of a small language returns a [`Wrong`]: half a sentence on the
 //! reason and half a sentence of help. A visitor of serde can only return text
-//! as its error. [`Refusal`] is that text in a form that the deserializer turns
-//! back into its parts, so that the diagnostic has both, with the place of the
-//! value and the name of its key.
+//! as its error. [`Rejection`] is that text in a form that the deserializer
+//! turns back into its parts, so that the diagnostic has both, with the place
+//! of the value and the name of its key.
 
 use std::fmt;
 
@@ -47,7 +47,7 @@ impl Wrong {
 /// but text to the deserializer, so both sides agree on a form here: the parts,
 /// each behind a character that no message has.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum Rejection {
     /// The value has the right type and is refused.
     Value(Wrong),
     /// The value has a wrong type, and the visitor knows what would be right.
@@ -64,7 +64,7 @@ const VALUE: char = '\u{1e}';
 /// Between the parts of a wrong type: the unit separator of ASCII.
 const TYPE: char = '\u{1f}';
 
-impl fmt::Display for Refusal {
+impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Value(wrong) => write!(f, "{}{VALUE}{}", wrong.why, wrong.help),
@@ -75,7 +75,7 @@ impl fmt::Display for Refusal {
 
 /// A text without either separator is a reason without help: other errors of
 /// serde arrive so.
-impl From<String> for Refusal {
+impl From<String> for Rejection {
     fn from(text: String) -> Self {
         if let Some((expected, help)) = text.split_once(TYPE) {
             return Self::Type {
@@ -94,12 +94,12 @@ mod tests {
 
     #[test]
     fn a_refusal_survives_as_text() {
-        let value = || Refusal::Value(Wrong::new("it is empty", "name it"));
-        let of_type = || Refusal::Type {
+        let value = || Rejection::Value(Wrong::new("it is empty", "name it"));
+        let of_type = || Rejection::Type {
             expected: "a rate in a string".to_owned(),
             help: "a rate has a time".to_owned(),
         };
-        assert_eq!(Refusal::from(value().to_string()), value());
-        assert_eq!(Refusal::from(of_type().to_string()), of_type());
+        assert_eq!(Rejection::from(value().to_string()), value());
+        assert_eq!(Rejection::from(of_type().to_string()), of_type());
     }
 }

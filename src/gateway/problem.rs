@@ -11,7 +11,7 @@ use crate::{error::Error, http1};
 
 /// The members of a problem body. `detail` is the message of the error, and
 /// `violated-policies` are the names of the limits that refused, if any did.
-pub(super) struct Problem<'a> {
+pub(super) struct ProblemBody<'a> {
     /// The member `type`: a URI, or `about:blank`.
     pub(super) kind: &'static str,
     /// The reason phrase of the status.
@@ -27,7 +27,7 @@ pub(super) struct Problem<'a> {
     pub(super) request_id: &'a [u8],
 }
 
-impl Problem<'_> {
+impl ProblemBody<'_> {
     /// As JSON. Names from the configuration and request ids are plain by
     /// construction; the rest is escaped.
     ///
@@ -146,7 +146,7 @@ mod tests {
                 status: http::StatusCode::TOO_MANY_REQUESTS,
             },
         ] {
-            let problem = Problem {
+            let problem = ProblemBody {
                 kind: "about:blank",
                 title: "T",
                 status: 400,

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use http::{StatusCode, header};
 
-use super::{last_hop, problem::Problem};
+use super::{last_hop, problem::ProblemBody};
 use crate::{
     body::Body,
     call::{REQUEST_ID_HEADER, grpc},
@@ -50,8 +50,8 @@ const RESOURCE_EXHAUSTED: u8 = 8;
 /// Bytes that the fields of a refusal usually take, reserved at once.
 const ROOM: usize = 160;
 
-/// The `Retry-After` of a gateway or an upstream that is full. It is unknown how
-/// long that lasts, but at once is too soon.
+/// The `Retry-After` of a gateway or an upstream that is full. It is unknown
+/// how long that lasts, but at once is too soon.
 const SOON: Duration = Duration::from_secs(1);
 
 /// The response to a request that failed with `error`: a problem body (RFC
@@ -62,7 +62,7 @@ const SOON: Duration = Duration::from_secs(1);
 pub(super) fn to_request(error: &Error, route: Option<&str>, request_id: &[u8]) -> Response {
     let (status, kind, retry_after) = shape(error);
     let title = http1::reason(status).unwrap_or("Refused");
-    let body = Problem {
+    let body = ProblemBody {
         kind,
         title,
         status: status.as_u16(),

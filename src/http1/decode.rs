@@ -132,7 +132,7 @@ impl Decoder {
 /// Extracts a chunked body from a stream of bytes.
 #[derive(Debug)]
 pub struct ChunkDecoder {
-    state: State,
+    state: ChunkState,
     /// Longest trailers, in bytes with their line ends.
     most_trailer_bytes: usize,
     /// Blanks may follow a size.
@@ -143,7 +143,7 @@ pub struct ChunkDecoder {
 
 /// The part of a chunked body that comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ChunkState {
     /// The line with a chunk's size.
     Size,
     /// This many bytes of a chunk, at least one.
@@ -160,7 +160,7 @@ impl ChunkDecoder {
     /// A decoder at the start of a request's body.
     pub fn of_request(most_trailer_bytes: usize) -> Self {
         Self {
-            state: State::Size,
+            state: ChunkState::Size,
             most_trailer_bytes,
             takes_padding: false,
             seen: 0,
@@ -177,7 +177,7 @@ impl ChunkDecoder {
 
     /// True once the last chunk and its trailers have been taken.
     pub fn is_done(&self) -> bool {
-        self.state == State::Done
+        self.state == ChunkState::Done
     }
 
     /// Extracts the next piece from `buffer`.
@@ -187,28 +187,28 @@ impl ChunkDecoder {
     pub fn next(&mut self, buffer: &mut BytesMut) -> Result<Piece, &'static str> {
         loop {
             match self.state {
-                State::Size => match take_size(buffer, self.takes_padding)? {
+                ChunkState::Size => match take_size(buffer, self.takes_padding)? {
                     None => return Ok(Piece::More),
-                    Some(0) => self.state = State::Trailers,
-                    Some(size) => self.state = State::Data(size),
+                    Some(0) => self.state = ChunkState::Trailers,
+                    Some(size) => self.state = ChunkState::Data(size),
                 },
-                State::Data(_) if buffer.is_empty() => return Ok(Piece::More),
-                State::Data(left) => {
+                ChunkState::Data(_) if buffer.is_empty() => return Ok(Piece::More),
+                ChunkState::Data(left) => {
                     let take = usize::try_from(left)
                         .unwrap_or(usize::MAX)
                         .min(buffer.len());
                     let left = left - take as u64;
                     self.state = if left == 0 {
-                        State::DataEnd
+                        ChunkState::DataEnd
                     } else {
-                        State::Data(left)
+                        ChunkState::Data(left)
                     };
                     return Ok(Piece::Data(buffer.split_to(take).freeze()));
                 }
-                State::DataEnd => match buffer.get(..2) {
+                ChunkState::DataEnd => match buffer.get(..2) {
                     Some(b"\r\n") => {
                         let _ = buffer.split_to(2);
-                        self.state = State::Size;
+                        self.state = ChunkState::Size;
                     }
                     Some(_) => return Err("a chunk is longer than its size"),
                     None if buffer.first().is_some_and(|byte| *byte != b'\r') => {
@@ -216,8 +216,8 @@ impl ChunkDecoder {
                     }
                     None => return Ok(Piece::More),
                 },
-                State::Trailers => return self.trailers(buffer),
-                State::Done => return Ok(Piece::End),
+                ChunkState::Trailers => return self.trailers(buffer),
+                ChunkState::Done => return Ok(Piece::End),
             }
         }
     }
@@ -226,7 +226,7 @@ impl ChunkDecoder {
     fn trailers(&mut self, buffer: &mut BytesMut) -> Result<Piece, &'static str> {
         if buffer.starts_with(b"\r\n") {
             let _ = buffer.split_to(2);
-            self.state = State::Done;
+            self.state = ChunkState::Done;
             return Ok(Piece::End);
         }
         // Trailers that come byte by byte are not searched again for each of
@@ -248,7 +248,7 @@ impl ChunkDecoder {
         // Removed only if they are sound: a body that was refused never ends.
         let trailers = read_trailers(&buffer[..length])?;
         let _ = buffer.split_to(length);
-        self.state = State::Done;
+        self.state = ChunkState::Done;
         Ok(Piece::Trailers(trailers))
     }
 }

@@ -45,6 +45,6 @@ pub use encode::{
     write_number, write_status_line,
 };
 pub use framing::{BARE_LINE_FEED, Length, Unended, find_end, has_no_body};
-pub use request::{Names, RequestHead, parse_request};
+pub use request::{FieldNames, RequestHead, parse_request};
 pub use response::{ResponseHead, parse_response};
 pub use upgrade::{is_offered, offered};

@@ -65,7 +65,7 @@ pub struct RequestHead {
     /// Whether `Connection` names further hop-by-hop fields.
     pub names_hops: bool,
     /// Traits of its fields' names.
-    pub names: Names,
+    pub names: FieldNames,
     /// Whether the client waits for a 100 (Continue) before it sends its body.
     /// False with HTTP/1.0, whose clients do not understand it (RFC 9110,
     /// 10.1.1).
@@ -163,7 +163,7 @@ fn room_on_heap<'h>(head: &[u8], limits: &HeadLimits) -> Vec<MaybeUninit<httpars
 struct ParsedFields {
     headers: HeaderMap,
     marks: Marks,
-    names: Names,
+    names: FieldNames,
 }
 
 impl ParsedFields {
@@ -175,7 +175,7 @@ impl ParsedFields {
     ) -> Result<Self, Error> {
         let mut headers = HeaderMap::with_capacity(lines.len());
         let mut marks = Marks::default();
-        let mut names = Names::default();
+        let mut names = FieldNames::default();
         let mut underscore = NextUnderscore::of(head);
         for line in lines {
             let name = line.name.as_bytes();
@@ -204,7 +204,7 @@ impl ParsedFields {
 /// HTTP/2 requests have the same traits, which their side collects with
 /// [`note`](Self::note).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Names {
+pub struct FieldNames {
     /// Some fields are [claims](super::is_claim) that only a trusted proxy may
     /// make.
     pub claims: bool,
@@ -218,7 +218,7 @@ pub struct Names {
     pub request_id: bool,
 }
 
-impl Names {
+impl FieldNames {
     /// Notes a name. Returns false if its line is to be dropped, because it
     /// contains `_` and the listener does not keep such lines
     /// (`keeps_underscores`).

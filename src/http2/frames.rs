@@ -54,7 +54,7 @@ pub struct FrameHead {
 
 /// A part of the stream of bytes.
 #[derive(Debug, Clone)]
-pub enum Found {
+pub enum FramePiece {
     /// A frame whose head is complete.
     Head(FrameHead),
     /// A piece of a payload, or of the bytes before the first frame: its range
@@ -86,7 +86,7 @@ impl Frames {
     /// Follows the next `bytes`, and calls `seen` for each frame whose head is
     /// complete and for each piece of a payload, in their order. Takes time in
     /// proportion to the number of frames, not of bytes.
-    pub fn pass(&mut self, mut bytes: &[u8], mut seen: impl FnMut(Found)) {
+    pub fn pass(&mut self, mut bytes: &[u8], mut seen: impl FnMut(FramePiece)) {
         let all = bytes.len();
         while !bytes.is_empty() {
             let skipped = self.left.min(bytes.len());
@@ -96,7 +96,7 @@ impl Frames {
             }
             if skipped > 0 {
                 let at = all - bytes.len();
-                seen(Found::Payload(at..at + skipped));
+                seen(FramePiece::Payload(at..at + skipped));
             }
             self.left -= skipped;
             bytes = &bytes[skipped..];
@@ -111,7 +111,7 @@ impl Frames {
                 self.is_kept = kind == self.keep.0;
                 // The first bit is reserved (RFC 9113, 4.1).
                 let stream = u32::from_be_bytes(stream) & (u32::MAX >> 1);
-                seen(Found::Head(FrameHead {
+                seen(FramePiece::Head(FrameHead {
                     length: self.left,
                     kind,
                     flags,
@@ -157,8 +157,8 @@ mod tests {
             let mut scanner = Frames::new(0, kind::SETTINGS, usize::MAX);
             for piece in bytes.chunks(cut) {
                 scanner.pass(piece, |seen| match seen {
-                    Found::Head(head) => found.push((head.kind, head.length as u8)),
-                    Found::Payload(at) => payload += piece[at].len(),
+                    FramePiece::Head(head) => found.push((head.kind, head.length as u8)),
+                    FramePiece::Payload(at) => payload += piece[at].len(),
                 });
             }
             prop_assert_eq!(payload, frames.iter().map(|(_, length)| usize::from(*length)).sum::<usize>());

@@ -30,12 +30,12 @@ use crate::{
 
 /// Responds without an upstream.
 #[derive(Debug, Clone)]
-pub struct Respond(Arc<Configured>);
+pub struct Respond(Arc<RespondPolicy>);
 
 /// The policy of a route that responds by itself, behind one pointer since the
 /// service is cloned for each request.
 #[derive(Debug)]
-struct Configured {
+struct RespondPolicy {
     /// The response or the redirect.
     action: Action,
     /// The route's changes in the header of responses.
@@ -49,7 +49,7 @@ impl Respond {
     /// refused before it comes to that; should it happen, the response is an
     /// empty 503.
     pub fn new(action: &Action, headers: &HeaderChanges) -> Self {
-        Self(Arc::new(Configured {
+        Self(Arc::new(RespondPolicy {
             action: action.clone(),
             headers: headers.clone(),
         }))

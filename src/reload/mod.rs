@@ -59,7 +59,7 @@ use crate::{
     gateway::Snapshot,
     inherited::Inherited,
     server::{AllConnections, Listener, Worker},
-    telemetry::metrics::{Kept, Reload as ReloadResult},
+    telemetry::metrics::{KeptNames, Reload as ReloadResult},
 };
 
 /// Longest time that a start or a reload waits for the names of new upstreams.
@@ -199,7 +199,7 @@ impl Reloader {
             .values()
             .map(|listener| Arc::clone(&listener.name))
             .collect();
-        let kept = Kept {
+        let kept = KeptNames {
             routes: config.routes.iter().map(|route| &*route.name).collect(),
             limits: config
                 .limits

@@ -43,19 +43,19 @@ pub enum DualStack {
 /// the connections.
 pub fn bind(address: SocketAddr, count: usize, dual_stack: DualStack) -> io::Result<Sockets> {
     // Without SO_REUSEPORT, to find out whether another process listens there.
-    drop(socket(address, Reuse::Address, dual_stack)?);
-    let first = socket(address, Reuse::Port, dual_stack)?;
+    drop(socket(address, PortReuse::Address, dual_stack)?);
+    let first = socket(address, PortReuse::Port, dual_stack)?;
     let local = first.local_addr()?;
     let mut sockets = vec![first];
     for _ in 1..count {
-        sockets.push(socket(local, Reuse::Port, dual_stack)?);
+        sockets.push(socket(local, PortReuse::Port, dual_stack)?);
     }
     Ok(Sockets { local, sockets })
 }
 
 /// The part of an address that a socket may share with others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reuse {
+enum PortReuse {
     /// The address of closed connections only (SO_REUSEADDR).
     Address,
     /// The port with other sockets, too (SO_REUSEPORT).
@@ -65,7 +65,7 @@ enum Reuse {
 /// A listening socket on `address`, which does not block.
 fn socket(
     address: SocketAddr,
-    reuse: Reuse,
+    reuse: PortReuse,
     dual_stack: DualStack,
 ) -> io::Result<std::net::TcpListener> {
     let socket = socket2::Socket::new(
@@ -79,7 +79,7 @@ fn socket(
     // Connections of an earlier process in TIME_WAIT must not block the
     // address.
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(reuse == Reuse::Port)?;
+    socket.set_reuse_port(reuse == PortReuse::Port)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

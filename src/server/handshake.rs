@@ -72,7 +72,7 @@ use super::{
 use crate::{
     message::{Origin, Response},
     runtime::{io::poll_read, timer::timeout},
-    tls::{AlpnProtocol, Hello, ReadAhead, Refusal, Secured, ServerTls},
+    tls::{AlpnProtocol, HandshakeFailure, Hello, ReadAhead, Secured, ServerTls},
 };
 
 /// Handshakes that a worker computes for one listener before all other tasks
@@ -269,7 +269,7 @@ enum Unsecured {
     /// The client speaks plain HTTP, and got a response that says so.
     Plain,
     /// The handshake failed.
-    Refused(Refusal),
+    Refused(HandshakeFailure),
 }
 
 impl Unsecured {
@@ -278,8 +278,8 @@ impl Unsecured {
         match self {
             Unsecured::Slow => "timeout",
             Unsecured::Plain => "plain_http",
-            Unsecured::Refused(Refusal::Closed(_)) => "closed",
-            Unsecured::Refused(Refusal::Failed(_)) => "failed",
+            Unsecured::Refused(HandshakeFailure::Closed(_)) => "closed",
+            Unsecured::Refused(HandshakeFailure::Failed(_)) => "failed",
         }
     }
 
@@ -298,7 +298,7 @@ impl Unsecured {
     fn report(&self, listener: &Listener, peer: SocketAddr) {
         listener.metrics.handshake(self.outcome());
         tracing::debug!(listener = %listener.name, %peer, outcome = self.outcome(), why = self.why(), "no TLS handshake");
-        if let Unsecured::Refused(Refusal::Failed(_)) = self {
+        if let Unsecured::Refused(HandshakeFailure::Failed(_)) = self {
             listener.unsecured(peer, &self.why());
         }
     }
@@ -324,7 +324,7 @@ async fn secure<IO>(
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let closed = |error| Unsecured::Refused(Refusal::Closed(error));
+    let closed = |error| Unsecured::Refused(HandshakeFailure::Closed(error));
     // Browsers connect before they need to, and other clients are slow. A
     // client takes a permit only once its first message is complete.
     let mut hello = Hello::default();
@@ -436,7 +436,7 @@ mod tests {
         drop(slow);
         assert!(matches!(
             first.await,
-            Err(Unsecured::Refused(Refusal::Closed(_)))
+            Err(Unsecured::Refused(HandshakeFailure::Closed(_)))
         ));
     }
 
@@ -454,7 +454,7 @@ mod tests {
         .await;
         assert!(matches!(
             secured,
-            Err(Unsecured::Refused(Refusal::Failed(_)))
+            Err(Unsecured::Refused(HandshakeFailure::Failed(_)))
         ));
         assert_eq!((permits.available_permits(), listener.handshakes()), (1, 0));
     }

@@ -12,11 +12,11 @@ const INTERVAL: Duration = Duration::from_secs(10);
 /// Decides which of many events of one kind is logged. The others are only
 /// counted, for the next line.
 #[derive(Debug, Default)]
-pub(super) struct LogThrottle(Mutex<State>);
+pub(super) struct LogThrottle(Mutex<LastLine>);
 
 /// The last line, and the events since.
 #[derive(Debug, Default)]
-struct State {
+struct LastLine {
     /// The time of the last line; `None` before the first.
     logged: Option<Instant>,
     /// Events since the last line.

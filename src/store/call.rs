@@ -33,7 +33,7 @@ use super::{
     Store,
     ask::Ask,
     client::Client,
-    connection::Connection,
+    connection::StoreConnection,
     nodes::Node,
     script::{Question, Want},
     share::{Reply, Trip},
@@ -162,7 +162,7 @@ impl Store {
     /// it.
     async fn ask_at(
         &self,
-        mut connection: Connection,
+        mut connection: StoreConnection,
         questions: &[Question],
         node: &Node,
     ) -> RedisResult<Vec<TimedReply>> {

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{batch::Batches, connection::Connection};
+use super::{batch::Batches, connection::StoreConnection};
 
 /// Requests of one worker that may wait for the store at once; further ones are
 /// decided by `on_error`.
@@ -36,9 +36,9 @@ pub(super) enum Link {
     Down,
     /// A connection is being made. That of a cluster from before, if there was
     /// one, serves meanwhile.
-    Making(Option<Connection>),
+    Making(Option<StoreConnection>),
     /// The connection, and the generation of the circuit in which it was made.
-    Up(Connection, u64),
+    Up(StoreConnection, u64),
 }
 
 impl Default for Client {

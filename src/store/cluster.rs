@@ -17,7 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Ask, Store,
-    connection::Connection,
+    connection::StoreConnection,
     link::fetch_nodes,
     nodes::{Node, Nodes},
 };
@@ -94,7 +94,7 @@ impl Store {
     /// failed. Does nothing if that was done within the last second.
     ///
     /// The task ends with the store, or when a later look takes its place.
-    pub(super) fn look_at_nodes(self: &Arc<Self>, mut connection: Connection) {
+    pub(super) fn look_at_nodes(self: &Arc<Self>, mut connection: StoreConnection) {
         let mut look = self.look.lock();
         if look
             .as_ref()

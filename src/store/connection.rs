@@ -42,14 +42,14 @@ const REDIRECTIONS: u32 = 3;
 ///
 /// Cloning is cheap, and each call has a clone.
 #[derive(Clone)]
-pub(super) enum Connection {
+pub(super) enum StoreConnection {
     /// To one server.
     Single(MultiplexedConnection),
     /// To all nodes of a cluster.
     Cluster(ClusterConnection),
 }
 
-impl Connection {
+impl StoreConnection {
     /// Makes a connection, whose driver runs on this worker.
     ///
     /// # Errors
@@ -170,7 +170,7 @@ impl Connection {
     }
 }
 
-impl std::fmt::Debug for Connection {
+impl std::fmt::Debug for StoreConnection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(if self.is_single() {
             "Single"

@@ -34,7 +34,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     name::Name,
-    share::{Local, MOMENT, Reply, Share, Slot, Trip},
+    share::{BucketShare, Local, MOMENT, Reply, Slot, Trip},
 };
 use crate::limit::Gcra;
 
@@ -42,7 +42,7 @@ use crate::limit::Gcra;
 #[derive(Debug)]
 pub(super) struct Ledger {
     /// The shares, by bits of their names.
-    shards: Box<[Mutex<Shard>]>,
+    shards: Box<[Mutex<LedgerShard>]>,
     /// Keys in all shards, without the overflow bucket; never above
     /// `max_keys`.
     keys: AtomicUsize,
@@ -54,9 +54,9 @@ pub(super) struct Ledger {
 ///
 /// Its lock is held while it is swept, too.
 #[derive(Debug, Default)]
-struct Shard {
+struct LedgerShard {
     /// The share of each key, by the number of its name.
-    shares: HashMap<u128, Share, RandomState>,
+    shares: HashMap<u128, BucketShare, RandomState>,
     /// The time of its last sweep; 0 for never.
     swept: u64,
 }
@@ -110,7 +110,9 @@ impl Ledger {
     ) -> Local {
         match self.with(name, |share| share.take(now, gcra, cost, most_ahead, keep)) {
             Some(local) => local,
-            None if self.enter(now, name, Share::expected(gcra, now)) => Local::Ask { ahead: 0 },
+            None if self.enter(now, name, BucketShare::expected(gcra, now)) => {
+                Local::Ask { ahead: 0 }
+            }
             None => Local::Overflow,
         }
     }
@@ -131,7 +133,7 @@ impl Ledger {
     ) -> Slot {
         self.with(name, |share| share.learn(gcra, cost, reply, trip))
             .unwrap_or_else(|| {
-                let mut share = Share::default();
+                let mut share = BucketShare::default();
                 let slot = share.learn(gcra, cost, reply, trip);
                 self.enter(trip.received, name, share);
                 slot
@@ -155,7 +157,7 @@ impl Ledger {
     /// Whole tokens left, and nanoseconds until the bucket is full, as far as
     /// is known here.
     pub(super) fn standing(&self, now: u64, name: Name, gcra: Gcra) -> (u32, u64) {
-        let unknown = Share::default();
+        let unknown = BucketShare::default();
         self.with(name, |share| share.standing(now, gcra))
             .unwrap_or_else(|| unknown.standing(now, gcra))
     }
@@ -176,12 +178,12 @@ impl Ledger {
 
     /// Calls `act` with the share of a key, under its lock; `None` if it is not
     /// known.
-    fn with<T>(&self, name: Name, act: impl FnOnce(&mut Share) -> T) -> Option<T> {
+    fn with<T>(&self, name: Name, act: impl FnOnce(&mut BucketShare) -> T) -> Option<T> {
         self.shard(name).shares.get_mut(&name.number()).map(act)
     }
 
     /// The locked shard of a key.
-    fn shard(&self, name: Name) -> MutexGuard<'_, Shard> {
+    fn shard(&self, name: Name) -> MutexGuard<'_, LedgerShard> {
         self.shards[name.spread() % self.shards.len()].lock()
     }
 
@@ -191,7 +193,7 @@ impl Ledger {
     /// The overflow bucket always has room. The count of keys is raised by a
     /// bounded update, so that it never exceeds `max_keys` even if several
     /// workers enter keys at once.
-    fn enter(&self, now: u64, name: Name, share: Share) -> bool {
+    fn enter(&self, now: u64, name: Name, share: BucketShare) -> bool {
         let is_full = self.len() >= self.max_keys.get() && name != Name::OVERFLOW;
         if is_full && !self.sweep(now, name) {
             return false;

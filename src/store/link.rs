@@ -46,7 +46,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     Store,
     client::{Client, Link},
-    connection::Connection,
+    connection::StoreConnection,
     name::PREFIX,
     nodes::Node,
     script::Script,
@@ -66,7 +66,7 @@ const LIST_NODES: Duration = Duration::from_millis(500);
 impl Store {
     /// The connection of this worker. Waits for one that is being made; `None`
     /// if it cannot be made. Cancel safe.
-    pub(super) async fn connection(self: &Arc<Self>, client: &Client) -> Option<Connection> {
+    pub(super) async fn connection(self: &Arc<Self>, client: &Client) -> Option<StoreConnection> {
         let mut link = client.link.subscribe();
         if let Some(connection) = self.usable(&link.borrow_and_update()) {
             return Some(connection);
@@ -80,7 +80,7 @@ impl Store {
 
     /// The connection of this state, unless the circuit has opened since it was
     /// made.
-    fn usable(&self, link: &Link) -> Option<Connection> {
+    fn usable(&self, link: &Link) -> Option<StoreConnection> {
         match link {
             Link::Up(connection, generation) if *generation == self.whole.circuit.generation() => {
                 Some(connection.clone())
@@ -172,7 +172,7 @@ impl Store {
 
     /// Closes the circuit of a node that has passed a probe, and keeps the
     /// connection that the probe has made.
-    fn closed(&self, node: &Arc<Node>, connection: Connection) {
+    fn closed(&self, node: &Arc<Node>, connection: StoreConnection) {
         if self.is_whole(node) {
             self.client()
                 .link
@@ -191,7 +191,7 @@ impl Store {
 
 /// Makes the connection of a worker, and tells its requests.
 async fn make(store: Weak<Store>, settings: policy::Store, worker: usize) {
-    let mut made = Connection::open(&settings).await;
+    let mut made = StoreConnection::open(&settings).await;
     let nodes = match &mut made {
         Ok(connection) if settings.is_cluster => fetch_nodes(connection).await.ok(),
         _ => None,
@@ -245,8 +245,8 @@ async fn try_out(
     store: &Weak<Store>,
     node: &Weak<Node>,
     settings: &policy::Store,
-) -> RedisResult<Connection> {
-    let mut connection = Connection::open(settings).await?;
+) -> RedisResult<StoreConnection> {
+    let mut connection = StoreConnection::open(settings).await?;
     let mut key = Some(format!("{PREFIX}{{probe}}"));
     if settings.is_cluster {
         let nodes = fetch_nodes(&mut connection).await?;
@@ -265,7 +265,7 @@ async fn try_out(
 }
 
 /// Asks a cluster for its nodes, for at most half a second.
-pub(super) async fn fetch_nodes(connection: &mut Connection) -> RedisResult<Value> {
+pub(super) async fn fetch_nodes(connection: &mut StoreConnection) -> RedisResult<Value> {
     tokio::time::timeout(LIST_NODES, connection.slots())
         .await
         .map_err(timed_out)?

@@ -123,7 +123,7 @@ pub(super) enum Local {
 /// One bucket as this gateway sees it. Losing it loses no exactness: tokens
 /// that were held count as used, and the store is asked again.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Share {
+pub(super) struct BucketShare {
     /// The quota under which all of it was learnt; `None` before the first
     /// reply. With another quota, it is forgotten.
     gcra: Option<Gcra>,
@@ -148,7 +148,7 @@ pub(super) struct Share {
     used: u32,
 }
 
-impl Share {
+impl BucketShare {
     /// A share that the store is about to be asked for: it counts as in debt
     /// until the reply comes, or for a second.
     pub(super) fn expected(gcra: Gcra, now: u64) -> Self {

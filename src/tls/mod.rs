@@ -59,7 +59,7 @@ pub use self::{
     hello::Hello,
     pieces::InPieces,
     read_ahead::ReadAhead,
-    server::{Refusal, Secured, ServerStream, ServerTls},
+    server::{HandshakeFailure, Secured, ServerStream, ServerTls},
 };
 
 /// A version of HTTP as it is negotiated by ALPN (RFC 7301).

@@ -9,7 +9,7 @@
 //! * Handshakes with the servers of an upstream: the text is the error of
 //!   `ClientTls::connect`.
 //! * Handshakes with clients: the text is in the log, with the name that rustls
-//!   has for the error behind it (`Refusal`).
+//!   has for the error behind it (`HandshakeFailure`).
 //! * Trusted authorities that cannot be used as such: the text is the error of
 //!   `ServerTls::new` and `ClientTls::new`, through `roots`.
 //!

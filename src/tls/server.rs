@@ -48,7 +48,7 @@ pub struct Secured<IO> {
 
 /// Why a handshake failed. Its `Display` is for the log.
 #[derive(Debug)]
-pub enum Refusal {
+pub enum HandshakeFailure {
     /// The client closed the connection, or the socket failed.
     Closed(io::Error),
     /// The handshake broke a rule or found nothing in common; the client was
@@ -56,11 +56,11 @@ pub enum Refusal {
     Failed(rustls::Error),
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for HandshakeFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refusal::Closed(error) => error.fmt(f),
-            Refusal::Failed(error) => write!(f, "{} ({error})", reason::of_error(error)),
+            HandshakeFailure::Closed(error) => error.fmt(f),
+            HandshakeFailure::Failed(error) => write!(f, "{} ({error})", reason::of_error(error)),
         }
     }
 }
@@ -158,7 +158,7 @@ impl ServerTls {
     ///
     /// # Errors
     /// The handshake failed. The client is sent an alert if it still reads.
-    pub async fn accept<IO>(&self, io: ReadAhead<IO>) -> Result<Secured<IO>, Refusal>
+    pub async fn accept<IO>(&self, io: ReadAhead<IO>) -> Result<Secured<IO>, HandshakeFailure>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
@@ -192,9 +192,9 @@ impl ServerTls {
 }
 
 /// Tells errors of TLS from those of the socket.
-fn refusal(error: io::Error) -> Refusal {
+fn refusal(error: io::Error) -> HandshakeFailure {
     match error.downcast::<rustls::Error>() {
-        Ok(error) => Refusal::Failed(error),
-        Err(error) => Refusal::Closed(error),
+        Ok(error) => HandshakeFailure::Failed(error),
+        Err(error) => HandshakeFailure::Closed(error),
     }
 }

@@ -96,7 +96,7 @@ async fn shake(
     client: &ClientTls,
     name: &'static str,
 ) -> (
-    Result<Secured<tokio::io::DuplexStream>, Refusal>,
+    Result<Secured<tokio::io::DuplexStream>, HandshakeFailure>,
     Result<(), &'static str>,
 ) {
     let (near, far) = duplex(64 * 1024);
@@ -142,7 +142,10 @@ async fn sessions_end_when_the_trusted_authorities_change() {
     assert!(shake(&before, &client, "a.example").await.1.is_ok());
     let after = server(identity, Some(ca), Some(&before));
     let (refused, _) = shake(&after, &client, "a.example").await;
-    assert!(matches!(refused, Err(Refusal::Failed(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(HandshakeFailure::Failed(_))),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]

@@ -95,13 +95,13 @@ pub(super) struct Server {
 }
 
 /// The connections to a server.
-struct Connections {
+struct ServerConnections {
     capacity: Arc<Capacity>,
     http1: Arc<Http1Pool>,
     http2: Option<Arc<Http2Pool>>,
 }
 
-impl Connections {
+impl ServerConnections {
     /// No connections yet, to a server with these addresses.
     fn none(
         upstream: &policy::Upstream,
@@ -137,7 +137,7 @@ impl Server {
         let url = &server.url;
         let addresses = Arc::new(Addresses::new(Arc::clone(&server.host), server.port));
         let secure = tls_to(server, tls);
-        let connections = Connections::none(upstream, &addresses, secure.as_ref(), workers);
+        let connections = ServerConnections::none(upstream, &addresses, secure.as_ref(), workers);
         Self {
             url: Arc::clone(url),
             authority: authority(url).into(),
@@ -174,13 +174,13 @@ impl Server {
             && self.secure == secure
             && self.protocol == upstream.protocol;
         let connections = if keeps_connections {
-            Connections {
+            ServerConnections {
                 capacity: Arc::clone(&self.capacity),
                 http1: Arc::clone(&self.http1),
                 http2: self.http2.clone(),
             }
         } else {
-            Connections::none(upstream, &self.addresses, secure.as_ref(), workers)
+            ServerConnections::none(upstream, &self.addresses, secure.as_ref(), workers)
         };
         Self {
             url: Arc::clone(&self.url),

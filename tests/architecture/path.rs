@@ -26,7 +26,7 @@ const PATH: &[(&str, &str)] = &[
     ("http1/claims.rs", "is_claim"),
     ("http1/encode.rs", "reason write_status_line write_field with_date Fields::with_capacity Fields::push_with Fields::note Hops::of"),
     ("http1/framing.rs", "find_end has_bare_line_feed version Marks::note Marks::bounded of_request of_response Stated::by content_length"),
-    ("http1/request.rs", "parse_request room_on_heap ParsedFields::of Names::note_known NextUnderscore::is_in"),
+    ("http1/request.rs", "parse_request room_on_heap ParsedFields::of FieldNames::note_known NextUnderscore::is_in"),
     ("http1/response.rs", "parse_response has_sound_ends PassedOn::of Copying::of Copying::pass Copying::end Copying::place"),
     ("runtime/io.rs", "poll_read Output::buffer Output::poll_flush"),
     ("runtime/timer.rs", "Timer::poll PooledTimer::drop"),

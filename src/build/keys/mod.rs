@@ -36,12 +36,12 @@ pub struct OneLimit<'s> {
     /// Its busiest keys.
     top: &'s Arc<Top>,
     /// Where its buckets are, if other gateways count in them too.
-    shared: Option<Shared<'s>>,
+    shared: Option<SharedKeys<'s>>,
 }
 
 /// A limit in the store.
 #[derive(Debug, Clone, Copy)]
-struct Shared<'s> {
+struct SharedKeys<'s> {
     store: &'s Arc<Store>,
     /// This gateway's knowledge of its buckets there.
     limit: &'s Arc<SharedLimit>,
@@ -94,7 +94,7 @@ impl State {
             tier: tier.filter(|_| *limit.name != *name),
             limiter: self.limits.get(name)?,
             top: self.tops.get(name)?,
-            shared: shared.map(|(store, limit)| Shared { store, limit }),
+            shared: shared.map(|(store, limit)| SharedKeys { store, limit }),
         })
     }
 }

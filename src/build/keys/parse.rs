@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// A value as an operator names it.
-struct Named<'q> {
+struct NamedValue<'q> {
     /// The value, decoded from the query.
     value: &'q [u8],
     /// Whether it is of the part that stands in for an absent one.
@@ -68,7 +68,7 @@ impl OneLimit<'_> {
                     return Err(format!("there is no parameter `{name}`; {usage}"));
                 }
             };
-            values.push(Named { value, is_stand_in });
+            values.push(NamedValue { value, is_stand_in });
         }
         if values.len() != self.limit.key.len() {
             let count = match values.len() {
@@ -111,7 +111,7 @@ impl OneLimit<'_> {
         let parts = label.parts();
         let mut values = Vec::with_capacity(parts.len());
         for part in &parts {
-            values.push(Named {
+            values.push(NamedValue {
                 value: part.value.as_bytes(),
                 is_stand_in: part.is_stand_in,
             });
@@ -154,7 +154,7 @@ impl OneLimit<'_> {
     ///
     /// The hash is the one of the store, which has no secret, over the same
     /// values.
-    fn name_in_store(&self, values: &[Named<'_>]) -> Option<Name> {
+    fn name_in_store(&self, values: &[NamedValue<'_>]) -> Option<Name> {
         self.shared?;
         let begun = KeyBuilder::over(NameHasher::new(), self.name());
         let built = self.build(begun, &mut Label::default(), values);
@@ -172,7 +172,7 @@ impl OneLimit<'_> {
         &self,
         mut builder: KeyBuilder<H>,
         label: &mut Label,
-        values: &[Named<'_>],
+        values: &[NamedValue<'_>],
     ) -> Result<KeyBuilder<H>, String> {
         for (part, named) in self.limit.key.iter().zip(values) {
             if !named.is_stand_in {

@@ -3,13 +3,13 @@
 //! Visitors know nothing of this type: they return errors through the
 //! constructors of [`serde::de::Error`]. Those that they use are implemented
 //! here; others end in [`de::Error::custom`], which is also the way of a
-//! [`Refusal`] with its parts.
+//! [`Rejection`] with its parts.
 
 use std::fmt;
 
 use serde::de::{self, Expected, Unexpected};
 
-use super::super::wrong::{Refusal, Wrong};
+use super::super::wrong::{Rejection, Wrong};
 
 /// A mistake on its way from a visitor to the field around the value, which
 /// reports it.
@@ -45,9 +45,9 @@ impl std::error::Error for Error {}
 
 impl de::Error for Error {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        match Refusal::from(message.to_string()) {
-            Refusal::Value(wrong) => Self::Value(wrong),
-            Refusal::Type { expected, help } => Self::Type { expected, help },
+        match Rejection::from(message.to_string()) {
+            Rejection::Value(wrong) => Self::Value(wrong),
+            Rejection::Type { expected, help } => Self::Type { expected, help },
         }
     }
 

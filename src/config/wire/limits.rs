@@ -71,12 +71,12 @@ pub(in crate::config) struct Limit {
     pub(in crate::config) persist: Field<bool>,
     /// Status of a refusal.
     // Too Many Requests (RFC 6585).
-    #[serde(default = "Refusal::value::<429>")]
-    pub(in crate::config) status: Field<Refusal>,
+    #[serde(default = "RefusalStatus::value::<429>")]
+    pub(in crate::config) status: Field<RefusalStatus>,
 }
 
 /// The status of a refusal: an error that a client understands as one.
-type Refusal = Whole<StatusCode, 400, 599>;
+type RefusalStatus = Whole<StatusCode, 400, 599>;
 
 /// A client that sends no key is still someone: leaving a header out must not
 /// free it of its limit.

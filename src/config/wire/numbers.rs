@@ -11,7 +11,7 @@ use schemars::{Schema, json_schema};
 use super::{
     super::{
         field::Field,
-        wrong::{Refusal, Wrong},
+        wrong::{Rejection, Wrong},
     },
     text::{Auto, Or, Syntax, Text},
 };
@@ -54,14 +54,14 @@ where
     }
 
     /// A number in quotes is none.
-    fn parse(_: &str) -> Result<T, Refusal> {
-        Err(Refusal::Type {
+    fn parse(_: &str) -> Result<T, Rejection> {
+        Err(Rejection::Type {
             expected: Self::expected(),
             help: String::new(),
         })
     }
 
-    fn number(number: i64) -> Result<T, Refusal> {
+    fn number(number: i64) -> Result<T, Rejection> {
         let why = match u64::try_from(number) {
             Ok(number) if number > MOST => format!("the most is {MOST}"),
             Ok(number) if number >= LEAST => match number.to_string().parse() {
@@ -70,7 +70,7 @@ where
             },
             _ => format!("the least is {LEAST}"),
         };
-        Err(Refusal::Value(Wrong::new(why, "")))
+        Err(Rejection::Value(Wrong::new(why, "")))
     }
 
     fn schema() -> Schema {

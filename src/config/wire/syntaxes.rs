@@ -16,7 +16,7 @@ use super::super::{
         store, template,
     },
     units,
-    wrong::{Refusal, Wrong},
+    wrong::{Rejection, Wrong},
 };
 use super::text::Syntax;
 use crate::policy::{HostPattern, KeyPart, Missing, PathPattern, Rate, Statuses, StoreServer};
@@ -39,8 +39,8 @@ macro_rules! syntaxes {
                 $called.to_owned()
             }
 
-            fn parse(text: &str) -> Result<$value, Refusal> {
-                $parse(text).map_err(Refusal::Value)
+            fn parse(text: &str) -> Result<$value, Rejection> {
+                $parse(text).map_err(Rejection::Value)
             }
 
             $(fn instead_of_number(number: i64) -> String {
@@ -148,8 +148,8 @@ impl Syntax for StoreAt {
         "the URL of a store".to_owned()
     }
 
-    fn parse(text: &str) -> Result<StoreServer, Refusal> {
-        store::server(text).map_err(Refusal::Value)
+    fn parse(text: &str) -> Result<StoreServer, Rejection> {
+        store::server(text).map_err(Rejection::Value)
     }
 }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::super::{
     field::{Field, Plain},
     words,
-    wrong::Refusal,
+    wrong::Rejection,
 };
 
 /// The language of a value: how people call it, how it is read, and how
@@ -49,11 +49,11 @@ pub(in crate::config) trait Syntax: Clone + fmt::Debug {
 
     /// Reads a string. The refusal says why, and what would be right; the
     /// caller adds the name of the key and the value.
-    fn parse(text: &str) -> Result<Self::Value, Refusal>;
+    fn parse(text: &str) -> Result<Self::Value, Rejection>;
 
     /// Reads a number, which is of a wrong type for most languages.
-    fn number(number: i64) -> Result<Self::Value, Refusal> {
-        Err(Refusal::Type {
+    fn number(number: i64) -> Result<Self::Value, Rejection> {
+        Err(Rejection::Type {
             expected: Self::expected(),
             help: Self::instead_of_number(number),
         })
@@ -249,9 +249,9 @@ impl<W: Word, S: Syntax> Default for Or<W, S> {
 pub(in crate::config) struct WordOr<W, S>(PhantomData<(W, S)>);
 
 impl<W: Word, S: Syntax> WordOr<W, S> {
-    fn wrong_type(help: String) -> Refusal {
+    fn wrong_type(help: String) -> Rejection {
         let expected = Self::expected();
-        Refusal::Type { expected, help }
+        Rejection::Type { expected, help }
     }
 }
 
@@ -267,23 +267,25 @@ impl<W: Word, S: Syntax> Syntax for WordOr<W, S> {
         format!("\"{}\" or {}", W::WORD, S::expected())
     }
 
-    fn parse(text: &str) -> Result<Self::Value, Refusal> {
+    fn parse(text: &str) -> Result<Self::Value, Rejection> {
         if text == W::WORD {
             return Ok(None);
         }
         match S::parse(text) {
             Ok(value) => Ok(Some(value)),
-            Err(Refusal::Value(wrong)) => Err(Refusal::Value(words::or_word(W::WORD, text, wrong))),
-            Err(Refusal::Type { help, .. }) => Err(Self::wrong_type(help)),
+            Err(Rejection::Value(wrong)) => {
+                Err(Rejection::Value(words::or_word(W::WORD, text, wrong)))
+            }
+            Err(Rejection::Type { help, .. }) => Err(Self::wrong_type(help)),
         }
     }
 
-    fn number(number: i64) -> Result<Self::Value, Refusal> {
+    fn number(number: i64) -> Result<Self::Value, Rejection> {
         match S::number(number) {
             Ok(value) => Ok(Some(value)),
             // The word is meant.
-            Err(Refusal::Type { .. }) if number <= 0 => Err(Self::wrong_type(String::new())),
-            Err(Refusal::Type { help, .. }) => Err(Self::wrong_type(help)),
+            Err(Rejection::Type { .. }) if number <= 0 => Err(Self::wrong_type(String::new())),
+            Err(Rejection::Type { help, .. }) => Err(Self::wrong_type(help)),
             Err(refusal) => Err(refusal),
         }
     }

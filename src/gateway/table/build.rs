@@ -1,5 +1,5 @@
-//! The table as it is built, once for each reload: routes are put in their order
-//! of precedence, and then arranged by host and path.
+//! The table as it is built, once for each reload: routes are put in their
+//! order of precedence, and then arranged by host and path.
 
 use std::{cmp::Reverse, collections::HashMap, iter};
 
@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 
 use super::{
     Conditions, Ends, Hosts, Paths, Rank, Table,
-    parameters::{self, Names},
+    parameters::{self, ParameterNames},
     regexes::{Regexes, Sets},
     tree::Tree,
 };
@@ -142,7 +142,7 @@ impl Conditions {
     /// The conditions of the route at `index` of the file.
     fn new(index: usize, route: &Match) -> Self {
         let names = match &route.path {
-            PathPattern::Parameters(pattern) => Some(Names::of(pattern)),
+            PathPattern::Parameters(pattern) => Some(ParameterNames::of(pattern)),
             _ => None,
         };
         Self {

@@ -40,7 +40,7 @@ use foldhash::fast::RandomState;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use self::{
-    parameters::Names,
+    parameters::ParameterNames,
     regexes::Regexes,
     tree::{At, Tree},
 };
@@ -293,7 +293,7 @@ struct Conditions {
     /// Parameters that must all be there, decoded.
     query: Box<[(String, String)]>,
     /// The names of its path's parameters; `None` if it has none.
-    names: Option<Names>,
+    names: Option<ParameterNames>,
 }
 
 impl Conditions {

@@ -15,7 +15,7 @@ use super::tree::{At, Tree};
 ///
 /// The first segment has position 0.
 #[derive(Debug)]
-pub(super) struct Names(Box<[(usize, Arc<str>)]>);
+pub(super) struct ParameterNames(Box<[(usize, Arc<str>)]>);
 
 /// The key of a `{name}` segment in a tree: no segment of a request holds a
 /// slash.
@@ -86,7 +86,7 @@ impl<'t, V> Iterator for Matching<'t, '_, V> {
     }
 }
 
-impl Names {
+impl ParameterNames {
     /// The names in a pattern.
     pub(super) fn of(pattern: &str) -> Self {
         let named = segments(pattern)

@@ -16,12 +16,12 @@ use foldhash::fast::RandomState;
 #[derive(Debug)]
 pub(super) struct Tree<V> {
     /// Never empty: the first one is the root. Children follow their parents.
-    nodes: Vec<Node<V>>,
+    nodes: Vec<TreeNode<V>>,
 }
 
 /// A value, and the way on from it.
 #[derive(Debug, Default)]
-struct Node<V> {
+struct TreeNode<V> {
     /// The default value for a node that is only passed.
     value: V,
     /// The node that it is a child of; `None` for the root.
@@ -58,9 +58,9 @@ impl<V: Default> Tree<V> {
             .entry(key.into())
             .or_insert(fresh);
         if child == fresh {
-            self.nodes.push(Node {
+            self.nodes.push(TreeNode {
                 parent: Some(parent),
-                ..Node::default()
+                ..TreeNode::default()
             });
         }
         child
@@ -78,7 +78,7 @@ impl<V> Tree<V> {
 impl<V: Default> Default for Tree<V> {
     fn default() -> Self {
         Self {
-            nodes: vec![Node::default()],
+            nodes: vec![TreeNode::default()],
         }
     }
 }
@@ -106,7 +106,7 @@ impl<'t, V> At<'t, V> {
     }
 
     /// The node itself.
-    fn node(&self) -> &'t Node<V> {
+    fn node(&self) -> &'t TreeNode<V> {
         &self.tree.nodes[self.node]
     }
 }

@@ -35,7 +35,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
-use super::memory::{Memory, Share};
+use super::memory::{Memory, MemoryShare};
 use crate::{
     body::{Body, ReadAhead},
     error::Fault,
@@ -58,7 +58,7 @@ pub(super) struct Ahead {
     /// The most bytes that are kept.
     room: usize,
     /// The share of the process's memory for the blocks.
-    share: Share,
+    share: MemoryShare,
     /// The trailers or the fault behind the bytes that are kept.
     end: Option<Result<HeaderMap, Fault>>,
 }
@@ -67,7 +67,7 @@ impl Ahead {
     /// Wraps `body`, of which at most `room` bytes are read ahead, as far as
     /// `memory` has them left.
     pub(super) fn around(body: &mut Body, room: usize, memory: &Arc<Memory>) {
-        let (rest, share) = (Some(std::mem::take(body)), Share::new(memory));
+        let (rest, share) = (Some(std::mem::take(body)), MemoryShare::new(memory));
         *body = Body::ahead(Self {
             rest,
             blocks: VecDeque::new(),

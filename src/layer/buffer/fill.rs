@@ -25,7 +25,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::memory::{Memory, Share};
+use super::memory::{Memory, MemoryShare};
 use crate::{
     body::Body,
     call::{Call, Head},
@@ -57,7 +57,7 @@ pub(super) async fn fill(call: &mut Call, room: usize, memory: &Arc<Memory>) -> 
     }
     let body = std::mem::take(&mut call.body);
     let pace = body.pace();
-    let share = Share::new(memory);
+    let share = MemoryShare::new(memory);
     let mut filling = Filling {
         body,
         kept: Vec::new(),
@@ -106,7 +106,7 @@ struct Filling {
     /// The bytes that were read.
     kept: Vec<u8>,
     /// The share of the process's memory, as large as the capacity of `kept`.
-    share: Share,
+    share: MemoryShare,
     /// The most bytes that are kept.
     room: usize,
     /// The time at which the last byte arrived.
@@ -116,7 +116,7 @@ struct Filling {
 }
 
 /// How far a body was read.
-enum End {
+enum FillEnd {
     /// To its end.
     Whole(Option<HeaderMap>),
     /// Up to this piece, which did not fit any more. The piece is not copied:
@@ -129,19 +129,21 @@ impl Filling {
     ///
     /// # Errors
     /// The body broke off, or the client is slower than its pace allows.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<End, Fault>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<FillEnd, Fault>> {
         while let Poll::Ready(frame) = http_body::Body::poll_frame(Pin::new(&mut self.body), cx) {
             self.moved = Instant::now();
             let data = match frame.transpose()?.map(Frame::into_data) {
-                None => return Poll::Ready(Ok(End::Whole(None))),
-                Some(Err(frame)) => return Poll::Ready(Ok(End::Whole(frame.into_trailers().ok()))),
+                None => return Poll::Ready(Ok(FillEnd::Whole(None))),
+                Some(Err(frame)) => {
+                    return Poll::Ready(Ok(FillEnd::Whole(frame.into_trailers().ok())));
+                }
                 Some(Ok(data)) => data,
             };
             if !self.keep(&data) {
-                return Poll::Ready(Ok(End::Full(data)));
+                return Poll::Ready(Ok(FillEnd::Full(data)));
             }
             if http_body::Body::is_end_stream(&self.body) || self.body.length() == Some(0) {
-                return Poll::Ready(Ok(End::Whole(None)));
+                return Poll::Ready(Ok(FillEnd::Whole(None)));
             }
         }
         self.poll_pace(cx).map(Err)
@@ -188,7 +190,7 @@ impl Filling {
     /// A body that was read to its end and has no trailers becomes one piece in
     /// memory, which can be sent again by a retry. All others become a stream
     /// that begins with the bytes read.
-    fn filled(self, end: End) -> Body {
+    fn filled(self, end: FillEnd) -> Body {
         let Self {
             mut body,
             kept,
@@ -198,19 +200,19 @@ impl Filling {
         // The request may wait for a permit now, and the time for its response
         // goes on.
         body.leave_unread();
-        let kept = Bytes::from_owner(Kept {
+        let kept = Bytes::from_owner(KeptBytes {
             bytes: kept,
             _share: share,
         });
         let (next, trailers, rest) = match end {
-            End::Whole(None) => return Body::whole(kept),
-            End::Whole(trailers) => (Bytes::new(), trailers, Body::empty()),
-            End::Full(next) => (next, None, body),
+            FillEnd::Whole(None) => return Body::whole(kept),
+            FillEnd::Whole(trailers) => (Bytes::new(), trailers, Body::empty()),
+            FillEnd::Full(next) => (next, None, body),
         };
         let length = rest
             .length()
             .map(|rest| rest + (kept.len() + next.len()) as u64);
-        Body::stream(Begun {
+        Body::stream(BegunBody {
             kept,
             next,
             rest,
@@ -222,13 +224,13 @@ impl Filling {
 
 /// The bytes that were read. They keep their share of the memory for as long as
 /// a piece of them is in use.
-struct Kept {
+struct KeptBytes {
     /// The bytes, in a buffer as large as the share.
     bytes: Vec<u8>,
-    _share: Share,
+    _share: MemoryShare,
 }
 
-impl AsRef<[u8]> for Kept {
+impl AsRef<[u8]> for KeptBytes {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
@@ -238,7 +240,7 @@ impl AsRef<[u8]> for Kept {
 ///
 /// Pieces come in the order of the fields: the bytes kept, the next piece, then
 /// the trailers or the rest.
-struct Begun {
+struct BegunBody {
     /// The bytes that were read, sent first.
     kept: Bytes,
     /// The piece that did not fit, sent after them.
@@ -251,7 +253,7 @@ struct Begun {
     length: Option<u64>,
 }
 
-impl http_body::Body for Begun {
+impl http_body::Body for BegunBody {
     type Data = Bytes;
     type Error = Fault;
 

@@ -64,13 +64,13 @@ impl Memory {
 /// It belongs to one body, and is moved and dropped with the bytes that it
 /// counts.
 #[derive(Debug)]
-pub(super) struct Share {
+pub(super) struct MemoryShare {
     memory: Arc<Memory>,
     /// Bytes that are taken for this body.
     bytes: usize,
 }
 
-impl Share {
+impl MemoryShare {
     /// A share of no bytes.
     pub(super) fn new(memory: &Arc<Memory>) -> Self {
         Self {
@@ -98,7 +98,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for MemoryShare {
     fn drop(&mut self) {
         self.resize(0);
     }
@@ -112,7 +112,7 @@ mod tests {
     fn what_all_bodies_take_is_bounded_and_given_back() {
         let memory = Arc::new(Memory::default());
         memory.set_bound(10);
-        let (mut one, mut two) = (Share::new(&memory), Share::new(&memory));
+        let (mut one, mut two) = (MemoryShare::new(&memory), MemoryShare::new(&memory));
         assert!(one.resize(6) && !two.resize(5) && two.resize(4));
         assert!(!one.resize(7), "none is left");
         assert!(one.resize(5) && two.resize(5));

@@ -18,7 +18,7 @@ use smallvec::SmallVec;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
-    adaptive::{Meter, Outcome},
+    adaptive::{LoadOutcome, Meter},
     queue::{Queue, Room, Ticket, Turn},
 };
 use crate::{
@@ -106,7 +106,7 @@ impl Waiter {
 
 /// Requests that were taken out of the queue and do not know it yet.
 #[derive(Debug, Default)]
-struct Taken {
+struct Dequeued {
     /// Each of these has a slot.
     granted: SmallVec<[oneshot::Sender<()>; 2]>,
     /// These have passed their deadline, and learn it from their own timer.
@@ -292,8 +292,8 @@ impl ConcurrencyLimit {
     /// Takes requests out of the queue as long as slots are free, and the slots
     /// with them. No other request takes a slot meanwhile: [`WAITING`] is set
     /// while the queue is not empty.
-    fn take_from(&self, queue: &mut Queue<Waiter>, now: Instant) -> Taken {
-        let mut taken = Taken::default();
+    fn take_from(&self, queue: &mut Queue<Waiter>, now: Instant) -> Dequeued {
+        let mut taken = Dequeued::default();
         while queue.len() > 0 && self.in_flight() < self.max() {
             let next = queue.next(|waiter| waiter.is_expired(now), &mut taken.expired);
             let Some(waiter) = next else {
@@ -313,7 +313,7 @@ impl ConcurrencyLimit {
     /// Wakes the requests that got a slot. Outside of the lock, as waking
     /// crosses threads. The slot of a request that has left in between goes to
     /// the next one.
-    fn grant(&self, mut taken: Taken) {
+    fn grant(&self, mut taken: Dequeued) {
         loop {
             let mut unwanted = 0;
             for granted in taken.granted.drain(..) {
@@ -348,7 +348,7 @@ impl ConcurrencyLimit {
 
     /// Takes the outcome of a request into account, `time` after it got its
     /// permit.
-    pub(super) fn measured(&self, outcome: Outcome, time: Duration) {
+    pub(super) fn measured(&self, outcome: LoadOutcome, time: Duration) {
         let now = Instant::now();
         let has_moved = self
             .adapting()

@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{adaptive::Outcome, limit::ConcurrencyLimit};
+use super::{adaptive::LoadOutcome, limit::ConcurrencyLimit};
 use crate::{error::Failed, message::Response};
 
 /// One request in flight under a concurrency limit. The permit is given back on
@@ -57,7 +57,7 @@ impl Permit {
     pub fn responded(&mut self, result: &Result<Response, Failed>, last_attempt: Option<Duration>) {
         if let Some(since) = self.since.take() {
             let time = last_attempt.unwrap_or_else(|| since.elapsed());
-            self.limit.measured(Outcome::of(result), time);
+            self.limit.measured(LoadOutcome::of(result), time);
         }
     }
 
@@ -73,7 +73,7 @@ impl Permit {
     /// head was noted.
     fn client_left(&mut self) {
         if let Some(since) = self.since.take() {
-            self.limit.measured(Outcome::Abandoned, since.elapsed());
+            self.limit.measured(LoadOutcome::Abandoned, since.elapsed());
         }
     }
 }

@@ -29,7 +29,7 @@ use std::{
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
-    adaptive::{Meter, Outcome},
+    adaptive::{LoadOutcome, Meter},
     tests::{bounds, settings},
     *,
 };
@@ -129,7 +129,7 @@ impl Scene {
             };
             self.now = done;
             self.meter.measured(
-                Outcome::Responded,
+                LoadOutcome::Responded,
                 done - begin,
                 self.begun + done,
                 &self.max,
@@ -257,7 +257,7 @@ async fn a_few_slow_responses_do_not_collapse_an_adaptive_cap() {
     let before = scene.limit();
     for _ in 0..20 {
         scene.meter.measured(
-            Outcome::Responded,
+            LoadOutcome::Responded,
             60 * SECOND,
             scene.begun + scene.now,
             &scene.max,

@@ -92,20 +92,20 @@ impl Copies {
     ///
     /// A loop of compare and exchange, so that two workers cannot both take the
     /// last one.
-    fn enter(self: &Arc<Self>) -> Option<InFlight> {
+    fn enter(self: &Arc<Self>) -> Option<CopyInFlight> {
         let next = |n| (n < MOST_IN_FLIGHT).then_some(n + 1);
         let entered = self
             .in_flight
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
-        entered.ok().map(|_| InFlight(Arc::clone(self)))
+        entered.ok().map(|_| CopyInFlight(Arc::clone(self)))
     }
 }
 
 /// Counts one copy. The count is decremented on drop.
 #[derive(Debug)]
-struct InFlight(Arc<Copies>);
+struct CopyInFlight(Arc<Copies>);
 
-impl Drop for InFlight {
+impl Drop for CopyInFlight {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
@@ -237,7 +237,7 @@ where
 
     /// Has a task send a copy and count its outcome. The task ends with the
     /// timeout at the latest, and a panic in it is a failure of the copy.
-    fn start(self: &Arc<Self>, exchange: Arc<Exchange>, whole: Bytes, in_flight: InFlight) {
+    fn start(self: &Arc<Self>, exchange: Arc<Exchange>, whole: Bytes, in_flight: CopyInFlight) {
         let (policy, tasks) = (Arc::clone(self), in_flight.0.tasks.clone());
         tasks.spawn(async move {
             let _in_flight = in_flight;

@@ -57,7 +57,7 @@ pub(super) struct Attempts<S> {
 
 /// A failed attempt that the policy retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Failure {
+pub(super) struct RetryFailure {
     /// Whether a server may have seen the attempt. One that none has seen is
     /// safe to repeat with every method.
     seen: Seen,
@@ -162,7 +162,7 @@ impl<S> Attempts<S> {
 
     /// The failure that the policy retries, if the outcome of the last attempt
     /// is one.
-    pub(super) fn failure(&self, outcome: &Result<Response, Failed>) -> Option<Failure> {
+    pub(super) fn failure(&self, outcome: &Result<Response, Failed>) -> Option<RetryFailure> {
         let policy = &*self.shared.policy;
         // Where retries are switched off, their absence is not worth a note.
         if policy.attempts.get() == 1 {
@@ -171,7 +171,7 @@ impl<S> Attempts<S> {
         let is_call = self.exchange.request.grpc.is_some();
         match outcome {
             Ok(response) if policy.on.statuses.contains(&status(response, is_call)) => {
-                Some(Failure {
+                Some(RetryFailure {
                     seen: Seen::Maybe,
                     has_alternative: false,
                     kind: FailureKind::Served,
@@ -184,7 +184,7 @@ impl<S> Attempts<S> {
 
     /// Decides whether another attempt follows `failure`, and notes why if none
     /// does. The failed attempt is dropped by then.
-    fn plan(&mut self, failure: Failure) -> Option<Plan> {
+    fn plan(&mut self, failure: RetryFailure) -> Option<Plan> {
         let now = Instant::now();
         let new_connection = failure.kind == FailureKind::Stale;
         let wait = if new_connection || failure.has_alternative {
@@ -214,7 +214,7 @@ impl<S> Attempts<S> {
 
     /// Why no attempt that would begin at `begin` can follow `failure`, the
     /// budget aside.
-    fn obstacle(&self, failure: Failure, begin: Instant) -> Option<Obstacle> {
+    fn obstacle(&self, failure: RetryFailure, begin: Instant) -> Option<Obstacle> {
         let (policy, request) = (&self.shared.policy, &self.exchange.request);
         let is_seen = failure.seen == Seen::Maybe;
         if self.made >= policy.attempts.get() {
@@ -235,7 +235,7 @@ impl<S> Attempts<S> {
     }
 
     /// Why the budget does not allow a retry now. One that it allows is spent.
-    fn unaffordable(&self, failure: Failure, now: Instant) -> Option<Obstacle> {
+    fn unaffordable(&self, failure: RetryFailure, now: Instant) -> Option<Obstacle> {
         let is_charged = failure.kind == FailureKind::Served;
         (is_charged && !self.shared.budget.withdraw(now)).then_some(Obstacle::Budget)
     }
@@ -263,7 +263,7 @@ where
 {
     /// The attempts that follow a `failure` of the first one; `None` if none
     /// does. The failed attempt is dropped by then.
-    pub(super) fn follow(mut self, failure: Failure) -> Option<Retrying> {
+    pub(super) fn follow(mut self, failure: RetryFailure) -> Option<Retrying> {
         let plan = self.plan(failure)?;
         Some(Box::pin(self.run(plan)))
     }
@@ -325,7 +325,7 @@ impl<S> Drop for Attempts<S> {
 
 /// The failure that the policy retries, if an attempt that ended with this
 /// error is one.
-fn of_error(on: &RetryOn, failed: &Failed) -> Option<Failure> {
+fn of_error(on: &RetryOn, failed: &Failed) -> Option<RetryFailure> {
     let kind = match failed.error {
         Error::ConnectFailed { .. } | Error::Unprocessed { .. } if on.connect => {
             FailureKind::Unprocessed
@@ -337,7 +337,7 @@ fn of_error(on: &RetryOn, failed: &Failed) -> Option<Failure> {
         Error::AttemptTimeout { .. } if on.timeout => FailureKind::Served,
         _ => return None,
     };
-    Some(Failure {
+    Some(RetryFailure {
         seen: failed.seen,
         has_alternative: failed.has_alternative,
         kind,

@@ -28,17 +28,17 @@ pub(super) enum Replay {
     /// One that is here already, whatever its size: it was buffered.
     Whole(Bytes, Option<Pace>),
     /// One that is kept as it passes.
-    Passing(Arc<Mutex<Kept>>),
+    Passing(Arc<Mutex<KeptBody>>),
 }
 
 /// The part of a body that has passed, and the rest of it.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct KeptBody {
     /// The rest of the client's body; `None` while an attempt reads it.
     rest: Option<Body>,
-    /// The bytes that have passed, copied: a piece as it was read would keep the
-    /// whole buffer behind it, which a client could make many times larger than
-    /// the piece.
+    /// The bytes that have passed, copied: a piece as it was read would keep
+    /// the whole buffer behind it, which a client could make many times larger
+    /// than the piece.
     data: Vec<u8>,
     /// The trailers, if they have passed.
     trailers: Option<HeaderMap>,
@@ -61,7 +61,7 @@ impl Replay {
         }
         let is_counted = body.length().is_some();
         let (rest, data) = (Some(body), Vec::new());
-        let kept = Kept {
+        let kept = KeptBody {
             rest,
             data,
             trailers: None,
@@ -87,14 +87,14 @@ impl Replay {
     pub(super) fn body(&self) -> Body {
         let (mut body, pace) = match self {
             Self::Whole(whole, pace) => (Body::whole(whole.clone()), *pace),
-            Self::Passing(kept) => Kept::body(kept),
+            Self::Passing(kept) => KeptBody::body(kept),
         };
         body.set_pace(pace);
         body
     }
 }
 
-impl Kept {
+impl KeptBody {
     /// The body for the next attempt, and its pace.
     fn body(all: &Arc<Mutex<Self>>) -> (Body, Option<Pace>) {
         let mut kept = all.lock();
@@ -107,7 +107,7 @@ impl Kept {
                 .length()
                 .filter(|_| kept.is_counted)
                 .map(|rest| rest + kept.data.len() as u64);
-            Body::stream(Attempt {
+            Body::stream(AttemptBody {
                 kept: Arc::clone(all),
                 rest: Some(rest),
                 sent: 0,
@@ -118,7 +118,8 @@ impl Kept {
         (body, pace)
     }
 
-    /// Keeps a piece that passes, or gives up keeping if there is no room for it.
+    /// Keeps a piece that passes, or gives up keeping if there is no room for
+    /// it.
     fn keep(&mut self, frame: &Frame<Bytes>) {
         if self.is_lost {
             return;
@@ -165,9 +166,9 @@ fn size_of_fields(fields: &HeaderMap) -> usize {
 
 /// One attempt's body: what was kept, then the rest from the client. Dropped
 /// early, it hands the rest back.
-struct Attempt {
+struct AttemptBody {
     /// The part that earlier attempts have read, and that this one adds to.
-    kept: Arc<Mutex<Kept>>,
+    kept: Arc<Mutex<KeptBody>>,
     /// The rest of the client's body, which this attempt reads.
     rest: Option<Body>,
     /// Bytes that this attempt sent.
@@ -178,20 +179,20 @@ struct Attempt {
     length: Option<u64>,
 }
 
-impl Attempt {
+impl AttemptBody {
     /// The next piece that an earlier attempt has read already.
     fn next_kept(&self) -> Option<Frame<Bytes>> {
         self.kept.lock().next(self.sent)
     }
 }
 
-impl Drop for Attempt {
+impl Drop for AttemptBody {
     fn drop(&mut self) {
         self.kept.lock().rest = self.rest.take();
     }
 }
 
-impl http_body::Body for Attempt {
+impl http_body::Body for AttemptBody {
     type Data = Bytes;
     type Error = Fault;
 

@@ -36,7 +36,7 @@ use tokio::time::Instant;
 
 use super::blocks::Blocks;
 use crate::http2::frames::{
-    Found, FrameHead, Frames,
+    FrameHead, FramePiece, Frames,
     kind::{CONTINUATION, DATA, GOAWAY, HEADERS, RST_STREAM},
 };
 
@@ -92,7 +92,7 @@ struct FrameRate {
 /// Tokens are whole numbers, of which a frame costs `price`. So a request can
 /// pay for a fraction of a reset.
 #[derive(Debug)]
-struct Bucket {
+struct FrameBucket {
     /// Time adds its burst at most in one go; refills by traffic go beyond it.
     rate: FrameRate,
     /// Tokens for one frame.
@@ -106,7 +106,7 @@ struct Bucket {
     filled: Instant,
 }
 
-impl Bucket {
+impl FrameBucket {
     /// A full bucket.
     fn new(rate: FrameRate, price: u32) -> Self {
         Self {
@@ -150,9 +150,9 @@ pub(super) struct Meter {
     /// Frames to the client, of which those that tell of a flood are kept.
     sent: Frames,
     /// Pays for RST_STREAM frames; requests refill it.
-    resets: Bucket,
+    resets: FrameBucket,
     /// Pays for all other frames without a message; frames with one refill it.
-    controls: Bucket,
+    controls: FrameBucket,
     /// The blocks of fields among the frames.
     pub(super) blocks: Blocks,
     /// When the head began that has not ended; `None` between heads.
@@ -173,8 +173,8 @@ impl Meter {
         Self {
             received: Frames::new(PREFACE_LENGTH, GOAWAY, 0),
             sent: Frames::new(0, GOAWAY, GOAWAY_KEPT),
-            resets: Bucket::new(RESETS, REQUESTS_PER_RESET),
-            controls: Bucket::new(CONTROLS, 1),
+            resets: FrameBucket::new(RESETS, REQUESTS_PER_RESET),
+            controls: FrameBucket::new(CONTROLS, 1),
             blocks: Blocks::default(),
             head_since: None,
             ends_head: false,
@@ -191,11 +191,11 @@ impl Meter {
     pub(super) fn received(&mut self, bytes: &mut [u8], seen: usize) -> usize {
         let mut received = std::mem::take(&mut self.received);
         received.pass(bytes.get(seen..).unwrap_or_default(), |found| match found {
-            Found::Head(head) => {
+            FramePiece::Head(head) => {
                 self.blocks.frame(head);
                 self.received_frame(head);
             }
-            Found::Payload(at) => self.blocks.payload(at.start + seen..at.end + seen),
+            FramePiece::Payload(at) => self.blocks.payload(at.start + seen..at.end + seen),
         });
         if received.is_between() {
             self.end_head();
@@ -276,7 +276,7 @@ impl Meter {
         self.blocked_since = None;
         let Self { sent, controls, .. } = self;
         sent.pass(bytes, |found| {
-            if let Found::Head(FrameHead {
+            if let FramePiece::Head(FrameHead {
                 kind: DATA | HEADERS,
                 ..
             }) = found

@@ -29,10 +29,10 @@
 //!
 //! # The end of a connection
 //!
-//! [`State`] has three phases. A connection that drains sends a GOAWAY that
-//! permits no new streams ([`leave`](Connection::leave)), serves those that are
-//! open, then sends the last GOAWAY and gives the client a second to read it
-//! ([`end`](Connection::end)).
+//! [`Phase`] has three phases. A connection that drains sends a GOAWAY that
+//! permits no new streams ([`leave`](Http2Connection::leave)), serves those
+//! that are open, then sends the last GOAWAY and gives the client a second to
+//! read it ([`end`](Http2Connection::end)).
 
 mod blocks;
 mod bounds;
@@ -64,7 +64,7 @@ use self::{
     cancel_limit::CancelLimit,
     meter::{Meter, Overdue},
     metered::{MeteredSocket, SharedMeter},
-    stream::{Ended, StreamContext},
+    stream::{StreamContext, StreamEnd},
 };
 use super::{
     Arrival, Socket,
@@ -106,11 +106,11 @@ where
     };
     let streams = JoinSet::new();
     let timer = Timer::default();
-    let state = State::Open { idle_since: None };
+    let state = Phase::Open { idle_since: None };
     let drain = handle.drain().clone();
     let (cancels, tuner) = (CancelLimit::default(), Tuner::new(Windows::new()));
     let stream_context = StreamContext::new(Arc::clone(tuner.windows()));
-    let mut connection = Connection {
+    let mut connection = Http2Connection {
         h2,
         meter,
         tuner,
@@ -130,7 +130,7 @@ where
 }
 
 /// The state of a connection, which its task polls.
-struct Connection<IO, S> {
+struct Http2Connection<IO, S> {
     h2: server::Connection<MeteredSocket<IO>, Bytes>,
     meter: SharedMeter,
     tuner: Tuner,
@@ -139,18 +139,18 @@ struct Connection<IO, S> {
     /// A malformed request is among those to be accepted.
     has_faults: bool,
     /// The tasks of streams. They end when the connection is dropped.
-    streams: JoinSet<Ended>,
+    streams: JoinSet<StreamEnd>,
     service: S,
     limits: ConnectionLimits,
     origin: Arc<Origin>,
     handle: ConnectionHandle,
     timer: Timer,
-    state: State,
+    state: Phase,
 }
 
 /// The phases of a connection.
 #[derive(Debug, Clone, Copy)]
-enum State {
+enum Phase {
     /// Serves streams; without any since `idle_since`.
     Open { idle_since: Option<Instant> },
     /// The client was told to open no more streams; without any since
@@ -160,7 +160,7 @@ enum State {
     Ending { until: Instant },
 }
 
-impl<IO, S> Connection<IO, S>
+impl<IO, S> Http2Connection<IO, S>
 where
     IO: Socket,
     S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
@@ -177,7 +177,7 @@ where
     ) -> Poll<()> {
         loop {
             let is_draining =
-                matches!(self.state, State::Open { .. }) && drained.as_mut().poll(cx).is_ready();
+                matches!(self.state, Phase::Open { .. }) && drained.as_mut().poll(cx).is_ready();
             if is_draining && !self.handle.is_evicted() {
                 self.leave();
             }
@@ -199,7 +199,7 @@ where
             }
             // Checked when no more can be read, so that requests the client has
             // already sent are still answered.
-            if is_draining && matches!(self.state, State::Open { .. }) {
+            if is_draining && matches!(self.state, Phase::Open { .. }) {
                 if self.handle.is_evicted() {
                     self.make_room()
                 } else {
@@ -248,7 +248,7 @@ where
             origin,
             Arc::clone(&self.stream_context),
         ));
-        if let State::Open { idle_since } | State::Leaving { idle_since } = &mut self.state
+        if let Phase::Open { idle_since } | Phase::Leaving { idle_since } = &mut self.state
             && idle_since.take().is_some()
         {
             self.handle.set_busy();
@@ -259,17 +259,17 @@ where
     fn reap(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(Some(ended)) = self.streams.poll_join_next(cx) {
             match ended {
-                Ok(Ended::Complete) => self.cancels.responded(),
-                Ok(Ended::Cancelled) if self.cancels.cancelled() => {
+                Ok(StreamEnd::Complete) => self.cancels.responded(),
+                Ok(StreamEnd::Cancelled) if self.cancels.cancelled() => {
                     self.handle.listener().refuses_streams(self.origin.peer)
                 }
-                Ok(Ended::Cancelled | Ended::Otherwise) => {}
+                Ok(StreamEnd::Cancelled | StreamEnd::Otherwise) => {}
                 Err(error) if error.is_panic() => self.handle.listener().panicked(self.origin.peer),
                 Err(_) => {}
             }
         }
         if self.streams.is_empty()
-            && let State::Open { idle_since } | State::Leaving { idle_since } = &mut self.state
+            && let Phase::Open { idle_since } | Phase::Leaving { idle_since } = &mut self.state
             && idle_since.is_none()
         {
             self.handle.set_idle(*idle_since.insert(Instant::now()));
@@ -296,10 +296,10 @@ where
     /// are open.
     fn leave(&mut self) {
         self.h2.graceful_shutdown();
-        if let State::Open { idle_since } = self.state {
+        if let Phase::Open { idle_since } = self.state {
             // A client without a request so far did not know of the drain: its
             // first request is probably on its way.
-            self.state = State::Leaving {
+            self.state = Phase::Leaving {
                 idle_since: idle_since.map(|_| Instant::now()),
             };
         }
@@ -315,14 +315,14 @@ where
     fn end(&mut self, reason: Reason) {
         self.streams.abort_all();
         self.h2.abrupt_shutdown(reason);
-        self.state = State::Ending {
+        self.state = Phase::Ending {
             until: Instant::now() + FAREWELL,
         };
     }
 
     /// Ends the connection because it asks for too much work.
     fn calm(&mut self, kind: &'static str) {
-        if matches!(self.state, State::Ending { .. }) {
+        if matches!(self.state, Phase::Ending { .. }) {
             return;
         }
         self.handle.listener().flooded(kind, self.origin.peer);
@@ -336,7 +336,7 @@ where
         let flood = meter.take_announced_flood();
         self.has_faults = meter.blocks.are_any_noted();
         drop(meter);
-        if let Some(kind) = flood.filter(|_| !matches!(self.state, State::Ending { .. })) {
+        if let Some(kind) = flood.filter(|_| !matches!(self.state, Phase::Ending { .. })) {
             self.handle.listener().flooded(kind, self.origin.peer);
         }
     }
@@ -349,11 +349,11 @@ where
             .lock()
             .due(self.limits.headers_timeout, self.limits.keep_alive);
         let own = match self.state {
-            State::Open { idle_since } => {
+            Phase::Open { idle_since } => {
                 idle_since.map(|since| since + self.tuner.next_look(self.limits.keep_alive))
             }
-            State::Leaving { idle_since } => idle_since.map(|since| since + FAREWELL),
-            State::Ending { until } => Some(until),
+            Phase::Leaving { idle_since } => idle_since.map(|since| since + FAREWELL),
+            Phase::Ending { until } => Some(until),
         };
         let soonest = own.into_iter().chain(overdue.map(|(at, _)| at)).min();
         let Some(soonest) = soonest else {
@@ -365,7 +365,7 @@ where
         };
         self.timer.clear();
         let is_over = match (self.state, overdue) {
-            (State::Ending { .. }, _) => true,
+            (Phase::Ending { .. }, _) => true,
             // If the client takes no bytes, a GOAWAY would wait behind those
             // that are pending.
             (_, Some((at, Overdue::Write))) if at == soonest => true,
@@ -373,7 +373,7 @@ where
                 self.calm("slow_head");
                 false
             }
-            (State::Open { idle_since }, _) => {
+            (Phase::Open { idle_since }, _) => {
                 let keep_alive = self.limits.keep_alive;
                 if idle_since
                     .is_some_and(|since| self.tuner.has_rested(since.elapsed(), keep_alive))
@@ -382,7 +382,7 @@ where
                 }
                 false
             }
-            (State::Leaving { .. }, _) => {
+            (Phase::Leaving { .. }, _) => {
                 self.end(Reason::NO_ERROR);
                 false
             }

@@ -29,7 +29,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Uri, header, request::Parts, uri::Scheme};
 
 use super::blocks::FieldFault;
-use crate::{error::Error, http1::Names, policy::HeadLimits};
+use crate::{error::Error, http1::FieldNames, policy::HeadLimits};
 
 /// Bytes of a line of HTTP/1 beside its name and value: colon, space and line
 /// end.
@@ -50,7 +50,10 @@ const LINE_OVERHEAD: usize = 4;
 /// [`Error::HeadTooLarge`], [`Error::TooManyHeaders`] or
 /// [`Error::TargetTooLong`] beyond a bound of the listener, and
 /// [`Error::Malformed`] for a list that no request has.
-pub(super) fn normalise(parts: &mut Parts, limits: &HeadLimits) -> Result<(Bytes, Names), Error> {
+pub(super) fn normalise(
+    parts: &mut Parts,
+    limits: &HeadLimits,
+) -> Result<(Bytes, FieldNames), Error> {
     if let Some(fault) = parts.extensions.get::<FieldFault>() {
         return Err(Error::Malformed(match fault {
             FieldFault::Fragment => "the target holds a fragment",
@@ -114,8 +117,8 @@ fn bound(parts: &Parts, limits: &HeadLimits) -> Result<(), Error> {
 ///
 /// A name with several values is visited once for each of them, one after the
 /// other, and is put on the list of dropped names only once.
-fn note_names(headers: &mut HeaderMap, keeps_underscores: bool) -> Names {
-    let mut names = Names::default();
+fn note_names(headers: &mut HeaderMap, keeps_underscores: bool) -> FieldNames {
+    let mut names = FieldNames::default();
     let mut dropped = Vec::new();
     for (name, _) in &*headers {
         if !names.note(name.as_str().as_bytes(), keeps_underscores) && dropped.last() != Some(name)

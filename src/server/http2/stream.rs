@@ -4,7 +4,7 @@
 //! A reset by the client cancels the exchange: the future of the gateway is
 //! dropped, and with it everything that the request holds. The task then tells
 //! the connection whether the request had reached a server, which counts
-//! against the client ([`Ended::Cancelled`]).
+//! against the client ([`StreamEnd::Cancelled`]).
 //!
 //! # The body of the request
 //!
@@ -114,7 +114,7 @@ impl StreamContext {
 ///
 /// The connection's task learns of it when the task of the stream ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(super) enum StreamEnd {
     /// The client has the whole response.
     Complete,
     /// The client cancelled the request after it was sent to a server.
@@ -134,7 +134,7 @@ pub(super) async fn exchange<S>(
     limits: ConnectionLimits,
     origin: Arc<Origin>,
     context: Arc<StreamContext>,
-) -> Ended
+) -> StreamEnd
 where
     S: Service<Arrival, Response = Response, Error = Infallible>,
 {
@@ -159,25 +159,25 @@ where
     };
     let cancelled = || {
         if responder.is_sent_up.load(Ordering::Relaxed) {
-            Ended::Cancelled
+            StreamEnd::Cancelled
         } else {
-            Ended::Otherwise
+            StreamEnd::Otherwise
         }
     };
     match response {
         None => cancelled(),
         // Dropping the rest resets the stream.
-        Some(response) if response.hangup == Some(Hangup::AtOnce) => Ended::Otherwise,
+        Some(response) if response.hangup == Some(Hangup::AtOnce) => StreamEnd::Otherwise,
         Some(response) => match deliver(response, is_head, &responder, &limits, &context).await {
             Ok(()) => {
                 if let Some(rest) = rest.and_then(|rest| rest.lock().take()) {
                     // Boxed, as it is rare.
                     Box::pin(linger(rest)).await;
                 }
-                Ended::Complete
+                StreamEnd::Complete
             }
             Err(Fault::ClientGone) => cancelled(),
-            Err(_) => Ended::Otherwise,
+            Err(_) => StreamEnd::Otherwise,
         },
     }
 }

@@ -51,7 +51,7 @@ pub(super) struct Chunk {
 /// The queue; the lock is held for a push or a pop.
 #[derive(Default)]
 pub(super) struct Queue {
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     /// Workers queue nothing any more. Set under the lock of `state`.
     closed: AtomicBool,
     /// The writer waits here for something to do.
@@ -62,7 +62,7 @@ pub(super) struct Queue {
 
 /// The state behind the lock.
 #[derive(Default)]
-struct State {
+struct QueueState {
     /// Chunks in the order in which they are written; at most [`QUEUED`], and
     /// at the end one more for each worker.
     chunks: VecDeque<Chunk>,
@@ -199,7 +199,7 @@ impl Queue {
     }
 }
 
-impl State {
+impl QueueState {
     /// The next chunk, whose lines count as being written from now on.
     fn pop(&mut self) -> Option<Chunk> {
         let chunk = self.chunks.pop_front()?;

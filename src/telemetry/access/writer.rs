@@ -12,8 +12,8 @@
 //! emptied under their locks, so that a line is either found here or dropped by
 //! its worker, and counted. The rest of the queue is written last.
 //!
-//! A panic in the sink ends the thread, and the guard `Ended` announces it: the
-//! queue refuses chunks from then on, and the lines are counted as dropped.
+//! A panic in the sink ends the thread, and the guard `EndNotice` announces it:
+//! the queue refuses chunks from then on, and the lines are counted as dropped.
 
 use std::{io::Write, sync::atomic::Ordering::Relaxed, time::Duration};
 
@@ -28,7 +28,7 @@ use super::{
 /// Writes until the log is closed, then writes what is left and returns. While
 /// there are lines, the buffers are visited every `interval`.
 pub(super) fn run(buffers: &Buffers, mut outlet: Outlet<impl Write>, interval: Duration) {
-    let _ended = Ended(buffers);
+    let _ended = EndNotice(buffers);
     let mut due = None;
     loop {
         match buffers.queue.next(due) {
@@ -103,9 +103,9 @@ fn write(buffers: &Buffers, outlet: &mut Outlet<impl Write>, chunk: Chunk) {
 
 /// Announces the end of the writer when it is dropped, also after a panic: then
 /// nothing waits for the writer, and nothing is queued for it.
-struct Ended<'a>(&'a Buffers);
+struct EndNotice<'a>(&'a Buffers);
 
-impl Drop for Ended<'_> {
+impl Drop for EndNotice<'_> {
     fn drop(&mut self) {
         self.0.queue.refuse();
         self.0.queue.ended();

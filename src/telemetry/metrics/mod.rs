@@ -71,9 +71,9 @@ use super::Dropped;
 pub struct Metrics {
     /// Worker threads, for which new handles have cells.
     workers: usize,
-    routes: Named<RouteMetrics>,
-    upstreams: Named<UpstreamMetrics>,
-    listeners: Named<ListenerMetrics>,
+    routes: Handles<RouteMetrics>,
+    upstreams: Handles<UpstreamMetrics>,
+    listeners: Handles<ListenerMetrics>,
     /// Requests that no route matched: the route `-`.
     unmatched: Arc<RouteMetrics>,
     store: Arc<StoreMetrics>,
@@ -88,7 +88,7 @@ pub struct Metrics {
 
 /// Handles by name, in the order in which they are written. Only reloads and
 /// scrapes lock it.
-type Named<T> = Mutex<BTreeMap<Arc<str>, Arc<T>>>;
+type Handles<T> = Mutex<BTreeMap<Arc<str>, Arc<T>>>;
 
 impl Metrics {
     /// Metrics without counters. Each of `workers` has cells of its own, and
@@ -98,8 +98,8 @@ impl Metrics {
         Arc::new(Self {
             workers,
             routes: Mutex::new(BTreeMap::from([(UNMATCHED.into(), Arc::clone(&unmatched))])),
-            upstreams: Named::default(),
-            listeners: Named::default(),
+            upstreams: Handles::default(),
+            listeners: Handles::default(),
             unmatched,
             store: Arc::new(StoreMetrics::new(workers)),
             reloads: Mutex::default(),
@@ -146,7 +146,7 @@ impl Metrics {
     /// Drops the series of everything that a reload removed, so that series do
     /// not pile up over reloads. Requests that still run on the old table
     /// continue to count through their handles, which no scrape shows.
-    pub fn retain(&self, kept: &Kept<'_>) {
+    pub fn retain(&self, kept: &KeptNames<'_>) {
         self.routes
             .lock()
             .retain(|name, _| &**name == UNMATCHED || kept.routes.contains(&**name));
@@ -205,7 +205,7 @@ impl Metrics {
 /// The names of the items that are left after a reload; see
 /// [`Metrics::retain`].
 #[derive(Debug, Clone, Default)]
-pub struct Kept<'a> {
+pub struct KeptNames<'a> {
     /// Names of routes.
     pub routes: HashSet<&'a str>,
     /// Names under which limits count decisions: their own and those of their
@@ -279,7 +279,7 @@ impl Reloads {
 }
 
 /// The handle of this name, made if there is none.
-fn find_or_make<T>(named: &Named<T>, name: &str, make: impl FnOnce() -> T) -> Arc<T> {
+fn find_or_make<T>(named: &Handles<T>, name: &str, make: impl FnOnce() -> T) -> Arc<T> {
     let mut named = named.lock();
     if let Some(known) = named.get(name) {
         return Arc::clone(known);
@@ -290,7 +290,7 @@ fn find_or_make<T>(named: &Named<T>, name: &str, make: impl FnOnce() -> T) -> Ar
 }
 
 /// A copy of all handles, so that a scrape holds up no reload.
-fn entries<T>(named: &Named<T>) -> Vec<(Arc<str>, Arc<T>)> {
+fn entries<T>(named: &Handles<T>) -> Vec<(Arc<str>, Arc<T>)> {
     named
         .lock()
         .iter()

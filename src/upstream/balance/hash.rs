@@ -25,7 +25,7 @@ use siphasher::sip::SipHasher13;
 ///
 /// Made anew for each choice, from the servers that are fit to be chosen.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Candidate {
+pub(super) struct RankedServer {
     /// Hash of its URL.
     pub(super) identity: u64,
     /// The server's weight, above 0.
@@ -52,13 +52,13 @@ pub(in crate::upstream) fn identity(url: &str) -> u64 {
 ///
 /// With a `bound`, such as 1.25, a server that has that factor of its share of
 /// the requests in flight gets no more while another one can take them.
-pub(super) fn choose(key: u64, bound: Option<f64>, candidates: &[Candidate]) -> usize {
+pub(super) fn choose(key: u64, bound: Option<f64>, candidates: &[RankedServer]) -> usize {
     let most = bound.map(|bound| {
         let weight: f64 = candidates.iter().map(|candidate| candidate.weight).sum();
         let in_flight: usize = candidates.iter().map(|candidate| candidate.in_flight).sum();
         bound * (in_flight + 1) as f64 / weight
     });
-    let rank = |candidate: &Candidate| {
+    let rank = |candidate: &RankedServer| {
         let is_full =
             most.is_some_and(|each| candidate.in_flight as f64 >= (each * candidate.weight).ceil());
         (candidate.is_tried, is_full, draw(key, candidate))
@@ -79,7 +79,7 @@ pub(super) fn choose(key: u64, bound: Option<f64>, candidates: &[Candidate]) -> 
 ///
 /// The uniform number is above 0 and at most 1, in steps of 2^-53, so that the
 /// logarithm is finite.
-fn draw(key: u64, candidate: &Candidate) -> f64 {
+fn draw(key: u64, candidate: &RankedServer) -> f64 {
     let bits = mix(key ^ candidate.identity) >> 11;
     let uniform = (bits + 1) as f64 / (1u64 << 53) as f64;
     -uniform.ln() / candidate.weight
@@ -100,8 +100,8 @@ mod tests {
 
     const BOUND: Option<f64> = Some(1.25);
 
-    fn servers(weights: &[f64]) -> Vec<Candidate> {
-        let server = |(index, weight): (usize, &f64)| Candidate {
+    fn servers(weights: &[f64]) -> Vec<RankedServer> {
+        let server = |(index, weight): (usize, &f64)| RankedServer {
             identity: identity(&format!("http://10.0.0.{index}:80")),
             weight: *weight,
             in_flight: 0,

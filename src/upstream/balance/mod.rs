@@ -13,8 +13,8 @@
 //!   bounded loads).
 //!
 //! The choice is made by each worker alone, on atomics that all workers share:
-//! there is no lock and no queue. Two workers that choose at the same moment may
-//! choose the same server, which the next choices even out.
+//! there is no lock and no queue. Two workers that choose at the same moment
+//! may choose the same server, which the next choices even out.
 //!
 //! Only healthy servers are chosen, and a server in slow start only for a part
 //! of the requests. A retry goes to a server that was not tried for this
@@ -36,7 +36,7 @@ use rand::RngExt;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use self::{hash::Candidate, turns::spread};
+use self::{hash::RankedServer, turns::spread};
 pub(super) use self::{hash::identity, latency::Latency};
 use super::{
     health::{Assessment, Fitness},
@@ -233,12 +233,13 @@ impl Balancer {
             .map(|assessment| assessment.fitness)
             .min()
             .filter(|best| *best != Fitness::Down)?;
-        let (indices, candidates): (SmallVec<[usize; 16]>, SmallVec<[Candidate; 16]>) = assessments
-            .iter()
-            .enumerate()
-            .filter(|(_, assessment)| assessment.fitness == best)
-            .map(|(index, assessment)| (index, self.candidate(index, *assessment, conditions)))
-            .unzip();
+        let (indices, candidates): (SmallVec<[usize; 16]>, SmallVec<[RankedServer; 16]>) =
+            assessments
+                .iter()
+                .enumerate()
+                .filter(|(_, assessment)| assessment.fitness == best)
+                .map(|(index, assessment)| (index, self.candidate(index, *assessment, conditions)))
+                .unzip();
         let bound = self
             .policy
             .hash_bound
@@ -247,9 +248,14 @@ impl Balancer {
     }
 
     /// A server as the hash sees it: in slow start with a part of its weight.
-    fn candidate(&self, index: usize, assessment: Assessment, conditions: Conditions) -> Candidate {
+    fn candidate(
+        &self,
+        index: usize,
+        assessment: Assessment,
+        conditions: Conditions,
+    ) -> RankedServer {
         let server = &self.servers[index];
-        Candidate {
+        RankedServer {
             identity: server.identity,
             weight: f64::from(server.weight) * f64::from(assessment.share),
             in_flight: server.in_flight(),

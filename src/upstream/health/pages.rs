@@ -92,20 +92,20 @@ pub(super) struct Pages {
 struct FailedPage {
     page: Page,
     /// The latest failure.
-    latest: Mark,
+    latest: FailureMark,
     /// The latest failure on another server than that of `latest`.
-    elsewhere: Option<Mark>,
+    elsewhere: Option<FailureMark>,
 }
 
 /// Failures on one server, and when the last of them was.
 #[derive(Debug, Clone, Copy)]
-struct Mark {
+struct FailureMark {
     blame: Blame,
     /// When the last of these failures was.
     at: Instant,
 }
 
-impl Mark {
+impl FailureMark {
     /// No failures yet, on this server in this run.
     fn new(server: usize, run: u32, at: Instant) -> Self {
         Self {
@@ -146,13 +146,13 @@ impl Pages {
     ) -> Option<[Blame; 2]> {
         let failed = self.entry(page).get_or_insert_with(|| FailedPage {
             page,
-            latest: Mark::new(server, run, now),
+            latest: FailureMark::new(server, run, now),
             elsewhere: None,
         });
         if failed.latest.blame.server != server {
             failed.elsewhere = Some(std::mem::replace(
                 &mut failed.latest,
-                Mark::new(server, run, now),
+                FailureMark::new(server, run, now),
             ));
         }
         let FailedPage {
@@ -170,7 +170,7 @@ impl Pages {
         let other = elsewhere
             .as_mut()
             .filter(|other| now.saturating_duration_since(other.at) <= WINDOW)?;
-        let take = |mark: &mut Mark| {
+        let take = |mark: &mut FailureMark| {
             let blame = mark.blame;
             mark.blame.failures = 0;
             blame

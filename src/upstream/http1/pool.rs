@@ -8,12 +8,12 @@
 //!
 //! # Races
 //!
-//! A server may close an idle connection at any time. [`Connection::is_quiet`]
-//! looks once more before each reuse, without a system call unless something
-//! has arrived, and closes a connection that has ended or that sent bytes
-//! nobody asked for. A close that arrives after that look is found when the
-//! response does not come: the exchange then fails as `Stale`, which the retry
-//! layer may answer with a new connection.
+//! A server may close an idle connection at any time.
+//! [`PooledConnection::is_quiet`] looks once more before each reuse, without a
+//! system call unless something has arrived, and closes a connection that has
+//! ended or that sent bytes nobody asked for. A close that arrives after that
+//! look is found when the response does not come: the exchange then fails as
+//! `Stale`, which the retry layer may answer with a new connection.
 //!
 //! A response may arrive before the request was sent completely, and the next
 //! request must not be mixed with its rest: [`Lease::end`] pools a connection
@@ -64,7 +64,7 @@ use crate::{
 
 /// An open connection.
 #[derive(Debug)]
-pub(in crate::upstream) struct Connection {
+pub(in crate::upstream) struct PooledConnection {
     io: Stream,
     /// Bytes that were read and not yet interpreted.
     pub(super) input: BytesMut,
@@ -82,7 +82,7 @@ pub(in crate::upstream) struct Connection {
     _permit: ConnectionPermit,
 }
 
-impl Connection {
+impl PooledConnection {
     fn new(io: Stream, home: usize, permit: ConnectionPermit) -> Self {
         let (now, peer) = (Instant::now(), io.peer());
         Self {
@@ -147,7 +147,7 @@ impl Connection {
 pub(in crate::upstream) struct Lease {
     /// Boxed once when it is made, so that pooling and reusing it moves a
     /// pointer.
-    pub(super) connection: Box<Connection>,
+    pub(super) connection: Box<PooledConnection>,
     pool: Arc<Http1Pool>,
     /// Whether the connection served a request before.
     pub(super) is_reused: bool,
@@ -162,7 +162,7 @@ impl Lease {
         pool: &Arc<Http1Pool>,
     ) -> Self {
         Self {
-            connection: Box::new(Connection::new(io, home, permit)),
+            connection: Box::new(PooledConnection::new(io, home, permit)),
             pool: Arc::clone(pool),
             is_reused: false,
         }
@@ -239,7 +239,7 @@ pub(in crate::upstream) struct Http1Pool {
 
 /// The idle connections of one worker; the one that was used last is at the
 /// end.
-type IdleConnections = Vec<Box<Connection>>;
+type IdleConnections = Vec<Box<PooledConnection>>;
 
 impl Http1Pool {
     /// An empty pool for this number of workers.
@@ -369,7 +369,7 @@ impl Http1Pool {
     /// Whether an idle connection may be used: it is not too old, its address
     /// is still the server's, and the server has neither closed it nor sent
     /// anything.
-    fn is_usable(&self, connection: &mut Connection, now: Instant) -> bool {
+    fn is_usable(&self, connection: &mut PooledConnection, now: Instant) -> bool {
         let idle_timeout = self.capacity.settings.idle_timeout;
         is_within(connection.idle_since, idle_timeout, now)
             && self

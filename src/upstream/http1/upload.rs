@@ -9,7 +9,7 @@ use std::{
 
 use http_body::Body as _;
 
-use super::pool::Connection;
+use super::pool::PooledConnection;
 use crate::{
     body::{Body, Progress},
     error::Fault,
@@ -103,7 +103,7 @@ impl Http1Upload {
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        connection: &mut Connection,
+        connection: &mut PooledConnection,
     ) -> Poll<Result<(), Fault>> {
         while !self.is_over {
             let is_filled = self.pull(cx, &mut connection.output)?;

@@ -63,14 +63,14 @@ struct WorkerConnections {
 pub(in crate::upstream) struct Making {
     /// Wakes the requests that wait.
     ended: Notify,
-    outcome: Mutex<Outcome>,
+    outcome: Mutex<ConnectOutcome>,
 }
 
 /// How the making of a connection ended.
 ///
 /// The requests that wait read it when they are woken.
 #[derive(Debug, Clone, Copy, Default)]
-enum Outcome {
+enum ConnectOutcome {
     #[default]
     Pending,
     /// There is a connection, or the request that made it was cancelled: look
@@ -88,18 +88,18 @@ impl Making {
             // missed in between.
             let ended = self.ended.notified();
             match *self.outcome.lock() {
-                Outcome::Pending => {}
-                Outcome::Ended => return None,
-                Outcome::Failed(cause) => return Some(cause),
+                ConnectOutcome::Pending => {}
+                ConnectOutcome::Ended => return None,
+                ConnectOutcome::Failed(cause) => return Some(cause),
             }
             ended.await;
         }
     }
 
     /// Ends it with `outcome`, unless it has ended before.
-    fn end(&self, outcome: Outcome) {
+    fn end(&self, outcome: ConnectOutcome) {
         let mut current = self.outcome.lock();
-        if matches!(*current, Outcome::Pending) {
+        if matches!(*current, ConnectOutcome::Pending) {
             *current = outcome;
         }
         drop(current);
@@ -133,7 +133,7 @@ pub(in crate::upstream) struct MakingTurn {
 impl MakingTurn {
     /// Has the requests that wait fail with `cause` as well.
     pub(in crate::upstream) fn fail(self, cause: ConnectFailure) {
-        self.making.end(Outcome::Failed(cause));
+        self.making.end(ConnectOutcome::Failed(cause));
     }
 
     /// Begins to speak HTTP/2 on a connection, adds it to the worker's, and
@@ -161,7 +161,7 @@ impl MakingTurn {
             Ok(stream)
         });
         if let Err(cause) = &stream {
-            self.making.end(Outcome::Failed(*cause));
+            self.making.end(ConnectOutcome::Failed(*cause));
         }
         stream
     }
@@ -170,7 +170,7 @@ impl MakingTurn {
 impl Drop for MakingTurn {
     fn drop(&mut self) {
         self.pool.workers.of(self.worker).lock().making = None;
-        self.making.end(Outcome::Ended);
+        self.making.end(ConnectOutcome::Ended);
     }
 }
 

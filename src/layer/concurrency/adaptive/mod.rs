@@ -75,7 +75,7 @@ const MEDIANS: f64 = 2.0;
 /// It is found once for each measured permit, when the response head arrives,
 /// the request fails, or its client leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum LoadOutcome {
     /// A response came, and its time counts.
     Responded,
     /// No response came in time, or one that says that the upstream is
@@ -90,7 +90,7 @@ pub(super) enum Outcome {
     Nothing,
 }
 
-impl Outcome {
+impl LoadOutcome {
     /// The outcome of a request that has a response or has failed.
     ///
     /// A failed connect counts as overload if it timed out, as a full accept
@@ -199,20 +199,20 @@ impl Meter {
     /// others return false at once.
     pub(super) fn measured(
         &self,
-        outcome: Outcome,
+        outcome: LoadOutcome,
         time: Duration,
         now: Instant,
         max: &AtomicUsize,
     ) -> bool {
         let outcomes = match outcome {
-            Outcome::Responded => self.window.record(time),
-            Outcome::Overloaded => self.window.record_failure(),
+            LoadOutcome::Responded => self.window.record(time),
+            LoadOutcome::Overloaded => self.window.record_failure(),
             // A client that leaves early says nothing of the median; one that
             // leaves late says that it has risen.
-            Outcome::Abandoned if nanos(time) > self.last_median.load(Relaxed) => {
+            LoadOutcome::Abandoned if nanos(time) > self.last_median.load(Relaxed) => {
                 self.window.record(time)
             }
-            Outcome::Abandoned | Outcome::Nothing => return false,
+            LoadOutcome::Abandoned | LoadOutcome::Nothing => return false,
         };
         let now = nanos(now.saturating_duration_since(self.began));
         outcomes >= ENOUGH_WARMING

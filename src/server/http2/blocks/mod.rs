@@ -51,7 +51,7 @@ const MOST_STREAMS: usize = 256;
 /// A frame of a block, or a further piece of one, in the bytes that were
 /// received.
 #[derive(Debug, Clone)]
-struct Part {
+struct BlockPart {
     head: FrameHead,
     /// The range of its bytes.
     at: Range<usize>,
@@ -59,7 +59,7 @@ struct Part {
     begins: bool,
 }
 
-impl Part {
+impl BlockPart {
     /// Whether it is a whole block, as nearly all are, and not too long.
     fn is_block(&self) -> bool {
         let FrameHead {
@@ -84,7 +84,7 @@ struct FaultyStream {
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
     /// Parts that were received and not yet looked at.
-    parts: Vec<Part>,
+    parts: Vec<BlockPart>,
     /// The current frame, if it is part of a block.
     current: Option<FrameHead>,
     /// The block that is not whole yet.
@@ -120,7 +120,7 @@ impl Blocks {
     pub(super) fn frame(&mut self, head: FrameHead) {
         let current = matches!(head.kind, HEADERS | CONTINUATION).then_some(head);
         if current.is_some() || self.current.is_some() {
-            self.parts.push(Part {
+            self.parts.push(BlockPart {
                 head,
                 at: 0..0,
                 begins: true,
@@ -134,7 +134,7 @@ impl Blocks {
         let Some(head) = self.current else { return };
         match self.parts.last_mut() {
             Some(part) if part.at.is_empty() => part.at = at,
-            _ => self.parts.push(Part {
+            _ => self.parts.push(BlockPart {
                 head,
                 at,
                 begins: false,
@@ -176,9 +176,9 @@ impl Blocks {
         Some(self.streams.remove(at).fault)
     }
 
-    fn look_at(&mut self, part: Part, bytes: &mut [u8]) {
+    fn look_at(&mut self, part: BlockPart, bytes: &mut [u8]) {
         let is_block = part.is_block();
-        let Part { head, at, begins } = part;
+        let BlockPart { head, at, begins } = part;
         if is_block {
             self.close();
             let is_request = self.is_request(head.stream);

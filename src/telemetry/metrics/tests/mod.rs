@@ -138,9 +138,9 @@ fn invented_methods_and_statuses_share_a_series() {
 fn counters_continue_across_a_reload_that_keeps_their_names() {
     let metrics = Metrics::new(1);
     metrics.route("orders").record(|cells| cells.refusal("cap"));
-    metrics.retain(&Kept {
+    metrics.retain(&KeptNames {
         routes: HashSet::from(["orders"]),
-        ..Kept::default()
+        ..KeptNames::default()
     });
     metrics.route("orders").record(|cells| cells.refusal("cap"));
     assert_eq!(
@@ -153,9 +153,9 @@ fn counters_continue_across_a_reload_that_keeps_their_names() {
 fn a_reload_drops_the_series_of_removed_names() {
     let (metrics, _) = populated();
     let unmatched = metrics.unmatched();
-    metrics.retain(&Kept {
+    metrics.retain(&KeptNames {
         routes: HashSet::from(["kept"]),
-        ..Kept::default()
+        ..KeptNames::default()
     });
     unmatched.record(|cells| cells.refusal("no_route"));
     let scrape = scrape(&metrics);
