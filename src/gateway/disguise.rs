@@ -17,7 +17,7 @@
 //! end is ordinary, and is served by the stricter of the two routes
 //! ([`respell`](Disguises::respell)), or refused if neither is stricter.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, iter, sync::Arc};
 
 use super::{
     guard::Guard,
@@ -74,32 +74,26 @@ impl Disguises {
         upstreams: &[Arc<Upstream>],
     ) -> Result<Self, regex::Error> {
         let guards = Guard::all(routes, upstreams);
-        let more =
-            |one: &Guard, other: &Guard| one.gives_more_than(other) || other.gives_more_than(one);
-        let differ = guards
-            .iter()
-            .skip(1)
-            .any(|guard| guards.first().is_some_and(|first| more(first, guard)));
+        let differ = match guards.split_first() {
+            Some((first, others)) => others.iter().any(|guard| guard.differs_from(first)),
+            None => false,
+        };
         let matters = differ
             || guards
                 .iter()
                 .any(|guard| guard.forwards() && !guard.place().is_empty());
-        let patterns: Vec<Match> = routes
-            .iter()
-            .map(|route| Match {
-                path: folded_pattern(&route.matches.path),
-                ..route.matches.clone()
-            })
-            .collect();
-        let patterns_vary = routes.iter().any(|route| varies(&route.matches.path));
-        let has_regexes = patterns
-            .iter()
-            .any(|pattern| matches!(pattern.path, PathPattern::Regex(_)));
         let folded = if matters {
-            Some(Table::build(&patterns)?)
+            Some(Table::build(&folded_matches(routes))?)
         } else {
             None
         };
+        let mut patterns_vary = false;
+        let mut has_regexes = false;
+        for route in routes {
+            let path = &route.matches.path;
+            patterns_vary |= varies(path);
+            has_regexes |= matches!(path, PathPattern::Regex(_));
+        }
         Ok(Self {
             guards,
             folded,
@@ -120,32 +114,30 @@ impl Disguises {
         lookup: &Lookup<'_>,
         received: &[u8],
     ) -> Result<(), Error> {
-        let Some(own) = self
-            .guards
-            .get(found.index)
-            .filter(|guard| guard.forwards())
-        else {
+        let Some(own) = self.guards.get(found.index) else {
             return Ok(());
         };
+        if !own.forwards() {
+            return Ok(());
+        }
         // A route that rewrites works on the normal form; others send the path
         // as received.
-        let sent = if *own.rewrite() == Rewrite::None {
-            received
-        } else {
+        let sent = if own.rewrites() {
             lookup.path
+        } else {
+            received
         };
         if path_variants::is_plain(sent) {
             return Ok(());
         }
         let is_refused = if sent.len() > MAX_BYTES {
-            self.folded.is_some() || *own.rewrite() != Rewrite::None
+            self.folded.is_some() || own.rewrites()
         } else {
             leaves_rewrite(own.rewrite(), found, sent)
-                || self.folded.as_ref().is_some_and(|table| {
-                    path_variants::any(sent, |variant| {
-                        self.evades(table, found.index, variant, lookup)
-                    })
-                })
+                || (self.folded.is_some()
+                    && path_variants::any(sent, |variant| {
+                        self.evades(found.index, variant, lookup)
+                    }))
         };
         if is_refused { Err(DISGUISED) } else { Ok(()) }
     }
@@ -153,54 +145,48 @@ impl Disguises {
     /// Whether the path would evade the route of this variant, if that is
     /// another route.
     ///
-    /// `table` holds the folded patterns, and `index` is the route that the
-    /// normal form of the path has found. A variant evades in two ways: it
-    /// leads to a path that no route opens and that is outside of the place of
-    /// the route, or it leads to a route whose policies are stricter or,
-    /// outside of that place, whose server or rewrite is another one.
-    fn evades(
-        &self,
-        table: &Table,
-        index: usize,
-        variant: &PathVariant,
-        lookup: &Lookup<'_>,
-    ) -> bool {
-        let Some(own) = self.guards.get(index) else {
+    /// `index` is the route that the normal form of the path has found. A
+    /// variant evades in two ways: it leads to a path that no route opens and
+    /// that is outside of the place of the route, or it leads to a route whose
+    /// policies are stricter or, outside of that place, whose server or rewrite
+    /// is another one.
+    fn evades(&self, index: usize, variant: &PathVariant, lookup: &Lookup<'_>) -> bool {
+        let (Some(own), Some(table)) = (self.guards.get(index), &self.folded) else {
             return false;
         };
         let stays = after_prefix(&variant.path, own.place()).is_some();
-        let mut takers = self
-            .foldings(&variant.path)
-            .filter_map(|folded| table.find_as(lookup, &folded))
-            .peekable();
-        if takers.peek().is_none() {
-            // No route opens this path. Within its own place, a route may have
-            // paths that its pattern does not spell out.
-            return !stays && !variant.keeps_dots;
-        }
-        takers.any(|found| {
-            let Some(other) = self
-                .guards
-                .get(found.index)
-                .filter(|_| found.index != index)
-            else {
-                return false;
+        let mut is_opened = false;
+        for folded in self.foldings(&variant.path) {
+            let Some(found) = table.find_as(lookup, &folded) else {
+                continue;
+            };
+            is_opened = true;
+            let Some(other) = self.guards.get(found.index) else {
+                continue;
             };
             let is_around = other.place().len() <= own.place().len();
-            if variant.keeps_dots && is_around {
-                return false;
+            if found.index == index || (variant.keeps_dots && is_around) {
+                continue;
             }
-            own.gives_more_than(other) || !(own.leads_as(other) || (stays && is_around))
-        })
+            if own.gives_more_than(other) || !(own.leads_as(other) || (stays && is_around)) {
+                return true;
+            }
+        }
+        // Within its own place, a route may have paths that its pattern does
+        // not spell out.
+        !is_opened && !stays && !variant.keeps_dots
     }
 
     /// The folded forms of a path: the one without a slash at its end and,
     /// where a regular expression may ask for it, the one with it.
     fn foldings<'p>(&self, path: &'p [u8]) -> impl Iterator<Item = Cow<'p, [u8]>> + use<'p> {
         let folded = fold(path);
-        let with_slash = (self.has_regexes && !folded.ends_with(b"/"))
-            .then(|| Cow::Owned([&folded[..], b"/"].concat()));
-        [Some(folded), with_slash].into_iter().flatten()
+        let with_slash = if self.has_regexes && !folded.ends_with(b"/") {
+            Some(Cow::Owned([&folded[..], b"/"].concat()))
+        } else {
+            None
+        };
+        iter::once(folded).chain(with_slash)
     }
 
     /// Whether a path may be another spelling of one that another route takes:
@@ -223,19 +209,13 @@ impl Disguises {
         index: usize,
         lookup: &Lookup<'_>,
     ) -> Result<Option<(Found, Vec<u8>)>, Error> {
-        let (Some(own), Some(table)) = (self.guards.get(index), &self.folded) else {
+        let Some(own) = self.guards.get(index) else {
             return Ok(None);
         };
         if !own.forwards() {
             return Ok(None);
         }
-        let mut others = self.foldings(lookup.path).filter_map(|folded| {
-            table
-                .find_as(lookup, &folded)
-                .filter(|found| found.index != index)
-                .map(|found| (found, folded))
-        });
-        let Some((found, folded)) = others.next() else {
+        let Some((found, folded)) = self.other_route(index, lookup) else {
             return Ok(None);
         };
         let Some(other) = self.guards.get(found.index) else {
@@ -246,14 +226,25 @@ impl Disguises {
             return Ok(None);
         }
         // A rewrite would send the folded path.
-        let rewrites = other.forwards()
-            && [own, other]
-                .iter()
-                .any(|guard| *guard.rewrite() != Rewrite::None);
+        let rewrites = other.forwards() && (own.rewrites() || other.rewrites());
         if rewrites || other.gives_more_than(own) {
             return Err(SPELLED);
         }
         Ok(Some((found, folded.into_owned())))
+    }
+
+    /// The route that takes a folded form of the path and is not the one at
+    /// `index`, with that form.
+    fn other_route<'r>(&self, index: usize, lookup: &Lookup<'r>) -> Option<(Found, Cow<'r, [u8]>)> {
+        let table = self.folded.as_ref()?;
+        for folded in self.foldings(lookup.path) {
+            if let Some(found) = table.find_as(lookup, &folded)
+                && found.index != index
+            {
+                return Some((found, folded));
+            }
+        }
+        None
     }
 }
 
@@ -263,7 +254,6 @@ impl Disguises {
 /// A template is checked parameter by parameter, since each of them is put
 /// between fixed parts.
 fn leaves_rewrite(rewrite: &Rewrite, found: &Found, sent: &[u8]) -> bool {
-    let climbs = |part: &[u8]| path_variants::any(part, |variant| variant.climbs);
     match rewrite {
         Rewrite::None => false,
         Rewrite::Prefix { strip, .. } => climbs(after_prefix(sent, strip).unwrap_or(sent)),
@@ -274,6 +264,11 @@ fn leaves_rewrite(rewrite: &Rewrite, found: &Found, sent: &[u8]) -> bool {
     }
 }
 
+/// Whether a variant of this part of a path leads above the part's beginning.
+fn climbs(part: &[u8]) -> bool {
+    path_variants::any(part, |variant| variant.climbs)
+}
+
 /// A path in lower case and without a slash at its end.
 ///
 /// The root keeps its slash. A path that is folded already is not copied.
@@ -281,10 +276,9 @@ fn fold(path: &[u8]) -> Cow<'_, [u8]> {
     if !is_varied(path) {
         return Cow::Borrowed(path);
     }
-    let path = if path.len() > 1 {
-        path.strip_suffix(b"/").unwrap_or(path)
-    } else {
-        path
+    let path = match path {
+        [rest @ .., b'/'] if !rest.is_empty() => rest,
+        _ => path,
     };
     Cow::Owned(path.to_ascii_lowercase())
 }
@@ -299,29 +293,25 @@ fn is_varied(path: &[u8]) -> bool {
 fn has_capital(path: &[u8]) -> bool {
     // Without an early end, so that the compiler can process many bytes at
     // once.
-    let either = |any, byte: &u8| any | byte.is_ascii_uppercase();
-    path.iter().fold(false, either)
+    let mut has_capital = false;
+    for byte in path {
+        has_capital |= byte.is_ascii_uppercase();
+    }
+    has_capital
 }
 
 /// Whether a path that is folded itself may differ from what this pattern
 /// takes.
 fn varies(pattern: &PathPattern) -> bool {
-    match (pattern, folded_pattern(pattern)) {
-        (PathPattern::Regex(pattern), _) => {
-            pattern.trim_end_matches(['$', ')']).ends_with('/')
-                || pattern.bytes().any(|byte| byte.is_ascii_uppercase())
+    match pattern {
+        PathPattern::Any => false,
+        PathPattern::Regex(pattern) => {
+            pattern.trim_end_matches(['$', ')']).ends_with('/') || has_capital(pattern.as_bytes())
         }
         // Escapes are in upper case in the normal form of requests too.
-        (
-            PathPattern::Exact(own) | PathPattern::Prefix(own) | PathPattern::Parameters(own),
-            folded,
-        ) => match folded {
-            PathPattern::Exact(folded)
-            | PathPattern::Prefix(folded)
-            | PathPattern::Parameters(folded) => upper_escapes(&folded) != *own,
-            PathPattern::Any | PathPattern::Regex(_) => false,
-        },
-        (PathPattern::Any, _) => false,
+        PathPattern::Exact(path) | PathPattern::Prefix(path) | PathPattern::Parameters(path) => {
+            upper_escapes(&folded(path)) != *path
+        }
     }
 }
 
@@ -338,26 +328,22 @@ fn upper_escapes(path: &str) -> String {
     out
 }
 
+/// The conditions of all routes, with folded patterns.
+fn folded_matches(routes: &[Arc<Route>]) -> Vec<Match> {
+    let mut matches = Vec::with_capacity(routes.len());
+    for route in routes {
+        matches.push(Match {
+            path: folded_pattern(&route.matches.path),
+            ..route.matches.clone()
+        });
+    }
+    matches
+}
+
 /// A pattern that takes the folded form of whatever `pattern` takes.
 ///
-/// The names of parameters keep their case, as they are no part of a path. An
-/// expression ignores case instead of being rewritten.
+/// An expression ignores case instead of being rewritten.
 fn folded_pattern(pattern: &PathPattern) -> PathPattern {
-    let folded = |path: &str| {
-        let path = if path.len() > 1 {
-            path.strip_suffix('/').unwrap_or(path)
-        } else {
-            path
-        };
-        let segment = |segment: &str| {
-            if segment.starts_with('{') {
-                segment.to_owned()
-            } else {
-                segment.to_ascii_lowercase()
-            }
-        };
-        path.split('/').map(segment).collect::<Vec<_>>().join("/")
-    };
     match pattern {
         PathPattern::Any => PathPattern::Any,
         PathPattern::Prefix(path) => PathPattern::Prefix(folded(path)),
@@ -365,4 +351,23 @@ fn folded_pattern(pattern: &PathPattern) -> PathPattern {
         PathPattern::Parameters(path) => PathPattern::Parameters(folded(path)),
         PathPattern::Regex(pattern) => PathPattern::Regex(format!("(?i){pattern}")),
     }
+}
+
+/// The path of a pattern in lower case and without a slash at its end.
+///
+/// The names of parameters keep their case, as they are no part of a path.
+fn folded(path: &str) -> String {
+    let path = match path.strip_suffix('/') {
+        Some(rest) if !rest.is_empty() => rest,
+        _ => path,
+    };
+    let mut segments = Vec::new();
+    for segment in path.split('/') {
+        segments.push(if segment.starts_with('{') {
+            segment.to_owned()
+        } else {
+            segment.to_ascii_lowercase()
+        });
+    }
+    segments.join("/")
 }

@@ -12,13 +12,34 @@
 //! and port as configured. Two names of one machine are two servers here: the
 //! gateway cannot know that they lead to the same service.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::policy::{Action, PathPattern, RequestChanges, Rewrite, Route, Timeouts, Upstream};
 
 /// Host and port of a server: two upstreams with one in common lead to the same
 /// service.
 type Server = (Arc<str>, u16);
+
+/// An upstream, as far as it decides what a request gets.
+struct Destination {
+    /// Its servers, shared by the guards of all routes to it alone.
+    servers: Arc<[Server]>,
+    /// Whether it has a concurrency limit.
+    is_capped: bool,
+}
+
+impl Destination {
+    fn of(upstream: &Upstream) -> Self {
+        let mut servers = Vec::with_capacity(upstream.servers.len());
+        for server in &upstream.servers {
+            servers.push((Arc::clone(&server.host), server.port));
+        }
+        Self {
+            servers: servers.into(),
+            is_capped: upstream.concurrency.is_some(),
+        }
+    }
+}
 
 /// One route, as far as it decides what a request gets.
 #[derive(Debug)]
@@ -41,30 +62,26 @@ impl Guard {
     /// An upstream that a route names and `upstreams` lacks counts as none. The
     /// cost is linear in the number of routes and servers.
     pub(super) fn all(routes: &[Arc<Route>], upstreams: &[Arc<Upstream>]) -> Vec<Self> {
-        let known = |upstream: &Upstream| {
-            let servers = upstream
-                .servers
-                .iter()
-                .map(|server| (Arc::clone(&server.host), server.port));
-            (servers.collect(), upstream.concurrency.is_some())
-        };
-        let upstreams: HashMap<&str, (Arc<[Server]>, bool)> = upstreams
-            .iter()
-            .map(|upstream| (&*upstream.name, known(upstream)))
-            .collect();
-        routes
-            .iter()
-            .map(|route| Self::of(route, &upstreams))
-            .collect()
+        let mut known = HashMap::with_capacity(upstreams.len());
+        for upstream in upstreams {
+            known.insert(&*upstream.name, Destination::of(upstream));
+        }
+        routes.iter().map(|route| Self::of(route, &known)).collect()
     }
 
-    /// The guard of one route; `upstreams` are the servers of each upstream,
-    /// and whether it has a concurrency limit, by its name.
-    fn of(route: &Arc<Route>, upstreams: &HashMap<&str, (Arc<[Server]>, bool)>) -> Self {
-        let known: Vec<_> = route
-            .upstreams()
-            .filter_map(|name| Some((name, upstreams.get(&**name)?)))
-            .collect();
+    /// The guard of one route; `upstreams` are all upstreams by name.
+    fn of(route: &Arc<Route>, upstreams: &HashMap<&str, Destination>) -> Self {
+        let mut servers = Vec::new();
+        let mut capped = Vec::new();
+        for name in route.upstreams() {
+            let Some(upstream) = upstreams.get(&**name) else {
+                continue;
+            };
+            servers.push(&upstream.servers);
+            if upstream.is_capped {
+                capped.push(Arc::clone(name));
+            }
+        }
         Self {
             route: Arc::clone(route),
             changes: RequestChanges {
@@ -73,18 +90,14 @@ impl Guard {
                 max_call_body: None,
                 ..route.request.clone()
             },
-            servers: match &known[..] {
-                [(_, (servers, _))] => Arc::clone(servers),
+            servers: match &servers[..] {
+                [servers] => Arc::clone(servers),
                 several => several
                     .iter()
-                    .flat_map(|(_, (servers, _))| servers.iter().cloned())
+                    .flat_map(|servers| servers.iter().cloned())
                     .collect(),
             },
-            capped: known
-                .iter()
-                .filter(|(_, (_, capped))| *capped)
-                .map(|(name, _)| Arc::clone(name))
-                .collect(),
+            capped: capped.into(),
             leads_to: match &route.action {
                 Action::Redirect { to, .. } => literal_path(to).map(Box::from),
                 _ => None,
@@ -120,6 +133,11 @@ impl Guard {
             || own.response.headers != others.response.headers
     }
 
+    /// Whether either of the two gives more than the other.
+    pub(super) fn differs_from(&self, other: &Self) -> bool {
+        self.gives_more_than(other) || other.gives_more_than(self)
+    }
+
     /// Whether a path leads to the same place by both: a server in common,
     /// under the same name there.
     pub(super) fn leads_as(&self, other: &Self) -> bool {
@@ -149,9 +167,12 @@ impl Guard {
     /// Such a route would send a client from a path to the same path, in a
     /// circle.
     pub(super) fn redirects_to(&self, path: &[u8]) -> bool {
-        self.leads_to
-            .as_ref()
-            .is_some_and(|to| to.as_bytes() == path)
+        self.leads_to.as_deref().map(str::as_bytes) == Some(path)
+    }
+
+    /// Whether the path changes on its way.
+    pub(super) fn rewrites(&self) -> bool {
+        *self.rewrite() != Rewrite::None
     }
 
     /// How the path changes on its way.
@@ -173,11 +194,11 @@ impl Guard {
             PathPattern::Parameters(pattern) => (pattern, pattern.find("/{").unwrap_or_default()),
         };
         let fixed = &pattern[..free];
-        // A segment that can be read in two ways fixes nothing.
-        let odd = fixed
-            .find(['%', ';'])
-            .and_then(|odd| fixed[..odd].rfind('/'));
-        &fixed[..odd.unwrap_or(free)]
+        match fixed.find(['%', ';']) {
+            // A segment that can be read in two ways fixes nothing.
+            Some(odd) => &fixed[..fixed[..odd].rfind('/').unwrap_or_default()],
+            None => fixed,
+        }
     }
 
     /// Whether its pattern spells a path out no less than the other's does, so
@@ -210,12 +231,11 @@ fn is_larger(own: Option<u64>, other: Option<u64>) -> bool {
 
 /// Whether any timeout is longer than the other route's.
 fn is_longer(own: &Timeouts, other: &Timeouts) -> bool {
-    let body = |timeouts: &Timeouts| timeouts.body.unwrap_or(std::time::Duration::MAX);
     own.total > other.total
         || own.attempt > other.attempt
         || own.idle > other.idle
         || own.tunnel > other.tunnel
-        || body(own) > body(other)
+        || own.body.unwrap_or(Duration::MAX) > other.body.unwrap_or(Duration::MAX)
 }
 
 /// The path of a redirect's target, where nothing in it depends on the request.
@@ -223,13 +243,22 @@ fn is_longer(own: &Timeouts, other: &Timeouts) -> bool {
 /// `to` is an absolute URL or a path. `{host}` may stand in front of the path,
 /// as it does not change it. `None` if the path has a parameter.
 fn literal_path(to: &str) -> Option<&str> {
-    let after = to.split_once("://").map_or(to, |(_, rest)| {
-        rest.find(['/', '{']).map_or("/", |at| &rest[at..])
-    });
-    let after = after
-        .strip_prefix("{host}")
-        .map_or(after, |rest| if rest.is_empty() { "/" } else { rest });
-    let path = after.split(['?', '#']).next().unwrap_or_default();
+    let after_host = match to.split_once("://") {
+        Some((_, rest)) => match rest.find(['/', '{']) {
+            Some(at) => &rest[at..],
+            None => "/",
+        },
+        None => to,
+    };
+    let path_and_query = match after_host.strip_prefix("{host}") {
+        Some("") => "/",
+        Some(rest) => rest,
+        None => after_host,
+    };
+    let path = match path_and_query.find(['?', '#']) {
+        Some(end) => &path_and_query[..end],
+        None => path_and_query,
+    };
     (!path.contains('{')).then_some(path)
 }
 

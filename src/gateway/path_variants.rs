@@ -65,10 +65,10 @@ enum Dots {
 /// It looks for more than can matter, and so may be false for a path with one
 /// variant. It takes a few passes over the bytes and allocates nothing.
 pub(super) fn is_plain(path: &[u8]) -> bool {
-    let is_odd_byte = |byte: &u8| matches!(byte, b';' | b'\\' | 0xc0 | 0xc1 | 0xe0 | 0xf0);
-    let last_is_odd = path.last().is_some_and(|byte| matches!(byte, 0x85 | 0xa0));
-    !last_is_odd
-        && !path.iter().any(is_odd_byte)
+    !matches!(path.last(), Some(0x85 | 0xa0))
+        && !path
+            .iter()
+            .any(|byte| matches!(byte, b';' | b'\\' | 0xc0 | 0xc1 | 0xe0 | 0xf0))
         && memchr::memmem::find(path, b"/..").is_none()
         && memchr::memchr_iter(b'%', path).all(|at| !is_odd_escape(&path[at..]))
 }
@@ -102,44 +102,80 @@ fn is_blank(byte: u8) -> bool {
 ///
 /// Variants are made one after the other and only as far as needed: the first
 /// one that is taken ends the search. Each different variant is asked for once.
-pub(super) fn any(path: &[u8], mut is_taken: impl FnMut(&PathVariant) -> bool) -> bool {
-    let mut seen: Vec<PathVariant> = Vec::with_capacity(16);
-    let mut look = |text: &[u8]| {
-        let dotted: &[Dots] = if has_dots(text) {
+pub(super) fn any(path: &[u8], is_taken: impl FnMut(&PathVariant) -> bool) -> bool {
+    let mut search = Search {
+        seen: Vec::with_capacity(16),
+        is_taken,
+    };
+    if search.finds_decoded(Cow::Borrowed(path)) {
+        return true;
+    }
+    // Some services drop parameters before they decode, others afterwards.
+    match without_parameters(path) {
+        Some(path) => search.finds_decoded(Cow::Owned(path)),
+        None => false,
+    }
+}
+
+/// A search among the variants of one path. Its methods return whether a
+/// variant is taken.
+struct Search<F> {
+    /// The variants that were asked for, none of which is taken.
+    seen: Vec<PathVariant>,
+    /// Whether a variant is taken.
+    is_taken: F,
+}
+
+impl<F: FnMut(&PathVariant) -> bool> Search<F> {
+    /// Searches a path and its decoded forms, each also without oddities.
+    fn finds_decoded(&mut self, mut path: Cow<'_, [u8]>) -> bool {
+        for _ in 0..=MAX_DECODINGS {
+            if self.finds_text(&path) {
+                return true;
+            }
+            if let Some(even) = without_oddities(&path)
+                && self.finds_text(&even)
+            {
+                return true;
+            }
+            match decoded(&path) {
+                Some(next) => path = Cow::Owned(next),
+                None => break,
+            }
+        }
+        false
+    }
+
+    /// Searches a path as it stands, and without its parameters.
+    fn finds_text(&mut self, path: &[u8]) -> bool {
+        if self.finds_resolved(path) {
+            return true;
+        }
+        match without_parameters(path) {
+            Some(path) => self.finds_resolved(&path),
+            None => false,
+        }
+    }
+
+    /// Searches a path with its dots treated in each way.
+    fn finds_resolved(&mut self, path: &[u8]) -> bool {
+        let treatments: &[Dots] = if has_dots(path) {
             &[Dots::Merged, Dots::Unmerged, Dots::Kept]
         } else {
             &[Dots::Merged]
         };
-        dotted.iter().any(|dots| {
-            let variant = resolved(text, *dots);
-            let is_new = !seen.contains(&variant);
-            is_new && {
-                let taken = is_taken(&variant);
-                seen.push(variant);
-                taken
+        for dots in treatments {
+            let variant = resolved(path, *dots);
+            if self.seen.contains(&variant) {
+                continue;
             }
-        })
-    };
-    // Some services drop parameters before they decode, others afterwards.
-    let early = without_parameters(path);
-    [Some(Cow::Borrowed(path)), early]
-        .into_iter()
-        .flatten()
-        .any(|mut text| {
-            for _ in 0..=MAX_DECODINGS {
-                let mut is_taken = |text: &[u8]| {
-                    look(text) || without_parameters(text).is_some_and(|text| look(&text))
-                };
-                if is_taken(&text) || without_oddities(&text).is_some_and(|text| is_taken(&text)) {
-                    return true;
-                }
-                match decoded(&text) {
-                    Some(next) => text = Cow::Owned(next),
-                    None => break,
-                }
+            if (self.is_taken)(&variant) {
+                return true;
             }
-            false
-        })
+            self.seen.push(variant);
+        }
+        false
+    }
 }
 
 /// Whether a segment is `..`, so that services differ in what they make of the
@@ -189,27 +225,28 @@ fn unescaped(rest: &[u8]) -> Option<(u8, usize)> {
     }
 }
 
-/// The number that hexadecimal digits stand for; `None` if another character is
-/// among them.
+/// The number that at most eight hexadecimal digits stand for; `None` if another
+/// character is among them.
 fn hexadecimal(digits: &[u8]) -> Option<u32> {
-    let digit = |sum: u32, byte: &u8| Some(sum * 16 + char::from(*byte).to_digit(16)?);
-    digits.iter().try_fold(0, digit)
+    let mut number = 0;
+    for digit in digits {
+        number = number * 16 + char::from(*digit).to_digit(16)?;
+    }
+    Some(number)
 }
 
 /// Replaces backslashes by slashes and overlong forms by their characters, cuts
 /// at the first NUL, `?` or `#`, and trims blanks at the end; `None` if that
 /// changes nothing.
 fn without_oddities(path: &[u8]) -> Option<Vec<u8>> {
-    let whole = path
-        .split(|byte| matches!(byte, 0 | b'?' | b'#'))
-        .next()
-        .unwrap_or_default();
-    let length = whole
-        .iter()
-        .rposition(|byte| !is_blank(*byte))
-        .map_or(0, |last| last + 1);
-    let mut out = Vec::with_capacity(length);
-    let mut rest = &whole[..length];
+    let end = memchr::memchr3(0, b'?', b'#', path).unwrap_or(path.len());
+    let mut rest = &path[..end];
+    while let [before @ .., last] = rest
+        && is_blank(*last)
+    {
+        rest = before;
+    }
+    let mut out = Vec::with_capacity(rest.len());
     while let [byte, tail @ ..] = rest {
         let (meant, after) = overlong(rest).unwrap_or((*byte, tail));
         out.push(if meant == b'\\' { b'/' } else { meant });
@@ -236,7 +273,7 @@ fn overlong(bytes: &[u8]) -> Option<(u8, &[u8])> {
 }
 
 /// Cuts every segment at its first `;`; `None` if there is none.
-fn without_parameters(path: &[u8]) -> Option<Cow<'_, [u8]>> {
+fn without_parameters(path: &[u8]) -> Option<Vec<u8>> {
     memchr::memchr(b';', path)?;
     let mut out = Vec::with_capacity(path.len());
     let mut is_parameter = false;
@@ -246,7 +283,7 @@ fn without_parameters(path: &[u8]) -> Option<Cow<'_, [u8]>> {
             out.push(*byte);
         }
     }
-    Some(Cow::Owned(out))
+    Some(out)
 }
 
 /// The path that a service sees which treats dot segments and repeated slashes
