@@ -187,31 +187,20 @@ impl KeyCall<'_> {
 /// There is none; the text lists those that exist.
 fn limit<'s>(state: &'s State, name: &str) -> Result<OneLimit<'s>, Refused> {
     state.limit(name).ok_or_else(|| {
-        let names: Vec<_> = state
-            .config
-            .limits
-            .iter()
-            .flat_map(|limit| limit.deciding())
-            .collect();
+        let mut names = Vec::new();
+        for limit in &state.config.limits {
+            names.extend(limit.deciding().map(|name| format!("`{name}`")));
+        }
         let known = if names.is_empty() {
             "there are none".to_owned()
         } else {
-            format!("there are {}", quoted(&names))
+            format!("there are {}", names.join(", "))
         };
         Refused {
             status: StatusCode::NOT_FOUND,
             why: format!("there is no limit `{name}`; {known}"),
         }
     })
-}
-
-/// Names in a sentence.
-fn quoted(names: &[&str]) -> String {
-    names
-        .iter()
-        .map(|name| format!("`{name}`"))
-        .collect::<Vec<_>>()
-        .join(", ")
 }
 
 /// The number of keys to show.

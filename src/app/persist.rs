@@ -59,13 +59,7 @@ impl StateDir {
     /// The folder cannot be created, read or written to. The text is a sentence
     /// for people.
     pub(super) fn open(path: &Path) -> Result<Self, String> {
-        let cannot = |what: &str, error: &io::Error| {
-            format!(
-                "cannot {what} {} (key server.state_dir): {error}",
-                path.display()
-            )
-        };
-        make(path).map_err(|error| cannot("make", &error))?;
+        make(path).map_err(|error| cannot("make", path, &error))?;
         let seed = match seed_in(path) {
             Ok(Some(seed)) => seed,
             Ok(None) => {
@@ -73,16 +67,14 @@ impl StateDir {
                 rand::random()
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => rand::random(),
-            Err(error) => return Err(cannot("read the seed in", &error)),
+            Err(error) => return Err(cannot("read the seed in", path, &error)),
         };
         let dir = Self {
             path: path.to_owned(),
             seed,
         };
-        // The seed is written in any case, so that a folder that cannot be
-        // written to is found at the start.
         dir.write_seed()
-            .map_err(|error| cannot("write to", &error))?;
+            .map_err(|error| cannot("write to", path, &error))?;
         Ok(dir)
     }
 
@@ -113,9 +105,7 @@ impl StateDir {
     pub(super) fn restore(&self, state: &State) {
         for limit in state.persisted() {
             let path = self.path.join(file_name(&limit));
-            match read(&path, saved_size(limit.max_keys.get()).max(READ_ANYWAY))
-                .and_then(|bytes| put_back(&limit, &bytes))
-            {
+            match put_back(&limit, &path) {
                 Ok(keys) => tracing::info!(limit = %limit.name, keys, "buckets are read"),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
@@ -174,6 +164,14 @@ impl std::fmt::Debug for StateDir {
     }
 }
 
+/// The text about a failure to do `what` with the folder.
+fn cannot(what: &str, path: &Path, error: &io::Error) -> String {
+    format!(
+        "cannot {what} {} (key server.state_dir): {error}",
+        path.display()
+    )
+}
+
 /// Creates the folder, for its owner alone, and the folders above it.
 fn make(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
@@ -182,18 +180,26 @@ fn make(path: &Path) -> io::Result<()> {
 /// Reads the seed; `None` if the file does not have the form of one.
 fn seed_in(path: &Path) -> io::Result<Option<[u64; 2]>> {
     let text = fs::read_to_string(path.join(SEED))?;
-    let number = |digits: &str| u64::from_str_radix(digits, 16).ok();
-    let halves = text
-        .trim_end()
-        .split_at_checked(16)
-        .filter(|(_, low)| low.len() == 16);
-    Ok(halves.and_then(|(high, low)| Some([number(high)?, number(low)?])))
+    Ok(parse_seed(text.trim_end()))
 }
 
-/// Restores the debts of one limit from the content of its file, and returns
-/// the number of keys.
-fn put_back(limit: &Persisted<'_>, bytes: &[u8]) -> io::Result<usize> {
-    let saved = Saved::decode(bytes, limit.identity)
+/// Reads 32 hexadecimal digits; `None` for any other text.
+fn parse_seed(text: &str) -> Option<[u64; 2]> {
+    let (high, low) = text.split_at_checked(16)?;
+    if low.len() != 16 {
+        return None;
+    }
+    Some([
+        u64::from_str_radix(high, 16).ok()?,
+        u64::from_str_radix(low, 16).ok()?,
+    ])
+}
+
+/// Restores the debts of one limit from its file, and returns the number of
+/// keys.
+fn put_back(limit: &Persisted<'_>, path: &Path) -> io::Result<usize> {
+    let bytes = read(path, saved_size(limit.max_keys.get()).max(READ_ANYWAY))?;
+    let saved = Saved::decode(&bytes, limit.identity)
         .map_err(|damage| io::Error::new(io::ErrorKind::InvalidData, damage))?;
     // After a clock that went back the time that has passed is unknown, and
     // none is assumed.
@@ -221,11 +227,13 @@ fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
 /// name, with `_` for each character that not every file system accepts, and a
 /// fingerprint of the whole name if these differ from it.
 fn file_name(limit: &Persisted<'_>) -> String {
-    let plain = limit.name.bytes().take(100).map(|byte| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => char::from(byte),
-        _ => '_',
-    });
-    let name: String = plain.collect();
+    let mut name = String::new();
+    for byte in limit.name.bytes().take(100) {
+        name.push(match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => char::from(byte),
+            _ => '_',
+        });
+    }
     // Names that differ only in such characters would share a file.
     if name == **limit.name {
         format!("{name}.buckets")
@@ -236,9 +244,11 @@ fn file_name(limit: &Persisted<'_>) -> String {
 
 /// FNV-1a, which is the same in every process and needs no security.
 fn fingerprint(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for byte in name.bytes() {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    hash
 }
 
 /// The time by the wall clock since the Unix epoch; zero if the clock is before
@@ -274,13 +284,14 @@ impl Saver {
     /// Writes the debts of every limit with `persist`. Blocks. A failure is
     /// logged once, and so is its end; it is counted each time.
     pub(super) fn save(&mut self, state: &State) {
-        for limit in state.persisted() {
+        let persisted = state.persisted();
+        for limit in &persisted {
             let before = self.last.get(limit.name).copied();
             // A file without debts need not be written again.
             if before == Some(Some(0)) && limit.limiter.debts(Clock.now()).next().is_none() {
                 continue;
             }
-            let saved = self.dir.save(&limit);
+            let saved = self.dir.save(limit);
             self.metrics.saved(saved.is_ok());
             match (&saved, before) {
                 (Err(error), None | Some(Some(_))) => {
@@ -294,7 +305,7 @@ impl Saver {
             self.last.insert(Arc::clone(limit.name), saved.ok());
         }
         self.last
-            .retain(|name, _| state.persisted().any(|limit| limit.name == name));
+            .retain(|name, _| persisted.iter().any(|limit| limit.name == name));
     }
 }
 
@@ -303,7 +314,8 @@ impl Saver {
 /// than a [`SHARE`] of all time. A save that has begun is finished even if this
 /// future is dropped.
 pub(super) async fn save(saver: &Arc<parking_lot::Mutex<Saver>>, state: Arc<State>) -> Duration {
-    let (saver, started) = (Arc::clone(saver), Instant::now());
+    let saver = Arc::clone(saver);
+    let started = Instant::now();
     // The mutex keeps the last write from running beside one that has not
     // ended.
     let written = tokio::task::spawn_blocking(move || saver.lock().save(&state)).await;

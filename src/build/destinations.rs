@@ -40,17 +40,21 @@ pub(super) fn ways(
     process: &Process,
 ) -> Vec<(NonZeroU32, Way)> {
     let mirror = copies(route, state, process);
-    let one = |(name, weight): (&Arc<str>, NonZeroU32)| {
-        Some((weight, way(route, name, mirror.as_ref(), state, process)?))
-    };
+    let mut ways = Vec::new();
     match &route.action {
-        Action::Forward(name) => one((name, NonZeroU32::MIN)).into_iter().collect(),
-        Action::Split(shares) => shares
-            .iter()
-            .filter_map(|share| one((&share.name, share.weight)))
-            .collect(),
-        Action::Respond { .. } | Action::Redirect { .. } => Vec::new(),
+        Action::Forward(name) => {
+            let way = way(route, name, mirror.as_ref(), state, process);
+            ways.extend(way.map(|way| (NonZeroU32::MIN, way)));
+        }
+        Action::Split(shares) => {
+            for share in shares {
+                let way = way(route, &share.name, mirror.as_ref(), state, process);
+                ways.extend(way.map(|way| (share.weight, way)));
+            }
+        }
+        Action::Respond { .. } | Action::Redirect { .. } => {}
     }
+    ways
 }
 
 /// The layers on the way to the upstream of this name.
@@ -65,7 +69,8 @@ fn way(
     state: &State,
     process: &Process,
 ) -> Option<Way> {
-    let (upstream, budget) = (state.upstreams.get(name)?, state.budgets.get(&route.name)?);
+    let upstream = state.upstreams.get(name)?;
+    let budget = state.budgets.get(&route.name)?;
     Some(Way {
         concurrency: state
             .concurrency

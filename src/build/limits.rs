@@ -54,18 +54,10 @@ pub(super) fn limits(
     earlier: Option<&State>,
     hasher: &KeyHasher,
 ) -> Result<Limits, BuildError> {
-    let (mut bases, mut overrides) = (Vec::new(), Named::new());
+    let mut bases = Vec::new();
+    let mut overrides = Named::new();
     for limit in &config.limits {
-        // Buckets of another kind of key are other buckets: nothing of theirs
-        // can be carried over.
-        let same_key = |earlier: &&State| {
-            earlier
-                .config
-                .limits
-                .iter()
-                .any(|before| before.name == limit.name && before.key == limit.key)
-        };
-        let earlier = earlier.filter(same_key);
+        let earlier = earlier.filter(|earlier| has_same_key(&earlier.config, limit));
         for (name, quota) in buckets(limit) {
             let base = match earlier.and_then(|earlier| earlier.limits.get(name)) {
                 None => Limiter::new(Arc::clone(name), quota, limit.max_keys)
@@ -93,6 +85,13 @@ pub(super) fn limits(
     Ok((limits, overrides))
 }
 
+/// Whether an earlier configuration has this limit with the same parts of its
+/// key. Buckets of another kind of key are other buckets: nothing of theirs can
+/// be carried over.
+fn has_same_key(earlier: &Config, limit: &policy::Limit) -> bool {
+    find(earlier, &limit.name).is_some_and(|before| before.key == limit.key)
+}
+
 /// The heaviest keys of each limit and tier. Their counts are kept as long as
 /// the buckets are.
 ///
@@ -103,23 +102,24 @@ pub(super) fn tops(
     earlier: Option<&State>,
     workers: usize,
 ) -> Named<Arc<Top>> {
-    let top = |(name, limiter): (&Arc<str>, &Limiter)| {
-        let same = |earlier: &&State| {
-            earlier
-                .limits
-                .get(name)
-                .is_some_and(|before| before.is_same(limiter))
+    let mut tops = Named::new();
+    for (name, limiter) in limits {
+        let top = match earlier.and_then(|earlier| kept_top(earlier, name, limiter)) {
+            Some(top) => Arc::clone(top),
+            None => Arc::new(Top::new(workers)),
         };
-        let before = earlier
-            .filter(same)
-            .and_then(|earlier| earlier.tops.get(name))
-            .cloned();
-        (
-            Arc::clone(name),
-            before.unwrap_or_else(|| Arc::new(Top::new(workers))),
-        )
-    };
-    limits.iter().map(top).collect()
+        tops.insert(Arc::clone(name), top);
+    }
+    tops
+}
+
+/// The heaviest keys that an earlier state has of these buckets; `None` if they
+/// are new since.
+fn kept_top<'s>(earlier: &'s State, name: &str, limiter: &Limiter) -> Option<&'s Arc<Top>> {
+    if !earlier.limits.get(name)?.is_same(limiter) {
+        return None;
+    }
+    earlier.tops.get(name)
 }
 
 /// The error of a limit whose buckets cannot be made.
@@ -134,15 +134,15 @@ fn failed(name: &Arc<str>, cause: LimiterError) -> BuildError {
 ///
 /// The limit itself comes first, then its tiers in their order, then the
 /// candidate.
-fn buckets(limit: &policy::Limit) -> impl Iterator<Item = (&Arc<str>, policy::Quota)> {
-    let own = (&limit.name, limit.quota);
-    let tiers = limit.tiers.iter().map(|tier| (&tier.name, tier.quota));
-    std::iter::once(own).chain(tiers).chain(
-        limit
-            .candidate
-            .as_ref()
-            .map(|candidate| (&candidate.name, candidate.quota)),
-    )
+fn buckets(limit: &policy::Limit) -> Vec<(&Arc<str>, policy::Quota)> {
+    let mut buckets = vec![(&limit.name, limit.quota)];
+    for tier in &limit.tiers {
+        buckets.push((&tier.name, tier.quota));
+    }
+    if let Some(candidate) = &limit.candidate {
+        buckets.push((&candidate.name, candidate.quota));
+    }
+    buckets
 }
 
 /// The names under which a route's limits decide, each followed by its tiers.
@@ -151,13 +151,11 @@ fn buckets(limit: &policy::Limit) -> impl Iterator<Item = (&Arc<str>, policy::Qu
 /// that the order must be that of `layer`. Candidates refuse nobody and have no
 /// name here.
 pub(super) fn names(route: &policy::Route, config: &Config) -> Vec<Arc<str>> {
-    let with_tiers = |limit: &Arc<policy::Limit>| {
-        let tiers = limit.tiers.iter().map(|tier| Arc::clone(&tier.name));
-        std::iter::once(Arc::clone(&limit.name))
-            .chain(tiers)
-            .collect::<Vec<_>>()
-    };
-    of_route(route, config).flat_map(with_tiers).collect()
+    let mut names = Vec::new();
+    for limit in of_route(route, config) {
+        names.extend(limit.deciding().cloned());
+    }
+    names
 }
 
 /// The query parameters that keys of a route's limits are made of.
@@ -187,12 +185,12 @@ pub(super) fn query_keys(route: &policy::Route, config: &Config) -> Arc<[Box<str
 /// at the index that `names` gives it. Every worker has a layer of its own over
 /// shared buckets.
 pub(super) fn layer(route: &policy::Route, state: &State, process: &Process) -> RateLimitLayer {
+    let mut limits = Vec::new();
     let mut name = 0;
-    let limits = of_route(route, &state.config).filter_map(|limit| {
-        let built = route_limit(limit, name, state, process);
+    for limit in of_route(route, &state.config) {
+        limits.extend(route_limit(limit, name, state, process));
         name += 1 + limit.tiers.len();
-        built
-    });
+    }
     RateLimitLayer::new(limits, state.store.clone())
 }
 
@@ -204,17 +202,17 @@ fn of_route<'c>(
     route: &'c policy::Route,
     config: &'c Config,
 ) -> impl Iterator<Item = &'c Arc<policy::Limit>> {
-    // The configuration keeps limits in the order of their names.
-    let find = |name: &Arc<str>| {
-        config
-            .limits
-            .binary_search_by(|limit| limit.name.cmp(name))
-            .ok()
-    };
-    route
+    route.limits.iter().filter_map(|name| find(config, name))
+}
+
+/// The limit of this name. The configuration keeps limits in the order of their
+/// names, so that this is a binary search.
+fn find<'c>(config: &'c Config, name: &Arc<str>) -> Option<&'c Arc<policy::Limit>> {
+    let index = config
         .limits
-        .iter()
-        .filter_map(move |name| config.limits.get(find(name)?))
+        .binary_search_by_key(&name, |limit| &limit.name)
+        .ok()?;
+    config.limits.get(index)
 }
 
 /// Joins a limit with its state. `name` is the index of its name among those of
@@ -229,22 +227,30 @@ fn route_limit(
     state: &State,
     process: &Process,
 ) -> Option<RouteLimit> {
-    let buckets = |name: &Arc<str>| {
-        Some(Buckets {
-            limiter: state.limits.get(name)?.clone(),
-            top: state.tops.get(name)?.clone(),
-            begun: process.hasher.key(name),
-            shared: store::buckets(name, state),
-        })
+    let mut tiers = Vec::with_capacity(limit.tiers.len());
+    for tier in &limit.tiers {
+        tiers.push(buckets_of(&tier.name, state, process)?);
+    }
+    let candidate = match &limit.candidate {
+        Some(candidate) => state.limits.get(&candidate.name).cloned(),
+        None => None,
     };
-    let tiers = limit.tiers.iter().map(|tier| buckets(&tier.name));
-    let candidate = limit.candidate.as_ref();
     Some(RouteLimit::new(
         Arc::clone(limit),
         name,
-        buckets(&limit.name)?,
-        tiers.collect::<Option<_>>()?,
-        candidate.and_then(|candidate| state.limits.get(&candidate.name).cloned()),
+        buckets_of(&limit.name, state, process)?,
+        tiers.into(),
+        candidate,
         state.overrides.get(&limit.name).cloned(),
     ))
+}
+
+/// The buckets of the limit or tier of this name, as one route uses them.
+fn buckets_of(name: &Arc<str>, state: &State, process: &Process) -> Option<Buckets> {
+    Some(Buckets {
+        limiter: state.limits.get(name)?.clone(),
+        top: state.tops.get(name)?.clone(),
+        begun: process.hasher.key(name),
+        shared: store::buckets(name, state),
+    })
 }

@@ -59,6 +59,7 @@ use crate::{
     layer::{Budget, BufferLayer, BufferPolicy, Copies, Respond, TotalTimeoutLayer},
     policy,
     runtime::PerWorker,
+    telemetry::AccessLog,
     upstream::Upstream,
 };
 
@@ -96,14 +97,12 @@ pub fn build(
     let concurrency = ConcurrencyLimits::new(&config, earlier.map(|earlier| &earlier.concurrency));
     let (limits, overrides) = limits::limits(&config, earlier, &process.hasher)?;
     process.buffers.set_bound(config.server.max_buffered);
-    let report = report(&config, earlier);
+    let before = earlier.map(|earlier| &*earlier.config);
+    let report = Report::between(before, &config);
     let store = store::store(&config, earlier, process);
     let shared = store::limits(&config, &limits, earlier);
-    let (tops, hasher) = (
-        limits::tops(&limits, earlier, process.workers),
-        process.hasher,
-    );
-    let copies = copies_of(&config, earlier);
+    let tops = limits::tops(&limits, earlier, process.workers);
+    let copies = copies(&config, earlier);
     let unknown_proxies = earlier
         .map(|earlier| Arc::clone(&earlier.unknown_proxies))
         .unwrap_or_default();
@@ -111,7 +110,7 @@ pub fn build(
         config,
         limits,
         tops,
-        hasher,
+        hasher: process.hasher,
         overrides,
         store,
         shared,
@@ -132,46 +131,15 @@ pub fn build(
     })
 }
 
-/// The differences between `config` and the configuration before it.
-///
-/// At the start of the process, everything is new.
-fn report(config: &Config, earlier: Option<&State>) -> Report {
-    let before = earlier.map(|earlier| &*earlier.config);
-    Report {
-        limits: Report::compare(
-            before
-                .into_iter()
-                .flat_map(|config| config.limits.iter().map(|limit| (&limit.name, &**limit))),
-            config.limits.iter().map(|limit| (&limit.name, &**limit)),
-        ),
-        upstreams: Report::compare(
-            before.into_iter().flat_map(|config| {
-                config
-                    .upstreams
-                    .iter()
-                    .map(|upstream| (&upstream.name, &**upstream))
-            }),
-            config
-                .upstreams
-                .iter()
-                .map(|upstream| (&upstream.name, &**upstream)),
-        ),
-        routes: Report::compare(
-            before
-                .into_iter()
-                .flat_map(|config| config.routes.iter().map(|route| (&route.name, &**route))),
-            config.routes.iter().map(|route| (&route.name, &**route)),
-        ),
-    }
-}
-
 /// The retry budget of each route, with the counts of the one before it.
 ///
 /// Every route has one, also without retries. New numbers of a budget in use
 /// take effect here.
 fn budgets(config: &Config, earlier: Option<&State>, process: &Process) -> Named<Arc<Budget>> {
-    let budget = |route: &Arc<policy::Route>| {
-        let (share, floor) = (route.retry.budget, route.retry.budget_min);
+    let mut budgets = Named::new();
+    for route in &config.routes {
+        let share = route.retry.budget;
+        let floor = route.retry.budget_min;
         let budget = match earlier.and_then(|earlier| earlier.budgets.get(&route.name)) {
             None => Arc::new(Budget::new(share, floor, process.workers)),
             Some(budget) => {
@@ -179,27 +147,22 @@ fn budgets(config: &Config, earlier: Option<&State>, process: &Process) -> Named
                 Arc::clone(budget)
             }
         };
-        (Arc::clone(&route.name), budget)
-    };
-    config.routes.iter().map(budget).collect()
+        budgets.insert(Arc::clone(&route.name), budget);
+    }
+    budgets
 }
 
 /// The copies of each route with a mirror, those in flight included.
-fn copies_of(config: &Config, earlier: Option<&State>) -> Named<Arc<Copies>> {
-    let mirrored = config.routes.iter().filter(|route| route.mirror.is_some());
-    let known = |name| {
-        earlier
-            .and_then(|earlier| earlier.copies.get(name))
-            .cloned()
-    };
-    mirrored
-        .map(|route| {
-            (
-                Arc::clone(&route.name),
-                known(&route.name).unwrap_or_default(),
-            )
-        })
-        .collect()
+fn copies(config: &Config, earlier: Option<&State>) -> Named<Arc<Copies>> {
+    let mut copies = Named::new();
+    for route in &config.routes {
+        if route.mirror.is_none() {
+            continue;
+        }
+        let before = earlier.and_then(|earlier| earlier.copies.get(&route.name));
+        copies.insert(Arc::clone(&route.name), before.cloned().unwrap_or_default());
+    }
+    copies
 }
 
 /// The upstreams of `config`: those that are configured as before are kept as
@@ -213,14 +176,15 @@ fn upstreams(
     earlier: Option<&State>,
     process: &Process,
 ) -> Result<Named<Arc<Upstream>>, BuildError> {
-    let upstream = |policy: &Arc<policy::Upstream>| {
+    let mut upstreams = Named::new();
+    for policy in &config.upstreams {
         let name = &policy.name;
         let before = earlier.and_then(|earlier| earlier.upstreams.get(name));
-        let built = match before.filter(|before| before.implements(policy)) {
-            Some(kept) => Arc::clone(kept),
-            None => {
+        let upstream = match before {
+            Some(before) if before.implements(policy) => Arc::clone(before),
+            _ => {
                 let metrics = process.metrics.upstream(name);
-                let before = before.map(|before| &**before);
+                let before = before.map(Arc::as_ref);
                 let built = Upstream::new(Arc::clone(policy), before, process.workers, metrics)
                     .map_err(|why| BuildError::Tls {
                         name: Arc::clone(name),
@@ -229,9 +193,9 @@ fn upstreams(
                 Arc::new(built)
             }
         };
-        Ok((Arc::clone(name), built))
-    };
-    config.upstreams.iter().map(upstream).collect()
+        upstreams.insert(Arc::clone(name), upstream);
+    }
+    Ok(upstreams)
 }
 
 /// The routes as one worker uses them.
@@ -245,22 +209,37 @@ fn routes(
     disguises: &Arc<Disguises>,
     process: &Process,
 ) -> Routes {
-    let access = state.config.log.access.then(|| process.access.clone());
-    let tag = |route: &policy::Route| {
-        Arc::new(RouteTag {
-            name: Some(Arc::clone(&route.name)),
-            limits: limits::names(route, &state.config),
-            limit_headers: route.response.limit_headers,
-            metrics: process.metrics.route(&route.name),
-            access: access.clone(),
-            query: LoggedQuery::new(
-                state.config.log.query,
-                limits::query_keys(route, &state.config),
-            ),
-        })
-    };
-    let route = |route: &Arc<policy::Route>| Route {
-        tag: tag(route),
+    let config = &state.config;
+    let mut routes = Vec::with_capacity(config.routes.len());
+    for policy in &config.routes {
+        routes.push(route(policy, state, process));
+    }
+    Routes {
+        table: Arc::clone(table),
+        disguises: Arc::clone(disguises),
+        takes_calls: routes.iter().any(Route::takes_calls),
+        routes,
+        trust: Arc::new(Trust::new(
+            &config.client_ip.trusted_proxies,
+            config.client_ip.header,
+            Arc::clone(&state.unknown_proxies),
+        )),
+        unmatched: Arc::new(RouteTag {
+            name: None,
+            limits: Vec::new(),
+            limit_headers: policy::LimitHeaders::default(),
+            metrics: process.metrics.unmatched(),
+            access: access(config, process),
+            query: LoggedQuery::new(config.log.query, [].into()),
+        }),
+    }
+}
+
+/// A route as one worker uses it: its stack of layers, and the questions that
+/// are asked before a request enters it.
+fn route(route: &policy::Route, state: &State, process: &Process) -> Route {
+    Route {
+        tag: Arc::new(tag(route, &state.config, process)),
         stack: layers(route, state, process).stack(),
         max_body: route.request.max_body,
         max_call_body: route.request.max_call_body,
@@ -275,27 +254,25 @@ fn routes(
             policy::Action::Forward(_) | policy::Action::Split(_)
         ),
         takes_trace: route.matches.methods.contains(&Method::TRACE),
-    };
-    let routes: Vec<_> = state.config.routes.iter().map(route).collect();
-    Routes {
-        table: Arc::clone(table),
-        disguises: Arc::clone(disguises),
-        takes_calls: routes.iter().any(Route::takes_calls),
-        routes,
-        trust: Arc::new(Trust::new(
-            &state.config.client_ip.trusted_proxies,
-            state.config.client_ip.header,
-            Arc::clone(&state.unknown_proxies),
-        )),
-        unmatched: Arc::new(RouteTag {
-            name: None,
-            limits: Vec::new(),
-            limit_headers: policy::LimitHeaders::default(),
-            metrics: process.metrics.unmatched(),
-            access: access.clone(),
-            query: LoggedQuery::new(state.config.log.query, [].into()),
-        }),
     }
+}
+
+/// The name of a route, and everything by which its requests are counted and
+/// logged.
+fn tag(route: &policy::Route, config: &Config, process: &Process) -> RouteTag {
+    RouteTag {
+        name: Some(Arc::clone(&route.name)),
+        limits: limits::names(route, config),
+        limit_headers: route.response.limit_headers,
+        metrics: process.metrics.route(&route.name),
+        access: access(config, process),
+        query: LoggedQuery::new(config.log.query, limits::query_keys(route, config)),
+    }
+}
+
+/// The writer of access lines; `None` if the configuration writes none.
+fn access(config: &Config, process: &Process) -> Option<AccessLog> {
+    config.log.access.then(|| process.access.clone())
 }
 
 /// The upstreams that the gRPC calls of a route may be sent to.
@@ -323,14 +300,19 @@ fn layers(route: &policy::Route, state: &State, process: &Process) -> Layers {
 /// if both are 0. The memory is that of the process, which bounds the sum over
 /// all routes.
 fn buffers(route: &policy::Route, process: &Process) -> Option<BufferLayer> {
-    let (request, response) = (route.request.buffer, route.response.buffer);
+    let request = route.request.buffer;
+    let response = route.response.buffer;
+    if request == 0 && response == 0 {
+        return None;
+    }
     let policy = BufferPolicy {
         request,
         response,
         memory: Arc::clone(&process.buffers),
     };
-    let policy = Arc::new(policy);
-    (request > 0 || response > 0).then_some(BufferLayer { policy })
+    Some(BufferLayer {
+        policy: Arc::new(policy),
+    })
 }
 
 /// The innermost part of a route: its upstreams, or its own response.

@@ -6,6 +6,8 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
+use crate::config::Config;
+
 /// The change of one limit, upstream or route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Change {
@@ -54,30 +56,27 @@ pub struct Report {
 }
 
 impl Report {
-    /// Compares the configurations of one kind before and after a reload.
+    /// The differences between two configurations.
     ///
-    /// `before` is empty at the start of the process: everything is new then.
-    /// Names are unique within a kind. A thing that was renamed is one that is
-    /// gone and one that is new. The cost is that of one sorted map over all
-    /// names.
-    pub(super) fn compare<'a, T: PartialEq + 'a>(
-        before: impl Iterator<Item = (&'a Arc<str>, &'a T)>,
-        after: impl Iterator<Item = (&'a Arc<str>, &'a T)>,
-    ) -> BTreeMap<Arc<str>, Change> {
-        let before: BTreeMap<_, _> = before.collect();
-        let mut changes: BTreeMap<_, _> = before
-            .keys()
-            .map(|name| (Arc::clone(name), Change::Gone))
-            .collect();
-        for (name, thing) in after {
-            let change = match before.get(name) {
-                None => Change::New,
-                Some(earlier) if *earlier == thing => Change::Kept,
-                Some(_) => Change::Changed,
-            };
-            changes.insert(Arc::clone(name), change);
+    /// `before` is `None` at the start of the process: everything is new then.
+    pub(super) fn between(before: Option<&Config>, after: &Config) -> Self {
+        Self {
+            limits: compare(
+                before.map(|config| &*config.limits),
+                &after.limits,
+                |limit| &limit.name,
+            ),
+            upstreams: compare(
+                before.map(|config| &*config.upstreams),
+                &after.upstreams,
+                |upstream| &upstream.name,
+            ),
+            routes: compare(
+                before.map(|config| &*config.routes),
+                &after.routes,
+                |route| &route.name,
+            ),
         }
-        changes
     }
 
     /// The three kinds with their names.
@@ -93,6 +92,32 @@ impl Report {
     }
 }
 
+/// Compares the policies of one kind before and after a reload.
+///
+/// `name` is unique within a kind. A thing that was renamed is one that is gone
+/// and one that is new. The cost is that of one sorted map over all names.
+fn compare<T: PartialEq>(
+    before: Option<&[Arc<T>]>,
+    after: &[Arc<T>],
+    name: fn(&T) -> &Arc<str>,
+) -> BTreeMap<Arc<str>, Change> {
+    let mut earlier = BTreeMap::new();
+    let mut changes = BTreeMap::new();
+    for policy in before.unwrap_or_default() {
+        earlier.insert(name(policy), policy);
+        changes.insert(Arc::clone(name(policy)), Change::Gone);
+    }
+    for policy in after {
+        let change = match earlier.get(name(policy)) {
+            None => Change::New,
+            Some(earlier) if *earlier == policy => Change::Kept,
+            Some(_) => Change::Changed,
+        };
+        changes.insert(Arc::clone(name(policy)), change);
+    }
+    changes
+}
+
 /// Names of a kind that a log line spells out; of more it gives the number.
 const MOST_NAMES: usize = 10;
 
@@ -105,11 +130,12 @@ impl fmt::Display for Report {
             write!(f, "{}{kind}:", if index == 0 { "" } else { "; " })?;
             let mut separator = " ";
             for change in [Change::Kept, Change::Changed, Change::New, Change::Gone] {
-                let names: Vec<_> = changes
-                    .iter()
-                    .filter(|(_, is)| **is == change)
-                    .map(|(name, _)| &**name)
-                    .collect();
+                let mut names = Vec::new();
+                for (name, is) in changes {
+                    if *is == change {
+                        names.push(&**name);
+                    }
+                }
                 if names.is_empty() {
                     continue;
                 }

@@ -38,16 +38,18 @@ impl State {
     ///
     /// The order is that of the configuration. Candidates are left out: they
     /// refuse nobody, so that nothing depends on their debts.
-    pub fn persisted(&self) -> impl Iterator<Item = Persisted<'_>> {
-        let limits = self.config.limits.iter().filter(|limit| limit.persist);
-        limits.flat_map(move |limit| {
-            let tiers = limit
-                .tiers
-                .iter()
-                .map(|tier| (&tier.name, Some(tier.prefix)));
-            let all = std::iter::once((&limit.name, None)).chain(tiers);
-            all.filter_map(move |(name, prefix)| self.persisted_as(name, limit, prefix))
-        })
+    pub fn persisted(&self) -> Vec<Persisted<'_>> {
+        let mut persisted = Vec::new();
+        for limit in &self.config.limits {
+            if !limit.persist {
+                continue;
+            }
+            persisted.extend(self.persisted_as(&limit.name, limit, None));
+            for tier in &limit.tiers {
+                persisted.extend(self.persisted_as(&tier.name, limit, Some(tier.prefix)));
+            }
+        }
+        persisted
     }
 
     /// A limit, or its tier with this prefix length, under the name of its
@@ -82,14 +84,23 @@ impl State {
 /// length in the position of the limit's. Rate and burst are left out: they may
 /// change without making keys invalid.
 fn made_of(limit: &Limit, prefix: Option<u8>) -> String {
-    let part = |part: &KeyPart| match part {
-        KeyPart::ClientIp { v6_prefix } => format!("client-ip/{}", prefix.unwrap_or(*v6_prefix)),
-        other => other.to_string(),
-    };
+    let mut parts = Vec::new();
+    for part in &limit.key {
+        parts.push(part_text(part, prefix));
+    }
     let missing = match &limit.missing {
-        Missing::Use(other) => part(other),
+        Missing::Use(other) => part_text(other, prefix),
         Missing::Skip | Missing::Refuse => String::new(),
     };
-    let parts: Vec<_> = limit.key.iter().map(part).collect();
     format!("{}|{missing}", parts.join(","))
+}
+
+/// A part of a key in the text of [`made_of`]: as in the configuration, but
+/// that an address has its prefix length, or that of a tier, even if it is the
+/// default.
+fn part_text(part: &KeyPart, prefix: Option<u8>) -> String {
+    match part {
+        KeyPart::ClientIp { v6_prefix } => format!("client-ip/{}", prefix.unwrap_or(*v6_prefix)),
+        other => other.to_string(),
+    }
 }

@@ -104,18 +104,17 @@ impl State {
     /// Begins to check the servers of this configuration, and ends the checks
     /// of `before` that are not its own.
     pub fn take_over_checks(&self, before: Option<&Self>) {
-        for (name, upstream) in before.into_iter().flat_map(|before| &before.upstreams) {
-            if !self
-                .upstreams
-                .get(name)
-                .is_some_and(|kept| Arc::ptr_eq(kept, upstream))
-            {
-                upstream.stop_checks();
+        if let Some(before) = before {
+            for (name, upstream) in &before.upstreams {
+                match self.upstreams.get(name) {
+                    Some(kept) if Arc::ptr_eq(kept, upstream) => {}
+                    _ => upstream.stop_checks(),
+                }
             }
         }
-        self.upstreams
-            .values()
-            .for_each(|upstream| upstream.start_checks());
+        for upstream in self.upstreams.values() {
+            upstream.start_checks();
+        }
     }
 
     /// Bytes of bodies that are buffered now.

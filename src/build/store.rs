@@ -15,7 +15,6 @@ use crate::{
     config::Config,
     layer::SharedBuckets,
     limit::{KeyBuilder, Limiter},
-    policy,
     store::{NameHasher, SharedLimit, Store},
 };
 
@@ -51,16 +50,12 @@ pub(super) fn limits(
 ) -> Named<Arc<SharedLimit>> {
     let mut limits = Named::new();
     for limit in config.limits.iter().filter(|limit| limit.shared) {
-        for name in names(limit) {
+        for name in limit.deciding() {
             let Some(limiter) = limiters.get(name) else {
                 continue;
             };
             let before = earlier.and_then(|earlier| earlier.shared.get(name));
-            let shared = SharedLimit::new(
-                limiter.clone(),
-                limit.max_keys,
-                before.map(|before| &**before),
-            );
+            let shared = SharedLimit::new(limiter.clone(), limit.max_keys, before.map(Arc::as_ref));
             limits.insert(Arc::clone(name), Arc::new(shared));
         }
     }
@@ -78,9 +73,4 @@ pub(super) fn buckets(name: &str, state: &State) -> Option<SharedBuckets> {
         limit: Arc::clone(limit),
         begun: KeyBuilder::over(NameHasher::new(), name),
     })
-}
-
-/// The limit's own, then those of its tiers.
-fn names(limit: &policy::Limit) -> impl Iterator<Item = &Arc<str>> {
-    std::iter::once(&limit.name).chain(limit.tiers.iter().map(|tier| &tier.name))
 }

@@ -6,7 +6,7 @@
 //! [`limit`](crate::limit). `layer::rate_limit` makes the key of a request from
 //! the parts here, and asks the limiter or the shared store.
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{iter, num::NonZeroUsize, sync::Arc};
 
 use http::{HeaderName, StatusCode};
 use ipnet::IpNet;
@@ -65,8 +65,8 @@ impl Limit {
     /// The names under which this limit decides, as in metrics: its own, then
     /// those of its tiers. The candidate is not among them, as it refuses
     /// nothing.
-    pub fn deciding(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(&*self.name).chain(self.tiers.iter().map(|tier| &*tier.name))
+    pub fn deciding(&self) -> impl Iterator<Item = &Arc<str>> {
+        iter::once(&self.name).chain(self.tiers.iter().map(|tier| &tier.name))
     }
 }
 

@@ -204,7 +204,7 @@ impl Reloader {
             limits: config
                 .limits
                 .iter()
-                .flat_map(|limit| limit.deciding())
+                .flat_map(|limit| limit.deciding().map(Arc::as_ref))
                 .collect(),
             upstreams: config
                 .upstreams

@@ -82,20 +82,35 @@ pub struct KeyState {
 impl State {
     /// The limit of this name, or the tier of one.
     pub fn limit(&self, name: &str) -> Option<OneLimit<'_>> {
-        let limits = &self.config.limits;
-        let (limit, tier) = limits.iter().find_map(|limit| {
-            let tier = limit.tiers.iter().find(|tier| *tier.name == *name);
-            (*limit.name == *name || tier.is_some()).then_some((limit, tier))
-        })?;
-        let shared = self.store.as_ref().zip(self.shared.get(name));
+        let (limit, tier) = self.policy_of(name)?;
+        let shared = match (&self.store, self.shared.get(name)) {
+            (Some(store), Some(limit)) => Some(SharedKeys { store, limit }),
+            _ => None,
+        };
         Some(OneLimit {
             state: self,
             limit,
-            tier: tier.filter(|_| *limit.name != *name),
+            tier,
             limiter: self.limits.get(name)?,
             top: self.tops.get(name)?,
-            shared: shared.map(|(store, limit)| SharedKeys { store, limit }),
+            shared,
         })
+    }
+
+    /// The policy of the limit with this name, or of the one that has a tier
+    /// with this name, and that tier.
+    fn policy_of(&self, name: &str) -> Option<(&Limit, Option<&Tier>)> {
+        for limit in &self.config.limits {
+            if *limit.name == *name {
+                return Some((limit, None));
+            }
+            for tier in &limit.tiers {
+                if *tier.name == *name {
+                    return Some((limit, Some(tier)));
+                }
+            }
+        }
+        None
     }
 }
 
@@ -127,15 +142,24 @@ impl OneLimit<'_> {
     /// Asks the store for the buckets of a shared limit. While it does not
     /// answer, the count of this gateway alone is shown.
     async fn look_in_store(&self, states: &mut [KeyState]) {
-        let asked: Vec<_> = states
-            .iter_mut()
-            .filter_map(|state| Some((self.ask(&state.key, state.quota?)?, state)))
-            .collect();
-        let (asks, states): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
-        let Some(shared) = self.shared.filter(|_| !asks.is_empty()) else {
+        let Some(shared) = self.shared else {
             return;
         };
-        for (state, bucket) in states.into_iter().zip(shared.store.standing(&asks).await) {
+        let mut asks = Vec::new();
+        let mut asked = Vec::new();
+        for state in states {
+            if let Some(quota) = state.quota
+                && let Some(ask) = self.ask(&state.key, quota)
+            {
+                asks.push(ask);
+                asked.push(state);
+            }
+        }
+        if asks.is_empty() {
+            return;
+        }
+        let buckets = shared.store.standing(&asks).await;
+        for (state, bucket) in asked.into_iter().zip(buckets) {
             state.bucket = bucket.unwrap_or(state.bucket);
         }
     }
@@ -202,11 +226,12 @@ impl OneLimit<'_> {
 
     /// The state of a key as far as this gateway knows.
     fn key_state(&self, now: Now, key: KnownKey, count: Count) -> KeyState {
-        let given = self
-            .limiter
-            .temporary(now, key.key)
-            .filter(|_| self.gives());
-        let quota = match given {
+        let given = if self.gives() {
+            self.limiter.temporary(now, key.key)
+        } else {
+            None
+        };
+        let quota = match &given {
             Some(given) => Some(given.quota),
             None => self.configured(&key.parts),
         };
@@ -241,13 +266,24 @@ impl OneLimit<'_> {
         if parts.iter().any(|part| part.is_stand_in) {
             return Some(self.limit.stand_ins.unwrap_or(self.limit.quota));
         }
-        let matches = |patterns: &Vec<ValuePattern>| {
-            let each = patterns.iter().zip(&self.limit.key).zip(parts);
-            each.into_iter()
-                .all(|((pattern, key), part)| is_match(pattern, key, part))
-        };
-        let mut overrides = self.limit.overrides.iter();
-        let first = overrides.find(|one| one.matches.iter().any(matches));
-        first.map_or(Some(self.limit.quota), |one| one.quota)
+        for one in &self.limit.overrides {
+            if one
+                .matches
+                .iter()
+                .any(|patterns| self.are_matched(patterns, parts))
+            {
+                return one.quota;
+            }
+        }
+        Some(self.limit.quota)
+    }
+
+    /// Whether each part of a key matches the pattern for it.
+    fn are_matched(&self, patterns: &[ValuePattern], parts: &[Part]) -> bool {
+        patterns
+            .iter()
+            .zip(&self.limit.key)
+            .zip(parts)
+            .all(|((pattern, key), part)| is_match(pattern, key, part))
     }
 }
