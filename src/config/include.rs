@@ -32,7 +32,7 @@ use super::{
     problem::{Code, Problem, Problems},
     source::{self, LONGEST_FILE, Sources, Span},
     tree::{Entry, Table, Value},
-    wire::{self, syntaxes::FileName, text::Text},
+    wire::{self, scalar::Scalar, syntaxes::FileName},
 };
 
 /// The state that is gathered while files are read, from the first byte to the
@@ -103,7 +103,7 @@ impl<'a> Loading<'a> {
 
     /// The entries of `include`. This key alone is read before all files are
     /// together.
-    fn names(&mut self, include: Option<Box<Entry>>, whole: Span) -> Vec<Field<Text<FileName>>> {
+    fn names(&mut self, include: Option<Box<Entry>>, whole: Span) -> Vec<Field<Scalar<FileName>>> {
         let include = include.map(|entry| ("include".to_owned(), entry));
         let alone = Table {
             entries: include.into_iter().collect(),
@@ -118,8 +118,8 @@ impl<'a> Loading<'a> {
     /// An entry without `*` is one file, which has to be there. A pattern may
     /// match none. A folder that is absent has no files; one that cannot be
     /// read is a mistake.
-    fn included(&mut self, name: &Field<Text<FileName>>, whole: Span) -> Vec<PathBuf> {
-        let Some(Text { text, .. }) = &name.value else {
+    fn included(&mut self, name: &Field<Scalar<FileName>>, whole: Span) -> Vec<PathBuf> {
+        let Some(Scalar { text, .. }) = &name.value else {
             return Vec::new();
         };
         let at = name.place(whole);

@@ -67,7 +67,7 @@ pub(super) enum Kind {
         most: u64,
     },
     /// A string in one of the small languages, or any string.
-    Text(Text),
+    Text(StringKind),
     /// One of these words, in the order of the schema.
     Choice(Vec<String>),
     /// This word, or something else.
@@ -89,7 +89,7 @@ pub(super) enum Kind {
 
 /// A string.
 #[derive(Debug)]
-pub(super) struct Text {
+pub(super) struct StringKind {
     /// One that is right; `None`: every string is.
     pub(super) example: Option<String>,
     /// It may hold a password.
@@ -246,7 +246,7 @@ impl Kind {
                 table if matches!(*table, Self::Table(_)) => Self::Named(table),
                 values => Self::Map(values),
             },
-            _ => Self::Text(Text::read(schema)),
+            _ => Self::Text(StringKind::read(schema)),
         }
     }
 
@@ -293,7 +293,7 @@ impl Kind {
     }
 }
 
-impl Text {
+impl StringKind {
     fn read(schema: &Value) -> Self {
         let pattern = schema["pattern"].as_str();
         Self {

@@ -12,7 +12,7 @@
 //! | `Items` | `tuple_struct("$list", rules)` | the items, checked by these rules |
 //! | `Names` | `newtype_struct("$named" or "$pairs")` | names and values |
 //! | `Either` | `newtype_struct("$either")` | the value, as short or long form |
-//! | `Text` | `str` or `u64` | a string or a number |
+//! | `Scalar` | `str` or `u64` | a string or a number |
 //! | a struct | `struct` | its keys, without the unknown ones |
 //! | an enum | `enum` | one of its words |
 //!

@@ -15,7 +15,7 @@ use crate::config::{
     field::{Field, Given},
     problem::Code,
     source::Span,
-    wire::{lists::Tables, routes as wire, syntaxes::Name, tables::Either, text::Text},
+    wire::{lists::Tables, routes as wire, scalar::Scalar, syntaxes::Name, tables::Either},
 };
 use crate::policy::{Action, Mirror, Share};
 
@@ -25,7 +25,7 @@ use crate::policy::{Action, Mirror, Share};
 /// A name that is unknown is reported and still forwarded to: the configuration
 /// is refused in any case.
 pub(super) fn upstream(
-    field: &Field<Either<Text<Name>, Tables<wire::Share>>>,
+    field: &Field<Either<Scalar<Name>, Tables<wire::Share>>>,
     context: &mut RouteContext<'_>,
 ) -> Option<Action> {
     let at = field.at();

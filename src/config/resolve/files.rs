@@ -13,8 +13,8 @@ use crate::config::{
     problem::Code,
     source,
     wire::{
+        scalar::{Scalar, Syntax},
         syntaxes::FileName,
-        text::{Syntax, Text},
     },
 };
 use crate::policy::Secret;
@@ -25,7 +25,7 @@ const LONGEST_SECRET: u64 = 4096;
 /// The path of a file that a key names, which is watched from now on. `None` if
 /// the key is wrong.
 pub(super) fn watched<S: Syntax>(
-    name: &Field<Text<S>>,
+    name: &Field<Scalar<S>>,
     loading: &mut Loading<'_>,
 ) -> Option<PathBuf> {
     let file = loading.sources.beside(name.at(), &name.value()?.text);
@@ -39,7 +39,7 @@ pub(super) fn watched<S: Syntax>(
 /// completing "FILE ...". An empty secret is a mistake. Messages show the name
 /// of the file and never its content.
 pub(super) fn secret(
-    name: &Field<Text<FileName>>,
+    name: &Field<Scalar<FileName>>,
     pick: fn(&str) -> Result<&str, &'static str>,
     help: &str,
     loading: &mut Loading<'_>,

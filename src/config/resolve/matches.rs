@@ -29,9 +29,9 @@ use crate::config::{
     problem::{Code, Problem, Problems},
     wire::{
         routes as wire,
+        scalar::Scalar,
         syntaxes::{Header, Name, Value},
         tables::Pairs,
-        text::Text,
     },
 };
 use crate::policy::{HostPattern, Match, PathPattern, Route};
@@ -116,7 +116,7 @@ pub(super) fn hidden(
     problems: &mut Problems,
 ) {
     // The name of the first route with each key.
-    let mut first: HashMap<MatchKey<'_>, &Field<Text<Name>>> = HashMap::new();
+    let mut first: HashMap<MatchKey<'_>, &Field<Scalar<Name>>> = HashMap::new();
     for (field, route) in fields.iter().zip(routes) {
         let (Some(wire), Some(route)) = (field.value(), route) else {
             continue;

@@ -19,8 +19,8 @@ use crate::config::{
     wire::{
         limits as wire,
         lists::{OneOrMany, Tables},
+        scalar::Scalar,
         syntaxes::KeyValue,
-        text::Text,
     },
     wrong::Wrong,
 };
@@ -30,7 +30,7 @@ use crate::policy::{KeyPart, Override, ValuePattern};
 /// in which networks are compared one by one.
 const MOST_OVERRIDES: usize = 10_000;
 /// A value, or several, as the file has them.
-type Pattern = Field<OneOrMany<Text<KeyValue>>>;
+type Pattern = Field<OneOrMany<Scalar<KeyValue>>>;
 
 /// Any value.
 ///

@@ -19,12 +19,12 @@ use crate::config::{
     field::{Field, Given, Nested, section},
     include::Loading,
     problem::{Code, Problem},
-    wire::{process, syntaxes::PemFile, text::Text, upstreams},
+    wire::{process, scalar::Scalar, syntaxes::PemFile, upstreams},
 };
 use crate::policy::{Authorities, Identity, ListenerTls, UpstreamTls};
 
 /// The name of a file with certificates or a key.
-type Pem = Field<Text<PemFile>>;
+type Pem = Field<Scalar<PemFile>>;
 
 /// TLS of a listener; `Some(None)` is a listener without. At least one
 /// certificate is required, as a handshake cannot begin without.

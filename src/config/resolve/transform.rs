@@ -16,8 +16,8 @@ use crate::config::{
     wire::{
         lists::Set,
         routes::{self as wire, Headers, LimitHeaders as Fields, Trailers},
+        scalar::Scalar,
         syntaxes::ChangeableHeader,
-        text::Text,
     },
 };
 use crate::policy::{HeaderChanges, LimitHeaders, RequestChanges, ResponseChanges, Rewrite};
@@ -109,7 +109,7 @@ fn rewrite(request: &wire::Request, context: &mut RouteContext<'_>) -> Option<Re
 /// reported.
 fn headers(
     set: &Option<Field<Headers>>,
-    remove: &Field<Set<Text<ChangeableHeader>>>,
+    remove: &Field<Set<Scalar<ChangeableHeader>>>,
     problems: &mut Problems,
 ) -> Option<HeaderChanges> {
     let removed = remove.read();

@@ -27,9 +27,9 @@ use crate::config::{
     syntax::{self, address},
     units,
     wire::{
+        scalar::Scalar,
         syntaxes::ServerAt,
         tables::{Either, Named, NamedEntry},
-        text::Text,
         upstreams::{self as wire, Balance as Choice},
     },
 };
@@ -185,7 +185,7 @@ fn servers(
 /// https, there is no name to verify. `None` if the name is none that a
 /// certificate could have.
 fn server(
-    field: &Field<Either<Text<ServerAt>, wire::Server>>,
+    field: &Field<Either<Scalar<ServerAt>, wire::Server>>,
     name_of_all: Option<&str>,
 ) -> Option<UpstreamServer> {
     let (url, weight) = match field.value()? {

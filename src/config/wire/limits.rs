@@ -10,9 +10,9 @@ use super::{
     super::field::{Field, Nested},
     lists::{List, OneOrList, OneOrMany, Tables},
     numbers::Whole,
+    scalar::{Or, Scalar, Unlimited},
     syntaxes::{Absent, Header, KeyValue, Part, PerTime, StatusOrClass},
     tables::Either,
-    text::{Or, Text, Unlimited},
 };
 
 /// A cost. Tokens are counted in 32 bits.
@@ -30,16 +30,16 @@ pub(in crate::config) struct Limit {
     /// (IPv6 prefix), "header:NAME", "cookie:NAME", "query:NAME", "param:NAME"
     /// (of the route's path), "route", "host", "path", "method", "tls:subject";
     /// a list is one composite key; absent: one bucket for everyone.
-    pub(in crate::config) key: Option<Field<OneOrList<Text<Part>>>>,
+    pub(in crate::config) key: Option<Field<OneOrList<Scalar<Part>>>>,
     /// Sustained rate: "100/s", "30/m", "1000/h", "10000/d" or "5/10s".
-    pub(in crate::config) rate: Field<Text<PerTime>>,
+    pub(in crate::config) rate: Field<Scalar<PerTime>>,
     /// Size of the bucket, in tokens; absent: the number of the rate.
     pub(in crate::config) burst: Option<Field<Burst>>,
     /// Replacement for a part of the key that is absent or empty: another part,
     /// "skip" (the limit does not apply), or "refuse"; or a table: another part
     /// with numbers of its own.
     #[serde(default = "missing")]
-    pub(in crate::config) missing: Field<Either<Text<Absent>, StandIns>>,
+    pub(in crate::config) missing: Field<Either<Scalar<Absent>, StandIns>>,
     /// "local": this gateway counts alone; "shared": all gateways with the same
     /// `[store]` count together.
     #[serde(default)]
@@ -55,7 +55,7 @@ pub(in crate::config) struct Limit {
     pub(in crate::config) candidate: Nested<Candidate>,
     /// Only responses with these statuses use tokens, such as "401" and "5xx";
     /// absent: every request does.
-    pub(in crate::config) count: Option<Field<List<Text<StatusOrClass>>>>,
+    pub(in crate::config) count: Option<Field<List<Scalar<StatusOrClass>>>>,
     /// Other numbers for some keys; the first that matches wins.
     pub(in crate::config) overrides: Option<Field<Tables<Override>>>,
     /// Wider IPv6 networks, each with a bound of its own, for a key with
@@ -80,8 +80,8 @@ type RefusalStatus = Whole<StatusCode, 400, 599>;
 
 /// A client that sends no key is still someone: leaving a header out must not
 /// free it of its limit.
-fn missing() -> Field<Either<Text<Absent>, StandIns>> {
-    let part = Text::by_default("client-ip".to_owned());
+fn missing() -> Field<Either<Scalar<Absent>, StandIns>> {
+    let part = Scalar::by_default("client-ip".to_owned());
     Field::by_default(part.value.map(Either::Short))
 }
 
@@ -118,9 +118,9 @@ pub(in crate::config) enum Mode {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct StandIns {
     /// Part that stands in for the one that is absent.
-    pub(in crate::config) key: Field<Text<Part>>,
+    pub(in crate::config) key: Field<Scalar<Part>>,
     /// Sustained rate, such as "400/s".
-    pub(in crate::config) rate: Field<Text<PerTime>>,
+    pub(in crate::config) rate: Field<Scalar<PerTime>>,
     /// Size of the bucket, in tokens; absent: the number of the rate.
     pub(in crate::config) burst: Option<Field<Burst>>,
 }
@@ -130,7 +130,7 @@ pub(in crate::config) struct StandIns {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Cost {
     /// The header; it holds a whole number from 0.
-    pub(in crate::config) header: Field<Text<Header>>,
+    pub(in crate::config) header: Field<Scalar<Header>>,
     /// Cost of a request without the header, or with something else in it.
     #[serde(default = "Tokens::value::<1>")]
     pub(in crate::config) default: Field<Tokens>,
@@ -142,7 +142,7 @@ pub(in crate::config) struct Cost {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Candidate {
     /// Sustained rate, such as "400/s".
-    pub(in crate::config) rate: Field<Text<PerTime>>,
+    pub(in crate::config) rate: Field<Scalar<PerTime>>,
     /// Size of the bucket, in tokens; absent: the number of the rate.
     pub(in crate::config) burst: Option<Field<Burst>>,
 }
@@ -152,7 +152,7 @@ pub(in crate::config) struct Candidate {
 pub(in crate::config) struct Override {
     /// Values of the key; for a composite key lists with a value for each part,
     /// "*" for any; a part that is the client's address takes networks, too.
-    pub(in crate::config) r#match: Field<OneOrList<OneOrMany<Text<KeyValue>>>>,
+    pub(in crate::config) r#match: Field<OneOrList<OneOrMany<Scalar<KeyValue>>>>,
     /// Sustained rate; "unlimited" passes everything, tiers too.
     pub(in crate::config) rate: Field<Or<Unlimited, PerTime>>,
     /// Size of the bucket, in tokens; absent: the number of the rate.
@@ -165,7 +165,7 @@ pub(in crate::config) struct Tier {
     /// Bits of the address that count; fewer than the key's.
     pub(in crate::config) prefix: Field<Whole<u8, 1, 127>>,
     /// Sustained rate, such as "400/s".
-    pub(in crate::config) rate: Field<Text<PerTime>>,
+    pub(in crate::config) rate: Field<Scalar<PerTime>>,
     /// Size of the bucket, in tokens; absent: the number of the rate.
     pub(in crate::config) burst: Option<Field<Burst>>,
 }

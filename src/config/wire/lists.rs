@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{
     super::field::{Field, Given, Plain},
-    text::{Syntax, Text},
+    scalar::{Scalar, Syntax},
 };
 
 /// The name by which a list asks its deserializer for its items. Its rules
@@ -58,10 +58,10 @@ impl<T, const RULES: usize> Items<T, RULES> {
     }
 }
 
-impl<S: Syntax, const RULES: usize> Items<Text<S>, RULES> {
+impl<S: Syntax, const RULES: usize> Items<Scalar<S>, RULES> {
     /// The value of an absent key, as it would be written.
     pub(in crate::config) fn of(texts: &[&str]) -> Field<Self> {
-        let text = |text: &&str| Text::by_default((*text).to_owned());
+        let text = |text: &&str| Scalar::by_default((*text).to_owned());
         Field::by_default(Some(Self(texts.iter().map(text).collect())))
     }
 }

@@ -8,8 +8,8 @@
 //! /// Longest wait for requests in flight.
 //! // The default total timeout of a route: by then every request has its
 //! // response's head.
-//! #[serde(default = "Text::<AnyDuration>::secs::<30>")]
-//! pub(in crate::config) drain: Field<Text<AnyDuration>>,
+//! #[serde(default = "Scalar::<AnyDuration>::secs::<30>")]
+//! pub(in crate::config) drain: Field<Scalar<AnyDuration>>,
 //! ```
 //!
 //! - The doc comment is the description of the key in the schema, in the help
@@ -22,9 +22,9 @@
 //!
 //! | type | a value such as |
 //! |---|---|
-//! | [`text::Text`] of a [`text::Syntax`] | `"10s"`, `"GET"`, `"/orders"` |
+//! | [`scalar::Scalar`] of a [`scalar::Syntax`] | `"10s"`, `"GET"`, `"/orders"` |
 //! | [`numbers::Whole`] | `100` |
-//! | [`text::Or`] | `"off"`, or a value of another type |
+//! | [`scalar::Or`] | `"off"`, or a value of another type |
 //! | [`lists::List`] and others | `["a", "b"]`, or `"a"` |
 //! | [`tables::Pairs`] | `{ x-version = "2" }` |
 //! | [`tables::Named`] | `[limits.NAME]` |
@@ -36,9 +36,9 @@ pub(super) mod lists;
 pub(super) mod numbers;
 pub(super) mod process;
 pub(super) mod routes;
+pub(super) mod scalar;
 pub(super) mod syntaxes;
 pub(super) mod tables;
-pub(super) mod text;
 pub(super) mod upstreams;
 
 use schemars::JsonSchema;
@@ -49,9 +49,9 @@ use self::{
     lists::{Set, Tables},
     process::{Admin, ClientIp, Listener, Log, Server, Shutdown, Store},
     routes::{Defaults, Route},
+    scalar::Scalar,
     syntaxes::FileName,
     tables::Named,
-    text::Text,
     upstreams::Upstream,
 };
 use super::field::{Field, Nested};
@@ -62,7 +62,7 @@ pub(super) struct File {
     /// Patterns of further files, relative to this one, which are read in name
     /// order as if they were part of it, and watched too; `*` stands for any
     /// characters of a file's name.
-    pub(super) include: Option<Field<Set<Text<FileName>>>>,
+    pub(super) include: Option<Field<Set<Scalar<FileName>>>>,
     /// The process itself.
     pub(super) server: Nested<Server>,
     /// Addresses for clients; absent: one on `0.0.0.0:8080`.

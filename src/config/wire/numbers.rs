@@ -13,7 +13,7 @@ use super::{
         field::Field,
         wrong::{Rejection, Wrong},
     },
-    text::{Auto, Or, Syntax, Text},
+    scalar::{Auto, Or, Scalar, Syntax},
 };
 
 /// A string in which the environment stands in for a number or for true and
@@ -29,7 +29,7 @@ pub(in crate::config) fn on() -> Field<bool> {
 /// A whole number, in the type that runs, from `LEAST` to `MOST`. Both bounds
 /// count, and the type may refuse numbers between them, as `NonZero` does.
 pub(in crate::config) type Whole<T, const LEAST: u64, const MOST: u64> =
-    Text<Number<T, LEAST, MOST>>;
+    Scalar<Number<T, LEAST, MOST>>;
 
 /// Worker threads: one per core that the process may use, or so many.
 pub(in crate::config) type Workers = Or<Auto, WorkerCount>;

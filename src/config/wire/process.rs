@@ -10,11 +10,11 @@ use super::{
     super::field::{Field, Nested},
     lists::{OneOrList, Set, Tables},
     numbers::{Whole, Workers, on},
+    scalar::{Off, Or, Scalar},
     syntaxes::{
         AdminHost, AnyDuration, Bind, Bytes, FileName, HeadBytes, Network, PemFile,
         PositiveDuration, Share, StoreAt,
     },
-    text::{Off, Or, Text},
 };
 use crate::policy::{ClientIpHeader, LogFormat, LogLevel, LogQuery, StoreOnError, TlsVersion};
 
@@ -31,8 +31,8 @@ pub(in crate::config) struct Server {
     /// bodies are streamed.
     // Half of what a small container has; a quarter of a thousand uploads of 1
     // MiB at once.
-    #[serde(default = "Text::<Bytes>::mib::<256>")]
-    pub(in crate::config) max_buffered: Field<Text<Bytes>>,
+    #[serde(default = "Scalar::<Bytes>::mib::<256>")]
+    pub(in crate::config) max_buffered: Field<Scalar<Bytes>>,
     /// Worker threads: "auto" is one for each core that the process may use; a
     /// change needs a restart.
     #[serde(default)]
@@ -44,21 +44,21 @@ pub(in crate::config) struct Server {
     /// Folder for the state that limits with `persist` keep across a restart;
     /// used by this process only, created if it is absent; a change needs a
     /// restart.
-    pub(in crate::config) state_dir: Option<Field<Text<FileName>>>,
+    pub(in crate::config) state_dir: Option<Field<Scalar<FileName>>>,
 }
 
 /// An address on which clients connect.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Listener {
     /// IP address and port; port 0 lets the system choose.
-    pub(in crate::config) bind: Field<Text<Bind>>,
+    pub(in crate::config) bind: Field<Scalar<Bind>>,
     /// Open connections; a further one closes the one that has been idle
     /// longest, or waits; absent: what the limit on open files allows.
     pub(in crate::config) max_connections: Option<Field<Connections>>,
     /// Longest head of a request; a longer one gets 431.
     // Browsers and other gateways stay below it, cookies included.
-    #[serde(default = "Text::<HeadBytes>::kib::<32>")]
-    pub(in crate::config) max_header_bytes: Field<Text<HeadBytes>>,
+    #[serde(default = "Scalar::<HeadBytes>::kib::<32>")]
+    pub(in crate::config) max_header_bytes: Field<Scalar<HeadBytes>>,
     /// Most header lines of a request; more get 431.
     // Real requests have 10 to 40 header lines; the other gateways allow 100
     // too.
@@ -115,17 +115,17 @@ pub(in crate::config) struct ListenerTimeouts {
     /// from the first byte for others; then 408.
     // A slow radio link sends a head in a second; a client that needs ten does
     // it on purpose.
-    #[serde(default = "Text::<PositiveDuration>::secs::<10>")]
-    pub(in crate::config) headers: Field<Text<PositiveDuration>>,
+    #[serde(default = "Scalar::<PositiveDuration>::secs::<10>")]
+    pub(in crate::config) headers: Field<Scalar<PositiveDuration>>,
     /// Longest idle time between two requests.
     // NGINX's default: browsers come back within about a minute.
-    #[serde(default = "Text::<PositiveDuration>::secs::<75>")]
-    pub(in crate::config) keep_alive: Field<Text<PositiveDuration>>,
+    #[serde(default = "Scalar::<PositiveDuration>::secs::<75>")]
+    pub(in crate::config) keep_alive: Field<Scalar<PositiveDuration>>,
     /// Longest TLS handshake, once the PROXY protocol header is read.
     // Two round trips and a signature; a client that needs longer is as slow as
     // with a head.
-    #[serde(default = "Text::<PositiveDuration>::secs::<10>")]
-    pub(in crate::config) tls_handshake: Field<Text<PositiveDuration>>,
+    #[serde(default = "Scalar::<PositiveDuration>::secs::<10>")]
+    pub(in crate::config) tls_handshake: Field<Scalar<PositiveDuration>>,
 }
 
 /// TLS towards clients. The files are watched: a change takes effect without a
@@ -137,7 +137,7 @@ pub(in crate::config) struct ListenerTls {
     pub(in crate::config) certificates: Field<Tables<Certificate>>,
     /// If present, clients must present a certificate that one of these
     /// authorities signed, or that is itself in the file.
-    pub(in crate::config) client_ca: Option<Field<Text<PemFile>>>,
+    pub(in crate::config) client_ca: Option<Field<Scalar<PemFile>>>,
     /// Oldest TLS version: "1.2" or "1.3".
     #[serde(default)]
     pub(in crate::config) min_version: Field<TlsVersion>,
@@ -147,9 +147,9 @@ pub(in crate::config) struct ListenerTls {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Certificate {
     /// PEM file: the certificate, then those that lead to its authority.
-    pub(in crate::config) cert: Field<Text<PemFile>>,
+    pub(in crate::config) cert: Field<Scalar<PemFile>>,
     /// PEM file: its private key, not encrypted.
-    pub(in crate::config) key: Field<Text<PemFile>>,
+    pub(in crate::config) key: Field<Scalar<PemFile>>,
 }
 
 /// The client's address, for keys and logs.
@@ -158,7 +158,7 @@ pub(in crate::config) struct ClientIp {
     /// Networks whose header is believed; by default none, and the peer's
     /// address is the client.
     #[serde(default)]
-    pub(in crate::config) trusted_proxies: Field<Set<Text<Network>>>,
+    pub(in crate::config) trusted_proxies: Field<Set<Scalar<Network>>>,
     /// Field in which trusted proxies name the client; read from the right past
     /// trusted hops.
     #[serde(default)]
@@ -174,10 +174,10 @@ pub(in crate::config) struct Admin {
     /// Further values of `Host` that the listener accepts, besides its
     /// addresses and `localhost`.
     #[serde(default)]
-    pub(in crate::config) hosts: Field<Set<Text<AdminHost>>>,
+    pub(in crate::config) hosts: Field<Set<Scalar<AdminHost>>>,
     /// File with the token that is needed for every call that changes something
     /// (`Authorization: Bearer ...`).
-    pub(in crate::config) token_file: Option<Field<Text<FileName>>>,
+    pub(in crate::config) token_file: Option<Field<Scalar<FileName>>>,
 }
 
 /// Loopback: the admin listener shows much and can reload. The port is the one
@@ -191,13 +191,13 @@ fn admin_bind() -> Field<Or<Off, Bind>> {
 pub(in crate::config) struct Store {
     /// "redis://host:port", or "rediss://" for TLS with the system's root
     /// certificates; a list of URLs is a cluster.
-    pub(in crate::config) url: Field<OneOrList<Text<StoreAt>>>,
+    pub(in crate::config) url: Field<OneOrList<Scalar<StoreAt>>>,
     /// File with the password, in one line; watched like the configuration.
-    pub(in crate::config) password_file: Option<Field<Text<FileName>>>,
+    pub(in crate::config) password_file: Option<Field<Scalar<FileName>>>,
     /// Longest wait of one request for the store.
     // Twenty times what a store in the same network takes; no user notices it.
-    #[serde(default = "Text::<PositiveDuration>::millis::<20>")]
-    pub(in crate::config) timeout: Field<Text<PositiveDuration>>,
+    #[serde(default = "Scalar::<PositiveDuration>::millis::<20>")]
+    pub(in crate::config) timeout: Field<Scalar<PositiveDuration>>,
     /// Decision while the store does not respond: "local": this gateway counts
     /// alone; "allow": requests pass; "deny": requests get 503.
     #[serde(default)]
@@ -206,8 +206,8 @@ pub(in crate::config) struct Store {
     /// "0%" every request calls the store.
     // Ten gateways then hold at most half of a burst that the others cannot
     // use.
-    #[serde(default = "Text::<Share>::percent::<5>")]
-    pub(in crate::config) lease: Field<Text<Share>>,
+    #[serde(default = "Scalar::<Share>::percent::<5>")]
+    pub(in crate::config) lease: Field<Scalar<Share>>,
 }
 
 /// Logs and access lines.
@@ -235,11 +235,11 @@ pub(in crate::config) struct Shutdown {
     /// Longest wait for requests in flight.
     // The default total timeout of a route: by then every request has its
     // response's head.
-    #[serde(default = "Text::<AnyDuration>::secs::<30>")]
-    pub(in crate::config) drain: Field<Text<AnyDuration>>,
+    #[serde(default = "Scalar::<AnyDuration>::secs::<30>")]
+    pub(in crate::config) drain: Field<Scalar<AnyDuration>>,
     /// Time to continue accepting after `/readyz` has become 503, so that
     /// balancers notice.
     // Only balancers that poll `/readyz` need a delay.
-    #[serde(default = "Text::<AnyDuration>::secs::<0>")]
-    pub(in crate::config) delay: Field<Text<AnyDuration>>,
+    #[serde(default = "Scalar::<AnyDuration>::secs::<0>")]
+    pub(in crate::config) delay: Field<Scalar<AnyDuration>>,
 }

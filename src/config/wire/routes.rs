@@ -11,13 +11,13 @@ use super::{
     super::field::{Field, Nested},
     lists::{List, OneOrList, Set, Tables},
     numbers::{Whole, on},
+    scalar::{Off, Or, Scalar},
     syntaxes::{
         AnyDuration, Anything, BufferBytes, Bytes, ChangeableHeader, Header, Host, KeptHeader,
         Literal, MethodName, Name, Part, PathRegex, Percent, PositiveDuration, Prefix, QueryName,
         Reason, RedirectTo, RewriteTo, Value, WholePath,
     },
     tables::{Either, Pairs},
-    text::{Off, Or, Text},
 };
 use crate::policy::Priority;
 
@@ -45,10 +45,10 @@ pub(in crate::config) type Headers = Pairs<ChangeableHeader, Value>;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Route {
     /// Unique name, used in logs and metrics.
-    pub(in crate::config) name: Field<Text<Name>>,
+    pub(in crate::config) name: Field<Scalar<Name>>,
     /// Upstream of the requests, or a split: a list of tables of `name` and
     /// `weight`.
-    pub(in crate::config) upstream: Option<Field<Either<Text<Name>, Tables<Share>>>>,
+    pub(in crate::config) upstream: Option<Field<Either<Scalar<Name>, Tables<Share>>>>,
     /// A response of the gateway itself instead, behind the same limits and
     /// cap.
     pub(in crate::config) respond: Nested<Respond>,
@@ -65,7 +65,7 @@ pub(in crate::config) struct Route {
     pub(in crate::config) grpc: Field<bool>,
     /// Limits by name; all must admit a request.
     #[serde(default)]
-    pub(in crate::config) limits: Field<Set<Text<Name>>>,
+    pub(in crate::config) limits: Field<Set<Scalar<Name>>>,
     /// Conditions for requests; absent: every request.
     pub(in crate::config) r#match: Nested<Match>,
     /// Cap on requests in flight; absent: none.
@@ -93,7 +93,7 @@ pub(in crate::config) struct Route {
 pub(in crate::config) struct Defaults {
     mirror: Nested<Mirror>,
     priority: Option<Field<Priority>>,
-    limits: Option<Field<Set<Text<Name>>>>,
+    limits: Option<Field<Set<Scalar<Name>>>>,
     r#match: Nested<Match>,
     concurrency: Nested<Concurrency>,
     timeouts: Nested<Timeouts>,
@@ -106,7 +106,7 @@ pub(in crate::config) struct Defaults {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Share {
     /// The upstream.
-    pub(in crate::config) name: Field<Text<Name>>,
+    pub(in crate::config) name: Field<Scalar<Name>>,
     /// Its share of the requests; 0: none for now.
     #[serde(default = "Weight::value::<1>")]
     pub(in crate::config) weight: Field<Weight>,
@@ -116,7 +116,7 @@ pub(in crate::config) struct Share {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Mirror {
     /// Upstream that gets the copies; required, here or in the defaults.
-    pub(in crate::config) upstream: Option<Field<Text<Name>>>,
+    pub(in crate::config) upstream: Option<Field<Scalar<Name>>>,
     /// Percentage of the requests that are copied.
     #[serde(default = "Percentage::value::<100>")]
     pub(in crate::config) percent: Field<Percentage>,
@@ -126,16 +126,16 @@ pub(in crate::config) struct Mirror {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Match {
     /// Exact names, or "*.NAME" for one or more labels before it.
-    pub(in crate::config) hosts: Option<Field<List<Text<Host>>>>,
+    pub(in crate::config) hosts: Option<Field<List<Scalar<Host>>>>,
     /// Whole segments: `/orders` matches `/orders` and `/orders/7`, but not
     /// `/ordersx`.
-    pub(in crate::config) path_prefix: Option<Field<Text<Prefix>>>,
+    pub(in crate::config) path_prefix: Option<Field<Scalar<Prefix>>>,
     /// The whole path; `{name}` is one segment, a parameter.
-    pub(in crate::config) path: Option<Field<Text<WholePath>>>,
+    pub(in crate::config) path: Option<Field<Scalar<WholePath>>>,
     /// A regular expression for the whole path.
-    pub(in crate::config) path_regex: Option<Field<Text<PathRegex>>>,
+    pub(in crate::config) path_regex: Option<Field<Scalar<PathRegex>>>,
     /// List of methods.
-    pub(in crate::config) methods: Option<Field<List<Text<MethodName>>>>,
+    pub(in crate::config) methods: Option<Field<List<Scalar<MethodName>>>>,
     /// Names and values of fields, all of which must be equal.
     pub(in crate::config) headers: Option<Field<Pairs<Header, Value>>>,
     /// Names and values of parameters, all of which must be equal after
@@ -151,13 +151,13 @@ pub(in crate::config) struct Respond {
     pub(in crate::config) status: Field<ResponseStatus>,
     /// Its body.
     #[serde(default = "no_body")]
-    pub(in crate::config) body: Field<Text<Anything>>,
+    pub(in crate::config) body: Field<Scalar<Anything>>,
     /// Its fields.
     pub(in crate::config) headers: Option<Field<Headers>>,
 }
 
-fn no_body() -> Field<Text<Anything>> {
-    Text::by_default(String::new())
+fn no_body() -> Field<Scalar<Anything>> {
+    Scalar::by_default(String::new())
 }
 
 /// Sends the client elsewhere.
@@ -165,7 +165,7 @@ fn no_body() -> Field<Text<Anything>> {
 pub(in crate::config) struct Redirection {
     /// URL or path; `{host}`, `{path}` (with the query) and the match's
     /// parameters are filled in.
-    pub(in crate::config) to: Field<Text<RedirectTo>>,
+    pub(in crate::config) to: Field<Scalar<RedirectTo>>,
     /// 301, 302, 303, 307 or 308.
     // Permanent Redirect: method and body stay (RFC 9110, section 15.4.9).
     #[serde(default = "RedirectStatus::value::<308>")]
@@ -186,12 +186,12 @@ pub(in crate::config) struct Concurrency {
     /// Longest wait in the queue; then 503.
     // A client that waits longer has usually left; and a queue that moves
     // slower than this is a cap set too low.
-    #[serde(default = "Text::<PositiveDuration>::secs::<1>")]
-    pub(in crate::config) queue_timeout: Field<Text<PositiveDuration>>,
+    #[serde(default = "Scalar::<PositiveDuration>::secs::<1>")]
+    pub(in crate::config) queue_timeout: Field<Scalar<PositiveDuration>>,
     /// Key between which the queue takes turns; if the queue is full, the key
     /// with the most requests in it loses its newest one; parts as in the key
     /// of a limit; absent: first come, first served.
-    pub(in crate::config) fair_by: Option<Field<OneOrList<Text<Part>>>>,
+    pub(in crate::config) fair_by: Option<Field<OneOrList<Scalar<Part>>>>,
 }
 
 /// Bounds of a cap that follows the measured latency.
@@ -210,22 +210,22 @@ pub(in crate::config) struct Timeouts {
     /// including queue, attempts and back-off, but not the time in which the
     /// request body arrives; then 504.
     // Longer than sane responses take to begin, shorter than people wait.
-    #[serde(default = "Text::<PositiveDuration>::secs::<30>")]
-    pub(in crate::config) total: Field<Text<PositiveDuration>>,
+    #[serde(default = "Scalar::<PositiveDuration>::secs::<30>")]
+    pub(in crate::config) total: Field<Scalar<PositiveDuration>>,
     /// Longest time of one attempt, to the head of its response, but not the
     /// time in which the request body arrives; then 504; absent: `total`.
-    pub(in crate::config) attempt: Option<Field<Text<PositiveDuration>>>,
+    pub(in crate::config) attempt: Option<Field<Scalar<PositiveDuration>>>,
     /// Longest time without a byte in either direction within bodies; raise it
     /// for a service whose responses pause for longer.
     // NGINX's default for the same.
-    #[serde(default = "Text::<PositiveDuration>::secs::<60>")]
-    pub(in crate::config) idle: Field<Text<PositiveDuration>>,
+    #[serde(default = "Scalar::<PositiveDuration>::secs::<60>")]
+    pub(in crate::config) idle: Field<Scalar<PositiveDuration>>,
     /// `idle` for upgraded connections (WebSocket), gRPC and event streams such
     /// as `text/event-stream` and `application/x-ndjson`.
     // Longer than the pings of any chat or ticker, short enough that forgotten
     // tunnels end.
-    #[serde(default = "Text::<PositiveDuration>::hours::<1>")]
-    pub(in crate::config) tunnel: Field<Text<PositiveDuration>>,
+    #[serde(default = "Scalar::<PositiveDuration>::hours::<1>")]
+    pub(in crate::config) tunnel: Field<Scalar<PositiveDuration>>,
     /// Longest time of the whole exchange, including bodies.
     #[serde(default)]
     pub(in crate::config) body: Field<Or<Off, PositiveDuration>>,
@@ -242,24 +242,24 @@ pub(in crate::config) struct Retry {
     /// Failures that are retried: "connect", "reset", "timeout" and statuses
     /// such as "503".
     #[serde(default = "retry_on")]
-    pub(in crate::config) on: Field<Set<Text<Reason>>>,
+    pub(in crate::config) on: Field<Set<Scalar<Reason>>>,
     /// Methods that are retried although the server may have seen the request.
     #[serde(default = "retry_methods")]
-    pub(in crate::config) methods: Field<Set<Text<MethodName>>>,
+    pub(in crate::config) methods: Field<Set<Scalar<MethodName>>>,
     /// First delay; doubles with each attempt, with full jitter.
     // A server that restarts needs a moment; with jitter the tries spread over
     // it.
-    #[serde(default = "Text::<AnyDuration>::millis::<25>")]
-    pub(in crate::config) backoff: Field<Text<AnyDuration>>,
+    #[serde(default = "Scalar::<AnyDuration>::millis::<25>")]
+    pub(in crate::config) backoff: Field<Scalar<AnyDuration>>,
     /// Longest delay.
     // A longer wait is worse than an error.
-    #[serde(default = "Text::<AnyDuration>::secs::<1>")]
-    pub(in crate::config) max_backoff: Field<Text<AnyDuration>>,
+    #[serde(default = "Scalar::<AnyDuration>::secs::<1>")]
+    pub(in crate::config) max_backoff: Field<Scalar<AnyDuration>>,
     /// Retries that are allowed, as a share of the route's requests of the last
     /// 10 seconds.
     // In an outage retries add a fifth to the load and not a multiple.
-    #[serde(default = "Text::<Percent>::percent::<20>")]
-    pub(in crate::config) budget: Field<Text<Percent>>,
+    #[serde(default = "Scalar::<Percent>::percent::<20>")]
+    pub(in crate::config) budget: Field<Scalar<Percent>>,
     /// Retries a second that are allowed in addition to `budget`.
     // So that a route with few requests can retry at all.
     #[serde(default = "PerSecond::value::<10>")]
@@ -267,20 +267,20 @@ pub(in crate::config) struct Retry {
     /// Bytes of a request body that are kept for a retry; if more of it has
     /// been read, the request is not retried.
     // Most request bodies; each request in flight may hold as much.
-    #[serde(default = "Text::<BufferBytes>::kib::<64>")]
-    pub(in crate::config) buffer: Field<Text<BufferBytes>>,
+    #[serde(default = "Scalar::<BufferBytes>::kib::<64>")]
+    pub(in crate::config) buffer: Field<Scalar<BufferBytes>>,
 }
 
 /// With `connect` nothing of the request was processed, so that every method
 /// may be tried again. With `reset` the server ended without a word, as one
 /// does that restarts: `methods` says what may be tried again then, and the
 /// budget how often. NGINX does both by default.
-fn retry_on() -> Field<Set<Text<Reason>>> {
+fn retry_on() -> Field<Set<Scalar<Reason>>> {
     Set::of(&["connect", "reset"])
 }
 
 /// The idempotent methods (RFC 9110, section 9.2.2): twice is as good as once.
-fn retry_methods() -> Field<Set<Text<MethodName>>> {
+fn retry_methods() -> Field<Set<Scalar<MethodName>>> {
     Set::of(&["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"])
 }
 
@@ -288,20 +288,20 @@ fn retry_methods() -> Field<Set<Text<MethodName>>> {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Request {
     /// Prefix that is removed from the path, whole segments.
-    pub(in crate::config) strip_prefix: Option<Field<Text<Literal>>>,
+    pub(in crate::config) strip_prefix: Option<Field<Scalar<Literal>>>,
     /// Prefix that is added to the path, after `strip_prefix`.
-    pub(in crate::config) add_prefix: Option<Field<Text<Literal>>>,
+    pub(in crate::config) add_prefix: Option<Field<Scalar<Literal>>>,
     /// Replaces the two: a path with the parameters of the match.
-    pub(in crate::config) rewrite: Option<Field<Text<RewriteTo>>>,
+    pub(in crate::config) rewrite: Option<Field<Scalar<RewriteTo>>>,
     /// Fields to set, replacing those of the client.
     pub(in crate::config) set_headers: Option<Field<Headers>>,
     /// Fields to remove.
     #[serde(default)]
-    pub(in crate::config) remove_headers: Field<Set<Text<ChangeableHeader>>>,
+    pub(in crate::config) remove_headers: Field<Set<Scalar<ChangeableHeader>>>,
     /// Fields such as `X-Real-IP` that are passed on although the peer is not a
     /// trusted proxy.
     #[serde(default)]
-    pub(in crate::config) keep_headers: Field<Set<Text<KeptHeader>>>,
+    pub(in crate::config) keep_headers: Field<Set<Scalar<KeptHeader>>>,
     /// `true` sends the client's `Host`, `false` the server's.
     #[serde(default = "on")]
     pub(in crate::config) preserve_host: Field<bool>,
@@ -339,7 +339,7 @@ pub(in crate::config) struct Response {
     pub(in crate::config) set_headers: Option<Field<Headers>>,
     /// Fields to remove.
     #[serde(default)]
-    pub(in crate::config) remove_headers: Field<Set<Text<ChangeableHeader>>>,
+    pub(in crate::config) remove_headers: Field<Set<Scalar<ChangeableHeader>>>,
     /// Fields for clients about the limit nearest to exhaustion: "draft-11",
     /// "x-ratelimit", "both" or "off".
     #[serde(default)]

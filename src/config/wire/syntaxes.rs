@@ -18,7 +18,7 @@ use super::super::{
     units,
     wrong::{Rejection, Wrong},
 };
-use super::text::Syntax;
+use super::scalar::Syntax;
 use crate::policy::{HostPattern, KeyPart, Missing, PathPattern, Rate, Statuses, StoreServer};
 
 /// Declares languages:

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{
     super::field::{Field, Given, Plain},
-    text::{Syntax, Text},
+    scalar::{Scalar, Syntax},
 };
 
 /// The names by which these types ask their deserializer for their parts; `de`
@@ -94,7 +94,7 @@ pub(in crate::config) type Named<T> = Names<String, T>;
 pub(in crate::config) type NamedEntry<T> = Entry<String, T>;
 
 /// A table such as `{ NAME = "value" }`, where names have a language, too.
-pub(in crate::config) type Pairs<N, V> = Names<Field<Text<N>>, Text<V>>;
+pub(in crate::config) type Pairs<N, V> = Names<Field<Scalar<N>>, Scalar<V>>;
 
 /// The kind of names that a table has: those of sections, or those in a
 /// language.
@@ -107,7 +107,7 @@ impl Key for String {
     const ASKS: &'static str = NAMED;
 }
 
-impl<N: Syntax> Key for Field<Text<N>> {
+impl<N: Syntax> Key for Field<Scalar<N>> {
     const ASKS: &'static str = PAIRS;
 }
 
@@ -124,7 +124,8 @@ impl<N: Syntax, V: Syntax> Plain for Pairs<N, V> {
     type Runs = Vec<(N::Value, V::Value)>;
 
     fn plain(&self) -> Self::Runs {
-        let sound = |pair: &Entry<Field<Text<N>>, _>| Some((pair.name.read()?, pair.field.read()?));
+        let sound =
+            |pair: &Entry<Field<Scalar<N>>, _>| Some((pair.name.read()?, pair.field.read()?));
         self.iter().filter_map(sound).collect()
     }
 }

@@ -10,9 +10,9 @@ use super::{
     lists::{List, OneOrList},
     numbers::{Whole, on},
     routes::Concurrency,
+    scalar::{Off, Or, Scalar},
     syntaxes::{AnyDuration, Bound, Part, PemFile, PositiveDuration, ServerAt, ServerName, Target},
     tables::Either,
-    text::{Off, Or, Text},
 };
 use crate::policy::Protocol;
 
@@ -32,7 +32,7 @@ type MostIdle = Whole<usize, 0, 1_000_000>;
 pub(in crate::config) struct Upstream {
     /// URLs of its servers, `http://` or `https://`, or tables of `url` and
     /// `weight`.
-    pub(in crate::config) servers: Field<List<Either<Text<ServerAt>, Server>>>,
+    pub(in crate::config) servers: Field<List<Either<Scalar<ServerAt>, Server>>>,
     /// Protocol towards the servers: "http1", "http2" (without TLS: prior
     /// knowledge) or "auto" (as TLS agrees).
     #[serde(default)]
@@ -45,7 +45,7 @@ pub(in crate::config) struct Upstream {
     /// With `balance = "hash": requests with the same key go to the same
     /// server, such as "header:x-user" or "client-ip"; a list is one composite
     /// key.
-    pub(in crate::config) hash_key: Option<Field<OneOrList<Text<Part>>>>,
+    pub(in crate::config) hash_key: Option<Field<OneOrList<Scalar<Part>>>>,
     /// With `balance = "hash": a server with more than this percentage of its
     /// share of the requests in flight passes requests on to the next server;
     /// "off": a key stays with its server.
@@ -55,8 +55,8 @@ pub(in crate::config) struct Upstream {
     /// Time over which a server that comes back gets its share gradually; "0s":
     /// at once.
     // Most services are quick from their first request on.
-    #[serde(default = "Text::<AnyDuration>::secs::<0>")]
-    pub(in crate::config) slow_start: Field<Text<AnyDuration>>,
+    #[serde(default = "Scalar::<AnyDuration>::secs::<0>")]
+    pub(in crate::config) slow_start: Field<Scalar<AnyDuration>>,
     /// A server that responds 503 with `Retry-After` gets no requests until
     /// then (at most 60 s), unless it is the last one.
     #[serde(default = "on")]
@@ -97,14 +97,14 @@ pub(in crate::config) enum Balance {
 pub(in crate::config) struct UpstreamTls {
     /// Authorities of the servers' certificates, and server certificates that
     /// are trusted directly; absent: the authorities that the system trusts.
-    pub(in crate::config) ca: Option<Field<Text<PemFile>>>,
+    pub(in crate::config) ca: Option<Field<Scalar<PemFile>>>,
     /// Name that the servers' certificates must cover, also sent as SNI;
     /// absent: the host of each URL.
-    pub(in crate::config) server_name: Option<Field<Text<ServerName>>>,
+    pub(in crate::config) server_name: Option<Field<Scalar<ServerName>>>,
     /// Certificate that is presented to the servers; needs `client_key`.
-    pub(in crate::config) client_cert: Option<Field<Text<PemFile>>>,
+    pub(in crate::config) client_cert: Option<Field<Scalar<PemFile>>>,
     /// Its private key, not encrypted.
-    pub(in crate::config) client_key: Option<Field<Text<PemFile>>>,
+    pub(in crate::config) client_key: Option<Field<Scalar<PemFile>>>,
 }
 
 /// One server.
@@ -112,7 +112,7 @@ pub(in crate::config) struct UpstreamTls {
 pub(in crate::config) struct Server {
     /// Scheme, host and port, such as "http://10.0.0.1:9001"; `https://` for
     /// TLS.
-    pub(in crate::config) url: Field<Text<ServerAt>>,
+    pub(in crate::config) url: Field<Scalar<ServerAt>>,
     /// Its share of the requests.
     #[serde(default = "Weight::value::<1>")]
     pub(in crate::config) weight: Field<Weight>,
@@ -124,16 +124,16 @@ pub(in crate::config) struct Server {
 pub(in crate::config) struct HealthCheck {
     /// Path and query of the GET request, such as "/healthz"; 2xx and 3xx are
     /// healthy.
-    pub(in crate::config) path: Field<Text<Target>>,
+    pub(in crate::config) path: Field<Scalar<Target>>,
     /// Time between two checks of a server, plus or minus a tenth.
     // A server that dies is noticed within a quarter of a minute, at the cost
     // of one request in 5 s.
-    #[serde(default = "Text::<PositiveDuration>::secs::<5>")]
-    pub(in crate::config) interval: Field<Text<PositiveDuration>>,
+    #[serde(default = "Scalar::<PositiveDuration>::secs::<5>")]
+    pub(in crate::config) interval: Field<Scalar<PositiveDuration>>,
     /// Longest time for one check, including the connection.
     // A server that responds so late is not well.
-    #[serde(default = "Text::<PositiveDuration>::secs::<1>")]
-    pub(in crate::config) timeout: Field<Text<PositiveDuration>>,
+    #[serde(default = "Scalar::<PositiveDuration>::secs::<1>")]
+    pub(in crate::config) timeout: Field<Scalar<PositiveDuration>>,
     /// Passed checks in a row after which a server is up.
     // One passed check may be luck.
     #[serde(default = "Count::value::<2>")]
@@ -155,12 +155,12 @@ pub(in crate::config) struct Ejection {
     /// Duration of the first ejection; doubles with each further ejection of
     /// the same server.
     // Long enough to restart, short enough to matter little.
-    #[serde(default = "Text::<PositiveDuration>::secs::<10>")]
-    pub(in crate::config) base: Field<Text<PositiveDuration>>,
+    #[serde(default = "Scalar::<PositiveDuration>::secs::<10>")]
+    pub(in crate::config) base: Field<Scalar<PositiveDuration>>,
     /// Longest duration of an ejection.
     // A server that stays broken is tried a few times an hour.
-    #[serde(default = "Text::<PositiveDuration>::minutes::<5>")]
-    pub(in crate::config) max: Field<Text<PositiveDuration>>,
+    #[serde(default = "Scalar::<PositiveDuration>::minutes::<5>")]
+    pub(in crate::config) max: Field<Scalar<PositiveDuration>>,
     /// Percentage of the servers that may be ejected or in cool-down at once;
     /// one of two or more always may, and the last one is never ejected; 0
     /// switches both off.
@@ -185,19 +185,19 @@ pub(in crate::config) struct Pool {
     /// own timeout.
     // Below the 60 s to 75 s after which common servers close: the side that
     // closes first avoids the race.
-    #[serde(default = "Text::<PositiveDuration>::secs::<60>")]
-    pub(in crate::config) idle_timeout: Field<Text<PositiveDuration>>,
+    #[serde(default = "Scalar::<PositiveDuration>::secs::<60>")]
+    pub(in crate::config) idle_timeout: Field<Scalar<PositiveDuration>>,
     /// Longest life of any connection.
     // Lets a change of DNS take effect in reasonable time.
-    #[serde(default = "Text::<PositiveDuration>::minutes::<10>")]
-    pub(in crate::config) max_lifetime: Field<Text<PositiveDuration>>,
+    #[serde(default = "Scalar::<PositiveDuration>::minutes::<10>")]
+    pub(in crate::config) max_lifetime: Field<Scalar<PositiveDuration>>,
     /// Longest time for name resolution, TCP and TLS together.
     // Two lost SYN packets (1 s, then 2 s) are one too many for a machine
     // nearby.
-    #[serde(default = "Text::<PositiveDuration>::secs::<2>")]
-    pub(in crate::config) connect_timeout: Field<Text<PositiveDuration>>,
+    #[serde(default = "Scalar::<PositiveDuration>::secs::<2>")]
+    pub(in crate::config) connect_timeout: Field<Scalar<PositiveDuration>>,
     /// Longest wait while all `max_connections` are busy; then 503.
     // A connection that is not free within a second will not be free in time.
-    #[serde(default = "Text::<AnyDuration>::secs::<1>")]
-    pub(in crate::config) wait_timeout: Field<Text<AnyDuration>>,
+    #[serde(default = "Scalar::<AnyDuration>::secs::<1>")]
+    pub(in crate::config) wait_timeout: Field<Scalar<AnyDuration>>,
 }

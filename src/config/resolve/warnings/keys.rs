@@ -16,8 +16,8 @@ use crate::config::{
     problem::{Code, Problems},
     source::Span,
     wire::{
-        File, limits as wire, lists::OneOrList, routes::Concurrency, syntaxes::Part,
-        tables::Either, text::Text,
+        File, limits as wire, lists::OneOrList, routes::Concurrency, scalar::Scalar,
+        syntaxes::Part, tables::Either,
     },
 };
 use crate::policy::{KeyPart, Limit, Missing};
@@ -137,7 +137,7 @@ impl Parts<'_> {
     }
 
     /// Each part of a key that may be absent.
-    fn check_key(&mut self, key: &Option<Field<OneOrList<Text<Part>>>>) {
+    fn check_key(&mut self, key: &Option<Field<OneOrList<Scalar<Part>>>>) {
         for field in key.elements() {
             if let Some(part) = field.value() {
                 self.check_part(&part.value, field.at());

@@ -24,9 +24,9 @@ use crate::config::{
     wire::{
         lists::List,
         routes as wire,
+        scalar::{Scalar, Syntax},
         syntaxes::{Host, MethodName},
         tables::Pairs,
-        text::{Syntax, Text},
     },
 };
 use crate::policy::{PathPattern, Rewrite, Route};
@@ -73,7 +73,7 @@ pub(super) fn report(table: &wire::Route, route: &Route, problems: &mut Problems
 ///
 /// Each host is reported by itself. The reasons are tried in the order of the
 /// code, and the first one counts.
-fn hosts(entry: &Option<Field<List<Text<Host>>>>, problems: &mut Problems) {
+fn hosts(entry: &Option<Field<List<Scalar<Host>>>>, problems: &mut Problems) {
     for field in entry.elements() {
         let host = field.value().map_or("", |host| &host.text);
         let lower = host.to_ascii_lowercase();
@@ -114,7 +114,7 @@ fn is_number(text: &str) -> bool {
 ///
 /// Only the first is reported. Methods have case, and these words are rare as
 /// real ones.
-fn methods(entry: &Option<Field<List<Text<MethodName>>>>, problems: &mut Problems) {
+fn methods(entry: &Option<Field<List<Scalar<MethodName>>>>, problems: &mut Problems) {
     for field in entry.elements() {
         let text = field.value().map_or("", |method| &method.text);
         if matches!(text, "*" | "ALL" | "ANY" | "all" | "any") {
@@ -152,7 +152,7 @@ fn values<N: Syntax, V: Syntax>(
 ///
 /// `key` is the name of the key, on which the help depends. Variables in
 /// `rewrite` are left to `template`, which knows what is filled in there.
-fn path<S: Syntax>(key: &str, entry: &Option<Field<Text<S>>>, problems: &mut Problems) {
+fn path<S: Syntax>(key: &str, entry: &Option<Field<Scalar<S>>>, problems: &mut Problems) {
     let text = entry.given().map_or("", |text| &text.text);
     let mut segments = text.split('/');
     let mut variables = VARIABLES.into_iter().filter(|_| key != "rewrite");
@@ -219,8 +219,8 @@ fn instead_of_colons(key: &str, text: &str) -> String {
 ///
 /// The expression is sound: it was compiled before. A path has one normal form,
 /// and an expression that matches other forms only matches no request.
-fn regex<S: Syntax>(field: &Field<Text<S>>, problems: &mut Problems) {
-    let Some(Text { text, .. }) = field.value().filter(|regex| !has_a_path(&regex.text)) else {
+fn regex<S: Syntax>(field: &Field<Scalar<S>>, problems: &mut Problems) {
+    let Some(Scalar { text, .. }) = field.value().filter(|regex| !has_a_path(&regex.text)) else {
         return;
     };
     let slash = format!("/{}", text.trim_start_matches('^'));

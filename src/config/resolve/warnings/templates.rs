@@ -10,7 +10,7 @@ use crate::config::{
     problem::{Code, Problems},
     wire::{
         routes::Headers,
-        text::{Syntax, Text},
+        scalar::{Scalar, Syntax},
     },
 };
 
@@ -34,7 +34,7 @@ pub(super) fn is_colon_parameter(segment: &str) -> bool {
 /// `key` is `rewrite` or `to`. Only a redirection has `{host}` and `{path}` to
 /// offer; a rewrite has the parameters of its path. The first finding is
 /// reported.
-pub(super) fn template<S: Syntax>(key: &str, field: &Field<Text<S>>, problems: &mut Problems) {
+pub(super) fn template<S: Syntax>(key: &str, field: &Field<Scalar<S>>, problems: &mut Problems) {
     let text = field.given().map_or("", |text| &text.text);
     let is_destination = key == "to";
     let at = field.at();

@@ -20,7 +20,7 @@ use crate::config::{
     units,
     wire::{
         routes::{self as wire, Concurrency},
-        text::Text,
+        scalar::Scalar,
         upstreams,
     },
 };
@@ -188,7 +188,7 @@ fn after_timeouts(retry: &wire::Retry, route: &Route, problems: &mut Problems) {
     if route.timeouts.attempt < route.timeouts.total || !retry.on.is_own() {
         return;
     }
-    let is_timeout = |reason: &&Field<Text<_>>| reason.read() == Some(RetryReason::Timeout);
+    let is_timeout = |reason: &&Field<Scalar<_>>| reason.read() == Some(RetryReason::Timeout);
     if let Some(reason) = retry.on.elements().iter().find(is_timeout) {
         let attempt = units::duration_text(route.timeouts.attempt);
         let message = format!(

@@ -1,6 +1,6 @@
 //! Values of one string or one number: read once, into the value that runs.
 //!
-//! [`Text`] is the only type of such values. A [`Syntax`] says what it may
+//! [`Scalar`] is the only type of such values. A [`Syntax`] says what it may
 //! hold: `syntaxes` declares one for each small language inside strings,
 //! [`numbers`](super::numbers) those of whole numbers, and [`Or`] adds a word
 //! such as "off" to another one.
@@ -86,7 +86,7 @@ pub(in crate::config) trait Syntax: Clone + fmt::Debug {
 /// stands for. A value is never made without its text: `/config`, the schema
 /// and warnings show texts, and a default is written like any other value.
 #[derive(Clone)]
-pub(in crate::config) struct Text<S: Syntax> {
+pub(in crate::config) struct Scalar<S: Syntax> {
     /// As the file has it, with the environment filled in.
     pub(in crate::config) text: String,
     /// Read from it, once.
@@ -94,7 +94,7 @@ pub(in crate::config) struct Text<S: Syntax> {
 }
 
 /// The values of absent keys, as they would be written.
-impl<S: Syntax> Text<S> {
+impl<S: Syntax> Scalar<S> {
     pub(in crate::config) fn by_default(text: String) -> Field<Self> {
         let value = S::parse(&text).ok();
         Field::by_default(value.map(|value| Self { text, value }))
@@ -136,13 +136,13 @@ impl<S: Syntax> Text<S> {
 }
 
 /// Says what kind of value it is, and not what it holds, which may be a secret.
-impl<S: Syntax> fmt::Debug for Text<S> {
+impl<S: Syntax> fmt::Debug for Scalar<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&S::name())
     }
 }
 
-impl<S: Syntax> Plain for Text<S> {
+impl<S: Syntax> Plain for Scalar<S> {
     type Runs = S::Value;
 
     fn plain(&self) -> S::Value {
@@ -150,9 +150,9 @@ impl<S: Syntax> Plain for Text<S> {
     }
 }
 
-impl<'de, S: Syntax> Deserialize<'de> for Text<S> {
+impl<'de, S: Syntax> Deserialize<'de> for Scalar<S> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let visitor = TextVisitor(PhantomData);
+        let visitor = ScalarVisitor(PhantomData);
         match S::IS_NUMBER {
             true => deserializer.deserialize_u64(visitor),
             false => deserializer.deserialize_str(visitor),
@@ -160,29 +160,29 @@ impl<'de, S: Syntax> Deserialize<'de> for Text<S> {
     }
 }
 
-struct TextVisitor<S>(PhantomData<S>);
+struct ScalarVisitor<S>(PhantomData<S>);
 
-impl<S: Syntax> de::Visitor<'_> for TextVisitor<S> {
-    type Value = Text<S>;
+impl<S: Syntax> de::Visitor<'_> for ScalarVisitor<S> {
+    type Value = Scalar<S>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&S::expected())
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Text<S>, E> {
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Scalar<S>, E> {
         let value = S::parse(text).map_err(E::custom)?;
         let text = text.to_owned();
-        Ok(Text { text, value })
+        Ok(Scalar { text, value })
     }
 
-    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Text<S>, E> {
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Scalar<S>, E> {
         let value = S::number(number).map_err(E::custom)?;
         let text = number.to_string();
-        Ok(Text { text, value })
+        Ok(Scalar { text, value })
     }
 }
 
-impl<S: Syntax> Serialize for Text<S> {
+impl<S: Syntax> Serialize for Scalar<S> {
     fn serialize<R: Serializer>(&self, serializer: R) -> Result<R::Ok, R::Error> {
         match self.text.parse() {
             Ok(number) if S::IS_NUMBER => serializer.serialize_u64(number),
@@ -191,7 +191,7 @@ impl<S: Syntax> Serialize for Text<S> {
     }
 }
 
-impl<S: Syntax> JsonSchema for Text<S> {
+impl<S: Syntax> JsonSchema for Scalar<S> {
     fn schema_name() -> Cow<'static, str> {
         S::name().into()
     }
@@ -233,7 +233,7 @@ impl Word for Auto {
 }
 
 /// A word, or a value in a language. `None` is the word, which is the default.
-pub(in crate::config) type Or<W, S> = Text<WordOr<W, S>>;
+pub(in crate::config) type Or<W, S> = Scalar<WordOr<W, S>>;
 
 impl<W: Word, S: Syntax> Default for Or<W, S> {
     fn default() -> Self {
