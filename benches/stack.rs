@@ -27,7 +27,7 @@ use tidegate::{
     body::Body,
     build::{Process, build},
     call::{
-        Call, Client, Exchange, Facts, Flag, Head, Outgoing, Progress, RequestId, RouteTag, Target,
+        Call, Client, Exchange, Facts, Flag, Outgoing, Progress, RequestId, RouteTag, Target,
         query::LoggedQuery,
     },
     config,
@@ -40,13 +40,12 @@ use tidegate::{
         TotalTimeoutLayer,
     },
     limit::{KeyHasher, Limiter, Top},
-    message::{FieldNames, Origin, Request, Response},
+    message::{Arrival, FieldNames, Origin, Request, RequestHead, Response},
     policy::{
         Bound, Concurrency, Cost, HeadLimits, HeaderChanges, KeyPart, Limit, LogFormat, Missing,
         Priority, Quota, Rate, RequestChanges, Retry, RetryOn, Timeouts,
     },
     runtime::worker,
-    server::Arrival,
     telemetry::{AccessLog, Form, Metrics},
 };
 use tokio::time::Instant;
@@ -111,19 +110,11 @@ fn exchange(origin: &Arc<Origin>, route: &Arc<RouteTag>) -> Arc<Exchange> {
     let headers = headers();
     Arc::new(Exchange {
         id: RequestId::of(&headers),
-        request: Head {
-            method: Method::GET,
-            target: Target::parse(Bytes::from_static(b"/orders/7?full=1")).expect("a target"),
-            version: Version::HTTP_11,
-            headers,
-            host: "orders.example.com".into(),
-            names_hops: false,
-            has_underscores: false,
-            has_via: false,
-            interim: None,
-            upgrade: None,
-            grpc: None,
-        },
+        request: head(headers),
+        target: Target::parse(Bytes::from_static(b"/orders/7?full=1")).expect("a target"),
+        host: "orders.example.com".into(),
+        grpc: None,
+        interim: None,
         origin: Arc::clone(origin),
         client: Client {
             ip: Ipv4Addr::LOCALHOST.into(),
@@ -136,6 +127,17 @@ fn exchange(origin: &Arc<Origin>, route: &Arc<RouteTag>) -> Arc<Exchange> {
         is_sent: Flag::default(),
         progress: Progress::default(),
     })
+}
+
+fn head(headers: HeaderMap) -> RequestHead {
+    RequestHead {
+        method: Method::GET,
+        version: Version::HTTP_11,
+        headers,
+        names_hops: false,
+        names: FieldNames::default(),
+        upgrade: None,
+    }
 }
 
 fn drive<F: Future>(future: F) -> F::Output {
@@ -344,17 +346,12 @@ fn whole_stack(c: &mut Criterion) {
 
 fn request(origin: &Arc<Origin>) -> Request {
     Request {
-        method: Method::GET,
+        head: head(headers()),
         target: Bytes::from_static(b"/orders/7?full=1"),
-        version: Version::HTTP_11,
-        headers: headers(),
         body: Body::empty(),
-        names_hops: false,
-        names: FieldNames::default(),
         started: Instant::now(),
         origin: Arc::clone(origin),
         interim: None,
-        upgrade: None,
     }
 }
 

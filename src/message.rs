@@ -3,16 +3,18 @@
 //! They are independent of the version of HTTP: `server` makes a [`Request`]
 //! from either, and writes a [`Response`] in the version of the connection. The
 //! framing of the message (its length, chunks, connection fields) is settled in
-//! `server`, and everything else is passed on as it was read.
+//! `server`, and everything else is passed on as it was read. Malformed bytes
+//! are an [`Arrival`] too, so that the gateway writes their response and their
+//! access line in the same way as those of requests.
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::{StatusCode, Version};
 use tokio::time::Instant;
 
-pub use crate::http1::{FieldNames, Fields};
-use crate::{body::Body, tls::TlsFacts};
+pub use crate::http1::{FieldNames, Fields, RequestHead};
+use crate::{body::Body, error::Error, tls::TlsFacts};
 
 /// A response on its way to the client.
 #[derive(Debug, Default)]
@@ -51,23 +53,34 @@ pub enum Hangup {
     AtOnce,
 }
 
+/// A request, or bytes that are none, to which the service responds.
+#[derive(Debug)]
+pub enum Arrival {
+    /// A request whose head could be read.
+    Request(Request),
+    /// Bytes that are not a request. After the response the connection closes,
+    /// or with HTTP/2 the stream.
+    Refused {
+        /// Why they are refused.
+        error: Error,
+        /// The moment at which the first byte arrived.
+        started: Instant,
+        /// The version in which the response is written.
+        version: Version,
+        /// The connection that they came by.
+        origin: Arc<Origin>,
+    },
+}
+
 /// A request as it was read, with nothing interpreted but its framing.
 #[derive(Debug)]
 pub struct Request {
-    /// The method.
-    pub method: Method,
+    /// The head but for its target.
+    pub head: RequestHead,
     /// The request target, byte for byte.
     pub target: Bytes,
-    /// HTTP/1.0, HTTP/1.1 or HTTP/2.
-    pub version: Version,
-    /// All header lines, hop-by-hop fields too.
-    pub headers: HeaderMap,
     /// The body, still to be read.
     pub body: Body,
-    /// Whether `Connection` names fields that end here.
-    pub names_hops: bool,
-    /// Traits of its fields' names.
-    pub names: FieldNames,
     /// The moment at which its first byte arrived.
     pub started: Instant,
     /// The connection that it came by.
@@ -75,9 +88,6 @@ pub struct Request {
     /// The way for interim responses (1xx); `None` if the client cannot receive
     /// them (HTTP/1.0).
     pub interim: Option<Interim>,
-    /// The protocols that the client would switch to, as an `Upgrade` field
-    /// lists them; a response with [`Body::tunnel`] is one that switches.
-    pub upgrade: Option<Box<[u8]>>,
 }
 
 /// The connection that a request came by. Shared by its requests.

@@ -19,7 +19,7 @@ use std::{
 use http::StatusCode;
 use http_body_util::BodyExt;
 use libfuzzer_sys::fuzz_target;
-use tidegate::{body::Body, error::Fault, policy::{self, ConnectionLimits, HeadLimits}, message::{Hangup, Request, Response}, server::{Accept, Accepted, AllConnections, Arrival, Listener, ListenerSettings, Socket, accept}, telemetry::Metrics};
+use tidegate::{body::Body, error::Fault, policy::{self, ConnectionLimits, HeadLimits}, message::{Arrival, Hangup, Request, RequestHead, Response}, server::{Accept, Accepted, AllConnections, Listener, ListenerSettings, Socket, accept}, telemetry::Metrics};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::Notify,
@@ -110,7 +110,8 @@ impl Service<Arrival> for Seen {
 }
 
 async fn respond(request: Request, seen: &Mutex<Vec<String>>) -> Response {
-    let Request { method, target, version, headers, body, upgrade, .. } = request;
+    let Request { head, target, body, .. } = request;
+    let RequestHead { method, version, headers, upgrade, .. } = head;
     note(seen, format!("{method} {target:?} {version:?} {headers:?} {upgrade:?}"));
     match body.collect().await {
         Ok(whole) => {

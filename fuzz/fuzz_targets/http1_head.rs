@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, header};
 use libfuzzer_sys::fuzz_target;
 use tidegate::policy::HeadLimits;
-use tidegate::http1::{Decoder, Length, Piece, RequestHead, Unended, find_end, parse_request, parse_response};
+use tidegate::http1::{Decoder, Length, ParsedRequest, Piece, Unended, find_end, parse_request, parse_response};
 
 const LIMITS: HeadLimits = HeadLimits { bytes: 1024, headers: 20, keeps_underscores: false };
 const MOST_TRAILER_BYTES: usize = 256;
@@ -33,32 +33,33 @@ fn request(bytes: &[u8]) {
     }
     // The server has skipped empty lines and bytes that cannot begin a method.
     let Some(length) = whole.ok().filter(|_| bytes[0].is_ascii_graphic()) else { return };
-    let Ok(head) = parse_request(&mut BytesMut::from(bytes), length, &LIMITS) else { return };
-    check_framing(&head);
+    let Ok(request) = parse_request(&mut BytesMut::from(bytes), length, &LIMITS) else { return };
+    check_framing(&request);
     // An independent parser has to find the end at the same byte: the next
     // request begins there.
     let mut lines = [httparse::EMPTY_HEADER; 20];
     let mut other = httparse::Request::new(&mut lines);
     assert_eq!(other.parse(bytes), Ok(httparse::Status::Complete(length)));
-    body(&bytes[length..], head.length, Decoder::of_request);
+    body(&bytes[length..], request.length, Decoder::of_request);
 }
 
 /// Checks that the framing agrees with the fields, and that the fields state it
 /// once.
-fn check_framing(head: &RequestHead) {
-    let lengths: Vec<_> = head.headers.get_all(header::CONTENT_LENGTH).iter().collect();
-    let codings: Vec<_> = head.headers.get_all(header::TRANSFER_ENCODING).iter().collect();
+fn check_framing(request: &ParsedRequest) {
+    let headers = &request.head.headers;
+    let lengths: Vec<_> = headers.get_all(header::CONTENT_LENGTH).iter().collect();
+    let codings: Vec<_> = headers.get_all(header::TRANSFER_ENCODING).iter().collect();
     let length = lengths.first().map(|value| value.to_str().unwrap().parse::<u64>().unwrap());
     let expected = match (codings.len(), length) {
         (1, None) => Length::Chunked,
         (0, None | Some(0)) => Length::Empty,
         (0, Some(length)) => Length::Exact(length),
-        _ => panic!("ambiguous framing: {head:?}"),
+        _ => panic!("ambiguous framing: {request:?}"),
     };
-    assert_eq!(head.length, expected);
+    assert_eq!(request.length, expected);
     assert!(lengths.len() < 2);
-    assert!(!head.target.is_empty() && head.target.iter().all(|byte| *byte > b' ' && *byte != 0x7f));
-    assert!(head.headers.values().all(|value| !value.as_bytes().iter().any(|byte| b"\r\n\0".contains(byte))));
+    assert!(!request.target.is_empty() && request.target.iter().all(|byte| *byte > b' ' && *byte != 0x7f));
+    assert!(headers.values().all(|value| !value.as_bytes().iter().any(|byte| b"\r\n\0".contains(byte))));
 }
 
 /// The result of reading a body: its bytes, and how it ended.

@@ -15,7 +15,7 @@ use std::{
 use bytes::BytesMut;
 use http::header;
 use libfuzzer_sys::fuzz_target;
-use tidegate::{call::{Client, Exchange, Facts, Flag, Head, Progress, RequestId, RouteTag, Target}, policy::{HeadLimits, KeyPart, Limit}, config::{self, Environment}, http1::self, layer::hashed, message::Origin, telemetry::Metrics};
+use tidegate::{call::{Client, Exchange, Facts, Flag, Progress, RequestId, RouteTag, Target}, policy::{HeadLimits, KeyPart, Limit}, config::{self, Environment}, http1::self, layer::hashed, message::Origin, telemetry::Metrics};
 use tokio::time::Instant;
 
 const LIMITS: HeadLimits = HeadLimits { bytes: 4096, headers: 50, keeps_underscores: false };
@@ -58,8 +58,8 @@ fn read(expressions: &[&str]) -> Option<Vec<KeyPart>> {
 
 fn exchange(head: &[u8], client: IpAddr) -> Option<Arc<Exchange>> {
     let length = http1::find_end(head, 0).ok()?;
-    let head = http1::parse_request(&mut BytesMut::from(head), length, &LIMITS).ok()?;
-    let target = Target::parse(head.target.clone()).ok()?;
+    let parsed = http1::parse_request(&mut BytesMut::from(head), length, &LIMITS).ok()?;
+    let (target, head) = (Target::parse(parsed.target).ok()?, parsed.head);
     let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let path = String::from_utf8_lossy(target.normal_path()).into_owned();
     let segments = path.split('/').skip(1);
@@ -68,19 +68,11 @@ fn exchange(head: &[u8], client: IpAddr) -> Option<Arc<Exchange>> {
     Some(Arc::new(Exchange {
         client: Client { ip: client.to_canonical(), chain: None },
         id: RequestId::of(&head.headers),
-        request: Head {
-            method: head.method,
-            target,
-            version: head.version,
-            host: host.to_ascii_lowercase().into(),
-            headers: head.headers,
-            names_hops: head.names_hops,
-            has_underscores: false,
-            has_via: false,
-            interim: None,
-            upgrade: None,
-            grpc: None,
-        },
+        target,
+        host: host.to_ascii_lowercase().into(),
+        request: head,
+        grpc: None,
+        interim: None,
         origin: origin(),
         started: Instant::now(),
         facts: Facts::begin(&route.metrics),
@@ -146,7 +138,7 @@ fn check(part: &KeyPart, value: &[u8], exchange: &Exchange) {
             assert!(lines.any(|line| contains(line, name.as_bytes()) && line.len() > value.len()));
         }
         KeyPart::Query(name) => {
-            let pairs = tidegate::call::query::pairs(request.target.query().unwrap_or_default());
+            let pairs = tidegate::call::query::pairs(exchange.target.query().unwrap_or_default());
             let mut named = pairs.filter(|(known, _)| **known == *name.as_bytes()).peekable();
             assert!(!value.is_empty() && named.peek().is_some() && named.all(|(_, other)| *other == *value));
         }
@@ -155,8 +147,8 @@ fn check(part: &KeyPart, value: &[u8], exchange: &Exchange) {
             assert_eq!(known.map(|(_, value)| decoded(value.as_bytes())), Some(decoded(value)));
             assert!(!value.is_empty());
         }
-        KeyPart::Host => assert_eq!(value, request.host.as_bytes()),
-        KeyPart::Path => assert_eq!(decoded(value), decoded(request.target.normal_path())),
+        KeyPart::Host => assert_eq!(value, exchange.host.as_bytes()),
+        KeyPart::Path => assert_eq!(decoded(value), decoded(exchange.target.normal_path())),
         KeyPart::Method => assert_eq!(value, request.method.as_str().as_bytes()),
         KeyPart::TlsSubject => panic!("there is no TLS"),
     }

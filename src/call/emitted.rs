@@ -13,31 +13,21 @@ use std::{
 
 use http::{HeaderMap, Version, header};
 
-use super::{
-    exchange::{Client, Exchange, Head, RequestId, RouteTag},
-    facts::Facts,
-    target::UNREADABLE,
-};
+use super::{exchange::Exchange, facts::Facts, target::UNREADABLE};
 use crate::{
     duration,
     error::Fault,
-    message::Origin,
     telemetry::{Decision, Line},
 };
 
 impl Drop for Exchange {
     fn drop(&mut self) {
         let duration = self.started.elapsed();
-        let facts = self.facts.get_mut();
-        let status = facts.settle();
+        let mut facts = self.facts.lock();
         let ended = Ended {
-            request: &self.request,
-            origin: &self.origin,
-            client: &self.client,
-            id: &self.id,
-            route: &self.route,
-            facts,
-            status,
+            exchange: self,
+            status: facts.settle(),
+            facts: &facts,
             duration,
         };
         ended.count();
@@ -47,11 +37,7 @@ impl Drop for Exchange {
 
 /// An exchange of which nothing more will be noted.
 struct Ended<'a> {
-    request: &'a Head,
-    origin: &'a Origin,
-    client: &'a Client,
-    id: &'a RequestId,
-    route: &'a RouteTag,
+    exchange: &'a Exchange,
     facts: &'a Facts,
     /// The status that was sent, or that stands for a client that left before.
     status: u16,
@@ -63,14 +49,20 @@ impl Ended<'_> {
     /// Adds the exchange to the metrics of its route, those of its limits
     /// included, and ends its count as in flight.
     fn count(&self) {
+        let Exchange {
+            request,
+            route,
+            grpc,
+            ..
+        } = self.exchange;
         let facts = self.facts;
-        self.route.metrics.record(|cells| {
-            cells.request(&self.request.method, self.status, self.duration);
-            cells.call(self.request.grpc.map(|_| facts.grpc_status));
+        route.metrics.record(|cells| {
+            cells.request(&request.method, self.status, self.duration);
+            cells.call(grpc.map(|_| facts.grpc_status));
             if let Some(reason) = facts.reason {
                 cells.refusal(reason);
             }
-            for (index, limit) in self.route.limits.iter().enumerate() {
+            for (index, limit) in route.limits.iter().enumerate() {
                 if facts.limits.admitted & (1 << index) != 0 {
                     cells.decision(limit, Decision::Allowed);
                 } else if facts.limits.refused & (1 << index) != 0 {
@@ -84,11 +76,11 @@ impl Ended<'_> {
                 }
             }
         });
-        self.route.metrics.ended();
+        route.metrics.ended();
         if let Some(Fault::Idle(after)) = facts.broke
-            && self.route.metrics.is_first_silence()
+            && route.metrics.is_first_silence()
         {
-            warn_of_silence(self.route.name.as_deref().unwrap_or_default(), after);
+            warn_of_silence(route.name.as_deref().unwrap_or_default(), after);
         }
     }
 
@@ -96,32 +88,30 @@ impl Ended<'_> {
     /// is a thread of its own: the line is handed over without waiting, and
     /// dropped and counted if the writer is too far behind.
     fn write_line(&self) {
-        let Some(access) = &self.route.access else {
+        let (exchange, facts) = (self.exchange, self.facts);
+        let (head, target, route) = (&exchange.request, &exchange.target, &exchange.route);
+        let Some(access) = &route.access else {
             return;
         };
-        let (head, facts) = (self.request, self.facts);
         let limit = facts.limits.nearest.as_ref();
-        let query = head
-            .target
-            .query()
-            .and_then(|query| self.route.query.shown(query));
+        let query = target.query().and_then(|query| route.query.shown(query));
         access.write(&Line {
             time: SystemTime::now(),
-            request_id: self.id.as_bytes(),
-            listener: &self.origin.listener,
-            client: self.client.ip,
-            peer: self.origin.peer,
-            peer_ip: &self.origin.peer_ip,
+            request_id: exchange.id.as_bytes(),
+            listener: &exchange.origin.listener,
+            client: exchange.client.ip,
+            peer: exchange.origin.peer,
+            peer_ip: &exchange.origin.peer_ip,
             protocol: match head.version {
                 Version::HTTP_10 => "HTTP/1.0",
                 Version::HTTP_2 => "HTTP/2",
                 _ => "HTTP/1.1",
             },
             method: Some(head.method.as_str()).filter(|method| *method != UNREADABLE),
-            host: Some(head.host.as_bytes()).filter(|host| !host.is_empty()),
-            path: Some(head.target.path()).filter(|path| *path != UNREADABLE.as_bytes()),
+            host: Some(exchange.host.as_bytes()).filter(|host| !host.is_empty()),
+            path: Some(target.path()).filter(|path| *path != UNREADABLE.as_bytes()),
             query: query.as_deref(),
-            route: self.route.name.as_deref(),
+            route: route.name.as_deref(),
             status: self.status,
             grpc_status: facts.grpc_status,
             reason: facts.reason,
@@ -145,7 +135,7 @@ impl Ended<'_> {
     /// The name of a limit or tier, by its index among the names of the route's
     /// limits.
     fn limit_name(&self, index: usize) -> Option<&str> {
-        self.route.limits.get(index).map(|name| &**name)
+        self.exchange.route.limits.get(index).map(|name| &**name)
     }
 
     /// The upstream of the last attempt, or the one that had no server for an

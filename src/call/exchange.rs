@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -29,7 +29,7 @@ use super::{
 use crate::{
     body::{BodyObserver, Held},
     error::Fault,
-    message::{Interim, Origin},
+    message::{Interim, Origin, RequestHead},
     policy::{ClientIpHeader, LimitHeaders},
     telemetry::{AccessLog, RouteMetrics},
 };
@@ -38,8 +38,18 @@ use crate::{
 /// is dropped.
 #[derive(Debug)]
 pub struct Exchange {
-    /// The request's head.
-    pub request: Head,
+    /// The request's head as received, but for its target.
+    pub request: RequestHead,
+    /// The target as received, and its parts.
+    pub target: Target,
+    /// The host that the request asks for, in lower case and without its port;
+    /// empty if it names none.
+    pub host: Box<str>,
+    /// Set for a gRPC call.
+    pub grpc: Option<Grpc>,
+    /// The way to send interim responses; `None` if the client cannot take
+    /// them.
+    pub interim: Option<Interim>,
     /// The connection that it came by.
     pub origin: Arc<Origin>,
     /// The client.
@@ -63,64 +73,6 @@ pub struct Exchange {
     pub is_sent: Flag,
     /// State that the attempts share.
     pub progress: Progress,
-}
-
-/// The head of a request.
-#[derive(Debug, Clone)]
-pub struct Head {
-    /// The method.
-    pub method: Method,
-    /// The target as received, and its parts.
-    pub target: Target,
-    /// HTTP/1.0, HTTP/1.1 or HTTP/2.
-    pub version: Version,
-    /// All header fields.
-    pub headers: HeaderMap,
-    /// The host that the request asks for, in lower case and without its port;
-    /// empty if it names none.
-    pub host: Box<str>,
-    /// Whether `Connection` names fields that end at this hop.
-    pub names_hops: bool,
-    /// Whether names of its fields contain `_`, which servers of CGI and WSGI
-    /// programs do not tell from `-`.
-    pub has_underscores: bool,
-    /// Whether it has a `Via` field, so that it has passed a proxy.
-    pub has_via: bool,
-    /// The way to send interim responses; `None` if the client cannot take
-    /// them.
-    pub interim: Option<Interim>,
-    /// The protocols that the client would switch to, as its `Upgrade` field
-    /// lists them.
-    pub upgrade: Option<Box<[u8]>>,
-    /// Set for a gRPC call.
-    pub grpc: Option<Grpc>,
-}
-
-impl Head {
-    /// The hops that an OPTIONS or TRACE request may still pass, by its
-    /// `Max-Forwards`. `None` for other methods, which do not heed the field
-    /// (RFC 9110, 7.6.2). A field that is no number, or stands there twice,
-    /// says nothing.
-    #[inline]
-    pub fn hops_left(&self) -> Option<u64> {
-        match self.method {
-            Method::OPTIONS | Method::TRACE => max_forwards(&self.headers),
-            _ => None,
-        }
-    }
-}
-
-/// The number in the only `Max-Forwards` field.
-fn max_forwards(headers: &HeaderMap) -> Option<u64> {
-    let mut values = headers.get_all(header::MAX_FORWARDS).iter();
-    let value = values.next()?;
-    if values.next().is_some() {
-        return None;
-    }
-    let digits = value.to_str().ok()?;
-    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    // More than any number of hops is as good as the largest number.
-    is_number.then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
 /// The client of a request.
@@ -245,7 +197,7 @@ impl BodyObserver for Exchange {
 
     fn trailed(&self, trailers: &HeaderMap) {
         self.facts.lock().note_call(
-            self.request.grpc,
+            self.grpc,
             trailers.get(&grpc::STATUS).map(HeaderValue::as_bytes),
         );
     }

@@ -8,9 +8,10 @@
 //! line and metrics, exactly once, when the last holder of the exchange lets go
 //! of it, however it ended.
 //!
-//! The innermost layer turns a call into an [`Outgoing`], the only conversion
-//! of a request on its way: its head is written once, into the bytes that
-//! leave.
+//! The head of a request is parsed once, and the exchange keeps it as it was
+//! parsed ([`RequestHead`](crate::message::RequestHead)). The innermost layer
+//! turns a call into an [`Outgoing`], the only conversion of a request on its
+//! way: its head is written once, into the bytes that leave.
 //!
 //! One thread works on a request from its first byte to its last. The locks and
 //! atomics here are never contended; they exist because a task's future has to
@@ -32,7 +33,7 @@ use tokio::time::Instant;
 
 pub use self::{
     exchange::{
-        Chain, Client, Exchange, Head, REQUEST_ID_HEADER, RequestBodyObserver, RequestId, RouteTag,
+        Chain, Client, Exchange, REQUEST_ID_HEADER, RequestBodyObserver, RequestId, RouteTag,
     },
     facts::{Facts, LimitFacts, Nearest},
     grpc::Grpc,

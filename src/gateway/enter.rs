@@ -31,12 +31,12 @@ use super::{
 use crate::{
     body::Body,
     call::{
-        Client, Exchange, Facts, Flag, Grpc, Head, Progress, RequestBodyObserver, RequestId,
-        Target, UNREADABLE, host_of,
+        Client, Exchange, Facts, Flag, Grpc, Progress, RequestBodyObserver, RequestId, Target,
+        UNREADABLE, host_of,
     },
     error::Error,
     http1,
-    message::{Origin, Request},
+    message::{FieldNames, Origin, Request, RequestHead},
 };
 
 /// A request that has entered. It has an exchange in any case.
@@ -66,7 +66,7 @@ pub(super) fn enter(routes: &Routes, mut request: Request) -> Entered<'_> {
         unsound,
     } = Address::of(&mut request);
     let found = match unsound {
-        None => routes.find(&mut target, &host, &request),
+        None => routes.find(&mut target, &host, &request.head),
         Some(error) => Err(error),
     };
     let (route, parameters) = match found {
@@ -76,9 +76,10 @@ pub(super) fn enter(routes: &Routes, mut request: Request) -> Entered<'_> {
     let known = route.as_ref().ok().copied();
     let (client, untrusted) = identify(routes, known, &mut request);
     let tag = known.map_or(&routes.unmatched, |route| &route.tag);
-    if request.names.dropped + untrusted > 0 {
+    let names = request.head.names;
+    if names.dropped + untrusted > 0 {
         tag.metrics.record(|cells| {
-            cells.dropped("underscore", request.names.dropped as u64);
+            cells.dropped("underscore", names.dropped as u64);
             cells.dropped("untrusted", untrusted as u64);
         });
     }
@@ -86,24 +87,16 @@ pub(super) fn enter(routes: &Routes, mut request: Request) -> Entered<'_> {
     // its place. `Arc::new` would move it there.
     let exchange = Arc::new_cyclic(|_| Exchange {
         client,
-        id: if request.names.request_id {
-            RequestId::of(&request.headers)
+        id: if names.request_id {
+            RequestId::of(&request.head.headers)
         } else {
             RequestId::made()
         },
-        request: Head {
-            grpc: call(routes, known, request.version, &request.headers),
-            method: request.method,
-            target,
-            version: request.version,
-            headers: request.headers,
-            host,
-            names_hops: request.names_hops,
-            has_underscores: request.names.underscores,
-            has_via: request.names.via,
-            interim: request.interim,
-            upgrade: request.upgrade,
-        },
+        grpc: call(routes, known, &request.head),
+        request: request.head,
+        target,
+        host,
+        interim: request.interim,
         origin: request.origin,
         started: request.started,
         facts: Facts::begin(&tag.metrics),
@@ -137,19 +130,18 @@ pub(super) fn unreadable(
             chain: None,
         },
         id: RequestId::made(),
-        request: Head {
+        request: RequestHead {
             method: Method::from_bytes(UNREADABLE.as_bytes()).unwrap_or_default(),
-            target: Target::unreadable(),
             version,
             headers: HeaderMap::new(),
-            host: Box::default(),
             names_hops: false,
-            has_underscores: false,
-            has_via: false,
-            interim: None,
+            names: FieldNames::default(),
             upgrade: None,
-            grpc: None,
         },
+        target: Target::unreadable(),
+        host: Box::default(),
+        grpc: None,
+        interim: None,
         origin,
         started,
         facts: Facts::begin(&routes.unmatched.metrics),
@@ -190,14 +182,15 @@ impl Address {
     /// goes round in a circle ([`Error::Loop`]).
     fn read(request: &mut Request) -> Result<Self, Error> {
         let mut target = Target::parse(std::mem::take(&mut request.target))?;
-        if request.method == Method::OPTIONS {
+        let head = &request.head;
+        if head.method == Method::OPTIONS {
             target = target.of_options();
         }
-        check_form(&request.method, &target)?;
-        if request.names.via {
-            last_hop::check_rounds(&request.headers)?;
+        check_form(&head.method, &target)?;
+        if head.names.via {
+            last_hop::check_rounds(&head.headers)?;
         }
-        let host = host_of(&target, &request.headers, request.version)?;
+        let host = host_of(&target, &head.headers, head.version)?;
         let unsound = match &request.origin.tls {
             Some(tls) if !tls.may_serve(&host) => Some(Error::Misdirected),
             _ => None,
@@ -235,7 +228,7 @@ impl Routes {
     /// [`Error::AmbiguousPath`] if the service that the request is forwarded to
     /// could take its path for one of another route, and so give it more than
     /// that route would.
-    fn find(&self, target: &mut Target, host: &str, request: &Request) -> Result<Found, Error> {
+    fn find(&self, target: &mut Target, host: &str, request: &RequestHead) -> Result<Found, Error> {
         let lookup = Lookup {
             host,
             path: target.normal_path(),
@@ -262,23 +255,18 @@ impl Routes {
     }
 }
 
-/// The gRPC call that a request with these `headers` is. Where no route takes
-/// the request, it is a call if any route takes calls.
+/// The gRPC call that a request with this `head` is. Where no route takes the
+/// request, it is a call if any route takes calls.
 ///
-/// `None` unless the `version` is HTTP/2, and if the route takes no calls, or
-/// the headers are those of no call. `route` is `None` where no route takes the
+/// `None` unless the version is HTTP/2, and if the route takes no calls, or the
+/// headers are those of no call. `route` is `None` where no route takes the
 /// request.
-fn call(
-    routes: &Routes,
-    route: Option<&Route>,
-    version: Version,
-    headers: &HeaderMap,
-) -> Option<Grpc> {
-    if version != Version::HTTP_2 {
+fn call(routes: &Routes, route: Option<&Route>, head: &RequestHead) -> Option<Grpc> {
+    if head.version != Version::HTTP_2 {
         return None;
     }
     let takes_calls = route.map_or(routes.takes_calls, Route::takes_calls);
-    Grpc::of(headers).filter(|_| takes_calls)
+    Grpc::of(&head.headers).filter(|_| takes_calls)
 }
 
 /// Identifies the client, and drops the claims that only a trusted proxy may
@@ -288,13 +276,13 @@ fn call(
 /// and is the client itself. `route` is the one that was found, whose list of
 /// fields to keep counts; without a route none is kept.
 fn identify(routes: &Routes, route: Option<&Route>, request: &mut Request) -> (Client, usize) {
-    let (trust, headers) = (&routes.trust, &mut request.headers);
+    let (trust, headers) = (&routes.trust, &mut request.head.headers);
     let peer = request.origin.peer.ip().to_canonical();
     if trust.trusts(peer) {
         return (trust.named_client(peer, headers), 0);
     }
     let mut dropped = 0;
-    if request.names.claims {
+    if request.head.names.claims {
         trust.note_unknown(peer, headers);
         let kept = route.map_or(&[][..], |route| &route.kept);
         dropped = drop_claims(headers, kept);
@@ -334,7 +322,7 @@ fn admit(route: &Route, body: &mut Body, exchange: &Arc<Exchange>) -> Result<(),
     // A gRPC call is a stream of messages, whose total length says nothing; its
     // receiver bounds each message. Only a route with a bound for calls knows
     // better.
-    let limit = match exchange.request.grpc {
+    let limit = match exchange.grpc {
         None => route.max_body,
         Some(_) => route.max_call_body,
     };

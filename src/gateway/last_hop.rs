@@ -77,7 +77,7 @@ pub(super) fn respond(exchange: &Exchange) -> Response {
 /// read.
 fn reflection(exchange: &Exchange) -> Vec<u8> {
     let request = &exchange.request;
-    let (path, query) = request.target.to_forward();
+    let (path, query) = exchange.target.to_forward();
     let mut out = [
         request.method.as_str().as_bytes(),
         b" ",

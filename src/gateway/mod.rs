@@ -74,8 +74,7 @@ use self::{enter::Entered, stack::Stack};
 use crate::{
     call::{Call, Exchange, Nearest, RouteTag, grpc},
     error::{Error, Failed},
-    message::{Origin, Request, Response},
-    server::Arrival,
+    message::{Arrival, Origin, Request, Response},
     telemetry::Metrics,
 };
 
@@ -273,7 +272,7 @@ fn finish(mut response: Response, exchange: Arc<Exchange>) -> Response {
 /// refused, or else the limit nearest to exhaustion.
 fn refuse(error: &Error, exchange: Arc<Exchange>) -> Response {
     let (route, id) = (&*exchange.route, exchange.id.as_bytes());
-    let mut response = if exchange.request.grpc.is_some() {
+    let mut response = if exchange.grpc.is_some() {
         respond::to_call(error, id)
     } else {
         respond::to_request(error, route.name.as_deref(), id)
@@ -303,7 +302,7 @@ fn describe_limit(response: &mut Response, route: &RouteTag, nearest: &Nearest) 
 /// Notes how a gRPC call ended that has its status in the head, as one that
 /// fails at once does.
 fn note_call(exchange: &Exchange, response: &Response) {
-    if let Some(call) = exchange.request.grpc {
+    if let Some(call) = exchange.grpc {
         let status = response.fields.get(&grpc::STATUS);
         exchange.facts.lock().note_call(Some(call), status);
     }

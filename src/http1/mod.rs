@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!            read                                    written
-//! request    find_end, parse_request, offered        layer::forward, write_frame
+//! request    find_end, parse_request                 layer::forward, write_frame
 //! response   find_end, parse_response                write_status_line, Fields, write_frame
 //! bodies     Decoder                                 write_frame
 //! ```
@@ -45,6 +45,6 @@ pub use encode::{
     write_number, write_status_line,
 };
 pub use framing::{BARE_LINE_FEED, Length, Unended, find_end, has_no_body};
-pub use request::{FieldNames, RequestHead, parse_request};
+pub use request::{FieldNames, ParsedRequest, RequestHead, parse_request};
 pub use response::{ResponseHead, parse_response};
-pub use upgrade::{is_offered, offered};
+pub use upgrade::is_offered;

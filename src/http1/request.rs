@@ -34,11 +34,12 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 
 use super::{
     claims::is_claim,
     framing::{self, BARE_LINE_FEED, Length, Marks, version},
+    upgrade::offered,
 };
 use crate::{error::Error, policy::HeadLimits};
 
@@ -46,26 +47,68 @@ use crate::{error::Error, policy::HeadLimits};
 /// have, in 8 KiB.
 const ON_STACK: usize = 256;
 
-/// The head of a request, with its framing.
-#[derive(Debug)]
+/// The head of a request but for its target, in any version of HTTP.
+///
+/// It is made once, where a request is read, and stays as it is to the end of
+/// the exchange.
+#[derive(Debug, Clone)]
 pub struct RequestHead {
     /// The method, known or not.
     pub method: Method,
-    /// The target as received, byte for byte; it shares the head's memory.
-    pub target: Bytes,
-    /// HTTP/1.0 or HTTP/1.1.
+    /// HTTP/1.0, HTTP/1.1 or HTTP/2.
     pub version: Version,
-    /// All fields but those that were dropped for an `_` in their name. Values
-    /// share the head's memory.
+    /// All fields, hop-by-hop fields too, but those that were dropped for an
+    /// `_` in their name.
     pub headers: HeaderMap,
-    /// How its body is delimited; never [`Length::UntilClose`].
-    pub length: Length,
-    /// Whether the client may send another request on the same connection.
-    pub keep_alive: bool,
     /// Whether `Connection` names further hop-by-hop fields.
     pub names_hops: bool,
     /// Traits of its fields' names.
     pub names: FieldNames,
+    /// The protocols that the client offers to switch to and that may pass, as
+    /// an `Upgrade` field lists them. `None` unless it asks for a switch by
+    /// `Connection` as well (RFC 9110, 7.8).
+    pub upgrade: Option<Box<[u8]>>,
+}
+
+impl RequestHead {
+    /// The hops that an OPTIONS or TRACE request may still pass, by its
+    /// `Max-Forwards`. `None` for other methods, which do not heed the field
+    /// (RFC 9110, 7.6.2). A field that is no number, or stands there twice,
+    /// says nothing.
+    #[inline]
+    pub fn hops_left(&self) -> Option<u64> {
+        match self.method {
+            Method::OPTIONS | Method::TRACE => max_forwards(&self.headers),
+            _ => None,
+        }
+    }
+}
+
+/// The number in the only `Max-Forwards` field.
+fn max_forwards(headers: &HeaderMap) -> Option<u64> {
+    let mut values = headers.get_all(header::MAX_FORWARDS).iter();
+    let value = values.next()?;
+    if values.next().is_some() {
+        return None;
+    }
+    let digits = value.to_str().ok()?;
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    // More than any number of hops is as good as the largest number.
+    is_number.then(|| digits.parse().unwrap_or(u64::MAX))
+}
+
+/// A request of HTTP/1 whose head was parsed: the head, the target, and the
+/// framing, which concerns the connection only.
+#[derive(Debug)]
+pub struct ParsedRequest {
+    /// The head. Values of its fields share the memory that was parsed.
+    pub head: RequestHead,
+    /// The target as received, byte for byte; it shares that memory, too.
+    pub target: Bytes,
+    /// How the body is delimited; never [`Length::UntilClose`].
+    pub length: Length,
+    /// Whether the client may send another request on the same connection.
+    pub keep_alive: bool,
     /// Whether the client waits for a 100 (Continue) before it sends its body.
     /// False with HTTP/1.0, whose clients do not understand it (RFC 9110,
     /// 10.1.1).
@@ -99,9 +142,9 @@ pub struct RequestHead {
 /// };
 /// let mut input = BytesMut::from("POST /a HTTP/1.1\r\nHost: b\r\nContent-Length: 2\r\n\r\nhi");
 /// let length = find_end(&input, 0).unwrap();
-/// let head = parse_request(&mut input, length, &limits).unwrap();
-/// assert_eq!(&head.target[..], b"/a");
-/// assert_eq!((head.length, head.keep_alive), (Length::Exact(2), true));
+/// let request = parse_request(&mut input, length, &limits).unwrap();
+/// assert_eq!(&request.target[..], b"/a");
+/// assert_eq!((request.length, request.keep_alive), (Length::Exact(2), true));
 /// assert_eq!(input, "hi");
 ///
 /// // Two parsers could disagree on where this body ends.
@@ -112,7 +155,7 @@ pub fn parse_request(
     buffer: &mut BytesMut,
     length: usize,
     limits: &HeadLimits,
-) -> Result<RequestHead, Error> {
+) -> Result<ParsedRequest, Error> {
     let head = buffer.split_to(length).freeze();
     let mut on_stack = [const { MaybeUninit::uninit() }; ON_STACK];
     let mut on_heap = room_on_heap(&head, limits);
@@ -133,15 +176,19 @@ pub fn parse_request(
         marks,
         names,
     } = ParsedFields::of(&head, parsed.headers, limits.keeps_underscores)?;
-    Ok(RequestHead {
-        method,
+    let length = framing::of_request(version, &marks)?;
+    Ok(ParsedRequest {
+        head: RequestHead {
+            method,
+            version,
+            upgrade: offered(&headers, version, marks.names_hops),
+            headers,
+            names_hops: marks.names_hops,
+            names,
+        },
         target,
-        version,
-        headers,
-        length: framing::of_request(version, &marks)?,
+        length,
         keep_alive: marks.keeps_alive(version),
-        names_hops: marks.names_hops,
-        names,
         expects_continue: marks.expects_continue && version == Version::HTTP_11,
     })
 }

@@ -12,7 +12,7 @@ const LIMITS: HeadLimits = HeadLimits {
     keeps_underscores: false,
 };
 
-fn request(text: &str) -> Result<RequestHead, Error> {
+fn request(text: &str) -> Result<ParsedRequest, Error> {
     let mut buffer = BytesMut::from(text);
     let length = find_end(&buffer, 0).expect("a whole head");
     parse_request(&mut buffer, length, &LIMITS)
@@ -22,7 +22,9 @@ fn request(text: &str) -> Result<RequestHead, Error> {
 fn only_names_that_hold_an_underscore_are_dropped_wherever_others_stand() {
     let text = "GET /a_b HTTP/1.1\r\nHost: a_b\r\nCookie: _ga=1; x_y=2\r\nX_A: 1\r\nx-b: _\r\nx-c: 2\r\n_: 3\r\nx_: _\r\nx-d: 4\r\n\r\n";
     let mut buffer = BytesMut::from(text);
-    let head = parse_request(&mut buffer, text.len(), &LIMITS).unwrap();
+    let head = parse_request(&mut buffer, text.len(), &LIMITS)
+        .unwrap()
+        .head;
     let names: Vec<_> = head.headers.keys().map(HeaderName::as_str).collect();
     assert_eq!(names, ["host", "cookie", "x-b", "x-c", "x-d"]);
     assert_eq!((head.names.dropped, head.names.underscores), (3, false));
@@ -50,7 +52,7 @@ fn as_many_lines_are_taken_as_the_listener_allows() {
             },
         );
         assert_eq!(
-            parsed.is_ok_and(|head| head.headers.len() == lines),
+            parsed.is_ok_and(|request| request.head.headers.len() == lines),
             is_taken,
             "{lines} of {allowed}"
         );
@@ -129,8 +131,8 @@ fn a_connection_field_names_a_bounded_number_of_options_which_are_read_once() {
 
 #[test]
 fn a_target_is_kept_byte_for_byte() {
-    let head = request("GET /a/%2e%2E//b?x=%zz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    assert_eq!(&head.target[..], b"/a/%2e%2E//b?x=%zz");
+    let request = request("GET /a/%2e%2E//b?x=%zz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    assert_eq!(&request.target[..], b"/a/%2e%2E//b?x=%zz");
 }
 
 #[test]

@@ -10,7 +10,7 @@
 //!
 //! # Course of an upgrade
 //!
-//! * The server passes [`offered`] along with the request. `None` makes it an
+//! * The parser keeps the offer in the head of the request. Without one it is an
 //!   ordinary request, whose `Upgrade` is dropped like every field of one hop.
 //! * `layer::forward` writes the offer into the head for the server, and the
 //!   upstream's side checks a 101 by [`is_offered`].
@@ -25,7 +25,7 @@
 
 use http::{HeaderMap, Version, header};
 
-use super::{encode::Hops, request::RequestHead};
+use super::encode::Hops;
 
 /// Protocols that carry requests, without versions. In a tunnel of theirs,
 /// requests would evade every limit.
@@ -41,9 +41,16 @@ const CARRY_REQUESTS: [&[u8]; 4] = [b"h2c", b"h2", b"http", b"tls"];
 /// Several fields count as one list (RFC 9110, 5.3). The members keep their
 /// order, which is the preference of the client, and are joined by a comma and
 /// a space. The result is also `None` if no member may pass.
-pub fn offered(head: &RequestHead) -> Option<Box<[u8]>> {
-    let may_switch = head.names_hops && head.version == Version::HTTP_11;
-    may_switch.then(|| passing(&head.headers))?
+///
+/// `names_hops` says whether `Connection` names any field at all. Nearly all
+/// requests stop here.
+pub(super) fn offered(
+    headers: &HeaderMap,
+    version: Version,
+    names_hops: bool,
+) -> Option<Box<[u8]>> {
+    let may_switch = names_hops && version == Version::HTTP_11;
+    may_switch.then(|| passing(headers))?
 }
 
 /// The protocols in the `Upgrade` fields that may pass; `None` if there are

@@ -44,12 +44,12 @@ use super::{
 use crate::{
     body::Body,
     call::{
-        Call, Client, Exchange, Facts, Flag, Head, Progress, RequestId, RouteTag, Target,
+        Call, Client, Exchange, Facts, Flag, Progress, RequestId, RouteTag, Target,
         query::LoggedQuery,
     },
     error::{ConnectFailure, Error, Failed, LimitOwner},
     limit::KeyHasher,
-    message::{Origin, Response},
+    message::{FieldNames, Origin, RequestHead, Response},
     policy::{Bound, Concurrency, LimitHeaders, Priority, Retry, RetryOn},
     telemetry::Metrics,
 };
@@ -203,19 +203,18 @@ fn call() -> Call {
     });
     let exchange = Arc::new(Exchange {
         id: RequestId::made(),
-        request: Head {
+        request: RequestHead {
             method: Method::GET,
-            target: Target::parse(Bytes::from_static(b"/")).unwrap(),
             version: Version::HTTP_11,
             headers: HeaderMap::new(),
-            host: "example.com".into(),
             names_hops: false,
-            has_underscores: false,
-            has_via: false,
-            interim: None,
+            names: FieldNames::default(),
             upgrade: None,
-            grpc: None,
         },
+        target: Target::parse(Bytes::from_static(b"/")).unwrap(),
+        host: "example.com".into(),
+        grpc: None,
+        interim: None,
         origin: Arc::new(Origin::new("127.0.0.1:8080".into(), address, address)),
         client: Client {
             ip: address.ip(),

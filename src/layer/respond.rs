@@ -74,7 +74,7 @@ impl Service<Call> for Respond {
                 headers,
             } => fixed(*status, body, headers),
             Action::Redirect { to, .. }
-                if call.exchange.request.host.is_empty() && to.contains("{host}") =>
+                if call.exchange.host.is_empty() && to.contains("{host}") =>
             {
                 return ready(Err(Failed::from(Error::Malformed(
                     "it names no host, which the redirect of its route needs",

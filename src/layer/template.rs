@@ -35,7 +35,7 @@ pub(super) fn fill(template: &str, exchange: &Exchange) -> String {
 ///
 /// Appends nothing for an unknown name.
 fn fill_one(out: &mut String, name: &str, exchange: &Exchange) {
-    let target = &exchange.request.target;
+    let target = &exchange.target;
     if let Some((_, value)) = exchange
         .parameters
         .iter()
@@ -43,7 +43,7 @@ fn fill_one(out: &mut String, name: &str, exchange: &Exchange) {
     {
         out.push_str(value);
     } else if name == "host" {
-        out.push_str(&exchange.request.host);
+        out.push_str(&exchange.host);
     } else if name == "path" {
         let (path, query) = target.to_forward();
         // `OPTIONS *` asks for no path: elsewhere, it would be a part of the

@@ -104,7 +104,7 @@ where
         let timeouts = &*self.timeouts;
         let started = call.exchange.started;
         // The client's own timeout counts if it is the shorter one.
-        let of_client = call.exchange.request.grpc.and_then(|grpc| grpc.timeout);
+        let of_client = call.exchange.grpc.and_then(|grpc| grpc.timeout);
         let total = of_client.map_or(timeouts.total, |time| time.min(timeouts.total));
         call.deadline = Some(Deadline::after(started, total));
         if !call.body.is_whole() {
@@ -114,7 +114,7 @@ where
         if !call.body.is_empty() {
             // The content type is the client's to choose and decides nothing
             // here: only gRPC calls stream in both directions.
-            let is_call = call.exchange.request.grpc.is_some();
+            let is_call = call.exchange.grpc.is_some();
             call.body.set_pace(Some(pace(timeouts, is_call, end)));
         }
         ResponseFuture {

@@ -43,7 +43,7 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use super::{
-    Arrival, Listener, ListenerSettings, Socket,
+    Listener, ListenerSettings, Socket,
     bind::BACKLOG,
     connection::{ConnectionContext, ConnectionHandle},
     connections::{ClientGuard, IdleCell, Registry},
@@ -52,7 +52,7 @@ use super::{
     listener::ListenerSlot,
     proxy_protocol::Ends,
 };
-use crate::message::{Origin, Response};
+use crate::message::{Arrival, Origin, Response};
 
 /// A source of connections: a listening socket, or a script in tests.
 ///
@@ -250,12 +250,11 @@ where
         let Accepted { io, peer, local } = accepted;
         let name = Arc::clone(&self.listener.name);
         let context = ConnectionContext {
-            service: self.service.clone(),
             limits: settings.policy.limits,
             origin: Arc::new(Origin::new(name, peer, local)),
             handle: guard.handle.clone(),
         };
-        let served = http1::serve(io, BytesMut::new(), context);
+        let served = http1::serve(io, BytesMut::new(), self.service.clone(), context);
         self.connections.spawn(async move {
             if AssertUnwindSafe(served).catch_unwind().await.is_err() {
                 guard.panicked(peer);

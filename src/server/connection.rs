@@ -9,10 +9,9 @@ use tokio_util::sync::CancellationToken;
 use super::{connections::IdleCell, listener::Listener};
 use crate::{message::Origin, policy::ConnectionLimits};
 
-/// Everything that serving a connection takes, apart from its bytes.
-pub(super) struct ConnectionContext<S> {
-    /// Responds to its requests.
-    pub(super) service: S,
+/// Everything that serving a connection takes, apart from its bytes and from
+/// the service that responds to its requests.
+pub(super) struct ConnectionContext {
     /// The bounds on heads and silence.
     pub(super) limits: ConnectionLimits,
     /// Both ends of the connection.

@@ -63,14 +63,14 @@ use tokio::{
 use tower::Service;
 
 use super::{
-    Arrival, Listener, ListenerSettings, Socket,
+    Listener, ListenerSettings, Socket,
     connection::{ConnectionContext, ConnectionHandle},
     connections::ClientGuard,
     http1, http2,
     proxy_protocol::{self, Ends},
 };
 use crate::{
-    message::{Origin, Response},
+    message::{Arrival, Origin, Response},
     runtime::{io::poll_read, timer::timeout},
     tls::{AlpnProtocol, HandshakeFailure, Hello, ReadAhead, Secured, ServerTls},
 };
@@ -124,13 +124,12 @@ pub(super) async fn serve<IO, S>(
     let peer = ends.source;
     let mut origin = Origin::new(Arc::clone(&listener.name), peer, ends.destination);
     let context = |origin| ConnectionContext {
-        service,
         limits: settings.policy.limits,
         origin: Arc::new(origin),
         handle,
     };
     let Some(tls) = &settings.tls else {
-        return http1::serve(io, ahead, context(origin)).await;
+        return http1::serve(io, ahead, service, context(origin)).await;
     };
     // Boxed: a connection need not be as large as its handshake.
     let handshake = Box::pin(secure(
@@ -153,9 +152,9 @@ pub(super) async fn serve<IO, S>(
     origin.tls = Some(secured.facts);
     let (io, ahead, context) = (secured.io, BytesMut::new(), context(origin));
     match secured.protocol {
-        AlpnProtocol::Http1 => http1::serve(io, ahead, context).await,
+        AlpnProtocol::Http1 => http1::serve(io, ahead, service, context).await,
         // Boxed: a connection of HTTP/1 need not be as large.
-        AlpnProtocol::Http2 => Box::pin(http2::serve(io, ahead, context)).await,
+        AlpnProtocol::Http2 => Box::pin(http2::serve(io, ahead, service, context)).await,
     }
 }
 

@@ -1,5 +1,5 @@
-//! The server: sockets in, [`Arrival`]s out to the service that it is given.
-//! Routes are unknown here.
+//! The server: sockets in, [`Arrival`](crate::message::Arrival)s out to the
+//! service that it is given. Routes are unknown here.
 //!
 //! In the order in which a connection meets them:
 //!
@@ -14,9 +14,10 @@
 //!
 //! # The service
 //!
-//! Any tower service from an [`Arrival`] to a [`Response`](crate::message::Response)
-//! that never fails can be served. Each request gets a clone of it that was
-//! seen ready. A response may end its connection
+//! Any tower service from an [`Arrival`](crate::message::Arrival) to a
+//! [`Response`](crate::message::Response) that never fails can be served. Each
+//! request gets a clone of it that was seen ready. A response may end its
+//! connection
 //! ([`Hangup`](crate::message::Hangup)), carry guards in its body that live
 //! until its last byte is written, or switch protocols by a
 //! [tunnel](crate::body::Body::tunnel) in place of its body.
@@ -36,7 +37,6 @@
 //! which drops the future of the service.
 
 mod accept;
-mod arrival;
 mod bind;
 mod connection;
 mod connections;
@@ -52,7 +52,6 @@ mod socket;
 mod worker;
 
 pub use accept::{Accept, Accepted, accept};
-pub use arrival::Arrival;
 pub use bind::{DualStack, Sockets, bind};
 pub use connections::AllConnections;
 pub use listener::{Listener, ListenerSettings};

@@ -21,8 +21,11 @@ use tokio_util::{
 };
 use tower::Service;
 
-use super::{Arrival, Listener, accept};
-use crate::{message::Response, runtime::worker};
+use super::{Listener, accept};
+use crate::{
+    message::{Arrival, Response},
+    runtime::worker,
+};
 
 /// Commands that may be queued for a worker. A reload sends one for each new
 /// listener.

@@ -208,7 +208,7 @@ impl SentRequest {
             }
         };
         let call = outgoing.call.exchange;
-        if let Some(interim) = &call.request.interim {
+        if let Some(interim) = &call.interim {
             interim.0.sent_up();
         }
         call.is_sent.set();
@@ -235,12 +235,12 @@ impl SentRequest {
         };
         match exchange {
             UpstreamExchange::Http1(exchange) => {
-                let head = exchange.poll(cx, &call.request);
+                let head = exchange.poll(cx, call);
                 *is_servers_turn = exchange.waits_for_server();
                 head
             }
             UpstreamExchange::Http2(exchange) => {
-                let head = exchange.poll(cx, &call.request);
+                let head = exchange.poll(cx, call);
                 *is_servers_turn = exchange.waits_for_server();
                 head
             }

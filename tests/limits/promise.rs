@@ -22,9 +22,8 @@ use tidegate::{
     config,
     gateway::Gateway,
     limit::KeyHasher,
-    message::{FieldNames, Origin, Request, Response},
+    message::{Arrival, FieldNames, Origin, Request, RequestHead, Response},
     policy::LogFormat,
-    server::Arrival,
     telemetry::{AccessLog, Form, Metrics},
 };
 use tokio::time::{Instant, advance};
@@ -131,18 +130,21 @@ fn ask(gateway: &mut Gateway, network: u8, cost: u8) -> Option<u64> {
         HeaderValue::from_str(&format!("2001:db8:0:{network:x}::1")).unwrap(),
     );
     let peer = (Ipv4Addr::LOCALHOST, 1).into();
-    let request = Request {
+    let head = RequestHead {
         method: Method::GET,
-        target: Bytes::from_static(b"/"),
         version: Version::HTTP_11,
         headers,
-        body: Body::empty(),
         names_hops: false,
         names: FieldNames::default(),
+        upgrade: None,
+    };
+    let request = Request {
+        head,
+        target: Bytes::from_static(b"/"),
+        body: Body::empty(),
         started: Instant::now(),
         origin: Arc::new(Origin::new("test".into(), peer, peer)),
         interim: None,
-        upgrade: None,
     };
     let response: Result<Response, Infallible> = at_once(gateway.call(Arrival::Request(request)));
     let Ok(response) = response;

@@ -28,7 +28,7 @@ use tokio::time::Instant;
 use super::memory::{Memory, MemoryShare};
 use crate::{
     body::Body,
-    call::{Call, Head},
+    call::{Call, Exchange},
     error::{Error, Fault},
     message::Fields,
     runtime::timer::Timer,
@@ -51,7 +51,7 @@ const MOST_AT_ONCE: usize = 32 * 1024;
 /// The body broke off, differs from what its head announced, or arrived too
 /// slowly.
 pub(super) async fn fill(call: &mut Call, room: usize, memory: &Arc<Memory>) -> Result<(), Error> {
-    ask_for(&call.exchange.request);
+    ask_for(&call.exchange);
     if let Some(uploading) = &call.uploading {
         call.body.set_flow(Arc::clone(&uploading.flow));
     }
@@ -85,12 +85,13 @@ pub(super) async fn fill(call: &mut Call, room: usize, memory: &Arc<Memory>) -> 
 ///
 /// Does nothing unless the request has `Expect: 100-continue` and the client
 /// can take an interim response.
-fn ask_for(request: &Head) {
-    let expected = request
+fn ask_for(exchange: &Exchange) {
+    let expected = exchange
+        .request
         .headers
         .get(header::EXPECT)
         .map(HeaderValue::as_bytes);
-    if let Some(interim) = &request.interim
+    if let Some(interim) = &exchange.interim
         && expected.is_some_and(|expected| expected.eq_ignore_ascii_case(b"100-continue"))
     {
         interim.0.send(StatusCode::CONTINUE, &Fields::default());

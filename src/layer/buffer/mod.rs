@@ -99,7 +99,7 @@ where
 
     fn call(&mut self, call: Call) -> Self::Future {
         let request = &call.exchange.request;
-        let is_streamed = request.grpc.is_some() || request.upgrade.is_some();
+        let is_streamed = call.exchange.grpc.is_some() || request.upgrade.is_some();
         if is_streamed || self.policy.request == 0 || call.body.is_whole() {
             return ResponseFuture::Passing {
                 inner: self.inner.call(call),

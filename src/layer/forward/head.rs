@@ -27,9 +27,9 @@ use http::{HeaderName, HeaderValue, header};
 
 use super::{super::template, forwarded};
 use crate::{
-    body::Body,
-    call::{Call, Exchange, Head, REQUEST_ID_HEADER, grpc, host_field},
+    call::{Call, Exchange, REQUEST_ID_HEADER, grpc, host_field},
     http1::{self, Hops},
+    message::RequestHead,
     policy::{RequestChanges, Rewrite},
 };
 
@@ -46,12 +46,12 @@ const MOST_TRAILERS: usize = 32;
 /// Nothing here can fail: the request was found sound when it was read.
 pub(super) fn write(call: &Call, changes: &RequestChanges) -> Vec<u8> {
     let exchange = &*call.exchange;
-    let (request, host) = (&exchange.request, host(&exchange.request));
+    let (request, host) = (&exchange.request, host(exchange));
     let mut out = Vec::with_capacity(512 + request.headers.len() * 48);
     out.extend_from_slice(request.method.as_str().as_bytes());
     out.push(b' ');
     if changes.rewrite == Rewrite::None {
-        let (path, query) = request.target.to_forward();
+        let (path, query) = exchange.target.to_forward();
         out.extend_from_slice(path);
         out.extend_from_slice(query);
     } else {
@@ -63,7 +63,7 @@ pub(super) fn write(call: &Call, changes: &RequestChanges) -> Vec<u8> {
     {
         http1::write_field(&mut out, "host", host);
     }
-    write_received(&mut out, request, changes, &call.body);
+    write_received(&mut out, call, changes);
     forwarded::write(&mut out, exchange, host.unwrap_or_default(), changes);
     if !changes.headers.decides(&header::VIA) {
         write_via(&mut out, request);
@@ -73,7 +73,7 @@ pub(super) fn write(call: &Call, changes: &RequestChanges) -> Vec<u8> {
     }
     // The rest of a gRPC call's time, some of which has passed in queues and
     // attempts.
-    if let Some(grpc) = request.grpc
+    if let Some(grpc) = exchange.grpc
         && let Some(left) = grpc.left(call.now - exchange.started)
     {
         http1::write_field(&mut out, grpc::TIMEOUT.as_str(), left.as_bytes());
@@ -88,10 +88,10 @@ pub(super) fn write(call: &Call, changes: &RequestChanges) -> Vec<u8> {
 ///
 /// The authority of an absolute target counts before the `Host` field (RFC
 /// 9112, 3.2.2).
-fn host(request: &Head) -> Option<&[u8]> {
-    let host = match request.target.authority() {
+fn host(exchange: &Exchange) -> Option<&[u8]> {
+    let host = match exchange.target.authority() {
         Some(authority) => authority,
-        None => host_field(&request.headers).ok()??.as_bytes(),
+        None => host_field(&exchange.request.headers).ok()??.as_bytes(),
     };
     (!host.is_empty()).then_some(host)
 }
@@ -102,7 +102,7 @@ fn host(request: &Head) -> Option<&[u8]> {
 /// prefix is stripped from the path in its normal form, in which routes match
 /// it.
 fn write_rewritten(out: &mut Vec<u8>, exchange: &Exchange, rewrite: &Rewrite) {
-    let target = &exchange.request.target;
+    let target = &exchange.target;
     match rewrite {
         Rewrite::None => out.extend_from_slice(target.path()),
         // `OPTIONS *` is about the server and not about a path.
@@ -139,9 +139,11 @@ pub fn after_prefix<'p>(path: &'p [u8], prefix: &str) -> Option<&'p [u8]> {
 
 /// Writes the fields that the client sent, without those of the hop and those
 /// that the gateway writes anew.
-fn write_received(out: &mut Vec<u8>, request: &Head, changes: &RequestChanges, body: &Body) {
+fn write_received(out: &mut Vec<u8>, call: &Call, changes: &RequestChanges) {
+    let (request, body) = (&call.exchange.request, &call.body);
     let filter = Filter {
         request,
+        is_call: call.exchange.grpc.is_some(),
         changes,
         hops: Hops::of(&request.headers, request.names_hops),
         // The client of a body that is in memory was asked to send it, if it
@@ -150,7 +152,8 @@ fn write_received(out: &mut Vec<u8>, request: &Head, changes: &RequestChanges, b
     };
     // Then nearly all fields pass, and a look at the length and the first
     // letter of a name shows it.
-    let is_plain = !filter.hops.are_any() && changes.headers.is_empty() && !request.has_underscores;
+    let is_plain =
+        !filter.hops.are_any() && changes.headers.is_empty() && !request.names.underscores;
     let mut wants_trailers = false;
     for (name, value) in &request.headers {
         if (is_plain && !may_be_held_back(name.as_str())) || filter.passes(name) {
@@ -169,7 +172,7 @@ fn write_received(out: &mut Vec<u8>, request: &Head, changes: &RequestChanges, b
 ///
 /// `Connection` names `TE` and `Upgrade` where they are sent (RFC 9110, 7.6.1).
 /// `Max-Forwards` is sent one lower than received (RFC 9110, 7.6.2).
-fn write_of_hop(out: &mut Vec<u8>, request: &Head, wants_trailers: bool) {
+fn write_of_hop(out: &mut Vec<u8>, request: &RequestHead, wants_trailers: bool) {
     if let Some(left) = request.hops_left() {
         out.extend_from_slice(b"max-forwards: ");
         http1::write_number(out, left.saturating_sub(1));
@@ -189,7 +192,9 @@ fn write_of_hop(out: &mut Vec<u8>, request: &Head, wants_trailers: bool) {
 /// The fields of a request that are passed on.
 struct Filter<'r> {
     /// The request as received.
-    request: &'r Head,
+    request: &'r RequestHead,
+    /// Whether it is a gRPC call, whose time the gateway writes anew.
+    is_call: bool,
     /// The route's changes in requests.
     changes: &'r RequestChanges,
     /// The fields that `Connection` names.
@@ -217,12 +222,12 @@ impl Filter<'_> {
             return !self.expect_is_met;
         }
         if *name == grpc::TIMEOUT {
-            return request.grpc.is_none();
+            return !self.is_call;
         }
         if *name == header::MAX_FORWARDS && request.hops_left().is_some() {
             return false;
         }
-        !(request.has_underscores && ends_here(&with_hyphens(name), hops, changes))
+        !(request.names.underscores && ends_here(&with_hyphens(name), hops, changes))
     }
 }
 
@@ -320,9 +325,9 @@ pub(super) fn announced_trailers(call: &Call, changes: &RequestChanges) -> Box<[
 ///
 /// The version is that of the request as received, and the name of the gateway
 /// takes the place of its host.
-fn write_via(out: &mut Vec<u8>, request: &Head) {
+fn write_via(out: &mut Vec<u8>, request: &RequestHead) {
     out.extend_from_slice(b"via: ");
-    if request.has_via {
+    if request.names.via {
         for value in request.headers.get_all(header::VIA) {
             out.extend_from_slice(value.as_bytes());
             out.extend_from_slice(b", ");

@@ -43,9 +43,9 @@ use tower::{Layer, Service};
 pub use self::head::after_prefix;
 use super::{key, response_changes};
 use crate::{
-    call::{Call, Exchange, Head, Outgoing},
+    call::{Call, Exchange, Outgoing},
     limit::KeyBuilder,
-    message::Response,
+    message::{RequestHead, Response},
     policy::{HeaderChanges, KeyPart, RequestChanges},
 };
 
@@ -125,19 +125,19 @@ where
     }
 
     fn call(&mut self, mut call: Call) -> Self::Future {
-        let (policy, request) = (&*self.policy, &call.exchange.request);
+        let (policy, exchange) = (&*self.policy, &call.exchange);
         // A connection that switches protocols is not given back to the pool:
         // it may as well be a new one, which its server has not closed
         // unnoticed. Such a request is not retried once a server may have seen
         // it.
-        call.new_connection |= request.upgrade.is_some();
+        call.new_connection |= exchange.request.upgrade.is_some();
         let outgoing = Outgoing {
             head: head::write(&call, &policy.request),
-            has_host: policy.request.preserve_host && !request.host.is_empty(),
-            names_length: names_length(request),
+            has_host: policy.request.preserve_host && !exchange.host.is_empty(),
+            names_length: names_length(&exchange.request),
             trailers: head::announced_trailers(&call, &policy.request),
             trailers_to_http1: policy.request.passes_trailers,
-            key: policy.key.as_ref().and_then(|key| key.of(&call.exchange)),
+            key: policy.key.as_ref().and_then(|key| key.of(exchange)),
             call,
         };
         ResponseFuture {
@@ -149,7 +149,7 @@ where
 
 /// Whether an empty body is announced with a length of 0. Some servers send
 /// 411 to a POST without one (RFC 9110, 8.6).
-fn names_length(request: &Head) -> bool {
+fn names_length(request: &RequestHead) -> bool {
     match request.method {
         Method::GET | Method::HEAD | Method::OPTIONS => false,
         Method::POST | Method::PUT | Method::PATCH => true,

@@ -52,9 +52,9 @@ pub(super) fn value<'e>(part: &KeyPart, exchange: &'e Exchange) -> Option<KeyVal
         KeyPart::Cookie(name) => cookie(name, exchange)?,
         KeyPart::Query(name) => query_value(name, exchange)?,
         KeyPart::Param(name) => parameter(name, exchange)?,
-        KeyPart::Host if request.host.is_empty() => return None,
-        KeyPart::Host => borrowed(&request.host),
-        KeyPart::Path => spelling::path(request.target.normal_path()),
+        KeyPart::Host if exchange.host.is_empty() => return None,
+        KeyPart::Host => borrowed(&exchange.host),
+        KeyPart::Path => spelling::path(exchange.target.normal_path()),
         KeyPart::Method => borrowed(request.method.as_str()),
         KeyPart::TlsSubject => borrowed(exchange.origin.tls.as_ref()?.subject.as_deref()?),
     };
@@ -114,7 +114,7 @@ fn cookie<'e>(name: &str, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
 /// Names are compared decoded, so that an escape in a name does not hide the
 /// parameter.
 fn query_value<'e>(name: &str, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
-    let pairs = query::pairs(exchange.request.target.query().unwrap_or_default());
+    let pairs = query::pairs(exchange.target.query().unwrap_or_default());
     only(
         pairs
             .filter(|(known, _)| **known == *name.as_bytes())

@@ -56,9 +56,9 @@ use tower::{Layer, Service, ServiceExt};
 use self::tee::Tee;
 use crate::{
     body::Body,
-    call::{Call, Exchange, Facts, Flag, Head, Progress, RouteTag},
+    call::{Call, Exchange, Facts, Flag, Progress, RouteTag},
     error::{Error, Failed},
-    message::Response,
+    message::{RequestHead, Response},
     telemetry::RouteMetrics,
 };
 
@@ -287,8 +287,7 @@ where
 /// be joined. It asks for no upgrade, and passes no interim response to the
 /// client.
 fn duplicate(of: &Exchange, tag: &Arc<RouteTag>) -> Arc<Exchange> {
-    let mut request = Head {
-        interim: None,
+    let mut request = RequestHead {
         upgrade: None,
         ..of.request.clone()
     };
@@ -296,6 +295,10 @@ fn duplicate(of: &Exchange, tag: &Arc<RouteTag>) -> Arc<Exchange> {
     request.headers.remove(header::EXPECT);
     Arc::new(Exchange {
         request,
+        target: of.target.clone(),
+        host: of.host.clone(),
+        grpc: of.grpc,
+        interim: None,
         origin: Arc::clone(&of.origin),
         client: of.client,
         id: of.id.clone(),

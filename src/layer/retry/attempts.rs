@@ -168,7 +168,7 @@ impl<S> Attempts<S> {
         if policy.attempts.get() == 1 {
             return None;
         }
-        let is_call = self.exchange.request.grpc.is_some();
+        let is_call = self.exchange.grpc.is_some();
         match outcome {
             Ok(response) if policy.on.statuses.contains(&status(response, is_call)) => {
                 Some(RetryFailure {

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::wire::Wire;
 use crate::{
     error::Error,
-    http1::{self, RequestHead, Unended},
+    http1::{self, ParsedRequest, Unended},
     policy::{ConnectionLimits, HeadLimits},
     server::http2::PREFACE,
 };
@@ -32,8 +32,8 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// The end of a wait for a head.
 #[derive(Debug)]
 pub(super) enum HeadRead {
-    /// A request's head, and when its first byte was seen.
-    Head(RequestHead, Instant),
+    /// A request, and when its first byte was seen.
+    Request(ParsedRequest, Instant),
     /// Bytes that are not a request's head, and when the first of them was
     /// seen.
     Refused(Error, Instant),
@@ -123,7 +123,7 @@ pub(super) fn read<IO>(
         other => return unended(other, input, &limits.head, progress),
     };
     Some(match http1::parse_request(input, length, &limits.head) {
-        Ok(head) => HeadRead::Head(head, started),
+        Ok(request) => HeadRead::Request(request, started),
         Err(error) => HeadRead::Refused(error, started),
     })
 }

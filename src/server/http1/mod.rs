@@ -49,7 +49,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use http::Version;
+use http::{Method, Version};
 use tokio::time::Instant;
 use tokio_util::sync::WaitForCancellationFuture;
 use tower::Service;
@@ -57,20 +57,15 @@ use tower::Service;
 use self::{
     close::{BodyRest, discard_rest, linger},
     head::{HeadProgress, HeadRead},
-    response::{Begun, Framing, RequestTraits, Transfer},
+    response::{RequestTraits, Transfer},
     wire::{SharedWire, Wire, WireBody},
 };
-use super::{
-    Arrival, Socket,
-    connection::{ConnectionContext, ConnectionHandle},
-    http2,
-};
+use super::{Socket, connection::ConnectionContext, http2};
 use crate::{
     body::{Body, Pace},
     error::Error,
-    http1::{self, Length, RequestHead},
-    message::{Hangup, Interim, Origin, Request, Response},
-    policy::ConnectionLimits,
+    http1::{Length, ParsedRequest},
+    message::{Arrival, Hangup, Interim, Request, Response},
     runtime::timer::Timer,
 };
 
@@ -79,7 +74,7 @@ use crate::{
 ///
 /// When the listener drains, the connection ends after the request in flight,
 /// if there is one.
-pub(super) async fn serve<IO, S>(io: IO, ahead: BytesMut, context: ConnectionContext<S>)
+pub(super) async fn serve<IO, S>(io: IO, ahead: BytesMut, service: S, context: ConnectionContext)
 where
     IO: Socket,
     S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
@@ -87,27 +82,28 @@ where
         + Send
         + 'static,
 {
-    let ConnectionContext {
-        service,
-        limits,
-        origin,
-        handle,
-    } = context;
     let mut connection = Connection {
         wire: SharedWire::new(Wire::new(io, ahead)),
         service,
-        limits,
-        origin,
         timer: Timer::default(),
-        handle: &handle,
+        context: &context,
     };
     match connection.run().await {
         Next::Request | Next::Close => {}
         Next::Farewell => connection.wire.lock().say_goodbye(),
-        Next::Linger => linger(&connection.wire, connection.timer, handle.drain()).await,
-        // Boxed: the future of an HTTP/2 connection is large, and most
-        // connections are not one.
-        Next::Http2 => Box::pin(connection.serve_http2()).await,
+        Next::Linger => {
+            let drain = context.handle.drain();
+            linger(&connection.wire, connection.timer, drain).await;
+        }
+        Next::Http2 => {
+            let Connection { wire, service, .. } = connection;
+            // No request was read yet, so nobody else holds the wire.
+            if let Some((io, ahead)) = wire.into_parts() {
+                // Boxed: the future of an HTTP/2 connection is large, and most
+                // connections are not one.
+                Box::pin(http2::serve(io, ahead, service, context)).await;
+            }
+        }
     }
 }
 
@@ -116,12 +112,9 @@ struct Connection<'a, IO, S> {
     wire: SharedWire<IO>,
     /// Responds to its requests.
     service: S,
-    limits: ConnectionLimits,
-    /// Both ends of the connection.
-    origin: Arc<Origin>,
     /// The deadline of the present step.
     timer: Timer,
-    handle: &'a ConnectionHandle,
+    context: &'a ConnectionContext,
 }
 
 /// The next step of a connection.
@@ -146,13 +139,13 @@ where
 {
     /// Serves requests until the connection takes another course.
     async fn run(&mut self) -> Next {
-        let mut drained = pin!(self.handle.drain().cancelled());
+        let mut drained = pin!(self.context.handle.drain().cancelled());
         let mut accepted = Some(Instant::now());
         loop {
             let mut progress = HeadProgress::new(accepted.take());
             let read = poll_fn(|cx| self.poll_head(cx, &mut progress, drained.as_mut())).await;
             let next = match read {
-                HeadRead::Head(head, started) => self.exchange(head, started).await,
+                HeadRead::Request(request, started) => self.exchange(request, started).await,
                 HeadRead::Refused(error, started) => self.refuse(error, started).await,
                 HeadRead::Close => Next::Farewell,
                 HeadRead::Http2 => Next::Http2,
@@ -174,9 +167,9 @@ where
     ) -> Poll<HeadRead> {
         let mut wire = self.wire.lock();
         loop {
-            let read = head::read(&mut wire, &self.limits, progress);
+            let read = head::read(&mut wire, &self.context.limits, progress);
             if progress.stops_idling() {
-                self.handle.set_busy();
+                self.context.handle.set_busy();
             }
             if let Some(read) = read {
                 return Poll::Ready(read);
@@ -188,18 +181,18 @@ where
             }
         }
         if let Some(now) = progress.starts_idling() {
-            self.handle.set_idle(now);
+            self.context.handle.set_idle(now);
         }
-        let mut due = head::due(progress, &self.limits);
+        let mut due = head::due(progress, &self.context.limits);
         if progress.started.is_none() {
             wire.free_idle_buffers();
             if drained.poll(cx).is_ready() {
-                if self.handle.is_evicted() {
+                if self.context.handle.is_evicted() {
                     return Poll::Ready(HeadRead::Close);
                 }
                 // The client does not know of the drain. A request may be on
                 // its way; its response says `close`.
-                due = due.min(progress.last_wait(self.handle.listener().grace()));
+                due = due.min(progress.last_wait(self.context.handle.listener().grace()));
             }
         }
         self.timer.set(due);
@@ -207,7 +200,7 @@ where
         Poll::Ready(match progress.started {
             Some(started) => HeadRead::Refused(
                 Error::SlowHead {
-                    after: self.limits.headers_timeout,
+                    after: self.context.limits.headers_timeout,
                 },
                 started,
             ),
@@ -224,7 +217,7 @@ where
             error,
             started,
             version,
-            origin: Arc::clone(&self.origin),
+            origin: Arc::clone(&self.context.origin),
         };
         let Ok(response) = self.service.call(arrival).await;
         let request = RequestTraits {
@@ -240,16 +233,16 @@ where
 
     /// Has the service respond to a request, and writes the response. The
     /// request is cancelled if the client leaves before that.
-    async fn exchange(&mut self, head: RequestHead, started: Instant) -> Next {
+    async fn exchange(&mut self, parsed: ParsedRequest, started: Instant) -> Next {
         let mut request = RequestTraits {
-            is_head: head.method == http::Method::HEAD,
-            version: head.version,
-            keep_alive: head.keep_alive,
+            is_head: parsed.head.method == Method::HEAD,
+            version: parsed.head.version,
+            keep_alive: parsed.keep_alive,
         };
         let Ok(()) = poll_fn(|cx| self.service.poll_ready(cx)).await;
         // Built and called here and not further down: both values are large,
         // and each level would move them once more.
-        let arrival = Arrival::Request(self.request(head, started));
+        let arrival = Arrival::Request(self.request(parsed, started));
         let response = {
             let mut response = pin!(self.service.call(arrival));
             poll_fn(|cx| poll_response(cx, response.as_mut(), &self.wire)).await
@@ -261,58 +254,43 @@ where
         if hangup == Some(Hangup::AtOnce) {
             return Next::Close;
         }
-        request.keep_alive &= hangup.is_none() && !self.handle.drain().is_cancelled();
+        request.keep_alive &= hangup.is_none() && !self.context.handle.drain().is_cancelled();
         self.deliver(response, request).await
     }
 
     /// The request as the gateway gets it, its body still to be read from the
     /// wire.
-    fn request(&self, head: RequestHead, started: Instant) -> Request {
+    fn request(&self, parsed: ParsedRequest, started: Instant) -> Request {
+        let most_trailers = self.context.limits.head.bytes;
         self.wire
             .lock()
-            .begin_body(head.length, head.expects_continue, self.limits.head.bytes);
-        let body = match head.length {
+            .begin_body(parsed.length, parsed.expects_continue, most_trailers);
+        let body = match parsed.length {
             Length::Empty => Body::empty(),
             length => Body::stream(WireBody::new(self.wire.clone(), length)),
         };
-        let interim = (head.version == Version::HTTP_11).then(|| Interim(self.wire.interim_sink()));
-        let upgrade = http1::offered(&head);
+        let takes_interim = parsed.head.version == Version::HTTP_11;
         Request {
-            method: head.method,
-            target: head.target,
-            version: head.version,
-            headers: head.headers,
+            head: parsed.head,
+            target: parsed.target,
             body,
-            names_hops: head.names_hops,
-            names: head.names,
             started,
-            origin: Arc::clone(&self.origin),
-            interim,
-            upgrade,
+            origin: Arc::clone(&self.context.origin),
+            interim: takes_interim.then(|| Interim(self.wire.interim_sink())),
         }
     }
 
     /// Writes a response. Its body is dropped once the last byte is written;
     /// permits that it holds are released slightly earlier (see [`Transfer`]).
     async fn deliver(&mut self, mut response: Response, request: RequestTraits) -> Next {
-        let Begun {
-            framing,
-            keep_alive,
-        } = response::begin(&self.wire, &mut response, request);
+        let silence = self.context.limits.keep_alive;
+        let mut transfer = Transfer::begin(&self.wire, &mut response, request, silence);
         let mut body = response.body;
-        // Responses of the gateway itself have no pace, and a client that never
-        // reads them must not stay for ever either.
-        let pace = body.pace().unwrap_or(Pace::of(self.limits.keep_alive));
-        if framing == Framing::Tunnel {
+        if body.is_tunnel() {
             // Boxed: a tunnel's state is large and rare, and other connections
             // need not carry it.
-            return Box::pin(self.tunnel(body, pace)).await;
+            return Box::pin(self.tunnel(body, transfer.pace)).await;
         }
-        let ends_with_connection = framing == Framing::UntilClose;
-        if ends_with_connection {
-            self.wire.lock().close_cuts(true);
-        }
-        let mut transfer = Transfer::new(framing, body.is_empty(), pace);
         let written = poll_fn(|cx| transfer.poll(cx, &self.wire, &mut body, &mut self.timer)).await;
         if let Err(fault) = written {
             body.broke(&fault);
@@ -320,10 +298,7 @@ where
         }
         body.delivered();
         drop(body);
-        if ends_with_connection {
-            self.wire.lock().close_cuts(false);
-        }
-        if !keep_alive {
+        if !transfer.keep_alive {
             return Next::Linger;
         }
         if self.wire.lock().discard_body() {
@@ -345,30 +320,6 @@ where
             tunnel::End::ClientEnded => Next::Close,
             tunnel::End::ClientMaySend => Next::Linger,
         }
-    }
-}
-
-impl<IO, S> Connection<'_, IO, S>
-where
-    IO: Socket,
-    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
-        + Clone
-        + Send
-        + 'static,
-{
-    /// Goes on in HTTP/2, with the preface that was read.
-    async fn serve_http2(self) {
-        // No request was read yet, so nobody else holds the wire.
-        let Some((io, ahead)) = self.wire.into_parts() else {
-            return;
-        };
-        let context = ConnectionContext {
-            service: self.service,
-            limits: self.limits,
-            origin: self.origin,
-            handle: self.handle.clone(),
-        };
-        http2::serve(io, ahead, context).await;
     }
 }
 

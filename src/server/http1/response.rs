@@ -2,14 +2,14 @@
 //!
 //! # Head
 //!
-//! [`begin`] decides by request and response how the body is framed ([`Framing`],
-//! RFC 9112, 6.3) and whether the connection stays open, then writes the head.
+//! [`Transfer::begin`] decides by request and response how the body is framed
+//! (RFC 9112, 6.3) and whether the connection stays open, then writes the head.
 //! A body that is in memory is written behind it at once, so that most
 //! responses leave in one system call.
 //!
 //! # Body
 //!
-//! [`Transfer`] pulls any other body frame by frame, never more than 64 KiB
+//! [`Transfer::poll`] pulls any other body frame by frame, never more than 64 KiB
 //! ahead of the client, so that a slow client slows the upstream. A body that
 //! breaks off ends the connection in a way that the client cannot take for a
 //! complete response: it is shorter than its length, or has no last chunk. A
@@ -18,8 +18,8 @@
 //!
 //! # Order
 //!
-//! [`begin`] is called once, then `Transfer::poll` until it is ready, both by
-//! `Connection::deliver` in the connection's task. The permits in a body are
+//! `Connection::deliver` begins a transfer and polls it until it is ready, in the
+//! connection's task. The permits in a body are
 //! released as soon as its end is in the buffer. The other guards, and with
 //! them the access line, follow when the last byte is written.
 //!
@@ -31,6 +31,7 @@
 use std::{
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use http::{StatusCode, Version, header};
@@ -67,13 +68,13 @@ pub(super) struct RequestTraits {
     pub(super) version: Version,
     /// Both sides are ready for another request after this response.
     ///
-    /// [`begin`] can only take it back, and never grants it.
+    /// [`Transfer::begin`] can only take it back, and never grants it.
     pub(super) keep_alive: bool,
 }
 
 /// How the body of a response is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Framing {
+enum Framing {
     /// No body is written.
     Bodiless,
     /// By its length.
@@ -103,56 +104,6 @@ impl Framing {
         } else {
             Self::UntilClose
         }
-    }
-}
-
-/// A response whose head is in the output buffer.
-///
-/// The caller writes the rest of it by a [`Transfer`], or runs the tunnel.
-pub(super) struct Begun {
-    /// How its body is delimited.
-    pub(super) framing: Framing,
-    /// Whether the connection stays open after it.
-    pub(super) keep_alive: bool,
-}
-
-/// Puts the head of a response into the output buffer, and with it a body that
-/// is already here.
-///
-/// Writes to memory only. Nothing is sent before the first poll of the
-/// [`Transfer`].
-///
-/// The connection stays open only if the request's body is read to its end or
-/// nearly, the body of the response delimits itself, and the status is not 408.
-pub(super) fn begin<IO: Socket>(
-    wire: &SharedWire<IO>,
-    response: &mut Response,
-    mut request: RequestTraits,
-) -> Begun {
-    let mut wire = wire.lock();
-    let framing = Framing::of(response, &request);
-    // Whether the request's body is read, or nearly so. The source of a
-    // response that streams may still be reading the body: none of it is
-    // discarded here, and since nobody knows how far the source gets, the
-    // connection ends.
-    let is_over = (response.body.is_whole() && wire.discard_body())
-        || wire.body_is_done()
-        || wire.rest_is_short(SHORT_REST);
-    // A client that was too slow with its body learns that no more of it is
-    // read (RFC 9110, 15.5.9). The bytes that still come must neither be
-    // waited for nor be taken for the next request.
-    request.keep_alive &=
-        is_over && framing != Framing::UntilClose && response.status != StatusCode::REQUEST_TIMEOUT;
-    let out = wire.output.buffer();
-    write_head(out, response, framing, &request);
-    if framing == Framing::Counted
-        && let Some(bytes) = response.body.take_whole()
-    {
-        out.extend_from_slice(&bytes);
-    }
-    Begun {
-        framing,
-        keep_alive: request.keep_alive,
     }
 }
 
@@ -215,16 +166,18 @@ fn content_length(response: &Response, framing: Framing) -> Option<u64> {
     }
 }
 
-/// The transfer of one body to the client, to be polled to its end. Dropping it
-/// early cuts the response: the connection has to be closed.
+/// The transfer of one response to the client, to be polled to its end. Dropping
+/// it early cuts the response: the connection has to be closed.
 ///
 /// It holds no bytes: those are in the output buffer of the wire.
 #[derive(Debug)]
 pub(super) struct Transfer {
-    /// Decides whether frames are written as chunks.
+    /// How the body is delimited.
     framing: Framing,
+    /// Whether the connection stays open after the response.
+    pub(super) keep_alive: bool,
     /// The longest pause, and the end of the exchange.
-    pace: Pace,
+    pub(super) pace: Pace,
     /// Whether all of the body is in the output buffer, its last chunk
     /// included.
     is_ended: bool,
@@ -232,12 +185,54 @@ pub(super) struct Transfer {
 }
 
 impl Transfer {
-    /// `is_written` says that the whole body is already in the output buffer.
-    pub(super) fn new(framing: Framing, is_written: bool, pace: Pace) -> Self {
-        let is_ended = framing == Framing::Bodiless || (framing == Framing::Counted && is_written);
+    /// Puts the head of a response into the output buffer, and with it a body
+    /// that is already here.
+    ///
+    /// Writes to memory only. Nothing is sent before the first poll. After a
+    /// response that switches protocols the caller runs the tunnel instead.
+    ///
+    /// The connection stays open only if the request's body is read to its end
+    /// or nearly, the body of the response delimits itself, and the status is
+    /// not 408. `silence` is the longest pause of a response that has no pace:
+    /// a client that never reads what the gateway itself has responded must not
+    /// stay for ever either.
+    pub(super) fn begin<IO: Socket>(
+        wire: &SharedWire<IO>,
+        response: &mut Response,
+        mut request: RequestTraits,
+        silence: Duration,
+    ) -> Self {
+        let mut wire = wire.lock();
+        let framing = Framing::of(response, &request);
+        // Whether the request's body is read, or nearly so. The source of a
+        // response that streams may still be reading the body: none of it is
+        // discarded here, and since nobody knows how far the source gets, the
+        // connection ends.
+        let is_over = (response.body.is_whole() && wire.discard_body())
+            || wire.body_is_done()
+            || wire.rest_is_short(SHORT_REST);
+        // A client that was too slow with its body learns that no more of it is
+        // read (RFC 9110, 15.5.9). The bytes that still come must neither be
+        // waited for nor be taken for the next request.
+        request.keep_alive &= is_over
+            && framing != Framing::UntilClose
+            && response.status != StatusCode::REQUEST_TIMEOUT;
+        let out = wire.output.buffer();
+        write_head(out, response, framing, &request);
+        let mut is_ended = framing == Framing::Bodiless;
+        if framing == Framing::Counted
+            && let Some(bytes) = response.body.take_whole()
+        {
+            out.extend_from_slice(&bytes);
+            is_ended = true;
+        }
+        if framing == Framing::UntilClose {
+            wire.close_cuts(true);
+        }
         Self {
             framing,
-            pace,
+            keep_alive: request.keep_alive,
+            pace: response.body.pace().unwrap_or(Pace::of(silence)),
             is_ended,
             progress: Progress::default(),
         }
@@ -285,7 +280,12 @@ impl Transfer {
             }
             match flushed {
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(Fault::ClientGone)),
-                Poll::Ready(Ok(())) if self.is_ended => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(())) if self.is_ended => {
+                    if self.framing == Framing::UntilClose {
+                        wire.close_cuts(false);
+                    }
+                    return Poll::Ready(Ok(()));
+                }
                 Poll::Ready(Ok(())) if pulled == Pulled::All => {}
                 // The upstream is awaited, and nothing else would notice that
                 // the client has left.

@@ -67,12 +67,12 @@ use self::{
     stream::{StreamContext, StreamEnd},
 };
 use super::{
-    Arrival, Socket,
+    Socket,
     connection::{ConnectionContext, ConnectionHandle},
 };
 use crate::{
     http2::windows::{Tuner, Windows},
-    message::{Origin, Response},
+    message::{Arrival, Origin, Response},
     policy::ConnectionLimits,
     runtime::timer::{Timer, timeout},
 };
@@ -85,7 +85,7 @@ pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 ///
 /// When the listener drains, the connection takes no new streams and ends with
 /// those in flight.
-pub(super) async fn serve<IO, S>(io: IO, ahead: BytesMut, context: ConnectionContext<S>)
+pub(super) async fn serve<IO, S>(io: IO, ahead: BytesMut, service: S, context: ConnectionContext)
 where
     IO: Socket,
     S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
@@ -94,7 +94,6 @@ where
         + 'static,
 {
     let ConnectionContext {
-        service,
         limits,
         origin,
         handle,

@@ -46,10 +46,10 @@ use crate::{
     error::Fault,
     http1::{self, Fields},
     http2::{Inflow, windows::Windows},
-    message::{Hangup, Interim, InterimSink, Origin, Request, Response},
+    message::{Arrival, Hangup, Interim, InterimSink, Origin, Request, RequestHead, Response},
     policy::ConnectionLimits,
     runtime::timer::Timer,
-    server::{Arrival, linger::Linger},
+    server::linger::Linger,
 };
 
 /// The sending side of a stream, shared between its task and the interim
@@ -216,18 +216,20 @@ fn arrival(
         ))
     });
     Arrival::Request(Request {
-        method: parts.method,
+        head: RequestHead {
+            method: parts.method,
+            version: Version::HTTP_2,
+            headers: parts.headers,
+            names,
+            // HTTP/2 has neither `Connection` nor `Upgrade`.
+            names_hops: false,
+            upgrade: None,
+        },
         target,
-        version: Version::HTTP_2,
-        headers: parts.headers,
         body,
-        // HTTP/2 has no `Connection`.
-        names_hops: false,
-        names,
         started,
         origin,
         interim: Some(Interim(Arc::clone(responder) as _)),
-        upgrade: None,
     })
 }
 

@@ -127,7 +127,7 @@ impl Pages {
     pub(super) fn page_of(&self, call: &Exchange) -> Page {
         let mut hasher = self.hasher.build_hasher();
         call.route.name.hash(&mut hasher);
-        call.request.target.normal_path().hash(&mut hasher);
+        call.target.normal_path().hash(&mut hasher);
         Page(hasher.finish())
     }
 

@@ -30,9 +30,9 @@ use tokio::time::Instant;
 use super::{body::Http1ResponseBody, pool::Lease, tunnel::TunnelEnd, upload::Http1Upload};
 use crate::{
     body::Body,
-    call::{Head, Outgoing},
+    call::{Exchange, Outgoing},
     http1::{self, Length, ResponseHead, Unended},
-    message::{Interim, Response},
+    message::{Interim, RequestHead, Response},
     upstream::{attempt::ResponseOutcome, failure::Failure},
 };
 
@@ -84,12 +84,11 @@ impl Http1Exchange {
         }
     }
 
-    /// Sends the request and awaits the head of its response. `request` is the
-    /// head that was sent.
+    /// Sends the request of `call` and awaits the head of its response.
     pub(in crate::upstream) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        request: &Head,
+        call: &Exchange,
     ) -> Poll<Result<ResponseHead, Failure>> {
         if let Poll::Ready(Err(fault)) = self.upload.poll(cx, &mut self.lease.connection) {
             return Poll::Ready(Err(Failure::Client(fault)));
@@ -98,15 +97,15 @@ impl Http1Exchange {
             return self.poll_switch();
         }
         loop {
-            while let Some(head) = self.parse_head(&request.method)? {
+            while let Some(head) = self.parse_head(&call.request.method)? {
                 if !head.status.is_informational() {
                     return Poll::Ready(Ok(head));
                 }
-                if is_switch(&head, request)? {
+                if is_switch(&head, &call.request)? {
                     self.switch = Some(Box::new(head));
                     return self.poll_switch();
                 }
-                self.pass_on(&head, request.interim.as_ref())?;
+                self.pass_on(&head, call.interim.as_ref())?;
             }
             match ready!(self.lease.connection.poll_read(cx)) {
                 Ok(0) | Err(_) => return Poll::Ready(Err(self.broken())),
@@ -267,7 +266,7 @@ fn response(head: ResponseHead, body: Body) -> Response {
 
 /// Whether the response switches protocols (RFC 9110, 15.2.2). It may switch
 /// only to a protocol that the request offers.
-fn is_switch(head: &ResponseHead, request: &Head) -> Result<bool, Failure> {
+fn is_switch(head: &ResponseHead, request: &RequestHead) -> Result<bool, Failure> {
     if head.status != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(false);
     }

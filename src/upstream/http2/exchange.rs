@@ -46,7 +46,7 @@ use http::{Method, Request, StatusCode};
 use super::{body::Http2ResponseBody, connection::StreamPermit, head, upload::Http2Upload};
 use crate::{
     body::Body,
-    call::{self, Outgoing},
+    call::{Exchange, Outgoing},
     error::Fault,
     http1::{Length, ResponseHead},
     http2::Inflow,
@@ -110,12 +110,11 @@ impl Http2Exchange {
             step,
             inflow: None,
             interims: 0,
-            is_grpc: outgoing.call.exchange.request.grpc.is_some(),
+            is_grpc: outgoing.call.exchange.grpc.is_some(),
         })
     }
 
-    /// Sends the request and awaits the head of its response. `request` is the
-    /// head that was sent.
+    /// Sends the request of `call` and awaits the head of its response.
     ///
     /// The request's body goes first, then interim responses, then the
     /// response, so that a response which arrives while the body is still sent
@@ -124,7 +123,7 @@ impl Http2Exchange {
     pub(in crate::upstream) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        request: &call::Head,
+        call: &Exchange,
     ) -> Poll<Result<ResponseHead, Failure>> {
         if let Step::Waiting { .. } = &self.step {
             ready!(self.poll_send(cx))?;
@@ -143,14 +142,14 @@ impl Http2Exchange {
                 self.stream.is_settled = true;
                 return Poll::Ready(Err(Failure::BadResponse(what)));
             }
-            if let Some(interim) = &request.interim {
+            if let Some(interim) = &call.interim {
                 interim.0.send(head.status(), &head::fields(head.headers()));
             }
         }
         let response = ready!(Pin::new(response).poll(cx));
         self.stream.is_settled = true;
         Poll::Ready(match response {
-            Ok(response) => Ok(self.response_head(response, &request.method)),
+            Ok(response) => Ok(self.response_head(response, &call.request.method)),
             Err(error) => Err(self.failure(&error)),
         })
     }
