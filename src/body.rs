@@ -39,7 +39,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 
-use self::content::{Content, Source, poll_passing};
+use self::content::{BodySource, Content, poll_passing};
 pub use self::{
     content::{Held, ReadAhead, Stream, Tunnel},
     flow::Flow,
@@ -69,7 +69,7 @@ impl Body {
     /// No body, where the head says how long one would be: the response to
     /// HEAD. Unlike that of an empty body, its length is unknown.
     pub fn absent() -> Self {
-        Self::from_source(Source::Absent)
+        Self::from_source(BodySource::Absent)
     }
 
     /// A body in memory.
@@ -78,28 +78,28 @@ impl Body {
         if bytes.is_empty() {
             Self::empty()
         } else {
-            Self::from_source(Source::Whole(bytes))
+            Self::from_source(BodySource::Whole(bytes))
         }
     }
 
     /// A body that arrives in pieces. Its size hint is that of `stream`.
     pub fn stream(stream: impl Stream + 'static) -> Self {
-        Self::from_source(Source::Stream(Box::pin(stream)))
+        Self::from_source(BodySource::Stream(Box::pin(stream)))
     }
 
     /// A body that arrives in pieces and can be read before they are pulled.
     pub fn ahead(stream: impl ReadAhead + 'static) -> Self {
-        Self::from_source(Source::Ahead(Box::pin(stream)))
+        Self::from_source(BodySource::Ahead(Box::pin(stream)))
     }
 
     /// The far end of a connection that switches protocols, in the place of a
     /// response body. The code that serves the client moves the bytes.
     pub fn tunnel(far_end: impl Tunnel + 'static) -> Self {
-        Self::from_source(Source::Tunnel(Box::new(far_end)))
+        Self::from_source(BodySource::Tunnel(Box::new(far_end)))
     }
 
     /// A body from this source, without anything else.
-    fn from_source(source: Source) -> Self {
+    fn from_source(source: BodySource) -> Self {
         let mut body = Self::default();
         body.content().source = source;
         body
@@ -111,16 +111,16 @@ impl Body {
     }
 
     /// The source of the bytes.
-    fn source(&self) -> &Source {
+    fn source(&self) -> &BodySource {
         self.0
             .as_ref()
-            .map_or(&Source::Empty, |content| &content.source)
+            .map_or(&BodySource::Empty, |content| &content.source)
     }
 
     /// Whether nothing is left to be pulled. A stream that turns out to have no
     /// bytes is not empty before its end was pulled.
     pub fn is_empty(&self) -> bool {
-        matches!(self.source(), Source::Empty | Source::Absent)
+        matches!(self.source(), BodySource::Empty | BodySource::Absent)
     }
 
     /// Whether all of it is in memory, so that no wait can occur while it is
@@ -128,13 +128,13 @@ impl Body {
     pub fn is_whole(&self) -> bool {
         !matches!(
             self.source(),
-            Source::Stream(_) | Source::Ahead(_) | Source::Tunnel(_)
+            BodySource::Stream(_) | BodySource::Ahead(_) | BodySource::Tunnel(_)
         )
     }
 
     /// Whether the response switches protocols.
     pub fn is_tunnel(&self) -> bool {
-        matches!(self.source(), Source::Tunnel(_))
+        matches!(self.source(), BodySource::Tunnel(_))
     }
 
     /// The exact number of bytes that are left; `None` if it is not known.
@@ -145,9 +145,9 @@ impl Body {
     /// The bytes of a body in memory, without taking them; `None` for a stream.
     pub fn as_whole(&self) -> Option<Bytes> {
         match self.source() {
-            Source::Empty | Source::Absent => Some(Bytes::new()),
-            Source::Whole(bytes) => Some(bytes.clone()),
-            Source::Stream(_) | Source::Ahead(_) | Source::Tunnel(_) => None,
+            BodySource::Empty | BodySource::Absent => Some(Bytes::new()),
+            BodySource::Whole(bytes) => Some(bytes.clone()),
+            BodySource::Stream(_) | BodySource::Ahead(_) | BodySource::Tunnel(_) => None,
         }
     }
 
@@ -158,8 +158,8 @@ impl Body {
             return Some(Bytes::new());
         };
         match std::mem::take(&mut content.source) {
-            Source::Empty | Source::Absent => Some(Bytes::new()),
-            Source::Whole(bytes) => {
+            BodySource::Empty | BodySource::Absent => Some(Bytes::new()),
+            BodySource::Whole(bytes) => {
                 content.passed += bytes.len() as u64;
                 Some(bytes)
             }
@@ -175,7 +175,7 @@ impl Body {
     pub fn take_tunnel(&mut self) -> Option<Box<dyn Tunnel>> {
         let content = self.0.as_mut()?;
         match std::mem::take(&mut content.source) {
-            Source::Tunnel(far_end) => Some(far_end),
+            BodySource::Tunnel(far_end) => Some(far_end),
             other => {
                 content.source = other;
                 None
@@ -196,7 +196,8 @@ impl Body {
     /// Reads ahead, if this body can be. Called while the other side accepts
     /// nothing; wakes the task when more has arrived.
     pub fn poll_ahead(&mut self, cx: &mut Context<'_>) {
-        if let Some(Source::Ahead(stream)) = self.0.as_mut().map(|content| &mut content.source) {
+        if let Some(BodySource::Ahead(stream)) = self.0.as_mut().map(|content| &mut content.source)
+        {
             stream.as_mut().poll_ahead(cx);
         }
     }
@@ -294,23 +295,23 @@ impl http_body::Body for Body {
             return Poll::Ready(None);
         };
         let frame = match &mut this.source {
-            Source::Empty | Source::Absent => None,
-            Source::Whole(bytes) => {
+            BodySource::Empty | BodySource::Absent => None,
+            BodySource::Whole(bytes) => {
                 let piece = bytes.split_to(bytes.len().min(MOST_AT_ONCE));
                 if bytes.is_empty() {
-                    this.source = Source::Empty;
+                    this.source = BodySource::Empty;
                 }
                 Some(Ok(Frame::data(piece)))
             }
-            Source::Stream(stream) => {
+            BodySource::Stream(stream) => {
                 if let Some(flow) = this.flow.as_ref().filter(|flow| !flow.waits) {
                     flow.begin();
                 }
                 ready!(poll_passing(stream.as_mut(), &this.trailers, cx))
             }
-            Source::Ahead(stream) => ready!(poll_passing(stream.as_mut(), &this.trailers, cx)),
+            BodySource::Ahead(stream) => ready!(poll_passing(stream.as_mut(), &this.trailers, cx)),
             // There are no frames to pull.
-            Source::Tunnel(_) => return Poll::Ready(None),
+            BodySource::Tunnel(_) => return Poll::Ready(None),
         };
         if this.flow.is_some() {
             this.note_flow(matches!(frame, Some(Ok(_))));
@@ -327,27 +328,27 @@ impl http_body::Body for Body {
                     observer.broke(fault);
                 }
             }
-            None => this.source = Source::Empty,
+            None => this.source = BodySource::Empty,
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
         match self.source() {
-            Source::Empty | Source::Absent => true,
-            Source::Whole(_) | Source::Tunnel(_) => false,
-            Source::Stream(stream) => stream.is_end_stream(),
-            Source::Ahead(stream) => stream.is_end_stream(),
+            BodySource::Empty | BodySource::Absent => true,
+            BodySource::Whole(_) | BodySource::Tunnel(_) => false,
+            BodySource::Stream(stream) => stream.is_end_stream(),
+            BodySource::Ahead(stream) => stream.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self.source() {
-            Source::Empty => SizeHint::with_exact(0),
-            Source::Absent | Source::Tunnel(_) => SizeHint::default(),
-            Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Source::Stream(stream) => stream.size_hint(),
-            Source::Ahead(stream) => stream.size_hint(),
+            BodySource::Empty => SizeHint::with_exact(0),
+            BodySource::Absent | BodySource::Tunnel(_) => SizeHint::default(),
+            BodySource::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            BodySource::Stream(stream) => stream.size_hint(),
+            BodySource::Ahead(stream) => stream.size_hint(),
         }
     }
 }
@@ -355,12 +356,12 @@ impl http_body::Body for Body {
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.source() {
-            Source::Empty => "empty",
-            Source::Absent => "absent",
-            Source::Whole(_) => "whole",
-            Source::Stream(_) => "stream",
-            Source::Ahead(_) => "ahead",
-            Source::Tunnel(_) => "tunnel",
+            BodySource::Empty => "empty",
+            BodySource::Absent => "absent",
+            BodySource::Whole(_) => "whole",
+            BodySource::Stream(_) => "stream",
+            BodySource::Ahead(_) => "ahead",
+            BodySource::Tunnel(_) => "tunnel",
         };
         f.debug_struct("Body")
             .field("source", &kind)

@@ -43,7 +43,7 @@ impl<T: Send> Held for T {}
 /// Everything that belongs to a body which is not empty.
 #[derive(Default)]
 pub(super) struct Content {
-    pub(super) source: Source,
+    pub(super) source: BodySource,
     /// The bounds on its transfer; `None` until they are set.
     pub(super) pace: Option<Pace>,
     /// The trailers that pass.
@@ -62,7 +62,7 @@ pub(super) struct Content {
 
 /// The source of the bytes of a body.
 #[derive(Default)]
-pub(super) enum Source {
+pub(super) enum BodySource {
     /// No bytes, or none left.
     #[default]
     Empty,
@@ -101,7 +101,7 @@ impl Content {
     /// Notes that a piece has arrived (`has_come`), or that none will.
     pub(super) fn note_flow(&mut self, has_come: bool) {
         let is_over = match &self.source {
-            Source::Stream(stream) => !has_come || stream.is_end_stream(),
+            BodySource::Stream(stream) => !has_come || stream.is_end_stream(),
             _ => true,
         };
         match &self.flow {

@@ -39,12 +39,12 @@ pub(super) struct Field<T> {
     /// `None`: the value is missing or wrong, and that was reported.
     pub(super) value: Option<T>,
     /// A default has no place: a message about one stands at the section.
-    pub(super) origin: Origin,
+    pub(super) origin: ValueOrigin,
 }
 
 /// Where a value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(super) enum ValueOrigin {
     /// The file has it there.
     Written(Span),
     /// A route has it from `[defaults]`, where it stands there.
@@ -57,7 +57,7 @@ impl<T> Field<T> {
     pub(super) fn by_default(value: Option<T>) -> Self {
         Self {
             value,
-            origin: Origin::Default,
+            origin: ValueOrigin::Default,
         }
     }
 }
@@ -125,8 +125,8 @@ pub(super) trait Given<T> {
     fn own(&self) -> Option<&T> {
         let field = self.entry()?;
         match field.origin {
-            Origin::Written(_) => field.value.as_ref(),
-            Origin::Inherited(_) | Origin::Default => None,
+            ValueOrigin::Written(_) => field.value.as_ref(),
+            ValueOrigin::Inherited(_) | ValueOrigin::Default => None,
         }
     }
 
@@ -166,8 +166,8 @@ pub(super) trait Given<T> {
     /// The place of the value, or else that of the section around it.
     fn place(&self, section: Span) -> Span {
         self.entry().map_or(section, |field| match field.origin {
-            Origin::Written(at) | Origin::Inherited(at) => at,
-            Origin::Default => section,
+            ValueOrigin::Written(at) | ValueOrigin::Inherited(at) => at,
+            ValueOrigin::Default => section,
         })
     }
 }
@@ -178,7 +178,7 @@ impl<T> Given<T> for Field<T> {
     }
 
     fn entry(&self) -> Option<&Field<T>> {
-        (self.origin != Origin::Default).then_some(self)
+        (self.origin != ValueOrigin::Default).then_some(self)
     }
 }
 
@@ -245,8 +245,8 @@ impl<'de, T: Deserialize<'de>> de::Visitor<'de> for FieldVisitor<T> {
         };
         let at = Span { file, start, end };
         let origin = match is_inherited {
-            0 => Origin::Written(at),
-            _ => Origin::Inherited(at),
+            0 => ValueOrigin::Written(at),
+            _ => ValueOrigin::Inherited(at),
         };
         Ok(Field { value, origin })
     }

@@ -36,7 +36,7 @@ struct Batch {
 
 /// The role of a request in a batch.
 #[derive(Debug)]
-pub(super) enum Joined<'a> {
+pub(super) enum BatchRole<'a> {
     /// The request calls the store, and drops this when it has learnt the
     /// response.
     Leader(Leader<'a>),
@@ -74,14 +74,14 @@ impl Batches {
     /// Joins the batch of the first of these keys that is in flight, and
     /// otherwise leads one for all of them. Each key comes with the tokens that
     /// are wanted of it.
-    pub(super) fn join(&self, names: &[(Name, u32)]) -> Joined<'_> {
+    pub(super) fn join(&self, names: &[(Name, u32)]) -> BatchRole<'_> {
         let mut batches = self.0.lock();
         for (name, cost) in names {
             if let Some(batch) = batches.get_mut(&name.number())
                 && let Some(completion) = batch.completion.clone()
             {
                 batch.wanted = batch.wanted.saturating_add(*cost);
-                return Joined::Follower(Follower {
+                return BatchRole::Follower(Follower {
                     batches: self,
                     name: *name,
                     cost: *cost,
@@ -96,7 +96,7 @@ impl Batches {
             batch.completion = Some(completion.clone());
             wanted.push(batch.wanted);
         }
-        Joined::Leader(Leader {
+        BatchRole::Leader(Leader {
             batches: self,
             names: names.iter().map(|(name, _)| *name).collect(),
             wanted,

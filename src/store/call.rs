@@ -32,10 +32,10 @@ use tokio::time::Instant;
 use super::{
     Store,
     ask::Ask,
-    client::Client,
+    client::StoreClient,
     connection::StoreConnection,
     nodes::Node,
-    script::{Question, Want},
+    script::{QuestionKind, ScriptQuestion},
     share::{Reply, Trip},
 };
 use crate::{duration, limit::Clock, runtime::timer::timeout_at};
@@ -74,11 +74,11 @@ impl Store {
     /// for the circuit.
     pub(super) async fn call(
         self: &Arc<Self>,
-        client: &Client,
-        wants: &[(&Ask, Want, u32)],
+        client: &StoreClient,
+        wants: &[(&Ask, QuestionKind, u32)],
         deadline: Instant,
     ) -> Vec<Option<TimedReply>> {
-        let question = |(ask, want, ahead): &(&Ask, Want, u32)| Question {
+        let question = |(ask, want, ahead): &(&Ask, QuestionKind, u32)| ScriptQuestion {
             key: ask.store_key(),
             gcra: *ask.gcra(),
             want: *want,
@@ -90,7 +90,7 @@ impl Store {
         }
         let gives_back = wants
             .iter()
-            .any(|(_, want, _)| matches!(want, Want::GiveBack { .. }));
+            .any(|(_, want, _)| matches!(want, QuestionKind::GiveBack { .. }));
         let tries = if gives_back { 1 } else { TRIES };
         for attempt in 1..=tries {
             let Some(connection) = self.connection(client).await else {
@@ -119,8 +119,8 @@ impl Store {
     /// may have moved.
     async fn ask_nodes(
         self: &Arc<Self>,
-        client: &Client,
-        questions: &[Question],
+        client: &StoreClient,
+        questions: &[ScriptQuestion],
         deadline: Instant,
     ) -> Vec<Option<TimedReply>> {
         let Some(connection) = self.connection(client).await else {
@@ -163,7 +163,7 @@ impl Store {
     async fn ask_at(
         &self,
         mut connection: StoreConnection,
-        questions: &[Question],
+        questions: &[ScriptQuestion],
         node: &Node,
     ) -> RedisResult<Vec<TimedReply>> {
         let (begun, sent) = (Instant::now(), Clock.now().as_nanos());
@@ -191,7 +191,7 @@ impl Store {
     /// open.
     ///
     /// Tokens that are not returned come back with time alone.
-    pub(super) fn spawn_call(self: &Arc<Self>, ask: Ask, want: Want) {
+    pub(super) fn spawn_call(self: &Arc<Self>, ask: Ask, want: QuestionKind) {
         let store = Arc::clone(self);
         self.background.spawn(async move {
             let client = store.client();

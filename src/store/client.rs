@@ -18,7 +18,7 @@ const MOST_IN_FLIGHT: usize = 1024;
 
 /// The client of one worker.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(super) struct StoreClient {
     /// The connection, or its absence; requests wait for its changes.
     pub(super) link: watch::Sender<Link>,
     /// Calls about hot keys that are in flight.
@@ -41,7 +41,7 @@ pub(super) enum Link {
     Up(StoreConnection, u64),
 }
 
-impl Default for Client {
+impl Default for StoreClient {
     fn default() -> Self {
         Self {
             link: watch::Sender::new(Link::Down),
@@ -52,25 +52,25 @@ impl Default for Client {
     }
 }
 
-impl Client {
+impl StoreClient {
     /// True if there is a connection, though another one may be in the making.
     pub(super) fn is_connected(&self) -> bool {
         matches!(*self.link.borrow(), Link::Up(..) | Link::Making(Some(_)))
     }
 
     /// The permit to wait for the store, unless too many requests do.
-    pub(super) fn permit(&self) -> Option<Permit<'_>> {
+    pub(super) fn permit(&self) -> Option<WaitingRequest<'_>> {
         let is_free = self.in_flight.fetch_add(1, Relaxed) < MOST_IN_FLIGHT;
-        let permit = Permit(&self.in_flight);
+        let permit = WaitingRequest(&self.in_flight);
         is_free.then_some(permit)
     }
 }
 
 /// Counts one request that waits; the count is decremented on drop.
 #[derive(Debug)]
-pub(super) struct Permit<'a>(&'a AtomicUsize);
+pub(super) struct WaitingRequest<'a>(&'a AtomicUsize);
 
-impl Drop for Permit<'_> {
+impl Drop for WaitingRequest<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
     }

@@ -21,7 +21,7 @@ use redis::{
 };
 
 use super::{
-    script::{Question, Script, Want},
+    script::{QuestionKind, Script, ScriptQuestion},
     share::Reply,
 };
 use crate::{
@@ -108,7 +108,7 @@ impl StoreConnection {
     pub(super) async fn ask(
         &mut self,
         script: &Script,
-        questions: &[Question],
+        questions: &[ScriptQuestion],
     ) -> RedisResult<Vec<Reply>> {
         match self {
             Self::Single(connection) => script.ask(connection, questions).await,
@@ -160,10 +160,10 @@ impl StoreConnection {
     /// It cannot.
     pub(super) async fn probe(&mut self, script: &Script, key: String) -> RedisResult<()> {
         let gcra = Gcra::from_parts(1, NonZeroU32::MIN);
-        let question = Question {
+        let question = ScriptQuestion {
             key,
             gcra,
-            want: Want::Take(1),
+            want: QuestionKind::Take(1),
             ahead: 0,
         };
         self.ask(script, &[question]).await.map(drop)

@@ -51,12 +51,12 @@ use super::{
     Store,
     admission::{Admission, Decision, Needs, Outcome, Refused, Slots, admitted},
     ask::{Ask, Asks},
-    batch::Joined,
+    batch::BatchRole,
     call::{TICK, TimedReply},
-    client::Client,
+    client::StoreClient,
     name::Name,
     parts::Away,
-    script::Want,
+    script::QuestionKind,
     share::{Local, Slot},
 };
 use crate::limit::{Clock, Refusal};
@@ -218,7 +218,7 @@ impl Store {
     /// wish the tokens that its followers want.
     async fn ask(
         self: &Arc<Self>,
-        client: &Client,
+        client: &StoreClient,
         asks: &mut Asks,
         deadline: Instant,
     ) -> Option<Answered> {
@@ -235,11 +235,11 @@ impl Store {
                 .map(|(ask, _)| (ask.name, ask.cost))
                 .collect();
             let leader = match client.batches.join(&hot) {
-                Joined::Follower(follower) => {
+                BatchRole::Follower(follower) => {
                     follower.completed().await;
                     continue;
                 }
-                Joined::Leader(leader) => leader,
+                BatchRole::Leader(leader) => leader,
             };
             let hot_needs = needs
                 .iter_mut()
@@ -267,7 +267,7 @@ impl Store {
     /// have taken.
     async fn ask_now(
         self: &Arc<Self>,
-        client: &Client,
+        client: &StoreClient,
         asks: &Asks,
         needs: &Needs,
         mut slots: Slots,
@@ -277,7 +277,7 @@ impl Store {
             .iter()
             .zip(needs)
             .filter_map(|(ask, need)| Some((ask, (*need)?)))
-            .map(|(ask, ahead)| (ask, Want::Take(ask.cost), ahead))
+            .map(|(ask, ahead)| (ask, QuestionKind::Take(ask.cost), ahead))
             .collect();
         let replies = self.call(client, &wants, deadline).await;
         let now = Clock.now().as_nanos();
@@ -327,7 +327,7 @@ impl Store {
                 ask.limit.ledger.returned(ask.name, back);
                 self.spawn_call(
                     ask.clone(),
-                    Want::GiveBack {
+                    QuestionKind::GiveBack {
                         back,
                         since: slot.since,
                         reach: slot.reach,

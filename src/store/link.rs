@@ -45,7 +45,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Store,
-    client::{Client, Link},
+    client::{Link, StoreClient},
     connection::StoreConnection,
     name::PREFIX,
     nodes::Node,
@@ -66,7 +66,10 @@ const LIST_NODES: Duration = Duration::from_millis(500);
 impl Store {
     /// The connection of this worker. Waits for one that is being made; `None`
     /// if it cannot be made. Cancel safe.
-    pub(super) async fn connection(self: &Arc<Self>, client: &Client) -> Option<StoreConnection> {
+    pub(super) async fn connection(
+        self: &Arc<Self>,
+        client: &StoreClient,
+    ) -> Option<StoreConnection> {
         let mut link = client.link.subscribe();
         if let Some(connection) = self.usable(&link.borrow_and_update()) {
             return Some(connection);
@@ -92,7 +95,7 @@ impl Store {
 
     /// Starts to make a connection, unless that is under way. In a cluster the
     /// old one serves meanwhile.
-    fn make_link(self: &Arc<Self>, client: &Client) {
+    fn make_link(self: &Arc<Self>, client: &StoreClient) {
         let is_cluster = self.settings.is_cluster;
         let begin = |link: &mut Link| {
             let begins = !matches!(link, Link::Making(_));
@@ -121,7 +124,7 @@ impl Store {
     }
 
     /// Drops the connection of this worker, which is broken.
-    pub(super) fn lost(&self, client: &Client) {
+    pub(super) fn lost(&self, client: &StoreClient) {
         let end = |link: &mut Link| {
             let was_up = matches!(link, Link::Up(..));
             if was_up {

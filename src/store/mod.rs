@@ -66,7 +66,7 @@ pub use self::{
     name::{Name, NameHasher},
 };
 use self::{
-    client::Client,
+    client::StoreClient,
     ledger::Ledger,
     nodes::{Node, Nodes},
     script::Script,
@@ -89,7 +89,7 @@ pub struct Store {
     /// The task that looks for the nodes of a cluster, and when it began.
     look: Mutex<Option<(Instant, AbortOnDropHandle<()>)>>,
     /// The connection of each worker, and its requests that wait.
-    clients: PerWorker<Client>,
+    clients: PerWorker<StoreClient>,
     metrics: Arc<StoreMetrics>,
     /// Calls without a request that waits for them: tokens that are returned.
     background: TaskTracker,
@@ -118,7 +118,7 @@ impl Store {
     }
 
     /// The client of this thread.
-    fn client(&self) -> &Client {
+    fn client(&self) -> &StoreClient {
         self.clients.mine()
     }
 }

@@ -22,20 +22,20 @@ pub(super) struct Script {
 
 /// A question to one bucket.
 #[derive(Debug, Clone)]
-pub(super) struct Question {
+pub(super) struct ScriptQuestion {
     /// The key in the store.
     pub(super) key: String,
     /// The quota, by which the store counts.
     pub(super) gcra: Gcra,
     /// The kind of question.
-    pub(super) want: Want,
+    pub(super) want: QuestionKind,
     /// Tokens that are wanted besides, as a lease.
     pub(super) ahead: u32,
 }
 
 /// The kind of a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Want {
+pub(super) enum QuestionKind {
     /// Take this number of tokens if they are there.
     Take(u32),
     /// Look whether this number of tokens is there, and take none.
@@ -52,18 +52,18 @@ pub(super) enum Want {
     },
 }
 
-impl Question {
+impl ScriptQuestion {
     /// The seven arguments of the script for this question, in nanoseconds but
     /// for the microseconds of `since`.
     fn numbers(&self) -> [i64; 7] {
         let (need, take, [since, reach]) = match self.want {
-            Want::Take(cost) => (
+            QuestionKind::Take(cost) => (
                 whole(self.gcra.weight(cost)),
                 whole(self.gcra.weight(cost)),
                 [0, 0],
             ),
-            Want::Look(cost) => (whole(self.gcra.weight(cost)), 0, [0, 0]),
-            Want::GiveBack { back, since, reach } => {
+            QuestionKind::Look(cost) => (whole(self.gcra.weight(cost)), 0, [0, 0]),
+            QuestionKind::GiveBack { back, since, reach } => {
                 (-1, -whole(back), [whole(since), whole(reach)])
             }
         };
@@ -102,7 +102,7 @@ impl Script {
     pub(super) async fn ask(
         &self,
         connection: &mut (impl ConnectionLike + Send),
-        questions: &[Question],
+        questions: &[ScriptQuestion],
     ) -> RedisResult<Vec<Reply>> {
         let reply: RedisResult<Vec<i64>> = call("EVALSHA", &self.hash, questions)
             .query_async(connection)
@@ -125,13 +125,13 @@ impl Script {
 ///
 /// The arguments are, in this order: the script or its hash, the number of
 /// keys, the keys, seven numbers for each question, and the length of a moment.
-fn call(command: &str, script: &str, questions: &[Question]) -> Cmd {
+fn call(command: &str, script: &str, questions: &[ScriptQuestion]) -> Cmd {
     let mut call = redis::cmd(command);
     call.arg(script).arg(questions.len());
     for question in questions {
         call.arg(&question.key);
     }
-    for number in questions.iter().flat_map(Question::numbers) {
+    for number in questions.iter().flat_map(ScriptQuestion::numbers) {
         call.arg(number);
     }
     call.arg(MOMENT);

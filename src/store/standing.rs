@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Ask, Store, call::TICK, script::Want};
+use super::{Ask, Store, call::TICK, script::QuestionKind};
 use crate::limit::{Clock, Standing};
 
 /// Longest wait for a reply. It is longer than that of requests, because a
@@ -35,7 +35,9 @@ impl Store {
             .iter()
             .zip(&is_asked)
             .filter(|(_, is_asked)| **is_asked);
-        let wants: Vec<_> = asked.map(|(ask, _)| (ask, Want::Look(0), 0)).collect();
+        let wants: Vec<_> = asked
+            .map(|(ask, _)| (ask, QuestionKind::Look(0), 0))
+            .collect();
         if wants.is_empty() {
             return vec![None; asks.len()];
         }

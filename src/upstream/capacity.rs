@@ -93,7 +93,7 @@ impl Capacity {
     /// Joins the queue. Ready at its front; dropping the result lets the next
     /// request move up.
     pub(super) async fn queue(&self) -> FrontOfQueue<'_> {
-        let waiter = Waiter::new(self);
+        let waiter = QueuedForConnection::new(self);
         FrontOfQueue {
             _turn: self.front.lock().await,
             waiter,
@@ -141,7 +141,7 @@ impl Drop for ConnectionPermit {
 /// The front of the queue.
 pub(super) struct FrontOfQueue<'a> {
     _turn: MutexGuard<'a, ()>,
-    waiter: Waiter<'a>,
+    waiter: QueuedForConnection<'a>,
 }
 
 impl FrontOfQueue<'_> {
@@ -155,9 +155,9 @@ impl FrontOfQueue<'_> {
 }
 
 /// Counts one request in the queue; the count is decremented on drop.
-struct Waiter<'a>(&'a Capacity);
+struct QueuedForConnection<'a>(&'a Capacity);
 
-impl<'a> Waiter<'a> {
+impl<'a> QueuedForConnection<'a> {
     /// Counts a request that joins the queue.
     fn new(capacity: &'a Capacity) -> Self {
         capacity.waiting.fetch_add(1, Ordering::AcqRel);
@@ -165,7 +165,7 @@ impl<'a> Waiter<'a> {
     }
 }
 
-impl Drop for Waiter<'_> {
+impl Drop for QueuedForConnection<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Release);
     }

@@ -76,13 +76,13 @@ impl<S: JsonSchema, L: JsonSchema> JsonSchema for Either<S, L> {
 /// Values by names that the user chooses, in the order of the names. Each name
 /// stands in it once, as TOML refuses a table with a key twice.
 #[derive(Debug, Clone)]
-pub(in crate::config) struct Names<K, T>(Vec<Entry<K, T>>);
+pub(in crate::config) struct Names<K, T>(Vec<NameValue<K, T>>);
 
 /// A name and its value. The name of a section is a string that was checked as
 /// one; a name that has a language is a field, which has no value if it is
 /// wrong.
 #[derive(Debug, Clone)]
-pub(in crate::config) struct Entry<K, T> {
+pub(in crate::config) struct NameValue<K, T> {
     pub(in crate::config) name: K,
     pub(in crate::config) field: Field<T>,
 }
@@ -91,30 +91,30 @@ pub(in crate::config) struct Entry<K, T> {
 pub(in crate::config) type Named<T> = Names<String, T>;
 
 /// A section and its name.
-pub(in crate::config) type NamedEntry<T> = Entry<String, T>;
+pub(in crate::config) type NamedEntry<T> = NameValue<String, T>;
 
 /// A table such as `{ NAME = "value" }`, where names have a language, too.
 pub(in crate::config) type Pairs<N, V> = Names<Field<Scalar<N>>, Scalar<V>>;
 
 /// The kind of names that a table has: those of sections, or those in a
 /// language.
-pub(in crate::config) trait Key {
+pub(in crate::config) trait NameKind {
     /// By this, such a table asks its deserializer for its entries.
     const ASKS: &'static str;
 }
 
-impl Key for String {
+impl NameKind for String {
     const ASKS: &'static str = NAMED;
 }
 
-impl<N: Syntax> Key for Field<Scalar<N>> {
+impl<N: Syntax> NameKind for Field<Scalar<N>> {
     const ASKS: &'static str = PAIRS;
 }
 
 impl<K, T> Deref for Names<K, T> {
-    type Target = [Entry<K, T>];
+    type Target = [NameValue<K, T>];
 
-    fn deref(&self) -> &[Entry<K, T>] {
+    fn deref(&self) -> &[NameValue<K, T>] {
         &self.0
     }
 }
@@ -125,12 +125,12 @@ impl<N: Syntax, V: Syntax> Plain for Pairs<N, V> {
 
     fn plain(&self) -> Self::Runs {
         let sound =
-            |pair: &Entry<Field<Scalar<N>>, _>| Some((pair.name.read()?, pair.field.read()?));
+            |pair: &NameValue<Field<Scalar<N>>, _>| Some((pair.name.read()?, pair.field.read()?));
         self.iter().filter_map(sound).collect()
     }
 }
 
-impl<'de, K: Key + Deserialize<'de>, T: Deserialize<'de>> Deserialize<'de> for Names<K, T> {
+impl<'de, K: NameKind + Deserialize<'de>, T: Deserialize<'de>> Deserialize<'de> for Names<K, T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_newtype_struct(K::ASKS, NamesVisitor(PhantomData))
     }
@@ -148,7 +148,7 @@ impl<'de, K: Deserialize<'de>, T: Deserialize<'de>> de::Visitor<'de> for NamesVi
     fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut entries = Vec::new();
         while let Some((name, field)) = map.next_entry()? {
-            entries.push(Entry { name, field });
+            entries.push(NameValue { name, field });
         }
         Ok(Names(entries))
     }

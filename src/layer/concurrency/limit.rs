@@ -18,7 +18,7 @@ use smallvec::SmallVec;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
-    adaptive::{LoadOutcome, Meter},
+    adaptive::{LoadMeter, LoadOutcome},
     queue::{Queue, Room, Ticket, Turn},
 };
 use crate::{
@@ -58,7 +58,7 @@ pub struct ConcurrencyLimit {
     /// How many of the slots in use belong to requests whose client has left.
     abandoned: AtomicUsize,
     /// Made with the first configuration that lets the limit adapt, and kept.
-    meter: OnceLock<Box<Meter>>,
+    meter: OnceLock<Box<LoadMeter>>,
     /// Requests that may wait; 0 refuses at once.
     max_queued: AtomicUsize,
     /// The longest wait in the queue, in milliseconds.
@@ -153,7 +153,7 @@ impl ConcurrencyLimit {
                 // A new limit has 0 here and begins at its least. The number
                 // that was fixed until now is a better guess.
                 let before = Some(self.max()).filter(|max| *max > 0);
-                let meter = self.meter.get_or_init(|| Box::new(Meter::new(bounds)));
+                let meter = self.meter.get_or_init(|| Box::new(LoadMeter::new(bounds)));
                 meter.switch_on(bounds, before, &self.max);
             }
         }
@@ -328,7 +328,7 @@ impl ConcurrencyLimit {
     }
 
     /// The meter, while the limit adapts.
-    fn adapting(&self) -> Option<&Meter> {
+    fn adapting(&self) -> Option<&LoadMeter> {
         let meter = self.meter.get()?;
         meter.is_on().then_some(meter)
     }

@@ -29,7 +29,7 @@ use std::{
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
-    adaptive::{LoadOutcome, Meter},
+    adaptive::{LoadMeter, LoadOutcome},
     tests::{bounds, settings},
     *,
 };
@@ -81,7 +81,7 @@ impl Upstream {
 /// A meter before an upstream with more clients than permits: each free permit
 /// is taken at once.
 struct Scene {
-    meter: Meter,
+    meter: LoadMeter,
     /// The limit, moved by the meter.
     max: AtomicUsize,
     upstream: Upstream,
@@ -95,7 +95,7 @@ struct Scene {
 
 impl Scene {
     fn new(bounds: AdaptiveBounds, servers: usize, service: Duration) -> Self {
-        let (meter, max) = (Meter::new(bounds), AtomicUsize::new(0));
+        let (meter, max) = (LoadMeter::new(bounds), AtomicUsize::new(0));
         meter.switch_on(bounds, None, &max);
         let upstream = Upstream::new(servers, service);
         Self {

@@ -6,7 +6,7 @@ use super::{gcra, redis_server::Redis};
 use crate::{
     limit::Gcra,
     store::{
-        script::{Question, Script, Want},
+        script::{QuestionKind, Script, ScriptQuestion},
         share::{MOMENT, Reply},
     },
 };
@@ -23,8 +23,8 @@ async fn connect(redis: &Redis) -> MultiplexedConnection {
         .unwrap()
 }
 
-fn question(key: &str, want: Want, ahead: u32) -> Question {
-    Question {
+fn question(key: &str, want: QuestionKind, ahead: u32) -> ScriptQuestion {
+    ScriptQuestion {
         key: key.to_owned(),
         gcra: QUOTA,
         want,
@@ -53,20 +53,20 @@ async fn a_bucket_admits_its_tokens_and_leases_the_remaining_ones() {
                 .unwrap()[0],
         )
     };
-    assert_eq!(ask(Want::Take(1), 0).await, (true, 0, 1));
+    assert_eq!(ask(QuestionKind::Take(1), 0).await, (true, 0, 1));
     assert_eq!(
-        ask(Want::Look(9), 0).await,
+        ask(QuestionKind::Look(9), 0).await,
         (true, 1, 1),
         "a view takes nothing"
     );
-    assert_eq!(ask(Want::Look(10), 0).await, (false, 1, 1));
-    assert_eq!(ask(Want::Take(3), 4).await, (true, 1, 8));
+    assert_eq!(ask(QuestionKind::Look(10), 0).await, (false, 1, 1));
+    assert_eq!(ask(QuestionKind::Take(3), 4).await, (true, 1, 8));
     assert_eq!(
-        ask(Want::Take(1), 5).await,
+        ask(QuestionKind::Take(1), 5).await,
         (true, 8, 10),
         "no more tokens are leased than there are"
     );
-    assert_eq!(ask(Want::Take(1), 5).await, (false, 10, 10));
+    assert_eq!(ask(QuestionKind::Take(1), 5).await, (false, 10, 10));
 }
 
 /// A store with one bucket, and the slot taken from it.
@@ -77,7 +77,7 @@ struct Taken {
 }
 
 impl Taken {
-    async fn ask(&mut self, want: Want, ahead: u32) -> Reply {
+    async fn ask(&mut self, want: QuestionKind, ahead: u32) -> Reply {
         self.script
             .ask(&mut self.to, &[question("k", want, ahead)])
             .await
@@ -88,7 +88,7 @@ impl Taken {
         let (back, reach) = (cost * HOUR, reply.before + cost * HOUR + reply.moved);
         tokens(
             self.ask(
-                Want::GiveBack {
+                QuestionKind::GiveBack {
                     back,
                     since: reply.at,
                     reach,
@@ -113,17 +113,17 @@ async fn taken() -> Taken {
 async fn refunded_tokens_are_available_again_and_a_full_bucket_is_not_stored() {
     let mut bucket = taken().await;
     let (first, second) = (
-        bucket.ask(Want::Take(3), 0).await,
-        bucket.ask(Want::Take(4), 0).await,
+        bucket.ask(QuestionKind::Take(3), 0).await,
+        bucket.ask(QuestionKind::Take(4), 0).await,
     );
     assert_eq!(bucket.give_back(3, first).await, (true, 7, 4));
     bucket.give_back(4, second).await;
-    assert!(bucket.ask(Want::Look(10), 0).await.before < HOUR / 100);
-    let all = bucket.ask(Want::Take(10), 0).await;
+    assert!(bucket.ask(QuestionKind::Look(10), 0).await.before < HOUR / 100);
+    let all = bucket.ask(QuestionKind::Take(10), 0).await;
     assert!(bucket.redis.run(&["EXISTS", "k"]).starts_with(":1"));
     bucket
         .ask(
-            Want::GiveBack {
+            QuestionKind::GiveBack {
                 back: 10 * HOUR,
                 since: all.at,
                 reach: 11 * HOUR,
@@ -141,13 +141,13 @@ async fn refunded_tokens_are_available_again_and_a_full_bucket_is_not_stored() {
 async fn a_late_refund_returns_only_tokens_that_have_not_begun() {
     let mut bucket = taken().await;
     let (first, second) = (
-        bucket.ask(Want::Take(3), 0).await,
-        bucket.ask(Want::Take(4), 0).await,
+        bucket.ask(QuestionKind::Take(3), 0).await,
+        bucket.ask(QuestionKind::Take(4), 0).await,
     );
     // As if the tokens had been taken two hours earlier: two of the three have
     // begun.
     let since = first.at - 2 * HOUR / 1000;
-    let late = Want::GiveBack {
+    let late = QuestionKind::GiveBack {
         back: 3 * HOUR,
         since,
         reach: 3 * HOUR,
@@ -168,14 +168,14 @@ async fn a_late_refund_returns_only_tokens_that_have_not_begun() {
 #[tokio::test]
 async fn tokens_taken_before_a_lease_are_not_refunded() {
     let mut bucket = taken().await;
-    let first = bucket.ask(Want::Take(3), 0).await;
-    bucket.ask(Want::Take(1), 4).await;
+    let first = bucket.ask(QuestionKind::Take(3), 0).await;
+    bucket.ask(QuestionKind::Take(1), 4).await;
     assert_eq!(
         bucket.give_back(3, first).await,
         (true, 8, 8),
         "a refund would move the lease"
     );
-    let last = bucket.ask(Want::Take(1), 0).await;
+    let last = bucket.ask(QuestionKind::Take(1), 0).await;
     assert_eq!(bucket.give_back(1, last).await, (true, 9, 8));
 }
 
@@ -185,8 +185,8 @@ async fn buckets_that_decide_together_take_all_or_nothing() {
     let (mut to, script) = (connect(&redis).await, Script::new());
     let mut ask = async |a, b| {
         let questions = [
-            question("a", Want::Take(a), 0),
-            question("b", Want::Take(b), 0),
+            question("a", QuestionKind::Take(a), 0),
+            question("b", QuestionKind::Take(b), 0),
         ];
         script
             .ask(&mut to, &questions)
@@ -207,10 +207,10 @@ async fn an_empty_bucket_leases_tokens_that_come_back_within_a_moment() {
     let (mut to, script) = (connect(&redis).await, Script::new());
     // At 100/s, a hundred future tokens are a second.
     let gcra = gcra(MOMENT / 100, 2000);
-    let question = Question {
+    let question = ScriptQuestion {
         key: "k".to_owned(),
         gcra,
-        want: Want::Take(2000),
+        want: QuestionKind::Take(2000),
         ahead: 300,
     };
     let reply = script.ask(&mut to, &[question]).await.unwrap()[0];
@@ -222,10 +222,10 @@ async fn a_bucket_is_stored_while_it_has_debt_and_keeps_its_share_under_other_nu
     let redis = Redis::start();
     let (mut to, script) = (connect(&redis).await, Script::new());
     let ask = |gcra, cost| {
-        [Question {
+        [ScriptQuestion {
             key: "k".to_owned(),
             gcra,
-            want: Want::Take(cost),
+            want: QuestionKind::Take(cost),
             ahead: 0,
         }]
     };
@@ -251,7 +251,7 @@ async fn a_store_that_lost_the_script_gets_it_again() {
     for _ in 0..3 {
         assert!(
             script
-                .ask(&mut to, &[question("k", Want::Take(1), 0)])
+                .ask(&mut to, &[question("k", QuestionKind::Take(1), 0)])
                 .await
                 .unwrap()[0]
                 .admitted
@@ -261,7 +261,7 @@ async fn a_store_that_lost_the_script_gets_it_again() {
     assert_eq!(
         tokens(
             script
-                .ask(&mut to, &[question("k", Want::Look(0), 0)])
+                .ask(&mut to, &[question("k", QuestionKind::Look(0), 0)])
                 .await
                 .unwrap()[0]
         ),

@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use super::{
     json,
     line::{Form, Line},
-    queue::{CAPACITY, Chunk, Queue},
+    queue::{CAPACITY, Chunk, LineQueue},
     short, text,
     value::DateCache,
 };
@@ -35,9 +35,9 @@ pub(super) struct Buffers {
     /// The form of all lines, fixed at the start.
     pub(super) form: Form,
     /// The buffer of each worker, made with its first line.
-    pub(super) each: LazyPerWorker<Mutex<Buffer>>,
+    pub(super) each: LazyPerWorker<Mutex<LineBuffer>>,
     /// Full buffers on their way to the writer.
-    pub(super) queue: Queue,
+    pub(super) queue: LineQueue,
     /// The writer found every buffer empty and sleeps until it is woken. Set
     /// before it looks at the buffers once more, so that a line written
     /// meanwhile is either found or wakes it.
@@ -52,7 +52,7 @@ impl Buffers {
         Self {
             form,
             each: LazyPerWorker::new(workers),
-            queue: Queue::default(),
+            queue: LineQueue::default(),
             is_idle: AtomicBool::new(true),
             dropped,
         }
@@ -61,7 +61,7 @@ impl Buffers {
     /// Queues the content of `buffer`, or drops it when there is no room. The
     /// buffer stays locked meanwhile, so that its chunks are queued in the
     /// order of its lines. Either way the buffer is empty then.
-    pub(super) fn hand_over(&self, buffer: &mut Buffer) {
+    pub(super) fn hand_over(&self, buffer: &mut LineBuffer) {
         match self.queue.offer(buffer.take()) {
             Ok(empty) => buffer.text = empty,
             Err(refused) => {
@@ -99,7 +99,7 @@ impl fmt::Debug for Buffers {
 /// The lines of one worker that are not collected yet. It always holds whole
 /// lines.
 #[derive(Default)]
-pub(super) struct Buffer {
+pub(super) struct LineBuffer {
     /// The lines, each with its end.
     pub(super) text: Vec<u8>,
     /// How many lines `text` has.
@@ -108,7 +108,7 @@ pub(super) struct Buffer {
     dates: DateCache,
 }
 
-impl Buffer {
+impl LineBuffer {
     /// Appends one line in the given form. The first line of an empty buffer
     /// allocates, unless a spare buffer was given back.
     pub(super) fn append(&mut self, line: &Line<'_>, form: Form) {

@@ -2,8 +2,8 @@
 //! gives empty buffers back.
 //!
 //! Its lock is held for a push or a pop, never while anything is written. A
-//! worker never waits for room: without it, [`offer`](Queue::offer) returns the
-//! chunk.
+//! worker never waits for room: without it, [`offer`](LineQueue::offer) returns
+//! the chunk.
 //!
 //! The writer sleeps on `work`. It is woken when several chunks are queued,
 //! when the first line after a silence is written, and when the log is closed.
@@ -50,7 +50,7 @@ pub(super) struct Chunk {
 
 /// The queue; the lock is held for a push or a pop.
 #[derive(Default)]
-pub(super) struct Queue {
+pub(super) struct LineQueue {
     state: Mutex<QueueState>,
     /// Workers queue nothing any more. Set under the lock of `state`.
     closed: AtomicBool,
@@ -90,7 +90,7 @@ pub(super) enum Next {
     Closing,
 }
 
-impl Queue {
+impl LineQueue {
     /// Queues a chunk and returns an empty buffer.
     ///
     /// # Errors

@@ -87,7 +87,7 @@ fn wanted(range: &str) -> Option<(Format, f32)> {
 
 /// The type of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FamilyType {
     /// A number that only grows, until the process ends.
     Counter,
     /// A number that goes up and down.
@@ -117,7 +117,7 @@ impl Exposition {
     /// without samples leaves no trace.
     pub(super) fn family(
         &mut self,
-        kind: Kind,
+        kind: FamilyType,
         name: &'static str,
         help: &'static str,
     ) -> Family<'_> {
@@ -142,7 +142,7 @@ impl Exposition {
 pub(super) struct Family<'a> {
     /// The text that the family is written to.
     exposition: &'a mut Exposition,
-    kind: Kind,
+    kind: FamilyType,
     /// The name without `_total`.
     name: &'static str,
     /// Taken when the header is written.
@@ -156,7 +156,7 @@ pub(super) type Labels<'a> = &'a [(&'static str, &'a str)];
 impl Family<'_> {
     /// Writes the value of a counter or gauge.
     pub(super) fn sample(&mut self, labels: Labels<'_>, value: impl fmt::Display) {
-        let suffix = if self.kind == Kind::Counter {
+        let suffix = if self.kind == FamilyType::Counter {
             "_total"
         } else {
             ""
@@ -211,12 +211,13 @@ impl Family<'_> {
     /// Writes `# HELP` and `# TYPE`, once.
     fn header(&mut self) {
         let Some(help) = self.help.take() else { return };
-        let total = self.kind == Kind::Counter && self.exposition.format == Format::Prometheus;
+        let total =
+            self.kind == FamilyType::Counter && self.exposition.format == Format::Prometheus;
         let (name, suffix) = (self.name, if total { "_total" } else { "" });
         let kind = match self.kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
+            FamilyType::Counter => "counter",
+            FamilyType::Gauge => "gauge",
+            FamilyType::Histogram => "histogram",
         };
         self.write(format_args!(
             "# HELP {name}{suffix} {help}\n# TYPE {name}{suffix} {kind}\n"

@@ -14,7 +14,7 @@ use std::{fs, time::Duration};
 
 use rustix::process::{Resource, getrlimit};
 
-use super::exposition::{Exposition, Kind, Seconds};
+use super::exposition::{Exposition, FamilyType, Seconds};
 
 /// Writes all of them.
 ///
@@ -25,7 +25,7 @@ pub(super) fn write(to: &mut Exposition) {
     }
     if let Some(start) = start_time() {
         to.family(
-            Kind::Gauge,
+            FamilyType::Gauge,
             "process_start_time_seconds",
             "Start of the process since the Unix epoch in seconds.",
         )
@@ -34,14 +34,14 @@ pub(super) fn write(to: &mut Exposition) {
     if let Ok(open) = fs::read_dir("/proc/self/fd") {
         // One of them is the folder itself, open for this count.
         to.family(
-            Kind::Gauge,
+            FamilyType::Gauge,
             "process_open_fds",
             "Number of open file descriptors.",
         )
         .sample(&[], open.count().saturating_sub(1));
     }
     to.family(
-        Kind::Gauge,
+        FamilyType::Gauge,
         "process_max_fds",
         "Maximum number of open file descriptors.",
     )
@@ -93,25 +93,25 @@ impl Stat {
     /// Writes the metrics of these fields.
     fn write(&self, to: &mut Exposition) {
         to.family(
-            Kind::Counter,
+            FamilyType::Counter,
             "process_cpu_seconds",
             "Total user and system CPU time spent in seconds.",
         )
         .sample(&[], Seconds(self.cpu));
         to.family(
-            Kind::Gauge,
+            FamilyType::Gauge,
             "process_resident_memory_bytes",
             "Resident memory size in bytes.",
         )
         .sample(&[], self.resident_bytes);
         to.family(
-            Kind::Gauge,
+            FamilyType::Gauge,
             "process_virtual_memory_bytes",
             "Virtual memory size in bytes.",
         )
         .sample(&[], self.virtual_bytes);
         to.family(
-            Kind::Gauge,
+            FamilyType::Gauge,
             "process_threads",
             "Number of OS threads in the process.",
         )

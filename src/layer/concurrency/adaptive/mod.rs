@@ -125,7 +125,7 @@ impl LoadOutcome {
 
 /// The measuring half of an adaptive limit.
 #[derive(Debug)]
-pub(super) struct Meter {
+pub(super) struct LoadMeter {
     /// Whether the limit adapts now. Read for each permit, and changed by
     /// reloads only.
     is_on: AtomicBool,
@@ -144,7 +144,7 @@ pub(super) struct Meter {
     gradient: Mutex<Gradient>,
 }
 
-impl Meter {
+impl LoadMeter {
     /// A meter that is switched off.
     pub(super) fn new(bounds: AdaptiveBounds) -> Self {
         Self {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{
     super::{
         Form, Line,
-        buffer::Buffer,
+        buffer::LineBuffer,
         line::{LONG, SHORT},
     },
     full, least,
@@ -241,7 +241,7 @@ proptest! {
 }
 
 fn written(form: Form, line: &Line<'_>) -> String {
-    let mut buffer = Buffer::default();
+    let mut buffer = LineBuffer::default();
     buffer.append(line, form);
     String::from_utf8(buffer.text).unwrap()
 }

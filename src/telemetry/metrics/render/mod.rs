@@ -24,7 +24,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::{
     Metrics,
-    exposition::{Exposition, Format, Kind, Seconds},
+    exposition::{Exposition, FamilyType, Format, Seconds},
     observed::Observed,
     process,
 };
@@ -70,7 +70,7 @@ pub(super) fn all(metrics: &Metrics, format: Format, observed: &Observed) -> Str
 fn store(metrics: &Metrics, to: &mut Exposition) {
     let cells = metrics.store.total();
     let mut family = to.family(
-        Kind::Counter,
+        FamilyType::Counter,
         "tidegate_store_requests",
         "Calls of the shared store, by outcome.",
     );
@@ -78,19 +78,23 @@ fn store(metrics: &Metrics, to: &mut Exposition) {
         family.count(&[("outcome", outcome)], count);
     }
     let help = "Decisions of shared limits that needed no call: by tokens held here, or by a refusal known here.";
-    let mut family = to.family(Kind::Counter, "tidegate_store_calls_saved", help);
+    let mut family = to.family(FamilyType::Counter, "tidegate_store_calls_saved", help);
     for (by, count) in cells.saved.iter() {
         family.count(&[("by", by)], count);
     }
     let help = "Time the shared store took to answer.";
-    to.family(Kind::Histogram, "tidegate_store_duration_seconds", help)
-        .histogram(&[], &cells.durations);
+    to.family(
+        FamilyType::Histogram,
+        "tidegate_store_duration_seconds",
+        help,
+    )
+    .histogram(&[], &cells.durations);
     let help = "1 while the shared store, or a node of its cluster, is left alone because it did not answer.";
-    to.family(Kind::Gauge, "tidegate_store_circuit_open", help)
+    to.family(FamilyType::Gauge, "tidegate_store_circuit_open", help)
         .gauge(&[], metrics.store.open());
     let help =
         "1 while this node of the shared store's cluster is left alone because it did not answer.";
-    let mut family = to.family(Kind::Gauge, "tidegate_store_node_circuit_open", help);
+    let mut family = to.family(FamilyType::Gauge, "tidegate_store_node_circuit_open", help);
     for (node, is_open) in &metrics.store.nodes() {
         family.gauge(&[("node", node)], Some(*is_open));
     }
@@ -104,7 +108,7 @@ fn store(metrics: &Metrics, to: &mut Exposition) {
 fn reloads(metrics: &Metrics, to: &mut Exposition) {
     let reloads = metrics.reloads.lock();
     let mut family = to.family(
-        Kind::Counter,
+        FamilyType::Counter,
         "tidegate_config_reloads",
         "Reloads of the configuration, by outcome.",
     );
@@ -113,16 +117,24 @@ fn reloads(metrics: &Metrics, to: &mut Exposition) {
     }
     if let Some(last) = reloads.last {
         let help = "Time the last load or reload of the configuration took.";
-        to.family(Kind::Gauge, "tidegate_config_reload_duration_seconds", help)
-            .sample(&[], Seconds(last.took));
+        to.family(
+            FamilyType::Gauge,
+            "tidegate_config_reload_duration_seconds",
+            help,
+        )
+        .sample(&[], Seconds(last.took));
         let help = "1 if the last load or reload of the configuration was successful.";
-        to.family(Kind::Gauge, "tidegate_config_last_reload_successful", help)
-            .sample(&[], u8::from(last.successful));
+        to.family(
+            FamilyType::Gauge,
+            "tidegate_config_last_reload_successful",
+            help,
+        )
+        .sample(&[], u8::from(last.successful));
     }
     if let Some(at) = reloads.last_success {
         let help = "When a configuration was last loaded successfully, since the Unix epoch.";
         to.family(
-            Kind::Gauge,
+            FamilyType::Gauge,
             "tidegate_config_last_reload_success_timestamp_seconds",
             help,
         )
@@ -137,13 +149,13 @@ fn reloads(metrics: &Metrics, to: &mut Exposition) {
 /// can join it with other metrics.
 fn itself(metrics: &Metrics, observed: &Observed, to: &mut Exposition) {
     let help = "Memory taken by bodies that are buffered.";
-    to.family(Kind::Gauge, "tidegate_buffered_bytes", help)
+    to.family(FamilyType::Gauge, "tidegate_buffered_bytes", help)
         .sample(&[], observed.buffered);
     let help = "Bytes by which the windows of all HTTP/2 connections have grown, to clients and servers together.";
-    to.family(Kind::Gauge, "tidegate_http2_grown_window_bytes", help)
+    to.family(FamilyType::Gauge, "tidegate_http2_grown_window_bytes", help)
         .sample(&[], observed.grown_windows);
     let mut family = to.family(
-        Kind::Counter,
+        FamilyType::Counter,
         "tidegate_limit_saves",
         "Writes of buckets that outlive the process.",
     );
@@ -152,16 +164,16 @@ fn itself(metrics: &Metrics, observed: &Observed, to: &mut Exposition) {
     }
     let help =
         "Lines of the log and the access log that were dropped because nobody took them in time.";
-    to.family(Kind::Counter, "tidegate_log_lines_dropped", help)
+    to.family(FamilyType::Counter, "tidegate_log_lines_dropped", help)
         .sample(&[], metrics.dropped.total());
     to.family(
-        Kind::Counter,
+        FamilyType::Counter,
         "tidegate_panics",
         "Requests that ended in a panic.",
     )
     .sample(&[], metrics.panics.load(Relaxed));
     to.family(
-        Kind::Gauge,
+        FamilyType::Gauge,
         "tidegate_build_info",
         "1, labelled with the version that runs.",
     )

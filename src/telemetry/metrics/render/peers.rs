@@ -13,7 +13,7 @@
 use std::sync::Arc;
 
 use super::super::{
-    exposition::{Exposition, Kind, Seconds},
+    exposition::{Exposition, FamilyType, Seconds},
     observed::Observed,
     peers::{ListenerMetrics, PeerCells},
 };
@@ -22,7 +22,7 @@ use super::super::{
 pub(super) type Upstreams = [(Arc<str>, PeerCells)];
 
 /// Listeners by their address, each with its counters.
-pub(super) type Listeners = [(Arc<str>, Arc<ListenerMetrics>)];
+pub(super) type ListenerTotals = [(Arc<str>, Arc<ListenerMetrics>)];
 
 /// Counters of attempts and connects by their upstream.
 ///
@@ -31,12 +31,16 @@ pub(super) type Listeners = [(Arc<str>, Arc<ListenerMetrics>)];
 /// failure has a word of its own.
 pub(super) fn upstreams(upstreams: &Upstreams, to: &mut Exposition) {
     let help = "Time of one attempt, to the head of its response.";
-    let mut family = to.family(Kind::Histogram, "tidegate_upstream_duration_seconds", help);
+    let mut family = to.family(
+        FamilyType::Histogram,
+        "tidegate_upstream_duration_seconds",
+        help,
+    );
     for (upstream, cells) in upstreams {
         family.histogram(&[("upstream", upstream)], &cells.durations);
     }
     let mut family = to.family(
-        Kind::Counter,
+        FamilyType::Counter,
         "tidegate_upstream_connects",
         "Connections tried, by outcome.",
     );
@@ -52,7 +56,7 @@ pub(super) fn upstreams(upstreams: &Upstreams, to: &mut Exposition) {
 /// were ejected at least once.
 pub(super) fn servers(observed: &Observed, to: &mut Exposition) {
     let mut family = to.family(
-        Kind::Gauge,
+        FamilyType::Gauge,
         "tidegate_upstream_connections",
         "Open connections, by state.",
     );
@@ -62,7 +66,7 @@ pub(super) fn servers(observed: &Observed, to: &mut Exposition) {
         }
     }
     let mut family = to.family(
-        Kind::Gauge,
+        FamilyType::Gauge,
         "tidegate_upstream_server_up",
         "1 while a server is sent requests.",
     );
@@ -75,7 +79,7 @@ pub(super) fn servers(observed: &Observed, to: &mut Exposition) {
         }
     }
     let help = "Times a server was left alone for a while because of its failures.";
-    let mut family = to.family(Kind::Counter, "tidegate_upstream_ejections", help);
+    let mut family = to.family(FamilyType::Counter, "tidegate_upstream_ejections", help);
     for of in &observed.upstreams {
         for (server, count) in &of.ejections {
             family.count(&[("upstream", &of.upstream), ("server", server)], *count);
@@ -90,7 +94,7 @@ pub(super) fn servers(observed: &Observed, to: &mut Exposition) {
 /// count those of one route.
 pub(super) fn upstream_caps(observed: &Observed, to: &mut Exposition) {
     let help = "Requests that hold a place under the upstream's cap, over all routes.";
-    let mut family = to.family(Kind::Gauge, "tidegate_upstream_in_flight", help);
+    let mut family = to.family(FamilyType::Gauge, "tidegate_upstream_in_flight", help);
     for of in &observed.upstreams {
         family.gauge(
             &[("upstream", &of.upstream)],
@@ -98,7 +102,7 @@ pub(super) fn upstream_caps(observed: &Observed, to: &mut Exposition) {
         );
     }
     let help = "Requests that hold a place under the upstream's cap while a server works on, though their client has left.";
-    let mut family = to.family(Kind::Gauge, "tidegate_upstream_abandoned", help);
+    let mut family = to.family(FamilyType::Gauge, "tidegate_upstream_abandoned", help);
     for of in &observed.upstreams {
         family.gauge(
             &[("upstream", &of.upstream)],
@@ -106,12 +110,16 @@ pub(super) fn upstream_caps(observed: &Observed, to: &mut Exposition) {
         );
     }
     let help = "Requests that wait for a place under the upstream's cap.";
-    let mut family = to.family(Kind::Gauge, "tidegate_upstream_queued", help);
+    let mut family = to.family(FamilyType::Gauge, "tidegate_upstream_queued", help);
     for of in &observed.upstreams {
         family.gauge(&[("upstream", &of.upstream)], of.cap.map(|cap| cap.queued));
     }
     let help = "Requests the upstream's cap admits at once, as it is now.";
-    let mut family = to.family(Kind::Gauge, "tidegate_upstream_concurrency_limit", help);
+    let mut family = to.family(
+        FamilyType::Gauge,
+        "tidegate_upstream_concurrency_limit",
+        help,
+    );
     for of in &observed.upstreams {
         family.gauge(&[("upstream", &of.upstream)], of.cap.map(|cap| cap.limit));
     }
@@ -122,24 +130,24 @@ pub(super) fn upstream_caps(observed: &Observed, to: &mut Exposition) {
 /// The connections of a listener are those of all workers together. Pauses,
 /// closed connections and floods are counted since the start of the process,
 /// and have no sample before the first event.
-pub(super) fn connections(listeners: &Listeners, observed: &Observed, to: &mut Exposition) {
+pub(super) fn connections(listeners: &ListenerTotals, observed: &Observed, to: &mut Exposition) {
     let help = "Open connections of clients.";
-    let mut family = to.family(Kind::Gauge, "tidegate_connections", help);
+    let mut family = to.family(FamilyType::Gauge, "tidegate_connections", help);
     for of in &observed.listeners {
         family.sample(&[("listener", &of.listener)], of.connections);
     }
     let help = "Times a listener stopped accepting for a while, by reason.";
-    let mut family = to.family(Kind::Counter, "tidegate_accept_pauses", help);
+    let mut family = to.family(FamilyType::Counter, "tidegate_accept_pauses", help);
     for (listener, of) in listeners {
         family.tally(("listener", listener), "reason", &of.pauses());
     }
     let help = "Connections of clients that were closed so that others have room, by reason.";
-    let mut family = to.family(Kind::Counter, "tidegate_connections_closed", help);
+    let mut family = to.family(FamilyType::Counter, "tidegate_connections_closed", help);
     for (listener, of) in listeners {
         family.tally(("listener", listener), "reason", &of.all_closed());
     }
     let help = "HTTP/2 connections that were ended because they asked for too much work, by kind of frame.";
-    let mut family = to.family(Kind::Counter, "tidegate_http2_floods", help);
+    let mut family = to.family(FamilyType::Counter, "tidegate_http2_floods", help);
     for (listener, of) in listeners {
         family.tally(("listener", listener), "kind", &of.floods());
     }
@@ -151,25 +159,29 @@ pub(super) fn connections(listeners: &Listeners, observed: &Observed, to: &mut E
 /// validity of a certificate is a time and not a remaining duration, so that
 /// the value does not change from scrape to scrape and an alert subtracts
 /// `time()`.
-pub(super) fn tls(listeners: &Listeners, observed: &Observed, to: &mut Exposition) {
+pub(super) fn tls(listeners: &ListenerTotals, observed: &Observed, to: &mut Exposition) {
     let help = "TLS handshakes with clients, by outcome.";
-    let mut family = to.family(Kind::Counter, "tidegate_tls_handshakes", help);
+    let mut family = to.family(FamilyType::Counter, "tidegate_tls_handshakes", help);
     for (listener, of) in listeners {
         family.tally(("listener", listener), "outcome", &of.handshakes());
     }
     let help = "TLS handshakes that went on with an earlier session.";
-    let mut family = to.family(Kind::Counter, "tidegate_tls_resumptions", help);
+    let mut family = to.family(FamilyType::Counter, "tidegate_tls_resumptions", help);
     for (listener, of) in listeners {
         family.count(&[("listener", listener)], of.resumptions());
     }
     let help = "TLS handshakes that are worked on.";
-    let mut family = to.family(Kind::Gauge, "tidegate_tls_handshakes_in_progress", help);
+    let mut family = to.family(
+        FamilyType::Gauge,
+        "tidegate_tls_handshakes_in_progress",
+        help,
+    );
     for of in &observed.listeners {
         family.gauge(&[("listener", &of.listener)], of.handshaking);
     }
     let help = "When a certificate ends to be valid, since the Unix epoch.";
     let mut family = to.family(
-        Kind::Gauge,
+        FamilyType::Gauge,
         "tidegate_certificate_expiry_timestamp_seconds",
         help,
     );
@@ -179,7 +191,11 @@ pub(super) fn tls(listeners: &Listeners, observed: &Observed, to: &mut Expositio
         }
     }
     let help = "Connections closed for want of a PROXY protocol header, by reason.";
-    let mut family = to.family(Kind::Counter, "tidegate_proxy_protocol_failures", help);
+    let mut family = to.family(
+        FamilyType::Counter,
+        "tidegate_proxy_protocol_failures",
+        help,
+    );
     for (listener, of) in listeners {
         family.tally(("listener", listener), "reason", &of.all_not_named());
     }

@@ -17,7 +17,7 @@
 use std::sync::Arc;
 
 use super::super::{
-    exposition::{Exposition, Kind},
+    exposition::{Exposition, FamilyType},
     observed::Observed,
     route::{Decision, RouteCells},
 };
@@ -26,7 +26,7 @@ use super::super::{
 ///
 /// Sorted by name, as the handles are kept in a `BTreeMap`, so that two scrapes
 /// list the routes alike.
-pub(super) type Routes = [(Arc<str>, RouteCells)];
+pub(super) type RouteTotals = [(Arc<str>, RouteCells)];
 
 /// Counters of requests by their route.
 ///
@@ -36,9 +36,9 @@ pub(super) type Routes = [(Arc<str>, RouteCells)];
 ///
 /// A refusal is counted twice, with different meanings: as a request with its
 /// status, and under the reason for which the gateway responded by itself.
-pub(super) fn requests(routes: &Routes, to: &mut Exposition) {
+pub(super) fn requests(routes: &RouteTotals, to: &mut Exposition) {
     let help = "Requests whose exchange ended.";
-    let mut family = to.family(Kind::Counter, "tidegate_requests", help);
+    let mut family = to.family(FamilyType::Counter, "tidegate_requests", help);
     for (route, cells) in routes {
         for (key, count) in &cells.requests {
             let status = key
@@ -53,17 +53,21 @@ pub(super) fn requests(routes: &Routes, to: &mut Exposition) {
         }
     }
     let help = "Time from a request's first byte to the end of its exchange.";
-    let mut family = to.family(Kind::Histogram, "tidegate_request_duration_seconds", help);
+    let mut family = to.family(
+        FamilyType::Histogram,
+        "tidegate_request_duration_seconds",
+        help,
+    );
     for (route, cells) in routes {
         family.histogram(&[("route", route)], &cells.durations);
     }
     let help = "Requests the gateway itself answered, by reason.";
-    let mut family = to.family(Kind::Counter, "tidegate_refusals", help);
+    let mut family = to.family(FamilyType::Counter, "tidegate_refusals", help);
     for (route, cells) in routes {
         family.tally(("route", route), "reason", &cells.refusals);
     }
     let help = "gRPC calls that ended, by their status.";
-    let mut family = to.family(Kind::Counter, "tidegate_grpc_calls", help);
+    let mut family = to.family(FamilyType::Counter, "tidegate_grpc_calls", help);
     for (route, cells) in routes {
         family.tally(("route", route), "grpc_status", &cells.calls);
     }
@@ -73,19 +77,19 @@ pub(super) fn requests(routes: &Routes, to: &mut Exposition) {
 ///
 /// Each family has a second label besides `route`: the outcome of a retry or of
 /// a copy, or the reason for which a field was not passed on.
-pub(super) fn forwarding(routes: &Routes, to: &mut Exposition) {
+pub(super) fn forwarding(routes: &RouteTotals, to: &mut Exposition) {
     let help = "Retries made, and those not made, by outcome.";
-    let mut family = to.family(Kind::Counter, "tidegate_retries", help);
+    let mut family = to.family(FamilyType::Counter, "tidegate_retries", help);
     for (route, cells) in routes {
         family.tally(("route", route), "outcome", &cells.retries);
     }
     let help = "Copies of requests, by outcome.";
-    let mut family = to.family(Kind::Counter, "tidegate_mirrored", help);
+    let mut family = to.family(FamilyType::Counter, "tidegate_mirrored", help);
     for (route, cells) in routes {
         family.tally(("route", route), "outcome", &cells.mirrored);
     }
     let help = "Fields of requests that were not passed on, by reason.";
-    let mut family = to.family(Kind::Counter, "tidegate_request_fields_dropped", help);
+    let mut family = to.family(FamilyType::Counter, "tidegate_request_fields_dropped", help);
     for (route, cells) in routes {
         family.tally(("route", route), "reason", &cells.dropped);
     }
@@ -99,17 +103,17 @@ pub(super) fn forwarding(routes: &Routes, to: &mut Exposition) {
 /// that their sum may be off by the requests of that moment.
 pub(super) fn route_gauges(observed: &Observed, to: &mut Exposition) {
     let help = "Requests that hold a place under the cap; without a cap, those whose exchange has not ended.";
-    let mut family = to.family(Kind::Gauge, "tidegate_in_flight", help);
+    let mut family = to.family(FamilyType::Gauge, "tidegate_in_flight", help);
     for of in &observed.routes {
         family.gauge(&[("route", &of.route)], of.in_flight);
     }
     let help = "Requests that hold a place under the cap while a server works on, though their client has left.";
-    let mut family = to.family(Kind::Gauge, "tidegate_abandoned", help);
+    let mut family = to.family(FamilyType::Gauge, "tidegate_abandoned", help);
     for of in &observed.routes {
         family.gauge(&[("route", &of.route)], of.abandoned);
     }
     let mut family = to.family(
-        Kind::Gauge,
+        FamilyType::Gauge,
         "tidegate_queued",
         "Requests that wait for a place under the cap.",
     );
@@ -117,7 +121,7 @@ pub(super) fn route_gauges(observed: &Observed, to: &mut Exposition) {
         family.gauge(&[("route", &of.route)], of.queued);
     }
     let help = "Requests the cap admits at once, as it is now.";
-    let mut family = to.family(Kind::Gauge, "tidegate_concurrency_limit", help);
+    let mut family = to.family(FamilyType::Gauge, "tidegate_concurrency_limit", help);
     for of in &observed.routes {
         family.gauge(&[("route", &of.route)], of.concurrency_limit);
     }
@@ -131,9 +135,9 @@ pub(super) fn route_gauges(observed: &Observed, to: &mut Exposition) {
 ///
 /// The counts of a decision are stored in the order of `Decision::LABELS`, and
 /// zipping both gives each count its label.
-pub(super) fn limits(routes: &Routes, observed: &Observed, to: &mut Exposition) {
+pub(super) fn limits(routes: &RouteTotals, observed: &Observed, to: &mut Exposition) {
     let mut family = to.family(
-        Kind::Counter,
+        FamilyType::Counter,
         "tidegate_limit_decisions",
         "Decisions of limits about requests.",
     );
@@ -148,7 +152,7 @@ pub(super) fn limits(routes: &Routes, observed: &Observed, to: &mut Exposition) 
         }
     }
     let mut family = to.family(
-        Kind::Gauge,
+        FamilyType::Gauge,
         "tidegate_limit_keys",
         "Keys a limit holds a bucket for.",
     );
@@ -156,7 +160,7 @@ pub(super) fn limits(routes: &Routes, observed: &Observed, to: &mut Exposition) 
         family.sample(&[("limit", &of.limit)], of.keys);
     }
     let help = "Keys that made room (idle), and keys a full table had none for (overflow).";
-    let mut family = to.family(Kind::Counter, "tidegate_limit_evictions", help);
+    let mut family = to.family(FamilyType::Counter, "tidegate_limit_evictions", help);
     for of in &observed.limits {
         family.count(&[("limit", &of.limit), ("kind", "idle")], of.evicted_idle);
         family.count(
