@@ -174,7 +174,7 @@ fn heaviest(c: &mut Criterion) {
     let mut random = Random(1);
     let mut ask = |name: &str, top: &Top, next: &mut dyn FnMut() -> Key| {
         let mut once = || {
-            top.record(0, START, next(), Verdict::Admitted, |label| {
+            top.record(START, next(), Verdict::Admitted, |label| {
                 label.add(&of_client(address))
             })
         };

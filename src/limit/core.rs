@@ -71,7 +71,10 @@ pub(super) enum Halt {
 /// Tokens that a request wants of one bucket.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Want<'a> {
+    /// The time of the decision.
+    pub(super) now: Now,
     pub(super) key: Key,
+    /// Tokens; 0 is always available.
     pub(super) cost: u32,
     /// A quota that counts for the key instead of the core's own.
     pub(super) quota: Option<&'a Gcra>,
@@ -169,11 +172,11 @@ impl Core {
     /// The first step of a decision: looks whether the tokens are there, and
     /// takes nothing.
     #[inline(always)]
-    pub(super) fn look<'a>(&'a self, now: Now, want: Want<'a>) -> Result<Offer<'a>, Halt> {
+    pub(super) fn look<'a>(&'a self, want: Want<'a>) -> Result<Offer<'a>, Halt> {
         loop {
             let offer = match self.table.find(want.key) {
-                Some(slot) => self.offer(now, want, slot)?,
-                None => self.foresee(now, want)?,
+                Some(slot) => self.offer(want, slot)?,
+                None => self.foresee(want)?,
             };
             if let Some(offer) = offer {
                 return Ok(offer);
@@ -183,11 +186,11 @@ impl Core {
 
     /// Both steps in one.
     #[inline]
-    pub(super) fn take(&self, now: Now, want: Want<'_>) -> Result<Taken, Halt> {
+    pub(super) fn take(&self, want: Want<'_>) -> Result<Taken, Halt> {
         loop {
             let taken = match self.table.find(want.key) {
-                Some(slot) => self.offer(now, want, slot)?.and_then(Offer::accept),
-                None => self.enter(now, want)?,
+                Some(slot) => self.offer(want, slot)?.and_then(Offer::accept),
+                None => self.enter(want)?,
             };
             if let Some(taken) = taken {
                 return Ok(taken);
@@ -199,18 +202,13 @@ impl Core {
     /// or if its debt had to be converted to another quota first; the caller
     /// looks again.
     #[inline(always)]
-    fn offer<'a>(
-        &'a self,
-        now: Now,
-        want: Want<'a>,
-        slot: usize,
-    ) -> Result<Option<Offer<'a>>, Halt> {
+    fn offer<'a>(&'a self, want: Want<'a>, slot: usize) -> Result<Option<Offer<'a>>, Halt> {
         match self.table.read(slot, want.key) {
             Read::Tat(seen) if self.table.class(slot) == want.class() => {
-                self.priced(now, want, slot, seen).map(Some)
+                self.priced(want, slot, seen).map(Some)
             }
             Read::Tat(seen) => {
-                self.convert(now, want, slot, seen);
+                self.convert(want, slot, seen);
                 Ok(None)
             }
             Read::Changed => Ok(None),
@@ -220,15 +218,11 @@ impl Core {
 
     /// The offer of a bucket whose TAT is `seen`.
     #[inline(always)]
-    fn priced<'a>(
-        &'a self,
-        now: Now,
-        want: Want<'a>,
-        slot: usize,
-        seen: u64,
-    ) -> Result<Offer<'a>, Halt> {
+    fn priced<'a>(&'a self, want: Want<'a>, slot: usize, seen: u64) -> Result<Offer<'a>, Halt> {
         let gcra = want.quota.unwrap_or(&self.gcra);
-        let tat = gcra.conform(now, seen, want.cost).map_err(Halt::Refused)?;
+        let tat = gcra
+            .conform(want.now, seen, want.cost)
+            .map_err(Halt::Refused)?;
         Ok(Offer {
             core: self,
             want,
@@ -241,11 +235,11 @@ impl Core {
     /// The offer for a key that is not in the table; `None` if it has come in
     /// by now.
     #[cold]
-    fn foresee<'a>(&'a self, now: Now, want: Want<'a>) -> Result<Option<Offer<'a>>, Halt> {
-        match self.table.room(want.key, now) {
-            Insert::Done { .. } => self.priced(now, want, NOWHERE, 0).map(Some),
+    fn foresee<'a>(&'a self, want: Want<'a>) -> Result<Option<Offer<'a>>, Halt> {
+        match self.table.room(want.key, want.now) {
+            Insert::Done { .. } => self.priced(want, NOWHERE, 0).map(Some),
             Insert::Exists => Ok(None),
-            Insert::Full => self.look(now, self.overflow(want)).map(Some),
+            Insert::Full => self.look(self.overflow(want)).map(Some),
             Insert::Closed => Err(Halt::Moved),
         }
     }
@@ -253,12 +247,15 @@ impl Core {
     /// Takes the first tokens of a key that is not in the table; `None` if it
     /// has come in by now.
     #[cold]
-    fn enter(&self, now: Now, want: Want<'_>) -> Result<Option<Taken>, Halt> {
-        let offer = self.priced(now, want, NOWHERE, 0)?;
+    fn enter(&self, want: Want<'_>) -> Result<Option<Taken>, Halt> {
+        let offer = self.priced(want, NOWHERE, 0)?;
         if want.cost == 0 {
             return Ok(Some(offer.taken())); // no debt, so no reason to hold the key
         }
-        match self.table.insert(want.key, now, offer.tat, want.class()) {
+        match self
+            .table
+            .insert(want.key, want.now, offer.tat, want.class())
+        {
             Insert::Done { evicted } => {
                 if evicted {
                     self.lineage.note_eviction();
@@ -266,7 +263,7 @@ impl Core {
                 Ok(Some(offer.taken()))
             }
             Insert::Exists => Ok(None),
-            Insert::Full => self.take(now, self.overflow(want)).map(Some),
+            Insert::Full => self.take(self.overflow(want)).map(Some),
             Insert::Closed => Err(Halt::Moved),
         }
     }
@@ -284,6 +281,7 @@ impl Core {
             key: OVERFLOW,
             cost: want.cost.min(most),
             quota: None,
+            ..want
         }
     }
 
@@ -291,10 +289,10 @@ impl Core {
     /// one it came about under; the share of the bucket that is used stays. The
     /// caller looks again, whether this or another thread did it.
     #[cold]
-    fn convert(&self, now: Now, want: Want<'_>, slot: usize, seen: u64) {
+    fn convert(&self, want: Want<'_>, slot: usize, seen: u64) {
         let old = self.gcra_of(self.table.class(slot));
         let new = want.quota.unwrap_or(&self.gcra);
-        let tat = rescaled(seen, now, old.fill(), new.fill());
+        let tat = rescaled(seen, want.now, old.fill(), new.fill());
         self.table.convert(slot, want.key, seen, tat, want.class());
     }
 

@@ -85,10 +85,11 @@ impl<'a> Ask<'a> {
         }
     }
 
-    /// The question in the terms of a core.
+    /// The question at this moment, in the terms of a core.
     #[inline(always)]
-    fn want(&self) -> Want<'a> {
+    fn want(&self, now: Now) -> Want<'a> {
         Want {
+            now,
             key: self.key,
             cost: self.cost,
             quota: self.quota,
@@ -184,15 +185,15 @@ fn decide_many(now: Now, asks: &[Ask<'_>]) -> Result<Admission, Refusal> {
 /// The first step.
 #[inline(always)]
 fn look<'a>(now: Now, ask: &Ask<'a>) -> Result<Offer<'a>, Duration> {
-    let want = ask.want();
-    ask.limiter.core.follow(|core| core.look(now, want))
+    let want = ask.want(now);
+    ask.limiter.core.follow(|core| core.look(want))
 }
 
 /// Both steps in one, for a limit that decides alone.
 #[inline(always)]
 fn take(now: Now, ask: &Ask<'_>) -> Result<Taken, Duration> {
-    let want = ask.want();
-    ask.limiter.core.follow(|core| core.take(now, want))
+    let want = ask.want(now);
+    ask.limiter.core.follow(|core| core.take(want))
 }
 
 /// The second step. If the bucket has changed since the first, decides anew.

@@ -55,7 +55,7 @@ const PATH: &[(&str, &str)] = &[
     ("layer/retry/attempts.rs", "Attempts::new Attempts::failure status"),
     ("layer/retry/mod.rs", "Retry::call ResponseFuture::poll"),
     ("layer/total_timeout.rs", "TotalTimeout::call pace pace_of ResponseFuture::poll"),
-    ("limit/core.rs", "Core::follow Core::look Core::offer Core::priced Offer::accept Offer::taken"),
+    ("limit/core.rs", "Core::follow Core::look Core::offer Core::priced Offer::taken"),
     ("limit/decide.rs", "decide decide_two accept"),
     ("limit/gcra.rs", "Gcra::from_parts Gcra::conform Standing::known"),
     ("limit/key.rs", "KeyBuilder::add KeyBuilder::write"),

@@ -33,7 +33,6 @@ use crate::{
     error::Error,
     limit::{self, Gcra, Key, Label, Limiter, Now, Standing, Verdict},
     policy::Missing,
-    runtime::worker,
 };
 
 /// One request before the limits of its route.
@@ -193,8 +192,8 @@ impl Inquiry<'_> {
             let policy = &question.limit(self.limits).policy;
             key::describe(label, policy, question.prefix(self.limits), self.exchange);
         };
-        let (top, worker) = (&question.buckets(self.limits).top, worker::current());
-        top.record(worker, self.now, question.key, verdict, describe);
+        let top = &question.buckets(self.limits).top;
+        top.record(self.now, question.key, verdict, describe);
     }
 }
 

@@ -7,9 +7,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::limit::top::{CAPACITY, PERIOD};
+use crate::runtime::worker;
 
 fn record(top: &Top, worker: usize, now: Now, n: u64, verdict: Verdict) {
-    top.record(worker, now, key(n), verdict, |label| {
+    worker::set_current(worker);
+    top.record(now, key(n), verdict, |label| {
         label.add(&KeyValue::text(n.to_string().as_bytes()))
     });
 }
@@ -130,7 +132,7 @@ fn the_list_covers_this_period_and_the_one_before() {
 fn a_key_does_not_inherit_the_label_of_an_evicted_one() {
     let top = Top::new(1);
     for n in 0..2 * CAPACITY as u64 {
-        top.record(0, START, key(n), Verdict::Admitted, |label| {
+        top.record(START, key(n), Verdict::Admitted, |label| {
             label.add(&KeyValue::text(&vec![b'x'; n as usize % 7]))
         });
     }

@@ -38,7 +38,7 @@
 //!     key.add(&KeyPart::Path, &value);
 //!     let key = key.finish();
 //!     for _ in 0..requests {
-//!         top.record(0, now, key, Verdict::Admitted, |label| label.add(&value));
+//!         top.record(now, key, Verdict::Admitted, |label| label.add(&value));
 //!     }
 //! }
 //! let heaviest = &top.heaviest(now, 1)[0];
@@ -88,19 +88,11 @@ impl Top {
         }
     }
 
-    /// Counts a request of `key`. `worker` is the number of the caller's
-    /// worker, see [`PerWorker::of`]. `label` writes the parts of the key, and
-    /// is called only for a key that has no counter.
+    /// Counts a request of `key` on this worker. `label` writes the parts of
+    /// the key, and is called only for a key that has no counter.
     #[inline]
-    pub fn record(
-        &self,
-        worker: usize,
-        now: Now,
-        key: Key,
-        verdict: Verdict,
-        label: impl FnOnce(&mut Label),
-    ) {
-        let mut periods = self.periods.of(worker).lock();
+    pub fn record(&self, now: Now, key: Key, verdict: Verdict, label: impl FnOnce(&mut Label)) {
+        let mut periods = self.periods.mine().lock();
         if now.as_nanos() >= periods.ends {
             periods.turn(now);
         }

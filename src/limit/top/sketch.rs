@@ -20,7 +20,7 @@ pub(in crate::limit) const CAPACITY: usize = 512;
 #[derive(Default)]
 pub(super) struct Sketch {
     /// Index into `entries` for each key.
-    places: HashMap<u64, u16, ByItself>,
+    slots: HashMap<u64, u16, ByItself>,
     entries: Vec<Entry>,
     groups: Vec<Group>,
     /// Indices of groups without a key, for reuse.
@@ -60,22 +60,22 @@ impl Sketch {
     /// Notes one request.
     #[inline]
     pub(super) fn record(&mut self, key: Key, verdict: Verdict, label: impl FnOnce(&mut Label)) {
-        let place = match self.places.get(&key.hash()) {
-            Some(place) => *place,
+        let slot = match self.slots.get(&key.hash()) {
+            Some(slot) => *slot,
             None => self.enter(key, label),
         };
-        let entry = &mut self.entries[usize::from(place)];
+        let entry = &mut self.entries[usize::from(slot)];
         match verdict {
             Verdict::Admitted => entry.admitted += 1,
             Verdict::Refused => entry.refused += 1,
         }
-        self.raise(place);
+        self.raise(slot);
     }
 
     /// The requests of a key.
     pub(super) fn count(&self, key: Key) -> Count {
-        match self.places.get(&key.hash()) {
-            Some(place) => self.entries[usize::from(*place)].count(),
+        match self.slots.get(&key.hash()) {
+            Some(slot) => self.entries[usize::from(*slot)].count(),
             None => Count {
                 missed: self.floor(),
                 ..Count::default()
@@ -85,9 +85,9 @@ impl Sketch {
 
     /// The parts of a key that has a counter.
     pub(super) fn label(&self, key: Key) -> Option<&Label> {
-        self.places
+        self.slots
             .get(&key.hash())
-            .map(|place| &self.entries[usize::from(*place)].label)
+            .map(|slot| &self.entries[usize::from(*slot)].label)
     }
 
     /// Bound for the requests of a key without a counter.
@@ -101,7 +101,7 @@ impl Sketch {
 
     /// Whether the key with this hash has a counter.
     pub(super) fn has(&self, hash: u64) -> bool {
-        self.places.contains_key(&hash)
+        self.slots.contains_key(&hash)
     }
 
     /// All keys with a counter.
@@ -116,7 +116,7 @@ impl Sketch {
 
     /// Removes all keys and keeps the memory.
     pub(super) fn clear(&mut self) {
-        self.places.clear();
+        self.slots.clear();
         self.entries.clear();
         self.groups.clear();
         self.free.clear();
@@ -124,19 +124,19 @@ impl Sketch {
 
     /// Gives a counter to a key that has none: a new one, or the smallest.
     fn enter(&mut self, key: Key, label: impl FnOnce(&mut Label)) -> u16 {
-        let place = if self.entries.len() < CAPACITY {
+        let slot = if self.entries.len() < CAPACITY {
             self.append(key)
         } else {
             self.replace(key)
         };
-        self.places.insert(key.hash(), place);
-        label(&mut self.entries[usize::from(place)].label);
-        place
+        self.slots.insert(key.hash(), slot);
+        label(&mut self.entries[usize::from(slot)].label);
+        slot
     }
 
     /// Adds a counter that stands at 0.
     fn append(&mut self, key: Key) -> u16 {
-        let place = self.entries.len() as u16; // below CAPACITY
+        let slot = self.entries.len() as u16; // below CAPACITY
         let (prev, next, label) = (NONE, NONE, Label::default());
         self.entries.push(Entry {
             key,
@@ -157,61 +157,61 @@ impl Sketch {
             };
             self.first = self.new_group(0, NONE, next);
         }
-        self.join(place, self.first);
-        place
+        self.join(slot, self.first);
+        slot
     }
 
     /// Gives the counter of a key with the smallest count to `key`. That count
     /// becomes the bound for requests of `key` that were missed.
     fn replace(&mut self, key: Key) -> u16 {
-        let place = self.group(self.first).head;
+        let slot = self.group(self.first).head;
         let missed = self.group(self.first).count;
-        let entry = &mut self.entries[usize::from(place)];
-        self.places.remove(&entry.key.hash());
+        let entry = &mut self.entries[usize::from(slot)];
+        self.slots.remove(&entry.key.hash());
         (entry.key, entry.missed, entry.admitted, entry.refused) = (key, missed, 0, 0);
         entry.label.clear();
-        place
+        slot
     }
 
     /// Counts one more request: moves the key to the group of the next count,
     /// which is made if there is none.
     #[inline]
-    fn raise(&mut self, place: u16) {
-        let from = self.entries[usize::from(place)].group;
+    fn raise(&mut self, slot: u16) {
+        let from = self.entries[usize::from(slot)].group;
         let Group {
             count, next, head, ..
         } = *self.group(from);
         let is_taken = next != NONE && self.group(next).count == count + 1;
-        let is_alone = head == place && self.entries[usize::from(place)].next == NONE;
+        let is_alone = head == slot && self.entries[usize::from(slot)].next == NONE;
         if is_alone && !is_taken {
             self.groups[usize::from(from)].count += 1;
             return;
         }
-        self.leave(place, from);
+        self.leave(slot, from);
         let to = if is_taken {
             next
         } else {
             self.new_group(count + 1, from, next)
         };
-        self.join(place, to);
+        self.join(slot, to);
         if is_alone {
             self.drop_group(from);
         }
     }
 
     /// Adds an entry at the head of a group.
-    fn join(&mut self, place: u16, group: u16) {
-        let head = std::mem::replace(&mut self.groups[usize::from(group)].head, place);
-        let entry = &mut self.entries[usize::from(place)];
+    fn join(&mut self, slot: u16, group: u16) {
+        let head = std::mem::replace(&mut self.groups[usize::from(group)].head, slot);
+        let entry = &mut self.entries[usize::from(slot)];
         (entry.group, entry.prev, entry.next) = (group, NONE, head);
         if head != NONE {
-            self.entries[usize::from(head)].prev = place;
+            self.entries[usize::from(head)].prev = slot;
         }
     }
 
     /// Takes an entry out of its group.
-    fn leave(&mut self, place: u16, group: u16) {
-        let Entry { prev, next, .. } = self.entries[usize::from(place)];
+    fn leave(&mut self, slot: u16, group: u16) {
+        let Entry { prev, next, .. } = self.entries[usize::from(slot)];
         match prev {
             NONE => self.groups[usize::from(group)].head = next,
             prev => self.entries[usize::from(prev)].next = next,
@@ -229,29 +229,29 @@ impl Sketch {
             prev,
             next,
         };
-        let place = match self.free.pop() {
-            Some(place) => {
-                self.groups[usize::from(place)] = group;
-                place
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.groups[usize::from(slot)] = group;
+                slot
             }
             None => {
                 self.groups.push(group);
                 (self.groups.len() - 1) as u16 // never more groups than keys, and one
             }
         };
-        self.link(prev, place);
-        self.link(place, next);
-        place
+        self.link(prev, slot);
+        self.link(slot, next);
+        slot
     }
 
     /// Removes an empty group.
-    fn drop_group(&mut self, place: u16) {
-        let Group { prev, next, .. } = *self.group(place);
+    fn drop_group(&mut self, slot: u16) {
+        let Group { prev, next, .. } = *self.group(slot);
         self.link(prev, next);
-        if self.first == place {
+        if self.first == slot {
             self.first = next;
         }
-        self.free.push(place);
+        self.free.push(slot);
     }
 
     /// Makes two groups neighbours.
@@ -265,8 +265,8 @@ impl Sketch {
     }
 
     /// The group with this index.
-    fn group(&self, place: u16) -> &Group {
-        &self.groups[usize::from(place)]
+    fn group(&self, slot: u16) -> &Group {
+        &self.groups[usize::from(slot)]
     }
 }
 
