@@ -318,6 +318,25 @@ fn only_counted_responses_take_tokens_at_whichever_gateway() {
 }
 
 #[test]
+fn after_a_refund_the_response_states_the_limit_that_is_nearest_wherever_it_is_kept() {
+    let redis = Redis::start();
+    let upstream = Upstream::answering(|_| ok(""));
+    for (counting, plain) in [("", "scope = 'shared'\n"), ("scope = 'shared'\n", "")] {
+        let text = format!(
+            "[store]\nurl = '{}'\ntimeout = '5s'\nlease = '0%'\n\
+             [limits.counting]\n{counting}rate = '1/h'\nburst = 10\ncount = ['401']\n\
+             [limits.plain]\n{plain}rate = '1/h'\nburst = 5\n{}\
+             [[routes]]\nname = 'r'\nupstream = 'app'\nlimits = ['counting', 'plain']\n",
+            redis.url(),
+            upstream_table("app", &[&upstream], ""),
+        );
+        let gateway = Gateway::start(&text);
+        let response = gateway.get("/");
+        assert_eq!(response.get("ratelimit"), Some("\"plain\";r=4;t=3600"));
+    }
+}
+
+#[test]
 fn concurrent_guesses_at_several_gateways_are_bounded_by_one_burst() {
     let redis = Redis::start();
     let (entered, leave) = (Gate::new(), Gate::new());

@@ -127,6 +127,7 @@ impl Charge {
     /// Tokens of limits without `count` stay taken whatever the status is.
     pub(super) fn settle(self, status: StatusCode) {
         if let Some(mut apart) = self.apart {
+            apart.note_others(&self.questions, self.together.standings().map(Some));
             apart.settle(status);
         }
     }

@@ -246,11 +246,11 @@ impl Asking {
             return;
         };
         let apart = self.charge.apart(&self.exchange, &self.quotas);
+        apart.note_others(questions, admission.standings());
         let counts = |question: &Question| question.counts_responses(&self.limits);
         if !questions.iter().any(counts) {
             return apart.add_shared(*first, admission, &self.store);
         }
-        apart.note_others(questions, admission.standings());
         for (question, admission) in questions.iter().zip(admission.take_apart()) {
             apart.add_shared(*question, admission, &self.store);
         }
