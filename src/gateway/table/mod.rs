@@ -121,11 +121,12 @@ impl Table {
     /// Parameters are those of the request's own path.
     #[must_use]
     pub(super) fn find_as(&self, lookup: &Lookup<'_>, path: &[u8]) -> Option<Found> {
-        let query = Query::new(lookup.query);
-        let admits = |rank: Rank| self.routes[rank].admit(lookup, &query);
-        let rank = self
-            .hosts
-            .find(lookup.host, |paths| paths.find(path, &admits))?;
+        let candidates = Candidates {
+            routes: &self.routes,
+            lookup,
+            query: Query::new(lookup.query),
+        };
+        let rank = self.hosts.find(lookup.host, path, &candidates)?;
         let Conditions { index, names, .. } = &self.routes[rank];
         Some(Found {
             index: *index,
@@ -134,6 +135,29 @@ impl Table {
                 None => Vec::new(),
             },
         })
+    }
+}
+
+/// The routes of a table, asked whether their conditions take one request.
+struct Candidates<'r> {
+    /// Indexed by [`Rank`].
+    routes: &'r [Conditions],
+    /// The request.
+    lookup: &'r Lookup<'r>,
+    /// The parameters of the request's query.
+    query: Query<'r>,
+}
+
+impl Candidates<'_> {
+    /// Whether the method, headers and query of the request are those that the
+    /// route of this rank asks for.
+    fn admits(&self, rank: Rank) -> bool {
+        self.routes[rank].admit(self.lookup, &self.query)
+    }
+
+    /// The first of `ranks` that takes the request.
+    fn first(&self, ranks: &[Rank]) -> Option<Rank> {
+        ranks.iter().copied().find(|&rank| self.admits(rank))
     }
 }
 
@@ -153,18 +177,22 @@ struct Hosts {
 }
 
 impl Hosts {
-    /// The first route that `look` finds: under the exact host, then the
-    /// wildcards from the longest, then any host.
-    fn find(&self, host: &str, look: impl Fn(&Paths) -> Option<Rank>) -> Option<Rank> {
-        if let Some(found) = self.exact.get(host).and_then(&look) {
-            return Some(found);
-        }
-        if let Some(wildcards) = &self.wildcards
-            && let Some(found) = matching(wildcards, host).find_map(&look)
+    /// The first of the candidates: under the exact host, then under the
+    /// wildcards from the longest, then under any host.
+    fn find(&self, host: &str, path: &[u8], candidates: &Candidates<'_>) -> Option<Rank> {
+        if let Some(paths) = self.exact.get(host)
+            && let Some(found) = paths.find(path, candidates)
         {
             return Some(found);
         }
-        self.any.as_ref().and_then(look)
+        if let Some(wildcards) = &self.wildcards {
+            for paths in matching(wildcards, host) {
+                if let Some(found) = paths.find(path, candidates) {
+                    return Some(found);
+                }
+            }
+        }
+        self.any.as_ref()?.find(path, candidates)
     }
 }
 
@@ -173,16 +201,15 @@ fn matching<'t>(
     wildcards: &'t Tree<Option<Paths>>,
     host: &str,
 ) -> impl Iterator<Item = &'t Paths> + use<'t> {
-    let (mut node, mut rest) = (wildcards.root(), host);
+    let mut node = wildcards.root();
+    let mut rest = host;
     // Stops before the first label: `*.x` requires at least one more.
-    while let Some((before, label)) = rest
-        .rsplit_once('.')
-        .filter(|(before, _)| !before.is_empty())
+    while let Some((before, label)) = rest.rsplit_once('.')
+        && !before.is_empty()
+        && let Some(next) = node.step(label.as_bytes())
     {
-        let Some(next) = node.step(label.as_bytes()) else {
-            break;
-        };
-        (node, rest) = (next, before);
+        node = next;
+        rest = before;
     }
     node.upwards().flatten()
 }
@@ -213,31 +240,34 @@ struct Ends {
 }
 
 impl Paths {
-    /// The best route for `path` that `admits` the rest of the request.
+    /// The best route for `path` among the candidates.
     ///
-    /// `admits` says whether the method, headers and query of the route with a
-    /// rank hold. `None` if no route of the host takes the request.
-    fn find(&self, path: &[u8], admits: &impl Fn(Rank) -> bool) -> Option<Rank> {
-        let first = |ranks: &[Rank]| ranks.iter().copied().find(|&rank| admits(rank));
+    /// `None` if no route of the host takes the request.
+    fn find(&self, path: &[u8], candidates: &Candidates<'_>) -> Option<Rank> {
         let Walk { last, is_whole } = walk(&self.fixed, path);
-        if is_whole && let Some(exact) = first(&last.value().exact) {
+        if is_whole && let Some(exact) = candidates.first(&last.value().exact) {
             return Some(exact);
         }
         if let Some(parameters) = &self.parameters
             // Of several patterns that match the path, none is more specific:
             // the ranks decide.
             && let Some(best) = parameters::matching(parameters, path)
-                .filter_map(|ranks| first(ranks))
+                .filter_map(|ranks| candidates.first(ranks))
                 .min()
         {
             return Some(best);
         }
         if let Some(regexes) = &self.regexes
-            && let Some(best) = regexes.find(path, admits)
+            && let Some(best) = regexes.find(path, |rank| candidates.admits(rank))
         {
             return Some(best);
         }
-        last.upwards().find_map(|ends| first(&ends.prefix))
+        for ends in last.upwards() {
+            if let Some(prefix) = candidates.first(&ends.prefix) {
+                return Some(prefix);
+            }
+        }
+        None
     }
 }
 
@@ -299,14 +329,18 @@ struct Conditions {
 impl Conditions {
     /// Whether all conditions hold.
     fn admit(&self, lookup: &Lookup<'_>, query: &Query<'_>) -> bool {
-        let has_header = |(name, wanted): &(HeaderName, HeaderValue)| {
-            let mut values = lookup.headers.get_all(name).iter();
-            values.any(|value| value == wanted)
-        };
         (self.methods.is_empty() || self.methods.contains(lookup.method))
-            && self.headers.iter().all(has_header)
+            && self
+                .headers
+                .iter()
+                .all(|(name, wanted)| has_line(lookup.headers, name, wanted))
             && self.query.iter().all(|wanted| query.holds(wanted))
     }
+}
+
+/// Whether one of the lines of a field has this value.
+fn has_line(headers: &HeaderMap, name: &HeaderName, wanted: &HeaderValue) -> bool {
+    headers.get_all(name).iter().any(|value| value == wanted)
 }
 
 /// The query parameters of one request, decoded once a candidate route has a

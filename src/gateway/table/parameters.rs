@@ -89,10 +89,13 @@ impl<'t, V> Iterator for Matching<'t, '_, V> {
 impl ParameterNames {
     /// The names in a pattern.
     pub(super) fn of(pattern: &str) -> Self {
-        let named = segments(pattern)
-            .enumerate()
-            .filter_map(|(at, segment)| Some((at, name(segment)?.into())));
-        Self(named.collect())
+        let mut names = Vec::new();
+        for (at, segment) in segments(pattern).enumerate() {
+            if let Some(name) = name(segment) {
+                names.push((at, name.into()));
+            }
+        }
+        Self(names.into())
     }
 
     /// Each name with its segment of `path`.
@@ -100,12 +103,14 @@ impl ParameterNames {
     /// `path` has matched the pattern. Values keep their escapes, and bytes
     /// that are not UTF-8 become U+FFFD. The cost is one pass over the path.
     pub(super) fn values(&self, path: &[u8]) -> Vec<(Arc<str>, Box<str>)> {
+        let mut values = Vec::with_capacity(self.0.len());
         let mut segments = path.split(|&byte| byte == b'/').skip(1).enumerate();
-        let value = |(at, name): &(usize, Arc<str>)| {
-            let (_, segment) = segments.find(|(position, _)| position == at)?;
-            Some((Arc::clone(name), String::from_utf8_lossy(segment).into()))
-        };
-        self.0.iter().filter_map(value).collect()
+        for (at, name) in &self.0 {
+            if let Some((_, segment)) = segments.find(|(position, _)| position == at) {
+                values.push((Arc::clone(name), String::from_utf8_lossy(segment).into()));
+            }
+        }
+        values
     }
 }
 

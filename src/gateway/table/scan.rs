@@ -64,9 +64,11 @@ impl Request {
                 headers.append(name, value);
             }
         }
-        let pair =
-            |(name, value): &(String, String)| format!("{}={}", escaped(name), escaped(value));
-        let query = self.query.iter().map(pair).collect::<Vec<_>>().join("&");
+        let mut pairs = Vec::new();
+        for (name, value) in &self.query {
+            pairs.push(format!("{}={}", escaped(name), escaped(value)));
+        }
+        let query = pairs.join("&");
         let found = table.find(&Lookup {
             host: &self.host,
             path: self.path.as_bytes(),
@@ -74,14 +76,11 @@ impl Request {
             headers: &headers,
             query: (!query.is_empty()).then_some(query.as_bytes()),
         })?;
-        Some((
-            found.index,
-            found
-                .parameters
-                .iter()
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect(),
-        ))
+        let mut parameters = Vec::new();
+        for (name, value) in &found.parameters {
+            parameters.push(format!("{name}={value}"));
+        }
+        Some((found.index, parameters))
     }
 
     /// The route that it should find, by trying every route in turn.
@@ -89,19 +88,21 @@ impl Request {
     /// The index in the key makes all keys different, so that the minimum is
     /// one route.
     pub fn scan(&self, routes: &[Match]) -> Winner {
-        let candidates = routes.iter().enumerate().filter_map(|(index, route)| {
-            let host = self.host_class(route)?;
-            let path = self.path_class(route)?;
-            self.conditions_hold(route).then(|| {
+        let mut candidates = Vec::new();
+        for (index, route) in routes.iter().enumerate() {
+            if let Some(host) = self.host_class(route)
+                && let Some(path) = self.path_class(route)
+                && self.conditions_hold(route)
+            {
                 let conditions = (
                     route.methods.is_empty(),
                     Reverse(route.headers.len()),
                     Reverse(route.query.len()),
                 );
-                (host, path, conditions, index)
-            })
-        });
-        let (.., winner) = candidates.min()?;
+                candidates.push((host, path, conditions, index));
+            }
+        }
+        let (.., winner) = candidates.into_iter().min()?;
         Some((winner, self.parameters(&routes[winner].path)))
     }
 
@@ -114,14 +115,20 @@ impl Request {
         if route.hosts.is_empty() {
             return Some((2, Reverse(0)));
         }
-        let class = |pattern: &HostPattern| match pattern {
-            HostPattern::Exact(host) => (*host == self.host).then_some((0, Reverse(0))),
-            HostPattern::Wildcard(suffix) => {
-                let labels = self.host.strip_suffix(&format!(".{suffix}"))?;
-                (!labels.is_empty()).then_some((1, Reverse(suffix.len())))
+        let mut classes = Vec::new();
+        for pattern in &route.hosts {
+            match pattern {
+                HostPattern::Exact(host) if *host == self.host => classes.push((0, Reverse(0))),
+                HostPattern::Wildcard(suffix) => {
+                    match self.host.strip_suffix(&format!(".{suffix}")) {
+                        None | Some("") => {}
+                        Some(_) => classes.push((1, Reverse(suffix.len()))),
+                    }
+                }
+                HostPattern::Exact(_) => {}
             }
-        };
-        route.hosts.iter().filter_map(class).min()
+        }
+        classes.into_iter().min()
     }
 
     /// 0 exact, 1 with parameters, 2 expression, 3 prefix (the longest first).
@@ -154,11 +161,11 @@ impl Request {
             && route
                 .headers
                 .iter()
-                .all(|(name, value)| self.headers.iter().any(|(n, v)| *name == **n && value == v))
+                .all(|(name, value)| has_pair(&self.headers, name.as_str(), value.as_bytes()))
             && route
                 .query
                 .iter()
-                .all(|(name, value)| self.query.iter().any(|(n, v)| *name == **n && value == v))
+                .all(|(name, value)| has_pair(&self.query, name, value.as_bytes()))
     }
 
     /// The values of the parameters in `path`, as `name=value`; empty for any
@@ -167,26 +174,40 @@ impl Request {
         let PathPattern::Parameters(pattern) = path else {
             return Vec::new();
         };
-        let pairs = pattern.split('/').zip(self.path.split('/'));
-        let named = pairs.filter(|(name, _)| name.starts_with('{'));
-        named
-            .map(|(name, value)| format!("{}={value}", name.trim_matches(['{', '}'])))
-            .collect()
+        let mut values = Vec::new();
+        for (name, value) in pattern.split('/').zip(self.path.split('/')) {
+            if name.starts_with('{') {
+                values.push(format!("{}={value}", name.trim_matches(['{', '}'])));
+            }
+        }
+        values
     }
+}
+
+/// Whether one of the pairs has this name and value.
+fn has_pair(pairs: &[(String, String)], name: &str, value: &[u8]) -> bool {
+    pairs
+        .iter()
+        .any(|pair| pair.0 == name && pair.1.as_bytes() == value)
 }
 
 /// Whether a path has the segments of a pattern. A parameter stands for exactly
 /// one segment, which is not empty.
 fn fits(pattern: &str, path: &str) -> bool {
-    let takes = |(wanted, segment): (&str, &str)| {
-        if wanted.starts_with('{') {
+    if pattern.split('/').count() != path.split('/').count() {
+        return false;
+    }
+    for (wanted, segment) in pattern.split('/').zip(path.split('/')) {
+        let is_taken = if wanted.starts_with('{') {
             !segment.is_empty()
         } else {
             wanted == segment
+        };
+        if !is_taken {
+            return false;
         }
-    };
-    pattern.split('/').count() == path.split('/').count()
-        && pattern.split('/').zip(path.split('/')).all(takes)
+    }
+    true
 }
 
 /// Whether an expression matches all of a path. The group keeps alternatives
@@ -198,10 +219,13 @@ fn matches_whole(pattern: &str, path: &str) -> bool {
 
 /// Every byte but letters and digits as an escape, spaces as `+`.
 fn escaped(value: &str) -> String {
-    let escape = |byte: u8| match byte {
-        b' ' => "+".to_owned(),
-        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
-        byte => format!("%{byte:02X}"),
-    };
-    value.bytes().map(escape).collect()
+    let mut escaped = String::new();
+    for byte in value.bytes() {
+        match byte {
+            b' ' => escaped.push('+'),
+            byte if byte.is_ascii_alphanumeric() => escaped.push(char::from(byte)),
+            byte => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    escaped
 }

@@ -46,7 +46,10 @@ impl<V: Default> Tree<V> {
     /// An empty sequence of keys leads to the root. Each node on the way is
     /// created with a default value.
     pub(super) fn entry<'k>(&mut self, keys: impl Iterator<Item = &'k str>) -> &mut V {
-        let node = keys.fold(0, |parent, key| self.child(parent, key.as_bytes()));
+        let mut node = 0;
+        for key in keys {
+            node = self.child(node, key.as_bytes());
+        }
         &mut self.nodes[node].value
     }
 
