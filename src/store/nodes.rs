@@ -88,15 +88,16 @@ impl Nodes {
         let mut by_slot = vec![u16::MAX; SLOTS].into_boxed_slice();
         for range in ranges {
             let (first, last, name) = range_of(range)?;
-            let place = place(&mut nodes, &name, earlier)?;
-            by_slot.get_mut(first..=last)?.fill(place);
+            let node = index_of(&mut nodes, &name, earlier)?;
+            by_slot.get_mut(first..=last)?.fill(node);
         }
         if by_slot.contains(&u16::MAX) {
-            let nobody = place(&mut nodes, "no node", earlier)?;
-            by_slot
-                .iter_mut()
-                .filter(|place| **place == u16::MAX)
-                .for_each(|place| *place = nobody);
+            let nobody = index_of(&mut nodes, "no node", earlier)?;
+            for node in &mut by_slot {
+                if *node == u16::MAX {
+                    *node = nobody;
+                }
+            }
         }
         Some(Self { nodes, by_slot })
     }
@@ -105,12 +106,22 @@ impl Nodes {
     ///
     /// Costs a CRC over the hash tag of the key, or over all of it.
     pub(super) fn of(&self, key: &str) -> &Arc<Node> {
-        &self.nodes[usize::from(self.by_slot[slot(key)])]
+        self.holder(slot(key))
+    }
+
+    /// The node that holds a slot.
+    fn holder(&self, slot: usize) -> &Arc<Node> {
+        &self.nodes[usize::from(self.by_slot[slot])]
     }
 
     /// All nodes.
     pub(super) fn each(&self) -> impl Iterator<Item = &Arc<Node>> {
         self.nodes.iter()
+    }
+
+    /// The node with this name.
+    fn named(&self, name: &str) -> Option<&Arc<Node>> {
+        self.nodes.iter().find(|node| *node.name == *name)
     }
 
     /// Whether the circuit of any node is open.
@@ -134,9 +145,7 @@ impl Nodes {
     /// The order of the nodes does not matter. Takes at most 16,384
     /// comparisons, off the path of requests.
     pub(super) fn differs(&self, earlier: &Self) -> bool {
-        let holder =
-            |nodes: &Self, slot: usize| Arc::as_ptr(&nodes.nodes[usize::from(nodes.by_slot[slot])]);
-        (0..SLOTS).any(|slot| holder(self, slot) != holder(earlier, slot))
+        (0..SLOTS).any(|slot| !Arc::ptr_eq(self.holder(slot), earlier.holder(slot)))
     }
 
     /// A key for probes that `node` holds, found by trying names.
@@ -147,13 +156,15 @@ impl Nodes {
     /// slot, in a task of its own.
     pub(super) fn probe_key(&self, node: &Arc<Node>) -> Option<String> {
         let mut key = String::new();
-        (0..MOST_PROBE_KEYS).find(|number| {
+        for number in 0..MOST_PROBE_KEYS {
             key.clear();
             // Writing to a string cannot fail.
             let _ = write!(key, "{PREFIX}{{probe:{number}}}");
-            Arc::ptr_eq(self.of(&key), node)
-        })?;
-        Some(key)
+            if Arc::ptr_eq(self.of(&key), node) {
+                return Some(key);
+            }
+        }
+        None
     }
 }
 
@@ -161,19 +172,19 @@ impl Nodes {
 /// circuit that it had before. `None` if there are too many nodes.
 ///
 /// The search is linear, and the number of nodes small.
-fn place(nodes: &mut Vec<Arc<Node>>, name: &str, earlier: Option<&Nodes>) -> Option<u16> {
-    let place = nodes
-        .iter()
-        .position(|node| &*node.name == name)
-        .unwrap_or_else(|| {
-            let known =
-                earlier.and_then(|earlier| earlier.nodes.iter().find(|node| &*node.name == name));
-            nodes.push(known.map_or_else(|| Node::new(name), Arc::clone));
-            nodes.len() - 1
-        });
-    u16::try_from(place)
-        .ok()
-        .filter(|_| nodes.len() <= MOST_NODES)
+fn index_of(nodes: &mut Vec<Arc<Node>>, name: &str, earlier: Option<&Nodes>) -> Option<u16> {
+    if let Some(index) = nodes.iter().position(|node| *node.name == *name) {
+        return u16::try_from(index).ok();
+    }
+    if nodes.len() == MOST_NODES {
+        return None;
+    }
+    let node = match earlier.and_then(|earlier| earlier.named(name)) {
+        Some(node) => Arc::clone(node),
+        None => Node::new(name),
+    };
+    nodes.push(node);
+    u16::try_from(nodes.len() - 1).ok()
 }
 
 /// First and last slot of a range, and `host:port` of the node that accepts
@@ -207,22 +218,26 @@ fn range_of(range: &Value) -> Option<(usize, usize, String)> {
 /// The hash slot of a key: CRC-16/XMODEM of its first part in braces, or of all
 /// of it (Redis Cluster Specification, "Hash tags").
 fn slot(key: &str) -> usize {
-    let tag = key
-        .split_once('{')
-        .and_then(|(_, rest)| rest.split_once('}'))
-        .map(|(tag, _)| tag);
-    let bytes = tag.filter(|tag| !tag.is_empty()).unwrap_or(key).bytes();
-    let shifted = |crc: u16, _| {
-        if crc & 0x8000 == 0 {
-            crc << 1
-        } else {
-            (crc << 1) ^ 0x1021
+    let mut crc: u16 = 0;
+    for byte in hash_tag(key).unwrap_or(key).bytes() {
+        crc ^= u16::from(byte) << 8;
+        for _ in 0..8 {
+            let is_high = crc & 0x8000 != 0;
+            crc <<= 1;
+            if is_high {
+                crc ^= 0x1021;
+            }
         }
-    };
-    let crc = bytes.fold(0, |crc: u16, byte| {
-        (0..8).fold(crc ^ (u16::from(byte) << 8), shifted)
-    });
+    }
     usize::from(crc) % SLOTS
+}
+
+/// The text between the first `{` of a key and the next `}`; `None` if there is
+/// none.
+fn hash_tag(key: &str) -> Option<&str> {
+    let (_, rest) = key.split_once('{')?;
+    let (tag, _) = rest.split_once('}')?;
+    (!tag.is_empty()).then_some(tag)
 }
 
 #[cfg(test)]

@@ -77,12 +77,12 @@ impl Store {
         away: &Away,
     ) -> Outcome {
         let (theirs, ours) = split(asks, away);
-        let ours_slots = slots
-            .into_iter()
-            .zip(away)
-            .filter(|(_, is_away)| !**is_away)
-            .map(|(slot, _)| slot)
-            .collect();
+        let mut ours_slots = Slots::new();
+        for (slot, is_away) in slots.into_iter().zip(away) {
+            if !is_away {
+                ours_slots.push(slot);
+            }
+        }
         let alone = self.alone(theirs);
         let by_store = admitted(now, ours, ours_slots);
         match alone {
@@ -105,13 +105,14 @@ impl Store {
             return None;
         }
         let nodes = self.nodes.load();
-        let nodes = nodes.as_ref().filter(|nodes| nodes.is_any_open())?;
-        let is_away = |ask: &Ask| nodes.of(&ask.store_key()).circuit.is_open();
-        let away: Away = asks
-            .iter()
-            .zip(needs)
-            .map(|(ask, need)| need.is_some() && is_away(ask))
-            .collect();
+        let nodes = nodes.as_ref()?;
+        if !nodes.is_any_open() {
+            return None;
+        }
+        let mut away = Away::new();
+        for (ask, need) in asks.iter().zip(needs) {
+            away.push(need.is_some() && nodes.of(&ask.store_key()).circuit.is_open());
+        }
         away.contains(&true).then_some(away)
     }
 
@@ -167,14 +168,15 @@ fn pending(
 
 /// Splits asks into those that are away and the others.
 fn split(asks: Asks, away: &Away) -> (Asks, Asks) {
-    let (mut theirs, mut ours) = (Asks::new(), Asks::new());
-    asks.into_iter().zip(away).for_each(|(ask, is_away)| {
+    let mut theirs = Asks::new();
+    let mut ours = Asks::new();
+    for (ask, is_away) in asks.into_iter().zip(away) {
         if *is_away {
-            theirs.push(ask)
+            theirs.push(ask);
         } else {
-            ours.push(ask)
+            ours.push(ask);
         }
-    });
+    }
     (theirs, ours)
 }
 
@@ -184,20 +186,19 @@ fn split(asks: Asks, away: &Away) -> (Asks, Asks) {
 /// that counted nothing becomes a free admission, so that the number of parts
 /// is that of the asks.
 fn joined(alone: Admission, by_store: Admission, away: &Away) -> Admission {
-    let (mut alone, mut by_store) = (alone.take_apart(), by_store.take_apart());
-    let mut part = |is_away: &bool| {
-        if *is_away {
+    let mut alone = alone.take_apart();
+    let mut by_store = by_store.take_apart();
+    let mut parts = Vec::with_capacity(away.len());
+    for is_away in away {
+        let part = if *is_away {
             alone.next()
         } else {
             by_store.next()
-        }
-    };
-    // An admission that counted nothing has no parts.
-    Admission::of_parts(
-        away.iter()
-            .map(|is_away| part(is_away).unwrap_or_else(Admission::free))
-            .collect(),
-    )
+        };
+        // An admission that counted nothing has no parts.
+        parts.push(part.unwrap_or_else(Admission::free));
+    }
+    Admission::of_parts(parts)
 }
 
 /// Translates the indices of a refusal by one part into those of all asks.
@@ -207,18 +208,22 @@ fn placed(refused: Refused, away: &Away, is_away: bool) -> Refused {
     let Refused::Limits(refusal) = refused else {
         return refused;
     };
-    let places: SmallVec<[usize; 2]> = (0..away.len())
-        .filter(|place| away[*place] == is_away)
-        .collect();
-    let place = |index: usize| places.get(index).copied().unwrap_or(index);
     // Only the indices change: the limit that waits longest is known already.
-    let refused = refusal
-        .indices()
-        .map(|index| Refusal::by(place(index), refusal.retry_after).refused);
-    let refused = refused.fold(0, |all, one| all | one);
+    let mut refused = 0;
+    for index in refusal.indices() {
+        let index = index_among_all(index, away, is_away);
+        refused |= Refusal::by(index, refusal.retry_after).refused;
+    }
     Refused::Limits(Refusal {
-        index: place(refusal.index),
+        index: index_among_all(refusal.index, away, is_away),
         refused,
         ..refusal
     })
+}
+
+/// The index among all asks of the ask at `index` of the part that is away, or
+/// of the other part.
+fn index_among_all(index: usize, away: &Away, is_away: bool) -> usize {
+    let mut of_part = (0..away.len()).filter(|at| away[*at] == is_away);
+    of_part.nth(index).unwrap_or(index)
 }
