@@ -20,8 +20,10 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::SystemTime};
 
 use crate::{
     build::{ConcurrencyView, State},
+    config::Config,
     http2::windows,
     limit::Stats,
+    policy::Identity,
     reload::Listeners,
     server::Listener,
     telemetry::metrics::{
@@ -36,12 +38,13 @@ use crate::{
 /// those of listeners are of one configuration. A listener that a reload is
 /// just removing may still be among them.
 pub(super) fn observe(state: &State, listeners: &Listeners, metrics: &Metrics) -> Observed {
+    let mut limits = Vec::new();
+    for (name, limiter) in state.limits() {
+        limits.push(limit(name, limiter.stats(), state.known_in_store(name)));
+    }
     Observed {
         routes: routes(state, metrics),
-        limits: state
-            .limits()
-            .map(|(name, of)| limit(name, of.stats(), state.known_in_store(name)))
-            .collect(),
+        limits,
         upstreams: upstreams(state),
         buffered: state.buffered() as u64,
         grown_windows: windows::grown() as u64,
@@ -61,25 +64,21 @@ pub(super) fn observe(state: &State, listeners: &Listeners, metrics: &Metrics) -
 /// and has no other gauge.
 fn routes(state: &State, metrics: &Metrics) -> Vec<RouteGauges> {
     let caps: BTreeMap<_, _> = state.route_concurrency().collect();
-    let route = |name: &Arc<str>| {
-        let cap = caps.get(name);
-        RouteGauges {
-            route: Arc::clone(name),
-            in_flight: Some(cap.map_or_else(
-                || metrics.route(name).in_flight(),
-                |cap| cap.in_flight as u64,
-            )),
+    let mut routes = Vec::with_capacity(state.config.routes.len());
+    for route in &state.config.routes {
+        let cap = caps.get(&route.name);
+        routes.push(RouteGauges {
+            route: Arc::clone(&route.name),
+            in_flight: Some(match cap {
+                Some(cap) => cap.in_flight as u64,
+                None => metrics.route(&route.name).in_flight(),
+            }),
             abandoned: cap.map(|cap| cap.abandoned as u64),
             queued: cap.map(|cap| cap.queued as u64),
             concurrency_limit: cap.map(|cap| cap.limit as u64),
-        }
-    };
-    state
-        .config
-        .routes
-        .iter()
-        .map(|of| route(&of.name))
-        .collect()
+        });
+    }
+    routes
 }
 
 /// The gauges of a listener, with the expiry of its certificates.
@@ -89,23 +88,14 @@ fn routes(state: &State, metrics: &Metrics) -> Vec<RouteGauges> {
 /// any more. Expiry is the time since the beginning of 1970, and 0 for a
 /// certificate that expired before.
 fn listener_gauges(listener: &Listener, bind: SocketAddr, state: &State) -> ListenerGauges {
-    let configured = state
-        .config
-        .listeners
-        .iter()
-        .find(|listener| listener.bind == bind);
-    // Several certificates may have one name (RSA and ECDSA). The gauge shows
-    // the first that expires.
     let mut certificates = BTreeMap::new();
-    for identity in configured
-        .and_then(|listener| listener.tls.as_ref())
-        .iter()
-        .flat_map(|tls| &tls.certificates)
-    {
+    for identity in identities(bind, &state.config) {
         let expires = identity
             .expires
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
+        // Several certificates may have one name (RSA and ECDSA). The gauge
+        // shows the first that expires.
         let first = certificates
             .entry(identity.name().into())
             .or_insert(expires);
@@ -117,6 +107,19 @@ fn listener_gauges(listener: &Listener, bind: SocketAddr, state: &State) -> List
         handshaking: listener.handshaking().map(|count| count as u64),
         certificates: certificates.into_iter().collect(),
     }
+}
+
+/// The certificates of the listener that the configuration has at this address;
+/// none if it has no such listener, or one without TLS.
+fn identities(bind: SocketAddr, config: &Config) -> &[Identity] {
+    for listener in &config.listeners {
+        if listener.bind == bind
+            && let Some(tls) = &listener.tls
+        {
+            return &tls.certificates;
+        }
+    }
+    &[]
 }
 
 /// The gauges of a limit; `in_store` is the number of its keys that this
@@ -167,10 +170,16 @@ fn gauges(cap: &ConcurrencyView) -> CapGauges {
 /// A connection is idle or active. The two numbers of a server are read one
 /// after the other, so that the difference is bounded at zero.
 fn upstream(name: &Arc<str>, upstream: &Upstream, cap: Option<CapGauges>) -> UpstreamGauges {
-    let servers = upstream.servers();
-    let (open, idle) = servers
-        .iter()
-        .fold((0, 0), |(open, idle), of| (open + of.open, idle + of.idle));
+    let mut open = 0;
+    let mut idle = 0;
+    let mut ejections = Vec::new();
+    let mut servers = Vec::new();
+    for server in upstream.servers() {
+        open += server.open;
+        idle += server.idle;
+        ejections.push((Arc::clone(&server.url), server.health.ejections));
+        servers.push((server.url, server.up));
+    }
     UpstreamGauges {
         upstream: Arc::clone(name),
         cap,
@@ -178,13 +187,7 @@ fn upstream(name: &Arc<str>, upstream: &Upstream, cap: Option<CapGauges>) -> Ups
             ("idle", idle as u64),
             ("active", open.saturating_sub(idle) as u64),
         ],
-        ejections: servers
-            .iter()
-            .map(|server| (Arc::clone(&server.url), server.health.ejections))
-            .collect(),
-        servers: servers
-            .into_iter()
-            .map(|server| (server.url, server.up))
-            .collect(),
+        ejections,
+        servers,
     }
 }

@@ -157,7 +157,7 @@ impl Metrics {
             .lock()
             .retain(|name, _| kept.listeners.contains(&**name));
         for (_, route) in entries(&self.routes) {
-            route.retain_limits(|limit| kept.limits.contains(limit));
+            route.retain_limits(&kept.limits);
         }
     }
 
@@ -193,12 +193,6 @@ impl Metrics {
     /// The count of dropped lines, for the access log to add to.
     pub fn dropped(&self) -> Arc<Dropped> {
         Arc::clone(&self.dropped)
-    }
-
-    /// All metrics in `format`: the sums over all workers, the gauges that were
-    /// `observed` for this scrape, and the process itself.
-    pub fn render(&self, format: Format, observed: &Observed) -> String {
-        render::all(self, format, observed)
     }
 }
 

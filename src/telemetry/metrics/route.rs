@@ -5,6 +5,7 @@
 //! worker finds it free nearly always.
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering::Relaxed},
@@ -91,17 +92,18 @@ impl RouteMetrics {
     /// The sum of the counters of all workers. Locks them one after the other.
     pub(super) fn total(&self) -> RouteCells {
         let mut total = RouteCells::default();
-        self.cells
-            .iter()
-            .for_each(|cells| total.merge(&cells.lock()));
+        for cells in self.cells.iter() {
+            total.merge(&cells.lock());
+        }
         total
     }
 
-    /// Drops the decisions of limits that are gone.
-    pub(super) fn retain_limits(&self, kept: impl Fn(&str) -> bool) {
-        self.cells
-            .iter()
-            .for_each(|cells| cells.lock().decisions.retain(|(limit, _)| kept(limit)));
+    /// Drops the decisions of limits other than those with the names in `kept`.
+    pub(super) fn retain_limits(&self, kept: &HashSet<&str>) {
+        for cells in self.cells.iter() {
+            let mut cells = cells.lock();
+            cells.decisions.retain(|(limit, _)| kept.contains(&**limit));
+        }
     }
 }
 
@@ -168,13 +170,14 @@ impl RouteCells {
     /// `Some(None)` for a call without a status.
     pub fn call(&mut self, call: Option<Option<u8>>) {
         let Some(status) = call else { return };
-        let word = status.map_or("none", |status| {
-            GRPC_STATUSES
+        let label = match status {
+            None => "none",
+            Some(status) => GRPC_STATUSES
                 .get(usize::from(status))
                 .copied()
-                .unwrap_or("other")
-        });
-        self.calls.add(word, 1);
+                .unwrap_or("other"),
+        };
+        self.calls.add(label, 1);
     }
 
     /// Counts a response of the gateway itself, by its reason.
@@ -201,10 +204,9 @@ impl RouteCells {
             self.add_requests(key, count);
         }
         for (limit, counts) in &other.decisions {
-            self.decisions_of(limit)
-                .iter_mut()
-                .zip(counts)
-                .for_each(|(total, count)| *total += count);
+            for (total, count) in self.decisions_of(limit).iter_mut().zip(counts) {
+                *total += count;
+            }
         }
         self.durations.add(&other.durations);
         self.refusals.merge(&other.refusals);
@@ -216,20 +218,22 @@ impl RouteCells {
 
     /// Adds to one counter of requests, and remembers its slot.
     fn add_requests(&mut self, key: RequestKey, count: u64) {
-        if self
-            .requests
-            .get(self.last)
-            .is_none_or(|(last, _)| *last != key)
-        {
-            self.last = self
-                .requests
-                .binary_search_by_key(&key, |(key, _)| *key)
-                .unwrap_or_else(|place| {
-                    self.requests.insert(place, (key, 0));
-                    place
-                });
+        match self.requests.get(self.last) {
+            Some((last, _)) if *last == key => {}
+            _ => self.last = self.slot_of(key),
         }
         self.requests[self.last].1 += count;
+    }
+
+    /// The index in `requests` of a counter, which is added if it is new.
+    fn slot_of(&mut self, key: RequestKey) -> usize {
+        match self.requests.binary_search_by_key(&key, |(key, _)| *key) {
+            Ok(slot) => slot,
+            Err(slot) => {
+                self.requests.insert(slot, (key, 0));
+                slot
+            }
+        }
     }
 
     /// The counters of one limit. A route has at most 64 limits, so that a
@@ -237,16 +241,18 @@ impl RouteCells {
     fn decisions_of(&mut self, limit: &Arc<str>) -> &mut [u64; Decision::LABELS.len()] {
         // Nearly always the very same string; after a reload it is an equal
         // one.
-        let same = |known: &Arc<str>| Arc::ptr_eq(known, limit) || known == limit;
-        let place = self
+        let known = self
             .decisions
             .iter()
-            .position(|(known, _)| same(known))
-            .unwrap_or_else(|| {
+            .position(|(known, _)| Arc::ptr_eq(known, limit) || known == limit);
+        let slot = match known {
+            Some(slot) => slot,
+            None => {
                 self.decisions.push((Arc::clone(limit), Default::default()));
                 self.decisions.len() - 1
-            });
-        &mut self.decisions[place].1
+            }
+        };
+        &mut self.decisions[slot].1
     }
 }
 

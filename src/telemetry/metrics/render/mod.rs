@@ -23,43 +23,45 @@ mod routes;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::{
-    Metrics,
+    Metrics, entries,
     exposition::{Exposition, FamilyType, Format, Seconds},
     observed::Observed,
     process,
 };
 
-/// The whole text of a scrape. The time that it takes grows with the
-/// configuration, so it runs on the control thread and never on a worker.
-///
-/// `observed` holds the gauges, which the caller has read from the running
-/// parts before. The text is complete when this returns: the size of a scrape
-/// is bounded by the configuration, as no label comes from a request.
-pub(super) fn all(metrics: &Metrics, format: Format, observed: &Observed) -> String {
-    let mut to = Exposition::new(format);
-    let routes: Vec<_> = super::entries(&metrics.routes)
-        .into_iter()
-        .map(|(name, of)| (name, of.total()))
-        .collect();
-    let upstreams: Vec<_> = super::entries(&metrics.upstreams)
-        .into_iter()
-        .map(|(name, of)| (name, of.total()))
-        .collect();
-    let listeners = super::entries(&metrics.listeners);
-    routes::requests(&routes, &mut to);
-    routes::forwarding(&routes, &mut to);
-    routes::route_gauges(observed, &mut to);
-    routes::limits(&routes, observed, &mut to);
-    store(metrics, &mut to);
-    peers::upstreams(&upstreams, &mut to);
-    peers::servers(observed, &mut to);
-    peers::upstream_caps(observed, &mut to);
-    peers::connections(&listeners, observed, &mut to);
-    peers::tls(&listeners, observed, &mut to);
-    reloads(metrics, &mut to);
-    itself(metrics, observed, &mut to);
-    process::write(&mut to);
-    to.finish()
+impl Metrics {
+    /// All metrics in `format`: the sums over all workers, the gauges that were
+    /// `observed` for this scrape, and the process itself.
+    ///
+    /// The time that it takes grows with the configuration, so it runs on the
+    /// control thread and never on a worker. The size of the text is bounded by
+    /// the configuration, as no label comes from a request.
+    pub fn render(&self, format: Format, observed: &Observed) -> String {
+        let mut to = Exposition::new(format);
+        let mut routes = Vec::new();
+        for (name, route) in entries(&self.routes) {
+            routes.push((name, route.total()));
+        }
+        let mut upstreams = Vec::new();
+        for (name, upstream) in entries(&self.upstreams) {
+            upstreams.push((name, upstream.total()));
+        }
+        let listeners = entries(&self.listeners);
+        routes::requests(&routes, &mut to);
+        routes::forwarding(&routes, &mut to);
+        routes::route_gauges(observed, &mut to);
+        routes::limits(&routes, observed, &mut to);
+        store(self, &mut to);
+        peers::upstreams(&upstreams, &mut to);
+        peers::servers(observed, &mut to);
+        peers::upstream_caps(observed, &mut to);
+        peers::connections(&listeners, observed, &mut to);
+        peers::tls(&listeners, observed, &mut to);
+        reloads(self, &mut to);
+        itself(self, observed, &mut to);
+        process::write(&mut to);
+        to.finish()
+    }
 }
 
 /// The families of the shared store.
