@@ -24,10 +24,7 @@
 //! ```
 
 mod content;
-mod flow;
-mod observer;
 mod pace;
-mod trailers;
 
 use std::{
     fmt,
@@ -41,11 +38,8 @@ use http_body::{Body as _, Frame, SizeHint};
 
 use self::content::{BodySource, Content, poll_passing};
 pub use self::{
-    content::{Held, ReadAhead, Stream, Tunnel},
-    flow::Flow,
-    observer::BodyObserver,
-    pace::{Pace, Progress},
-    trailers::Trailers,
+    content::{BodyObserver, Held, ReadAhead, Stream, Trailers, Tunnel},
+    pace::{Flow, Pace, Progress},
 };
 use crate::error::Fault;
 

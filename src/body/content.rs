@@ -1,5 +1,15 @@
 //! The content of a body: the source of its bytes, and everything that belongs
 //! to it until its end.
+//!
+//! # Trailers
+//!
+//! Not all trailers pass (RFC 9110, 6.5). Requests towards HTTP/1 servers pass
+//! only those that they announce, and a route's changes of response fields apply
+//! to trailers too.
+//!
+//! # The observer
+//!
+//! A body is observed by its exchange, which is emitted when its last body ends.
 
 use std::{
     pin::Pin,
@@ -8,10 +18,11 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName};
 use http_body::Frame;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{BodyObserver, Flow, Pace, Trailers};
+use super::pace::{Flow, Pace};
 use crate::error::Fault;
 
 /// A body that arrives in pieces. Implemented by every [`http_body::Body`] of
@@ -39,6 +50,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Tunnel for T {}
 pub trait Held: Send {}
 
 impl<T: Send> Held for T {}
+
+/// Learns how a body ends. The methods run within a poll or a drop, so they
+/// must be fast.
+pub trait BodyObserver: Send + Sync {
+    /// Called once, at the end: `bytes` were pulled, and all of them reached
+    /// the other side if `delivered`.
+    fn ended(&self, bytes: u64, delivered: bool);
+    /// Called when the body broke off, before [`ended`](BodyObserver::ended).
+    fn broke(&self, fault: &Fault);
+    /// Called once for a tunnel, before [`ended`](BodyObserver::ended), with
+    /// the bytes that went the other way.
+    fn received(&self, _bytes: u64) {}
+    /// Called once for trailers, when they pass.
+    fn trailed(&self, _trailers: &HeaderMap) {}
+}
 
 /// Everything that belongs to a body which is not empty.
 #[derive(Default)]
@@ -124,5 +150,42 @@ impl Drop for Content {
         if let Some(observer) = self.observer.take() {
             observer.ended(self.passed, self.delivered);
         }
+    }
+}
+
+/// The trailers of a body that pass.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Trailers {
+    /// All of them.
+    #[default]
+    All,
+    /// Only those of these names.
+    Only(Box<[HeaderName]>),
+    /// All but those of these names.
+    Without(Arc<[HeaderName]>),
+}
+
+impl Trailers {
+    /// Whether the trailers of this name pass.
+    fn pass(&self, name: &HeaderName) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(names) => names.contains(name),
+            Self::Without(names) => !names.contains(name),
+        }
+    }
+
+    /// The part of a frame of trailers that passes; `None` if no field does.
+    pub(super) fn of(&self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+        let mut fields = frame.into_trailers().unwrap_or_default();
+        let dropped: Vec<_> = fields
+            .keys()
+            .filter(|name| !self.pass(name))
+            .cloned()
+            .collect();
+        for name in dropped {
+            fields.remove(name);
+        }
+        (!fields.is_empty()).then(|| Frame::trailers(fields))
     }
 }
