@@ -29,7 +29,6 @@
 //! declaration, and the inner future is declared first: when a guard is
 //! dropped, the inner service has already noted what it leaves behind.
 
-mod attempt_timeout;
 mod buffer;
 mod concurrency;
 mod content;
@@ -44,9 +43,8 @@ mod response_changes;
 mod retry;
 mod split;
 mod template;
-mod total_timeout;
+mod timeout;
 
-pub use attempt_timeout::{AttemptTimeout, AttemptTimeoutLayer};
 pub use buffer::{Buffer, BufferLayer, BufferPolicy, Memory};
 pub use concurrency::{
     Concurrency, ConcurrencyLayer, ConcurrencyLimit, FairBy, Permit, Queued, Queueing, Turn,
@@ -60,4 +58,4 @@ pub use rate_limit::{Buckets, Overrides, RateLimit, RateLimitLayer, RouteLimit, 
 pub use respond::Respond;
 pub use retry::{Budget, Retry, RetryLayer};
 pub use split::Split;
-pub use total_timeout::{TotalTimeout, TotalTimeoutLayer};
+pub use timeout::{AttemptTimeout, AttemptTimeoutLayer, TotalTimeout, TotalTimeoutLayer};
