@@ -171,11 +171,16 @@ pub fn parse_request(
     let method = Method::from_bytes(parsed.method.unwrap_or_default().as_bytes())
         .map_err(|_| Error::Malformed("the method is not a token"))?;
     let target = head.slice_ref(parsed.path.unwrap_or_default().as_bytes());
-    let ParsedFields {
-        headers,
-        marks,
-        names,
-    } = ParsedFields::of(&head, parsed.headers, limits.keeps_underscores)?;
+    let mut marks = Marks::default();
+    let mut names = FieldNames::default();
+    let keeps_underscores = limits.keeps_underscores;
+    let headers = fields(
+        &head,
+        parsed.headers,
+        keeps_underscores,
+        &mut marks,
+        &mut names,
+    )?;
     let length = framing::of_request(version, &marks)?;
     Ok(ParsedRequest {
         head: RequestHead {
@@ -206,43 +211,31 @@ fn room_on_heap<'h>(head: &[u8], limits: &HeadLimits) -> Vec<MaybeUninit<httpars
     room
 }
 
-/// The fields of a request, and all that is noted about them on the way.
-struct ParsedFields {
-    headers: HeaderMap,
-    marks: Marks,
-    names: FieldNames,
-}
-
-impl ParsedFields {
-    /// Collects the lines of `head` in a map whose values share its memory.
-    fn of(
-        head: &Bytes,
-        lines: &[httparse::Header<'_>],
-        keeps_underscores: bool,
-    ) -> Result<Self, Error> {
-        let mut headers = HeaderMap::with_capacity(lines.len());
-        let mut marks = Marks::default();
-        let mut names = FieldNames::default();
-        let mut underscore = NextUnderscore::of(head);
-        for line in lines {
-            let name = line.name.as_bytes();
-            if !names.note_known(name, underscore.is_in(name), keeps_underscores) {
-                continue;
-            }
-            marks.note(name, line.value);
-            let name = HeaderName::from_bytes(name)
-                .map_err(|_| Error::Malformed("a header name is not a token"))?;
-            let value = HeaderValue::from_maybe_shared(head.slice_ref(line.value))
-                .map_err(|_| Error::Malformed("a header value holds a control character"))?;
-            headers.append(name, value);
+/// Collects the lines of `head` in a map whose values share its memory, and
+/// notes their marks and the traits of their names.
+fn fields(
+    head: &Bytes,
+    lines: &[httparse::Header<'_>],
+    keeps_underscores: bool,
+    marks: &mut Marks,
+    names: &mut FieldNames,
+) -> Result<HeaderMap, Error> {
+    let mut headers = HeaderMap::with_capacity(lines.len());
+    let mut underscore = NextUnderscore::of(head);
+    for line in lines {
+        let name = line.name.as_bytes();
+        if !names.note_known(name, underscore.is_in(name), keeps_underscores) {
+            continue;
         }
-        marks.bounded().map_err(Error::Malformed)?;
-        Ok(Self {
-            headers,
-            marks,
-            names,
-        })
+        marks.note(name, line.value);
+        let name = HeaderName::from_bytes(name)
+            .map_err(|_| Error::Malformed("a header name is not a token"))?;
+        let value = HeaderValue::from_maybe_shared(head.slice_ref(line.value))
+            .map_err(|_| Error::Malformed("a header value holds a control character"))?;
+        headers.append(name, value);
     }
+    marks.bounded().map_err(Error::Malformed)?;
+    Ok(headers)
 }
 
 /// Traits of a request's field names that need attention. Nearly all requests

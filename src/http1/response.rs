@@ -97,7 +97,8 @@ pub fn parse_response(
     let usual = reason(status);
     let words = parsed.reason.filter(|words| usual != Some(*words));
     let version = version(parsed.version);
-    let PassedOn { fields, marks } = PassedOn::of(head, parsed.headers, status)?;
+    let mut marks = Marks::default();
+    let fields = passed_on(head, parsed.headers, status, &mut marks)?;
     let length = framing::of_response(version, status, &marks, method)?;
     let head = ResponseHead {
         status,
@@ -121,36 +122,33 @@ fn has_sound_ends(head: &[u8], lines: &[Header<'_>]) -> bool {
     status_line.is_some_and(|line| line.ends_with(b"\r\n")) && head.ends_with(b"\r\n")
 }
 
-/// The fields of a response that are passed on, and the marks of all of them.
-struct PassedOn {
-    fields: Fields,
-    marks: Marks,
-}
-
-impl PassedOn {
-    /// Copies the lines that are passed on. If protocols are switched, or have
-    /// to be (RFC 9110, 15.5.22), the client gets `Upgrade`.
-    fn of(head: &[u8], lines: &[Header<'_>], status: StatusCode) -> Result<Self, &'static str> {
-        let switches = matches!(
-            status,
-            StatusCode::SWITCHING_PROTOCOLS | StatusCode::UPGRADE_REQUIRED
-        );
-        let mut marks = Marks::default();
-        let mut copying = Copying::of(head);
-        for line in lines {
-            let name = line.name.as_bytes();
-            let ends_here =
-                marks.note(name, line.value) || (hop_by_hop(name) && !is_upgrade(name, switches));
-            copying.pass(line, ends_here);
-        }
-        marks.bounded()?;
-        if marks.names_hops {
-            copying = without_named_hops(head, lines, switches);
-        }
-        let mut fields = copying.end()?;
-        fields.length = marks.named_length();
-        Ok(Self { fields, marks })
+/// Copies the lines that are passed on, and notes the marks of all of them. If
+/// protocols are switched, or have to be (RFC 9110, 15.5.22), the client gets
+/// `Upgrade`.
+fn passed_on(
+    head: &[u8],
+    lines: &[Header<'_>],
+    status: StatusCode,
+    marks: &mut Marks,
+) -> Result<Fields, &'static str> {
+    let switches = matches!(
+        status,
+        StatusCode::SWITCHING_PROTOCOLS | StatusCode::UPGRADE_REQUIRED
+    );
+    let mut copying = Copying::of(head);
+    for line in lines {
+        let name = line.name.as_bytes();
+        let ends_here =
+            marks.note(name, line.value) || (hop_by_hop(name) && !is_upgrade(name, switches));
+        copying.pass(line, ends_here);
     }
+    marks.bounded()?;
+    if marks.names_hops {
+        copying = without_named_hops(head, lines, switches);
+    }
+    let mut fields = copying.end()?;
+    fields.length = marks.named_length();
+    Ok(fields)
 }
 
 /// Copies the lines once more, without the fields that `Connection` names,
