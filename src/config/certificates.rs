@@ -33,6 +33,13 @@ const LONGEST_CERTIFICATES: u64 = 1024 * 1024;
 /// Longest key file: an RSA key of 16384 bits has 13 KB.
 const LONGEST_KEY: u64 = 64 * 1024;
 
+/// The fault of a file with something else than X.509 between its PEM lines.
+const UNSOUND: &str = "holds no sound certificate";
+
+/// The fault of a key that rustls has no use for.
+const UNUSABLE: &str =
+    "holds no key of a kind that can be used (RSA from 2048 bits, ECDSA, Ed25519)";
+
 /// A fault of a file, phrased to follow its name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Wrong {
@@ -52,8 +59,8 @@ pub(super) enum Wrong {
 pub(super) fn identity(certificates: &Path, key: &Path) -> Result<Identity, Wrong> {
     let chain = read_certificates(certificates).map_err(Wrong::Certificates)?;
     let mut key = read_key(key).map_err(Wrong::Key)?;
-    let about = about(chain.first())
-        .ok_or_else(|| Wrong::Certificates("holds no sound certificate".to_owned()))?;
+    let unsound = || Wrong::Certificates(UNSOUND.to_owned());
+    let about = about(chain.first()).ok_or_else(unsound)?;
     let certified = CertifiedKey::from_der(chain, key.clone_key(), &aws_lc_rs::default_provider());
     key.zeroize();
     let certified = certified.map_err(|error| mismatch(&error))?;
@@ -76,9 +83,8 @@ pub(super) fn authorities(file: &Path) -> Result<Authorities, String> {
     let certificates = read_certificates(file)?;
     let mut roots = RootCertStore::empty();
     for certificate in &certificates {
-        roots
-            .add(certificate.clone())
-            .map_err(|_| "holds no sound certificate of an authority".to_owned())?;
+        let added = roots.add(certificate.clone());
+        added.map_err(|_| format!("{UNSOUND} of an authority"))?;
     }
     Ok(Authorities { certificates })
 }
@@ -108,13 +114,10 @@ fn mismatch(error: &TlsError) -> Wrong {
             Wrong::Key("is not the key of this certificate".to_owned())
         }
         TlsError::InvalidCertificate(CertificateError::BadEncoding) => {
-            Wrong::Certificates("holds no sound certificate".to_owned())
+            Wrong::Certificates(UNSOUND.to_owned())
         }
         // Others are about the key. They say nothing of what is in it.
-        _ => Wrong::Key(
-            "holds no key of a kind that can be used (RSA from 2048 bits, ECDSA, Ed25519)"
-                .to_owned(),
-        ),
+        _ => Wrong::Key(UNUSABLE.to_owned()),
     }
 }
 
@@ -122,9 +125,8 @@ fn mismatch(error: &TlsError) -> Wrong {
 /// skipped.
 fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let bytes = source::read_secret(file, LONGEST_CERTIFICATES)?;
-    let certificates = CertificateDer::pem_slice_iter(&bytes)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(not_pem)?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    let certificates = certificates.map_err(not_pem)?;
     if certificates.is_empty() {
         return Err("holds no certificate (PEM, -----BEGIN CERTIFICATE-----)".to_owned());
     }
@@ -137,27 +139,24 @@ fn read_key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
     // `BEGIN ENCRYPTED PRIVATE KEY`, or the older `Proc-Type: 4,ENCRYPTED`,
     // whose base64 follows other lines.
     let is_encrypted = memchr::memmem::find(&bytes, b"ENCRYPTED").is_some();
+    let encrypted =
+        "holds an encrypted key; write it without a passphrase, readable by this process only";
+    let none = "holds no private key (PEM, -----BEGIN PRIVATE KEY-----)";
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| match error {
-        _ if is_encrypted => {
-            "holds an encrypted key; write it without a passphrase, readable by this process only"
-                .to_owned()
-        }
-        pem::Error::NoItemsFound => {
-            "holds no private key (PEM, -----BEGIN PRIVATE KEY-----)".to_owned()
-        }
+        _ if is_encrypted => encrypted.to_owned(),
+        pem::Error::NoItemsFound => none.to_owned(),
         error => not_pem(error),
     })
 }
 
 /// Never repeats what the file holds.
 fn not_pem(error: pem::Error) -> String {
-    match error {
-        pem::Error::MissingSectionEnd { .. } => {
-            "is not PEM: it breaks off before an -----END line".to_owned()
-        }
-        pem::Error::Base64Decode(_) => "is not PEM: its base64 is damaged".to_owned(),
-        _ => "is not PEM".to_owned(),
-    }
+    let why = match error {
+        pem::Error::MissingSectionEnd { .. } => ": it breaks off before an -----END line",
+        pem::Error::Base64Decode(_) => ": its base64 is damaged",
+        _ => "",
+    };
+    format!("is not PEM{why}")
 }
 
 /// The parts of a certificate that the configuration looks at.
@@ -176,18 +175,13 @@ fn about(certificate: Option<&CertificateDer<'_>>) -> Option<About> {
     // using a certificate.
     let certificate = CertificateInner::<Raw>::from_der(certificate?).ok()?;
     let certificate = certificate.tbs_certificate();
-    let names = certificate
-        .get_extension::<SubjectAltName>()
-        .ok()?
-        .map(|(_, names)| names.0)
-        .unwrap_or_default();
+    let names = certificate.get_extension::<SubjectAltName>().ok()?;
+    let names = names.map(|(_, names)| names.0).unwrap_or_default();
     let constraints = certificate.get_extension::<BasicConstraints>().ok()?;
+    let is_authority = constraints.map(|(_, constraints)| constraints.ca);
     Some(About {
         // Those of version 1 cannot say.
-        is_authority: constraints
-            .map_or(certificate.version() == Version::V1, |(_, constraints)| {
-                constraints.ca
-            }),
+        is_authority: is_authority.unwrap_or(certificate.version() == Version::V1),
         names: names.iter().filter_map(name).collect(),
         expires: SystemTime::UNIX_EPOCH + certificate.validity().not_after.to_unix_duration(),
     })

@@ -91,12 +91,11 @@ impl Diagnostics {
             At::Place(span) => (span.file, span.start),
             At::File(_) => (u32::MAX, 0),
         });
-        let list = problems
-            .into_iter()
-            .map(|problem| Diagnostic::new(problem, &sources))
-            .collect();
+        let list = problems.into_iter();
         Self {
-            list,
+            list: list
+                .map(|problem| Diagnostic::new(problem, &sources))
+                .collect(),
             watched: sources.watched,
         }
     }
@@ -105,9 +104,9 @@ impl Diagnostics {
     ///
     /// Messages and order stay the same.
     pub fn strict(mut self) -> Self {
-        self.list
-            .iter_mut()
-            .for_each(|one| one.severity = Severity::Error);
+        for diagnostic in &mut self.list {
+            diagnostic.severity = Severity::Error;
+        }
         self
     }
 
@@ -126,27 +125,20 @@ impl Diagnostics {
         if let Some(more) = self.more() {
             out.push_str(&format!("{more}\n\n"));
         }
-        let plural = if self.list.len() == 1 { "" } else { "s" };
-        let kind = self
-            .list
-            .first()
-            .map_or(Severity::Error, |one| one.severity)
-            .as_str();
-        out.push_str(&format!(
-            "{} {kind}{plural} in the configuration\n",
-            self.list.len()
-        ));
-        out
+        let first = self.list.first().map(|one| one.severity);
+        let kind = first.unwrap_or(Severity::Error).as_str();
+        let (number, plural) = match self.list.len() {
+            1 => (1, ""),
+            number => (number, "s"),
+        };
+        out + &format!("{number} {kind}{plural} in the configuration\n")
     }
 
     /// Each of the first 50 in one line, for a log, and how many there are
     /// more.
     pub fn lines(&self) -> impl Iterator<Item = String> {
-        self.list
-            .iter()
-            .take(MOST_SHOWN)
-            .map(ToString::to_string)
-            .chain(self.more())
+        let shown = self.list.iter().take(MOST_SHOWN);
+        shown.map(ToString::to_string).chain(self.more())
     }
 
     /// How many there are beyond those that are shown.
@@ -196,10 +188,8 @@ impl Diagnostic {
                     Mark::new(span, &label, AnnotationKind::Context, sources)
                 });
                 let file = first.as_ref().map(|mark| mark.source.path.clone());
-                (
-                    file.unwrap_or_default(),
-                    first.into_iter().chain(second).collect(),
-                )
+                let marks = first.into_iter().chain(second).collect();
+                (file.unwrap_or_default(), marks)
             }
         };
         Self {
@@ -224,10 +214,8 @@ impl Diagnostic {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let title = level
-            .primary_title(self.message.as_str())
-            .id(self.code.as_str());
-        let mut group = Group::with_title(title);
+        let title = level.primary_title(self.message.as_str());
+        let mut group = Group::with_title(title.id(self.code.as_str()));
         if self.marks.is_empty() {
             group = group.element(Origin::path(self.file.to_string_lossy()));
         }

@@ -129,24 +129,17 @@ impl<'a> Loading<'a> {
         }
         let folder = path
             .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
         let pattern = path.file_name().unwrap_or_default().to_string_lossy();
         if folder.to_string_lossy().contains('*') {
-            let problem = Problem::new(
-                Code::BadValue,
-                at,
-                "`*` can stand in the name of a file, not of a folder",
-            );
-            self.problems
-                .report(problem.help("name each folder: `include = [\"a/*.toml\", \"b/*.toml\"]`"));
+            let message = "`*` can stand in the name of a file, not of a folder";
+            let help = "name each folder: `include = [\"a/*.toml\", \"b/*.toml\"]`";
+            self.problems.error(Code::BadValue, at, message, help);
             return Vec::new();
         }
         match self.sources.watched.names(folder, &pattern) {
-            Ok(names) => names
-                .into_iter()
-                .map(|name| path.with_file_name(name))
-                .collect(),
+            Ok(names) => names.iter().map(|name| path.with_file_name(name)).collect(),
             // A folder that is not there has no files; it may come.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => {
@@ -221,11 +214,7 @@ fn merge_entry(name: &str, there: &mut Entry, entry: Entry, problems: &mut Probl
 
 /// The mistake of a key that two files give.
 fn twice(name: &str, first: Span, second: Span) -> Problem {
-    Problem::new(
-        Code::Duplicate,
-        second,
-        format!("`{name}` is given in two files"),
-    )
-    .also(first, "first here")
-    .help("included files count as one with this; keep one of the two")
+    let message = format!("`{name}` is given in two files");
+    let problem = Problem::new(Code::Duplicate, second, message).also(first, "first here");
+    problem.help("included files count as one with this; keep one of the two")
 }

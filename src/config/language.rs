@@ -202,6 +202,11 @@ impl Section {
         }
     }
 
+    /// The names of its keys.
+    pub(super) fn names(&self) -> Vec<&str> {
+        self.keys.iter().map(|key| &*key.name).collect()
+    }
+
     /// The key of this name, spelt exactly so.
     pub(super) fn key(&self, name: &str) -> Option<&Key> {
         self.keys.iter().find(|key| key.name == name)

@@ -80,8 +80,11 @@ pub(super) fn explain(section: &Section, name: &str, node: &Node, beside: &[&str
     ];
     let advice = advisers.iter().find_map(|adviser| adviser(&question));
     advice.unwrap_or_else(|| {
-        let own = section.keys.iter().map(|key| key.name.as_str());
-        Stray::new(suggest::help(name, own, "there are no keys here"))
+        Stray::new(suggest::help(
+            name,
+            &section.names(),
+            "there are no keys here",
+        ))
     })
 }
 
@@ -107,18 +110,17 @@ impl Question<'_> {
     /// help gives the value the right shape if it has another one.
     fn misspelt(&self) -> Option<Stray> {
         let (section, node) = (self.section, self.node);
-        let near = suggest::close(self.name, section.keys.iter().map(|key| key.name.as_str()))?;
+        let near = suggest::close(self.name, &section.names())?;
         let meaning = |help| Some(Stray::meaning(&section.path, near, help));
         let makes_a_limit =
             node.table().is_some() || node.text().is_some_and(|text| units::rate(text).is_ok());
         if near == "limits" && section.path == "routes" && makes_a_limit {
             return meaning(advice::LIMIT_OF_ITS_OWN.to_owned());
         }
-        let help = suggest::help(self.name, [near], "");
+        let help = suggest::help(self.name, &[near], "");
         // A route has too many shapes to guess one.
-        let key = section
-            .key(near)
-            .filter(|key| key.name != "routes" && !has_its_shape(&key.kind, node));
+        let key = section.key(near).filter(|key| key.name != "routes");
+        let key = key.filter(|key| !has_its_shape(&key.kind, node));
         match key.and_then(|key| advice::right_type(key, &key.kind, node)) {
             Some(right) => meaning(format!("{help} Then {right}")),
             None => meaning(help),
@@ -143,23 +145,16 @@ impl Question<'_> {
         let mut path = self.section.path.as_str();
         while !path.is_empty() {
             path = path.rsplit_once('.').map_or("", |(outer, _)| outer);
-            let Some(key) = language::key(path, name) else {
-                continue;
-            };
-            if !has_its_shape(&key.kind, self.node) {
-                continue;
+            let key = language::key(path, name);
+            if key.is_some_and(|key| has_its_shape(&key.kind, self.node)) {
+                let (outer, inner) = (header(path), header(&self.section.path));
+                let belongs = match path {
+                    "" => "the file itself: move it to the top, above all tables".to_owned(),
+                    _ => format!("`{outer}`: move it above `{inner}`"),
+                };
+                let help = format!("`{name}` is a key of {belongs}");
+                return Some(Stray::meaning(path, name, help));
             }
-            let help = match path {
-                "" => format!(
-                    "`{name}` is a key of the file itself: move it to the top, above all tables"
-                ),
-                outer => format!(
-                    "`{name}` is a key of `{}`: move it above `{}`",
-                    header(outer),
-                    header(&self.section.path)
-                ),
-            };
-            return Some(Stray::meaning(path, name, help));
         }
         None
     }
@@ -185,44 +180,38 @@ impl Question<'_> {
                 inner.sort_by_key(|key| key.name != "routes");
                 Some(Stray::new(self.below_headers(&inner)))
             }
-            [key] if self.beside.contains(&key.name.as_str()) => Some(Stray::new(format!(
-                "`{name}` is a key of `{0}`: move it into `{0}`",
-                key.name
-            ))),
             [key] => {
-                let outer = &key.name;
-                let help = format!(
-                    "`{name}` is a key of `{outer}`: write `{}`",
-                    self.in_table(key)
-                );
-                Some(Stray::meaning(&section.path, outer, help))
+                let (outer, table) = (key.name.as_str(), self.in_table(key));
+                let belongs = format!("`{name}` is a key of `{outer}`");
+                Some(match self.beside.contains(&outer) {
+                    true => Stray::new(format!("{belongs}: move it into `{outer}`")),
+                    false => {
+                        let help = format!("{belongs}: write `{table}`");
+                        Stray::meaning(&section.path, outer, help)
+                    }
+                })
             }
             [first, ..] => {
-                let names = inner.iter().map(|key| key.name.as_str());
-                Some(Stray::new(format!(
-                    "`{name}` is a key of {}: write one such as `{}`",
-                    in_backticks(names, " and of "),
-                    self.in_table(first)
-                )))
+                let names = in_backticks(inner.iter().map(|key| key.name.as_str()), " and of ");
+                let table = self.in_table(first);
+                let help = format!("`{name}` is a key of {names}: write one such as `{table}`");
+                Some(Stray::new(help))
             }
         }
     }
 
     /// A key of a table in a table of this one.
     fn of_a_table_further_in(&self) -> Option<Stray> {
-        for outer in &self.section.keys {
-            let inner = outer.kind.section().map(|inner| within(inner, self.name));
-            if let Some(key) = inner.unwrap_or_default().first() {
-                let help = format!(
-                    "`{}` is a key of `{}`: write `{}`",
-                    self.name,
-                    key.name,
-                    advice::with_brackets(outer, &self.in_table(key))
-                );
-                return Some(Stray::meaning(&self.section.path, &outer.name, help));
-            }
-        }
-        None
+        self.section.keys.iter().find_map(|outer| {
+            let inner = within(outer.kind.section()?, self.name);
+            let key = inner.first()?;
+            let table = advice::with_brackets(outer, &self.in_table(key));
+            let help = format!(
+                "`{}` is a key of `{}`: write `{table}`",
+                self.name, key.name
+            );
+            Some(Stray::meaning(&self.section.path, &outer.name, help))
+        })
     }
 
     /// Whether the table that `key` leads to has this key, for such a value.
@@ -235,13 +224,11 @@ impl Question<'_> {
     fn below_headers(&self, inner: &[&Key]) -> String {
         let (name, is_table) = (self.name, self.node.table().is_some());
         let sections = inner.iter().filter_map(|key| key.kind.section());
-        let headers: Vec<_> = sections
-            .map(|section| match is_table {
-                true => header(&format!("{}.{name}", section.path)),
-                false => header(&section.path),
-            })
-            .collect();
-        let places = in_backticks(headers.iter().map(String::as_str), " or ");
+        let headers = sections.map(|section| match is_table {
+            true => header(&format!("{}.{name}", section.path)),
+            false => header(&section.path),
+        });
+        let places = in_backticks(headers, " or ");
         match is_table {
             true => format!("write {places}: it is no table of the file itself"),
             false => format!("`{name}` is a key of {places}: write it below that header"),
@@ -303,9 +290,8 @@ impl Question<'_> {
             }
         }
         headers.dedup();
-        (1..=MOST_PLACES)
-            .contains(&headers.len())
-            .then(|| in_backticks(headers.iter().map(String::as_str), joint))
+        let is_some_help = (1..=MOST_PLACES).contains(&headers.len());
+        is_some_help.then(|| in_backticks(headers, joint))
     }
 }
 
@@ -344,8 +330,6 @@ fn has_its_shape(kind: &Kind, node: &Node) -> bool {
 /// Whether all values of a table are tables themselves, as those of named
 /// sections are.
 fn is_of_tables(table: &Table) -> bool {
-    table
-        .entries
-        .values()
-        .all(|entry| entry.node.table().is_some())
+    let mut entries = table.entries.values();
+    entries.all(|entry| entry.node.table().is_some())
 }

@@ -143,16 +143,6 @@ impl Problem {
         Self::anywhere(code, At::File(file), message.into())
     }
 
-    /// A mistake with which the configuration can be used all the same.
-    /// Warnings are told only while there is no error: what is misspelt in one
-    /// place seems unused in another.
-    pub(super) fn warning(code: Code, at: Span, message: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Warning,
-            ..Self::new(code, at, message)
-        }
-    }
-
     fn anywhere(code: Code, at: At, message: String) -> Self {
         Self {
             severity: Severity::Error,
@@ -216,6 +206,8 @@ impl Problems {
     }
 
     /// Reports a mistake with which the configuration can be used all the same.
+    /// Warnings are told only while there is no error: what is misspelt in one
+    /// place seems unused in another.
     pub(super) fn warn(
         &mut self,
         code: Code,
@@ -223,45 +215,40 @@ impl Problems {
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        self.report(Problem::warning(code, at, message).help(help));
+        let problem = Problem::new(code, at, message).help(help);
+        self.report(Problem {
+            severity: Severity::Warning,
+            ..problem
+        });
     }
 
     /// Reports a mistake, unless the same one was reported at the same place.
     pub(super) fn report(&mut self, problem: Problem) {
-        if self
-            .seen
-            .insert((problem.code, problem.at.clone(), problem.message.clone()))
-        {
+        let same = (problem.code, problem.at.clone(), problem.message.clone());
+        if self.seen.insert(same) {
             self.list.push(problem);
         }
     }
 
     /// Whether a key at this place was reported as one that there is not.
     pub(super) fn is_unknown(&self, key: Span) -> bool {
-        let at = At::Place(key);
-        self.list
-            .iter()
-            .any(|problem| problem.code == Code::UnknownKey && problem.at == at)
+        let mut unknown = self.list.iter().filter(|one| one.code == Code::UnknownKey);
+        unknown.any(|problem| problem.at == At::Place(key))
     }
 
     /// Whether anything keeps the configuration from being used.
     pub(super) fn has_errors(&self) -> bool {
-        self.list
-            .iter()
-            .any(|problem| problem.severity == Severity::Error)
+        let mut list = self.list.iter();
+        list.any(|problem| problem.severity == Severity::Error)
     }
 
     /// The errors, or the warnings where there is no error, in the order in
     /// which they were found.
-    pub(super) fn into_list(self) -> Vec<Problem> {
-        let told = if self.has_errors() {
-            Severity::Error
-        } else {
-            Severity::Warning
-        };
+    pub(super) fn into_list(mut self) -> Vec<Problem> {
+        if self.has_errors() {
+            self.list
+                .retain(|problem| problem.severity == Severity::Error);
+        }
         self.list
-            .into_iter()
-            .filter(|problem| problem.severity == told)
-            .collect()
     }
 }

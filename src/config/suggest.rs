@@ -8,6 +8,8 @@
 //!
 //! A near name is advice only: the file is refused all the same.
 
+use std::fmt;
+
 use super::characters::and_stranger;
 
 /// Names further away than this (Damerau-Levenshtein, as a share of the longer
@@ -102,38 +104,28 @@ pub(super) fn meanings(word: &str) -> impl Iterator<Item = &'static str> {
 ///
 /// `None` for an overlong name, and where all likenesses are below 0.6 and no
 /// word is translated. Of two equally near names the later one is taken.
-pub(super) fn nearest<'a>(
-    name: &str,
-    known: impl IntoIterator<Item = &'a str> + Clone,
-) -> Option<&'a str> {
+pub(super) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     within(name, known, 1.0 - FURTHEST)
 }
 
 /// The known name that is surely meant: it has nearly these letters, or the
 /// word means the same. Good enough to take its value for that of the name.
-pub(super) fn close<'a>(
-    name: &str,
-    known: impl IntoIterator<Item = &'a str> + Clone,
-) -> Option<&'a str> {
+pub(super) fn close<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     within(name, known, CLOSE)
 }
 
 /// The nearest name with a likeness of at least `least`, from 0 to 1. A
 /// translated word is preferred to a name that only resembles it.
-fn within<'a>(
-    name: &str,
-    known: impl IntoIterator<Item = &'a str> + Clone,
-    least: f64,
-) -> Option<&'a str> {
+fn within<'a>(name: &str, known: &[&'a str], least: f64) -> Option<&'a str> {
     if name.len() > LONGEST {
         return None;
     }
     let is_meant = |known: &&str| meanings(name).any(|right| right == *known);
-    let translated = known.clone().into_iter().find(is_meant);
+    let translated = known.iter().copied().find(is_meant);
     let name = folded(name);
     let mut nearest = None;
     let mut most = least;
-    for known in known {
+    for known in known.iter().copied() {
         let likeness = strsim::normalized_damerau_levenshtein(&name, &folded(known));
         if likeness >= most {
             (nearest, most) = (Some(known), likeness);
@@ -151,12 +143,8 @@ fn within<'a>(
 /// are none.
 ///
 /// `none` is the whole help where there is nothing to choose from.
-pub(super) fn help<'a>(
-    name: &str,
-    known: impl IntoIterator<Item = &'a str> + Clone,
-    none: &str,
-) -> String {
-    if let Some(nearest) = nearest(name, known.clone()) {
+pub(super) fn help(name: &str, known: &[&str], none: &str) -> String {
+    if let Some(nearest) = nearest(name, known) {
         return format!("did you mean `{nearest}`?{}", and_stranger(name));
     }
     match in_backticks(known, ", ") {
@@ -166,7 +154,10 @@ pub(super) fn help<'a>(
 }
 
 /// Names as a message lists them: each in backticks, with `joint` between them.
-pub(super) fn in_backticks<'a>(names: impl IntoIterator<Item = &'a str>, joint: &str) -> String {
+pub(super) fn in_backticks(
+    names: impl IntoIterator<Item = impl fmt::Display>,
+    joint: &str,
+) -> String {
     let names: Vec<_> = names.into_iter().map(|name| format!("`{name}`")).collect();
     names.join(joint)
 }
@@ -178,29 +169,29 @@ mod tests {
     #[test]
     fn a_slip_of_the_finger_is_recognised() {
         assert_eq!(
-            nearest("timout", ["total", "timeouts", "retry"]),
+            nearest("timout", &["total", "timeouts", "retry"]),
             Some("timeouts")
         );
         assert_eq!(
-            nearest("pathprefix", ["path", "path_prefix"]),
+            nearest("pathprefix", &["path", "path_prefix"]),
             Some("path_prefix")
         );
     }
 
     #[test]
     fn a_word_of_another_gateway_is_translated() {
-        assert_eq!(nearest("global", ["local", "shared"]), Some("shared"));
+        assert_eq!(nearest("global", &["local", "shared"]), Some("shared"));
         assert_eq!(
-            nearest("least_conn", ["round-robin", "least-requests", "hash"]),
+            nearest("least_conn", &["round-robin", "least-requests", "hash"]),
             Some("least-requests")
         );
-        assert_eq!(close("Backend", ["name", "upstream"]), Some("upstream"));
-        assert_eq!(close("server", ["servers"]), Some("servers"));
-        assert_eq!(close("timout", ["total", "timeouts"]), None);
+        assert_eq!(close("Backend", &["name", "upstream"]), Some("upstream"));
+        assert_eq!(close("server", &["servers"]), Some("servers"));
+        assert_eq!(close("timout", &["total", "timeouts"]), None);
     }
 
     #[test]
     fn a_foreign_word_gets_no_suggestion() {
-        assert_eq!(nearest("banana", ["total", "timeouts", "retry"]), None);
+        assert_eq!(nearest("banana", &["total", "timeouts", "retry"]), None);
     }
 }

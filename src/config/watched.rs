@@ -24,6 +24,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use regex::Regex;
+
 /// A file's device, inode, length in bytes, and seconds and nanoseconds of its
 /// last change since 1970; `None` if there is no such file.
 ///
@@ -63,10 +65,9 @@ impl Watched {
         let search = (folder.to_path_buf(), pattern.to_owned());
         if !self.folders.contains(&search) {
             self.folders.push(search);
-            names
-                .iter()
-                .flatten()
-                .for_each(|name| self.look(folder.join(name)));
+            for name in names.iter().flatten() {
+                self.look(folder.join(name));
+            }
         }
         names
     }
@@ -93,13 +94,14 @@ impl Watched {
     /// represented by the nearest above it that is. Blocks.
     pub fn places(&self) -> BTreeSet<PathBuf> {
         let mut places = BTreeSet::new();
-        for path in self.looks.keys() {
+        let files = self.looks.keys().map(|file| (file, file.parent()));
+        let folders = self
+            .folders
+            .iter()
+            .map(|(folder, _)| (folder, Some(folder.as_path())));
+        for (path, folder) in files.chain(folders) {
             links_on_the_way(path, MOST_LINKS, &mut places);
-            places.extend(path.parent().and_then(nearest));
-        }
-        for (folder, _) in &self.folders {
-            links_on_the_way(folder, MOST_LINKS, &mut places);
-            places.extend(nearest(folder));
+            places.extend(folder.and_then(nearest));
         }
         places
     }
@@ -138,17 +140,13 @@ fn links_on_the_way(path: &Path, most: usize, places: &mut BTreeSet<PathBuf>) {
 
 /// This folder, or the nearest above it that is there.
 fn nearest(folder: &Path) -> Option<PathBuf> {
-    let or_here = |folder: &Path| {
-        if folder.as_os_str().is_empty() {
-            PathBuf::from(".")
-        } else {
-            folder.to_owned()
-        }
-    };
-    folder
+    let mut folders = folder
         .ancestors()
-        .map(or_here)
-        .find(|folder| folder.is_dir())
+        .map(|folder| match folder.as_os_str().is_empty() {
+            true => PathBuf::from("."),
+            false => folder.to_owned(),
+        });
+    folders.find(|folder| folder.is_dir())
 }
 
 /// Follows links.
@@ -167,11 +165,12 @@ fn look(path: &Path) -> Look {
 /// pattern says so, as in a shell: editors keep their copies under such names.
 fn matching(folder: &Path, pattern: &str) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
+    let is_named = glob(pattern).map_err(io::Error::other)?;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let hidden = name.starts_with('.') && !pattern.starts_with('.');
-        if !hidden && matches(pattern, &name) && !entry.path().is_dir() {
+        if !hidden && is_named.is_match(&name) && !entry.path().is_dir() {
             names.push(name);
         }
     }
@@ -179,27 +178,12 @@ fn matching(folder: &Path, pattern: &str) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Whether a name fits a pattern in which `*` stands for any characters.
+/// The names that fit a pattern in which `*` stands for any characters.
 ///
-/// The time grows with the product of both lengths at most. Other signs of a
-/// shell, such as `?` and `[a]`, stand for themselves.
-fn matches(pattern: &str, name: &str) -> bool {
-    let Some((start, rest)) = pattern.split_once('*') else {
-        return pattern == name;
-    };
-    let Some(mut name) = name.strip_prefix(start) else {
-        return false;
-    };
-    let (middle, end) = rest
-        .rsplit_once('*')
-        .map_or((None, rest), |(middle, end)| (Some(middle), end));
-    for part in middle.iter().flat_map(|middle| middle.split('*')) {
-        match name.split_once(part) {
-            Some((_, after)) => name = after,
-            None => return false,
-        }
-    }
-    name.ends_with(end)
+/// Other signs of a shell, such as `?` and `[a]`, stand for themselves.
+fn glob(pattern: &str) -> Result<Regex, regex::Error> {
+    let any = regex::escape(pattern).replace("\\*", ".*");
+    Regex::new(&format!("(?s)^{any}$"))
 }
 
 #[cfg(test)]
@@ -207,6 +191,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn matches(pattern: &str, name: &str) -> bool {
+        glob(pattern).unwrap().is_match(name)
+    }
 
     #[test]
     fn the_folders_of_all_links_on_the_way_to_a_file_are_places_of_change() {

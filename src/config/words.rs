@@ -19,7 +19,7 @@ pub(super) fn is_unbounded(text: &str) -> bool {
 /// "off". If `text` is another word for it, the help is that word alone.
 pub(super) fn or_word(word: &str, text: &str, wrong: Wrong) -> Wrong {
     let lower = text.trim().to_ascii_lowercase();
-    let is_meant = is_unbounded(text) || suggest::nearest(&lower, [word]).is_some();
+    let is_meant = is_unbounded(text) || suggest::nearest(&lower, &[word]).is_some();
     let help = match wrong.help {
         _ if is_meant => format!("write \"{word}\""),
         help if help.ends_with('?') => format!("{help} (or \"{word}\")"),

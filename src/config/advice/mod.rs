@@ -83,13 +83,9 @@ pub(super) fn right_type(key: &Key, kind: &Kind, node: &Node) -> Option<String> 
 
 /// Whether a table, or a list of them, stands where limits are named.
 fn makes_a_limit(kind: &Kind, node: &Node) -> bool {
-    match &node.value {
-        Value::Table(_) => true,
-        Value::List(items) => {
-            matches!(kind, Kind::List(_)) && items.iter().any(|item| item.table().is_some())
-        }
-        _ => false,
-    }
+    let mut items = node.items().iter();
+    let is_list = matches!((kind, &node.value), (Kind::List(_), Value::List(_)));
+    node.table().is_some() || is_list && items.any(|item| item.table().is_some())
 }
 
 /// For a value that is neither the short form of a key nor a table.
@@ -98,32 +94,24 @@ fn makes_a_limit(kind: &Kind, node: &Node) -> bool {
 /// author meant, and the numbers can be changed afterwards.
 fn instead_of_either(key: &Key, short: &Kind, long: &Kind, node: &Node) -> Option<String> {
     let name = key.name.as_str();
-    match (short, long, &node.value) {
+    Some(match (short, long, &node.value) {
         (_, Kind::Tables(_), Value::List(items)) => {
-            let mut shares = Vec::new();
-            for name in items.iter().filter_map(Node::text) {
-                shares.push(format!("{{ name = \"{}\", weight = 1 }}", quoted(name)));
-            }
-            let shares = shares.join(", ");
-            Some(format!(
-                "a split is a list of tables: `{name} = [{shares}]`"
-            ))
+            let names = items.iter().filter_map(Node::text).map(quoted);
+            let shares = names.map(|name| format!("{{ name = \"{name}\", weight = 1 }}"));
+            let shares = shares.collect::<Vec<_>>().join(", ");
+            format!("a split is a list of tables: `{name} = [{shares}]`")
         }
         (Kind::Whole { .. }, Kind::Table(table), value) if value_as_number(value).is_none() => {
-            Some(format!(
-                "write a whole number without quotes, or `{name} = {{ {} }}`",
-                required(table)
-            ))
+            let required = required(table);
+            format!("write a whole number without quotes, or `{name} = {{ {required} }}`")
         }
-        (Kind::Whole { .. }, _, _) => Some(number(name, node)),
-        (_, Kind::Table(_), Value::List(items)) if items.len() == 1 => {
-            Some(without_brackets(name, node))
-        }
+        (Kind::Whole { .. }, _, _) => number(name, node),
+        (_, Kind::Table(_), Value::List(items)) if items.len() == 1 => without_brackets(name, node),
         (Kind::Text(text), Kind::Table(_), _) => {
-            Some(format!("such as `\"{}\"`", text.example.as_deref()?))
+            format!("such as `\"{}\"`", text.example.as_deref()?)
         }
-        _ => None,
-    }
+        _ => return None,
+    })
 }
 
 /// For a list in the place of one value. A value that may be a secret is not
@@ -147,36 +135,26 @@ fn without_brackets(name: &str, node: &Node) -> String {
 /// `None` for a switch, for a table below a header, and for values that TOML
 /// has and the language does not.
 fn as_list(name: &str, node: &Node) -> Option<String> {
-    match &node.value {
-        Value::Whole(number) => Some(format!(
-            "write it as a list of texts: `{name} = [\"{number}\"]`"
-        )),
-        Value::Table(table) if is_inline(table, node) => {
-            Some(format!("write it as a list: `{name} = [{{ ... }}]`"))
-        }
-        Value::Text(text) => Some(format!(
-            "write it as a list: `{name} = [\"{}\"]`",
-            quoted(text.shown())
-        )),
-        _ => None,
-    }
+    let (of, item) = match &node.value {
+        Value::Whole(number) => (" of texts", format!("\"{number}\"")),
+        Value::Table(table) if is_inline(table, node) => ("", "{ ... }".to_owned()),
+        Value::Text(text) => ("", format!("\"{}\"", quoted(text.shown()))),
+        _ => return None,
+    };
+    Some(format!("write it as a list{of}: `{name} = [{item}]`"))
 }
 
 /// For something else in the place of a string: an example, the default of the
 /// key if it has one.
 fn instead_of_text(key: &Key, kind: &Kind, node: &Node) -> Option<String> {
     let name = key.name.as_str();
-    match &node.value {
-        Value::Flag(flag) if matches!(key.kind, Kind::Map(_)) => {
-            Some(format!("write it in quotes: `\"{flag}\"`"))
-        }
-        _ => {
-            let default = key.default.as_ref().and_then(serde_json::Value::as_str);
-            let default = default.filter(|text| !text.is_empty());
-            let example = default.or(kind.example())?;
-            Some(format!("such as `{name} = \"{example}\"`"))
-        }
+    if let (Value::Flag(flag), Kind::Map(_)) = (&node.value, &key.kind) {
+        return Some(format!("write it in quotes: `\"{flag}\"`"));
     }
+    let default = key.default.as_ref().and_then(serde_json::Value::as_str);
+    let default = default.filter(|text| !text.is_empty());
+    let example = default.or(kind.example())?;
+    Some(format!("such as `{name} = \"{example}\"`"))
 }
 
 /// For something else in the place of a number. A string with a number in it is
@@ -197,21 +175,21 @@ fn number(name: &str, node: &Node) -> String {
 /// write -1 for "no bound", and so is 0. `None` leaves the advice to the other
 /// kind.
 fn or_other(name: &str, word: &str, other: &Kind, node: &Node) -> Option<String> {
-    match (&node.value, other) {
-        (Value::Whole(number), Kind::Text(_)) if *number < 0 => {
-            Some(format!("write `{name} = \"{word}\"`"))
-        }
-        (Value::Whole(0), Kind::Text(_)) => Some(format!("write `{name} = \"{word}\"` for none")),
-        (Value::Flag(false), _) if word == "off" => Some(format!("write `{name} = \"off\"`")),
+    Some(match (&node.value, other) {
+        (Value::Whole(..0), Kind::Text(_)) => format!("write `{name} = \"{word}\"`"),
+        (Value::Whole(0), Kind::Text(_)) => format!("write `{name} = \"{word}\"` for none"),
+        (Value::Flag(false), _) if word == "off" => format!("write `{name} = \"off\"`"),
         (Value::Text(_), Kind::Whole { .. }) => {
-            Some(format!("write a number without quotes, or \"{word}\""))
+            format!("write a number without quotes, or \"{word}\"")
         }
-        (Value::Flag(_) | Value::Foreign(_), Kind::Text(text)) => Some(format!(
-            "such as `{name} = \"{}\"`, or \"{word}\"",
-            text.example.as_deref()?
-        )),
-        _ => None,
-    }
+        (Value::Flag(_) | Value::Foreign(_), Kind::Text(text)) => {
+            format!(
+                "such as `{name} = \"{}\"`, or \"{word}\"",
+                text.example.as_deref()?
+            )
+        }
+        _ => return None,
+    })
 }
 
 /// For something else in the place of true or false. Numbers and words that
@@ -238,7 +216,8 @@ fn choice(name: &str, words: &[String], node: &Node) -> String {
         Value::Whole(number) => number.to_string(),
         _ => String::new(),
     };
-    match suggest::nearest(&written, words.iter().map(String::as_str)) {
+    let known: Vec<_> = words.iter().map(|word| &**word).collect();
+    match suggest::nearest(&written, &known) {
         Some(word) => format!("write `{name} = \"{word}\"`"),
         None => {
             let words: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();

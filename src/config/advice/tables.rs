@@ -71,14 +71,10 @@ fn switch(name: &str, section: &Section, is_on: bool) -> String {
         "log" => Some("access = false"),
         _ => None,
     };
-    let required = required(section);
     match off {
-        Some(off) if !is_on => format!("write `{name} = {{ {off} }}`"),
-        _ if is_on && !required.is_empty() => format!("write `{name} = {{ {required} }}`"),
-        _ if is_on => {
-            example(name, section).unwrap_or_else(|| format!("write `{name} = {{ ... }}`"))
-        }
-        _ => format!("leave `{name}` out"),
+        _ if is_on => shape(name, section).unwrap_or_else(|| format!("write `{name} = {{ ... }}`")),
+        Some(off) => format!("write `{name} = {{ {off} }}`"),
+        None => format!("leave `{name}` out"),
     }
 }
 
@@ -133,20 +129,14 @@ pub(in crate::config) fn in_a_table(name: &str, section: &Section, node: &Node) 
 /// list counts as one. In the header of a section with a name, `name` takes the
 /// place of `NAME`.
 fn list_instead_of_table(name: &str, section: &Section, node: &Node) -> Option<String> {
-    let Value::List(items) = &node.value else {
-        return None;
-    };
-    if items.iter().any(|item| item.table().is_none()) {
-        return None;
-    }
+    let is_of_tables = node.items().iter().all(|item| item.table().is_some());
     let header = header(&section.path).replace("[[", "[").replace("]]", "]");
-    let header = match header.ends_with(".NAME]") {
-        true => header.replace("NAME", name),
-        false => header,
+    let header = match header.strip_suffix(".NAME]") {
+        Some(section) => format!("{section}.{name}]"),
+        None => header,
     };
-    Some(format!(
-        "it is one table: its header has one pair of brackets, `{header}`"
-    ))
+    let is = "it is one table: its header has one pair of brackets";
+    (is_of_tables && node.table().is_none()).then(|| format!("{is}, `{header}`"))
 }
 
 /// The number in a string, or the only string of a list.
@@ -154,18 +144,13 @@ fn list_instead_of_table(name: &str, section: &Section, node: &Node) -> Option<S
 /// `None` if the value can only mean itself. A list with one item that is no
 /// string, such as a number, is left alone.
 fn meant(node: &Node) -> Option<Node> {
-    if let Some(number) = value_as_number(&node.value) {
-        return Some(Node {
-            span: node.span,
-            value: Value::Whole(number),
-        });
-    }
-    match &node.value {
-        Value::List(items) if items.len() == 1 => {
-            items.first().filter(|item| item.text().is_some()).cloned()
-        }
-        _ => None,
-    }
+    let value = match (value_as_number(&node.value), node.items()) {
+        (Some(number), _) => Value::Whole(number),
+        (None, [only]) if node.text().is_none() && only.text().is_some() => only.value.clone(),
+        _ => return None,
+    };
+    let span = node.span;
+    Some(Node { span, value })
 }
 
 /// Whether the value is a word that the key has, such as "off". A word says
@@ -191,15 +176,12 @@ fn is_word(kind: &Kind, node: &Node) -> bool {
 fn as_value(name: &str, key: &Key, node: &Node) -> Option<String> {
     let value = match &node.value {
         Value::Text(text) if redact::is_secret_name(name) || redact::is_secret_name(&key.name) => {
-            match text.written {
-                None => "\"...\"".to_owned(),
-                Some(_) => format!("\"{}\"", text.shown()),
-            }
+            format!("\"{}\"", text.written.as_deref().unwrap_or("..."))
         }
-        Value::Text(text) => format!(
-            "\"{}\"",
-            redact::stores(&quoted(&redact::logins(text.shown())))
-        ),
+        Value::Text(text) => {
+            let shown = quoted(&redact::logins(text.shown()));
+            format!("\"{}\"", redact::stores(&shown))
+        }
         Value::Whole(number) => number.to_string(),
         Value::List(_) => "[...]".to_owned(),
         _ => return None,
@@ -216,22 +198,17 @@ fn as_value(name: &str, key: &Key, node: &Node) -> Option<String> {
 /// The value is the default of the key, or its example. A number without a
 /// default is shown as 100. `None` if the section has no such key.
 fn example(name: &str, section: &Section) -> Option<String> {
-    for key in &section.keys {
+    section.keys.iter().find_map(|key| {
         let default = key.default.as_ref();
-        let value = match (&key.kind, default.and_then(serde_json::Value::as_str)) {
-            (Kind::Text(_) | Kind::Choice(_), Some(text)) => format!("\"{text}\""),
-            (Kind::Text(text), None) => match &text.example {
-                Some(example) => format!("\"{example}\""),
-                None => continue,
-            },
-            (Kind::Whole { .. }, _) => {
-                default.map_or_else(|| "100".to_owned(), ToString::to_string)
-            }
-            _ => continue,
+        let text = default.and_then(serde_json::Value::as_str);
+        let value = match &key.kind {
+            Kind::Text(of) => format!("\"{}\"", text.or(of.example.as_deref())?),
+            Kind::Choice(_) => format!("\"{}\"", text?),
+            Kind::Whole { .. } => default.map_or_else(|| "100".to_owned(), ToString::to_string),
+            _ => return None,
         };
-        return Some(format!("such as `{name} = {{ {} = {value} }}`", key.name));
-    }
-    None
+        Some(format!("such as `{name} = {{ {} = {value} }}`", key.name))
+    })
 }
 
 /// For something else in the place of a list of tables.
@@ -253,9 +230,8 @@ pub(super) fn list_of_tables(name: &str, section: &Section, node: &Node) -> Stri
             format!("write `[[{name}]]`, and below it `name = \"{inner}\"`")
         }
         _ if is_inline(table, node) => {
-            format!(
-                "it is a list of tables: `{name} = [{{ ... }}]`, or tables that begin with `[[{name}]]`"
-            )
+            let list = format!("it is a list of tables: `{name} = [{{ ... }}]`");
+            format!("{list}, or tables that begin with `[[{name}]]`")
         }
         _ => format!("each begins with `[[{name}]]`, two brackets"),
     }
@@ -264,9 +240,11 @@ pub(super) fn list_of_tables(name: &str, section: &Section, node: &Node) -> Stri
 /// For something else in the place of a table: the value in the table, or else
 /// the table with the keys that it has to have.
 pub(super) fn instead_of_table(name: &str, section: &Section, node: &Node) -> Option<String> {
-    if let Some(help) = in_a_table(name, section, node) {
-        return Some(help);
-    }
+    in_a_table(name, section, node).or_else(|| shape(name, section))
+}
+
+/// A table with the keys that it has to have, or else with one as an example.
+fn shape(name: &str, section: &Section) -> Option<String> {
     match required(section) {
         required if required.is_empty() => example(name, section),
         required => Some(format!("write `{name} = {{ {required} }}`")),
@@ -281,18 +259,13 @@ pub(super) fn named(name: &str, node: &Node) -> String {
     let Value::List(items) = &node.value else {
         return format!("write `[{name}.NAME]`, and its keys below it");
     };
-    let is_bare = |name: &&str| {
-        name.bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    };
-    let inside = items
+    let names = items
         .iter()
-        .find_map(|item| item.table()?.get("name")?.node.text())
-        .filter(is_bare);
-    format!(
-        "write `[{name}.{}]`: the name stands in the header",
-        inside.unwrap_or("NAME")
-    )
+        .filter_map(|item| item.table()?.get("name")?.node.text());
+    let is_other = |c: char| !c.is_ascii_alphanumeric() && c != '-';
+    let first = names.take(1).find(|name| !name.contains(is_other));
+    let inside = first.unwrap_or("NAME");
+    format!("write `[{name}.{inside}]`: the name stands in the header")
 }
 
 /// A section as its header is written.

@@ -150,7 +150,7 @@ impl NodeDeserializer<'_> {
     /// A word that is none of the choices, with the nearest one as help.
     fn no_choice(&self, words: &'static [&'static str]) -> Problem {
         let text = self.node.text().unwrap_or_default();
-        let help = suggest::help(text, words.iter().copied(), "");
+        let help = suggest::help(text, words, "");
         self.refused(Wrong::new("there is no such choice", help))
     }
 

@@ -49,7 +49,9 @@ use crate::policy::{Candidate, Cost, KeyPart, Limit, Missing, Quota, Tier};
 pub(super) fn limits(file: &File, problems: &mut Problems) -> Option<Vec<Limit>> {
     let entries = file.limits.elements();
     unique_names(entries, problems);
-    need_a_place(entries, file, problems);
+    for entry in entries {
+        need_a_place(entry, file, problems);
+    }
     every(&file.limits, |entry| limit(entry, problems))
 }
 
@@ -116,22 +118,33 @@ fn missing(limit: &wire::Limit, key: &[KeyPart], problems: &mut Problems) -> Opt
     }
 }
 
-/// A limit that outlives the process needs a folder to be written to.
+/// A limit that outlives the process needs a folder to be written to, and one
+/// that is shared needs a store: it would count alone, and so admit several
+/// times its rate.
 ///
-/// A `[server]` that is broken may have the folder, and nothing is reported
-/// then.
-fn need_a_place(entries: &[NamedEntry<wire::Limit>], file: &File, problems: &mut Problems) {
-    let server = file.server.value();
-    let has_a_place = server.map_or(file.server.is_broken(), |server| {
-        server.state_dir.is_present()
-    });
-    for limit in entries.iter().filter_map(|entry| entry.field.value()) {
-        if limit.persist.value == Some(true) && !has_a_place && !problems.incomplete {
-            let message = "`persist = true` has nowhere to write: `[server]` has no `state_dir`";
-            let help =
-                "name a folder for it, such as `state_dir = \"/var/lib/tidegate\"` in `[server]`";
-            problems.error(Code::Conflict, limit.persist.at(), message, help);
-        }
+/// Nothing is reported while a part of the file could not be read, as the other
+/// section may stand there, and a `[server]` that is broken may have the folder.
+fn need_a_place(entry: &NamedEntry<wire::Limit>, file: &File, problems: &mut Problems) {
+    let Some(limit) = entry.field.value().filter(|_| !problems.incomplete) else {
+        return;
+    };
+    let has_folder = match file.server.value() {
+        Some(server) => server.state_dir.is_present(),
+        None => file.server.is_broken(),
+    };
+    if limit.persist.value == Some(true) && !has_folder {
+        let message = "`persist = true` has nowhere to write: `[server]` has no `state_dir`";
+        let help =
+            "name a folder for it, such as `state_dir = \"/var/lib/tidegate\"` in `[server]`";
+        problems.error(Code::Conflict, limit.persist.at(), message, help);
+    }
+    if limit.scope.value == Some(Scope::Shared) && !file.store.is_present() {
+        let name = &entry.name;
+        let message =
+            format!("limit `{name}` is shared, and there is no store to share it through");
+        let help =
+            "name it: `[store]` with `url = \"redis://127.0.0.1:6379\"`, or leave `scope` out";
+        problems.error(Code::Conflict, limit.scope.at(), message, help);
     }
 }
 

@@ -257,7 +257,8 @@ impl<'a> Known<'a> {
     /// them, or how to define the name.
     fn unknown(&self, name: &str, at: Span) -> Problem {
         let noun = self.noun;
-        let help = match suggest::nearest(name, self.required.keys().copied()) {
+        let known: Vec<_> = self.required.keys().copied().collect();
+        let help = match suggest::nearest(name, &known) {
             Some(near) => format!("did you mean `{near}`?{}", characters::and_stranger(name)),
             None => definition(noun, name),
         };

@@ -16,10 +16,10 @@
 
 use super::files;
 use crate::config::{
-    field::Given,
+    field::{Given, Nested},
     include::Loading,
-    problem::{Code, Problems},
-    wire::{self, limits::Scope, lists::OneOrList, tables::NamedEntry},
+    problem::Code,
+    wire::{lists::OneOrList, process as wire},
 };
 use crate::policy::Store;
 
@@ -28,9 +28,11 @@ use crate::policy::Store;
 ///
 /// `None` if the section has a mistake, its password cannot be read, or none of
 /// its URLs is sound.
-pub(super) fn store(file: &wire::File, loading: &mut Loading<'_>) -> Option<Option<Store>> {
-    let Some(field) = &file.store else {
-        needed(file, &mut loading.problems);
+pub(super) fn store(
+    entry: &Nested<wire::Store>,
+    loading: &mut Loading<'_>,
+) -> Option<Option<Store>> {
+    let Some(field) = entry else {
         return Some(None);
     };
     let store = field.value()?;
@@ -61,26 +63,6 @@ pub(super) fn store(file: &wire::File, loading: &mut Loading<'_>) -> Option<Opti
         on_error: store.on_error.value?,
         lease: store.lease.read()?,
     }))
-}
-
-/// Reports each limit that is to be shared while there is no store. It would
-/// count alone, and so admit several times its rate.
-///
-/// Nothing is reported while a part of the file could not be read, as `[store]`
-/// may stand there.
-fn needed(file: &wire::File, problems: &mut Problems) {
-    for NamedEntry { name, field } in file.limits.elements() {
-        if let Some(limit) = field.value()
-            && limit.scope.value == Some(Scope::Shared)
-            && !problems.incomplete
-        {
-            let message =
-                format!("limit `{name}` is shared, and there is no store to share it through");
-            let help =
-                "name it: `[store]` with `url = \"redis://127.0.0.1:6379\"`, or leave `scope` out";
-            problems.error(Code::Conflict, limit.scope.at(), message, help);
-        }
-    }
 }
 
 /// The password in a file. It may begin or end with a space, so that only the

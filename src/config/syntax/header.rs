@@ -162,7 +162,7 @@ pub(in crate::config) fn retry_reason(text: &str) -> Result<RetryReason, Wrong> 
             }
         }
         _ => {
-            let near = suggest::nearest(text, ["connect", "reset", "timeout"]);
+            let near = suggest::nearest(text, &["connect", "reset", "timeout"]);
             let help = "write \"connect\", \"reset\", \"timeout\" or a status such as \"503\"";
             Err(Wrong::new("it is nothing to retry on", help).or_meant(near))
         }

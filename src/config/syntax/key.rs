@@ -99,7 +99,7 @@ fn meant(text: &str) -> Option<String> {
             Some("leave `key` out for one bucket for everyone".to_owned())
         }
         "header" | "cookie" | "query" | "param" => Some(format!("name it: \"{lower}:NAME\"")),
-        name if suggest::nearest(name, WORDS).is_none()
+        name if suggest::nearest(name, &WORDS).is_none()
             && (name.contains(['-', '_']) || name == "authorization") =>
         {
             let name = header::name(&name.replace('_', "-")).ok()?;
@@ -223,7 +223,7 @@ fn exact_part(text: &str) -> Result<KeyPart, Wrong> {
 /// The help is the nearest word without a name, if one is near, or else all
 /// parts of the language.
 fn no_part(text: &str) -> Wrong {
-    let near = suggest::nearest(text, WORDS);
+    let near = suggest::nearest(text, &WORDS);
     let help = "write \"client-ip\", \"header:NAME\", \"cookie:NAME\", \"query:NAME\", \"param:NAME\", \"route\", \"host\", \"path\", \"method\" or \"tls:subject\"";
     Wrong::new("it is not part of a key", help).or_meant(near)
 }
@@ -244,7 +244,7 @@ pub(in crate::config) fn missing(text: &str) -> Result<Missing, Wrong> {
         "refuse" => Ok(Missing::Refuse),
         _ => part(text).map(Missing::Use).map_err(|wrong| {
             let why = "it is not what can be done without the key";
-            let word = suggest::close(text.trim(), ["skip", "refuse"]);
+            let word = suggest::close(text.trim(), &["skip", "refuse"]);
             let is_of_part = meant(text).is_some_and(|help| help.starts_with("write"))
                 || wrong.help.starts_with("did");
             let help = "write \"skip\", \"refuse\" or another part of a key such as \"client-ip\"";
