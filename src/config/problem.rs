@@ -9,7 +9,7 @@
 //! A [`Problem`] has places in bytes. [`Diagnostics`](super::Diagnostics) turn
 //! them into lines and columns once everything is read.
 
-use std::{collections::HashSet, fmt, path::PathBuf};
+use std::{collections::HashSet, path::PathBuf};
 
 use super::source::Span;
 
@@ -78,12 +78,6 @@ impl Code {
             Self::Exposed => "exposed",
             Self::Expiry => "expiry",
         }
-    }
-}
-
-impl fmt::Display for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

@@ -15,6 +15,15 @@ pub(super) fn is_unbounded(text: &str) -> bool {
     UNBOUNDED.split(' ').any(|word| word == lower)
 }
 
+/// The switch that a word stands for, in any case: "yes" or "no" and the like.
+pub(super) fn switch(text: &str) -> Option<bool> {
+    match &*text.to_ascii_lowercase() {
+        "yes" | "on" | "true" | "enabled" | "enable" | "y" | "t" => Some(true),
+        "no" | "off" | "false" | "disabled" | "disable" | "n" | "f" => Some(false),
+        _ => None,
+    }
+}
+
 /// Adds `word` to the help on a value that may also be this word, such as
 /// "off". If `text` is another word for it, the help is that word alone.
 pub(super) fn or_word(word: &str, text: &str, wrong: Wrong) -> Wrong {

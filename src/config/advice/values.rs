@@ -7,7 +7,7 @@
 use super::super::{
     language::Kind,
     tree::{Node, Value},
-    words::is_unbounded,
+    words::{is_unbounded, switch},
 };
 
 /// A word in the place of a table or list that means that there is none, or
@@ -18,11 +18,9 @@ use super::super::{
 pub(super) fn as_switch(node: &Node) -> Option<bool> {
     match &node.value {
         Value::Flag(is_on) => Some(*is_on),
-        Value::Text(text) => match text.text.to_ascii_lowercase().as_str() {
-            "on" | "yes" | "true" | "enabled" | "default" => Some(true),
-            word if is_unbounded(word) => Some(false),
-            _ => None,
-        },
+        Value::Text(text) if is_unbounded(&text.text) => Some(false),
+        Value::Text(text) if text.text.eq_ignore_ascii_case("default") => Some(true),
+        Value::Text(text) => switch(&text.text),
         _ => None,
     }
 }

@@ -11,6 +11,7 @@ use super::{
         characters,
         language::{self, Kind},
         redact::{KEY_VALUES, is_secret_name},
+        words,
     },
     line::{Line, Rule, Slip, by_rule, is_of_name},
 };
@@ -46,20 +47,6 @@ const BARE: [Rule; 2] = [
         r"^(?:[+-]?[0-9]+|true|false);$",
         "a line does not end with `;`",
         "take it out",
-    ],
-];
-
-/// Words for true and false, where a key may hold those.
-const FLAGS: [Rule; 2] = [
-    [
-        "(?i)^(?:yes|on|true|enabled|enable|y|t)$",
-        "true and false are written in small letters",
-        "write `true`",
-    ],
-    [
-        "(?i)^(?:no|off|false|disabled|disable|n|f)$",
-        "true and false are written in small letters",
-        "write `false`",
     ],
 ];
 
@@ -167,9 +154,10 @@ impl<'a> Value<'a> {
         }
         let is_flag = language::any_key(key, |kind| matches!(kind, Kind::Flag));
         if (is_flag || !language::any_key(key, |_| true))
-            && let Some(slip) = by_rule(&FLAGS, text, text)
+            && let Some(is_on) = words::switch(text)
         {
-            return slip;
+            let why = "true and false are written in small letters";
+            return Slip::new(why, format!("write `{is_on}`"));
         }
         let lower = text.to_ascii_lowercase();
         if matches!(&*lower, "null" | "nil" | "none" | "undefined" | "~") {
@@ -241,7 +229,7 @@ mod tests {
 
     #[test]
     fn every_pattern_is_a_regular_expression() {
-        for [pattern, ..] in BEHIND_QUOTES.iter().chain(&BARE).chain(&FLAGS) {
+        for [pattern, ..] in BEHIND_QUOTES.iter().chain(&BARE) {
             assert!(Regex::new(pattern).is_ok(), "{pattern}");
         }
     }

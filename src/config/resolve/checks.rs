@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::config::{
-    field::Given,
+    field::{Field, Given},
     problem::{Code, Problem, Problems},
     source::Span,
 };
@@ -108,6 +108,18 @@ impl<K: Eq + Hash> Unique<K> {
 /// second place.
 pub(super) fn twice(at: Span, first: Span, message: String) -> Problem {
     Problem::new(Code::Duplicate, at, message).also(first, "first here")
+}
+
+/// Resolves a section, or another key, that may be absent: `Some(None)` then.
+/// `None`: it has a mistake.
+pub(super) fn if_given<T, R>(
+    entry: &Option<Field<T>>,
+    read: impl FnOnce(&T) -> Option<R>,
+) -> Option<Option<R>> {
+    match entry {
+        Some(field) => read(field.value()?).map(Some),
+        None => Some(None),
+    }
 }
 
 /// Resolves each element of a list, which is empty if the key is absent. Unlike

@@ -13,32 +13,28 @@
 
 use super::checks::{GivenKey, exclude};
 use crate::config::{
-    field::{Given, Nested},
+    field::Given,
     problem::{Code, Problem, Problems},
     source::Span,
     wire::routes::{self as wire, Adaptive},
 };
 use crate::policy::{AdaptiveBounds, Bound, Concurrency};
 
-/// The concurrency limit of a route or an upstream; `Some(None)` where the
-/// table is absent.
+/// The concurrency limit of a route or an upstream, whose table stands at `at`.
 ///
 /// Without `fair_by` the key is empty, and the queue takes no turns. `None`
 /// after a mistake in any key.
 pub(super) fn concurrency(
-    entry: &Nested<wire::Concurrency>,
+    concurrency: &wire::Concurrency,
+    at: Span,
     problems: &mut Problems,
-) -> Option<Option<Concurrency>> {
-    let Some(field) = entry else {
-        return Some(None);
-    };
-    let concurrency = field.value()?;
-    Some(Some(Concurrency {
-        bound: bound(concurrency, field.at(), problems)?,
+) -> Option<Concurrency> {
+    Some(Concurrency {
+        bound: bound(concurrency, at, problems)?,
         queue: concurrency.queue.read()?,
         queue_timeout: concurrency.queue_timeout.read()?,
         fair_by: concurrency.fair_by.optional()?.unwrap_or_default(),
-    }))
+    })
 }
 
 /// The bound itself. `at` is the place of the table.

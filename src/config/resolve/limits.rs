@@ -23,7 +23,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    checks::{Unique, every},
+    checks::{Unique, every, if_given},
     overrides,
     quota::{Beside, quota},
 };
@@ -80,7 +80,9 @@ fn limit(entry: &NamedEntry<wire::Limit>, problems: &mut Problems) -> Option<Lim
     let stand_ins = stand_ins(limit, &mut beside);
     let tiers = tiers(entry, &missing, &mut beside);
     let overrides = overrides::overrides(&limit.overrides, &mut beside);
-    let candidate = candidate(entry, &mut beside);
+    let candidate = if_given(&limit.candidate, |table| {
+        candidate(&entry.name, table, &mut beside)
+    });
     Some(Limit {
         name: syntax::name(&entry.name).ok()?,
         quota: quota?,
@@ -191,27 +193,20 @@ fn stand_ins(limit: &wire::Limit, beside: &mut Beside<'_>) -> Option<Option<Quot
     match limit.missing.value()? {
         Either::Short(_) => Some(None),
         Either::Long(table) => {
-            let quota = beside.quota(table.rate.read()?, table.rate.at(), &table.burst);
-            quota.map(Some)
+            let (rate, at) = (table.rate.read()?, table.rate.at());
+            beside.quota(rate, at, &table.burst).map(Some)
         }
     }
 }
 
-/// Numbers to try; `Some(None)` where there are none.
+/// Numbers to try.
 ///
 /// The candidate sees the requests of the limit with the same key and cost, and
 /// refuses nothing. `None` after a mistake.
-fn candidate(
-    entry: &NamedEntry<wire::Limit>,
-    beside: &mut Beside<'_>,
-) -> Option<Option<Candidate>> {
-    let Some(field) = &entry.field.value()?.candidate else {
-        return Some(None);
-    };
-    let table = field.value()?;
+fn candidate(limit: &str, table: &wire::Candidate, beside: &mut Beside<'_>) -> Option<Candidate> {
     let quota = beside.quota(table.rate.read()?, table.rate.at(), &table.burst)?;
-    let name = candidate_name(&entry.name);
-    Some(Some(Candidate { name, quota }))
+    let name = candidate_name(limit);
+    Some(Candidate { name, quota })
 }
 
 /// Buckets of wider IPv6 networks. They bound a client that owns many small

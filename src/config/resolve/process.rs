@@ -9,7 +9,7 @@
 use std::net::SocketAddr;
 
 use super::{
-    checks::{every, twice},
+    checks::{every, if_given, twice},
     files, tls,
 };
 use crate::config::{
@@ -103,7 +103,7 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
 /// any key of it, or in one of its files.
 fn listener(field: &Field<wire::Listener>, loading: &mut Loading<'_>) -> Option<Listener> {
     let listener = field.value()?;
-    let tls = tls::listener(&listener.tls, loading);
+    let tls = if_given(&listener.tls, |tls| tls::listener(tls, loading));
     let timeouts = section(&listener.timeouts)?;
     Some(Listener {
         bind: listener.bind.read()?,

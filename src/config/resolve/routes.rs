@@ -20,7 +20,7 @@
 //! which one hides the other, are found by the parent module.
 
 use super::{
-    checks::{GivenKey, exclude},
+    checks::{GivenKey, exclude, if_given},
     concurrency::concurrency,
     destinations, matches,
     references::{Definitions, RouteContext},
@@ -56,7 +56,8 @@ pub(super) fn route(
     context.check_limits(route);
     let request = transform::request(&route.request, &mut context);
     let response = transform::response(&route.response, problems);
-    let concurrency = concurrency(&route.concurrency, problems);
+    let at = route.concurrency.at();
+    let concurrency = if_given(&route.concurrency, |cap| concurrency(cap, at, problems));
     let timeouts = timeouts(&route.timeouts, problems);
     let retry = retry(&route.retry, problems);
     Some(Route {

@@ -16,26 +16,18 @@
 
 use super::files;
 use crate::config::{
-    field::{Given, Nested},
+    field::Given,
     include::Loading,
     problem::Code,
     wire::{lists::OneOrList, process as wire},
 };
 use crate::policy::Store;
 
-/// The store; `Some(None)` where the section is absent. A password from a file
-/// replaces those in URLs.
+/// The store. A password from a file replaces those in URLs.
 ///
 /// `None` if the section has a mistake, its password cannot be read, or none of
 /// its URLs is sound.
-pub(super) fn store(
-    entry: &Nested<wire::Store>,
-    loading: &mut Loading<'_>,
-) -> Option<Option<Store>> {
-    let Some(field) = entry else {
-        return Some(None);
-    };
-    let store = field.value()?;
+pub(super) fn store(store: &wire::Store, loading: &mut Loading<'_>) -> Option<Store> {
     let mut servers = store.url.read()?;
     // The URL may hold a password where there is no file.
     if let Some(name) = &store.password_file {
@@ -53,16 +45,13 @@ pub(super) fn store(
         let at = store.url.at();
         loading.problems.error(Code::Conflict, at, message, help);
     }
-    if servers.is_empty() {
-        return None;
-    }
-    Some(Some(Store {
-        servers,
+    Some(Store {
+        servers: Some(servers).filter(|servers| !servers.is_empty())?,
         is_cluster,
         timeout: store.timeout.read()?,
         on_error: store.on_error.value?,
         lease: store.lease.read()?,
-    }))
+    })
 }
 
 /// The password in a file. It may begin or end with a space, so that only the

@@ -26,33 +26,25 @@ use crate::policy::{Authorities, Identity, ListenerTls, UpstreamTls};
 /// The name of a file with certificates or a key.
 type Pem = Field<Scalar<PemFile>>;
 
-/// TLS of a listener; `Some(None)` is a listener without. At least one
-/// certificate is required, as a handshake cannot begin without.
+/// TLS of a listener. At least one certificate is required, as a handshake
+/// cannot begin without.
 ///
 /// The version of TLS, and whether clients are asked for a certificate, are
 /// taken from the section. `None` after a mistake, here or in a file.
 pub(super) fn listener(
-    entry: &Nested<process::ListenerTls>,
+    tls: &process::ListenerTls,
     loading: &mut Loading<'_>,
-) -> Option<Option<ListenerTls>> {
-    let Some(field) = entry else {
-        return Some(None);
-    };
-    let tls = field.value()?;
+) -> Option<ListenerTls> {
     let certificates = every(&tls.certificates, |field| {
         let certificate = field.value()?;
         identity(&certificate.cert, &certificate.key, loading)
     });
     let client_ca = authorities(&tls.client_ca, Peers::Clients, loading);
-    let certificates = certificates?;
-    if certificates.is_empty() {
-        return None;
-    }
-    Some(Some(ListenerTls {
-        certificates,
+    Some(ListenerTls {
+        certificates: certificates.filter(|all| !all.is_empty())?,
         client_ca: client_ca?,
         min_version: tls.min_version.value?,
-    }))
+    })
 }
 
 /// TLS towards the servers of an upstream; an absent section has defaults, as

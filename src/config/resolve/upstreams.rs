@@ -15,7 +15,7 @@
 use std::num::NonZeroU32;
 
 use super::{
-    checks::{GivenKey, Unique, every},
+    checks::{GivenKey, Unique, every, if_given},
     concurrency::concurrency,
     tls,
 };
@@ -57,7 +57,8 @@ fn upstream(entry: &NamedEntry<wire::Upstream>, loading: &mut Loading<'_>) -> Op
     let servers = servers(upstream, name_of_all, problems);
     let balance = balance(upstream, at, problems);
     let ejection = ejection(&upstream.ejection, problems);
-    let concurrency = concurrency(&upstream.concurrency, problems);
+    let at = upstream.concurrency.at();
+    let concurrency = if_given(&upstream.concurrency, |cap| concurrency(cap, at, problems));
     let servers = servers?;
     if upstream.tls.is_present() && servers.iter().all(|server| server.secure_as.is_none()) {
         let message = "it says how to speak TLS, and no server of this upstream speaks it";
@@ -72,7 +73,7 @@ fn upstream(entry: &NamedEntry<wire::Upstream>, loading: &mut Loading<'_>) -> Op
         hash_bound: upstream.hash_bound.read()?,
         slow_start: upstream.slow_start.read()?,
         cool_down: upstream.cool_down.value?,
-        health_check: health_check(&upstream.health_check)?,
+        health_check: if_given(&upstream.health_check, |check| health_check(check))?,
         ejection: ejection?,
         concurrency: concurrency?,
         pool: pool(&upstream.pool)?,
@@ -89,17 +90,16 @@ fn upstream(entry: &NamedEntry<wire::Upstream>, loading: &mut Loading<'_>) -> Op
 /// word that turns it off contradicts nothing.
 fn balance(upstream: &wire::Upstream, at: Span, problems: &mut Problems) -> Option<Balance> {
     let choice = upstream.balance.value?;
-    let bound = upstream.hash_bound.read().flatten();
+    let bound = GivenKey::given("hash_bound", &upstream.hash_bound);
     let keys = [
-        bound.and_then(|_| GivenKey::given("hash_bound", &upstream.hash_bound)),
+        bound.filter(|_| matches!(upstream.hash_bound.read(), Some(Some(_)))),
         GivenKey::given("hash_key", &upstream.hash_key),
     ];
-    for GivenKey { name, at } in keys.into_iter().flatten() {
-        if choice != Choice::Hash {
-            let message = format!("`{name}` is only looked at with `balance = \"hash\"`");
-            let help = format!("add `balance = \"hash\"`, or leave `{name}` out");
-            problems.error(Code::Conflict, at, message, help);
-        }
+    let keys = keys.into_iter().flatten();
+    for GivenKey { name, at } in keys.filter(|_| choice != Choice::Hash) {
+        let message = format!("`{name}` is only looked at with `balance = \"hash\"`");
+        let help = format!("add `balance = \"hash\"`, or leave `{name}` out");
+        problems.error(Code::Conflict, at, message, help);
     }
     match choice {
         Choice::RoundRobin => Some(Balance::RoundRobin),
@@ -119,18 +119,14 @@ fn balance(upstream: &wire::Upstream, at: Span, problems: &mut Problems) -> Opti
 
 /// Active checks; `Some(None)` is an upstream without them, of which servers
 /// are judged by their responses alone.
-fn health_check(entry: &Nested<wire::HealthCheck>) -> Option<Option<HealthCheck>> {
-    let Some(field) = entry else {
-        return Some(None);
-    };
-    let check = field.value()?;
-    Some(Some(HealthCheck {
+fn health_check(check: &wire::HealthCheck) -> Option<HealthCheck> {
+    Some(HealthCheck {
         path: check.path.read()?,
         interval: check.interval.read()?,
         timeout: check.timeout.read()?,
         healthy_after: check.healthy_after.read()?,
         unhealthy_after: check.unhealthy_after.read()?,
-    }))
+    })
 }
 
 /// When and for how long a server is left alone. The default of `max` gives way

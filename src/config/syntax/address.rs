@@ -140,7 +140,7 @@ pub(in crate::config) struct ServerUrl {
 /// help as it should be.
 pub(in crate::config) fn server_url(text: &str) -> Result<ServerUrl, Wrong> {
     exact_server_url(text).map_err(|wrong| {
-        let right = meant_servers(text).or_else(|| with_slashes(text));
+        let right = meant_servers(text);
         wrong.or_advice(right.map(|right| format!("write {right}")))
     })
 }
@@ -173,15 +173,6 @@ pub(in crate::config) fn with_scheme(text: &str) -> String {
         true => text.to_owned(),
         false => format!("http://{text}"),
     }
-}
-
-/// A server whose slashes are not right.
-fn with_slashes(text: &str) -> Option<String> {
-    let rest = text.strip_prefix("http").unwrap_or(text);
-    let has_few = text.starts_with("//") || text.starts_with("http") && !text.contains("://");
-    let rest = rest.trim_start_matches(':').trim_start_matches('/');
-    let right = format!("http://{rest}");
-    (has_few && exact_server_url(&right).is_ok()).then(|| format!("\"{right}\""))
 }
 
 /// [`server_url`] without advice on several servers.
@@ -247,9 +238,13 @@ fn not_http(text: &str, help: &str) -> Wrong {
     let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
     let right = match rest.parse::<Ipv6Addr>() {
         Ok(ip) => format!("http://[{ip}]:9001"),
-        Err(_) => format!("http://{rest}"),
+        // Behind a scheme whose slashes are not right.
+        Err(_) => {
+            let rest = rest.strip_prefix("http").unwrap_or(rest);
+            format!("http://{}", rest.trim_start_matches([':', '/']))
+        }
     };
-    let is_meant = !rest.starts_with("http") && exact_server_url(&right).is_ok();
+    let is_meant = exact_server_url(&right).is_ok();
     let right = is_meant.then(|| format!("write \"{right}\""));
     Wrong::new("it does not begin with http:// or https://", help).or_advice(right)
 }

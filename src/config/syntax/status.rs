@@ -21,18 +21,13 @@ use crate::policy::Statuses;
 /// they are interim: a final response follows.
 pub(in crate::config) fn statuses(text: &str) -> Result<Statuses, Wrong> {
     let help = "write one such as \"401\", or \"5xx\" for all from 500 to 599";
-    let none = || Wrong::new("it is no status of an answer", help);
-    match text.as_bytes() {
-        [b'2'..=b'5', b'x', b'x'] => {
-            let first = text.replace('x', "0").parse().map_err(|_| none())?;
-            let last = first + 99;
-            Ok(Statuses { first, last })
-        }
-        [b'2'..=b'5', b'0'..=b'9', b'0'..=b'9'] => {
-            let first = text.parse().map_err(|_| none())?;
-            Ok(Statuses { first, last: first })
-        }
-        _ => Err(none()),
+    let bounds = ["0", "9"].map(|digit| text.replace('x', digit).parse());
+    match (text.as_bytes(), bounds) {
+        (
+            [b'2'..=b'5', b'x', b'x'] | [b'2'..=b'5', b'0'..=b'9', b'0'..=b'9'],
+            [Ok(first), Ok(last)],
+        ) => Ok(Statuses { first, last }),
+        _ => Err(Wrong::new("it is no status of an answer", help)),
     }
 }
 

@@ -24,7 +24,7 @@ use crate::config::{
         upstreams,
     },
 };
-use crate::policy::{Action, Pool, Route, Timeouts, Upstream};
+use crate::policy::{Action, Pool, Route, Upstream};
 
 /// Warnings about one route.
 pub(super) fn of_route(
@@ -108,18 +108,13 @@ fn exchange(table: &wire::Route, route: &Route, problems: &mut Problems) {
     let (Some(body), Some(keys)) = (route.timeouts.body, table.timeouts.value()) else {
         return;
     };
-    let Timeouts {
-        total,
-        attempt,
-        idle,
-        ..
-    } = route.timeouts;
-    let times = [
-        GivenKey::own("total", &keys.total).filter(|_| total > body),
-        GivenKey::own("attempt", &keys.attempt).filter(|_| attempt > body),
-        GivenKey::own("idle", &keys.idle).filter(|_| idle > body),
+    let times = &route.timeouts;
+    let longer = [
+        GivenKey::own("total", &keys.total).filter(|_| times.total > body),
+        GivenKey::own("attempt", &keys.attempt).filter(|_| times.attempt > body),
+        GivenKey::own("idle", &keys.idle).filter(|_| times.idle > body),
     ];
-    let first = times.into_iter().flatten().next();
+    let first = longer.into_iter().flatten().next();
     if let Some(GivenKey { name, at }) = first.filter(|_| keys.body.is_own()) {
         let body = units::duration_text(body);
         let message =
