@@ -115,10 +115,7 @@ impl<'a> Ask<'a> {
 pub fn decide(now: Now, asks: &[Ask<'_>]) -> Result<Admission, Refusal> {
     match asks {
         [ask] => match take(now, ask) {
-            Ok(taken) => Ok(Admission {
-                now,
-                taken: smallvec![taken],
-            }),
+            Ok(taken) => Ok(Admission::of(now, taken)),
             Err(wait) => Err(Refusal::by(0, wait)),
         },
         [first, second] => decide_two(now, first, second),
@@ -148,11 +145,7 @@ fn decide_two(now: Now, first: &Ask<'_>, second: &Ask<'_>) -> Result<Admission, 
             now,
             taken: SmallVec::from_buf([one, two]),
         }),
-        Err(wait) => Err(Admission {
-            now,
-            taken: smallvec![one],
-        }
-        .lost_race(&[*first], wait)),
+        Err(wait) => Err(Admission::of(now, one).lost_race(&[*first], wait)),
     }
 }
 
@@ -222,6 +215,15 @@ pub struct Admission {
 }
 
 impl Admission {
+    /// The tokens of one bucket.
+    #[inline(always)]
+    fn of(now: Now, taken: Taken) -> Self {
+        Self {
+            now,
+            taken: smallvec![taken],
+        }
+    }
+
     /// The state of each bucket after this request, in the order of the asks.
     pub fn standings(&self) -> impl Iterator<Item = Standing> {
         self.taken
@@ -239,12 +241,8 @@ impl Admission {
     /// order of the asks.
     pub fn take_apart(&mut self) -> impl Iterator<Item = Self> {
         let now = self.now;
-        std::mem::take(&mut self.taken)
-            .into_iter()
-            .map(move |taken| Self {
-                now,
-                taken: smallvec![taken],
-            })
+        let each = std::mem::take(&mut self.taken).into_iter();
+        each.map(move |taken| Self::of(now, taken))
     }
 
     /// Returns the tokens of a request that was turned away later on.
@@ -297,9 +295,10 @@ impl Refusal {
     /// Adds a refusal to those that came before it, if any.
     #[must_use]
     pub fn after(earlier: Option<Self>, index: usize, retry_after: Duration) -> Self {
-        earlier.map_or(Self::by(index, retry_after), |earlier| {
-            earlier.and(index, retry_after)
-        })
+        match earlier {
+            Some(earlier) => earlier.and(index, retry_after),
+            None => Self::by(index, retry_after),
+        }
     }
 
     /// Indices of the asks that were refused, in ascending order.
@@ -329,10 +328,7 @@ impl Refusal {
 
 /// The bit of an ask in [`Refusal::refused`]; none from the 65th on.
 fn bit(index: usize) -> u64 {
-    u32::try_from(index)
-        .ok()
-        .and_then(|index| 1_u64.checked_shl(index))
-        .unwrap_or(0)
+    if index < 64 { 1 << index } else { 0 }
 }
 
 /// Limits that are decided without an allocation. A larger number would make

@@ -11,7 +11,7 @@
 //! saved: a restart forgets them.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
@@ -96,20 +96,23 @@ impl Temporaries {
     /// # Errors
     /// [`TemporaryError::Full`] if too many keys have one.
     pub(super) fn set(&self, now: Now, key: Key, given: Temporary) -> Result<(), TemporaryError> {
-        self.change(now, |map| {
-            if map.len() >= MOST_TEMPORARY && !map.contains_key(&key) {
-                return Err(TemporaryError::Full);
-            }
-            map.insert(key, given);
-            Ok(())
-        })
+        let _one_at_a_time = self.change.lock();
+        let mut map = self.unexpired(now);
+        if map.len() >= MOST_TEMPORARY && !map.contains_key(&key) {
+            return Err(TemporaryError::Full);
+        }
+        map.insert(key, given);
+        self.replace(map);
+        Ok(())
     }
 
     /// Ends the quota of `key`. Returns whether it had one.
     pub(super) fn end(&self, now: Now, key: Key) -> bool {
-        match self.change(now, |map| Ok::<_, Infallible>(map.remove(&key).is_some())) {
-            Ok(had_one) => had_one,
-        }
+        let _one_at_a_time = self.change.lock();
+        let mut map = self.unexpired(now);
+        let had_one = map.remove(&key).is_some();
+        self.replace(map);
+        had_one
     }
 
     /// Keys that have a quota at `now`.
@@ -124,30 +127,25 @@ impl Temporaries {
         if held == self.count(now) {
             return 0;
         }
-        match self.change(now, |map| Ok::<_, Infallible>(map.len())) {
-            Ok(left) => held.saturating_sub(left),
-        }
+        let _one_at_a_time = self.change.lock();
+        let map = self.unexpired(now);
+        let left = map.len();
+        self.replace(map);
+        held.saturating_sub(left)
     }
 
-    /// Replaces the map by its unexpired entries as `change` leaves them; on an
-    /// error the map stays as it was.
-    fn change<T, E>(
-        &self,
-        now: Now,
-        change: impl FnOnce(&mut HashMap<Key, Temporary>) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let _one_at_a_time = self.change.lock();
-        let mut map: HashMap<_, _> = self
-            .map
-            .load()
-            .iter()
-            .map(|(key, given)| (*key, *given))
-            .collect();
+    /// A copy of the entries that have not expired.
+    fn unexpired(&self, now: Now) -> HashMap<Key, Temporary> {
+        let mut map = HashMap::clone(&self.map.load());
         map.retain(|_, given| now < given.until);
-        let done = change(&mut map)?;
+        map
+    }
+
+    /// Replaces the map. The caller holds the lock since it took the copy that
+    /// the new map is made of.
+    fn replace(&self, map: HashMap<Key, Temporary>) {
         self.any.store(!map.is_empty(), Ordering::Relaxed);
-        self.map.store(map.into());
-        Ok(done)
+        self.map.store(Arc::new(map));
     }
 }
 

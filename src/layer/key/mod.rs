@@ -86,27 +86,29 @@ pub(super) fn add<H: Hasher>(
 /// The value of the header field of this name, over all of its lines.
 #[inline]
 fn header_value<'e>(name: &HeaderName, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
-    only(
-        exchange
-            .request
-            .headers
-            .get_all(name)
-            .iter()
-            .map(|value| spelling::field(name, value.as_bytes())),
-    )
+    let mut only = Only(None);
+    for line in exchange.request.headers.get_all(name) {
+        only.meet(spelling::field(name, line.as_bytes()))?;
+    }
+    only.0
 }
 
 /// The value of the cookie of this name, over all `Cookie` fields.
 ///
 /// Names are compared with their letter case. Pairs without `=` are no cookies.
 fn cookie<'e>(name: &str, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
-    let lines = exchange.request.headers.get_all(header::COOKIE).iter();
-    let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
-    only(pairs.filter_map(|pair| {
-        let equals = pair.iter().position(|byte| *byte == b'=')?;
-        (pair[..equals].trim_ascii() == name.as_bytes())
-            .then(|| spelling::cookie(&pair[equals + 1..]))
-    }))
+    let mut only = Only(None);
+    for line in exchange.request.headers.get_all(header::COOKIE) {
+        for pair in line.as_bytes().split(|byte| *byte == b';') {
+            let Some(equals) = pair.iter().position(|byte| *byte == b'=') else {
+                continue;
+            };
+            if pair[..equals].trim_ascii() == name.as_bytes() {
+                only.meet(spelling::cookie(&pair[equals + 1..]))?;
+            }
+        }
+    }
+    only.0
 }
 
 /// The decoded value of the query parameter of this name.
@@ -114,34 +116,45 @@ fn cookie<'e>(name: &str, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
 /// Names are compared decoded, so that an escape in a name does not hide the
 /// parameter.
 fn query_value<'e>(name: &str, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
-    let pairs = query::pairs(exchange.target.query().unwrap_or_default());
-    only(
-        pairs
-            .filter(|(known, _)| **known == *name.as_bytes())
-            .map(|(_, value)| value),
-    )
+    let mut only = Only(None);
+    for (known, value) in query::pairs(exchange.target.query().unwrap_or_default()) {
+        if *known == *name.as_bytes() {
+            only.meet(value)?;
+        }
+    }
+    only.0
 }
 
 /// The segment of the path that the route's pattern gives this name.
 ///
 /// Compared in the spelling of paths, as a service may decode it.
 fn parameter<'e>(name: &str, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
-    let found = exchange
-        .parameters
-        .iter()
-        .find(|(known, _)| **known == *name);
-    found
-        .map(|(_, value)| spelling::path(value.as_bytes()))
-        .filter(|value| !value.is_empty())
+    for (known, value) in &exchange.parameters {
+        if **known == *name {
+            let value = spelling::path(value.as_bytes());
+            return if value.is_empty() { None } else { Some(value) };
+        }
+    }
+    None
 }
 
-/// The one value among several; `None` if they differ, or if it is empty.
-///
-/// An empty first value counts as absent even if another one follows.
-#[inline]
-fn only<V: AsRef<[u8]> + PartialEq>(mut values: impl Iterator<Item = V>) -> Option<V> {
-    let first = values.next().filter(|value| !value.as_ref().is_empty())?;
-    values.all(|other| other == first).then_some(first)
+/// The one value among several that a request may have under one name; `None`
+/// before the first.
+struct Only<'e>(Option<Cow<'e, [u8]>>);
+
+impl<'e> Only<'e> {
+    /// Takes in one more value. `None` if the request counts as having no
+    /// value: the first one is empty, or this one differs from it.
+    #[inline]
+    fn meet(&mut self, value: Cow<'e, [u8]>) -> Option<()> {
+        match &self.0 {
+            None if value.is_empty() => return None,
+            None => self.0 = Some(value),
+            Some(first) if *first == value => {}
+            Some(_) => return None,
+        }
+        Some(())
+    }
 }
 
 /// The bytes that the key of a request is hashed from, without its limit's

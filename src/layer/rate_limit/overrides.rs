@@ -176,17 +176,20 @@ impl Overrides {
         if key::has_stand_in(limit, exchange) {
             return self.stand_ins;
         }
-        let first = |group: &Group| {
-            let is_whole = group.fixed.iter().all(|fixed| *fixed);
-            let key = if is_whole {
-                key
-            } else {
+        let mut first: Option<usize> = None;
+        for group in &self.groups {
+            let key = if group.fixed.contains(&false) {
                 key::partial(begun, limit, &group.fixed, exchange)?
+            } else {
+                key
             };
-            group.find(key, exchange.client.ip)
-        };
-        let rule = self.groups.iter().filter_map(first).min()?;
-        self.rules.get(rule).copied()
+            if let Some(rule) = group.find(key, exchange.client.ip)
+                && first.is_none_or(|first| rule < first)
+            {
+                first = Some(rule);
+            }
+        }
+        self.rules.get(first?).copied()
     }
 }
 
@@ -196,18 +199,15 @@ impl Group {
     /// pattern of the group matches.
     fn find(&self, key: Key, client: IpAddr) -> Option<usize> {
         let exact = self.exact.get(&key).copied();
-        let before = self
-            .networks
-            .iter()
-            .take_while(|network| exact.is_none_or(|exact| network.rule < exact));
-        let holds = |network: &&Network| {
-            network.key == key && network.within.iter().all(|net| net.contains(&client))
-        };
-        before
-            .filter(holds)
-            .map(|network| network.rule)
-            .next()
-            .or(exact)
+        for network in &self.networks {
+            if exact.is_some_and(|exact| network.rule >= exact) {
+                break;
+            }
+            if network.key == key && network.within.iter().all(|net| net.contains(&client)) {
+                return Some(network.rule);
+            }
+        }
+        exact
     }
 }
 
