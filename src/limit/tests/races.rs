@@ -14,10 +14,16 @@ const ROUNDS: u64 = 2000;
 
 /// Number of single tokens admitted to one thread until `refusals` refusals.
 fn hammer(limiter: &Limiter, key: Key, refusals: u64) -> u64 {
+    hammer_all(&[limiter], key, refusals)
+}
+
+/// The same for several limits that decide together.
+fn hammer_all(limiters: &[&Limiter], key: Key, refusals: u64) -> u64 {
+    let asks: Vec<_> = (limiters.iter().map(|limiter| Ask::new(limiter, key, 1))).collect();
     let (mut admitted, mut refused) = (0, 0);
     while refused < refusals {
-        match ask(limiter, START, key, 1) {
-            Ok(()) => admitted += 1,
+        match decide(START, &asks) {
+            Ok(_kept) => admitted += 1,
             Err(_) => refused += 1,
         }
     }
@@ -139,6 +145,22 @@ fn limits_that_race_together_lose_no_token_and_gain_none() {
 
 #[test]
 fn a_reload_under_load_neither_gains_nor_loses_a_token() {
+    reload_under_load(&[]);
+}
+
+#[test]
+fn limits_that_decide_together_gain_and_lose_no_token_while_one_is_reloaded() {
+    const BURST: u32 = 1_000_000;
+    let wide = limiter(BURST, SECOND, BURST, 1000);
+    let admitted = reload_under_load(&[&wide]);
+    let used = |n| u64::from(BURST - wide.inspect(START, key(n)).remaining);
+    assert_eq!((0..20).map(used).sum::<u64>(), admitted);
+}
+
+/// Reloads one limit again and again while threads use up 20 of its keys, each
+/// request together with `others`, which admit all of them. Returns the number
+/// of requests that were admitted.
+fn reload_under_load(others: &[&Limiter]) -> u64 {
     const BURST: u32 = 20_000;
     let current = ArcSwap::from_pointee(limiter(1, SECOND, BURST, 1000));
     let admitted = together(THREADS, |thread| {
@@ -151,7 +173,8 @@ fn a_reload_under_load_neither_gains_nor_loses_a_token() {
                     current.load_full()
                 }
             };
-            return (0..20).map(|n| hammer(&handle(), key(n), 20)).sum();
+            let use_up = |n| hammer_all(&[others, &[&handle()]].concat(), key(n), 20);
+            return (0..20).map(use_up).sum();
         }
         for round in 1..200_u32 {
             let quota = quota(1 + round % 7, SECOND, BURST);
@@ -173,4 +196,5 @@ fn a_reload_under_load_neither_gains_nor_loses_a_token() {
         admitted <= expected && admitted > expected - 20 * 200,
         "{admitted} of {expected}"
     );
+    admitted
 }
