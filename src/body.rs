@@ -38,8 +38,8 @@ use http_body::{Body as _, Frame, SizeHint};
 
 use self::content::{BodySource, Content, poll_passing};
 pub use self::{
-    content::{BodyObserver, Held, ReadAhead, Stream, Trailers, Tunnel},
-    pace::{Flow, Pace, Progress},
+    content::{BodyObserver, BodyStream, Held, ReadableAhead, Trailers, Tunnel},
+    pace::{Flow, Pace, PauseWatch},
 };
 use crate::error::Fault;
 
@@ -77,12 +77,12 @@ impl Body {
     }
 
     /// A body that arrives in pieces. Its size hint is that of `stream`.
-    pub fn stream(stream: impl Stream + 'static) -> Self {
+    pub fn stream(stream: impl BodyStream + 'static) -> Self {
         Self::from_source(BodySource::Stream(Box::pin(stream)))
     }
 
     /// A body that arrives in pieces and can be read before they are pulled.
-    pub fn ahead(stream: impl ReadAhead + 'static) -> Self {
+    pub fn ahead(stream: impl ReadableAhead + 'static) -> Self {
         Self::from_source(BodySource::Ahead(Box::pin(stream)))
     }
 

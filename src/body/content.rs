@@ -27,13 +27,13 @@ use crate::error::Fault;
 
 /// A body that arrives in pieces. Implemented by every [`http_body::Body`] of
 /// bytes that fails with a [`Fault`].
-pub trait Stream: http_body::Body<Data = Bytes, Error = Fault> + Send {}
+pub trait BodyStream: http_body::Body<Data = Bytes, Error = Fault> + Send {}
 
-impl<B: http_body::Body<Data = Bytes, Error = Fault> + Send> Stream for B {}
+impl<B: http_body::Body<Data = Bytes, Error = Fault> + Send> BodyStream for B {}
 
 /// A body that arrives in pieces and can be read before they are pulled. A
 /// route with a response buffer uses it to free the server early.
-pub trait ReadAhead: Stream {
+pub trait ReadableAhead: BodyStream {
     /// Reads the bytes that have arrived, as far as there is room for them;
     /// wakes the task when more arrives.
     fn poll_ahead(self: Pin<&mut Self>, cx: &mut Context<'_>);
@@ -97,9 +97,9 @@ pub(super) enum BodySource {
     /// In memory.
     Whole(Bytes),
     /// Arrives in pieces.
-    Stream(Pin<Box<dyn Stream>>),
+    Stream(Pin<Box<dyn BodyStream>>),
     /// Arrives in pieces and may be read ahead.
-    Ahead(Pin<Box<dyn ReadAhead>>),
+    Ahead(Pin<Box<dyn ReadableAhead>>),
     /// No body: the connection switches protocols.
     Tunnel(Box<dyn Tunnel>),
 }
@@ -107,7 +107,7 @@ pub(super) enum BodySource {
 /// The next frame of `stream`, with the `trailers` that pass. If none of them
 /// passes, the end is still read, as it may be waited for.
 pub(super) fn poll_passing(
-    mut stream: Pin<&mut (dyn Stream + 'static)>,
+    mut stream: Pin<&mut (dyn BodyStream + 'static)>,
     trailers: &Trailers,
     cx: &mut Context<'_>,
 ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::{error::Fault, runtime::timer::Timer};
 
 /// Limits on a transfer. The code that drives the transfer enforces them, by
-/// [`Progress`].
+/// [`PauseWatch`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
     /// The longest time without a byte in either direction.
@@ -45,14 +45,14 @@ impl Pace {
 /// Watches a transfer for pauses that are longer than its [`Pace`] allows. A
 /// pause begins with the first poll that finds nothing to move.
 #[derive(Debug, Default)]
-pub struct Progress {
+pub struct PauseWatch {
     /// Since when no byte has moved; `None` if one moved at the last poll.
     paused_since: Option<Instant>,
     /// Whether a byte moved since [`take`](Self::take) was last called.
     is_noted: bool,
 }
 
-impl Progress {
+impl PauseWatch {
     /// Notes that a byte moved.
     pub fn note(&mut self) {
         self.paused_since = None;
@@ -156,7 +156,7 @@ mod tests {
     /// when.
     async fn ended(pace: Pace, moves_after: Duration) -> (Fault, Duration) {
         let (begun, mut moved) = (Instant::now(), false);
-        let (mut progress, mut timer) = (Progress::default(), Timer::default());
+        let (mut progress, mut timer) = (PauseWatch::default(), Timer::default());
         let mut byte = Box::pin(tokio::time::sleep(moves_after));
         let fault = poll_fn(|cx| {
             if !moved && byte.as_mut().poll(cx).is_ready() {

@@ -42,7 +42,7 @@ const UNUSABLE: &str =
 
 /// A fault of a file, phrased to follow its name.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Wrong {
+pub(super) enum FileFault {
     /// With the file of certificates.
     Certificates(String),
     /// With the file of the key.
@@ -56,10 +56,10 @@ pub(super) enum Wrong {
 ///
 /// The first certificate of the file is that of the gateway; its names and its
 /// end are what is looked at.
-pub(super) fn identity(certificates: &Path, key: &Path) -> Result<Identity, Wrong> {
-    let chain = read_certificates(certificates).map_err(Wrong::Certificates)?;
-    let mut key = read_key(key).map_err(Wrong::Key)?;
-    let unsound = || Wrong::Certificates(UNSOUND.to_owned());
+pub(super) fn identity(certificates: &Path, key: &Path) -> Result<Identity, FileFault> {
+    let chain = read_certificates(certificates).map_err(FileFault::Certificates)?;
+    let mut key = read_key(key).map_err(FileFault::Key)?;
+    let unsound = || FileFault::Certificates(UNSOUND.to_owned());
     let about = about(chain.first()).ok_or_else(unsound)?;
     let certified = CertifiedKey::from_der(chain, key.clone_key(), &aws_lc_rs::default_provider());
     key.zeroize();
@@ -108,16 +108,16 @@ pub(super) fn useless(trusted: &Authorities, by_name: bool, now: SystemTime) -> 
 }
 
 /// The fault for which rustls refuses a certificate with its key.
-fn mismatch(error: &TlsError) -> Wrong {
+fn mismatch(error: &TlsError) -> FileFault {
     match error {
         TlsError::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-            Wrong::Key("is not the key of this certificate".to_owned())
+            FileFault::Key("is not the key of this certificate".to_owned())
         }
         TlsError::InvalidCertificate(CertificateError::BadEncoding) => {
-            Wrong::Certificates(UNSOUND.to_owned())
+            FileFault::Certificates(UNSOUND.to_owned())
         }
         // Others are about the key. They say nothing of what is in it.
-        _ => Wrong::Key(UNUSABLE.to_owned()),
+        _ => FileFault::Key(UNUSABLE.to_owned()),
     }
 }
 

@@ -4,9 +4,9 @@
 //! Advice needs to look at the language from outside of a struct: which section
 //! has a key of this name, what could a value of this shape mean, what is the
 //! default. The structs of `wire` cannot be asked that while the program runs.
-//! Their JSON Schema can, and it is read here into [`Section`], [`Key`] and
-//! [`Kind`], once, when there is the first mistake to advise on or the running
-//! configuration is to be shown.
+//! Their JSON Schema can, and it is read here into [`Section`], [`LanguageKey`]
+//! and [`Kind`], once, when there is the first mistake to advise on or the
+//! running configuration is to be shown.
 //!
 //! A section is known by its path, the names of the keys that lead to it, such
 //! as `routes.timeouts`. Sections of `[defaults]` have the paths of those of
@@ -38,12 +38,12 @@ pub(super) struct Section {
     /// Its name with dots, as in `routes.timeouts`; empty for the file itself.
     pub(super) path: String,
     /// In the order of the struct, in which help lists them.
-    pub(super) keys: Vec<Key>,
+    pub(super) keys: Vec<LanguageKey>,
 }
 
 /// One key of a section: the field of a struct of `wire`.
 #[derive(Debug)]
-pub(super) struct Key {
+pub(super) struct LanguageKey {
     pub(super) name: String,
     pub(super) kind: Kind,
     /// A sentence for people: the doc comment of the field.
@@ -150,7 +150,7 @@ pub(super) fn section(path: &str) -> Option<&'static Section> {
 }
 
 /// A key of the section of this path.
-pub(super) fn key(path: &str, name: &str) -> Option<&'static Key> {
+pub(super) fn key(path: &str, name: &str) -> Option<&'static LanguageKey> {
     section(path)?.key(name)
 }
 
@@ -188,7 +188,7 @@ impl Section {
         let mut keys = Vec::new();
         for (name, schema) in properties {
             let about = schema["description"].as_str();
-            keys.push(Key {
+            keys.push(LanguageKey {
                 name: name.clone(),
                 kind: Kind::read(&below(path, name), schema),
                 about: about.unwrap_or_default().to_owned(),
@@ -208,7 +208,7 @@ impl Section {
     }
 
     /// The key of this name, spelt exactly so.
-    pub(super) fn key(&self, name: &str) -> Option<&Key> {
+    pub(super) fn key(&self, name: &str) -> Option<&LanguageKey> {
         self.keys.iter().find(|key| key.name == name)
     }
 }

@@ -21,7 +21,7 @@
 
 use super::{
     advice::{self, header},
-    language::{self, Key, Kind, Section},
+    language::{self, Kind, LanguageKey, Section},
     suggest::{self, in_backticks},
     tree::{Node, Table, Value},
     units,
@@ -215,13 +215,13 @@ impl Question<'_> {
     }
 
     /// Whether the table that `key` leads to has this key, for such a value.
-    fn fits_in(&self, key: &Key) -> bool {
+    fn fits_in(&self, key: &LanguageKey) -> bool {
         let inner = key.kind.section().and_then(|inner| inner.key(self.name));
         inner.is_some_and(|inner| has_its_shape(&inner.kind, self.node))
     }
 
     /// Headers below which a key of the file itself belongs.
-    fn below_headers(&self, inner: &[&Key]) -> String {
+    fn below_headers(&self, inner: &[&LanguageKey]) -> String {
         let (name, is_table) = (self.name, self.node.table().is_some());
         let sections = inner.iter().filter_map(|key| key.kind.section());
         let headers = sections.map(|section| match is_table {
@@ -237,7 +237,7 @@ impl Question<'_> {
 
     /// The table that `key` leads to with this key, and with the others that it
     /// has to have beside it.
-    fn in_table(&self, key: &Key) -> String {
+    fn in_table(&self, key: &LanguageKey) -> String {
         let keys = key.kind.section().into_iter().flat_map(|inner| &inner.keys);
         let required = keys.filter(|key| key.is_required);
         let mut names: Vec<_> = required.map(|key| key.name.as_str()).collect();
@@ -296,8 +296,8 @@ impl Question<'_> {
 }
 
 /// The keys of a section that lead to tables with a key of this name.
-fn within<'a>(outer: &'a Section, name: &str) -> Vec<&'a Key> {
-    let has = |key: &&Key| {
+fn within<'a>(outer: &'a Section, name: &str) -> Vec<&'a LanguageKey> {
+    let has = |key: &&LanguageKey| {
         let inner = key.kind.section();
         inner.is_some_and(|inner| inner.key(name).is_some())
     };

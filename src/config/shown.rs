@@ -17,7 +17,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{
     configuration::Config,
-    language::{self, Key, Kind, Section},
+    language::{self, Kind, LanguageKey, Section},
     redact,
     tree::{Entry, Node, Table, Value},
     units,
@@ -122,13 +122,13 @@ fn shown_pattern(pattern: &[ValuePattern], key: &[KeyPart]) -> Json {
 /// `table` is what the file has of the section, `None` if it is absent. A key
 /// that is absent has its default, or is left out if it has none.
 fn section(section: &Section, table: Option<&Table>) -> Map<String, Json> {
-    let value = |key: &Key| Some((key.name.clone(), value(key, table)?));
+    let value = |key: &LanguageKey| Some((key.name.clone(), value(key, table)?));
     section.keys.iter().filter_map(value).collect()
 }
 
 /// `None` for a key that is not shown: it is absent and without a default, or
 /// its absence has a meaning.
-fn value(key: &Key, table: Option<&Table>) -> Option<Json> {
+fn value(key: &LanguageKey, table: Option<&Table>) -> Option<Json> {
     match (table.and_then(|table| table.get(&key.name)), &key.kind) {
         (Some(entry), kind) => Some(given(kind, &entry.node)),
         (None, Kind::Table(_)) if ONLY_WHEN_GIVEN.contains(&key.name.as_str()) => None,

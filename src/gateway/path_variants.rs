@@ -225,8 +225,8 @@ fn unescaped(rest: &[u8]) -> Option<(u8, usize)> {
     }
 }
 
-/// The number that at most eight hexadecimal digits stand for; `None` if another
-/// character is among them.
+/// The number that at most eight hexadecimal digits stand for; `None` if
+/// another character is among them.
 fn hexadecimal(digits: &[u8]) -> Option<u32> {
     let mut number = 0;
     for digit in digits {

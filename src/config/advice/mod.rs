@@ -1,10 +1,10 @@
 //! Advice for a value of the wrong type: the form that is right.
 //!
-//! A wrong type is seldom a wrong idea. `timeout = 5` lacks a unit, `hosts =
-//! "a.example"` lacks brackets, `retry = true` asks for the defaults of a table.
-//! The advice repeats the value in the form that the key takes, so that it can
-//! be copied into the file; where the value does not tell what is meant, it
-//! shows an example of the key.
+//! A wrong type is seldom a wrong idea. `timeout = 5` lacks a unit,
+//! `hosts = "a.example"` lacks brackets, `retry = true` asks for the defaults
+//! of a table. The advice repeats the value in the form that the key takes, so
+//! that it can be copied into the file; where the value does not tell what is
+//! meant, it shows an example of the key.
 //!
 //! The form comes from the language as data, in [`language`](super::language):
 //! a new key has advice without a line here. `tables` has the advice for keys
@@ -30,7 +30,7 @@ use self::{
     values::{as_switch, value_as_number},
 };
 use super::{
-    language::{Key, Kind},
+    language::{Kind, LanguageKey},
     redact::{self, quoted},
     suggest,
     tree::{Node, Value},
@@ -49,7 +49,7 @@ pub(super) const LIMIT_OF_ITS_OWN: &str =
 /// matters, as a kind with a special case stands before its general one. `None`
 /// if the value is too far from the kind to be guessed, and the message has to
 /// do alone.
-pub(super) fn right_type(key: &Key, kind: &Kind, node: &Node) -> Option<String> {
+pub(super) fn right_type(key: &LanguageKey, kind: &Kind, node: &Node) -> Option<String> {
     let name = key.name.as_str();
     match kind {
         Kind::Or(word, other) => {
@@ -92,7 +92,7 @@ fn makes_a_limit(kind: &Kind, node: &Node) -> bool {
 ///
 /// A split that lists names only gets a weight of 1 for each: this is what its
 /// author meant, and the numbers can be changed afterwards.
-fn instead_of_either(key: &Key, short: &Kind, long: &Kind, node: &Node) -> Option<String> {
+fn instead_of_either(key: &LanguageKey, short: &Kind, long: &Kind, node: &Node) -> Option<String> {
     let name = key.name.as_str();
     Some(match (short, long, &node.value) {
         (_, Kind::Tables(_), Value::List(items)) => {
@@ -146,7 +146,7 @@ fn as_list(name: &str, node: &Node) -> Option<String> {
 
 /// For something else in the place of a string: an example, the default of the
 /// key if it has one.
-fn instead_of_text(key: &Key, kind: &Kind, node: &Node) -> Option<String> {
+fn instead_of_text(key: &LanguageKey, kind: &Kind, node: &Node) -> Option<String> {
     let name = key.name.as_str();
     if let (Value::Flag(flag), Kind::Map(_)) = (&node.value, &key.kind) {
         return Some(format!("write it in quotes: `\"{flag}\"`"));

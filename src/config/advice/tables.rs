@@ -1,8 +1,8 @@
 //! Advice for a key that holds a table.
 //!
-//! A plain value in the place of a table is meant for one of its keys: the first
-//! that can hold it, if no other key is required. A switch such as `true` or
-//! `"off"` asks for the table with its defaults, or for none.
+//! A plain value in the place of a table is meant for one of its keys: the
+//! first that can hold it, if no other key is required. A switch such as `true`
+//! or `"off"` asks for the table with its defaults, or for none.
 //!
 //! `language` describes each section as data: its keys with kind, default,
 //! bounds, and whether they are required. All advice here is made from that,
@@ -13,7 +13,7 @@
 
 use super::{
     super::{
-        language::{Key, Kind, Section},
+        language::{Kind, LanguageKey, Section},
         redact::{self, quoted},
         source::Span,
         tree::{Entry, Node, Table, Value},
@@ -24,7 +24,7 @@ use super::{
 /// `match = { ... }`, or with brackets where a list of tables is meant.
 ///
 /// `inside` is the text between the braces, without blanks around it.
-pub(in crate::config) fn with_brackets(key: &Key, inside: &str) -> String {
+pub(in crate::config) fn with_brackets(key: &LanguageKey, inside: &str) -> String {
     match &key.kind {
         Kind::Tables(_) => format!("{} = [{{ {inside} }}]", key.name),
         _ => format!("{} = {{ {inside} }}", key.name),
@@ -107,7 +107,7 @@ pub(in crate::config) fn in_a_table(name: &str, section: &Section, node: &Node) 
         return in_a_table(name, section, &other);
     }
     // A key that another one has to stand beside would be only half of a table.
-    let is_enough = |key: &&Key| {
+    let is_enough = |key: &&LanguageKey| {
         let mut required = section.keys.iter().filter(|other| other.is_required);
         required.all(|other| other.name == key.name)
     };
@@ -173,7 +173,7 @@ fn is_word(kind: &Kind, node: &Node) -> bool {
 ///
 /// Of a secret that comes from a variable, the reference `${NAME}` is shown;
 /// one that is written in the file becomes `...`.
-fn as_value(name: &str, key: &Key, node: &Node) -> Option<String> {
+fn as_value(name: &str, key: &LanguageKey, node: &Node) -> Option<String> {
     let value = match &node.value {
         Value::Text(text) if redact::is_secret_name(name) || redact::is_secret_name(&key.name) => {
             format!("\"{}\"", text.written.as_deref().unwrap_or("..."))

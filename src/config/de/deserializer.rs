@@ -31,7 +31,7 @@ use super::{
         },
         wrong::Wrong,
     },
-    error::Error,
+    error::ReadError,
     node::NodeDeserializer,
     parts::{FieldParts, ListAccess},
     tables::{NamesAccess, SectionAccess},
@@ -40,7 +40,7 @@ use super::{
 /// Methods that no type of `wire` calls end in `deserialize_any`, which takes
 /// the value as it is.
 impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
-    type Error = Error;
+    type Error = ReadError;
 
     /// A string, a number or a switch, whichever the file has. The visitor of a
     /// type that wants another one says so.
@@ -48,7 +48,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
     /// Integers are those of 64 bits with a sign, as TOML has them. Lists and
     /// tables are never taken this way, since each type of `wire` that holds
     /// them asks with its own name.
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match &self.node.value {
             Value::Text(text) => visitor.visit_str(&text.text),
             Value::Whole(number) => visitor.visit_i64(*number),
@@ -61,7 +61,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
     ///
     /// Blanks around the text of a variable do not matter. Words such as "yes"
     /// are refused in a variable, too.
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         let Some(variable) = self.variable() else {
             return match &self.node.value {
                 Value::Flag(flag) => visitor.visit_bool(*flag),
@@ -83,20 +83,20 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
     ///
     /// A number below zero reaches the visitor as it is, which refuses it with
     /// its own range.
-    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         let Some(variable) = self.variable() else {
             return self.deserialize_any(visitor);
         };
         match variable.text.trim().parse() {
             Ok(number) => visitor.visit_i64(number),
-            Err(_) => visitor.visit_str(&variable.text).map_err(|_: Error| {
+            Err(_) => visitor.visit_str(&variable.text).map_err(|_: ReadError| {
                 does_not_hold(variable, "a whole number", "set it to digits, such as 100")
             }),
         }
     }
 
     /// A key that may be absent and is not.
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         visitor.visit_some(self)
     }
 
@@ -109,7 +109,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
         self,
         name: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Error> {
+    ) -> Result<V::Value, ReadError> {
         match name {
             FIELD => visitor.visit_seq(FieldParts::new(self)),
             PAIRS | NAMED => self.names(name == NAMED, visitor),
@@ -127,7 +127,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
         _name: &'static str,
         rules: usize,
         visitor: V,
-    ) -> Result<V::Value, Error> {
+    ) -> Result<V::Value, ReadError> {
         self.list(rules, visitor)
     }
 
@@ -140,7 +140,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
         _name: &'static str,
         fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Error> {
+    ) -> Result<V::Value, ReadError> {
         match &self.node.value {
             Value::Table(table) => visitor.visit_map(SectionAccess::new(self, table, fields)),
             _ => Err(self.wrong_type(&"a table")),
@@ -156,12 +156,12 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
         _name: &'static str,
         words: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Error> {
+    ) -> Result<V::Value, ReadError> {
         match &self.node.value {
             Value::Text(text) if words.contains(&&*text.text) => {
                 visitor.visit_enum((*text.text).into_deserializer())
             }
-            Value::Text(_) => Err(Error::Choice(words)),
+            Value::Text(_) => Err(ReadError::Choice(words)),
             _ => Err(self.wrong_type(&"a string")),
         }
     }
@@ -191,7 +191,7 @@ impl<'a> NodeDeserializer<'a> {
     /// A list that may not be empty is refused if it is. A single string stands
     /// for a list of one where the rules say so; elsewhere a variable may hold
     /// all items of a list of strings.
-    fn list<'de, V: Visitor<'de>>(self, rules: usize, visitor: V) -> Result<V::Value, Error> {
+    fn list<'de, V: Visitor<'de>>(self, rules: usize, visitor: V) -> Result<V::Value, ReadError> {
         let has = |rule| rules & rule != 0;
         let mut access = ListAccess {
             items: Cow::Borrowed(self.node.items()),
@@ -201,7 +201,7 @@ impl<'a> NodeDeserializer<'a> {
         };
         match &self.node.value {
             Value::List(items) if items.is_empty() && !has(rules::MAY_BE_EMPTY) => {
-                return Err(Error::Empty);
+                return Err(ReadError::Empty);
             }
             Value::List(_) => {}
             Value::Text(_) if has(rules::ONE_ALONE) => {}
@@ -217,7 +217,11 @@ impl<'a> NodeDeserializer<'a> {
     ///
     /// A value that is no table is covered in diagnostics where strings were
     /// expected, such as the values of headers.
-    fn names<'de, V: Visitor<'de>>(self, of_sections: bool, visitor: V) -> Result<V::Value, Error> {
+    fn names<'de, V: Visitor<'de>>(
+        self,
+        of_sections: bool,
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
         if let Value::Table(table) = &self.node.value {
             return visitor.visit_map(NamesAccess::new(table, of_sections, self.context));
         }
@@ -232,16 +236,16 @@ impl<'a> NodeDeserializer<'a> {
     /// A short form or a long one, which is a table or a list of tables. A list
     /// of strings is neither. A value of a wrong type gets a message about both
     /// forms, and not about the one that was tried.
-    fn either<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn either<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         let value = match &self.node.value {
             Value::List(items) if items.iter().any(|item| item.text().is_some()) => {
-                Err(Error::Form)
+                Err(ReadError::Form)
             }
             Value::List(_) | Value::Table(_) => visitor.visit_some(self),
             _ => visitor.visit_newtype_struct(self),
         };
         match value {
-            Err(Error::Type { .. }) => Err(Error::Form),
+            Err(ReadError::Type { .. }) => Err(ReadError::Form),
             value => value,
         }
     }
@@ -269,10 +273,10 @@ fn between_commas(text: &Text, node: &Node) -> Vec<Node> {
 ///
 /// The message has the name of the variable and not its text, which may be a
 /// secret.
-fn does_not_hold(variable: &Text, what: &str, help: &str) -> Error {
+fn does_not_hold(variable: &Text, what: &str, help: &str) -> ReadError {
     let inside = variable.variable().unwrap_or_default();
     let name = inside.split_once(":-").map_or(inside, |(name, _)| name);
-    Error::Value(Wrong::new(
+    ReadError::Value(Wrong::new(
         format!("the environment variable {name} does not hold {what}"),
         help,
     ))

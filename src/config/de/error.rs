@@ -14,7 +14,7 @@ use super::super::wrong::{Rejection, Wrong};
 /// A mistake on its way from a visitor to the field around the value, which
 /// reports it.
 #[derive(Debug)]
-pub(super) enum Error {
+pub(super) enum ReadError {
     /// It was reported where it was found.
     Reported,
     /// A table lacks this key, which is required.
@@ -35,15 +35,15 @@ pub(super) enum Error {
     Empty,
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self:?}")
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for ReadError {}
 
-impl de::Error for Error {
+impl de::Error for ReadError {
     fn custom<T: fmt::Display>(message: T) -> Self {
         match Rejection::from(message.to_string()) {
             Rejection::Value(wrong) => Self::Value(wrong),

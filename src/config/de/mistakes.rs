@@ -15,14 +15,14 @@
 use super::{
     super::{
         advice, characters, environment,
-        language::{self, Key, Kind, Section},
+        language::{self, Kind, LanguageKey, Section},
         misplaced,
         problem::{Code, Problem},
         redact, suggest,
         tree::{Entry, Table, Value},
         wrong::Wrong,
     },
-    error::Error,
+    error::ReadError,
     node::NodeDeserializer,
 };
 
@@ -31,14 +31,14 @@ impl NodeDeserializer<'_> {
     ///
     /// An error that was reported, and a missing key, which `missing` reports,
     /// cause nothing here.
-    pub(super) fn mistake(&self, error: Error) {
+    pub(super) fn mistake(&self, error: ReadError) {
         let problem = match error {
-            Error::Reported | Error::Missing(_) => return,
-            Error::Value(wrong) => self.refused(wrong),
-            Error::Choice(words) => self.no_choice(words),
-            Error::Empty => self.empty(),
-            Error::Form => self.wrong_type_problem(&self.forms(), String::new()),
-            Error::Type { expected, help } => match self.named_section() {
+            ReadError::Reported | ReadError::Missing(_) => return,
+            ReadError::Value(wrong) => self.refused(wrong),
+            ReadError::Choice(words) => self.no_choice(words),
+            ReadError::Empty => self.empty(),
+            ReadError::Form => self.wrong_type_problem(&self.forms(), String::new()),
+            ReadError::Type { expected, help } => match self.named_section() {
                 Some((name, section)) => return self.no_section(name, section),
                 None => self.wrong_type_problem(&expected, help),
             },
@@ -138,7 +138,7 @@ impl NodeDeserializer<'_> {
     }
 
     /// The key that this value belongs to.
-    fn key(&self) -> Option<&'static Key> {
+    fn key(&self) -> Option<&'static LanguageKey> {
         language::key(self.context.section, self.context.key)
     }
 

@@ -16,8 +16,9 @@
 //! | a struct | `struct` | its keys, without the unknown ones |
 //! | an enum | `enum` | one of its words |
 //!
-//! Each value of the structs is a [`Field`]. An [`Error`](error::Error) travels
-//! from the place where it is found up to the next field, and ends there, in
+//! Each value of the structs is a [`Field`]. A [`ReadError`](error::ReadError)
+//! travels from the place where it is found up to the next field, and ends
+//! there, in
 //! [`parts`]: it is reported to the [`Collector`] with the place of the value,
 //! and the field has no value then. So the neighbours of a wrong value are
 //! read, too, and one reading finds every mistake. Tables find their unknown

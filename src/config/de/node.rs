@@ -8,7 +8,7 @@ use super::{
         tree::{Node, Value},
     },
     collector::Collector,
-    error::Error,
+    error::ReadError,
 };
 
 /// Where in the language a value stands.
@@ -79,10 +79,10 @@ impl<'a> NodeDeserializer<'a> {
 
     /// The error of a value whose type does not fit. A value that was reported
     /// while the file was parsed is not reported again.
-    pub(super) fn wrong_type(&self, expected: &dyn Expected) -> Error {
+    pub(super) fn wrong_type(&self, expected: &dyn Expected) -> ReadError {
         match &self.node.value {
-            Value::Broken => Error::Reported,
-            _ => Error::invalid_type(Unexpected::Other(self.node.type_name()), expected),
+            Value::Broken => ReadError::Reported,
+            _ => ReadError::invalid_type(Unexpected::Other(self.node.type_name()), expected),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Both are sequences for serde: a field is one of a place and a value, a list
 //! is one of its items. The visitor of a field asks again after
-//! [`Error::Reported`]. Items of a list are fields themselves, which do not
+//! [`ReadError::Reported`]. Items of a list are fields themselves, which do not
 //! fail.
 
 use std::borrow::Cow;
@@ -15,7 +15,7 @@ use super::{
         source::Span,
         tree::Node,
     },
-    error::Error,
+    error::ReadError,
     node::{Context, NodeDeserializer},
 };
 
@@ -50,12 +50,12 @@ impl<'a> FieldParts<'a> {
 }
 
 impl<'de> SeqAccess<'de> for FieldParts<'_> {
-    type Error = Error;
+    type Error = ReadError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(
         &mut self,
         seed: T,
-    ) -> Result<Option<T::Value>, Error> {
+    ) -> Result<Option<T::Value>, ReadError> {
         if let Some(place) = self.place.take() {
             let place = SeqDeserializer::new(place.into_iter());
             return seed.deserialize(place).map(Some);
@@ -66,7 +66,7 @@ impl<'de> SeqAccess<'de> for FieldParts<'_> {
         let absent = self.absent.as_slice();
         match seed.deserialize(NodeDeserializer { absent, ..value }) {
             Ok(value) => return Ok(Some(value)),
-            Err(Error::Missing(key)) if !absent.contains(&key) => {
+            Err(ReadError::Missing(key)) if !absent.contains(&key) => {
                 value.missing(key);
                 self.absent.push(key);
             }
@@ -75,7 +75,7 @@ impl<'de> SeqAccess<'de> for FieldParts<'_> {
                 self.value = None;
             }
         }
-        Err(Error::Reported)
+        Err(ReadError::Reported)
     }
 }
 
@@ -118,12 +118,12 @@ impl ListAccess<'_> {
 }
 
 impl<'de> SeqAccess<'de> for ListAccess<'_> {
-    type Error = Error;
+    type Error = ReadError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(
         &mut self,
         seed: T,
-    ) -> Result<Option<T::Value>, Error> {
+    ) -> Result<Option<T::Value>, ReadError> {
         let at = self.next;
         self.next += 1;
         let Some(item) = self.items.get(at) else {

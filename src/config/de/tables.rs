@@ -20,7 +20,7 @@ use super::{
         syntax,
         tree::{Entry, Node, Table},
     },
-    error::Error,
+    error::ReadError,
     node::{Context, NodeDeserializer},
 };
 
@@ -103,12 +103,12 @@ impl<'a> SectionAccess<'a> {
 }
 
 impl<'de> MapAccess<'de> for SectionAccess<'_> {
-    type Error = Error;
+    type Error = ReadError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
         seed: K,
-    ) -> Result<Option<K::Value>, Error> {
+    ) -> Result<Option<K::Value>, ReadError> {
         self.next = self.next_known();
         if self.next.is_none() {
             let mut absent = self.absent.take().unwrap_or_else(|| self.absent());
@@ -121,9 +121,9 @@ impl<'de> MapAccess<'de> for SectionAccess<'_> {
         }
     }
 
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ReadError> {
         let Some((key, entry)) = self.next else {
-            return Err(Error::custom("a value before its key"));
+            return Err(ReadError::custom("a value before its key"));
         };
         let mut context = Context {
             section: &self.path,
@@ -180,7 +180,7 @@ impl<'a> NamesAccess<'a> {
     /// of sections that stands in the place of a name.
     fn section(&mut self, name: &'a str, entry: &Entry, key: NodeDeserializer<'_>) {
         if let Err(wrong) = syntax::name(name) {
-            key.mistake(Error::Value(wrong));
+            key.mistake(ReadError::Value(wrong));
         }
         let is_plain = entry.node.table().is_none() && !entry.node.is_broken();
         if is_plain && language::key(&self.context.path(), name).is_some() {
@@ -189,7 +189,7 @@ impl<'a> NamesAccess<'a> {
     }
 
     /// After the last name: reports a loose key, and gives up the whole table.
-    fn end(&self) -> Result<(), Error> {
+    fn end(&self) -> Result<(), ReadError> {
         let Some((name, at)) = self.loose else {
             return Ok(());
         };
@@ -198,17 +198,17 @@ impl<'a> NamesAccess<'a> {
         let problem = Problem::new(Code::WrongType, at, message);
         let help = format!("write `[{key}.NAME]` above it");
         self.context.collector.report(problem.help(help));
-        Err(Error::Reported)
+        Err(ReadError::Reported)
     }
 }
 
 impl<'de> MapAccess<'de> for NamesAccess<'_> {
-    type Error = Error;
+    type Error = ReadError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
         seed: K,
-    ) -> Result<Option<K::Value>, Error> {
+    ) -> Result<Option<K::Value>, ReadError> {
         let next = self.entries.next();
         self.next = next.map(|(name, entry)| (name.as_str(), &**entry));
         let Some((name, entry)) = self.next else {
@@ -229,9 +229,9 @@ impl<'de> MapAccess<'de> for NamesAccess<'_> {
         seed.deserialize(key).map(Some)
     }
 
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ReadError> {
         let Some((name, entry)) = self.next else {
-            return Err(Error::custom("a value before its name"));
+            return Err(ReadError::custom("a value before its name"));
         };
         let context = Context {
             name: Some(name),

@@ -15,7 +15,7 @@ use std::{path::Path, time::SystemTime};
 
 use super::{checks::every, files};
 use crate::config::{
-    certificates::{self, Wrong},
+    certificates::{self, FileFault},
     field::{Field, Given, Nested, section},
     include::Loading,
     problem::{Code, Problem},
@@ -104,8 +104,8 @@ fn identity(cert: &Pem, key: &Pem, loading: &mut Loading<'_>) -> Option<Identity
             }
             Some(identity)
         }
-        Err(Wrong::Certificates(why)) => unusable(cert, &cert_file, &why, loading),
-        Err(Wrong::Key(why)) => unusable(key, &key_file, &why, loading),
+        Err(FileFault::Certificates(why)) => unusable(cert, &cert_file, &why, loading),
+        Err(FileFault::Key(why)) => unusable(key, &key_file, &why, loading),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::language::{self, Key, Section};
+use super::super::language::{self, LanguageKey, Section};
 
 const REFERENCE: &str = include_str!("../../../docs/configuration.md");
 
@@ -58,7 +58,11 @@ fn plain(text: &str) -> String {
 }
 
 /// Why the reference does not agree with a key, if so.
-fn disagreement(rows: &BTreeMap<String, Row>, section: &Section, key: &Key) -> Option<String> {
+fn disagreement(
+    rows: &BTreeMap<String, Row>,
+    section: &Section,
+    key: &LanguageKey,
+) -> Option<String> {
     let path = language::below(&section.path, &key.name);
     // A cap has the same keys everywhere.
     let shared = path.replace("upstreams.concurrency.", "routes.concurrency.");

@@ -37,7 +37,7 @@ use http_body::{Frame, SizeHint};
 
 use super::memory::{Memory, MemoryShare};
 use crate::{
-    body::{Body, ReadAhead},
+    body::{Body, ReadableAhead},
     error::Fault,
     runtime::io::READ_SIZE,
 };
@@ -110,7 +110,7 @@ impl Ahead {
     }
 }
 
-impl ReadAhead for Ahead {
+impl ReadableAhead for Ahead {
     /// Called while the client's socket is full. It reads until the server has
     /// no more for the moment, the room is used up, or the process has no
     /// memory left; the waker of `cx` is registered with the server in the

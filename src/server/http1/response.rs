@@ -9,19 +9,19 @@
 //!
 //! # Body
 //!
-//! [`Transfer::poll`] pulls any other body frame by frame, never more than 64 KiB
-//! ahead of the client, so that a slow client slows the upstream. A body that
-//! breaks off ends the connection in a way that the client cannot take for a
-//! complete response: it is shorter than its length, or has no last chunk. A
+//! [`Transfer::poll`] pulls any other body frame by frame, never more than 64
+//! KiB ahead of the client, so that a slow client slows the upstream. A body
+//! that breaks off ends the connection in a way that the client cannot take for
+//! a complete response: it is shorter than its length, or has no last chunk. A
 //! body that only the end of the connection delimits ends in a reset
 //! ([`Socket::close_cuts`]).
 //!
 //! # Order
 //!
-//! `Connection::deliver` begins a transfer and polls it until it is ready, in the
-//! connection's task. The permits in a body are
-//! released as soon as its end is in the buffer. The other guards, and with
-//! them the access line, follow when the last byte is written.
+//! `Connection::deliver` begins a transfer and polls it until it is ready, in
+//! the connection's task. The permits in a body are released as soon as its end
+//! is in the buffer. The other guards, and with them the access line, follow
+//! when the last byte is written.
 //!
 //! # Cancellation
 //!
@@ -39,7 +39,7 @@ use http_body::Body as _;
 
 use super::{close::SHORT_REST, wire::SharedWire};
 use crate::{
-    body::{Body, Pace, Progress},
+    body::{Body, Pace, PauseWatch},
     error::Fault,
     http1,
     message::Response,
@@ -166,8 +166,8 @@ fn content_length(response: &Response, framing: Framing) -> Option<u64> {
     }
 }
 
-/// The transfer of one response to the client, to be polled to its end. Dropping
-/// it early cuts the response: the connection has to be closed.
+/// The transfer of one response to the client, to be polled to its end.
+/// Dropping it early cuts the response: the connection has to be closed.
 ///
 /// It holds no bytes: those are in the output buffer of the wire.
 #[derive(Debug)]
@@ -181,7 +181,7 @@ pub(super) struct Transfer {
     /// Whether all of the body is in the output buffer, its last chunk
     /// included.
     is_ended: bool,
-    progress: Progress,
+    progress: PauseWatch,
 }
 
 impl Transfer {
@@ -234,7 +234,7 @@ impl Transfer {
             keep_alive: request.keep_alive,
             pace: response.body.pace().unwrap_or(Pace::of(silence)),
             is_ended,
-            progress: Progress::default(),
+            progress: PauseWatch::default(),
         }
     }
 

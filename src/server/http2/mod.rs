@@ -30,9 +30,9 @@
 //! # The end of a connection
 //!
 //! [`Phase`] has three phases. A connection that drains sends a GOAWAY that
-//! permits no new streams ([`leave`](Http2Connection::leave)), serves those
+//! permits no new streams ([`leave`](ClientConnection::leave)), serves those
 //! that are open, then sends the last GOAWAY and gives the client a second to
-//! read it ([`end`](Http2Connection::end)).
+//! read it ([`end`](ClientConnection::end)).
 
 mod blocks;
 mod bounds;
@@ -109,7 +109,7 @@ where
     let drain = handle.drain().clone();
     let (cancels, tuner) = (CancelLimit::default(), Tuner::new(Windows::new()));
     let stream_context = StreamContext::new(Arc::clone(tuner.windows()));
-    let mut connection = Http2Connection {
+    let mut connection = ClientConnection {
         h2,
         meter,
         tuner,
@@ -129,7 +129,7 @@ where
 }
 
 /// The state of a connection, which its task polls.
-struct Http2Connection<IO, S> {
+struct ClientConnection<IO, S> {
     h2: server::Connection<MeteredSocket<IO>, Bytes>,
     meter: SharedMeter,
     tuner: Tuner,
@@ -159,7 +159,7 @@ enum Phase {
     Ending { until: Instant },
 }
 
-impl<IO, S> Http2Connection<IO, S>
+impl<IO, S> ClientConnection<IO, S>
 where
     IO: Socket,
     S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>

@@ -33,7 +33,7 @@ use bytes::Bytes;
 use h2::SendStream;
 
 use crate::{
-    body::{Body, Pace, Progress},
+    body::{Body, Pace, PauseWatch},
     error::Fault,
     http2::{Outflow, Stopped},
     runtime::timer::Timer,
@@ -55,7 +55,7 @@ pub(super) struct Transfer {
     /// nothing to move.
     timer: Timer,
     /// Remembers since when nothing has moved.
-    progress: Progress,
+    progress: PauseWatch,
 }
 
 impl Transfer {
@@ -68,7 +68,7 @@ impl Transfer {
             flow: Outflow::new(stream),
             pace,
             timer: Timer::default(),
-            progress: Progress::default(),
+            progress: PauseWatch::default(),
         }
     }
 

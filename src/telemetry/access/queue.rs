@@ -79,7 +79,7 @@ struct QueueState {
 }
 
 /// The next task of the writer.
-pub(super) enum Next {
+pub(super) enum WriterStep {
     /// Write this chunk.
     Chunk(Chunk),
     /// Collect the buffers: the time that the writer asked for has come.
@@ -118,22 +118,22 @@ impl LineQueue {
 
     /// Waits for work, until `due` at the latest; without `due`, until there is
     /// some. Blocks the thread.
-    pub(super) fn next(&self, due: Option<Instant>) -> Next {
+    pub(super) fn next(&self, due: Option<Instant>) -> WriterStep {
         let mut state = self.state.lock();
         loop {
             if state.closing {
-                return Next::Closing;
+                return WriterStep::Closing;
             }
             // Checked before the chunks: on a busy gateway there may always be
             // one, and the lines of quiet workers must not wait for ever.
             if due.is_some_and(|due| due <= Instant::now()) {
-                return Next::Due;
+                return WriterStep::Due;
             }
             if let Some(chunk) = state.pop() {
-                return Next::Chunk(chunk);
+                return WriterStep::Chunk(chunk);
             }
             if std::mem::take(&mut state.stirred) {
-                return Next::Stirred;
+                return WriterStep::Stirred;
             }
             match due {
                 Some(due) => drop(self.work.wait_until(&mut state, due.into_std())),

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::{
     buffer::Buffers,
     outlet::Outlet,
-    queue::{Chunk, Next},
+    queue::{Chunk, WriterStep},
 };
 
 /// Writes until the log is closed, then writes what is left and returns. While
@@ -32,13 +32,13 @@ pub(super) fn run(buffers: &Buffers, mut outlet: Outlet<impl Write>, interval: D
     let mut due = None;
     loop {
         match buffers.queue.next(due) {
-            Next::Chunk(chunk) => write(buffers, &mut outlet, chunk),
-            Next::Stirred => due = Some(Instant::now() + interval),
-            Next::Due => {
+            WriterStep::Chunk(chunk) => write(buffers, &mut outlet, chunk),
+            WriterStep::Stirred => due = Some(Instant::now() + interval),
+            WriterStep::Due => {
                 let is_busy = collect(buffers) || !goes_idle(buffers);
                 due = is_busy.then(|| Instant::now() + interval);
             }
-            Next::Closing => return finish(buffers, outlet),
+            WriterStep::Closing => return finish(buffers, outlet),
         }
     }
 }

@@ -63,7 +63,7 @@ pub(super) struct Balancer {
 
 /// Conditions of one choice.
 #[derive(Debug, Clone, Copy)]
-struct Conditions {
+struct ChoiceConditions {
     /// Servers that should not be chosen again.
     tried: Tried,
     /// The time of the choice.
@@ -93,7 +93,7 @@ impl Balancer {
         if let [only] = self.servers.as_slice() {
             return (!only.health.is_down()).then_some(0);
         }
-        let conditions = Conditions { tried, now };
+        let conditions = ChoiceConditions { tried, now };
         let chosen = match (&self.policy.balance, key) {
             (Balance::Hash(_), Some(key)) => return self.of_key(key, conditions),
             (Balance::RoundRobin, _) => self.next(conditions),
@@ -140,7 +140,7 @@ impl Balancer {
     ///
     /// Gives up after as many turns as a cycle has. Other workers take turns of
     /// the same cycle meanwhile, so that it may not have seen every server.
-    fn next(&self, conditions: Conditions) -> Option<usize> {
+    fn next(&self, conditions: ChoiceConditions) -> Option<usize> {
         let turns = self.turns.len() as u64;
         (0..turns)
             .map(|_| {
@@ -156,13 +156,13 @@ impl Balancer {
     /// are drawn by weight.
     fn better(
         &self,
-        conditions: Conditions,
+        conditions: ChoiceConditions,
         is_better: impl Fn(&Server, &Server) -> bool,
     ) -> Option<usize> {
         let first = self.random(conditions)?;
         // Two different servers if there are two: a busy server must not be
         // compared with itself.
-        let other = Conditions {
+        let other = ChoiceConditions {
             tried: conditions.tried.and(first),
             ..conditions
         };
@@ -180,7 +180,7 @@ impl Balancer {
     ///
     /// After as many draws as there are servers, all are looked at in order
     /// from a random one on, so that the choice ends.
-    fn random(&self, conditions: Conditions) -> Option<usize> {
+    fn random(&self, conditions: ChoiceConditions) -> Option<usize> {
         let (mut rng, count) = (rand::rng(), self.servers.len());
         for _ in 0..count {
             let drawn = usize::from(self.turns[rng.random_range(0..self.turns.len())]);
@@ -196,7 +196,7 @@ impl Balancer {
 
     /// Whether a server may be chosen: it is healthy and was not tried. In slow
     /// start it may be only for a part of the requests.
-    fn is_eligible(&self, index: usize, conditions: Conditions) -> bool {
+    fn is_eligible(&self, index: usize, conditions: ChoiceConditions) -> bool {
         if conditions.tried.contains(index) {
             return false;
         }
@@ -208,7 +208,7 @@ impl Balancer {
     ///
     /// Equal ones are chosen at random. `None` if the checks of all servers
     /// fail.
-    fn best_left(&self, conditions: Conditions) -> Option<usize> {
+    fn best_left(&self, conditions: ChoiceConditions) -> Option<usize> {
         let count = self.servers.len();
         let first = rand::rng().random_range(0..count);
         let rank = |index: &usize| {
@@ -224,7 +224,7 @@ impl Balancer {
     }
 
     /// The server that gets a key, among the best that there are.
-    fn of_key(&self, key: u64, conditions: Conditions) -> Option<usize> {
+    fn of_key(&self, key: u64, conditions: ChoiceConditions) -> Option<usize> {
         let assessments: SmallVec<[Assessment; 16]> = (0..self.servers.len())
             .map(|index| self.assess(index, conditions.now))
             .collect();
@@ -252,7 +252,7 @@ impl Balancer {
         &self,
         index: usize,
         assessment: Assessment,
-        conditions: Conditions,
+        conditions: ChoiceConditions,
     ) -> RankedServer {
         let server = &self.servers[index];
         RankedServer {

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::{
     memory::Run,
-    pages::{Page, Pages, Provoked},
+    pages::{FailedPages, Page, Provoked},
     state::Health,
     view::{Failing, Fitness, counted},
 };
@@ -36,7 +36,7 @@ pub(in crate::upstream) struct Ejector {
     /// The health of each server, by its index in the balancer.
     servers: Vec<Arc<Health>>,
     /// Pages that have failed recently.
-    pages: Mutex<Pages>,
+    pages: Mutex<FailedPages>,
     /// Held while a decision is made: two concurrent decisions must not each
     /// take the other's server for the one that stays.
     deciding: Mutex<()>,

@@ -77,7 +77,7 @@ pub(super) struct Blame {
 
 /// The pages that failed recently on the servers of one upstream.
 #[derive(Debug, Default)]
-pub(super) struct Pages {
+pub(super) struct FailedPages {
     /// Empty until the first failure.
     groups: Vec<[Option<FailedPage>; ENTRIES]>,
     /// Hashes pages, by a secret of the process.
@@ -119,7 +119,7 @@ impl FailureMark {
     }
 }
 
-impl Pages {
+impl FailedPages {
     /// The page that a request is for.
     ///
     /// A page of the same path on another route is another page, since its
@@ -217,7 +217,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_page_that_failed_elsewhere_within_ten_seconds_gives_back_what_it_counted() {
-        let (mut pages, page) = (Pages::default(), Page(7));
+        let (mut pages, page) = (FailedPages::default(), Page(7));
         let mut fail = |server, run| pages.failed(page, server, run, Instant::now());
         assert_eq!((fail(0, 3), fail(0, 3)), (None, None));
         advance(WINDOW).await;
@@ -239,7 +239,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_bounded_number_of_pages_is_remembered() {
-        let mut pages = Pages::default();
+        let mut pages = FailedPages::default();
         for page in 0..100_000 {
             pages.failed(Page(page), 0, 0, Instant::now());
         }

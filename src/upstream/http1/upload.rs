@@ -11,7 +11,7 @@ use http_body::Body as _;
 
 use super::pool::PooledConnection;
 use crate::{
-    body::{Body, Progress},
+    body::{Body, PauseWatch},
     error::Fault,
     http1,
     runtime::{io::Output, timer::Timer},
@@ -37,7 +37,7 @@ pub(super) struct Http1Upload {
     has_failed: bool,
     /// Whether any byte, of the head or of the body, was written.
     has_written: bool,
-    progress: Progress,
+    progress: PauseWatch,
     /// Boxed, as most requests have no body to wait for.
     timer: Option<Box<Timer>>,
 }
@@ -52,7 +52,7 @@ impl Http1Upload {
             is_over: false,
             has_failed: false,
             has_written: false,
-            progress: Progress::default(),
+            progress: PauseWatch::default(),
             timer: None,
         }
     }

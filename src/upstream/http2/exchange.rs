@@ -59,7 +59,7 @@ use crate::{
 /// Becomes the body of the response, or a failure.
 pub(in crate::upstream) struct Http2Exchange {
     stream: StreamPermit,
-    step: Step,
+    step: SendStep,
     /// The response's body, once its head is here.
     inflow: Option<Inflow>,
     /// Interim responses so far.
@@ -72,7 +72,7 @@ pub(in crate::upstream) struct Http2Exchange {
 ///
 /// The step is left once: a request is sent on one stream, and a retry is a new
 /// exchange.
-enum Step {
+enum SendStep {
     /// Waits until h2 accepts another stream.
     Waiting {
         requests: client::SendRequest<Bytes>,
@@ -100,7 +100,7 @@ impl Http2Exchange {
         let request = request(&stream, outgoing, server);
         // A request that is not sent says nothing about the connection.
         stream.is_settled = request.is_err();
-        let step = Step::Waiting {
+        let step = SendStep::Waiting {
             requests: stream.requests(),
             request: Some(request?),
             body: Some(std::mem::take(&mut outgoing.call.body)),
@@ -125,10 +125,10 @@ impl Http2Exchange {
         cx: &mut Context<'_>,
         call: &Exchange,
     ) -> Poll<Result<ResponseHead, Failure>> {
-        if let Step::Waiting { .. } = &self.step {
+        if let SendStep::Waiting { .. } = &self.step {
             ready!(self.poll_send(cx))?;
         }
-        let Step::Sent { response, upload } = &mut self.step else {
+        let SendStep::Sent { response, upload } = &mut self.step else {
             return Poll::Pending;
         };
         if let Poll::Ready(Err(fault)) = upload.poll(cx) {
@@ -190,7 +190,7 @@ impl Http2Exchange {
     /// request, which may be sent again on another connection. The connection
     /// is retired.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        let Step::Waiting {
+        let SendStep::Waiting {
             requests,
             request,
             body,
@@ -208,7 +208,7 @@ impl Http2Exchange {
                     .send_request(request, is_whole)
                     .map(|(mut response, body_stream)| {
                         self.stream.opened(response.push_promises());
-                        Step::Sent {
+                        SendStep::Sent {
                             response,
                             upload: Http2Upload::new(
                                 (!is_whole).then_some(body_stream),
@@ -277,8 +277,8 @@ impl Http2Exchange {
     /// gateway.
     pub(in crate::upstream) fn waits_for_server(&self) -> bool {
         match &self.step {
-            Step::Waiting { .. } => true,
-            Step::Sent { upload, .. } => upload.is_over(),
+            SendStep::Waiting { .. } => true,
+            SendStep::Sent { upload, .. } => upload.is_over(),
         }
     }
 
@@ -295,11 +295,11 @@ impl Http2Exchange {
             is_grpc,
             ..
         } = self;
-        if inflow.is_none() && matches!(&step, Step::Sent { upload, .. } if upload.is_over()) {
+        if inflow.is_none() && matches!(&step, SendStep::Sent { upload, .. } if upload.is_over()) {
             stream.ended();
         }
         let body = match (inflow, step) {
-            (Some(inflow), Step::Sent { upload, .. }) => {
+            (Some(inflow), SendStep::Sent { upload, .. }) => {
                 Body::stream(Http2ResponseBody::new(inflow, stream, upload, outcome))
             }
             _ => {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use h2::SendStream;
 
 use crate::{
-    body::{Body, Progress},
+    body::{Body, PauseWatch},
     error::Fault,
     http2::{Outflow, Stopped},
     runtime::timer::Timer,
@@ -18,20 +18,20 @@ pub(super) struct Http2Upload {
     /// `None` once everything is sent, or the server takes no more.
     flow: Option<Outflow>,
     body: Body,
-    progress: Progress,
+    progress: PauseWatch,
     timer: Timer,
 }
 
 impl Http2Upload {
     /// The upload of `body` on `stream`, which is `None` if the request has no
-    /// body. Trailers longer than `most_trailers` bytes, the server's limit, end
-    /// the body with a fault of the client.
+    /// body. Trailers longer than `most_trailers` bytes, the server's limit,
+    /// end the body with a fault of the client.
     pub(super) fn new(stream: Option<SendStream<Bytes>>, most_trailers: usize, body: Body) -> Self {
         let flow = stream.map(|stream| Outflow::new(stream).with_trailers_up_to(most_trailers));
         Self {
             flow,
             body,
-            progress: Progress::default(),
+            progress: PauseWatch::default(),
             timer: Timer::default(),
         }
     }

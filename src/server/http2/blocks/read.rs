@@ -26,7 +26,7 @@ pub(super) struct Unread<'b> {
 }
 
 /// A string as it is written (RFC 7541, 5.2).
-pub(super) struct Text<'b> {
+pub(super) struct HpackString<'b> {
     /// Its bytes in its code.
     pub(super) bytes: &'b mut [u8],
     /// Whether they are in Huffman code.
@@ -76,19 +76,19 @@ impl Unread<'_> {
     /// The first bit is the mark of Huffman code, and the other seven begin the
     /// length in bytes (RFC 7541, 5.2). The slice borrows the block, so that
     /// one string is repaired before the next is read.
-    pub(super) fn text(&mut self) -> Option<Text<'_>> {
+    pub(super) fn text(&mut self) -> Option<HpackString<'_>> {
         let is_huffman = self.first()? & 0x80 != 0;
         let length = self.integer(7)?;
         let at = self.at;
         self.at += length;
-        Some(Text {
+        Some(HpackString {
             bytes: self.block.get_mut(at..at.checked_add(length)?)?,
             is_huffman,
         })
     }
 }
 
-impl Text<'_> {
+impl HpackString<'_> {
     /// Replaces each character that no name may hold. Returns whether there was
     /// any.
     ///
