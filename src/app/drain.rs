@@ -94,9 +94,15 @@ impl App {
         let drain = duration::text(shutdown.drain);
         let delay = duration::text(shutdown.delay);
         tracing::info!(%drain, %delay, "draining");
-        let listeners: Vec<Arc<Listener>> =
-            self.reloader.listeners.lock().values().cloned().collect();
-        let sockets = &mut self.reloader.sockets;
+        let listeners: Vec<Arc<Listener>> = self
+            .reloader
+            .listeners
+            .by_address
+            .lock()
+            .values()
+            .cloned()
+            .collect();
+        let sockets = &mut self.reloader.listeners.sockets;
         let finished = async {
             sleep(shutdown.delay).await;
             // The copies come first: a socket that is open anywhere still takes

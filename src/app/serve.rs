@@ -232,7 +232,7 @@ impl App {
             tracing::warn!("a new process starts already");
             return;
         }
-        let sockets = self.reloader.sockets.values().flatten();
+        let sockets = self.reloader.listeners.sockets.values().flatten();
         match Takeover::start(sockets, self.admin.socket()) {
             Ok(takeover) => {
                 tracing::info!(process = takeover.id(), "a new process starts");

@@ -27,7 +27,7 @@
 //! An error at any step returns, and dropping the parts that were made closes
 //! their sockets and ends their threads.
 
-use std::{collections::BTreeMap, io, sync::Arc, time::SystemTime};
+use std::{io, sync::Arc, time::SystemTime};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -49,8 +49,8 @@ use crate::{
     gateway::Gateway,
     inherited::Inherited,
     limit::KeyHasher,
-    reload::{self, Listeners, Opening, ReloadHandle, Reloader, Source, log_warnings, resolve},
-    server::{AllConnections, Worker},
+    reload::{self, OpenListeners, Opening, ReloadHandle, Reloader, Source, log_warnings, resolve},
+    server::Worker,
     telemetry::{LogGuard, Metrics},
 };
 
@@ -98,7 +98,7 @@ pub(super) async fn start(
         Arc::new(Mutex::new(Saver::new(dir, Arc::clone(&metrics))))
     });
     let mut reloader = new_reloader(process, built, watched);
-    let opening = reloader.bind_new(&config, &mut inherited)?;
+    let opening = reloader.listeners.bind_new(&config, &mut inherited)?;
     let listeners = opening.addresses();
     let (reload, reload_requests) = mpsc::channel(MOST_RELOADS);
     let admin = new_admin(&reloader, &config, ReloadHandle(reload));
@@ -135,16 +135,13 @@ pub(super) async fn start(
 /// admin listener. The limit on open files is raised here, before the number of
 /// connections is derived from it.
 fn new_reloader(process: Process, built: Built, watched: Watched) -> Reloader {
-    let files = files();
+    let metrics = Arc::clone(&process.metrics);
     Reloader {
+        listeners: OpenListeners::new(files(), process.workers, metrics),
         process,
         state: Arc::new(ArcSwap::from_pointee(built.state)),
         routes: Arc::new(ArcSwap::from_pointee(built.snapshot)),
-        listeners: Listeners::default(),
-        sockets: BTreeMap::new(),
         workers: Vec::new(),
-        connections: AllConnections::new(files.clients),
-        files,
         admin: None,
         watched,
     }
@@ -159,7 +156,7 @@ fn new_admin(reloader: &Reloader, config: &Config, reload: ReloadHandle) -> Admi
         settings: ArcSwap::from_pointee(config.admin.clone()),
         metrics: Arc::clone(&reloader.process.metrics),
         state: Arc::clone(&reloader.state),
-        listeners: Arc::clone(&reloader.listeners),
+        listeners: Arc::clone(&reloader.listeners.by_address),
         reload,
         readiness: Readiness::default(),
     })
@@ -177,7 +174,7 @@ async fn open(reloader: &mut Reloader, opening: Opening) -> Result<(), StartErro
     resolve(&reloader.state.load(), reload::NAMES).await;
     reloader.workers = start_workers(reloader)?;
     reloader.warm_up(&reloader.state.load_full()).await;
-    reloader.open(opening).await;
+    reloader.listeners.open(opening, &reloader.workers).await;
     reloader.state.load().take_over_checks(None);
     Ok(())
 }

@@ -7,17 +7,21 @@
 //! the kernel spreads connections over workers.
 
 use std::{
+    collections::BTreeMap,
     io,
     net::{SocketAddr, TcpListener},
     sync::Arc,
 };
 
-use super::{Files, Reloader};
+use parking_lot::Mutex;
+
+use super::Files;
 use crate::{
     config::Config,
     inherited::Inherited,
     policy,
-    server::{DualStack, Listener, ListenerSettings, Sockets, bind},
+    server::{AllConnections, DualStack, Listener, ListenerSettings, Sockets, Worker, bind},
+    telemetry::Metrics,
     tls::{AlpnProtocol, ServerTls},
 };
 
@@ -53,7 +57,42 @@ struct Bound {
     sockets: Sockets,
 }
 
-impl Reloader {
+/// The open listeners by their configured address, whose port may be 0. Shared
+/// with the admin listener, which shows them.
+pub type Listeners = Arc<Mutex<BTreeMap<SocketAddr, Arc<Listener>>>>;
+
+/// The open listeners and their sockets, as reloads change them.
+#[derive(Debug)]
+pub struct OpenListeners {
+    /// By configured address.
+    pub by_address: Listeners,
+    /// Copies of the sockets of open listeners, by configured address, for a
+    /// process that takes over.
+    pub sockets: BTreeMap<SocketAddr, Vec<TcpListener>>,
+    /// The connections of all listeners, bounded by the limit on open files.
+    connections: Arc<AllConnections>,
+    /// The numbers of open files that the system allows.
+    files: Files,
+    /// The number of workers, each of which has a socket of its own.
+    workers: usize,
+    /// Where listeners count.
+    metrics: Arc<Metrics>,
+}
+
+impl OpenListeners {
+    /// No listener is open yet. `workers` is the number of threads that will
+    /// serve them, and `files` bounds their connections.
+    pub fn new(files: Files, workers: usize, metrics: Arc<Metrics>) -> Self {
+        Self {
+            by_address: Listeners::default(),
+            sockets: BTreeMap::new(),
+            connections: AllConnections::new(files.clients),
+            files,
+            workers,
+            metrics,
+        }
+    }
+
     /// Prepares all listeners of `config`: builds their TLS, and binds the
     /// sockets of those that are not open and were not inherited.
     ///
@@ -65,7 +104,7 @@ impl Reloader {
         self.files.warn_of_pools(config);
         for (index, listener) in config.listeners.iter().enumerate() {
             let address = listener.bind;
-            let open = self.listeners.lock().get(&address).cloned();
+            let open = self.by_address.lock().get(&address).cloned();
             all.push((
                 address,
                 settings(config, listener, open.as_deref(), self.files)?,
@@ -92,21 +131,22 @@ impl Reloader {
         address: SocketAddr,
         inherited: &mut Inherited,
     ) -> io::Result<Sockets> {
-        let (workers, inherited) = (self.process.workers, inherited.listener(address));
+        let inherited = inherited.listener(address);
         match inherited.first() {
             Some(first) => Ok(Sockets {
                 local: first.local_addr()?,
-                sockets: one_each(inherited, workers)?,
+                sockets: one_each(inherited, self.workers)?,
             }),
-            None => bind(address, workers, dual_stack(config, address)),
+            None => bind(address, self.workers, dual_stack(config, address)),
         }
     }
 
-    /// Opens new listeners, and applies their new settings to those that stay.
-    /// Returns when every worker has been sent its new sockets.
-    pub async fn open(&mut self, Opening { settings, bound }: Opening) {
+    /// Opens new listeners on `workers`, and applies their new settings to those
+    /// that stay. Returns when every worker has been sent its new sockets.
+    pub async fn open(&mut self, opening: Opening, workers: &[Worker]) {
+        let Opening { settings, bound } = opening;
         for (address, settings) in &settings {
-            let open = self.listeners.lock().get(address).cloned();
+            let open = self.by_address.lock().get(address).cloned();
             if let Some(listener) = open {
                 listener.reconfigure(settings.clone());
             }
@@ -120,9 +160,11 @@ impl Reloader {
                 local.to_string().into(),
                 settings.clone(),
                 Arc::clone(&self.connections),
-                Arc::clone(&self.process.metrics),
+                Arc::clone(&self.metrics),
             );
-            self.listeners.lock().insert(address, Arc::clone(&listener));
+            self.by_address
+                .lock()
+                .insert(address, Arc::clone(&listener));
             tracing::info!(address = %local, "listening");
             let copies = sockets
                 .iter()
@@ -133,7 +175,7 @@ impl Reloader {
             self.sockets.insert(address, copies.unwrap_or_default());
             // A process with more workers hands over more sockets than there
             // are workers. Each has a queue to be served.
-            for (worker, socket) in self.workers.iter().cycle().zip(sockets) {
+            for (worker, socket) in workers.iter().cycle().zip(sockets) {
                 worker.listen(socket, Arc::clone(&listener)).await;
             }
         }
@@ -149,7 +191,7 @@ impl Reloader {
         // The copies close first: a socket that is open anywhere still takes
         // connections, which nobody would serve.
         self.sockets.retain(|address, _| stays(address));
-        self.listeners.lock().retain(|address, listener| {
+        self.by_address.lock().retain(|address, listener| {
             let stays = stays(address);
             if !stays {
                 tracing::info!(address = %listener.name, "listener closes; its connections drain");

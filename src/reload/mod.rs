@@ -33,14 +33,11 @@ mod listeners;
 mod outcome;
 
 use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
 use tokio::{
     net::TcpListener,
     sync::oneshot,
@@ -49,7 +46,7 @@ use tokio::{
 
 pub use self::{
     files::Files,
-    listeners::{Opening, bind_admin},
+    listeners::{Listeners, OpenListeners, Opening, bind_admin},
     outcome::{Failure, Outcome, ReloadHandle, Source},
 };
 use self::{listeners::bind_new_admin, outcome::notes};
@@ -58,7 +55,7 @@ use crate::{
     config::{Config, Diagnostics, Watched},
     gateway::Snapshot,
     inherited::Inherited,
-    server::{AllConnections, Listener, Worker},
+    server::Worker,
     telemetry::metrics::{KeptNames, Reload as ReloadResult},
 };
 
@@ -68,9 +65,6 @@ pub const NAMES: Duration = Duration::from_secs(2);
 /// Longest wait for connections to the store. If they take longer, `on_error`
 /// applies to requests meanwhile.
 const WARM_UP: Duration = Duration::from_secs(2);
-
-/// The open listeners by their configured address, whose port may be 0.
-pub type Listeners = Arc<Mutex<BTreeMap<SocketAddr, Arc<Listener>>>>;
 
 /// Everything that a reload changes. Owned by the control thread.
 #[derive(Debug)]
@@ -83,17 +77,10 @@ pub struct Reloader {
     /// The snapshot of the routes for new requests. Workers load it for each
     /// request.
     pub routes: Arc<ArcSwap<Snapshot>>,
-    /// The open listeners.
-    pub listeners: Listeners,
-    /// Copies of the sockets of open listeners, by configured address, for a
-    /// process that takes over.
-    pub sockets: BTreeMap<SocketAddr, Vec<std::net::TcpListener>>,
+    /// The open listeners and their sockets.
+    pub listeners: OpenListeners,
     /// The workers that serve the listeners. Their number never changes.
     pub workers: Vec<Worker>,
-    /// The connections of all listeners, bounded by the limit on open files.
-    pub connections: Arc<AllConnections>,
-    /// The numbers of open files that the system allows.
-    pub files: Files,
     /// The new socket of the admin listener after a reload, to be taken by the
     /// task that serves it; `None` if its address did not change, or it is off.
     pub admin: Option<TcpListener>,
@@ -145,7 +132,7 @@ impl Reloader {
         let config = Arc::new(config);
         // Steps that can fail come first, and of these the sockets, which
         // depend on other processes.
-        let opening = self.bind_new(&config, &mut Inherited::default());
+        let opening = self.listeners.bind_new(&config, &mut Inherited::default());
         let (opening, admin) = match (opening, bind_new_admin(&before.config, &config)) {
             (Ok(opening), Ok(admin)) => (opening, admin),
             (Err(why), _) | (_, Err(why)) => return Outcome::Failed(Failure::Impossible(why)),
@@ -160,8 +147,8 @@ impl Reloader {
         built.state.take_over_checks(Some(&before));
         self.state.store(Arc::new(built.state));
         self.admin = admin;
-        self.open(opening).await;
-        self.close_gone(&config);
+        self.listeners.open(opening, &self.workers).await;
+        self.listeners.close_gone(&config);
         self.forget_gone(&config);
         let warnings = Arc::clone(&config.warnings);
         Outcome::Done {
@@ -195,6 +182,7 @@ impl Reloader {
     fn forget_gone(&self, config: &Config) {
         let listeners: Vec<_> = self
             .listeners
+            .by_address
             .lock()
             .values()
             .map(|listener| Arc::clone(&listener.name))
