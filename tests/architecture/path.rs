@@ -71,7 +71,6 @@ const PATH: &[(&str, &str)] = &[
     ("upstream/stream.rs", "Stream::is_quiet Stream::poll_read Stream::poll_write Stream::poll_flush"),
     ("body.rs", "Body::whole Body::is_whole Body::take_whole Body::hold Body::size_hint"),
     ("body/content.rs", "Content::drop"),
-    ("body/pace.rs", "Pace::of"),
 ];
 
 #[test]

@@ -232,7 +232,10 @@ impl Transfer {
         Self {
             framing,
             keep_alive: request.keep_alive,
-            pace: response.body.pace().unwrap_or(Pace::of(silence)),
+            pace: match response.body.pace() {
+                Some(pace) => pace,
+                None => Pace::of(silence),
+            },
             is_ended,
             progress: PauseWatch::default(),
         }
