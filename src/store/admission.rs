@@ -8,11 +8,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use smallvec::SmallVec;
 
-use super::{
-    Store,
-    ask::{Ask, Asks},
-    share::Slot,
-};
+use super::{Store, ask::Asks, share::Slot};
 use crate::limit::{self, Clock, Refusal, Standing};
 
 /// A decision that is made or being made.
@@ -106,10 +102,13 @@ impl Admission {
 
     /// An admission of one part for each ask.
     pub(super) fn of_parts(parts: Vec<Self>) -> Self {
-        let standing = |part: &Self| part.standings().next().flatten();
+        let mut standings = SmallVec::with_capacity(parts.len());
+        for part in &parts {
+            standings.push(part.standings().next().flatten());
+        }
         Self {
-            standings: parts.iter().map(standing).collect(),
             how: How::Parts(parts),
+            standings,
         }
     }
 
@@ -122,35 +121,30 @@ impl Admission {
     /// Takes the admission apart, into one for each ask in their order. None
     /// for an admission that counted nothing.
     pub fn take_apart(self) -> impl Iterator<Item = Self> {
-        let one = |ask: Ask| Asks::from_iter([ask]);
-        let parts: SmallVec<[How; 2]> = match self.how {
-            How::Parts(parts) => return SmallVec::<[Self; 2]>::from_vec(parts).into_iter(),
-            How::Free => SmallVec::new(), // nothing was counted
-            How::Alone(asks, mut admission) => asks
-                .into_iter()
-                .map(one)
-                .zip(admission.take_apart())
-                .map(|(ask, taken)| How::Alone(ask, taken))
-                .collect(),
-            How::Shared(asks, slots) => {
-                let slots = slots.into_iter().map(|slot| Slots::from_iter([slot]));
-                asks.into_iter()
-                    .map(one)
-                    .zip(slots)
-                    .map(|(ask, slot)| How::Shared(ask, slot))
-                    .collect()
+        let mut parts: SmallVec<[Self; 2]> = SmallVec::new();
+        match self.how {
+            How::Parts(admissions) => parts = SmallVec::from_vec(admissions),
+            How::Free => {}
+            How::Alone(asks, mut admission) => {
+                let taken = asks.into_iter().zip(admission.take_apart());
+                for ((ask, taken), standing) in taken.zip(self.standings) {
+                    parts.push(Self {
+                        how: How::Alone(Asks::from_iter([ask]), taken),
+                        standings: SmallVec::from_iter([standing]),
+                    });
+                }
             }
-        };
-        let part = |(how, standing)| Self {
-            how,
-            standings: SmallVec::from_iter([standing]),
-        };
-        parts
-            .into_iter()
-            .zip(self.standings)
-            .map(part)
-            .collect::<SmallVec<_>>()
-            .into_iter()
+            How::Shared(asks, slots) => {
+                let taken = asks.into_iter().zip(slots);
+                for ((ask, slot), standing) in taken.zip(self.standings) {
+                    parts.push(Self {
+                        how: How::Shared(Asks::from_iter([ask]), Slots::from_iter([slot])),
+                        standings: SmallVec::from_iter([standing]),
+                    });
+                }
+            }
+        }
+        parts.into_iter()
     }
 
     /// Returns the tokens, for a request that was refused further in. Tokens
@@ -160,10 +154,14 @@ impl Admission {
         let now = Clock.now();
         match self.how {
             How::Free => None,
-            How::Parts(parts) => parts
-                .into_iter()
-                .map(|part| part.refund(store))
-                .fold(None, Option::or),
+            How::Parts(parts) => {
+                let mut standing = None;
+                for part in parts {
+                    let of_part = part.refund(store);
+                    standing = standing.or(of_part);
+                }
+                standing
+            }
             How::Alone(asks, admission) => {
                 admission.refund(now, asks.iter().map(|ask| &ask.limit.limiter));
                 let ask = asks.first()?;

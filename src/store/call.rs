@@ -23,7 +23,7 @@
 //! node's timeout as `timeout`; other timeouts are counted by the caller that
 //! made them.
 
-use std::{sync::Arc, time::Duration};
+use std::{slice, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use redis::{ErrorKind, RedisError, RedisResult};
@@ -78,20 +78,22 @@ impl Store {
         wants: &[(&Ask, QuestionKind, u32)],
         deadline: Instant,
     ) -> Vec<Option<TimedReply>> {
-        let question = |(ask, want, ahead): &(&Ask, QuestionKind, u32)| ScriptQuestion {
-            key: ask.store_key(),
-            gcra: *ask.gcra(),
-            want: *want,
-            ahead: *ahead,
-        };
-        let questions: Vec<_> = wants.iter().map(question).collect();
+        let mut questions = Vec::with_capacity(wants.len());
+        let mut tries = TRIES;
+        for (ask, want, ahead) in wants {
+            if matches!(want, QuestionKind::GiveBack { .. }) {
+                tries = 1;
+            }
+            questions.push(ScriptQuestion {
+                key: ask.store_key(),
+                gcra: *ask.gcra(),
+                want: *want,
+                ahead: *ahead,
+            });
+        }
         if self.settings.is_cluster {
             return self.ask_nodes(client, &questions, deadline).await;
         }
-        let gives_back = wants
-            .iter()
-            .any(|(_, want, _)| matches!(want, QuestionKind::GiveBack { .. }));
-        let tries = if gives_back { 1 } else { TRIES };
         for attempt in 1..=tries {
             let Some(connection) = self.connection(client).await else {
                 return Vec::new();
@@ -104,7 +106,7 @@ impl Store {
                         self.lost(client);
                     }
                     self.metrics.failed("error");
-                    self.failed(&self.whole, || error.to_string());
+                    self.failed(&self.whole, &error);
                 }
             }
         }
@@ -126,31 +128,40 @@ impl Store {
         let Some(connection) = self.connection(client).await else {
             return Vec::new();
         };
-        let each = questions.chunks(1).map(|question| {
-            let (connection, again) = (connection.clone(), connection.clone());
-            async move {
-                let node = question
-                    .first()
-                    .map_or_else(|| Arc::clone(&self.whole), |first| self.node_of(&first.key));
-                match timeout_at(deadline, self.ask_at(connection, question, &node)).await {
-                    Ok(Ok(replies)) => return replies.into_iter().next(),
-                    Ok(Err(error)) => {
-                        if error.kind() == ErrorKind::ClusterConnectionNotFound {
-                            self.lost(client);
-                        }
-                        self.metrics.failed("error");
-                        self.failed(&node, || error.to_string());
-                    }
-                    Err(_) => {
-                        self.metrics.failed("timeout");
-                        self.failed(&node, || self.too_slow());
-                    }
-                }
-                self.look_at_nodes(again);
-                None
-            }
+        let each = questions.iter().map(|question| {
+            let connection = connection.clone();
+            self.ask_node(client, connection, question, deadline)
         });
         join_all(each).await
+    }
+
+    /// Asks the node of one bucket; `None` if it does not respond before
+    /// `deadline`, or fails.
+    async fn ask_node(
+        self: &Arc<Self>,
+        client: &StoreClient,
+        connection: StoreConnection,
+        question: &ScriptQuestion,
+        deadline: Instant,
+    ) -> Option<TimedReply> {
+        let node = self.node_of(&question.key);
+        let asking = self.ask_at(connection.clone(), slice::from_ref(question), &node);
+        match timeout_at(deadline, asking).await {
+            Ok(Ok(replies)) => return replies.into_iter().next(),
+            Ok(Err(error)) => {
+                if error.kind() == ErrorKind::ClusterConnectionNotFound {
+                    self.lost(client);
+                }
+                self.metrics.failed("error");
+                self.failed(&node, &error);
+            }
+            Err(_) => {
+                self.metrics.failed("timeout");
+                self.timed_out(&node);
+            }
+        }
+        self.look_at_nodes(connection);
+        None
     }
 
     /// Asks one node, and counts its reply.
@@ -166,7 +177,8 @@ impl Store {
         questions: &[ScriptQuestion],
         node: &Node,
     ) -> RedisResult<Vec<TimedReply>> {
-        let (begun, sent) = (Instant::now(), Clock.now().as_nanos());
+        let begun = Instant::now();
+        let sent = Clock.now().as_nanos();
         let replies = connection.ask(&self.script, questions).await?;
         node.circuit.succeeded();
         self.whole.circuit.succeeded();
@@ -181,9 +193,10 @@ impl Store {
             .collect())
     }
 
-    /// The cause that the log names after a timeout.
-    pub(super) fn too_slow(&self) -> String {
-        format!("no answer within {}", duration::text(self.settings.timeout))
+    /// Counts a timeout of a node for its circuit.
+    pub(super) fn timed_out(self: &Arc<Self>, node: &Arc<Node>) {
+        let timeout = duration::text(self.settings.timeout);
+        self.failed(node, format_args!("no answer within {timeout}"));
     }
 
     /// Makes a call in the background, bounded in number and time, and without
@@ -195,8 +208,12 @@ impl Store {
         let store = Arc::clone(self);
         self.background.spawn(async move {
             let client = store.client();
-            let permit = client.permit().filter(|_| !store.is_left_alone(&ask));
-            let Some(_permit) = permit else { return };
+            if store.is_left_alone(&ask) {
+                return;
+            }
+            let Some(_permit) = client.permit() else {
+                return;
+            };
             let wants = [(&ask, want, 0)];
             let deadline = Instant::now() + store.settings.timeout;
             let replies = timeout_at(deadline, store.call(client, &wants, deadline))

@@ -4,7 +4,10 @@
 //! Nothing here belongs to another worker, so that no response has to wake
 //! another thread.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::{
+    mem,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -39,6 +42,31 @@ pub(super) enum Link {
     Making(Option<StoreConnection>),
     /// The connection, and the generation of the circuit in which it was made.
     Up(StoreConnection, u64),
+}
+
+impl Link {
+    /// Notes that a connection is being made; in a cluster the old one serves
+    /// meanwhile. Returns false if one is being made already.
+    pub(super) fn begin(&mut self, is_cluster: bool) -> bool {
+        if matches!(self, Self::Making(_)) {
+            return false;
+        }
+        *self = match mem::replace(self, Self::Down) {
+            Self::Up(connection, _) if is_cluster => Self::Making(Some(connection)),
+            _ => Self::Making(None),
+        };
+        true
+    }
+
+    /// Drops the connection, which is broken. Returns false if there is none,
+    /// or if another one is being made.
+    pub(super) fn end(&mut self) -> bool {
+        let was_up = matches!(self, Self::Up(..));
+        if was_up {
+            *self = Self::Down;
+        }
+        was_up
+    }
 }
 
 impl Default for StoreClient {

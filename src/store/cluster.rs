@@ -54,11 +54,12 @@ impl Store {
     /// A key with which to probe `node`; `None` for the whole store, and for a
     /// node that holds no keys any more.
     pub(super) fn probe_key(&self, node: &Arc<Node>) -> Option<String> {
-        self.nodes
-            .load()
-            .as_ref()
-            .filter(|nodes| nodes.has(node))?
-            .probe_key(node)
+        let nodes = self.nodes.load();
+        let nodes = nodes.as_ref()?;
+        if !nodes.has(node) {
+            return None;
+        }
+        nodes.probe_key(node)
     }
 
     /// Takes over the reply to `CLUSTER SLOTS`. If slots have moved,
@@ -77,12 +78,13 @@ impl Store {
             && nodes.differs(earlier)
         {
             self.whole.circuit.renew();
-            let is_gone = |node: &&Arc<Node>| node.circuit.is_open() && !nodes.has(node);
-            for node in earlier.each().filter(is_gone) {
-                tracing::info!(
-                    store = &*node.name,
-                    "the node of the store holds no keys any more"
-                );
+            for node in earlier.each() {
+                if node.circuit.is_open() && !nodes.has(node) {
+                    tracing::info!(
+                        store = &*node.name,
+                        "the node of the store holds no keys any more"
+                    );
+                }
             }
         }
         self.nodes.store(Some(Arc::new(nodes)));
@@ -96,9 +98,8 @@ impl Store {
     /// The task ends with the store, or when a later look takes its place.
     pub(super) fn look_at_nodes(self: &Arc<Self>, mut connection: StoreConnection) {
         let mut look = self.look.lock();
-        if look
-            .as_ref()
-            .is_some_and(|(begun, _)| begun.elapsed() < BETWEEN_LOOKS)
+        if let Some((begun, _)) = &*look
+            && begun.elapsed() < BETWEEN_LOOKS
         {
             return;
         }
@@ -118,12 +119,15 @@ impl Store {
     /// is open.
     pub(super) fn note_circuits(&self) {
         let _one_at_a_time = self.look.lock();
-        let nodes = self.nodes.load();
-        let nodes = nodes.iter().flat_map(|nodes| nodes.each());
-        let nodes: Vec<_> = nodes
-            .map(|node| (Arc::clone(&node.name), node.circuit.is_open()))
-            .collect();
-        let is_open = self.whole.circuit.is_open() || nodes.iter().any(|(_, is_open)| *is_open);
-        self.metrics.set_open(is_open, nodes);
+        let mut is_any_open = self.whole.circuit.is_open();
+        let mut by_node = Vec::new();
+        if let Some(nodes) = &*self.nodes.load() {
+            for node in nodes.each() {
+                let is_open = node.circuit.is_open();
+                is_any_open |= is_open;
+                by_node.push((Arc::clone(&node.name), is_open));
+            }
+        }
+        self.metrics.set_open(is_any_open, by_node);
     }
 }

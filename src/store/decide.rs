@@ -202,7 +202,7 @@ impl Store {
                 // With a connection a node was too slow, and the call of that
                 // node has counted it.
                 if !self.settings.is_cluster || !client.is_connected() {
-                    self.failed(&self.whole, || self.too_slow());
+                    self.timed_out(&self.whole);
                 }
                 self.alone(asks)
             }
@@ -228,12 +228,12 @@ impl Store {
                 Ok(needs) => needs,
                 Err(refusal) => return Some(Err(refusal)),
             };
-            let hot: SmallVec<[(Name, u32); 2]> = asks
-                .iter()
-                .zip(&needs)
-                .filter(|(_, need)| need.is_some_and(|ahead| ahead > 0))
-                .map(|(ask, _)| (ask.name, ask.cost))
-                .collect();
+            let mut hot: SmallVec<[(Name, u32); 2]> = SmallVec::new();
+            for (ask, need) in asks.iter().zip(&needs) {
+                if let Some(1..) = need {
+                    hot.push((ask.name, ask.cost));
+                }
+            }
             let leader = match client.batches.join(&hot) {
                 BatchRole::Follower(follower) => {
                     follower.completed().await;
@@ -241,13 +241,14 @@ impl Store {
                 }
                 BatchRole::Leader(leader) => leader,
             };
-            let hot_needs = needs
-                .iter_mut()
-                .filter_map(Option::as_mut)
-                .filter(|ahead| **ahead > 0);
-            hot_needs
-                .zip(&leader.wanted)
-                .for_each(|(ahead, wanted)| *ahead = ahead.saturating_add(*wanted));
+            let mut wanted = leader.wanted.iter();
+            for need in &mut needs {
+                if let Some(ahead @ 1..) = need
+                    && let Some(wanted) = wanted.next()
+                {
+                    *ahead = ahead.saturating_add(*wanted);
+                }
+            }
             let Some(slots) = self.take_held(now, asks, &needs) else {
                 continue;
             };
@@ -273,22 +274,26 @@ impl Store {
         mut slots: Slots,
         deadline: Instant,
     ) -> Option<Answered> {
-        let wants: Vec<_> = asks
-            .iter()
-            .zip(needs)
-            .filter_map(|(ask, need)| Some((ask, (*need)?)))
-            .map(|(ask, ahead)| (ask, QuestionKind::Take(ask.cost), ahead))
-            .collect();
+        let mut wants = Vec::with_capacity(asks.len());
+        for (ask, need) in asks.iter().zip(needs) {
+            if let Some(ahead) = need {
+                wants.push((ask, QuestionKind::Take(ask.cost), *ahead));
+            }
+        }
         let replies = self.call(client, &wants, deadline).await;
         let now = Clock.now().as_nanos();
         if replies.is_empty() {
             self.give_back(now, asks, &slots);
             return None;
         }
-        let (mut refusal, mut away): (Option<Refusal>, _) = (None, Away::new());
+        let mut refusal: Option<Refusal> = None;
+        let mut away = Away::new();
         let mut replies = replies.into_iter();
         for (index, (ask, slot)) in asks.iter().zip(&mut slots).enumerate() {
-            let Some(reply) = needs[index].and_then(|_| replies.next()) else {
+            if needs[index].is_none() {
+                continue;
+            }
+            let Some(reply) = replies.next() else {
                 continue;
             };
             let Some(TimedReply { reply, trip }) = reply else {

@@ -131,13 +131,13 @@ impl Ledger {
         reply: Reply,
         trip: Trip,
     ) -> Slot {
-        self.with(name, |share| share.learn(gcra, cost, reply, trip))
-            .unwrap_or_else(|| {
-                let mut share = BucketShare::default();
-                let slot = share.learn(gcra, cost, reply, trip);
-                self.enter(trip.received, name, share);
-                slot
-            })
+        if let Some(slot) = self.with(name, |share| share.learn(gcra, cost, reply, trip)) {
+            return slot;
+        }
+        let mut share = BucketShare::default();
+        let slot = share.learn(gcra, cost, reply, trip);
+        self.enter(trip.received, name, share);
+        slot
     }
 
     /// Takes tokens back into the lease that is held here. Returns the
@@ -157,9 +157,10 @@ impl Ledger {
     /// Whole tokens left, and nanoseconds until the bucket is full, as far as
     /// is known here.
     pub(super) fn standing(&self, now: u64, name: Name, gcra: Gcra) -> (u32, u64) {
-        let unknown = BucketShare::default();
-        self.with(name, |share| share.standing(now, gcra))
-            .unwrap_or_else(|| unknown.standing(now, gcra))
+        match self.with(name, |share| share.standing(now, gcra)) {
+            Some(standing) => standing,
+            None => BucketShare::default().standing(now, gcra),
+        }
     }
 
     /// Nanoseconds of the bucket that are held here and have not begun.
@@ -217,7 +218,8 @@ impl Ledger {
     /// The lock of one shard is held at a time. The overflow bucket is never
     /// forgotten.
     fn sweep(&self, now: u64, name: Name) -> bool {
-        let (first, count) = (name.spread() % self.shards.len(), self.shards.len());
+        let count = self.shards.len();
+        let first = name.spread() % count;
         let mut looked_at = 0;
         for at in first..first + count {
             let mut shard = self.shards[at % count].lock();

@@ -35,6 +35,7 @@
 //! recovered store is used again within two seconds and the time of one probe.
 
 use std::{
+    fmt,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -97,17 +98,7 @@ impl Store {
     /// old one serves meanwhile.
     fn make_link(self: &Arc<Self>, client: &StoreClient) {
         let is_cluster = self.settings.is_cluster;
-        let begin = |link: &mut Link| {
-            let begins = !matches!(link, Link::Making(_));
-            if begins {
-                *link = match std::mem::replace(link, Link::Down) {
-                    Link::Up(connection, _) if is_cluster => Link::Making(Some(connection)),
-                    _ => Link::Making(None),
-                };
-            }
-            begins
-        };
-        if client.link.send_if_modified(begin) {
+        if client.link.send_if_modified(|link| link.begin(is_cluster)) {
             let task = tokio::spawn(make(
                 Arc::downgrade(self),
                 self.settings.clone(),
@@ -125,21 +116,14 @@ impl Store {
 
     /// Drops the connection of this worker, which is broken.
     pub(super) fn lost(&self, client: &StoreClient) {
-        let end = |link: &mut Link| {
-            let was_up = matches!(link, Link::Up(..));
-            if was_up {
-                *link = Link::Down;
-            }
-            was_up
-        };
-        client.link.send_if_modified(end);
+        client.link.send_if_modified(Link::end);
     }
 
     /// Counts a failed call. After some in a row the circuit of its node opens,
     /// and `why` is logged as the cause.
-    pub(super) fn failed(self: &Arc<Self>, node: &Arc<Node>, why: impl FnOnce() -> String) {
+    pub(super) fn failed(self: &Arc<Self>, node: &Arc<Node>, why: impl fmt::Display) {
         if node.circuit.failed() {
-            self.opened(node, &why());
+            self.opened(node, &why.to_string());
         }
     }
 

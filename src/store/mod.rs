@@ -138,11 +138,10 @@ impl SharedLimit {
     /// A limit that knows at most `max_keys` keys. `earlier` is the same limit
     /// before a reload, whose knowledge is kept unless `max_keys` has changed.
     pub fn new(limiter: Limiter, max_keys: std::num::NonZeroUsize, earlier: Option<&Self>) -> Self {
-        let kept = earlier.filter(|earlier| earlier.ledger.is_for(max_keys));
-        let ledger = kept.map_or_else(
-            || Arc::new(Ledger::new(max_keys)),
-            |earlier| Arc::clone(&earlier.ledger),
-        );
+        let ledger = match earlier {
+            Some(earlier) if earlier.ledger.is_for(max_keys) => Arc::clone(&earlier.ledger),
+            _ => Arc::new(Ledger::new(max_keys)),
+        };
         Self { limiter, ledger }
     }
 

@@ -83,10 +83,9 @@ impl NameHasher {
     pub fn name(self) -> Name {
         let digest = self.0.finish();
         let mut number = [0; 16];
-        number
-            .iter_mut()
-            .zip(digest.as_ref())
-            .for_each(|(to, from)| *to = *from);
+        for (to, from) in number.iter_mut().zip(digest.as_ref()) {
+            *to = *from;
+        }
         Name(u128::from_be_bytes(number))
     }
 }

@@ -149,19 +149,26 @@ fn read_replies(numbers: &[i64], questions: usize) -> RedisResult<Vec<Reply>> {
     let [admitted, at, debts @ ..] = numbers else {
         return Err(strange());
     };
-    let (admitted, at) = (*admitted == 1, u64::try_from(*at).unwrap_or(0));
-    let debt = |number: i64| u64::try_from(number).unwrap_or(0);
-    let reply = |of: &[i64]| Reply {
-        admitted,
-        before: debt(of[0]),
-        after: debt(of[1]),
-        moved: debt(of[2]),
-        at,
-    };
-    if debts.len() != 3 * questions {
+    let (debts, rest) = debts.as_chunks();
+    if debts.len() != questions || !rest.is_empty() {
         return Err(strange());
     }
-    Ok(debts.chunks_exact(3).map(reply).collect())
+    let mut replies = Vec::with_capacity(questions);
+    for [before, after, moved] in debts {
+        replies.push(Reply {
+            admitted: *admitted == 1,
+            before: nanoseconds(*before),
+            after: nanoseconds(*after),
+            moved: nanoseconds(*moved),
+            at: nanoseconds(*at),
+        });
+    }
+    Ok(replies)
+}
+
+/// A number of the reply. Redis has no unsigned ones.
+fn nanoseconds(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
 }
 
 /// The error for a reply of another shape.

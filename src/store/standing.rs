@@ -11,7 +11,11 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Ask, Store, call::TICK, script::QuestionKind};
+use super::{
+    Ask, Store,
+    call::{TICK, TimedReply},
+    script::QuestionKind,
+};
 use crate::limit::{Clock, Standing};
 
 /// Longest wait for a reply. It is longer than that of requests, because a
@@ -30,14 +34,15 @@ impl Store {
     /// include those that this gateway holds, and not those that other gateways
     /// hold.
     pub async fn standing(self: &Arc<Self>, asks: &[Ask]) -> Vec<Option<Standing>> {
-        let is_asked: Vec<_> = asks.iter().map(|ask| !self.is_left_alone(ask)).collect();
-        let asked = asks
-            .iter()
-            .zip(&is_asked)
-            .filter(|(_, is_asked)| **is_asked);
-        let wants: Vec<_> = asked
-            .map(|(ask, _)| (ask, QuestionKind::Look(0), 0))
-            .collect();
+        let mut wants = Vec::new();
+        let mut is_asked = Vec::with_capacity(asks.len());
+        for ask in asks {
+            let is_alone = self.is_left_alone(ask);
+            is_asked.push(!is_alone);
+            if !is_alone {
+                wants.push((ask, QuestionKind::Look(0), 0));
+            }
+        }
         if wants.is_empty() {
             return vec![None; asks.len()];
         }
@@ -47,13 +52,20 @@ impl Store {
             .unwrap_or_default();
         let mut replies = replies.into_iter();
         let now = Clock.now().as_nanos();
-        let stands = |(ask, is_asked): (&Ask, &bool)| {
-            let debt = is_asked.then(|| replies.next().flatten())??.reply.before;
-            let held = ask.limit.ledger.held(now, ask.name);
-            let left = ask.gcra().left(debt.saturating_sub(held));
-            Some(Standing::known(ask.gcra(), left, debt))
-        };
-        asks.iter().zip(&is_asked).map(stands).collect()
+        let mut standings = Vec::with_capacity(asks.len());
+        for (ask, is_asked) in asks.iter().zip(is_asked) {
+            let reply = if is_asked {
+                replies.next().flatten()
+            } else {
+                None
+            };
+            standings.push(reply.map(|TimedReply { reply, .. }| {
+                let held = ask.limit.ledger.held(now, ask.name);
+                let left = ask.gcra().left(reply.before.saturating_sub(held));
+                Standing::known(ask.gcra(), left, reply.before)
+            }));
+        }
+        standings
     }
 
     /// Fills the bucket of `ask`. Other gateways keep the tokens that they
