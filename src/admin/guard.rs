@@ -12,7 +12,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::{HeaderMap, Method, Request, StatusCode, Version, header};
+use http::{HeaderMap, Method, Request, StatusCode, Version, header, uri};
 
 use crate::policy;
 
@@ -133,25 +133,17 @@ impl Rules<'_> {
             (None, _) if any_host && request.version() == Version::HTTP_10 => None,
             _ => return Err(Denial::BadHost),
         };
-        let called = [
-            host,
-            request
-                .uri()
-                .authority()
-                .map(|authority| authority.as_str()),
-        ];
+        let called = [host, request.uri().authority().map(uri::Authority::as_str)];
         for name in called.into_iter().flatten() {
             let authority = Authority::read(name).ok_or(Denial::BadHost)?;
             if !any_host && !self.is_ours(authority) {
                 return Err(Denial::ForeignHost(name.to_owned()));
             }
         }
-        if !headers
-            .get_all(header::ORIGIN)
-            .iter()
-            .all(|origin| self.is_our_origin(origin.as_bytes()))
-        {
-            return Err(Denial::ForeignOrigin);
+        for origin in headers.get_all(header::ORIGIN) {
+            if !self.is_our_origin(origin.as_bytes()) {
+                return Err(Denial::ForeignOrigin);
+            }
         }
         if changes(request.method()) {
             self.check_token(headers)
@@ -164,29 +156,31 @@ impl Rules<'_> {
     /// `hosts`. A host without a port is accepted on any port.
     fn is_ours(&self, called: Authority<'_>) -> bool {
         let is_own_port = called.port.is_none_or(|port| port == self.local.port());
-        let is_listed = |name: &String| {
-            Authority::read(name).is_some_and(|listed| {
-                listed.host.eq_ignore_ascii_case(called.host)
-                    && listed
-                        .port
-                        .is_none_or(|port| port == called.port.unwrap_or(HTTP))
-            })
-        };
-        (is_own_port && self.is_own_host(called.host)) || self.settings.hosts.iter().any(is_listed)
+        if is_own_port && self.is_own_host(called.host) {
+            return true;
+        }
+        for name in &self.settings.hosts {
+            if let Some(listed) = Authority::read(name)
+                && listed.covers(called)
+            {
+                return true;
+            }
+        }
+        false
     }
 
     /// True for the address itself, loopback and `localhost`: an address cannot
     /// be rebound as a name can, and browsers resolve `localhost` themselves.
     fn is_own_host(&self, host: &str) -> bool {
-        let address = host
+        let unbracketed = host
             .strip_prefix('[')
             .and_then(|host| host.strip_suffix(']'))
             .unwrap_or(host);
-        match address
-            .parse::<IpAddr>()
-            .map(|address| address.to_canonical())
-        {
-            Ok(address) => address.is_loopback() || address == self.local.ip().to_canonical(),
+        match unbracketed.parse::<IpAddr>() {
+            Ok(address) => {
+                let address = address.to_canonical();
+                address.is_loopback() || address == self.local.ip().to_canonical()
+            }
             Err(_) => host.eq_ignore_ascii_case("localhost"),
         }
     }
@@ -202,12 +196,11 @@ impl Rules<'_> {
             Some(("https", authority)) => (authority, HTTPS),
             _ => return false,
         };
-        Authority::read(authority).is_some_and(|Authority { host, port: given }| {
-            self.is_ours(Authority {
-                host,
-                port: Some(given.unwrap_or(port)),
-            })
-        })
+        let Some(mut authority) = Authority::read(authority) else {
+            return false;
+        };
+        authority.port.get_or_insert(port);
+        self.is_ours(authority)
     }
 
     /// How much of the values of keys a caller with these headers may see.
@@ -247,11 +240,10 @@ impl Rules<'_> {
 /// Compares in a time that depends on the length of `given` alone, so that the
 /// time does not reveal how many bytes were right.
 fn is_same(given: &[u8], token: &[u8]) -> bool {
-    let expected = token.iter().cycle();
-    let differs = given
-        .iter()
-        .zip(expected)
-        .fold(0, |differs, (a, b)| differs | (a ^ b));
+    let mut differs = 0;
+    for (given, expected) in given.iter().zip(token.iter().cycle()) {
+        differs |= given ^ expected;
+    }
     std::hint::black_box(differs) == 0 && given.len() == token.len() && !token.is_empty()
 }
 
@@ -272,15 +264,27 @@ impl<'a> Authority<'a> {
             true => text.find(']')? + 1,
             false => text.find(':').unwrap_or(text.len()),
         };
-        let (host, port) = text.split_at(end);
-        let port = match port.strip_prefix(':') {
-            None => port.is_empty().then_some(None)?,
-            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                Some(digits.parse().ok()?)
-            }
-            Some(_) => return None,
-        };
-        (!host.is_empty()).then_some(Self { host, port })
+        let (host, rest) = text.split_at(end);
+        if host.is_empty() {
+            return None;
+        }
+        if rest.is_empty() {
+            return Some(Self { host, port: None });
+        }
+        let digits = rest.strip_prefix(':')?;
+        // A number may have a sign for `parse`, and a port may not.
+        if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let port = Some(digits.parse().ok()?);
+        Some(Self { host, port })
+    }
+
+    /// Whether this name, as it is configured, is the one that a call names. A
+    /// name without a port stands for every port.
+    fn covers(self, called: Authority<'_>) -> bool {
+        let port = called.port.unwrap_or(HTTP);
+        self.host.eq_ignore_ascii_case(called.host) && self.port.is_none_or(|listed| listed == port)
     }
 }
 

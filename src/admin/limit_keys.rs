@@ -76,6 +76,8 @@ impl From<TemporaryError> for Refused {
 
 /// The fields of a `PUT`.
 const FIELDS: [&str; 3] = ["rate", "burst", "ttl"];
+/// The body of a `PUT` as texts about mistakes in one describe it.
+const EXAMPLE: &str = r#"such as {"rate": "100/s", "burst": 200, "ttl": "10m"}"#;
 
 /// `GET /limits/NAME/top?n=20`: the keys with the most requests, the heaviest
 /// first. For a shared limit, the state of each is read from the store, for at
@@ -186,20 +188,21 @@ impl KeyCall<'_> {
 /// # Errors
 /// There is none; the text lists those that exist.
 fn limit<'s>(state: &'s State, name: &str) -> Result<OneLimit<'s>, Refused> {
-    state.limit(name).ok_or_else(|| {
-        let mut names = Vec::new();
-        for limit in &state.config.limits {
-            names.extend(limit.deciding().map(|name| format!("`{name}`")));
-        }
-        let known = if names.is_empty() {
-            "there are none".to_owned()
-        } else {
-            format!("there are {}", names.join(", "))
-        };
-        Refused {
-            status: StatusCode::NOT_FOUND,
-            why: format!("there is no limit `{name}`; {known}"),
-        }
+    if let Some(limit) = state.limit(name) {
+        return Ok(limit);
+    }
+    let mut names = Vec::new();
+    for limit in &state.config.limits {
+        names.extend(limit.deciding().map(|name| format!("`{name}`")));
+    }
+    let known = if names.is_empty() {
+        "there are none".to_owned()
+    } else {
+        format!("there are {}", names.join(", "))
+    };
+    Err(Refused {
+        status: StatusCode::NOT_FOUND,
+        why: format!("there is no limit `{name}`; {known}"),
     })
 }
 
@@ -211,14 +214,15 @@ fn how_many(query: &str) -> Result<usize, String> {
     if query.is_empty() {
         return Ok(SHOWN);
     }
-    let number = query
-        .strip_prefix("n=")
-        .and_then(|number| number.parse().ok());
-    number
-        .filter(|number| (1..=MOST_SHOWN).contains(number))
-        .ok_or_else(|| {
-            format!("`{query}`: how many are shown is said by ?n=, from 1 to {MOST_SHOWN}")
-        })
+    if let Some(number) = query.strip_prefix("n=")
+        && let Ok(number) = number.parse()
+        && (1..=MOST_SHOWN).contains(&number)
+    {
+        return Ok(number);
+    }
+    Err(format!(
+        "`{query}`: how many are shown is said by ?n=, from 1 to {MOST_SHOWN}"
+    ))
 }
 
 /// The quota that a `PUT` gives to a key.
@@ -234,18 +238,13 @@ struct Wanted {
 /// # Errors
 /// The body is not such an object. The text shows one that is right.
 fn wanted(body: &[u8]) -> Result<Wanted, String> {
-    const EXAMPLE: &str = r#"such as {"rate": "100/s", "burst": 200, "ttl": "10m"}"#;
     let body: Map<String, Value> = serde_json::from_slice(body)
         .map_err(|error| format!("the body is a JSON object {EXAMPLE} ({error})"))?;
     if let Some(name) = body.keys().find(|name| !FIELDS.contains(&name.as_str())) {
         return Err(format!("there is no field `{name}`; the body is {EXAMPLE}"));
     }
-    let text = |name: &str| {
-        let text = body.get(name).and_then(Value::as_str);
-        text.ok_or_else(|| format!("`{name}` is needed, as a string; the body is {EXAMPLE}"))
-    };
-    let rate = read_rate(text("rate")?).map_err(|why| format!("`rate` cannot be {why}"))?;
-    let ttl = read_duration(text("ttl")?).map_err(|why| format!("`ttl` cannot be {why}"))?;
+    let rate = read_rate(text(&body, "rate")?).map_err(|why| format!("`rate` cannot be {why}"))?;
+    let ttl = read_duration(text(&body, "ttl")?).map_err(|why| format!("`ttl` cannot be {why}"))?;
     if ttl.is_zero() || ttl > LONGEST {
         return Err(
             "`ttl` is how long the numbers count: more than nothing, and at most \"30d\""
@@ -254,16 +253,31 @@ fn wanted(body: &[u8]) -> Result<Wanted, String> {
     }
     let burst = match body.get("burst") {
         None => rate.count,
-        Some(burst) => {
-            let burst = burst
-                .as_u64()
-                .and_then(|burst| u32::try_from(burst).ok())
-                .and_then(NonZeroU32::new);
-            burst.ok_or_else(|| format!("`burst` is a whole number from 1 to {}", u32::MAX))?
-        }
+        Some(burst) => tokens(burst)
+            .ok_or_else(|| format!("`burst` is a whole number from 1 to {}", u32::MAX))?,
     };
     let quota = Quota::new(rate, burst).map_err(|error| error.to_string())?;
     Ok(Wanted { quota, ttl })
+}
+
+/// A field of the body of a `PUT` that is a string.
+///
+/// # Errors
+/// It is absent or something else.
+fn text<'b>(body: &'b Map<String, Value>, name: &str) -> Result<&'b str, String> {
+    match body.get(name) {
+        Some(Value::String(text)) => Ok(text),
+        _ => Err(format!(
+            "`{name}` is needed, as a string; the body is {EXAMPLE}"
+        )),
+    }
+}
+
+/// The number of tokens that a JSON value stands for; `None` if it is no whole
+/// number from 1 to 4294967295.
+fn tokens(value: &Value) -> Option<NonZeroU32> {
+    let tokens = u32::try_from(value.as_u64()?).ok()?;
+    NonZeroU32::new(tokens)
 }
 
 /// A key with its bucket, as JSON shows it.
@@ -303,7 +317,10 @@ impl KeyView {
         Self {
             key: values(key, sight),
             hash: key.key.to_string(),
-            rate: quota.map_or_else(|| "unlimited".to_owned(), |quota| rate_text(quota.rate())),
+            rate: match quota {
+                Some(quota) => rate_text(quota.rate()),
+                None => "unlimited".to_owned(),
+            },
             burst: quota.map(|quota| quota.burst()),
             remaining: quota.map(|_| bucket.remaining),
             reset_seconds: quota.map(|_| duration::whole_seconds(bucket.reset)),

@@ -80,11 +80,11 @@ fn summary(outcome: &Outcome) -> Value {
 /// The kinds are `limits`, `upstreams` and `routes`, and all three are always
 /// there.
 fn changes(report: &Report) -> Value {
-    let kinds = report
-        .kinds()
-        .into_iter()
-        .map(|(kind, changes)| (kind.to_owned(), by_change(changes)));
-    Value::Object(kinds.collect())
+    let mut by_kind = Map::new();
+    for (kind, changes) in report.kinds() {
+        by_kind.insert(kind.to_owned(), by_change(changes));
+    }
+    Value::Object(by_kind)
 }
 
 /// The names by kind of change. Every kind is there, so that a caller need not
@@ -93,20 +93,17 @@ fn changes(report: &Report) -> Value {
 /// Names are in alphabetical order. A name is in exactly one of the four
 /// arrays.
 fn by_change(changes: &BTreeMap<Arc<str>, Change>) -> Value {
-    let names = |change| {
-        changes
-            .iter()
-            .filter(|(_, is)| **is == change)
-            .map(|(name, _)| json!(&**name))
-            .collect()
-    };
-    let words = [Change::Kept, Change::Changed, Change::New, Change::Gone];
-    Value::Object(
-        words
-            .into_iter()
-            .map(|change| (change.word().to_owned(), names(change)))
-            .collect::<Map<_, _>>(),
-    )
+    let mut by_change = Map::new();
+    for kind in [Change::Kept, Change::Changed, Change::New, Change::Gone] {
+        let mut names = Vec::new();
+        for (name, change) in changes {
+            if *change == kind {
+                names.push(json!(&**name));
+            }
+        }
+        by_change.insert(kind.word().to_owned(), Value::Array(names));
+    }
+    Value::Object(by_change)
 }
 
 #[cfg(test)]
