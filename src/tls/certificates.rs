@@ -65,11 +65,15 @@ impl Certificates {
     /// A wildcard stands for exactly one label (RFC 9525, 6.3): only the first
     /// one of `name` is replaced. Empty if no certificate is for the name.
     fn matching(&self, name: &str) -> &[usize] {
-        let wildcard = || self.by_name.get(&*format!("*.{}", name.split_once('.')?.1));
-        self.by_name
-            .get(name)
-            .or_else(wildcard)
-            .map_or(&[], Vec::as_slice)
+        if let Some(exact) = self.by_name.get(name) {
+            return exact;
+        }
+        if let Some((_, domain)) = name.split_once('.')
+            && let Some(wildcard) = self.by_name.get(&*format!("*.{domain}"))
+        {
+            return wildcard;
+        }
+        &[]
     }
 
     /// The names in the certificate that a client is shown that asks for
@@ -78,14 +82,14 @@ impl Certificates {
     ///
     /// `None` asks for the default. The result is shared and not copied.
     pub(super) fn names(&self, name: Option<&str>) -> Arc<[Box<str>]> {
-        let first = name
-            .and_then(|name| self.matching(name).first())
-            .copied()
-            .unwrap_or(0);
-        self.all
-            .get(first)
-            .map(|identity| Arc::clone(&identity.names))
-            .unwrap_or_default()
+        let first = match name.map(|name| self.matching(name)) {
+            Some([first, ..]) => *first,
+            _ => 0,
+        };
+        match self.all.get(first) {
+            Some(identity) => Arc::clone(&identity.names),
+            None => Arc::default(),
+        }
     }
 
     /// The certificate for a client that asks for `name` and verifies
@@ -96,20 +100,20 @@ impl Certificates {
     /// excludes. The search is linear in the number of certificates for this
     /// one name.
     fn choose(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        let matching = name.map_or(&[][..], |name| self.matching(name));
-        let can_verify = |index: &usize| {
-            let key = &self.all[*index].certified.key;
-            key.choose_scheme(schemes).is_some()
+        let matching = match name {
+            Some(name) => self.matching(name),
+            None => &[],
         };
-        let chosen = matching
-            .iter()
-            .copied()
-            .find(can_verify)
-            .or_else(|| matching.first().copied())
-            .unwrap_or(0);
-        self.all
-            .get(chosen)
-            .map(|identity| Arc::clone(&identity.certified))
+        let mut chosen = matching.first().copied().unwrap_or(0);
+        for &index in matching {
+            let key = &self.all[index].certified.key;
+            if key.choose_scheme(schemes).is_some() {
+                chosen = index;
+                break;
+            }
+        }
+        let identity = self.all.get(chosen)?;
+        Some(Arc::clone(&identity.certified))
     }
 }
 

@@ -120,30 +120,41 @@ fn check_validity(
     let certificate = CertificateInner::<Raw>::from_der(certificate)
         .map_err(|_| CertificateError::BadEncoding)?;
     let certificate = certificate.tbs_certificate();
-    let (validity, now) = (certificate.validity(), now.as_secs());
+    let validity = certificate.validity();
+    let now = now.as_secs();
     if now < validity.not_before.to_unix_duration().as_secs() {
         return Err(CertificateError::NotValidYet);
     }
     if now > validity.not_after.to_unix_duration().as_secs() {
         return Err(CertificateError::Expired);
     }
-    let bad = |_| CertificateError::BadEncoding;
     // An extension that is absent restricts nothing.
-    let usage = certificate.get_extension::<KeyUsage>().map_err(bad)?;
-    let proves = |usage: KeyUsage| {
-        usage.digital_signature() || usage.key_encipherment() || usage.key_agreement()
-    };
-    let purposes = certificate
-        .get_extension::<ExtendedKeyUsage>()
-        .map_err(bad)?;
-    let is_for = |id: &str| id == purpose || id == ANYTHING;
-    let is_meant =
-        purposes.is_none_or(|(_, purposes)| purposes.0.iter().any(|id| is_for(&id.to_string())));
-    if usage.is_none_or(|(_, usage)| proves(usage)) && is_meant {
-        Ok(())
-    } else {
-        Err(CertificateError::InvalidPurpose)
+    if let Some((_, usage)) = certificate
+        .get_extension::<KeyUsage>()
+        .map_err(|_| CertificateError::BadEncoding)?
+        && !(usage.digital_signature() || usage.key_encipherment() || usage.key_agreement())
+    {
+        return Err(CertificateError::InvalidPurpose);
     }
+    if let Some((_, purposes)) = certificate
+        .get_extension::<ExtendedKeyUsage>()
+        .map_err(|_| CertificateError::BadEncoding)?
+        && !allows(&purposes, purpose)
+    {
+        return Err(CertificateError::InvalidPurpose);
+    }
+    Ok(())
+}
+
+/// Whether `purpose`, or every purpose, is among these.
+fn allows(purposes: &ExtendedKeyUsage, purpose: &str) -> bool {
+    for allowed in &purposes.0 {
+        let allowed = allowed.to_string();
+        if allowed == purpose || allowed == ANYTHING {
+            return true;
+        }
+    }
+    false
 }
 
 impl ServerCertVerifier for Pinned<dyn ServerCertVerifier> {
