@@ -26,12 +26,12 @@ pub(super) fn escape(text: &[u8], longest: usize, out: &mut Vec<u8>) {
     if is_printable_without(kept, *b"\"\\") {
         out.extend_from_slice(kept);
     } else {
-        kept.utf8_chunks().for_each(|chunk| {
+        for chunk in kept.utf8_chunks() {
             escape_str(chunk.valid(), out);
             if !chunk.invalid().is_empty() {
                 out.extend_from_slice("\u{fffd}".as_bytes());
             }
-        });
+        }
     }
     if kept.len() < text.len() {
         out.extend_from_slice(CUT.as_bytes());
@@ -50,15 +50,14 @@ pub(super) fn is_bare(text: &[u8]) -> bool {
 /// Whether text is printable ASCII and has none of `unwanted`. Checks eight
 /// bytes at a time.
 fn is_printable_without<const N: usize>(text: &[u8], unwanted: [u8; N]) -> bool {
-    let strange = |word: &[u8; 8]| strange_bytes(u64::from_le_bytes(*word), unwanted);
     match text.last_chunk() {
-        // The last eight bytes overlap with those before them.
         Some(last) => {
-            text.as_chunks()
-                .0
-                .iter()
-                .fold(strange(last), |any, word| any | strange(word))
-                == 0
+            // The last eight bytes overlap with those before them.
+            let mut strange = strange_bytes(u64::from_le_bytes(*last), unwanted);
+            for word in text.as_chunks().0 {
+                strange |= strange_bytes(u64::from_le_bytes(*word), unwanted);
+            }
+            strange == 0
         }
         None => text
             .iter()
@@ -75,14 +74,17 @@ fn is_printable_without<const N: usize>(text: &[u8], unwanted: [u8; N]) -> bool 
 /// n"). A borrow can only mark bytes above one that is marked rightly, so the
 /// result is right as a whole, although its bits do not name the bytes.
 fn strange_bytes<const N: usize>(word: u64, unwanted: [u8; N]) -> u64 {
-    let below = |word: u64, n: u8| word.wrapping_sub(EACH * u64::from(n)) & !word;
     let delete = word.wrapping_add(EACH);
-    let strange = unwanted
-        .iter()
-        .fold(word | delete | below(word, b' '), |strange, &byte| {
-            strange | below(word ^ (EACH * u64::from(byte)), 1)
-        });
+    let mut strange = word | delete | below(word, b' ');
+    for byte in unwanted {
+        strange |= below(word ^ (EACH * u64::from(byte)), 1);
+    }
     strange & (EACH << 7)
+}
+
+/// The highest bit of each byte of `word` that is below `n`, among other bits.
+fn below(word: u64, n: u8) -> u64 {
+    word.wrapping_sub(EACH * u64::from(n)) & !word
 }
 
 /// 1 in each byte of a word.
@@ -97,12 +99,13 @@ fn cut(text: &[u8], longest: usize) -> &[u8] {
     if text.len() <= longest {
         return text;
     }
-    let inside = |&at: &usize| text[at] & 0xc0 == 0x80;
-    let end = (longest - 3..=longest)
-        .rev()
-        .find(|at| !inside(at))
-        .unwrap_or(longest);
-    &text[..end]
+    for end in (longest - 3..=longest).rev() {
+        let is_inside = text[end] & 0xc0 == 0x80;
+        if !is_inside {
+            return &text[..end];
+        }
+    }
+    &text[..longest]
 }
 
 /// Appends valid text with escapes where they are needed.
