@@ -84,8 +84,10 @@ pub(super) fn start_access_log(
 /// processor time, as far as the standard library knows them; 1 if it cannot
 /// tell.
 pub(super) fn worker_count(server: &policy::Server) -> usize {
-    let cores = || std::thread::available_parallelism().map_or(1, Into::into);
-    server.workers.map_or_else(cores, Into::into)
+    match server.workers {
+        Some(workers) => workers.into(),
+        None => std::thread::available_parallelism().map_or(1, Into::into),
+    }
 }
 
 /// Raises the soft limit on open files to the hard one, and divides it: clients
@@ -150,11 +152,9 @@ pub fn try_build(config: Config) -> Result<Config, String> {
         hasher: KeyHasher::new(),
         buffers: Arc::default(),
     };
-    if let Some(path) = config
-        .server
-        .state_dir
-        .as_ref()
-        .filter(|path| path.exists() && !path.is_dir())
+    if let Some(path) = &config.server.state_dir
+        && path.exists()
+        && !path.is_dir()
     {
         return Err(format!(
             "{} is not a folder (key server.state_dir)",

@@ -90,7 +90,8 @@ impl Reader {
             return;
         }
         let stuck = self.stuck.take().filter(|stuck| !stuck.is_finished());
-        let (is_wanted_again, source) = (stuck.is_some(), self.source.clone());
+        let is_wanted_again = stuck.is_some();
+        let source = self.source.clone();
         let load = stuck.unwrap_or_else(|| spawn_blocking(move || source.load()));
         self.reading = Some(Reading {
             load,

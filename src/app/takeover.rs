@@ -77,20 +77,19 @@ impl Takeover {
         if std::process::id() == 1 {
             return Err("this is process 1, whose end ends all others (in a container, replace the container)".into());
         }
-        let failed = |error: io::Error| format!("it cannot be started ({error})");
-        let (ours, theirs) = Pair::pair().map_err(failed)?;
+        let (ours, theirs) = Pair::pair().map_err(not_started)?;
         let mut handed: Vec<(&str, OwnedFd)> = Vec::new();
         for listener in listeners {
             handed.push((
                 LISTENER,
-                listener.as_fd().try_clone_to_owned().map_err(failed)?,
+                listener.as_fd().try_clone_to_owned().map_err(not_started)?,
             ));
         }
         handed.extend(admin.map(|socket| (ADMIN, socket)));
         handed.push((READY, theirs.into()));
-        let process = command(handed)?.spawn().map_err(failed)?;
-        ours.set_nonblocking(true).map_err(failed)?;
-        let ready = UnixDatagram::from_std(ours).map_err(failed)?;
+        let process = command(handed)?.spawn().map_err(not_started)?;
+        ours.set_nonblocking(true).map_err(not_started)?;
+        let ready = UnixDatagram::from_std(ours).map_err(not_started)?;
         Ok(Self {
             process: Some(process),
             ready,
@@ -141,13 +140,26 @@ impl Drop for Takeover {
     }
 }
 
+/// Why the new process cannot be started.
+fn not_started(error: io::Error) -> String {
+    format!("it cannot be started ({error})")
+}
+
 /// The command line of this process, with the descriptors and names in
 /// `handed`. The program is searched for by the name that this process was
 /// started with, so that a new file under this name is the new program.
 fn command(handed: Vec<(&str, OwnedFd)>) -> Result<Command, String> {
     let mut arguments = env::args_os();
     let program = arguments.next().ok_or("its own name is unknown")?;
-    let names: Vec<&str> = handed.iter().map(|(name, _)| *name).collect();
+    let mut names = Vec::new();
+    let mut mappings = Vec::new();
+    for ((name, parent_fd), child_fd) in handed.into_iter().zip(FIRST..) {
+        names.push(name);
+        mappings.push(FdMapping {
+            parent_fd,
+            child_fd,
+        });
+    }
     let mut command = Command::new(program);
     command
         .args(arguments)
@@ -158,15 +170,8 @@ fn command(handed: Vec<(&str, OwnedFd)>) -> Result<Command, String> {
         // them.
         .env_remove("LISTEN_PID")
         .env_remove("LISTEN_FDS_FIRST_FD");
-    let mapped = handed
-        .into_iter()
-        .zip(FIRST..)
-        .map(|((_, parent_fd), child_fd)| FdMapping {
-            parent_fd,
-            child_fd,
-        });
     command
-        .fd_mappings(mapped.collect())
+        .fd_mappings(mappings)
         .map_err(|error| error.to_string())?;
     Ok(command)
 }

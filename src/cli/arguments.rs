@@ -64,22 +64,21 @@ impl Text {
     /// A mistake on a line without an argument is shown with its message alone.
     /// The help of each mistake follows, indented by two blanks.
     pub(super) fn explain(&self, mistakes: &Diagnostics) -> String {
-        let explained = mistakes.list.iter().map(|mistake| {
-            let argument = mistake
-                .place
-                .as_ref()
-                .and_then(|place| self.arguments.get(&place.line));
-            let subject =
-                argument.map(|(name, value)| format!("invalid value '{value}' for '{name}': "));
-            let help = mistake.help.as_deref().map(|help| format!("\n  {help}"));
-            format!(
-                "{}{}{}",
-                subject.unwrap_or_default(),
-                reason(&mistake.message),
-                help.unwrap_or_default()
-            )
-        });
-        explained.collect::<Vec<_>>().join("\n")
+        let mut paragraphs = Vec::new();
+        for mistake in &mistakes.list {
+            let mut paragraph = String::new();
+            if let Some(place) = &mistake.place
+                && let Some((name, value)) = self.arguments.get(&place.line)
+            {
+                paragraph += &format!("invalid value '{value}' for '{name}': ");
+            }
+            paragraph += reason(&mistake.message);
+            if let Some(help) = &mistake.help {
+                paragraph += &format!("\n  {help}");
+            }
+            paragraphs.push(paragraph);
+        }
+        paragraphs.join("\n")
     }
 }
 
@@ -127,14 +126,8 @@ pub(super) fn admin(listen: Option<SocketAddr>) -> SocketAddr {
 pub(super) fn in_arguments(error: StartError) -> StartError {
     match error {
         StartError::Other(why) => {
-            let keys = [
-                ("key listeners[0].bind", "--listen"),
-                ("key admin.bind", "--admin"),
-            ];
-            StartError::Other(
-                keys.iter()
-                    .fold(why, |why, (key, argument)| why.replace(key, argument)),
-            )
+            let why = why.replace("key listeners[0].bind", "--listen");
+            StartError::Other(why.replace("key admin.bind", "--admin"))
         }
         mistakes @ StartError::Mistakes(_) => mistakes,
     }

@@ -165,7 +165,12 @@ fn summary(config: &Config) -> String {
         (config.limits.len(), "limit"),
         (config.upstreams.len(), "upstream"),
     ];
-    counted
-        .map(|(count, thing)| format!("{count} {thing}{}", if count == 1 { "" } else { "s" }))
-        .join(", ")
+    let mut parts = Vec::new();
+    for (count, thing) in counted {
+        parts.push(format!(
+            "{count} {thing}{}",
+            if count == 1 { "" } else { "s" }
+        ));
+    }
+    parts.join(", ")
 }

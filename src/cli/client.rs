@@ -52,13 +52,14 @@ impl Address {
         if scheme != "http" {
             return Err(format!("the admin listener speaks plain HTTP; {expected}"));
         }
-        let uri: Uri = authority
-            .trim_end_matches('/')
-            .parse()
-            .map_err(|_| expected.to_owned())?;
-        let is_plain = uri.path().is_empty() || uri.path() == "/";
-        let address = uri.authority().filter(|_| is_plain).and_then(host_and_port);
-        address.map(Self).ok_or_else(|| expected.to_owned())
+        if let Ok(uri) = authority.trim_end_matches('/').parse::<Uri>()
+            && matches!(uri.path(), "" | "/")
+            && let Some(authority) = uri.authority()
+            && let Some(address) = host_and_port(authority)
+        {
+            return Ok(Self(address));
+        }
+        Err(expected.to_owned())
     }
 
     /// The address to connect to for a listener that is bound to `bind`:
@@ -109,6 +110,13 @@ pub(super) enum Unanswered {
     Broken(String),
 }
 
+impl Unanswered {
+    /// The failure of a call, for its reason.
+    fn broken(why: impl fmt::Display) -> Self {
+        Self::Broken(why.to_string())
+    }
+}
+
 /// Sends `POST path`, with `token` as a bearer token (RFC 6750), and returns
 /// status and JSON of the response. A body that is not JSON becomes `null`.
 /// Blocks.
@@ -123,32 +131,40 @@ pub(super) fn post(
     path: &str,
     token: Option<&str>,
 ) -> Result<(StatusCode, Value), Unanswered> {
-    let broken = |error: &dyn fmt::Display| Unanswered::Broken(error.to_string());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| broken(&error))?;
-    let answer = runtime.block_on(async {
-        let unreachable = |why: String| Unanswered::Unreachable(why);
-        let stream = timeout(CONNECT, TcpStream::connect(&to.0)).await;
-        let stream =
-            stream.map_err(|_| unreachable(format!("no connection within {CONNECT:?}")))?;
-        let stream = stream.map_err(|error| unreachable(error.to_string()))?;
-        let answer = timeout(
-            ANSWER,
-            exchange(
-                stream,
-                request(to, path, token).map_err(|error| broken(&error))?,
-            ),
-        )
-        .await;
-        answer
-            .map_err(|_| broken(&format!("no answer within {ANSWER:?}")))?
-            .map_err(|error| broken(&error))
-    });
+        .map_err(Unanswered::broken)?;
+    let answer = runtime.block_on(call(to, path, token));
     // A lookup that hangs must not keep the command from ending.
     runtime.shutdown_background();
     answer
+}
+
+/// Connects, and exchanges the request for its response.
+///
+/// # Errors
+/// No response was received.
+async fn call(
+    to: &Address,
+    path: &str,
+    token: Option<&str>,
+) -> Result<(StatusCode, Value), Unanswered> {
+    let stream = match timeout(CONNECT, TcpStream::connect(&to.0)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(Unanswered::Unreachable(error.to_string())),
+        Err(_) => {
+            let why = format!("no connection within {CONNECT:?}");
+            return Err(Unanswered::Unreachable(why));
+        }
+    };
+    let request = request(to, path, token).map_err(Unanswered::broken)?;
+    match timeout(ANSWER, exchange(stream, request)).await {
+        Ok(response) => response.map_err(Unanswered::broken),
+        Err(_) => Err(Unanswered::broken(format_args!(
+            "no answer within {ANSWER:?}"
+        ))),
+    }
 }
 
 /// The request, without a body.

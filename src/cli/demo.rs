@@ -71,11 +71,10 @@ const SERVICE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCAL
 /// gateway. The start then fails with a message that names the argument.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     if arguments.print_config {
-        let usual = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let (listen, admin) = (
-            arguments.listen.unwrap_or(usual(PORT)),
-            arguments.admin.unwrap_or(usual(ADMIN_PORT)),
-        );
+        let listen = (Ipv4Addr::LOCALHOST, PORT).into();
+        let admin = (Ipv4Addr::LOCALHOST, ADMIN_PORT).into();
+        let listen = arguments.listen.unwrap_or(listen);
+        let admin = arguments.admin.unwrap_or(admin);
         return print(text(listen, admin, SERVICE).trim_start());
     }
     let service = match sample::start() {
@@ -148,17 +147,21 @@ retry = {{ attempts = 3, on = ["connect", "503"] }}
     )
 }
 
+/// The URL at an address; empty for one that is not bound.
+fn url(address: Option<SocketAddr>) -> String {
+    match address {
+        Some(address) => format!("http://{address}"),
+        None => String::new(),
+    }
+}
+
 /// The commands to try. The brackets in the URLs make curl send several
 /// requests, which works in every shell.
 ///
 /// An address that is not bound is shown as nothing.
 fn banner(ready: &Ready, service: SocketAddr) -> String {
-    let shown = |address: Option<SocketAddr>| {
-        address
-            .map(|address| format!("http://{address}"))
-            .unwrap_or_default()
-    };
-    let (gateway, admin) = (shown(ready.listeners.first().copied()), shown(ready.admin));
+    let gateway = url(ready.listeners.first().copied());
+    let admin = url(ready.admin);
     format!(
         r"A gateway to play with.
 

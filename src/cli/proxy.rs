@@ -155,14 +155,13 @@ fn text(arguments: &Arguments) -> Text {
 /// Written to stderr when the gateway serves, with the ports that the system
 /// chose, and with a line for the admin listener if it is on.
 fn banner(to: &str, ready: &Ready) -> String {
-    let listeners: Vec<_> = ready
-        .listeners
-        .iter()
-        .map(|address| format!("http://{address}"))
-        .collect();
-    let admin = ready
-        .admin
-        .map(|address| format!("\nadmin: http://{address}"))
-        .unwrap_or_default();
+    let mut listeners = Vec::new();
+    for address in &ready.listeners {
+        listeners.push(format!("http://{address}"));
+    }
+    let admin = match ready.admin {
+        Some(address) => format!("\nadmin: http://{address}"),
+        None => String::new(),
+    };
     format!("forwarding {} to {to}{admin}", listeners.join(", "))
 }

@@ -148,12 +148,7 @@ fn target(arguments: Arguments) -> Result<Target, Missing> {
 /// item.
 fn told(answer: &Value) -> String {
     let mut text = format!("{}\n", answer["outcome"].as_str().unwrap_or("reloaded"));
-    let sections: Vec<_> = answer["sections"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
+    let sections = texts(&answer["sections"]);
     if !sections.is_empty() {
         text += &format!("  changed: {}\n", sections.join(", "));
     }
@@ -163,10 +158,10 @@ fn told(answer: &Value) -> String {
         &[]
     };
     for kind in kinds {
-        let changes: Vec<_> = ["kept", "changed", "new", "gone"]
-            .iter()
-            .filter_map(|word| change(answer, kind, word))
-            .collect();
+        let mut changes = Vec::new();
+        for word in ["kept", "changed", "new", "gone"] {
+            changes.extend(change(answer, kind, word));
+        }
         text += &format!(
             "  {kind}: {}\n",
             if changes.is_empty() {
@@ -176,12 +171,7 @@ fn told(answer: &Value) -> String {
             }
         );
     }
-    for note in answer["notes"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-    {
+    for note in texts(&answer["notes"]) {
         text += &format!("  note: {note}\n");
     }
     for warning in answer["warnings"].as_array().into_iter().flatten() {
@@ -190,31 +180,30 @@ fn told(answer: &Value) -> String {
     text
 }
 
+/// The strings in an array; none if it is something else.
+fn texts(array: &Value) -> Vec<&str> {
+    let elements = array.as_array().into_iter().flatten();
+    elements.filter_map(Value::as_str).collect()
+}
+
 /// A warning in one line.
 ///
 /// The form is `file:line: message; help`, without the line if there is none.
 fn one_line(warning: &Value) -> String {
-    let word = |key: &str| warning[key].as_str().unwrap_or_default();
-    let line = warning["line"]
-        .as_u64()
-        .map(|line| format!(":{line}"))
-        .unwrap_or_default();
-    format!(
-        "{}{line}: {}; {}",
-        word("file"),
-        word("message"),
-        word("help")
-    )
+    let file = warning["file"].as_str().unwrap_or_default();
+    let line = match warning["line"].as_u64() {
+        Some(line) => format!(":{line}"),
+        None => String::new(),
+    };
+    let message = warning["message"].as_str().unwrap_or_default();
+    let help = warning["help"].as_str().unwrap_or_default();
+    format!("{file}{line}: {message}; {help}")
 }
 
 /// The items of a kind to which `word` happened; `None` if there are none.
 /// Items that are kept are only counted.
 fn change(answer: &Value, kind: &str, word: &str) -> Option<String> {
-    let names: Vec<_> = answer["changes"][kind][word]
-        .as_array()?
-        .iter()
-        .filter_map(Value::as_str)
-        .collect();
+    let names = texts(&answer["changes"][kind][word]);
     match names.len() {
         0 => None,
         count if word == "kept" => Some(format!("{count} kept")),

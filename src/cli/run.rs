@@ -48,16 +48,20 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
 /// # Errors
 /// The text is a sentence that says what to do.
 pub(super) fn file(named: Option<PathBuf>, by: &str) -> Result<PathBuf, String> {
+    if let Some(path) = named {
+        return Ok(path);
+    }
     let [here, system] = app::default_files();
-    let none = format!(
+    for path in [&here, &system] {
+        // A file that cannot be examined is taken to exist; reading it will
+        // report why.
+        if path.try_exists().unwrap_or(true) {
+            return Ok(path.clone());
+        }
+    }
+    Err(format!(
         "there is no configuration: neither {} nor {} exists; name one with {by}, or begin with `tidegate demo`",
         here.display(),
         system.display(),
-    );
-    // A file that cannot be examined is taken to exist; reading it will report
-    // why.
-    let is_there = |path: &PathBuf| path.try_exists().unwrap_or(true);
-    named
-        .or_else(|| [here, system].into_iter().find(is_there))
-        .ok_or(none)
+    ))
 }
