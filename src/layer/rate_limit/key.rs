@@ -43,7 +43,7 @@ use crate::{
 };
 
 /// One part of a request's key.
-struct Part<'l, 'e> {
+struct FoundPart<'l, 'e> {
     /// The part of the policy, or another one that stands in for it.
     part: &'l KeyPart,
     value: KeyValue<'e>,
@@ -58,15 +58,15 @@ fn find<'l, 'e>(
     limit: &'l Limit,
     part: &'l KeyPart,
     exchange: &'e Exchange,
-) -> Option<Part<'l, 'e>> {
+) -> Option<FoundPart<'l, 'e>> {
     if let Some(value) = value(part, exchange) {
-        return Some(Part { part, value });
+        return Some(FoundPart { part, value });
     }
     let Missing::Use(other) = &limit.missing else {
         return None;
     };
     let value = value(other, exchange)?;
-    Some(Part { part: other, value })
+    Some(FoundPart { part: other, value })
 }
 
 /// Adds all parts of the key to `begun`; `None` if the request lacks one.

@@ -56,14 +56,14 @@ use tower::{Layer, Service, ServiceExt};
 use self::{
     charge::Charge,
     question::{Inquiry, Questions},
-    shared::{Deciding, Decision},
+    shared::Deciding,
 };
 pub use self::{
     limits::{Buckets, RouteLimit, SharedBuckets},
     overrides::Overrides,
 };
 use crate::{
-    call::{Call, Exchange, LimitFacts},
+    call::{Call, LimitFacts},
     error::{Error, Failed, Seen},
     limit::Clock,
     message::Response,
@@ -166,15 +166,12 @@ where
     #[cold]
     fn proceed_in_time(&mut self, call: Call, deciding: Deciding) -> ResponseFuture<S::Future> {
         let pending = match deciding {
-            Deciding::Made(decision) => {
-                let outcome = emitted(decision, &call.exchange);
-                return self.proceed(call, outcome);
-            }
+            Deciding::Made(outcome) => return self.proceed(call, outcome),
             Deciding::Pending(pending) => pending,
         };
         let mut inner = self.inner.clone();
         let waiting = async move {
-            let charge = emitted(pending.await, &call.exchange)?;
+            let charge = pending.await?;
             let call = Call {
                 now: Instant::now(),
                 ..call
@@ -187,12 +184,6 @@ where
             waiting: Box::pin(waiting),
         }
     }
-}
-
-/// Notes the facts of a decision, and returns its outcome.
-fn emitted(decision: Decision, exchange: &Exchange) -> Result<Charge, Error> {
-    exchange.facts.lock().limits = decision.facts;
-    decision.outcome
 }
 
 /// Settles the tokens of a request that has a response, or has failed.

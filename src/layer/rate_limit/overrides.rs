@@ -40,7 +40,7 @@ use crate::{
 pub struct Overrides {
     /// The patterns, sorted by the parts that they fix. Each group is searched
     /// for each request.
-    groups: Vec<Group>,
+    groups: Vec<PatternGroup>,
     /// In the order of the file.
     rules: Vec<Rule>,
     /// The rule for keys in which another part stands in for an absent one.
@@ -58,7 +58,7 @@ pub(super) enum Rule {
 
 /// Patterns that fix the same parts.
 #[derive(Debug)]
-struct Group {
+struct PatternGroup {
     /// For each part of the key, whether the patterns fix it. A network wider
     /// than a bucket fixes nothing.
     fixed: Box<[bool]>,
@@ -147,10 +147,10 @@ impl Overrides {
 
     /// The group of the patterns that fix these parts; made if there is none
     /// yet.
-    fn group(&mut self, fixed: Box<[bool]>) -> &mut Group {
+    fn group(&mut self, fixed: Box<[bool]>) -> &mut PatternGroup {
         let known = self.groups.iter().position(|group| group.fixed == fixed);
         let index = known.unwrap_or_else(|| {
-            self.groups.push(Group {
+            self.groups.push(PatternGroup {
                 fixed,
                 exact: HashMap::default(),
                 networks: Vec::new(),
@@ -193,7 +193,7 @@ impl Overrides {
     }
 }
 
-impl Group {
+impl PatternGroup {
     /// The index of the first rule in the file that matches, with `key` over
     /// the fixed parts of the group and a client at this address. `None` if no
     /// pattern of the group matches.

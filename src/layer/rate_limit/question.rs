@@ -7,11 +7,11 @@
 //! test, in `collect_all`. No tokens are taken here; `local` and `shared` take
 //! them, with the questions that an inquiry collects.
 //!
-//! A question refers to its limit by index and to its bucket by [`Bucket`], in
-//! 16 bytes without a reference. So a list of questions may travel with a
-//! request beyond the decision, be settled on another worker, and outlive a
-//! reload: the limits that the indices lead to travel with it. Questions are
-//! sorted into lists by how they are decided (see [`Questions`]).
+//! A question refers to its limit by index and to its bucket by
+//! [`AskedBucket`], in 16 bytes without a reference. So a list of questions may
+//! travel with a request beyond the decision, be settled on another worker, and
+//! outlive a reload: the limits that the indices lead to travel with it.
+//! Questions are sorted into lists by how they are decided (see [`Questions`]).
 //!
 //! # Facts
 //!
@@ -71,7 +71,7 @@ impl Inquiry<'_> {
                 key: key.finish(),
                 cost: key::cost(&limit.policy.cost, &self.exchange.request.headers),
                 limit: index as u8, // at most 64
-                bucket: Bucket::Own,
+                bucket: AskedBucket::Own,
             };
             if limit.is_plain && !limit.own.limiter.has_temporaries() {
                 questions.live.push(question);
@@ -120,7 +120,7 @@ impl Inquiry<'_> {
             Some(Rule::Quota(quota)) => {
                 let index = questions.quotas.len() as u8; // at most one for each of 64 limits
                 questions.quotas.push(quota);
-                let bucket = Bucket::OwnUnder(index);
+                let bucket = AskedBucket::OwnUnder(index);
                 self.push(Question { bucket, ..own }, questions);
             }
             None => {
@@ -128,7 +128,7 @@ impl Inquiry<'_> {
                 // A key with a quota of its own takes no part in the trial of
                 // another one for the limit.
                 if limit.candidate.is_some() {
-                    let bucket = Bucket::Candidate;
+                    let bucket = AskedBucket::Candidate;
                     questions.candidates.push(Question { bucket, ..own });
                 }
             }
@@ -162,7 +162,7 @@ impl Inquiry<'_> {
             if let Some(key) = key {
                 let question = Question {
                     key: key.finish(),
-                    bucket: Bucket::Tier(index as u8), // at most 64, as limits
+                    bucket: AskedBucket::Tier(index as u8), // at most 64, as limits
                     ..own
                 };
                 self.push(question, questions);
@@ -209,12 +209,12 @@ pub(super) struct Question {
     /// 64.
     limit: u8,
     /// Which of the limit's buckets it is.
-    pub(super) bucket: Bucket,
+    pub(super) bucket: AskedBucket,
 }
 
 /// Which bucket of a limit is asked, and under which quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Bucket {
+pub(super) enum AskedBucket {
     /// The limit's own, under its own quota.
     Own,
     /// The limit's own, under a quota of the key: an index into
@@ -280,7 +280,7 @@ impl Question {
     pub(super) fn buckets<'a>(&self, limits: &'a [RouteLimit]) -> &'a Buckets {
         let limit = self.limit(limits);
         match self.bucket {
-            Bucket::Tier(index) => &limit.tiers[usize::from(index)],
+            AskedBucket::Tier(index) => &limit.tiers[usize::from(index)],
             _ => &limit.own,
         }
     }
@@ -289,7 +289,7 @@ impl Question {
     #[inline]
     pub(super) fn limiter<'a>(&self, limits: &'a [RouteLimit]) -> &'a Limiter {
         match (self.bucket, &self.limit(limits).candidate) {
-            (Bucket::Candidate, Some(candidate)) => candidate,
+            (AskedBucket::Candidate, Some(candidate)) => candidate,
             _ => &self.buckets(limits).limiter,
         }
     }
@@ -297,7 +297,7 @@ impl Question {
     /// Bits of an IPv6 address in the key of a tier.
     pub(super) fn prefix(&self, limits: &[RouteLimit]) -> Option<u8> {
         match self.bucket {
-            Bucket::Tier(index) => {
+            AskedBucket::Tier(index) => {
                 let tiers = &self.limit(limits).policy.tiers;
                 tiers.get(usize::from(index)).map(|tier| tier.prefix)
             }
@@ -321,7 +321,7 @@ impl Question {
     #[inline]
     pub(super) fn quota<'a>(&self, quotas: &'a [Gcra]) -> Option<&'a Gcra> {
         match self.bucket {
-            Bucket::OwnUnder(index) => quotas.get(usize::from(index)),
+            AskedBucket::OwnUnder(index) => quotas.get(usize::from(index)),
             _ => None,
         }
     }
@@ -332,7 +332,7 @@ impl Question {
     pub(super) fn name(&self, limits: &[RouteLimit]) -> usize {
         let own = self.limit(limits).name;
         match self.bucket {
-            Bucket::Tier(index) => own + 1 + usize::from(index),
+            AskedBucket::Tier(index) => own + 1 + usize::from(index),
             _ => own,
         }
     }
@@ -345,7 +345,7 @@ impl Question {
 
     /// Whether the bucket can refuse a request.
     pub(super) fn is_live(&self, limits: &[RouteLimit]) -> bool {
-        self.bucket != Bucket::Candidate && !self.limit(limits).policy.shadow
+        self.bucket != AskedBucket::Candidate && !self.limit(limits).policy.shadow
     }
 
     /// The bucket as it is emitted.

@@ -41,18 +41,8 @@ use crate::{
     store::{self, Ask, Asks, Outcome, Refused, Store},
 };
 
-/// The decision about a request. Nothing of it is emitted yet: the layer notes
-/// the facts, and either calls the inner service or fails.
-#[derive(Debug)]
-pub(super) struct Decision {
-    /// The tokens that were taken, or the refusal.
-    pub(super) outcome: Result<Charge, Error>,
-    /// The facts that are emitted in fields of the response, in the access line
-    /// and in metrics.
-    pub(super) facts: LimitFacts,
-}
-
-/// A decision, made or being made.
+/// A decision, made or being made: the tokens that were taken, or the refusal.
+/// A decision that is made has noted its facts.
 #[expect(
     clippy::large_enum_variant,
     reason = "a decision that is made at once is the usual case, and a box would cost an allocation"
@@ -60,10 +50,10 @@ pub(super) struct Decision {
 pub(super) enum Deciding {
     /// The store was not asked. The usual case also for shared limits with
     /// leases: a busy key has tokens that this gateway holds in advance.
-    Made(Decision),
+    Made(Result<Charge, Error>),
     /// The store is asked. The future is boxed: its size is that of a call to
     /// the store, and requests that need none do not carry it.
-    Pending(Pin<Box<dyn Future<Output = Decision> + Send>>),
+    Pending(Pin<Box<dyn Future<Output = Result<Charge, Error>> + Send>>),
 }
 
 /// Decides by all limits of a route, those in the store last.
@@ -85,7 +75,10 @@ pub(super) fn decide(
     let mut facts = LimitFacts::default();
     let charge = match inquiry.decide(&mut questions, &mut facts) {
         Ok(charge) if !questions.shared.is_empty() => charge,
-        outcome => return Deciding::Made(Decision { outcome, facts }),
+        outcome => {
+            exchange.facts.lock().limits = facts;
+            return Deciding::Made(outcome);
+        }
     };
     let asking = Asking {
         store: Arc::clone(store),
@@ -277,19 +270,17 @@ impl Asking {
         }
     }
 
-    /// The decision. If the store has refused, the local tokens are returned
-    /// first: the request reaches no server, and has used nothing.
-    fn end(self, outcome: Result<(), Error>) -> Decision {
-        let outcome = match outcome {
+    /// Notes the facts, and ends with the decision. If the store has refused,
+    /// the local tokens are returned: the request reaches no server, and has
+    /// used nothing.
+    fn end(self, outcome: Result<(), Error>) -> Result<Charge, Error> {
+        self.exchange.facts.lock().limits = self.facts;
+        match outcome {
             Ok(()) => Ok(self.charge),
             Err(error) => {
                 self.charge.refund();
                 Err(error)
             }
-        };
-        Decision {
-            outcome,
-            facts: self.facts,
         }
     }
 }

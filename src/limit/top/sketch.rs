@@ -21,8 +21,8 @@ pub(in crate::limit) const CAPACITY: usize = 512;
 pub(super) struct Sketch {
     /// Index into `entries` for each key.
     slots: HashMap<u64, u16, ByItself>,
-    entries: Vec<Entry>,
-    groups: Vec<Group>,
+    entries: Vec<KeyCounter>,
+    groups: Vec<CountGroup>,
     /// Indices of groups without a key, for reuse.
     free: Vec<u16>,
     /// The group with the smallest count.
@@ -30,7 +30,7 @@ pub(super) struct Sketch {
 }
 
 /// A key and its counters.
-struct Entry {
+struct KeyCounter {
     key: Key,
     /// The count that was taken over from the replaced key.
     missed: u64,
@@ -44,7 +44,7 @@ struct Entry {
 }
 
 /// Keys with the same sum of counted and possibly missed requests.
-struct Group {
+struct CountGroup {
     count: u64,
     /// Its first key.
     head: u16,
@@ -106,7 +106,7 @@ impl Sketch {
 
     /// All keys with a counter.
     pub(super) fn entries(&self) -> impl Iterator<Item = Heavy> {
-        let heavy = |entry: &Entry| Heavy {
+        let heavy = |entry: &KeyCounter| Heavy {
             key: entry.key,
             label: entry.label.clone(),
             count: entry.count(),
@@ -138,7 +138,7 @@ impl Sketch {
     fn append(&mut self, key: Key) -> u16 {
         let slot = self.entries.len() as u16; // below CAPACITY
         let (prev, next, label) = (NONE, NONE, Label::default());
-        self.entries.push(Entry {
+        self.entries.push(KeyCounter {
             key,
             missed: 0,
             admitted: 0,
@@ -178,7 +178,7 @@ impl Sketch {
     #[inline]
     fn raise(&mut self, slot: u16) {
         let from = self.entries[usize::from(slot)].group;
-        let Group {
+        let CountGroup {
             count, next, head, ..
         } = *self.group(from);
         let is_taken = next != NONE && self.group(next).count == count + 1;
@@ -211,7 +211,7 @@ impl Sketch {
 
     /// Takes an entry out of its group.
     fn leave(&mut self, slot: u16, group: u16) {
-        let Entry { prev, next, .. } = self.entries[usize::from(slot)];
+        let KeyCounter { prev, next, .. } = self.entries[usize::from(slot)];
         match prev {
             NONE => self.groups[usize::from(group)].head = next,
             prev => self.entries[usize::from(prev)].next = next,
@@ -223,7 +223,7 @@ impl Sketch {
 
     /// Makes a group between two others.
     fn new_group(&mut self, count: u64, prev: u16, next: u16) -> u16 {
-        let group = Group {
+        let group = CountGroup {
             count,
             head: NONE,
             prev,
@@ -246,7 +246,7 @@ impl Sketch {
 
     /// Removes an empty group.
     fn drop_group(&mut self, slot: u16) {
-        let Group { prev, next, .. } = *self.group(slot);
+        let CountGroup { prev, next, .. } = *self.group(slot);
         self.link(prev, next);
         if self.first == slot {
             self.first = next;
@@ -265,12 +265,12 @@ impl Sketch {
     }
 
     /// The group with this index.
-    fn group(&self, slot: u16) -> &Group {
+    fn group(&self, slot: u16) -> &CountGroup {
         &self.groups[usize::from(slot)]
     }
 }
 
-impl Entry {
+impl KeyCounter {
     /// The counters, as they are shown.
     fn count(&self) -> Count {
         Count {
