@@ -1,6 +1,6 @@
 //! The outcome of a decision, and the tokens that an admission has taken.
 //!
-//! An [`Admission`] knows how its tokens were taken, so that they can be
+//! A [`SharedAdmission`] knows how its tokens were taken, so that they can be
 //! returned in the same way: to the lease that is held here, to the bucket in
 //! the store, or to the buckets of this gateway.
 
@@ -8,7 +8,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use smallvec::SmallVec;
 
-use super::{Store, ask::Asks, share::Slot};
+use super::{Store, ask::Asks, share::ShareSlot};
 use crate::limit::{self, Clock, Refusal, Standing};
 
 /// A decision that is made or being made.
@@ -17,17 +17,17 @@ use crate::limit::{self, Clock, Refusal, Standing};
     reason = "most decisions are made at once, and a box would cost an allocation"
 )]
 #[expect(missing_debug_implementations, reason = "a future has nothing to show")]
-pub enum Decision {
+pub enum StoreDecision {
     /// The decision, which needed no call.
-    Made(Outcome),
+    Made(StoreOutcome),
     /// The call of the store is in flight. It takes no longer than the timeout
     /// of the store. Dropping the future leaves tokens that the call takes as
     /// used.
-    Pending(Pin<Box<dyn Future<Output = Outcome> + Send>>),
+    Pending(Pin<Box<dyn Future<Output = StoreOutcome> + Send>>),
 }
 
 /// The outcome of a decision.
-pub type Outcome = Result<Admission, Refused>;
+pub type StoreOutcome = Result<SharedAdmission, Refused>;
 
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub enum Refused {
 /// The admission by all limits. Dropping it keeps the tokens taken.
 #[derive(Debug)]
 #[must_use = "an admission that comes to nothing is to be refunded"]
-pub struct Admission {
+pub struct SharedAdmission {
     /// How the tokens were taken, which decides how they are returned.
     how: How,
     /// The state of each bucket in the order of the asks; `None` where nothing
@@ -56,33 +56,33 @@ pub struct Admission {
 #[derive(Debug)]
 enum How {
     /// The store has admitted, now or earlier.
-    Shared(Asks, Slots),
+    Shared(Asks, TakenSlots),
     /// This gateway has admitted alone.
     Alone(Asks, limit::Admission),
     /// Each limit has admitted in its own way, as some are on nodes whose
     /// circuit is open.
-    Parts(Vec<Admission>),
+    Parts(Vec<SharedAdmission>),
     /// Nothing was taken.
     Free,
 }
 
 /// The tokens that were taken, in the order of the asks.
-pub(super) type Slots = SmallVec<[Slot; 2]>;
+pub(super) type TakenSlots = SmallVec<[ShareSlot; 2]>;
 
 /// By ask: the number of tokens to take ahead, if the store must decide; `None`
 /// if it can be decided here.
 pub(super) type Needs = SmallVec<[Option<u32>; 2]>;
 
 /// The admission by the store, at `now`.
-pub(super) fn admitted(now: u64, asks: Asks, slots: Slots) -> Admission {
+pub(super) fn admitted(now: u64, asks: Asks, slots: TakenSlots) -> SharedAdmission {
     let standings = asks.iter().map(|ask| Some(ask.standing(now))).collect();
-    Admission {
+    SharedAdmission {
         how: How::Shared(asks, slots),
         standings,
     }
 }
 
-impl Admission {
+impl SharedAdmission {
     /// An admission that took nothing.
     pub(super) fn free() -> Self {
         Self {
@@ -138,7 +138,7 @@ impl Admission {
                 let taken = asks.into_iter().zip(slots);
                 for ((ask, slot), standing) in taken.zip(self.standings) {
                     parts.push(Self {
-                        how: How::Shared(Asks::from_iter([ask]), Slots::from_iter([slot])),
+                        how: How::Shared(Asks::from_iter([ask]), TakenSlots::from_iter([slot])),
                         standings: SmallVec::from_iter([standing]),
                     });
                 }

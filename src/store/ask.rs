@@ -7,13 +7,13 @@ use smallvec::SmallVec;
 use super::{
     SharedLimit,
     name::Name,
-    share::{Local, Slot},
+    share::{Local, ShareSlot},
 };
 use crate::limit::{self, Gcra, Key, Standing};
 
 /// One question to a shared limit: whether a bucket has enough tokens.
 #[derive(Debug, Clone)]
-pub struct Ask {
+pub struct SharedAsk {
     /// The limit.
     pub limit: Arc<SharedLimit>,
     /// The bucket in the store.
@@ -31,9 +31,9 @@ pub struct Ask {
 }
 
 /// Questions to the limits that decide together. Two fit without an allocation.
-pub type Asks = SmallVec<[Ask; 2]>;
+pub type Asks = SmallVec<[SharedAsk; 2]>;
 
-impl Ask {
+impl SharedAsk {
     /// The quota that applies.
     pub(super) fn gcra(&self) -> &Gcra {
         self.quota.as_ref().unwrap_or(self.limit.limiter.gcra())
@@ -78,7 +78,7 @@ impl Ask {
     pub(super) fn take(&self, now: u64, most_ahead: u32, keep: bool) -> Local {
         let gcra = *self.gcra();
         match self.cost {
-            0 => Local::Taken(Slot::empty(now)),
+            0 => Local::Taken(ShareSlot::empty(now)),
             cost if gcra.weight(cost) > gcra.fill() => Local::Refused(Duration::MAX),
             cost => self
                 .limit

@@ -31,10 +31,10 @@ use tokio::time::Instant;
 
 use super::{
     Store,
-    ask::Ask,
+    ask::SharedAsk,
     client::StoreClient,
     connection::StoreConnection,
-    nodes::Node,
+    nodes::StoreNode,
     script::{QuestionKind, ScriptQuestion},
     share::{Reply, Trip},
 };
@@ -75,7 +75,7 @@ impl Store {
     pub(super) async fn call(
         self: &Arc<Self>,
         client: &StoreClient,
-        wants: &[(&Ask, QuestionKind, u32)],
+        wants: &[(&SharedAsk, QuestionKind, u32)],
         deadline: Instant,
     ) -> Vec<Option<TimedReply>> {
         let mut questions = Vec::with_capacity(wants.len());
@@ -175,7 +175,7 @@ impl Store {
         &self,
         mut connection: StoreConnection,
         questions: &[ScriptQuestion],
-        node: &Node,
+        node: &StoreNode,
     ) -> RedisResult<Vec<TimedReply>> {
         let begun = Instant::now();
         let sent = Clock.now().as_nanos();
@@ -194,7 +194,7 @@ impl Store {
     }
 
     /// Counts a timeout of a node for its circuit.
-    pub(super) fn timed_out(self: &Arc<Self>, node: &Arc<Node>) {
+    pub(super) fn timed_out(self: &Arc<Self>, node: &Arc<StoreNode>) {
         let timeout = duration::text(self.settings.timeout);
         self.failed(node, format_args!("no answer within {timeout}"));
     }
@@ -204,7 +204,7 @@ impl Store {
     /// open.
     ///
     /// Tokens that are not returned come back with time alone.
-    pub(super) fn spawn_call(self: &Arc<Self>, ask: Ask, want: QuestionKind) {
+    pub(super) fn spawn_call(self: &Arc<Self>, ask: SharedAsk, want: QuestionKind) {
         let store = Arc::clone(self);
         self.background.spawn(async move {
             let client = store.client();

@@ -16,10 +16,10 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    Ask, Store,
+    SharedAsk, Store,
     connection::StoreConnection,
     link::fetch_nodes,
-    nodes::{Node, Nodes},
+    nodes::{Nodes, StoreNode},
 };
 
 /// Shortest time between two listings because calls fail: a cluster in trouble
@@ -31,7 +31,7 @@ impl Store {
     /// nodes.
     ///
     /// The result is a handle, which stays valid while another list takes over.
-    pub(super) fn node_of(&self, key: &str) -> Arc<Node> {
+    pub(super) fn node_of(&self, key: &str) -> Arc<StoreNode> {
         let nodes = self.nodes.load();
         Arc::clone(nodes.as_ref().map_or(&self.whole, |nodes| nodes.of(key)))
     }
@@ -41,19 +41,19 @@ impl Store {
     ///
     /// Calls beside requests ask this first: those that return tokens, and
     /// those of the admin listener.
-    pub(super) fn is_left_alone(&self, ask: &Ask) -> bool {
+    pub(super) fn is_left_alone(&self, ask: &SharedAsk) -> bool {
         let is_open = self.whole.circuit.is_open();
         is_open || self.settings.is_cluster && self.node_of(&ask.store_key()).circuit.is_open()
     }
 
     /// Whether this stands for the whole store and not for a node.
-    pub(super) fn is_whole(&self, node: &Arc<Node>) -> bool {
+    pub(super) fn is_whole(&self, node: &Arc<StoreNode>) -> bool {
         Arc::ptr_eq(node, &self.whole)
     }
 
     /// A key with which to probe `node`; `None` for the whole store, and for a
     /// node that holds no keys any more.
-    pub(super) fn probe_key(&self, node: &Arc<Node>) -> Option<String> {
+    pub(super) fn probe_key(&self, node: &Arc<StoreNode>) -> Option<String> {
         let nodes = self.nodes.load();
         let nodes = nodes.as_ref()?;
         if !nodes.has(node) {

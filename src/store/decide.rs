@@ -49,15 +49,17 @@ use tokio::time::Instant;
 
 use super::{
     Store,
-    admission::{Admission, Decision, Needs, Outcome, Refused, Slots, admitted},
-    ask::{Ask, Asks},
+    admission::{
+        Needs, Refused, SharedAdmission, StoreDecision, StoreOutcome, TakenSlots, admitted,
+    },
+    ask::{Asks, SharedAsk},
     batch::BatchRole,
     call::{TICK, TimedReply},
     client::StoreClient,
     name::Name,
     parts::Away,
     script::QuestionKind,
-    share::{Local, Slot},
+    share::{Local, ShareSlot},
 };
 use crate::limit::{Clock, Refusal};
 
@@ -67,7 +69,7 @@ use crate::limit::{Clock, Refusal};
 /// The time is that of this process's clock in nanoseconds, at which the held
 /// tokens were taken. `Err` is a refusal by the limits, either known here or by
 /// the store.
-type Answered = Result<(u64, Slots, Away), Refusal>;
+type Answered = Result<(u64, TakenSlots, Away), Refusal>;
 
 impl Store {
     /// Takes the tokens of all `asks` or of none. Waits for nothing itself: a
@@ -76,9 +78,9 @@ impl Store {
     /// Without asks the request is admitted, and nothing is counted. The
     /// metrics count each decision that needed no call as saved, by a lease or
     /// by a known refusal, and each one that an open circuit decides as `open`.
-    pub fn decide(self: &Arc<Self>, mut asks: Asks) -> Decision {
+    pub fn decide(self: &Arc<Self>, mut asks: Asks) -> StoreDecision {
         if asks.is_empty() {
-            return Decision::Made(Ok(Admission::free()));
+            return StoreDecision::Made(Ok(SharedAdmission::free()));
         }
         loop {
             let now = Clock.now().as_nanos();
@@ -86,22 +88,22 @@ impl Store {
                 Ok(needs) => needs,
                 Err(refusal) => {
                     self.metrics.saved("refusal");
-                    return Decision::Made(Err(Refused::Limits(refusal)));
+                    return StoreDecision::Made(Err(Refused::Limits(refusal)));
                 }
             };
             if needs.iter().any(Option::is_some) {
                 if self.whole.circuit.is_open() {
                     self.metrics.failed("open");
-                    return Decision::Made(self.alone(asks));
+                    return StoreDecision::Made(self.alone(asks));
                 }
                 if let Some(away) = self.away(&asks, &needs) {
                     return self.decide_in_parts(asks, &away);
                 }
-                return Decision::Pending(Box::pin(Arc::clone(self).ask_in_time(asks)));
+                return StoreDecision::Pending(Box::pin(Arc::clone(self).ask_in_time(asks)));
             }
             if let Some(slots) = self.take_held(now, &asks, &needs) {
                 self.metrics.saved("lease");
-                return Decision::Made(Ok(admitted(now, asks, slots)));
+                return StoreDecision::Made(Ok(admitted(now, asks, slots)));
             }
         }
     }
@@ -139,9 +141,9 @@ impl Store {
 
     /// The largest lease for the bucket of an ask, in tokens.
     ///
-    /// 0 for a route most of whose tokens come back (`Ask::is_returned`), since
-    /// leased tokens cannot go back to the store.
-    fn most_ahead(&self, ask: &Ask) -> u32 {
+    /// 0 for a route most of whose tokens come back (`SharedAsk::is_returned`),
+    /// since leased tokens cannot go back to the store.
+    fn most_ahead(&self, ask: &SharedAsk) -> u32 {
         if ask.is_returned {
             0
         } else {
@@ -155,11 +157,11 @@ impl Store {
     /// Others are other workers: the ledger is shared between them, and a look
     /// takes no lock that lasts until the tokens are taken. Slots that were
     /// taken before the one that is missing are given back.
-    fn take_held(self: &Arc<Self>, now: u64, asks: &Asks, needs: &Needs) -> Option<Slots> {
-        let mut slots = Slots::new();
+    fn take_held(self: &Arc<Self>, now: u64, asks: &Asks, needs: &Needs) -> Option<TakenSlots> {
+        let mut slots = TakenSlots::new();
         for (ask, need) in asks.iter().zip(needs) {
             match need {
-                Some(_) => slots.push(Slot::empty(now)),
+                Some(_) => slots.push(ShareSlot::empty(now)),
                 None => match ask.take(now, 0, false) {
                     Local::Taken(slot) => slots.push(slot),
                     Local::Refused(_) | Local::Ask { .. } | Local::Overflow => {
@@ -178,7 +180,7 @@ impl Store {
     /// `on_error` decides, and the metrics count an `overload`. A timeout
     /// counts as a failure for the circuit of the whole, unless the call of a
     /// cluster's node has counted it already.
-    async fn ask_in_time(self: Arc<Self>, mut asks: Asks) -> Outcome {
+    async fn ask_in_time(self: Arc<Self>, mut asks: Asks) -> StoreOutcome {
         let deadline = Instant::now() + self.settings.timeout;
         let client = self.client();
         let Some(_permit) = client.permit() else {
@@ -271,7 +273,7 @@ impl Store {
         client: &StoreClient,
         asks: &Asks,
         needs: &Needs,
-        mut slots: Slots,
+        mut slots: TakenSlots,
         deadline: Instant,
     ) -> Option<Answered> {
         let mut wants = Vec::with_capacity(asks.len());
@@ -323,7 +325,7 @@ impl Store {
     /// to the store. With leases, nothing is returned to the store: that would
     /// shift the TAT under leases that other gateways hold. Tokens that cannot
     /// be held here any more come back with time alone.
-    pub(super) fn give_back(self: &Arc<Self>, now: u64, asks: &Asks, slots: &[Slot]) {
+    pub(super) fn give_back(self: &Arc<Self>, now: u64, asks: &Asks, slots: &[ShareSlot]) {
         for (ask, slot) in asks.iter().zip(slots) {
             let back = slot.rest(now, 0);
             if self.most_ahead(ask) > 0 {

@@ -34,7 +34,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     name::Name,
-    share::{BucketShare, Local, MOMENT, Reply, Slot, Trip},
+    share::{BucketShare, Local, MOMENT, Reply, ShareSlot, Trip},
 };
 use crate::limit::Gcra;
 
@@ -130,7 +130,7 @@ impl Ledger {
         cost: u32,
         reply: Reply,
         trip: Trip,
-    ) -> Slot {
+    ) -> ShareSlot {
         if let Some(slot) = self.with(name, |share| share.learn(gcra, cost, reply, trip)) {
             return slot;
         }
@@ -143,7 +143,7 @@ impl Ledger {
     /// Takes tokens back into the lease that is held here. Returns the
     /// nanoseconds that came back; `None` if the slot does not belong to this
     /// lease.
-    pub(super) fn give_back(&self, now: u64, name: Name, slot: Slot) -> Option<u64> {
+    pub(super) fn give_back(&self, now: u64, name: Name, slot: ShareSlot) -> Option<u64> {
         self.with(name, |share| share.give_back(now, slot))
             .flatten()
     }

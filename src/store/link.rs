@@ -49,7 +49,7 @@ use super::{
     client::{Link, StoreClient},
     connection::StoreConnection,
     name::PREFIX,
-    nodes::Node,
+    nodes::StoreNode,
     script::Script,
 };
 use crate::{policy, runtime::worker};
@@ -121,7 +121,7 @@ impl Store {
 
     /// Counts a failed call. After some in a row the circuit of its node opens,
     /// and `why` is logged as the cause.
-    pub(super) fn failed(self: &Arc<Self>, node: &Arc<Node>, why: impl fmt::Display) {
+    pub(super) fn failed(self: &Arc<Self>, node: &Arc<StoreNode>, why: impl fmt::Display) {
         if node.circuit.failed() {
             self.opened(node, &why.to_string());
         }
@@ -135,7 +135,7 @@ impl Store {
     }
 
     /// Logs that a circuit has opened, and starts to probe `node`.
-    fn opened(self: &Arc<Self>, node: &Arc<Node>, cause: &str) {
+    fn opened(self: &Arc<Self>, node: &Arc<StoreNode>, cause: &str) {
         self.note_circuits();
         let (store, on_error) = (&*node.name, self.settings.on_error.word());
         if self.is_whole(node) {
@@ -159,7 +159,7 @@ impl Store {
 
     /// Closes the circuit of a node that has passed a probe, and keeps the
     /// connection that the probe has made.
-    fn closed(&self, node: &Arc<Node>, connection: StoreConnection) {
+    fn closed(&self, node: &Arc<StoreNode>, connection: StoreConnection) {
         if self.is_whole(node) {
             self.client()
                 .link
@@ -203,7 +203,7 @@ async fn make(store: Weak<Store>, settings: policy::Store, worker: usize) {
 
 /// Probes a node, or the whole store, at growing intervals until it works again
 /// or holds no keys any more. Ends with the store.
-async fn probe(store: Weak<Store>, node: Weak<Node>, settings: policy::Store) {
+async fn probe(store: Weak<Store>, node: Weak<StoreNode>, settings: policy::Store) {
     let mut wait = FIRST_PROBE;
     loop {
         // The jitter keeps gateways from probing all at once.
@@ -230,7 +230,7 @@ async fn probe(store: Weak<Store>, node: Weak<Node>, settings: policy::Store) {
 /// It does not work yet.
 async fn try_out(
     store: &Weak<Store>,
-    node: &Weak<Node>,
+    node: &Weak<StoreNode>,
     settings: &policy::Store,
 ) -> RedisResult<StoreConnection> {
     let mut connection = StoreConnection::open(settings).await?;

@@ -61,14 +61,14 @@ use tokio::time::Instant;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 pub use self::{
-    admission::{Admission, Decision, Outcome, Refused},
-    ask::{Ask, Asks},
+    admission::{Refused, SharedAdmission, StoreDecision, StoreOutcome},
+    ask::{Asks, SharedAsk},
     name::{Name, NameHasher},
 };
 use self::{
     client::StoreClient,
     ledger::Ledger,
-    nodes::{Node, Nodes},
+    nodes::{Nodes, StoreNode},
     script::Script,
 };
 use crate::{limit::Limiter, policy, runtime::PerWorker, telemetry::metrics::StoreMetrics};
@@ -82,7 +82,7 @@ pub struct Store {
     script: Script,
     /// The circuit of a single server; of a cluster, that of all failures which
     /// are not one node's.
-    whole: Arc<Node>,
+    whole: Arc<StoreNode>,
     /// The nodes of a cluster, once it has listed them. Before that, the whole
     /// has one circuit.
     nodes: ArcSwapOption<Nodes>,
@@ -101,7 +101,7 @@ impl Store {
     pub fn new(settings: policy::Store, workers: usize, metrics: Arc<StoreMetrics>) -> Arc<Self> {
         metrics.set_open(false, Vec::new());
         Arc::new(Self {
-            whole: Node::new(settings.addresses()),
+            whole: StoreNode::new(settings.addresses()),
             settings,
             script: Script::new(),
             nodes: ArcSwapOption::empty(),

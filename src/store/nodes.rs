@@ -43,7 +43,7 @@ const MOST_PROBE_KEYS: u32 = 1 << 18;
 /// Shared by the tables that list it one after the other. Its probe holds it
 /// weakly, and ends when nothing else holds it any more.
 #[derive(Debug)]
-pub(super) struct Node {
+pub(super) struct StoreNode {
     /// `host:port`, for logs and metrics.
     pub(super) name: Arc<str>,
     /// Whether it is called.
@@ -52,7 +52,7 @@ pub(super) struct Node {
     pub(super) probe: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
-impl Node {
+impl StoreNode {
     /// A node whose circuit is closed.
     pub(super) fn new(name: impl Into<Arc<str>>) -> Arc<Self> {
         Arc::new(Self {
@@ -67,7 +67,7 @@ impl Node {
 #[derive(Debug)]
 pub(super) struct Nodes {
     /// The nodes, in the order in which the cluster lists them.
-    nodes: Vec<Arc<Node>>,
+    nodes: Vec<Arc<StoreNode>>,
     /// Index into `nodes`, for each slot.
     by_slot: Box<[u16]>,
 }
@@ -84,7 +84,7 @@ impl Nodes {
         let Value::Array(ranges) = reply else {
             return None;
         };
-        let mut nodes: Vec<Arc<Node>> = Vec::new();
+        let mut nodes: Vec<Arc<StoreNode>> = Vec::new();
         let mut by_slot = vec![u16::MAX; SLOTS].into_boxed_slice();
         for range in ranges {
             let (first, last, name) = range_of(range)?;
@@ -105,22 +105,22 @@ impl Nodes {
     /// The node that holds a key.
     ///
     /// Costs a CRC over the hash tag of the key, or over all of it.
-    pub(super) fn of(&self, key: &str) -> &Arc<Node> {
+    pub(super) fn of(&self, key: &str) -> &Arc<StoreNode> {
         self.holder(slot(key))
     }
 
     /// The node that holds a slot.
-    fn holder(&self, slot: usize) -> &Arc<Node> {
+    fn holder(&self, slot: usize) -> &Arc<StoreNode> {
         &self.nodes[usize::from(self.by_slot[slot])]
     }
 
     /// All nodes.
-    pub(super) fn each(&self) -> impl Iterator<Item = &Arc<Node>> {
+    pub(super) fn each(&self) -> impl Iterator<Item = &Arc<StoreNode>> {
         self.nodes.iter()
     }
 
     /// The node with this name.
-    fn named(&self, name: &str) -> Option<&Arc<Node>> {
+    fn named(&self, name: &str) -> Option<&Arc<StoreNode>> {
         self.nodes.iter().find(|node| *node.name == *name)
     }
 
@@ -136,7 +136,7 @@ impl Nodes {
     ///
     /// Compares by identity and not by name: a node that left the cluster and
     /// came back is another one.
-    pub(super) fn has(&self, node: &Arc<Node>) -> bool {
+    pub(super) fn has(&self, node: &Arc<StoreNode>) -> bool {
         self.nodes.iter().any(|held| Arc::ptr_eq(held, node))
     }
 
@@ -154,7 +154,7 @@ impl Nodes {
     /// Every name is in braces, so that the slot depends on its number alone.
     /// Takes up to 2^18 checksums in the worst case, about 16 names for each
     /// slot, in a task of its own.
-    pub(super) fn probe_key(&self, node: &Arc<Node>) -> Option<String> {
+    pub(super) fn probe_key(&self, node: &Arc<StoreNode>) -> Option<String> {
         let mut key = String::new();
         for number in 0..MOST_PROBE_KEYS {
             key.clear();
@@ -172,7 +172,7 @@ impl Nodes {
 /// circuit that it had before. `None` if there are too many nodes.
 ///
 /// The search is linear, and the number of nodes small.
-fn index_of(nodes: &mut Vec<Arc<Node>>, name: &str, earlier: Option<&Nodes>) -> Option<u16> {
+fn index_of(nodes: &mut Vec<Arc<StoreNode>>, name: &str, earlier: Option<&Nodes>) -> Option<u16> {
     if let Some(index) = nodes.iter().position(|node| *node.name == *name) {
         return u16::try_from(index).ok();
     }
@@ -181,7 +181,7 @@ fn index_of(nodes: &mut Vec<Arc<Node>>, name: &str, earlier: Option<&Nodes>) -> 
     }
     let node = match earlier.and_then(|earlier| earlier.named(name)) {
         Some(node) => Arc::clone(node),
-        None => Node::new(name),
+        None => StoreNode::new(name),
     };
     nodes.push(node);
     u16::try_from(nodes.len() - 1).ok()

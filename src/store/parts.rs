@@ -11,7 +11,7 @@
 //!
 //! In both, a refusal by one part refunds the other one if it has taken tokens,
 //! so that a refused request has no tokens of any limit. Refunds go the way the
-//! tokens came: `Admission` remembers it for each part.
+//! tokens came: `SharedAdmission` remembers it for each part.
 //!
 //! # Names
 //!
@@ -25,8 +25,10 @@ use smallvec::SmallVec;
 
 use super::{
     Store,
-    admission::{Admission, Decision, Needs, Outcome, Refused, Slots, admitted},
-    ask::{Ask, Asks},
+    admission::{
+        Needs, Refused, SharedAdmission, StoreDecision, StoreOutcome, TakenSlots, admitted,
+    },
+    ask::{Asks, SharedAsk},
 };
 use crate::{
     limit::{self, Clock, Refusal},
@@ -50,15 +52,16 @@ impl Store {
     /// and `local` lets the buckets of this gateway decide, each with the full
     /// quota. With `local`, several gateways together may then admit a multiple
     /// of it until the store is back.
-    pub(super) fn alone(&self, asks: Asks) -> Outcome {
+    pub(super) fn alone(&self, asks: Asks) -> StoreOutcome {
         match self.settings.on_error {
-            StoreOnError::Allow => Ok(Admission::free()),
+            StoreOnError::Allow => Ok(SharedAdmission::free()),
             StoreOnError::Deny => Err(Refused::Unavailable { retry_after: SOON }),
             StoreOnError::Local => {
-                let alone: SmallVec<[limit::Ask<'_>; 2]> = asks.iter().map(Ask::alone).collect();
+                let alone: SmallVec<[limit::Ask<'_>; 2]> =
+                    asks.iter().map(SharedAsk::alone).collect();
                 let admission = limit::decide(Clock.now(), &alone).map_err(Refused::Limits)?;
                 drop(alone);
-                Ok(Admission::alone(asks, admission))
+                Ok(SharedAdmission::alone(asks, admission))
             }
         }
     }
@@ -73,11 +76,11 @@ impl Store {
         self: &Arc<Self>,
         now: u64,
         asks: Asks,
-        slots: Slots,
+        slots: TakenSlots,
         away: &Away,
-    ) -> Outcome {
+    ) -> StoreOutcome {
         let (theirs, ours) = split(asks, away);
-        let mut ours_slots = Slots::new();
+        let mut ours_slots = TakenSlots::new();
         for (slot, is_away) in slots.into_iter().zip(away) {
             if !is_away {
                 ours_slots.push(slot);
@@ -122,26 +125,33 @@ impl Store {
     /// The part without a call goes first, because it costs nothing to take
     /// back if it refuses. The rest is decided like any request, and may find
     /// that another node is away.
-    pub(super) fn decide_in_parts(self: &Arc<Self>, asks: Asks, away: &Away) -> Decision {
+    pub(super) fn decide_in_parts(self: &Arc<Self>, asks: Asks, away: &Away) -> StoreDecision {
         self.metrics.failed("open");
         let (theirs, ours) = split(asks, away);
         let alone = match self.alone(theirs) {
             Ok(alone) => alone,
-            Err(refused) => return Decision::Made(Err(placed(refused, away, true))),
+            Err(refused) => return StoreDecision::Made(Err(placed(refused, away, true))),
         };
         if ours.is_empty() {
-            return Decision::Made(Ok(alone));
+            return StoreDecision::Made(Ok(alone));
         }
         let (store, away) = (Arc::clone(self), away.clone());
         match self.decide(ours) {
-            Decision::Made(outcome) => Decision::Made(store.join(alone, outcome, &away)),
-            Decision::Pending(outcome) => Decision::Pending(pending(store, alone, outcome, away)),
+            StoreDecision::Made(outcome) => StoreDecision::Made(store.join(alone, outcome, &away)),
+            StoreDecision::Pending(outcome) => {
+                StoreDecision::Pending(pending(store, alone, outcome, away))
+            }
         }
     }
 
     /// Joins the decisions of both parts. If the store refuses, the tokens of
     /// the other part are returned.
-    fn join(self: &Arc<Self>, alone: Admission, by_store: Outcome, away: &Away) -> Outcome {
+    fn join(
+        self: &Arc<Self>,
+        alone: SharedAdmission,
+        by_store: StoreOutcome,
+        away: &Away,
+    ) -> StoreOutcome {
         match by_store {
             Ok(by_store) => Ok(joined(alone, by_store, away)),
             Err(refused) => {
@@ -156,10 +166,10 @@ impl Store {
 /// the rest may itself be in parts.
 fn pending(
     store: Arc<Store>,
-    alone: Admission,
-    outcome: Pin<Box<dyn Future<Output = Outcome> + Send>>,
+    alone: SharedAdmission,
+    outcome: Pin<Box<dyn Future<Output = StoreOutcome> + Send>>,
     away: Away,
-) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
+) -> Pin<Box<dyn Future<Output = StoreOutcome> + Send>> {
     Box::pin(async move {
         let outcome = outcome.await;
         store.join(alone, outcome, &away)
@@ -185,7 +195,7 @@ fn split(asks: Asks, away: &Away) -> (Asks, Asks) {
 /// Each part keeps its own way of taking and returning tokens. An ask of a part
 /// that counted nothing becomes a free admission, so that the number of parts
 /// is that of the asks.
-fn joined(alone: Admission, by_store: Admission, away: &Away) -> Admission {
+fn joined(alone: SharedAdmission, by_store: SharedAdmission, away: &Away) -> SharedAdmission {
     let mut alone = alone.take_apart();
     let mut by_store = by_store.take_apart();
     let mut parts = Vec::with_capacity(away.len());
@@ -196,9 +206,9 @@ fn joined(alone: Admission, by_store: Admission, away: &Away) -> Admission {
             by_store.next()
         };
         // An admission that counted nothing has no parts.
-        parts.push(part.unwrap_or_else(Admission::free));
+        parts.push(part.unwrap_or_else(SharedAdmission::free));
     }
-    Admission::of_parts(parts)
+    SharedAdmission::of_parts(parts)
 }
 
 /// Translates the indices of a refusal by one part into those of all asks.

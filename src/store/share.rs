@@ -63,7 +63,7 @@ pub(super) struct Trip {
 /// The part of a bucket's time line that a request has used, on this process's
 /// clock, counted from the sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Slot {
+pub(super) struct ShareSlot {
     /// The beginning of the slot, in nanoseconds.
     pub(super) from: u64,
     /// The end of the slot, in nanoseconds.
@@ -82,7 +82,7 @@ pub(super) struct Slot {
     pub(super) reach: u64,
 }
 
-impl Slot {
+impl ShareSlot {
     /// A slot of no length.
     pub(super) const fn empty(now: u64) -> Self {
         Self {
@@ -108,7 +108,7 @@ impl Slot {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Local {
     /// Its tokens were held here.
-    Taken(Slot),
+    Taken(ShareSlot),
     /// It is refused, and has to wait for this long.
     Refused(Duration),
     /// There is no room for its key: it shares the overflow bucket with others.
@@ -200,7 +200,7 @@ impl BucketShare {
             self.head = until;
             self.used = self.used.saturating_add(cost);
         }
-        Local::Taken(Slot {
+        Local::Taken(ShareSlot {
             from,
             until,
             lease: self.lease,
@@ -242,7 +242,7 @@ impl BucketShare {
 
     /// Takes over the reply of the store to a request for `cost` tokens and
     /// some ahead. Returns the slot of the request.
-    pub(super) fn learn(&mut self, gcra: Gcra, cost: u32, reply: Reply, trip: Trip) -> Slot {
+    pub(super) fn learn(&mut self, gcra: Gcra, cost: u32, reply: Reply, trip: Trip) -> ShareSlot {
         self.turn_to(gcra);
         let at = |distance: u64| trip.sent.saturating_add(distance);
         let (from, tail) = (at(reply.before), at(reply.after).max(at(reply.before)));
@@ -258,7 +258,7 @@ impl BucketShare {
             .before
             .saturating_add(until - from)
             .saturating_add(reply.moved);
-        let mut slot = Slot {
+        let mut slot = ShareSlot {
             from,
             until,
             lease: 0,
@@ -289,7 +289,7 @@ impl BucketShare {
     /// itself is counted in. Slots of an earlier lease do not come back: those
     /// between it and this one may be held elsewhere, still to be used, and
     /// would move up too.
-    pub(super) fn give_back(&mut self, now: u64, slot: Slot) -> Option<u64> {
+    pub(super) fn give_back(&mut self, now: u64, slot: ShareSlot) -> Option<u64> {
         let is_held = slot.lease > 0 && slot.lease == self.lease;
         is_held.then(|| {
             let back = slot.rest(now, self.moved.saturating_sub(slot.moved));

@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
-    Ask, Store,
+    SharedAsk, Store,
     call::{TICK, TimedReply},
     script::QuestionKind,
 };
@@ -33,7 +33,7 @@ impl Store {
     /// counts for its circuit, as that of a request does. The remaining tokens
     /// include those that this gateway holds, and not those that other gateways
     /// hold.
-    pub async fn standing(self: &Arc<Self>, asks: &[Ask]) -> Vec<Option<Standing>> {
+    pub async fn standing(self: &Arc<Self>, asks: &[SharedAsk]) -> Vec<Option<Standing>> {
         let mut wants = Vec::new();
         let mut is_asked = Vec::with_capacity(asks.len());
         for ask in asks {
@@ -74,7 +74,7 @@ impl Store {
     ///
     /// A key that the store does not have is full already, so that deleting it
     /// succeeds.
-    pub async fn fill(self: &Arc<Self>, ask: &Ask) -> bool {
+    pub async fn fill(self: &Arc<Self>, ask: &SharedAsk) -> bool {
         if self.is_left_alone(ask) {
             return false;
         }

@@ -19,7 +19,7 @@ use super::state::State;
 use crate::{
     limit::{Count, Gcra, Heavy, Key, Limiter, Now, Part, Standing, TemporaryError, Top},
     policy::{Limit, Quota, Tier, ValuePattern},
-    store::{Ask, Name, SharedLimit, Store},
+    store::{Name, SharedAsk, SharedLimit, Store},
 };
 
 /// A limit, or one of its tiers, as operators look at it.
@@ -168,8 +168,8 @@ impl OneLimit<'_> {
     /// local limit and a key without a name there.
     ///
     /// A cost of 0 reads the bucket and takes nothing.
-    fn ask(&self, key: &KnownKey, quota: Quota) -> Option<Ask> {
-        Some(Ask {
+    fn ask(&self, key: &KnownKey, quota: Quota) -> Option<SharedAsk> {
+        Some(SharedAsk {
             limit: Arc::clone(self.shared?.limit),
             name: key.name?,
             key: key.key,

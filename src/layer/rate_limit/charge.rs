@@ -44,7 +44,7 @@ use super::{
 use crate::{
     call::{Exchange, Nearest},
     limit::{Admission, Clock, Now, Standing},
-    store::{self, Store},
+    store::{SharedAdmission, Store},
 };
 
 /// Tokens that a request has taken. Exactly one of its three methods is called
@@ -92,7 +92,7 @@ enum Tokens {
     Local(Admission),
     // Boxed, as it is several times as large, and a call to the store costs far
     // more than this allocation.
-    Shared(Box<store::Admission>, Arc<Store>),
+    Shared(Box<SharedAdmission>, Arc<Store>),
 }
 
 impl Charge {
@@ -170,7 +170,7 @@ impl Apart {
     pub(super) fn add_shared(
         &mut self,
         question: Question,
-        admission: store::Admission,
+        admission: SharedAdmission,
         store: &Arc<Store>,
     ) {
         self.pieces.push(Piece {

@@ -38,7 +38,7 @@ use crate::{
     call::{Exchange, LimitFacts},
     error::Error,
     limit::Clock,
-    store::{self, Ask, Asks, Outcome, Refused, Store},
+    store::{Asks, Refused, SharedAdmission, SharedAsk, Store, StoreDecision, StoreOutcome},
 };
 
 /// A decision, made or being made: the tokens that were taken, or the refusal.
@@ -118,7 +118,7 @@ impl Asking {
     fn start(mut self) -> Deciding {
         let has_shadow = !self.questions.shadow.is_empty();
         let live = match self.store.decide(self.asks()) {
-            store::Decision::Made(outcome) if !has_shadow => {
+            StoreDecision::Made(outcome) if !has_shadow => {
                 let outcome = self.take(outcome);
                 return Deciding::Made(self.end(outcome));
             }
@@ -161,14 +161,14 @@ impl Asking {
     /// `None` if the bucket is not in the store, or if the request lacks a part
     /// of its key. Neither happens for a question that was collected, since the
     /// local key was found in the same way.
-    fn ask(&self, question: &Question) -> Option<Ask> {
+    fn ask(&self, question: &Question) -> Option<SharedAsk> {
         let policy = &question.limit(&self.limits).policy;
         let shared = question.buckets(&self.limits).shared.as_ref()?;
         let name = match question.prefix(&self.limits) {
             None => key::whole(&shared.begun, policy, &self.exchange)?,
             Some(prefix) => key::wider(&shared.begun, policy, prefix, &self.exchange)?,
         };
-        Some(Ask {
+        Some(SharedAsk {
             limit: Arc::clone(&shared.limit),
             name: name.into_hasher().name(),
             key: question.key,
@@ -186,7 +186,7 @@ impl Asking {
     /// [`Error::StoreUnavailable`] if nothing could decide. The facts then name
     /// no limit that has admitted, because the local tokens are about to be
     /// returned.
-    fn take(&mut self, outcome: Outcome) -> Result<(), Error> {
+    fn take(&mut self, outcome: StoreOutcome) -> Result<(), Error> {
         let questions = std::mem::take(&mut self.questions.live);
         match outcome {
             Ok(admission) => {
@@ -211,7 +211,7 @@ impl Asking {
 
     /// Notes the buckets that have admitted; the one with the fewest tokens of
     /// these and the local ones is emitted.
-    fn note_admitted(&mut self, questions: &[Question], admission: &store::Admission) {
+    fn note_admitted(&mut self, questions: &[Question], admission: &SharedAdmission) {
         let mut facts = self.facts;
         let standings = admission.standings();
         let nearest = self
@@ -234,7 +234,7 @@ impl Asking {
     /// Tokens of one call are one piece as long as no limit counts responses: a
     /// refund is then one call as well. Otherwise each bucket has a piece of
     /// its own.
-    fn keep(&mut self, questions: &[Question], admission: store::Admission) {
+    fn keep(&mut self, questions: &[Question], admission: SharedAdmission) {
         let Some(first) = questions.first() else {
             return;
         };
@@ -286,9 +286,9 @@ impl Asking {
 }
 
 /// The outcome of a decision of the store, now or when its call returns.
-async fn outcome_of(decision: store::Decision) -> Outcome {
+async fn outcome_of(decision: StoreDecision) -> StoreOutcome {
     match decision {
-        store::Decision::Made(outcome) => outcome,
-        store::Decision::Pending(outcome) => outcome.await,
+        StoreDecision::Made(outcome) => outcome,
+        StoreDecision::Pending(outcome) => outcome.await,
     }
 }

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     limit::KeyHasher,
     policy::{StoreOnError as OnError, StoreServer},
-    store::{Asks, Name, Refused, nodes::Node},
+    store::{Asks, Name, Refused, nodes::StoreNode},
 };
 
 /// A gateway with a cluster whose first node is about to fail.
@@ -42,7 +42,7 @@ impl World {
         world
     }
 
-    fn node(&self, of: usize) -> Arc<Node> {
+    fn node(&self, of: usize) -> Arc<StoreNode> {
         let nodes = self.gateway.store.nodes.load();
         let name = format!("127.0.0.1:{}", self.servers[of].port);
         let mut each = nodes.as_ref().unwrap().each();

@@ -11,7 +11,7 @@ use crate::{
     limit::Gcra,
     store::{
         ledger::Ledger,
-        share::{Local, MOMENT, Reply, Slot, Trip},
+        share::{Local, MOMENT, Reply, ShareSlot, Trip},
     },
 };
 
@@ -83,7 +83,7 @@ fn leased(
     gcra: Gcra,
     [before, after]: [u64; 2],
     [sent, received]: [u64; 2],
-) -> Slot {
+) -> ShareSlot {
     let reply = Reply {
         admitted: true,
         before,

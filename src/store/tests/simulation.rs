@@ -11,7 +11,7 @@ use crate::{
     store::{
         ledger::Ledger,
         name::Name,
-        share::{Local, MOMENT, Reply, Slot, Trip},
+        share::{Local, MOMENT, Reply, ShareSlot, Trip},
     },
 };
 
@@ -52,7 +52,7 @@ impl Bucket {
 
     /// Returns how much of `slot` was refunded. The true clock is finer than
     /// the server's: a slot that begins in between counts as begun.
-    fn give_back(&mut self, now: u64, slot: Slot) -> u64 {
+    fn give_back(&mut self, now: u64, slot: ShareSlot) -> u64 {
         let debt = self.catch_up(now);
         let begun = (now.div_ceil(1000) - slot.since) * 1000;
         let rest = slot.reach.saturating_sub(self.moved).saturating_sub(begun);
@@ -124,7 +124,7 @@ pub(super) struct World {
 pub(super) struct Run {
     /// Admitted requests: the true time, the part of the bucket that is used
     /// and not refunded, and the slot.
-    pub(super) used: Vec<(u64, u64, Slot)>,
+    pub(super) used: Vec<(u64, u64, ShareSlot)>,
     pub(super) asks: usize,
     pub(super) requests: usize,
 }

@@ -10,7 +10,10 @@ use super::redis_server::Redis;
 use crate::{
     limit::{KeyHasher, Limiter},
     policy::{self, Quota, Rate, StoreOnError as OnError, StoreServer},
-    store::{Admission, Ask, Asks, Decision, Name, Outcome, Refused, SharedLimit, Store},
+    store::{
+        Asks, Name, Refused, SharedAdmission, SharedAsk, SharedLimit, Store, StoreDecision,
+        StoreOutcome,
+    },
     telemetry::Metrics,
 };
 
@@ -58,7 +61,7 @@ impl Gateway {
     pub(super) fn asks(&self, cost: u32) -> Asks {
         let key = KeyHasher::with_seed([1, 2]).key("l").finish();
         let (limit, name) = (Arc::clone(&self.limit), Name::from_raw(7));
-        Asks::from_iter([Ask {
+        Asks::from_iter([SharedAsk {
             limit,
             name,
             key,
@@ -68,16 +71,16 @@ impl Gateway {
         }])
     }
 
-    async fn decide(&self, cost: u32) -> Outcome {
+    async fn decide(&self, cost: u32) -> StoreOutcome {
         self.decided(self.asks(cost)).await
     }
 
     /// Takes tokens that are most probably returned.
-    async fn borrow(&self, cost: u32) -> Outcome {
+    async fn borrow(&self, cost: u32) -> StoreOutcome {
         let asks = self
             .asks(cost)
             .into_iter()
-            .map(|ask| Ask {
+            .map(|ask| SharedAsk {
                 is_returned: true,
                 ..ask
             })
@@ -85,10 +88,10 @@ impl Gateway {
         self.decided(asks).await
     }
 
-    pub(super) async fn decided(&self, asks: Asks) -> Outcome {
+    pub(super) async fn decided(&self, asks: Asks) -> StoreOutcome {
         match self.store.decide(asks) {
-            Decision::Made(outcome) => outcome,
-            Decision::Pending(outcome) => outcome.await,
+            StoreDecision::Made(outcome) => outcome,
+            StoreDecision::Pending(outcome) => outcome.await,
         }
     }
 
@@ -181,7 +184,7 @@ async fn refunded_tokens_can_be_used_by_others() {
     for lease in [0, 20] {
         redis.run(&["FLUSHALL"]);
         let gateways = [1, 2].map(|_| Gateway::new(&redis, lease, OnError::Deny, (1, 5)));
-        let mut taken: Vec<Admission> = Vec::new();
+        let mut taken: Vec<SharedAdmission> = Vec::new();
         for _ in 0..5 {
             taken.push(gateways[0].decide(1).await.unwrap());
         }
@@ -237,7 +240,7 @@ async fn new_keys_share_one_bucket_once_the_limit_holds_its_maximum() {
         ));
         let mut passed = 0;
         for name in 1..=500 {
-            let asks = gateway.asks(1).into_iter().map(|ask| Ask {
+            let asks = gateway.asks(1).into_iter().map(|ask| SharedAsk {
                 name: Name::from_raw(name << 64 | name),
                 ..ask
             });
@@ -254,7 +257,7 @@ async fn new_keys_share_one_bucket_once_the_limit_holds_its_maximum() {
             redis.run(&["DBSIZE"])
         );
         assert_eq!(gateway.limit.limiter.stats().evictions_overflow, 490);
-        let known = gateway.asks(4).into_iter().map(|ask| Ask {
+        let known = gateway.asks(4).into_iter().map(|ask| SharedAsk {
             name: Name::from_raw(3 << 64 | 3),
             ..ask
         });
@@ -274,7 +277,7 @@ async fn the_parts_of_a_common_decision_are_refunded_separately() {
             gateway.store.whole.circuit.open();
         }
         let mut asks = gateway.asks(2);
-        asks.push(Ask {
+        asks.push(SharedAsk {
             name: Name::from_raw(8),
             key: KeyHasher::with_seed([3, 4]).key("l").finish(),
             ..asks[0].clone()
@@ -284,7 +287,7 @@ async fn the_parts_of_a_common_decision_are_refunded_separately() {
             .iter()
             .map(|part| part.standings().next().flatten().unwrap().remaining);
         assert_eq!(left.collect::<Vec<_>>(), [7, 7]);
-        let [_kept, back] = <[Admission; 2]>::try_from(parts).unwrap();
+        let [_kept, back] = <[SharedAdmission; 2]>::try_from(parts).unwrap();
         assert_eq!(back.refund(&gateway.store).unwrap().remaining, 9);
     }
 }
