@@ -23,6 +23,28 @@
 //! each line. When an inner layer refuses a request, outer layers return what
 //! they have taken for it.
 //!
+//! # The path of a request through the source
+//!
+//! A plain GET passes these functions. Reading them in this order takes from
+//! the first byte to the last; `tests/architecture/path.rs` has all functions on
+//! the way, by file.
+//!
+//! ```text
+//! server/accept.rs            accept, Acceptor::admit, spawn           a connection becomes a task
+//! server/http1/mod.rs         Connection::run, poll_head, exchange     one request after the other
+//! http1/request.rs            parse_request                            bytes become a head
+//! gateway/mod.rs              Gateway::call
+//! gateway/enter.rs            enter                                    host, route and client; the exchange begins
+//! layer/                      `call` of each layer                     inwards, in the order of `gateway::stack`
+//! layer/forward/head.rs       write                                    the head becomes bytes
+//! upstream/send.rs            Upstream::send                           a server, a connection, the head of the response
+//! upstream/http1/exchange.rs  Http1Exchange::poll, into_response
+//! layer/                      `poll` of each future                    outwards
+//! gateway/mod.rs              finish                                   fields about limits
+//! server/http1/response.rs    Transfer::begin, Transfer::poll          the response is written
+//! call/emitted.rs             Exchange::drop                           access line and metrics
+//! ```
+//!
 //! # Modules
 //!
 //! In the order in which a request meets them:

@@ -43,24 +43,30 @@
 //! future. A retry that is cancelled is counted with the outcome `client_gone`;
 //! the budget does not get it back.
 
-mod attempts;
 mod budget;
 mod replay;
+mod retries;
 
 use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
+use http::StatusCode;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
-use self::attempts::{Attempts, Shared};
 pub use self::budget::Budget;
+use self::replay::Replay;
 use crate::{
-    call::Call, error::Failed, message::Response, policy::Retry as Policy, runtime::worker,
+    call::{Call, Deadline, Exchange, Uploading, grpc},
+    error::{Error, Failed, Seen},
+    message::Response,
+    policy::{Retry as Policy, RetryOn},
+    runtime::worker,
 };
 
 /// Adds [`Retry`].
@@ -100,6 +106,18 @@ impl<S: Clone> Layer<S> for RetryLayer {
             inner,
         }
     }
+}
+
+/// The parts of the layer that all requests of a route share.
+#[derive(Debug)]
+struct Shared<S> {
+    /// The policy of the route.
+    policy: Arc<Policy>,
+    /// The budget of the route, over all workers and reloads.
+    budget: Arc<Budget>,
+    /// Cloned for each retry. In here, so that a request that needs none pays
+    /// for no clone.
+    inner: S,
 }
 
 /// Repeats failed attempts.
@@ -153,12 +171,15 @@ pin_project! {
     }
 }
 
+/// The outcome of the retries of a request.
+type Retrying = Pin<Box<dyn Future<Output = Result<Response, Failed>> + Send>>;
+
 pin_project! {
     /// The state of a request that has no final outcome yet.
     #[project = StateProj]
     enum State<F> {
         First { #[pin] attempt: F },
-        Retrying { outcome: Pin<Box<dyn Future<Output = Result<Response, Failed>> + Send>> },
+        Retrying { outcome: Retrying },
         /// The first attempt is dropped, and no retry has taken its place. A
         /// future that stays in this state has returned its outcome.
         Over,
@@ -208,4 +229,136 @@ impl<S, F> std::fmt::Debug for ResponseFuture<S, F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
+}
+
+/// Everything that the retries of a request need, and the state of its attempts
+/// so far.
+struct Attempts<S> {
+    /// The request as received.
+    exchange: Arc<Exchange>,
+    /// The time by which the response must have begun.
+    deadline: Option<Deadline>,
+    /// As in each [`Call`].
+    abandoned_timeout: Option<Duration>,
+    /// Set if the body arrives in pieces: the deadline then moves.
+    uploading: Option<Arc<Uploading>>,
+    /// The body for the next attempt; `None` if there is no body. Boxed, since
+    /// the future of every request has room for it and most have no body.
+    replay: Option<Box<Replay>>,
+    shared: Arc<Shared<S>>,
+    /// Attempts made, the first one included.
+    made: u32,
+    /// A retry has begun and has no outcome yet.
+    is_retrying: bool,
+    /// Whether a server may have seen one of the attempts before the last.
+    seen: Seen,
+}
+
+impl<S> Attempts<S> {
+    /// The attempts of a request of which the first one begins. They keep its
+    /// body if it can be needed again.
+    fn new(shared: &Arc<Shared<S>>, call: &mut Call) -> Self {
+        let policy = &shared.policy;
+        // Most requests have no body: nothing to keep, nothing to repeat.
+        let replay = if call.body.is_empty() || policy.attempts.get() == 1 {
+            None
+        } else {
+            let body = std::mem::take(&mut call.body);
+            let replay = Replay::new(body, policy.buffer);
+            call.body = replay.body();
+            Some(Box::new(replay))
+        };
+        Self {
+            exchange: Arc::clone(&call.exchange),
+            deadline: call.deadline,
+            abandoned_timeout: call.abandoned_timeout,
+            uploading: call.uploading.clone(),
+            replay,
+            shared: Arc::clone(shared),
+            made: 1,
+            is_retrying: false,
+            seen: Seen::No,
+        }
+    }
+
+    /// The failure that the policy retries, if the outcome of the last attempt
+    /// is one.
+    fn failure(&self, outcome: &Result<Response, Failed>) -> Option<RetryFailure> {
+        let policy = &*self.shared.policy;
+        // Where retries are switched off, their absence is not worth a note.
+        if policy.attempts.get() == 1 {
+            return None;
+        }
+        let is_call = self.exchange.grpc.is_some();
+        match outcome {
+            Ok(response) if policy.on.statuses.contains(&status(response, is_call)) => {
+                Some(RetryFailure {
+                    seen: Seen::Maybe,
+                    has_alternative: false,
+                    kind: FailureKind::Served,
+                })
+            }
+            Ok(_) => None,
+            Err(failed) => of_error(&policy.on, failed),
+        }
+    }
+}
+
+/// A failed attempt that the policy retries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct RetryFailure {
+    /// Whether a server may have seen the attempt. One that none has seen is
+    /// safe to repeat with every method.
+    seen: Seen,
+    /// Whether the retry can go to another server, which needs no time to
+    /// recover.
+    has_alternative: bool,
+    kind: FailureKind,
+}
+
+/// The kinds of failures, by the cost of a retry and by its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FailureKind {
+    /// No server began with the request: the retry adds no load and is not
+    /// charged to the budget.
+    Unprocessed,
+    /// A pooled connection turned out to be closed. The retry opens a new one,
+    /// at once, and is not charged.
+    Stale,
+    /// A server worked on the request, or may have: the retry is charged to the
+    /// budget.
+    Served,
+}
+
+/// The failure that the policy retries, if an attempt that ended with this
+/// error is one.
+fn of_error(on: &RetryOn, failed: &Failed) -> Option<RetryFailure> {
+    let kind = match failed.error {
+        Error::ConnectFailed { .. } | Error::Unprocessed { .. } if on.connect => {
+            FailureKind::Unprocessed
+        }
+        Error::Stale { .. } if on.connect => FailureKind::Stale,
+        Error::Reset {
+            is_begun: false, ..
+        } if on.reset => FailureKind::Served,
+        Error::AttemptTimeout { .. } if on.timeout => FailureKind::Served,
+        _ => return None,
+    };
+    Some(RetryFailure {
+        seen: failed.seen,
+        has_alternative: failed.has_alternative,
+        kind,
+    })
+}
+
+/// The status that a response counts as. A gRPC call that fails at once has its
+/// own status in the head and not behind messages; it counts as the HTTP status
+/// of the same meaning.
+fn status(response: &Response, is_call: bool) -> StatusCode {
+    let code = if is_call {
+        response.fields.get(&grpc::STATUS)
+    } else {
+        None
+    };
+    code.and_then(grpc::status_for).unwrap_or(response.status)
 }

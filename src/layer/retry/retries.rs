@@ -1,85 +1,22 @@
-//! The attempts at a request: which outcomes are failures that the policy
-//! retries, whether another attempt may follow one, and after which wait.
+//! The retries of a request: whether another attempt may follow a failed one,
+//! after which wait, and the attempt itself.
+//!
+//! Nearly all requests end with their first attempt and never come here.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use http::StatusCode;
 use rand::RngExt;
 use tokio::time::{Instant, sleep};
 use tower::{Service, ServiceExt};
 
-use super::{budget::Budget, replay::Replay};
+use super::{Attempts, FailureKind, RetryFailure, Retrying};
 use crate::{
     body::Body,
-    call::{Call, Deadline, Exchange, Uploading, grpc},
-    error::{Error, Failed, Seen},
+    call::{Call, Deadline},
+    error::{Failed, Seen},
     message::Response,
-    policy::{Retry as Policy, RetryOn},
+    policy::Retry as Policy,
 };
-
-/// The parts of the layer that all requests of a route share.
-#[derive(Debug)]
-pub(super) struct Shared<S> {
-    /// The policy of the route.
-    pub(super) policy: Arc<Policy>,
-    /// The budget of the route, over all workers and reloads.
-    pub(super) budget: Arc<Budget>,
-    /// Cloned for each retry. In here, so that a request that needs none pays
-    /// for no clone.
-    pub(super) inner: S,
-}
-
-/// The outcome of the retries of a request.
-pub(super) type Retrying = Pin<Box<dyn Future<Output = Result<Response, Failed>> + Send>>;
-
-/// Everything that the retries of a request need, and the state of its attempts
-/// so far.
-pub(super) struct Attempts<S> {
-    /// The request as received.
-    exchange: Arc<Exchange>,
-    /// The time by which the response must have begun.
-    deadline: Option<Deadline>,
-    /// As in each [`Call`].
-    abandoned_timeout: Option<Duration>,
-    /// Set if the body arrives in pieces: the deadline then moves.
-    uploading: Option<Arc<Uploading>>,
-    /// The body for the next attempt; `None` if there is no body. Boxed, since
-    /// the future of every request has room for it and most have no body.
-    replay: Option<Box<Replay>>,
-    shared: Arc<Shared<S>>,
-    /// Attempts made, the first one included.
-    made: u32,
-    /// A retry has begun and has no outcome yet.
-    is_retrying: bool,
-    /// Whether a server may have seen one of the attempts before the last.
-    seen: Seen,
-}
-
-/// A failed attempt that the policy retries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct RetryFailure {
-    /// Whether a server may have seen the attempt. One that none has seen is
-    /// safe to repeat with every method.
-    seen: Seen,
-    /// Whether the retry can go to another server, which needs no time to
-    /// recover.
-    has_alternative: bool,
-    kind: FailureKind,
-}
-
-/// The kinds of failures, by the cost of a retry and by its connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum FailureKind {
-    /// No server began with the request: the retry adds no load and is not
-    /// charged to the budget.
-    Unprocessed,
-    /// A pooled connection turned out to be closed. The retry opens a new one,
-    /// at once, and is not charged.
-    Stale,
-    /// A server worked on the request, or may have: the retry is charged to the
-    /// budget.
-    Served,
-}
 
 /// How the next attempt begins.
 #[derive(Debug, Clone, Copy)]
@@ -134,54 +71,6 @@ impl Obstacle {
 }
 
 impl<S> Attempts<S> {
-    /// The attempts of a request of which the first one begins. They keep its
-    /// body if it can be needed again.
-    pub(super) fn new(shared: &Arc<Shared<S>>, call: &mut Call) -> Self {
-        let policy = &shared.policy;
-        // Most requests have no body: nothing to keep, nothing to repeat.
-        let replay = if call.body.is_empty() || policy.attempts.get() == 1 {
-            None
-        } else {
-            let body = std::mem::take(&mut call.body);
-            let replay = Replay::new(body, policy.buffer);
-            call.body = replay.body();
-            Some(Box::new(replay))
-        };
-        Self {
-            exchange: Arc::clone(&call.exchange),
-            deadline: call.deadline,
-            abandoned_timeout: call.abandoned_timeout,
-            uploading: call.uploading.clone(),
-            replay,
-            shared: Arc::clone(shared),
-            made: 1,
-            is_retrying: false,
-            seen: Seen::No,
-        }
-    }
-
-    /// The failure that the policy retries, if the outcome of the last attempt
-    /// is one.
-    pub(super) fn failure(&self, outcome: &Result<Response, Failed>) -> Option<RetryFailure> {
-        let policy = &*self.shared.policy;
-        // Where retries are switched off, their absence is not worth a note.
-        if policy.attempts.get() == 1 {
-            return None;
-        }
-        let is_call = self.exchange.grpc.is_some();
-        match outcome {
-            Ok(response) if policy.on.statuses.contains(&status(response, is_call)) => {
-                Some(RetryFailure {
-                    seen: Seen::Maybe,
-                    has_alternative: false,
-                    kind: FailureKind::Served,
-                })
-            }
-            Ok(_) => None,
-            Err(failed) => of_error(&policy.on, failed),
-        }
-    }
-
     /// Decides whether another attempt follows `failure`, and notes why if none
     /// does. The failed attempt is dropped by then.
     fn plan(&mut self, failure: RetryFailure) -> Option<Plan> {
@@ -321,39 +210,6 @@ impl<S> Drop for Attempts<S> {
             self.count("client_gone");
         }
     }
-}
-
-/// The failure that the policy retries, if an attempt that ended with this
-/// error is one.
-fn of_error(on: &RetryOn, failed: &Failed) -> Option<RetryFailure> {
-    let kind = match failed.error {
-        Error::ConnectFailed { .. } | Error::Unprocessed { .. } if on.connect => {
-            FailureKind::Unprocessed
-        }
-        Error::Stale { .. } if on.connect => FailureKind::Stale,
-        Error::Reset {
-            is_begun: false, ..
-        } if on.reset => FailureKind::Served,
-        Error::AttemptTimeout { .. } if on.timeout => FailureKind::Served,
-        _ => return None,
-    };
-    Some(RetryFailure {
-        seen: failed.seen,
-        has_alternative: failed.has_alternative,
-        kind,
-    })
-}
-
-/// The status that a response counts as. A gRPC call that fails at once has its
-/// own status in the head and not behind messages; it counts as the HTTP status
-/// of the same meaning.
-fn status(response: &Response, is_call: bool) -> StatusCode {
-    let code = if is_call {
-        response.fields.get(&grpc::STATUS)
-    } else {
-        None
-    };
-    code.and_then(grpc::status_for).unwrap_or(response.status)
 }
 
 /// The wait before attempt `attempt`, of which 2 is the first retry. It is
