@@ -58,7 +58,7 @@ const PATH: &[(&str, &str)] = &[
     ("limit/gcra.rs", "Gcra::from_parts Gcra::conform Standing::known"),
     ("limit/key.rs", "KeyBuilder::add KeyBuilder::write"),
     ("limit/table/mod.rs", "Table::find Table::read Table::replace Table::class"),
-    ("limit/top/mod.rs", "Top::record"),
+    ("limit/top/mod.rs", "Periods::at"),
     ("limit/top/sketch.rs", "Sketch::record Sketch::raise"),
     ("upstream/attempt.rs", "Attempt::new Attempt::responded ResponseOutcome::complete"),
     ("upstream/balance/mod.rs", "Balancer::choose"),

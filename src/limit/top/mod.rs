@@ -47,6 +47,7 @@
 //! ```
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -93,10 +94,7 @@ impl Top {
     #[inline]
     pub fn record(&self, now: Now, key: Key, verdict: Verdict, label: impl FnOnce(&mut Label)) {
         let mut periods = self.periods.mine().lock();
-        if now.as_nanos() >= periods.ends {
-            periods.turn(now);
-        }
-        periods.running.record(key, verdict, label);
+        periods.at(now).running.record(key, verdict, label);
     }
 
     /// The `most` keys with the most requests, the heaviest first. Merges the
@@ -112,61 +110,58 @@ impl Top {
     /// The requests of one key, of the last 10 to 20 minutes.
     pub fn count(&self, now: Now, key: Key) -> Count {
         let mut count = Count::default();
-        self.each(now, |sketch| count.add(sketch.count(key)));
+        for periods in self.periods.iter() {
+            for sketch in periods.lock().at(now).sketches() {
+                count.add(sketch.count(key));
+            }
+        }
         count
     }
 
     /// The parts of a key, if it has a counter.
     pub fn label(&self, now: Now, key: Key) -> Option<Label> {
-        let mut found = None;
-        self.each(now, |sketch| {
-            found = found.take().or_else(|| sketch.label(key).cloned())
-        });
-        found
+        for periods in self.periods.iter() {
+            for sketch in periods.lock().at(now).sketches() {
+                if let Some(label) = sketch.label(key) {
+                    return Some(label.clone());
+                }
+            }
+        }
+        None
     }
 
     /// The counters of all workers and both periods, added up.
     fn merged(&self, now: Now) -> Vec<Heavy> {
-        let mut all = HashMap::<u64, Heavy, ByItself>::default();
-        // A full sketch may have missed requests of every key that it does not
-        // hold.
-        let mut floors = 0;
-        self.each(now, |sketch| {
-            let floor = sketch.floor();
-            for Heavy { key, label, count } in sketch.entries() {
-                let heavy = all.entry(key.hash()).or_insert_with(|| {
-                    let count = Count {
-                        missed: floors,
-                        ..Count::default()
-                    };
-                    Heavy {
-                        key,
-                        label: label.clone(),
-                        count,
-                    }
-                });
-                heavy.count.admitted += count.admitted;
-                heavy.count.refused += count.refused;
-                heavy.count.missed += count.missed;
+        let mut all = HashMap::default();
+        let mut missed = 0;
+        for periods in self.periods.iter() {
+            for sketch in periods.lock().at(now).sketches() {
+                merge(&mut all, sketch, missed);
+                missed += sketch.floor();
             }
-            if floor > 0 {
-                let others = all.iter_mut().filter(|(hash, _)| !sketch.has(**hash));
-                others.for_each(|(_, heavy)| heavy.count.missed += floor);
-                floors += floor;
-            }
-        });
+        }
         all.into_values().collect()
     }
+}
 
-    /// Visits both periods of each worker.
-    fn each(&self, now: Now, mut look: impl FnMut(&Sketch)) {
-        for periods in self.periods.iter() {
-            let mut periods = periods.lock();
-            if now.as_nanos() >= periods.ends {
-                periods.turn(now);
+/// Adds the counters of a sketch to those of all sketches before it.
+///
+/// A full sketch may have missed requests of every key that it does not hold,
+/// at most as many as its smallest count. `missed` is the sum of these bounds
+/// for the sketches before.
+fn merge(all: &mut HashMap<u64, Heavy, ByItself>, sketch: &Sketch, missed: u64) {
+    for heavy in all.values_mut() {
+        if !sketch.has(heavy.key.hash()) {
+            heavy.count.missed += sketch.floor();
+        }
+    }
+    for mut heavy in sketch.entries() {
+        match all.entry(heavy.key.hash()) {
+            Entry::Occupied(mut known) => known.get_mut().count.add(heavy.count),
+            Entry::Vacant(unknown) => {
+                heavy.count.missed += missed;
+                unknown.insert(heavy);
             }
-            look(&periods.running);
-            look(&periods.before);
         }
     }
 }
@@ -180,6 +175,20 @@ impl std::fmt::Debug for Top {
 }
 
 impl Periods {
+    /// The periods as they are at `now`.
+    #[inline]
+    fn at(&mut self, now: Now) -> &mut Self {
+        if now.as_nanos() >= self.ends {
+            self.turn(now);
+        }
+        self
+    }
+
+    /// The counters of both periods.
+    fn sketches(&self) -> [&Sketch; 2] {
+        [&self.running, &self.before]
+    }
+
     /// Begins a period.
     #[cold]
     fn turn(&mut self, now: Now) {
