@@ -93,9 +93,7 @@ impl Diagnostics {
         });
         let list = problems.into_iter();
         Self {
-            list: list
-                .map(|problem| Diagnostic::new(problem, &sources))
-                .collect(),
+            list: list.map(|one| Diagnostic::new(one, &sources)).collect(),
             watched: sources.watched,
         }
     }
@@ -219,22 +217,14 @@ impl Diagnostic {
         if self.marks.is_empty() {
             group = group.element(Origin::path(self.file.to_string_lossy()));
         }
-        for marks in self.pictures() {
+        // One picture has both marks when they are near each other.
+        for marks in self.marks.chunk_by(Mark::is_near) {
             group = group.elements(snippet(marks));
         }
         if let Some(help) = &self.help {
             group = group.element(Level::HELP.message(help.as_str()));
         }
         vec![group]
-    }
-
-    /// The marks by pictures: together when they are near each other.
-    fn pictures(&self) -> Vec<&[Mark]> {
-        match self.marks.as_slice() {
-            [] => Vec::new(),
-            [first, second] if !first.is_near(second) => self.marks.chunks(1).collect(),
-            near => vec![near],
-        }
     }
 
     fn to_json(&self) -> Value {

@@ -215,6 +215,6 @@ fn merge_entry(name: &str, there: &mut Entry, entry: Entry, problems: &mut Probl
 /// The mistake of a key that two files give.
 fn twice(name: &str, first: Span, second: Span) -> Problem {
     let message = format!("`{name}` is given in two files");
-    let problem = Problem::new(Code::Duplicate, second, message).also(first, "first here");
+    let problem = Problem::twice(second, first, message);
     problem.help("included files count as one with this; keep one of the two")
 }

@@ -137,6 +137,12 @@ impl Problem {
         Self::anywhere(code, At::File(file), message.into())
     }
 
+    /// The mistake of a thing with the identity of an earlier one, which is its
+    /// second place.
+    pub(super) fn twice(at: Span, first: Span, message: impl Into<String>) -> Self {
+        Self::new(Code::Duplicate, at, message).also(first, "first here")
+    }
+
     fn anywhere(code: Code, at: At, message: String) -> Self {
         Self {
             severity: Severity::Error,

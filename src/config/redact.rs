@@ -53,7 +53,7 @@ pub(super) fn of_free_name(name: &str, node: &Node, covered: &mut Vec<Span>) {
         }
         Value::List(items) => items
             .iter()
-            .for_each(|item| of_free_name(name, item, covered)),
+            .for_each(|one| of_free_name(name, one, covered)),
         _ => {}
     }
 }
@@ -133,12 +133,10 @@ pub(super) fn named(line: &str) -> Cow<'_, str> {
 
 /// The name that ends there, without its quotes and the tables before it.
 fn name_before(text: &str) -> &str {
-    let text = text
-        .trim_end_matches([' ', '\t'])
-        .trim_end_matches(['"', '\'']);
-    text.rsplit(|c: char| !c.is_alphanumeric() && !matches!(c, '-' | '_'))
-        .next()
-        .unwrap_or_default()
+    let text = text.trim_end_matches([' ', '\t']);
+    let text = text.trim_end_matches(['"', '\'']);
+    let is_other = |c: char| !c.is_alphanumeric() && !matches!(c, '-' | '_');
+    text.rsplit(is_other).next().unwrap_or_default()
 }
 
 /// Bytes of the value that begins there: up to its closing quote or bracket, or
@@ -248,11 +246,10 @@ const LONGEST_QUOTE: usize = 60;
 pub(super) fn quoted(text: &str) -> String {
     match text.char_indices().nth(LONGEST_QUOTE) {
         Some((end, _)) => format!("{}...", text[..end].escape_debug()),
-        None => text
-            .escape_debug()
-            .to_string()
-            .replace("\\\"", "\"")
-            .replace("\\\\", "\\"),
+        None => {
+            let escaped = text.escape_debug().to_string();
+            escaped.replace("\\\"", "\"").replace("\\\\", "\\")
+        }
     }
 }
 

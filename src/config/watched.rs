@@ -95,10 +95,8 @@ impl Watched {
     pub fn places(&self) -> BTreeSet<PathBuf> {
         let mut places = BTreeSet::new();
         let files = self.looks.keys().map(|file| (file, file.parent()));
-        let folders = self
-            .folders
-            .iter()
-            .map(|(folder, _)| (folder, Some(folder.as_path())));
+        let folders = self.folders.iter();
+        let folders = folders.map(|(folder, _)| (folder, Some(folder.as_path())));
         for (path, folder) in files.chain(folders) {
             links_on_the_way(path, MOST_LINKS, &mut places);
             places.extend(folder.and_then(nearest));
@@ -140,12 +138,10 @@ fn links_on_the_way(path: &Path, most: usize, places: &mut BTreeSet<PathBuf>) {
 
 /// This folder, or the nearest above it that is there.
 fn nearest(folder: &Path) -> Option<PathBuf> {
-    let mut folders = folder
-        .ancestors()
-        .map(|folder| match folder.as_os_str().is_empty() {
-            true => PathBuf::from("."),
-            false => folder.to_owned(),
-        });
+    let mut folders = folder.ancestors().map(|folder| match folder.as_os_str() {
+        here if here.is_empty() => PathBuf::from("."),
+        _ => folder.to_owned(),
+    });
     folders.find(|folder| folder.is_dir())
 }
 

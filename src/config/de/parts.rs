@@ -10,11 +10,7 @@ use std::borrow::Cow;
 use serde::de::{DeserializeSeed, SeqAccess, value::SeqDeserializer};
 
 use super::{
-    super::{
-        problem::{Code, Problem},
-        source::Span,
-        tree::Node,
-    },
+    super::{problem::Problem, source::Span, tree::Node},
     error::ReadError,
     node::{Context, NodeDeserializer},
 };
@@ -111,9 +107,7 @@ impl ListAccess<'_> {
 
     fn twice(&self, item: &Node, first: &Node) -> Problem {
         let message = format!("`{}` has this twice", self.context.key);
-        Problem::new(Code::Duplicate, item.span, message)
-            .also(first.span, "first here")
-            .help("keep one of the two")
+        Problem::twice(item.span, first.span, message).help("keep one of the two")
     }
 }
 

@@ -180,9 +180,9 @@ impl Reading<'_> {
 
     /// Reports a number that 64 bits with a sign do not hold.
     fn too_large(&mut self, span: Span) -> Value {
+        let message = "this number is too large";
         let help = "whole numbers go up to 9223372036854775807";
-        self.problems
-            .error(Code::BadValue, span, "this number is too large", help);
+        self.problems.error(Code::BadValue, span, message, help);
         Value::Broken
     }
 }

@@ -99,15 +99,9 @@ impl<K: Eq + Hash> Unique<K> {
         problems: &mut Problems,
     ) {
         if let Some(first) = self.add(identity, at) {
-            problems.report(twice(at, first, message).help(help));
+            problems.report(Problem::twice(at, first, message).help(help));
         }
     }
-}
-
-/// The mistake of a thing with the identity of an earlier one, which is its
-/// second place.
-pub(super) fn twice(at: Span, first: Span, message: String) -> Problem {
-    Problem::new(Code::Duplicate, at, message).also(first, "first here")
 }
 
 /// Resolves a section, or another key, that may be absent: `Some(None)` then.

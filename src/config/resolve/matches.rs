@@ -179,13 +179,14 @@ fn each_or_any<T>(values: &[T]) -> Vec<Option<&T>> {
 fn canonical(path: &PathPattern) -> String {
     match path {
         PathPattern::Parameters(path) => {
-            let segments = path
-                .split('/')
-                .map(|segment| match segment.starts_with('{') {
-                    true => "{}",
-                    false => segment,
-                });
-            segments.collect::<Vec<_>>().join("/")
+            let mut segments: Vec<_> = path.split('/').collect();
+            for parameter in segments
+                .iter_mut()
+                .filter(|segment| segment.starts_with('{'))
+            {
+                *parameter = "{}";
+            }
+            segments.join("/")
         }
         PathPattern::Any => String::new(),
         PathPattern::Prefix(path) => format!("prefix {path}"),

@@ -132,10 +132,8 @@ fn routes(file: &wire::File, path: &Path, loading: &mut Loading<'_>) -> Option<V
     }
     unique_names(file, problems);
     let names = Definitions::of(file, problems);
-    let routes = fields
-        .iter()
-        .map(|field| routes::route(field, &names, problems));
-    let routes: Vec<_> = routes.collect();
+    let route = |field| routes::route(field, &names, problems);
+    let routes: Vec<_> = fields.iter().map(route).collect();
     matches::hidden(fields, &routes, problems);
     routes.into_iter().collect()
 }

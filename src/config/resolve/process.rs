@@ -9,13 +9,13 @@
 use std::net::SocketAddr;
 
 use super::{
-    checks::{every, if_given, twice},
+    checks::{every, if_given},
     files, tls,
 };
 use crate::config::{
     field::{Field, Given, Nested, section},
     include::Loading,
-    problem::{Code, Problems},
+    problem::{Code, Problem, Problems},
     source::Span,
     wire::{
         lists::Tables,
@@ -79,7 +79,7 @@ fn unique_addresses<'a>(
                 help =
                     "keep the one that has all addresses, or give the other one a port of its own";
             }
-            problems.report(twice(at, *before, message).help(help));
+            problems.report(Problem::twice(at, *before, message).help(help));
         }
         earlier.push((bind, at));
     }

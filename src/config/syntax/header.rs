@@ -9,6 +9,7 @@
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::super::{suggest, wrong::Wrong};
+use crate::policy::Statuses;
 
 /// Headers about this connection or about where a message ends. The gateway
 /// writes or removes them itself; a value from a file would break the framing,
@@ -44,15 +45,6 @@ pub(in crate::config) fn name(text: &str) -> Result<HeaderName, Wrong> {
     let help = "write letters, digits and `-`, such as \"x-user\"";
     HeaderName::from_bytes(text.as_bytes())
         .map_err(|_| Wrong::new("it is not the name of a header", help))
-}
-
-/// A token of HTTP (RFC 9110, 5.6.2), case kept.
-///
-/// `None` if the text is empty or has another character. Names of cookies are
-/// tokens, too (RFC 6265, section 4.1.1).
-pub(in crate::config) fn token(text: &str) -> Option<&str> {
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    Some(text).filter(|text| !text.is_empty() && text.bytes().all(is_token))
 }
 
 /// A header that may be set or removed: any but those that the gateway has to
@@ -169,6 +161,29 @@ pub(in crate::config) fn retry_reason(text: &str) -> Result<RetryReason, Wrong> 
     }
 }
 
+/// `"401"`, `"5xx"`: statuses from 200 to 599. Those below end no exchange.
+///
+/// # Errors
+/// Anything else.
+///
+/// The statuses are a range with both ends included. A single status is a range
+/// of one, and a class such as `"5xx"` a range of a hundred, so that the code
+/// that looks at responses compares two numbers and knows no classes.
+///
+/// Informational statuses (1xx, RFC 9110, section 15.2) are refused, because
+/// they are interim: a final response follows.
+pub(in crate::config) fn statuses(text: &str) -> Result<Statuses, Wrong> {
+    let help = "write one such as \"401\", or \"5xx\" for all from 500 to 599";
+    let bounds = ["0", "9"].map(|digit| text.replace('x', digit).parse());
+    match (text.as_bytes(), bounds) {
+        (
+            [b'2'..=b'5', b'x', b'x'] | [b'2'..=b'5', b'0'..=b'9', b'0'..=b'9'],
+            [Ok(first), Ok(last)],
+        ) => Ok(Statuses { first, last }),
+        _ => Err(Wrong::new("it is no status of an answer", help)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,6 +225,39 @@ mod tests {
         );
         for text in ["5xx", "99", "600", "conect", ""] {
             assert!(retry_reason(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_status_is_a_number_or_a_class() {
+        assert_eq!(
+            statuses("401").unwrap(),
+            Statuses {
+                first: 401,
+                last: 401
+            }
+        );
+        assert_eq!(
+            statuses("5xx").unwrap(),
+            Statuses {
+                first: 500,
+                last: 599
+            }
+        );
+        for text in [
+            "",
+            "xx",
+            "1xx",
+            "6xx",
+            "4XX",
+            "99",
+            "600",
+            "+401",
+            "0401",
+            "4x",
+            "\u{663}01",
+        ] {
+            assert!(statuses(text).is_err(), "{text}");
         }
     }
 }

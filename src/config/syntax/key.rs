@@ -201,8 +201,9 @@ fn exact_part(text: &str) -> Result<KeyPart, Wrong> {
         }
         ("cookie", Some(name)) => {
             let help = "write letters, digits and `-`, such as \"cookie:session\"";
-            let none = || Wrong::new("it is not the name of a cookie", help);
-            let name = header::token(name).ok_or_else(none)?;
+            // Both names are tokens of HTTP (RFC 9110, 5.6.2).
+            let token = header::name(name);
+            token.map_err(|_| Wrong::new("it is not the name of a cookie", help))?;
             Ok(KeyPart::Cookie(name.into()))
         }
         ("query", Some("")) => {

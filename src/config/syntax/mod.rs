@@ -23,7 +23,6 @@ pub(super) mod host;
 pub(super) mod key;
 pub(super) mod path;
 pub(super) mod path_language;
-pub(super) mod status;
 pub(super) mod store;
 pub(super) mod template;
 

@@ -106,10 +106,8 @@ fn read_any(class: &Class, from: States) -> States {
             .iter()
             .any(|range| (range.start()..=range.end()).contains(&byte)),
     };
-    let read = (b'!'..=b'~')
-        .filter(|byte| holds(*byte))
-        .map(|byte| read(from, byte));
-    read.fold(0, |to, states| to | states)
+    let bytes = (b'!'..=b'~').filter(|byte| holds(*byte));
+    bytes.fold(0, |to, byte| to | read(from, byte))
 }
 
 /// The states after one byte.

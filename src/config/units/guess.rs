@@ -115,10 +115,11 @@ const EACH: [&str; 5] = [" per ", " a ", " an ", " each ", " every "];
 /// the shortest unit in which it is whole is taken. A rate in bytes, such as
 /// `"10MB/s"`, gets no guess: a limit counts requests.
 pub(super) fn rate(text: &str) -> Option<String> {
-    let spaced = EACH
-        .iter()
-        .fold(text.to_lowercase(), |text, each| text.replace(each, "/"));
-    let text = compact(&spaced);
+    let mut text = text.to_lowercase();
+    for each in EACH {
+        text = text.replace(each, "/");
+    }
+    let text = compact(&text);
     let parts = text.split_once('/').or_else(|| text.split_once("per"));
     let (count, period) = parts.or_else(|| text.rsplit_once('p'))?;
     let digits = count.find(|c| !is_of_number(c)).unwrap_or(count.len());

@@ -12,8 +12,8 @@ use ipnet::IpNet;
 
 use super::super::{
     syntax::{
-        self, address, address::ServerUrl, header, header::RetryReason, host, key, path, status,
-        store, template,
+        self, address, address::ServerUrl, header, header::RetryReason, host, key, path, store,
+        template,
     },
     units,
     wrong::{Rejection, Wrong},
@@ -77,7 +77,7 @@ syntaxes! {
     /// The way out when a part of a key is absent or empty.
     Absent = Missing, "\"skip\", \"refuse\" or part of a key", "client-ip", "^((skip|refuse|route|client-ip|host|path|method|tls:subject)$|(client-ip/|header:|cookie:|query:|param:).)", key::missing;
     /// `401`, or `4xx` for all statuses of a class.
-    StatusOrClass = Statuses, "a status or a class of them", "401", "^[2-5]([0-9][0-9]|xx)$", status::statuses;
+    StatusOrClass = Statuses, "a status or a class of them", "401", "^[2-5]([0-9][0-9]|xx)$", header::statuses;
     /// A value that a part of a key may have.
     KeyValue = String, "a value", "*", "", not_empty_value;
     MethodName = Method, "a method", "GET", "^[^ /]+$", header::method;

@@ -12,9 +12,8 @@
 //! A warning has to be right nearly always, because it teaches people to look
 //! at warnings; what is only unusual is not reported.
 
-mod exposed;
+mod addresses;
 mod keys;
-mod loops;
 mod overrides;
 mod patterns;
 mod templates;
@@ -33,7 +32,7 @@ use crate::policy::{Action, Listener, Route};
 pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
     unused::report(file, problems);
     keys::report(file, config, problems);
-    exposed::report(file, config, problems);
+    addresses::report(file, config, problems);
     for (table, route) in file.routes.values().zip(&config.routes) {
         patterns::report(table, route, problems);
         times::of_route(table, route, config, problems);
@@ -42,7 +41,7 @@ pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
     for (entry, upstream) in file.upstreams.elements().iter().zip(&config.upstreams) {
         if let Some(table) = entry.field.value() {
             times::of_upstream(table, upstream, config, problems);
-            loops::of_upstream(table, upstream, config, problems);
+            addresses::loops(table, upstream, config, problems);
         }
     }
     for (table, listener) in file.listeners.values().zip(&config.listeners) {

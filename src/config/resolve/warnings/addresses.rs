@@ -1,9 +1,15 @@
-//! Trust in more peers than are meant: proxies that anybody can be, and an
-//! admin listener that anybody can use.
+//! Addresses that say more than is meant: proxies that anybody can be, an admin
+//! listener that anybody can use, and servers that are this gateway itself.
 //!
 //! The header with the client's address is believed from trusted proxies. With
 //! a network that clients are in, each client chooses the address that it is
 //! counted under, and so has as many limits as it likes.
+//!
+//! Requests to a server that is the gateway itself would come back until
+//! something is full. Only addresses and `localhost` are compared: names are not
+//! resolved, as the answer may be another one when the gateway runs.
+
+use std::net::SocketAddr;
 
 use ipnet::IpNet;
 
@@ -11,9 +17,9 @@ use crate::config::{
     configuration::Config,
     field::Given,
     problem::{Code, Problems},
-    wire::{File, process as wire},
+    wire::{File, process as wire, upstreams},
 };
-use crate::policy::Admin;
+use crate::policy::{Admin, Upstream, UpstreamServer};
 
 /// Bits of the widest IPv4 network that may be that of proxies. IANA gives the
 /// addresses out by /8: a wider one belongs to nobody alone.
@@ -87,4 +93,58 @@ fn admin(table: &wire::Admin, admin: &Admin, problems: &mut Problems) {
         let help = "add `token_file` to `[admin]`, a file with one long random word, such as that of `openssl rand -hex 32`; or bind \"127.0.0.1:9901\"";
         problems.warn(Code::Exposed, table.bind.at(), message, help);
     }
+}
+
+/// Reports each server of an upstream with the address of a listener or of the
+/// admin listener.
+///
+/// The server in the file and the one of the policy are at the same place in
+/// their lists.
+pub(super) fn loops(
+    table: &upstreams::Upstream,
+    upstream: &Upstream,
+    config: &Config,
+    problems: &mut Problems,
+) {
+    for (field, server) in table.servers.elements().iter().zip(&upstream.servers) {
+        if let Some(bind) = listener(server, config) {
+            let url = &server.url;
+            let message = format!("{url} is this gateway itself, which listens on {bind}");
+            let help = "name the service behind the gateway, on another port";
+            problems.warn(Code::Misleading, field.at(), message, help);
+        }
+    }
+}
+
+/// The address of the listener that a server is.
+///
+/// `None` if the host is a name other than `localhost`, or if no listener has
+/// the address.
+fn listener(server: &UpstreamServer, config: &Config) -> Option<SocketAddr> {
+    let host = match &*server.host {
+        "localhost" => "127.0.0.1",
+        host => host,
+    };
+    let address = SocketAddr::new(host.parse().ok()?, server.port);
+    for listener in &config.listeners {
+        if reaches(listener.bind, address) {
+            return Some(listener.bind);
+        }
+    }
+    let admin = config.admin.as_ref()?;
+    reaches(admin.bind, address).then_some(admin.bind)
+}
+
+/// Whether a connection to `address` is one to a listener that is bound to
+/// `bind`, as far as the two tell.
+///
+/// A listener on all addresses is reached by loopback and by the unspecified
+/// address, and one on `[::]` over IPv4 as well. The other addresses of this
+/// machine are not known here. A port of 0 is chosen by the system and equals
+/// none.
+fn reaches(bind: SocketAddr, address: SocketAddr) -> bool {
+    let is_everywhere = bind.ip().is_unspecified() && (bind.is_ipv6() || address.is_ipv4());
+    let is_here = bind.ip() == address.ip()
+        || is_everywhere && (address.ip().is_loopback() || address.ip().is_unspecified());
+    bind.port() == address.port() && bind.port() != 0 && is_here
 }
