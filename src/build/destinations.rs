@@ -146,7 +146,7 @@ fn copies(
     let tag = RouteTag {
         name: Some(Arc::clone(&route.name)),
         limits: Vec::new(),
-        limit_headers: policy::LimitHeaders::default(),
+        limit_headers: policy::LimitHeaders::Off,
         metrics: process.metrics.unseen_route(),
         access: None,
         query: LoggedQuery::off(),

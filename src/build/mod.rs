@@ -227,7 +227,7 @@ fn routes(
         unmatched: Arc::new(RouteTag {
             name: None,
             limits: Vec::new(),
-            limit_headers: policy::LimitHeaders::default(),
+            limit_headers: policy::LimitHeaders::Off,
             metrics: process.metrics.unmatched(),
             access: access(config, process),
             query: LoggedQuery::new(config.log.query, [].into()),

@@ -61,7 +61,7 @@ static X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 /// `t` is the time until one token more is there, and is absent while the
 /// bucket is full. `X-RateLimit-Reset` is the time until all of them are there.
 pub(super) fn describe(fields: &mut Fields, headers: LimitHeaders, name: &str, state: &Standing) {
-    if headers.draft {
+    if headers.has_draft() {
         let name = (
             if is_listed(fields, name) {
                 "gateway:"
@@ -84,7 +84,7 @@ pub(super) fn describe(fields: &mut Fields, headers: LimitHeaders, name: &str, s
             }
         });
     }
-    if headers.x_ratelimit {
+    if headers.has_x_ratelimit() {
         describe_as_before(fields, state);
     }
 }
@@ -123,7 +123,7 @@ pub(super) fn describe_concurrency(
     else {
         return false;
     };
-    if headers.draft {
+    if headers.has_draft() {
         fields.push_with(POLICY.as_str(), |out| {
             write_name(out, ("", owner.name()));
             write_parameter(out, b";q=", *max as u64);
@@ -195,10 +195,7 @@ mod tests {
     use super::*;
     use crate::error::LimitOwner;
 
-    const BOTH: LimitHeaders = LimitHeaders {
-        draft: true,
-        x_ratelimit: true,
-    };
+    const BOTH: LimitHeaders = LimitHeaders::Both;
 
     fn state(remaining: u32) -> Standing {
         let ms = Duration::from_millis;

@@ -196,7 +196,7 @@ fn call() -> Call {
     let route = Arc::new(RouteTag {
         name: Some("r".into()),
         limits: Vec::new(),
-        limit_headers: LimitHeaders::default(),
+        limit_headers: LimitHeaders::Off,
         metrics: Metrics::new(1).route("r"),
         access: None,
         query: LoggedQuery::off(),

@@ -10,6 +10,8 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{Concurrency, HeaderChanges, Priority, Retry};
 
@@ -289,13 +291,35 @@ pub struct ResponseChanges {
     pub buffer: usize,
 }
 
-/// Response header fields that describe the limit nearest to exhaustion. The
-/// default is none.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LimitHeaders {
-    /// `RateLimit-Policy` and `RateLimit` of
-    /// draft-ietf-httpapi-ratelimit-headers-11.
-    pub draft: bool,
-    /// `X-RateLimit-Limit`, `-Remaining` and `-Reset`.
-    pub x_ratelimit: bool,
+/// Response header fields that tell clients about the limit nearest to
+/// exhaustion.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LimitHeaders {
+    /// `RateLimit-Policy` and `RateLimit`.
+    // The fields of the coming standard:
+    // draft-ietf-httpapi-ratelimit-headers-11.
+    #[default]
+    #[serde(rename = "draft-11")]
+    Draft11,
+    /// `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset`, as
+    /// many services have them.
+    #[serde(rename = "x-ratelimit")]
+    XRatelimit,
+    /// All of these.
+    Both,
+    /// None of them.
+    Off,
+}
+
+impl LimitHeaders {
+    /// Whether the fields of the draft are sent.
+    pub fn has_draft(self) -> bool {
+        matches!(self, Self::Draft11 | Self::Both)
+    }
+
+    /// Whether the `X-RateLimit` fields are sent.
+    pub fn has_x_ratelimit(self) -> bool {
+        matches!(self, Self::XRatelimit | Self::Both)
+    }
 }

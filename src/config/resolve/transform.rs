@@ -15,12 +15,12 @@ use crate::config::{
     problem::{Code, Problem, Problems},
     wire::{
         lists::Set,
-        routes::{self as wire, Headers, LimitHeaders as Fields, Trailers},
+        routes::{self as wire, Headers, Trailers},
         scalar::Scalar,
         syntaxes::ChangeableHeader,
     },
 };
-use crate::policy::{HeaderChanges, LimitHeaders, RequestChanges, ResponseChanges, Rewrite};
+use crate::policy::{HeaderChanges, RequestChanges, ResponseChanges, Rewrite};
 
 /// Changes to requests: path, headers, bounds on the body.
 ///
@@ -52,7 +52,6 @@ pub(super) fn request(
 
 /// Changes to responses: headers, and how clients hear of their limits.
 ///
-/// The draft and the older fields may be sent both, one of them, or neither.
 /// `None` after a mistake in any key of the section.
 pub(super) fn response(
     entry: &Nested<wire::Response>,
@@ -60,13 +59,9 @@ pub(super) fn response(
 ) -> Option<ResponseChanges> {
     let response = section(entry)?;
     let headers = headers(&response.set_headers, &response.remove_headers, problems);
-    let fields = response.limit_headers.value?;
     Some(ResponseChanges {
         headers: headers?,
-        limit_headers: LimitHeaders {
-            draft: matches!(fields, Fields::Draft11 | Fields::Both),
-            x_ratelimit: matches!(fields, Fields::XRatelimit | Fields::Both),
-        },
+        limit_headers: response.limit_headers.value?,
         buffer: response.buffer.read()?.unwrap_or_default(),
     })
 }

@@ -19,7 +19,7 @@ use super::{
     },
     tables::{Either, Pairs},
 };
-use crate::policy::Priority;
+use crate::policy::{LimitHeaders, Priority};
 
 /// Requests in flight: more than any gateway holds at once.
 type InFlight = Whole<NonZeroUsize, 1, 10_000_000>;
@@ -348,24 +348,4 @@ pub(in crate::config) struct Response {
     /// server and its connection are free early.
     #[serde(default)]
     pub(in crate::config) buffer: Field<Or<Off, BufferBytes>>,
-}
-
-/// Fields that tell clients about the limit nearest to exhaustion.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(in crate::config) enum LimitHeaders {
-    /// `RateLimit-Policy` and `RateLimit`.
-    // The fields of the coming standard:
-    // draft-ietf-httpapi-ratelimit-headers-11.
-    #[default]
-    #[serde(rename = "draft-11")]
-    Draft11,
-    /// `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset`, as
-    /// many services have them.
-    #[serde(rename = "x-ratelimit")]
-    XRatelimit,
-    /// All of these.
-    Both,
-    /// None of them.
-    Off,
 }
