@@ -125,10 +125,8 @@ impl Diagnostics {
         }
         let first = self.list.first().map(|one| one.severity);
         let kind = first.unwrap_or(Severity::Error).as_str();
-        let (number, plural) = match self.list.len() {
-            1 => (1, ""),
-            number => (number, "s"),
-        };
+        let number = self.list.len();
+        let plural = if number == 1 { "" } else { "s" };
         out + &format!("{number} {kind}{plural} in the configuration\n")
     }
 

@@ -80,11 +80,8 @@ pub(super) fn explain(section: &Section, name: &str, node: &Node, beside: &[&str
     ];
     let advice = advisers.iter().find_map(|adviser| adviser(&question));
     advice.unwrap_or_else(|| {
-        Stray::new(suggest::help(
-            name,
-            &section.names(),
-            "there are no keys here",
-        ))
+        let own = section.names();
+        Stray::new(suggest::help(name, &own, "there are no keys here"))
     })
 }
 

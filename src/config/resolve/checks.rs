@@ -4,11 +4,7 @@
 //! Each check reports its mistake and lets its caller go on: one reading finds
 //! every mistake.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    hash::Hash,
-    ops::Deref,
-};
+use std::{collections::HashMap, hash::Hash, ops::Deref};
 
 use crate::config::{
     field::{Field, Given},
@@ -79,13 +75,11 @@ impl<K: Eq + Hash> Unique<K> {
     /// Adds an identity. Returns the first place of the same one, if there is
     /// one before.
     pub(super) fn add(&mut self, identity: K, at: Span) -> Option<Span> {
-        match self.0.entry(identity) {
-            Entry::Occupied(first) => Some(*first.get()),
-            Entry::Vacant(vacant) => {
-                vacant.insert(at);
-                None
-            }
+        let first = self.0.get(&identity).copied();
+        if first.is_none() {
+            self.0.insert(identity, at);
         }
+        first
     }
 
     /// Adds an identity, and reports it with this message if it is there

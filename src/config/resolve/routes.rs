@@ -30,7 +30,6 @@ use crate::config::{
     field::{Field, Given, Nested, section},
     problem::{Code, Problems},
     source::Span,
-    syntax::header::RetryReason,
     units,
     wire::routes as wire,
 };
@@ -193,7 +192,7 @@ fn retry(entry: &Nested<wire::Retry>, problems: &mut Problems) -> Option<Retry> 
     }
     Some(Retry {
         attempts: retry.attempts.read()?,
-        on: retry_on(&retry.on.read()?),
+        on: retry_on(retry.on.read()?),
         methods: retry.methods.read()?,
         backoff,
         max_backoff: max_backoff.max(backoff),
@@ -206,15 +205,13 @@ fn retry(entry: &Nested<wire::Retry>, problems: &mut Problems) -> Option<Retry> 
 /// Failures as a set, which is cheaper to ask than a list.
 ///
 /// Statuses keep their order; the other reasons are flags.
-fn retry_on(reasons: &[RetryReason]) -> RetryOn {
+fn retry_on(outcomes: Vec<RetryOn>) -> RetryOn {
     let mut on = RetryOn::default();
-    for reason in reasons {
-        match reason {
-            RetryReason::Connect => on.connect = true,
-            RetryReason::Reset => on.reset = true,
-            RetryReason::Timeout => on.timeout = true,
-            RetryReason::Status(status) => on.statuses.push(*status),
-        }
+    for one in outcomes {
+        on.connect |= one.connect;
+        on.reset |= one.reset;
+        on.timeout |= one.timeout;
+        on.statuses.extend(one.statuses);
     }
     on
 }

@@ -14,6 +14,8 @@
 
 use std::num::NonZeroU32;
 
+use rustls::pki_types::ServerName;
+
 use super::{
     checks::{GivenKey, Unique, every, if_given},
     concurrency::concurrency,
@@ -24,8 +26,7 @@ use crate::config::{
     include::Loading,
     problem::{Code, Problems},
     source::Span,
-    syntax::{self, address},
-    units,
+    syntax, units,
     wire::{
         scalar::Scalar,
         syntaxes::ServerAt,
@@ -52,9 +53,9 @@ fn upstream(entry: &NamedEntry<wire::Upstream>, loading: &mut Loading<'_>) -> Op
     let upstream = entry.field.value()?;
     let at = entry.field.at();
     let tls = tls::upstream(&upstream.tls, loading);
-    let name_of_all = tls.as_ref().and_then(|tls| tls.server_name.as_deref());
+    let name_of_all = upstream.tls.value().and_then(|tls| tls.server_name.read());
     let problems = &mut loading.problems;
-    let servers = servers(upstream, name_of_all, problems);
+    let servers = servers(upstream, name_of_all.as_ref(), problems);
     let balance = balance(upstream, at, problems);
     let ejection = ejection(&upstream.ejection, problems);
     let at = upstream.concurrency.at();
@@ -158,7 +159,7 @@ fn ejection(entry: &Nested<wire::Ejection>, problems: &mut Problems) -> Option<E
 /// make no difference. `None` if the list or any server is wrong.
 fn servers(
     upstream: &wire::Upstream,
-    name_of_all: Option<&str>,
+    name_of_all: Option<&ServerName<'static>>,
     problems: &mut Problems,
 ) -> Option<Vec<UpstreamServer>> {
     let mut addresses = Unique::new();
@@ -178,27 +179,19 @@ fn servers(
 /// the host of its URL.
 ///
 /// A server in its short form is a URL alone, with a weight of 1. Without
-/// https, there is no name to verify. `None` if the name is none that a
-/// certificate could have.
+/// https, there is no name to verify.
 fn server(
     field: &Field<Either<Scalar<ServerAt>, wire::Server>>,
-    name_of_all: Option<&str>,
+    name_of_all: Option<&ServerName<'static>>,
 ) -> Option<UpstreamServer> {
-    let (url, weight) = match field.value()? {
+    let (mut server, weight) = match field.value()? {
         Either::Short(url) => (url.value.clone(), NonZeroU32::MIN),
         Either::Long(server) => (server.url.read()?, server.weight.read()?),
     };
-    let secure_as = match url.is_tls {
-        true => Some(address::server_name(name_of_all.unwrap_or(&url.host)).ok()?),
-        false => None,
-    };
-    Some(UpstreamServer {
-        url: url.url,
-        host: url.host,
-        port: url.port,
-        weight,
-        secure_as,
-    })
+    server.weight = weight;
+    let own_name = server.secure_as;
+    server.secure_as = own_name.map(|own| name_of_all.cloned().unwrap_or(own));
+    Some(server)
 }
 
 /// Connections to each server, over all workers. There are never more idle

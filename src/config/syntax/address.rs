@@ -6,13 +6,14 @@
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
-    sync::Arc,
+    num::NonZeroU32,
 };
 
 use ipnet::IpNet;
 use rustls::pki_types::ServerName;
 
 use super::{super::wrong::Wrong, host, in_quotes, pieces};
+use crate::policy::UpstreamServer;
 
 /// Ports where HTTP is expected when a URL names none.
 const HTTP_PORT: u16 = 80;
@@ -121,24 +122,16 @@ fn with_stars(text: &str) -> Option<String> {
     (is_meant && any_network(&network).is_some()).then_some(network)
 }
 
-/// Where a server is: what `"http://host:port"` or `"https://host:port"` says.
-#[derive(Debug, PartialEq, Eq, Clone)]
-pub(in crate::config) struct ServerUrl {
-    /// As requests and logs name it: without the dot that ends a whole name.
-    pub(in crate::config) url: Arc<str>,
-    /// To be looked up: with that dot, which keeps the system from searching
-    /// its own domains for the name.
-    pub(in crate::config) host: Arc<str>,
-    pub(in crate::config) port: u16,
-    pub(in crate::config) is_tls: bool,
-}
-
 /// `"http://host:port"`, `"https://host:port"`; the path can only be `/`.
+///
+/// The URL of the server is what requests and logs name it by: without the dot
+/// that ends a whole name. Its host, to be looked up, has that dot, which keeps
+/// the system from searching its own domains for the name. Its weight is 1.
 ///
 /// # Errors
 /// Anything else. A text that is a server in another form is written in the
 /// help as it should be.
-pub(in crate::config) fn server_url(text: &str) -> Result<ServerUrl, Wrong> {
+pub(in crate::config) fn server_url(text: &str) -> Result<UpstreamServer, Wrong> {
     exact_server_url(text).map_err(|wrong| {
         let right = meant_servers(text);
         wrong.or_advice(right.map(|right| format!("write {right}")))
@@ -176,7 +169,7 @@ pub(in crate::config) fn with_scheme(text: &str) -> String {
 }
 
 /// [`server_url`] without advice on several servers.
-fn exact_server_url(text: &str) -> Result<ServerUrl, Wrong> {
+fn exact_server_url(text: &str) -> Result<UpstreamServer, Wrong> {
     let help = "write a URL such as \"http://10.0.0.1:9001\"";
     let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
     let (scheme, usual) = match &*scheme.to_ascii_lowercase() {
@@ -184,7 +177,6 @@ fn exact_server_url(text: &str) -> Result<ServerUrl, Wrong> {
         "https" if !names_socket(text) => ("https", HTTPS_PORT),
         _ => return Err(not_http(text, help)),
     };
-    let is_tls = scheme == "https";
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if let Ok(address) = authority.parse::<Ipv6Addr>() {
         let help = format!("write \"{scheme}://[{address}]\"");
@@ -199,9 +191,10 @@ fn exact_server_url(text: &str) -> Result<ServerUrl, Wrong> {
         return Err(Wrong::new("the URL of a server has no path", help));
     }
     let (mut host, port) = host_and_port(authority, help)?;
-    if is_tls {
-        server_name(&host)?;
-    }
+    let secure_as = match scheme {
+        "https" => Some(server_name(&host)?),
+        _ => None,
+    };
     let mut url = format!("{scheme}://{authority}");
     let name = authority.split(':').next().unwrap_or_default();
     if let Some(bare) = name.strip_suffix('.') {
@@ -210,11 +203,12 @@ fn exact_server_url(text: &str) -> Result<ServerUrl, Wrong> {
             host.push('.');
         }
     }
-    Ok(ServerUrl {
+    Ok(UpstreamServer {
         url: url.into(),
         host: host.into(),
         port: port.unwrap_or(usual),
-        is_tls,
+        secure_as,
+        weight: NonZeroU32::MIN,
     })
 }
 

@@ -9,7 +9,7 @@
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::super::{suggest, wrong::Wrong};
-use crate::policy::Statuses;
+use crate::policy::{RetryOn, Statuses};
 
 /// Headers about this connection or about where a message ends. The gateway
 /// writes or removes them itself; a value from a file would break the framing,
@@ -124,41 +124,33 @@ pub(in crate::config) fn method(text: &str) -> Result<Method, Wrong> {
         .map_err(|_| Wrong::new("it is not a method", "write one such as \"GET\""))
 }
 
-/// One thing that a retry policy listens to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::config) enum RetryReason {
-    /// No connection came about, or one from the pool turned out to be closed
-    /// before any byte of the response.
-    Connect,
-    /// The connection broke before any byte of the response.
-    Reset,
-    /// The attempt took longer than its timeout.
-    Timeout,
-    /// The server responded with this status, from 200 to 599.
-    Status(StatusCode),
-}
-
-/// `"connect"`, `"reset"`, `"timeout"`, or a status such as `"503"`.
-pub(in crate::config) fn retry_reason(text: &str) -> Result<RetryReason, Wrong> {
+/// `"connect"`, `"reset"`, `"timeout"`, or a status such as `"503"`: one outcome
+/// that is retried.
+///
+/// # Errors
+/// Anything else, and statuses below 200 or above 599.
+pub(in crate::config) fn retry_reason(text: &str) -> Result<RetryOn, Wrong> {
+    let mut on = RetryOn::default();
     match text {
-        "connect" => Ok(RetryReason::Connect),
-        "reset" => Ok(RetryReason::Reset),
-        "timeout" => Ok(RetryReason::Timeout),
+        "connect" => on.connect = true,
+        "reset" => on.reset = true,
+        "timeout" => on.timeout = true,
         _ if text.starts_with(|c: char| c.is_ascii_digit()) => {
             let help = "write one from \"200\" to \"599\"";
-            match text.parse().map(StatusCode::from_u16) {
-                Ok(Ok(status)) if (200..600).contains(&status.as_u16()) => {
-                    Ok(RetryReason::Status(status))
-                }
-                _ => Err(Wrong::new("it is not a status of an answer", help)),
-            }
+            let none = || Wrong::new("it is not a status of an answer", help);
+            let status: Result<StatusCode, _> = text.parse();
+            let status = status
+                .ok()
+                .filter(|status| (200..600).contains(&status.as_u16()));
+            on.statuses.push(status.ok_or_else(none)?);
         }
         _ => {
             let near = suggest::nearest(text, &["connect", "reset", "timeout"]);
             let help = "write \"connect\", \"reset\", \"timeout\" or a status such as \"503\"";
-            Err(Wrong::new("it is nothing to retry on", help).or_meant(near))
+            return Err(Wrong::new("it is nothing to retry on", help).or_meant(near));
         }
     }
+    Ok(on)
 }
 
 /// `"401"`, `"5xx"`: statuses from 200 to 599. Those below end no exchange.
@@ -220,8 +212,8 @@ mod tests {
     #[test]
     fn a_retry_listens_to_failures_and_statuses() {
         assert_eq!(
-            retry_reason("503").unwrap(),
-            RetryReason::Status(StatusCode::SERVICE_UNAVAILABLE)
+            retry_reason("503").unwrap().statuses,
+            [StatusCode::SERVICE_UNAVAILABLE]
         );
         for text in ["5xx", "99", "600", "conect", ""] {
             assert!(retry_reason(text).is_err(), "{text}");

@@ -11,15 +11,15 @@ use http::{HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
 
 use super::super::{
-    syntax::{
-        self, address, address::ServerUrl, header, header::RetryReason, host, key, path, store,
-        template,
-    },
+    syntax::{self, address, header, host, key, path, store, template},
     units,
     wrong::{Rejection, Wrong},
 };
 use super::scalar::Syntax;
-use crate::policy::{HostPattern, KeyPart, Missing, PathPattern, Rate, Statuses, StoreServer};
+use crate::policy::{
+    HostPattern, KeyPart, Missing, PathPattern, Rate, RetryOn, Statuses, StoreServer,
+    UpstreamServer,
+};
 
 /// Declares languages:
 /// `Type = value it holds, name, example, pattern, function`. Numbers with a
@@ -58,7 +58,7 @@ syntaxes! {
     /// address.
     Network = IpNet, "a network", "10.0.0.0/8", "^[0-9a-fA-F:.]+(/[0-9]+)?$", address::network;
     /// Scheme, host and port of a server behind the gateway.
-    ServerAt = ServerUrl, "the URL of a server", "http://10.0.0.1:9001", "^[hH][tT][tT][pP][sS]?://", address::server_url;
+    ServerAt = UpstreamServer, "the URL of a server", "http://10.0.0.1:9001", "^[hH][tT][tT][pP][sS]?://", address::server_url;
     /// A value of `Host` for which the admin listener answers.
     AdminHost = String, "a host", "tidegate.internal:9901", "", address::admin_host;
     /// A host that a route takes, exactly or with `*.` for further labels.
@@ -90,7 +90,7 @@ syntaxes! {
     /// A value that is compared or sent as it is, byte by byte.
     Value = HeaderValue, "the value of a header", "tidegate", "", header::value;
     /// A failure that may be tried again.
-    Reason = RetryReason, "\"connect\", \"reset\", \"timeout\" or a status", "503", "^(connect|reset|timeout|[2-5][0-9][0-9])$", header::retry_reason;
+    Reason = RetryOn, "\"connect\", \"reset\", \"timeout\" or a status", "503", "^(connect|reset|timeout|[2-5][0-9][0-9])$", header::retry_reason;
     /// A whole path, in which `{name}` stands for one segment.
     WholePath = PathPattern, "a path", "/orders/{id}", "^/", path::whole;
     /// Path and query of a request line.

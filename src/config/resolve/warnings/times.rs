@@ -14,17 +14,15 @@ use std::time::Duration;
 use super::super::checks::GivenKey;
 use crate::config::{
     configuration::Config,
-    field::{Field, Given, Nested},
+    field::{Given, Nested},
     problem::{Code, Problems},
-    syntax::header::RetryReason,
     units,
     wire::{
         routes::{self as wire, Concurrency},
-        scalar::Scalar,
         upstreams,
     },
 };
-use crate::policy::{Action, Pool, Route, Upstream};
+use crate::policy::{Action, Pool, RetryOn, Route, Upstream};
 
 /// Warnings about one route.
 pub(super) fn of_route(
@@ -183,8 +181,9 @@ fn after_timeouts(retry: &wire::Retry, route: &Route, problems: &mut Problems) {
     if route.timeouts.attempt < route.timeouts.total || !retry.on.is_own() {
         return;
     }
-    let is_timeout = |reason: &&Field<Scalar<_>>| reason.read() == Some(RetryReason::Timeout);
-    if let Some(reason) = retry.on.elements().iter().find(is_timeout) {
+    let mut reasons = retry.on.elements().iter();
+    let is_timeout = |on: RetryOn| on.timeout;
+    if let Some(reason) = reasons.find(|reason| reason.read().is_some_and(is_timeout)) {
         let attempt = units::duration_text(route.timeouts.attempt);
         let message = format!(
             "no time is left for another try: one attempt may take {attempt}, all of `timeouts.total`"
