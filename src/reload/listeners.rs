@@ -7,7 +7,7 @@
 //! the kernel spreads connections over workers.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::{SocketAddr, TcpListener},
     sync::Arc,
@@ -100,7 +100,8 @@ impl OpenListeners {
     /// Says which listener cannot be opened, by which key, and why. Nothing is
     /// open then.
     pub fn bind_new(&self, config: &Config, inherited: &mut Inherited) -> Result<Opening, String> {
-        let (mut all, mut bound) = (Vec::new(), Vec::new());
+        let mut all = Vec::new();
+        let mut bound = Vec::new();
         self.files.warn_of_pools(config);
         for (index, listener) in config.listeners.iter().enumerate() {
             let address = listener.bind;
@@ -110,12 +111,13 @@ impl OpenListeners {
                 settings(config, listener, open.as_deref(), self.files)?,
             ));
             if open.is_none() {
-                let sockets = self
-                    .sockets_for(config, address, inherited)
-                    .map_err(|error| {
-                        cannot_listen(&format!("listeners[{index}].bind"), address, &error)
-                    })?;
-                bound.push(Bound { address, sockets });
+                match self.sockets_for(config, address, inherited) {
+                    Ok(sockets) => bound.push(Bound { address, sockets }),
+                    Err(error) => {
+                        let key = format!("listeners[{index}].bind");
+                        return Err(cannot_listen(&key, address, &error));
+                    }
+                }
             }
         }
         Ok(Opening {
@@ -166,10 +168,7 @@ impl OpenListeners {
                 .lock()
                 .insert(address, Arc::clone(&listener));
             tracing::info!(address = %local, "listening");
-            let copies = sockets
-                .iter()
-                .map(TcpListener::try_clone)
-                .collect::<io::Result<_>>();
+            let copies: io::Result<_> = sockets.iter().map(TcpListener::try_clone).collect();
             // Without copies, a process that takes over binds the address
             // itself, or reports that it cannot.
             self.sockets.insert(address, copies.unwrap_or_default());
@@ -184,15 +183,16 @@ impl OpenListeners {
     /// Closes the listeners that `config` no longer has. Their connections
     /// drain: a request that has begun is finished.
     pub(super) fn close_gone(&mut self, config: &Config) {
-        let stays = |address: &SocketAddr| {
-            let mut listeners = config.listeners.iter();
-            listeners.any(|listener| listener.bind == *address)
-        };
+        let mut configured = BTreeSet::new();
+        for listener in &config.listeners {
+            configured.insert(listener.bind);
+        }
         // The copies close first: a socket that is open anywhere still takes
         // connections, which nobody would serve.
-        self.sockets.retain(|address, _| stays(address));
+        self.sockets
+            .retain(|address, _| configured.contains(address));
         self.by_address.lock().retain(|address, listener| {
-            let stays = stays(address);
+            let stays = configured.contains(address);
             if !stays {
                 tracing::info!(address = %listener.name, "listener closes; its connections drain");
                 listener.drain.cancel();
@@ -224,20 +224,25 @@ fn settings(
     files: Files,
 ) -> Result<ListenerSettings, String> {
     let max_connections = files.max_connections(listener);
-    let per_client = config.server.max_connections_per_client;
-    let earlier = open.and_then(Listener::tls);
-    let tls = listener
-        .tls
-        .as_ref()
-        .map(|tls| ServerTls::new(tls, offered(listener), earlier.as_ref()));
+    let max_per_client = match config.server.max_connections_per_client {
+        Some(most) => most.into(),
+        None => share_of_a_client(max_connections),
+    };
+    let tls = match &listener.tls {
+        Some(tls) => {
+            let earlier = open.and_then(Listener::tls);
+            let tls = ServerTls::new(tls, offered(listener), earlier.as_ref())
+                .map_err(|why| format!("cannot speak TLS on {}: {why}", listener.bind))?;
+            Some(tls)
+        }
+        None => None,
+    };
     Ok(ListenerSettings {
         policy: listener.clone(),
         max_connections,
-        max_per_client: per_client.map_or_else(|| share_of_a_client(max_connections), Into::into),
+        max_per_client,
         trusted: config.client_ip.trusted_proxies.as_slice().into(),
-        tls: tls
-            .transpose()
-            .map_err(|why| format!("cannot speak TLS on {}: {why}", listener.bind))?,
+        tls,
     })
 }
 
@@ -261,20 +266,22 @@ fn offered(listener: &policy::Listener) -> &'static [AlpnProtocol] {
 /// IPv6 address does, unless another listener has an IPv4 address with the same
 /// port.
 fn dual_stack(config: &Config, address: SocketAddr) -> DualStack {
-    let admin = config.admin.as_ref().map(|admin| admin.bind);
-    let mut others = config
-        .listeners
-        .iter()
-        .map(|listener| listener.bind)
-        .chain(admin);
-    let has_v4_beside = address.is_ipv6()
-        && address.port() != 0
-        && others.any(|other| other.is_ipv4() && other.port() == address.port());
-    if has_v4_beside {
-        DualStack::Off
-    } else {
-        DualStack::On
+    if !address.is_ipv6() || address.port() == 0 {
+        return DualStack::On;
     }
+    let mut others = Vec::new();
+    for listener in &config.listeners {
+        others.push(listener.bind);
+    }
+    if let Some(admin) = &config.admin {
+        others.push(admin.bind);
+    }
+    for other in others {
+        if other.is_ipv4() && other.port() == address.port() {
+            return DualStack::Off;
+        }
+    }
+    DualStack::On
 }
 
 /// Binds the admin listener if its address has changed; `None` if it has not,
@@ -286,10 +293,10 @@ pub(super) fn bind_new_admin(
     before: &Config,
     after: &Config,
 ) -> Result<Option<tokio::net::TcpListener>, String> {
-    let [was, bind] = [before, after].map(|config| config.admin.as_ref().map(|admin| admin.bind));
-    match bind {
-        Some(address) if was != bind => bind_admin(after, address).map(Some),
-        _ => Ok(None),
+    match (&before.admin, &after.admin) {
+        (_, None) => Ok(None),
+        (Some(before), Some(after)) if before.bind == after.bind => Ok(None),
+        (_, Some(admin)) => bind_admin(after, admin.bind).map(Some),
     }
 }
 
@@ -298,17 +305,13 @@ pub(super) fn bind_new_admin(
 /// # Errors
 /// Says that the address cannot be bound, by which key, and why.
 pub fn bind_admin(config: &Config, address: SocketAddr) -> Result<tokio::net::TcpListener, String> {
-    let bound = bind(address, 1, dual_stack(config, address));
-    let listening = bound.and_then(|bound| {
-        bound
-            .sockets
-            .into_iter()
-            .next()
-            .ok_or(io::ErrorKind::NotFound.into())
-    });
-    listening
-        .and_then(tokio::net::TcpListener::from_std)
-        .map_err(|error| cannot_listen("admin.bind", address, &error))
+    admin_socket(config, address).map_err(|error| cannot_listen("admin.bind", address, &error))
+}
+
+fn admin_socket(config: &Config, address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
+    let mut bound = bind(address, 1, dual_stack(config, address))?;
+    let socket = bound.sockets.pop().ok_or(io::ErrorKind::NotFound)?;
+    tokio::net::TcpListener::from_std(socket)
 }
 
 /// The message about an address that cannot be bound, with a hint for the

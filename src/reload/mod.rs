@@ -113,7 +113,7 @@ impl Reloader {
             }
             Some(Ok(config)) => {
                 self.watched = config.watched.clone();
-                self.apply(config).await
+                self.apply(config).await.unwrap_or_else(Outcome::Failed)
             }
         };
         self.report(&outcome, started.elapsed());
@@ -121,26 +121,24 @@ impl Reloader {
     }
 
     /// Steps 1 to 6 of the [module](self).
-    async fn apply(&mut self, config: Config) -> Outcome {
+    ///
+    /// # Errors
+    /// The configuration cannot be used. Nothing has changed then.
+    async fn apply(&mut self, config: Config) -> Result<Outcome, Failure> {
         let before = self.state.load_full();
         let sections = before.config.changed_sections(&config);
         if sections.is_empty() {
-            return Outcome::Unchanged {
+            return Ok(Outcome::Unchanged {
                 warnings: config.warnings,
-            };
+            });
         }
         let config = Arc::new(config);
         // Steps that can fail come first, and of these the sockets, which
         // depend on other processes.
-        let opening = self.listeners.bind_new(&config, &mut Inherited::default());
-        let (opening, admin) = match (opening, bind_new_admin(&before.config, &config)) {
-            (Ok(opening), Ok(admin)) => (opening, admin),
-            (Err(why), _) | (_, Err(why)) => return Outcome::Failed(Failure::Impossible(why)),
-        };
-        let built = match build(Arc::clone(&config), Some(&before), &self.process) {
-            Ok(built) => built,
-            Err(error) => return Outcome::Failed(error.into()),
-        };
+        let mut inherited = Inherited::default();
+        let opening = self.listeners.bind_new(&config, &mut inherited)?;
+        let admin = bind_new_admin(&before.config, &config)?;
+        let built = build(Arc::clone(&config), Some(&before), &self.process)?;
         resolve(&built.state, NAMES).await;
         self.warm_up(&built.state).await;
         self.routes.store(Arc::new(built.snapshot));
@@ -151,12 +149,12 @@ impl Reloader {
         self.listeners.close_gone(&config);
         self.forget_gone(&config);
         let warnings = Arc::clone(&config.warnings);
-        Outcome::Done {
+        Ok(Outcome::Done {
             report: built.report,
             sections,
             notes: notes(&before.config, &config),
             warnings,
-        }
+        })
     }
 
     /// Makes every worker connect to the store, so that the first requests need
@@ -180,27 +178,20 @@ impl Reloader {
     /// Removes the metrics of routes, limits, upstreams and listeners that are
     /// gone.
     fn forget_gone(&self, config: &Config) {
-        let listeners: Vec<_> = self
-            .listeners
-            .by_address
-            .lock()
-            .values()
-            .map(|listener| Arc::clone(&listener.name))
-            .collect();
-        let kept = KeptNames {
-            routes: config.routes.iter().map(|route| &*route.name).collect(),
-            limits: config
-                .limits
-                .iter()
-                .flat_map(|limit| limit.deciding().map(Arc::as_ref))
-                .collect(),
-            upstreams: config
-                .upstreams
-                .iter()
-                .map(|upstream| &*upstream.name)
-                .collect(),
-            listeners: listeners.iter().map(|name| &**name).collect(),
-        };
+        let mut kept = KeptNames::default();
+        for route in &config.routes {
+            kept.routes.insert(&route.name);
+        }
+        for limit in &config.limits {
+            kept.limits.extend(limit.deciding().map(Arc::as_ref));
+        }
+        for upstream in &config.upstreams {
+            kept.upstreams.insert(&upstream.name);
+        }
+        let listeners = self.listeners.by_address.lock().clone();
+        for listener in listeners.values() {
+            kept.listeners.insert(&listener.name);
+        }
         self.process.metrics.retain(&kept);
     }
 
@@ -244,16 +235,17 @@ impl Reloader {
 /// Resolves the names of upstreams that are due, for at most `max_wait`.
 /// Look-ups that take longer continue in the background. Changes are logged.
 pub async fn resolve(state: &State, max_wait: Duration) {
-    let lookups = state
-        .upstreams()
-        .flat_map(|(_, upstream)| upstream.resolve());
+    let mut lookups = Vec::new();
+    for (_, upstream) in state.upstreams() {
+        lookups.extend(upstream.resolve());
+    }
     let _ = timeout(max_wait, futures_util::future::join_all(lookups)).await;
 }
 
 /// Logs the settings of a configuration that are surely not intended, one line
 /// for each.
 pub fn log_warnings(warnings: &Diagnostics) {
-    warnings
-        .lines()
-        .for_each(|warning| tracing::warn!("{warning}"));
+    for warning in warnings.lines() {
+        tracing::warn!("{warning}");
+    }
 }

@@ -93,6 +93,13 @@ impl fmt::Display for Failure {
     }
 }
 
+impl From<String> for Failure {
+    /// A configuration that cannot be built, for the reason in words.
+    fn from(why: String) -> Self {
+        Failure::Impossible(why)
+    }
+}
+
 impl From<BuildError> for Failure {
     fn from(error: BuildError) -> Self {
         Failure::Impossible(error.to_string())
