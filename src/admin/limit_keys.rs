@@ -177,7 +177,8 @@ impl KeyCall<'_> {
         }
         let Wanted { quota, ttl } = wanted(self.body)?;
         limit.give(Clock.now(), key.key, quota, ttl)?;
-        let (rate, burst) = (rate_text(quota.rate()), quota.burst());
+        let rate = rate_text(quota.rate());
+        let burst = quota.burst();
         tracing::info!(peer = %self.caller.peer, limit = self.name, key = %key.key, rate, burst, ttl = %duration::text(ttl), "a key has other numbers for a while");
         Ok(())
     }

@@ -78,26 +78,25 @@ impl ConcurrencyLimits {
     /// `before` is `None` at the start of the process. Limits that `config`
     /// lacks are not taken over.
     pub(super) fn new(config: &Config, before: Option<&Self>) -> Self {
-        let routes = config
-            .routes
-            .iter()
-            .filter_map(|route| Some((&route.name, route.concurrency.as_ref()?)));
-        let upstreams = config
-            .upstreams
-            .iter()
-            .filter_map(|upstream| Some((&upstream.name, upstream.concurrency.as_ref()?)));
-        Self {
-            routes: carried_over(
-                routes,
-                before.map(|limits| &limits.routes),
-                LimitOwner::Route,
-            ),
-            upstreams: carried_over(
-                upstreams,
-                before.map(|limits| &limits.upstreams),
-                LimitOwner::Upstream,
-            ),
+        let mut routes = Named::new();
+        for route in &config.routes {
+            if let Some(settings) = &route.concurrency {
+                let name = Arc::clone(&route.name);
+                let before = before.and_then(|limits| limits.routes.get(&name));
+                let owner = LimitOwner::Route(Arc::clone(&name));
+                routes.insert(name, carried_over(before, owner, settings));
+            }
         }
+        let mut upstreams = Named::new();
+        for upstream in &config.upstreams {
+            if let Some(settings) = &upstream.concurrency {
+                let name = Arc::clone(&upstream.name);
+                let before = before.and_then(|limits| limits.upstreams.get(&name));
+                let owner = LimitOwner::Upstream(Arc::clone(&name));
+                upstreams.insert(name, carried_over(before, owner, settings));
+            }
+        }
+        Self { routes, upstreams }
     }
 
     /// The limit that a route has for itself; `None` if it has none. All
@@ -141,28 +140,21 @@ impl ConcurrencyLimits {
     }
 }
 
-/// The limits of routes, or those of upstreams: each that was there before takes
-/// its new numbers, and others are made.
+/// The limit that was there before, with its new numbers, or else a new one.
 ///
-/// `owner` makes the name that errors and fields of responses show for the
-/// limit.
-fn carried_over<'a>(
-    limited: impl Iterator<Item = (&'a Arc<str>, &'a Concurrency)>,
-    before: Option<&Named<Arc<ConcurrencyLimit>>>,
-    owner: fn(Arc<str>) -> LimitOwner,
-) -> Named<Arc<ConcurrencyLimit>> {
-    let mut limits = Named::new();
-    for (name, settings) in limited {
-        let limit = match before.and_then(|limits| limits.get(name)) {
-            None => Arc::new(ConcurrencyLimit::new(owner(Arc::clone(name)), settings)),
-            Some(limit) => {
-                limit.reconfigure(settings);
-                Arc::clone(limit)
-            }
-        };
-        limits.insert(Arc::clone(name), limit);
+/// `owner` is the name that errors and fields of responses show for the limit.
+fn carried_over(
+    before: Option<&Arc<ConcurrencyLimit>>,
+    owner: LimitOwner,
+    settings: &Concurrency,
+) -> Arc<ConcurrencyLimit> {
+    match before {
+        None => Arc::new(ConcurrencyLimit::new(owner, settings)),
+        Some(limit) => {
+            limit.reconfigure(settings);
+            Arc::clone(limit)
+        }
     }
-    limits
 }
 
 /// The layer that applies `limit` to a route; `None` without a limit.
@@ -177,7 +169,8 @@ fn layer(
     hasher: &KeyHasher,
     priority: Priority,
 ) -> Option<ConcurrencyLayer> {
-    let (limit, settings) = (limit?, settings?);
+    let limit = limit?;
+    let settings = settings?;
     let fair_by = FairBy {
         // The keys of all routes under one limit begin alike, so that a tenant
         // is the same one by whatever route it comes.

@@ -94,7 +94,7 @@ fn described<'s>(name: &str, state: &'s State) -> Option<&'s policy::Upstream> {
     let place = upstreams
         .binary_search_by(|upstream| (*upstream.name).cmp(name))
         .ok()?;
-    upstreams.get(place).map(|upstream| &**upstream)
+    upstreams.get(place).map(Arc::as_ref)
 }
 
 /// The layer that writes the requests of a route for an upstream.

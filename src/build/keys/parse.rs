@@ -126,12 +126,13 @@ impl OneLimit<'_> {
     /// everybody, or one of which only the hash is known; `is_hash_only` tells
     /// these two apart.
     fn known(&self, key: Key, parts: Vec<Part>, name: Option<Name>) -> KnownKey {
-        let both = parts.iter().zip(&self.limit.key);
+        let mut secrets = Vec::with_capacity(parts.len());
+        for (shown, part) in parts.iter().zip(&self.limit.key) {
+            secrets.push(self.is_secret(shown, part));
+        }
         KnownKey {
             key,
-            secrets: both
-                .map(|(shown, part)| self.is_secret(shown, part))
-                .collect(),
+            secrets,
             is_hash_only: parts.is_empty() && !self.limit.key.is_empty(),
             parts,
             name,
@@ -219,12 +220,13 @@ impl OneLimit<'_> {
                 return Ok(KeyValue::Text(Cow::Owned(host.into_string().into_bytes())));
             }
             KeyPart::Path => {
-                let target = Target::parse(value.to_vec().into())
-                    .ok()
-                    .filter(|_| value.starts_with(b"/"))
-                    .ok_or_else(|| format!("{text:?} is not a path, which begins with `/`"))?;
-                let path = named_value(part, target.normal_path()).into_owned();
-                return Ok(KeyValue::Text(Cow::Owned(path)));
+                if value.starts_with(b"/")
+                    && let Ok(target) = Target::parse(value.to_vec().into())
+                {
+                    let path = named_value(part, target.normal_path()).into_owned();
+                    return Ok(KeyValue::Text(Cow::Owned(path)));
+                }
+                return Err(format!("{text:?} is not a path, which begins with `/`"));
             }
             // Any text may be the value of the other kinds.
             _ => {}
@@ -249,7 +251,8 @@ impl OneLimit<'_> {
                 "{text:?} is no address; write one such as 192.0.2.1, or a network such as 2001:db8::/{prefix}"
             ));
         };
-        let (address, bits) = (network.network().to_canonical(), network.prefix_len());
+        let address = network.network().to_canonical();
+        let bits = network.prefix_len();
         match address {
             IpAddr::V4(_) if self.tier.is_some() => {
                 Err("a tier is about IPv6 networks alone".to_owned())
@@ -269,13 +272,15 @@ impl OneLimit<'_> {
     /// Another name is a mistake, as its bucket could never be used. The error
     /// lists the routes that apply the limit.
     fn check_route(&self, name: &str) -> Result<(), String> {
-        let routes = self.state.config.routes.iter();
-        let names: Vec<_> = routes
-            .filter(|route| route.limits.contains(&self.limit.name))
-            .map(|route| format!("`{}`", route.name))
-            .collect();
-        if names.contains(&format!("`{name}`")) {
-            return Ok(());
+        let mut names = Vec::new();
+        for route in &self.state.config.routes {
+            if !route.limits.contains(&self.limit.name) {
+                continue;
+            }
+            if *route.name == *name {
+                return Ok(());
+            }
+            names.push(format!("`{}`", route.name));
         }
         Err(format!(
             "no route `{name}` names this limit; those that do: {}",
@@ -291,7 +296,13 @@ impl OneLimit<'_> {
         if self.limit.key.is_empty() {
             return "this limit has one bucket for everyone, so no part is named".to_owned();
         }
-        let parts: Vec<_> = self.limit.key.iter().map(KeyPart::to_string).collect();
+        let mut parts = Vec::new();
+        let mut query = Vec::new();
+        for part in &self.limit.key {
+            let part = part.to_string();
+            query.push(format!("key={}", part.to_uppercase()));
+            parts.push(part);
+        }
         let stand_in = match &self.limit.missing {
             Missing::Use(other) => {
                 format!(
@@ -301,10 +312,6 @@ impl OneLimit<'_> {
             }
             _ => String::new(),
         };
-        let query: Vec<_> = parts
-            .iter()
-            .map(|part| format!("key={}", part.to_uppercase()))
-            .collect();
         format!(
             "the key is {}: ?{}{stand_in}; or ?hash=HASH",
             parts.join(", "),
