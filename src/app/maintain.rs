@@ -37,24 +37,24 @@ pub(super) async fn maintain(state: Arc<ArcSwap<State>>) {
             next = next.min(now + SOON);
         }
         // The lookups run by themselves, because a name server may be slow.
-        state
-            .upstreams()
-            .for_each(|(_, upstream)| drop(upstream.resolve()));
+        for (_, upstream) in state.upstreams() {
+            drop(upstream.resolve());
+        }
     }
 }
 
 /// Closes and drops old connections and entries. Returns whether all servers
 /// can be reached.
 fn sweep(state: &State) -> bool {
-    let out_of_reach = state
-        .upstreams()
-        .filter(|(_, upstream)| !upstream.sweep())
-        .count();
+    let mut is_all_reached = true;
+    for (_, upstream) in state.upstreams() {
+        is_all_reached &= upstream.sweep();
+    }
     for (name, limiter) in state.limits() {
         let ended = limiter.sweep(Clock.now());
         if ended > 0 {
             tracing::info!(limit = %name, keys = ended, "the time of other numbers for keys is over");
         }
     }
-    out_of_reach == 0
+    is_all_reached
 }

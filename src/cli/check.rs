@@ -73,8 +73,8 @@ enum CheckError {
 
 /// Checks, and prints the result in the format that is asked for.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let (name, source) = match source(arguments) {
-        Ok(found) => found,
+    let Input { name, source } = match input(arguments) {
+        Ok(input) => input,
         Err(why) => return fail(why),
     };
     let checked = check(&source, arguments.strict);
@@ -98,12 +98,20 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-/// Reads the text to check, and returns its name and the text. A file is read
-/// later, with the files that it includes.
+/// A configuration to check.
+struct Input {
+    /// Its file, or a word for the standard input.
+    name: PathBuf,
+    /// Its text, or its file.
+    source: Source,
+}
+
+/// Finds the configuration to check. A file is read later, with the files that
+/// it includes.
 ///
 /// # Errors
 /// The text is a sentence that says why there is nothing to check.
-fn source(arguments: &Arguments) -> Result<(PathBuf, Source), String> {
+fn input(arguments: &Arguments) -> Result<Input, String> {
     if arguments.file.as_deref() == Some(Path::new(STDIN)) {
         let mut bytes = Vec::new();
         let read = io::stdin()
@@ -115,16 +123,19 @@ fn source(arguments: &Arguments) -> Result<(PathBuf, Source), String> {
             return Err("stdin is longer than a configuration can be (16MiB)".to_owned());
         }
         let text = decoded(bytes).map_err(|why| format!("stdin {why}"))?;
-        return Ok((
-            "stdin".into(),
-            Source::Text {
+        return Ok(Input {
+            name: "stdin".into(),
+            source: Source::Text {
                 name: "stdin",
                 text,
             },
-        ));
+        });
     }
     let file = run::file(arguments.file.clone(), "`tidegate check FILE`")?;
-    Ok((file.clone(), Source::File(file)))
+    Ok(Input {
+        name: file.clone(),
+        source: Source::File(file),
+    })
 }
 
 /// Loads and builds the configuration.

@@ -136,7 +136,8 @@ pub async fn timeout<F: Future>(duration: Duration, work: F) -> Result<F::Output
 /// # Errors
 /// [`Elapsed`] if it was not done by then; `work` is dropped then.
 pub async fn timeout_at<F: Future>(due: Instant, work: F) -> Result<F::Output, Elapsed> {
-    let (mut work, mut timer) = (pin!(work), PooledTimer::until(due));
+    let mut work = pin!(work);
+    let mut timer = PooledTimer::until(due);
     poll_fn(|cx| match work.as_mut().poll(cx) {
         Poll::Ready(done) => Poll::Ready(Ok(done)),
         Poll::Pending => timer.poll(cx).map(|()| Err(Elapsed)),

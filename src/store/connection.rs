@@ -187,7 +187,8 @@ impl std::fmt::Debug for StoreConnection {
 /// # Errors
 /// The crate cannot express the address or the login.
 fn address(server: &StoreServer) -> RedisResult<ConnectionInfo> {
-    let (host, port) = (server.host.to_string(), server.port);
+    let host = server.host.to_string();
+    let port = server.port;
     let address = if server.tls {
         ConnectionAddr::TcpTls {
             host,

@@ -135,7 +135,8 @@ impl Store {
         if ours.is_empty() {
             return StoreDecision::Made(Ok(alone));
         }
-        let (store, away) = (Arc::clone(self), away.clone());
+        let store = Arc::clone(self);
+        let away = away.clone();
         match self.decide(ours) {
             StoreDecision::Made(outcome) => StoreDecision::Made(store.join(alone, outcome, &away)),
             StoreDecision::Pending(outcome) => {

@@ -244,8 +244,8 @@ impl BucketShare {
     /// some ahead. Returns the slot of the request.
     pub(super) fn learn(&mut self, gcra: Gcra, cost: u32, reply: Reply, trip: Trip) -> ShareSlot {
         self.turn_to(gcra);
-        let at = |distance: u64| trip.sent.saturating_add(distance);
-        let (from, tail) = (at(reply.before), at(reply.after).max(at(reply.before)));
+        let from = trip.sent.saturating_add(reply.before);
+        let tail = trip.sent.saturating_add(reply.after).max(from);
         let until = if reply.admitted {
             from.saturating_add(gcra.weight(cost)).min(tail)
         } else {

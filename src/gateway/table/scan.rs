@@ -137,20 +137,23 @@ impl Request {
     /// segments only. Parameters and expressions have no length: among them,
     /// conditions and the order decide.
     fn path_class(&self, route: &Match) -> Option<(u8, Reverse<usize>)> {
-        let (path, is_path) = (self.path.as_str(), self.path.starts_with('/'));
-        let class = match &route.path {
-            PathPattern::Any => return Some((3, Reverse(0))),
-            PathPattern::Exact(exact) => (path == exact, (0, Reverse(0))),
-            PathPattern::Parameters(pattern) => (fits(pattern, path), (1, Reverse(0))),
-            PathPattern::Regex(pattern) => {
-                (is_path && matches_whole(pattern, path), (2, Reverse(0)))
+        let path = self.path.as_str();
+        match &route.path {
+            PathPattern::Any => Some((3, Reverse(0))),
+            PathPattern::Exact(exact) if path == exact => Some((0, Reverse(0))),
+            PathPattern::Parameters(pattern) if fits(pattern, path) => Some((1, Reverse(0))),
+            PathPattern::Regex(pattern)
+                if path.starts_with('/') && matches_whole(pattern, path) =>
+            {
+                Some((2, Reverse(0)))
             }
-            PathPattern::Prefix(prefix) => {
-                let below = path == prefix || path.starts_with(&format!("{prefix}/"));
-                (below, (3, Reverse(prefix.len())))
+            PathPattern::Prefix(prefix)
+                if path == prefix || path.starts_with(&format!("{prefix}/")) =>
+            {
+                Some((3, Reverse(prefix.len())))
             }
-        };
-        class.0.then_some(class.1)
+            _ => None,
+        }
     }
 
     /// Whether the method, each header and each query parameter of the route

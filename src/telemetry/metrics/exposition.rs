@@ -69,8 +69,12 @@ impl Format {
 fn wanted(range: &str) -> Option<(Format, f32)> {
     let mut parts = range.split(';').map(str::trim);
     let media = parts.next()?.to_ascii_lowercase();
-    let (mut version, mut quality) = (None, 1.0);
-    for (name, value) in parts.filter_map(|parameter| parameter.split_once('=')) {
+    let mut version = None;
+    let mut quality = 1.0;
+    for parameter in parts {
+        let Some((name, value)) = parameter.split_once('=') else {
+            continue;
+        };
         match name.trim().to_ascii_lowercase().as_str() {
             "version" => version = Some(value.trim().trim_matches('"')),
             "q" => quality = value.trim().parse().ok()?,
@@ -211,9 +215,11 @@ impl Family<'_> {
     /// Writes `# HELP` and `# TYPE`, once.
     fn header(&mut self) {
         let Some(help) = self.help.take() else { return };
-        let total =
-            self.kind == FamilyType::Counter && self.exposition.format == Format::Prometheus;
-        let (name, suffix) = (self.name, if total { "_total" } else { "" });
+        let name = self.name;
+        let suffix = match (self.kind, self.exposition.format) {
+            (FamilyType::Counter, Format::Prometheus) => "_total",
+            _ => "",
+        };
         let kind = match self.kind {
             FamilyType::Counter => "counter",
             FamilyType::Gauge => "gauge",

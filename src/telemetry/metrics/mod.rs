@@ -285,9 +285,9 @@ fn find_or_make<T>(named: &Handles<T>, name: &str, make: impl FnOnce() -> T) -> 
 
 /// A copy of all handles, so that a scrape holds up no reload.
 fn entries<T>(named: &Handles<T>) -> Vec<(Arc<str>, Arc<T>)> {
-    named
-        .lock()
-        .iter()
-        .map(|(name, value)| (Arc::clone(name), Arc::clone(value)))
-        .collect()
+    let mut entries = Vec::new();
+    for (name, handle) in &*named.lock() {
+        entries.push((Arc::clone(name), Arc::clone(handle)));
+    }
+    entries
 }

@@ -81,11 +81,11 @@ impl StoreMetrics {
 
     /// Each node of a cluster, with 1 while its circuit is open.
     pub(super) fn nodes(&self) -> Vec<(Arc<str>, u64)> {
-        self.nodes
-            .lock()
-            .iter()
-            .map(|(node, is_open)| (Arc::clone(node), u64::from(*is_open)))
-            .collect()
+        let mut nodes = Vec::new();
+        for (node, is_open) in &*self.nodes.lock() {
+            nodes.push((Arc::clone(node), u64::from(*is_open)));
+        }
+        nodes
     }
 
     /// 1 while the circuit of the store or of a node is open; `None` without a
