@@ -41,15 +41,15 @@ mod rate_limit;
 mod respond;
 mod response_changes;
 mod retry;
+mod rewrite;
 mod split;
-mod template;
 mod timeout;
 
 pub use buffer::{Buffer, BufferLayer, BufferPolicy, Memory};
 pub use concurrency::{
     Concurrency, ConcurrencyLayer, ConcurrencyLimit, FairBy, Permit, Queued, Queueing, Turn,
 };
-pub use forward::{Forward, ForwardLayer, ForwardPolicy, HashKey, after_prefix};
+pub use forward::{Forward, ForwardLayer, ForwardPolicy, HashKey};
 #[cfg(any(test, fuzzing))]
 pub use key::hashed;
 pub use key::named as named_value;
@@ -57,5 +57,6 @@ pub use mirror::{Copies, CopyPolicy, Mirror, MirrorLayer};
 pub use rate_limit::{Buckets, Overrides, RateLimit, RateLimitLayer, RouteLimit, SharedBuckets};
 pub use respond::Respond;
 pub use retry::{Budget, Retry, RetryLayer};
+pub use rewrite::after_prefix;
 pub use split::Split;
 pub use timeout::{AttemptTimeout, AttemptTimeoutLayer, TotalTimeout, TotalTimeoutLayer};

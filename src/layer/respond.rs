@@ -19,7 +19,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use tower::Service;
 
-use super::{response_changes, template};
+use super::{response_changes, rewrite};
 use crate::{
     body::Body,
     call::{Call, Exchange},
@@ -113,7 +113,7 @@ fn fixed(status: StatusCode, body: &Bytes, headers: &[(HeaderName, HeaderValue)]
 /// then has no `Location`.
 fn redirect(to: &str, status: StatusCode, exchange: &Exchange) -> Response {
     let mut response = Response::new(status, Body::empty());
-    if let Ok(location) = HeaderValue::try_from(template::fill(to, exchange)) {
+    if let Ok(location) = HeaderValue::try_from(rewrite::fill(to, exchange)) {
         response
             .fields
             .push(header::LOCATION.as_str(), location.as_bytes());

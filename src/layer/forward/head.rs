@@ -25,23 +25,20 @@
 
 use http::{HeaderName, HeaderValue, header};
 
-use super::{super::template, forwarded};
+use super::{
+    super::rewrite,
+    hops::{ReceivedHops, X_FORWARDED_HOST, X_FORWARDED_PROTO, write_quoted, write_value},
+};
 use crate::{
-    call::{Call, Exchange, REQUEST_ID_HEADER, grpc, host_field},
+    call::{Call, Exchange, REQUEST_ID_HEADER, forwarded::X_FORWARDED_FOR, grpc, host_field},
     http1::{self, Hops},
     message::RequestHead,
     policy::{RequestChanges, Rewrite},
 };
 
-/// Trailers of one request that are announced; a body in chunks has no more of
-/// them.
-///
-/// Later names in the list are ignored.
-const MOST_TRAILERS: usize = 32;
-
 /// The head of an attempt: request line and fields, each with its line end. The
-/// framing and the empty line are added once it is known
-/// which protocol the server speaks.
+/// framing and the empty line are added once it is known which protocol the
+/// server speaks.
 ///
 /// Nothing here can fail: the request was found sound when it was read.
 pub(super) fn write(call: &Call, changes: &RequestChanges) -> Vec<u8> {
@@ -55,7 +52,7 @@ pub(super) fn write(call: &Call, changes: &RequestChanges) -> Vec<u8> {
         out.extend_from_slice(path);
         out.extend_from_slice(query);
     } else {
-        write_rewritten(&mut out, exchange, &changes.rewrite);
+        rewrite::write(&mut out, exchange, &changes.rewrite);
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
     if changes.preserve_host
@@ -64,7 +61,7 @@ pub(super) fn write(call: &Call, changes: &RequestChanges) -> Vec<u8> {
         http1::write_field(&mut out, "host", host);
     }
     write_received(&mut out, call, changes);
-    forwarded::write(&mut out, exchange, host.unwrap_or_default(), changes);
+    write_forwarded(&mut out, exchange, host.unwrap_or_default(), changes);
     if !changes.headers.decides(&header::VIA) {
         write_via(&mut out, request);
     }
@@ -94,47 +91,6 @@ fn host(exchange: &Exchange) -> Option<&[u8]> {
         None => host_field(&exchange.request.headers).ok()??.as_bytes(),
     };
     (!host.is_empty()).then_some(host)
-}
-
-/// Writes the target of a route that rewrites paths.
-///
-/// The query is passed on as it was received, whichever rewrite there is. A
-/// prefix is stripped from the path in its normal form, in which routes match
-/// it.
-fn write_rewritten(out: &mut Vec<u8>, exchange: &Exchange, rewrite: &Rewrite) {
-    let target = &exchange.target;
-    match rewrite {
-        Rewrite::None => out.extend_from_slice(target.path()),
-        // `OPTIONS *` is about the server and not about a path.
-        Rewrite::Prefix { .. } if target.path() == b"*" => out.push(b'*'),
-        Rewrite::Prefix { strip, add } => {
-            let path = target.normal_path();
-            let rest = after_prefix(path, strip).unwrap_or(path);
-            out.extend_from_slice(add.as_bytes());
-            if !rest.starts_with(b"/") {
-                out.push(b'/');
-            }
-            out.extend_from_slice(rest);
-        }
-        Rewrite::Template(template) => {
-            out.extend_from_slice(template::fill(template, exchange).as_bytes())
-        }
-    }
-    out.extend_from_slice(target.query_with_mark());
-}
-
-/// The rest of a path behind a prefix of whole segments, as routes match them;
-/// `None` if it does not begin with that.
-///
-/// ```
-/// use tidegate::layer::after_prefix;
-///
-/// assert_eq!(after_prefix(b"/orders/7", "/orders"), Some(&b"/7"[..]));
-/// assert_eq!(after_prefix(b"/orders", "/ord"), None);
-/// ```
-pub fn after_prefix<'p>(path: &'p [u8], prefix: &str) -> Option<&'p [u8]> {
-    path.strip_prefix(prefix.as_bytes())
-        .filter(|rest| matches!(rest, [] | [b'/', ..]))
 }
 
 /// Writes the fields that the client sent, without those of the hop and those
@@ -233,7 +189,7 @@ impl Filter<'_> {
 
 /// Whether a field of this name is not passed on: it is of this hop, the
 /// gateway writes it anew, or the route decides it.
-fn ends_here(name: &HeaderName, hops: &Hops<'_>, changes: &RequestChanges) -> bool {
+pub(super) fn ends_here(name: &HeaderName, hops: &Hops<'_>, changes: &RequestChanges) -> bool {
     is_ours(name) || hops.names(name.as_str()) || changes.headers.decides(name)
 }
 
@@ -285,40 +241,95 @@ fn is_ours(name: &HeaderName) -> bool {
         *name,
         header::HOST | header::CONTENT_LENGTH | header::TRAILER | header::VIA
     ) || http1::hop_by_hop(name.as_str().as_bytes())
-        || forwarded::writes(name)
+        || is_forwarding(name)
         || *name == REQUEST_ID_HEADER
 }
 
-/// The trailers that `Trailer` announces and that may pass. A server may read a
-/// trailer as a header field, so that a name that may not stand in the header
-/// may not trail either.
+/// Whether a field is one of those that [`write_forwarded`] writes. It is not
+/// passed on, even where there is nothing to write for it.
+fn is_forwarding(name: &HeaderName) -> bool {
+    // Their lengths tell them from most fields.
+    matches!(name.as_str().len(), 9 | 15..=17)
+        && (*name == header::FORWARDED
+            || [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST].contains(name))
+}
+
+/// Writes `X-Forwarded-For`, `Forwarded` (RFC 7239), `X-Forwarded-Proto` and
+/// `X-Forwarded-Host`, which all give the same account: the hops that a trusted
+/// peer names, and this one. `host` is the one that the client asked for, with
+/// its port, or empty.
 ///
-/// Empty if the client announces none, and for a body that is in memory, which
-/// has no trailers. The names stand in the order of the client.
-pub(super) fn announced_trailers(call: &Call, changes: &RequestChanges) -> Box<[HeaderName]> {
-    if call.body.is_whole() {
-        return Box::default();
-    }
-    let request = &call.exchange.request;
-    let hops = Hops::of(&request.headers, request.names_hops);
-    let lines = request.headers.get_all(header::TRAILER).iter();
-    let members = lines
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
-        .map(<[u8]>::trim_ascii);
-    // Bounded before any is looked at, so that an endless list costs no more
-    // than a short one.
-    let members = members
-        .filter(|member| !member.is_empty())
-        .take(MOST_TRAILERS);
-    let may_pass = |name: &HeaderName| {
-        let text = name.as_str().as_bytes();
-        let is_own = *name == grpc::TIMEOUT || http1::is_claim(text) || text.contains(&b'_');
-        !is_own && http1::may_trail(name) && !ends_here(name, &hops, changes)
+/// A field that the route sets or removes is left to the route. An element of
+/// `Forwarded` is quoted where the grammar of a token (RFC 9110, 5.6.2) does
+/// not allow its value.
+fn write_forwarded(out: &mut Vec<u8>, exchange: &Exchange, host: &[u8], changes: &RequestChanges) {
+    let received = exchange
+        .client
+        .chain
+        .map(|chain| ReceivedHops::of(exchange, chain))
+        .unwrap_or_default();
+    let scheme: &[u8] = if exchange.origin.tls.is_some() {
+        b"https"
+    } else {
+        b"http"
     };
-    members
-        .filter_map(|name| HeaderName::from_bytes(name).ok())
-        .filter(may_pass)
-        .collect()
+    if !changes.headers.decides(&X_FORWARDED_FOR) {
+        out.extend_from_slice(b"x-forwarded-for: ");
+        if !received.hops.is_empty() {
+            received.write_addresses(out);
+        }
+        out.extend_from_slice(exchange.origin.peer_ip.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    if !changes.headers.decides(&header::FORWARDED) {
+        out.extend_from_slice(b"forwarded: ");
+        if !received.hops.is_empty() {
+            received.write_elements(out);
+        }
+        // Where the peer itself is the client, this is its element.
+        let is_clients = received.client == 0;
+        let said_host = received.host.as_deref().filter(|_| is_clients);
+        let said_proto = received.proto.as_deref().filter(|_| is_clients);
+        write_node(out, &exchange.origin.peer_ip);
+        match said_host {
+            Some(said) => {
+                out.extend_from_slice(b";host=");
+                write_quoted(out, said);
+            }
+            // A host that was found sound has nothing that needs an escape.
+            None if !host.is_empty() => {
+                out.extend_from_slice(b";host=\"");
+                out.extend_from_slice(host);
+                out.push(b'"');
+            }
+            None => {}
+        }
+        out.extend_from_slice(b";proto=");
+        match said_proto {
+            Some(said) => write_value(out, said),
+            None => out.extend_from_slice(scheme),
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+    for (name, said, own) in [
+        (&X_FORWARDED_PROTO, received.proto.as_deref(), scheme),
+        (&X_FORWARDED_HOST, received.host.as_deref(), host),
+    ] {
+        let value = said.unwrap_or(own);
+        if !value.is_empty() && !changes.headers.decides(name) {
+            http1::write_field(out, name.as_str(), value);
+        }
+    }
+}
+
+/// The address of this hop, as an element of `Forwarded` begins.
+///
+/// `peer` is an address as text, without a port.
+fn write_node(out: &mut Vec<u8>, peer: &str) {
+    let is_v6 = peer.contains(':');
+    out.extend_from_slice(if is_v6 { b"for=\"[" } else { b"for=" });
+    out.extend_from_slice(peer.as_bytes());
+    out.extend_from_slice(if is_v6 { b"]\"" } else { b"" });
 }
 
 /// Writes `Via` with this hop as its last element (RFC 9110, 7.6.3).

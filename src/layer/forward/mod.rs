@@ -7,7 +7,7 @@
 //! changes to the response header are made.
 //!
 //! * `head` writes the request line and the fields.
-//! * `forwarded` writes the account of the hops before this one.
+//! * `hops` is the account of the hops before this one.
 //!
 //! It refuses nothing and holds nothing. tower has no such layer; tower-http's
 //! `SetRequestHeader` and its like change a header map, one field for each
@@ -26,8 +26,8 @@
 //! those received: a client cannot write `X-Forwarded-For` or the request's id
 //! in its stead. A client that names them in `Connection` only removes its own.
 
-mod forwarded;
 mod head;
+mod hops;
 
 use std::{
     future::Future,
@@ -36,18 +36,24 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{Method, header};
+use http::{HeaderName, Method, header};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
-pub use self::head::after_prefix;
 use super::{key, response_changes};
 use crate::{
-    call::{Call, Exchange, Outgoing},
+    call::{Call, Exchange, Outgoing, grpc},
+    http1::{self, Hops},
     limit::KeyBuilder,
     message::{RequestHead, Response},
     policy::{HeaderChanges, KeyPart, RequestChanges},
 };
+
+/// Trailers of one request that are announced; a body in chunks has no more of
+/// them.
+///
+/// Later names in the list are ignored.
+const MOST_TRAILERS: usize = 32;
 
 /// How the requests of a route are written for a server of one upstream.
 #[derive(Debug)]
@@ -135,7 +141,7 @@ where
             head: head::write(&call, &policy.request),
             has_host: policy.request.preserve_host && !exchange.host.is_empty(),
             names_length: names_length(&exchange.request),
-            trailers: head::announced_trailers(&call, &policy.request),
+            trailers: announced_trailers(&call, &policy.request),
             trailers_to_http1: policy.request.passes_trailers,
             key: policy.key.as_ref().and_then(|key| key.of(exchange)),
             call,
@@ -155,6 +161,38 @@ fn names_length(request: &RequestHead) -> bool {
         Method::POST | Method::PUT | Method::PATCH => true,
         _ => request.headers.contains_key(header::CONTENT_LENGTH),
     }
+}
+
+/// The trailers that `Trailer` announces and that may pass. A server may read a
+/// trailer as a header field, so that a name that may not stand in the header
+/// may not trail either.
+///
+/// Empty if the client announces none, and for a body that is in memory, which
+/// has no trailers. The names stand in the order of the client.
+fn announced_trailers(call: &Call, changes: &RequestChanges) -> Box<[HeaderName]> {
+    if call.body.is_whole() {
+        return Box::default();
+    }
+    let request = &call.exchange.request;
+    let hops = Hops::of(&request.headers, request.names_hops);
+    let lines = request.headers.get_all(header::TRAILER).iter();
+    let members = lines
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii);
+    // Bounded before any is looked at, so that an endless list costs no more
+    // than a short one.
+    let members = members
+        .filter(|member| !member.is_empty())
+        .take(MOST_TRAILERS);
+    let may_pass = |name: &HeaderName| {
+        let text = name.as_str().as_bytes();
+        let is_own = *name == grpc::TIMEOUT || http1::is_claim(text) || text.contains(&b'_');
+        !is_own && http1::may_trail(name) && !head::ends_here(name, &hops, changes)
+    };
+    members
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
+        .filter(may_pass)
+        .collect()
 }
 
 pin_project! {
