@@ -415,7 +415,7 @@ fn keys_of(schema: &Value, keys: &mut BTreeSet<String>) {
 /// Type and name of every metric family, counters by their name in the text
 /// format.
 fn families() -> Vec<(String, String)> {
-    let family = Regex::new(r#"Kind::(Counter|Gauge|Histogram),\s*"([a-z_]+)""#).unwrap();
+    let family = Regex::new(r#"FamilyType::(Counter|Gauge|Histogram),\s*"([a-z_]+)""#).unwrap();
     let source = ["render/mod", "render/routes", "render/peers", "process"]
         .map(|file| read(&format!("src/telemetry/metrics/{file}.rs")))
         .join("\n");
