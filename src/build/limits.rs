@@ -33,56 +33,83 @@ use crate::{
     policy::{self, KeyPart, Missing},
 };
 
-/// Buckets of limits, their tiers and their candidates, and the exceptions of
-/// limits that have some; by name. A tier is named `LIMIT/PREFIX`, a candidate
-/// `LIMIT/candidate`.
-pub(super) type Limits = (Named<Limiter>, Named<Arc<Overrides>>);
+/// The state of the limits of a configuration.
+pub(super) struct Limits {
+    /// The buckets of limits, of their tiers (`LIMIT/PREFIX`) and of their
+    /// candidates (`LIMIT/candidate`), by these names.
+    pub(super) limiters: Named<Limiter>,
+    /// The exceptions of limits that have some, by the names of the limits.
+    pub(super) overrides: Named<Arc<Overrides>>,
+}
+
+/// Buckets that get their new numbers once nothing can fail any more.
+struct Prepared<'c> {
+    limit: &'c policy::Limit,
+    /// The name of the limit, or of the tier or candidate of it.
+    name: &'c Arc<str>,
+    quota: policy::Quota,
+    limiter: Limiter,
+}
 
 /// The limits of `config`, with the buckets of those before it. Everything that
 /// can fail is done first: new numbers take effect at once on buckets in use.
-///
-/// # Errors
-/// [`BuildError::Limit`] if the buckets of a limit cannot be made, such as more
-/// keys than fit into memory.
 ///
 /// A limit counts as the same one if its name and the parts of its key are
 /// equal. Otherwise its buckets begin full, as old ones would be under keys
 /// that no request makes any more. Limits that are gone are left out here;
 /// their buckets are freed with the generation that holds them.
+///
+/// # Errors
+/// [`BuildError::Limit`] if the buckets of a limit cannot be made, such as more
+/// keys than fit into memory.
 pub(super) fn limits(
     config: &Config,
     earlier: Option<&State>,
     hasher: &KeyHasher,
 ) -> Result<Limits, BuildError> {
-    let mut bases = Vec::new();
+    let mut prepared = Vec::new();
     let mut overrides = Named::new();
     for limit in &config.limits {
         let earlier = earlier.filter(|earlier| has_same_key(&earlier.config, limit));
         for (name, quota) in buckets(limit) {
-            let base = match earlier.and_then(|earlier| earlier.limits.get(name)) {
+            let limiter = match earlier.and_then(|earlier| earlier.limits.get(name)) {
                 None => Limiter::new(Arc::clone(name), quota, limit.max_keys)
                     .map_err(|cause| failed(name, cause))?,
                 Some(before) => before.clone(),
             };
             if *name == limit.name {
-                let built = Overrides::build(limit, &base, &hasher.key(name))
+                let built = Overrides::build(limit, &limiter, &hasher.key(name))
                     .map_err(|cause| failed(name, cause))?;
                 if let Some(built) = built {
                     overrides.insert(Arc::clone(name), Arc::new(built));
                 }
             }
-            bases.push((limit, name, quota, base));
+            prepared.push(Prepared {
+                limit,
+                name,
+                quota,
+                limiter,
+            });
         }
     }
     let now = Clock.now();
-    let mut limits = Named::new();
-    for (limit, name, quota, base) in bases {
-        let limiter = base
+    let mut limiters = Named::new();
+    for Prepared {
+        limit,
+        name,
+        quota,
+        limiter,
+    } in prepared
+    {
+        let limiter = limiter
             .reconfigured(quota, limit.max_keys, now)
             .map_err(|cause| failed(name, cause))?;
-        limits.insert(Arc::clone(name), limiter);
+        limiters.insert(Arc::clone(name), limiter);
     }
-    Ok((limits, overrides))
+    Ok(Limits {
+        limiters,
+        overrides,
+    })
 }
 
 /// Whether an earlier configuration has this limit with the same parts of its

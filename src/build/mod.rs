@@ -95,20 +95,23 @@ pub fn build(
     let upstreams = upstreams(&config, earlier, process)?;
     let budgets = budgets(&config, earlier, process);
     let concurrency = ConcurrencyLimits::new(&config, earlier.map(|earlier| &earlier.concurrency));
-    let (limits, overrides) = limits::limits(&config, earlier, &process.hasher)?;
+    let limits::Limits {
+        limiters,
+        overrides,
+    } = limits::limits(&config, earlier, &process.hasher)?;
     process.buffers.set_bound(config.server.max_buffered);
     let before = earlier.map(|earlier| &*earlier.config);
     let report = Report::between(before, &config);
     let store = store::store(&config, earlier, process);
-    let shared = store::limits(&config, &limits, earlier);
-    let tops = limits::tops(&limits, earlier, process.workers);
+    let shared = store::limits(&config, &limiters, earlier);
+    let tops = limits::tops(&limiters, earlier, process.workers);
     let copies = copies(&config, earlier);
     let unknown_proxies = earlier
         .map(|earlier| Arc::clone(&earlier.unknown_proxies))
         .unwrap_or_default();
     let state = State {
         config,
-        limits,
+        limits: limiters,
         tops,
         hasher: process.hasher,
         overrides,
