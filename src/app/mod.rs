@@ -13,10 +13,10 @@
 //!
 //! The control thread has a runtime of its own. It serves no requests, so that
 //! a reload of ten thousand routes, a slow name server or a slow disk delays
-//! none. Work that may block for long (reading files, writing state) runs on the
-//! blocking pool of this runtime, so that signals, probes and scrapes are not
-//! delayed either. Workers are threads of their own (`server::Worker`), and so
-//! are the writers of both logs.
+//! none. Work that may block for long (reading files, writing state) runs on
+//! the blocking pool of this runtime, so that signals, probes and scrapes are
+//! not delayed either. Workers are threads of their own (`server::Worker`), and
+//! so are the writers of both logs.
 //!
 //! # Life of the process
 //!

@@ -99,7 +99,8 @@ pub(super) fn worker_count(server: &policy::Server) -> usize {
 pub(super) fn files() -> Files {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    // The soft limit is low for programs that use select(), which fails above 1024.
+    // The soft limit is low for programs that use select(), which fails above
+    // 1024.
     let raised = Rlimit {
         current: limit.maximum,
         maximum: limit.maximum,

@@ -1,8 +1,8 @@
 //! The concurrency limits of a generation: carried over by name, and applied to
 //! each route.
 //!
-//! Requests in flight hold permits of the limit itself, so that a limit which is
-//! carried over counts them on. A limit that is gone from the configuration
+//! Requests in flight hold permits of the limit itself, so that a limit which
+//! is carried over counts them on. A limit that is gone from the configuration
 //! lives until its last permit is dropped.
 //!
 //! # Two kinds

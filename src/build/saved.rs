@@ -24,8 +24,8 @@ use crate::{
 pub struct Persisted<'s> {
     /// Its name.
     pub name: &'s Arc<str>,
-    /// Equal in two processes exactly if the keys of its buckets are: a file with
-    /// another identity cannot be used.
+    /// Equal in two processes exactly if the keys of its buckets are: a file
+    /// with another identity cannot be used.
     pub identity: u64,
     /// Its buckets.
     pub limiter: &'s Limiter,
@@ -76,8 +76,8 @@ impl State {
     }
 }
 
-/// A text that describes the keys of a limit's buckets. The identity in files of
-/// earlier versions is hashed from it: it must stay as it is.
+/// A text that describes the keys of a limit's buckets. The identity in files
+/// of earlier versions is hashed from it: it must stay as it is.
 ///
 /// The parts are joined by commas, and the part that stands in for a missing
 /// one follows behind `|`, empty if there is none. A tier puts its own prefix

@@ -1,5 +1,5 @@
-//! The state that outlives a reload, by name: buckets, concurrency limits, retry
-//! budgets, upstreams.
+//! The state that outlives a reload, by name: buckets, concurrency limits,
+//! retry budgets, upstreams.
 //!
 //! A reload builds the next [`State`] from the one before it. Everything with
 //! the same name is carried over, so that a reload returns no token, closes no
@@ -61,7 +61,8 @@ pub struct Process {
     pub metrics: Arc<Metrics>,
     /// The writer of access lines, which a configuration may leave unused.
     pub access: AccessLog,
-    /// Makes the keys of buckets. With another one, no key would find its bucket.
+    /// Makes the keys of buckets. With another one, no key would find its
+    /// bucket.
     pub hasher: KeyHasher,
     /// The memory for bodies that are buffered.
     pub buffers: Arc<Memory>,

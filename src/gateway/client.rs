@@ -5,8 +5,8 @@
 //! to choose it. The chain of proxies is walked from the peer towards the
 //! client, and never beyond the first hop that is not trusted: everything that
 //! this hop says of earlier ones may be invented. Only one of the two fields
-//! (`X-Forwarded-For` or `Forwarded`) is read, as configured, since a proxy that
-//! writes one of them usually passes on the other as the client sent it.
+//! (`X-Forwarded-For` or `Forwarded`) is read, as configured, since a proxy
+//! that writes one of them usually passes on the other as the client sent it.
 //!
 //! The ranges are made by a reload and never change afterwards. A lookup is a
 //! binary search, so that its cost grows with the logarithm of their number,

@@ -11,11 +11,12 @@
 //! its path contains a byte that can be read in two ways, or, where routes
 //! differ in their policies, if the path is not in lower case.
 //!
-//! There are two answers to such a path. One that a service could only see after
-//! decoding it in an unusual way is refused ([`check`](Disguises::check)): no
-//! ordinary client sends it. One that differs in letter case or a slash at the
-//! end is ordinary, and is served by the stricter of the two routes
-//! ([`respell`](Disguises::respell)), or refused if neither is stricter.
+//! A path is treated in one of two ways. One that a service could only take for
+//! another after decoding it in an unusual way is refused
+//! ([`check`](Disguises::check)): no ordinary client sends it. One that differs
+//! in letter case or a slash at the end is ordinary, and is served by the
+//! stricter of the two routes ([`respell`](Disguises::respell)), or refused if
+//! neither is stricter.
 
 use std::{borrow::Cow, iter, sync::Arc};
 

@@ -119,8 +119,8 @@ impl Guard {
         let (own, others) = (&*self.route, &*other.route);
         other.servers.is_empty()
             || others.limits.iter().any(|limit| !own.limits.contains(limit))
-            // A concurrency limit of its own: a request by another route takes none of its
-            // permits.
+            // A concurrency limit of its own: a request by another route takes
+            // none of its permits.
             || others.concurrency.is_some()
             || other.capped.iter().any(|name| !self.capped.contains(name))
             || (own.priority as u8) < (others.priority as u8)

@@ -24,11 +24,11 @@ const PSEUDONYM: &[u8] = b"tidegate";
 
 /// Refuses a request that goes round in a circle.
 ///
-/// # Errors
-/// [`Error::Loop`].
-///
 /// The field is a list over all of its occurrences; every member that names a
 /// tidegate counts, in any position. A request without `Via` passes.
+///
+/// # Errors
+/// [`Error::Loop`].
 pub(super) fn check_rounds(headers: &HeaderMap) -> Result<(), Error> {
     let members = headers
         .get_all(header::VIA)

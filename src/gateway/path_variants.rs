@@ -6,8 +6,8 @@
 //!
 //! Routes are found by the one normal form, but most paths are forwarded as
 //! received. [`Disguises`](super::disguise) asks here which other paths a
-//! service could see. The variants are those known from attacks (CAPEC-64, -71, -72, -79;
-//! `..;/` of Tomcat; `%u002f` of IIS).
+//! service could see. The variants are those known from attacks (CAPEC-64, -71,
+//! -72, -79; `..;/` of Tomcat; `%u002f` of IIS).
 //!
 //! # Bounds
 //!
@@ -50,7 +50,8 @@ pub(super) struct PathVariant {
 enum Dots {
     /// Repeated slashes are merged, then dot segments are resolved.
     Merged,
-    /// Dot segments are resolved, and `..` removes an empty segment (RFC 3986, 5.2.4).
+    /// Dot segments are resolved, and `..` removes an empty segment (RFC 3986,
+    /// 5.2.4).
     Unmerged,
     /// Dot segments are ordinary names.
     ///

@@ -41,7 +41,8 @@ const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#qu
 /// client did.
 const REDUCED_CAPACITY: &str =
     "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
-/// The type of problems that their status describes well enough (RFC 9457, 4.2.1).
+/// The type of problems that their status describes well enough (RFC 9457,
+/// 4.2.1).
 const BLANK: &str = "about:blank";
 
 /// The gRPC status of a limit that is reached.

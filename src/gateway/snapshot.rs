@@ -41,8 +41,8 @@ pub(crate) struct Routes {
     pub(crate) trust: Arc<Trust>,
     /// The tag of requests that no route takes.
     pub(crate) unmatched: Arc<RouteTag>,
-    /// Whether some route takes gRPC calls, so that a call that no route takes is
-    /// responded to as a call, too.
+    /// Whether some route takes gRPC calls, so that a call that no route takes
+    /// is responded to as a call, too.
     pub(crate) takes_calls: bool,
 }
 
@@ -51,8 +51,8 @@ pub(crate) struct Routes {
 pub(crate) struct Route {
     /// Its name in logs and metrics.
     pub(crate) tag: Arc<RouteTag>,
-    /// Its layers, cloned for each request: calling a service takes an exclusive
-    /// reference to it.
+    /// Its layers, cloned for each request: calling a service takes an
+    /// exclusive reference to it.
     pub(crate) stack: Stack,
     /// The most bytes of a request's body; `None` is no bound.
     pub(crate) max_body: Option<u64>,

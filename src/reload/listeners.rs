@@ -143,8 +143,9 @@ impl OpenListeners {
         }
     }
 
-    /// Opens new listeners on `workers`, and applies their new settings to those
-    /// that stay. Returns when every worker has been sent its new sockets.
+    /// Opens new listeners on `workers`, and applies their new settings to
+    /// those that stay. Returns when every worker has been sent its new
+    /// sockets.
     pub async fn open(&mut self, opening: Opening, workers: &[Worker]) {
         let Opening { settings, bound } = opening;
         for (address, settings) in &settings {

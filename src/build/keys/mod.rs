@@ -197,11 +197,11 @@ impl OneLimit<'_> {
 
     /// Gives a key another quota for the time `ttl`.
     ///
-    /// # Errors
-    /// Fails if there is no room; nothing has changed then.
-    ///
     /// A quota that the key has been given before is replaced. `ttl` begins at
     /// `now`.
+    ///
+    /// # Errors
+    /// Fails if there is no room; nothing has changed then.
     pub fn give(
         &self,
         now: Now,

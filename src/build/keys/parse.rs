@@ -44,12 +44,12 @@ impl OneLimit<'_> {
     /// The key that a query names: `key=VALUE` for each part in order, or
     /// `missing=VALUE` for a part that requests lacked; or `hash=HASH`.
     ///
-    /// # Errors
-    /// Fails with what is wrong, and what would be right.
-    ///
     /// `raw_query` is the query as received, without its `?`. It is decoded
     /// here. The key of a limit without parts is named by an empty query. The
     /// bucket need not exist: a key that no request has had names a full one.
+    ///
+    /// # Errors
+    /// Fails with what is wrong, and what would be right.
     pub fn key(&self, now: Now, raw_query: &[u8]) -> Result<KnownKey, String> {
         let given: Vec<_> = query::pairs(raw_query).collect();
         if let [(name, hash)] = &*given

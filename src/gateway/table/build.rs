@@ -98,11 +98,11 @@ struct Ranked<'a> {
 impl Paths {
     /// Arranges the routes of one host, given in the order of their ranks.
     ///
-    /// # Errors
-    /// If the regular expressions do not compile together.
-    ///
     /// `sets` are the expressions that other hosts have compiled, which are
     /// shared.
+    ///
+    /// # Errors
+    /// If the regular expressions do not compile together.
     fn build<'a>(routes: &[Ranked<'a>], sets: &mut Sets<'a>) -> Result<Self, regex::Error> {
         let mut fixed: Tree<Ends> = Tree::default();
         let mut parameters: Option<Tree<Vec<Rank>>> = None;

@@ -17,9 +17,9 @@
 //! A line is at most 56 KiB, with every character of every field escaped; some
 //! 500 bytes are usual. A buffer is handed over at 32 KiB, so it ends below 88
 //! KiB, in at most 144 KiB of memory. At most 64 buffers are queued; four more
-//! are spare, one is being written, and each worker has one. That is usually 2.5
-//! MiB when nobody reads, 10 MiB when every line is hostile, and 36 to 144 KiB
-//! for each worker.
+//! are spare, one is being written, and each worker has one. That is usually
+//! 2.5 MiB when nobody reads, 10 MiB when every line is hostile, and 36 to 144
+//! KiB for each worker.
 
 mod buffer;
 mod escape;
