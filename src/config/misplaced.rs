@@ -144,7 +144,8 @@ impl Question<'_> {
             path = path.rsplit_once('.').map_or("", |(outer, _)| outer);
             let key = language::key(path, name);
             if key.is_some_and(|key| has_its_shape(&key.kind, self.node)) {
-                let (outer, inner) = (header(path), header(&self.section.path));
+                let outer = header(path);
+                let inner = header(&self.section.path);
                 let belongs = match path {
                     "" => "the file itself: move it to the top, above all tables".to_owned(),
                     _ => format!("`{outer}`: move it above `{inner}`"),
@@ -178,7 +179,8 @@ impl Question<'_> {
                 Some(Stray::new(self.below_headers(&inner)))
             }
             [key] => {
-                let (outer, table) = (key.name.as_str(), self.in_table(key));
+                let outer = key.name.as_str();
+                let table = self.in_table(key);
                 let belongs = format!("`{name}` is a key of `{outer}`");
                 Some(match self.beside.contains(&outer) {
                     true => Stray::new(format!("{belongs}: move it into `{outer}`")),

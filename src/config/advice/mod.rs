@@ -33,6 +33,7 @@ use super::{
     language::{Kind, LanguageKey},
     redact::{self, quoted},
     suggest,
+    syntax::in_quotes,
     tree::{Node, Value},
 };
 
@@ -219,9 +220,6 @@ fn choice(name: &str, words: &[String], node: &Node) -> String {
     let known: Vec<_> = words.iter().map(|word| &**word).collect();
     match suggest::nearest(&written, &known) {
         Some(word) => format!("write `{name} = \"{word}\"`"),
-        None => {
-            let words: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
-            format!("write one of {}", words.join(", "))
-        }
+        None => format!("write one of {}", in_quotes(words)),
     }
 }

@@ -193,8 +193,8 @@ fn stand_ins(limit: &wire::Limit, beside: &mut Beside<'_>) -> Option<Option<Quot
     match limit.missing.value()? {
         Either::Short(_) => Some(None),
         Either::Long(table) => {
-            let (rate, at) = (table.rate.read()?, table.rate.at());
-            beside.quota(rate, at, &table.burst).map(Some)
+            let rate = table.rate.read()?;
+            beside.quota(rate, table.rate.at(), &table.burst).map(Some)
         }
     }
 }

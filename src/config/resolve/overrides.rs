@@ -110,8 +110,9 @@ fn fits(field: &Pattern, limit: &mut Beside<'_>) -> bool {
     if values == parts {
         return true;
     }
-    let [values, of] = [counted(values, "value"), counted(parts, "part")];
-    let message = format!("`match` has {values} for a key of {of}");
+    let values = counted(values, "value");
+    let key = counted(parts, "part");
+    let message = format!("`match` has {values} for a key of {key}");
     let example = vec!["\"*\""; parts].join(", ");
     let help = match parts {
         1 => "write one value; several of them are a list: `match = [\"a\", \"b\"]`".to_owned(),
@@ -177,8 +178,9 @@ fn network(text: &str, v6_prefix: u8) -> Result<IpNet, Wrong> {
     let IpNet::V6(v6) = network else {
         return Ok(network);
     };
-    let (bits, wider) = (v6.prefix_len(), Ipv6Net::new(v6.addr(), v6_prefix));
-    let Some(wider) = wider.ok().filter(|_| bits > v6_prefix) else {
+    let bits = v6.prefix_len();
+    let wider = Ipv6Net::new(v6.addr(), v6_prefix).ok();
+    let Some(wider) = wider.filter(|_| bits > v6_prefix) else {
         return Ok(network);
     };
     let wider = wider.trunc();

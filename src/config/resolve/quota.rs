@@ -56,7 +56,8 @@ impl Beside<'_> {
             let message = format!(
                 "a cost of {most}, which this limit's requests can have, never fits into a burst of {size}"
             );
-            let (at, help) = (burst.place(at), format!("set `burst` to {most} or more"));
+            let help = format!("set `burst` to {most} or more");
+            let at = burst.place(at);
             self.problems.error(Code::Conflict, at, message, help);
         }
         Some(quota)

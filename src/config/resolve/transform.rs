@@ -35,7 +35,8 @@ pub(super) fn request(
 ) -> Option<RequestChanges> {
     let request = section(entry)?;
     let rewrite = rewrite(&request, context);
-    let (set, remove) = (&request.set_headers, &request.remove_headers);
+    let set = &request.set_headers;
+    let remove = &request.remove_headers;
     let headers = headers(set, remove, context.problems);
     let max_body = request.max_body.read()?;
     Some(RequestChanges {

@@ -73,7 +73,7 @@ fn pieces(text: &str) -> Vec<&str> {
 ///
 /// The values are not escaped, so that a quote within one of them stays as it
 /// is.
-fn in_quotes(values: &[impl fmt::Display]) -> String {
+pub(super) fn in_quotes(values: &[impl fmt::Display]) -> String {
     let quoted: Vec<_> = values.iter().map(|value| format!("\"{value}\"")).collect();
     quoted.join(", ")
 }

@@ -124,7 +124,8 @@ impl Parts<'_> {
         }
         if table.missing.is_present() {
             let message = "without a `key` no part of it can be missing";
-            let (at, help) = (table.missing.at(), "add `key`, or leave `missing` out");
+            let help = "add `key`, or leave `missing` out";
+            let at = table.missing.at();
             self.problems.warn(Code::NoEffect, at, message, help);
         }
     }

@@ -276,7 +276,8 @@ fn checks(entry: &Nested<upstreams::HealthCheck>, upstream: &Upstream, problems:
         return;
     };
     if check.timeout > check.interval {
-        let [timeout, interval] = [check.timeout, check.interval].map(units::duration_text);
+        let timeout = units::duration_text(check.timeout);
+        let interval = units::duration_text(check.interval);
         let message = format!(
             "a server that does not answer is checked less often than `interval` says: one check may take {timeout}, the interval is {interval}"
         );
