@@ -14,7 +14,7 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, Method};
 use tidegate::{
-    gateway::table::{Lookup, Table},
+    gateway::table::{Lookup, RouteTable},
     policy::{HostPattern, Match, PathPattern},
 };
 
@@ -87,7 +87,7 @@ fn bench(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(format!("table/{}", case.name));
         for size in SIZES {
             let routes: Vec<Match> = (0..size).map(case.route).collect();
-            let table = Table::build(&routes).expect("no regular expressions here");
+            let table = RouteTable::build(&routes).expect("no regular expressions here");
             let requests: Vec<_> = (0..REQUESTS)
                 .map(|nth| (case.request)(nth * size / REQUESTS))
                 .collect();
@@ -99,7 +99,7 @@ fn bench(criterion: &mut Criterion) {
     }
 }
 
-fn find(table: &Table, host: &str, path: &str) -> Option<usize> {
+fn find(table: &RouteTable, host: &str, path: &str) -> Option<usize> {
     static HEADERS: std::sync::LazyLock<HeaderMap> = std::sync::LazyLock::new(HeaderMap::new);
     let lookup = Lookup {
         host,

@@ -13,14 +13,14 @@ use http::{HeaderName, HeaderValue, Method};
 use libfuzzer_sys::fuzz_target;
 use tidegate::{call::{Target, query}, policy::{HostPattern, Match, PathPattern}, config, gateway::{
         fuzzing::path_variants,
-        table::{Table, scan::Request},
+        table::{RouteTable, scan::Request},
     }};
 
 fuzz_target!(|text: &str| {
     let mut lines = text.lines();
     let Some(request) = lines.next().and_then(request) else { return };
     let routes: Vec<Match> = lines.take(20).filter_map(route).collect();
-    let table = Table::build(&routes).expect("expressions that compile alone compile together");
+    let table = RouteTable::build(&routes).expect("expressions that compile alone compile together");
     assert_eq!(request.ask(&table), request.scan(&routes), "{request:?} among {routes:#?}");
 });
 

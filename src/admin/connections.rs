@@ -50,7 +50,7 @@ use tower_http::{
 };
 
 use super::{
-    context::Context,
+    context::AdminContext,
     endpoints::respond,
     guard::Caller,
     response::{AdminResponse, problem},
@@ -141,7 +141,7 @@ impl Drop for Calling {
 /// second.
 pub(super) async fn accept(
     listener: TcpListener,
-    context: Arc<Context>,
+    context: Arc<AdminContext>,
     tasks: TaskTracker,
     stop: CancellationToken,
 ) {
@@ -214,7 +214,7 @@ async fn serve(
     stream: TcpStream,
     caller: Caller,
     entry: Arc<ClosableConnection>,
-    context: Arc<Context>,
+    context: Arc<AdminContext>,
     stop: CancellationToken,
 ) {
     let busy = Arc::clone(&entry);

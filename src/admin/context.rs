@@ -35,7 +35,7 @@ impl Readiness {
 /// calls. Values that a reload replaces are behind a pointer, so that each call
 /// sees one configuration as a whole.
 #[derive(Debug)]
-pub struct Context {
+pub struct AdminContext {
     /// `[admin]`; `None` while the listener is off.
     pub settings: ArcSwap<Option<policy::Admin>>,
     /// The counters of the process.

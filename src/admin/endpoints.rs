@@ -12,7 +12,7 @@ use http_body::Body;
 use http_body_util::BodyExt as _;
 
 use super::{
-    context::Context,
+    context::AdminContext,
     guard::{Caller, Denial, Rules, Sight, changes},
     limit_keys::{self, KeyCall},
     observed, reloading,
@@ -210,7 +210,7 @@ fn find(path: &str) -> Option<FoundEndpoint<'_>> {
 
 /// Responds to one call, and logs it if it may change something.
 pub(super) async fn respond<B>(
-    context: &Context,
+    context: &AdminContext,
     caller: Caller,
     request: Request<B>,
 ) -> AdminResponse
@@ -236,7 +236,7 @@ where
 
 /// Checks the caller. Returns how much of the values of keys it may see.
 fn check(
-    context: &Context,
+    context: &AdminContext,
     caller: Caller,
     request: &Request<()>,
     call: Option<CallKind>,
@@ -253,7 +253,7 @@ fn check(
 
 /// Carries out a call that the caller may make.
 async fn carry_out<B>(
-    context: &Context,
+    context: &AdminContext,
     found: FoundEndpoint<'_>,
     caller: Caller,
     sight: Sight,
@@ -321,7 +321,7 @@ fn index() -> String {
 }
 
 /// All metrics, in the format that the scraper prefers.
-fn metrics(context: &Context, request: &Request<()>) -> AdminResponse {
+fn metrics(context: &AdminContext, request: &Request<()>) -> AdminResponse {
     let accept: Vec<_> = request
         .headers()
         .get_all(header::ACCEPT)

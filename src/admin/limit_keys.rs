@@ -44,14 +44,14 @@ const MOST_SHOWN: usize = 1000;
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Why a call failed.
-struct Refused {
+struct CallRefused {
     /// The status of the response.
     status: StatusCode,
     /// A sentence for the caller.
     why: String,
 }
 
-impl From<String> for Refused {
+impl From<String> for CallRefused {
     /// A mistake in the call: status 400.
     fn from(why: String) -> Self {
         Self {
@@ -61,7 +61,7 @@ impl From<String> for Refused {
     }
 }
 
-impl From<TemporaryError> for Refused {
+impl From<TemporaryError> for CallRefused {
     fn from(error: TemporaryError) -> Self {
         let status = match error {
             TemporaryError::Quota(_) => StatusCode::BAD_REQUEST,
@@ -85,7 +85,7 @@ const EXAMPLE: &str = r#"such as {"rate": "100/s", "burst": 200, "ttl": "10m"}"#
 pub(super) async fn top(state: &State, sight: Sight, name: &str, query: &str) -> AdminResponse {
     match heaviest(state, sight, name, query).await {
         Ok(views) => json(StatusCode::OK, &views),
-        Err(Refused { status, why }) => problem(status, &why),
+        Err(CallRefused { status, why }) => problem(status, &why),
     }
 }
 
@@ -94,7 +94,7 @@ async fn heaviest(
     sight: Sight,
     name: &str,
     query: &str,
-) -> Result<Vec<KeyView>, Refused> {
+) -> Result<Vec<KeyView>, CallRefused> {
     let limit = limit(state, name)?;
     let most = how_many(query)?;
     let mut views = Vec::new();
@@ -124,13 +124,13 @@ pub(super) struct KeyCall<'a> {
 pub(super) async fn keys(state: &State, call: KeyCall<'_>) -> AdminResponse {
     match call.carry_out(state).await {
         Ok(view) => json(StatusCode::OK, &view),
-        Err(Refused { status, why }) => problem(status, &why),
+        Err(CallRefused { status, why }) => problem(status, &why),
     }
 }
 
 impl KeyCall<'_> {
     /// Does what the method says, and describes the key as it is then.
-    async fn carry_out(self, state: &State) -> Result<KeyView, Refused> {
+    async fn carry_out(self, state: &State) -> Result<KeyView, CallRefused> {
         let limit = limit(state, self.name)?;
         let key = limit.key(Clock.now(), self.query.as_bytes())?;
         match *self.method {
@@ -147,14 +147,14 @@ impl KeyCall<'_> {
     /// # Errors
     /// The store does not respond, or the bucket of a shared limit is known by
     /// its hash only.
-    async fn fill(&self, limit: &OneLimit<'_>, key: &KnownKey) -> Result<(), Refused> {
+    async fn fill(&self, limit: &OneLimit<'_>, key: &KnownKey) -> Result<(), CallRefused> {
         if !limit.reset(Clock.now(), key).await {
             let why = if key.is_hash_only {
                 "the store holds this bucket, by a name that is not made of the hash: name the key by its values"
             } else {
                 "the store, which holds this bucket, does not answer: try again"
             };
-            return Err(Refused {
+            return Err(CallRefused {
                 status: StatusCode::SERVICE_UNAVAILABLE,
                 why: why.to_owned(),
             });
@@ -168,9 +168,9 @@ impl KeyCall<'_> {
     /// # Errors
     /// The limit is a tier, the body is wrong, or too many keys have another
     /// quota.
-    fn give(&self, limit: &OneLimit<'_>, key: &KnownKey) -> Result<(), Refused> {
+    fn give(&self, limit: &OneLimit<'_>, key: &KnownKey) -> Result<(), CallRefused> {
         if !limit.gives() {
-            return Err(Refused {
+            return Err(CallRefused {
                 status: StatusCode::CONFLICT,
                 why: "this is a tier: its networks cannot have numbers of their own".to_owned(),
             });
@@ -188,7 +188,7 @@ impl KeyCall<'_> {
 ///
 /// # Errors
 /// There is none; the text lists those that exist.
-fn limit<'s>(state: &'s State, name: &str) -> Result<OneLimit<'s>, Refused> {
+fn limit<'s>(state: &'s State, name: &str) -> Result<OneLimit<'s>, CallRefused> {
     if let Some(limit) = state.limit(name) {
         return Ok(limit);
     }
@@ -201,7 +201,7 @@ fn limit<'s>(state: &'s State, name: &str) -> Result<OneLimit<'s>, Refused> {
     } else {
         format!("there are {}", names.join(", "))
     };
-    Err(Refused {
+    Err(CallRefused {
         status: StatusCode::NOT_FOUND,
         why: format!("there is no limit `{name}`; {known}"),
     })

@@ -40,14 +40,14 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::context::{Context, Readiness};
+pub use self::context::{AdminContext, Readiness};
 use crate::{policy, reload::bind_admin};
 
 /// The admin listener, open or not. Reloads switch it on and off and move it.
 #[derive(Debug)]
 pub struct Admin {
     /// The parts of the process that the endpoints use.
-    context: Arc<Context>,
+    context: Arc<AdminContext>,
     /// The open socket; `None` while the listener is off.
     listening: Mutex<Option<Listening>>,
     /// Every task of the listener and its connections.
@@ -67,7 +67,7 @@ struct Listening {
 
 impl Admin {
     /// An admin listener that is not yet open.
-    pub fn new(context: Context) -> Self {
+    pub fn new(context: AdminContext) -> Self {
         Self {
             context: Arc::new(context),
             listening: Mutex::default(),

@@ -23,7 +23,7 @@ use serde_json::{Map, Value, json};
 use super::response::{AdminResponse, json, problem};
 use crate::{
     build::{Change, Report},
-    reload::{Failure, Outcome, ReloadHandle},
+    reload::{Outcome, ReloadFailure, ReloadHandle},
 };
 
 /// Reloads the configuration. The status is 200 if it serves or is unchanged,
@@ -67,8 +67,8 @@ fn summary(outcome: &Outcome) -> Value {
         }
         Outcome::Failed(failure) => {
             let diagnostics = match failure {
-                Failure::Mistakes(diagnostics) => diagnostics.to_json(),
-                Failure::Impossible(_) => json!([]),
+                ReloadFailure::Mistakes(diagnostics) => diagnostics.to_json(),
+                ReloadFailure::Impossible(_) => json!([]),
             };
             json!({ "outcome": "failed", "error": failure.to_string(), "diagnostics": diagnostics })
         }
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_failure_gives_the_reason_even_where_no_line_of_a_file_is_to_blame() {
-        let summary = summary(&Outcome::Failed(Failure::Impossible(
+        let summary = summary(&Outcome::Failed(ReloadFailure::Impossible(
             "no such address".into(),
         )));
         assert_eq!(

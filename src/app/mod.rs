@@ -49,7 +49,7 @@ pub use self::{
     process::try_build,
 };
 use self::{process::start_logs, start::start};
-use crate::{inherited::Inherited, reload::Source, watch};
+use crate::{inherited::Inherited, reload::ConfigSource, watch};
 
 /// Runs the gateway until a signal ends it. Blocks. `on_ready` is called once,
 /// on this thread, when the gateway serves.
@@ -70,11 +70,11 @@ use crate::{inherited::Inherited, reload::Source, watch};
 ///     Err(error) => eprintln!("{error}"),
 /// }
 /// ```
-pub fn run(source: Source, on_ready: OnReady) -> Result<Ended, StartError> {
+pub fn run(source: ConfigSource, on_ready: OnReady) -> Result<Ended, StartError> {
     let inherited = Inherited::take()?;
     let config = source.load().map_err(StartError::Mistakes)?;
     let logs = start_logs(&config.log)?;
-    if let Source::File(path) = &source {
+    if let ConfigSource::File(path) = &source {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
         tracing::info!("configuration read from {}", path.display());
     }

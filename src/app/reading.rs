@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     config::{Config, Diagnostics, Watched},
-    reload::{Outcome, Source},
+    reload::{ConfigSource, Outcome},
     watch,
 };
 
@@ -28,7 +28,7 @@ const LONGEST: Duration = Duration::from_secs(10);
 type Load = JoinHandle<Result<Config, Diagnostics>>;
 
 /// The outcome of one reading.
-pub(super) struct Read {
+pub(super) struct ReadOutcome {
     /// The configuration or its mistakes; `None` if reading took too long.
     pub(super) loaded: Option<Result<Config, Diagnostics>>,
     /// The beginning of the reading.
@@ -43,7 +43,7 @@ pub(super) struct Read {
 /// between.
 pub(super) struct Reader {
     /// The configuration's source, which each reading reads as a whole.
-    source: Source,
+    source: ConfigSource,
     /// The reading that is under way.
     reading: Option<Reading>,
     /// A load that took too long and keeps its thread. The next reading waits
@@ -67,7 +67,7 @@ struct Reading {
 
 impl Reader {
     /// Reads `source`. Nothing is read or watched yet.
-    pub(super) fn new(source: Source) -> Self {
+    pub(super) fn new(source: ConfigSource) -> Self {
         Self {
             source,
             reading: None,
@@ -103,7 +103,7 @@ impl Reader {
 
     /// Waits for the end of the reading, for ever if there is none. Cancel
     /// safe: the reading continues, and the next call waits for it.
-    pub(super) async fn read(&mut self) -> Read {
+    pub(super) async fn read(&mut self) -> ReadOutcome {
         let Some(reading) = &mut self.reading else {
             return pending().await;
         };
@@ -125,7 +125,7 @@ impl Reader {
             }
         };
         let is_wanted_again = is_wanted_again && loaded.is_some();
-        Read {
+        ReadOutcome {
             loaded,
             since,
             reply,
@@ -137,7 +137,7 @@ impl Reader {
     /// watched before. Does nothing for a text in memory, or while a reading is
     /// lost.
     pub(super) fn watch(&mut self, watched: &Watched) {
-        if let (Source::File(_), None) = (&self.source, &self.stuck) {
+        if let (ConfigSource::File(_), None) = (&self.source, &self.stuck) {
             let watcher = tokio::spawn(watch::changed(watched.clone()));
             if let Some(earlier) = self.watcher.replace(watcher) {
                 earlier.abort();

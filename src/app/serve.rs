@@ -35,7 +35,7 @@ use super::{
     outcome::{Ended, Ready},
     persist::{self, Saver},
     process::keep_memory_private,
-    reading::{Read, Reader},
+    reading::{ReadOutcome, Reader},
     signals::{Signal, Signals},
     systemd::{notify, reloading},
     takeover::{self, Takeover},
@@ -82,7 +82,7 @@ enum Event {
     /// for its outcome.
     Reload(Option<oneshot::Sender<Outcome>>),
     /// The configuration was read, or could not be.
-    Read(Box<Read>),
+    Read(Box<ReadOutcome>),
     /// The new process serves, and has this id; or it failed, for this reason.
     Upgraded(Result<u32, String>),
     /// The thread of a worker has ended, which no worker does by itself.
@@ -201,7 +201,7 @@ impl App {
     ///
     /// The level of the log and the admin listener change only after a success.
     /// A level that cannot be changed is logged, and the reload counts as done.
-    async fn reload(&mut self, read: Read) {
+    async fn reload(&mut self, read: ReadOutcome) {
         let outcome = self.reloader.reload(read.loaded, read.since).await;
         if let Outcome::Done { .. } = outcome {
             let config = Arc::clone(&self.reloader.state.load().config);

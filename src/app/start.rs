@@ -43,13 +43,15 @@ use super::{
     takeover,
 };
 use crate::{
-    admin::{Admin, Context, Readiness},
+    admin::{Admin, AdminContext, Readiness},
     build::{Built, Process, build},
     config::{Config, Watched},
     gateway::Gateway,
     inherited::Inherited,
     limit::KeyHasher,
-    reload::{self, OpenListeners, Opening, ReloadHandle, Reloader, Source, log_warnings, resolve},
+    reload::{
+        self, ConfigSource, OpenListeners, Opening, ReloadHandle, Reloader, log_warnings, resolve,
+    },
     server::Worker,
     telemetry::{LogGuard, Metrics},
 };
@@ -69,7 +71,7 @@ const MOST_RELOADS: usize = 8;
 /// The first step that failed, as a sentence for people. Dropping the parts
 /// that were started ends them.
 pub(super) async fn start(
-    source: Source,
+    source: ConfigSource,
     config: Config,
     mut inherited: Inherited,
     logs: &LogGuard,
@@ -152,7 +154,7 @@ fn new_reloader(process: Process, built: Built, watched: Watched) -> Reloader {
 /// It shares state, listeners and metrics with the reloader, and so always
 /// shows the present ones.
 fn new_admin(reloader: &Reloader, config: &Config, reload: ReloadHandle) -> Admin {
-    Admin::new(Context {
+    Admin::new(AdminContext {
         settings: ArcSwap::from_pointee(config.admin.clone()),
         metrics: Arc::clone(&reloader.process.metrics),
         state: Arc::clone(&reloader.state),

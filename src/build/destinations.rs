@@ -17,7 +17,7 @@ use std::{num::NonZeroU32, sync::Arc};
 use super::state::{Process, State};
 use crate::{
     call::{RouteTag, query::LoggedQuery},
-    gateway::{ToMirror, Way, to_mirror},
+    gateway::{ToMirror, UpstreamLayers, to_mirror},
     layer::{
         AttemptTimeoutLayer, CopyPolicy, ForwardLayer, ForwardPolicy, HashKey, MirrorLayer,
         RetryLayer,
@@ -38,7 +38,7 @@ pub(super) fn ways(
     route: &policy::Route,
     state: &State,
     process: &Process,
-) -> Vec<(NonZeroU32, Way)> {
+) -> Vec<(NonZeroU32, UpstreamLayers)> {
     let mirror = copies(route, state, process);
     let mut ways = Vec::new();
     match &route.action {
@@ -68,10 +68,10 @@ fn way(
     mirror: Option<&MirrorLayer<ToMirror>>,
     state: &State,
     process: &Process,
-) -> Option<Way> {
+) -> Option<UpstreamLayers> {
     let upstream = state.upstreams.get(name)?;
     let budget = state.budgets.get(&route.name)?;
-    Some(Way {
+    Some(UpstreamLayers {
         concurrency: state
             .concurrency
             .of_upstream(described(name, state)?, route, &process.hasher),

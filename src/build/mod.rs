@@ -55,7 +55,7 @@ pub use self::{
 use crate::{
     call::{RouteTag, query::LoggedQuery},
     config::Config,
-    gateway::{Disguises, Layers, Route, Routes, Snapshot, Target, Trust, table::Table},
+    gateway::{Disguises, Layers, Route, RouteTarget, Routes, Snapshot, Trust, table::RouteTable},
     layer::{Budget, BufferLayer, BufferPolicy, Copies, Respond, TotalTimeoutLayer},
     policy,
     runtime::PerWorker,
@@ -88,7 +88,7 @@ pub fn build(
     earlier: Option<&State>,
     process: &Process,
 ) -> Result<Built, BuildError> {
-    let table = Arc::new(Table::build(
+    let table = Arc::new(RouteTable::build(
         config.routes.iter().map(|route| &route.matches),
     )?);
     let disguises = Arc::new(Disguises::build(&config.routes, &config.upstreams)?);
@@ -208,7 +208,7 @@ fn upstreams(
 /// worker's own.
 fn routes(
     state: &State,
-    table: &Arc<Table>,
+    table: &Arc<RouteTable>,
     disguises: &Arc<Disguises>,
     process: &Process,
 ) -> Routes {
@@ -319,14 +319,14 @@ fn buffers(route: &policy::Route, process: &Process) -> Option<BufferLayer> {
 }
 
 /// The innermost part of a route: its upstreams, or its own response.
-fn target(route: &policy::Route, state: &State, process: &Process) -> Target {
+fn target(route: &policy::Route, state: &State, process: &Process) -> RouteTarget {
     let mut ways = ways(route, state, process);
     // A route without an upstream responds by itself.
     if ways.is_empty() {
-        return Target::Respond(Respond::new(&route.action, &route.response.headers));
+        return RouteTarget::Respond(Respond::new(&route.action, &route.response.headers));
     }
     let first = ways.remove(0);
-    Target::Upstreams {
+    RouteTarget::Upstreams {
         first,
         others: ways,
     }

@@ -24,7 +24,7 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let duration = self.started.elapsed();
         let mut facts = self.facts.lock();
-        let ended = Ended {
+        let ended = EndedExchange {
             exchange: self,
             status: facts.settle(),
             facts: &facts,
@@ -36,7 +36,7 @@ impl Drop for Exchange {
 }
 
 /// An exchange of which nothing more will be noted.
-struct Ended<'a> {
+struct EndedExchange<'a> {
     exchange: &'a Exchange,
     facts: &'a Facts,
     /// The status that was sent, or that stands for a client that left before.
@@ -45,7 +45,7 @@ struct Ended<'a> {
     duration: Duration,
 }
 
-impl Ended<'_> {
+impl EndedExchange<'_> {
     /// Adds the exchange to the metrics of its route, those of its limits
     /// included, and ends its count as in flight.
     fn count(&self) {

@@ -34,8 +34,8 @@ use crate::{
     telemetry::{AccessLog, RouteMetrics},
 };
 
-/// A request and everything that is known of it. It ends when its last reference
-/// is dropped.
+/// A request and everything that is known of it. It ends when its last
+/// reference is dropped.
 #[derive(Debug)]
 pub struct Exchange {
     /// The request's head as received, but for its target.
@@ -225,11 +225,11 @@ const LONGEST: usize = 128;
 /// client's own if it is presentable, otherwise a new one. Presentable are 1 to
 /// 128 letters, digits and `-_.:/+=@`, so that it needs no escape anywhere.
 #[derive(Debug, Clone)]
-pub struct RequestId(Form);
+pub struct RequestId(IdForm);
 
 /// The two origins of an identity. New ones need no allocation.
 #[derive(Debug, Clone)]
-enum Form {
+enum IdForm {
     Given(Box<str>),
     Made([u8; 32]),
 }
@@ -245,7 +245,7 @@ impl RequestId {
             count_up(&mut last[16..]);
             *last
         });
-        Self(Form::Made(digits))
+        Self(IdForm::Made(digits))
     }
 
     /// The client's if it sent a presentable one, otherwise a new one.
@@ -255,7 +255,7 @@ impl RequestId {
             .and_then(|value| value.to_str().ok())
             .filter(|value| is_presentable(value));
         match given {
-            Some(value) => Self(Form::Given(value.into())),
+            Some(value) => Self(IdForm::Given(value.into())),
             None => Self::made(),
         }
     }
@@ -263,8 +263,8 @@ impl RequestId {
     /// As it is written.
     pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
-            Form::Given(text) => text.as_bytes(),
-            Form::Made(digits) => digits,
+            IdForm::Given(text) => text.as_bytes(),
+            IdForm::Made(digits) => digits,
         }
     }
 }
@@ -278,7 +278,8 @@ fn is_presentable(value: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(&byte))
 }
 
-/// The first identity that a thread makes. Its count begins anywhere below 2^32.
+/// The first identity that a thread makes. Its count begins anywhere below
+/// 2^32.
 fn first_id() -> [u8; 32] {
     let (thread, count): (u64, u32) = (rand::random(), rand::random());
     let text = format!("{thread:016x}{count:016x}");

@@ -56,7 +56,7 @@ pub fn hops(headers: &HeaderMap, by: ClientIpHeader) -> impl Iterator<Item = Hop
     };
     let lines = headers.get_all(name).iter().rev();
     lines
-        .flat_map(move |line| Line::of(by, line.as_bytes()))
+        .flat_map(move |line| FieldLine::of(by, line.as_bytes()))
         .take(MOST_HOPS)
 }
 
@@ -69,29 +69,29 @@ pub fn members_from_right(list: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The hops that one line of the field names, the last first.
-enum Line<'a> {
+enum FieldLine<'a> {
     /// The rest of the line.
     Addresses(Option<&'a [u8]>),
     /// Quoted strings can only be told from the left.
     Elements(vec_deque::IntoIter<Hop<'a>>),
 }
 
-impl<'a> Line<'a> {
+impl<'a> FieldLine<'a> {
     /// Begins to read a line of the field.
     fn of(by: ClientIpHeader, line: &'a [u8]) -> Self {
         match by {
-            ClientIpHeader::XForwardedFor => Line::Addresses(Some(line)),
-            ClientIpHeader::Forwarded => Line::Elements(elements(line).into_iter()),
+            ClientIpHeader::XForwardedFor => FieldLine::Addresses(Some(line)),
+            ClientIpHeader::Forwarded => FieldLine::Elements(elements(line).into_iter()),
         }
     }
 }
 
-impl<'a> Iterator for Line<'a> {
+impl<'a> Iterator for FieldLine<'a> {
     type Item = Hop<'a>;
 
     fn next(&mut self) -> Option<Hop<'a>> {
         match self {
-            Line::Addresses(rest) => loop {
+            FieldLine::Addresses(rest) => loop {
                 let line = (*rest)?;
                 let comma = memchr::memrchr(b',', line);
                 *rest = comma.map(|comma| &line[..comma]);
@@ -105,7 +105,7 @@ impl<'a> Iterator for Line<'a> {
                     });
                 }
             },
-            Line::Elements(elements) => elements.next_back(),
+            FieldLine::Elements(elements) => elements.next_back(),
         }
     }
 }

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     app,
     config::{Config, Diagnostics, LONGEST_FILE, decoded},
-    reload::Source,
+    reload::ConfigSource,
 };
 
 /// Check a configuration file and tell every mistake in it
@@ -103,7 +103,7 @@ struct Input {
     /// Its file, or a word for the standard input.
     name: PathBuf,
     /// Its text, or its file.
-    source: Source,
+    source: ConfigSource,
 }
 
 /// Finds the configuration to check. A file is read later, with the files that
@@ -125,7 +125,7 @@ fn input(arguments: &Arguments) -> Result<Input, String> {
         let text = decoded(bytes).map_err(|why| format!("stdin {why}"))?;
         return Ok(Input {
             name: "stdin".into(),
-            source: Source::Text {
+            source: ConfigSource::Text {
                 name: "stdin",
                 text,
             },
@@ -134,7 +134,7 @@ fn input(arguments: &Arguments) -> Result<Input, String> {
     let file = run::file(arguments.file.clone(), "`tidegate check FILE`")?;
     Ok(Input {
         name: file.clone(),
-        source: Source::File(file),
+        source: ConfigSource::File(file),
     })
 }
 
@@ -145,7 +145,7 @@ fn input(arguments: &Arguments) -> Result<Input, String> {
 ///
 /// # Errors
 /// It cannot serve; with `strict`, also if it has warnings.
-fn check(source: &Source, strict: bool) -> Result<Config, CheckError> {
+fn check(source: &ConfigSource, strict: bool) -> Result<Config, CheckError> {
     let config = source.load().map_err(CheckError::Mistakes)?;
     let config = app::try_build(config).map_err(CheckError::Impossible)?;
     if strict && !config.warnings.list.is_empty() {

@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     app::{self, Ready},
-    reload::Source,
+    reload::ConfigSource,
 };
 
 /// Start a gateway to play with, with a small service behind it
@@ -85,7 +85,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         .listen
         .unwrap_or_else(|| free(Ipv4Addr::LOCALHOST.into(), PORT));
     let admin = arguments.admin.unwrap_or_else(|| admin(Some(listen)));
-    let source = Source::Text {
+    let source = ConfigSource::Text {
         name: "demo",
         text: text(listen, admin, service),
     };

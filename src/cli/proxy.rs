@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     app::{self, Ready},
-    reload::Source,
+    reload::ConfigSource,
 };
 
 /// Put a gateway in front of a service, without a file
@@ -71,7 +71,7 @@ fn at_least_one() -> RangedU64ValueParser {
 /// status 2 before anything is bound.
 pub(super) fn run(arguments: &Arguments, command: Command) -> ExitCode {
     let text = text(arguments);
-    let source = Source::Text {
+    let source = ConfigSource::Text {
         name: "command line",
         text: text.toml().to_owned(),
     };

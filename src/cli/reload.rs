@@ -29,7 +29,7 @@ use super::{
     output::{complain, fail, mistaken, print},
     run,
 };
-use crate::{config::Diagnostics, reload::Source};
+use crate::{config::Diagnostics, reload::ConfigSource};
 
 /// Ask a running gateway to reload, and tell what changed
 #[derive(Debug, Args)]
@@ -116,7 +116,7 @@ enum Missing {
 fn target(arguments: Arguments) -> Result<Target, Missing> {
     let config = run::file(arguments.config, "--config FILE")
         .map_err(Missing::Other)
-        .and_then(|path| Source::File(path).load().map_err(Missing::Mistakes));
+        .and_then(|path| ConfigSource::File(path).load().map_err(Missing::Mistakes));
     if let Some(address) = arguments.admin {
         // The file is of use only for its token then: the gateway will say what
         // is wrong with it.

@@ -10,7 +10,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args;
 
 use super::output::{end, fail};
-use crate::{app, reload::Source};
+use crate::{app, reload::ConfigSource};
 
 /// Serve what a configuration file says
 #[derive(Debug, Args)]
@@ -34,7 +34,7 @@ SIGTERM and SIGINT finish what is in flight, a second one stops at once.";
 /// Runs the gateway, and returns its exit status.
 pub(super) fn run(arguments: Arguments) -> ExitCode {
     match file(arguments.config, "--config FILE") {
-        Ok(path) => end(app::run(Source::File(path), Box::new(|_| {}))),
+        Ok(path) => end(app::run(ConfigSource::File(path), Box::new(|_| {}))),
         Err(why) => fail(why),
     }
 }

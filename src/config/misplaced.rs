@@ -37,7 +37,7 @@ pub(super) struct Stray {
 }
 
 /// A key that its table does not have, with all that an adviser may look at.
-struct Question<'a> {
+struct MisplacedKey<'a> {
     /// The section that the table is.
     section: &'a Section,
     /// The key as the file has it.
@@ -64,19 +64,19 @@ const MOST_PLACES: usize = 3;
 /// Advice for a key that `section` does not have. `beside`: the names in the
 /// same table.
 pub(super) fn explain(section: &Section, name: &str, node: &Node, beside: &[&str]) -> Stray {
-    let question = Question {
+    let question = MisplacedKey {
         section,
         name,
         node,
         beside,
     };
     let advisers = [
-        Question::misspelt,
-        Question::of_traefik,
-        Question::of_a_table_around,
-        Question::of_a_table_within,
-        Question::of_its_own,
-        Question::of_another_section,
+        MisplacedKey::misspelt,
+        MisplacedKey::of_traefik,
+        MisplacedKey::of_a_table_around,
+        MisplacedKey::of_a_table_within,
+        MisplacedKey::of_its_own,
+        MisplacedKey::of_another_section,
     ];
     let advice = advisers.iter().find_map(|adviser| adviser(&question));
     advice.unwrap_or_else(|| {
@@ -102,7 +102,7 @@ impl Stray {
     }
 }
 
-impl Question<'_> {
+impl MisplacedKey<'_> {
     /// A key of this table, with a slip or under another gateway's name. The
     /// help gives the value the right shape if it has another one.
     fn misspelt(&self) -> Option<Stray> {

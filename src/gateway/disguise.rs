@@ -23,7 +23,7 @@ use std::{borrow::Cow, iter, sync::Arc};
 use super::{
     guard::Guard,
     path_variants::{self, PathVariant},
-    table::{Found, Lookup, Table},
+    table::{Found, Lookup, RouteTable},
 };
 use crate::{
     error::Error,
@@ -54,7 +54,7 @@ pub(crate) struct Disguises {
     guards: Vec<Guard>,
     /// The routes by the folded form of their patterns; `None` if no request
     /// could evade a route.
-    folded: Option<Table>,
+    folded: Option<RouteTable>,
     /// Some route has a policy that another one lacks.
     differ: bool,
     /// A pattern differs from its folded form, so that a request may differ
@@ -84,7 +84,7 @@ impl Disguises {
                 .iter()
                 .any(|guard| guard.forwards() && !guard.place().is_empty());
         let folded = if matters {
-            Some(Table::build(&folded_matches(routes))?)
+            Some(RouteTable::build(&folded_matches(routes))?)
         } else {
             None
         };

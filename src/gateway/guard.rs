@@ -18,12 +18,12 @@ use crate::policy::{Action, PathPattern, RequestChanges, Rewrite, Route, Timeout
 
 /// Host and port of a server: two upstreams with one in common lead to the same
 /// service.
-type Server = (Arc<str>, u16);
+type HostAndPort = (Arc<str>, u16);
 
 /// An upstream, as far as it decides what a request gets.
 struct Destination {
     /// Its servers, shared by the guards of all routes to it alone.
-    servers: Arc<[Server]>,
+    servers: Arc<[HostAndPort]>,
     /// Whether it has a concurrency limit.
     is_capped: bool,
 }
@@ -49,7 +49,7 @@ pub(super) struct Guard {
     /// Its changes to requests, but for those that are compared apart.
     changes: RequestChanges,
     /// The servers that its requests go to; none if it responds by itself.
-    servers: Arc<[Server]>,
+    servers: Arc<[HostAndPort]>,
     /// Its upstreams with a concurrency limit.
     capped: Box<[Arc<str>]>,
     /// The path that a redirect leads to, where that is the same for all.

@@ -67,7 +67,7 @@ pub(crate) use self::{
     client::Trust,
     disguise::Disguises,
     snapshot::{Route, Routes},
-    stack::{Layers, Target, ToMirror, Way, to_mirror},
+    stack::{Layers, RouteTarget, ToMirror, UpstreamLayers, to_mirror},
     unknown_proxies::UnknownProxies,
 };
 use self::{enter::Entered, stack::Stack};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-use super::{client::Trust, disguise::Disguises, stack::Stack, table::Table};
+use super::{client::Trust, disguise::Disguises, stack::Stack, table::RouteTable};
 use crate::{call::RouteTag, runtime::PerWorker, upstream::Upstream};
 
 /// All routes of one configuration, once for each worker, so that counting
@@ -32,7 +32,7 @@ impl Snapshot {
 #[derive(Debug)]
 pub(crate) struct Routes {
     /// Finds the index of a route in `routes`.
-    pub(crate) table: Arc<Table>,
+    pub(crate) table: Arc<RouteTable>,
     /// Detects paths that a service may take for those of another route.
     pub(crate) disguises: Arc<Disguises>,
     /// In the order of the configuration.

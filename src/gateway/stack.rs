@@ -32,16 +32,16 @@ type Responding = Either<Split<ToUpstream>, Respond>;
 pub(crate) type ToUpstream = Either<Concurrency<Mirrored>, Mirrored>;
 
 /// The attempts at an upstream, and perhaps copies to another one.
-type Mirrored = Either<Mirror<Attempts, ToMirror>, Attempts>;
+type Mirrored = Either<Mirror<AttemptsStack, ToMirror>, AttemptsStack>;
 
 /// The attempts at an upstream.
-type Attempts = Retry<Attempt>;
+type AttemptsStack = Retry<AttemptStack>;
 
 /// The part that copies of requests pass.
-pub(crate) type ToMirror = Either<Concurrency<Attempt>, Attempt>;
+pub(crate) type ToMirror = Either<Concurrency<AttemptStack>, AttemptStack>;
 
 /// One attempt at an upstream.
-type Attempt = AttemptTimeout<Forward<SendTo>>;
+type AttemptStack = AttemptTimeout<Forward<SendTo>>;
 
 /// The layers of one route.
 #[derive(Debug)]
@@ -54,18 +54,18 @@ pub(crate) struct Layers {
     pub(crate) buffer: Option<BufferLayer>,
     /// The limit of the route alone; `None` without one.
     pub(crate) concurrency: Option<ConcurrencyLayer>,
-    pub(crate) target: Target,
+    pub(crate) target: RouteTarget,
 }
 
 /// The innermost part of a route.
 #[derive(Debug)]
-pub(crate) enum Target {
+pub(crate) enum RouteTarget {
     /// One upstream, or several by weight.
     Upstreams {
         /// The first upstream, or the only one, with its weight.
-        first: (NonZeroU32, Way),
+        first: (NonZeroU32, UpstreamLayers),
         /// The other upstreams of a split.
-        others: Vec<(NonZeroU32, Way)>,
+        others: Vec<(NonZeroU32, UpstreamLayers)>,
     },
     /// The route responds by itself.
     Respond(Respond),
@@ -73,7 +73,7 @@ pub(crate) enum Target {
 
 /// The layers on the way to one upstream.
 #[derive(Debug)]
-pub(crate) struct Way {
+pub(crate) struct UpstreamLayers {
     /// The limit of the upstream, which all routes to it share; `None` without
     /// one.
     pub(crate) concurrency: Option<ConcurrencyLayer>,
@@ -86,7 +86,7 @@ pub(crate) struct Way {
     pub(crate) send_to: SendTo,
 }
 
-impl Way {
+impl UpstreamLayers {
     /// Puts the layers around the upstream.
     fn stack(self) -> ToUpstream {
         ServiceBuilder::new()
@@ -132,9 +132,9 @@ impl Layers {
     /// Puts the layers around the innermost part.
     pub(crate) fn stack(self) -> Stack {
         let target = match self.target {
-            Target::Respond(respond) => Either::Right(respond),
-            Target::Upstreams { first, others } => {
-                let stacked = |(weight, way): (NonZeroU32, Way)| (weight, way.stack());
+            RouteTarget::Respond(respond) => Either::Right(respond),
+            RouteTarget::Upstreams { first, others } => {
+                let stacked = |(weight, way): (NonZeroU32, UpstreamLayers)| (weight, way.stack());
                 // Outside of retries: a retry stays within its upstream.
                 Either::Left(Split::new(stacked(first), others.into_iter().map(stacked)))
             }

@@ -41,7 +41,7 @@ use std::time::Duration;
 
 use super::gcra::rescaled;
 use super::lineage::Lineage;
-use super::table::{Insert, OVERFLOW, Read, Table};
+use super::table::{Insert, KeyTable, OVERFLOW, Read};
 use super::{Gcra, Key, LimiterError, Now};
 use crate::policy::Quota;
 
@@ -52,7 +52,7 @@ pub(super) struct Core {
     pub(super) max_keys: NonZeroUsize,
     /// The quota, prepared.
     pub(super) gcra: Gcra,
-    pub(super) table: Table,
+    pub(super) table: KeyTable,
     /// The core that took over; set once, before the first bucket moves there.
     pub(super) next: OnceLock<Arc<Core>>,
     /// The state that all cores of the limit share.
@@ -134,7 +134,7 @@ impl Core {
             quota,
             max_keys,
             gcra: quota.into(),
-            table: Table::new(max_keys)?,
+            table: KeyTable::new(max_keys)?,
             next: OnceLock::new(),
             lineage,
         })

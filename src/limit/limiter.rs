@@ -207,17 +207,17 @@ impl Limiter {
 
 /// The bucket of a key that is in the table.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Held {
+pub(super) struct HeldBucket {
     pub(super) tat: u64,
     /// The quota by which the TAT is measured.
     pub(super) gcra: Gcra,
 }
 
 /// The bucket of a key; `None` if the table does not hold the key.
-pub(super) fn held(core: &Core, key: Key) -> Option<Held> {
+pub(super) fn held(core: &Core, key: Key) -> Option<HeldBucket> {
     let slot = core.table.find(key)?;
     match core.table.read(slot, key) {
-        Read::Tat(tat) => Some(Held {
+        Read::Tat(tat) => Some(HeldBucket {
             tat,
             gcra: core.gcra_of(core.table.class(slot)),
         }),

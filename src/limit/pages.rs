@@ -26,7 +26,7 @@ pub(super) const PART: usize = 1024;
 
 /// The slots of a table and a class for each.
 #[derive(Debug)]
-struct Content<'m> {
+struct PageContent<'m> {
     slots: &'m [Slot],
     classes: &'m [AtomicU16],
 }
@@ -35,7 +35,7 @@ self_cell!(
     struct Mapped {
         owner: MutBorrow<MmapMut>,
         #[covariant]
-        dependent: Content,
+        dependent: PageContent,
     }
 );
 
@@ -60,7 +60,7 @@ impl Pages {
             let (slots, classes) = map.borrow_mut().split_at_mut_checked(of_slots).ok_or(())?;
             let slots = <[Slot]>::mut_from_bytes(slots).map_err(drop)?;
             let classes = <[AtomicU16]>::mut_from_bytes(classes).map_err(drop)?;
-            Ok::<_, ()>(Content { slots, classes })
+            Ok::<_, ()>(PageContent { slots, classes })
         })
         .ok()
         .map(Self)

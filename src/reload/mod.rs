@@ -47,7 +47,7 @@ use tokio::{
 pub use self::{
     files::Files,
     listeners::{Listeners, OpenListeners, Opening, bind_admin},
-    outcome::{Failure, Outcome, ReloadHandle, Source},
+    outcome::{ConfigSource, Outcome, ReloadFailure, ReloadHandle},
 };
 use self::{listeners::bind_new_admin, outcome::notes};
 use crate::{
@@ -90,7 +90,7 @@ pub struct Reloader {
 }
 
 impl Reloader {
-    /// Applies the configuration that was `read` from its [`Source`] since
+    /// Applies the configuration that was `read` from its [`ConfigSource`] since
     /// `started`, and logs and counts the outcome. `read` is `None` if the
     /// files could not be read in time.
     ///
@@ -105,11 +105,11 @@ impl Reloader {
             None => {
                 let why =
                     "the files cannot be read: the file system where they are does not answer";
-                Outcome::Failed(Failure::Impossible(why.to_owned()))
+                Outcome::Failed(ReloadFailure::Impossible(why.to_owned()))
             }
             Some(Err(mistakes)) => {
                 self.watched = mistakes.watched.clone();
-                Outcome::Failed(Failure::Mistakes(Arc::new(mistakes)))
+                Outcome::Failed(ReloadFailure::Mistakes(Arc::new(mistakes)))
             }
             Some(Ok(config)) => {
                 self.watched = config.watched.clone();
@@ -124,7 +124,7 @@ impl Reloader {
     ///
     /// # Errors
     /// The configuration cannot be used. Nothing has changed then.
-    async fn apply(&mut self, config: Config) -> Result<Outcome, Failure> {
+    async fn apply(&mut self, config: Config) -> Result<Outcome, ReloadFailure> {
         let before = self.state.load_full();
         let sections = before.config.changed_sections(&config);
         if sections.is_empty() {

@@ -11,7 +11,7 @@ use crate::{
 
 /// The source of the configuration, which every reload reads again.
 #[derive(Debug, Clone)]
-pub enum Source {
+pub enum ConfigSource {
     /// A file.
     File(PathBuf),
     /// A text in memory, for commands that need no file.
@@ -23,7 +23,7 @@ pub enum Source {
     },
 }
 
-impl Source {
+impl ConfigSource {
     /// Reads and checks the configuration, with the environment that the
     /// process has at this moment. Reads files and blocks.
     ///
@@ -42,8 +42,8 @@ impl Source {
     pub fn load(&self) -> Result<Config, Diagnostics> {
         let environment = config::process_environment();
         match self {
-            Source::File(path) => config::load(path, &environment),
-            Source::Text { name, text } => config::parse(name, text, &environment),
+            ConfigSource::File(path) => config::load(path, &environment),
+            ConfigSource::Text { name, text } => config::parse(name, text, &environment),
         }
     }
 }
@@ -69,13 +69,13 @@ pub enum Outcome {
         warnings: Arc<Diagnostics>,
     },
     /// The configuration cannot be used; nothing changed.
-    Failed(Failure),
+    Failed(ReloadFailure),
 }
 
 /// Why a configuration cannot be used. Its `Display` is for people: every
 /// mistake with its place, or one sentence.
 #[derive(Debug, Clone)]
-pub enum Failure {
+pub enum ReloadFailure {
     /// It has mistakes.
     Mistakes(Arc<Diagnostics>),
     /// It is right but cannot be built at this time, on this machine: an
@@ -84,25 +84,27 @@ pub enum Failure {
     Impossible(String),
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for ReloadFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Mistakes(diagnostics) => f.write_str(diagnostics.render(false).trim_end()),
-            Failure::Impossible(why) => f.write_str(why),
+            ReloadFailure::Mistakes(diagnostics) => {
+                f.write_str(diagnostics.render(false).trim_end())
+            }
+            ReloadFailure::Impossible(why) => f.write_str(why),
         }
     }
 }
 
-impl From<String> for Failure {
+impl From<String> for ReloadFailure {
     /// A configuration that cannot be built, for the reason in words.
     fn from(why: String) -> Self {
-        Failure::Impossible(why)
+        ReloadFailure::Impossible(why)
     }
 }
 
-impl From<BuildError> for Failure {
+impl From<BuildError> for ReloadFailure {
     fn from(error: BuildError) -> Self {
-        Failure::Impossible(error.to_string())
+        ReloadFailure::Impossible(error.to_string())
     }
 }
 

@@ -15,6 +15,7 @@ mod figures;
 mod imports;
 mod lengths;
 mod names;
+mod one_name;
 mod path;
 mod prose;
 mod reading;

@@ -3,9 +3,9 @@
 //!
 //! People name the wrong file on the command line, translate a configuration of
 //! another gateway half way, or leave the signs of a merge in a file. Only a
-//! file with a mistake of grammar is looked at. As TOML and its neighbours share
-//! most of their lines, a language is recognised by signs that TOML does not
-//! have, or by half of all lines.
+//! file with a mistake of grammar is looked at. As TOML and its neighbours
+//! share most of their lines, a language is recognised by signs that TOML does
+//! not have, or by half of all lines.
 //!
 //! # Certainty
 //!
@@ -18,7 +18,7 @@
 
 use regex::{Regex, RegexBuilder};
 
-use super::line::{Rule, outside_of_strings};
+use super::line::{LineRule, outside_of_strings};
 
 /// A text that cannot be meant to be TOML.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub(super) struct Foreign {
 const HELP: &str = "a configuration is TOML, as `tidegate demo --print-config` shows: `[[routes]]`, then `name = \"app\"`";
 
 /// Files that one sign gives away, whatever else they hold.
-const SIGNS: [Rule; 4] = [
+const SIGNS: [LineRule; 4] = [
     [
         "^(?:<<<<<<<|>>>>>>>) ",
         "a merge left both of its versions in this file",

@@ -33,7 +33,7 @@ impl Slip {
 
 /// A line that is not TOML.
 #[derive(Debug)]
-pub(super) struct Line<'a> {
+pub(super) struct BrokenLine<'a> {
     /// The line as it is in the file, without its end.
     pub(super) text: &'a str,
     /// The line as [`outside_of_strings`] has it: bytes stay where they are.
@@ -46,7 +46,7 @@ pub(super) struct Line<'a> {
     pub(super) key: Option<&'a str>,
 }
 
-impl<'a> Line<'a> {
+impl<'a> BrokenLine<'a> {
     /// `at` counts bytes of `text`; it may be past the end.
     pub(super) fn new(text: &'a str, at: usize, message: &'a str, key: Option<&'a str>) -> Self {
         Self {
@@ -61,16 +61,16 @@ impl<'a> Line<'a> {
 
 /// A pattern, why text that it matches is wrong, and help. `${1}` in both is
 /// the first group.
-pub(super) type Rule = [&'static str; 3];
+pub(super) type LineRule = [&'static str; 3];
 
 /// The slip of the first rule whose pattern matches `outside`. Its group is
-/// shown as `text` has it, which is as long, and has to be a name there: a match
-/// whose group is none does not count.
+/// shown as `text` has it, which is as long, and has to be a name there: a
+/// match whose group is none does not count.
 ///
 /// Patterns are compiled anew for each line. That takes some microseconds each
 /// and happens at most for [`MOST_SYNTAX_ERRORS`](super::MOST_SYNTAX_ERRORS)
 /// lines of a file.
-pub(super) fn by_rule(rules: &[Rule], text: &str, outside: &str) -> Option<Slip> {
+pub(super) fn by_rule(rules: &[LineRule], text: &str, outside: &str) -> Option<Slip> {
     for [pattern, why, help] in rules {
         let Some(found) = Regex::new(pattern).ok()?.captures(outside) else {
             continue;

@@ -1,9 +1,9 @@
 //! A mistake of grammar: where it is, and which lines it spoils.
 //!
 //! The parser says where it stopped, which is often far behind the mistake: a
-//! list or quote that is not closed is noticed at the next key, or at the end of
-//! the file. A [`Mistake`] points at the place where a person would look, and
-//! its lines are those that have to go for the rest to make sense again:
+//! list or quote that is not closed is noticed at the next key, or at the end
+//! of the file. A [`Mistake`] points at the place where a person would look,
+//! and its lines are those that have to go for the rest to make sense again:
 //!
 //! * within a value, the lines of that value;
 //! * in a list that is not closed, the lines up to the next key or header;
@@ -26,7 +26,7 @@ use super::{
         problem::{Code, Problem},
         source::{Source, Span},
     },
-    line::{Line, Slip},
+    line::{BrokenLine, Slip},
     slips,
 };
 
@@ -119,7 +119,7 @@ impl Mistake {
             .split_once('=')
             .map(|(key, _)| key.trim().trim_matches(['"', '\'']))
             .filter(|_| self.lines.start < start);
-        slips::explain(&Line::new(
+        slips::explain(&BrokenLine::new(
             source.line_text(line).trim_end_matches(['\n', '\r']),
             self.at.start - start,
             &self.message,
@@ -174,7 +174,8 @@ fn is_inline(table: &DeTable<'_>, span: &Range<usize>) -> bool {
     first.is_some_and(|(key, _)| span.contains(&key.span().start) && *span != key.span())
 }
 
-/// Whether an item of the list at `list` is a table of its own, below `[[...]]`.
+/// Whether an item of the list at `list` is a table of its own, below
+/// `[[...]]`.
 fn is_header(item: &Spanned<DeValue<'_>>, list: &Range<usize>) -> bool {
     let table = item.get_ref().as_table();
     item.span() == *list || table.is_some_and(|table| !is_inline(table, &item.span()))

@@ -14,9 +14,9 @@
 //! [`Problems::unread`] has those lines shown without anything that could be a
 //! secret, as nobody knows which value belongs to which key.
 //!
-//! `mistake` decides which lines are spoilt, `slips` and `values` explain a line
-//! in words that help, and `foreign` recognises files that are not meant to be
-//! TOML at all.
+//! `mistake` decides which lines are spoilt, `slips` and `values` explain a
+//! line in words that help, and `foreign` recognises files that are not meant
+//! to be TOML at all.
 
 mod foreign;
 mod line;
@@ -60,7 +60,7 @@ pub(super) fn parse(
     for number in 0..MOST_SYNTAX_ERRORS {
         let (table, errors) = DeTable::parse_recoverable(&text);
         let Some(mistake) = Mistake::first(source, table.get_ref(), &errors) else {
-            let mut reading = Reading {
+            let mut reading = TreeReader {
                 file,
                 environment,
                 problems,
@@ -99,8 +99,8 @@ fn as_a_whole(file: u32, source: &Source, foreign: Foreign) -> Problem {
     Problem::new(Code::Syntax, at, foreign.why).help(foreign.help)
 }
 
-/// Puts blanks in the place of the lines that begin with this sign of a comment:
-/// the other lines with the same mistake.
+/// Puts blanks in the place of the lines that begin with this sign of a
+/// comment: the other lines with the same mistake.
 fn blank_comments(text: &mut String, sign: &str) {
     let closing = match sign {
         "/*" => Some("*/"),
@@ -122,13 +122,13 @@ fn blank_comments(text: &mut String, sign: &str) {
 ///
 /// The tree has fewer types than TOML: the language has no use for fractions,
 /// dates and times, which become [`Value::Foreign`] with a name for messages.
-struct Reading<'a> {
+struct TreeReader<'a> {
     file: u32,
     environment: &'a Environment,
     problems: &'a mut Problems,
 }
 
-impl Reading<'_> {
+impl TreeReader<'_> {
     fn table(&mut self, table: &DeTable<'_>) -> Table {
         let mut read = Table::default();
         for (key, value) in table.iter() {

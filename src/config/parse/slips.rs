@@ -2,17 +2,17 @@
 //!
 //! The parser's own words say what it expected at some byte. People need to
 //! know what they did: wrote `:` for `=`, forgot a comma, took `//` for a
-//! comment. Nearly all of that shows in one line, and most of it is a pattern of
-//! the line with its strings covered, as a [`Rule`] with its explanation. Only
-//! headers and values need more than a pattern.
+//! comment. Nearly all of that shows in one line, and most of it is a pattern
+//! of the line with its strings covered, as a [`LineRule`] with its
+//! explanation. Only headers and values need more than a pattern.
 //!
-//! To teach another slip, add a rule to the list for its kind of line. The order
-//! within a list matters: the first match explains the line.
+//! To teach another slip, add a rule to the list for its kind of line. The
+//! order within a list matters: the first match explains the line.
 
 use super::{
     super::characters,
-    line::{Line, Rule, Slip, by_rule, is_of_name},
-    values::Value,
+    line::{BrokenLine, LineRule, Slip, by_rule, is_of_name},
+    values::UnreadValue,
 };
 
 /// The beginnings of comments in other languages.
@@ -23,7 +23,7 @@ const COMMENTS: [&str; 7] = ["//", "/*", "--", ";", "<!--", "%", "!"];
 const COMMENTS_BEHIND: [&str; 4] = [" //", " /*", " -- ", " ; "];
 
 /// Lines without `=` that are no part of a value.
-const WITHOUT_EQUALS: [Rule; 2] = [
+const WITHOUT_EQUALS: [LineRule; 2] = [
     [
         r#"^\s*["']*([A-Za-z0-9_-]+)["']*\s*:"#,
         "a key is followed by `=`, not by `:`",
@@ -37,7 +37,7 @@ const WITHOUT_EQUALS: [Rule; 2] = [
 ];
 
 /// Lines with keys and values.
-const BETWEEN_VALUES: [Rule; 3] = [
+const BETWEEN_VALUES: [LineRule; 3] = [
     [
         "==|=>|:=",
         "between a key and its value stands one `=`",
@@ -56,7 +56,7 @@ const BETWEEN_VALUES: [Rule; 3] = [
 ];
 
 /// Inline tables.
-const IN_BRACES: [Rule; 2] = [
+const IN_BRACES: [LineRule; 2] = [
     [
         r#"^[^:\[]*\{(?:[^:\[]*,)?\s*["']*([A-Za-z0-9_-]+)["']*\s*:"#,
         "a key is followed by `=`, not by `:`",
@@ -73,9 +73,9 @@ const IN_BRACES: [Rule; 2] = [
 /// much.
 ///
 /// Characters that TOML does not have come first, as any other explanation
-/// would repeat them; then the form of the line, then that of the value in which
-/// the parser stopped.
-pub(super) fn explain(line: &Line<'_>) -> Option<Slip> {
+/// would repeat them; then the form of the line, then that of the value in
+/// which the parser stopped.
+pub(super) fn explain(line: &BrokenLine<'_>) -> Option<Slip> {
     let outside = line.outside.as_str();
     if let Some(slip) = comment(line).or_else(|| strange_character(outside)) {
         return Some(slip);
@@ -96,12 +96,12 @@ pub(super) fn explain(line: &Line<'_>) -> Option<Slip> {
         let help = "write `,` behind the value before this one";
         return Some(Slip::new("a comma is missing", help));
     }
-    by_rule(&IN_BRACES, line.text, outside).or_else(|| Value::around(line, equals)?.slip())
+    by_rule(&IN_BRACES, line.text, outside).or_else(|| UnreadValue::around(line, equals)?.slip())
 }
 
 /// A comment in the form of another language, at the beginning of the line or
 /// behind a value.
-fn comment(line: &Line<'_>) -> Option<Slip> {
+fn comment(line: &BrokenLine<'_>) -> Option<Slip> {
     let start = line.text.trim_start();
     let comment = COMMENTS.into_iter().find(|sign| start.starts_with(sign));
     let mut behind = COMMENTS_BEHIND.iter();
@@ -161,8 +161,8 @@ fn yaml_item(line: &str) -> Option<Slip> {
     })
 }
 
-/// The place of the `=` before the value in which the parser stopped, or else of
-/// the first; `None` in a line without any.
+/// The place of the `=` before the value in which the parser stopped, or else
+/// of the first; `None` in a line without any.
 fn equals_before(outside: &str, at: usize) -> Option<usize> {
     let behind = (at + 1).min(outside.len());
     let before = outside.get(..behind).and_then(|before| before.rfind('='));
@@ -192,7 +192,7 @@ mod tests {
         ] {
             for at in 0..=line.len() + 1 {
                 for key in [None, Some("servers")] {
-                    let _ = explain(&Line::new(line, at, "", key));
+                    let _ = explain(&BrokenLine::new(line, at, "", key));
                 }
             }
         }

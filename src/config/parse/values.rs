@@ -1,8 +1,8 @@
 //! Values that are not TOML: without their quotes, in the words of another
 //! language, with something around them.
 //!
-//! A value is the text between two signs of a line, so that an item of a list or
-//! a value in `{ }` is looked at on its own. Its key decides what would be
+//! A value is the text between two signs of a line, so that an item of a list
+//! or a value in `{ }` is looked at on its own. Its key decides what would be
 //! right: `yes` is `true` for a switch and a text for others. Help repeats the
 //! value unless it may be a secret, which the name of the key tells.
 
@@ -13,7 +13,7 @@ use super::{
         redact::{KEY_VALUES, is_secret_name},
         words,
     },
-    line::{Line, Rule, Slip, by_rule, is_of_name},
+    line::{BrokenLine, LineRule, Slip, by_rule, is_of_name},
 };
 
 /// The explanation of a comma behind the last value of a line.
@@ -22,7 +22,7 @@ const COMMA: &str = "a comma stands behind the value";
 const COMMA_HELP: &str = "take it out: each key has a line of its own";
 
 /// Text behind a value in whole quotes.
-const BEHIND_QUOTES: [Rule; 3] = [
+const BEHIND_QUOTES: [LineRule; 3] = [
     ["^;$", "a line does not end with `;`", "take it out"],
     [
         r"^;*\s*([A-Za-z0-9_-]+)\s*=",
@@ -37,7 +37,7 @@ const BEHIND_QUOTES: [Rule; 3] = [
 ];
 
 /// Values without quotes at their beginning.
-const BARE: [Rule; 2] = [
+const BARE: [LineRule; 2] = [
     [
         r#"^\S*["']$"#,
         "a quote is missing before the value",
@@ -52,7 +52,7 @@ const BARE: [Rule; 2] = [
 
 /// The value in which the parser stopped: between the signs around it.
 #[derive(Debug)]
-pub(super) struct Value<'a> {
+pub(super) struct UnreadValue<'a> {
     /// The key that it belongs to; empty if that is unknown.
     key: &'a str,
     text: &'a str,
@@ -64,12 +64,12 @@ pub(super) struct Value<'a> {
     ends_with_comma: bool,
 }
 
-impl<'a> Value<'a> {
+impl<'a> UnreadValue<'a> {
     /// `equals` is the place of the `=` before it, if that is on the line.
     ///
     /// `None` if a place is not one of the line, such as one within a
     /// character.
-    pub(super) fn around(line: &'a Line<'_>, equals: Option<usize>) -> Option<Self> {
+    pub(super) fn around(line: &'a BrokenLine<'_>, equals: Option<usize>) -> Option<Self> {
         let outside = line.outside.as_str();
         let name = equals.and_then(|at| outside.get(..at)).map(last_name);
         let begin = equals.map_or(0, |at| at + 1);

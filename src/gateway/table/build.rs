@@ -6,14 +6,14 @@ use std::{cmp::Reverse, collections::HashMap, iter};
 use foldhash::fast::RandomState;
 
 use super::{
-    Conditions, Ends, Hosts, Paths, Rank, Table,
+    Conditions, EndingRoutes, Hosts, Paths, Rank, RouteTable,
     parameters::{self, ParameterNames},
     regexes::{Regexes, Sets},
     tree::Tree,
 };
 use crate::policy::{HostPattern, Match, PathPattern};
 
-impl Table {
+impl RouteTable {
     /// Arranges `routes`, which come in file order.
     ///
     /// # Errors
@@ -104,7 +104,7 @@ impl Paths {
     /// # Errors
     /// If the regular expressions do not compile together.
     fn build<'a>(routes: &[Ranked<'a>], sets: &mut Sets<'a>) -> Result<Self, regex::Error> {
-        let mut fixed: Tree<Ends> = Tree::default();
+        let mut fixed: Tree<EndingRoutes> = Tree::default();
         let mut parameters: Option<Tree<Vec<Rank>>> = None;
         let mut patterns = Vec::new();
         for &Ranked { rank, path } in routes {

@@ -42,7 +42,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use self::{
     parameters::ParameterNames,
     regexes::Regexes,
-    tree::{At, Tree},
+    tree::{Tree, TreePosition},
 };
 use crate::call::query::{self, Pair};
 
@@ -72,7 +72,7 @@ use crate::call::query::{self, Pair};
 /// assert_eq!((found.index, &*found.parameters[0].1), (1, "7"));
 /// ```
 #[derive(Debug)]
-pub struct Table {
+pub struct RouteTable {
     /// The paths of each host.
     hosts: Hosts,
     /// Indexed by [`Rank`].
@@ -110,7 +110,7 @@ pub struct Found {
     pub parameters: Vec<(Arc<str>, Box<str>)>,
 }
 
-impl Table {
+impl RouteTable {
     /// The route that takes this request, or `None`.
     #[must_use]
     pub fn find(&self, lookup: &Lookup<'_>) -> Option<Found> {
@@ -223,7 +223,7 @@ fn matching<'t>(
 #[derive(Debug)]
 struct Paths {
     /// Routes whose path has no parameters.
-    fixed: Tree<Ends>,
+    fixed: Tree<EndingRoutes>,
     /// Routes with `{name}` segments; `None` if no route of the host has any.
     parameters: Option<Tree<Vec<Rank>>>,
     /// Routes whose path is a regular expression; `None` if there are none.
@@ -232,7 +232,7 @@ struct Paths {
 
 /// The routes whose pattern ends at a node, in the order of their ranks.
 #[derive(Debug, Default)]
-struct Ends {
+struct EndingRoutes {
     /// Routes for exactly this path.
     exact: Vec<Rank>,
     /// Routes for every path that begins with these segments.
@@ -274,7 +274,7 @@ impl Paths {
 /// The node that a walk along a path leads to.
 struct Walk<'t> {
     /// The node behind the last segment that a pattern has.
-    last: At<'t, Ends>,
+    last: TreePosition<'t, EndingRoutes>,
     /// The whole path leads there, and not only its beginning.
     is_whole: bool,
 }
@@ -285,7 +285,7 @@ struct Walk<'t> {
 /// The cost is one look-up for each segment of the path that a pattern has, and
 /// one more. An empty segment is a segment like others: `/a/` leads to another
 /// node than `/a`.
-fn walk<'t>(tree: &'t Tree<Ends>, path: &[u8]) -> Walk<'t> {
+fn walk<'t>(tree: &'t Tree<EndingRoutes>, path: &[u8]) -> Walk<'t> {
     let mut last = tree.root();
     let Some(segments) = path.strip_prefix(b"/") else {
         return Walk {

@@ -13,7 +13,7 @@ use proptest::{
     sample::{select, subsequence},
 };
 
-use super::{Table, scan::Request};
+use super::{RouteTable, scan::ScannedRequest};
 use crate::policy::{HostPattern, Match, PathPattern};
 
 proptest! {
@@ -21,7 +21,7 @@ proptest! {
 
     #[test]
     fn the_table_finds_what_a_linear_scan_finds(routes in vec(route(), 0..12), requests in vec(request(), 1..12)) {
-        let table = Table::build(&routes).expect("expressions compile");
+        let table = RouteTable::build(&routes).expect("expressions compile");
         for request in &requests {
             prop_assert_eq!(request.ask(&table), request.scan(&routes), "{:?} among {:#?}", request, routes);
         }
@@ -91,7 +91,7 @@ fn parameter_pattern() -> impl Strategy<Value = PathPattern> {
 /// escape, a segment that only begins like one of a pattern, or a letter beyond
 /// ASCII. Hosts have up to four labels, one more than patterns, so that
 /// wildcards stand for several.
-fn request() -> impl Strategy<Value = Request> {
+fn request() -> impl Strategy<Value = ScannedRequest> {
     let path = prop_oneof![9 => "(/[abc]){1,4}/?|/", 1 => "\\*|/%2F|/aa|/\u{e9}"];
     let named = || vec((select(&NAMES[..]), select(&VALUES[..])), 0..4);
     let owned = |pairs: Vec<(&str, &str)>| {
@@ -107,7 +107,7 @@ fn request() -> impl Strategy<Value = Request> {
         named(),
         named(),
     )
-        .prop_map(move |(host, path, method, headers, query)| Request {
+        .prop_map(move |(host, path, method, headers, query)| ScannedRequest {
             host,
             path,
             method,

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use super::tree::{At, Tree};
+use super::tree::{Tree, TreePosition};
 
 /// The names in one pattern, each with its segment's position, from left to
 /// right.
@@ -46,7 +46,7 @@ pub(super) fn matching<'t, 'p, V>(tree: &'t Tree<V>, path: &'p [u8]) -> Matching
 
 /// A node, and the rest of the path behind it: `None` at the end, while
 /// `Some("")` is an empty last segment.
-type Step<'t, 'p, V> = (At<'t, V>, Option<&'p [u8]>);
+type Step<'t, 'p, V> = (TreePosition<'t, V>, Option<&'p [u8]>);
 
 /// Visits every pattern that matches a path.
 #[derive(Debug)]

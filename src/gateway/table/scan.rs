@@ -24,12 +24,12 @@ use std::cmp::Reverse;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::{Lookup, Table};
+use super::{Lookup, RouteTable};
 use crate::policy::{HostPattern, Match, PathPattern};
 
 /// A request as routes look at it.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub struct ScannedRequest {
     /// Lower case, without a port.
     pub host: String,
     /// In its normal form.
@@ -48,13 +48,13 @@ pub struct Request {
 /// pattern, and are empty for a path without any.
 pub type Winner = Option<(usize, Vec<String>)>;
 
-impl Request {
+impl ScannedRequest {
     /// The route that `table` finds.
     ///
     /// Headers that `http` does not accept are left out, and the query is
     /// escaped, as the table reads both in the form that they have in a
     /// request. A query without pairs is absent.
-    pub fn ask(&self, table: &Table) -> Winner {
+    pub fn ask(&self, table: &RouteTable) -> Winner {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
             if let (Ok(name), Ok(value)) = (

@@ -33,7 +33,7 @@ struct TreeNode<V> {
 
 /// A node in a tree, from which a walk goes on.
 #[derive(Debug)]
-pub(super) struct At<'t, V> {
+pub(super) struct TreePosition<'t, V> {
     /// The tree that the walk is in.
     tree: &'t Tree<V>,
     /// The index of the node in `tree`, always a valid one.
@@ -72,9 +72,9 @@ impl<V: Default> Tree<V> {
 
 impl<V> Tree<V> {
     /// The root, where every walk begins.
-    pub(super) fn root(&self) -> At<'_, V> {
+    pub(super) fn root(&self) -> TreePosition<'_, V> {
         let tree = self;
-        At { tree, node: 0 }
+        TreePosition { tree, node: 0 }
     }
 }
 
@@ -86,7 +86,7 @@ impl<V: Default> Default for Tree<V> {
     }
 }
 
-impl<'t, V> At<'t, V> {
+impl<'t, V> TreePosition<'t, V> {
     /// The child under `key`, if there is one.
     ///
     /// It takes one hash of `key` and does not move this position, so that a
@@ -94,7 +94,7 @@ impl<'t, V> At<'t, V> {
     pub(super) fn step(&self, key: &[u8]) -> Option<Self> {
         let node = *self.node().children.get(key)?;
         let tree = self.tree;
-        Some(At { tree, node })
+        Some(TreePosition { tree, node })
     }
 
     /// The value of this node.

@@ -68,7 +68,7 @@ pub(super) struct Apart {
     exchange: Arc<Exchange>,
     /// In the order in which they were taken. Empty once they are settled, so
     /// that the drop that follows returns nothing twice.
-    pieces: SmallVec<[Piece; 2]>,
+    pieces: SmallVec<[ReturnablePiece; 2]>,
     /// Quotas of single keys, to which the questions refer.
     quotas: Quotas,
     /// The bucket nearest to exhaustion, of the live limits that do not count
@@ -78,7 +78,7 @@ pub(super) struct Apart {
 
 /// Tokens that come back in one piece, if at all.
 #[derive(Debug)]
-struct Piece {
+struct ReturnablePiece {
     /// The question that was answered with them. Where the store has answered
     /// several together, the first of them: then none of the limits counts
     /// responses.
@@ -158,7 +158,7 @@ impl Apart {
 
     /// Adds tokens that one bucket of this gateway has taken.
     pub(super) fn add(&mut self, question: Question, admission: Admission) {
-        self.pieces.push(Piece {
+        self.pieces.push(ReturnablePiece {
             question,
             tokens: Tokens::Local(admission),
         });
@@ -173,7 +173,7 @@ impl Apart {
         admission: SharedAdmission,
         store: &Arc<Store>,
     ) {
-        self.pieces.push(Piece {
+        self.pieces.push(ReturnablePiece {
             question,
             tokens: Tokens::Shared(Box::new(admission), Arc::clone(store)),
         });
@@ -206,7 +206,7 @@ impl Apart {
     fn settle(&mut self, status: StatusCode) {
         let (now, limits) = (Clock.now(), Arc::clone(&self.limits));
         let (mut left, mut has_changed) = (self.others, false);
-        for Piece { question, tokens } in std::mem::take(&mut self.pieces) {
+        for ReturnablePiece { question, tokens } in std::mem::take(&mut self.pieces) {
             let Some(count) = &question.limit(&limits).policy.count else {
                 continue;
             };
@@ -243,7 +243,7 @@ impl Apart {
     /// Returns the tokens of those questions that are `wanted`; the others stay
     /// taken.
     fn refund(&mut self, now: Now, is_wanted: impl Fn(&Question) -> bool) {
-        for Piece { question, tokens } in std::mem::take(&mut self.pieces) {
+        for ReturnablePiece { question, tokens } in std::mem::take(&mut self.pieces) {
             match tokens {
                 _ if !is_wanted(&question) => {}
                 Tokens::Local(admission) => {

@@ -40,7 +40,7 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 
-use super::{Backoff, Bucket, EMPTY, KEY, MOVED, Read, SeenSlot, TAT, Table, VACANT};
+use super::{Backoff, Bucket, EMPTY, KEY, KeyTable, MOVED, Read, SeenSlot, TAT, VACANT};
 use crate::limit::{Key, Now};
 
 /// The outcome of inserting a key.
@@ -60,8 +60,8 @@ pub(in crate::limit) enum Insert {
     Closed,
 }
 
-impl Table {
-    /// The outcome that [`Table::insert`] would have now; inserts nothing.
+impl KeyTable {
+    /// The outcome that [`KeyTable::insert`] would have now; inserts nothing.
     pub(in crate::limit) fn room(&self, key: Key, now: Now) -> Insert {
         let backoff = Backoff::new();
         loop {

@@ -10,14 +10,14 @@
 //! # Protocol
 //!
 //! *A hit* reads the TAT, decides, and stores the new one by compare-and-swap
-//! ([`Table::replace`]). The key is looked at before and after. A key changes
-//! only while its slot is [`LOCKED`], and only a slot whose bucket is idle (its
-//! TAT is not after now) gets another key. So the worst that a hit can do in
-//! between is to charge its tokens to the slot's new key, and only if the new
-//! key's TAT equals an idle one; nobody ever gains a token.
+//! ([`KeyTable::replace`]). The key is looked at before and after. A key
+//! changes only while its slot is [`LOCKED`], and only a slot whose bucket is
+//! idle (its TAT is not after now) gets another key. So the worst that a hit
+//! can do in between is to charge its tokens to the slot's new key, and only if
+//! the new key's TAT equals an idle one; nobody ever gains a token.
 //!
-//! *A new key* ([`Table::insert`]) goes into the first free slot of its probe
-//! window while the table holds fewer than `max_keys`. In a full table it
+//! *A new key* ([`KeyTable::insert`]) goes into the first free slot of its
+//! probe window while the table holds fewer than `max_keys`. In a full table it
 //! replaces a key in the window whose bucket is idle, that is full again, so
 //! that nothing is forgotten. If all keys in the window are in debt, the new
 //! key finds no slot and shares the overflow bucket: it can never win a fresh
@@ -81,7 +81,7 @@ pub(in crate::limit) use walk::{Bucket, Occupied};
 
 /// A bounded map from keys to TATs.
 #[derive(Debug)]
-pub(in crate::limit) struct Table {
+pub(in crate::limit) struct KeyTable {
     pages: Pages,
     /// For each [`PART`] of the slots, whether a key was ever put there. A walk
     /// over all keys looks nowhere else.
@@ -116,7 +116,7 @@ pub(in crate::limit) enum Read {
 /// The key under which the overflow bucket is found.
 pub(in crate::limit) const OVERFLOW: Key = Key::from_raw(2);
 
-impl Table {
+impl KeyTable {
     /// An empty table for at most `max_keys` keys.
     ///
     /// # Errors
@@ -158,7 +158,7 @@ impl Table {
     }
 
     /// The slot of `key`; `None` if the table does not hold it. A slot that is
-    /// being given to the key counts already: [`Table::read`] waits for it.
+    /// being given to the key counts already: [`KeyTable::read`] waits for it.
     #[inline]
     pub(in crate::limit) fn find(&self, key: Key) -> Option<usize> {
         if key == OVERFLOW {

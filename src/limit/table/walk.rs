@@ -13,7 +13,7 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 
-use super::{EMPTY, KEY, MOVED, PART, Read, SeenSlot, TAT, Table, VACANT};
+use super::{EMPTY, KEY, KeyTable, MOVED, PART, Read, SeenSlot, TAT, VACANT};
 use crate::limit::Key;
 
 /// A bucket on its way to another table.
@@ -32,7 +32,7 @@ pub(in crate::limit) struct Occupied {
     pub(in crate::limit) tat: u64,
 }
 
-impl Table {
+impl KeyTable {
     /// Refuses new keys from now on. Keys that are in stay until they are
     /// moved.
     pub(in crate::limit) fn close(&self) {

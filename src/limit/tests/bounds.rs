@@ -1,7 +1,7 @@
 //! Full tables: which keys stay, which are evicted, and the cost.
 
 use super::*;
-use crate::limit::table::{Insert, OVERFLOW, Table};
+use crate::limit::table::{Insert, KeyTable, OVERFLOW};
 
 #[test]
 fn a_flood_of_new_keys_evicts_no_debt_and_takes_no_memory() {
@@ -35,7 +35,7 @@ fn a_flood_of_new_keys_evicts_no_debt_and_takes_no_memory() {
 /// capacity than keys.
 #[test]
 fn a_walk_over_a_table_visits_only_parts_that_have_held_keys() {
-    let table = Table::new(NonZeroUsize::new(1 << 20).unwrap()).unwrap();
+    let table = KeyTable::new(NonZeroUsize::new(1 << 20).unwrap()).unwrap();
     let held = || {
         table
             .indices()

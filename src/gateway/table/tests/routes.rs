@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::super::{Found, Lookup, Table};
+use super::super::{Found, Lookup, RouteTable};
 use crate::policy::{HostPattern, Match, PathPattern};
 
 /// Looks up requests in a table built from a slice of routes. The results are
@@ -56,7 +56,7 @@ impl Routes for [Match] {
             headers: &map,
             query: Some(query.as_bytes()),
         };
-        Table::build(self)
+        RouteTable::build(self)
             .expect("expressions compile")
             .find(&asked)
     }

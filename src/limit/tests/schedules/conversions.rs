@@ -38,7 +38,7 @@ impl Measure {
     }
 
     /// Takes a token of `key(1)`, converting the debt first.
-    fn take(self, table: &Table) -> bool {
+    fn take(self, table: &KeyTable) -> bool {
         let now = START.as_nanos();
         loop {
             let slot = table.find(key(1)).unwrap();

@@ -34,7 +34,7 @@ use shuttle::{
     thread,
 };
 
-use self::table::{Bucket, Insert, OVERFLOW, Read, Table};
+use self::table::{Bucket, Insert, KeyTable, OVERFLOW, Read};
 use super::{Key, START, keys};
 
 /// Schedules of each scenario and kind; some seconds in a debug build.
@@ -73,7 +73,7 @@ fn far_key(n: u64) -> Key {
 
 /// Takes a token as a limiter does, on the table that has the bucket. `next`
 /// took over from `table`.
-fn take(table: &Table, next: Option<&Table>, key: Key) -> bool {
+fn take(table: &KeyTable, next: Option<&KeyTable>, key: Key) -> bool {
     loop {
         let moved_to = match table.find(key) {
             Some(slot) => match table.read(slot, key) {
@@ -103,7 +103,7 @@ fn take(table: &Table, next: Option<&Table>, key: Key) -> bool {
 
 /// Tokens that threads get which each want two of `wanted`, in different
 /// orders.
-fn taken_by(table: &Arc<Table>, wanted: &[Key], threads: usize) -> u64 {
+fn taken_by(table: &Arc<KeyTable>, wanted: &[Key], threads: usize) -> u64 {
     let mut running = Vec::new();
     for thread in 0..threads {
         let (table, mut wanted) = (Arc::clone(table), wanted.to_vec());
@@ -123,7 +123,7 @@ fn taken_by(table: &Arc<Table>, wanted: &[Key], threads: usize) -> u64 {
 }
 
 /// Tokens of `key` among so many requests for one.
-fn tokens(table: &Table, key: Key, requests: usize) -> u64 {
+fn tokens(table: &KeyTable, key: Key, requests: usize) -> u64 {
     let mut taken = 0;
     for _ in 0..requests {
         taken += u64::from(take(table, None, key));
@@ -140,7 +140,7 @@ fn sum(running: Vec<thread::JoinHandle<u64>>) -> u64 {
 
 /// No key stands in two slots, each can be found, and the table has counted
 /// them.
-fn assert_whole(table: &Table) {
+fn assert_whole(table: &KeyTable) {
     let mut keys = HashSet::new();
     for slot in table.indices() {
         let Some(held) = table.held(slot) else {
@@ -155,8 +155,8 @@ fn assert_whole(table: &Table) {
 
 /// A table for `max` keys, of which the first `idle` are held with full
 /// buckets.
-fn table(max: usize, idle: u64) -> Arc<Table> {
-    let table = Table::new(keys(max)).unwrap();
+fn table(max: usize, idle: u64) -> Arc<KeyTable> {
+    let table = KeyTable::new(keys(max)).unwrap();
     for n in 0..idle {
         let inserted = table.insert(key(1000 + n), START, START.as_nanos(), 0);
         assert_eq!(inserted, Insert::Done { evicted: false });
@@ -316,7 +316,7 @@ fn a_new_key_that_meets_the_move_of_an_idle_one_gets_one_bucket() {
 
 /// Tokens that two threads get which want one of each of `wanted` while all
 /// buckets of `old` move to `new`.
-fn taken_while_moving(old: &Arc<Table>, new: &Arc<Table>, wanted: &[Key]) -> u64 {
+fn taken_while_moving(old: &Arc<KeyTable>, new: &Arc<KeyTable>, wanted: &[Key]) -> u64 {
     let mut running = Vec::new();
     for _ in 0..2 {
         let (old, new, wanted) = (Arc::clone(old), Arc::clone(new), wanted.to_vec());
@@ -336,7 +336,7 @@ fn taken_while_moving(old: &Arc<Table>, new: &Arc<Table>, wanted: &[Key]) -> u64
 }
 
 /// Brings a bucket into the table that takes over, as a reload does.
-fn carry(new: &Table, Bucket { key, tat, class }: Bucket) {
+fn carry(new: &KeyTable, Bucket { key, tat, class }: Bucket) {
     if tat <= START.as_nanos() || new.insert(key, START, tat, class) != Insert::Exists {
         return;
     }
