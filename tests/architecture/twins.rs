@@ -48,11 +48,11 @@ pub fn twins() -> Vec<Twin> {
 }
 
 /// Percent of the members of the policy that the other has as well. One common
-/// member says nothing, and a type of more than twice as many is something else
+/// member says nothing, and a type of twice as many or more is something else
 /// that happens to hold them.
 fn likeness(policy: &Type, other: &Type) -> usize {
     let common = policy.members.intersection(&other.members).count();
-    let is_larger = other.members.len() > 2 * policy.members.len();
+    let is_larger = other.members.len() >= 2 * policy.members.len();
     if common < 2 || is_larger {
         return 0;
     }
