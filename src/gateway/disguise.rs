@@ -7,7 +7,7 @@
 //! other route would refuse, and through a route that rewrites, nothing outside
 //! of the place that the route opens.
 //!
-//! Guards and patterns are prepared by a reload. A request costs more only if
+//! Routes and patterns are prepared by a reload. A request costs more only if
 //! its path contains a byte that can be read in two ways, or, where routes
 //! differ in their policies, if the path is not in lower case.
 //!
@@ -21,7 +21,7 @@
 use std::{borrow::Cow, iter, sync::Arc};
 
 use super::{
-    guard::Guard,
+    compared_route::ComparedRoute,
     path_variants::{self, PathVariant},
     table::{Found, Lookup, RouteTable},
 };
@@ -50,8 +50,8 @@ const SPELLED: Error = Error::AmbiguousPath(
 /// The routes of one configuration, prepared to detect disguised paths.
 #[derive(Debug)]
 pub(crate) struct Disguises {
-    /// One for each route, in the order of the routes.
-    guards: Vec<Guard>,
+    /// All routes, by the indices that the table of routes finds.
+    routes: Vec<ComparedRoute>,
     /// The routes by the folded form of their patterns; `None` if no request
     /// could evade a route.
     folded: Option<RouteTable>,
@@ -66,7 +66,7 @@ pub(crate) struct Disguises {
 }
 
 impl Disguises {
-    /// Prepares the guards and patterns.
+    /// Prepares the routes and patterns.
     ///
     /// # Errors
     /// If the regular expressions do not compile together.
@@ -74,15 +74,15 @@ impl Disguises {
         routes: &[Arc<Route>],
         upstreams: &[Arc<Upstream>],
     ) -> Result<Self, regex::Error> {
-        let guards = Guard::all(routes, upstreams);
-        let differ = match guards.split_first() {
-            Some((first, others)) => others.iter().any(|guard| guard.differs_from(first)),
+        let compared = ComparedRoute::all(routes, upstreams);
+        let differ = match compared.split_first() {
+            Some((first, others)) => others.iter().any(|other| other.differs_from(first)),
             None => false,
         };
         let matters = differ
-            || guards
+            || compared
                 .iter()
-                .any(|guard| guard.forwards() && !guard.place().is_empty());
+                .any(|route| route.forwards() && !route.place().is_empty());
         let folded = if matters {
             Some(RouteTable::build(&folded_matches(routes))?)
         } else {
@@ -96,7 +96,7 @@ impl Disguises {
             has_regexes |= matches!(path, PathPattern::Regex(_));
         }
         Ok(Self {
-            guards,
+            routes: compared,
             folded,
             differ,
             patterns_vary,
@@ -115,7 +115,7 @@ impl Disguises {
         lookup: &Lookup<'_>,
         received: &[u8],
     ) -> Result<(), Error> {
-        let Some(own) = self.guards.get(found.index) else {
+        let Some(own) = self.routes.get(found.index) else {
             return Ok(());
         };
         if !own.forwards() {
@@ -152,7 +152,7 @@ impl Disguises {
     /// policies are stricter or, outside of that place, whose server or rewrite
     /// is another one.
     fn evades(&self, index: usize, variant: &PathVariant, lookup: &Lookup<'_>) -> bool {
-        let (Some(own), Some(table)) = (self.guards.get(index), &self.folded) else {
+        let (Some(own), Some(table)) = (self.routes.get(index), &self.folded) else {
             return false;
         };
         let stays = after_prefix(&variant.path, own.place()).is_some();
@@ -162,7 +162,7 @@ impl Disguises {
                 continue;
             };
             is_opened = true;
-            let Some(other) = self.guards.get(found.index) else {
+            let Some(other) = self.routes.get(found.index) else {
                 continue;
             };
             let is_around = other.place().len() <= own.place().len();
@@ -210,7 +210,7 @@ impl Disguises {
         index: usize,
         lookup: &Lookup<'_>,
     ) -> Result<Option<(Found, Vec<u8>)>, Error> {
-        let Some(own) = self.guards.get(index) else {
+        let Some(own) = self.routes.get(index) else {
             return Ok(None);
         };
         if !own.forwards() {
@@ -219,7 +219,7 @@ impl Disguises {
         let Some((found, folded)) = self.other_route(index, lookup) else {
             return Ok(None);
         };
-        let Some(other) = self.guards.get(found.index) else {
+        let Some(other) = self.routes.get(found.index) else {
             return Ok(None);
         };
         let was_meant = own.is_as_explicit_as(other) || other.redirects_to(lookup.path);

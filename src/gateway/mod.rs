@@ -27,15 +27,15 @@
 //! are compared in one normal form of the path (`policy::path`). `disguise`
 //! refuses, or assigns to the stricter route, a request whose path a lenient
 //! service could read in another way; `path_variants` lists these ways, and
-//! `guard` compares the policies of two routes.
+//! `compared_route` compares the policies of two routes.
 
 mod bounded;
 mod client;
+mod compared_route;
 mod disguise;
 mod enter;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
-mod guard;
 mod last_hop;
 mod limit_fields;
 mod path_variants;

@@ -3,8 +3,8 @@
 //!
 //! The comparison errs on the side of "more": two policies of which neither is
 //! stricter count as more in both directions, so that a request which could be
-//! meant for either route is refused. Guards are made by a reload; requests
-//! only compare them, and only if their path is ambiguous.
+//! meant for either route is refused. Compared routes are made by a reload;
+//! requests only compare them, and only if their path is ambiguous.
 //!
 //! # Servers
 //!
@@ -22,7 +22,7 @@ type HostAndPort = (Arc<str>, u16);
 
 /// An upstream, as far as it decides what a request gets.
 struct Destination {
-    /// Its servers, shared by the guards of all routes to it alone.
+    /// Its servers, shared by all routes to it alone.
     servers: Arc<[HostAndPort]>,
     /// Whether it has a concurrency limit.
     is_capped: bool,
@@ -43,7 +43,7 @@ impl Destination {
 
 /// One route, as far as it decides what a request gets.
 #[derive(Debug)]
-pub(super) struct Guard {
+pub(super) struct ComparedRoute {
     /// The route as the configuration has it.
     route: Arc<Route>,
     /// Its changes to requests, but for those that are compared apart.
@@ -56,8 +56,8 @@ pub(super) struct Guard {
     leads_to: Option<Box<str>>,
 }
 
-impl Guard {
-    /// The guards of all routes, in their order.
+impl ComparedRoute {
+    /// All routes, in their order.
     ///
     /// An upstream that a route names and `upstreams` lacks counts as none. The
     /// cost is linear in the number of routes and servers.
@@ -69,7 +69,7 @@ impl Guard {
         routes.iter().map(|route| Self::of(route, &known)).collect()
     }
 
-    /// The guard of one route; `upstreams` are all upstreams by name.
+    /// One route; `upstreams` are all upstreams by name.
     fn of(route: &Arc<Route>, upstreams: &HashMap<&str, Destination>) -> Self {
         let mut servers = Vec::new();
         let mut capped = Vec::new();
@@ -209,15 +209,15 @@ impl Guard {
             (PathPattern::Exact(_), _) | (_, PathPattern::Any) => true,
             (PathPattern::Prefix(own), PathPattern::Prefix(others)) => own.len() >= others.len(),
             (PathPattern::Parameters(own), PathPattern::Parameters(others)) => {
-                fixed(own) >= fixed(others)
+                fixed_segments(own) >= fixed_segments(others)
             }
             _ => false,
         }
     }
 }
 
-/// Segments of a pattern that are no parameters.
-fn fixed(pattern: &str) -> usize {
+/// The number of segments of a pattern that are no parameters.
+fn fixed_segments(pattern: &str) -> usize {
     pattern
         .split('/')
         .filter(|segment| !segment.starts_with('{'))
