@@ -89,10 +89,13 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         name: "demo",
         text: text(listen, admin, service),
     };
-    let say = move |ready: &Ready| {
-        print(&banner(ready, service));
-    };
-    end(app::run(source, Box::new(say)).map_err(in_arguments))
+    let result = app::run(
+        source,
+        Box::new(move |ready| {
+            print(&banner(ready, service));
+        }),
+    );
+    end(result.map_err(in_arguments))
 }
 
 /// The configuration of the demo.

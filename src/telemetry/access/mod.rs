@@ -99,10 +99,9 @@ impl AccessLog {
         let outlet = Outlet::new(sink, Arc::clone(&dropped));
         let buffers = Arc::new(Buffers::new(form, workers, dropped));
         let for_writer = Arc::clone(&buffers);
-        let run = move || writer::run(&for_writer, outlet, interval);
         let thread = thread::Builder::new()
             .name("access-log".into())
-            .spawn(run)?;
+            .spawn(move || writer::run(&for_writer, outlet, interval))?;
         let guard = AccessGuard {
             buffers: Arc::clone(&buffers),
             thread: Some(thread),

@@ -80,13 +80,12 @@ impl Stat {
             .get(stat.rfind(')')? + 1..)?
             .split_ascii_whitespace()
             .collect();
-        let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
         Some(Self {
-            cpu: from_ticks(number(14)? + number(15)?),
-            threads: number(20)?,
-            start: from_ticks(number(22)?),
-            virtual_bytes: number(23)?,
-            resident_bytes: number(24)? * rustix::param::page_size() as u64,
+            cpu: from_ticks(field(&fields, 14)? + field(&fields, 15)?),
+            threads: field(&fields, 20)?,
+            start: from_ticks(field(&fields, 22)?),
+            virtual_bytes: field(&fields, 23)?,
+            resident_bytes: field(&fields, 24)? * rustix::param::page_size() as u64,
         })
     }
 
@@ -117,6 +116,12 @@ impl Stat {
         )
         .sample(&[], self.threads);
     }
+}
+
+/// The number in a field of `/proc/self/stat` (proc(5)), whose `fields` are
+/// those from the third on.
+fn field(fields: &[&str], number: usize) -> Option<u64> {
+    fields.get(number - 3)?.parse().ok()
 }
 
 /// Start of the process since the Unix epoch: the boot of the machine, and the
