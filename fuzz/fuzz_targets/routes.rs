@@ -13,7 +13,7 @@ use http::{HeaderName, HeaderValue, Method};
 use libfuzzer_sys::fuzz_target;
 use tidegate::{call::{Target, query}, policy::{HostPattern, Match, PathPattern}, config, gateway::{
         fuzzing::path_variants,
-        table::{RouteTable, scan::Request},
+        table::{RouteTable, scan::ScannedRequest},
     }};
 
 fuzz_target!(|text: &str| {
@@ -24,7 +24,7 @@ fuzz_target!(|text: &str| {
     assert_eq!(request.ask(&table), request.scan(&routes), "{request:?} among {routes:#?}");
 });
 
-fn request(line: &str) -> Option<Request> {
+fn request(line: &str) -> Option<ScannedRequest> {
     let mut words = line.split(' ');
     let (method, host, target) = (words.next()?.parse().ok()?, words.next()?, words.next()?);
     let target = Target::parse(Bytes::copy_from_slice(target.as_bytes())).ok()?;
@@ -33,7 +33,7 @@ fn request(line: &str) -> Option<Request> {
     let query = query::pairs(target.query().unwrap_or_default()).map(|(name, value)| (text(&name), text(&value)));
     let headers = words.filter_map(|word| named(word, ':'));
     let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value)).filter(|pair| field(pair).is_some());
-    Some(Request { host: host.to_ascii_lowercase(), path, method, headers: headers.collect(), query: query.collect() })
+    Some(ScannedRequest { host: host.to_ascii_lowercase(), path, method, headers: headers.collect(), query: query.collect() })
 }
 
 /// Returns the normal form of a target's path, after checking that it is one.

@@ -61,10 +61,10 @@ use crate::{inherited::Inherited, reload::ConfigSource, watch};
 /// # Examples
 ///
 /// ```no_run
-/// use tidegate::{app, reload::Source};
+/// use tidegate::{app, reload::ConfigSource};
 ///
 /// tidegate::tls::install_provider();
-/// let source = Source::File("tidegate.toml".into());
+/// let source = ConfigSource::File("tidegate.toml".into());
 /// match app::run(source, Box::new(|ready| println!("serving {:?}", ready.listeners))) {
 ///     Ok(ended) => println!("{ended:?}"),
 ///     Err(error) => eprintln!("{error}"),

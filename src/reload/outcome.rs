@@ -31,10 +31,10 @@ impl ConfigSource {
     /// All mistakes of the configuration.
     ///
     /// ```
-    /// use tidegate::reload::Source;
+    /// use tidegate::reload::ConfigSource;
     ///
     /// let text = "[[routes]]\nname = \"a\"\nrespnd = {}\n".to_owned();
-    /// let mistakes = Source::Text { name: "text", text }.load().unwrap_err();
+    /// let mistakes = ConfigSource::Text { name: "text", text }.load().unwrap_err();
     /// let first = &mistakes.list[0];
     /// assert_eq!(first.place.as_ref().unwrap().line, 3);
     /// assert!(first.help.as_ref().unwrap().contains("respond"));

@@ -52,7 +52,7 @@ use crate::call::query::{self, Pair};
 /// ```
 /// use http::{HeaderMap, Method};
 /// use tidegate::{
-///     gateway::table::{Lookup, Table},
+///     gateway::table::{Lookup, RouteTable},
 ///     policy::{Match, PathPattern},
 /// };
 ///
@@ -60,7 +60,7 @@ use crate::call::query::{self, Pair};
 ///     path: PathPattern::Parameters("/orders/{id}".into()),
 ///     ..Match::all()
 /// };
-/// let table = Table::build(&[Match::all(), orders]).unwrap();
+/// let table = RouteTable::build(&[Match::all(), orders]).unwrap();
 /// let found = table.find(&Lookup {
 ///     host: "shop.example",
 ///     path: b"/orders/7",
