@@ -1,0 +1,34 @@
+//! The body of a `PUT`, names in a path, and the beginning of a credential.
+
+use super::*;
+
+#[test]
+fn what_a_put_may_hold_is_told() {
+    let why = |body: &str| wanted(body.as_bytes()).unwrap_err();
+    let read = wanted(br#"{"rate": "10/s", "ttl": "1h"}"#).unwrap();
+    assert_eq!(read.quota.burst().get(), 10);
+    assert!(why("").contains("JSON object such as"));
+    assert!(why("[]").contains("JSON object such as"));
+    assert!(why(r#"{"rate": "10/s"}"#).contains("`ttl` is needed"));
+    assert!(why(r#"{"rate": 10, "ttl": "1h"}"#).contains("`rate` is needed, as a string"));
+    assert!(why(r#"{"rate": "10", "ttl": "1h"}"#).contains("\"10/s\""));
+    assert!(why(r#"{"rate": "10/s", "ttl": "1"}"#).contains("\"1s\""));
+    assert!(why(r#"{"rate": "10/s", "ttl": "0s"}"#).contains("more than nothing"));
+    assert!(why(r#"{"rate": "10/s", "ttl": "31d"}"#).contains("at most"));
+    assert!(why(r#"{"rate": "10/s", "ttl": "1h", "burst": 0}"#).contains("from 1"));
+    assert!(why(r#"{"rate": "10/s", "ttl": "1h", "brust": 5}"#).contains("no field `brust`"));
+}
+
+#[test]
+fn of_a_credential_four_characters_are_shown_and_never_all() {
+    let shown = ["s3cret-token", "abcd", "a", "äöüßäö"].map(beginning);
+    assert_eq!(shown, ["s3cr…", "abc…", "…", "äöüß…"]);
+}
+
+#[test]
+fn a_name_in_a_path_may_be_escaped() {
+    assert_eq!(
+        ["a", "a%20b", "a/56", "%", "%zz", "%4"].map(name),
+        ["a", "a b", "a/56", "%", "%zz", "%4"]
+    );
+}
