@@ -43,10 +43,6 @@ use crate::{
 
 /// A decision, made or being made: the tokens that were taken, or the refusal.
 /// A decision that is made has noted its facts.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a decision that is made at once is the usual case, and a box would cost an allocation"
-)]
 pub(super) enum Deciding {
     /// The store was not asked. The usual case also for shared limits with
     /// leases: a busy key has tokens that this gateway holds in advance.
