@@ -152,6 +152,10 @@ impl<'a> UnreadValue<'a> {
         if let Some(slip) = by_rule(&BARE, text, self.outside) {
             return slip;
         }
+        let is_sound = text.parse::<i64>().is_ok() || text == "true" || text == "false";
+        if !self.is_item && self.ends_with_comma && is_sound {
+            return Slip::new(COMMA, COMMA_HELP);
+        }
         let is_flag = language::any_key(key, |kind| matches!(kind, Kind::Flag));
         if (is_flag || !language::any_key(key, |_| true))
             && let Some(is_on) = words::switch(text)
@@ -162,10 +166,6 @@ impl<'a> UnreadValue<'a> {
         let lower = text.to_ascii_lowercase();
         if matches!(&*lower, "null" | "nil" | "none" | "undefined" | "~") {
             return Slip::new("there is no such value", format!("leave `{key}` out"));
-        }
-        let is_sound = text.parse::<i64>().is_ok() || text == "true" || text == "false";
-        if !self.is_item && self.ends_with_comma && is_sound {
-            return Slip::new(COMMA, COMMA_HELP);
         }
         if language::holds_only_tables(key) {
             let help = format!("write `{key} = {{ ... }}`, or leave `{key}` out");

@@ -234,8 +234,12 @@ fn not_http(text: &str, help: &str) -> Wrong {
         Ok(ip) => format!("http://[{ip}]:9001"),
         // Behind a scheme whose slashes are not right.
         Err(_) => {
-            let rest = rest.strip_prefix("http").unwrap_or(rest);
-            format!("http://{}", rest.trim_start_matches([':', '/']))
+            let is_slash = [':', '/'];
+            let host = rest.strip_prefix("http").unwrap_or(rest);
+            let host = host
+                .strip_prefix(is_slash)
+                .map_or(rest, |host| host.trim_start_matches(is_slash));
+            format!("http://{host}")
         }
     };
     let is_meant = exact_server_url(&right).is_ok();
@@ -379,6 +383,7 @@ mod tests {
             ("http:/app", "\"http://app\""),
             ("http//app:1", "\"http://app:1\""),
             ("//app", "\"http://app\""),
+            ("httpd:80", "\"http://httpd:80\""),
             ("http://a:1,http://b:2", "\"http://a:1\", \"http://b:2\""),
             (
                 "10.0.0.1:9000 weight=5",

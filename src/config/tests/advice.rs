@@ -111,6 +111,7 @@ fn quotes_and_commas_are_reported_wherever_they_are_missing() {
             "[log]\nlevel = \"info\",",
             "a comma stands behind the value",
         ),
+        ("[log]\naccess = true,", "a comma stands behind the value"),
         ("[log]\nlevel = \"info\";", "a line does not end with `;`"),
         (
             "[log]\nlevel = \"info\" access = true",
