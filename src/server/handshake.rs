@@ -55,6 +55,7 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
+use futures_util::future::Either;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     sync::Semaphore,
@@ -122,7 +123,7 @@ pub(super) async fn serve<IO, S>(
         return;
     };
     let peer = ends.source;
-    let mut origin = Origin::new(Arc::clone(&listener.name), peer, ends.destination);
+    let origin = Origin::new(Arc::clone(&listener.name), peer, ends.destination);
     let context = |origin| ConnectionContext {
         limits: settings.policy.limits,
         origin: Arc::new(origin),
@@ -149,12 +150,36 @@ pub(super) async fn serve<IO, S>(
     if secured.is_resumed {
         listener.metrics.resumed();
     }
+    serve_secured(secured, service, origin, context).await;
+}
+
+/// Serves a connection in the protocol that its handshake agreed on.
+///
+/// Not `async`: the socket with its state of TLS is moved to where the protocol
+/// keeps it before there is a future, which would otherwise have room for both.
+#[expect(
+    clippy::boxed_local,
+    reason = "the box is freed here; unpacked by the caller, it would live as long as the connection"
+)]
+fn serve_secured<IO, S>(
+    secured: Box<Secured<IO>>,
+    service: S,
+    mut origin: Origin,
+    context: impl FnOnce(Origin) -> ConnectionContext,
+) -> impl Future<Output = ()> + Send
+where
+    IO: Socket,
+    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+{
     origin.tls = Some(secured.facts);
     let (io, ahead, context) = (secured.io, BytesMut::new(), context(origin));
     match secured.protocol {
-        AlpnProtocol::Http1 => http1::serve(io, ahead, service, context).await,
+        AlpnProtocol::Http1 => Either::Left(http1::serve(io, ahead, service, context)),
         // Boxed: a connection of HTTP/1 need not be as large.
-        AlpnProtocol::Http2 => Box::pin(http2::serve(io, ahead, service, context)).await,
+        AlpnProtocol::Http2 => Either::Right(Box::pin(http2::serve(io, ahead, service, context))),
     }
 }
 
@@ -319,7 +344,7 @@ async fn secure<IO>(
     tls: &ServerTls,
     listener: &Listener,
     handshakes: &Semaphore,
-) -> Result<Secured<IO>, Unsecured>
+) -> Result<Box<Secured<IO>>, Unsecured>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -351,7 +376,7 @@ where
         Poll::Ready(secured) => secured,
         Poll::Pending => handshake.await,
     };
-    secured.map_err(Unsecured::Refused)
+    secured.map(Box::new).map_err(Unsecured::Refused)
 }
 
 #[cfg(test)]

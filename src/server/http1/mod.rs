@@ -74,7 +74,27 @@ use crate::{
 ///
 /// When the listener drains, the connection ends after the request in flight,
 /// if there is one.
-pub(super) async fn serve<IO, S>(io: IO, ahead: BytesMut, service: S, context: ConnectionContext)
+///
+/// Not `async` itself: the socket is moved to the heap before there is a
+/// future, which would otherwise have room for it.
+pub(super) fn serve<IO, S>(
+    io: IO,
+    ahead: BytesMut,
+    service: S,
+    context: ConnectionContext,
+) -> impl Future<Output = ()> + Send
+where
+    IO: Socket,
+    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+{
+    serve_wire(SharedWire::new(Wire::new(io, ahead)), service, context)
+}
+
+/// Serves the connection of this wire to its end.
+async fn serve_wire<IO, S>(wire: SharedWire<IO>, service: S, context: ConnectionContext)
 where
     IO: Socket,
     S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
@@ -83,7 +103,7 @@ where
         + 'static,
 {
     let mut connection = Connection {
-        wire: SharedWire::new(Wire::new(io, ahead)),
+        wire,
         service,
         timer: Timer::default(),
         context: &context,
