@@ -105,8 +105,14 @@ pub(super) trait Given<T> {
     where
         T: Plain,
     {
+        self.if_given(|value| Some(value.plain()))
+    }
+
+    /// Resolves a section, or another key, that may be absent: `Some(None)`
+    /// then. `None`: it has a mistake, here or in `resolve`.
+    fn if_given<R>(&self, resolve: impl FnOnce(&T) -> Option<R>) -> Option<Option<R>> {
         match self.entry() {
-            Some(field) => field.read().map(Some),
+            Some(field) => resolve(field.value.as_ref()?).map(Some),
             None => Some(None),
         }
     }

@@ -7,7 +7,7 @@
 use std::{collections::HashMap, hash::Hash, ops::Deref};
 
 use crate::config::{
-    field::{Field, Given},
+    field::Given,
     problem::{Code, Problem, Problems},
     source::Span,
 };
@@ -95,18 +95,6 @@ impl<K: Eq + Hash> Unique<K> {
         if let Some(first) = self.add(identity, at) {
             problems.report(Problem::twice(at, first, message).help(help));
         }
-    }
-}
-
-/// Resolves a section, or another key, that may be absent: `Some(None)` then.
-/// `None`: it has a mistake.
-pub(super) fn if_given<T, R>(
-    entry: &Option<Field<T>>,
-    read: impl FnOnce(&T) -> Option<R>,
-) -> Option<Option<R>> {
-    match entry {
-        Some(field) => read(field.value()?).map(Some),
-        None => Some(None),
     }
 }
 

@@ -23,7 +23,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    checks::{Unique, every, if_given},
+    checks::{Unique, every},
     overrides,
     quota::{Beside, quota},
 };
@@ -80,9 +80,9 @@ fn limit(entry: &NamedEntry<wire::Limit>, problems: &mut Problems) -> Option<Lim
     let stand_ins = stand_ins(limit, &mut beside);
     let tiers = tiers(entry, &missing, &mut beside);
     let overrides = overrides::overrides(&limit.overrides, &mut beside);
-    let candidate = if_given(&limit.candidate, |table| {
-        candidate(&entry.name, table, &mut beside)
-    });
+    let candidate = limit
+        .candidate
+        .if_given(|table| candidate(&entry.name, table, &mut beside));
     Some(Limit {
         name: syntax::name(&entry.name).ok()?,
         quota: quota?,

@@ -96,7 +96,7 @@ pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -
     let upstreams = upstreams::upstreams(&file.upstreams, loading);
     let limits = limits::limits(&file, &mut loading.problems);
     let routes = self::routes(&file, path, loading);
-    let store = checks::if_given(&file.store, |store| store::store(store, loading));
+    let store = file.store.if_given(|store| store::store(store, loading));
     let admin = process::admin(&file.admin, listeners.as_deref(), loading);
 
     let config = Config {

@@ -8,10 +8,7 @@
 
 use std::net::SocketAddr;
 
-use super::{
-    checks::{every, if_given},
-    files, tls,
-};
+use super::{checks::every, files, tls};
 use crate::config::{
     field::{Field, Given, Nested, section},
     include::Loading,
@@ -103,7 +100,7 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
 /// any key of it, or in one of its files.
 fn listener(field: &Field<wire::Listener>, loading: &mut Loading<'_>) -> Option<Listener> {
     let listener = field.value()?;
-    let tls = if_given(&listener.tls, |tls| tls::listener(tls, loading));
+    let tls = listener.tls.if_given(|tls| tls::listener(tls, loading));
     let timeouts = section(&listener.timeouts)?;
     Some(Listener {
         bind: listener.bind.read()?,

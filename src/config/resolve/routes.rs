@@ -20,7 +20,7 @@
 //! which one hides the other, are found by the parent module.
 
 use super::{
-    checks::{GivenKey, exclude, if_given},
+    checks::{GivenKey, exclude},
     concurrency::concurrency,
     destinations, matches,
     references::{Definitions, RouteContext},
@@ -56,7 +56,9 @@ pub(super) fn route(
     let request = transform::request(&route.request, &mut context);
     let response = transform::response(&route.response, problems);
     let at = route.concurrency.at();
-    let concurrency = if_given(&route.concurrency, |cap| concurrency(cap, at, problems));
+    let concurrency = route
+        .concurrency
+        .if_given(|cap| concurrency(cap, at, problems));
     let timeouts = timeouts(&route.timeouts, problems);
     let retry = retry(&route.retry, problems);
     Some(Route {

@@ -17,7 +17,7 @@ use std::num::NonZeroU32;
 use rustls::pki_types::ServerName;
 
 use super::{
-    checks::{GivenKey, Unique, every, if_given},
+    checks::{GivenKey, Unique, every},
     concurrency::concurrency,
     tls,
 };
@@ -59,7 +59,9 @@ fn upstream(entry: &NamedEntry<wire::Upstream>, loading: &mut Loading<'_>) -> Op
     let balance = balance(upstream, at, problems);
     let ejection = ejection(&upstream.ejection, problems);
     let at = upstream.concurrency.at();
-    let concurrency = if_given(&upstream.concurrency, |cap| concurrency(cap, at, problems));
+    let concurrency = upstream
+        .concurrency
+        .if_given(|cap| concurrency(cap, at, problems));
     let servers = servers?;
     if upstream.tls.is_present() && servers.iter().all(|server| server.secure_as.is_none()) {
         let message = "it says how to speak TLS, and no server of this upstream speaks it";
@@ -74,7 +76,9 @@ fn upstream(entry: &NamedEntry<wire::Upstream>, loading: &mut Loading<'_>) -> Op
         hash_bound: upstream.hash_bound.read()?,
         slow_start: upstream.slow_start.read()?,
         cool_down: upstream.cool_down.value?,
-        health_check: if_given(&upstream.health_check, |check| health_check(check))?,
+        health_check: upstream
+            .health_check
+            .if_given(|check| health_check(check))?,
         ejection: ejection?,
         concurrency: concurrency?,
         pool: pool(&upstream.pool)?,
