@@ -32,7 +32,7 @@
 #[cfg(test)]
 pub(super) mod tests;
 
-use std::{convert::Infallible, io, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
+use std::{io, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
 
 use bytes::BytesMut;
 use futures_util::FutureExt;
@@ -43,19 +43,18 @@ use tokio::{
     task::coop,
 };
 use tokio_util::task::TaskTracker;
-use tower::Service;
 
 use super::{
     Listener, ListenerSettings, Socket,
     bind::BACKLOG,
-    connection::{ConnectionContext, ConnectionHandle},
+    connection::{ConnectionContext, ConnectionHandle, RequestService},
     connections::{ClientGuard, IdleCell, Registry},
     handshake::{self, CONCURRENT_HANDSHAKES},
     http1,
     listener::ListenerSlot,
     proxy_protocol::Ends,
 };
-use crate::message::{Arrival, Origin, Response};
+use crate::message::Origin;
 
 /// A source of connections: a listening socket, or a script in tests.
 ///
@@ -163,10 +162,7 @@ pub async fn accept<A, S>(
     connections: TaskTracker,
 ) where
     A: Accept,
-    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
-        + Clone
-        + Send
-        + 'static,
+    S: RequestService,
 {
     let mut acceptor = Acceptor {
         registry: listener.add_registry(),
@@ -191,10 +187,7 @@ pub async fn accept<A, S>(
 
 impl<S> Acceptor<S>
 where
-    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
-        + Clone
-        + Send
-        + 'static,
+    S: RequestService,
 {
     /// Serves the connections that were in the kernel's queue when the drain
     /// began, as closing the socket resets them. At most as many as the queue

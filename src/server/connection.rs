@@ -1,13 +1,34 @@
 //! One open connection, whichever protocol it speaks: everything that serving
 //! it takes, and its link to the listener that accepted it.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tower::Service;
 
 use super::{connections::IdleCell, listener::Listener};
-use crate::{message::Origin, policy::ConnectionLimits};
+use crate::{
+    message::{Arrival, Origin, Response},
+    policy::ConnectionLimits,
+};
+
+/// The service that responds to the requests of connections. Each connection
+/// has a clone, and each stream of HTTP/2 another one.
+///
+/// It is a name for these bounds: every service that meets them implements it.
+pub trait RequestService:
+    Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<S> RequestService for S where
+    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
 
 /// Everything that serving a connection takes, apart from its bytes and from
 /// the service that responds to its requests.

@@ -45,7 +45,6 @@
 //! response and without an alert.
 
 use std::{
-    convert::Infallible,
     future::{Future, poll_fn},
     io,
     net::SocketAddr,
@@ -61,17 +60,16 @@ use tokio::{
     sync::Semaphore,
     task::yield_now,
 };
-use tower::Service;
 
 use super::{
     Listener, ListenerSettings, Socket,
-    connection::{ConnectionContext, ConnectionHandle},
+    connection::{ConnectionContext, ConnectionHandle, RequestService},
     connections::ClientGuard,
     http1, http2,
     proxy_protocol::{self, Ends},
 };
 use crate::{
-    message::{Arrival, Origin, Response},
+    message::Origin,
     runtime::{io::poll_read, timer::timeout},
     tls::{AlpnProtocol, HandshakeFailure, Hello, ReadAhead, Secured, ServerTls},
 };
@@ -110,10 +108,7 @@ pub(super) async fn serve<IO, S>(
     handshakes: Arc<Semaphore>,
 ) where
     IO: Socket,
-    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
-        + Clone
-        + Send
-        + 'static,
+    S: RequestService,
 {
     let listener = Arc::clone(handle.listener());
     let mut ahead = BytesMut::new();
@@ -169,10 +164,7 @@ fn serve_secured<IO, S>(
 ) -> impl Future<Output = ()> + Send
 where
     IO: Socket,
-    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
-        + Clone
-        + Send
-        + 'static,
+    S: RequestService,
 {
     origin.tls = Some(secured.facts);
     let (io, ahead, context) = (secured.io, BytesMut::new(), context(origin));

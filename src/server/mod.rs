@@ -53,6 +53,7 @@ mod worker;
 
 pub use accept::{Accept, Accepted, accept};
 pub use bind::{DualStack, Sockets, bind};
+pub use connection::RequestService;
 pub use connections::AllConnections;
 pub use listener::{Listener, ListenerSettings};
 pub use socket::Socket;

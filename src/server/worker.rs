@@ -12,20 +12,16 @@
 //! connections have ended. [`Worker::cut`] ends it at once: the runtime drops
 //! all tasks, and with them the requests in flight.
 
-use std::{convert::Infallible, io, net::TcpListener, pin::Pin, sync::Arc, thread};
+use std::{io, net::TcpListener, pin::Pin, sync::Arc, thread};
 
 use tokio::{runtime, sync::mpsc};
 use tokio_util::{
     sync::CancellationToken,
     task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
-use tower::Service;
 
-use super::{Listener, accept};
-use crate::{
-    message::{Arrival, Response},
-    runtime::worker,
-};
+use super::{Listener, RequestService, accept};
+use crate::runtime::worker;
 
 /// Commands that may be queued for a worker. A reload sends one for each new
 /// listener.
@@ -63,10 +59,7 @@ impl Worker {
     /// The system has no thread or no file descriptor left for it.
     pub fn start<S>(index: usize, service: S) -> io::Result<Self>
     where
-        S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
-            + Clone
-            + Send
-            + 'static,
+        S: RequestService,
     {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
@@ -143,10 +136,7 @@ async fn run<S>(
     loops: TaskTracker,
     connections: TaskTracker,
 ) where
-    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
-        + Clone
-        + Send
-        + 'static,
+    S: RequestService,
 {
     loop {
         let (socket, listener, _token) = match inbox.recv().await {

@@ -16,6 +16,7 @@ use tower::service_fn;
 
 use super::*;
 use crate::{
+    message::Response,
     policy::{self, ConnectionLimits, HeadLimits},
     server::{AllConnections, DualStack, Sockets, bind},
     telemetry::Metrics,

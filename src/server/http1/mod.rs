@@ -60,7 +60,11 @@ use self::{
     response::{RequestTraits, Transfer},
     wire::{SharedWire, Wire, WireBody},
 };
-use super::{Socket, connection::ConnectionContext, http2};
+use super::{
+    Socket,
+    connection::{ConnectionContext, RequestService},
+    http2,
+};
 use crate::{
     body::{Body, Pace},
     error::Error,
@@ -85,10 +89,7 @@ pub(super) fn serve<IO, S>(
 ) -> impl Future<Output = ()> + Send
 where
     IO: Socket,
-    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
-        + Clone
-        + Send
-        + 'static,
+    S: RequestService,
 {
     serve_wire(SharedWire::new(Wire::new(io, ahead)), service, context)
 }
@@ -97,10 +98,7 @@ where
 async fn serve_wire<IO, S>(wire: SharedWire<IO>, service: S, context: ConnectionContext)
 where
     IO: Socket,
-    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
-        + Clone
-        + Send
-        + 'static,
+    S: RequestService,
 {
     let mut connection = Connection {
         wire,

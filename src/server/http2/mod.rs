@@ -45,7 +45,6 @@ mod stream;
 mod transfer;
 
 use std::{
-    convert::Infallible,
     future::poll_fn,
     pin::{Pin, pin},
     sync::Arc,
@@ -57,7 +56,6 @@ use h2::{Reason, server};
 use parking_lot::Mutex;
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::WaitForCancellationFuture;
-use tower::Service;
 
 use self::{
     bounds::{FAREWELL, builder},
@@ -68,11 +66,11 @@ use self::{
 };
 use super::{
     Socket,
-    connection::{ConnectionContext, ConnectionHandle},
+    connection::{ConnectionContext, ConnectionHandle, RequestService},
 };
 use crate::{
     http2::windows::{Tuner, Windows},
-    message::{Arrival, Origin, Response},
+    message::Origin,
     policy::ConnectionLimits,
     runtime::timer::{Timer, timeout},
 };
@@ -88,10 +86,7 @@ pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(super) async fn serve<IO, S>(io: IO, ahead: BytesMut, service: S, context: ConnectionContext)
 where
     IO: Socket,
-    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
-        + Clone
-        + Send
-        + 'static,
+    S: RequestService,
 {
     let ConnectionContext {
         limits,
@@ -162,10 +157,7 @@ enum Phase {
 impl<IO, S> ClientConnection<IO, S>
 where
     IO: Socket,
-    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
-        + Clone
-        + Send
-        + 'static,
+    S: RequestService,
 {
     /// Makes all the progress that can be made. Ready at the end of the
     /// connection.
