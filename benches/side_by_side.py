@@ -6,6 +6,7 @@
     python3 benches/side_by_side.py                                  # http1 and refused
     python3 benches/side_by_side.py all --envoy envoy/bin/envoy      # everything
     python3 benches/side_by_side.py tls-full tls-bulk --only nginx,tidegate --rounds 5 --secs 2
+    chrt --rr 1 python3 benches/side_by_side.py tail --secs 10       # as root: before all other processes of the machine
 
 Each proxy is pinned to core 0; loads, upstreams and this script are pinned to core 1. Rounds are interleaved, so that a
 machine that changes its speed affects all proxies alike. The figure is the CPU time of the proxy's processes per response;
@@ -14,7 +15,8 @@ responses for a second of CPU time. "busy" is the share of the core that was use
 wakes up more often for the same work. Unexpected responses make a line VOID and the exit status 1. Everything listens on
 loopback and ends with the run.
 
-Scenarios are functions of `beside/`; `--list` describes them. The configurations of the proxies are in\n`beside/proxies.py`.
+Scenarios are functions of `beside/`; `--list` describes them. The configurations of the proxies are in
+`beside/proxies.py`.
 """
 
 import argparse
@@ -25,7 +27,7 @@ import signal
 import subprocess
 import sys
 
-from beside import half_load, http, machine, memory, reload, tls, two_workers, websocket
+from beside import http, machine, memory, reload, tail, tls, two_workers, websocket
 from beside.rounds import ORDER, Bench
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -41,7 +43,7 @@ SCENARIOS = {
     "h2-h1": http.h2_h1,
     "h2-h2": http.h2_h2,
     "websocket": websocket.websocket,
-    "half-load": half_load.half_load,
+    "tail": tail.tail,
     "two-workers": two_workers.two_workers,
     "memory": memory.memory,
     "reload": reload.reload,

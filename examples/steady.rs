@@ -1,4 +1,4 @@
-//! An open-loop HTTP/1 client: requests come at a pace of their own, whatever the answers do. The load of `half-load` and
+//! An open-loop HTTP/1 client: requests come at a pace of their own, whatever the answers do. The load of `tail` and
 //! `reload` of `benches/side_by_side.py`.
 //!
 //! Usage: `steady ADDRESS PATH RATE CONNECTIONS SECONDS`. Prints one line of JSON; latencies are in milliseconds.
@@ -170,18 +170,20 @@ impl Seen {
     fn print(&mut self) {
         self.latencies.sort_unstable();
         self.late.sort_unstable();
-        let ms = |sorted: &[Duration], percent: usize| {
-            let at = sorted.get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1)));
+        let ms = |sorted: &[Duration], permille: usize| {
+            let place = sorted.len() * permille / 1000;
+            let at = sorted.get(place.min(sorted.len().saturating_sub(1)));
             at.map_or(0.0, |found| found.as_secs_f64() * 1e3)
         };
         println!(
-            r#"{{"answers": {}, "failed": {}, "p50": {:.4}, "p99": {:.4}, "max": {:.4}, "late_p99": {:.4}}}"#,
+            r#"{{"answers": {}, "failed": {}, "p50": {:.4}, "p99": {:.4}, "p999": {:.4}, "max": {:.4}, "late_p99": {:.4}}}"#,
             self.latencies.len(),
             self.failed,
-            ms(&self.latencies, 50),
-            ms(&self.latencies, 99),
-            ms(&self.latencies, 100),
-            ms(&self.late, 99),
+            ms(&self.latencies, 500),
+            ms(&self.latencies, 990),
+            ms(&self.latencies, 999),
+            ms(&self.latencies, 1000),
+            ms(&self.late, 990),
         );
     }
 }

@@ -20,6 +20,7 @@ class Setup:
     tls: bool = False
     http2: bool = False  # for clients with prior knowledge
     upstream_http2: bool = False
+    access_lines: bool = True
     workers: int = 1
     core: str = PROXIES
 
@@ -43,13 +44,14 @@ http {{ access_log off; keepalive_requests 100000000; keepalive_timeout 600s; se
 
 
 def nginx(setup, port):
+    log = f"{RUN}/nginx-{port}.access combined buffer=64k" if setup.access_lines else "off"
     listen = f"127.0.0.1:{port} backlog=4096" + (" ssl" if setup.tls else "") + (" http2" if setup.http2 else "")
     tls = f"ssl_certificate {CERTIFICATE}; ssl_certificate_key {KEY}; ssl_protocols TLSv1.3;" if setup.tls else ""
     return f"""
 worker_processes {setup.workers}; daemon off; pid {RUN}/nginx-{port}.pid; error_log {RUN}/nginx-{port}.err;
 worker_rlimit_nofile 20000;
 events {{ worker_connections 19900; }}
-http {{ access_log {RUN}/nginx-{port}.access combined buffer=64k; keepalive_requests 100000000; keepalive_timeout 600s;
+http {{ access_log {log}; keepalive_requests 100000000; keepalive_timeout 600s;
   client_body_temp_path {RUN}/body; proxy_temp_path {RUN}/proxy; fastcgi_temp_path {RUN}/fcgi;
   uwsgi_temp_path {RUN}/uwsgi; scgi_temp_path {RUN}/scgi;
   limit_req_zone $binary_remote_addr zone=wide:10m rate=1000000r/s;
@@ -121,6 +123,8 @@ timeouts = {{ keep_alive = "600s" }}
 {tls}
 [admin]
 bind = "127.0.0.1:{admin or free_port()}"
+[log]
+access = {str(setup.access_lines).lower()}
 [upstreams.service]
 servers = ["http://127.0.0.1:{setup.upstream}"]
 {protocol}
