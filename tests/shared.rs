@@ -130,6 +130,35 @@ fn a_shared_and_a_local_limit_decide_together() {
 }
 
 #[test]
+fn of_a_shared_and_a_local_limit_with_as_many_tokens_left_the_slower_one_is_stated() {
+    let redis = Redis::start();
+    for shared in ["quick", "slow"] {
+        let scope = |limit| {
+            if limit == shared {
+                "scope = 'shared'\n"
+            } else {
+                ""
+            }
+        };
+        let text = format!(
+            "[store]\nurl = '{}'\ntimeout = '5s'\nlease = '0%'\n\
+             [limits.quick]\n{}rate = '1/m'\nburst = 4\n\
+             [limits.slow]\n{}rate = '1/h'\nburst = 4\n{}",
+            redis.url(),
+            scope("quick"),
+            scope("slow"),
+            responding("r", "limits = ['quick', 'slow']")
+        );
+        let response = Gateway::start(&text).get("/");
+        assert_eq!(
+            response.get("ratelimit"),
+            Some("\"slow\";r=3;t=3600"),
+            "with `{shared}` in the store"
+        );
+    }
+}
+
+#[test]
 fn costs_overrides_tiers_and_counted_responses_are_shared_too() {
     let redis = Redis::start();
     let store = format!("url = '{}'\nlease = '0%'", redis.url());

@@ -32,7 +32,7 @@ use super::{
     charge::Charge,
     key,
     limits::RouteLimit,
-    question::{Inquiry, Question, Questions, Quotas, SharedQuestions},
+    question::{Inquiry, Question, Questions, Quotas, SharedQuestions, nearer},
 };
 use crate::{
     call::{Exchange, LimitFacts},
@@ -205,22 +205,15 @@ impl Asking {
         }
     }
 
-    /// Notes the buckets that have admitted; the one with the fewest tokens of
-    /// these and the local ones is emitted.
+    /// Notes the buckets that have admitted. The one of these and the local ones
+    /// that is nearest to exhaustion is emitted; of equals a local one.
     fn note_admitted(&mut self, questions: &[Question], admission: &SharedAdmission) {
         let mut facts = self.facts;
         let standings = admission.standings();
         let nearest = self
             .inquiry()
             .note_admitted(questions, standings, &mut facts);
-        facts.nearest = match (self.facts.nearest, nearest) {
-            (Some(local), Some(shared))
-                if local.standing.remaining <= shared.standing.remaining =>
-            {
-                Some(local)
-            }
-            (local, shared) => shared.or(local),
-        };
+        facts.nearest = nearer(self.facts.nearest, nearest);
         self.facts = facts;
     }
 
