@@ -171,7 +171,7 @@ where
         };
         let mut inner = self.inner.clone();
         let waiting = async move {
-            let charge = pending.await?;
+            let charge = pending.decide().await?;
             let call = Call {
                 now: Instant::now(),
                 ..call

@@ -26,7 +26,7 @@
 //! leaves before the response. Tokens that the interrupted call has taken count
 //! as used.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     charge::Charge,
@@ -43,13 +43,23 @@ use crate::{
 
 /// A decision, made or being made: the tokens that were taken, or the refusal.
 /// A decision that is made has noted its facts.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved once, into the box of the future that waits for it"
+)]
 pub(super) enum Deciding {
     /// The store was not asked. The usual case also for shared limits with
     /// leases: a busy key has tokens that this gateway holds in advance.
     Made(Result<Charge, Error>),
-    /// The store is asked. The future is boxed: its size is that of a call to
-    /// the store, and requests that need none do not carry it.
-    Pending(Pin<Box<dyn Future<Output = Result<Charge, Error>> + Send>>),
+    /// The store is asked.
+    Pending(PendingDecision),
+}
+
+/// A decision that waits for the store.
+pub(super) struct PendingDecision {
+    asking: Asking,
+    /// The decision of the limits that can refuse.
+    live: StoreDecision,
 }
 
 /// Decides by all limits of a route, those in the store last.
@@ -106,6 +116,24 @@ struct Asking {
     facts: LimitFacts,
 }
 
+impl PendingDecision {
+    /// Waits for the store, and asks it about the limits in shadow mode.
+    ///
+    /// # Errors
+    /// Fails if a limit refuses, or if nothing could decide and the
+    /// configuration refuses then.
+    pub(super) async fn decide(self) -> Result<Charge, Error> {
+        let Self { mut asking, live } = self;
+        let outcome = asking.take(outcome_of(live).await);
+        if outcome.is_ok() {
+            for question in std::mem::take(&mut asking.questions.shadow) {
+                asking.ask_in_shadow(question).await;
+            }
+        }
+        asking.end(outcome)
+    }
+}
+
 impl Asking {
     /// Asks the store about the limits that can refuse.
     ///
@@ -123,15 +151,8 @@ impl Asking {
         // If the client leaves before the store answers, the access line states
         // what the local limits said.
         self.exchange.facts.lock().limits = self.facts;
-        Deciding::Pending(Box::pin(async move {
-            let outcome = self.take(outcome_of(live).await);
-            if outcome.is_ok() {
-                for question in std::mem::take(&mut self.questions.shadow) {
-                    self.ask_in_shadow(question).await;
-                }
-            }
-            self.end(outcome)
-        }))
+        let asking = self;
+        Deciding::Pending(PendingDecision { asking, live })
     }
 
     /// The request before its limits, at the present time: the clock is read
