@@ -345,11 +345,13 @@ fn whole_stack(c: &mut Criterion) {
 }
 
 fn request(origin: &Arc<Origin>) -> Request {
+    let now = Instant::now();
     Request {
         head: head(headers()),
         target: Bytes::from_static(b"/orders/7?full=1"),
         body: Body::empty(),
-        started: Instant::now(),
+        started: now,
+        arrived: now,
         origin: Arc::clone(origin),
         interim: None,
     }

@@ -83,6 +83,8 @@ pub struct Request {
     pub body: Body,
     /// The moment at which its first byte arrived.
     pub started: Instant,
+    /// The moment at which its head was complete.
+    pub arrived: Instant,
     /// The connection that it came by.
     pub origin: Arc<Origin>,
     /// The way for interim responses (1xx); `None` if the client cannot receive

@@ -110,6 +110,7 @@ impl Gateway {
     fn begin(&self, request: Request) -> ResponseFuture {
         let snapshot = self.routes.load();
         let routes = snapshot.routes(self.worker);
+        let arrived = request.arrived;
         let Entered {
             exchange,
             route,
@@ -123,7 +124,7 @@ impl Gateway {
             let response = last_hop::respond(&exchange);
             return ResponseFuture::done(finish(response, exchange));
         }
-        let call = Call::new(Arc::clone(&exchange), body, exchange.started);
+        let call = Call::new(Arc::clone(&exchange), body, arrived);
         let metrics = Arc::clone(&self.metrics);
         let exchange = Some(exchange);
         let mut stack = route.stack.clone();
@@ -186,11 +187,15 @@ type Delayed = Pin<Box<dyn Future<Output = Result<Response, Failed>> + Send>>;
 /// Calls a stack with a foreign layer that has to wait, and pays for that with
 /// a box; or fails as the stack does.
 #[cold]
-fn delayed(ready: Poll<Result<(), Failed>>, stack: Stack, call: Call) -> Delayed {
+fn delayed(ready: Poll<Result<(), Failed>>, mut stack: Stack, call: Call) -> Delayed {
     match ready {
         Poll::Ready(Err(failed)) => Box::pin(future::ready(Err(failed))),
         // Polls the stack again, with a waker.
-        _ => Box::pin(stack.oneshot(call)),
+        _ => Box::pin(async move {
+            let stack = stack.ready().await?;
+            let now = Instant::now();
+            stack.call(Call { now, ..call }).await
+        }),
     }
 }
 

@@ -50,8 +50,14 @@ pub struct Clock;
 impl Clock {
     /// Reads tokio's clock: one `clock_gettime`, no system call.
     pub fn now(self) -> Now {
+        self.at(Instant::now())
+    }
+
+    /// A reading of tokio's clock that was taken before.
+    #[inline]
+    pub fn at(self, read: Instant) -> Now {
         let start = *START.get_or_init(a_day_ago);
-        Now::from_nanos(nanos(Instant::now().saturating_duration_since(start)))
+        Now::from_nanos(nanos(read.saturating_duration_since(start)))
     }
 }
 

@@ -138,11 +138,13 @@ fn ask(gateway: &mut Gateway, network: u8, cost: u8) -> Option<u64> {
         names: FieldNames::default(),
         upgrade: None,
     };
+    let now = Instant::now();
     let request = Request {
         head,
         target: Bytes::from_static(b"/"),
         body: Body::empty(),
-        started: Instant::now(),
+        started: now,
+        arrived: now,
         origin: Arc::new(Origin::new("test".into(), peer, peer)),
         interim: None,
     };

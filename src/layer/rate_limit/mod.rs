@@ -132,13 +132,13 @@ where
             };
         }
         if let Some(store) = store {
-            let deciding = shared::decide(store, limits, &call.exchange);
+            let deciding = shared::decide(store, limits, &call.exchange, Clock.at(call.now));
             return self.proceed_in_time(call, deciding);
         }
         let inquiry = Inquiry {
             limits,
             exchange: &call.exchange,
-            now: Clock.now(),
+            now: Clock.at(call.now),
         };
         let mut facts = LimitFacts::default();
         let outcome = inquiry.decide(&mut Questions::default(), &mut facts);

@@ -37,8 +37,9 @@ use crate::{
 
 /// One request before the limits of its route.
 ///
-/// Borrows everything and costs a reading of the clock. It is made for the
-/// local decision, and again for each use after a call to the store.
+/// Borrows everything. It is made for the local decision, with the time at which
+/// the request arrived; and again for each use after a call to the store, with a
+/// reading of the clock.
 #[derive(Clone, Copy)]
 pub(super) struct Inquiry<'a> {
     /// The limits of the route, in the order of the configuration.

@@ -37,7 +37,7 @@ use super::{
 use crate::{
     call::{Exchange, LimitFacts},
     error::Error,
-    limit::Clock,
+    limit::{Clock, Now},
     store::{Asks, Refused, SharedAdmission, SharedAsk, Store, StoreDecision, StoreOutcome},
 };
 
@@ -71,12 +71,13 @@ pub(super) fn decide(
     store: &Arc<Store>,
     limits: &Arc<[RouteLimit]>,
     exchange: &Arc<Exchange>,
+    now: Now,
 ) -> Deciding {
     let mut questions = Questions::default();
     let inquiry = Inquiry {
         limits,
         exchange,
-        now: Clock.now(),
+        now,
     };
     let mut facts = LimitFacts::default();
     let charge = match inquiry.decide(&mut questions, &mut facts) {

@@ -32,8 +32,8 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// The end of a wait for a head.
 #[derive(Debug)]
 pub(super) enum HeadRead {
-    /// A request, and when its first byte was seen.
-    Request(ParsedRequest, Instant),
+    /// A request, and when its head came.
+    Request(ParsedRequest, HeadTimes),
     /// Bytes that are not a request's head, and when the first of them was
     /// seen.
     Refused(Error, Instant),
@@ -41,6 +41,16 @@ pub(super) enum HeadRead {
     Close,
     /// The client began with the preface of HTTP/2.
     Http2,
+}
+
+/// When a head came.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HeadTimes {
+    /// When its first byte was seen.
+    pub(super) started: Instant,
+    /// When all of it had come. The same reading of the clock for a head in one
+    /// piece, as nearly all are.
+    pub(super) arrived: Instant,
 }
 
 /// How much of a head has come.
@@ -109,6 +119,7 @@ pub(super) fn read<IO>(
     if !first.is_ascii_graphic() {
         return refuse_first(first, input, progress);
     }
+    let is_first_look = progress.started.is_none();
     let started = *progress.started.get_or_insert_with(Instant::now);
     // No method of HTTP/1 begins as the preface of HTTP/2 does.
     if first == b'P' && limits.http2 && progress.accepted.is_some() {
@@ -123,7 +134,14 @@ pub(super) fn read<IO>(
         other => return unended(other, input, &limits.head, progress),
     };
     Some(match http1::parse_request(input, length, &limits.head) {
-        Ok(request) => HeadRead::Request(request, started),
+        Ok(request) => {
+            let arrived = if is_first_look {
+                started
+            } else {
+                Instant::now()
+            };
+            HeadRead::Request(request, HeadTimes { started, arrived })
+        }
         Err(error) => HeadRead::Refused(error, started),
     })
 }

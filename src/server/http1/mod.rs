@@ -56,7 +56,7 @@ use tower::Service;
 
 use self::{
     close::{BodyRest, discard_rest, linger},
-    head::{HeadProgress, HeadRead},
+    head::{HeadProgress, HeadRead, HeadTimes},
     response::{RequestTraits, Transfer},
     wire::{SharedWire, Wire, WireBody},
 };
@@ -163,7 +163,7 @@ where
             let mut progress = HeadProgress::new(accepted.take());
             let read = poll_fn(|cx| self.poll_head(cx, &mut progress, drained.as_mut())).await;
             let next = match read {
-                HeadRead::Request(request, started) => self.exchange(request, started).await,
+                HeadRead::Request(request, times) => self.exchange(request, times).await,
                 HeadRead::Refused(error, started) => self.refuse(error, started).await,
                 HeadRead::Close => Next::Farewell,
                 HeadRead::Http2 => Next::Http2,
@@ -251,7 +251,7 @@ where
 
     /// Has the service respond to a request, and writes the response. The
     /// request is cancelled if the client leaves before that.
-    async fn exchange(&mut self, parsed: ParsedRequest, started: Instant) -> Next {
+    async fn exchange(&mut self, parsed: ParsedRequest, times: HeadTimes) -> Next {
         let mut request = RequestTraits {
             is_head: parsed.head.method == Method::HEAD,
             version: parsed.head.version,
@@ -260,7 +260,7 @@ where
         let Ok(()) = poll_fn(|cx| self.service.poll_ready(cx)).await;
         // Built and called here and not further down: both values are large,
         // and each level would move them once more.
-        let arrival = Arrival::Request(self.request(parsed, started));
+        let arrival = Arrival::Request(self.request(parsed, times));
         let response = {
             let mut response = pin!(self.service.call(arrival));
             poll_fn(|cx| poll_response(cx, response.as_mut(), &self.wire)).await
@@ -278,7 +278,7 @@ where
 
     /// The request as the gateway gets it, its body still to be read from the
     /// wire.
-    fn request(&self, parsed: ParsedRequest, started: Instant) -> Request {
+    fn request(&self, parsed: ParsedRequest, times: HeadTimes) -> Request {
         let most_trailers = self.context.limits.head.bytes;
         self.wire
             .lock()
@@ -292,7 +292,8 @@ where
             head: parsed.head,
             target: parsed.target,
             body,
-            started,
+            started: times.started,
+            arrived: times.arrived,
             origin: Arc::clone(&self.context.origin),
             interim: takes_interim.then(|| Interim(self.wire.interim_sink())),
         }

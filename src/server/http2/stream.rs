@@ -228,6 +228,7 @@ fn arrival(
         target,
         body,
         started,
+        arrived: started,
         origin,
         interim: Some(Interim(Arc::clone(responder) as _)),
     })
