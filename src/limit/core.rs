@@ -82,7 +82,7 @@ pub(super) struct Want<'a> {
 
 impl Want<'_> {
     /// The class of the quota that counts, see `classes`.
-    fn class(&self) -> u16 {
+    pub(super) fn class(&self) -> u16 {
         self.quota.map_or(0, Gcra::class)
     }
 }
@@ -317,18 +317,32 @@ impl Offer<'_> {
     #[inline]
     fn taken(&self) -> Taken {
         let gcra = self.want.quota.unwrap_or(&self.core.gcra);
-        Taken {
-            tat: self.tat,
-            key: self.want.key,
-            emission: gcra.emission(),
-            burst: gcra.burst(),
-            cost: self.want.cost,
-        }
+        Taken::of(&self.want, gcra, self.tat)
     }
 }
 
 impl Taken {
+    /// The tokens that a request wants, taken under the quota `gcra` from a
+    /// bucket that has this `tat` then.
+    #[inline]
+    pub(super) fn of(want: &Want<'_>, gcra: &Gcra, tat: u64) -> Self {
+        Self {
+            tat,
+            key: want.key,
+            emission: gcra.emission(),
+            burst: gcra.burst(),
+            cost: want.cost,
+        }
+    }
+
+    /// Nanoseconds after which the bucket is full, if nobody else takes tokens.
+    #[inline]
+    pub(super) fn debt(&self, now: Now) -> u64 {
+        self.tat.saturating_sub(now.as_nanos())
+    }
+
     /// The quota under which they were taken.
+    #[inline]
     pub(super) fn gcra(&self) -> Gcra {
         Gcra::from_parts(self.emission, self.burst)
     }

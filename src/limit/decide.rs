@@ -6,9 +6,9 @@
 //! anew; if that is a refusal, those that had already taken are refunded, and
 //! the whole decision is a refusal.
 //!
-//! A limit that decides alone does both steps at once, and two limits are
-//! decided without a loop: these are the usual cases, and each takes a few
-//! dozen nanoseconds while its bucket is in a cache.
+//! One or two limits are decided without a loop, as long as their buckets are
+//! in their usual state (`quick`): these are the usual cases, and each takes a
+//! few dozen nanoseconds while its bucket is in a cache.
 //!
 //! # Concurrent requests
 //!
@@ -58,6 +58,7 @@ use std::time::Duration;
 use smallvec::{SmallVec, smallvec};
 
 use super::core::{Offer, Taken, Want};
+use super::quick::QuickOffer;
 use super::{Gcra, Key, Limiter, Now, Standing};
 
 /// The question that a request puts to one limit.
@@ -111,13 +112,10 @@ impl<'a> Ask<'a> {
 /// Fails if at least one limit refuses; nothing was taken then. The refusal
 /// names every limit that refused at the first look, and waits for the slowest
 /// of them.
-#[inline]
+#[inline(always)]
 pub fn decide(now: Now, asks: &[Ask<'_>]) -> Result<Admission, Refusal> {
     match asks {
-        [ask] => match take(now, ask) {
-            Ok(taken) => Ok(Admission::of(now, taken)),
-            Err(wait) => Err(Refusal::by(0, wait)),
-        },
+        [ask] => decide_one(now, ask),
         [first, second] => decide_two(now, first, second),
         _ => decide_many(now, asks),
     }
@@ -129,27 +127,67 @@ pub fn would_admit(now: Now, ask: &Ask<'_>) -> bool {
     look(now, ask).is_ok()
 }
 
+/// [`decide_alone`] in registers.
+#[inline(always)]
+fn decide_one(now: Now, ask: &Ask<'_>) -> Result<Admission, Refusal> {
+    match glance(now, ask) {
+        Some(Ok(offer)) => match offer.accept() {
+            Some(taken) => Ok(Admission::of(now, taken)),
+            None => decide_alone(now, ask),
+        },
+        Some(Err(wait)) => Err(Refusal::by(0, wait)),
+        None => decide_alone(now, ask),
+    }
+}
+
 /// [`decide_many`] in registers: a limit per client and a daily one are the
 /// usual case.
-#[inline]
+#[inline(always)]
 fn decide_two(now: Now, first: &Ask<'_>, second: &Ask<'_>) -> Result<Admission, Refusal> {
-    let (one, two) = match (look(now, first), look(now, second)) {
-        (Ok(one), Ok(two)) => (one, two),
-        (Err(one), Err(two)) => return Err(Refusal::by(0, one).and(1, two)),
-        (Err(one), Ok(_)) => return Err(Refusal::by(0, one)),
-        (Ok(_), Err(two)) => return Err(Refusal::by(1, two)),
-    };
-    let one = accept(now, first, one).map_err(|wait| Refusal::by(0, wait))?;
-    match accept(now, second, two) {
-        Ok(two) => Ok(Admission {
-            now,
-            taken: SmallVec::from_buf([one, two]),
-        }),
-        Err(wait) => Err(Admission::of(now, one).lost_race(&[*first], wait)),
+    if let (Some(Ok(one)), Some(Ok(two))) = (glance(now, first), glance(now, second))
+        && let Some(one) = one.accept()
+    {
+        return match two.accept() {
+            Some(two) => Ok(Admission {
+                now,
+                taken: SmallVec::from_buf([one, two]),
+            }),
+            None => take_second(now, first, one, second),
+        };
+    }
+    decide_many(now, &[*first, *second])
+}
+
+/// Decides again about the second of two limits, after another thread was
+/// faster there. The first has taken its tokens `one`.
+#[cold]
+fn take_second(
+    now: Now,
+    first: &Ask<'_>,
+    one: Taken,
+    second: &Ask<'_>,
+) -> Result<Admission, Refusal> {
+    let mut admission = Admission::of(now, one);
+    match take(now, second) {
+        Ok(two) => {
+            admission.taken.push(two);
+            Ok(admission)
+        }
+        Err(wait) => Err(admission.lost_race(&[*first], wait)),
+    }
+}
+
+/// Decides about one limit.
+#[inline(never)]
+fn decide_alone(now: Now, ask: &Ask<'_>) -> Result<Admission, Refusal> {
+    match take(now, ask) {
+        Ok(taken) => Ok(Admission::of(now, taken)),
+        Err(wait) => Err(Refusal::by(0, wait)),
     }
 }
 
 /// Decides about any number of limits. Allocates for more than two.
+#[inline(never)]
 fn decide_many(now: Now, asks: &[Ask<'_>]) -> Result<Admission, Refusal> {
     let mut offers = SmallVec::<[Offer<'_>; 4]>::new();
     let mut refusal: Option<Refusal> = None;
@@ -175,6 +213,12 @@ fn decide_many(now: Now, asks: &[Ask<'_>]) -> Result<Admission, Refusal> {
     Ok(admission)
 }
 
+/// The first step for a bucket in its usual state; `None` for others.
+#[inline(always)]
+fn glance<'a>(now: Now, ask: &Ask<'a>) -> Option<Result<QuickOffer<'a>, Duration>> {
+    ask.limiter.core.glance(ask.want(now))
+}
+
 /// The first step.
 #[inline(always)]
 fn look<'a>(now: Now, ask: &Ask<'a>) -> Result<Offer<'a>, Duration> {
@@ -194,14 +238,8 @@ fn take(now: Now, ask: &Ask<'_>) -> Result<Taken, Duration> {
 fn accept(now: Now, ask: &Ask<'_>, offer: Offer<'_>) -> Result<Taken, Duration> {
     match offer.accept() {
         Some(taken) => Ok(taken),
-        None => take_anew(now, ask),
+        None => take(now, ask),
     }
-}
-
-/// Decides again after another thread was faster. Apart, because it is rare.
-#[cold]
-fn take_anew(now: Now, ask: &Ask<'_>) -> Result<Taken, Duration> {
-    take(now, ask)
 }
 
 /// The tokens of a request that all limits have admitted. Dropping it keeps
@@ -229,6 +267,28 @@ impl Admission {
         self.taken
             .iter()
             .map(|taken| taken.gcra().standing(self.now, taken.tat))
+    }
+
+    /// The bucket that is nearest to exhaustion after this request, of equals
+    /// the first: its index among the asks, and its state. `None` without a
+    /// bucket.
+    ///
+    /// Compares numbers, and describes one bucket only.
+    #[inline]
+    pub fn nearest(&self) -> Option<(usize, Standing)> {
+        let (first, others) = self.taken.split_first()?;
+        let state = |taken: &Taken| {
+            let (gcra, debt) = (taken.gcra(), taken.debt(self.now));
+            (gcra, gcra.left(debt), debt)
+        };
+        let (mut index, (mut gcra, mut left, mut debt)) = (0, state(first));
+        for (before, other) in others.iter().enumerate() {
+            let other = state(other);
+            if other.1 < left || (other.1 == left && other.2 > debt) {
+                (index, (gcra, left, debt)) = (before + 1, other);
+            }
+        }
+        Some((index, Standing::known(&gcra, left, debt)))
     }
 
     /// Whether it has no tokens: no limit was asked, or [`Self::take_apart`]

@@ -56,6 +56,7 @@
 //! * `table`, `pages`: where buckets live, and their memory.
 //! * `core`: the state of a limit, and the operations on one bucket of it;
 //!   `lineage`: the part of the state that a reload keeps.
+//! * `quick`: the same operations for buckets in their usual state.
 //! * `classes`, `temporary`: keys with quotas of their own, by configuration
 //!   and for a while.
 //! * `limiter`: one limit.
@@ -79,6 +80,7 @@ mod label;
 mod limiter;
 mod lineage;
 mod pages;
+mod quick;
 mod reload;
 mod saved;
 mod table;

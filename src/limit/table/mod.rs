@@ -73,9 +73,11 @@ use crossbeam_utils::CachePadded;
 use super::pages::{AtomicBool, AtomicU16, AtomicUsize, Backoff, PART, Pages, Slot};
 use crate::limit::{Key, LimiterError};
 
+mod glance;
 mod insert;
 mod walk;
 
+pub(in crate::limit) use glance::Glance;
 pub(in crate::limit) use insert::Insert;
 pub(in crate::limit) use walk::{Bucket, Occupied};
 
@@ -83,6 +85,8 @@ pub(in crate::limit) use walk::{Bucket, Occupied};
 #[derive(Debug)]
 pub(in crate::limit) struct KeyTable {
     pages: Pages,
+    /// Bits by which a hash is shifted for the first slot of its window.
+    shift: u32,
     /// For each [`PART`] of the slots, whether a key was ever put there. A walk
     /// over all keys looks nowhere else.
     touched: Box<[AtomicBool]>,
@@ -136,6 +140,7 @@ impl KeyTable {
         let part_of_overflow = probed / PART;
         Ok(Self {
             pages,
+            shift: u64::BITS - probed.trailing_zeros(),
             touched: (0..=part_of_overflow)
                 .map(|part| AtomicBool::new(part == part_of_overflow))
                 .collect(),
@@ -205,12 +210,9 @@ impl KeyTable {
     /// between, the tokens went to another key, and the caller decides anew.
     #[inline]
     pub(in crate::limit) fn replace(&self, index: usize, key: Key, seen: u64, next: u64) -> bool {
-        self.holds(index, key)
-            && (seen == next
-                || self.slots()[index][TAT]
-                    .compare_exchange(seen, next, AcqRel, Relaxed)
-                    .is_ok())
-            && self.holds(index, key)
+        self.slots()
+            .get(index)
+            .is_some_and(|slot| replace(slot, key.hash(), seen, next))
     }
 
     /// The class of a slot: 0 for the limit's own quota, else that of another,
@@ -284,9 +286,14 @@ impl KeyTable {
     /// in order.
     #[inline]
     fn window(&self, key: Key) -> impl Iterator<Item = usize> + use<> {
-        let mask = self.probed() - 1;
-        let home = (key.hash() >> (u64::BITS - self.probed().trailing_zeros())) as usize;
+        let (mask, home) = (self.probed() - 1, self.home(key));
         (0..self.probed().min(WINDOW)).map(move |distance| (home + distance) & mask)
+    }
+
+    /// The first slot in which `key` may live.
+    #[inline(always)]
+    fn home(&self, key: Key) -> usize {
+        (key.hash() >> self.shift) as usize
     }
 
     /// Locks a slot if it is still as it was seen. Returns whether it was.
@@ -320,6 +327,17 @@ impl KeyTable {
         self.slots()[index][KEY].store(VACANT, SeqCst);
         self.slots()[index][TAT].store(0, SeqCst);
     }
+}
+
+/// Replaces the TAT of `key` in its slot, see [`KeyTable::replace`].
+#[inline(always)]
+fn replace(slot: &Slot, key: u64, seen: u64, next: u64) -> bool {
+    slot[KEY].load(Acquire) == key
+        && (seen == next
+            || slot[TAT]
+                .compare_exchange(seen, next, AcqRel, Relaxed)
+                .is_ok())
+        && slot[KEY].load(Acquire) == key
 }
 
 /// A slot as it was seen.
