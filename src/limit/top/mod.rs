@@ -23,7 +23,7 @@
 //! # Cost
 //!
 //! A request takes the mutex of its own worker, which only a look at the list
-//! ever holds as well, one look-up in a hash map, and a few stores. It
+//! ever holds as well, one look-up in a table, and a few stores. It
 //! allocates only for a key that gets a counter, and then only for a label
 //! longer than any that the counter had before.
 //!
@@ -57,6 +57,7 @@ use super::{Key, Label, Now};
 use crate::runtime::PerWorker;
 
 mod count;
+mod index;
 mod sketch;
 
 pub use count::{Count, Heavy, Verdict};

@@ -6,10 +6,10 @@
 //! time. Lists are linked by index, since everything lives in two vectors that
 //! never shrink.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::count::{Count, Heavy, Verdict};
+use super::index::{KeyIndex, NONE};
 use crate::limit::{Key, Label};
 
 /// Keys that one worker tells apart in one period. Each takes some 100 bytes
@@ -20,7 +20,7 @@ pub(in crate::limit) const CAPACITY: usize = 512;
 #[derive(Default)]
 pub(super) struct Sketch {
     /// Index into `entries` for each key.
-    slots: HashMap<u64, u16, ByItself>,
+    slots: KeyIndex,
     entries: Vec<KeyCounter>,
     groups: Vec<CountGroup>,
     /// Indices of groups without a key, for reuse.
@@ -53,15 +53,12 @@ struct CountGroup {
     next: u16,
 }
 
-/// The index of no entry and of no group.
-const NONE: u16 = u16::MAX;
-
 impl Sketch {
     /// Notes one request.
     #[inline]
     pub(super) fn record(&mut self, key: Key, verdict: Verdict, label: impl FnOnce(&mut Label)) {
-        let slot = match self.slots.get(&key.hash()) {
-            Some(slot) => *slot,
+        let slot = match self.slot_of(key.hash()) {
+            Some(slot) => slot,
             None => self.enter(key, label),
         };
         let entry = &mut self.entries[usize::from(slot)];
@@ -69,13 +66,20 @@ impl Sketch {
             Verdict::Admitted => entry.admitted += 1,
             Verdict::Refused => entry.refused += 1,
         }
-        self.raise(slot);
+        let (from, is_last) = (entry.group, entry.next == NONE);
+        let group = &mut self.groups[usize::from(from)];
+        // A busy key is alone with its count most of the time.
+        if is_last && group.head == slot && group.next == NONE {
+            group.count += 1;
+        } else {
+            self.raise(slot);
+        }
     }
 
     /// The requests of a key.
     pub(super) fn count(&self, key: Key) -> Count {
-        match self.slots.get(&key.hash()) {
-            Some(slot) => self.entries[usize::from(*slot)].count(),
+        match self.slot_of(key.hash()) {
+            Some(slot) => self.entries[usize::from(slot)].count(),
             None => Count {
                 missed: self.floor(),
                 ..Count::default()
@@ -85,9 +89,8 @@ impl Sketch {
 
     /// The parts of a key that has a counter.
     pub(super) fn label(&self, key: Key) -> Option<&Label> {
-        self.slots
-            .get(&key.hash())
-            .map(|slot| &self.entries[usize::from(*slot)].label)
+        self.slot_of(key.hash())
+            .map(|slot| &self.entries[usize::from(slot)].label)
     }
 
     /// Bound for the requests of a key without a counter.
@@ -101,7 +104,7 @@ impl Sketch {
 
     /// Whether the key with this hash has a counter.
     pub(super) fn has(&self, hash: u64) -> bool {
-        self.slots.contains_key(&hash)
+        self.slot_of(hash).is_some()
     }
 
     /// All keys with a counter.
@@ -122,14 +125,22 @@ impl Sketch {
         self.free.clear();
     }
 
+    /// The index of the entry of the key with this hash.
+    #[inline]
+    fn slot_of(&self, hash: u64) -> Option<u16> {
+        self.slots.find(hash, hash_in(&self.entries))
+    }
+
     /// Gives a counter to a key that has none: a new one, or the smallest.
+    #[cold]
     fn enter(&mut self, key: Key, label: impl FnOnce(&mut Label)) -> u16 {
         let slot = if self.entries.len() < CAPACITY {
             self.append(key)
         } else {
             self.replace(key)
         };
-        self.slots.insert(key.hash(), slot);
+        let entries = &self.entries;
+        self.slots.insert(key.hash(), slot, hash_in(entries));
         label(&mut self.entries[usize::from(slot)].label);
         slot
     }
@@ -166,8 +177,9 @@ impl Sketch {
     fn replace(&mut self, key: Key) -> u16 {
         let slot = self.group(self.first).head;
         let missed = self.group(self.first).count;
+        let replaced = self.entries[usize::from(slot)].key.hash();
+        self.slots.remove(replaced, hash_in(&self.entries));
         let entry = &mut self.entries[usize::from(slot)];
-        self.slots.remove(&entry.key.hash());
         (entry.key, entry.missed, entry.admitted, entry.refused) = (key, missed, 0, 0);
         entry.label.clear();
         slot
@@ -175,7 +187,6 @@ impl Sketch {
 
     /// Counts one more request: moves the key to the group of the next count,
     /// which is made if there is none.
-    #[inline]
     fn raise(&mut self, slot: u16) {
         let from = self.entries[usize::from(slot)].group;
         let CountGroup {
@@ -268,6 +279,12 @@ impl Sketch {
     fn group(&self, slot: u16) -> &CountGroup {
         &self.groups[usize::from(slot)]
     }
+}
+
+/// Finds the hash of an entry's key.
+#[inline]
+fn hash_in(entries: &[KeyCounter]) -> impl Fn(u16) -> u64 {
+    move |slot| entries[usize::from(slot)].key.hash()
 }
 
 impl KeyCounter {
