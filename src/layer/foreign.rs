@@ -191,7 +191,7 @@ impl Service<Call> for Strict {
 
 /// A `GET /` without a body, from a client on this machine, to a route without
 /// limits.
-fn call() -> Call {
+pub(super) fn call() -> Call {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 40000));
     let route = Arc::new(RouteTag {
         name: Some("r".into()),

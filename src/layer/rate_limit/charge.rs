@@ -55,7 +55,8 @@ pub struct Charge {
     pub(super) limits: Arc<[RouteLimit]>,
     /// Taken together by limits of this gateway, in the order of `questions`.
     pub(super) together: Admission,
-    /// The buckets that have taken them.
+    /// The buckets that have taken them. Empty if each limit of the route has
+    /// taken from its own bucket, in their order.
     pub(super) questions: List,
     /// Taken otherwise; most requests have none.
     pub(super) apart: Option<Box<Apart>>,
@@ -109,14 +110,17 @@ impl Charge {
     ///
     /// Returns local tokens at once, under one reading of the clock. Nothing
     /// waits for the tokens of shared limits to come back.
+    #[cold]
     pub(super) fn refund(self) {
         let now = Clock.now();
         let limits = &*self.limits;
-        let limiters = self
-            .questions
-            .iter()
-            .map(|question| question.limiter(limits));
-        self.together.refund(now, limiters);
+        if self.questions.is_empty() {
+            let limiters = limits.iter().map(|limit| &limit.own.limiter);
+            self.together.refund(now, limiters);
+        } else {
+            let limiters = self.questions.iter().map(|one| one.limiter(limits));
+            self.together.refund(now, limiters);
+        }
         if let Some(mut apart) = self.apart {
             apart.refund(now, |_| true);
         }
@@ -124,9 +128,12 @@ impl Charge {
 
     /// Settles for a response with this status.
     ///
-    /// Tokens of limits without `count` stay taken whatever the status is.
-    pub(super) fn settle(self, status: StatusCode) {
-        if let Some(mut apart) = self.apart {
+    /// Tokens of limits without `count` stay taken whatever the status is. The
+    /// charge stays where it is, since a move costs more than the settling of
+    /// plain tokens, and is dropped without an effect later.
+    #[inline]
+    pub(super) fn settle(&mut self, status: StatusCode) {
+        if let Some(apart) = &mut self.apart {
             apart.note_others(&self.questions, self.together.standings().map(Some));
             apart.settle(status);
         }

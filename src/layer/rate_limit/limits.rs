@@ -12,12 +12,13 @@
 //! a reload keeps the limits that it was decided by, until its tokens are
 //! settled.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
-use super::overrides::Overrides;
+use super::{key, overrides::Overrides};
 use crate::{
-    limit::{KeyBuilder, Limiter, Top},
-    policy::{Cost, Limit},
+    call::Exchange,
+    limit::{Key, KeyBuilder, Limiter, Top},
+    policy::{Cost, KeyPart, Limit},
     store::{NameHasher, SharedLimit},
 };
 
@@ -34,6 +35,8 @@ pub struct RouteLimit {
     pub(super) name: usize,
     /// The buckets under the quota of the limit itself.
     pub(super) own: Buckets,
+    /// How the key of the own bucket is found.
+    form: KeyForm,
     /// In the order of the policy's tiers. Empty for most limits.
     pub(super) tiers: Box<[Buckets]>,
     /// The buckets of another quota that is tried out beside the limit's own;
@@ -46,6 +49,19 @@ pub struct RouteLimit {
     /// asks one flag instead of seven. Temporary quotas of operators are not in
     /// it, since they come and go between reloads.
     pub(super) is_plain: bool,
+}
+
+/// How a request's key is found. The two forms that most limits have take the
+/// least work: one is known before, and the other hashes four bytes.
+#[derive(Debug, Clone)]
+enum KeyForm {
+    /// The limit counts everybody together.
+    Everybody(Key),
+    /// The address of the client is the only part. The builder has begun with
+    /// an IPv4 address; others are found as all parts are.
+    Address(KeyBuilder),
+    /// The parts are found one by one.
+    Parts,
 }
 
 /// The buckets of a limit or of one of its tiers.
@@ -89,15 +105,40 @@ impl RouteLimit {
             && overrides.is_none()
             && own.shared.is_none()
             && tiers.is_empty();
+        let form = match *policy.key {
+            [] => KeyForm::Everybody(own.begun.clone().finish()),
+            [KeyPart::ClientIp { .. }] => KeyForm::Address(own.begun.clone().before_v4()),
+            _ => KeyForm::Parts,
+        };
         Self {
             policy,
             name,
             own,
+            form,
             tiers,
             candidate,
             overrides,
             is_plain,
         }
+    }
+
+    /// The key of the request's own bucket; `None` if the request lacks a part
+    /// of it.
+    #[inline]
+    pub(super) fn key(&self, exchange: &Exchange) -> Option<Key> {
+        match (&self.form, exchange.client.ip) {
+            (KeyForm::Everybody(key), _) => Some(*key),
+            (KeyForm::Address(begun), IpAddr::V4(address)) => {
+                Some(begun.clone().finish_v4(address))
+            }
+            _ => self.whole_key(exchange),
+        }
+    }
+
+    /// The key, found part by part.
+    #[inline(never)]
+    fn whole_key(&self, exchange: &Exchange) -> Option<Key> {
+        key::whole(&self.own.begun, &self.policy, exchange).map(KeyBuilder::finish)
     }
 
     /// Whether its buckets are in the store.

@@ -15,10 +15,10 @@
 //!
 //! # Cost
 //!
-//! One clock reading serves all limits. A request under one or two plain limits
-//! allocates nothing here. Tokens that may come back one by one are boxed,
-//! which concerns limits in shadow mode, candidates, and limits that count
-//! responses.
+//! One clock reading serves all limits. Requests under nothing but one or two
+//! plain limits are decided in `plain`, with the same outcome. Tokens that may
+//! come back one by one are boxed, which concerns limits in shadow mode,
+//! candidates, and limits that count responses.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use smallvec::SmallVec;
 
 use super::{
     charge::{Apart, Charge},
-    question::{Inquiry, Question, Questions, nearer},
+    question::{Inquiry, Question, Questions},
 };
 use crate::{
     call::{LimitFacts, Nearest},
@@ -64,8 +64,8 @@ impl Inquiry<'_> {
                 return Err(self.refused(&questions.live, &questions.quotas, &refusal, facts));
             }
         };
-        let standings = together.standings().map(Some);
-        facts.nearest = self.note_admitted(&questions.live, standings, facts);
+        self.note_admitted(&questions.live, facts);
+        facts.nearest = self.nearest(&questions.live, &together);
         for question in &questions.shadow {
             self.ask_in_shadow(question, questions, &mut apart, facts);
         }
@@ -82,24 +82,10 @@ impl Inquiry<'_> {
     }
 
     /// Asks the limits that can refuse; all of them take, or none.
-    ///
-    /// One or two limits are the usual case: their asks stay in registers
-    /// instead of going through a list.
-    #[inline]
     fn ask_live(&self, questions: &Questions) -> Result<Admission, Refusal> {
-        let quotas = &questions.quotas;
-        match &*questions.live {
-            [one] => decide(self.now, &[one.ask(self.limits, quotas)]),
-            [one, two] => decide(
-                self.now,
-                &[one.ask(self.limits, quotas), two.ask(self.limits, quotas)],
-            ),
-            all => {
-                let ask = |question: &Question| question.ask(self.limits, quotas);
-                let asks: SmallVec<[Ask<'_>; 4]> = all.iter().map(ask).collect();
-                decide(self.now, &asks)
-            }
-        }
+        let ask = |question: &Question| question.ask(self.limits, &questions.quotas);
+        let asks: SmallVec<[Ask<'_>; 4]> = questions.live.iter().map(ask).collect();
+        decide(self.now, &asks)
     }
 
     /// Asks one bucket alone. Returns whether it admits the request, and keeps
@@ -152,26 +138,21 @@ impl Inquiry<'_> {
         }
     }
 
-    /// Notes that the buckets of `questions` have admitted the request. Returns
-    /// the bucket that is nearest to exhaustion; of equals the first.
-    ///
-    /// `standings` are in the order of the questions; one is `None` for a
-    /// bucket in the store of which nothing is known.
+    /// Notes that the buckets of `questions` have admitted the request.
     #[inline]
-    pub(super) fn note_admitted(
-        &self,
-        questions: &[Question],
-        standings: impl Iterator<Item = Option<Standing>>,
-        facts: &mut LimitFacts,
-    ) -> Option<Nearest> {
-        let mut nearest = None;
-        for (question, standing) in questions.iter().zip(standings) {
+    pub(super) fn note_admitted(&self, questions: &[Question], facts: &mut LimitFacts) {
+        for question in questions {
             self.record(question, Verdict::Admitted);
             facts.admitted |= 1 << question.name(self.limits);
-            let standing = standing.map(|standing| question.nearest(self.limits, standing));
-            nearest = nearer(nearest, standing);
         }
-        nearest
+    }
+
+    /// The bucket of `questions` that is nearest to exhaustion, all of which
+    /// have admitted the request `together`.
+    #[inline]
+    pub(super) fn nearest(&self, questions: &[Question], together: &Admission) -> Option<Nearest> {
+        let (index, standing) = together.nearest()?;
+        Some(questions.get(index)?.nearest(self.limits, standing))
     }
 
     /// Notes which of `questions` were refused; nothing was taken. `quotas` are
@@ -181,7 +162,7 @@ impl Inquiry<'_> {
     /// the limit that is described in its fields; all limits that refused are
     /// named in the error. Facts of earlier limits are overwritten: tokens are
     /// given back, so none has admitted.
-    #[cold]
+    #[inline(never)]
     pub(super) fn refused(
         &self,
         questions: &[Question],
@@ -189,10 +170,14 @@ impl Inquiry<'_> {
         refusal: &Refusal,
         facts: &mut LimitFacts,
     ) -> Error {
-        let mut refused = 0_u64;
+        let (mut refused, mut limits) = (0_u64, SmallVec::new());
         for index in refusal.indices() {
+            let name = questions[index].name(self.limits);
             self.record(&questions[index], Verdict::Refused);
-            refused |= 1 << questions[index].name(self.limits);
+            refused |= 1 << name;
+            if let Some(name) = self.exchange.route.limits.get(name) {
+                limits.push(Arc::clone(name));
+            }
         }
         let longest = &questions[refusal.index];
         let gcra = longest
@@ -201,12 +186,8 @@ impl Inquiry<'_> {
         let standing = Standing::refused(gcra, longest.cost, refusal.retry_after);
         facts.nearest = Some(longest.nearest(self.limits, standing));
         (facts.admitted, facts.refused) = (0, refused);
-        let names = self.exchange.route.limits.iter().enumerate();
         Error::RateLimited {
-            limits: names
-                .filter(|(index, _)| refused & (1 << index) != 0)
-                .map(|(_, name)| Arc::clone(name))
-                .collect(),
+            limits,
             retry_after: refusal.retry_after,
             status: longest.limit(self.limits).policy.status,
         }

@@ -10,7 +10,8 @@
 //! and metrics.
 //!
 //! Read in this order: `limits` (what a route has), `key` and `overrides` (what
-//! of a request decides), `question`, `local`, `shared`, `charge`.
+//! of a request decides), `question`, `local`, `plain` (the same, for the usual
+//! routes), `shared`, `charge`.
 //!
 //! # Order
 //!
@@ -39,8 +40,11 @@ mod key;
 mod limits;
 mod local;
 mod overrides;
+mod plain;
 mod question;
 mod shared;
+#[cfg(test)]
+mod tests;
 
 use std::{
     future::Future,
@@ -140,11 +144,27 @@ where
             exchange: &call.exchange,
             now: Clock.at(call.now),
         };
-        let mut facts = LimitFacts::default();
-        let outcome = inquiry.decide(&mut Questions::default(), &mut facts);
-        call.exchange.facts.lock().limits = facts;
-        self.proceed(call, outcome)
+        let plain = {
+            let mut facts = call.exchange.facts.lock();
+            inquiry.decide_plain(&mut facts.limits)
+        };
+        match plain {
+            Some(outcome) => self.proceed(call, outcome),
+            None => {
+                let outcome = decide_at_length(&inquiry);
+                self.proceed(call, outcome)
+            }
+        }
     }
+}
+
+/// Decides by limits that are not all plain, or many.
+#[inline(never)]
+fn decide_at_length(inquiry: &Inquiry<'_>) -> Result<Charge, Error> {
+    let mut facts = LimitFacts::default();
+    let outcome = inquiry.decide(&mut Questions::default(), &mut facts);
+    inquiry.exchange.facts.lock().limits = facts;
+    outcome
 }
 
 impl<S> RateLimit<S>
@@ -171,13 +191,13 @@ where
         };
         let mut inner = self.inner.clone();
         let waiting = async move {
-            let charge = pending.decide().await?;
+            let mut charge = Some(pending.decide().await?);
             let call = Call {
                 now: Instant::now(),
                 ..call
             };
             let response = inner.ready().await?.call(call).await;
-            settle(charge, &response);
+            settle(&mut charge, &response);
             response
         };
         ResponseFuture::Waiting {
@@ -186,14 +206,27 @@ where
     }
 }
 
-/// Settles the tokens of a request that has a response, or has failed.
+/// Settles the tokens of a request that has a response, or has failed. Without
+/// a charge it does nothing.
 #[inline]
-fn settle(charge: Charge, response: &Result<Response, Failed>) {
+fn settle(charge: &mut Option<Charge>, response: &Result<Response, Failed>) {
     match response {
-        Ok(response) => charge.settle(response.status),
-        Err(failed) if failed.seen == Seen::No => charge.refund(),
-        Err(failed) if !failed.error.is_by_client() => charge.settle_without_response(),
-        Err(_) => drop(charge),
+        Ok(response) => {
+            if let Some(charge) = charge {
+                charge.settle(response.status);
+            }
+        }
+        Err(failed) => settle_failed(charge.take(), failed),
+    }
+}
+
+/// Settles the tokens of a request that has failed.
+#[cold]
+fn settle_failed(charge: Option<Charge>, failed: &Failed) {
+    match charge {
+        Some(charge) if failed.seen == Seen::No => charge.refund(),
+        Some(charge) if !failed.error.is_by_client() => charge.settle_without_response(),
+        charge => drop(charge),
     }
 }
 
@@ -225,9 +258,7 @@ impl<F: Future<Output = Result<Response, Failed>>> Future for ResponseFuture<F> 
             State::Waiting { waiting } => waiting.as_mut().poll(cx),
             State::Admitted { inner, charge } => {
                 let response = ready!(inner.poll(cx));
-                if let Some(charge) = charge.take() {
-                    settle(charge, &response);
-                }
+                settle(charge, &response);
                 Poll::Ready(response)
             }
         }

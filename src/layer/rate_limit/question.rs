@@ -1,8 +1,9 @@
 //! The questions that one request puts to the limits of its route: which
 //! buckets, how many tokens, which quota.
 //!
-//! A plain limit takes the short way in [`Inquiry::collect`]: hash the key,
-//! push one question. Everything that only some limits have (overrides,
+//! One or two plain limits need no list of questions (`plain`). In a longer
+//! list, a plain limit takes the short way in [`Inquiry::collect`]: hash the
+//! key, push one question. Everything that only some limits have (overrides,
 //! temporary quotas, tiers, a candidate, shadow mode, the store) is behind one
 //! test, in `collect_all`. No tokens are taken here; `local` and `shared` take
 //! them, with the questions that an inquiry collects.
@@ -64,12 +65,12 @@ impl Inquiry<'_> {
         facts: &mut LimitFacts,
     ) -> Result<(), Error> {
         for (index, limit) in self.limits.iter().enumerate() {
-            let Some(key) = key::whole(&limit.own.begun, &limit.policy, self.exchange) else {
+            let Some(key) = limit.key(self.exchange) else {
                 self.note_missing(limit, facts)?;
                 continue;
             };
             let question = Question {
-                key: key.finish(),
+                key,
                 cost: key::cost(&limit.policy.cost, &self.exchange.request.headers),
                 limit: index as u8, // at most 64
                 bucket: AskedBucket::Own,
@@ -228,8 +229,9 @@ pub(super) enum AskedBucket {
     Candidate,
 }
 
-/// Questions whose answers are used in the same way.
-pub(super) type List = SmallVec<[Question; 4]>;
+/// Questions whose answers are used in the same way. It has room for as many as
+/// an [`Admission`](limit::Admission) does, beside which it is moved about.
+pub(super) type List = SmallVec<[Question; 2]>;
 
 /// All questions of one request.
 #[derive(Debug, Default)]
@@ -269,6 +271,18 @@ impl SharedQuestions {
 pub(super) type Quotas = SmallVec<[Gcra; 1]>;
 
 impl Question {
+    /// The question to the own bucket of the limit with this `index`, for a
+    /// fixed `cost`.
+    #[inline]
+    pub(super) fn plain(index: usize, key: Key, cost: u32) -> Self {
+        Self {
+            key,
+            cost,
+            limit: index as u8, // at most 64
+            bucket: AskedBucket::Own,
+        }
+    }
+
     /// The limit that is asked.
     #[inline]
     pub(super) fn limit<'a>(&self, limits: &'a [RouteLimit]) -> &'a RouteLimit {

@@ -231,11 +231,11 @@ impl Asking {
     /// that is nearest to exhaustion is emitted; of equals a local one.
     fn note_admitted(&mut self, questions: &[Question], admission: &SharedAdmission) {
         let mut facts = self.facts;
-        let standings = admission.standings();
-        let nearest = self
-            .inquiry()
-            .note_admitted(questions, standings, &mut facts);
-        facts.nearest = nearer(self.facts.nearest, nearest);
+        self.inquiry().note_admitted(questions, &mut facts);
+        for (question, standing) in questions.iter().zip(admission.standings()) {
+            let standing = standing.map(|standing| question.nearest(&self.limits, standing));
+            facts.nearest = nearer(facts.nearest, standing);
+        }
         self.facts = facts;
     }
 

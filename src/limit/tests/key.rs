@@ -1,6 +1,8 @@
 //! Keys that share a bucket, and keys that do not.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+
+use proptest::prelude::*;
 
 use super::*;
 
@@ -75,6 +77,22 @@ fn an_ipv6_client_is_its_network_and_a_mapped_address_is_ipv4() {
         ip("::c000:201", 128),
         "a compatible address is not a mapped one"
     );
+}
+
+proptest! {
+    #[test]
+    fn a_builder_that_waits_for_an_address_makes_the_key_that_adding_it_makes(
+        name in "[a-z-]{0,20}",
+        octets: [u8; 4],
+    ) {
+        let ip = Ipv4Addr::from(octets);
+        let begun = KeyHasher::with_seed([7, 7]).key(&name);
+        let waiting = begun.clone().before_v4();
+        let mut added = begun;
+        let value = KeyValue::Address { ip: ip.into(), v6_prefix: 64 };
+        added.add(&KeyPart::ClientIp { v6_prefix: 64 }, &value);
+        prop_assert_eq!(waiting.finish_v4(ip), added.finish());
+    }
 }
 
 #[test]
