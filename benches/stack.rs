@@ -99,6 +99,7 @@ fn tag(metrics: &Metrics) -> Arc<RouteTag> {
     Arc::new(RouteTag {
         name: Some("bench".into()),
         limits: Vec::new(),
+        limit_texts: [].into(),
         limit_headers: Default::default(),
         metrics,
         access: None,

@@ -174,6 +174,7 @@ fn tag() -> Arc<RouteTag> {
     let tag = || RouteTag {
         name: Some(ROUTE.into()),
         limits: Vec::new(),
+        limit_texts: [].into(),
         limit_headers: Default::default(),
         metrics: Metrics::new(1).route(ROUTE),
         access: None,

@@ -146,6 +146,7 @@ fn copies(
     let tag = RouteTag {
         name: Some(Arc::clone(&route.name)),
         limits: Vec::new(),
+        limit_texts: [].into(),
         limit_headers: policy::LimitHeaders::Off,
         metrics: process.metrics.unseen_route(),
         access: None,

@@ -27,6 +27,7 @@ use super::{
     store,
 };
 use crate::{
+    call::LimitText,
     config::Config,
     layer::{Buckets, Overrides, RateLimitLayer, RouteLimit},
     limit::{Clock, KeyHasher, Limiter, LimiterError, Top},
@@ -183,6 +184,16 @@ pub(super) fn names(route: &policy::Route, config: &Config) -> Vec<Arc<str>> {
         names.extend(limit.deciding().cloned());
     }
     names
+}
+
+/// The texts about a route's limits, in the order of their names.
+pub(super) fn texts(route: &policy::Route, config: &Config) -> Box<[LimitText]> {
+    let mut texts = Vec::new();
+    for limit in of_route(route, config) {
+        texts.push(LimitText::new(limit.quota));
+        texts.extend(limit.tiers.iter().map(|tier| LimitText::new(tier.quota)));
+    }
+    texts.into()
 }
 
 /// The query parameters that keys of a route's limits are made of.

@@ -230,6 +230,7 @@ fn routes(
         unmatched: Arc::new(RouteTag {
             name: None,
             limits: Vec::new(),
+            limit_texts: [].into(),
             limit_headers: policy::LimitHeaders::Off,
             metrics: process.metrics.unmatched(),
             access: access(config, process),
@@ -266,6 +267,7 @@ fn tag(route: &policy::Route, config: &Config, process: &Process) -> RouteTag {
     RouteTag {
         name: Some(Arc::clone(&route.name)),
         limits: limits::names(route, config),
+        limit_texts: limits::texts(route, config),
         limit_headers: route.response.limit_headers,
         metrics: process.metrics.route(&route.name),
         access: access(config, process),

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use super::{
     facts::{Facts, Nearest},
     grpc::{self, Grpc},
+    limit_text::LimitText,
     progress::{Flag, Holds, Progress, Tried},
     query::LoggedQuery,
     target::Target,
@@ -102,6 +103,9 @@ pub struct RouteTag {
     pub name: Option<Arc<str>>,
     /// The names of its limits, each followed by those of its tiers.
     pub limits: Vec<Arc<str>>,
+    /// Texts about these limits, in the order of the names. Limits beyond its
+    /// end have none, and responses are written without them.
+    pub limit_texts: Box<[LimitText]>,
     /// The response header fields that describe the limit nearest to
     /// exhaustion.
     pub limit_headers: LimitHeaders,

@@ -22,6 +22,7 @@ mod exchange;
 mod facts;
 pub mod forwarded;
 pub mod grpc;
+mod limit_text;
 mod progress;
 pub mod query;
 mod target;
@@ -37,6 +38,7 @@ pub use self::{
     },
     facts::{Facts, LimitFacts, Nearest},
     grpc::Grpc,
+    limit_text::{LimitText, ProblemText},
     progress::{Flag, Holds, Progress, Tried},
     target::{Target, UNREADABLE, host_field, host_name, host_of},
 };

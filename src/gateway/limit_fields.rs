@@ -30,6 +30,7 @@ use http::HeaderName;
 use memchr::memmem;
 
 use crate::{
+    call::LimitText,
     duration::whole_seconds,
     error::Error,
     http1::{self, Fields},
@@ -60,33 +61,79 @@ static X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 ///
 /// `t` is the time until one token more is there, and is absent while the
 /// bucket is full. `X-RateLimit-Reset` is the time until all of them are there.
-pub(super) fn describe(fields: &mut Fields, headers: LimitHeaders, name: &str, state: &Standing) {
+///
+/// All but two numbers is the same for nearly all responses under one limit,
+/// and is rendered once if there is a `text` to keep it.
+pub(super) fn describe(
+    fields: &mut Fields,
+    headers: LimitHeaders,
+    (name, text): (&str, Option<&LimitText>),
+    state: &Standing,
+) {
     if headers.has_draft() {
-        let name = (
-            if is_listed(fields, name) {
-                "gateway:"
-            } else {
-                ""
-            },
-            name,
-        );
-        fields.push_with(POLICY.as_str(), |out| {
-            write_name(out, name);
-            write_parameter(out, b";q=", state.burst.into());
-            write_parameter(out, b";w=", window(state));
-        });
-        fields.push_with(LIMIT.as_str(), |out| {
-            write_name(out, name);
-            write_parameter(out, b";r=", state.remaining.into());
-            // A full bucket has no more to come.
-            if !state.next.is_zero() {
-                write_parameter(out, b";t=", whole_seconds(state.next));
+        match text {
+            Some(text) if text.tells(state) && !is_listed(fields, name) => {
+                let lines = text.fields.get_or_init(|| render(name, state));
+                fields.push_limits(|out| {
+                    out.extend_from_slice(lines);
+                    write_rest(out, state);
+                });
             }
-        });
+            _ => describe_anew(fields, name, state),
+        }
     }
     if headers.has_x_ratelimit() {
         describe_as_before(fields, state);
     }
+}
+
+/// Writes the fields of the draft beside those of a backend that lists the same
+/// limit, or for a bucket under another quota than the limit's.
+#[cold]
+fn describe_anew(fields: &mut Fields, name: &str, state: &Standing) {
+    let mark = if is_listed(fields, name) {
+        "gateway:"
+    } else {
+        ""
+    };
+    fields.push_limits(|out| {
+        write_lines(out, (mark, name), state);
+        write_rest(out, state);
+    });
+}
+
+/// The lines of the draft up to the tokens that are left.
+#[cold]
+fn render(name: &str, state: &Standing) -> Box<[u8]> {
+    let mut lines = Vec::new();
+    write_lines(&mut lines, ("", name), state);
+    lines.into()
+}
+
+/// Writes `RateLimit-Policy`, and `RateLimit` up to the number of tokens that
+/// are left.
+fn write_lines(out: &mut Vec<u8>, name: (&str, &str), state: &Standing) {
+    out.extend_from_slice(POLICY.as_str().as_bytes());
+    out.extend_from_slice(b": ");
+    write_name(out, name);
+    write_parameter(out, b";q=", state.burst.into());
+    write_parameter(out, b";w=", window(state));
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(LIMIT.as_str().as_bytes());
+    out.extend_from_slice(b": ");
+    write_name(out, name);
+    out.extend_from_slice(b";r=");
+}
+
+/// Writes the rest of `RateLimit`, which is another one for each response.
+#[inline]
+fn write_rest(out: &mut Vec<u8>, state: &Standing) {
+    http1::write_number(out, state.remaining.into());
+    // A full bucket has no more to come.
+    if !state.next.is_zero() {
+        write_parameter(out, b";t=", whole_seconds(state.next));
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Writes `X-RateLimit-*`, unless a backend has written a tighter limit there.
@@ -160,9 +207,17 @@ fn write_parameter(out: &mut Vec<u8>, key: &[u8; 3], value: u64) {
 /// The search is for the quoted name anywhere in the value. A parameter with
 /// the same text is taken for a member, too; the mark that follows from it is
 /// harmless.
+#[inline]
 fn is_listed(fields: &Fields, name: &str) -> bool {
-    let is_it = |value: &[u8]| memmem::find(value, format!("\"{name}\"").as_bytes()).is_some();
-    fields.has_limits() && fields.all(&POLICY).chain(fields.all(&LIMIT)).any(is_it)
+    fields.has_limits() && is_among_limits(fields, name)
+}
+
+/// Looks for the name in the fields of a backend that has some.
+#[cold]
+fn is_among_limits(fields: &Fields, name: &str) -> bool {
+    let quoted = format!("\"{name}\"");
+    let mut lists = fields.all(&POLICY).chain(fields.all(&LIMIT));
+    lists.any(|list| memmem::find(list, quoted.as_bytes()).is_some())
 }
 
 /// Whether a backend's own field says that no more than `remaining` are left,
@@ -227,7 +282,7 @@ mod tests {
     #[test]
     fn quota_window_rest_and_wait_are_told_in_whole_seconds_rounded_up() {
         let mut response = Fields::default();
-        describe(&mut response, BOTH, "per-client", &state(6));
+        describe(&mut response, BOTH, ("per-client", None), &state(6));
         assert_eq!(said(&response, &POLICY), ["\"per-client\";q=10;w=5"]);
         assert_eq!(said(&response, &LIMIT), ["\"per-client\";r=6;t=1"]);
         assert_eq!(
@@ -248,7 +303,7 @@ mod tests {
             describe(
                 &mut response,
                 BOTH,
-                "l",
+                ("l", None),
                 &Standing {
                     burst,
                     fill: Duration::from_nanos(nanos),
@@ -268,7 +323,7 @@ mod tests {
             (&POLICY, "\"daily\";q=9;w=86400"),
             (&LIMIT, "\"daily\";r=2;t=60"),
         ]);
-        describe(&mut response, BOTH, "per-client", &state(6));
+        describe(&mut response, BOTH, ("per-client", None), &state(6));
         assert_eq!(
             said(&response, &POLICY),
             ["\"daily\";q=9;w=86400", "\"per-client\";q=10;w=5"]
@@ -278,7 +333,7 @@ mod tests {
             ["\"daily\";r=2;t=60", "\"per-client\";r=6;t=1"]
         );
         let mut response = fields(&[(&LIMIT, "\"daily\";r=2")]);
-        describe(&mut response, BOTH, "daily", &state(6));
+        describe(&mut response, BOTH, ("daily", None), &state(6));
         assert_eq!(
             said(&response, &LIMIT),
             ["\"daily\";r=2", "\"gateway:daily\";r=6;t=1"]
@@ -289,7 +344,7 @@ mod tests {
     fn of_two_old_fields_the_tighter_one_is_listed() {
         for (backend, told) in [("5", "5"), ("6", "6"), ("7", "6"), ("many", "many")] {
             let mut response = fields(&[(&X_REMAINING, backend)]);
-            describe(&mut response, BOTH, "l", &state(6));
+            describe(&mut response, BOTH, ("l", None), &state(6));
             assert_eq!(said(&response, &X_REMAINING), [told]);
         }
     }

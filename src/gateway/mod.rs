@@ -72,7 +72,7 @@ pub(crate) use self::{
 };
 use self::{enter::Entered, stack::Stack};
 use crate::{
-    call::{Call, Exchange, Nearest, RouteTag, grpc},
+    call::{Call, Exchange, LimitText, Nearest, RouteTag, grpc},
     error::{Error, Failed},
     message::{Arrival, Origin, Request, Response},
     telemetry::Metrics,
@@ -280,7 +280,8 @@ fn refuse(error: &Error, exchange: Arc<Exchange>) -> Response {
     let mut response = if exchange.grpc.is_some() {
         respond::to_call(error, id)
     } else {
-        respond::to_request(error, route.name.as_deref(), id)
+        let text = text_of_refusal(error, route);
+        respond::to_request(error, route.name.as_deref(), text, id)
     };
     note_call(&exchange, &response);
     let nearest = exchange.responded(response.status.as_u16(), Some(error.reason()));
@@ -294,13 +295,28 @@ fn refuse(error: &Error, exchange: Arc<Exchange>) -> Response {
     response
 }
 
+/// The text about the limit that alone has refused a request; `None` for all
+/// other errors.
+fn text_of_refusal<'r>(error: &Error, route: &'r RouteTag) -> Option<&'r LimitText> {
+    let Error::RateLimited { limits, .. } = error else {
+        return None;
+    };
+    let [limit] = &**limits else {
+        return None;
+    };
+    let mut names = route.limits.iter();
+    let index = names.position(|name| Arc::ptr_eq(name, limit))?;
+    route.limit_texts.get(index)
+}
+
 /// Writes the fields that describe the limit nearest to exhaustion.
 ///
 /// A limit that the tag of the route does not name is left out.
 fn describe_limit(response: &mut Response, route: &RouteTag, nearest: &Nearest) {
     if let Some(name) = route.limits.get(nearest.limit) {
-        let fields = &mut response.fields;
-        limit_fields::describe(fields, route.limit_headers, name, &nearest.standing);
+        let limit = (&**name, route.limit_texts.get(nearest.limit));
+        let (fields, headers) = (&mut response.fields, route.limit_headers);
+        limit_fields::describe(fields, headers, limit, &nearest.standing);
     }
 }
 

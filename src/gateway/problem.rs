@@ -7,7 +7,13 @@
 
 use std::{fmt, fmt::Write as _, sync::Arc};
 
-use crate::{error::Error, http1};
+use http::StatusCode;
+
+use crate::{
+    call::{LimitText, ProblemText},
+    error::Error,
+    http1,
+};
 
 /// The members of a problem body. `detail` is the message of the error, and
 /// `violated-policies` are the names of the limits that refused, if any did.
@@ -17,7 +23,7 @@ pub(super) struct ProblemBody<'a> {
     /// The reason phrase of the status.
     pub(super) title: &'static str,
     /// The status of the response (RFC 9457, 3.1.2).
-    pub(super) status: u16,
+    pub(super) status: StatusCode,
     /// The failure, whose message is for people and may change between
     /// versions.
     pub(super) error: &'a Error,
@@ -35,10 +41,50 @@ impl ProblemBody<'_> {
     /// out if there are none.
     pub(super) fn to_json(&self) -> Vec<u8> {
         let mut json = Json(Vec::with_capacity(512));
+        self.begin(&mut json);
+        json.0.extend_from_slice(self.request_id);
+        self.end(&mut json);
+        json.0
+    }
+
+    /// The same of a refusal by the limit that `text` is about, and by no other
+    /// one. Everything but the id of the request is rendered once, unless the
+    /// status is another one than it was then.
+    ///
+    /// The bytes have no room behind them, so that they become a body without a
+    /// second allocation.
+    pub(super) fn to_json_by(&self, text: &LimitText) -> Vec<u8> {
+        let text = text.problem.get_or_init(|| Box::new(self.render()));
+        if text.status != self.status {
+            return self.to_json();
+        }
+        let length = text.before.len() + self.request_id.len() + text.after.len();
+        let mut json = Vec::with_capacity(length);
+        json.extend_from_slice(&text.before);
+        json.extend_from_slice(self.request_id);
+        json.extend_from_slice(&text.after);
+        json
+    }
+
+    /// All but the id of the request.
+    #[cold]
+    fn render(&self) -> ProblemText {
+        let (mut before, mut after) = (Json(Vec::new()), Json(Vec::new()));
+        self.begin(&mut before);
+        self.end(&mut after);
+        ProblemText {
+            status: self.status,
+            before: before.0.into(),
+            after: after.0.into(),
+        }
+    }
+
+    /// Writes everything before the id of the request.
+    fn begin(&self, json: &mut Json) {
         json.member("{\"type\":\"", self.kind.as_bytes());
         json.member(",\"title\":\"", self.title.as_bytes());
         json.0.extend_from_slice(b",\"status\":");
-        http1::write_number(&mut json.0, self.status.into());
+        http1::write_number(&mut json.0, self.status.as_u16().into());
         json.0.extend_from_slice(b",\"detail\":\"");
         // Writing to memory cannot fail.
         let _ = write!(json, "{}", self.error);
@@ -46,10 +92,14 @@ impl ProblemBody<'_> {
         if let Some(route) = self.route {
             json.member(",\"route\":\"", route.as_bytes());
         }
-        json.member(",\"request_id\":\"", self.request_id);
+        json.0.extend_from_slice(b",\"request_id\":\"");
+    }
+
+    /// Writes everything behind the id of the request.
+    fn end(&self, json: &mut Json) {
+        json.0.push(b'"');
         json.policies(self.error);
         json.0.push(b'}');
-        json.0
     }
 }
 
@@ -149,7 +199,7 @@ mod tests {
             let problem = ProblemBody {
                 kind: "about:blank",
                 title: "T",
-                status: 400,
+                status: StatusCode::BAD_REQUEST,
                 error: &error,
                 route: Some("r"),
                 request_id: b"i",

@@ -26,7 +26,7 @@ use http::{StatusCode, header};
 use super::{last_hop, problem::ProblemBody};
 use crate::{
     body::Body,
-    call::{REQUEST_ID_HEADER, grpc},
+    call::{LimitText, grpc},
     duration::whole_seconds,
     error::Error,
     http1,
@@ -48,8 +48,19 @@ const BLANK: &str = "about:blank";
 /// The gRPC status of a limit that is reached.
 const RESOURCE_EXHAUSTED: u8 = 8;
 
-/// Bytes that the fields of a refusal usually take, reserved at once.
-const ROOM: usize = 160;
+/// The fields that each problem has.
+const PROBLEM_LINES: &[u8] =
+    b"content-type: application/problem+json\r\ncache-control: no-store\r\n";
+
+/// The name of [`REQUEST_ID_HEADER`] as it stands before its value.
+const REQUEST_ID: &[u8] = b"x-request-id: ";
+
+/// The name of `Retry-After` as it stands before its value.
+const RETRY_AFTER: &[u8] = b"retry-after: ";
+
+/// Bytes that the fields of a refusal usually take, reserved at once: those of
+/// a limit are added to its own.
+const ROOM: usize = 320;
 
 /// The `Retry-After` of a gateway or an upstream that is full. It is unknown
 /// how long that lasts, but at once is too soon.
@@ -59,24 +70,32 @@ const SOON: Duration = Duration::from_secs(1);
 /// 9457) that names the `route`, if one was found, and the request.
 ///
 /// It is never cached. `Retry-After` stands in it if the error says when, or at
-/// least that, it is worth to try again.
-pub(super) fn to_request(error: &Error, route: Option<&str>, request_id: &[u8]) -> Response {
+/// least that, it is worth to try again. `text` is that of the limit that alone
+/// has refused the request; `None` for all other errors.
+pub(super) fn to_request(
+    error: &Error,
+    route: Option<&str>,
+    text: Option<&LimitText>,
+    request_id: &[u8],
+) -> Response {
     let (status, kind, retry_after) = shape(error);
     let title = http1::reason(status).unwrap_or("Refused");
-    let body = ProblemBody {
+    let problem = ProblemBody {
         kind,
         title,
-        status: status.as_u16(),
+        status,
         error,
         route,
         request_id,
-    }
-    .to_json();
+    };
+    let body = match text {
+        Some(text) => problem.to_json_by(text),
+        None => problem.to_json(),
+    };
     let mut response = begin(error, status, Body::whole(body));
     let fields = &mut response.fields;
-    fields.push(header::CONTENT_TYPE.as_str(), b"application/problem+json");
-    fields.push(header::CACHE_CONTROL.as_str(), b"no-store");
-    if *error == Error::TraceNotAllowed {
+    fields.push_lines(|out| out.extend_from_slice(PROBLEM_LINES));
+    if matches!(error, Error::TraceNotAllowed) {
         // A 405 has to list the allowed methods (RFC 9110, 15.5.6), whether or
         // not the service behind supports them.
         fields.push(header::ALLOW.as_str(), last_hop::METHODS.as_bytes());
@@ -136,10 +155,16 @@ fn begin(error: &Error, status: StatusCode, body: Body) -> Response {
 /// `retry_after` is `None` where a later attempt would fail in the same way, or
 /// where nothing is known.
 fn finish(fields: &mut Fields, request_id: &[u8], retry_after: Option<Duration>) {
-    fields.push(REQUEST_ID_HEADER.as_str(), request_id);
-    if let Some(after) = retry_after {
-        fields.push_number(header::RETRY_AFTER.as_str(), retry_seconds(after));
-    }
+    fields.push_lines(|out| {
+        out.extend_from_slice(REQUEST_ID);
+        out.extend_from_slice(request_id);
+        out.extend_from_slice(b"\r\n");
+        if let Some(after) = retry_after {
+            out.extend_from_slice(RETRY_AFTER);
+            http1::write_number(out, retry_seconds(after));
+            out.extend_from_slice(b"\r\n");
+        }
+    });
 }
 
 /// The status, the problem type and the time of `Retry-After` for each error.
@@ -223,11 +248,22 @@ fn whole_millis(after: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::call::REQUEST_ID_HEADER;
 
     #[test]
     fn retry_after_is_rounded_up_and_never_zero() {
         for (after, seconds) in [(0, 1), (1, 1), (1000, 1), (1001, 2), (59_999, 60)] {
             assert_eq!(retry_seconds(Duration::from_millis(after)), seconds);
+        }
+    }
+
+    #[test]
+    fn names_that_are_written_as_text_are_those_of_their_fields() {
+        for (text, name) in [
+            (REQUEST_ID, &REQUEST_ID_HEADER),
+            (RETRY_AFTER, &header::RETRY_AFTER),
+        ] {
+            assert_eq!(text, format!("{name}: ").as_bytes());
         }
     }
 
@@ -238,7 +274,7 @@ mod tests {
             retry_after: Duration::from_millis(1500),
             status: StatusCode::TOO_MANY_REQUESTS,
         };
-        let mut response = to_request(&error, Some("orders"), b"id-1");
+        let mut response = to_request(&error, Some("orders"), None, b"id-1");
         assert_eq!(response.status, 429);
         assert_eq!(response.fields.get(&header::RETRY_AFTER), Some(&b"2"[..]));
         let body: serde_json::Value =

@@ -46,7 +46,12 @@ pub fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 }
 
 /// Writes a number in decimal.
+#[inline]
 pub fn write_number(out: &mut Vec<u8>, number: u64) {
+    // Most numbers in heads are seconds and small counts.
+    if number < 10 {
+        return out.push(b'0' + number as u8);
+    }
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
@@ -127,6 +132,21 @@ impl Fields {
         self.lines.extend_from_slice(b": ");
         write(&mut self.lines);
         self.lines.extend_from_slice(b"\r\n");
+    }
+
+    /// Adds whole lines, which `write` appends with their line ends. None of
+    /// them is a `Date`, a `RateLimit` or a `RateLimit-Policy`.
+    #[inline]
+    pub fn push_lines(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.lines);
+    }
+
+    /// Adds the lines of a `RateLimit-Policy` and a `RateLimit`, which `write`
+    /// appends with their line ends.
+    #[inline]
+    pub fn push_limits(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.has_limits = true;
+        write(&mut self.lines);
     }
 
     /// Notes the fields that are looked for in nearly every response, so that

@@ -196,6 +196,7 @@ pub(super) fn call() -> Call {
     let route = Arc::new(RouteTag {
         name: Some("r".into()),
         limits: Vec::new(),
+        limit_texts: [].into(),
         limit_headers: LimitHeaders::Off,
         metrics: Metrics::new(1).route("r"),
         access: None,

@@ -32,7 +32,7 @@ const PATH: &[(&str, &str)] = &[
     ("runtime/timer.rs", "Timer::poll PooledTimer::drop"),
     ("message.rs", "Origin::new"),
     ("gateway/enter.rs", "enter Address::of Address::read identify check_form admit Routes::find"),
-    ("gateway/limit_fields.rs", "describe write_name window"),
+    ("gateway/limit_fields.rs", "describe write_rest is_listed"),
     ("gateway/mod.rs", "Gateway::begin Gateway::call ResponseFuture::poll finish describe_limit note_call"),
     ("gateway/table/mod.rs", "RouteTable::find_as Hosts::find Paths::find walk Conditions::admit"),
     ("call/exchange.rs", "Exchange::try_server Exchange::responded RequestId::as_bytes RequestId::made count_up"),

@@ -1,0 +1,60 @@
+//! Texts about a limit of a route that its responses repeat, but for a few
+//! numbers. `gateway` renders each with the first response that needs it, and
+//! they are freed with the route.
+//!
+//! Each worker has its own, as it has its own tags of routes. A limit takes 64
+//! bytes here, and some 400 more once both texts are rendered.
+
+use std::{sync::OnceLock, time::Duration};
+
+use http::StatusCode;
+
+use crate::{
+    limit::{Gcra, Standing},
+    policy::Quota,
+};
+
+/// The texts about one limit or tier of a route.
+#[derive(Debug)]
+pub struct LimitText {
+    /// Tokens in a full bucket.
+    burst: u32,
+    /// Time in which an empty bucket fills.
+    fill: Duration,
+    /// The header lines that describe a bucket under the limit's own quota, up
+    /// to the number of tokens that are left.
+    pub fields: OnceLock<Box<[u8]>>,
+    /// The problem body of a request that this limit alone refuses.
+    pub problem: OnceLock<Box<ProblemText>>,
+}
+
+/// A problem body without the id of the request.
+#[derive(Debug)]
+pub struct ProblemText {
+    /// The status that stands in it.
+    pub status: StatusCode,
+    /// Everything before the id.
+    pub before: Box<[u8]>,
+    /// Everything behind it.
+    pub after: Box<[u8]>,
+}
+
+impl LimitText {
+    /// The texts about a limit with this quota, none of which is rendered yet.
+    pub fn new(quota: Quota) -> Self {
+        let gcra = Gcra::from(quota);
+        Self {
+            burst: gcra.burst().get(),
+            fill: Duration::from_nanos(gcra.fill()),
+            fields: OnceLock::new(),
+            problem: OnceLock::new(),
+        }
+    }
+
+    /// Whether a bucket has the quota that the fields tell. A key with a quota
+    /// of its own has another one.
+    #[inline]
+    pub fn tells(&self, standing: &Standing) -> bool {
+        self.burst == standing.burst && self.fill == standing.fill
+    }
+}
