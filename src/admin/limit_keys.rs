@@ -324,7 +324,7 @@ impl KeyView {
             },
             burst: quota.map(|quota| quota.burst()),
             remaining: quota.map(|_| bucket.remaining),
-            reset_seconds: quota.map(|_| duration::whole_seconds(bucket.reset)),
+            reset_seconds: quota.map(|_| duration::whole_seconds(bucket.reset())),
             admitted: count.admitted,
             refused: count.refused,
             until: until.map(|until| humantime::format_rfc3339_seconds(until).to_string()),

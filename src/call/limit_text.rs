@@ -2,10 +2,10 @@
 //! numbers. `gateway` renders each with the first response that needs it, and
 //! they are freed with the route.
 //!
-//! Each worker has its own, as it has its own tags of routes. A limit takes 64
+//! Each worker has its own, as it has its own tags of routes. A limit takes 56
 //! bytes here, and some 400 more once both texts are rendered.
 
-use std::{sync::OnceLock, time::Duration};
+use std::sync::OnceLock;
 
 use http::StatusCode;
 
@@ -17,10 +17,8 @@ use crate::{
 /// The texts about one limit or tier of a route.
 #[derive(Debug)]
 pub struct LimitText {
-    /// Tokens in a full bucket.
-    burst: u32,
-    /// Time in which an empty bucket fills.
-    fill: Duration,
+    /// The limit's own quota.
+    gcra: Gcra,
     /// The header lines that describe a bucket under the limit's own quota, up
     /// to the number of tokens that are left.
     pub fields: OnceLock<Box<[u8]>>,
@@ -42,10 +40,8 @@ pub struct ProblemText {
 impl LimitText {
     /// The texts about a limit with this quota, none of which is rendered yet.
     pub fn new(quota: Quota) -> Self {
-        let gcra = Gcra::from(quota);
         Self {
-            burst: gcra.burst().get(),
-            fill: Duration::from_nanos(gcra.fill()),
+            gcra: quota.into(),
             fields: OnceLock::new(),
             problem: OnceLock::new(),
         }
@@ -55,6 +51,6 @@ impl LimitText {
     /// of its own has another one.
     #[inline]
     pub fn tells(&self, standing: &Standing) -> bool {
-        self.burst == standing.burst && self.fill == standing.fill
+        standing.is_under(&self.gcra)
     }
 }

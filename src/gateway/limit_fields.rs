@@ -130,8 +130,8 @@ fn write_lines(out: &mut Vec<u8>, name: (&str, &str), state: &Standing) {
 fn write_rest(out: &mut Vec<u8>, state: &Standing) {
     http1::write_number(out, state.remaining.into());
     // A full bucket has no more to come.
-    if !state.next.is_zero() {
-        write_parameter(out, b";t=", whole_seconds(state.next));
+    if !state.next().is_zero() {
+        write_parameter(out, b";t=", whole_seconds(state.next()));
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -147,7 +147,7 @@ fn describe_as_before(fields: &mut Fields, state: &Standing) {
     for (name, value) in [
         (&X_LIMIT, state.burst.into()),
         (&X_REMAINING, state.remaining.into()),
-        (&X_RESET, whole_seconds(state.reset)),
+        (&X_RESET, whole_seconds(state.reset())),
     ] {
         fields.remove(name);
         fields.push_number(name.as_str(), value);
@@ -242,26 +242,31 @@ fn is_tighter(fields: &Fields, remaining: u32) -> bool {
 /// without a rate.
 fn window(state: &Standing) -> u64 {
     let rounded_up = Duration::from_nanos(state.burst.into());
-    whole_seconds(state.fill.saturating_sub(rounded_up)).max(1)
+    whole_seconds(state.fill().saturating_sub(rounded_up)).max(1)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
-    use crate::error::LimitOwner;
+    use crate::{
+        error::LimitOwner,
+        limit::Gcra,
+        policy::{Quota, Rate},
+    };
 
     const BOTH: LimitHeaders = LimitHeaders::Both;
 
+    /// Ten tokens in five seconds.
+    fn quota() -> Quota {
+        let (count, period) = (NonZeroU32::new(10).unwrap(), Duration::from_secs(5));
+        Quota::new(Rate { count, period }, count).unwrap()
+    }
+
+    /// A bucket that is full in a little more than a second and a half.
     fn state(remaining: u32) -> Standing {
-        let ms = Duration::from_millis;
-        let (fill, next, reset) = (ms(5000), ms(1), ms(1500));
-        Standing {
-            remaining,
-            burst: 10,
-            fill,
-            next,
-            reset,
-        }
+        Standing::known(&quota().into(), remaining, 1_501_000_000)
     }
 
     fn said<'a>(fields: &'a Fields, name: &HeaderName) -> Vec<&'a str> {
@@ -293,27 +298,45 @@ mod tests {
 
     #[test]
     fn a_window_is_that_of_the_rate_though_tokens_take_whole_nanoseconds() {
-        // 3/10s and 7/s: 3 * 3_333_333_334 ns, 70 * 142_857_143 ns.
-        for (burst, nanos, window) in [
-            (3, 10_000_000_002, 10),
-            (70, 10_000_000_010, 10),
-            (10, 5_000_000_000, 5),
+        // 3/10s and 7/s are intervals that were rounded up.
+        for (burst, emission, window) in [
+            (3, 3_333_333_334, 10),
+            (70, 142_857_143, 10),
+            (10, 500_000_000, 5),
         ] {
+            let gcra = Gcra::from_parts(emission, NonZeroU32::new(burst).unwrap());
             let mut response = Fields::default();
-            describe(
-                &mut response,
-                BOTH,
-                ("l", None),
-                &Standing {
-                    burst,
-                    fill: Duration::from_nanos(nanos),
-                    ..state(1)
-                },
-            );
+            let state = Standing::known(&gcra, 1, 0);
+            describe(&mut response, BOTH, ("l", None), &state);
             assert_eq!(
                 said(&response, &POLICY),
                 [format!("\"l\";q={burst};w={window}")]
             );
+        }
+    }
+
+    #[test]
+    fn a_text_that_was_rendered_before_says_what_a_new_one_would() {
+        let text = LimitText::new(quota());
+        let of_a_key = Gcra::from_parts(1_000_000_000, NonZeroU32::new(20).unwrap());
+        for headers in [BOTH, LimitHeaders::Draft11, LimitHeaders::Off] {
+            for state in [
+                state(6),
+                Standing::known(&quota().into(), 10, 0),
+                state(0),
+                Standing::known(&of_a_key, 19, 1),
+                Standing::refused(&quota().into(), 1, Duration::from_nanos(1)),
+                Standing::refused(&quota().into(), 11, Duration::MAX),
+            ] {
+                for backend in [&[][..], &[(&POLICY, "\"l\";q=1;w=1")]] {
+                    let [kept, new] = [Some(&text), None].map(|text| {
+                        let mut response = fields(backend);
+                        describe(&mut response, headers, ("l", text), &state);
+                        response
+                    });
+                    assert_eq!(kept, new);
+                }
+            }
         }
     }
 

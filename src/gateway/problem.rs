@@ -20,9 +20,8 @@ use crate::{
 pub(super) struct ProblemBody<'a> {
     /// The member `type`: a URI, or `about:blank`.
     pub(super) kind: &'static str,
-    /// The reason phrase of the status.
-    pub(super) title: &'static str,
-    /// The status of the response (RFC 9457, 3.1.2).
+    /// The status of the response (RFC 9457, 3.1.2). Its reason phrase is the
+    /// member `title`.
     pub(super) status: StatusCode,
     /// The failure, whose message is for people and may change between
     /// versions.
@@ -81,8 +80,9 @@ impl ProblemBody<'_> {
 
     /// Writes everything before the id of the request.
     fn begin(&self, json: &mut Json) {
+        let title = http1::reason(self.status).unwrap_or("Refused");
         json.member("{\"type\":\"", self.kind.as_bytes());
-        json.member(",\"title\":\"", self.title.as_bytes());
+        json.member(",\"title\":\"", title.as_bytes());
         json.0.extend_from_slice(b",\"status\":");
         http1::write_number(&mut json.0, self.status.as_u16().into());
         json.0.extend_from_slice(b",\"detail\":\"");
@@ -198,7 +198,6 @@ mod tests {
         ] {
             let problem = ProblemBody {
                 kind: "about:blank",
-                title: "T",
                 status: StatusCode::BAD_REQUEST,
                 error: &error,
                 route: Some("r"),

@@ -79,10 +79,8 @@ pub(super) fn to_request(
     request_id: &[u8],
 ) -> Response {
     let (status, kind, retry_after) = shape(error);
-    let title = http1::reason(status).unwrap_or("Refused");
     let problem = ProblemBody {
         kind,
-        title,
         status,
         error,
         route,
@@ -247,8 +245,13 @@ fn whole_millis(after: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
-    use crate::call::REQUEST_ID_HEADER;
+    use crate::{
+        call::REQUEST_ID_HEADER,
+        policy::{Quota, Rate},
+    };
 
     #[test]
     fn retry_after_is_rounded_up_and_never_zero() {
@@ -264,6 +267,27 @@ mod tests {
             (RETRY_AFTER, &header::RETRY_AFTER),
         ] {
             assert_eq!(text, format!("{name}: ").as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_body_that_was_rendered_before_says_what_a_new_one_would() {
+        let rate = Rate {
+            count: NonZeroU32::MIN,
+            period: SOON,
+        };
+        let text = LimitText::new(Quota::new(rate, NonZeroU32::MIN).expect("a sound quota"));
+        for (id, status) in [("1", 429), ("a-longer-id", 429), ("3", 503)] {
+            let error = Error::RateLimited {
+                limits: ["per-client".into()].into_iter().collect(),
+                retry_after: SOON,
+                status: StatusCode::from_u16(status).expect("a status"),
+            };
+            let [kept, new] = [Some(&text), None].map(|text| {
+                let mut response = to_request(&error, Some("orders"), text, id.as_bytes());
+                (response.fields, response.body.take_whole())
+            });
+            assert_eq!(kept, new);
         }
     }
 

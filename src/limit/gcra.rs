@@ -190,14 +190,15 @@ pub struct Standing {
     pub remaining: u32,
     /// Tokens in a full bucket.
     pub burst: u32,
-    /// Time in which an empty bucket fills.
-    pub fill: Duration,
-    /// Time until there is one token more than `remaining`; zero when the
-    /// bucket is full.
-    pub next: Duration,
-    /// Time until the bucket is full.
-    pub reset: Duration,
+    // Times are in nanoseconds, [`NEVER`] for one that does not come. They
+    // become durations when they are shown, as few of them are.
+    fill: u64,
+    next: u64,
+    reset: u64,
 }
+
+/// The nanoseconds until a cost above the burst is there.
+const NEVER: u64 = u64::MAX;
 
 impl Standing {
     /// The state of a bucket that is full in `debt` nanoseconds.
@@ -213,25 +214,48 @@ impl Standing {
         Self {
             remaining,
             burst,
-            fill: Duration::from_nanos(fill),
-            next: Duration::from_nanos(debt.saturating_sub(after_next)),
-            reset: Duration::from_nanos(debt),
+            fill,
+            next: debt.saturating_sub(after_next),
+            reset: debt,
         }
     }
 
     /// The state of a bucket that refused `cost` tokens and has them after
     /// `wait`. It may hold some tokens, only not enough.
     pub fn refused(gcra: &Gcra, cost: u32, wait: Duration) -> Self {
-        let missing = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
+        let missing = u64::try_from(wait.as_nanos()).unwrap_or(NEVER);
         let left = gcra.tokens(gcra.weight(cost).saturating_sub(missing));
         let full_after = gcra.weight(gcra.burst.get().saturating_sub(cost));
         Self {
             remaining: left,
             burst: gcra.burst.get(),
-            fill: Duration::from_nanos(gcra.fill()),
-            next: wait,
-            reset: wait.saturating_add(Duration::from_nanos(full_after)),
+            fill: gcra.fill(),
+            next: missing,
+            reset: missing.saturating_add(full_after),
         }
+    }
+
+    /// Time until there is one token more than `remaining`, or enough for the
+    /// request that was refused. Zero when the bucket is full, and
+    /// [`Duration::MAX`] for a cost above the burst.
+    pub fn next(&self) -> Duration {
+        time(self.next)
+    }
+
+    /// Time until the bucket is full.
+    pub fn reset(&self) -> Duration {
+        time(self.reset)
+    }
+
+    /// Time in which an empty bucket fills.
+    pub fn fill(&self) -> Duration {
+        time(self.fill)
+    }
+
+    /// Whether it is the state of a bucket with the rate and burst of `gcra`.
+    #[inline]
+    pub fn is_under(&self, gcra: &Gcra) -> bool {
+        self.burst == gcra.burst.get() && self.fill == gcra.fill()
     }
 
     /// Whether this bucket is nearer to exhaustion than `other`: it has fewer
@@ -239,6 +263,14 @@ impl Standing {
     pub fn is_nearer(&self, other: &Self) -> bool {
         (self.remaining, std::cmp::Reverse(self.reset))
             < (other.remaining, std::cmp::Reverse(other.reset))
+    }
+}
+
+/// A time in nanoseconds as a duration.
+fn time(nanos: u64) -> Duration {
+    match nanos {
+        NEVER => Duration::MAX,
+        nanos => Duration::from_nanos(nanos),
     }
 }
 

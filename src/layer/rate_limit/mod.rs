@@ -50,7 +50,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use pin_project_lite::pin_project;
@@ -257,9 +257,11 @@ impl<F: Future<Output = Result<Response, Failed>>> Future for ResponseFuture<F> 
             }
             State::Waiting { waiting } => waiting.as_mut().poll(cx),
             State::Admitted { inner, charge } => {
-                let response = ready!(inner.poll(cx));
-                settle(charge, &response);
-                Poll::Ready(response)
+                let polled = inner.poll(cx);
+                if let Poll::Ready(response) = &polled {
+                    settle(charge, response);
+                }
+                polled
             }
         }
     }

@@ -87,7 +87,7 @@ impl Limiter {
             held: held.is_some(),
             burst: gcra.burst(),
             remaining: standing.remaining,
-            full_in: standing.reset,
+            full_in: standing.reset(),
         }
     }
 }

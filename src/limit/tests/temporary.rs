@@ -109,7 +109,7 @@ fn the_view_of_a_key_uses_its_current_numbers() {
     let big = give(&limiter, START, 1, (10, 100), 10 * SECOND).unwrap();
     let standing = limiter.standing(START, key(1), Some(&big.gcra));
     assert_eq!(
-        (standing.burst, standing.remaining, standing.reset),
+        (standing.burst, standing.remaining, standing.reset()),
         (100, 50, 5 * SECOND)
     );
     assert_eq!(
@@ -118,5 +118,5 @@ fn the_view_of_a_key_uses_its_current_numbers() {
         "the view changes nothing"
     );
     let unknown = limiter.standing(START, key(2), Some(&big.gcra));
-    assert_eq!((unknown.remaining, unknown.reset), (100, Duration::ZERO));
+    assert_eq!((unknown.remaining, unknown.reset()), (100, Duration::ZERO));
 }
