@@ -1,27 +1,31 @@
-//! An open-loop HTTP/1 client: requests come at a pace of their own, whatever the answers do. The load of `tail` and
+//! An open-loop HTTP/1 client: requests come at a pace of their own, whatever the responses do. The load of `tail` and
 //! `reload` of `benches/side_by_side.py`.
 //!
 //! Usage: `steady ADDRESS PATH RATE CONNECTIONS SECONDS`. Prints one line of JSON; latencies are in milliseconds.
 //!
 //! Arrivals are random (Poisson), with a share of the rate on each connection. A latency begins when the request was due, so
-//! that a slow answer also counts for those that had to wait behind it (Gil Tene's "coordinated omission"). Where the
+//! that a slow response also counts for those that had to wait behind it (Gil Tene's "coordinated omission"). Where the
 //! connection was free and only this client woke late, it begins when it woke; `late_p99` says how much that was.
-#![allow(
-    clippy::disallowed_methods,
-    reason = "a load lives in real time; a thread a connection may sleep"
-)]
+//!
+//! One thread waits for all connections: threads that sleep and block cost the core of the load several times the CPU time
+//! of the proxy, and the tail was theirs.
+#![allow(clippy::disallowed_methods, reason = "a load lives in real time")]
 
 use std::{
     env,
     io::{self, Read, Write},
     net::TcpStream,
-    thread,
     time::{Duration, Instant},
 };
 
-/// Longest wait for an answer; then the request has failed.
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
+
+/// Longest wait for a response; then the request has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Time for all threads to start before the first request is due.
+/// Time to open all connections before the first request is due.
 const LEAD: Duration = Duration::from_millis(200);
 
 #[derive(Default)]
@@ -34,9 +38,22 @@ struct Seen {
 struct Load {
     address: String,
     request: Vec<u8>,
+    /// Mean time between two requests of a connection, in seconds.
     gap: f64,
-    start: Instant,
     end: Instant,
+}
+
+/// A connection with at most one request in flight.
+struct Connection {
+    stream: TcpStream,
+    random: Random,
+    /// When the next request is due.
+    due: Instant,
+    /// When the last response was complete.
+    free: Instant,
+    /// When the latency of the request in flight began; `None` without one.
+    asked: Option<Instant>,
+    response: Vec<u8>,
 }
 
 fn main() -> io::Result<()> {
@@ -54,89 +71,164 @@ fn main() -> io::Result<()> {
     let connections: u32 = connections.parse().map_err(|_| usage())?;
     let seconds: f64 = seconds.parse().map_err(|_| usage())?;
     let start = Instant::now() + LEAD;
-    let threads: Vec<_> = (0..connections)
-        .map(|seed| {
-            let load = Load {
-                address: address.clone(),
-                request: format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n").into_bytes(),
-                gap: f64::from(connections) / rate,
-                start,
-                end: start + Duration::from_secs_f64(seconds),
-            };
-            thread::spawn(move || load.run(seed))
-        })
-        .collect();
-    let mut all = Seen::default();
-    for thread in threads {
-        let seen = thread
-            .join()
-            .map_err(|_| io::Error::other("a connection's thread ended early"))?;
-        all.latencies.extend(seen.latencies);
-        all.late.extend(seen.late);
-        all.failed += seen.failed;
-    }
-    all.print();
+    let load = Load {
+        address: address.clone(),
+        request: format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n").into_bytes(),
+        gap: f64::from(connections) / rate,
+        end: start + Duration::from_secs_f64(seconds),
+    };
+    load.run(connections, start)?.print();
     Ok(())
 }
 
 impl Load {
-    fn run(&self, seed: u32) -> Seen {
+    fn run(&self, connections: u32, start: Instant) -> io::Result<Seen> {
         let mut seen = Seen::default();
-        let mut random = Random(u64::from(seed) + 1);
-        let Ok(mut stream) = self.connect() else {
-            seen.failed += 1;
-            return seen;
-        };
-        let mut due = self.start + random.exponential(self.gap);
-        while due < self.end {
-            let free = Instant::now();
-            thread::sleep(due.saturating_duration_since(free));
-            let woke = Instant::now();
-            // Idle until it was due: what passed since then is this client's own doing.
-            let began = if free <= due { woke } else { due };
-            seen.late.push(woke - due.max(free));
-            match self.ask(&mut stream) {
-                Ok(()) => seen.latencies.push(began.elapsed()),
-                Err(_) => {
-                    seen.failed += 1;
-                    let Ok(again) = self.connect() else { break };
-                    stream = again;
+        let mut all = (0..connections)
+            .map(|seed| self.open(seed, start))
+            .collect::<io::Result<Vec<_>>>()?;
+        loop {
+            for connection in &mut all {
+                if connection.is_due(self.end) && connection.ask(&self.request, &mut seen).is_err()
+                {
+                    self.replace(connection, &mut seen)?;
                 }
             }
-            due += random.exponential(self.gap);
+            let Some(next) = all.iter().filter_map(|one| one.next(self.end)).min() else {
+                return Ok(seen);
+            };
+            for place in wait(&all, next)? {
+                let connection = &mut all[place];
+                match connection.read() {
+                    Ok(true) => connection.complete(self.gap, &mut seen),
+                    Ok(false) => {}
+                    Err(_) => self.replace(connection, &mut seen)?,
+                }
+            }
         }
-        seen
+    }
+
+    fn open(&self, seed: u32, start: Instant) -> io::Result<Connection> {
+        let mut random = Random(u64::from(seed) + 1);
+        Ok(Connection {
+            stream: self.connect()?,
+            due: start + random.exponential(self.gap),
+            random,
+            free: start,
+            asked: None,
+            response: Vec::new(),
+        })
     }
 
     fn connect(&self) -> io::Result<TcpStream> {
         let stream = TcpStream::connect(&self.address)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_nonblocking(true)?;
         Ok(stream)
     }
 
-    /// Fails with anything but a whole 200.
-    fn ask(&self, stream: &mut TcpStream) -> io::Result<()> {
-        stream.write_all(&self.request)?;
-        let (mut answer, mut filled) = ([0; 8192], 0);
-        loop {
-            let read = stream.read(&mut answer[filled..])?;
-            filled += read;
-            if read == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            if let Some(length) = whole(&answer[..filled]) {
-                let is_good = answer.starts_with(b"HTTP/1.1 200") && filled == length;
-                return if is_good {
-                    Ok(())
-                } else {
-                    Err(io::ErrorKind::InvalidData.into())
-                };
-            }
-        }
+    /// Counts a failure and opens the connection again.
+    fn replace(&self, connection: &mut Connection, seen: &mut Seen) -> io::Result<()> {
+        seen.failed += 1;
+        connection.stream = self.connect()?;
+        connection.finish(self.gap);
+        Ok(())
     }
 }
 
+impl Connection {
+    fn is_due(&self, end: Instant) -> bool {
+        self.asked.is_none() && self.due < end && self.due <= Instant::now()
+    }
+
+    /// The latest time at which this connection needs attention, also without a response; `None` once it is done.
+    fn next(&self, end: Instant) -> Option<Instant> {
+        match self.asked {
+            Some(asked) => Some(asked + PATIENCE),
+            None => (self.due < end).then_some(self.due),
+        }
+    }
+
+    fn ask(&mut self, request: &[u8], seen: &mut Seen) -> io::Result<()> {
+        let woke = Instant::now();
+        // Idle until it was due: the time since then is spent by this client.
+        self.asked = Some(if self.free <= self.due {
+            woke
+        } else {
+            self.due
+        });
+        seen.late.push(woke - self.due.max(self.free));
+        self.stream.write_all(request)
+    }
+
+    /// Whether the response is complete. Fails with anything but a 200 with the announced length.
+    fn read(&mut self) -> io::Result<bool> {
+        let mut part = [0; 8192];
+        let read = match self.stream.read(&mut part) {
+            // The wait ended without a response.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let waits = self.asked.is_some_and(|asked| asked.elapsed() < PATIENCE);
+                return if waits { Ok(false) } else { Err(error) };
+            }
+            read => read?,
+        };
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.response.extend_from_slice(&part[..read]);
+        let Some(length) = whole(&self.response) else {
+            return Ok(false);
+        };
+        let is_good = self.response.starts_with(b"HTTP/1.1 200") && self.response.len() == length;
+        if is_good {
+            Ok(true)
+        } else {
+            Err(io::ErrorKind::InvalidData.into())
+        }
+    }
+
+    fn complete(&mut self, gap: f64, seen: &mut Seen) {
+        seen.latencies
+            .extend(self.asked.map(|asked| asked.elapsed()));
+        self.finish(gap);
+    }
+
+    fn finish(&mut self, gap: f64) {
+        self.free = Instant::now();
+        self.asked = None;
+        self.response.clear();
+        self.due += self.random.exponential(gap);
+    }
+}
+
+/// Waits until `next` at the latest, and returns the places of connections that have something to read or waited too long.
+fn wait(all: &[Connection], next: Instant) -> io::Result<Vec<usize>> {
+    let asked: Vec<usize> = (0..all.len())
+        .filter(|&place| all[place].asked.is_some())
+        .collect();
+    let mut events: Vec<_> = asked
+        .iter()
+        .map(|&place| PollFd::new(&all[place].stream, PollFlags::IN))
+        .collect();
+    let now = Instant::now();
+    let left = next.saturating_duration_since(now);
+    let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
+    match poll(&mut events, Some(&timeout)) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let is_late = |place: usize| {
+        all[place]
+            .asked
+            .is_some_and(|asked| asked + PATIENCE <= now)
+    };
+    Ok(asked
+        .iter()
+        .zip(&events)
+        .filter(|&(&place, event)| !event.revents().is_empty() || is_late(place))
+        .map(|(&place, _)| place)
+        .collect())
+}
 /// Length of the answer, once its head is there and so much has come.
 fn whole(answer: &[u8]) -> Option<usize> {
     let head = answer.windows(4).position(|at| at == b"\r\n\r\n")? + 4;

@@ -2,7 +2,7 @@
 
 A process that takes a core for a few milliseconds is most of a tail. `chrt --rr 1`, which needs root, keeps all but the
 processes of this run off: on a machine with a build on each core, the 99th percentile of the service without a proxy was
-0.3 ms with it and 190 ms without.
+0.3 ms with it and 190 ms without. `TMPDIR=/dev/shm` keeps the access lines, and with them the disk, out of it.
 """
 
 import statistics
