@@ -6,7 +6,7 @@
     python3 benches/side_by_side.py                                  # http1 and refused
     python3 benches/side_by_side.py all --envoy envoy/bin/envoy      # everything
     python3 benches/side_by_side.py tls-full tls-bulk --only nginx,tidegate --rounds 5 --secs 2
-    chrt --rr 1 python3 benches/side_by_side.py tail --secs 10       # as root: before all other processes of the machine
+    TMPDIR=/dev/shm chrt --rr 1 python3 benches/side_by_side.py tail --secs 10      # as root; see beside/tail.py
 
 Each proxy is pinned to core 0; loads, upstreams and this script are pinned to core 1. Rounds are interleaved, so that a
 machine that changes its speed affects all proxies alike. The figure is the CPU time of the proxy's processes per response;
@@ -27,7 +27,7 @@ import signal
 import subprocess
 import sys
 
-from beside import http, machine, memory, reload, tail, tls, two_workers, websocket
+from beside import bodies, http, machine, memory, reload, tail, tls, two_workers, websocket
 from beside.rounds import ORDER, Bench
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -36,7 +36,10 @@ TOOLS = ("nginx", "haproxy", "wrk", "h2load", "openssl", "taskset", "setpriv")
 
 SCENARIOS = {
     "http1": http.http1,
+    "browser": http.browser,
     "refused": http.refused,
+    "answers": bodies.answers,
+    "uploads": bodies.uploads,
     "tls-full": tls.tls_full,
     "tls-resumed": tls.tls_resumed,
     "tls-bulk": tls.tls_bulk,

@@ -2,7 +2,7 @@
 
 from . import loads
 from .machine import Fleet
-from .proxies import Setup
+from .proxies import BROWSER, Setup
 
 # With HTTP/2, as many requests are in flight as with HTTP/1 on separate connections.
 CONNECTIONS = 8
@@ -15,6 +15,16 @@ def http1(bench):
         proxies = bench.proxies(fleet, bench.names("relay", "nginx", "haproxy", "envoy", "tidegate"), Setup(upstream))
         results = bench.measure(proxies, lambda proxy, secs: loads.wrk(proxy.port, "/", bench.conns, secs))
     bench.table("http1", results, "relay", "a request passed on")
+
+
+def browser(bench):
+    """Requests with the 13 header lines of a browser, forwarded to a service that responds with 1 KiB."""
+    with Fleet() as fleet:
+        upstream, _ = bench.upstream(fleet)
+        proxies = bench.proxies(fleet, bench.names("relay", "nginx", "haproxy", "envoy", "tidegate"), Setup(upstream))
+        load = lambda proxy, secs: loads.wrk(proxy.port, "/answer/1k", bench.conns, secs, headers=BROWSER)
+        results = bench.measure(proxies, load)
+    bench.table("browser", results, "relay", "a request passed on")
 
 
 def refused(bench):

@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 
-from .machine import LOADS, on_core
+from .machine import LOADS, RUN, on_core
 from .proxies import CERTIFICATE
 
 # The only suite that clients offer, so that all proxies use the same encryption; the key exchange is X25519.
@@ -32,10 +32,17 @@ def in_ms(text):
     return float(value) * {"us": 1e-3, "ms": 1, "s": 1e3, "m": 6e4}[unit]
 
 
-def wrk(port, path, conns, secs, refused=False, core=LOADS, threads=1):
-    """HTTP/1 with keep-alive, one request in flight on each connection. `refused`: responses other than 2xx are expected."""
-    command = ["wrk", f"-t{threads}", f"-c{conns}", f"-d{secs}s", "--latency", f"http://127.0.0.1:{port}{path}"]
-    out = run(command, secs, core)
+def wrk(port, path, conns, secs, refused=False, core=LOADS, threads=1, headers=(), upload=0):
+    """HTTP/1 with keep-alive, one request in flight on each connection.
+
+    `refused`: responses other than 2xx are expected. `upload`: requests are POST, with a body of so many bytes.
+    """
+    command = ["wrk", f"-t{threads}", f"-c{conns}", f"-d{secs}s", "--latency", *in_turn("-H", headers)]
+    if upload:
+        script = RUN / f"upload-{upload}.lua"
+        script.write_text(f'wrk.method = "POST"\nwrk.body = string.rep("x", {upload})\n')
+        command += ["-s", script]
+    out = run([*command, f"http://127.0.0.1:{port}{path}"], secs, core)
     answers, other = number(r"(\d+) requests in", out), number(r"Non-2xx or 3xx responses: (\d+)", out)
     sockets = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", out)
     broken = sum(map(int, sockets.groups())) if sockets else 0
@@ -48,10 +55,15 @@ def wrk(port, path, conns, secs, refused=False, core=LOADS, threads=1):
     }
 
 
-def h2load(port, path, conns, streams=1, secs=None, requests=None, tls=False, http1=False):
+def in_turn(option, values):
+    return [word for value in values for word in (option, value)]
+
+
+def h2load(port, path, conns, streams=1, secs=None, requests=None, tls=False, http1=False, headers=()):
     """HTTP/2 with prior knowledge, or HTTP/1, for a time or a number of requests; `bytes` counts bodies."""
     command = ["h2load", "-t1", f"-c{conns}", f"-m{streams}", *([f"-D{secs}"] if secs else [f"-n{requests}"])]
     command += ["--h1"] if http1 else []
+    command += in_turn("-H", headers)
     command += ["--tls13-ciphers", SUITE, "--groups", "X25519"] if tls else []
     out = run([*command, f"http{'s' if tls else ''}://127.0.0.1:{port}{path}"], secs or 60)
     counts = re.search(r"requests: .*? (\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", out)
@@ -59,6 +71,7 @@ def h2load(port, path, conns, streams=1, secs=None, requests=None, tls=False, ht
     missing = max(0, requests - succeeded) if requests else 0
     return {
         "answers": succeeded,
+        "refused": number(r"(\d+) 4xx", out),
         "failed": max(sum(bad), done - succeeded, missing, done - number(r"status codes: (\d+) 2xx", out)),
         "bytes": number(r"headers \(space savings .*?\), [\d.]+\w+ \((\d+)\) data", out),
     }

@@ -2,15 +2,35 @@
 
 All of them: two limits that pass everything, one on /deny that refuses all but the first, /own answered without an upstream,
 a cap, retries, timeouts, upgrades on /ws. NGINX logs to a buffered file, tidegate to a file; HAProxy has no log (it would
-need a syslog server) and Envoy none, which is in their favour.
+need a syslog server) and Envoy none, which is in their favour. All pass bodies on as they come and keep no more of them than
+their buffers hold: NGINX, which would first read a request to its end, and write long ones to the disk, is told not to.
 """
 
 import json
 from dataclasses import dataclass
 
-from .machine import PROXIES, RUN, free_port
+from .machine import LOADS, PROXIES, RUN, free_port
 
 BODY = "0123456789" * 13
+KIB = 1024
+# Length of the response to /answer/NAME. That to /answer/1k has as few header lines as those of 130 bytes.
+ANSWERS = {"16k": 16 * KIB, "100k": 100 * KIB, "1m": 1024 * KIB, "16m": 16 * 1024 * KIB}
+# Header lines of a browser, without Host.
+BROWSER = (
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36",
+    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8",
+    "Accept-Encoding: gzip, deflate, br, zstd",
+    "Accept-Language: en-GB,en-US;q=0.9,en;q=0.8",
+    "Cookie: session=8f14e45fceea167a5a36dedd4bea2543; theme=dark; _ga=GA1.2.1234567890.1700000000; consent=yes",
+    "Referer: https://shop.example.com/orders",
+    'Sec-Ch-Ua: "Chromium";v="142", "Not_A Brand";v="99"',
+    "Sec-Ch-Ua-Mobile: ?0",
+    'Sec-Ch-Ua-Platform: "Linux"',
+    "Sec-Fetch-Dest: document",
+    "Sec-Fetch-Mode: navigate",
+    "Sec-Fetch-Site: same-origin",
+    "Upgrade-Insecure-Requests: 1",
+)
 CERTIFICATE, KEY, BOTH = RUN / "site.pem", RUN / "site.key", RUN / "both.pem"
 
 
@@ -25,20 +45,34 @@ class Setup:
     core: str = PROXIES
 
 
+def start_upstream(fleet, programs):
+    """Starts an NGINX that serves HTTP/1 on the first returned port and HTTP/2 on the second."""
+    http1, http2 = free_port(), free_port()
+    (RUN / "upstream.conf").write_text(upstream_nginx(http1, http2))
+    fleet.start("upstream", [programs["nginx"], "-c", RUN / "upstream.conf", "-p", RUN], LOADS, http1)
+    return http1, http2
+
+
 def upstream_nginx(http1, http2):
-    """Responds with 130 bytes on any path and 16 MiB on /big, over HTTP/1 on one port and HTTP/2 on the other."""
-    big = RUN / "big"
-    if not big.exists():
-        big.write_bytes(bytes(range(256)) * (16 * 1024 * 1024 // 256))
-        big.chmod(0o644)
+    """Responds with 130 bytes on any path and with a body of its length on /answer/NAME; reads all of an /upload first."""
+    answers = RUN / "answer"
+    answers.mkdir(exist_ok=True)
+    for name, length in ANSWERS.items():
+        (answers / name).write_bytes(bytes(range(256)) * (length // 256))
+        (answers / name).chmod(0o644)
     return f"""
 worker_processes 1; daemon off; pid {RUN}/upstream.pid; error_log {RUN}/upstream.err;
 events {{ worker_connections 9000; }}
 http {{ access_log off; keepalive_requests 100000000; keepalive_timeout 600s; sendfile on;
+  client_max_body_size 2m; client_body_buffer_size 2m;
   client_body_temp_path {RUN}/up-body; proxy_temp_path {RUN}/up-proxy; fastcgi_temp_path {RUN}/up-fcgi;
   uwsgi_temp_path {RUN}/up-uwsgi; scgi_temp_path {RUN}/up-scgi;
+  upstream itself {{ server 127.0.0.1:{http1}; keepalive 64; keepalive_requests 100000000; }}
   server {{ listen 127.0.0.1:{http1} backlog=4096; listen 127.0.0.1:{http2} http2 backlog=4096;
-    location = /big {{ default_type application/octet-stream; alias {big}; }}
+    location = /answer/1k {{ default_type text/plain; return 200 "{'k' * KIB}"; }}
+    location /answer/ {{ default_type application/octet-stream; root {RUN}; }}
+    location /upload {{ proxy_pass http://itself/; proxy_pass_request_body off; proxy_set_header Content-Length "";
+      proxy_http_version 1.1; proxy_set_header Connection ""; }}
     location / {{ default_type text/plain; return 200 "{BODY}"; }} }} }}
 """
 
@@ -62,7 +96,7 @@ http {{ access_log {log}; keepalive_requests 100000000; keepalive_timeout 600s;
   proxy_http_version 1.1; proxy_set_header Connection "";
   proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header Host $host;
   proxy_next_upstream error timeout http_502; proxy_read_timeout 30s; proxy_connect_timeout 2s;
-  proxy_max_temp_file_size 0;
+  proxy_max_temp_file_size 0; proxy_request_buffering off; client_max_body_size 2m;
   server {{ listen {listen}; {tls}
     location /deny {{ limit_req zone=closed; proxy_pass http://service; }}
     location = /own {{ default_type text/plain; return 200 "ok"; }}

@@ -5,8 +5,8 @@ import os
 import statistics
 import time
 
-from .machine import LOADS, RUN, free_port
-from .proxies import Setup, command, upstream_nginx
+from .machine import free_port
+from .proxies import Setup, command, start_upstream
 
 ORDER = ("relay", "nginx", "haproxy", "envoy", "tidegate")
 
@@ -28,11 +28,8 @@ class Bench:
         return [name for name in wanted if name not in missing]
 
     def upstream(self, fleet):
-        """Starts an NGINX that serves HTTP/1 on the first returned port and HTTP/2 on the second."""
-        http1, http2 = free_port(), free_port()
-        (RUN / "upstream.conf").write_text(upstream_nginx(http1, http2))
-        fleet.start("upstream", [self.programs["nginx"], "-c", RUN / "upstream.conf", "-p", RUN], LOADS, http1)
-        return http1, http2
+        """Starts the service; its first port speaks HTTP/1, its second HTTP/2."""
+        return start_upstream(fleet, self.programs)
 
     def proxy(self, fleet, name, setup: Setup):
         port = free_port()

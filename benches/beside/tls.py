@@ -56,7 +56,7 @@ def tls_bulk(bench):
 
 def bulk(proxy, secs):
     result = loads.h2load(
-        proxy.port, "/big", BIG_CONNECTIONS, requests=BIG_ANSWERS * secs, tls=True, http1=True
+        proxy.port, "/answer/16m", BIG_CONNECTIONS, requests=BIG_ANSWERS * secs, tls=True, http1=True
     )
     result["gib"] = result["bytes"] / GIB
     result["failed"] += result["bytes"] != BIG_ANSWERS * secs * 16 * 1024**2
