@@ -25,6 +25,7 @@ criterion_group!(benches, with_room, full);
 criterion_main!(benches);
 
 const QUEUE: usize = 10_000;
+
 fn limit(bound: Bound) -> Arc<ConcurrencyLimit> {
     let settings = Concurrency {
         bound,
@@ -92,13 +93,13 @@ fn full(c: &mut Criterion) {
         let mut line: std::collections::VecDeque<_> = (1..QUEUE as u64)
             .map(|n| limit.enqueue(turn(n), None).expect("room"))
             .collect();
-        let mut next = 0;
+        // Keys come round without a gap: the order of turns is that of joining.
+        let mut next = QUEUE as u64 - 1;
         group.bench_function(format!("join and serve, {name}"), |b| {
             b.iter(|| {
                 next += 1;
                 line.push_back(limit.enqueue(turn(next), None).expect("room"));
                 drop(held.take());
-                // The order of turns equals the order of joining here.
                 let first = line.pop_front().expect("ten thousand");
                 held = runtime.block_on(first.acquire()).ok();
             });
