@@ -21,8 +21,16 @@ use tokio::{
     time::Instant,
 };
 
-criterion_group!(benches, with_room, full);
+criterion_group! {
+    name = benches;
+    config = Criterion::default().measurement_time(MEASURED);
+    targets = with_room, full
+}
 criterion_main!(benches);
+
+/// Enough for a steady figure; with `--quick`, the most that a bench takes on a
+/// noisy machine.
+const MEASURED: Duration = Duration::from_secs(2);
 
 const QUEUE: usize = 10_000;
 

@@ -9,7 +9,7 @@
     reason = "a bench that cannot be set up has nothing to measure"
 )]
 
-use std::hint::black_box;
+use std::{hint::black_box, time::Duration};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, Method};
@@ -28,6 +28,9 @@ struct Case {
 const SIZES: [usize; 3] = [10, 1_000, 10_000];
 const REQUESTS: usize = 8;
 const HOST: &str = "api.example.com";
+/// Enough for a steady figure; with `--quick`, the most that a bench takes on a
+/// noisy machine.
+const MEASURED: Duration = Duration::from_secs(2);
 
 const CASES: [Case; 7] = [
     Case {
@@ -130,5 +133,9 @@ fn wildcard(at: usize) -> Match {
     }
 }
 
-criterion_group!(benches, bench);
+criterion_group! {
+    name = benches;
+    config = Criterion::default().measurement_time(MEASURED);
+    targets = bench
+}
 criterion_main!(benches);
