@@ -22,7 +22,7 @@ use std::{
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
+use http::{Method, StatusCode, Version};
 use tidegate::{
     body::Body,
     build::{Process, build},
@@ -40,7 +40,7 @@ use tidegate::{
         TotalTimeoutLayer,
     },
     limit::{KeyHasher, Limiter, Top},
-    message::{Arrival, FieldNames, Origin, Request, RequestHead, Response},
+    message::{Arrival, Headers, Origin, Request, RequestHead, Response},
     policy::{
         Bound, Concurrency, Cost, HeadLimits, HeaderChanges, KeyPart, Limit, LogFormat, Missing,
         Priority, Quota, Rate, RequestChanges, Retry, RetryOn, Timeouts,
@@ -86,12 +86,9 @@ fn origin() -> Arc<Origin> {
     Arc::new(Origin::new("127.0.0.1:8080".into(), address, address))
 }
 
-fn headers() -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert(header::HOST, HeaderValue::from_static("orders.example.com"));
-    headers.insert(header::USER_AGENT, HeaderValue::from_static("bench"));
-    headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
-    headers
+fn headers() -> Headers {
+    let host = ("Host", "orders.example.com");
+    Headers::from_iter([host, ("User-Agent", "bench"), ("Accept", "*/*")])
 }
 
 fn tag(metrics: &Metrics) -> Arc<RouteTag> {
@@ -130,13 +127,12 @@ fn exchange(origin: &Arc<Origin>, route: &Arc<RouteTag>) -> Arc<Exchange> {
     })
 }
 
-fn head(headers: HeaderMap) -> RequestHead {
+fn head(headers: Headers) -> RequestHead {
     RequestHead {
         method: Method::GET,
         version: Version::HTTP_11,
         headers,
         names_hops: false,
-        names: FieldNames::default(),
         upgrade: None,
     }
 }
@@ -156,7 +152,7 @@ fn heads(c: &mut Criterion) {
     group.bench_function("request in", |b| {
         b.iter(|| {
             let mut buffer = BytesMut::from(REQUEST);
-            http1::parse_request(&mut buffer, REQUEST.len(), &LIMITS).expect("a sound head")
+            http1::parse_request(&mut buffer, &LIMITS).expect("a sound head")
         });
     });
     group.bench_function("response in", |b| {

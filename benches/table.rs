@@ -12,9 +12,10 @@
 use std::{hint::black_box, time::Duration};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use http::{HeaderMap, Method};
+use http::Method;
 use tidegate::{
     gateway::table::{Lookup, RouteTable},
+    message::Headers,
     policy::{HostPattern, Match, PathPattern},
 };
 
@@ -103,7 +104,7 @@ fn bench(criterion: &mut Criterion) {
 }
 
 fn find(table: &RouteTable, host: &str, path: &str) -> Option<usize> {
-    static HEADERS: std::sync::LazyLock<HeaderMap> = std::sync::LazyLock::new(HeaderMap::new);
+    static HEADERS: std::sync::LazyLock<Headers> = std::sync::LazyLock::new(Headers::default);
     let lookup = Lookup {
         host,
         path: path.as_bytes(),

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{StatusCode, Version};
 use tokio::time::Instant;
 
-pub use crate::http1::{FieldNames, Fields, RequestHead};
+pub use crate::http1::{FieldName, Fields, Headers, NameSet, RequestHead};
 use crate::{body::Body, error::Error, tls::TlsFacts};
 
 /// A response on its way to the client.

@@ -57,10 +57,9 @@ fn read(expressions: &[&str]) -> Option<Vec<KeyPart>> {
 }
 
 fn exchange(head: &[u8], client: IpAddr) -> Option<Arc<Exchange>> {
-    let length = http1::find_end(head, 0).ok()?;
-    let parsed = http1::parse_request(&mut BytesMut::from(head), length, &LIMITS).ok()?;
+    let parsed = http1::parse_request(&mut BytesMut::from(head), &LIMITS).ok()??;
     let (target, head) = (Target::parse(parsed.target).ok()?, parsed.head);
-    let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let host = head.headers.get(&header::HOST).and_then(|host| std::str::from_utf8(host).ok()).unwrap_or_default();
     let path = String::from_utf8_lossy(target.normal_path()).into_owned();
     let segments = path.split('/').skip(1);
     let parameters = ["id", "a"].iter().zip(segments).map(|(name, value)| ((*name).into(), value.into())).collect();

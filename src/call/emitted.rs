@@ -11,12 +11,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderMap, Version, header};
+use http::Version;
 
 use super::{exchange::Exchange, facts::Facts, target::UNREADABLE};
 use crate::{
     duration,
     error::Fault,
+    message::FieldName,
     telemetry::{Decision, Line},
 };
 
@@ -128,7 +129,7 @@ impl EndedExchange<'_> {
             duration: self.duration,
             bytes_in: facts.bytes_in,
             bytes_out: facts.bytes_out,
-            user_agent: user_agent(&head.headers),
+            user_agent: head.headers.known(FieldName::UserAgent).next(),
         });
     }
 
@@ -144,14 +145,6 @@ impl EndedExchange<'_> {
         let attempted = self.facts.server.as_ref().map(|(upstream, _)| upstream);
         attempted.or(self.facts.unserved.as_ref())
     }
-}
-
-/// The client's name for itself. Nearly all clients send it among their first
-/// fields, where a walk finds it before a look-up would have hashed its name.
-fn user_agent(headers: &HeaderMap) -> Option<&[u8]> {
-    let mut fields = headers.iter();
-    let (_, value) = fields.find(|(name, _)| *name == header::USER_AGENT)?;
-    Some(value.as_bytes())
 }
 
 /// Explains, once for each route, why responses break off that pause for longer

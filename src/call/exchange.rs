@@ -30,7 +30,7 @@ use super::{
 use crate::{
     body::{BodyObserver, Held},
     error::Fault,
-    message::{Interim, Origin, RequestHead},
+    message::{FieldName, Headers, Interim, Origin, RequestHead},
     policy::{ClientIpHeader, LimitHeaders},
     telemetry::{AccessLog, RouteMetrics},
 };
@@ -253,10 +253,11 @@ impl RequestId {
     }
 
     /// The client's if it sent a presentable one, otherwise a new one.
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub fn of(headers: &Headers) -> Self {
         let given = headers
-            .get(REQUEST_ID_HEADER)
-            .and_then(|value| value.to_str().ok())
+            .known(FieldName::XRequestId)
+            .next()
+            .and_then(|value| std::str::from_utf8(value).ok())
             .filter(|value| is_presentable(value));
         match given {
             Some(value) => Self(IdForm::Given(value.into())),

@@ -12,9 +12,12 @@ use std::{
     net::IpAddr,
 };
 
-use http::{HeaderMap, HeaderName, header};
+use http::HeaderName;
 
-use crate::policy::ClientIpHeader;
+use crate::{
+    message::{FieldName, Headers},
+    policy::ClientIpHeader,
+};
 
 /// `X-Forwarded-For`, which is in no registry.
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -49,14 +52,14 @@ impl Hop<'_> {
 
 /// The hops of a request, the nearest first, over all lines of the field; at
 /// most 64. Empty elements are skipped (RFC 9110, 5.6.1).
-pub fn hops(headers: &HeaderMap, by: ClientIpHeader) -> impl Iterator<Item = Hop<'_>> {
+pub fn hops(headers: &Headers, by: ClientIpHeader) -> impl Iterator<Item = Hop<'_>> {
     let name = match by {
-        ClientIpHeader::XForwardedFor => X_FORWARDED_FOR,
-        ClientIpHeader::Forwarded => header::FORWARDED,
+        ClientIpHeader::XForwardedFor => FieldName::XForwardedFor,
+        ClientIpHeader::Forwarded => FieldName::Forwarded,
     };
-    let lines = headers.get_all(name).iter().rev();
+    let lines = headers.known(name).rev();
     lines
-        .flat_map(move |line| FieldLine::of(by, line.as_bytes()))
+        .flat_map(move |line| FieldLine::of(by, line))
         .take(MOST_HOPS)
 }
 
@@ -252,7 +255,6 @@ fn address(text: &[u8]) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
 
     use super::*;
 
@@ -335,13 +337,10 @@ mod tests {
 
     #[test]
     fn empty_elements_are_skipped() {
-        let mut headers = HeaderMap::new();
-        for (name, line) in [
-            (X_FORWARDED_FOR, ",1.2.3.4, ,"),
-            (header::FORWARDED, " ,, for=1.2.3.4, ,"),
-        ] {
-            headers.append(name, HeaderValue::from_static(line));
-        }
+        let headers = Headers::from_iter([
+            ("x-forwarded-for", ",1.2.3.4, ,"),
+            ("forwarded", ",, for=1.2.3.4, ,"),
+        ]);
         for by in [ClientIpHeader::XForwardedFor, ClientIpHeader::Forwarded] {
             let found: Vec<_> = hops(&headers, by)
                 .map(|hop| hop.address.unwrap().to_string())
@@ -352,11 +351,12 @@ mod tests {
 
     #[test]
     fn no_more_hops_are_read_than_any_chain_has() {
-        let mut headers = HeaderMap::new();
-        let many = |element: &str| HeaderValue::from_str(&[element; 1000].join(",")).unwrap();
-        headers.append(X_FORWARDED_FOR, many("1"));
-        headers.append(header::FORWARDED, many("x"));
-        headers.append(header::FORWARDED, many("x=y"));
+        let many = |element: &str| [element; 1000].join(",");
+        let headers = Headers::from_iter([
+            ("x-forwarded-for", many("1")),
+            ("forwarded", many("x")),
+            ("forwarded", many("x=y")),
+        ]);
         for by in [ClientIpHeader::XForwardedFor, ClientIpHeader::Forwarded] {
             assert_eq!(hops(&headers, by).count(), MOST_HOPS);
         }

@@ -6,7 +6,9 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use http::{HeaderName, StatusCode, header};
+
+use crate::message::{FieldName, Headers};
 
 /// The header that says how long a call may take.
 pub const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
@@ -29,8 +31,8 @@ pub struct Grpc {
 impl Grpc {
     /// The call that a request with these headers is, if it is one. Only
     /// HTTP/2 carries calls: do not ask for requests of other versions.
-    pub fn of(headers: &HeaderMap) -> Option<Self> {
-        let kind = headers.get(header::CONTENT_TYPE)?.as_bytes();
+    pub fn of(headers: &Headers) -> Option<Self> {
+        let kind = headers.get(&header::CONTENT_TYPE)?;
         // Not gRPC-Web, which is another protocol with a name that begins so.
         let is_grpc = matches!(
             kind.strip_prefix(CONTENT_TYPE)?,
@@ -38,8 +40,9 @@ impl Grpc {
         );
         is_grpc.then(|| Self {
             timeout: headers
-                .get(TIMEOUT)
-                .and_then(|text| parse_timeout(text.as_bytes())),
+                .known(FieldName::GrpcTimeout)
+                .next()
+                .and_then(parse_timeout),
         })
     }
 
@@ -152,10 +155,8 @@ mod tests {
     use super::*;
 
     fn grpc(kind: &'static str, timeout: &'static str) -> Option<Grpc> {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, kind.parse().unwrap());
-        headers.insert(TIMEOUT, timeout.parse().unwrap());
-        Grpc::of(&headers)
+        let headers = [("content-type", kind), ("grpc-timeout", timeout)];
+        Grpc::of(&headers.into_iter().collect())
     }
 
     #[test]

@@ -10,9 +10,13 @@ mod tests;
 use std::ops::Range;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Version, header};
+use http::Version;
 
-use crate::{error::Error, policy::path::normal_form};
+use crate::{
+    error::Error,
+    message::{FieldName, Headers},
+    policy::path::normal_form,
+};
 
 /// Stands for the method and the path of a request that could not be read. No
 /// path is like that, and access lines leave it out.
@@ -185,41 +189,28 @@ fn authority(raw: &[u8]) -> Result<Option<Range<usize>>, Error> {
 /// # Errors
 /// [`Error::Malformed`] if there is no host, more than one, or one that cannot
 /// be read.
-pub fn host_of(target: &Target, headers: &HeaderMap, version: Version) -> Result<Box<str>, Error> {
+pub fn host_of(target: &Target, headers: &Headers, version: Version) -> Result<Box<str>, Error> {
     let named = match host_field(headers)? {
         // The field must be sound even if the target overrides it, since others
         // may look at it.
-        Some(field) => name(field.to_str().map_err(|_| NO_HOST)?)?,
+        Some(field) => host_name(field)?,
         None if version == Version::HTTP_10 => Box::default(),
         None => return Err(Error::Malformed("it has no Host field")),
     };
     target.authority().map_or(Ok(named), host_name)
 }
 
-/// The value of the only `Host` field. Most clients send it first, so that it
-/// need not be looked up; fields of the same name follow each other in the map.
+/// The value of the only `Host` field.
 ///
 /// # Errors
 /// [`Error::Malformed`] if there are several.
-pub fn host_field(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Error> {
-    let mut fields = headers.iter();
-    let (first, is_repeated) = match fields.next() {
-        Some((name, value)) if *name == header::HOST => {
-            let next = fields.next();
-            (
-                Some(value),
-                next.is_some_and(|(name, _)| *name == header::HOST),
-            )
-        }
-        _ => {
-            let mut hosts = headers.get_all(header::HOST).iter();
-            (hosts.next(), hosts.next().is_some())
-        }
-    };
-    if is_repeated {
+pub fn host_field(headers: &Headers) -> Result<Option<&[u8]>, Error> {
+    let mut hosts = headers.known(FieldName::Host);
+    let host = hosts.next();
+    if hosts.next().is_some() {
         return Err(Error::Malformed("it has two Host fields"));
     }
-    Ok(first)
+    Ok(host)
 }
 
 const NO_HOST: Error = Error::Malformed("its host cannot be read");

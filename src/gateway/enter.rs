@@ -20,7 +20,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, Method, Version};
+use http::{HeaderName, Method, Version};
 use tokio::time::Instant;
 
 use super::{
@@ -36,7 +36,7 @@ use crate::{
     },
     error::Error,
     http1,
-    message::{FieldNames, Origin, Request, RequestHead},
+    message::{FieldName, Headers, NameSet, Origin, Request, RequestHead},
 };
 
 /// A request that has entered. It has an exchange in any case.
@@ -76,10 +76,10 @@ pub(super) fn enter(routes: &Routes, mut request: Request) -> Entered<'_> {
     let known = route.as_ref().ok().copied();
     let (client, untrusted) = identify(routes, known, &mut request);
     let tag = known.map_or(&routes.unmatched, |route| &route.tag);
-    let names = request.head.names;
-    if names.dropped + untrusted > 0 {
+    let headers = &request.head.headers;
+    if headers.dropped + untrusted > 0 {
         tag.metrics.record(|cells| {
-            cells.dropped("underscore", names.dropped as u64);
+            cells.dropped("underscore", headers.dropped as u64);
             cells.dropped("untrusted", untrusted as u64);
         });
     }
@@ -87,11 +87,7 @@ pub(super) fn enter(routes: &Routes, mut request: Request) -> Entered<'_> {
     // its place. `Arc::new` would move it there.
     let exchange = Arc::new_cyclic(|_| Exchange {
         client,
-        id: if names.request_id {
-            RequestId::of(&request.head.headers)
-        } else {
-            RequestId::made()
-        },
+        id: RequestId::of(&request.head.headers),
         grpc: call(routes, known, &request.head),
         request: request.head,
         target,
@@ -133,9 +129,8 @@ pub(super) fn unreadable(
         request: RequestHead {
             method: Method::from_bytes(UNREADABLE.as_bytes()).unwrap_or_default(),
             version,
-            headers: HeaderMap::new(),
+            headers: Headers::default(),
             names_hops: false,
-            names: FieldNames::default(),
             upgrade: None,
         },
         target: Target::unreadable(),
@@ -187,7 +182,7 @@ impl Address {
             target = target.of_options();
         }
         check_form(&head.method, &target)?;
-        if head.names.via {
+        if head.headers.has(FieldName::Via) {
             last_hop::check_rounds(&head.headers)?;
         }
         let host = host_of(&target, &head.headers, head.version)?;
@@ -282,7 +277,7 @@ fn identify(routes: &Routes, route: Option<&Route>, request: &mut Request) -> (C
         return (trust.named_client(peer, headers), 0);
     }
     let mut dropped = 0;
-    if request.head.names.claims {
+    if headers.has_any(NameSet::CLAIMS) {
         trust.note_unknown(peer, headers);
         let kept = route.map_or(&[][..], |route| &route.kept);
         dropped = drop_claims(headers, kept);
@@ -294,19 +289,12 @@ fn identify(routes: &Routes, route: Option<&Route>, request: &mut Request) -> (C
 /// Removes the fields that only a trusted proxy may send, except for those that
 /// the route keeps. Neither keys nor services see them. Returns how many fields
 /// were removed.
-fn drop_claims(headers: &mut HeaderMap, kept: &[HeaderName]) -> usize {
-    let is_kept = |name: &HeaderName| {
+fn drop_claims(headers: &mut Headers, kept: &[HeaderName]) -> usize {
+    let is_kept = |name: &[u8]| {
         kept.iter()
-            .any(|kept| http1::is_same(name.as_str().as_bytes(), kept.as_str().as_bytes()))
+            .any(|kept| http1::is_same(name, kept.as_str().as_bytes()))
     };
-    let claims = headers
-        .keys()
-        .filter(|name| http1::is_claim(name.as_str().as_bytes()) && !is_kept(name));
-    let claims: Vec<_> = claims.cloned().collect();
-    for name in &claims {
-        headers.remove(name);
-    }
-    claims.len()
+    headers.retain(|field| !field.field.is_claim() || is_kept(field.name))
 }
 
 /// Bounds the body of a request, if it has one, and has the exchange observe

@@ -5,11 +5,10 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use http::HeaderMap;
 use ipnet::IpNet;
 
 use super::{client::Trust, path_variants};
-use crate::{call::Client, policy::ClientIpHeader};
+use crate::{call::Client, message::Headers, policy::ClientIpHeader};
 
 /// The client of a request from `peer`, where `trusted` may name it in
 /// `Forwarded`, or else in `X-Forwarded-For`.
@@ -17,12 +16,7 @@ use crate::{call::Client, policy::ClientIpHeader};
 /// The order of the steps is that of a request: the peer is made canonical, and
 /// only a trusted one may name another client. Nothing is reported of unknown
 /// proxies.
-pub fn client(
-    trusted: &[IpNet],
-    reads_forwarded: bool,
-    peer: IpAddr,
-    headers: &HeaderMap,
-) -> Client {
+pub fn client(trusted: &[IpNet], reads_forwarded: bool, peer: IpAddr, headers: &Headers) -> Client {
     let header = if reads_forwarded {
         ClientIpHeader::Forwarded
     } else {

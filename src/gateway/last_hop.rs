@@ -6,9 +6,15 @@
 //! made before any layer runs, so that such a request takes no token, no permit
 //! and no connection.
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{Method, StatusCode, header};
 
-use crate::{body::Body, call::Exchange, error::Error, message::Response, policy::is_secret_name};
+use crate::{
+    body::Body,
+    call::Exchange,
+    error::Error,
+    message::{FieldName, Headers, NameSet, Response},
+    policy::is_secret_name,
+};
 
 /// The methods that a service behind a route may get.
 pub(super) const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
@@ -29,11 +35,10 @@ const PSEUDONYM: &[u8] = b"tidegate";
 ///
 /// # Errors
 /// [`Error::Loop`].
-pub(super) fn check_rounds(headers: &HeaderMap) -> Result<(), Error> {
+pub(super) fn check_rounds(headers: &Headers) -> Result<(), Error> {
     let members = headers
-        .get_all(header::VIA)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+        .known(FieldName::Via)
+        .flat_map(|value| value.split(|byte| *byte == b','));
     let rounds = members.filter(|member| is_of_our_kind(member)).count();
     if rounds >= MAX_ROUNDS {
         Err(Error::Loop { rounds })
@@ -86,10 +91,12 @@ fn reflection(exchange: &Exchange) -> Vec<u8> {
         b" HTTP/1.1\r\n",
     ]
     .concat();
-    let shown = |(name, _): &(&header::HeaderName, &HeaderValue)| !is_secret_name(name.as_str());
-    for (name, value) in request.headers.iter().filter(shown) {
-        crate::http1::write_field(&mut out, name.as_str(), value.as_bytes());
-    }
+    request
+        .headers
+        .write_some(&mut out, NameSet::default(), |field| {
+            let name = String::from_utf8_lossy(field.name).to_ascii_lowercase();
+            is_secret_name(&name)
+        });
     out.extend_from_slice(b"\r\n");
     out
 }
@@ -101,10 +108,7 @@ mod tests {
     #[test]
     fn a_request_may_pass_a_few_of_our_kind_and_any_number_of_others() {
         let is_sound = |lines: &[&str]| {
-            let mut headers = HeaderMap::new();
-            for line in lines {
-                headers.append(header::VIA, HeaderValue::from_str(line).expect("a value"));
-            }
+            let headers = lines.iter().map(|line| ("via", line)).collect();
             check_rounds(&headers).is_ok()
         };
         let own = "1.1 tidegate";

@@ -7,10 +7,9 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, header};
 use parking_lot::Mutex;
 
-use crate::call::forwarded::X_FORWARDED_FOR;
+use crate::message::{FieldName, Headers};
 
 /// Peers that are reported over the life of the process. Few proxies stand
 /// before a gateway, and other clients that send such a field must not fill the
@@ -43,11 +42,11 @@ impl UnknownProxies {
 }
 
 /// The name of the forwarding field that a request has.
-pub(super) fn field(headers: &HeaderMap) -> Option<&'static str> {
-    if headers.contains_key(X_FORWARDED_FOR) {
+pub(super) fn field(headers: &Headers) -> Option<&'static str> {
+    if headers.has(FieldName::XForwardedFor) {
         Some(USUAL)
     } else {
-        headers.contains_key(header::FORWARDED).then_some(OTHER)
+        headers.has(FieldName::Forwarded).then_some(OTHER)
     }
 }
 

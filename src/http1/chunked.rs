@@ -22,7 +22,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, header};
 use http_body::Frame;
 
-use super::encode::{hop_by_hop, write_field};
+use super::{encode::write_field, names::FieldName};
 
 /// Appends the next frame of a body to `out`, or its end (`None`). Returns
 /// whether the body is over.
@@ -102,7 +102,7 @@ fn write_last_chunk(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
 /// The comparison costs one look at each name of two short lists. Unknown
 /// fields may trail, such as those of gRPC and checksums.
 pub fn may_trail(name: &HeaderName) -> bool {
-    !hop_by_hop(name.as_str().as_bytes()) && !NEVER_TRAILING.contains(name)
+    !FieldName::of(name.as_str().as_bytes()).is_hop_by_hop() && !NEVER_TRAILING.contains(name)
 }
 
 /// Fields that have a meaning only before the content (RFC 9110, 6.5.1), beside

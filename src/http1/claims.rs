@@ -18,7 +18,7 @@
 //! # Callers
 //!
 //! The parser of heads notes whether a request has any such field
-//! (`FieldNames`). Only then does the gateway search for them, and it removes
+//! (`Headers`). Only then does the gateway search for them, and it removes
 //! those of clients that are not trusted. The layer that forwards a request
 //! asks for each name in `Trailer`, so that no claim passes as a trailer.
 //!

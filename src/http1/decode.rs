@@ -24,6 +24,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::{
     chunked::may_trail,
     framing::{Length, Unended, find_end},
+    lines::{BeforeColon, NextLine, next_line},
 };
 
 /// Longest line with a chunk's size and extensions, in bytes. Only attacks use
@@ -313,18 +314,23 @@ fn read_size(line: &[u8], takes_padding: bool) -> Result<u64, &'static str> {
 /// Parses `block`, lines that all end in CR LF, and drops fields that may not
 /// trail.
 fn read_trailers(block: &[u8]) -> Result<HeaderMap, &'static str> {
-    let mut lines = [httparse::EMPTY_HEADER; MOST_TRAILERS];
-    let httparse::Status::Complete((_, lines)) =
-        httparse::parse_headers(block, &mut lines).map_err(|_| "its trailers cannot be read")?
-    else {
-        return Err("its trailers cannot be read");
-    };
-    let mut trailers = HeaderMap::with_capacity(lines.len());
-    for line in lines {
-        let name = HeaderName::from_bytes(line.name.as_bytes())
-            .map_err(|_| "its trailers cannot be read")?;
-        let value =
-            HeaderValue::from_bytes(line.value).map_err(|_| "its trailers cannot be read")?;
+    const UNREADABLE: &str = "its trailers cannot be read";
+    let mut trailers = HeaderMap::new();
+    let (mut next, mut count) = (0, 0);
+    loop {
+        let line = match next_line(block, next, BeforeColon::Nothing) {
+            Ok(NextLine::Line(line, behind)) if count < MOST_TRAILERS => {
+                (next, count) = (behind, count + 1);
+                line
+            }
+            Ok(NextLine::End(_)) => break,
+            _ => return Err(UNREADABLE),
+        };
+        let name = HeaderName::from_bytes(&block[line.start..line.name_end]);
+        let value = HeaderValue::from_bytes(&block[line.value..line.value_end]);
+        let (Ok(name), Ok(value)) = (name, value) else {
+            return Err(UNREADABLE);
+        };
         if may_trail(&name) {
             trailers.append(name, value);
         }

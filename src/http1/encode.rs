@@ -14,6 +14,8 @@ use std::{cell::RefCell, time::SystemTime};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
+use super::names::FieldName;
+
 /// The reason phrase of a status in RFC 9110 or in the registry of HTTP
 /// statuses; `None` if neither has it.
 pub fn reason(status: StatusCode) -> Option<&'static str> {
@@ -38,8 +40,13 @@ pub fn write_status_line(out: &mut Vec<u8>, status: StatusCode, words: Option<&s
 
 /// Writes one header line with its line end.
 pub fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    write_line(out, name.as_bytes(), value);
+}
+
+/// As [`write_field`], for a name that is known to be a token.
+pub(super) fn write_line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.reserve(name.len() + value.len() + 4);
-    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(name);
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
@@ -121,13 +128,13 @@ impl Fields {
 
     /// Adds a line; `name` is a token and `value` holds no line end.
     pub fn push(&mut self, name: &str, value: &[u8]) {
-        self.note(name);
+        self.note(FieldName::of(name.as_bytes()));
         write_field(&mut self.lines, name, value);
     }
 
     /// Adds a line of `name`, whose value `write` appends without a line end.
     pub fn push_with(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
-        self.note(name);
+        self.note(FieldName::of(name.as_bytes()));
         self.lines.extend_from_slice(name.as_bytes());
         self.lines.extend_from_slice(b": ");
         write(&mut self.lines);
@@ -152,12 +159,9 @@ impl Fields {
     /// Notes the fields that are looked for in nearly every response, so that
     /// its lines need not be searched for them.
     #[inline]
-    pub(super) fn note(&mut self, name: &str) {
-        match name.len() {
-            4 => self.has_date |= is(name.as_bytes(), b"Date"),
-            9 | 16 => self.has_limits |= is(&name.as_bytes()[..9], b"ratelimit"),
-            _ => {}
-        }
+    pub(super) fn note(&mut self, field: FieldName) {
+        self.has_date |= field == FieldName::Date;
+        self.has_limits |= matches!(field, FieldName::RateLimit | FieldName::RateLimitPolicy);
     }
 
     /// Adds a line whose value is a number.
@@ -238,111 +242,9 @@ fn value<'a>(line: &'a [u8], name: &HeaderName) -> Option<&'a [u8]> {
         .then_some(value)
 }
 
-/// Hop-by-hop fields, which concern this connection only and are never passed
-/// on (RFC 9110, 7.6.1). `Connection` may name more.
-pub const HOP_BY_HOP: [&[u8]; 10] = [
-    b"connection",
-    b"transfer-encoding",
-    b"te",
-    b"upgrade",
-    b"proxy-authorization",
-    b"proxy-authenticate",
-    b"keep-alive",
-    b"proxy-connection",
-    b"http2-settings",
-    b"proxy-authentication-info",
-];
-
-/// Whether a field is hop-by-hop, its name in any letter case. Fields that
-/// `Connection` names are hop-by-hop besides: see [`Hops`].
-#[inline]
-pub fn hop_by_hop(name: &[u8]) -> bool {
-    // Lengths and first letters distinguish them from nearly all others.
-    let may_be = match (name.len(), name.first().map_or(0, u8::to_ascii_lowercase)) {
-        (2 | 17, first) => first == b't',
-        (7, first) => first == b'u',
-        (10, first) => matches!(first, b'c' | b'k'),
-        (14, first) => first == b'h',
-        (16 | 18 | 19 | 25, first) => first == b'p',
-        _ => false,
-    };
-    may_be && is_listed(name)
-}
-
-fn is_listed(name: &[u8]) -> bool {
-    HOP_BY_HOP.iter().any(|hop| name.eq_ignore_ascii_case(hop))
-}
-
-/// The fields that the `Connection` of a message names, which are hop-by-hop,
-/// too. They are read once, then compared.
-#[derive(Debug)]
-pub struct Hops<'m>(Vec<&'m [u8]>);
-
-impl<'m> Hops<'m> {
-    /// The fields that the `Connection` fields among `headers` name. With
-    /// `names_any` false there are none, and nothing is searched; so it is for
-    /// nearly all messages.
-    pub fn of(headers: &'m HeaderMap, names_any: bool) -> Self {
-        if !names_any {
-            return Self(Vec::new());
-        }
-        let lines = headers.get_all(header::CONNECTION).iter();
-        Self(lines.flat_map(|line| options(line.as_bytes())).collect())
-    }
-
-    /// The fields that the `Connection` lines among `lines` name, each line
-    /// being a name and a value.
-    pub(super) fn among<'l: 'm>(lines: impl Iterator<Item = (&'l str, &'l [u8])>) -> Self {
-        let is_connection =
-            |(name, _): &(&str, &[u8])| name.eq_ignore_ascii_case(header::CONNECTION.as_str());
-        Self(
-            lines
-                .filter(is_connection)
-                .flat_map(|(_, value)| options(value))
-                .collect(),
-        )
-    }
-
-    /// Whether any field is named.
-    pub fn are_any(&self) -> bool {
-        !self.0.is_empty()
-    }
-
-    /// Whether this field is named.
-    pub fn names(&self, field: &str) -> bool {
-        self.0
-            .iter()
-            .any(|name| name.eq_ignore_ascii_case(field.as_bytes()))
-    }
-}
-
-/// The members of a `Connection` field's list, empty ones too.
-pub(super) fn options(list: &[u8]) -> impl Iterator<Item = &[u8]> {
-    list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
-}
-
-/// Whether a text is `usual` in any letter case. Most senders write exactly
-/// that, which is compared faster.
-#[inline]
-pub(super) fn is(text: &[u8], usual: &[u8]) -> bool {
-    text == usual || text.eq_ignore_ascii_case(usual)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_field_of_the_hop_is_known_in_any_case() {
-        for name in HOP_BY_HOP {
-            assert!(
-                hop_by_hop(name) && hop_by_hop(&name.to_ascii_uppercase()),
-                "{}",
-                String::from_utf8_lossy(name)
-            );
-        }
-        assert!(!hop_by_hop(b"user-agent") && !hop_by_hop(b"te2") && !hop_by_hop(b""));
-    }
 
     fn fields(lines: &[(&str, &str)]) -> Fields {
         let mut fields = Fields::default();

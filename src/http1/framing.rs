@@ -29,7 +29,7 @@ use std::sync::LazyLock;
 use http::{Method, StatusCode, Version};
 use memchr::memmem::Finder;
 
-use super::encode::{is, options};
+use super::names::FieldName;
 use crate::error::Error;
 
 /// Why the end of a head was not found.
@@ -99,15 +99,6 @@ pub(super) fn has_bare_line_feed(head: &[u8]) -> bool {
 /// The error of a message with a line that ends in LF alone.
 pub const BARE_LINE_FEED: &str = "a line does not end in CR LF";
 
-/// The version with this minor number; httparse accepts no other than 0 and 1.
-pub(super) fn version(minor: Option<u8>) -> Version {
-    if minor == Some(0) {
-        Version::HTTP_10
-    } else {
-        Version::HTTP_11
-    }
-}
-
 /// How a body is delimited (RFC 9112, 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Length {
@@ -153,28 +144,24 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// Notes a line. Returns whether it frames the message or concerns its
-    /// connection.
+    /// Notes a field.
     #[inline]
-    pub(super) fn note(&mut self, name: &[u8], value: &[u8]) -> bool {
-        // The length of a name distinguishes these four from nearly all others.
-        match name.len() {
-            14 if is(name, b"Content-Length") => {
+    pub(super) fn note(&mut self, field: FieldName, value: &[u8]) {
+        match field {
+            FieldName::ContentLength => {
                 self.lengths += 1;
                 self.length = Some(content_length(value));
             }
-            17 if is(name, b"Transfer-Encoding") => {
+            FieldName::TransferEncoding => {
                 self.codings += 1;
                 self.is_chunked = value.eq_ignore_ascii_case(b"chunked");
             }
-            6 if is(name, b"Expect") => {
+            FieldName::Expect => {
                 self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue");
-                return false;
             }
-            10 if is(name, b"Connection") => self.note_connection(value),
-            _ => return false,
+            FieldName::Connection => self.note_connection(value),
+            _ => {}
         }
-        true
     }
 
     /// The length that the head names; `None` if it names none, or one that is
@@ -317,4 +304,16 @@ fn content_length(digits: &[u8]) -> Option<u64> {
             .iter()
             .fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'))
     })
+}
+
+/// The members of a `Connection` field's list, empty ones too.
+pub(super) fn options(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}
+
+/// Whether a text is `usual` in any letter case. Most senders write exactly
+/// that, which is compared faster.
+#[inline]
+pub(super) fn is(text: &[u8], usual: &[u8]) -> bool {
+    text == usual || text.eq_ignore_ascii_case(usual)
 }

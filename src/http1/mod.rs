@@ -4,13 +4,13 @@
 //!
 //! ```text
 //!            read                                    written
-//! request    find_end, parse_request                 layer::forward, write_frame
-//! response   find_end, parse_response                write_status_line, Fields, write_frame
+//! request    parse_request                           layer::forward, write_frame
+//! response   parse_response                          write_status_line, Fields, write_frame
 //! bodies     Decoder                                 write_frame
 //! ```
 //!
-//! `httparse` splits heads into lines. Their meaning is decided here, strictly
-//! (RFC 9112): a message that two parsers could read in two ways is refused,
+//! Heads are split into lines (`lines`), and what a line means is decided
+//! strictly (RFC 9112): a message that two parsers could read in two ways is refused,
 //! because a gateway whose idea of a message differs from that of the service
 //! behind it lets requests through that nobody has checked. [`parse_request`],
 //! [`parse_response`] and [`Decoder`] list the rules. Each error is a text that
@@ -31,6 +31,10 @@ mod claims;
 mod decode;
 mod encode;
 mod framing;
+mod headers;
+mod hops;
+mod lines;
+mod names;
 mod request;
 mod response;
 #[cfg(test)]
@@ -41,10 +45,12 @@ pub use chunked::{may_trail, write_frame};
 pub use claims::{is_claim, is_same};
 pub use decode::{ChunkDecoder, Decoder, Piece};
 pub use encode::{
-    Fields, HOP_BY_HOP, Hops, date, hop_by_hop, reason, to_map, write_date, write_field,
-    write_number, write_status_line,
+    Fields, date, reason, to_map, write_date, write_field, write_number, write_status_line,
 };
 pub use framing::{BARE_LINE_FEED, Length, Unended, find_end, has_no_body};
-pub use request::{FieldNames, ParsedRequest, RequestHead, parse_request};
+pub use headers::{HeaderField, Headers};
+pub use hops::Hops;
+pub use names::{FieldName, NameSet};
+pub use request::{ParsedRequest, RequestHead, parse_request};
 pub use response::{ResponseHead, parse_response};
 pub use upgrade::is_offered;

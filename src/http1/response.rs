@@ -22,14 +22,16 @@
 //! A response has at most 256 lines. The upstream's side bounds its bytes while
 //! it reads them.
 
-use std::{mem::MaybeUninit, ops::Range};
+use std::ops::Range;
 
-use http::{Method, StatusCode};
-use httparse::{Header, ParserConfig, Status};
+use http::{Method, StatusCode, Version};
 
 use super::{
-    encode::{Fields, Hops, hop_by_hop, is, reason, write_field},
-    framing::{self, BARE_LINE_FEED, Length, Marks, has_bare_line_feed, version},
+    encode::{Fields, reason, write_line},
+    framing::{self, BARE_LINE_FEED, Length, Marks},
+    hops::Hops,
+    lines::{BeforeColon, NextLine, RawLine, next_line},
+    names::FieldName,
 };
 
 /// Most header lines of a response.
@@ -37,6 +39,8 @@ const MOST_LINES: usize = 256;
 /// Room in bytes for the fields about a limit. Without it, adding them would
 /// move all lines.
 const ROOM: usize = 192;
+/// Most bytes of room for the lines themselves; longer heads grow.
+const MOST_ROOM: usize = 1024;
 
 /// The head of a response, with its framing.
 #[derive(Debug)]
@@ -79,95 +83,205 @@ pub fn parse_response(
     if let [b'\r' | b'\n', ..] = input {
         return Err("it begins with an empty line");
     }
-    let mut lines = [const { MaybeUninit::uninit() }; MOST_LINES];
-    let mut parsed = httparse::Response::new(&mut []);
-    let end = ParserConfig::default()
-        .allow_spaces_after_header_name_in_responses(true)
-        .parse_response_with_uninit_headers(&mut parsed, input, &mut lines)
-        .map_err(|_| "its head cannot be read")?;
-    let Status::Complete(end) = end else {
+    let Some(line_feed) = memchr::memchr(b'\n', input) else {
+        return status_line_begins(input).map(|()| None);
+    };
+    let line = input[..line_feed].strip_suffix(b"\r");
+    let line = status_line(line.ok_or(BARE_LINE_FEED)?)?;
+    let mut marks = Marks::default();
+    let Some((fields, length)) = passed_on(input, line_feed + 1, line.status, &mut marks)? else {
         return Ok(None);
     };
-    let head = &input[..end];
-    if !has_sound_ends(head, parsed.headers) {
-        return Err(BARE_LINE_FEED);
-    }
-    let status = StatusCode::from_u16(parsed.code.unwrap_or_default())
-        .map_err(|_| "its status is not one")?;
-    let usual = reason(status);
-    let words = parsed.reason.filter(|words| usual != Some(*words));
-    let version = version(parsed.version);
-    let mut marks = Marks::default();
-    let fields = passed_on(head, parsed.headers, status, &mut marks)?;
-    let length = framing::of_response(version, status, &marks, method)?;
+    let (status, version) = (line.status, line.version);
+    let body = framing::of_response(version, status, &marks, method)?;
     let head = ResponseHead {
         status,
-        reason: words.map(Box::from),
+        reason: line.words.map(Box::from),
         fields,
-        length,
-        keep_alive: marks.keeps_alive(version) && length != Length::UntilClose,
+        length: body,
+        keep_alive: marks.keeps_alive(version) && body != Length::UntilClose,
     };
-    Ok(Some((head, end)))
+    Ok(Some((head, length)))
 }
 
-/// Whether the status line and the empty line of `head` end in CR LF, which
-/// httparse does not demand. The lines between them are checked when they are
-/// copied.
-fn has_sound_ends(head: &[u8], lines: &[Header<'_>]) -> bool {
-    let rest = match lines.first() {
-        Some(line) => line.name.as_ptr().addr() - head.as_ptr().addr(),
-        None => head.len() - 2,
-    };
-    let status_line = head.get(..rest);
-    status_line.is_some_and(|line| line.ends_with(b"\r\n")) && head.ends_with(b"\r\n")
+/// The parts of a status line.
+struct StatusLine<'h> {
+    version: Version,
+    status: StatusCode,
+    /// The reason phrase, if it is not the usual one.
+    words: Option<&'h str>,
 }
 
-/// Copies the lines that are passed on, and notes the marks of all of them. If
-/// protocols are switched, or have to be (RFC 9110, 15.5.22), the client gets
-/// `Upgrade`.
+const UNREADABLE: &str = "its head cannot be read";
+
+/// Takes a status line apart, such as `HTTP/1.1 200 OK`. The reason phrase may
+/// be missing, with the blank before it or without (RFC 9112, 4).
+fn status_line(line: &[u8]) -> Result<StatusLine<'_>, &'static str> {
+    let (version, rest) = match line.split_at_checked(9) {
+        Some((b"HTTP/1.1 ", rest)) => (Version::HTTP_11, rest),
+        Some((b"HTTP/1.0 ", rest)) => (Version::HTTP_10, rest),
+        _ => return Err(UNREADABLE),
+    };
+    let (digits, words) = rest.split_at_checked(3).ok_or(UNREADABLE)?;
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return Err(UNREADABLE);
+    }
+    let words = match words {
+        [] => words,
+        [b' ', words @ ..] => words,
+        _ => return Err(UNREADABLE),
+    };
+    let status = StatusCode::from_bytes(digits).map_err(|_| "its status is not one")?;
+    if reason(status).is_some_and(|usual| usual.as_bytes() == words) {
+        let words = None;
+        return Ok(StatusLine {
+            version,
+            status,
+            words,
+        });
+    }
+    if words
+        .iter()
+        .any(|byte| byte.is_ascii_control() && *byte != b'\t')
+    {
+        return Err(UNREADABLE);
+    }
+    // Words with bytes above ASCII are left out: nobody can say what they mean.
+    let words = std::str::from_utf8(words)
+        .ok()
+        .filter(|words| words.is_ascii());
+    Ok(StatusLine {
+        version,
+        status,
+        words: Some(words.unwrap_or_default()),
+    })
+}
+
+/// Checks the begin of a status line that is not complete, so that bytes which
+/// are no response are told before a line end comes.
+///
+/// # Errors
+/// No status line begins so.
+fn status_line_begins(input: &[u8]) -> Result<(), &'static str> {
+    let compared = input.len().min(7);
+    if input[..compared] == b"HTTP/1."[..compared] {
+        Ok(())
+    } else {
+        Err(UNREADABLE)
+    }
+}
+
+/// Copies the lines from `start` on that are passed on, and notes the marks of
+/// all of them. Returns the fields and the length of the head, or `None` while
+/// it is not complete. If protocols are switched, or have to be (RFC 9110,
+/// 15.5.22), the client gets `Upgrade`.
 fn passed_on(
-    head: &[u8],
-    lines: &[Header<'_>],
+    input: &[u8],
+    start: usize,
     status: StatusCode,
     marks: &mut Marks,
-) -> Result<Fields, &'static str> {
+) -> Result<Option<(Fields, usize)>, &'static str> {
     let switches = matches!(
         status,
         StatusCode::SWITCHING_PROTOCOLS | StatusCode::UPGRADE_REQUIRED
     );
-    let mut copying = Copying::of(head);
-    for line in lines {
-        let name = line.name.as_bytes();
-        let ends_here =
-            marks.note(name, line.value) || (hop_by_hop(name) && !is_upgrade(name, switches));
-        copying.pass(line, ends_here);
+    let mut copying = Copying::of(input, start);
+    let mut lines = ResponseLines::of(input, start);
+    while let Some((line, field)) = lines.next()? {
+        marks.note(field, &input[line.value..line.value_end]);
+        copying.pass(&line, field, ends_here(field, switches));
     }
+    let Some(length) = lines.length else {
+        return Ok(None);
+    };
     marks.bounded()?;
-    if marks.names_hops {
-        copying = without_named_hops(head, lines, switches);
-    }
-    let mut fields = copying.end()?;
+    let mut fields = if marks.names_hops {
+        without_named_hops(input, start, switches)?
+    } else {
+        copying.end()
+    };
     fields.length = marks.named_length();
-    Ok(fields)
+    Ok(Some((fields, length)))
+}
+
+/// Whether a field is not passed on.
+fn ends_here(field: FieldName, switches: bool) -> bool {
+    field == FieldName::ContentLength
+        || (field.is_hop_by_hop() && !(switches && field == FieldName::Upgrade))
 }
 
 /// Copies the lines once more, without the fields that `Connection` names,
 /// which may stand before it. Rare: nearly all services name none.
-fn without_named_hops<'h>(head: &'h [u8], lines: &[Header<'_>], switches: bool) -> Copying<'h> {
-    let hops = Hops::among(lines.iter().map(|line| (line.name, line.value)));
-    let mut copying = Copying::of(head);
-    for line in lines {
-        let name = line.name.as_bytes();
-        let is_hop = hops.names(line.name) || hop_by_hop(name);
-        let ends_here = is(name, b"Content-Length") || (is_hop && !is_upgrade(name, switches));
-        copying.pass(line, ends_here);
+#[cold]
+fn without_named_hops(input: &[u8], start: usize, switches: bool) -> Result<Fields, &'static str> {
+    let mut named = Vec::new();
+    let mut lines = ResponseLines::of(input, start);
+    while let Some((line, field)) = lines.next()? {
+        if field == FieldName::Connection {
+            named.push(&input[line.value..line.value_end]);
+        }
     }
-    copying
+    let hops = Hops::in_values(named.into_iter());
+    let mut copying = Copying::of(input, start);
+    let mut lines = ResponseLines::of(input, start);
+    while let Some((line, field)) = lines.next()? {
+        let is_upgrade = switches && field == FieldName::Upgrade;
+        let is_named = hops.names(&input[line.start..line.name_end]) && !is_upgrade;
+        copying.pass(&line, field, is_named || ends_here(field, switches));
+    }
+    Ok(copying.end())
 }
 
-/// Whether a field is the `Upgrade` of a response that has to have one.
-fn is_upgrade(name: &[u8], switches: bool) -> bool {
-    switches && name.eq_ignore_ascii_case(b"upgrade")
+/// The lines of a response, one after the other.
+struct ResponseLines<'h> {
+    input: &'h [u8],
+    next: usize,
+    /// ResponseLines so far.
+    count: usize,
+    /// The length of the head, once its end was found.
+    length: Option<usize>,
+}
+
+impl<'h> ResponseLines<'h> {
+    /// The lines that begin at `start`.
+    fn of(input: &'h [u8], start: usize) -> Self {
+        Self {
+            input,
+            next: start,
+            count: 0,
+            length: None,
+        }
+    }
+
+    /// The next line with its name; `None` at the end of the head, and at that
+    /// of the input.
+    #[inline(always)]
+    fn next(&mut self) -> Result<Option<(RawLine, FieldName)>, &'static str> {
+        match next_line(self.input, self.next, BeforeColon::Blanks).map_err(of_line)? {
+            NextLine::Line(line, next) => {
+                (self.next, self.count) = (next, self.count + 1);
+                if self.count > MOST_LINES {
+                    return Err(UNREADABLE);
+                }
+                let name = &self.input[line.start..line.name_end];
+                Ok(Some((line, FieldName::of(name))))
+            }
+            NextLine::End(length) => {
+                self.length = Some(length);
+                Ok(None)
+            }
+            NextLine::More => Ok(None),
+        }
+    }
+}
+
+/// The fault of a response with a line that is malformed in this way.
+fn of_line(fault: &'static str) -> &'static str {
+    if fault == BARE_LINE_FEED {
+        fault
+    } else {
+        UNREADABLE
+    }
 }
 
 /// Copies lines out of a head, adjacent ones at once.
@@ -176,71 +290,48 @@ struct Copying<'h> {
     /// The range of lines that are still to be copied.
     run: Range<usize>,
     copied: Fields,
-    /// Whether every line so far, passed on or not, stands in the head exactly
-    /// as it would be written, with CR LF at its end.
-    are_usual: bool,
 }
 
 impl<'h> Copying<'h> {
-    fn of(head: &'h [u8]) -> Self {
+    /// Copies lines from `start` on.
+    fn of(head: &'h [u8], start: usize) -> Self {
+        // Behind the head may be a body, which needs no room here.
+        let room = (head.len() - start).min(MOST_ROOM);
         Self {
             head,
             run: 0..0,
-            copied: Fields::with_capacity(head.len() + ROOM),
-            are_usual: true,
+            copied: Fields::with_capacity(room + ROOM),
         }
     }
 
-    /// Adds the next line, whose name and value are parts of the head, or
-    /// leaves it out.
-    fn pass(&mut self, line: &Header<'_>, is_left_out: bool) {
-        let Header { name, value } = *line;
-        let place = self.place(name, value);
+    /// Adds the next line, or leaves it out.
+    #[inline]
+    fn pass(&mut self, line: &RawLine, field: FieldName, is_left_out: bool) {
         if is_left_out {
-            self.are_usual &= place.is_some();
             return;
         }
-        self.copied.note(name);
-        match place {
-            Some(line) if line.start == self.run.end => self.run.end = line.end,
-            Some(line) => {
-                self.copy_run();
-                self.run = line;
-            }
-            None => {
-                self.are_usual = false;
-                self.copy_run();
-                write_field(&mut self.copied.lines, name, value);
-            }
+        self.copied.note(field);
+        if !line.is_usual {
+            self.copy_run();
+            write_line(
+                &mut self.copied.lines,
+                &self.head[line.start..line.name_end],
+                &self.head[line.value..line.value_end],
+            );
+            return;
         }
+        if line.start != self.run.end {
+            self.copy_run();
+            self.run.start = line.start;
+        }
+        // The value is followed by CR LF.
+        self.run.end = line.value_end + 2;
     }
 
     /// The lines that were added.
-    ///
-    /// # Errors
-    /// Any line of the head ends in LF alone. Lines in the usual form cannot,
-    /// so that nearly no head is searched for it.
-    fn end(mut self) -> Result<Fields, &'static str> {
+    fn end(mut self) -> Fields {
         self.copy_run();
-        if self.are_usual || !has_bare_line_feed(self.head) {
-            Ok(self.copied)
-        } else {
-            Err(BARE_LINE_FEED)
-        }
-    }
-
-    /// The range of the line in the head, if it stands there exactly as it is
-    /// written.
-    fn place(&self, name: &str, value: &[u8]) -> Option<Range<usize>> {
-        let start = name
-            .as_ptr()
-            .addr()
-            .checked_sub(self.head.as_ptr().addr())?;
-        let (named, end) = (start + name.len(), start + name.len() + value.len() + 4);
-        let [b':', b' ', written @ .., b'\r', b'\n'] = self.head.get(named..end)? else {
-            return None;
-        };
-        (written.as_ptr() == value.as_ptr()).then_some(start..end)
+        self.copied
     }
 
     fn copy_run(&mut self) {

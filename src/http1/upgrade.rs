@@ -23,9 +23,9 @@
 //! those are within the bounds of a head. It is built only for requests that
 //! ask for a switch.
 
-use http::{HeaderMap, Version, header};
+use http::Version;
 
-use super::encode::Hops;
+use super::{headers::Headers, hops::Hops, names::FieldName};
 
 /// Protocols that carry requests, without versions. In a tunnel of theirs,
 /// requests would evade every limit.
@@ -44,24 +44,20 @@ const CARRY_REQUESTS: [&[u8]; 4] = [b"h2c", b"h2", b"http", b"tls"];
 ///
 /// `names_hops` says whether `Connection` names any field at all. Nearly all
 /// requests stop here.
-pub(super) fn offered(
-    headers: &HeaderMap,
-    version: Version,
-    names_hops: bool,
-) -> Option<Box<[u8]>> {
+pub(super) fn offered(headers: &Headers, version: Version, names_hops: bool) -> Option<Box<[u8]>> {
     let may_switch = names_hops && version == Version::HTTP_11;
     may_switch.then(|| passing(headers))?
 }
 
 /// The protocols in the `Upgrade` fields that may pass; `None` if there are
 /// none, or `Connection` does not name the field.
-fn passing(headers: &HeaderMap) -> Option<Box<[u8]>> {
-    if !Hops::of(headers, true).names(header::UPGRADE.as_str()) {
+fn passing(headers: &Headers) -> Option<Box<[u8]>> {
+    if !Hops::of(headers, true).names(b"upgrade") {
         return None;
     }
-    let lines = headers.get_all(header::UPGRADE).iter();
+    let lines = headers.known(FieldName::Upgrade);
     let passing: Vec<&[u8]> = lines
-        .flat_map(|line| members(line.as_bytes()))
+        .flat_map(members)
         .filter(|name| may_pass(name))
         .collect();
     (!passing.is_empty()).then(|| passing.join(&b", "[..]).into())
@@ -102,21 +98,10 @@ fn may_pass(protocol: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue};
-
     use super::*;
 
     fn offer(lines: &[(&str, &str)]) -> Option<String> {
-        let line = |(name, value): &(&str, &str)| {
-            (
-                HeaderName::from_bytes(name.as_bytes()).unwrap(),
-                HeaderValue::from_str(value).unwrap(),
-            )
-        };
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines.iter().map(line) {
-            headers.append(name, value);
-        }
+        let headers = lines.iter().copied().collect();
         passing(&headers).map(|offered| String::from_utf8(offered.into()).unwrap())
     }
 

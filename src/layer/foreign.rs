@@ -31,7 +31,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderValue, Method, StatusCode, Version, header};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tower::{Service, ServiceBuilder, ServiceExt, layer::layer_fn};
@@ -49,7 +49,7 @@ use crate::{
     },
     error::{ConnectFailure, Error, Failed, LimitOwner},
     limit::KeyHasher,
-    message::{FieldNames, Origin, RequestHead, Response},
+    message::{Headers, Origin, RequestHead, Response},
     policy::{Bound, Concurrency, LimitHeaders, Priority, Retry, RetryOn},
     telemetry::Metrics,
 };
@@ -86,7 +86,7 @@ where
     fn call(&mut self, mut call: Call) -> Self::Future {
         let mut request = http::Request::new(std::mem::take(&mut call.body));
         *request.method_mut() = call.exchange.request.method.clone();
-        *request.headers_mut() = call.exchange.request.headers.clone();
+        *request.headers_mut() = call.exchange.request.headers.to_map();
         let carried = Carried(Arc::new(Mutex::new(Some(call))));
         request.extensions_mut().insert(carried);
         let responded = self.0.call(request);
@@ -207,9 +207,8 @@ pub(super) fn call() -> Call {
         request: RequestHead {
             method: Method::GET,
             version: Version::HTTP_11,
-            headers: HeaderMap::new(),
+            headers: Headers::default(),
             names_hops: false,
-            names: FieldNames::default(),
             upgrade: None,
         },
         target: Target::parse(Bytes::from_static(b"/")).unwrap(),

@@ -64,7 +64,7 @@ use crate::{
     body::{Flow, Pace},
     call::{Call, Deadline, Uploading},
     error::Error,
-    message::Response,
+    message::{FieldName, Response},
     policy::Timeouts,
     runtime::timer::PooledTimer,
 };
@@ -152,7 +152,7 @@ where
 /// first pull on.
 fn uploading(call: &Call, total: Duration, of_client: Option<Duration>) -> Arc<Uploading> {
     let exchange = &call.exchange;
-    let waits = exchange.request.headers.contains_key(header::EXPECT);
+    let waits = exchange.request.headers.has(FieldName::Expect);
     Arc::new(Uploading {
         flow: Arc::new(Flow::new(waits)),
         of_route: Deadline::after(exchange.started, total),

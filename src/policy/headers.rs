@@ -76,10 +76,16 @@ impl HeaderChanges {
 
     /// Whether the route sets or removes this field. The gateway then adds no
     /// value of its own under this name: the route alone decides what is sent.
+    ///
+    /// Names are compared without letter case.
     #[inline]
-    pub fn decides(&self, name: &HeaderName) -> bool {
+    pub fn decides(&self, name: impl AsRef<[u8]>) -> bool {
+        let is = |known: &HeaderName| {
+            let known = known.as_str().as_bytes();
+            known.eq_ignore_ascii_case(name.as_ref())
+        };
         self.names
             .as_ref()
-            .is_some_and(|names| names.contains(name))
+            .is_some_and(|names| names.iter().any(is))
     }
 }

@@ -14,7 +14,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Version};
+use http::{Method, Version};
 use proptest::prelude::*;
 use tidegate::{
     body::Body,
@@ -22,7 +22,7 @@ use tidegate::{
     config,
     gateway::Gateway,
     limit::KeyHasher,
-    message::{Arrival, FieldNames, Origin, Request, RequestHead, Response},
+    message::{Arrival, Headers, Origin, Request, RequestHead, Response},
     policy::LogFormat,
     telemetry::{AccessLog, Form, Metrics},
 };
@@ -122,20 +122,17 @@ fn gateway(limits: &[Limit]) -> Gateway {
 
 /// Sends a request. Returns the seconds of `Retry-After` if it is refused.
 fn ask(gateway: &mut Gateway, network: u8, cost: u8) -> Option<u64> {
-    let mut headers = HeaderMap::new();
-    headers.insert("host", HeaderValue::from_static("a"));
-    headers.insert("x-cost", HeaderValue::from(u16::from(cost)));
-    headers.insert(
-        "x-forwarded-for",
-        HeaderValue::from_str(&format!("2001:db8:0:{network:x}::1")).unwrap(),
-    );
+    let headers = Headers::from_iter([
+        ("host", "a".to_owned()),
+        ("x-cost", cost.to_string()),
+        ("x-forwarded-for", format!("2001:db8:0:{network:x}::1")),
+    ]);
     let peer = (Ipv4Addr::LOCALHOST, 1).into();
     let head = RequestHead {
         method: Method::GET,
         version: Version::HTTP_11,
         headers,
         names_hops: false,
-        names: FieldNames::default(),
         upgrade: None,
     };
     let now = Instant::now();

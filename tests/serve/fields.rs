@@ -134,6 +134,24 @@ fn repeated_fields_keep_their_values_and_their_order() {
     assert_eq!(response.head.all("set-cookie"), ["a=1", "b=2"]);
 }
 
+/// Some old services compare names with their letter case.
+#[test]
+fn lines_reach_a_service_as_the_client_wrote_them_but_for_blanks_around_a_value() {
+    let upstream = Upstream::answering(|_| ok(""));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
+    let mut client = gateway.connect();
+    client.exchange(
+        b"GET / HTTP/1.1\r\nX-One: 1\r\nHOST: a\r\nx-TWO:2\r\nX-Three: \t3 \r\nConnection: keep-alive\r\nx-four: 4\r\n\r\n",
+    );
+    let received = upstream.text();
+    assert!(
+        received.starts_with(
+            "GET / HTTP/1.1\r\nhost: a\r\nX-One: 1\r\nx-TWO: 2\r\nX-Three: 3\r\nx-four: 4\r\nx-forwarded-for: "
+        ),
+        "{received}"
+    );
+}
+
 #[test]
 fn bytes_beyond_ascii_pass_in_values() {
     let upstream = Upstream::answering(|_| ok(""));
@@ -144,7 +162,7 @@ fn bytes_beyond_ascii_pass_in_values() {
     assert!(
         received
             .windows(14)
-            .any(|window| window == b"x-name: J\xf6rg\r\n")
+            .any(|window| window == b"X-Name: J\xf6rg\r\n")
     );
 }
 
@@ -441,7 +459,7 @@ fn a_request_with_max_forwards_0_is_answered_by_the_gateway() {
     );
     assert_eq!(
         trace.text(),
-        "TRACE /x?y HTTP/1.1\r\nhost: a\r\nmax-forwards: 0\r\nx-other: z\r\n\r\n"
+        "TRACE /x?y HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\nX-Other: z\r\n\r\n"
     );
     assert!(upstream.text().is_empty(), "{}", upstream.text());
 }

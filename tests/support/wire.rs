@@ -75,7 +75,7 @@ impl Head {
     pub fn all(&self, name: &str) -> Vec<&str> {
         self.fields
             .iter()
-            .filter(|(known, _)| known == name)
+            .filter(|(known, _)| known.eq_ignore_ascii_case(name))
             .map(|(_, value)| value.as_str())
             .collect()
     }

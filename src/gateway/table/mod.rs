@@ -37,22 +37,26 @@ mod tree;
 use std::{cell::OnceCell, collections::HashMap, sync::Arc};
 
 use foldhash::fast::RandomState;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 
 use self::{
     parameters::ParameterNames,
     regexes::Regexes,
     tree::{Tree, TreePosition},
 };
-use crate::call::query::{self, Pair};
+use crate::{
+    call::query::{self, Pair},
+    message::Headers,
+};
 
 /// The routes of one snapshot, arranged to be found. Requests never change it,
 /// so that all workers share one.
 ///
 /// ```
-/// use http::{HeaderMap, Method};
+/// use http::Method;
 /// use tidegate::{
 ///     gateway::table::{Lookup, RouteTable},
+///     message::Headers,
 ///     policy::{Match, PathPattern},
 /// };
 ///
@@ -65,7 +69,7 @@ use crate::call::query::{self, Pair};
 ///     host: "shop.example",
 ///     path: b"/orders/7",
 ///     method: &Method::GET,
-///     headers: &HeaderMap::new(),
+///     headers: &Headers::default(),
 ///     query: None,
 /// });
 /// let found = found.unwrap();
@@ -95,7 +99,7 @@ pub struct Lookup<'r> {
     /// The method.
     pub method: &'r Method,
     /// The headers.
-    pub headers: &'r HeaderMap,
+    pub headers: &'r Headers,
     /// The query as received, without its `?`.
     pub query: Option<&'r [u8]>,
 }
@@ -339,8 +343,8 @@ impl Conditions {
 }
 
 /// Whether one of the lines of a field has this value.
-fn has_line(headers: &HeaderMap, name: &HeaderName, wanted: &HeaderValue) -> bool {
-    headers.get_all(name).iter().any(|value| value == wanted)
+fn has_line(headers: &Headers, name: &HeaderName, wanted: &HeaderValue) -> bool {
+    headers.all(name).any(|value| value == wanted.as_bytes())
 }
 
 /// The query parameters of one request, decoded once a candidate route has a

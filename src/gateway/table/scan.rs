@@ -22,7 +22,7 @@
 
 use std::cmp::Reverse;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 
 use super::{Lookup, RouteTable};
 use crate::policy::{HostPattern, Match, PathPattern};
@@ -55,15 +55,11 @@ impl ScannedRequest {
     /// escaped, as the table reads both in the form that they have in a
     /// request. A query without pairs is absent.
     pub fn ask(&self, table: &RouteTable) -> Winner {
-        let mut headers = HeaderMap::new();
-        for (name, value) in &self.headers {
-            if let (Ok(name), Ok(value)) = (
-                HeaderName::from_bytes(name.as_bytes()),
-                HeaderValue::from_str(value),
-            ) {
-                headers.append(name, value);
-            }
-        }
+        let sound = self.headers.iter().filter_map(|(name, value)| {
+            let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+            Some((name.to_string(), HeaderValue::from_str(value).ok()?))
+        });
+        let headers = sound.collect();
         let mut pairs = Vec::new();
         for (name, value) in &self.query {
             pairs.push(format!("{}={}", escaped(name), escaped(value)));

@@ -21,7 +21,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
@@ -30,7 +30,7 @@ use crate::{
     body::Body,
     call::{Call, Exchange},
     error::{Error, Fault},
-    message::Fields,
+    message::{FieldName, Fields},
     runtime::timer::Timer,
 };
 
@@ -86,11 +86,7 @@ pub(super) async fn fill(call: &mut Call, room: usize, memory: &Arc<Memory>) -> 
 /// Does nothing unless the request has `Expect: 100-continue` and the client
 /// can take an interim response.
 fn ask_for(exchange: &Exchange) {
-    let expected = exchange
-        .request
-        .headers
-        .get(header::EXPECT)
-        .map(HeaderValue::as_bytes);
+    let expected = exchange.request.headers.known(FieldName::Expect).next();
     if let Some(interim) = &exchange.interim
         && expected.is_some_and(|expected| expected.eq_ignore_ascii_case(b"100-continue"))
     {

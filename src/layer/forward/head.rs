@@ -18,12 +18,12 @@
 //!
 //! # Cost
 //!
-//! The head is one buffer, with room for 512 bytes and 48 for each field, so
-//! that it seldom grows. If a request has neither `Connection` options nor
-//! underscores and its route changes no fields, the length and the first letter
-//! of a name settle most fields.
+//! The head is one buffer, with room for all of it. Fields that pass are copied
+//! as they were received, neighbours in one piece, and names were classified
+//! when they were read. Only if a request has `Connection` options or names
+//! with underscores, or if its route changes fields, are names compared here.
 
-use http::{HeaderName, HeaderValue, header};
+use http::header;
 
 use super::{
     super::rewrite,
@@ -32,9 +32,12 @@ use super::{
 use crate::{
     call::{Call, Exchange, REQUEST_ID_HEADER, forwarded::X_FORWARDED_FOR, grpc, host_field},
     http1::{self, Hops},
-    message::RequestHead,
+    message::{FieldName, NameSet, RequestHead},
     policy::{RequestChanges, Rewrite},
 };
+
+/// Room in bytes for everything but the target and the fields received.
+const ROOM: usize = 512;
 
 /// The head of an attempt: request line and fields, each with its line end. The
 /// framing and the empty line are added once it is known which protocol the
@@ -44,7 +47,7 @@ use crate::{
 pub(super) fn write(call: &Call, changes: &RequestChanges) -> Vec<u8> {
     let exchange = &*call.exchange;
     let (request, host) = (&exchange.request, host(exchange));
-    let mut out = Vec::with_capacity(512 + request.headers.len() * 48);
+    let mut out = Vec::with_capacity(ROOM + request.headers.written_length());
     out.extend_from_slice(request.method.as_str().as_bytes());
     out.push(b' ');
     if changes.rewrite == Rewrite::None {
@@ -61,13 +64,7 @@ pub(super) fn write(call: &Call, changes: &RequestChanges) -> Vec<u8> {
         http1::write_field(&mut out, "host", host);
     }
     write_received(&mut out, call, changes);
-    write_forwarded(&mut out, exchange, host.unwrap_or_default(), changes);
-    if !changes.headers.decides(&header::VIA) {
-        write_via(&mut out, request);
-    }
-    if !changes.headers.decides(&REQUEST_ID_HEADER) {
-        http1::write_field(&mut out, REQUEST_ID_HEADER.as_str(), exchange.id.as_bytes());
-    }
+    write_account(&mut out, exchange, host.unwrap_or_default(), changes);
     // The rest of a gRPC call's time, some of which has passed in queues and
     // attempts.
     if let Some(grpc) = exchange.grpc
@@ -88,7 +85,7 @@ pub(super) fn write(call: &Call, changes: &RequestChanges) -> Vec<u8> {
 fn host(exchange: &Exchange) -> Option<&[u8]> {
     let host = match exchange.target.authority() {
         Some(authority) => authority,
-        None => host_field(&exchange.request.headers).ok()??.as_bytes(),
+        None => host_field(&exchange.request.headers).ok()??,
     };
     (!host.is_empty()).then_some(host)
 }
@@ -97,27 +94,31 @@ fn host(exchange: &Exchange) -> Option<&[u8]> {
 /// that the gateway writes anew.
 fn write_received(out: &mut Vec<u8>, call: &Call, changes: &RequestChanges) {
     let (request, body) = (&call.exchange.request, &call.body);
-    let filter = Filter {
-        request,
-        is_call: call.exchange.grpc.is_some(),
-        changes,
-        hops: Hops::of(&request.headers, request.names_hops),
-        // The client of a body that is in memory was asked to send it, if it
-        // waited for that.
-        expect_is_met: !body.is_empty() && body.is_whole(),
-    };
-    // Then nearly all fields pass, and a look at the length and the first
-    // letter of a name shows it.
-    let is_plain =
-        !filter.hops.are_any() && changes.headers.is_empty() && !request.names.underscores;
-    let mut wants_trailers = false;
-    for (name, value) in &request.headers {
-        if (is_plain && !may_be_held_back(name.as_str())) || filter.passes(name) {
-            http1::write_field(out, name.as_str(), value.as_bytes());
-        } else if *name == header::TE {
-            wants_trailers |= contains(value, b"trailers");
-        }
+    let hops = Hops::of(&request.headers, request.names_hops);
+    let mut held = OURS;
+    // The client of a body that is in memory was asked to send it, if it waited
+    // for that.
+    if !body.is_empty() && body.is_whole() {
+        held = held.and(FieldName::Expect);
     }
+    // The time of a call is written anew.
+    if call.exchange.grpc.is_some() {
+        held = held.and(FieldName::GrpcTimeout);
+    }
+    if request.hops_left().is_some() {
+        held = held.and(FieldName::MaxForwards);
+    }
+    if hops.are_any() || request.headers.has_underscores || !changes.headers.is_empty() {
+        request
+            .headers
+            .write_some(out, held, |field| is_decided(field.name, &hops, changes));
+    } else {
+        request.headers.write(out, held);
+    }
+    let wants_trailers = request
+        .headers
+        .known(FieldName::Te)
+        .any(|value| contains(value, b"trailers"));
     if wants_trailers || request.upgrade.is_some() || request.hops_left().is_some() {
         write_of_hop(out, request, wants_trailers);
     }
@@ -145,113 +146,58 @@ fn write_of_hop(out: &mut Vec<u8>, request: &RequestHead, wants_trailers: bool) 
     });
 }
 
-/// The fields of a request that are passed on.
-struct Filter<'r> {
-    /// The request as received.
-    request: &'r RequestHead,
-    /// Whether it is a gRPC call, whose time the gateway writes anew.
-    is_call: bool,
-    /// The route's changes in requests.
-    changes: &'r RequestChanges,
-    /// The fields that `Connection` names.
-    hops: Hops<'r>,
-    /// Whether `Expect: 100-continue` was met by the gateway, so that it is not
-    /// left to the server.
-    expect_is_met: bool,
-}
+/// Fields that are of this hop, or that the gateway writes anew.
+const OURS: NameSet = NameSet::HOP_BY_HOP
+    .union(NameSet::FORWARDING)
+    .union(NameSet::of(&[
+        FieldName::ContentLength,
+        FieldName::Host,
+        FieldName::Trailer,
+        FieldName::Via,
+        FieldName::XRequestId,
+    ]));
 
-impl Filter<'_> {
-    /// Whether a field of this name is passed on as it is.
-    ///
-    /// Asked for each field, unless a look at its name has settled it already.
-    fn passes(&self, name: &HeaderName) -> bool {
-        let Self {
-            request,
-            changes,
-            hops,
-            ..
-        } = self;
-        if ends_here(name, hops, changes) {
-            return false;
-        }
-        if *name == header::EXPECT {
-            return !self.expect_is_met;
-        }
-        if *name == grpc::TIMEOUT {
-            return !self.is_call;
-        }
-        if *name == header::MAX_FORWARDS && request.hops_left().is_some() {
-            return false;
-        }
-        !(request.names.underscores && ends_here(&with_hyphens(name), hops, changes))
-    }
+/// Whether `Connection` or the route holds the field of this name back.
+fn is_decided(name: &[u8], hops: &Hops<'_>, changes: &RequestChanges) -> bool {
+    hops.names(name)
+        || changes.headers.decides(name)
+        || (name.contains(&b'_') && ends_here(&with_hyphens(name), hops, changes))
 }
 
 /// Whether a field of this name is not passed on: it is of this hop, the
 /// gateway writes it anew, or the route decides it.
-pub(super) fn ends_here(name: &HeaderName, hops: &Hops<'_>, changes: &RequestChanges) -> bool {
-    is_ours(name) || hops.names(name.as_str()) || changes.headers.decides(name)
+pub(super) fn ends_here(name: &[u8], hops: &Hops<'_>, changes: &RequestChanges) -> bool {
+    OURS.has(FieldName::of(name)) || hops.names(name) || changes.headers.decides(name)
 }
 
 /// The name with `-` in place of each `_`. Servers of CGI and WSGI programs do
 /// not tell the two apart.
-fn with_hyphens(name: &HeaderName) -> HeaderName {
-    let hyphens = name.as_str().replace('_', "-");
-    HeaderName::try_from(hyphens).unwrap_or_else(|_| name.clone())
+fn with_hyphens(name: &[u8]) -> Vec<u8> {
+    let hyphen = |byte: &u8| if *byte == b'_' { b'-' } else { *byte };
+    name.iter().map(hyphen).collect()
 }
 
 /// Whether a list of tokens contains `wanted`, in any letter case.
 ///
 /// Blanks around a token do not count (RFC 9110, 5.6.1).
-fn contains(value: &HeaderValue, wanted: &[u8]) -> bool {
+fn contains(value: &[u8], wanted: &[u8]) -> bool {
     value
-        .as_bytes()
         .split(|byte| *byte == b',')
         .any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted))
 }
 
-/// Whether a field may be one that is not passed on as it is, by the length and
-/// the first letter of its name. They are cheaper to look at than a comparison
-/// with each such name, and rule out nearly all others.
+/// Writes the gateway's account of the request: its hops, `Via` and its id.
+/// `host` is the one that the client asked for, with its port, or empty.
 ///
-/// It may be true of a field that is passed on, which then costs the
-/// comparison, and is never false of a field that is always held back.
-fn may_be_held_back(name: &str) -> bool {
-    let first = name.as_bytes().first().copied().unwrap_or_default();
-    match name.len() {
-        2 | 17 => matches!(first, b't' | b'x'),
-        3 => first == b'v',
-        4 => first == b'h',
-        6 => first == b'e',
-        7 => matches!(first, b't' | b'u'),
-        9 => first == b'f',
-        10 => matches!(first, b'c' | b'k'),
-        12 => matches!(first, b'g' | b'm' | b'x'),
-        14 => matches!(first, b'c' | b'h'),
-        15 => first == b'x',
-        16 => matches!(first, b'p' | b'x'),
-        18 | 19 | 25 => first == b'p',
-        _ => false,
+/// A field that the route sets or removes is left to the route.
+fn write_account(out: &mut Vec<u8>, exchange: &Exchange, host: &[u8], changes: &RequestChanges) {
+    write_forwarded(out, exchange, host, changes);
+    if !changes.headers.decides(&header::VIA) {
+        write_via(out, &exchange.request);
     }
-}
-
-/// Whether a field is of this hop, or the gateway writes it anew.
-fn is_ours(name: &HeaderName) -> bool {
-    matches!(
-        *name,
-        header::HOST | header::CONTENT_LENGTH | header::TRAILER | header::VIA
-    ) || http1::hop_by_hop(name.as_str().as_bytes())
-        || is_forwarding(name)
-        || *name == REQUEST_ID_HEADER
-}
-
-/// Whether a field is one of those that [`write_forwarded`] writes. It is not
-/// passed on, even where there is nothing to write for it.
-fn is_forwarding(name: &HeaderName) -> bool {
-    // Their lengths tell them from most fields.
-    matches!(name.as_str().len(), 9 | 15..=17)
-        && (*name == header::FORWARDED
-            || [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST].contains(name))
+    if !changes.headers.decides(&REQUEST_ID_HEADER) {
+        http1::write_field(out, REQUEST_ID_HEADER.as_str(), exchange.id.as_bytes());
+    }
 }
 
 /// Writes `X-Forwarded-For`, `Forwarded` (RFC 7239), `X-Forwarded-Proto` and
@@ -338,54 +284,13 @@ fn write_node(out: &mut Vec<u8>, peer: &str) {
 /// takes the place of its host.
 fn write_via(out: &mut Vec<u8>, request: &RequestHead) {
     out.extend_from_slice(b"via: ");
-    if request.names.via {
-        for value in request.headers.get_all(header::VIA) {
-            out.extend_from_slice(value.as_bytes());
-            out.extend_from_slice(b", ");
-        }
+    for value in request.headers.known(FieldName::Via) {
+        out.extend_from_slice(value);
+        out.extend_from_slice(b", ");
     }
     out.extend_from_slice(match request.version {
         http::Version::HTTP_10 => b"1.0 tidegate\r\n",
         http::Version::HTTP_2 => b"2.0 tidegate\r\n",
         _ => b"1.1 tidegate\r\n",
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_field_that_is_held_back_is_taken_for_another() {
-        let ours = [
-            header::HOST,
-            header::CONTENT_LENGTH,
-            header::TRAILER,
-            header::VIA,
-            header::FORWARDED,
-            header::EXPECT,
-            header::TE,
-            REQUEST_ID_HEADER,
-            header::MAX_FORWARDS,
-            grpc::TIMEOUT,
-            HeaderName::from_static("x-forwarded-for"),
-            HeaderName::from_static("x-forwarded-proto"),
-            HeaderName::from_static("x-forwarded-host"),
-        ];
-        let hops = http1::HOP_BY_HOP.map(|name| HeaderName::from_bytes(name).unwrap());
-        for name in ours.iter().chain(&hops) {
-            assert!(may_be_held_back(name.as_str()), "{name}");
-        }
-        for name in [
-            "user-agent",
-            "accept",
-            "accept-encoding",
-            "cookie",
-            "authorization",
-            "content-type",
-            "sec-fetch-site",
-        ] {
-            assert!(!may_be_held_back(name), "{name}");
-        }
-    }
 }

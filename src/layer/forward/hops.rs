@@ -22,13 +22,14 @@
 
 use std::{borrow::Cow, io::Write as _, net::IpAddr};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderName;
 
 use crate::{
     call::{
         Chain, Exchange,
         forwarded::{self, Hop},
     },
+    message::{FieldName, Headers},
     policy::ClientIpHeader,
 };
 
@@ -67,8 +68,8 @@ impl<'a> ReceivedHops<'a> {
         let (client, is_forwarded) = (chain.walked, chain.by == ClientIpHeader::Forwarded);
         let (proto, host) = match chain.by {
             ClientIpHeader::XForwardedFor => (
-                member(headers, &X_FORWARDED_PROTO, client),
-                member(headers, &X_FORWARDED_HOST, client),
+                member(headers, FieldName::XForwardedProto, client),
+                member(headers, FieldName::XForwardedHost, client),
             ),
             ClientIpHeader::Forwarded => {
                 // The client's own element, or the nearest to it that says it:
@@ -144,12 +145,8 @@ impl<'a> ReceivedHops<'a> {
 ///
 /// `None` if there is no such field. A list that is shorter than the chain
 /// gives its leftmost member.
-fn member<'a>(headers: &'a HeaderMap, name: &HeaderName, client: usize) -> Option<Cow<'a, [u8]>> {
-    let lines = headers
-        .get_all(name)
-        .iter()
-        .rev()
-        .map(HeaderValue::as_bytes);
+fn member(headers: &Headers, name: FieldName, client: usize) -> Option<Cow<'_, [u8]>> {
+    let lines = headers.known(name).rev();
     let members = lines.flat_map(forwarded::members_from_right);
     members.take(client.max(1)).last().map(Cow::Borrowed)
 }

@@ -36,7 +36,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderName, Method, header};
+use http::{HeaderName, Method};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
@@ -45,7 +45,7 @@ use crate::{
     call::{Call, Exchange, Outgoing, grpc},
     http1::{self, Hops},
     limit::KeyBuilder,
-    message::{RequestHead, Response},
+    message::{FieldName, RequestHead, Response},
     policy::{HeaderChanges, KeyPart, RequestChanges},
 };
 
@@ -159,7 +159,7 @@ fn names_length(request: &RequestHead) -> bool {
     match request.method {
         Method::GET | Method::HEAD | Method::OPTIONS => false,
         Method::POST | Method::PUT | Method::PATCH => true,
-        _ => request.headers.contains_key(header::CONTENT_LENGTH),
+        _ => request.headers.has(FieldName::ContentLength),
     }
 }
 
@@ -175,9 +175,9 @@ fn announced_trailers(call: &Call, changes: &RequestChanges) -> Box<[HeaderName]
     }
     let request = &call.exchange.request;
     let hops = Hops::of(&request.headers, request.names_hops);
-    let lines = request.headers.get_all(header::TRAILER).iter();
+    let lines = request.headers.known(FieldName::Trailer);
     let members = lines
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .flat_map(|line| line.split(|byte| *byte == b','))
         .map(<[u8]>::trim_ascii);
     // Bounded before any is looked at, so that an endless list costs no more
     // than a short one.
@@ -187,7 +187,7 @@ fn announced_trailers(call: &Call, changes: &RequestChanges) -> Box<[HeaderName]
     let may_pass = |name: &HeaderName| {
         let text = name.as_str().as_bytes();
         let is_own = *name == grpc::TIMEOUT || http1::is_claim(text) || text.contains(&b'_');
-        !is_own && http1::may_trail(name) && !head::ends_here(name, &hops, changes)
+        !is_own && http1::may_trail(name) && !head::ends_here(text, &hops, changes)
     };
     members
         .filter_map(|name| HeaderName::from_bytes(name).ok())

@@ -19,7 +19,7 @@
 //! # Cost
 //!
 //! A part is looked up when it is needed, and nothing is kept: a header takes a
-//! look-up in the header map, a cookie or a parameter of the query a pass over
+//! walk over the names of all fields, a cookie or a parameter of the query a pass over
 //! the field or the query.
 
 mod spelling;
@@ -87,8 +87,8 @@ pub(super) fn add<H: Hasher>(
 #[inline]
 fn header_value<'e>(name: &HeaderName, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
     let mut only = Only(None);
-    for line in exchange.request.headers.get_all(name) {
-        only.meet(spelling::field(name, line.as_bytes()))?;
+    for line in exchange.request.headers.all(name) {
+        only.meet(spelling::field(name, line))?;
     }
     only.0
 }
@@ -98,8 +98,8 @@ fn header_value<'e>(name: &HeaderName, exchange: &'e Exchange) -> Option<Cow<'e,
 /// Names are compared with their letter case. Pairs without `=` are no cookies.
 fn cookie<'e>(name: &str, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
     let mut only = Only(None);
-    for line in exchange.request.headers.get_all(header::COOKIE) {
-        for pair in line.as_bytes().split(|byte| *byte == b';') {
+    for line in exchange.request.headers.all(&header::COOKIE) {
+        for pair in line.split(|byte| *byte == b';') {
             let Some(equals) = pair.iter().position(|byte| *byte == b'=') else {
                 continue;
             };

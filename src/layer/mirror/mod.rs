@@ -46,7 +46,6 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header;
 use http_body_util::BodyExt;
 use rand::RngExt;
 use tokio::time::{Instant, timeout};
@@ -58,7 +57,7 @@ use crate::{
     body::Body,
     call::{Call, Exchange, Facts, Flag, Progress, RouteTag},
     error::{Error, Failed},
-    message::{RequestHead, Response},
+    message::{FieldName, RequestHead, Response},
     telemetry::RouteMetrics,
 };
 
@@ -292,7 +291,9 @@ fn duplicate(of: &Exchange, tag: &Arc<RouteTag>) -> Arc<Exchange> {
         ..of.request.clone()
     };
     // The body is complete, so that no leave to send it has to be waited for.
-    request.headers.remove(header::EXPECT);
+    request
+        .headers
+        .retain(|field| field.field != FieldName::Expect);
     Arc::new(Exchange {
         request,
         target: of.target.clone(),

@@ -33,12 +33,13 @@
 
 use std::{hash::Hasher, iter};
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderName;
 
 use super::super::key::value;
 use crate::{
     call::Exchange,
     limit::{Key, KeyBuilder, KeyValue, Label},
+    message::Headers,
     policy::{Cost, KeyPart, Limit, Missing},
 };
 
@@ -160,7 +161,7 @@ pub(super) fn describe(label: &mut Label, limit: &Limit, prefix: Option<u8>, exc
 ///
 /// The result is at most `max` for a cost from a header. Does not allocate.
 #[inline]
-pub(super) fn cost(cost: &Cost, headers: &HeaderMap) -> u32 {
+pub(super) fn cost(cost: &Cost, headers: &Headers) -> u32 {
     match cost {
         Cost::Fixed(cost) => *cost,
         Cost::Header { name, default, max } => stated(headers, name).unwrap_or(*default).min(*max),
@@ -173,12 +174,12 @@ pub(super) fn cost(cost: &Cost, headers: &HeaderMap) -> u32 {
 /// `None` for a request without the header, with several lines of it, or with
 /// anything but ASCII digits in it: a sign, a blank, a list and a fraction are
 /// no numbers here. Leading zeros are allowed.
-fn stated(headers: &HeaderMap, name: &HeaderName) -> Option<u32> {
-    let mut lines = headers.get_all(name).iter();
+fn stated(headers: &Headers, name: &HeaderName) -> Option<u32> {
+    let mut lines = headers.all(name);
     let (Some(line), None) = (lines.next(), lines.next()) else {
         return None;
     };
-    let digits = line.as_bytes();
+    let digits = line;
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
@@ -190,16 +191,12 @@ fn stated(headers: &HeaderMap, name: &HeaderName) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
 
     fn cost(lines: &[&str]) -> u32 {
-        let mut headers = HeaderMap::new();
-        for line in lines {
-            headers.append("x-cost", HeaderValue::from_str(line).unwrap());
-        }
+        let headers = lines.iter().map(|line| ("x-cost", line)).collect();
         let cost = Cost::Header {
             name: HeaderName::from_static("x-cost"),
             default: 7,

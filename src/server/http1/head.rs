@@ -129,21 +129,26 @@ pub(super) fn read<IO>(
             _ => {}
         }
     }
-    let length = match http1::find_end(input, progress.seen) {
-        Ok(length) if length <= limits.head.bytes => length,
-        other => return unended(other, input, &limits.head, progress),
-    };
-    Some(match http1::parse_request(input, length, &limits.head) {
-        Ok(request) => {
+    // Nearly all heads come in one piece, and are parsed without a search for
+    // their end.
+    if progress.seen > 0 || input.len() > limits.head.bytes {
+        match http1::find_end(input, progress.seen) {
+            Ok(length) if length <= limits.head.bytes => {}
+            other => return unended(other, input, &limits.head, progress),
+        }
+    }
+    match http1::parse_request(input, &limits.head) {
+        Ok(Some(request)) => {
             let arrived = if is_first_look {
                 started
             } else {
                 Instant::now()
             };
-            HeadRead::Request(request, HeadTimes { started, arrived })
+            Some(HeadRead::Request(request, HeadTimes { started, arrived }))
         }
-        Err(error) => HeadRead::Refused(error, started),
-    })
+        Ok(None) => unended(http1::find_end(input, 0), input, &limits.head, progress),
+        Err(error) => Some(HeadRead::Refused(error, started)),
+    }
 }
 
 /// Refuses bytes that begin with something else than a method; `None` if they

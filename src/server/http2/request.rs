@@ -29,7 +29,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Uri, header, request::Parts, uri::Scheme};
 
 use super::blocks::FieldFault;
-use crate::{error::Error, http1::FieldNames, policy::HeadLimits};
+use crate::{error::Error, message::Headers, policy::HeadLimits};
 
 /// Bytes of a line of HTTP/1 beside its name and value: colon, space and line
 /// end.
@@ -39,21 +39,18 @@ const LINE_OVERHEAD: usize = 4;
 
 /// Brings the fields of a request to the form that they have in HTTP/1, with
 /// exactly one `Host`. Returns the target as HTTP/1 would write it, and the
-/// traits of the fields' names.
+/// fields.
 ///
-/// `parts` is changed in place: `Host` is set from `:authority`, fields with
-/// `_` in their names are removed unless the listener keeps them, and cookies
-/// are joined. After an error `parts` is half changed and of no further use:
-/// the client gets a response that is made of the error alone.
+/// `Host` is set from `:authority`, fields with `_` in their names are dropped
+/// unless the listener keeps them, and cookies are joined. `parts` is changed
+/// on the way, and of no further use after an error: the client gets a response
+/// that is made of the error alone.
 ///
 /// # Errors
 /// [`Error::HeadTooLarge`], [`Error::TooManyHeaders`] or
 /// [`Error::TargetTooLong`] beyond a bound of the listener, and
 /// [`Error::Malformed`] for a list that no request has.
-pub(super) fn normalise(
-    parts: &mut Parts,
-    limits: &HeadLimits,
-) -> Result<(Bytes, FieldNames), Error> {
+pub(super) fn normalise(parts: &mut Parts, limits: &HeadLimits) -> Result<(Bytes, Headers), Error> {
     if let Some(fault) = parts.extensions.get::<FieldFault>() {
         return Err(Error::Malformed(match fault {
             FieldFault::Fragment => "the target holds a fragment",
@@ -74,9 +71,10 @@ pub(super) fn normalise(
             "a header value begins or ends with a space",
         ));
     }
-    let names = note_names(&mut parts.headers, limits.keeps_underscores);
     join_cookies(&mut parts.headers);
-    target(&parts.uri).map(|target| (target, names))
+    let target = target(&parts.uri)?;
+    let headers = Headers::collect(&parts.headers, limits.keeps_underscores);
+    Ok((target, headers))
 }
 
 /// Checks the bounds of a head of HTTP/1, counted as if this were one.
@@ -110,26 +108,6 @@ fn bound(parts: &Parts, limits: &HeadLimits) -> Result<(), Error> {
             limit: limits.bytes,
         })
     }
-}
-
-/// Notes the traits of all names, and drops the fields that are dropped from a
-/// head of HTTP/1.
-///
-/// A name with several values is visited once for each of them, one after the
-/// other, and is put on the list of dropped names only once.
-fn note_names(headers: &mut HeaderMap, keeps_underscores: bool) -> FieldNames {
-    let mut names = FieldNames::default();
-    let mut dropped = Vec::new();
-    for (name, _) in &*headers {
-        if !names.note(name.as_str().as_bytes(), keeps_underscores) && dropped.last() != Some(name)
-        {
-            dropped.push(name.clone());
-        }
-    }
-    for name in dropped {
-        headers.remove(name);
-    }
-    names
 }
 
 /// Whether a value begins or ends with a blank: HTTP/1 removes blanks around a
@@ -227,6 +205,7 @@ mod tests {
     use http::Request;
 
     use super::*;
+    use crate::message::FieldName;
 
     const LIMITS: HeadLimits = HeadLimits {
         bytes: 1000,
@@ -234,15 +213,12 @@ mod tests {
         keeps_underscores: false,
     };
 
-    fn normalised(
-        uri: &str,
-        headers: &[(&'static str, &str)],
-    ) -> Result<(Bytes, HeaderMap), Error> {
+    fn normalised(uri: &str, headers: &[(&'static str, &str)]) -> Result<(Bytes, Headers), Error> {
         let mut parts = Request::builder().uri(uri).body(()).unwrap().into_parts().0;
         for (name, value) in headers {
             parts.headers.append(*name, value.parse().unwrap());
         }
-        normalise(&mut parts, &LIMITS).map(|(target, _)| (target, parts.headers))
+        normalise(&mut parts, &LIMITS)
     }
 
     #[test]
@@ -250,10 +226,9 @@ mod tests {
         for headers in [&[][..], &[("host", "A.example")]] {
             let (target, headers) = normalised("http://a.example/x?y", headers).unwrap();
             assert_eq!(
-                (&target[..], headers.get_all("host").iter().count()),
-                (&b"/x?y"[..], 1)
+                (&target[..], headers.only(FieldName::Host)),
+                (&b"/x?y"[..], Some(&b"a.example"[..]))
             );
-            assert_eq!(headers["host"], "a.example");
         }
         for headers in [
             &[("host", "b.example")][..],
@@ -302,8 +277,7 @@ mod tests {
             &[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")],
         )
         .unwrap();
-        let cookies: Vec<_> = headers.get_all("cookie").iter().collect();
-        assert_eq!(cookies, ["a=1; b=2; c=3"]);
+        assert!(headers.all(&header::COOKIE).eq([b"a=1; b=2; c=3"]));
     }
 
     #[test]

@@ -44,7 +44,7 @@ use super::{
 use crate::{
     body::{Body, Pace},
     error::Fault,
-    http1::{self, Fields},
+    http1::{self, FieldName, Fields},
     http2::{Inflow, windows::Windows},
     message::{Arrival, Hangup, Interim, InterimSink, Origin, Request, RequestHead, Response},
     policy::ConnectionLimits,
@@ -194,7 +194,7 @@ fn arrival(
 ) -> Arrival {
     let (mut parts, stream) = request.into_parts();
     let started = Instant::now();
-    let (target, names) = match normalise(&mut parts, &limits.head) {
+    let (target, headers) = match normalise(&mut parts, &limits.head) {
         Ok(read) => read,
         Err(error) => {
             return Arrival::Refused {
@@ -206,10 +206,8 @@ fn arrival(
         }
     };
     let body = rest.map_or_else(Body::empty, |rest| {
-        let length = parts
-            .headers
-            .get(header::CONTENT_LENGTH)
-            .and_then(|length| length.to_str().ok()?.parse().ok());
+        let length = headers.only(FieldName::ContentLength);
+        let length = length.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
         Body::stream(StreamBody::new(
             Inflow::new(stream, length, windows),
             Arc::clone(rest),
@@ -219,8 +217,7 @@ fn arrival(
         head: RequestHead {
             method: parts.method,
             version: Version::HTTP_2,
-            headers: parts.headers,
-            names,
+            headers,
             // HTTP/2 has neither `Connection` nor `Upgrade`.
             names_hops: false,
             upgrade: None,

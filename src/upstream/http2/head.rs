@@ -15,7 +15,7 @@ use http::{
 
 use crate::{
     call::Outgoing,
-    http1::{self, Fields},
+    http1::{self, FieldName, Fields},
     http2::{self, FIELD_OVERHEAD},
 };
 
@@ -123,7 +123,7 @@ pub(super) fn fields(headers: &http::HeaderMap) -> Fields {
     for (name, value) in headers {
         if *name == header::CONTENT_LENGTH {
             fields.length = value.to_str().ok().and_then(|length| length.parse().ok());
-        } else if !http1::hop_by_hop(name.as_str().as_bytes()) {
+        } else if !FieldName::of(name.as_str().as_bytes()).is_hop_by_hop() {
             fields.push(name.as_str(), value.as_bytes());
         }
     }

@@ -1,6 +1,6 @@
 //! Routes for the tests of the table, and questions to a table of them.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 
 use super::super::{Found, Lookup, RouteTable};
 use crate::policy::{HostPattern, Match, PathPattern};
@@ -43,17 +43,13 @@ impl Routes for [Match] {
         headers: &[(&'static str, &str)],
         query: &str,
     ) -> Option<Found> {
-        let value = |value: &str| HeaderValue::from_str(value).expect("a header value");
         let method: Method = method.parse().expect("a method");
-        let mut map = HeaderMap::new();
-        for (name, text) in headers {
-            map.append(*name, value(text));
-        }
+        let headers = headers.iter().copied().collect();
         let asked = Lookup {
             host,
             path,
             method: &method,
-            headers: &map,
+            headers: &headers,
             query: Some(query.as_bytes()),
         };
         RouteTable::build(self)
