@@ -29,7 +29,7 @@ use std::sync::LazyLock;
 use http::{Method, StatusCode, Version};
 use memchr::memmem::Finder;
 
-use super::names::FieldName;
+use super::names::{FieldName, NameSet};
 use crate::error::Error;
 
 /// Why the end of a head was not found.
@@ -147,6 +147,12 @@ impl Marks {
     /// Notes a field.
     #[inline]
     pub(super) fn note(&mut self, field: FieldName, value: &[u8]) {
+        if NameSet::FRAMING.has(field) {
+            self.note_framing(field, value);
+        }
+    }
+
+    fn note_framing(&mut self, field: FieldName, value: &[u8]) {
         match field {
             FieldName::ContentLength => {
                 self.lengths += 1;

@@ -72,15 +72,15 @@ impl FieldName {
     /// The name in any letter case; [`Other`](Self::Other) for claims, too,
     /// unless they have a number of their own.
     ///
-    /// The length and the first letter tell nearly all names apart, so that a
-    /// comparison nearly always succeeds.
+    /// The name is a token (RFC 9110, 5.6.2). Its length and its first letter
+    /// rule out nearly all names that are not looked for.
     #[inline]
     pub fn of(name: &[u8]) -> Self {
-        let first = name.first().map_or(0, u8::to_ascii_lowercase);
-        Self::with_length(name.len())
-            .iter()
-            .find(|(known, _)| known[0] == first && known.eq_ignore_ascii_case(name))
-            .map_or(Self::Other, |(_, field)| *field)
+        let letters = LETTERS.get(name.len()).copied().unwrap_or_default();
+        match name.first() {
+            Some(first) if letters & letter(*first) != 0 => Self::search(name),
+            _ => Self::Other,
+        }
     }
 
     /// The name of a request's field in any letter case.
@@ -92,9 +92,16 @@ impl FieldName {
         }
     }
 
+    /// The name, found among those of its length.
+    fn search(name: &[u8]) -> Self {
+        Self::with_length(name.len())
+            .iter()
+            .find(|(known, _)| is_same(known, name))
+            .map_or(Self::Other, |(_, field)| *field)
+    }
+
     /// The names of this length, in lower case.
-    #[inline]
-    fn with_length(bytes: usize) -> &'static [(&'static [u8], Self)] {
+    const fn with_length(bytes: usize) -> &'static [(&'static [u8], Self)] {
         match bytes {
             2 => &[(b"te", Self::Te)],
             3 => &[(b"via", Self::Via)],
@@ -152,6 +159,47 @@ impl FieldName {
     }
 }
 
+/// For each length of a name, the first letters of the names that are looked
+/// for.
+const LETTERS: [u32; 26] = {
+    let mut letters = [0; 26];
+    let mut length = 0;
+    while length < letters.len() {
+        let names = FieldName::with_length(length);
+        let mut at = 0;
+        while at < names.len() {
+            letters[length] |= letter(names[at].0[0]);
+            at += 1;
+        }
+        length += 1;
+    }
+    letters
+};
+
+/// A bit for the letter, the same in both cases.
+const fn letter(byte: u8) -> u32 {
+    1 << (byte & 0x1f)
+}
+
+/// Whether a token is this `known` name, which is in lower case and as long.
+///
+/// One bit makes letters lower. It leaves digits and hyphens, and no other
+/// character of a token becomes one of these.
+#[inline]
+fn is_same(known: &[u8], name: &[u8]) -> bool {
+    const LOWER: u64 = 0x2020_2020_2020_2020;
+    let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+    let ((known, known_rest), (name, rest)) = (known.as_chunks(), name.as_chunks());
+    known_rest
+        .iter()
+        .zip(rest)
+        .all(|(known, byte)| *known == byte | 0x20)
+        && known
+            .iter()
+            .zip(name)
+            .all(|(known, bytes)| word(known) == word(bytes) | LOWER)
+}
+
 /// A set of names.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct NameSet(u32);
@@ -179,6 +227,13 @@ impl NameSet {
     ]);
     /// Fields that only a trusted proxy may send.
     pub const CLAIMS: Self = Self::FORWARDING.and(FieldName::Claim);
+    /// Fields that say how a message is read.
+    pub(super) const FRAMING: Self = Self::of(&[
+        FieldName::Connection,
+        FieldName::ContentLength,
+        FieldName::Expect,
+        FieldName::TransferEncoding,
+    ]);
 
     /// The set of these names.
     pub const fn of(names: &[FieldName]) -> Self {
