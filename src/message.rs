@@ -7,7 +7,11 @@
 //! are an [`Arrival`] too, so that the gateway writes their response and their
 //! access line in the same way as those of requests.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use http::{StatusCode, Version};
@@ -99,9 +103,10 @@ pub struct Origin {
     pub listener: Arc<str>,
     /// The other end of the connection: the client, or a proxy in front of it.
     pub peer: SocketAddr,
-    /// The address of `peer` without the port, as forwarding fields spell it
-    /// (IPv4-mapped addresses as IPv4).
-    pub peer_ip: Box<str>,
+    /// The begin of the fields that give account of this hop, as all requests
+    /// of the connection begin them: `X-Forwarded-For` without a hop before it,
+    /// and `Forwarded` up to the host, with the quote before that.
+    pub account: Box<str>,
     /// This end of the connection, as the client addressed it.
     pub local: SocketAddr,
     /// Facts from the TLS handshake; `None` on a plain connection.
@@ -111,15 +116,32 @@ pub struct Origin {
 impl Origin {
     /// A plain connection from `peer` to `local`, by the listener of this name.
     pub fn new(listener: Arc<str>, peer: SocketAddr, local: SocketAddr) -> Self {
+        let ip = peer.ip().to_canonical();
+        let account = match ip {
+            IpAddr::V4(_) => format!("{FORWARDED_FOR}{ip}\r\nforwarded: for={ip};host=\""),
+            IpAddr::V6(_) => {
+                format!("{FORWARDED_FOR}{ip}\r\nforwarded: for=\"[{ip}]\";host=\"")
+            }
+        };
         Self {
             listener,
             peer,
-            peer_ip: peer.ip().to_canonical().to_string().into(),
+            account: account.into(),
             local,
             tls: None,
         }
     }
+
+    /// The address of `peer` without the port, as forwarding fields spell it
+    /// (IPv4-mapped addresses as IPv4).
+    pub fn peer_ip(&self) -> &str {
+        let ip = self.account.get(FORWARDED_FOR.len()..).unwrap_or_default();
+        ip.split('\r').next().unwrap_or_default()
+    }
 }
+
+/// The begin of every account.
+const FORWARDED_FOR: &str = "x-forwarded-for: ";
 
 /// A way to send interim (1xx) responses ahead of the final one.
 #[derive(Clone)]
@@ -138,5 +160,25 @@ pub trait InterimSink: Send + Sync {
 impl fmt::Debug for Interim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Interim")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_account_of_a_connection_names_its_peer_in_both_spellings() {
+        for (peer, ip, node) in [
+            ("192.0.2.7:443", "192.0.2.7", "192.0.2.7"),
+            ("[::ffff:192.0.2.7]:443", "192.0.2.7", "192.0.2.7"),
+            ("[2001:db8::1]:443", "2001:db8::1", "\"[2001:db8::1]\""),
+        ] {
+            let peer = peer.parse().unwrap();
+            let origin = Origin::new("test".into(), peer, peer);
+            assert_eq!(origin.peer_ip(), ip);
+            let account = format!("x-forwarded-for: {ip}\r\nforwarded: for={node};host=\"");
+            assert_eq!(*origin.account, *account);
+        }
     }
 }

@@ -102,7 +102,7 @@ impl EndedExchange<'_> {
             listener: &exchange.origin.listener,
             client: exchange.client.ip,
             peer: exchange.origin.peer,
-            peer_ip: &exchange.origin.peer_ip,
+            peer_ip: exchange.origin.peer_ip(),
             protocol: match head.version {
                 Version::HTTP_10 => "HTTP/1.0",
                 Version::HTTP_2 => "HTTP/2",

@@ -45,7 +45,7 @@ const PATH: &[(&str, &str)] = &[
     ("policy/path.rs", "is_normal"),
     ("layer/concurrency/limit.rs", "ConcurrencyLimit::take_slot"),
     ("layer/concurrency/mod.rs", "Concurrency::call HeldPermit::new HeldPermit::responded ResponseFuture::poll"),
-    ("layer/forward/head.rs", "write host write_received write_account write_forwarded write_node write_via"),
+    ("layer/forward/head.rs", "write host write_received write_account write_first_hop write_forwarded write_node write_via"),
     ("layer/forward/mod.rs", "Forward::call names_length ResponseFuture::poll"),
     ("layer/rate_limit/limits.rs", "RouteLimit::key"),
     ("layer/rate_limit/local.rs", "Inquiry::note_admitted"),

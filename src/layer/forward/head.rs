@@ -191,6 +191,11 @@ fn contains(value: &[u8], wanted: &[u8]) -> bool {
 ///
 /// A field that the route sets or removes is left to the route.
 fn write_account(out: &mut Vec<u8>, exchange: &Exchange, host: &[u8], changes: &RequestChanges) {
+    let is_first_hop =
+        exchange.client.chain.is_none() && !exchange.request.headers.has(FieldName::Via);
+    if is_first_hop && changes.headers.is_empty() && !host.is_empty() {
+        return write_first_hop(out, exchange, host);
+    }
     write_forwarded(out, exchange, host, changes);
     if !changes.headers.decides(&header::VIA) {
         write_via(out, &exchange.request);
@@ -198,6 +203,27 @@ fn write_account(out: &mut Vec<u8>, exchange: &Exchange, host: &[u8], changes: &
     if !changes.headers.decides(&REQUEST_ID_HEADER) {
         http1::write_field(out, REQUEST_ID_HEADER.as_str(), exchange.id.as_bytes());
     }
+}
+
+/// As [`write_account`], for a request that names no hops before this one and a
+/// host, where the route changes no fields: nearly all of it is fixed when the
+/// connection is accepted.
+fn write_first_hop(out: &mut Vec<u8>, exchange: &Exchange, host: &[u8]) {
+    out.extend_from_slice(exchange.origin.account.as_bytes());
+    out.extend_from_slice(host);
+    out.extend_from_slice(if exchange.origin.tls.is_some() {
+        b"\";proto=https\r\nx-forwarded-proto: https\r\nx-forwarded-host: "
+    } else {
+        b"\";proto=http\r\nx-forwarded-proto: http\r\nx-forwarded-host: "
+    });
+    out.extend_from_slice(host);
+    out.extend_from_slice(match exchange.request.version {
+        http::Version::HTTP_10 => b"\r\nvia: 1.0 tidegate\r\nx-request-id: ",
+        http::Version::HTTP_2 => b"\r\nvia: 2.0 tidegate\r\nx-request-id: ",
+        _ => b"\r\nvia: 1.1 tidegate\r\nx-request-id: ",
+    });
+    out.extend_from_slice(exchange.id.as_bytes());
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Writes `X-Forwarded-For`, `Forwarded` (RFC 7239), `X-Forwarded-Proto` and
@@ -224,7 +250,7 @@ fn write_forwarded(out: &mut Vec<u8>, exchange: &Exchange, host: &[u8], changes:
         if !received.hops.is_empty() {
             received.write_addresses(out);
         }
-        out.extend_from_slice(exchange.origin.peer_ip.as_bytes());
+        out.extend_from_slice(exchange.origin.peer_ip().as_bytes());
         out.extend_from_slice(b"\r\n");
     }
     if !changes.headers.decides(&header::FORWARDED) {
@@ -236,7 +262,7 @@ fn write_forwarded(out: &mut Vec<u8>, exchange: &Exchange, host: &[u8], changes:
         let is_clients = received.client == 0;
         let said_host = received.host.as_deref().filter(|_| is_clients);
         let said_proto = received.proto.as_deref().filter(|_| is_clients);
-        write_node(out, &exchange.origin.peer_ip);
+        write_node(out, exchange.origin.peer_ip());
         match said_host {
             Some(said) => {
                 out.extend_from_slice(b";host=");
