@@ -120,7 +120,7 @@ fn gateway(limits: &[Limit]) -> Gateway {
     Gateway::new(Arc::new(ArcSwap::from_pointee(built.snapshot)), 0, metrics)
 }
 
-/// Sends a request. Returns the seconds of `Retry-After` if it is refused.
+/// Sends a request, whose head took a while to come. Returns the seconds of `Retry-After` if it is refused.
 fn ask(gateway: &mut Gateway, network: u8, cost: u8) -> Option<u64> {
     let headers = Headers::from_iter([
         ("host", "a".to_owned()),
@@ -140,7 +140,7 @@ fn ask(gateway: &mut Gateway, network: u8, cost: u8) -> Option<u64> {
         head,
         target: Bytes::from_static(b"/"),
         body: Body::empty(),
-        started: now,
+        started: now - Duration::from_secs(cost.into()),
         arrived: now,
         origin: Arc::new(Origin::new("test".into(), peer, peer)),
         interim: None,

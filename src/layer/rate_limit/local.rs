@@ -162,7 +162,10 @@ impl Inquiry<'_> {
     /// the limit that is described in its fields; all limits that refused are
     /// named in the error. Facts of earlier limits are overwritten: tokens are
     /// given back, so none has admitted.
-    #[inline(never)]
+    ///
+    /// Inlined, since questions in an array that is known make most of it
+    /// constant: it then takes half as many instructions.
+    #[inline(always)]
     pub(super) fn refused(
         &self,
         questions: &[Question],

@@ -2,19 +2,34 @@
 //! the least work: most routes have no more than a limit for each client and
 //! one for everybody.
 //!
-//! The questions stand in an array and not in lists, and the asks stay in
-//! registers. The decision and what is noted of it are those of `local`.
+//! The questions stand in an array and not in lists, each beside its limit, and
+//! the asks stay in registers. The decision and what is noted of it are those
+//! of `local`.
 
-use std::sync::Arc;
+use std::{array, sync::Arc};
 
 use super::{
     charge::Charge,
+    key,
     limits::RouteLimit,
     question::{Inquiry, List, Question},
 };
-use crate::{call::LimitFacts, error::Error, limit::decide, policy::Cost};
+use crate::{
+    call::{LimitFacts, Nearest},
+    error::Error,
+    limit::{Ask, Key, Refusal, Verdict, decide},
+    policy::Cost,
+};
 
-impl Inquiry<'_> {
+/// The question of a request to one plain limit.
+#[derive(Clone, Copy)]
+struct PlainQuestion<'a> {
+    limit: &'a RouteLimit,
+    key: Key,
+    cost: u32,
+}
+
+impl<'a> Inquiry<'a> {
     /// Decides by the limits of the route, and leaves what is to be emitted in
     /// `facts`. `None` if the request has to be decided by [`Inquiry::decide`];
     /// nothing was asked or noted then.
@@ -25,50 +40,73 @@ impl Inquiry<'_> {
     pub(super) fn decide_plain(&self, facts: &mut LimitFacts) -> Option<Result<Charge, Error>> {
         match &**self.limits {
             [one] => {
-                let one = self.plain_question(0, one)?;
+                let one = self.plain_question(one)?;
                 Some(self.decide_all([one], facts))
             }
             [one, two] => {
-                let one = self.plain_question(0, one)?;
-                let two = self.plain_question(1, two)?;
+                let (one, two) = (self.plain_question(one)?, self.plain_question(two)?);
                 Some(self.decide_all([one, two], facts))
             }
             _ => None,
         }
     }
 
-    /// The question to the limit with this `index`; `None` if it is not plain
-    /// for this request, or if the request lacks a part of the key.
+    /// The question to `limit`; `None` if it is not plain for this request, or
+    /// if the request lacks a part of the key.
     #[inline(always)]
-    fn plain_question(&self, index: usize, limit: &RouteLimit) -> Option<Question> {
+    fn plain_question(&self, limit: &'a RouteLimit) -> Option<PlainQuestion<'a>> {
         if !limit.is_plain || limit.own.limiter.has_temporaries() {
             return None;
         }
         let Cost::Fixed(cost) = limit.policy.cost else {
             return None;
         };
-        Some(Question::plain(index, limit.key(self.exchange)?, cost))
+        let key = limit.key(self.exchange)?;
+        Some(PlainQuestion { limit, key, cost })
     }
 
     /// Asks all limits of the route, in their order; all of them take, or none.
     #[inline(always)]
     fn decide_all<const N: usize>(
         &self,
-        questions: [Question; N],
+        questions: [PlainQuestion<'a>; N],
         facts: &mut LimitFacts,
     ) -> Result<Charge, Error> {
-        match decide(self.now, &questions.map(|one| one.ask(self.limits, &[]))) {
-            Ok(together) => {
-                self.note_admitted(&questions, facts);
-                facts.nearest = self.nearest(&questions, &together);
-                Ok(Charge {
-                    limits: Arc::clone(self.limits),
-                    together,
-                    questions: List::new(),
-                    apart: None,
-                })
-            }
-            Err(refusal) => Err(self.refused(&questions, &[], &refusal, facts)),
+        let asks = questions.map(|one| Ask::new(&one.limit.own.limiter, one.key, one.cost));
+        let together = match decide(self.now, &asks) {
+            Ok(admission) => admission,
+            Err(refusal) => return Err(self.refused_plain(questions, &refusal, facts)),
+        };
+        for PlainQuestion { limit, key, .. } in questions {
+            let top = &limit.own.top;
+            top.record(self.now, key, Verdict::Admitted, |label| {
+                key::describe(label, &limit.policy, None, self.exchange);
+            });
+            facts.admitted |= 1 << limit.name;
         }
+        facts.nearest = together.nearest().map(|(index, standing)| Nearest {
+            limit: questions[index].limit.name,
+            key: questions[index].key,
+            standing,
+        });
+        Ok(Charge {
+            limits: Arc::clone(self.limits),
+            together,
+            questions: List::new(),
+            apart: None,
+        })
+    }
+
+    /// Notes a refusal as that of any limits.
+    #[inline(never)]
+    fn refused_plain<const N: usize>(
+        &self,
+        questions: [PlainQuestion<'_>; N],
+        refusal: &Refusal,
+        facts: &mut LimitFacts,
+    ) -> Error {
+        let question =
+            |index: usize| Question::plain(index, questions[index].key, questions[index].cost);
+        self.refused(&array::from_fn::<_, N, _>(question), &[], refusal, facts)
     }
 }
