@@ -2,8 +2,8 @@
 //! writes.
 //!
 //! The bounds are the same for requests, attempts and calls to the store, so
-//! that they can be compared and summed. A fixed set costs 144 bytes and one
-//! binary search for each observation.
+//! that they can be compared and summed. A fixed set costs 144 bytes and a
+//! few comparisons for each observation.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ impl Histogram {
     /// fit into 64 bits of nanoseconds counts as the longest that does.
     pub(super) fn observe(&mut self, duration: Duration) {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        self.buckets[NANOS.partition_point(|&bound| bound < nanos)] += 1;
+        self.buckets[bucket_of(nanos)] += 1;
         self.nanos = self.nanos.saturating_add(nanos);
     }
 
@@ -93,6 +93,32 @@ impl Histogram {
     }
 }
 
+/// The bucket of a duration in nanoseconds: the first one whose bound it does
+/// not exceed.
+#[inline]
+fn bucket_of(nanos: u64) -> usize {
+    // The position of the highest bit leaves at most two bounds to look at.
+    let begin = usize::from(FIRST_BUCKETS[nanos.checked_ilog2().unwrap_or(0) as usize]);
+    let above = NANOS[begin..].iter().take_while(|&&bound| bound < nanos);
+    begin + above.count()
+}
+
+/// For each position of the highest bit, the bucket of the smallest number that
+/// has it.
+const FIRST_BUCKETS: [u8; 64] = {
+    let mut buckets = [0; 64];
+    let mut bit = 0;
+    while bit < buckets.len() {
+        let mut bucket = 0;
+        while bucket < NANOS.len() && NANOS[bucket] < 1 << bit {
+            bucket += 1;
+        }
+        buckets[bit] = bucket as u8;
+        bit += 1;
+    }
+    buckets
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +128,16 @@ mod tests {
         for (text, nanos) in BOUNDS.iter().zip(NANOS) {
             let seconds: f64 = text.parse().unwrap();
             assert_eq!((seconds * 1e9).round() as u64, nanos);
+        }
+    }
+
+    #[test]
+    fn the_bucket_of_a_duration_is_the_first_whose_bound_it_does_not_exceed() {
+        let around = |nanos: u64| [nanos.saturating_sub(1), nanos, nanos.saturating_add(1)];
+        let powers = (0..64).map(|bit| 1 << bit);
+        for nanos in NANOS.into_iter().chain(powers).flat_map(around) {
+            let expected = NANOS.iter().filter(|&&bound| bound < nanos).count();
+            assert_eq!(bucket_of(nanos), expected, "{nanos}");
         }
     }
 
