@@ -2,7 +2,7 @@
 //! hashes, and the debts of limits with `persist = true`.
 //!
 //! It is written every few seconds on the blocking pool and once more at the
-//! end, never by a worker. Each file is replaced as a whole: written under
+//! end, if a debt has changed since, and never by a worker. Each file is replaced as a whole: written under
 //! another name, synchronised, and renamed. A file that cannot be used causes a
 //! warning and an empty table: a gateway that does not start would be worse.
 //!
@@ -116,22 +116,23 @@ impl StateDir {
         }
     }
 
-    /// Writes the debts of one limit, and returns the number of keys that have
-    /// one.
-    fn save(&self, limit: &Persisted<'_>) -> io::Result<usize> {
+    /// Whether there is a file of this limit.
+    fn has(&self, limit: &Persisted<'_>) -> bool {
+        fs::exists(self.path.join(file_name(limit))).unwrap_or(false)
+    }
+
+    /// Writes the debts of one limit.
+    fn save(&self, limit: &Persisted<'_>) -> io::Result<()> {
         let written = since_1970();
-        let mut keys = 0;
         self.mend()?;
         self.replace(&file_name(limit), |file| {
             let (mut encoder, header) = Encoder::begin(limit.identity, written);
             file.write_all(&header)?;
             for debt in limit.limiter.debts(Clock.now()) {
                 file.write_all(&encoder.debt(debt))?;
-                keys += 1;
             }
             file.write_all(&encoder.end())
-        })?;
-        Ok(keys)
+        })
     }
 
     /// Replaces a file as a whole: after a crash at any moment it has its old
@@ -267,8 +268,9 @@ pub(super) struct Saver {
     dir: StateDir,
     /// Counts writes by their outcome.
     metrics: Arc<Metrics>,
-    /// By limit: the number of keys in the last write, or `None` if it failed.
-    last: BTreeMap<Arc<str>, Option<usize>>,
+    /// By limit: the digest of the debts of the last write, or `None` if it
+    /// failed.
+    last: BTreeMap<Arc<str>, Option<u64>>,
 }
 
 impl Saver {
@@ -281,14 +283,17 @@ impl Saver {
         }
     }
 
-    /// Writes the debts of every limit with `persist`. Blocks. A failure is
-    /// logged once, and so is its end; it is counted each time.
+    /// Writes the debts of every limit with `persist` that have changed since
+    /// the last write. Blocks. A failure is logged once, and so is its end; it
+    /// is counted each time.
     pub(super) fn save(&mut self, state: &State) {
         let persisted = state.persisted();
         for limit in &persisted {
             let before = self.last.get(limit.name).copied();
-            // A file without debts need not be written again.
-            if before == Some(Some(0)) && limit.limiter.debts(Clock.now()).next().is_none() {
+            // A request that comes between this and the write is in the file,
+            // and the next round writes it once more.
+            let digest = limit.limiter.digest(Clock.now());
+            if before == Some(Some(digest)) && self.dir.has(limit) {
                 continue;
             }
             let saved = self.dir.save(limit);
@@ -302,7 +307,8 @@ impl Saver {
                 }
                 _ => {}
             }
-            self.last.insert(Arc::clone(limit.name), saved.ok());
+            let digest = saved.ok().map(|()| digest);
+            self.last.insert(Arc::clone(limit.name), digest);
         }
         self.last
             .retain(|name, _| persisted.iter().any(|limit| limit.name == name));

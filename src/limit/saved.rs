@@ -228,6 +228,21 @@ impl Limiter {
         })
     }
 
+    /// A number that stands for all debts at `now`. It stays the same while time
+    /// passes, and differs once a request takes tokens or gets some back, a
+    /// debt ends, or a quota changes.
+    pub fn digest(&self, now: Now) -> u64 {
+        let of_one = |debt: Debt| {
+            let mut hasher = SipHasher13::new();
+            hasher.write_u64(debt.key.hash());
+            hasher.write_u64(now.as_nanos().saturating_add(debt.nanos));
+            hasher.write_u64(debt.fill);
+            hasher.finish()
+        };
+        // A sum, since a key may change its slot.
+        self.debts(now).map(of_one).fold(0, u64::wrapping_add)
+    }
+
     /// Takes over debts that are `age` old, each under the limit's own quota of
     /// now, keeping the share that is used. Returns how many keys are in debt
     /// by them.

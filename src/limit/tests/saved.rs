@@ -141,3 +141,19 @@ proptest! {
         prop_assert!(drain(&limiter, START, key(1)) <= 10);
     }
 }
+
+#[test]
+fn the_digest_of_debts_changes_with_a_request_and_not_with_time() {
+    let limiter = limiter(1, SECOND, 100, 10);
+    let empty = limiter.digest(START);
+    ask(&limiter, START, key(1), 20).unwrap();
+    ask(&limiter, START, key(2), 5).unwrap();
+    let two = limiter.digest(START);
+    assert_ne!(two, empty);
+    assert_eq!(limiter.digest(START.after(4 * SECOND)), two, "debts shrink");
+    let one = limiter.digest(START.after(6 * SECOND));
+    assert_ne!(one, two, "a debt has ended");
+    ask(&limiter, START.after(6 * SECOND), key(1), 1).unwrap();
+    assert_ne!(limiter.digest(START.after(6 * SECOND)), one);
+    assert_eq!(limiter.digest(START.after(100 * SECOND)), empty);
+}
