@@ -26,10 +26,7 @@ use http::{Method, StatusCode, Version};
 use tidegate::{
     body::Body,
     build::{Process, build},
-    call::{
-        Call, Client, Exchange, Facts, Flag, Outgoing, Progress, RequestId, RouteTag, Target,
-        query::LoggedQuery,
-    },
+    call::{Call, Client, Exchange, Facts, Flag, Outgoing, Progress, RequestId, RouteTag, Target},
     config,
     error::{Failed, LimitOwner},
     gateway::Gateway,
@@ -46,7 +43,7 @@ use tidegate::{
         Priority, Quota, Rate, RequestChanges, Retry, RetryOn, Timeouts,
     },
     runtime::worker,
-    telemetry::{AccessLog, Form, Metrics},
+    telemetry::{AccessLog, FixedFields, Form, Metrics},
 };
 use tokio::time::Instant;
 use tower::{Layer, Service};
@@ -83,7 +80,8 @@ impl<R> Service<R> for Nothing {
 
 fn origin() -> Arc<Origin> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 40000));
-    Arc::new(Origin::new("127.0.0.1:8080".into(), address, address))
+    let listener = Arc::new(FixedFields::listener("127.0.0.1:8080".into()));
+    Arc::new(Origin::new(listener, address, address))
 }
 
 fn headers() -> Headers {
@@ -100,7 +98,6 @@ fn tag(metrics: &Metrics) -> Arc<RouteTag> {
         limit_headers: Default::default(),
         metrics,
         access: None,
-        query: LoggedQuery::off(),
     })
 }
 

@@ -10,6 +10,7 @@
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
+    ops::Range,
     sync::Arc,
 };
 
@@ -18,7 +19,7 @@ use http::{StatusCode, Version};
 use tokio::time::Instant;
 
 pub use crate::http1::{FieldName, Fields, Headers, NameSet, RequestHead};
-use crate::{body::Body, error::Error, tls::TlsFacts};
+use crate::{body::Body, error::Error, telemetry::FixedFields, tls::TlsFacts};
 
 /// A response on its way to the client.
 #[derive(Debug, Default)]
@@ -99,10 +100,14 @@ pub struct Request {
 /// The connection that a request came by. Shared by its requests.
 #[derive(Debug)]
 pub struct Origin {
-    /// The address that the listener is bound to.
-    pub listener: Arc<str>,
+    /// The listener, by the address that it is bound to.
+    pub listener: Arc<FixedFields>,
     /// The other end of the connection: the client, or a proxy in front of it.
     pub peer: SocketAddr,
+    /// `peer` as text. One text has both forms of it: each connection keeps it.
+    peer_text: Box<str>,
+    /// Where in `peer_text` the address is.
+    ip_at: Range<u8>,
     /// The begin of the fields that give account of this hop, as all requests
     /// of the connection begin them: `X-Forwarded-For` without a hop before it,
     /// and `Forwarded` up to the host, with the quote before that.
@@ -114,8 +119,9 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// A plain connection from `peer` to `local`, by the listener of this name.
-    pub fn new(listener: Arc<str>, peer: SocketAddr, local: SocketAddr) -> Self {
+    /// A plain connection from `peer` to `local`, by this listener.
+    pub fn new(listener: Arc<FixedFields>, peer: SocketAddr, local: SocketAddr) -> Self {
+        let peer_text: Box<str> = peer.to_string().into();
         let ip = peer.ip().to_canonical();
         let account = match ip {
             IpAddr::V4(_) => format!("{FORWARDED_FOR}{ip}\r\nforwarded: for={ip};host=\""),
@@ -126,18 +132,38 @@ impl Origin {
         Self {
             listener,
             peer,
+            ip_at: ip_in(&peer_text, peer),
+            peer_text,
             account: account.into(),
             local,
             tls: None,
         }
     }
 
-    /// The address of `peer` without the port, as forwarding fields spell it
+    /// The address and port of the peer, as in `192.0.2.7:40000` and
+    /// `[2001:db8::7]:40000`.
+    pub fn peer_text(&self) -> &str {
+        &self.peer_text
+    }
+
+    /// The address of the peer without the port, as forwarding fields spell it
     /// (IPv4-mapped addresses as IPv4).
     pub fn peer_ip(&self) -> &str {
-        let ip = self.account.get(FORWARDED_FOR.len()..).unwrap_or_default();
-        ip.split('\r').next().unwrap_or_default()
+        &self.peer_text[usize::from(self.ip_at.start)..usize::from(self.ip_at.end)]
     }
+}
+
+/// Where the text of a peer has its address. Mapped addresses are written as
+/// `[::ffff:192.0.2.7]:40000`, and a zone comes after a `%`.
+fn ip_in(text: &str, peer: SocketAddr) -> Range<u8> {
+    let (before, after): (usize, &[char]) = match peer.ip() {
+        IpAddr::V4(_) => (0, &[':']),
+        IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some() => ("[::ffff:".len(), &['%', ']']),
+        IpAddr::V6(_) => ("[".len(), &['%', ']']),
+    };
+    let end = text.find(after).unwrap_or(text.len());
+    // The longest text, with a zone, has 58 bytes.
+    before as u8..end as u8
 }
 
 /// The begin of every account.
@@ -175,10 +201,29 @@ mod tests {
             ("[2001:db8::1]:443", "2001:db8::1", "\"[2001:db8::1]\""),
         ] {
             let peer = peer.parse().unwrap();
-            let origin = Origin::new("test".into(), peer, peer);
+            let listener = Arc::new(FixedFields::listener("test".into()));
+            let origin = Origin::new(listener, peer, peer);
             assert_eq!(origin.peer_ip(), ip);
             let account = format!("x-forwarded-for: {ip}\r\nforwarded: for={node};host=\"");
             assert_eq!(*origin.account, *account);
+        }
+    }
+
+    #[test]
+    fn the_address_of_a_peer_is_written_as_forwarding_fields_spell_it() {
+        for (peer, ip) in [
+            ("0.0.0.0:0", "0.0.0.0"),
+            ("192.168.200.10:65535", "192.168.200.10"),
+            ("[2001:db8::1]:80", "2001:db8::1"),
+            ("[::]:80", "::"),
+            ("[::ffff:1.2.3.4]:1", "1.2.3.4"),
+            ("[fe80::1%3]:80", "fe80::1"),
+        ] {
+            let address: SocketAddr = peer.parse().unwrap();
+            let listener = Arc::new(FixedFields::listener("0.0.0.0:80".into()));
+            let origin = Origin::new(listener, address, address);
+            assert_eq!((origin.peer_text(), origin.peer_ip()), (peer, ip));
+            assert_eq!(ip, address.ip().to_canonical().to_string());
         }
     }
 }

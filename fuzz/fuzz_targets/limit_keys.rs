@@ -15,7 +15,7 @@ use std::{
 use bytes::BytesMut;
 use http::header;
 use libfuzzer_sys::fuzz_target;
-use tidegate::{call::{Client, Exchange, Facts, Flag, Progress, RequestId, RouteTag, Target}, policy::{HeadLimits, KeyPart, Limit}, config::{self, Environment}, http1::self, layer::hashed, message::Origin, telemetry::Metrics};
+use tidegate::{call::{Client, Exchange, Facts, Flag, Progress, RequestId, RouteTag, Target}, policy::{HeadLimits, KeyPart, Limit}, config::{self, Environment}, http1::self, layer::hashed, message::Origin, telemetry::{FixedFields, Metrics}};
 use tokio::time::Instant;
 
 const LIMITS: HeadLimits = HeadLimits { bytes: 4096, headers: 50, keeps_underscores: false };
@@ -165,7 +165,8 @@ fn contains(line: &[u8], value: &[u8]) -> bool {
 
 fn origin() -> Arc<Origin> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 40000));
-    Arc::new(Origin::new("127.0.0.1:8080".into(), address, address))
+    let listener = Arc::new(FixedFields::listener("127.0.0.1:8080".into()));
+    Arc::new(Origin::new(listener, address, address))
 }
 
 fn tag() -> Arc<RouteTag> {
@@ -177,7 +178,6 @@ fn tag() -> Arc<RouteTag> {
         limit_headers: Default::default(),
         metrics: Metrics::new(1).route(ROUTE),
         access: None,
-        query: tidegate::call::query::LoggedQuery::off(),
     };
     Arc::clone(TAG.get_or_init(|| Arc::new(tag())))
 }

@@ -16,7 +16,7 @@ use std::{num::NonZeroU32, sync::Arc};
 
 use super::state::{Process, State};
 use crate::{
-    call::{RouteTag, query::LoggedQuery},
+    call::RouteTag,
     gateway::{ToMirror, UpstreamLayers, to_mirror},
     layer::{
         AttemptTimeoutLayer, CopyPolicy, ForwardLayer, ForwardPolicy, HashKey, MirrorLayer,
@@ -150,7 +150,6 @@ fn copies(
         limit_headers: policy::LimitHeaders::Off,
         metrics: process.metrics.unseen_route(),
         access: None,
-        query: LoggedQuery::off(),
     };
     let policy = CopyPolicy {
         percent: mirror.percent,

@@ -53,13 +53,13 @@ pub use self::{
     state::{Process, State},
 };
 use crate::{
-    call::{RouteTag, query::LoggedQuery},
+    call::{RouteLines, RouteTag, query::LoggedQuery},
     config::Config,
     gateway::{Disguises, Layers, Route, RouteTarget, Routes, Snapshot, Trust, table::RouteTable},
     layer::{Budget, BufferLayer, BufferPolicy, Copies, Respond, TotalTimeoutLayer},
     policy,
     runtime::PerWorker,
-    telemetry::AccessLog,
+    telemetry::FixedFields,
     upstream::Upstream,
 };
 
@@ -233,8 +233,13 @@ fn routes(
             limit_texts: [].into(),
             limit_headers: policy::LimitHeaders::Off,
             metrics: process.metrics.unmatched(),
-            access: access(config, process),
-            query: LoggedQuery::new(config.log.query, [].into()),
+            access: lines(
+                None,
+                &[],
+                LoggedQuery::new(config.log.query, [].into()),
+                config,
+                process,
+            ),
         }),
     }
 }
@@ -264,20 +269,33 @@ fn route(route: &policy::Route, state: &State, process: &Process) -> Route {
 /// The name of a route, and everything by which its requests are counted and
 /// logged.
 fn tag(route: &policy::Route, config: &Config, process: &Process) -> RouteTag {
+    let limits = limits::names(route, config);
+    let query = LoggedQuery::new(config.log.query, limits::query_keys(route, config));
     RouteTag {
+        access: lines(Some(&route.name), &limits, query, config, process),
         name: Some(Arc::clone(&route.name)),
-        limits: limits::names(route, config),
+        limits,
         limit_texts: limits::texts(route, config),
         limit_headers: route.response.limit_headers,
         metrics: process.metrics.route(&route.name),
-        access: access(config, process),
-        query: LoggedQuery::new(config.log.query, limits::query_keys(route, config)),
     }
 }
 
-/// The writer of access lines; `None` if the configuration writes none.
-fn access(config: &Config, process: &Process) -> Option<AccessLog> {
-    config.log.access.then(|| process.access.clone())
+/// How access lines are written of a route with this name and these limits;
+/// `None` if the configuration writes none.
+fn lines(
+    route: Option<&Arc<str>>,
+    limits: &[Arc<str>],
+    query: LoggedQuery,
+    config: &Config,
+    process: &Process,
+) -> Option<RouteLines> {
+    config.log.access.then(|| RouteLines {
+        log: process.access.clone(),
+        route: route.cloned().map(FixedFields::route),
+        limits: limits.iter().cloned().map(FixedFields::limit).collect(),
+        query,
+    })
 }
 
 /// The upstreams that the gRPC calls of a route may be sent to.

@@ -6,42 +6,41 @@
 //! connection drops it. Everything that is emitted is read from the notes here
 //! and nowhere else, so that line and metrics agree.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::time::Duration;
 
 use http::Version;
+use tokio::time::Instant;
 
 use super::{exchange::Exchange, facts::Facts, target::UNREADABLE};
 use crate::{
     duration,
     error::Fault,
     message::FieldName,
-    telemetry::{Decision, Line},
+    telemetry::{Decision, LimitState, Line},
 };
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        let duration = self.started.elapsed();
-        let mut facts = self.facts.lock();
+        let now = Instant::now();
         let ended = EndedExchange {
+            status: self.facts.get_mut().settle(),
+            now,
+            duration: now - self.started,
             exchange: self,
-            status: facts.settle(),
-            facts: &facts,
-            duration,
         };
-        ended.count();
-        ended.write_line();
+        let facts = self.facts.lock();
+        ended.count(&facts);
+        ended.write_line(&facts);
     }
 }
 
 /// An exchange of which nothing more will be noted.
 struct EndedExchange<'a> {
     exchange: &'a Exchange,
-    facts: &'a Facts,
     /// The status that was sent, or that stands for a client that left before.
     status: u16,
+    /// The end. No other clock is read: the line has it by the wall clock.
+    now: Instant,
     /// From the first byte of the request to now.
     duration: Duration,
 }
@@ -49,32 +48,29 @@ struct EndedExchange<'a> {
 impl EndedExchange<'_> {
     /// Adds the exchange to the metrics of its route, those of its limits
     /// included, and ends its count as in flight.
-    fn count(&self) {
+    fn count(&self, facts: &Facts) {
         let Exchange {
             request,
             route,
             grpc,
             ..
         } = self.exchange;
-        let facts = self.facts;
         route.metrics.record(|cells| {
             cells.request(&request.method, self.status, self.duration);
             cells.call(grpc.map(|_| facts.grpc_status));
             if let Some(reason) = facts.reason {
                 cells.refusal(reason);
             }
-            for (index, limit) in route.limits.iter().enumerate() {
-                if facts.limits.admitted & (1 << index) != 0 {
-                    cells.decision(limit, Decision::Allowed);
-                } else if facts.limits.refused & (1 << index) != 0 {
-                    cells.decision(limit, Decision::Refused);
-                }
-                if facts.limits.shadow_refused & (1 << index) != 0 {
-                    cells.decision(limit, Decision::ShadowRefused);
-                }
-                if facts.limits.candidate_refused & (1 << index) != 0 {
-                    cells.decision(limit, Decision::CandidateRefused);
-                }
+            for (decision, limits) in [
+                (Decision::Allowed, facts.limits.admitted),
+                (
+                    Decision::Refused,
+                    facts.limits.refused & !facts.limits.admitted,
+                ),
+                (Decision::ShadowRefused, facts.limits.shadow_refused),
+                (Decision::CandidateRefused, facts.limits.candidate_refused),
+            ] {
+                cells.decisions(&route.limits, limits, decision);
             }
         });
         route.metrics.ended();
@@ -88,21 +84,23 @@ impl EndedExchange<'_> {
     /// Writes the access line, unless access lines are switched off. The writer
     /// is a thread of its own: the line is handed over without waiting, and
     /// dropped and counted if the writer is too far behind.
-    fn write_line(&self) {
-        let (exchange, facts) = (self.exchange, self.facts);
-        let (head, target, route) = (&exchange.request, &exchange.target, &exchange.route);
-        let Some(access) = &route.access else {
+    fn write_line(&self, facts: &Facts) {
+        let exchange = self.exchange;
+        let (head, target, origin) = (&exchange.request, &exchange.target, &exchange.origin);
+        let Some(lines) = &exchange.route.access else {
             return;
         };
         let limit = facts.limits.nearest.as_ref();
-        let query = target.query().and_then(|query| route.query.shown(query));
-        access.write(&Line {
-            time: SystemTime::now(),
+        let shadow = facts.limits.shadow_refused.trailing_zeros() as usize;
+        let query = target.query().and_then(|query| lines.query.shown(query));
+        let client = exchange.client.ip;
+        lines.log.write(&Line {
+            time: self.now,
             request_id: exchange.id.as_bytes(),
-            listener: &exchange.origin.listener,
-            client: exchange.client.ip,
-            peer: exchange.origin.peer,
-            peer_ip: exchange.origin.peer_ip(),
+            listener: &origin.listener,
+            client: (client != origin.peer.ip().to_canonical()).then_some(client),
+            peer: origin.peer_text(),
+            peer_ip: origin.peer_ip(),
             protocol: match head.version {
                 Version::HTTP_10 => "HTTP/1.0",
                 Version::HTTP_2 => "HTTP/2",
@@ -112,16 +110,20 @@ impl EndedExchange<'_> {
             host: Some(exchange.host.as_bytes()).filter(|host| !host.is_empty()),
             path: Some(target.path()).filter(|path| *path != UNREADABLE.as_bytes()),
             query: query.as_deref(),
-            route: route.name.as_deref(),
+            route: lines.route.as_ref(),
             status: self.status,
             grpc_status: facts.grpc_status,
             reason: facts.reason,
-            limit: limit.and_then(|limit| self.limit_name(limit.limit)),
-            remaining: limit.map(|limit| u64::from(limit.standing.remaining)),
-            key: limit.map(|limit| limit.key.hash()),
-            shadow: self.limit_name(facts.limits.shadow_refused.trailing_zeros() as usize),
-            upstream: self.upstream().map(|name| &**name),
-            server: facts.server.as_ref().map(|(_, server)| &**server),
+            limit: limit.and_then(|limit| {
+                Some(LimitState {
+                    name: lines.limits.get(limit.limit)?,
+                    remaining: limit.standing.remaining.into(),
+                    key: limit.key.hash(),
+                })
+            }),
+            shadow: exchange.route.limits.get(shadow).map(|name| &**name),
+            server: facts.server.as_deref(),
+            unserved: facts.unserved.as_deref(),
             attempts: Some(facts.attempts).filter(|attempts| *attempts > 0),
             not_retried: facts.not_retried,
             queue: facts.queue,
@@ -131,19 +133,6 @@ impl EndedExchange<'_> {
             bytes_out: facts.bytes_out,
             user_agent: head.headers.known(FieldName::UserAgent).next(),
         });
-    }
-
-    /// The name of a limit or tier, by its index among the names of the route's
-    /// limits.
-    fn limit_name(&self, index: usize) -> Option<&str> {
-        self.exchange.route.limits.get(index).map(|name| &**name)
-    }
-
-    /// The upstream of the last attempt, or the one that had no server for an
-    /// attempt.
-    fn upstream(&self) -> Option<&Arc<str>> {
-        let attempted = self.facts.server.as_ref().map(|(upstream, _)| upstream);
-        attempted.or(self.facts.unserved.as_ref())
     }
 }
 

@@ -32,7 +32,7 @@ use crate::{
     error::Fault,
     message::{FieldName, Headers, Interim, Origin, RequestHead},
     policy::{ClientIpHeader, LimitHeaders},
-    telemetry::{AccessLog, RouteMetrics},
+    telemetry::{AccessLog, FixedFields, RouteMetrics},
 };
 
 /// A request and everything that is known of it. It ends when its last
@@ -111,9 +111,20 @@ pub struct RouteTag {
     pub limit_headers: LimitHeaders,
     /// Its metrics.
     pub metrics: Arc<RouteMetrics>,
-    /// The writer of access lines; `None` if they are switched off.
-    pub access: Option<AccessLog>,
-    /// How access lines show the query.
+    /// How access lines are written; `None` if they are switched off.
+    pub access: Option<RouteLines>,
+}
+
+/// How the access lines of a route are written.
+#[derive(Debug)]
+pub struct RouteLines {
+    /// Takes the lines.
+    pub log: AccessLog,
+    /// The name of the route; `None` for requests that no route matched.
+    pub route: Option<FixedFields>,
+    /// The names of its limits, in the order of [`RouteTag::limits`].
+    pub limits: Box<[FixedFields]>,
+    /// How the query is shown.
     pub query: LoggedQuery,
 }
 
@@ -123,15 +134,15 @@ impl Exchange {
         Tried(self.progress.tried.load(Relaxed))
     }
 
-    /// Notes that an attempt begins at the server with this `index` in its
+    /// Notes that an attempt begins at a server, which has this `index` in its
     /// upstream.
-    pub fn try_server(&self, index: usize, upstream: &Arc<str>, url: &Arc<str>) {
+    pub fn try_server(&self, index: usize, server: &Arc<FixedFields>) {
         // No attempt runs beside another one of the same request.
         let tried = self.tried().and(index);
         self.progress.tried.store(tried.0, Relaxed);
         let mut facts = self.facts.lock();
         facts.attempts += 1;
-        facts.server = Some((Arc::clone(upstream), Arc::clone(url)));
+        facts.server = Some(Arc::clone(server));
     }
 
     /// Notes that an upstream has no server for an attempt.

@@ -11,7 +11,7 @@ use crate::{
     error::Fault,
     limit::{Key, Standing},
     runtime::worker,
-    telemetry::RouteMetrics,
+    telemetry::{FixedFields, RouteMetrics},
 };
 
 /// The notes on one exchange.
@@ -29,8 +29,8 @@ pub struct Facts {
     pub delivered: bool,
     /// The decision of the route's limits, as it is emitted.
     pub limits: LimitFacts,
-    /// The upstream and the server of the last attempt.
-    pub server: Option<(Arc<str>, Arc<str>)>,
+    /// The server of the last attempt, and its upstream.
+    pub server: Option<Arc<FixedFields>>,
     /// The upstream that had no server for an attempt.
     pub unserved: Option<Arc<str>>,
     /// The number of attempts.

@@ -34,7 +34,8 @@ use tokio::time::Instant;
 
 pub use self::{
     exchange::{
-        Chain, Client, Exchange, REQUEST_ID_HEADER, RequestBodyObserver, RequestId, RouteTag,
+        Chain, Client, Exchange, REQUEST_ID_HEADER, RequestBodyObserver, RequestId, RouteLines,
+        RouteTag,
     },
     facts::{Facts, LimitFacts, Nearest},
     grpc::Grpc,

@@ -43,15 +43,12 @@ use super::{
 };
 use crate::{
     body::Body,
-    call::{
-        Call, Client, Exchange, Facts, Flag, Progress, RequestId, RouteTag, Target,
-        query::LoggedQuery,
-    },
+    call::{Call, Client, Exchange, Facts, Flag, Progress, RequestId, RouteTag, Target},
     error::{ConnectFailure, Error, Failed, LimitOwner},
     limit::KeyHasher,
     message::{Headers, Origin, RequestHead, Response},
     policy::{Bound, Concurrency, LimitHeaders, Priority, Retry, RetryOn},
-    telemetry::Metrics,
+    telemetry::{FixedFields, Metrics},
 };
 
 /// The call that an `http` request stands for. It travels in the extensions of
@@ -200,8 +197,8 @@ pub(super) fn call() -> Call {
         limit_headers: LimitHeaders::Off,
         metrics: Metrics::new(1).route("r"),
         access: None,
-        query: LoggedQuery::off(),
     });
+    let listener = Arc::new(FixedFields::listener("127.0.0.1:8080".into()));
     let exchange = Arc::new(Exchange {
         id: RequestId::made(),
         request: RequestHead {
@@ -215,7 +212,7 @@ pub(super) fn call() -> Call {
         host: "example.com".into(),
         grpc: None,
         interim: None,
-        origin: Arc::new(Origin::new("127.0.0.1:8080".into(), address, address)),
+        origin: Arc::new(Origin::new(listener, address, address)),
         client: Client {
             ip: address.ip(),
             chain: None,

@@ -244,10 +244,10 @@ where
             return self.spawn_with_handshake(accepted, Arc::clone(&settings), guard);
         }
         let Accepted { io, peer, local } = accepted;
-        let name = Arc::clone(&self.listener.name);
+        let fields = Arc::clone(&self.listener.fields);
         let context = ConnectionContext {
             limits: settings.policy.limits,
-            origin: Arc::new(Origin::new(name, peer, local)),
+            origin: Arc::new(Origin::new(fields, peer, local)),
             handle: guard.handle.clone(),
         };
         let served = http1::serve(io, BytesMut::new(), self.service.clone(), context);

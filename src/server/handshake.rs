@@ -118,7 +118,7 @@ pub(super) async fn serve<IO, S>(
         return;
     };
     let peer = ends.source;
-    let origin = Origin::new(Arc::clone(&listener.name), peer, ends.destination);
+    let origin = Origin::new(Arc::clone(&listener.fields), peer, ends.destination);
     let context = |origin| ConnectionContext {
         limits: settings.policy.limits,
         origin: Arc::new(origin),

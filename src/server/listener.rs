@@ -43,7 +43,7 @@ use super::{
 };
 use crate::{
     policy,
-    telemetry::{Latch, ListenerMetrics, Metrics},
+    telemetry::{FixedFields, Latch, ListenerMetrics, Metrics},
     tls::ServerTls,
 };
 
@@ -61,6 +61,8 @@ const GRACE: Duration = Duration::from_secs(1);
 pub struct Listener {
     /// The address that it is bound to, which is its label in metrics.
     pub name: Arc<str>,
+    /// `name` as access lines have it.
+    pub(super) fields: Arc<FixedFields>,
     /// Cancelled when the listener is removed or the process drains.
     pub drain: CancellationToken,
     /// How long a connection without a request is kept once the listener
@@ -124,6 +126,7 @@ impl Listener {
         all.add(&connections);
         Arc::new(Self {
             metrics,
+            fields: Arc::new(FixedFields::listener(Arc::clone(&name))),
             name,
             drain: CancellationToken::new(),
             grace: AtomicU64::new(GRACE.as_millis() as u64),

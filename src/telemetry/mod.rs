@@ -29,7 +29,7 @@ mod latch;
 use std::io::IsTerminal;
 
 pub use self::{
-    access::{AccessGuard, AccessLog, Form, Line},
+    access::{AccessGuard, AccessLog, FixedFields, Form, LimitState, Line},
     dropped::Dropped,
     latch::Latch,
     logs::{LogControl, LogGuard},

@@ -83,7 +83,7 @@ impl Upstream {
         let exchange = Arc::clone(&outgoing.call.exchange);
         let index = self.choose(&outgoing)?;
         let server = &self.balancer.servers[index];
-        exchange.try_server(index, self.name(), &server.url);
+        exchange.try_server(index, &server.fields);
         let in_flight = server.begin();
         let worker = worker::current();
         let reuse = Reuse::unless(outgoing.call.new_connection);

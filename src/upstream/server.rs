@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     policy::{self, Protocol, UpstreamServer},
-    telemetry::Latch,
+    telemetry::{FixedFields, Latch},
     tls::{ClientTls, ServerName},
 };
 
@@ -63,6 +63,8 @@ pub(super) struct Server {
     /// The URL as configured, which identifies the server across reloads and in
     /// metrics.
     pub(super) url: Arc<str>,
+    /// Upstream and URL as access lines have them.
+    pub(super) fields: Arc<FixedFields>,
     /// The `Host` for requests that do not keep the client's.
     pub(super) authority: Arc<str>,
     /// The share of requests, relative to those of other servers.
@@ -140,6 +142,10 @@ impl Server {
         let connections = ServerConnections::none(upstream, &addresses, secure.as_ref(), workers);
         Self {
             url: Arc::clone(url),
+            fields: Arc::new(FixedFields::server(
+                Arc::clone(&upstream.name),
+                Arc::clone(url),
+            )),
             authority: authority(url).into(),
             weight: server.weight.get(),
             addresses,
@@ -184,6 +190,7 @@ impl Server {
         };
         Self {
             url: Arc::clone(&self.url),
+            fields: Arc::clone(&self.fields),
             authority: Arc::clone(&self.authority),
             weight: server.weight.get(),
             addresses: Arc::clone(&self.addresses),

@@ -187,7 +187,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("message", &["body", "error", "http1", "tls"]),
+    // A connection's listener is named as access lines name it.
+    ("message", &["body", "error", "http1", "telemetry", "tls"]),
     ("body", &["error", "runtime"]),
     ("http1", &["error", "policy"]),
     ("http2", &["body", "error", "http1"]),

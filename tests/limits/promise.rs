@@ -24,7 +24,7 @@ use tidegate::{
     limit::KeyHasher,
     message::{Arrival, Headers, Origin, Request, RequestHead, Response},
     policy::LogFormat,
-    telemetry::{AccessLog, Form, Metrics},
+    telemetry::{AccessLog, FixedFields, Form, Metrics},
 };
 use tokio::time::{Instant, advance};
 use tower::Service;
@@ -136,13 +136,14 @@ fn ask(gateway: &mut Gateway, network: u8, cost: u8) -> Option<u64> {
         upgrade: None,
     };
     let now = Instant::now();
+    let listener = Arc::new(FixedFields::listener("test".into()));
     let request = Request {
         head,
         target: Bytes::from_static(b"/"),
         body: Body::empty(),
         started: now - Duration::from_secs(cost.into()),
         arrived: now,
-        origin: Arc::new(Origin::new("test".into(), peer, peer)),
+        origin: Arc::new(Origin::new(listener, peer, peer)),
         interim: None,
     };
     let response: Result<Response, Infallible> = at_once(gateway.call(Arrival::Request(request)));

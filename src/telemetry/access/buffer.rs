@@ -22,11 +22,12 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
+    dates::DateCache,
     json,
     line::{Form, Line},
+    pen::LineText,
     queue::{CAPACITY, Chunk, LineQueue},
     short, text,
-    value::DateCache,
 };
 use crate::{policy::LogFormat, runtime::LazyPerWorker, telemetry::Dropped};
 
@@ -101,24 +102,28 @@ impl fmt::Debug for Buffers {
 #[derive(Default)]
 pub(super) struct LineBuffer {
     /// The lines, each with its end.
-    pub(super) text: Vec<u8>,
+    pub(super) text: LineText,
     /// How many lines `text` has.
     pub(super) lines: u64,
-    /// The text of the last second.
-    dates: DateCache,
+    /// The text of the last second; made with the first line, as it has the
+    /// form of the lines.
+    pub(super) dates: Option<DateCache>,
 }
 
 impl LineBuffer {
     /// Appends one line in the given form. The first line of an empty buffer
     /// allocates, unless a spare buffer was given back.
     pub(super) fn append(&mut self, line: &Line<'_>, form: Form) {
-        if self.text.capacity() == 0 {
-            self.text.reserve_exact(CAPACITY);
-        }
+        let dates = self.dates.get_or_insert_with(|| form.dates());
+        let lines = &mut self.text;
         match form {
-            Form::Full(LogFormat::Json) => json::write(line, &mut self.dates, &mut self.text),
-            Form::Full(LogFormat::Text) => text::write(line, &mut self.dates, &mut self.text),
-            Form::Short { color } => short::write(line, color, &mut self.text),
+            Form::Full(LogFormat::Json) => {
+                lines.append(CAPACITY, |pen| json::write(line, dates, pen));
+            }
+            Form::Full(LogFormat::Text) => {
+                lines.append(CAPACITY, |pen| text::write(line, dates, pen));
+            }
+            Form::Short { color } => lines.append(CAPACITY, |pen| short::write(line, color, pen)),
         }
         self.lines += 1;
     }
@@ -129,5 +134,16 @@ impl LineBuffer {
             text: mem::take(&mut self.text),
             lines: mem::take(&mut self.lines),
         }
+    }
+}
+
+impl Form {
+    /// The times of lines in this form. The short form has none.
+    pub(super) fn dates(self) -> DateCache {
+        DateCache::new(match self {
+            Self::Full(LogFormat::Json) => json::AROUND_TIME,
+            Self::Full(LogFormat::Text) => text::AROUND_TIME,
+            Self::Short { .. } => ["", ""],
+        })
     }
 }

@@ -11,6 +11,8 @@
 //! Nearly all text needs no escape, so it is searched eight bytes at a time and
 //! copied as a whole.
 
+use super::pen::Pen;
+
 /// Written after a value that was cut.
 const CUT: &str = "…";
 
@@ -21,21 +23,30 @@ const CUT: &str = "…";
 /// The fast path copies printable ASCII without quotes and backslashes. All
 /// other text goes character by character: valid characters that are harmless
 /// stay as they are, in any script.
-pub(super) fn escape(text: &[u8], longest: usize, out: &mut Vec<u8>) {
-    let kept = cut(text, longest);
-    if is_printable_without(kept, *b"\"\\") {
-        out.extend_from_slice(kept);
+#[inline(always)]
+pub(super) fn escape(text: &[u8], longest: usize, pen: &mut Pen<'_>) {
+    if text.len() <= longest && is_printable_without(text, *b"\"\\") {
+        pen.text(text);
     } else {
-        for chunk in kept.utf8_chunks() {
-            escape_str(chunk.valid(), out);
-            if !chunk.invalid().is_empty() {
-                out.extend_from_slice("\u{fffd}".as_bytes());
-            }
+        *pen = escape_or_cut(text, longest, pen.lend());
+    }
+}
+
+/// Appends text character by character, up to its first `longest` bytes.
+#[cold]
+#[inline(never)]
+fn escape_or_cut<'a>(text: &[u8], longest: usize, mut pen: Pen<'a>) -> Pen<'a> {
+    let kept = cut(text, longest);
+    for chunk in kept.utf8_chunks() {
+        escape_str(chunk.valid(), &mut pen);
+        if !chunk.invalid().is_empty() {
+            pen.text("\u{fffd}".as_bytes());
         }
     }
     if kept.len() < text.len() {
-        out.extend_from_slice(CUT.as_bytes());
+        pen.text(CUT.as_bytes());
     }
+    pen
 }
 
 /// Whether text needs no quotes in a line of `key=value` pairs: it is printable
@@ -49,6 +60,7 @@ pub(super) fn is_bare(text: &[u8]) -> bool {
 
 /// Whether text is printable ASCII and has none of `unwanted`. Checks eight
 /// bytes at a time.
+#[inline(always)]
 fn is_printable_without<const N: usize>(text: &[u8], unwanted: [u8; N]) -> bool {
     match text.last_chunk() {
         Some(last) => {
@@ -59,9 +71,22 @@ fn is_printable_without<const N: usize>(text: &[u8], unwanted: [u8; N]) -> bool 
             }
             strange == 0
         }
-        None => text
-            .iter()
-            .all(|byte| matches!(byte, b' '..=b'~') && !unwanted.contains(byte)),
+        None => strange_bytes(up_to_seven(text), unwanted) == 0,
+    }
+}
+
+/// Up to seven bytes as a word, with copies of them or printable bytes in the
+/// place of others.
+#[inline(always)]
+fn up_to_seven(text: &[u8]) -> u64 {
+    match (text.first_chunk(), text.last_chunk(), text) {
+        (Some(first), Some(last), _) => {
+            u64::from(u32::from_le_bytes(*first)) | (u64::from(u32::from_le_bytes(*last)) << 32)
+        }
+        (_, _, [a]) => u64::from_le_bytes([*a; 8]),
+        (_, _, [a, b]) => u64::from_le_bytes([*a, *b, *a, *b, *a, *b, *a, *b]),
+        (_, _, [a, b, c]) => u64::from_le_bytes([*a, *b, *c, *c, *a, *b, *c, *c]),
+        _ => u64::from_le_bytes([b'a'; 8]),
     }
 }
 
@@ -111,22 +136,22 @@ fn cut(text: &[u8], longest: usize) -> &[u8] {
 /// Appends valid text with escapes where they are needed.
 ///
 /// Runs of characters without escapes are copied as a whole.
-fn escape_str(text: &str, out: &mut Vec<u8>) {
+fn escape_str(text: &str, pen: &mut Pen<'_>) {
     let mut plain_from = 0;
     for (at, strange) in text.char_indices().filter(|&(_, c)| must_escape(c)) {
-        out.extend_from_slice(&text.as_bytes()[plain_from..at]);
+        pen.text(&text.as_bytes()[plain_from..at]);
         plain_from = at + strange.len_utf8();
         match strange {
-            '"' => out.extend_from_slice(b"\\\""),
-            '\\' => out.extend_from_slice(b"\\\\"),
-            '\t' => out.extend_from_slice(b"\\t"),
-            '\r' => out.extend_from_slice(b"\\r"),
-            '\n' => out.extend_from_slice(b"\\n"),
+            '"' => pen.constant(b"\\\""),
+            '\\' => pen.constant(b"\\\\"),
+            '\t' => pen.constant(b"\\t"),
+            '\r' => pen.constant(b"\\r"),
+            '\n' => pen.constant(b"\\n"),
             // All of these are below U+10000: four digits.
-            _ => unicode(strange as u32, out),
+            _ => unicode(strange as u32, pen),
         }
     }
-    out.extend_from_slice(&text.as_bytes()[plain_from..]);
+    pen.text(&text.as_bytes()[plain_from..]);
 }
 
 /// True for the characters that JSON escapes, and for those that a terminal
@@ -137,36 +162,17 @@ fn must_escape(c: char) -> bool {
 }
 
 /// Appends an escape of four hexadecimal digits.
-fn unicode(code: u32, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"\\u");
-    hex(u64::from(code), 4, out);
+fn unicode(code: u32, pen: &mut Pen<'_>) {
+    pen.constant(b"\\u");
+    pen.text(format!("{code:04x}").as_bytes());
 }
-
-/// Appends the lowest `digits` hexadecimal digits of a number, at most 16.
-pub(super) fn hex(number: u64, digits: usize, out: &mut Vec<u8>) {
-    let mut text = [0; 16];
-    for (pair, byte) in text.chunks_exact_mut(2).zip(number.to_be_bytes()) {
-        pair.copy_from_slice(&HEX[usize::from(byte)]);
-    }
-    out.extend_from_slice(&text[text.len().saturating_sub(digits)..]);
-}
-
-/// The two hexadecimal digits of each byte: every line has the 16 digits of a
-/// key, and two at a time take a third of the instructions.
-const HEX: [[u8; 2]; 256] = {
-    let digits = b"0123456789abcdef";
-    let mut pairs = [[0; 2]; 256];
-    let mut byte = 0;
-    while byte < pairs.len() {
-        pairs[byte] = [digits[byte >> 4], digits[byte & 0xf]];
-        byte += 1;
-    }
-    pairs
-};
 
 #[cfg(test)]
 mod tests {
-    use super::{super::line::LONG, *};
+    use super::{
+        super::{line::LONG, pen::LineText},
+        *,
+    };
 
     #[test]
     fn plain_text_stays_as_it_is() {
@@ -218,17 +224,24 @@ mod tests {
 
     #[test]
     fn a_long_text_is_cut_between_characters_and_marked() {
-        let mut out = Vec::new();
-        escape("aaäää".as_bytes(), 5, &mut out);
-        assert_eq!(String::from_utf8(out).unwrap(), "aaä…");
-        let mut out = Vec::new();
-        escape("aaaaa".as_bytes(), 5, &mut out);
-        assert_eq!(out, b"aaaaa");
+        assert_eq!(cut_at_5("aaäää"), "aaä…");
+        assert_eq!(cut_at_5("aaaaa"), "aaaaa");
     }
 
     fn escaped(text: &[u8]) -> String {
-        let mut out = Vec::new();
-        escape(text, LONG, &mut out);
-        String::from_utf8(out).unwrap()
+        written(text, LONG)
+    }
+
+    fn cut_at_5(text: &str) -> String {
+        written(text.as_bytes(), 5)
+    }
+
+    fn written(text: &[u8], longest: usize) -> String {
+        let mut lines = LineText::default();
+        lines.append(0, |mut pen| {
+            escape(text, longest, &mut pen);
+            pen
+        });
+        String::from_utf8(lines.as_slice().to_vec()).unwrap()
     }
 }

@@ -1,11 +1,11 @@
 //! The fields of an access line, borrowed from the exchange that has ended, and
 //! its forms.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::{Duration, SystemTime},
-};
+use std::{net::IpAddr, time::Duration};
 
+use tokio::time::Instant;
+
+use super::fixed::FixedFields;
 use crate::policy::LogFormat;
 
 /// The form of an access line.
@@ -24,18 +24,20 @@ pub enum Form {
 /// ended. A field that is `None` is left out of the line.
 #[derive(Debug, Clone)]
 pub struct Line<'a> {
-    /// The end of the exchange.
-    pub time: SystemTime,
+    /// The end of the exchange. The line has it by the wall clock.
+    pub time: Instant,
     /// The identity of the request, here and upstream: printable ASCII without
     /// quotes, at most 128 bytes.
     pub request_id: &'a [u8],
-    /// The address of the listener that accepted the connection.
-    pub listener: &'a str,
-    /// The client's address, as trusted proxies report it.
-    pub client: IpAddr,
-    /// The other end of the connection.
-    pub peer: SocketAddr,
-    /// The address of `peer` as text, without the port.
+    /// The listener that accepted the connection.
+    pub listener: &'a FixedFields,
+    /// The client's address, as trusted proxies report it; `None` if the client
+    /// is the other end of the connection.
+    pub client: Option<IpAddr>,
+    /// The other end of the connection, its address and port.
+    pub peer: &'a str,
+    /// The address of `peer` without the port, and as IPv4 if it is one that is
+    /// mapped to IPv6.
     pub peer_ip: &'a str,
     /// The version, as in `HTTP/1.1`.
     pub protocol: &'static str,
@@ -49,29 +51,26 @@ pub struct Line<'a> {
     /// masked already, as the configuration says.
     pub query: Option<&'a [u8]>,
     /// The route that matched.
-    pub route: Option<&'a str>,
+    pub route: Option<&'a FixedFields>,
     /// Status of the response; 499 if the client left before there was one.
     pub status: u16,
     /// Status of a gRPC call.
     pub grpc_status: Option<u8>,
     /// Why the gateway itself responded, or why the body broke off.
-    pub reason: Option<&'a str>,
+    pub reason: Option<&'static str>,
     /// The limit that refused the request, or is nearest to exhaustion.
-    pub limit: Option<&'a str>,
-    /// Tokens that `limit` has left for the key of this request.
-    pub remaining: Option<u64>,
-    /// Keyed hash of the key of `limit`; never the key itself.
-    pub key: Option<u64>,
+    pub limit: Option<LimitState<'a>>,
     /// The first limit in shadow mode that would have refused the request.
     pub shadow: Option<&'a str>,
-    /// The upstream that the request was sent to.
-    pub upstream: Option<&'a str>,
-    /// The server that responded, or was tried last.
-    pub server: Option<&'a str>,
+    /// The server that responded, or was tried last, and its upstream.
+    pub server: Option<&'a FixedFields>,
+    /// The upstream that had no server for the request. Left out of the line if
+    /// there is a `server`.
+    pub unserved: Option<&'a str>,
     /// Number of attempts.
     pub attempts: Option<u32>,
     /// Why a failure was not retried.
-    pub not_retried: Option<&'a str>,
+    pub not_retried: Option<&'static str>,
     /// Time in the queues of concurrency limits, of the route and the upstream
     /// together.
     pub queue: Option<Duration>,
@@ -85,6 +84,17 @@ pub struct Line<'a> {
     pub bytes_out: u64,
     /// The `User-Agent` of the client.
     pub user_agent: Option<&'a [u8]>,
+}
+
+/// A limit, as a request has left it.
+#[derive(Debug, Clone, Copy)]
+pub struct LimitState<'a> {
+    /// Its name.
+    pub name: &'a FixedFields,
+    /// Tokens that it has left for the key of the request.
+    pub remaining: u64,
+    /// Keyed hash of that key; never the key itself.
+    pub key: u64,
 }
 
 /// Bytes of a path, query or user agent that are written, as received: enough

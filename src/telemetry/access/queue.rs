@@ -18,6 +18,8 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 use tokio::time::Instant;
 
+use super::pen::LineText;
+
 /// Bytes that a buffer gathers before it is handed over: large enough that a
 /// write costs a hundredth of a line each.
 pub(super) const CHUNK: usize = 32 * 1024;
@@ -43,7 +45,7 @@ const SPARE: usize = WORTH_WAKING;
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
     /// The lines, each with its end.
-    pub(super) text: Vec<u8>,
+    pub(super) text: LineText,
     /// How many lines `text` has.
     pub(super) lines: u64,
 }
@@ -67,7 +69,7 @@ struct QueueState {
     /// at the end one more for each worker.
     chunks: VecDeque<Chunk>,
     /// Empty buffers for workers; at most [`SPARE`].
-    spare: Vec<Vec<u8>>,
+    spare: Vec<LineText>,
     /// A worker wrote a line while the writer slept.
     stirred: bool,
     /// The owner of the log waits for the writer to end.
@@ -95,7 +97,7 @@ impl LineQueue {
     ///
     /// # Errors
     /// Returns the chunk when there is no room, or the log has ended.
-    pub(super) fn offer(&self, chunk: Chunk) -> Result<Vec<u8>, Chunk> {
+    pub(super) fn offer(&self, chunk: Chunk) -> Result<LineText, Chunk> {
         let mut state = self.state.lock();
         if self.is_closed() || state.chunks.len() >= QUEUED {
             return Err(chunk);

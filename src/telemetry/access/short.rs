@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use super::{line::Line, text, value};
+use super::{line::Line, pen::Pen, text, value};
 
 /// Bytes of a path that are written, as received: with it a usual line still
 /// fits into one row.
@@ -21,34 +21,37 @@ const WORD: usize = 24;
 /// meaning.
 const NONE: &[u8] = b"-";
 
-/// Appends status, method, path, duration, reason, limit and client, and the
+/// Writes status, method, path, duration, reason, limit and client, and the
 /// end of their line.
-pub(super) fn write(line: &Line<'_>, color: bool, out: &mut Vec<u8>) {
-    status(line.status, color, out);
+#[inline(never)]
+pub(super) fn write<'a>(line: &Line<'_>, color: bool, mut pen: Pen<'a>) -> Pen<'a> {
+    status(line.status, color, &mut pen);
     text::bytes(
         " ",
         Some(line.method.map_or(NONE, str::as_bytes)),
         WORD,
-        out,
+        &mut pen,
     );
-    text::bytes(" ", Some(line.path.unwrap_or(NONE)), PATH, out);
-    out.push(b' ');
-    time(line.duration, out);
-    text::bytes(" ", line.reason.map(str::as_bytes), WORD, out);
-    text::bytes(" limit=", line.limit.map(str::as_bytes), WORD, out);
-    out.push(b' ');
-    value::client(line, out);
-    out.push(b'\n');
+    text::bytes(" ", Some(line.path.unwrap_or(NONE)), PATH, &mut pen);
+    pen.constant(b" ");
+    time(line.duration, &mut pen);
+    text::bytes(" ", line.reason.map(str::as_bytes), WORD, &mut pen);
+    let limit = line.limit.as_ref().map(|limit| limit.name.value());
+    text::bytes(" limit=", limit.map(str::as_bytes), WORD, &mut pen);
+    pen.constant(b" ");
+    value::client(line, &mut pen);
+    pen.constant(b"\n");
+    pen
 }
 
-/// Appends the status, in the colour of its class.
-fn status(status: u16, color: bool, out: &mut Vec<u8>) {
+/// Writes the status, in the colour of its class.
+fn status(status: u16, color: bool, pen: &mut Pen<'_>) {
     if color {
-        out.extend_from_slice(start_of_color(status));
+        pen.text(start_of_color(status));
     }
-    value::integer(status, out);
+    value::status(status, pen);
     if color {
-        out.extend_from_slice(b"\x1b[0m");
+        pen.constant(b"\x1b[0m");
     }
 }
 
@@ -65,10 +68,10 @@ fn start_of_color(status: u16) -> &'static [u8] {
     }
 }
 
-/// Appends a duration with about three digits: `85us`, `13.5ms`, `2.04s`.
-fn time(duration: Duration, out: &mut Vec<u8>) {
-    let micros = duration.as_micros();
-    let (whole, decimals, unit): (_, &[u128], &[u8]) = match micros {
+/// Writes a duration with about three digits: `85us`, `13.5ms`, `2.04s`.
+fn time(duration: Duration, pen: &mut Pen<'_>) {
+    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    let (whole, decimals, unit): (_, &[u64], &[u8]) = match micros {
         0..1_000 => (micros, &[], b"us"),
         1_000..1_000_000 => (micros / 1_000, &[micros / 100 % 10], b"ms"),
         _ => (
@@ -77,10 +80,12 @@ fn time(duration: Duration, out: &mut Vec<u8>) {
             b"s",
         ),
     };
-    value::integer(whole, out);
+    value::integer(whole, pen);
     if !decimals.is_empty() {
-        out.push(b'.');
+        pen.constant(b".");
     }
-    out.extend(decimals.iter().map(|&digit| b'0' + digit as u8));
-    out.extend_from_slice(unit);
+    for &digit in decimals {
+        value::integer(digit, pen);
+    }
+    pen.text(unit);
 }

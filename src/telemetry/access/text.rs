@@ -8,102 +8,147 @@
 //! method and path first, and the long fields of the client last. The names are
 //! the same, so that a search works on both.
 
+use std::{sync::Arc, time::Duration};
+
 use super::{
-    escape::{escape, hex, is_bare},
+    dates::DateCache,
+    escape::{escape, is_bare},
     line::{LONG, Line, SHORT},
-    value::{self, DateCache},
+    pen::Pen,
+    value,
 };
 
-/// Appends the pairs and the end of their line.
-pub(super) fn write(line: &Line<'_>, dates: &mut DateCache, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"time=");
-    dates.write(line.time, out);
-    request(line, out);
-    verdict(line, out);
-    forwarding(line, out);
-    connection(line, out);
-    out.push(b'\n');
+/// The text around the time, which begins a line.
+pub(super) const AROUND_TIME: [&str; 2] = ["time=", " status="];
+
+/// Writes the pairs and the end of their line. `dates` has the text of
+/// [`AROUND_TIME`].
+#[inline(never)]
+pub(super) fn write<'a>(line: &Line<'_>, dates: &mut DateCache, mut pen: Pen<'a>) -> Pen<'a> {
+    dates.write(line.time, &mut pen);
+    value::status(line.status, &mut pen);
+    request(line, &mut pen);
+    verdict(line, &mut pen);
+    forwarding(line, &mut pen);
+    connection(line, &mut pen);
+    pen.constant(b"\n");
+    pen
 }
 
-/// The fields that say what was asked for and how it ended.
-fn request(line: &Line<'_>, out: &mut Vec<u8>) {
-    number(" status=", Some(line.status), out);
-    text(" method=", line.method, out);
-    bytes(" host=", line.host, SHORT, out);
-    bytes(" path=", line.path, LONG, out);
-    bytes(" query=", line.query, LONG, out);
-    millis(" duration_ms=", Some(line.duration), out);
+/// The fields that say what was asked for, and how long it took.
+fn request(line: &Line<'_>, pen: &mut Pen<'_>) {
+    text(" method=", line.method, pen);
+    bytes(" host=", line.host, SHORT, pen);
+    bytes(" path=", line.path, LONG, pen);
+    bytes(" query=", line.query, LONG, pen);
+    millis(" duration_ms=", Some(line.duration), pen);
 }
 
 /// The fields of the decision: the route and the limit.
-fn verdict(line: &Line<'_>, out: &mut Vec<u8>) {
-    text(" route=", line.route, out);
-    number(" grpc_status=", line.grpc_status, out);
-    text(" reason=", line.reason, out);
-    text(" limit=", line.limit, out);
-    number(" remaining=", line.remaining, out);
-    if let Some(key) = line.key {
-        out.extend_from_slice(b" key=");
-        hex(key, 16, out);
+fn verdict(line: &Line<'_>, pen: &mut Pen<'_>) {
+    if let Some(route) = line.route {
+        route.write_text(route_field, pen);
     }
-    text(" shadow=", line.shadow, out);
+    number(" grpc_status=", line.grpc_status, pen);
+    text(" reason=", line.reason, pen);
+    if let Some(limit) = &line.limit {
+        limit.name.write_text(limit_fields, pen);
+        value::integer(limit.remaining, pen);
+        pen.constant(b" key=");
+        value::hex(limit.key, pen);
+    }
+    text(" shadow=", line.shadow, pen);
 }
 
 /// The fields of the attempts.
-fn forwarding(line: &Line<'_>, out: &mut Vec<u8>) {
-    text(" upstream=", line.upstream, out);
-    text(" server=", line.server, out);
-    number(" attempts=", line.attempts, out);
-    text(" not_retried=", line.not_retried, out);
-    millis(" queue_ms=", line.queue, out);
-    millis(" upstream_ms=", line.upstream_time, out);
+fn forwarding(line: &Line<'_>, pen: &mut Pen<'_>) {
+    match line.server {
+        Some(server) => server.write_text(server_fields, pen),
+        None => text(" upstream=", line.unserved, pen),
+    }
+    number(" attempts=", line.attempts, pen);
+    text(" not_retried=", line.not_retried, pen);
+    millis(" queue_ms=", line.queue, pen);
+    millis(" upstream_ms=", line.upstream_time, pen);
 }
 
 /// The fields of the connection and the client.
-fn connection(line: &Line<'_>, out: &mut Vec<u8>) {
-    number(" bytes_in=", Some(line.bytes_in), out);
-    number(" bytes_out=", Some(line.bytes_out), out);
-    out.extend_from_slice(b" client=");
-    value::client(line, out);
-    out.extend_from_slice(b" peer=");
-    value::peer(line, out);
-    text(" listener=", Some(line.listener), out);
-    text(" protocol=", Some(line.protocol), out);
-    bytes(" request_id=", Some(line.request_id), SHORT, out);
-    bytes(" user_agent=", line.user_agent, LONG, out);
+fn connection(line: &Line<'_>, pen: &mut Pen<'_>) {
+    number(" bytes_in=", Some(line.bytes_in), pen);
+    number(" bytes_out=", Some(line.bytes_out), pen);
+    pen.constant(b" client=");
+    value::client(line, pen);
+    pen.constant(b" peer=");
+    pen.text(line.peer.as_bytes());
+    line.listener.write_text(listener_field, pen);
+    text(" protocol=", Some(line.protocol), pen);
+    bytes(" request_id=", Some(line.request_id), SHORT, pen);
+    bytes(" user_agent=", line.user_agent, LONG, pen);
 }
 
-/// Appends a word of the gateway or a name from the configuration.
-///
-/// Such a value is nearly always bare, and is looked at like any other one.
-fn text(before: &str, value: Option<&str>, out: &mut Vec<u8>) {
-    bytes(before, value.map(str::as_bytes), SHORT, out);
+/// Spells the field of a listener.
+fn listener_field<'a>(values: &[Arc<str>], mut pen: Pen<'a>) -> Pen<'a> {
+    pairs([" listener="], values, &mut pen);
+    pen
 }
 
-/// Appends a value if there is one, in quotes if it could be misread without.
-/// Of a longer value, the first `longest` bytes are written.
-pub(super) fn bytes(before: &str, value: Option<&[u8]>, longest: usize, out: &mut Vec<u8>) {
-    let Some(value) = value else { return };
-    out.extend_from_slice(before.as_bytes());
-    if value.len() <= longest && is_bare(value) {
-        out.extend_from_slice(value);
-    } else {
-        out.push(b'"');
-        escape(value, longest, out);
-        out.push(b'"');
+/// Spells the field of a route.
+fn route_field<'a>(values: &[Arc<str>], mut pen: Pen<'a>) -> Pen<'a> {
+    pairs([" route="], values, &mut pen);
+    pen
+}
+
+/// Spells the field of a limit, and the key of its tokens.
+fn limit_fields<'a>(values: &[Arc<str>], mut pen: Pen<'a>) -> Pen<'a> {
+    pairs([" limit="], values, &mut pen);
+    pen.constant(b" remaining=");
+    pen
+}
+
+/// Spells the fields of a server.
+fn server_fields<'a>(values: &[Arc<str>], mut pen: Pen<'a>) -> Pen<'a> {
+    pairs([" upstream=", " server="], values, &mut pen);
+    pen
+}
+
+/// Writes pairs of these keys and the values from the configuration.
+fn pairs<const N: usize>(keys: [&str; N], values: &[Arc<str>], pen: &mut Pen<'_>) {
+    for (key, value) in keys.into_iter().zip(values) {
+        text(key, Some(value), pen);
     }
 }
 
-/// Appends a number if there is one.
-fn number(before: &str, value: Option<impl itoa::Integer>, out: &mut Vec<u8>) {
-    let Some(value) = value else { return };
-    out.extend_from_slice(before.as_bytes());
-    value::integer(value, out);
+/// Writes a word of the gateway or a name from the configuration.
+///
+/// Such a value is nearly always bare, and is looked at like any other one.
+fn text(before: &str, value: Option<&str>, pen: &mut Pen<'_>) {
+    bytes(before, value.map(str::as_bytes), SHORT, pen);
 }
 
-/// Appends a duration in milliseconds if there is one.
-fn millis(before: &str, value: Option<std::time::Duration>, out: &mut Vec<u8>) {
+/// Writes a value if there is one, in quotes if it could be misread withpen.
+/// Of a longer value, the first `longest` bytes are written.
+pub(super) fn bytes(before: &str, value: Option<&[u8]>, longest: usize, pen: &mut Pen<'_>) {
     let Some(value) = value else { return };
-    out.extend_from_slice(before.as_bytes());
-    value::millis(value, out);
+    pen.text(before.as_bytes());
+    if value.len() <= longest && is_bare(value) {
+        pen.text(value);
+    } else {
+        pen.constant(b"\"");
+        escape(value, longest, pen);
+        pen.constant(b"\"");
+    }
+}
+
+/// Writes a number if there is one.
+fn number(before: &str, value: Option<impl Into<u64>>, pen: &mut Pen<'_>) {
+    let Some(value) = value else { return };
+    pen.text(before.as_bytes());
+    value::integer(value.into(), pen);
+}
+
+/// Writes a duration in milliseconds if there is one.
+fn millis(before: &str, value: Option<Duration>, pen: &mut Pen<'_>) {
+    let Some(value) = value else { return };
+    pen.text(before.as_bytes());
+    value::millis(value, pen);
 }

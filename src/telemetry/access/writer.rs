@@ -97,7 +97,7 @@ fn finish(buffers: &Buffers, mut outlet: Outlet<impl Write>) {
 
 /// Writes a chunk and gives its buffer back.
 fn write(buffers: &Buffers, outlet: &mut Outlet<impl Write>, chunk: Chunk) {
-    outlet.write(&chunk.text);
+    outlet.write(chunk.text.as_slice());
     buffers.queue.done(chunk);
 }
 

@@ -131,6 +131,9 @@ impl Decision {
         ["allowed", "refused", "shadow_refused", "candidate_refused"];
 }
 
+/// The number of each decision of a limit, by [`Decision`].
+type DecisionCounts = [u64; Decision::LABELS.len()];
+
 /// One worker's counters of one route: plain integers, found by short searches,
 /// without an allocation once warm.
 #[derive(Debug, Default)]
@@ -149,7 +152,7 @@ pub struct RouteCells {
     pub(super) calls: Tally,
     /// The decisions of each limit of the route. [`super::Metrics::retain`]
     /// removes the entries of limits that are gone.
-    pub(super) decisions: Vec<(Arc<str>, [u64; Decision::LABELS.len()])>,
+    pub(super) decisions: Vec<(Arc<str>, DecisionCounts)>,
     /// Retries, by their outcome or by the reason why none was made.
     pub(super) retries: Tally,
     /// Copies for another upstream, by their outcome.
@@ -185,9 +188,18 @@ impl RouteCells {
         self.refusals.add(reason, 1);
     }
 
-    /// Counts the decision of `limit` about a request of this route.
-    pub fn decision(&mut self, limit: &Arc<str>, decision: Decision) {
-        self.decisions_of(limit)[decision as usize] += 1;
+    /// Counts a decision of several limits about a request of this route.
+    /// `names` are those of its limits, of which each has a bit in `deciding`,
+    /// the first one the lowest.
+    pub fn decisions(&mut self, names: &[Arc<str>], mut deciding: u64, decision: Decision) {
+        while deciding != 0 {
+            let index = deciding.trailing_zeros() as usize;
+            deciding &= deciding - 1;
+            let Some(limit) = names.get(index) else {
+                return;
+            };
+            self.decisions_of(limit, index)[decision as usize] += 1;
+        }
     }
 
     /// Counts request fields that were dropped, for `reason`: `underscore` or
@@ -204,7 +216,8 @@ impl RouteCells {
             self.add_requests(key, count);
         }
         for (limit, counts) in &other.decisions {
-            for (total, count) in self.decisions_of(limit).iter_mut().zip(counts) {
+            let slot = self.slot_of_limit(limit, usize::MAX);
+            for (total, count) in self.decisions[slot].1.iter_mut().zip(counts) {
                 *total += count;
             }
         }
@@ -236,23 +249,37 @@ impl RouteCells {
         }
     }
 
-    /// The counters of one limit. A route has at most 64 limits, so that a
-    /// linear search is fast.
-    fn decisions_of(&mut self, limit: &Arc<str>) -> &mut [u64; Decision::LABELS.len()] {
-        // Nearly always the very same string; after a reload it is an equal
-        // one.
-        let known = self
-            .decisions
-            .iter()
-            .position(|(known, _)| Arc::ptr_eq(known, limit) || known == limit);
-        let slot = match known {
-            Some(slot) => slot,
-            None => {
-                self.decisions.push((Arc::clone(limit), Default::default()));
-                self.decisions.len() - 1
-            }
+    /// The counters of one limit, which is the one at `index` of its route.
+    ///
+    /// They are at the same index, unless a reload has moved the limit, or
+    /// limits have decided for the first time in another order.
+    #[inline]
+    fn decisions_of(&mut self, limit: &Arc<str>, index: usize) -> &mut DecisionCounts {
+        let slot = match self.decisions.get(index) {
+            Some((known, _)) if Arc::ptr_eq(known, limit) => index,
+            _ => self.slot_of_limit(limit, index),
         };
         &mut self.decisions[slot].1
+    }
+
+    /// The index in `decisions` of a limit, which is added if it is new. A
+    /// route has at most 64 limits, so that a linear search is fast.
+    ///
+    /// The entry is moved to `index`, and has the very same string from then
+    /// on, so that the next look finds it there.
+    #[cold]
+    fn slot_of_limit(&mut self, limit: &Arc<str>, index: usize) -> usize {
+        let known = self.decisions.iter().position(|(known, _)| known == limit);
+        let slot = known.unwrap_or_else(|| {
+            self.decisions.push((Arc::clone(limit), Default::default()));
+            self.decisions.len() - 1
+        });
+        self.decisions[slot].0 = Arc::clone(limit);
+        if index >= self.decisions.len() {
+            return slot;
+        }
+        self.decisions.swap(slot, index);
+        index
     }
 }
 

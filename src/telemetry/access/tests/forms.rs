@@ -1,20 +1,17 @@
 //! The forms of a line, and that no client can forge or lengthen one.
 
-use std::{
-    net::{Ipv6Addr, SocketAddr},
-    time::Duration,
-};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::Value;
 
 use super::{
     super::{
-        Form, Line,
+        FixedFields, Form, Line,
         buffer::LineBuffer,
         line::{LONG, SHORT},
     },
-    full, least,
+    TIME, full, least,
 };
 use crate::policy::LogFormat;
 
@@ -129,36 +126,49 @@ fn a_path_neither_lengthens_a_short_line_nor_controls_the_terminal() {
 }
 
 #[test]
-fn addresses_are_written_as_the_standard_library_would() {
-    for peer in [
-        "0.0.0.0:0",
-        "192.168.200.10:65535",
-        "[2001:db8::1]:80",
-        "[::ffff:1.2.3.4]:1",
-    ] {
-        let peer: SocketAddr = peer.parse().unwrap();
-        let peer_ip = peer.ip().to_canonical().to_string();
-        for client in [
-            peer.ip(),
-            peer.ip().to_canonical(),
-            [203, 0, 113, 7].into(),
-            Ipv6Addr::LOCALHOST.into(),
-        ] {
-            let line = written(
-                JSON,
-                &Line {
-                    client,
-                    peer,
-                    peer_ip: &peer_ip,
-                    ..least()
-                },
-            );
-            let value: Value = serde_json::from_str(&line).unwrap();
-            let (client, peer) = (client.to_canonical().to_string(), peer.to_string());
-            assert_eq!(
-                (&value["client"], &value["peer"]),
-                (&client.into(), &peer.into())
-            );
+fn a_client_that_is_the_peer_has_its_address_and_any_other_its_own() {
+    let written = |client: Option<&str>| {
+        let line = Line {
+            client: client.map(|client| client.parse().unwrap()),
+            ..least()
+        };
+        let value: Value = serde_json::from_str(&written(JSON, &line)).unwrap();
+        value["client"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(written(None), "10.0.0.9");
+    assert_eq!(written(Some("2001:db8::1")), "2001:db8::1");
+    assert_eq!(written(Some("::ffff:192.0.2.7")), "192.0.2.7");
+}
+
+#[test]
+fn an_upstream_without_a_server_is_named_alone() {
+    let line = Line {
+        unserved: Some("backend"),
+        attempts: Some(1),
+        ..least()
+    };
+    let json = written(JSON, &line);
+    assert!(
+        json.contains(r#","status":404,"upstream":"backend","attempts":1,"#),
+        "{json}"
+    );
+    let text = written(TEXT, &line);
+    assert!(text.contains(" upstream=backend attempts=1 "), "{text}");
+}
+
+#[test]
+fn names_of_any_length_are_written_whole() {
+    for length in 1..200 {
+        let name = FixedFields::route("a".repeat(length).into());
+        let line = Line {
+            route: Some(&name),
+            ..full()
+        };
+        // The second line has the text that the first one made.
+        for _ in 0..2 {
+            let value: Value = serde_json::from_str(&written(JSON, &line)).unwrap();
+            assert_eq!(value["route"], "a".repeat(length));
+            assert!(written(TEXT, &line).contains(&format!(" route={} ", "a".repeat(length))));
         }
     }
 }
@@ -242,8 +252,11 @@ proptest! {
 
 fn written(form: Form, line: &Line<'_>) -> String {
     let mut buffer = LineBuffer::default();
+    let (monotonic, wall) = *TIME;
+    let dates = buffer.dates.insert(form.dates());
+    dates.set(monotonic, wall);
     buffer.append(line, form);
-    String::from_utf8(buffer.text).unwrap()
+    String::from_utf8(buffer.text.as_slice().to_vec()).unwrap()
 }
 
 /// The text in a line of bytes that a client sent.

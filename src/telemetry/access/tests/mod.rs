@@ -1,12 +1,43 @@
 //! Promises of the access log: the form of a line, and how lines reach the
 //! sink.
+//!
+//! The clock of all these tests stands still at [`TIME`] by the wall clock.
 
 mod forms;
 mod writing;
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::{Arc, LazyLock},
+    time::{Duration, SystemTime},
+};
 
-use super::Line;
+use tokio::time::Instant;
+
+use super::{FixedFields, LimitState, Line};
+
+/// The moment of each line, by both clocks.
+static TIME: LazyLock<(Instant, SystemTime)> = LazyLock::new(|| {
+    let wall = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
+    (Instant::now(), wall)
+});
+
+/// The fields of a listener, a route, a limit and a server.
+struct Names {
+    listener: FixedFields,
+    route: FixedFields,
+    limit: FixedFields,
+    server: FixedFields,
+}
+
+static NAMES: LazyLock<Names> = LazyLock::new(|| {
+    let name = Arc::<str>::from;
+    Names {
+        listener: FixedFields::listener(name("0.0.0.0:8080")),
+        route: FixedFields::route(name("orders")),
+        limit: FixedFields::limit(name("daily")),
+        server: FixedFields::server(name("backend"), name("http://10.0.0.1:9001")),
+    }
+});
 
 /// A line with every field.
 fn full() -> Line<'static> {
@@ -14,16 +45,17 @@ fn full() -> Line<'static> {
         host: Some(b"example.com"),
         path: Some(b"/orders/7"),
         query: Some(b"a=b"),
-        route: Some("orders"),
+        route: Some(&NAMES.route),
         status: 429,
         grpc_status: Some(8),
         reason: Some("rate_limited"),
-        limit: Some("daily"),
-        remaining: Some(0),
-        key: Some(0xdead_beef),
+        limit: Some(LimitState {
+            name: &NAMES.limit,
+            remaining: 0,
+            key: 0xdead_beef,
+        }),
         shadow: Some("trial"),
-        upstream: Some("backend"),
-        server: Some("http://10.0.0.1:9001"),
+        server: Some(&NAMES.server),
         attempts: Some(2),
         not_retried: Some("budget"),
         queue: Some(Duration::from_micros(250)),
@@ -36,11 +68,11 @@ fn full() -> Line<'static> {
 /// A line with only the fields that every line has.
 fn least() -> Line<'static> {
     Line {
-        time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
+        time: TIME.0,
         request_id: b"r-1",
-        listener: "0.0.0.0:8080",
-        client: [203, 0, 113, 7].into(),
-        peer: ([10, 0, 0, 9], 40000).into(),
+        listener: &NAMES.listener,
+        client: Some([203, 0, 113, 7].into()),
+        peer: "10.0.0.9:40000",
         peer_ip: "10.0.0.9",
         protocol: "HTTP/1.1",
         method: Some("GET"),
@@ -52,11 +84,9 @@ fn least() -> Line<'static> {
         grpc_status: None,
         reason: None,
         limit: None,
-        remaining: None,
-        key: None,
         shadow: None,
-        upstream: None,
         server: None,
+        unserved: None,
         attempts: None,
         not_retried: None,
         queue: None,

@@ -81,11 +81,11 @@ fn counts_of_all_workers_are_one_sum() {
 #[test]
 fn one_lock_is_enough_for_all_counts_of_a_request() {
     let metrics = Metrics::new(1);
-    let (first, second) = (Arc::from("per-client"), Arc::from("daily"));
+    let (first, second) = (Arc::<str>::from("per-client"), Arc::<str>::from("daily"));
     metrics.route("orders").record(|cells| {
         cells.request(&Method::POST, 429, Duration::ZERO);
-        cells.decision(&first, Decision::Allowed);
-        cells.decision(&second, Decision::Refused);
+        cells.decisions(&[first, second.clone()], 0b01, Decision::Allowed);
+        cells.decisions(&[second], 0b01, Decision::Refused);
         cells.refusal("rate_limited");
     });
     let scrape = scrape(&metrics);
@@ -106,13 +106,13 @@ fn one_lock_is_enough_for_all_counts_of_a_request() {
 #[test]
 fn a_series_appears_with_its_first_event() {
     let metrics = Metrics::new(1);
-    let (route, limit) = (metrics.route("orders"), Arc::from("daily"));
+    let (route, limit) = (metrics.route("orders"), Arc::<str>::from("daily"));
     assert!(
         !metrics
             .render(Format::Prometheus, &Observed::default())
             .contains("orders")
     );
-    route.record(|cells| cells.decision(&limit, Decision::ShadowRefused));
+    route.record(|cells| cells.decisions(&[limit], 0b01, Decision::ShadowRefused));
     let text = metrics.render(Format::Prometheus, &Observed::default());
     assert_eq!(
         text.lines().filter(|line| line.contains("orders")).count(),
@@ -251,7 +251,7 @@ fn populated() -> (Arc<Metrics>, Observed) {
     let (route, upstream) = (metrics.route("orders"), metrics.upstream("backend"));
     route.record(|cells| cells.request(&Method::GET, 200, Duration::from_micros(1500)));
     route.record(|cells| cells.request(&Method::POST, 499, Duration::from_secs(20)));
-    route.record(|cells| cells.decision(&Arc::from("per-client"), Decision::CandidateRefused));
+    route.record(|cells| cells.decisions(&["per-client".into()], 0b01, Decision::CandidateRefused));
     route.retried("budget");
     metrics
         .unmatched()
