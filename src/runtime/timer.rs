@@ -38,7 +38,7 @@ use std::{
 };
 
 use tokio::{
-    task::yield_now,
+    task::{coop::has_budget_remaining, yield_now},
     time::{Instant, Sleep},
 };
 
@@ -59,6 +59,10 @@ pub struct Timer {
     /// The timer of tokio, armed for `due` or an earlier moment. Made by the
     /// first poll that has to wait.
     sleep: Option<Pin<Box<Sleep>>>,
+    /// The address of the task that `sleep` wakes; 0 if that is not certain.
+    /// `sleep` keeps the task alive until it fires, so that no other task has
+    /// this address meanwhile.
+    woken: usize,
     /// The deadline that was noticed late, and the turns of the loop until it
     /// counts.
     late: Option<(Instant, u8)>,
@@ -85,9 +89,17 @@ impl Timer {
         let Some(due) = self.due else {
             return Poll::Pending;
         };
+        let task = cx.waker().data().addr();
         let sleep = self
             .sleep
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        // Polling the timer of tokio costs 120 instructions, and a connection
+        // does it for each request.
+        if self.woken == task && sleep.deadline() <= due && !sleep.is_elapsed() {
+            return Poll::Pending;
+        }
+        // A task that has used up its budget is not noted by the timer.
+        self.woken = if has_budget_remaining() { task } else { 0 };
         if sleep.deadline() > due {
             sleep.as_mut().reset(due);
         }
@@ -150,29 +162,39 @@ pub async fn timeout_at<F: Future>(due: Instant, work: F) -> Result<F::Output, E
 const MAX_IDLE: usize = 4096;
 
 thread_local! {
-    /// The idle timers of this thread.
+    /// The idle timers of this thread; the one that was returned last is at the
+    /// end.
     #[expect(clippy::vec_box, reason = "a wait carries its timer through its layers, which is cheaper for a box")]
     static IDLE: RefCell<Vec<Box<Timer>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A [`Timer`] for one wait, returned to the thread's pool when dropped. It
 /// stays armed in the pool, so that the next wait rarely has to arm one.
-#[derive(Debug)]
+///
+/// A task that [releases](Self::release) its timer before a part of its work
+/// that has deadlines of its own lends it to that part: the pool gives the
+/// timer that was returned last. So the same timer serves the task all the
+/// time, and need not learn again which task it wakes.
+#[derive(Debug, Default)]
 pub struct PooledTimer(Option<Box<Timer>>);
 
 impl PooledTimer {
     /// A timer with the deadline `due`, from the pool if it has one.
     pub fn until(due: Instant) -> Self {
-        let mut timer = IDLE.with_borrow_mut(Vec::pop).unwrap_or_default();
+        let mut timer = Self::default();
         timer.set(due);
-        Self(Some(timer))
+        timer
     }
 
-    /// Moves the deadline.
+    /// The timer itself, from the pool if none is held.
+    pub fn timer(&mut self) -> &mut Timer {
+        self.0
+            .get_or_insert_with(|| IDLE.with_borrow_mut(Vec::pop).unwrap_or_default())
+    }
+
+    /// Sets or moves the deadline.
     pub fn set(&mut self, due: Instant) {
-        if let Some(timer) = &mut self.0 {
-            timer.set(due);
-        }
+        self.timer().set(due);
     }
 
     /// Ready once the deadline has passed; see [`Timer::poll`].
@@ -181,10 +203,10 @@ impl PooledTimer {
             .as_mut()
             .map_or(Poll::Pending, |timer| timer.poll(cx))
     }
-}
 
-impl Drop for PooledTimer {
-    fn drop(&mut self) {
+    /// Removes the deadline and returns the timer to the pool, until another
+    /// deadline is set.
+    pub fn release(&mut self) {
         let Some(mut timer) = self.0.take() else {
             return;
         };
@@ -197,13 +219,24 @@ impl Drop for PooledTimer {
             }
         });
     }
+
+    /// The timer, which does not return to the pool.
+    pub fn into_timer(mut self) -> Timer {
+        self.0.take().map(|timer| *timer).unwrap_or_default()
+    }
+}
+
+impl Drop for PooledTimer {
+    fn drop(&mut self) {
+        self.release();
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::{net::TcpListener, thread};
 
-    use tokio::{io::AsyncReadExt, net::TcpStream};
+    use tokio::{io::AsyncReadExt, net::TcpStream, task::coop::consume_budget};
 
     use super::*;
 
@@ -263,6 +296,33 @@ mod tests {
         timer.set(start + Duration::from_secs(2));
         poll_fn(|cx| timer.poll(cx)).await;
         assert_eq!(start.elapsed(), Duration::from_secs(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_that_goes_to_another_task_wakes_that_one() {
+        let start = Instant::now();
+        let mut timer = Timer::default();
+        timer.set(start + Duration::from_secs(5));
+        assert!(poll_fn(|cx| Poll::Ready(timer.poll(cx))).await.is_pending());
+        tokio::spawn(async move { poll_fn(|cx| timer.poll(cx)).await })
+            .await
+            .unwrap();
+        assert_eq!(start.elapsed(), Duration::from_secs(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_that_is_set_by_a_task_without_budget_is_kept() {
+        let start = Instant::now();
+        let mut timer = Timer::default();
+        timer.set(start + Duration::from_secs(5));
+        poll_fn(|cx| {
+            while pin!(consume_budget()).poll(cx).is_ready() {}
+            assert!(timer.poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        poll_fn(|cx| timer.poll(cx)).await;
+        assert_eq!(start.elapsed(), Duration::from_secs(5));
     }
 
     #[tokio::test(start_paused = true)]

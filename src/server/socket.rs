@@ -8,7 +8,7 @@
 use std::{
     io,
     pin::Pin,
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -34,6 +34,12 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// read. Makes no system call: it asks for the readiness that tokio knows.
     fn has_ended(&self) -> bool;
 
+    /// Ready if a read may find bytes or the end; wakes the task when it may.
+    /// Costs less than a read that finds nothing.
+    fn poll_readable(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+
     /// Tells the peer that the connection ends without a cut, where that takes
     /// more than closing. Never waits.
     fn say_goodbye(&mut self) {}
@@ -47,6 +53,11 @@ impl Socket for TcpStream {
     fn has_ended(&self) -> bool {
         let known = self.ready(Interest::READABLE).now_or_never();
         known.is_some_and(|ready| ready.is_ok_and(|ready| ready.is_read_closed()))
+    }
+
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // A read finds the error, if there is one.
+        self.poll_read_ready(cx).map(drop)
     }
 }
 

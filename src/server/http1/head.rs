@@ -78,10 +78,16 @@ impl HeadProgress {
         }
     }
 
+    /// Whether a request was answered, no other has begun, and the connection
+    /// is not idle yet.
+    pub(super) fn has_just_responded(&self) -> bool {
+        self.accepted.is_none() && self.started.is_none() && self.idle_since.is_none()
+    }
+
     /// The moment at which the connection becomes idle: a request was answered
     /// and no other has begun. Returned once.
     pub(super) fn starts_idling(&mut self) -> Option<Instant> {
-        if self.accepted.is_some() || self.started.is_some() || self.idle_since.is_some() {
+        if !self.has_just_responded() {
             return None;
         }
         self.idle_since = Some(Instant::now());

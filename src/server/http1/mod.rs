@@ -35,6 +35,7 @@
 //! [`linger`](super::linger) at the end.
 
 mod close;
+mod drain;
 mod head;
 mod response;
 mod tunnel;
@@ -51,11 +52,11 @@ use std::{
 use bytes::BytesMut;
 use http::{Method, Version};
 use tokio::time::Instant;
-use tokio_util::sync::WaitForCancellationFuture;
 use tower::Service;
 
 use self::{
     close::{BodyRest, discard_rest, linger},
+    drain::DrainWatch,
     head::{HeadProgress, HeadRead, HeadTimes},
     response::{RequestTraits, Transfer},
     wire::{SharedWire, Wire, WireBody},
@@ -70,7 +71,7 @@ use crate::{
     error::Error,
     http1::{Length, ParsedRequest},
     message::{Arrival, Hangup, Interim, Request, Response},
-    runtime::timer::Timer,
+    runtime::timer::PooledTimer,
 };
 
 /// Serves one connection to its end. `ahead` holds the bytes that were already
@@ -103,17 +104,22 @@ where
     let mut connection = Connection {
         wire,
         service,
-        timer: Timer::default(),
+        timer: PooledTimer::default(),
         context: &context,
     };
-    match connection.run().await {
+    let next = connection.run().await;
+    // Not returned to the pool, where the timers of all connections that end
+    // would pile up.
+    let timer = connection.timer.into_timer();
+    match next {
         Next::Request | Next::Close => {}
         Next::Farewell => connection.wire.lock().say_goodbye(),
         Next::Linger => {
             let drain = context.handle.drain();
-            linger(&connection.wire, connection.timer, drain).await;
+            linger(&connection.wire, timer, drain).await;
         }
         Next::Http2 => {
+            drop(timer);
             let Connection { wire, service, .. } = connection;
             // No request was read yet, so nobody else holds the wire.
             if let Some((io, ahead)) = wire.into_parts() {
@@ -130,8 +136,9 @@ struct Connection<'a, IO, S> {
     wire: SharedWire<IO>,
     /// Responds to its requests.
     service: S,
-    /// The deadline of the present step.
-    timer: Timer,
+    /// The deadline of the present step. Released while the gateway works, so
+    /// that the wait for the server has the same timer.
+    timer: PooledTimer,
     context: &'a ConnectionContext,
 }
 
@@ -157,11 +164,13 @@ where
 {
     /// Serves requests until the connection takes another course.
     async fn run(&mut self) -> Next {
-        let mut drained = pin!(self.context.handle.drain().cancelled());
+        let token = self.context.handle.drain();
+        let cancelled = pin!(token.cancelled());
+        let mut drain = DrainWatch::new(token, cancelled);
         let mut accepted = Some(Instant::now());
         loop {
             let mut progress = HeadProgress::new(accepted.take());
-            let read = poll_fn(|cx| self.poll_head(cx, &mut progress, drained.as_mut())).await;
+            let read = poll_fn(|cx| self.poll_head(cx, &mut progress, &mut drain)).await;
             let next = match read {
                 HeadRead::Request(request, times) => self.exchange(request, times).await,
                 HeadRead::Refused(error, started) => self.refuse(error, started).await,
@@ -175,15 +184,16 @@ where
     }
 
     /// Waits for a head, for as long as the listener's limits allow, and tells
-    /// the listener while the connection is idle. `drained` is ready once the
+    /// the listener while the connection is idle. `drain` says whether the
     /// connection is to end.
     fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
         progress: &mut HeadProgress,
-        drained: Pin<&mut WaitForCancellationFuture<'_>>,
+        drain: &mut DrainWatch<'_, '_>,
     ) -> Poll<HeadRead> {
         let mut wire = self.wire.lock();
+        let has_just_responded = progress.has_just_responded();
         loop {
             let read = head::read(&mut wire, &self.context.limits, progress);
             if progress.stops_idling() {
@@ -192,7 +202,12 @@ where
             if let Some(read) = read {
                 return Poll::Ready(read);
             }
-            match wire.poll_read(cx) {
+            let bytes = if has_just_responded {
+                wire.poll_read_rare(cx)
+            } else {
+                wire.poll_read(cx)
+            };
+            match bytes {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(HeadRead::Close),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending => break,
@@ -204,7 +219,7 @@ where
         let mut due = head::due(progress, &self.context.limits);
         if progress.started.is_none() {
             wire.free_idle_buffers();
-            if drained.poll(cx).is_ready() {
+            if drain.has_begun(cx, has_just_responded) {
                 if self.context.handle.is_evicted() {
                     return Poll::Ready(HeadRead::Close);
                 }
@@ -261,6 +276,7 @@ where
         // Built and called here and not further down: both values are large,
         // and each level would move them once more.
         let arrival = Arrival::Request(self.request(parsed, times));
+        self.timer.release();
         let response = {
             let mut response = pin!(self.service.call(arrival));
             poll_fn(|cx| poll_response(cx, response.as_mut(), &self.wire)).await
@@ -310,7 +326,8 @@ where
             // need not carry it.
             return Box::pin(self.tunnel(body, transfer.pace)).await;
         }
-        let written = poll_fn(|cx| transfer.poll(cx, &self.wire, &mut body, &mut self.timer)).await;
+        let timer = self.timer.timer();
+        let written = poll_fn(|cx| transfer.poll(cx, &self.wire, &mut body, timer)).await;
         if let Err(fault) = written {
             body.broke(&fault);
             return Next::Close;
@@ -323,7 +340,7 @@ where
         if self.wire.lock().discard_body() {
             return Next::Request;
         }
-        match discard_rest(&self.wire, &mut self.timer).await {
+        match discard_rest(&self.wire, self.timer.timer()).await {
             BodyRest::Discarded => Next::Request,
             BodyRest::Long => Next::Linger,
             BodyRest::Missing => Next::Close,
@@ -335,7 +352,7 @@ where
         let Some(far_end) = body.take_tunnel() else {
             return Next::Close;
         };
-        match tunnel::run(&self.wire, body, far_end, pace, &mut self.timer).await {
+        match tunnel::run(&self.wire, body, far_end, pace, self.timer.timer()).await {
             tunnel::End::ClientEnded => Next::Close,
             tunnel::End::ClientMaySend => Next::Linger,
         }

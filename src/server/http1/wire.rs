@@ -103,11 +103,18 @@ impl<IO: Socket> Wire<IO> {
         Poll::Ready(Ok(read))
     }
 
+    /// As [`poll_read`](Self::poll_read), for the moments at which nearly
+    /// always nothing has come.
+    pub(super) fn poll_read_rare(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        ready!(self.io.poll_readable(cx));
+        self.poll_read(cx)
+    }
+
     /// Reads ahead while there is room, to learn whether the client is still
     /// there. Ready when it is gone.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.input.len() < MAX_INPUT {
-            match ready!(self.poll_read(cx)) {
+            match ready!(self.poll_read_rare(cx)) {
                 Ok(0) | Err(_) => return Poll::Ready(()),
                 Ok(_) => {}
             }
