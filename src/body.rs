@@ -76,6 +76,18 @@ impl Body {
         }
     }
 
+    /// A body in memory, copied from `bytes`. For short ones, this is less work
+    /// than sharing their memory.
+    pub fn copied(bytes: &[u8]) -> Self {
+        let mut body = Self::empty();
+        if !bytes.is_empty() {
+            let content = body.content();
+            content.buffer.extend_from_slice(bytes);
+            content.source = BodySource::Short;
+        }
+        body
+    }
+
     /// A body that arrives in pieces. Its size hint is that of `stream`.
     pub fn stream(stream: impl BodyStream + 'static) -> Self {
         Self::from_source(BodySource::Stream(Box::pin(stream)))
@@ -101,7 +113,7 @@ impl Body {
 
     /// The content, made if there is none.
     fn content(&mut self) -> &mut Content {
-        self.0.get_or_insert_default()
+        self.0.get_or_insert_with(Content::take)
     }
 
     /// The source of the bytes.
@@ -138,30 +150,31 @@ impl Body {
 
     /// The bytes of a body in memory, without taking them; `None` for a stream.
     pub fn as_whole(&self) -> Option<Bytes> {
+        let content = self.0.as_ref();
         match self.source() {
             BodySource::Empty | BodySource::Absent => Some(Bytes::new()),
             BodySource::Whole(bytes) => Some(bytes.clone()),
+            BodySource::Short => content.map(|content| Bytes::copy_from_slice(&content.buffer)),
             BodySource::Stream(_) | BodySource::Ahead(_) | BodySource::Tunnel(_) => None,
         }
     }
 
-    /// Takes the bytes of a body in memory, which then count as pulled; `None`
-    /// for a stream.
-    pub fn take_whole(&mut self) -> Option<Bytes> {
+    /// Appends the bytes of a body in memory to `out`, and counts them as
+    /// pulled. False for a stream, of which nothing is appended.
+    pub fn append_whole(&mut self, out: &mut Vec<u8>) -> bool {
         let Some(content) = &mut self.0 else {
-            return Some(Bytes::new());
+            return true;
         };
-        match std::mem::take(&mut content.source) {
-            BodySource::Empty | BodySource::Absent => Some(Bytes::new()),
-            BodySource::Whole(bytes) => {
-                content.passed += bytes.len() as u64;
-                Some(bytes)
-            }
-            stream => {
-                content.source = stream;
-                None
-            }
-        }
+        let bytes: &[u8] = match &content.source {
+            BodySource::Empty | BodySource::Absent => &[],
+            BodySource::Whole(bytes) => bytes,
+            BodySource::Short => &content.buffer,
+            BodySource::Stream(_) | BodySource::Ahead(_) | BodySource::Tunnel(_) => return false,
+        };
+        out.extend_from_slice(bytes);
+        content.passed += bytes.len() as u64;
+        content.source = BodySource::Empty;
+        true
     }
 
     /// Takes the far end of a tunnel, once. Guards stay until this body is
@@ -297,6 +310,10 @@ impl http_body::Body for Body {
                 }
                 Some(Ok(Frame::data(piece)))
             }
+            BodySource::Short => {
+                this.source = BodySource::Empty;
+                Some(Ok(Frame::data(std::mem::take(&mut this.buffer).into())))
+            }
             BodySource::Stream(stream) => {
                 if let Some(flow) = this.flow.as_ref().filter(|flow| !flow.waits) {
                     flow.begin();
@@ -330,19 +347,32 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match self.source() {
             BodySource::Empty | BodySource::Absent => true,
-            BodySource::Whole(_) | BodySource::Tunnel(_) => false,
+            BodySource::Whole(_) | BodySource::Short | BodySource::Tunnel(_) => false,
             BodySource::Stream(stream) => stream.is_end_stream(),
             BodySource::Ahead(stream) => stream.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self.source() {
+        let Some(content) = &self.0 else {
+            return SizeHint::with_exact(0);
+        };
+        match &content.source {
             BodySource::Empty => SizeHint::with_exact(0),
             BodySource::Absent | BodySource::Tunnel(_) => SizeHint::default(),
             BodySource::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            BodySource::Short => SizeHint::with_exact(content.buffer.len() as u64),
             BodySource::Stream(stream) => stream.size_hint(),
             BodySource::Ahead(stream) => stream.size_hint(),
+        }
+    }
+}
+
+impl Drop for Body {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(content) = self.0.take() {
+            content.give_back();
         }
     }
 }
@@ -352,7 +382,7 @@ impl fmt::Debug for Body {
         let kind = match self.source() {
             BodySource::Empty => "empty",
             BodySource::Absent => "absent",
-            BodySource::Whole(_) => "whole",
+            BodySource::Whole(_) | BodySource::Short => "whole",
             BodySource::Stream(_) => "stream",
             BodySource::Ahead(_) => "ahead",
             BodySource::Tunnel(_) => "tunnel",

@@ -10,8 +10,15 @@
 //! # The observer
 //!
 //! A body is observed by its exchange, which is emitted when its last body ends.
+//!
+//! # Reuse
+//!
+//! Each thread keeps the contents of some bodies that have ended, with the
+//! buffers of short ones, for the next bodies. A short response so allocates
+//! nothing for its body.
 
 use std::{
+    cell::RefCell,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -66,10 +73,24 @@ pub trait BodyObserver: Send + Sync {
     fn trailed(&self, _trailers: &HeaderMap) {}
 }
 
+/// Contents that a thread keeps. If more bodies than this end at the same time,
+/// the further contents are freed.
+const MOST_KEPT: usize = 64;
+/// The longest buffer that is kept with a content, in bytes.
+const MOST_BUFFER: usize = 4 * 1024;
+
+thread_local! {
+    /// The contents that this thread keeps, each as if it were new.
+    #[expect(clippy::vec_box, reason = "a body is moved through many layers, which is cheaper for a box")]
+    static KEPT: RefCell<Vec<Box<Content>>> = const { RefCell::new(Vec::new()) };
+}
+
 /// Everything that belongs to a body which is not empty.
 #[derive(Default)]
 pub(super) struct Content {
     pub(super) source: BodySource,
+    /// The bytes of [`BodySource::Short`].
+    pub(super) buffer: Vec<u8>,
     /// The bounds on its transfer; `None` until they are set.
     pub(super) pace: Option<Pace>,
     /// The trailers that pass.
@@ -96,6 +117,8 @@ pub(super) enum BodySource {
     Absent,
     /// In memory.
     Whole(Bytes),
+    /// In memory, in the buffer of the content.
+    Short,
     /// Arrives in pieces.
     Stream(Pin<Box<dyn BodyStream>>),
     /// Arrives in pieces and may be read ahead.
@@ -144,11 +167,44 @@ impl Content {
     }
 }
 
-impl Drop for Content {
-    fn drop(&mut self) {
+impl Content {
+    /// A content without anything, of those that the thread keeps if it has
+    /// one.
+    pub(super) fn take() -> Box<Self> {
+        KEPT.try_with(|kept| kept.borrow_mut().pop())
+            .ok()
+            .flatten()
+            .unwrap_or_default()
+    }
+
+    /// NotedEnds the body, and keeps its content for another one.
+    pub(super) fn give_back(mut self: Box<Self>) {
+        self.end();
+        // The thread keeps nothing any more when it ends.
+        let _ = KEPT.try_with(|kept| {
+            let mut kept = kept.borrow_mut();
+            if kept.len() < MOST_KEPT {
+                kept.push(self);
+            }
+        });
+    }
+
+    /// Tells the observer how the body ended, drops the guards, and leaves the
+    /// content as if it were new.
+    fn end(&mut self) {
         self.end_flow();
         if let Some(observer) = self.observer.take() {
             observer.ended(self.passed, self.delivered);
+        }
+        self.source = BodySource::Empty;
+        self.held = None;
+        self.pace = None;
+        self.trailers = Trailers::All;
+        self.passed = 0;
+        self.delivered = false;
+        self.buffer.clear();
+        if self.buffer.capacity() > MOST_BUFFER {
+            self.buffer = Vec::new();
         }
     }
 }
@@ -187,5 +243,70 @@ impl Trailers {
             fields.remove(name);
         }
         (!fields.is_empty()).then(|| Frame::trailers(fields))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http_body_util::BodyExt;
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::body::{Body, Pace};
+
+    /// Notes how bodies end.
+    #[derive(Default)]
+    struct NotedEnds(Mutex<Vec<(u64, bool)>>);
+
+    impl BodyObserver for NotedEnds {
+        fn ended(&self, bytes: u64, delivered: bool) {
+            self.0.lock().push((bytes, delivered));
+        }
+
+        fn broke(&self, _: &Fault) {}
+    }
+
+    #[test]
+    fn a_body_has_nothing_of_the_body_whose_content_it_reuses() {
+        let (ends, guard) = (Arc::new(NotedEnds::default()), Arc::new(()));
+        let mut first = Body::copied(b"hello");
+        first.set_pace(Some(Pace::of(Duration::from_secs(1))));
+        first.observe(ends.clone());
+        first.hold(guard.clone());
+        assert!(first.append_whole(&mut Vec::new()));
+        first.delivered();
+        drop(first);
+        assert_eq!(*ends.0.lock(), [(5, true)]);
+        assert_eq!(Arc::strong_count(&guard), 1);
+        let mut second = Body::copied(b"x");
+        assert_eq!((second.length(), second.pace()), (Some(1), None));
+        second.observe(ends.clone());
+        drop(second);
+        assert_eq!(*ends.0.lock(), [(5, true), (0, false)]);
+    }
+
+    #[tokio::test]
+    async fn a_short_body_is_pulled_as_a_whole() {
+        let mut body = Body::copied(b"hello");
+        assert_eq!(body.as_whole().as_deref(), Some(&b"hello"[..]));
+        assert_eq!(
+            body.frame().await.unwrap().unwrap().into_data().unwrap(),
+            "hello"
+        );
+        assert!(body.is_empty() && body.frame().await.is_none());
+    }
+
+    #[test]
+    fn a_thread_keeps_few_contents_and_no_long_buffer() {
+        let bodies: Vec<_> = (0..2 * MOST_KEPT)
+            .map(|_| Body::copied(&[0; 2 * MOST_BUFFER]))
+            .collect();
+        drop(bodies);
+        KEPT.with_borrow(|kept| {
+            assert_eq!(kept.len(), MOST_KEPT);
+            assert!(kept.iter().all(|content| content.buffer.capacity() == 0));
+        });
     }
 }

@@ -284,8 +284,8 @@ mod tests {
                 status: StatusCode::from_u16(status).expect("a status"),
             };
             let [kept, new] = [Some(&text), None].map(|text| {
-                let mut response = to_request(&error, Some("orders"), text, id.as_bytes());
-                (response.fields, response.body.take_whole())
+                let response = to_request(&error, Some("orders"), text, id.as_bytes());
+                (response.fields, response.body.as_whole())
             });
             assert_eq!(kept, new);
         }
@@ -298,11 +298,11 @@ mod tests {
             retry_after: Duration::from_millis(1500),
             status: StatusCode::TOO_MANY_REQUESTS,
         };
-        let mut response = to_request(&error, Some("orders"), None, b"id-1");
+        let response = to_request(&error, Some("orders"), None, b"id-1");
         assert_eq!(response.status, 429);
         assert_eq!(response.fields.get(&header::RETRY_AFTER), Some(&b"2"[..]));
         let body: serde_json::Value =
-            serde_json::from_slice(&response.body.take_whole().unwrap()).expect("a JSON body");
+            serde_json::from_slice(&response.body.as_whole().unwrap()).expect("a JSON body");
         assert_eq!(
             body["violated-policies"],
             serde_json::json!(["per-client", "daily"])

@@ -219,13 +219,8 @@ impl Transfer {
             && response.status != StatusCode::REQUEST_TIMEOUT;
         let out = wire.output.buffer();
         write_head(out, response, framing, &request);
-        let mut is_ended = framing == Framing::Bodiless;
-        if framing == Framing::Counted
-            && let Some(bytes) = response.body.take_whole()
-        {
-            out.extend_from_slice(&bytes);
-            is_ended = true;
-        }
+        let is_ended = framing == Framing::Bodiless
+            || (framing == Framing::Counted && response.body.append_whole(out));
         if framing == Framing::UntilClose {
             wire.close_cuts(true);
         }
