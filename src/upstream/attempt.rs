@@ -41,15 +41,17 @@ use crate::{
 /// An attempt at a server. Dropped without an outcome, it was given up: by the
 /// client, or because the server was slow.
 #[derive(Debug)]
-pub(super) struct Attempt<'a> {
-    upstream: &'a Upstream,
+pub(super) struct Attempt {
+    pub(super) upstream: Arc<Upstream>,
     /// The server's index.
-    index: usize,
+    pub(super) index: usize,
+    /// The request.
+    pub(super) call: Arc<Exchange>,
     /// The end of the attempt's timeout; `None` if there is none, and once the
     /// outcome is known.
     deadline: Option<Instant>,
-    /// The request, once it is being sent.
-    pub(super) sent: Option<&'a Exchange>,
+    /// Whether the request is being sent.
+    pub(super) is_sent: bool,
     /// The flow of the body of the request; `None` without a body.
     upload: Option<TimedUpload>,
     /// Whether the attempt waits for the server, and not for the client or the
@@ -83,19 +85,20 @@ fn is_failure(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502..=504)
 }
 
-impl<'a> Attempt<'a> {
+impl Attempt {
     /// An attempt at the server with this `index`.
-    pub(super) fn new(upstream: &'a Upstream, index: usize, call: &Call) -> Self {
+    pub(super) fn new(upstream: &Arc<Upstream>, index: usize, call: &Call) -> Self {
         let upload = call.body.flow().map(|flow| TimedUpload {
             flow: Arc::clone(flow),
             before: flow.passed().unwrap_or_default(),
         });
         Self {
-            upstream,
+            upstream: Arc::clone(upstream),
             index,
+            call: Arc::clone(&call.exchange),
             deadline: call.attempt_deadline,
             upload,
-            sent: None,
+            is_sent: false,
             is_servers_turn: false,
         }
     }
@@ -103,7 +106,7 @@ impl<'a> Attempt<'a> {
     /// Judges the server by the head of its response, which took `took` and
     /// arrived at `now`. Returns whether the response is a success, provided
     /// that its body arrives completely.
-    pub(super) fn responded(mut self, head: &ResponseHead, took: Duration, now: Instant) -> bool {
+    pub(super) fn responded(&mut self, head: &ResponseHead, took: Duration, now: Instant) -> bool {
         let status = head.status;
         if is_failure(status) {
             let counts = self.failed(Some(Failing::Status(status.as_u16())), took, now);
@@ -149,10 +152,10 @@ impl<'a> Attempt<'a> {
         let is_only = self.upstream.balancer.servers.len() == 1;
         let value = value.filter(|_| self.upstream.policy.cool_down && !is_only);
         let after = value.and_then(|value| retry_after(value, SystemTime::now()));
-        if let (Some(after), Some(page), Some(call)) = (after, self.page(), self.sent) {
+        if let (Some(after), Some(page)) = (after, self.page()) {
             let by = Provoked {
                 page,
-                client: call.client.ip,
+                client: self.call.client.ip,
             };
             self.upstream.ejector.cool_down(self.index, after, by, now);
         }
@@ -181,17 +184,17 @@ impl<'a> Attempt<'a> {
 
     /// The page of the request, once it is being sent.
     fn page(&self) -> Option<Page> {
-        let page_of = |call| self.upstream.ejector.page_of(call);
-        self.sent.map(page_of)
+        let page = || self.upstream.ejector.page_of(&self.call);
+        self.is_sent.then(page)
     }
 
     /// The server that is tried.
-    fn server(&self) -> &'a Server {
+    pub(super) fn server(&self) -> &Server {
         &self.upstream.balancer.servers[self.index]
     }
 }
 
-impl Drop for Attempt<'_> {
+impl Drop for Attempt {
     fn drop(&mut self) {
         if let Some(deadline) = self.deadline {
             self.given_up(deadline);
@@ -200,6 +203,13 @@ impl Drop for Attempt<'_> {
 }
 
 impl Upstream {
+    /// Notes that a response of the server with this `index` is complete.
+    fn complete(&self, index: usize, is_success: bool) {
+        if is_success {
+            self.balancer.servers[index].health.succeeded();
+        }
+    }
+
     /// Counts a failure of the server with this `index` that took `took`.
     /// Returns whether it speaks against the server.
     fn server_failed(
@@ -218,32 +228,59 @@ impl Upstream {
     }
 }
 
+/// A response whose head has arrived.
+pub(super) struct RespondedAttempt<'a> {
+    pub(super) attempt: &'a Attempt,
+    /// As in [`ResponseOutcome`].
+    pub(super) is_success: bool,
+    /// As in [`ResponseOutcome`].
+    pub(super) in_flight: InFlight,
+}
+
+impl RespondedAttempt<'_> {
+    /// The response arrived completely, together with its head. Otherwise as
+    /// [`ResponseOutcome::complete`].
+    pub(super) fn complete(self) -> InFlight {
+        self.attempt
+            .upstream
+            .complete(self.attempt.index, self.is_success);
+        self.in_flight
+    }
+
+    /// The outcome, which is decided when the body ends.
+    pub(super) fn into_outcome(self) -> ResponseOutcome {
+        ResponseOutcome {
+            upstream: Arc::clone(&self.attempt.upstream),
+            index: self.attempt.index,
+            call: Arc::clone(&self.attempt.call),
+            is_success: self.is_success,
+            in_flight: self.in_flight,
+        }
+    }
+}
+
 /// The outcome of a response whose head has arrived, to be decided by its body.
 /// Dropped undecided, it counts neither way, as it was then the client that
 /// left.
 #[derive(Debug)]
 pub(super) struct ResponseOutcome {
-    pub(super) upstream: Arc<Upstream>,
+    upstream: Arc<Upstream>,
     /// The server's index.
-    pub(super) index: usize,
+    index: usize,
     /// The request that the server responds to.
     pub(super) call: Arc<Exchange>,
     /// Whether the status is one of a success. A failure was counted when the
     /// head arrived.
-    pub(super) is_success: bool,
+    is_success: bool,
     /// Counts the request as in flight until its response has ended.
-    pub(super) in_flight: InFlight,
+    in_flight: InFlight,
 }
 
 impl ResponseOutcome {
     /// The response arrived completely. Returns the guard that counts the
     /// request as in flight, which a tunnel keeps.
     pub(super) fn complete(self) -> InFlight {
-        if self.is_success {
-            self.upstream.balancer.servers[self.index]
-                .health
-                .succeeded();
-        }
+        self.upstream.complete(self.index, self.is_success);
         self.in_flight
     }
 

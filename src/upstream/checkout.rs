@@ -67,7 +67,7 @@ impl Upstream {
         server: &Server,
         worker: usize,
         reuse: Reuse,
-        attempt: &mut Attempt<'_>,
+        attempt: &mut Attempt,
     ) -> Result<Checkout, Error> {
         match server.http2() {
             None => self.check_out_http1(server, worker, reuse, attempt).await,
@@ -81,7 +81,7 @@ impl Upstream {
         server: &Server,
         worker: usize,
         reuse: Reuse,
-        attempt: &mut Attempt<'_>,
+        attempt: &mut Attempt,
     ) -> Result<Checkout, Error> {
         match server.http1.acquire(worker, reuse).await {
             None => Err(self.pool_timeout(server)),
@@ -108,7 +108,7 @@ impl Upstream {
         server: &Server,
         http2: &Arc<Http2Pool>,
         worker: usize,
-        attempt: &mut Attempt<'_>,
+        attempt: &mut Attempt,
     ) -> Result<Checkout, Error> {
         let mut search = StreamSearch::Exhausted;
         while !server.capacity.is_contended() {
@@ -152,7 +152,7 @@ impl Upstream {
         worker: usize,
         turn: MakingTurn,
         permit: ConnectionPermit,
-        attempt: &mut Attempt<'_>,
+        attempt: &mut Attempt,
     ) -> Result<Checkout, Error> {
         let stream = match self.connect(server, attempt).await {
             Ok(stream) => stream,
@@ -183,7 +183,7 @@ impl Upstream {
     async fn connect(
         &self,
         server: &Server,
-        attempt: &mut Attempt<'_>,
+        attempt: &mut Attempt,
     ) -> Result<Stream, ConnectFailure> {
         let begun = Instant::now();
         attempt.is_servers_turn = true;

@@ -88,7 +88,7 @@ mod view;
 
 pub use self::{
     health::{HealthState, HealthView},
-    send::SendTo,
+    send::{SendTo, Sending},
     service::Upstream,
     view::ServerView,
 };

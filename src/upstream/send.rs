@@ -1,11 +1,15 @@
 //! Sending a request to a server of an upstream, once: the innermost service of
 //! a route's stack.
 //!
-//! [`Upstream::send`] is the whole of it, in the order in which it happens:
-//! choose a server, check out a connection, send, await the head of the
-//! response, judge the server, and hand the body on. Everything that the
-//! request holds on the way is a guard in this one future. The layers above
-//! decide whether a failure is retried.
+//! [`Upstream::send`] and [`SentRequest::poll`] are the whole of it, in the
+//! order in which it happens: choose a server, check out a connection, send,
+//! await the head of the response, judge the server, and hand the body on.
+//! Everything that the request holds on the way is a guard in this one future.
+//! The layers above decide whether a failure is retried.
+//!
+//! An idle connection, which most requests get, is checked out at once. The
+//! future is then a small state machine; only the others pay for one that can
+//! wait for a connection.
 //!
 //! # Cancellation
 //!
@@ -25,10 +29,11 @@
 //! decides from it and from the outcome how the server is judged.
 
 use std::{
+    fmt,
     future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -37,11 +42,11 @@ use tokio::time::Instant;
 use tower::Service;
 
 use super::{
-    attempt::{Attempt, ResponseOutcome},
+    attempt::{Attempt, RespondedAttempt},
     failure::Failure,
     http1::{Http1Exchange, Reuse},
     http2::Http2Exchange,
-    server::{Checkout, InFlight, Server},
+    server::{Checkout, InFlight},
     service::Upstream,
 };
 use crate::{
@@ -60,75 +65,84 @@ pub struct SendTo(pub Arc<Upstream>);
 impl Service<Outgoing> for SendTo {
     type Response = Response;
     type Error = Failed;
-    /// The only box on a request's path through the stack.
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Failed>> + Send>>;
+    type Future = Sending;
 
     #[inline]
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failed>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, outgoing: Outgoing) -> Self::Future {
-        Box::pin(Arc::clone(&self.0).send(outgoing))
+    fn call(&mut self, outgoing: Outgoing) -> Sending {
+        Sending(self.0.send(outgoing))
+    }
+}
+
+/// A request on its way to a server, and the wait for its response.
+///
+/// Cancel safe: dropped, it releases the connection and every count that it
+/// holds.
+pub struct Sending(SendState);
+
+/// The state of a request on its way to a server. Its parts are boxed, as this
+/// is moved through all layers.
+enum SendState {
+    /// Nothing could be sent.
+    Failed(Option<Failed>),
+    /// Waits for a connection, then for the response.
+    CheckingOut(Pin<Box<dyn Future<Output = Result<Response, Failed>> + Send>>),
+    /// Waits for the response.
+    Sent(Box<SentRequest>),
+}
+
+impl Future for Sending {
+    type Output = Result<Response, Failed>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            SendState::Failed(failed) => match failed.take() {
+                Some(failed) => Poll::Ready(Err(failed)),
+                None => Poll::Pending,
+            },
+            SendState::CheckingOut(response) => response.as_mut().poll(cx),
+            SendState::Sent(sent) => sent.poll(cx),
+        }
+    }
+}
+
+impl fmt::Debug for Sending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            SendState::Failed(_) => "Failed",
+            SendState::CheckingOut(_) => "CheckingOut",
+            SendState::Sent(_) => "Sent",
+        })
     }
 }
 
 impl Upstream {
-    /// Sends a request to one server, once, and judges the server by the
-    /// outcome.
-    ///
-    /// Cancel safe: a dropped future releases the connection and every count
-    /// that it holds.
-    async fn send(self: Arc<Self>, outgoing: Outgoing) -> Result<Response, Failed> {
-        let exchange = Arc::clone(&outgoing.call.exchange);
-        let index = self.choose(&outgoing)?;
+    /// Sends a request to one server, once, or begins to wait for a connection
+    /// to it.
+    fn send(self: &Arc<Self>, outgoing: Outgoing) -> SendState {
+        let index = match self.choose(&outgoing) {
+            Ok(index) => index,
+            Err(failed) => return SendState::Failed(Some(failed)),
+        };
         let server = &self.balancer.servers[index];
-        exchange.try_server(index, &server.fields);
+        outgoing.call.exchange.try_server(index, &server.fields);
         let in_flight = server.begin();
+        let attempt = Attempt::new(self, index, &outgoing.call);
         let worker = worker::current();
         let reuse = Reuse::unless(outgoing.call.new_connection);
-        let mut attempt = Attempt::new(&self, index, &outgoing.call);
-        let mut ready_at = outgoing.call.now;
-        let checkout = match server.pooled(worker, reuse, ready_at) {
-            Some(checkout) => checkout,
-            None => {
-                // Boxed, as it is rare and large.
-                let checkout = Box::pin(self.check_out(server, worker, reuse, &mut attempt)).await;
-                ready_at = Instant::now();
-                checkout.map_err(|error| self.seek_alternative(&exchange, Failed::unseen(error)))?
-            }
-        };
-        let mut sent = SentRequest::new(checkout, outgoing, server, in_flight)
-            .map_err(|failure| failure.into_failed(self.name()))?;
-        attempt.sent = Some(&exchange);
-        let head = poll_fn(|cx| sent.poll(cx, &mut attempt.is_servers_turn)).await;
-        let now = Instant::now();
-        let took = now - ready_at;
-        self.metrics.responded(took);
-        exchange.sent(took);
-        let head = match head {
-            Ok(head) => head,
-            Err(failure) => {
-                attempt.failed(failure.of_server(), took, now);
-                sent.fail(failure);
-                return Err(self.seek_alternative(&exchange, failure.into_failed(self.name())));
-            }
-        };
-        let is_success = attempt.responded(&head, took, now);
-        let Some(parts) = sent.parts.take() else {
-            return Err(Error::ClientGone.into());
-        };
-        let outcome = ResponseOutcome {
-            upstream: self,
-            index,
-            call: parts.call,
-            is_success,
-            in_flight: parts.in_flight,
-        };
-        Ok(match parts.exchange {
-            UpstreamExchange::Http1(exchange) => exchange.into_response(head, outcome, now),
-            UpstreamExchange::Http2(exchange) => exchange.into_response(head, outcome),
-        })
+        let now = outgoing.call.now;
+        match server.pooled(worker, reuse, now) {
+            Some(checkout) => match SentRequest::new(checkout, outgoing, attempt, in_flight, now) {
+                Ok(sent) => SendState::Sent(sent),
+                Err(failed) => SendState::Failed(Some(failed)),
+            },
+            None => SendState::CheckingOut(Box::pin(send_later(
+                outgoing, attempt, in_flight, worker, reuse,
+            ))),
+        }
     }
 
     /// Chooses the server for a request, by its index.
@@ -161,29 +175,52 @@ impl Upstream {
     }
 }
 
+/// Waits for a connection, then sends the request and awaits its response.
+async fn send_later(
+    outgoing: Outgoing,
+    mut attempt: Attempt,
+    in_flight: InFlight,
+    worker: usize,
+    reuse: Reuse,
+) -> Result<Response, Failed> {
+    let upstream = Arc::clone(&attempt.upstream);
+    let server = &upstream.balancer.servers[attempt.index];
+    let checkout = upstream
+        .check_out(server, worker, reuse, &mut attempt)
+        .await;
+    let ready_at = Instant::now();
+    let checkout = checkout
+        .map_err(|error| upstream.seek_alternative(&attempt.call, Failed::unseen(error)))?;
+    let mut sent = SentRequest::new(checkout, outgoing, attempt, in_flight, ready_at)?;
+    poll_fn(|cx| sent.poll(cx)).await
+}
+
 /// A request that a server is sent, before its response. Dropped then, it is
 /// cancelled.
 ///
 /// Holds everything that belongs to the request at the server. After the head
 /// of the response, the body takes it over.
 struct SentRequest {
+    /// Judges the server.
+    attempt: Attempt,
     /// `None` once nothing is awaited any more.
     parts: Option<SentParts>,
     /// The longest time for which permits are held after the client has left;
     /// `None` without a concurrency limit.
     hold_on: Option<Duration>,
+    /// When the connection was ready, from which on the server's time counts.
+    ready_at: Instant,
 }
 
 /// The parts of a request while a server works on it.
 struct SentParts {
     exchange: UpstreamExchange,
-    call: Arc<Exchange>,
     in_flight: InFlight,
 }
 
 impl SentRequest {
-    /// Begins to send `outgoing` on the connection that was checked out of
-    /// `server`.
+    /// Begins to send `outgoing` on the connection that was checked out of the
+    /// server of `attempt`.
     ///
     /// # Errors
     /// The request cannot be expressed in the protocol, or exceeds a limit that
@@ -191,60 +228,94 @@ impl SentRequest {
     fn new(
         checkout: Checkout,
         mut outgoing: Outgoing,
-        server: &Server,
+        mut attempt: Attempt,
         in_flight: InFlight,
-    ) -> Result<Self, Failure> {
+        ready_at: Instant,
+    ) -> Result<Box<Self>, Failed> {
         if !outgoing.call.body.is_whole() {
             limit_trailers(&mut outgoing, matches!(checkout, Checkout::Http1(_)));
         }
+        let server = attempt.server();
         let exchange = match checkout {
             Checkout::Http1(lease) => {
                 let exchange = Http1Exchange::new(lease, &mut outgoing, &server.authority);
                 UpstreamExchange::Http1(exchange)
             }
             Checkout::Http2(stream) => {
-                let exchange = Http2Exchange::new(stream, &mut outgoing, server)?;
+                let exchange = Http2Exchange::new(stream, &mut outgoing, server)
+                    .map_err(|failure| failure.into_failed(attempt.upstream.name()))?;
                 UpstreamExchange::Http2(Box::new(exchange))
             }
         };
-        let call = outgoing.call.exchange;
-        if let Some(interim) = &call.interim {
+        if let Some(interim) = &attempt.call.interim {
             interim.0.sent_up();
         }
-        call.is_sent.set();
-        Ok(Self {
+        attempt.call.is_sent.set();
+        attempt.is_sent = true;
+        Ok(Box::new(Self {
+            attempt,
             parts: Some(SentParts {
                 exchange,
-                call,
                 in_flight,
             }),
             hold_on: outgoing.call.abandoned_timeout,
-        })
+            ready_at,
+        }))
     }
 
-    /// Sends the request and awaits the head of the response. Before it is
-    /// ready, notes at each poll in `is_servers_turn` whether the exchange waits
-    /// for the server, and not for the client or the gateway.
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        is_servers_turn: &mut bool,
-    ) -> Poll<Result<ResponseHead, Failure>> {
-        let Some(SentParts { exchange, call, .. }) = &mut self.parts else {
+    /// Sends the request, awaits the head of the response, and judges the
+    /// server. While it is pending, the attempt knows whether it waits for the
+    /// server, and not for the client or the gateway.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response, Failed>> {
+        let Self { attempt, parts, .. } = self;
+        let Some(SentParts { exchange, .. }) = parts else {
             return Poll::Pending;
         };
-        match exchange {
+        let head = match exchange {
             UpstreamExchange::Http1(exchange) => {
-                let head = exchange.poll(cx, call);
-                *is_servers_turn = exchange.waits_for_server();
+                let head = exchange.poll(cx, &attempt.call);
+                attempt.is_servers_turn = exchange.waits_for_server();
                 head
             }
             UpstreamExchange::Http2(exchange) => {
-                let head = exchange.poll(cx, call);
-                *is_servers_turn = exchange.waits_for_server();
+                let head = exchange.poll(cx, &attempt.call);
+                attempt.is_servers_turn = exchange.waits_for_server();
                 head
             }
-        }
+        };
+        let head = ready!(head);
+        let now = Instant::now();
+        let took = now - self.ready_at;
+        attempt.upstream.metrics.responded(took);
+        attempt.call.sent(took);
+        Poll::Ready(match head {
+            Ok(head) => self.responded(head, took, now),
+            Err(failure) => Err(self.fail(failure, took, now)),
+        })
+    }
+
+    /// The response whose `head` arrived at `now`.
+    fn responded(
+        &mut self,
+        head: ResponseHead,
+        took: Duration,
+        now: Instant,
+    ) -> Result<Response, Failed> {
+        let is_success = self.attempt.responded(&head, took, now);
+        let Some(parts) = self.parts.take() else {
+            return Err(Error::ClientGone.into());
+        };
+        let responded = RespondedAttempt {
+            attempt: &self.attempt,
+            is_success,
+            in_flight: parts.in_flight,
+        };
+        Ok(match parts.exchange {
+            UpstreamExchange::Http1(exchange) => exchange.into_response(head, responded, now),
+            UpstreamExchange::Http2(exchange) => {
+                exchange.into_response(head, responded.into_outcome())
+            }
+        })
     }
 
     /// Ends the exchange because of `failure`. If the client left while it sent
@@ -253,10 +324,13 @@ impl SentRequest {
     ///
     /// In that case the parts stay, and dropping the request holds its permits
     /// on.
-    fn fail(&mut self, failure: Failure) {
+    fn fail(&mut self, failure: Failure, took: Duration, now: Instant) -> Failed {
+        self.attempt.failed(failure.of_server(), took, now);
         if failure != Failure::Client(Fault::ClientGone) {
             self.parts = None;
         }
+        let Attempt { upstream, call, .. } = &self.attempt;
+        upstream.seek_alternative(call, failure.into_failed(upstream.name()))
     }
 }
 
@@ -267,7 +341,7 @@ impl Drop for SentRequest {
             && let Some(parts) = self.parts.take()
             && let UpstreamExchange::Http1(exchange) = parts.exchange
         {
-            exchange.hold_on(parts.call, parts.in_flight, longest);
+            exchange.hold_on(Arc::clone(&self.attempt.call), parts.in_flight, longest);
         }
     }
 }

@@ -23,7 +23,7 @@
 
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use http::{Method, StatusCode, header};
 use tokio::time::Instant;
 
@@ -33,7 +33,7 @@ use crate::{
     call::{Exchange, Outgoing},
     http1::{self, Length, ResponseHead, Unended},
     message::{Interim, RequestHead, Response},
-    upstream::{attempt::ResponseOutcome, failure::Failure},
+    upstream::{attempt::RespondedAttempt, failure::Failure, server::InFlight},
 };
 
 /// The longest head of a response, in bytes. NGINX and HAProxy accept less by
@@ -56,8 +56,12 @@ pub(in crate::upstream) struct Http1Exchange {
     pub(super) upload: Http1Upload,
     /// The length of the input that is known to hold no end of a head.
     scanned: usize,
+    /// The length of the last head, which is still at the front of the input.
+    head_length: usize,
     /// Interim responses so far.
     interims: usize,
+    /// Whether the response was waited for.
+    is_awaited: bool,
     /// Whether any byte of the response has arrived.
     is_heard: bool,
     /// The head of a response that switches protocols, kept until the request's
@@ -78,7 +82,9 @@ impl Http1Exchange {
             upload: Http1Upload::new(std::mem::take(&mut outgoing.call.body)),
             lease,
             scanned: 0,
+            head_length: 0,
             interims: 0,
+            is_awaited: false,
             is_heard: false,
             switch: None,
         }
@@ -107,7 +113,14 @@ impl Http1Exchange {
                 }
                 self.pass_on(&head, call.interim.as_ref())?;
             }
-            match ready!(self.lease.connection.poll_read(cx)) {
+            // The first look follows the writing, and is too early for a
+            // response.
+            let read = if std::mem::replace(&mut self.is_awaited, true) {
+                self.lease.connection.poll_read(cx)
+            } else {
+                self.lease.connection.poll_read_rare(cx)
+            };
+            match ready!(read) {
                 Ok(0) | Err(_) => return Poll::Ready(Err(self.broken())),
                 Ok(_) => self.is_heard = true,
             }
@@ -130,7 +143,8 @@ impl Http1Exchange {
         }
     }
 
-    /// Takes a head from the input, if a complete one is there.
+    /// Parses the head at the front of the input, if a complete one is there.
+    /// It stays there until it is passed on or becomes the response.
     pub(super) fn parse_head(&mut self, method: &Method) -> Result<Option<ResponseHead>, Failure> {
         // Nearly all heads arrive in one piece.
         if self.scanned > 0 && !self.has_end()? {
@@ -143,7 +157,7 @@ impl Http1Exchange {
         match http1::parse_response(input, method).map_err(Failure::BadResponse)? {
             Some((head, length)) if length <= MOST_HEAD => {
                 self.scanned = 0;
-                input.advance(length);
+                self.head_length = length;
                 Ok(Some(head))
             }
             None if input.len() <= MOST_HEAD => {
@@ -176,6 +190,7 @@ impl Http1Exchange {
         head: &ResponseHead,
         interim: Option<&Interim>,
     ) -> Result<(), Failure> {
+        self.lease.connection.input.advance(self.head_length);
         self.interims += 1;
         if self.interims > MOST_INTERIMS {
             return Err(Failure::BadResponse("it sends interim answers without end"));
@@ -212,43 +227,42 @@ impl Http1Exchange {
     pub(in crate::upstream) fn into_response(
         self,
         head: ResponseHead,
-        outcome: ResponseOutcome,
+        responded: RespondedAttempt<'_>,
         now: Instant,
     ) -> Response {
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            return self.into_tunnel(head, outcome);
+            return self.into_tunnel(head, responded.complete());
         }
         let Self {
-            upload, mut lease, ..
+            upload,
+            mut lease,
+            head_length,
+            ..
         } = self;
         let input = &mut lease.connection.input;
-        let whole = match head.length {
-            Length::Empty => Some(Bytes::new()),
-            Length::Exact(length) if upload.is_complete() && length <= input.len() as u64 => {
-                Some(take(input, length as usize))
+        let arrived = (input.len() - head_length) as u64;
+        let length = match head.length {
+            Length::Empty => 0,
+            Length::Exact(length) if upload.is_complete() && length <= arrived => length as usize,
+            _ => {
+                input.advance(head_length);
+                let body = Http1ResponseBody::new(&head, lease, upload, responded.into_outcome());
+                return response(head, Body::stream(body));
             }
-            _ => None,
         };
-        let Some(bytes) = whole else {
-            let body = Http1ResponseBody::new(&head, lease, upload, outcome);
-            return response(head, Body::stream(body));
-        };
+        let body = take(input, head_length, length);
         lease.end(head.keep_alive && upload.is_complete(), now);
-        let is_head = outcome.call.request.method == Method::HEAD;
-        outcome.complete();
-        let body = if is_head {
-            Body::absent()
-        } else {
-            Body::whole(bytes)
-        };
-        response(head, body)
+        let is_head = responded.attempt.call.request.method == Method::HEAD;
+        responded.complete();
+        response(head, if is_head { Body::absent() } else { body })
     }
 
     /// The response that switches protocols. The tunnel keeps the connection
     /// and the count of requests in flight.
-    fn into_tunnel(self, head: ResponseHead, outcome: ResponseOutcome) -> Response {
+    fn into_tunnel(mut self, head: ResponseHead, in_flight: InFlight) -> Response {
+        self.lease.connection.input.advance(self.head_length);
         let mut body = Body::tunnel(TunnelEnd::new(self.lease));
-        body.hold(outcome.complete());
+        body.hold(in_flight);
         response(head, body)
     }
 }
@@ -281,16 +295,24 @@ fn is_switch(head: &ResponseHead, request: &RequestHead) -> Result<bool, Failure
     }
 }
 
-/// The first `length` bytes of `input`. A few bytes are copied, which is less
-/// work than sharing the memory and leaves it to the connection for its next
-/// response.
-fn take(input: &mut BytesMut, length: usize) -> Bytes {
+/// Takes a head and the `length` bytes of the body behind it out of `input`. A
+/// few bytes are copied, which is less work than sharing the memory and leaves
+/// it to the connection for its next response.
+fn take(input: &mut BytesMut, head_length: usize, length: usize) -> Body {
     if length > CHEAPLY_COPIED {
-        return input.split_to(length).freeze();
+        input.advance(head_length);
+        return Body::whole(input.split_to(length));
     }
-    let bytes = Bytes::copy_from_slice(&input[..length]);
-    input.advance(length);
-    bytes
+    let end = head_length + length;
+    let body = Body::copied(&input[head_length..end]);
+    if end == input.len() {
+        // The next read then finds the whole buffer, which it would have to
+        // make room in otherwise.
+        input.clear();
+    } else {
+        input.advance(end);
+    }
+    body
 }
 
 /// Writes the request line and the fields, with the framing that HTTP/1 needs

@@ -46,7 +46,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::BytesMut;
@@ -111,6 +111,13 @@ impl PooledConnection {
     /// stream.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         runtime::io::poll_read(&mut self.io, cx, &mut self.input)
+    }
+
+    /// As [`poll_read`](Self::poll_read), for the moments at which nearly
+    /// always nothing has come.
+    pub(super) fn poll_read_rare(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        ready!(self.io.poll_readable(cx));
+        self.poll_read(cx)
     }
 
     /// Writes all of [`output`](Self::output).
