@@ -15,6 +15,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::names::FieldName;
+use crate::runtime::spare;
 
 /// The reason phrase of a status in RFC 9110 or in the registry of HTTP
 /// statuses; `None` if neither has it.
@@ -125,10 +126,9 @@ pub struct Fields {
 impl Fields {
     /// No fields, with room for this many bytes.
     pub fn with_capacity(bytes: usize) -> Self {
-        Self {
-            lines: Vec::with_capacity(bytes),
-            ..Self::default()
-        }
+        let mut fields = Self::default();
+        fields.lines = spare::take(bytes);
+        fields
     }
 
     /// Adds a line; `name` is a token and `value` holds no line end.
@@ -210,12 +210,18 @@ impl Fields {
     }
 
     /// The lines as a map whose values share their memory.
-    pub fn into_map(self) -> HeaderMap {
-        to_map(&Bytes::from(self.lines))
+    pub fn into_map(mut self) -> HeaderMap {
+        to_map(&Bytes::from(std::mem::take(&mut self.lines)))
     }
 
     fn lines(&self) -> impl Iterator<Item = &[u8]> {
         self.lines.split_inclusive(|byte| *byte == b'\n')
+    }
+}
+
+impl Drop for Fields {
+    fn drop(&mut self) {
+        spare::give_back(std::mem::take(&mut self.lines));
     }
 }
 

@@ -69,6 +69,17 @@ impl Output {
         &mut self.bytes
     }
 
+    /// Appends `bytes`, without a copy if nothing is pending. Returns a buffer
+    /// that is free now, with any bytes in it.
+    pub fn append(&mut self, bytes: Vec<u8>) -> Vec<u8> {
+        if self.pending() == 0 {
+            self.sent = 0;
+            return std::mem::replace(&mut self.bytes, bytes);
+        }
+        self.bytes.extend_from_slice(&bytes);
+        bytes
+    }
+
     /// Bytes that are not sent yet.
     pub fn pending(&self) -> usize {
         self.bytes.len() - self.sent
@@ -80,6 +91,20 @@ impl Output {
         if self.pending() == 0 && self.bytes.capacity() > kept {
             self.bytes = Vec::new();
         }
+    }
+
+    /// Sends what `write` takes at once of the pending bytes.
+    ///
+    /// # Errors
+    /// Those of `write`, but for
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock).
+    pub fn try_send(&mut self, write: impl FnOnce(&[u8]) -> io::Result<usize>) -> io::Result<()> {
+        match write(&self.bytes[self.sent..]) {
+            Ok(written) => self.sent += written,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Sends everything. Pending bytes that fit into the socket leave in a
@@ -134,6 +159,35 @@ mod tests {
         fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
             Poll::Ready(Ok(()))
         }
+    }
+
+    #[test]
+    fn bytes_that_are_appended_follow_those_that_are_pending() {
+        let mut output = Output::default();
+        assert!(output.append(b"one ".to_vec()).is_empty());
+        assert_eq!(output.append(b"two".to_vec()), b"two");
+        output.try_send(|bytes| Ok(bytes.len() - 3)).unwrap();
+        assert_eq!(output.pending(), 3);
+        output
+            .try_send(|bytes| {
+                assert_eq!(bytes, b"two");
+                Ok(3)
+            })
+            .unwrap();
+        output.append(b"three".to_vec());
+        assert_eq!(
+            (output.pending(), output.buffer().as_slice()),
+            (5, &b"three"[..])
+        );
+    }
+
+    #[test]
+    fn a_socket_that_takes_nothing_at_once_is_no_error() {
+        let mut output = Output::default();
+        output.buffer().extend_from_slice(b"x");
+        let full = output.try_send(|_| Err(io::ErrorKind::WouldBlock.into()));
+        let broken = output.try_send(|_| Err(io::ErrorKind::BrokenPipe.into()));
+        assert!(full.is_ok() && broken.is_err() && output.pending() == 1);
     }
 
     /// All sent bytes of a long response to a client that read slowly used to

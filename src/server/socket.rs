@@ -40,6 +40,16 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
         Poll::Ready(())
     }
 
+    /// Writes as many of `bytes` as the socket takes at once, without a wake-up
+    /// when it takes more. Costs half of a poll.
+    ///
+    /// # Errors
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if it takes none now, or where
+    /// only a poll can write (TLS); those of the system.
+    fn try_write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
     /// Tells the peer that the connection ends without a cut, where that takes
     /// more than closing. Never waits.
     fn say_goodbye(&mut self) {}
@@ -53,6 +63,10 @@ impl Socket for TcpStream {
     fn has_ended(&self) -> bool {
         let known = self.ready(Interest::READABLE).now_or_never();
         known.is_some_and(|ready| ready.is_ok_and(|ready| ready.is_read_closed()))
+    }
+
+    fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        TcpStream::try_write(self, bytes)
     }
 
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -190,7 +190,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // A connection's listener is named as access lines name it.
     ("message", &["body", "error", "http1", "telemetry", "tls"]),
     ("body", &["error", "runtime"]),
-    ("http1", &["error", "policy"]),
+    // Heads are written into buffers that the thread keeps.
+    ("http1", &["error", "policy", "runtime"]),
     ("http2", &["body", "error", "http1"]),
     // Leaves. Messages of any module say durations alike.
     ("runtime", &[]),

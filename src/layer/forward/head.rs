@@ -34,6 +34,7 @@ use crate::{
     http1::{self, Hops},
     message::{FieldName, NameSet, RequestHead},
     policy::{RequestChanges, Rewrite},
+    runtime::spare,
 };
 
 /// Room in bytes for everything but the target and the fields received.
@@ -47,7 +48,7 @@ const ROOM: usize = 512;
 pub(super) fn write(call: &Call, changes: &RequestChanges) -> Vec<u8> {
     let exchange = &*call.exchange;
     let (request, host) = (&exchange.request, host(exchange));
-    let mut out = Vec::with_capacity(ROOM + request.headers.written_length());
+    let mut out = spare::take(ROOM + request.headers.written_length());
     out.extend_from_slice(request.method.as_str().as_bytes());
     out.push(b' ');
     if changes.rewrite == Rewrite::None {

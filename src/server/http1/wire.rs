@@ -138,6 +138,9 @@ impl<IO: Socket> Wire<IO> {
 
     /// Writes all of `output`.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.output.pending() > 0 {
+            self.output.try_send(|bytes| self.io.try_write(bytes))?;
+        }
         self.output.poll_flush(&mut self.io, cx)
     }
 

@@ -33,6 +33,7 @@ use crate::{
     call::{Exchange, Outgoing},
     http1::{self, Length, ResponseHead, Unended},
     message::{Interim, RequestHead, Response},
+    runtime::{io::Output, spare},
     upstream::{attempt::RespondedAttempt, failure::Failure, server::InFlight},
 };
 
@@ -77,7 +78,7 @@ impl Http1Exchange {
         outgoing: &mut Outgoing,
         authority: &str,
     ) -> Self {
-        write_head(lease.connection.output.buffer(), outgoing, authority);
+        write_head(&mut lease.connection.output, outgoing, authority);
         Self {
             upload: Http1Upload::new(std::mem::take(&mut outgoing.call.body)),
             lease,
@@ -317,8 +318,9 @@ fn take(input: &mut BytesMut, head_length: usize, length: usize) -> Body {
 
 /// Writes the request line and the fields, with the framing that HTTP/1 needs
 /// (RFC 9112, 6).
-fn write_head(out: &mut Vec<u8>, outgoing: &Outgoing, authority: &str) {
-    out.extend_from_slice(&outgoing.head);
+fn write_head(output: &mut Output, outgoing: &mut Outgoing, authority: &str) {
+    spare::give_back(output.append(std::mem::take(&mut outgoing.head)));
+    let out = output.buffer();
     if !outgoing.has_host {
         http1::write_field(out, "host", authority.as_bytes());
     }
