@@ -40,7 +40,7 @@ use crate::{
     error::Fault,
     http1::{self, Decoder, Fields, Length, Piece},
     message::InterimSink,
-    runtime::io::Output,
+    runtime::io::{MOST_TRIED, Output},
     server::Socket,
 };
 
@@ -138,7 +138,7 @@ impl<IO: Socket> Wire<IO> {
 
     /// Writes all of `output`.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.output.pending() > 0 {
+        if (1..=MOST_TRIED).contains(&self.output.pending()) {
             self.output.try_send(|bytes| self.io.try_write(bytes))?;
         }
         self.output.poll_flush(&mut self.io, cx)
