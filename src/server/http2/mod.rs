@@ -231,14 +231,16 @@ where
         }
         let origin = Arc::clone(&self.origin);
         self.tuner.windows().crowd(self.streams.len() + 1);
-        self.streams.spawn(stream::exchange(
+        // Boxed, as a task is moved several times before it runs, and the state
+        // of an exchange is large.
+        self.streams.spawn(Box::pin(stream::exchange(
             request,
             down,
             self.service.clone(),
             self.limits,
             origin,
             Arc::clone(&self.stream_context),
-        ));
+        )));
         if let Phase::Open { idle_since } | Phase::Leaving { idle_since } = &mut self.state
             && idle_since.take().is_some()
         {
