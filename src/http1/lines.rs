@@ -78,8 +78,47 @@ pub(super) fn next_line(
     start: usize,
     before_colon: BeforeColon,
 ) -> Result<NextLine, LineFault> {
+    match usual_line(head, start) {
+        Some((line, next)) => Ok(NextLine::Line(line, next)),
+        None => any_line(head, start, before_colon),
+    }
+}
+
+/// The line at `start`, and where the next one begins, if it is as nearly all
+/// lines are: a name of letters, digits and hyphens, one space before a value
+/// of at least one byte, none behind it, and no tab.
+#[inline(always)]
+fn usual_line(head: &[u8], start: usize) -> Option<(RawLine, usize)> {
+    let rest = head.get(start..)?;
+    let length = usual_bytes(rest);
+    let [b':', b' ', behind @ ..] = rest.get(length..)? else {
+        return None;
+    };
+    let value_length = find_control(behind)?;
+    let (value, line_end) = behind.split_at_checked(value_length)?;
+    let ([first, ..], [.., last], [b'\r', b'\n', ..]) = (value, value, line_end) else {
+        return None;
+    };
+    if *first == b' ' || *last == b' ' || length == 0 || length > LONGEST_NAME {
+        return None;
+    }
+    let value = start + length + 2;
+    let line = RawLine {
+        start,
+        name_end: start + length,
+        value,
+        value_end: value + value_length,
+        is_usual: true,
+        has_underscore: false,
+    };
+    Some((line, value + value_length + 2))
+}
+
+/// As [`next_line`], for a line of any form.
+#[inline(never)]
+fn any_line(head: &[u8], start: usize, before_colon: BeforeColon) -> Result<NextLine, LineFault> {
     let rest = head.get(start..).unwrap_or_default();
-    let Some((length, has_underscore)) = find_name_end(rest) else {
+    let Some(length) = rest.iter().position(|byte| !IS_TOKEN[usize::from(*byte)]) else {
         return Ok(NextLine::More);
     };
     if length == 0 {
@@ -101,76 +140,44 @@ pub(super) fn next_line(
     let Some(line_end) = find_line_end(head, colon + 1)? else {
         return Ok(NextLine::More);
     };
-    let (text, next) = (&head[colon + 1..line_end], line_end + 2);
-    if let [b' ', value @ ..] = text
-        && !value.first().is_some_and(is_blank)
-        && !value.last().is_some_and(is_blank)
-    {
-        let line = RawLine {
-            start,
-            name_end,
-            value: colon + 2,
-            value_end: line_end,
-            is_usual: colon == name_end,
-            has_underscore,
-        };
-        return Ok(NextLine::Line(line, next));
-    }
+    let text = &head[colon + 1..line_end];
     let (value, value_end) = trimmed(text, colon + 1);
     let line = RawLine {
         start,
         name_end,
         value,
         value_end,
-        is_usual: false,
-        has_underscore,
+        is_usual: colon == name_end
+            && value == colon + 2
+            && text[0] == b' '
+            && value_end == line_end,
+        has_underscore: head[start..name_end].contains(&b'_'),
     };
-    Ok(NextLine::Line(line, next))
+    Ok(NextLine::Line(line, line_end + 2))
 }
 
 /// The range of a value in `text`, which begins at `start` in the head, without
 /// the blanks around it.
-#[cold]
 fn trimmed(text: &[u8], start: usize) -> (usize, usize) {
     let value = start + blanks(text);
     let last = text.iter().rposition(|byte| !is_blank(byte));
     (value, last.map_or(value, |last| start + last + 1))
 }
 
-/// The length of the token that `text` begins with, and whether it contains
-/// `_`. `None` if the text ends with it.
-///
-/// Names of letters, digits and hyphens are looked at eight bytes at a time,
-/// and all others one by one from the first other character on.
+/// The number of letters, digits and hyphens that `text` begins with, or less:
+/// they are looked at eight bytes at a time, and the last few bytes of a text
+/// not at all.
 #[inline(always)]
-fn find_name_end(text: &[u8]) -> Option<(usize, bool)> {
+fn usual_bytes(text: &[u8]) -> usize {
     let mut length = 0;
     for chunk in text.as_chunks().0 {
         let others = not_usual(u64::from_le_bytes(*chunk));
         if others != 0 {
-            length += others.trailing_zeros() as usize / 8;
-            break;
+            return length + others.trailing_zeros() as usize / 8;
         }
         length += 8;
     }
-    if text.get(length) == Some(&b':') {
-        return Some((length, false));
-    }
-    find_unusual_name_end(text, length)
-}
-
-/// As [`find_name_end`], where everything before `from` is known to belong to
-/// the name.
-#[cold]
-fn find_unusual_name_end(text: &[u8], from: usize) -> Option<(usize, bool)> {
-    let mut has_underscore = false;
-    for (offset, byte) in text.get(from..)?.iter().enumerate() {
-        if !IS_TOKEN[usize::from(*byte)] {
-            return Some((from + offset, has_underscore));
-        }
-        has_underscore |= *byte == b'_';
-    }
-    None
+    length
 }
 
 /// The highest bit of each of eight bytes that is no letter, digit or hyphen.
@@ -218,20 +225,18 @@ fn is_blank(byte: &u8) -> bool {
 ///
 /// # Errors
 /// Another control character than a tab comes first.
-#[inline]
 fn find_line_end(head: &[u8], start: usize) -> Result<Option<usize>, LineFault> {
     let mut at = start;
     loop {
-        at = match find_control(head, at) {
-            Some(found) if head[found] == b'\t' => found + 1,
-            Some(found) => return line_end(head, found),
+        at += match find_control(&head[at..]) {
+            Some(found) if head[at + found] == b'\t' => found + 1,
+            Some(found) => return line_end(head, at + found),
             None => return Ok(None),
         };
     }
 }
 
 /// Whether the control character at `found` ends a line.
-#[inline]
 fn line_end(head: &[u8], found: usize) -> Result<Option<usize>, LineFault> {
     match head[found..] {
         [b'\r', b'\n', ..] => Ok(Some(found)),
@@ -241,17 +246,17 @@ fn line_end(head: &[u8], found: usize) -> Result<Option<usize>, LineFault> {
     }
 }
 
-/// The place of the first control character from `start` on.
+/// The place of the first control character of `text`.
 ///
 /// Eight bytes are looked at in one step: a byte below 0x20 borrows its highest
 /// bit when 0x20 is subtracted, and so does 0 where 0x7f was. Bytes above the
 /// first one that is found may be told wrong, as a borrow goes on into them.
 #[inline]
-fn find_control(head: &[u8], start: usize) -> Option<usize> {
-    let mut at = start;
-    let mut chunks = head.get(start..)?.chunks_exact(8);
-    for chunk in chunks.by_ref() {
-        let bytes = u64::from_le_bytes(chunk.try_into().unwrap_or_default());
+fn find_control(text: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    let (chunks, rest) = text.as_chunks();
+    for chunk in chunks {
+        let bytes = u64::from_le_bytes(*chunk);
         let below = bytes.wrapping_sub(EACH * 0x20);
         let deleted = (bytes ^ (EACH * 0x7f)).wrapping_sub(EACH);
         let found = (below | deleted) & !bytes & HIGHEST;
@@ -260,9 +265,7 @@ fn find_control(head: &[u8], start: usize) -> Option<usize> {
         }
         at += 8;
     }
-    let rest = chunks.remainder().iter();
-    let found = rest.into_iter().position(u8::is_ascii_control)?;
-    Some(at + found)
+    Some(at + rest.iter().position(u8::is_ascii_control)?)
 }
 
 /// The characters of tokens (RFC 9110, 5.6.2).
@@ -388,12 +391,31 @@ mod tests {
     fn a_name_ends_at_the_first_byte_that_is_no_token_wherever_it_stands() {
         for length in 1..20 {
             for byte in 0..=255 {
-                let text = [&vec![b'X'; length][..], &[byte], b"-9z:"].concat();
+                let text = [&vec![b'X'; length][..], &[byte], b"-9z: value\r\n"].concat();
                 let is_token = byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-                let end = if is_token { length + 4 } else { length };
-                assert_eq!(find_name_end(&text), Some((end, byte == b'_')), "{byte}");
+                let line = next_line(&text, 0, BeforeColon::Nothing);
+                match line {
+                    Ok(NextLine::Line(line, _)) if byte == b':' => {
+                        assert_eq!(line.name_end, length)
+                    }
+                    Ok(NextLine::Line(line, next)) => {
+                        assert!(is_token, "{byte}");
+                        assert_eq!((line.name_end, next), (length + 4, text.len()));
+                        assert_eq!(line.has_underscore, byte == b'_');
+                    }
+                    other => assert!(!is_token, "{byte}: {other:?}"),
+                }
             }
         }
-        assert_eq!(find_name_end(b"name-without-end"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_line_of_the_usual_form_is_read_as_any_other(text in "[a-zA-Z0-9_-]{1,20}:[ a-z\t]{0,20}\r\n") {
+            if let Some((line, next)) = usual_line(text.as_bytes(), 0) {
+                let any = any_line(text.as_bytes(), 0, BeforeColon::Nothing);
+                prop_assert_eq!(any, Ok(NextLine::Line(line, next)));
+            }
+        }
     }
 }

@@ -94,9 +94,10 @@ impl FieldName {
 
     /// The name, found among those of its length.
     fn search(name: &[u8]) -> Self {
+        let first = name.first().map_or(0, |byte| byte | 0x20);
         Self::with_length(name.len())
             .iter()
-            .find(|(known, _)| is_same(known, name))
+            .find(|(known, _)| known[0] == first && is_same(known, name))
             .map_or(Self::Other, |(_, field)| *field)
     }
 

@@ -245,8 +245,8 @@ fn request_line(line: &[u8]) -> Result<(Method, std::ops::Range<usize>, Version)
     // The version has eight bytes, and a blank stands before it.
     let end = line.len().checked_sub(9).ok_or(NO_REQUEST_LINE)?;
     let target = line.get(first + 1..end).unwrap_or_default();
-    let is_target = |byte: &u8| *byte > b' ' && *byte != 0x7f;
-    if target.is_empty() || !target.iter().all(is_target) || std::str::from_utf8(target).is_err() {
+    let is_ascii = |byte: &u8| byte.is_ascii_graphic();
+    if target.is_empty() || !(target.iter().all(is_ascii) || is_unusual_target(target)) {
         return Err(NO_REQUEST_LINE);
     }
     let version = match &line[end..] {
@@ -262,6 +262,13 @@ fn request_line(line: &[u8]) -> Result<(Method, std::ops::Range<usize>, Version)
     let method = Method::from_bytes(&line[..first])
         .map_err(|_| Error::Malformed("the method is not a token"))?;
     Ok((method, first + 1..end, version))
+}
+
+/// Whether a target with bytes above ASCII is text without blanks and control
+/// characters.
+fn is_unusual_target(target: &[u8]) -> bool {
+    let is_sound = |byte: &u8| !byte.is_ascii() || byte.is_ascii_graphic();
+    target.iter().all(is_sound) && std::str::from_utf8(target).is_ok()
 }
 
 const NO_REQUEST_LINE: Error = Error::Malformed("the request line is not METHOD TARGET HTTP/1.1");
