@@ -114,8 +114,9 @@ pub struct Origin {
     pub account: Box<str>,
     /// This end of the connection, as the client addressed it.
     pub local: SocketAddr,
-    /// Facts from the TLS handshake; `None` on a plain connection.
-    pub tls: Option<TlsFacts>,
+    /// Facts from the TLS handshake; `None` on a plain connection, which needs
+    /// no room for them.
+    pub tls: Option<Box<TlsFacts>>,
 }
 
 impl Origin {

@@ -360,7 +360,7 @@ fn a_thousand_idle_connections_cost_little_memory_and_no_time() {
         assert_eq!(client.response().status(), 200);
     }
     let grown = gateway.resident().saturating_sub(before);
-    assert!(grown < 15 * 1024, "{grown} KiB for 1,000 idle connections");
+    assert!(grown < 4 * 1024, "{grown} KiB for 1,000 idle connections");
     let before = gateway.cpu_time();
     thread::park_timeout(Duration::from_secs(1));
     let used = gateway.cpu_time() - before;

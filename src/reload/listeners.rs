@@ -196,7 +196,7 @@ impl OpenListeners {
             let stays = configured.contains(address);
             if !stays {
                 tracing::info!(address = %listener.name, "listener closes; its connections drain");
-                listener.drain.cancel();
+                listener.close();
             }
             stays
         });

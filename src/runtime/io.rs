@@ -5,10 +5,14 @@
 //! thousand idle connections so cost no memory for input, and a copy of a few
 //! hundred bytes is cheaper than a buffer of 32 KiB that falls out of the
 //! cache.
+//!
+//! Responses are written to one spare buffer of the worker. Nearly all of them
+//! are sent within the poll that writes them, so that the next response of any
+//! connection finds the buffer free.
 
 use std::{
-    cell::RefCell,
-    io,
+    cell::{Cell, RefCell},
+    io, mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -26,7 +30,15 @@ pub const MOST_TRIED: usize = 16 * 1024;
 /// move to its front.
 const MOST_SENT: usize = 64 * 1024;
 
+/// Largest buffer that a worker keeps for the next message, in bytes: more than
+/// the head of a response and a short body. An output that never releases its
+/// buffer, as those to servers do not, has no more than this from another one.
+const MAX_SPARE: usize = 8 * 1024;
+
 thread_local! {
+    /// The buffer for the next response, empty. A connection whose response has
+    /// to wait for its client takes it along.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     /// Shared by all connections of a worker, so that an idle connection owns
     /// no buffer. Borrowed only within one poll.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into());
@@ -62,7 +74,12 @@ pub struct Output {
 
 impl Output {
     /// The buffer to append to. [`poll_flush`](Output::poll_flush) sends it.
+    ///
+    /// It is the spare buffer of the thread if there is none yet.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
+        if self.bytes.capacity() == 0 {
+            self.bytes = SPARE.take();
+        }
         // A peer that reads slowly but steadily never lets the buffer run
         // empty: sent bytes must not pile up meanwhile.
         if self.sent >= MOST_SENT {
@@ -86,6 +103,20 @@ impl Output {
     /// Bytes that are not sent yet.
     pub fn pending(&self) -> usize {
         self.bytes.len() - self.sent
+    }
+
+    /// Gives up the buffer if it is empty. It becomes the spare buffer of the
+    /// thread unless it is larger than [`MAX_SPARE`].
+    pub fn release(&mut self) {
+        if self.bytes.capacity() == 0 || self.pending() > 0 {
+            return;
+        }
+        let mut bytes = mem::take(&mut self.bytes);
+        self.sent = 0;
+        if bytes.capacity() <= MAX_SPARE {
+            bytes.clear();
+            SPARE.set(bytes);
+        }
     }
 
     /// Frees the buffer if it is empty and its capacity exceeds `kept` bytes,
@@ -162,6 +193,23 @@ mod tests {
         fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
             Poll::Ready(Ok(()))
         }
+    }
+
+    #[test]
+    fn an_output_without_bytes_gives_its_buffer_to_the_next_one() {
+        let (mut first, mut second) = (Output::default(), Output::default());
+        first.buffer().extend_from_slice(&[b'x'; 100]);
+        first.release();
+        assert_eq!(first.pending(), 100, "bytes that are not sent stay");
+        first.sent = 100;
+        let given = first.bytes.as_ptr();
+        first.release();
+        assert_eq!((first.bytes.capacity(), first.pending()), (0, 0));
+        assert_eq!(second.buffer().as_ptr(), given);
+        assert!(second.buffer().is_empty());
+        second.buffer().reserve(MAX_SPARE + 1);
+        second.release();
+        assert_eq!(first.buffer().capacity(), 0, "a large one is freed");
     }
 
     #[test]

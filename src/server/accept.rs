@@ -246,16 +246,12 @@ where
         let Accepted { io, peer, local } = accepted;
         let fields = Arc::clone(&self.listener.fields);
         let context = ConnectionContext {
-            limits: settings.policy.limits,
+            settings: Arc::clone(&settings),
             origin: Arc::new(Origin::new(fields, peer, local)),
             handle: guard.handle.clone(),
         };
         let served = http1::serve(io, BytesMut::new(), self.service.clone(), context);
-        self.connections.spawn(async move {
-            if AssertUnwindSafe(served).catch_unwind().await.is_err() {
-                guard.panicked(peer);
-            }
-        });
+        self.track(served, guard, peer);
     }
 
     /// Spawns the task of a connection that begins with a PROXY protocol header
@@ -281,14 +277,26 @@ where
             guard.handle.clone(),
             Arc::clone(&self.handshakes),
         );
-        // Boxed: plain connections need not be as large as one that goes
-        // through all of this.
-        let served = AssertUnwindSafe(Box::pin(served)).catch_unwind();
-        self.connections.spawn(async move {
-            if served.await.is_err() {
+        self.track(served, guard, peer);
+    }
+
+    /// Spawns the task of the connection from `peer`, which holds its guard to
+    /// the end.
+    ///
+    /// Combinators and no `async` block: the block would have room for `served`
+    /// twice, as it was captured and as it is awaited.
+    fn track(
+        &self,
+        served: impl Future<Output = ()> + Send + 'static,
+        guard: ConnectionGuard,
+        peer: SocketAddr,
+    ) {
+        let ended = AssertUnwindSafe(served).catch_unwind();
+        self.connections.spawn(ended.map(move |ended| {
+            if ended.is_err() {
                 guard.panicked(peer);
             }
-        });
+        }));
     }
 }
 
@@ -314,8 +322,12 @@ impl ConnectionGuard {
     /// be evicted before its task has run.
     fn new(slot: ListenerSlot, registry: &Arc<Registry>, client: Option<ClientGuard>) -> Self {
         let listener = Arc::clone(slot.listener());
-        let cell = Arc::new(IdleCell::new(listener.drain.child_token()));
+        let cell = Arc::new(IdleCell::new());
         registry.insert(&cell);
+        // Looked at after that, as a drain ends the registered connections only.
+        if listener.drain.is_cancelled() {
+            cell.end();
+        }
         Self {
             registry: Arc::clone(registry),
             handle: ConnectionHandle::new(cell, listener),

@@ -1,13 +1,19 @@
 //! One open connection, whichever protocol it speaks: everything that serving
 //! it takes, and its link to the listener that accepted it.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use super::{connections::IdleCell, listener::Listener};
+use super::{
+    connections::IdleCell,
+    listener::{Listener, ListenerSettings},
+};
 use crate::{
     message::{Arrival, Origin, Response},
     policy::ConnectionLimits,
@@ -33,12 +39,19 @@ impl<S> RequestService for S where
 /// Everything that serving a connection takes, apart from its bytes and from
 /// the service that responds to its requests.
 pub(super) struct ConnectionContext {
-    /// The bounds on heads and silence.
-    pub(super) limits: ConnectionLimits,
+    /// The settings that the connection was accepted under.
+    pub(super) settings: Arc<ListenerSettings>,
     /// Both ends of the connection.
     pub(super) origin: Arc<Origin>,
     /// The link to the listener.
     pub(super) handle: ConnectionHandle,
+}
+
+impl ConnectionContext {
+    /// The bounds on heads and silence.
+    pub(super) fn limits(&self) -> &ConnectionLimits {
+        &self.settings.policy.limits
+    }
 }
 
 /// A connection's link to its listener: hears that it has to end, and records
@@ -67,10 +80,16 @@ impl ConnectionHandle {
         &self.cell
     }
 
-    /// Cancelled when the connection is to end after the requests in flight:
-    /// the listener drains, or the connection is evicted.
-    pub(super) fn drain(&self) -> &CancellationToken {
-        self.cell.drain()
+    /// Whether the connection is to end after the requests in flight: the
+    /// listener drains, or the connection is evicted.
+    pub(super) fn must_end(&self) -> bool {
+        self.cell.must_end()
+    }
+
+    /// Ready once [`must_end`](Self::must_end) is true. Only the connection's
+    /// own task polls this: the last task that did is woken.
+    pub(super) fn poll_must_end(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.cell.poll_must_end(cx)
     }
 
     /// Records that the connection has no request since `now` and may be

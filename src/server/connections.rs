@@ -28,14 +28,15 @@ use std::{
     sync::{
         Arc, Weak,
         atomic::{
-            AtomicU64, AtomicUsize,
+            AtomicBool, AtomicU64, AtomicUsize,
             Ordering::{Relaxed, SeqCst},
         },
     },
+    task::{Context, Poll},
 };
 
+use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
-use tokio_util::sync::CancellationToken;
 
 use super::slots::Slots;
 use crate::telemetry::ListenerMetrics;
@@ -158,7 +159,7 @@ fn client(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Whether one connection is idle.
+/// Whether one connection is idle, and whether it is to end.
 #[derive(Debug)]
 pub(super) struct IdleCell {
     /// Since when the connection is idle, in microseconds of its listener, or
@@ -166,25 +167,46 @@ pub(super) struct IdleCell {
     since: AtomicU64,
     /// Its index in its registry; only changed under the registry's lock.
     index: AtomicUsize,
-    /// Cancelled when the connection is to end: its listener drains, or it is
-    /// evicted. A token of its own, so that looking at it touches no memory
-    /// that another connection touches.
-    drain: CancellationToken,
+    /// Whether the connection is to end: its listener drains, or it is evicted.
+    /// Kept here, so that looking at it touches no memory that another
+    /// connection touches.
+    must_end: AtomicBool,
+    /// The task that waits for `must_end`. A quarter of the memory that a token
+    /// below that of the listener takes.
+    task: AtomicWaker,
 }
 
 impl IdleCell {
     /// The cell of a connection that is busy.
-    pub(super) fn new(drain: CancellationToken) -> Self {
+    pub(super) fn new() -> Self {
         Self {
             since: AtomicU64::new(BUSY),
             index: AtomicUsize::new(0),
-            drain,
+            must_end: AtomicBool::new(false),
+            task: AtomicWaker::new(),
         }
     }
 
-    /// Cancelled when the connection is to end.
-    pub(super) fn drain(&self) -> &CancellationToken {
-        &self.drain
+    /// Lets the connection end after the requests in flight.
+    pub(super) fn end(&self) {
+        self.must_end.store(true, SeqCst);
+        self.task.wake();
+    }
+
+    /// Whether the connection is to end.
+    pub(super) fn must_end(&self) -> bool {
+        self.must_end.load(SeqCst)
+    }
+
+    /// Ready once the connection is to end. Wakes the task that polled last.
+    pub(super) fn poll_must_end(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.task.register(cx.waker());
+        // After the registration, so that an end in between is not missed.
+        if self.must_end() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 
     /// The connection is idle since `micros`. The caller then wakes those that
@@ -216,7 +238,7 @@ impl IdleCell {
             .compare_exchange(since, EVICTED, SeqCst, Relaxed)
             .is_ok();
         if is_evicted {
-            self.drain.cancel();
+            self.end();
         }
         is_evicted
     }
@@ -278,6 +300,14 @@ impl Connections {
         let registry = Arc::new(Registry::default());
         self.registries.lock().push(Arc::clone(&registry));
         registry
+    }
+
+    /// Lets all connections end after their requests in flight. Those that are
+    /// registered later are not reached.
+    pub(super) fn end_all(&self) {
+        for registry in self.registries.lock().iter() {
+            registry.0.lock().iter().for_each(|cell| cell.end());
+        }
     }
 
     /// Evicts the connection that has been idle for longest; false if none is

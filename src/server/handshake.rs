@@ -54,7 +54,7 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
-use futures_util::future::Either;
+use futures_util::{FutureExt, future::Either};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     sync::Semaphore,
@@ -71,7 +71,7 @@ use super::{
 use crate::{
     message::Origin,
     runtime::{io::poll_read, timer::timeout},
-    tls::{AlpnProtocol, HandshakeFailure, Hello, ReadAhead, Secured, ServerTls},
+    tls::{AlpnProtocol, HandshakeFailure, Hello, ReadAhead, Secured, ServerStream, ServerTls},
 };
 
 /// Handshakes that a worker computes for one listener before all other tasks
@@ -99,80 +99,102 @@ const NOT_PLAIN: &[u8] =
 /// protocol header. The settings are those of the moment at which the
 /// connection got its slot, also if a reload comes later. Ready when the
 /// connection is over.
-pub(super) async fn serve<IO, S>(
-    mut io: IO,
-    mut ends: Ends,
+pub(super) fn serve<IO, S>(
+    io: IO,
+    ends: Ends,
     settings: Arc<ListenerSettings>,
     service: S,
     handle: ConnectionHandle,
     handshakes: Arc<Semaphore>,
-) where
-    IO: Socket,
-    S: RequestService,
-{
-    let listener = Arc::clone(handle.listener());
-    let mut ahead = BytesMut::new();
-    // Held to the end of the connection, for the client that the header names.
-    let header = read_proxy_header(&mut io, &mut ends, &mut ahead, &listener, &settings);
-    let Ok(_client) = header.await else {
-        return;
-    };
-    let peer = ends.source;
-    let origin = Origin::new(Arc::clone(&listener.fields), peer, ends.destination);
-    let context = |origin| ConnectionContext {
-        limits: settings.policy.limits,
-        origin: Arc::new(origin),
-        handle,
-    };
-    let Some(tls) = &settings.tls else {
-        return http1::serve(io, ahead, service, context(origin)).await;
-    };
-    // Boxed: a connection need not be as large as its handshake.
-    let handshake = Box::pin(secure(
-        ReadAhead::new(io, ahead),
-        tls,
-        &listener,
-        &handshakes,
-    ));
-    let secured = timeout(settings.policy.tls_handshake, handshake)
-        .await
-        .unwrap_or(Err(Unsecured::Slow));
-    let secured = match secured {
-        Ok(secured) => secured,
-        Err(unsecured) => return unsecured.report(&listener, peer),
-    };
-    listener.metrics.handshake("success");
-    if secured.is_resumed {
-        listener.metrics.resumed();
-    }
-    serve_secured(secured, service, origin, context).await;
-}
-
-/// Serves a connection in the protocol that its handshake agreed on.
-///
-/// Not `async`: the socket with its state of TLS is moved to where the protocol
-/// keeps it before there is a future, which would otherwise have room for both.
-#[expect(
-    clippy::boxed_local,
-    reason = "the box is freed here; unpacked by the caller, it would live as long as the connection"
-)]
-fn serve_secured<IO, S>(
-    secured: Box<Secured<IO>>,
-    service: S,
-    mut origin: Origin,
-    context: impl FnOnce(Origin) -> ConnectionContext,
 ) -> impl Future<Output = ()> + Send
 where
     IO: Socket,
     S: RequestService,
 {
-    origin.tls = Some(secured.facts);
-    let (io, ahead, context) = (secured.io, BytesMut::new(), context(origin));
-    match secured.protocol {
-        AlpnProtocol::Http1 => Either::Left(http1::serve(io, ahead, service, context)),
-        // Boxed: a connection of HTTP/1 need not be as large.
-        AlpnProtocol::Http2 => Either::Right(Box::pin(http2::serve(io, ahead, service, context))),
+    // Boxed, and freed before the first request.
+    let prepared = Box::pin(prepare(io, ends, settings, handle, handshakes));
+    async move {
+        let Ok(prepared) = prepared.await else {
+            return;
+        };
+        serve_prepared(prepared, service).await;
     }
+}
+
+/// A connection after the steps that its listener requires.
+struct PreparedConnection<IO> {
+    /// Its bytes: plain, with those already read, or inside TLS.
+    io: Either<(IO, BytesMut), (ServerStream<IO>, AlpnProtocol)>,
+    context: ConnectionContext,
+    /// The count for the client that a PROXY protocol header names. Held to the
+    /// end of the connection.
+    client: Option<ClientGuard>,
+}
+
+/// Takes a connection through these steps; [`Closed`] if it fails one of them.
+async fn prepare<IO: Socket>(
+    mut io: IO,
+    mut ends: Ends,
+    settings: Arc<ListenerSettings>,
+    handle: ConnectionHandle,
+    handshakes: Arc<Semaphore>,
+) -> Result<PreparedConnection<IO>, Closed> {
+    let listener = Arc::clone(handle.listener());
+    let mut ahead = BytesMut::new();
+    let header = read_proxy_header(&mut io, &mut ends, &mut ahead, &listener, &settings);
+    let client = header.await?;
+    let peer = ends.source;
+    let mut origin = Origin::new(Arc::clone(&listener.fields), peer, ends.destination);
+    let io = match &settings.tls {
+        None => Either::Left((io, ahead)),
+        Some(tls) => {
+            let handshake = secure(ReadAhead::new(io, ahead), tls, &listener, &handshakes);
+            let secured = timeout(settings.policy.tls_handshake, handshake)
+                .await
+                .unwrap_or(Err(Unsecured::Slow))
+                .map_err(|unsecured| unsecured.report(&listener, peer))?;
+            listener.metrics.handshake("success");
+            if secured.is_resumed {
+                listener.metrics.resumed();
+            }
+            origin.tls = Some(Box::new(secured.facts));
+            Either::Right((secured.io, secured.protocol))
+        }
+    };
+    Ok(PreparedConnection {
+        io,
+        context: ConnectionContext {
+            settings,
+            origin: Arc::new(origin),
+            handle,
+        },
+        client,
+    })
+}
+
+/// Serves a connection in the protocol that it speaks. Not `async`: the socket
+/// is moved to where the protocol keeps it before there is a future.
+fn serve_prepared<IO, S>(
+    prepared: PreparedConnection<IO>,
+    service: S,
+) -> impl Future<Output = ()> + Send
+where
+    IO: Socket,
+    S: RequestService,
+{
+    let (context, client) = (prepared.context, prepared.client);
+    let none = BytesMut::new();
+    let served = match prepared.io {
+        Either::Left((io, ahead)) => Either::Left(http1::serve(io, ahead, service, context)),
+        Either::Right((io, AlpnProtocol::Http1)) => {
+            Either::Right(Either::Left(http1::serve(io, none, service, context)))
+        }
+        // Boxed: a connection of HTTP/1 need not be as large.
+        Either::Right((io, AlpnProtocol::Http2)) => Either::Right(Either::Right(Box::pin(
+            http2::serve(io, none, service, context),
+        ))),
+    };
+    served.map(move |()| drop(client))
 }
 
 /// The connection is to be closed, which was counted and logged.
@@ -311,12 +333,13 @@ impl Unsecured {
     /// Counts the connection, and logs the reason. Handshakes that failed for
     /// what the client offered are logged above the debug level, too, as they
     /// tell of a configuration that does not fit its clients.
-    fn report(&self, listener: &Listener, peer: SocketAddr) {
+    fn report(&self, listener: &Listener, peer: SocketAddr) -> Closed {
         listener.metrics.handshake(self.outcome());
         tracing::debug!(listener = %listener.name, %peer, outcome = self.outcome(), why = self.why(), "no TLS handshake");
         if let Unsecured::Refused(HandshakeFailure::Failed(_)) = self {
             listener.unsecured(peer, &self.why());
         }
+        Closed
     }
 }
 
@@ -336,7 +359,7 @@ async fn secure<IO>(
     tls: &ServerTls,
     listener: &Listener,
     handshakes: &Semaphore,
-) -> Result<Box<Secured<IO>>, Unsecured>
+) -> Result<Secured<IO>, Unsecured>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -368,7 +391,7 @@ where
         Poll::Ready(secured) => secured,
         Poll::Pending => handshake.await,
     };
-    secured.map(Box::new).map_err(Unsecured::Refused)
+    secured.map_err(Unsecured::Refused)
 }
 
 #[cfg(test)]

@@ -63,8 +63,8 @@ pub struct Listener {
     pub name: Arc<str>,
     /// `name` as access lines have it.
     pub(super) fields: Arc<FixedFields>,
-    /// Cancelled when the listener is removed or the process drains.
-    pub drain: CancellationToken,
+    /// Cancelled by [`close`](Self::close).
+    pub(super) drain: CancellationToken,
     /// How long a connection without a request is kept once the listener
     /// drains, in milliseconds.
     grace: AtomicU64,
@@ -151,14 +151,23 @@ impl Listener {
         self.slots.wake();
     }
 
-    /// Stops accepting. Open connections end after their requests in flight,
-    /// and those without a request within half of `timeout`, after which all
-    /// that are left will be cut.
+    /// Begins to drain, as the process is about to end: see
+    /// [`close`](Self::close). Connections without a request end within half of
+    /// `timeout`, after which all that are left will be cut.
     pub fn begin_drain(&self, timeout: Duration) {
         let grace = GRACE.min(timeout / 2);
         self.grace
             .store(grace.as_millis() as u64, Ordering::Relaxed);
+        self.close();
+    }
+
+    /// Begins to drain: accepts no more, and lets open connections end after
+    /// their requests in flight.
+    pub fn close(&self) {
+        // In this order: a connection that is registered later sees that the
+        // listener drains.
         self.drain.cancel();
+        self.connections.end_all();
     }
 
     /// The time for which a connection without a request is kept once the

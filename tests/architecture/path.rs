@@ -16,11 +16,10 @@ use crate::{
 /// server and back.
 #[rustfmt::skip]
 const PATH: &[(&str, &str)] = &[
-    ("server/accept.rs", "accepted accept Acceptor::admit Acceptor::spawn ConnectionGuard::new"),
-    ("server/connections.rs", "AllConnections::admit ClientGuard::drop client IdleCell::new Registry::remove"),
-    ("server/http1/drain.rs", "DrainWatch::new DrainWatch::has_begun"),
+    ("server/accept.rs", "accepted accept Acceptor::admit Acceptor::spawn Acceptor::track ConnectionGuard::new"),
+    ("server/connections.rs", "AllConnections::admit ClientGuard::drop client IdleCell::new IdleCell::poll_must_end Registry::remove"),
     ("server/http1/head.rs", "HeadProgress::new HeadProgress::starts_idling read due"),
-    ("server/http1/mod.rs", "serve Connection::run Connection::poll_head Connection::exchange Connection::request Connection::deliver poll_response"),
+    ("server/http1/mod.rs", "serve Connection::run Connection::poll_head Connection::begin Connection::exchange Connection::request Connection::deliver poll_response"),
     ("server/http1/response.rs", "Framing::of write_head content_length Transfer::begin Transfer::poll Transfer::pull"),
     ("server/http1/wire.rs", "Wire::new Wire::poll_read Wire::poll_read_rare Wire::poll_gone Wire::free_idle_buffers Wire::begin_body Wire::discard_body"),
     ("server/listener.rs", "Listener::admit Listener::accepted Listener::acquire_slot Listener::try_acquire_slot"),
@@ -32,7 +31,7 @@ const PATH: &[(&str, &str)] = &[
     ("http1/headers.rs", "Headers::begin Headers::add Headers::over Headers::iter Headers::field Headers::known Headers::write Headers::write_lines"),
     ("http1/names.rs", "FieldName::of FieldName::of_request FieldName::with_length NameSet::and NameSet::has"),
     ("http1/response.rs", "parse_response status_line passed_on ends_here ResponseLines::of ResponseLines::next Copying::of Copying::pass Copying::end"),
-    ("runtime/io.rs", "poll_read Output::buffer Output::append Output::try_send Output::poll_flush"),
+    ("runtime/io.rs", "poll_read Output::buffer Output::append Output::try_send Output::release Output::poll_flush"),
     ("runtime/spare.rs", "take give_back"),
     ("runtime/timer.rs", "Timer::poll PooledTimer::timer PooledTimer::release"),
     ("message.rs", "Origin::new"),

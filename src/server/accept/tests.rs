@@ -10,6 +10,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     sync::Barrier,
+    task::yield_now,
     time::{Instant, sleep},
 };
 use tower::service_fn;
@@ -154,6 +155,37 @@ async fn ask(client: &mut DuplexStream) -> String {
     String::from_utf8_lossy(&response[..length]).into_owned()
 }
 
+/// Idle connections are many, and each is one task: what only an exchange, a
+/// handshake or the end of a connection needs must not be part of it.
+#[tokio::test]
+async fn the_task_of_a_connection_is_small_while_it_waits_for_a_request() {
+    let listener = listener(1);
+    let handle = ConnectionHandle::new(Arc::new(IdleCell::new()), Arc::clone(&listener));
+    let settings = Arc::clone(&listener.settings());
+    let service = || {
+        service_fn(|_| async {
+            let large = [0_u8; 4000];
+            yield_now().await;
+            assert_eq!(large, [0; 4000]);
+            Ok(Response::default())
+        })
+    };
+    let context = ConnectionContext {
+        settings: Arc::clone(&settings),
+        origin: Arc::new(Origin::new(Arc::clone(&listener.fields), ANY, ANY)),
+        handle: handle.clone(),
+    };
+    let plain = http1::serve(duplex(1).0, BytesMut::new(), service(), context);
+    let ends = Ends {
+        source: ANY,
+        destination: ANY,
+    };
+    let handshakes = Arc::new(Semaphore::new(1));
+    let secured = handshake::serve(duplex(1).0, ends, settings, service(), handle, handshakes);
+    let sizes = (size_of_val(&plain), size_of_val(&secured));
+    assert!(sizes.0 <= 640 && sizes.1 <= 720, "{sizes:?}");
+}
+
 /// Once, a client that did not know of the drain lost one request in three
 /// takeovers to the close.
 #[tokio::test(start_paused = true)]
@@ -194,7 +226,7 @@ async fn a_drain_leaves_nobody_in_the_queue() {
         .map(|_| TcpStream::connect(local).unwrap())
         .collect();
     let (listener, connections) = (listener(CLIENTS), TaskTracker::new());
-    listener.drain.cancel();
+    listener.close();
     for socket in sockets {
         let socket = tokio::net::TcpListener::from_std(socket).unwrap();
         let service = service_fn(|_| async { Ok(Response::default()) });

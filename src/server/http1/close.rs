@@ -24,18 +24,16 @@
 
 use std::{
     future::poll_fn,
-    pin::pin,
     task::{Poll, ready},
     time::Duration,
 };
 
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::wire::SharedWire;
 use crate::{
     runtime::timer::Timer,
-    server::{Socket, linger::Linger},
+    server::{Socket, connection::ConnectionHandle, linger::Linger},
 };
 
 /// Longest rest of a request's body, in bytes, that is read so that the
@@ -96,11 +94,10 @@ pub(super) async fn discard_rest<IO: Socket>(wire: &SharedWire<IO>, timer: &mut 
 pub(super) async fn linger<IO: Socket>(
     wire: &SharedWire<IO>,
     timer: Timer,
-    drain: &CancellationToken,
+    handle: &ConnectionHandle,
 ) {
     let has_more = wire.lock().has_more();
     let mut linger = Linger::begin(timer, has_more);
-    let mut drained = pin!(drain.cancelled());
     let mut is_shut = false;
     poll_fn(|cx| {
         let mut wire = wire.lock();
@@ -110,7 +107,7 @@ pub(super) async fn linger<IO: Socket>(
                 return Poll::Ready(());
             }
         }
-        if drained.as_mut().poll(cx).is_ready() {
+        if handle.poll_must_end(cx).is_ready() {
             linger.hurry();
         }
         loop {

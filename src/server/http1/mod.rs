@@ -35,7 +35,6 @@
 //! [`linger`](super::linger) at the end.
 
 mod close;
-mod drain;
 mod head;
 mod response;
 mod tunnel;
@@ -44,7 +43,8 @@ mod wire;
 use std::{
     convert::Infallible,
     future::{Future, poll_fn},
-    pin::{Pin, pin},
+    mem,
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -52,11 +52,9 @@ use std::{
 use bytes::BytesMut;
 use http::{Method, Version};
 use tokio::time::Instant;
-use tower::Service;
 
 use self::{
     close::{BodyRest, discard_rest, linger},
-    drain::DrainWatch,
     head::{HeadProgress, HeadRead, HeadTimes},
     response::{RequestTraits, Transfer},
     wire::{SharedWire, Wire, WireBody},
@@ -80,8 +78,8 @@ use crate::{
 /// When the listener drains, the connection ends after the request in flight,
 /// if there is one.
 ///
-/// Not `async` itself: the socket is moved to the heap before there is a
-/// future, which would otherwise have room for it.
+/// Not `async` itself: an `async fn` has room for its arguments twice, as they
+/// were passed and as they are used.
 pub(super) fn serve<IO, S>(
     io: IO,
     ahead: BytesMut,
@@ -92,54 +90,29 @@ where
     IO: Socket,
     S: RequestService,
 {
-    serve_wire(SharedWire::new(Wire::new(io, ahead)), service, context)
-}
-
-/// Serves the connection of this wire to its end.
-async fn serve_wire<IO, S>(wire: SharedWire<IO>, service: S, context: ConnectionContext)
-where
-    IO: Socket,
-    S: RequestService,
-{
     let mut connection = Connection {
-        wire,
+        wire: SharedWire::new(Wire::new(io, ahead)),
         service,
         timer: PooledTimer::default(),
-        context: &context,
+        context,
     };
-    let next = connection.run().await;
-    // Not returned to the pool, where the timers of all connections that end
-    // would pile up.
-    let timer = connection.timer.into_timer();
-    match next {
-        Next::Request | Next::Close => {}
-        Next::Farewell => connection.wire.lock().say_goodbye(),
-        Next::Linger => {
-            let drain = context.handle.drain();
-            linger(&connection.wire, timer, drain).await;
-        }
-        Next::Http2 => {
-            drop(timer);
-            let Connection { wire, service, .. } = connection;
-            // No request was read yet, so nobody else holds the wire.
-            if let Some((io, ahead)) = wire.into_parts() {
-                // Boxed: the future of an HTTP/2 connection is large, and most
-                // connections are not one.
-                Box::pin(http2::serve(io, ahead, service, context)).await;
-            }
-        }
+    async move {
+        let next = connection.run().await;
+        // Boxed: each connection ends once, and until then need not be as large
+        // as its end.
+        Box::pin(connection.end(next)).await;
     }
 }
 
 /// The state of a connection, whichever request it is at.
-struct Connection<'a, IO, S> {
+struct Connection<IO, S> {
     wire: SharedWire<IO>,
     /// Responds to its requests.
     service: S,
     /// The deadline of the present step. Released while the gateway works, so
     /// that the wait for the server has the same timer.
     timer: PooledTimer,
-    context: &'a ConnectionContext,
+    context: ConnectionContext,
 }
 
 /// The next step of a connection.
@@ -157,25 +130,36 @@ enum Next {
     Http2,
 }
 
-impl<IO, S> Connection<'_, IO, S>
+/// The step that follows a wait for a head. It is small, as the connection
+/// holds it while it is idle, too.
+enum Begun<F> {
+    /// A request that the service works on, in a box of its own: an idle
+    /// connection needs no room for it.
+    Exchange(Pin<Box<F>>, RequestTraits),
+    /// Bytes that are not a request, and when the first of them was seen.
+    Refusal(Box<(Error, Instant)>),
+    /// The connection takes another course.
+    End(Next),
+}
+
+impl<IO, S> Connection<IO, S>
 where
     IO: Socket,
-    S: Service<Arrival, Response = Response, Error = Infallible>,
+    S: RequestService,
 {
     /// Serves requests until the connection takes another course.
     async fn run(&mut self) -> Next {
-        let token = self.context.handle.drain();
-        let cancelled = pin!(token.cancelled());
-        let mut drain = DrainWatch::new(token, cancelled);
         let mut accepted = Some(Instant::now());
         loop {
             let mut progress = HeadProgress::new(accepted.take());
-            let read = poll_fn(|cx| self.poll_head(cx, &mut progress, &mut drain)).await;
-            let next = match read {
-                HeadRead::Request(request, times) => self.exchange(request, times).await,
-                HeadRead::Refused(error, started) => self.refuse(error, started).await,
-                HeadRead::Close => Next::Farewell,
-                HeadRead::Http2 => Next::Http2,
+            let begun = {
+                let read = poll_fn(|cx| self.poll_head(cx, &mut progress)).await;
+                self.begin(read)
+            };
+            let next = match begun {
+                Begun::Exchange(response, request) => self.exchange(response, request).await,
+                Begun::Refusal(refusal) => Box::pin(self.refuse(refusal)).await,
+                Begun::End(next) => return next,
             };
             if next != Next::Request {
                 return next;
@@ -183,19 +167,63 @@ where
         }
     }
 
+    /// Begins what follows a wait for a head.
+    ///
+    /// Not `async`, so that a head is part of no future. The service was seen
+    /// ready before the head was taken.
+    fn begin(&mut self, read: HeadRead) -> Begun<S::Future> {
+        match read {
+            HeadRead::Request(parsed, times) => {
+                let request = RequestTraits {
+                    is_head: parsed.head.method == Method::HEAD,
+                    version: parsed.head.version,
+                    keep_alive: parsed.keep_alive,
+                };
+                // Built and called here and not further down: both values are
+                // large, and each level would move them once more.
+                let arrival = Arrival::Request(self.request(parsed, times));
+                self.timer.release();
+                Begun::Exchange(Box::pin(self.service.call(arrival)), request)
+            }
+            HeadRead::Refused(error, started) => Begun::Refusal(Box::new((error, started))),
+            HeadRead::Close => Begun::End(Next::Farewell),
+            HeadRead::Http2 => Begun::End(Next::Http2),
+        }
+    }
+
+    /// Ends the connection, or serves it in the protocol that it turns to.
+    async fn end(self, next: Next) {
+        // In the pool, the timers of connections that end would pile up.
+        let timer = self.timer.into_timer();
+        match next {
+            Next::Request | Next::Close => {}
+            Next::Farewell => self.wire.lock().say_goodbye(),
+            Next::Linger => {
+                linger(&self.wire, timer, &self.context.handle).await;
+            }
+            Next::Http2 => {
+                drop(timer);
+                // No request was read yet, so nobody else holds the wire. Boxed:
+                // most connections are not one of HTTP/2.
+                if let Some((io, ahead)) = self.wire.into_parts() {
+                    Box::pin(http2::serve(io, ahead, self.service, self.context)).await;
+                }
+            }
+        }
+    }
+
     /// Waits for a head, for as long as the listener's limits allow, and tells
-    /// the listener while the connection is idle. `drain` says whether the
-    /// connection is to end.
-    fn poll_head(
-        &mut self,
-        cx: &mut Context<'_>,
-        progress: &mut HeadProgress,
-        drain: &mut DrainWatch<'_, '_>,
-    ) -> Poll<HeadRead> {
+    /// the listener while the connection is idle.
+    ///
+    /// The service is asked for its readiness first, as a head that was taken
+    /// has to be passed on. Services are ready at once: their layers refuse in
+    /// `call`.
+    fn poll_head(&mut self, cx: &mut Context<'_>, progress: &mut HeadProgress) -> Poll<HeadRead> {
+        let Ok(()) = ready!(self.service.poll_ready(cx));
         let mut wire = self.wire.lock();
         let has_just_responded = progress.has_just_responded();
         loop {
-            let read = head::read(&mut wire, &self.context.limits, progress);
+            let read = head::read(&mut wire, self.context.limits(), progress);
             if progress.stops_idling() {
                 self.context.handle.set_busy();
             }
@@ -216,10 +244,10 @@ where
         if let Some(now) = progress.starts_idling() {
             self.context.handle.set_idle(now);
         }
-        let mut due = head::due(progress, &self.context.limits);
+        let mut due = head::due(progress, self.context.limits());
         if progress.started.is_none() {
             wire.free_idle_buffers();
-            if drain.has_begun(cx, has_just_responded) {
+            if self.context.handle.poll_must_end(cx).is_ready() {
                 if self.context.handle.is_evicted() {
                     return Poll::Ready(HeadRead::Close);
                 }
@@ -233,7 +261,7 @@ where
         Poll::Ready(match progress.started {
             Some(started) => HeadRead::Refused(
                 Error::SlowHead {
-                    after: self.context.limits.headers_timeout,
+                    after: self.context.limits().headers_timeout,
                 },
                 started,
             ),
@@ -243,8 +271,8 @@ where
 
     /// Responds to bytes that are not a request. No more of them is read:
     /// nothing behind malformed bytes can be understood.
-    async fn refuse(&mut self, error: Error, started: Instant) -> Next {
-        let Ok(()) = poll_fn(|cx| self.service.poll_ready(cx)).await;
+    async fn refuse(&mut self, refusal: Box<(Error, Instant)>) -> Next {
+        let (error, started) = *refusal;
         let version = Version::HTTP_11;
         let arrival = Arrival::Refused {
             error,
@@ -252,50 +280,41 @@ where
             version,
             origin: Arc::clone(&self.context.origin),
         };
-        let Ok(response) = self.service.call(arrival).await;
+        let Ok(mut response) = self.service.call(arrival).await;
         let request = RequestTraits {
             is_head: false,
             version,
             keep_alive: false,
         };
-        match self.deliver(response, request).await {
+        match self.deliver(&mut response, request).await {
             Next::Close => Next::Close,
             _ => Next::Linger,
         }
     }
 
-    /// Has the service respond to a request, and writes the response. The
+    /// Awaits the response of the service to a request, and writes it. The
     /// request is cancelled if the client leaves before that.
-    async fn exchange(&mut self, parsed: ParsedRequest, times: HeadTimes) -> Next {
-        let mut request = RequestTraits {
-            is_head: parsed.head.method == Method::HEAD,
-            version: parsed.head.version,
-            keep_alive: parsed.keep_alive,
-        };
-        let Ok(()) = poll_fn(|cx| self.service.poll_ready(cx)).await;
-        // Built and called here and not further down: both values are large,
-        // and each level would move them once more.
-        let arrival = Arrival::Request(self.request(parsed, times));
-        self.timer.release();
-        let response = {
-            let mut response = pin!(self.service.call(arrival));
-            poll_fn(|cx| poll_response(cx, response.as_mut(), &self.wire)).await
-        };
-        let Some(response) = response else {
+    async fn exchange(
+        &mut self,
+        mut response: Pin<Box<S::Future>>,
+        mut request: RequestTraits,
+    ) -> Next {
+        let responded = poll_fn(|cx| poll_response(cx, response.as_mut(), &self.wire)).await;
+        drop(response);
+        let Some(mut response) = responded else {
             return Next::Close;
         };
-        let hangup = response.hangup;
-        if hangup == Some(Hangup::AtOnce) {
+        if response.hangup == Some(Hangup::AtOnce) {
             return Next::Close;
         }
-        request.keep_alive &= hangup.is_none() && !self.context.handle.drain().is_cancelled();
-        self.deliver(response, request).await
+        request.keep_alive &= response.hangup.is_none() && !self.context.handle.must_end();
+        self.deliver(&mut response, request).await
     }
 
     /// The request as the gateway gets it, its body still to be read from the
     /// wire.
     fn request(&self, parsed: ParsedRequest, times: HeadTimes) -> Request {
-        let most_trailers = self.context.limits.head.bytes;
+        let most_trailers = self.context.limits().head.bytes;
         self.wire
             .lock()
             .begin_body(parsed.length, parsed.expects_continue, most_trailers);
@@ -317,10 +336,10 @@ where
 
     /// Writes a response. Its body is dropped once the last byte is written;
     /// permits that it holds are released slightly earlier (see [`Transfer`]).
-    async fn deliver(&mut self, mut response: Response, request: RequestTraits) -> Next {
-        let silence = self.context.limits.keep_alive;
-        let mut transfer = Transfer::begin(&self.wire, &mut response, request, silence);
-        let mut body = response.body;
+    async fn deliver(&mut self, response: &mut Response, request: RequestTraits) -> Next {
+        let silence = self.context.limits().keep_alive;
+        let mut transfer = Transfer::begin(&self.wire, response, request, silence);
+        let mut body = mem::take(&mut response.body);
         if body.is_tunnel() {
             // Boxed: a tunnel's state is large and rare, and other connections
             // need not carry it.

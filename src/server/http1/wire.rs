@@ -19,8 +19,8 @@
 //!
 //! # Memory
 //!
-//! An idle connection owns no input buffer and at most 2 KiB of output: most
-//! connections are idle most of the time.
+//! An idle connection owns no buffer: most connections are idle most of the
+//! time.
 
 use std::{
     io,
@@ -50,8 +50,8 @@ const MAX_INPUT: usize = 64 * 1024;
 /// Time between two checks whether a client is still there that has sent more
 /// than is read.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
-/// Largest output buffer, in bytes, that an idle connection keeps.
-const IDLE_OUTPUT: usize = 2 * 1024;
+/// Largest buffer in each direction, in bytes, that an idle tunnel keeps.
+const IDLE_TUNNEL: usize = 2 * 1024;
 
 /// A socket with its buffers.
 pub(super) struct Wire<IO> {
@@ -169,15 +169,15 @@ impl<IO: Socket> Wire<IO> {
             self.input = BytesMut::new();
         }
         self.checks = None;
-        self.output.shrink(IDLE_OUTPUT);
+        self.output.release();
     }
 
     /// Frees the memory that a burst needed, in a tunnel that is empty now.
     pub(super) fn free_burst_buffers(&mut self) {
-        if self.input.is_empty() && self.input.capacity() > IDLE_OUTPUT {
+        if self.input.is_empty() && self.input.capacity() > IDLE_TUNNEL {
             self.input = BytesMut::new();
         }
-        self.output.shrink(IDLE_OUTPUT);
+        self.output.shrink(IDLE_TUNNEL);
     }
 
     /// Begins the body of a request whose head was taken.

@@ -46,7 +46,6 @@ mod transfer;
 
 use std::{
     future::poll_fn,
-    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
 };
@@ -55,7 +54,6 @@ use bytes::{Bytes, BytesMut};
 use h2::{Reason, server};
 use parking_lot::Mutex;
 use tokio::{task::JoinSet, time::Instant};
-use tokio_util::sync::WaitForCancellationFuture;
 
 use self::{
     bounds::{FAREWELL, builder},
@@ -83,44 +81,49 @@ pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 ///
 /// When the listener drains, the connection takes no new streams and ends with
 /// those in flight.
-pub(super) async fn serve<IO, S>(io: IO, ahead: BytesMut, service: S, context: ConnectionContext)
+///
+/// Not `async` itself: an `async fn` has room for the socket in each state that
+/// it passes, which with TLS are kilobytes.
+pub(super) fn serve<IO, S>(
+    io: IO,
+    ahead: BytesMut,
+    service: S,
+    context: ConnectionContext,
+) -> impl Future<Output = ()> + Send
 where
     IO: Socket,
     S: RequestService,
 {
-    let ConnectionContext {
-        limits,
-        origin,
-        handle,
-    } = context;
+    let limits = *context.limits();
     let meter = Arc::new(Mutex::new(Meter::new()));
     let io = MeteredSocket::new(io, ahead, Arc::clone(&meter));
-    let Ok(Ok(h2)) = timeout(limits.headers_timeout, builder(&limits).handshake(io)).await else {
-        return;
-    };
-    let streams = JoinSet::new();
-    let timer = Timer::default();
-    let state = Phase::Open { idle_since: None };
-    let drain = handle.drain().clone();
-    let (cancels, tuner) = (CancelLimit::default(), Tuner::new(Windows::new()));
-    let stream_context = StreamContext::new(Arc::clone(tuner.windows()));
-    let mut connection = ClientConnection {
-        h2,
-        meter,
-        tuner,
-        stream_context,
-        cancels,
-        has_faults: false,
-        streams,
-        service,
-        limits,
-        origin,
-        handle,
-        timer,
-        state,
-    };
-    let mut drained = pin!(drain.cancelled());
-    poll_fn(|cx| connection.poll(cx, drained.as_mut())).await;
+    // Boxed, and freed once it is over.
+    let opening = Box::pin(timeout(
+        limits.headers_timeout,
+        builder(&limits).handshake(io),
+    ));
+    async move {
+        let Ok(Ok(h2)) = opening.await else {
+            return;
+        };
+        let tuner = Tuner::new(Windows::new());
+        let mut connection = ClientConnection {
+            h2,
+            meter,
+            stream_context: StreamContext::new(Arc::clone(tuner.windows())),
+            tuner,
+            cancels: CancelLimit::default(),
+            has_faults: false,
+            streams: JoinSet::new(),
+            service,
+            limits,
+            origin: context.origin,
+            handle: context.handle,
+            timer: Timer::default(),
+            state: Phase::Open { idle_since: None },
+        };
+        poll_fn(|cx| connection.poll(cx)).await;
+    }
 }
 
 /// The state of a connection, which its task polls.
@@ -161,14 +164,10 @@ where
 {
     /// Makes all the progress that can be made. Ready at the end of the
     /// connection.
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut drained: Pin<&mut WaitForCancellationFuture<'_>>,
-    ) -> Poll<()> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let is_draining =
-                matches!(self.state, Phase::Open { .. }) && drained.as_mut().poll(cx).is_ready();
+            let is_draining = matches!(self.state, Phase::Open { .. })
+                && self.handle.poll_must_end(cx).is_ready();
             if is_draining && !self.handle.is_evicted() {
                 self.leave();
             }
