@@ -2,6 +2,7 @@
 
 use bytes::BytesMut;
 use http::Method;
+use proptest::prelude::*;
 
 use super::*;
 use crate::{error::Error, policy::HeadLimits};
@@ -212,4 +213,54 @@ fn an_answer_is_read_once_it_is_complete_and_begins_with_its_status() {
     }
     assert!(response(text).unwrap().is_some());
     assert!(response(&format!("\r\n{text}")).is_err());
+}
+
+/// Parts of heads, sound and malformed.
+const PARTS: [&str; 24] = [
+    "GET / HTTP/1.1\r\n",
+    "POST ",
+    "/a?b",
+    " HTTP/1.0\r\n",
+    " HTTP/2.0\r\n",
+    "Host: a\r\n",
+    "Content-Length: 3\r\n",
+    "Transfer-Encoding: chunked\r\n",
+    "Connection: close, x\r\n",
+    "X-Name",
+    ": ",
+    ":",
+    "value",
+    "\r\n",
+    "\r",
+    "\n",
+    " ",
+    "\t",
+    "\0",
+    "\x7f",
+    "\u{e9}",
+    "@",
+    "_",
+    "\r\n\r\n",
+];
+
+proptest! {
+    /// The reverse does not hold: this parser is the stricter one.
+    #[test]
+    fn a_head_that_is_accepted_is_the_same_to_an_independent_parser(
+        parts in proptest::collection::vec(proptest::sample::select(&PARTS[..]), 0..12),
+    ) {
+        let text = parts.concat() + "\r\n\r\n";
+        let mut buffer = BytesMut::from(&*text);
+        if let Ok(Some(parsed)) = parse_request(&mut buffer, &LIMITS) {
+            let mut lines = [httparse::EMPTY_HEADER; 64];
+            let mut other = httparse::Request::new(&mut lines);
+            let length = text.len() - buffer.len();
+            prop_assert_eq!(other.parse(text.as_bytes()), Ok(httparse::Status::Complete(length)));
+            prop_assert_eq!(other.path.map(str::as_bytes), Some(&parsed.target[..]));
+            prop_assert_eq!(other.method, Some(parsed.head.method.as_str()));
+            let kept = other.headers.iter().filter(|line| !line.name.contains('_'));
+            let fields = parsed.head.headers.iter().map(|field| (field.name, field.value));
+            prop_assert!(kept.map(|line| (line.name.as_bytes(), line.value)).eq(fields));
+        }
+    }
 }
