@@ -144,11 +144,9 @@ name = "keyed"
 limits = ["keys"]
 respond = { status = 200, body = "ok" }
 match = { path = "/keyed" }
-[log]
-access = false
 """
     file = RUN / f"keys-{port}.conf"
-    file.write_text(tidegate(Setup(free_port()), port, admin, more))
+    file.write_text(tidegate(Setup(free_port(), access_lines=False), port, admin, more))
     with Fleet() as fleet:
         proxy = fleet.start("tidegate", start_with("tidegate", file, Setup(0), bench.programs), "0", port)
         time.sleep(0.5)
