@@ -188,18 +188,25 @@ const fn letter(byte: u8) -> u32 {
 /// character of a token becomes one of these.
 #[inline]
 fn is_same(known: &[u8], name: &[u8]) -> bool {
-    const LOWER: u64 = 0x2020_2020_2020_2020;
-    let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
-    let ((known, known_rest), (name, rest)) = (known.as_chunks(), name.as_chunks());
-    known_rest
-        .iter()
-        .zip(rest)
-        .all(|(known, byte)| *known == byte | 0x20)
-        && known
+    let same = |known: &[u8; 8], name: &[u8; 8]| {
+        u64::from_le_bytes(*known) == u64::from_le_bytes(*name) | LOWER
+    };
+    match (known.split_first_chunk(), name.split_first_chunk()) {
+        // The last eight bytes overlap the first ones of short names.
+        (Some((known_first, _)), Some((first, _))) => {
+            same(known_first, first)
+                && matches!((known.last_chunk(), name.last_chunk()), (Some(known), Some(name)) if same(known, name))
+                && (name.len() <= 16 || known.eq_ignore_ascii_case(name))
+        }
+        _ => known
             .iter()
             .zip(name)
-            .all(|(known, bytes)| word(known) == word(bytes) | LOWER)
+            .all(|(known, byte)| *known == byte | 0x20),
+    }
 }
+
+/// The bit of lower case, for each of eight letters.
+const LOWER: u64 = 0x2020_2020_2020_2020;
 
 /// A set of names.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -288,6 +295,17 @@ mod tests {
         }
         assert_eq!(all().count(), 26);
         assert_eq!(FieldName::of(b""), FieldName::Other);
+    }
+
+    #[test]
+    fn a_name_with_one_other_character_is_another_name() {
+        for (name, field) in all() {
+            for at in 0..name.len() {
+                let mut other = name.to_vec();
+                other[at] = if other[at] == b'q' { b'9' } else { b'q' };
+                assert_ne!(FieldName::of(&other), *field, "{at} of {field:?}");
+            }
+        }
     }
 
     #[test]
