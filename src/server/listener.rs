@@ -151,9 +151,8 @@ impl Listener {
         self.slots.wake();
     }
 
-    /// Begins to drain, as the process is about to end: see
-    /// [`close`](Self::close). Connections without a request end within half of
-    /// `timeout`, after which all that are left will be cut.
+    /// [Closes](Self::close), as the process ends. Connections without a request
+    /// end within half of `timeout`, after which all that are left will be cut.
     pub fn begin_drain(&self, timeout: Duration) {
         let grace = GRACE.min(timeout / 2);
         self.grace
