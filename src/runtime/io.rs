@@ -106,7 +106,7 @@ impl Output {
     }
 
     /// Gives up the buffer if it is empty. It becomes the spare buffer of the
-    /// thread unless it is larger than [`MAX_SPARE`].
+    /// thread unless it is larger than 8 KiB.
     pub fn release(&mut self) {
         if self.bytes.capacity() == 0 || self.pending() > 0 {
             return;
