@@ -11,7 +11,7 @@
 //! connection finds the buffer free.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     io, mem,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -19,6 +19,8 @@ use std::{
 
 use bytes::BufMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::spare;
 
 /// Most bytes that one read takes: larger than nearly all heads, and small
 /// enough to stay in a core's first cache.
@@ -30,15 +32,7 @@ pub const MOST_TRIED: usize = 16 * 1024;
 /// move to its front.
 const MOST_SENT: usize = 64 * 1024;
 
-/// Largest buffer that a worker keeps for the next message, in bytes: more than
-/// the head of a response and a short body. An output that never releases its
-/// buffer, as those to servers do not, has no more than this from another one.
-const MAX_SPARE: usize = 8 * 1024;
-
 thread_local! {
-    /// The buffer for the next response, empty. A connection whose response has
-    /// to wait for its client takes it along.
-    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     /// Shared by all connections of a worker, so that an idle connection owns
     /// no buffer. Borrowed only within one poll.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into());
@@ -75,10 +69,10 @@ pub struct Output {
 impl Output {
     /// The buffer to append to. [`poll_flush`](Output::poll_flush) sends it.
     ///
-    /// It is the spare buffer of the thread if there is none yet.
+    /// It is a spare buffer of the thread if there is none yet.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         if self.bytes.capacity() == 0 {
-            self.bytes = SPARE.take();
+            self.bytes = spare::take(0);
         }
         // A peer that reads slowly but steadily never lets the buffer run
         // empty: sent bytes must not pile up meanwhile.
@@ -105,18 +99,13 @@ impl Output {
         self.bytes.len() - self.sent
     }
 
-    /// Gives up the buffer if it is empty. It becomes the spare buffer of the
-    /// thread unless it is larger than 8 KiB.
+    /// Gives up the buffer if it is empty, as a spare one of the thread.
     pub fn release(&mut self) {
         if self.bytes.capacity() == 0 || self.pending() > 0 {
             return;
         }
-        let mut bytes = mem::take(&mut self.bytes);
         self.sent = 0;
-        if bytes.capacity() <= MAX_SPARE {
-            bytes.clear();
-            SPARE.set(bytes);
-        }
+        spare::give_back(mem::take(&mut self.bytes));
     }
 
     /// Frees the buffer if it is empty and its capacity exceeds `kept` bytes,
@@ -207,7 +196,7 @@ mod tests {
         assert_eq!((first.bytes.capacity(), first.pending()), (0, 0));
         assert_eq!(second.buffer().as_ptr(), given);
         assert!(second.buffer().is_empty());
-        second.buffer().reserve(MAX_SPARE + 1);
+        second.buffer().reserve(spare::MOST_BYTES + 1);
         second.release();
         assert_eq!(first.buffer().capacity(), 0, "a large one is freed");
     }

@@ -1,4 +1,4 @@
-//! Buffers that a thread keeps for the next heads.
+//! Buffers that a thread keeps for the next heads and responses.
 //!
 //! A head is written into a buffer, which is free again as soon as the bytes
 //! are in the output of a connection. Heads are of a size of which an allocator
@@ -22,7 +22,7 @@ use std::cell::RefCell;
 /// ones are dropped.
 const MOST_KEPT: usize = 16;
 /// The largest buffer that is kept, in bytes.
-const MOST_BYTES: usize = 8 * 1024;
+pub(super) const MOST_BYTES: usize = 8 * 1024;
 
 thread_local! {
     /// The free buffers of this thread, all of them empty.
