@@ -10,11 +10,12 @@
 //! crates get a map ([`Headers::to_map`]).
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 
 use super::{
     encode::write_line,
     lines::RawLine,
+    map,
     names::{FieldName, NameSet},
 };
 
@@ -273,13 +274,7 @@ impl Headers {
         let mut map = HeaderMap::with_capacity(self.lines.len());
         for field in self.iter() {
             let value = self.text.slice_ref(field.value);
-            // The parser has checked both.
-            if let (Ok(name), Ok(value)) = (
-                HeaderName::from_bytes(field.name),
-                HeaderValue::from_maybe_shared(value),
-            ) {
-                map.append(name, value);
-            }
+            map::append(&mut map, field.field, field.name, value);
         }
         map
     }

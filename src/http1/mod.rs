@@ -34,6 +34,7 @@ mod framing;
 mod headers;
 mod hops;
 mod lines;
+mod map;
 mod names;
 mod request;
 mod response;
@@ -44,12 +45,11 @@ mod upgrade;
 pub use chunked::{may_trail, write_frame};
 pub use claims::{is_claim, is_same};
 pub use decode::{ChunkDecoder, Decoder, Piece};
-pub use encode::{
-    Fields, date, reason, to_map, write_date, write_field, write_number, write_status_line,
-};
+pub use encode::{Fields, date, reason, write_date, write_field, write_number, write_status_line};
 pub use framing::{BARE_LINE_FEED, Length, Unended, find_end, has_no_body};
 pub use headers::{HeaderField, Headers};
 pub use hops::Hops;
+pub use map::to_map;
 pub use names::{FieldName, NameSet};
 pub use request::{ParsedRequest, RequestHead, parse_request};
 pub use response::{ResponseHead, parse_response};

@@ -15,9 +15,15 @@ use http::{
 
 use crate::{
     call::Outgoing,
-    http1::{self, FieldName, Fields},
+    http1::{self, FieldName, Fields, NameSet},
     http2::{self, FIELD_OVERHEAD},
 };
+
+/// The fields that no header list has: `Host` becomes `:authority`, and HTTP/2
+/// has no `Upgrade` (RFC 9113, 8.6). A client that offers a protocol gets its
+/// response in HTTP/1.
+const NOT_SENT: NameSet =
+    NameSet::of(&[FieldName::Connection, FieldName::Host, FieldName::Upgrade]);
 
 /// The request as a header list. Takes the head of `outgoing`.
 ///
@@ -40,16 +46,12 @@ pub(super) fn request(
     let head = Bytes::from(std::mem::take(&mut outgoing.head));
     let line_end = memchr::memchr(b'\n', &head).ok_or("it has no request line")? + 1;
     let target = target(&head, line_end)?;
-    let mut headers = http1::to_map(&head.slice(line_end..));
-    // HTTP/2 has no `Upgrade` (RFC 9113, 8.6): a client that offers a protocol
-    // gets its response in HTTP/1.
-    headers.remove(header::CONNECTION);
-    headers.remove(header::UPGRADE);
-    let named = headers.remove(header::HOST);
-    let authority = match named.as_ref().filter(|_| outgoing.has_host) {
-        Some(host) => Authority::try_from(host.as_bytes()),
+    let lines = head.slice(line_end..);
+    let authority = match host(&lines).filter(|_| outgoing.has_host) {
+        Some(host) => Authority::try_from(host),
         None => Authority::try_from(authority),
     };
+    let mut headers = http1::to_map(&lines, NOT_SENT);
     if let Some(length) = length.filter(|length| *length > 0 || outgoing.names_length) {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
@@ -68,6 +70,13 @@ pub(super) fn request(
         Uri::from_parts(parts).map_err(|_| "its target cannot be sent by HTTP/2")?;
     *request.headers_mut() = headers;
     Ok(request)
+}
+
+/// The value of the `Host` that the layers have written, which is the first of
+/// the `lines`; `None` if they have written none.
+fn host(lines: &[u8]) -> Option<&[u8]> {
+    let line = &lines[..memchr::memchr(b'\r', lines)?];
+    line.strip_prefix(b"host: ")
 }
 
 /// The size of a request's header list in bytes as RFC 9113 (6.5.2) counts
