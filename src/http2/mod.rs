@@ -191,6 +191,9 @@ fn trailing(trailers: HeaderMap) -> HeaderMap {
 pub struct Inflow {
     /// The receiving side of the stream.
     stream: RecvStream,
+    /// Whether the end is known to be read: asking h2 takes a lock, and each
+    /// body is asked several times.
+    is_over: bool,
     /// Bytes still to come, if the head named a length. h2 enforces it.
     left: Option<u64>,
     /// The windows of the connection.
@@ -208,6 +211,7 @@ impl Inflow {
     pub fn new(stream: RecvStream, length: Option<u64>, windows: Arc<Windows>) -> Self {
         Self {
             stream,
+            is_over: false,
             left: length,
             windows,
             read: 0,
@@ -232,6 +236,7 @@ impl Inflow {
         if let Some(data) = data {
             self.stream.flow_control().release_capacity(data.len())?;
             self.note_read(data.len());
+            self.is_over = self.stream.is_end_stream();
             if let Some(left) = &mut self.left {
                 *left = left.saturating_sub(data.len() as u64);
             }
@@ -255,7 +260,7 @@ impl Inflow {
 
     /// Whether the end was read, so that dropping this resets nothing.
     pub fn is_over(&self) -> bool {
-        self.stream.is_end_stream()
+        self.is_over || self.stream.is_end_stream()
     }
 
     /// The bytes that are left, as far as that is known.

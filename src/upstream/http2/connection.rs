@@ -260,6 +260,8 @@ async fn drive<IO>(
 #[derive(Debug)]
 pub(in crate::upstream) struct StreamPermit {
     connection: Arc<Http2Connection>,
+    /// h2's handle for opening the stream, until it is taken.
+    requests: Option<client::SendRequest<Bytes>>,
     /// Whether the connection carried a request before.
     pub(super) is_reused: bool,
     /// Whether the head of the response arrived, or the reason why it did not
@@ -275,17 +277,15 @@ impl StreamPermit {
         let shared = &connection.shared;
         // Never waits: this only asks for what is known already, such as a
         // GOAWAY.
-        let ready = connection
-            .requests
-            .clone()
-            .poll_ready(&mut Context::from_waker(Waker::noop()));
+        let mut requests = connection.requests.clone();
+        let ready = requests.poll_ready(&mut Context::from_waker(Waker::noop()));
         if matches!(ready, Poll::Ready(Err(_))) {
             shared.retire();
         }
         if shared.is_retired() {
             return None;
         }
-        let most = connection.requests.current_max_send_streams();
+        let most = requests.current_max_send_streams();
         let before = shared
             .streams
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |streams| {
@@ -296,15 +296,18 @@ impl StreamPermit {
         let is_reused = before > 0 || *shared.idle_since.lock() > connection.opened;
         Some(Self {
             connection: Arc::clone(connection),
+            requests: Some(requests),
             is_reused,
             is_settled: false,
             stream: None,
         })
     }
 
-    /// h2's handle for opening a stream.
-    pub(super) fn requests(&self) -> client::SendRequest<Bytes> {
-        self.connection.requests.clone()
+    /// h2's handle for opening the stream: the one that the permit was made
+    /// with, as each copy takes a lock.
+    pub(super) fn requests(&mut self) -> client::SendRequest<Bytes> {
+        let made = self.requests.take();
+        made.unwrap_or_else(|| self.connection.requests.clone())
     }
 
     /// The longest header list that the server accepts, in bytes; `usize::MAX`

@@ -135,8 +135,9 @@ impl Http2Exchange {
             self.stream.is_settled = !matches!(fault, Fault::Idle(_));
             return Poll::Ready(Err(Failure::Client(fault)));
         }
-        while let Poll::Ready(Some(head)) = response.poll_informational(cx) {
-            let Ok(head) = head else { break };
+        // Pending also means that the response has not come; asking for it as
+        // well would take h2's lock once more.
+        while let Some(Ok(head)) = ready!(response.poll_informational(cx)) {
             self.interims += 1;
             if let Some(what) = wrong_interim(head.status(), self.interims) {
                 self.stream.is_settled = true;
