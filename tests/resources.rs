@@ -368,6 +368,37 @@ fn a_thousand_idle_connections_cost_little_memory_and_no_time() {
     assert_eq!(warm.exchange(GET).status(), 200);
 }
 
+/// The work of opening a connection to the server was once kept until the
+/// response, which was half of this.
+#[test]
+fn four_hundred_requests_in_flight_cost_little_memory() {
+    const REQUESTS: usize = 400;
+    let (upstream, reached, leave) = Upstream::held();
+    let gateway = Gateway::start(&format!(
+        "[server]\nworkers = 1\nmax_connections_per_client = 1000\n\
+         [[listeners]]\nbind = '127.0.0.1:0'\n{}",
+        one_route(&upstream, "")
+    ));
+    // One after the other, since the allocator keeps what is freed.
+    let in_flight = || {
+        let mut client = gateway.connect();
+        client.send(GET);
+        reached.recv_timeout(TIMEOUT).unwrap();
+        client
+    };
+    let mut clients = vec![in_flight()];
+    let before = gateway.resident();
+    clients.extend((0..REQUESTS).map(|_| in_flight()));
+    let grown = gateway.resident().saturating_sub(before);
+    assert!(grown < 9 * REQUESTS as u64, "{grown} KiB");
+    for _ in &clients {
+        leave.open();
+    }
+    for mut client in clients {
+        assert_eq!(client.response().status(), 200);
+    }
+}
+
 /// Names are resolved by separate threads, and checking the files twice a
 /// second must not keep these alive.
 #[test]

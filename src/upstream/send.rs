@@ -30,7 +30,7 @@
 
 use std::{
     fmt,
-    future::{Future, poll_fn},
+    future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -88,8 +88,9 @@ pub struct Sending(SendState);
 enum SendState {
     /// Nothing could be sent.
     Failed(Option<Failed>),
-    /// Waits for a connection, then for the response.
-    CheckingOut(Pin<Box<dyn Future<Output = Result<Response, Failed>> + Send>>),
+    /// Waits for a connection. This future is six times as large as the exchange
+    /// itself, and is freed once there is a connection.
+    CheckingOut(Pin<Box<dyn Future<Output = Result<Box<SentRequest>, Failed>> + Send>>),
     /// Waits for the response.
     Sent(Box<SentRequest>),
 }
@@ -98,13 +99,18 @@ impl Future for Sending {
     type Output = Result<Response, Failed>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.0 {
-            SendState::Failed(failed) => match failed.take() {
-                Some(failed) => Poll::Ready(Err(failed)),
-                None => Poll::Pending,
-            },
-            SendState::CheckingOut(response) => response.as_mut().poll(cx),
-            SendState::Sent(sent) => sent.poll(cx),
+        loop {
+            match &mut self.0 {
+                SendState::Sent(sent) => return sent.poll(cx),
+                SendState::CheckingOut(sent) => match ready!(sent.as_mut().poll(cx)) {
+                    Ok(sent) => self.0 = SendState::Sent(sent),
+                    Err(failed) => return Poll::Ready(Err(failed)),
+                },
+                SendState::Failed(failed) => match failed.take() {
+                    Some(failed) => return Poll::Ready(Err(failed)),
+                    None => return Poll::Pending,
+                },
+            }
         }
     }
 }
@@ -175,14 +181,14 @@ impl Upstream {
     }
 }
 
-/// Waits for a connection, then sends the request and awaits its response.
+/// Waits for a connection, then begins to send the request.
 async fn send_later(
     outgoing: Outgoing,
     mut attempt: Attempt,
     in_flight: InFlight,
     worker: usize,
     reuse: Reuse,
-) -> Result<Response, Failed> {
+) -> Result<Box<SentRequest>, Failed> {
     let upstream = Arc::clone(&attempt.upstream);
     let server = &upstream.balancer.servers[attempt.index];
     let checkout = upstream
@@ -191,8 +197,7 @@ async fn send_later(
     let ready_at = Instant::now();
     let checkout = checkout
         .map_err(|error| upstream.seek_alternative(&attempt.call, Failed::unseen(error)))?;
-    let mut sent = SentRequest::new(checkout, outgoing, attempt, in_flight, ready_at)?;
-    poll_fn(|cx| sent.poll(cx)).await
+    SentRequest::new(checkout, outgoing, attempt, in_flight, ready_at)
 }
 
 /// A request that a server is sent, before its response. Dropped then, it is
