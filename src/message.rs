@@ -11,7 +11,7 @@ use std::{
     fmt,
     net::{IpAddr, SocketAddr},
     ops::Range,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use bytes::Bytes;
@@ -112,11 +112,23 @@ pub struct Origin {
     /// of the connection begin them: `X-Forwarded-For` without a hop before it,
     /// and `Forwarded` up to the host, with the quote before that.
     pub account: Box<str>,
+    /// The host that its first request named; empty until then. Nearly all
+    /// further ones name it again, in the same bytes.
+    pub host: OnceLock<FirstHost>,
     /// This end of the connection, as the client addressed it.
     pub local: SocketAddr,
     /// Facts from the TLS handshake; `None` on a plain connection, which needs
     /// no room for them.
     pub tls: Option<Box<TlsFacts>>,
+}
+
+/// A host as a request names it, and how that is understood.
+#[derive(Debug)]
+pub struct FirstHost {
+    /// The value of `Host`, at most 255 bytes.
+    pub field: Box<[u8]>,
+    /// The host in it, in the form of [`host_name`](crate::call::host_name).
+    pub name: Arc<str>,
 }
 
 impl Origin {
@@ -136,6 +148,7 @@ impl Origin {
             ip_at: ip_in(&peer_text, peer),
             peer_text,
             account: account.into(),
+            host: OnceLock::new(),
             local,
             tls: None,
         }

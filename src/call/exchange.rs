@@ -45,7 +45,7 @@ pub struct Exchange {
     pub target: Target,
     /// The host that the request asks for, in lower case and without its port;
     /// empty if it names none.
-    pub host: Box<str>,
+    pub host: Arc<str>,
     /// Set for a gRPC call.
     pub grpc: Option<Grpc>,
     /// The way to send interim responses; `None` if the client cannot take

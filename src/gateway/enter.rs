@@ -134,7 +134,7 @@ pub(super) fn unreadable(
             upgrade: None,
         },
         target: Target::unreadable(),
-        host: Box::default(),
+        host: Arc::default(),
         grpc: None,
         interim: None,
         origin,
@@ -152,7 +152,7 @@ struct Address {
     /// The target, which stands for one that could not be read after an error.
     target: Target,
     /// In the form of [`host_of`]; empty if there is none or it cannot be read.
-    host: Box<str>,
+    host: Arc<str>,
     /// Why the request may not go to such an address.
     unsound: Option<Error>,
 }
@@ -164,7 +164,7 @@ impl Address {
             Ok(address) => address,
             Err(error) => Self {
                 target: Target::unreadable(),
-                host: Box::default(),
+                host: Arc::default(),
                 unsound: Some(error),
             },
         }
@@ -185,7 +185,7 @@ impl Address {
         if head.headers.has(FieldName::Via) {
             last_hop::check_rounds(&head.headers)?;
         }
-        let host = host_of(&target, &head.headers, head.version)?;
+        let host = host_of(&target, &head.headers, head.version, &request.origin)?;
         let unsound = match &request.origin.tls {
             Some(tls) if !tls.may_serve(&host) => Some(Error::Misdirected),
             _ => None,

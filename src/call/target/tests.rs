@@ -127,3 +127,24 @@ fn what_is_no_host_is_refused() {
         assert!(host_name(given.as_bytes()).is_err(), "{given}");
     }
 }
+
+#[test]
+fn a_connection_keeps_its_first_host_and_takes_no_other_one_for_it() {
+    let first = OnceLock::new();
+    let too_long = format!("{}a", "a.".repeat(LONGEST_KEPT));
+    for (given, host) in [
+        (&*too_long, Ok(&*too_long)),
+        ("a b", Err(NO_HOST)),
+        ("Shop.Example:80", Ok("shop.example")),
+        ("Shop.Example:80", Ok("shop.example")),
+        ("shop.example", Ok("shop.example")),
+        ("shop.example:8", Ok("shop.example")),
+        ("shop", Ok("shop")),
+        ("shop:x", Err(NO_HOST)),
+        ("", Err(NO_HOST)),
+    ] {
+        let name = name_by(given.as_bytes(), &first);
+        assert_eq!(name.as_deref(), host.as_ref().copied(), "{given}");
+    }
+    assert_eq!(*first.get().unwrap().field, *b"Shop.Example:80");
+}

@@ -297,7 +297,7 @@ fn duplicate(of: &Exchange, tag: &Arc<RouteTag>) -> Arc<Exchange> {
     Arc::new(Exchange {
         request,
         target: of.target.clone(),
-        host: of.host.clone(),
+        host: Arc::clone(&of.host),
         grpc: of.grpc,
         interim: None,
         origin: Arc::clone(&of.origin),
