@@ -18,7 +18,7 @@ use http::Version;
 use crate::{
     error::Error,
     message::{FieldName, FirstHost, Headers, Origin},
-    policy::path::normal_form,
+    policy::path::{normal_begin, normal_form},
 };
 
 /// Stands for the method and the path of a request that could not be read. No
@@ -50,6 +50,8 @@ pub struct Target {
     authority: Option<Range<usize>>,
     /// An empty path stands for the server, not for its root.
     is_of_options: bool,
+    /// The path as received has a `;`.
+    has_semicolon: bool,
     /// The normal form, where it differs from the path as received.
     normal: Option<Box<[u8]>>,
 }
@@ -62,10 +64,29 @@ impl Target {
     /// [`Error::Malformed`] for anything else: authority form, a fragment,
     /// control characters or spaces.
     pub fn parse(raw: Bytes) -> Result<Self, Error> {
-        if raw
-            .iter()
-            .any(|byte| *byte <= b' ' || matches!(*byte, b'#' | 0x7f))
-        {
+        let begin = normal_begin(&raw);
+        let query = match &raw[begin.length..] {
+            _ if begin.length == 0 => return Self::parse_unusual(raw),
+            [] => None,
+            [b'?', query @ ..] if !query.iter().any(is_forbidden) => Some(begin.length + 1),
+            _ => return Self::parse_unusual(raw),
+        };
+        Ok(Self {
+            raw,
+            path: 0..begin.length,
+            query,
+            authority: None,
+            is_of_options: false,
+            has_semicolon: begin.has_semicolon,
+            normal: None,
+        })
+    }
+
+    /// Takes any target apart: one in another form than the origin form, one
+    /// whose path may not be in its normal form, or one that is none.
+    #[inline(never)]
+    fn parse_unusual(raw: Bytes) -> Result<Self, Error> {
+        if raw.iter().any(is_forbidden) {
             return Err(Error::Malformed(
                 "the target holds a character that no target may hold",
             ));
@@ -73,15 +94,14 @@ impl Target {
         let authority = authority(&raw)?;
         let start = authority.as_ref().map_or(0, |authority| authority.end);
         let mark = memchr::memchr(b'?', &raw[start..]).map(|at| start + at);
-        let path = start..mark.unwrap_or(raw.len());
+        let range = start..mark.unwrap_or(raw.len());
+        let path = &raw[range.clone()];
         // An asterisk, or the empty path of an absolute form, has no other
         // spelling.
-        let normal = raw[path.clone()]
-            .starts_with(b"/")
-            .then(|| normal_form(&raw[path.clone()]))
-            .flatten();
+        let normal = path.starts_with(b"/").then(|| normal_form(path)).flatten();
         Ok(Self {
-            path,
+            has_semicolon: path.contains(&b';'),
+            path: range,
             query: mark.map(|mark| mark + 1),
             authority,
             is_of_options: false,
@@ -99,6 +119,7 @@ impl Target {
             query: None,
             authority: None,
             is_of_options: false,
+            has_semicolon: false,
             normal: None,
         }
     }
@@ -144,11 +165,10 @@ impl Target {
         self.normal.as_deref().unwrap_or_else(|| self.path())
     }
 
-    /// Whether a lenient service may read another path: no for nearly all, at
-    /// the price of a look for `;`. Every other path that could be read so is
-    /// not in its normal form.
+    /// Whether a lenient service may read another path: no for nearly all. A
+    /// path that could be read so and has no `;` is not in its normal form.
     pub fn may_be_disguised(&self) -> bool {
-        self.normal.is_some() || memchr::memchr(b';', self.path()).is_some()
+        self.normal.is_some() || self.has_semicolon
     }
 
     /// Has routes and keys compare this spelling of the path; what is forwarded
@@ -162,6 +182,11 @@ impl Target {
     pub fn authority(&self) -> Option<&[u8]> {
         self.authority.clone().map(|range| &self.raw[range])
     }
+}
+
+/// Whether a byte may stand in no target.
+fn is_forbidden(byte: &u8) -> bool {
+    *byte <= b' ' || matches!(byte, b'#' | 0x7f)
 }
 
 /// Where the authority of an absolute form lies.

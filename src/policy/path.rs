@@ -26,27 +26,44 @@
 
 use percent_encoding::{percent_decode, percent_encode_byte};
 
-/// Characters that may stand in a path without an escape: `pchar` of RFC 3986,
-/// 3.3, and the slash.
-const IS_PLAIN: [bool; 256] = {
-    let mut plain = [false; 256];
+/// A byte that may not stand in a path without an escape, and `%`.
+const ODD: u8 = 1;
+/// A byte that may begin no segment of a path which is surely in its normal
+/// form: a slash or a dot.
+const NO_BEGIN: u8 = 2;
+/// A slash. Shifted by one bit, it is what may not come after it.
+const SLASH: u8 = NO_BEGIN << 1;
+/// A semicolon.
+const SEMICOLON: u8 = 8;
+
+/// The classes of each byte. Characters that may stand in a path without an
+/// escape are `pchar` of RFC 3986, 3.3, and the slash.
+const CLASSES: [u8; 256] = {
+    let mut classes = [ODD; 256];
     let (mut at, others) = (0, b"-._~!$&'()*+,;=:@/");
     while at < others.len() {
-        plain[others[at] as usize] = true;
+        classes[others[at] as usize] = match others[at] {
+            b'/' => SLASH | NO_BEGIN,
+            b'.' => NO_BEGIN,
+            b';' => SEMICOLON,
+            _ => 0,
+        };
         at += 1;
     }
     let mut byte = 0;
     while byte < 128 {
-        plain[byte] |= (byte as u8).is_ascii_alphanumeric();
+        if (byte as u8).is_ascii_alphanumeric() {
+            classes[byte] = 0;
+        }
         byte += 1;
     }
-    plain
+    classes
 };
 
 /// Whether a byte may stand in a path without an escape (`pchar` of RFC 3986,
 /// 3.3). True for the slash too, and false for `%`.
 pub fn is_plain(byte: u8) -> bool {
-    IS_PLAIN[usize::from(byte)]
+    CLASSES[usize::from(byte)] & ODD == 0
 }
 
 /// The normal form of a path without its query, or `None` if the path is
@@ -69,16 +86,47 @@ pub fn normal_form(path: &[u8]) -> Option<String> {
 }
 
 /// Whether a path is surely in its normal form: a few that are count as others,
-/// such as `/.well-known`. One pass, as every request pays for it.
+/// such as `/.well-known`.
 fn is_normal(path: &[u8]) -> bool {
-    let mut after_slash = false;
-    for byte in path {
-        if !is_plain(*byte) || (after_slash && matches!(byte, b'/' | b'.')) {
-            return false;
+    !path.is_empty() && normal_begin(path).length == path.len()
+}
+
+/// The begin of a text that is a path in its normal form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NormalBegin {
+    /// Its bytes. 0 if the text does not begin with a slash.
+    pub length: usize,
+    /// Whether it has a `;`.
+    pub has_semicolon: bool,
+}
+
+/// The longest begin of `text` that is surely in the normal form of a path. It
+/// ends before a query. One pass, as every request pays for it.
+///
+/// ```
+/// use tidegate::policy::path::normal_begin;
+///
+/// assert_eq!(normal_begin(b"/a/b?c").length, 4);
+/// assert_eq!(normal_begin(b"/a//b").length, 3);
+/// assert_eq!(normal_begin(b"a").length, 0);
+/// ```
+pub fn normal_begin(text: &[u8]) -> NormalBegin {
+    let (mut length, mut seen, mut ends) = (0, 0, ODD);
+    if text.starts_with(b"/") {
+        for byte in text {
+            let class = CLASSES[usize::from(*byte)];
+            if class & ends != 0 {
+                break;
+            }
+            seen |= class;
+            ends = ODD | ((class & SLASH) >> 1);
+            length += 1;
         }
-        after_slash = *byte == b'/';
     }
-    path.starts_with(b"/")
+    NormalBegin {
+        length,
+        has_semicolon: seen & SEMICOLON != 0,
+    }
 }
 
 /// A path whose escapes are normal: escaped unreserved characters are decoded,
@@ -171,6 +219,20 @@ mod tests {
             let once = normal(&path);
             prop_assert_eq!(normal(&once), once.clone());
             prop_assert!(once.starts_with('/') && !once.contains("//") && once.is_ascii());
+        }
+
+        #[test]
+        fn a_begin_that_is_taken_for_normal_is(text in "/?(/|\\.|[a-c]|;|%41|é|\\?|#| ){0,20}") {
+            let NormalBegin { length, has_semicolon } = normal_begin(text.as_bytes());
+            let (begin, rest) = text.split_at(length);
+            if length > 0 {
+                prop_assert_eq!(without_dots(&escaped(begin.as_bytes())), begin);
+            }
+            prop_assert_eq!(has_semicolon, begin.contains(';'));
+            // It is the longest one: no byte more is taken.
+            let next = rest.bytes().next();
+            let ends = |byte| !is_plain(byte) || (begin.ends_with('/') && b"/.".contains(&byte));
+            prop_assert!(length == 0 || next.is_none_or(ends), "{} {}", begin, rest);
         }
     }
 

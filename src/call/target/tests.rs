@@ -30,6 +30,8 @@ fn every_spelling_of_a_path_has_one_normal_form() {
         ("/a/...", "/a/..."),
         ("/a//../b", "/b"),
         ("/%252e%252e/b", "/%252e%252e/b"),
+        ("/a/b?//./%7e", "/a/b"),
+        ("/a//b?x", "/a/b"),
     ] {
         assert_eq!(
             target(received).unwrap().normal_path(),
@@ -74,6 +76,26 @@ fn a_url_without_a_path_is_about_the_server_in_options_alone() {
 }
 
 #[test]
+fn a_path_with_a_semicolon_or_in_another_spelling_may_be_disguised() {
+    for (text, may_be) in [
+        ("/a/b?c;d", false),
+        ("http://a;b/", false),
+        ("*", false),
+        ("/a;b", true),
+        ("/a;b?c", true),
+        ("http://a/b;c", true),
+        ("/a/../b", true),
+        ("/%61", true),
+    ] {
+        assert_eq!(
+            target(text).is_ok_and(|target| target.may_be_disguised()),
+            may_be,
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn what_is_no_target_is_refused() {
     for text in [
         "a",
@@ -82,6 +104,8 @@ fn what_is_no_target_is_refused() {
         "https://a/",
         "/a#b",
         "/a\u{7f}",
+        "/a?b#c",
+        "/a?b c",
         "http:///a",
     ] {
         assert!(target(text).is_err(), "{text:?}");
