@@ -79,12 +79,17 @@ impl Body {
     /// A body in memory, copied from `bytes`. For short ones, this is less work
     /// than sharing their memory.
     pub fn copied(bytes: &[u8]) -> Self {
-        let mut body = Self::empty();
-        if !bytes.is_empty() {
-            let content = body.content();
-            content.buffer.extend_from_slice(bytes);
-            content.source = BodySource::Short;
+        if bytes.is_empty() {
+            return Self::empty();
         }
+        Self::written(|out| out.extend_from_slice(bytes))
+    }
+
+    /// A body in memory, which `write` appends to an empty buffer. The buffer
+    /// is that of a body that has ended, if the thread keeps one.
+    pub fn written(write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        let mut body = Self::from_source(BodySource::Short);
+        write(&mut body.content().buffer);
         body
     }
 

@@ -177,7 +177,7 @@ impl Content {
             .unwrap_or_default()
     }
 
-    /// NotedEnds the body, and keeps its content for another one.
+    /// Ends the body, and keeps its content for another one.
     pub(super) fn give_back(mut self: Box<Self>) {
         self.end();
         // The thread keeps nothing any more when it ends.

@@ -38,53 +38,46 @@ impl ProblemBody<'_> {
     ///
     /// Members are in a fixed order. `route` and `violated-policies` are left
     /// out if there are none.
-    pub(super) fn to_json(&self) -> Vec<u8> {
-        let mut json = Json(Vec::with_capacity(512));
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        let mut json = Json(out);
         self.begin(&mut json);
         json.0.extend_from_slice(self.request_id);
         self.end(&mut json);
-        json.0
     }
 
     /// The same of a refusal by the limit that `text` is about, and by no other
     /// one. Everything but the id of the request is rendered once, unless the
     /// status is another one than it was then.
-    ///
-    /// The bytes have no room behind them, so that they become a body without a
-    /// second allocation.
-    pub(super) fn to_json_by(&self, text: &LimitText) -> Vec<u8> {
+    pub(super) fn write_by(&self, text: &LimitText, out: &mut Vec<u8>) {
         let text = text.problem.get_or_init(|| Box::new(self.render()));
         if text.status != self.status {
-            return self.to_json();
+            return self.write(out);
         }
-        let length = text.before.len() + self.request_id.len() + text.after.len();
-        let mut json = Vec::with_capacity(length);
-        json.extend_from_slice(&text.before);
-        json.extend_from_slice(self.request_id);
-        json.extend_from_slice(&text.after);
-        json
+        out.extend_from_slice(&text.before);
+        out.extend_from_slice(self.request_id);
+        out.extend_from_slice(&text.after);
     }
 
     /// All but the id of the request.
     #[cold]
     fn render(&self) -> ProblemText {
-        let (mut before, mut after) = (Json(Vec::new()), Json(Vec::new()));
-        self.begin(&mut before);
-        self.end(&mut after);
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        self.begin(&mut Json(&mut before));
+        self.end(&mut Json(&mut after));
         ProblemText {
             status: self.status,
-            before: before.0.into(),
-            after: after.0.into(),
+            before: before.into(),
+            after: after.into(),
         }
     }
 
     /// Writes everything before the id of the request.
-    fn begin(&self, json: &mut Json) {
+    fn begin(&self, json: &mut Json<'_>) {
         let title = http1::reason(self.status).unwrap_or("Refused");
         json.member("{\"type\":\"", self.kind.as_bytes());
         json.member(",\"title\":\"", title.as_bytes());
         json.0.extend_from_slice(b",\"status\":");
-        http1::write_number(&mut json.0, self.status.as_u16().into());
+        http1::write_number(json.0, self.status.as_u16().into());
         json.0.extend_from_slice(b",\"detail\":\"");
         // Writing to memory cannot fail.
         let _ = write!(json, "{}", self.error);
@@ -96,7 +89,7 @@ impl ProblemBody<'_> {
     }
 
     /// Writes everything behind the id of the request.
-    fn end(&self, json: &mut Json) {
+    fn end(&self, json: &mut Json<'_>) {
         json.0.push(b'"');
         json.policies(self.error);
         json.0.push(b'}');
@@ -105,9 +98,9 @@ impl ProblemBody<'_> {
 
 /// JSON in the making. Text that is written to it with [`fmt::Write`] is
 /// escaped, as the inside of a string.
-struct Json(Vec<u8>);
+struct Json<'a>(&'a mut Vec<u8>);
 
-impl Json {
+impl Json<'_> {
     /// A member whose value needs no escape; `before` is all that stands before
     /// it.
     fn member(&mut self, before: &str, value: &[u8]) {
@@ -164,7 +157,7 @@ const IS_SPECIAL: [bool; 256] = {
 
 /// Control characters become spaces, as they mean nothing in a message;
 /// quotation marks and backslashes get a backslash. It never fails.
-impl fmt::Write for Json {
+impl fmt::Write for Json<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let is_special = |byte: &u8| IS_SPECIAL[usize::from(*byte)];
         let mut rest = text.as_bytes();
@@ -203,7 +196,9 @@ mod tests {
                 route: Some("r"),
                 request_id: b"i",
             };
-            let json: serde_json::Value = serde_json::from_slice(&problem.to_json()).expect("JSON");
+            let mut json = Vec::new();
+            problem.write(&mut json);
+            let json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
             assert_eq!(json["detail"], error.to_string());
             assert_eq!(
                 (&json["status"], &json["route"]),

@@ -86,11 +86,11 @@ pub(super) fn to_request(
         route,
         request_id,
     };
-    let body = match text {
-        Some(text) => problem.to_json_by(text),
-        None => problem.to_json(),
-    };
-    let mut response = begin(error, status, Body::whole(body));
+    let body = Body::written(|out| match text {
+        Some(text) => problem.write_by(text, out),
+        None => problem.write(out),
+    });
+    let mut response = begin(error, status, body);
     let fields = &mut response.fields;
     fields.push_lines(|out| out.extend_from_slice(PROBLEM_LINES));
     if matches!(error, Error::TraceNotAllowed) {
