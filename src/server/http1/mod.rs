@@ -152,11 +152,9 @@ where
         let mut accepted = Some(Instant::now());
         loop {
             let mut progress = HeadProgress::new(accepted.take());
-            let begun = {
-                let read = poll_fn(|cx| self.poll_head(cx, &mut progress)).await;
-                self.begin(read)
-            };
-            let next = match begun {
+            // The head is used where it is read: the values are large, and each
+            // level would move them once more.
+            let next = match poll_fn(|cx| self.poll_begin(cx, &mut progress)).await {
                 Begun::Exchange(response, request) => self.exchange(response, request).await,
                 Begun::Refusal(refusal) => Box::pin(self.refuse(refusal)).await,
                 Begun::End(next) => return next,
@@ -167,20 +165,22 @@ where
         }
     }
 
-    /// Begins what follows a wait for a head.
+    /// Waits for a head and begins what follows.
     ///
     /// Not `async`, so that a head is part of no future. The service was seen
     /// ready before the head was taken.
-    fn begin(&mut self, read: HeadRead) -> Begun<S::Future> {
-        match read {
+    fn poll_begin(
+        &mut self,
+        cx: &mut Context<'_>,
+        progress: &mut HeadProgress,
+    ) -> Poll<Begun<S::Future>> {
+        Poll::Ready(match ready!(self.poll_head(cx, progress)) {
             HeadRead::Request(parsed, times) => {
                 let request = RequestTraits {
                     is_head: parsed.head.method == Method::HEAD,
                     version: parsed.head.version,
                     keep_alive: parsed.keep_alive,
                 };
-                // Built and called here and not further down: both values are
-                // large, and each level would move them once more.
                 let arrival = Arrival::Request(self.request(parsed, times));
                 self.timer.release();
                 Begun::Exchange(Box::pin(self.service.call(arrival)), request)
@@ -188,7 +188,7 @@ where
             HeadRead::Refused(error, started) => Begun::Refusal(Box::new((error, started))),
             HeadRead::Close => Begun::End(Next::Farewell),
             HeadRead::Http2 => Begun::End(Next::Http2),
-        }
+        })
     }
 
     /// Ends the connection, or serves it in the protocol that it turns to.
