@@ -107,9 +107,9 @@
 //!   nothing.
 //! * Every exchange ends in exactly one access line and one count, when its
 //!   last holder drops it.
-//! * A service is called only after it was ready: each request clones the stack
-//!   of its route, polls it and calls it. Layers refuse in `call`; their
-//!   `poll_ready` asks the inner service and never waits by itself.
+//! * A service is called only after it was ready: each request polls the stack
+//!   of its route, one for each worker, and calls it. Layers refuse in `call`;
+//!   their `poll_ready` asks the inner service and never waits by itself.
 //!
 //! # Cancel safety
 //!

@@ -42,6 +42,7 @@ mod store;
 use std::sync::Arc;
 
 use http::Method;
+use parking_lot::Mutex;
 
 use self::{concurrency::ConcurrencyLimits, destinations::ways, named::Named};
 pub use self::{
@@ -249,7 +250,7 @@ fn routes(
 fn route(route: &policy::Route, state: &State, process: &Process) -> Route {
     Route {
         tag: Arc::new(tag(route, &state.config, process)),
-        stack: layers(route, state, process).stack(),
+        stack: Mutex::new(layers(route, state, process).stack()),
         max_body: route.request.max_body,
         max_call_body: route.request.max_call_body,
         callees: if route.grpc {

@@ -49,6 +49,7 @@ mod unknown_proxies;
 use std::{
     convert::Infallible,
     future::{self, Future},
+    mem,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
@@ -127,7 +128,7 @@ impl Gateway {
         let call = Call::new(Arc::clone(&exchange), body, arrived);
         let metrics = Arc::clone(&self.metrics);
         let exchange = Some(exchange);
-        let mut stack = route.stack.clone();
+        let mut stack = route.stack.lock();
         // The layers of this crate are always ready.
         match stack.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => ResponseFuture::Working {
@@ -135,11 +136,16 @@ impl Gateway {
                 exchange,
                 metrics,
             },
-            other => ResponseFuture::Working {
-                inner: Either::Right(delayed(other, stack, call)),
-                exchange,
-                metrics,
-            },
+            other => {
+                // The others do not wait for this one.
+                let clone = stack.clone();
+                let stack = mem::replace(&mut *stack, clone);
+                ResponseFuture::Working {
+                    inner: Either::Right(delayed(other, stack, call)),
+                    exchange,
+                    metrics,
+                }
+            }
         }
     }
 

@@ -2,13 +2,14 @@
 //! and the stack of layers of each route.
 //!
 //! A reload builds the next snapshot beside the one in use and swaps the
-//! pointer. Requests that have begun keep the parts that they use: their stack
-//! is a clone, and their exchange refers to the tag of the route. An old
-//! snapshot is freed with its last request.
+//! pointer. Requests that have begun keep the parts that they use: their future
+//! has references to what layers share, and their exchange refers to the tag of
+//! the route. An old snapshot is freed with its last request.
 
 use std::sync::Arc;
 
 use http::HeaderName;
+use parking_lot::Mutex;
 
 use super::{client::Trust, disguise::Disguises, stack::Stack, table::RouteTable};
 use crate::{call::RouteTag, runtime::PerWorker, upstream::Upstream};
@@ -51,9 +52,10 @@ pub(crate) struct Routes {
 pub(crate) struct Route {
     /// Its name in logs and metrics.
     pub(crate) tag: Arc<RouteTag>,
-    /// Its layers, cloned for each request: calling a service takes an
-    /// exclusive reference to it.
-    pub(crate) stack: Stack,
+    /// Its layers, which the requests of this worker call one after the other.
+    /// A call only begins a request, so that the lock is never waited for: it
+    /// is here because all workers share the snapshot.
+    pub(crate) stack: Mutex<Stack>,
     /// The most bytes of a request's body; `None` is no bound.
     pub(crate) max_body: Option<u64>,
     /// The most bytes of the body of a gRPC call; `None` is no bound.

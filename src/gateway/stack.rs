@@ -2,9 +2,10 @@
 //! for its height.
 //!
 //! A layer that a route does without is not in its stack, so that a request
-//! neither passes it nor pays for it. The stack is made by a reload and cloned
-//! for each request: its layers are references to what all requests share, and
-//! small enough to be copied without a call.
+//! neither passes it nor pays for it. The stack is made by a reload, once for
+//! each worker, and all requests of the worker call it. A request that waits
+//! clones the layers that it calls later: references to what all requests
+//! share.
 
 use std::num::NonZeroU32;
 

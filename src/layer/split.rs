@@ -45,7 +45,7 @@ use tower::Service;
 /// assert_eq!(split.oneshot(21).await, Ok(42));
 /// # }
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Split<S> {
     /// The only service, or the one that was drawn for the next request.
     service: S,
@@ -62,6 +62,17 @@ struct Weighted<S> {
     total: u64,
     /// Each with its weight.
     services: Vec<(u64, S)>,
+}
+
+/// A clone draws by itself: otherwise a draw would count twice.
+impl<S: Clone> Clone for Split<S> {
+    fn clone(&self) -> Self {
+        Self {
+            service: self.service.clone(),
+            several: self.several.clone(),
+            is_drawn: false,
+        }
+    }
 }
 
 impl<S: Clone> Split<S> {
