@@ -326,8 +326,8 @@ fn read_trailers(block: &[u8]) -> Result<HeaderMap, &'static str> {
             Ok(NextLine::End(_)) => break,
             _ => return Err(UNREADABLE),
         };
-        let name = HeaderName::from_bytes(&block[line.start..line.name_end]);
-        let value = HeaderValue::from_bytes(&block[line.value..line.value_end]);
+        let name = HeaderName::from_bytes(line.name);
+        let value = HeaderValue::from_bytes(line.value);
         let (Ok(name), Ok(value)) = (name, value) else {
             return Err(UNREADABLE);
         };

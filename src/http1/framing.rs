@@ -145,7 +145,7 @@ pub(super) struct Marks {
 
 impl Marks {
     /// Notes a field.
-    #[inline]
+    #[inline(always)]
     pub(super) fn note(&mut self, field: FieldName, value: &[u8]) {
         if NameSet::FRAMING.has(field) {
             self.note_framing(field, value);

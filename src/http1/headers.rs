@@ -93,20 +93,14 @@ impl Headers {
         }
     }
 
-    /// Adds a line of `head`, whose name is a token. Returns the name, or
+    /// Adds a line, whose name is a token. Returns the name, or
     /// `None` for a line that is dropped: its name contains `_`, which the
     /// listener does not keep (`keeps_underscores`).
     ///
     /// Names are at most 65,535 bytes long, and heads 4 GiB: the bounds of
     /// listeners are far below.
     #[inline]
-    pub(super) fn add(
-        &mut self,
-        head: &[u8],
-        line: &RawLine,
-        keeps_underscores: bool,
-    ) -> Option<FieldName> {
-        let name = &head[line.start..line.name_end];
+    pub(super) fn add(&mut self, line: RawLine<'_>, keeps_underscores: bool) -> Option<FieldName> {
         if line.has_underscore {
             if !keeps_underscores {
                 self.dropped += 1;
@@ -114,13 +108,13 @@ impl Headers {
             }
             self.has_underscores = true;
         }
-        let field = FieldName::of_request(name);
+        let field = FieldName::of_request(line.name);
         self.names = self.names.and(field);
         self.lines.push(HeaderLine {
             start: line.start as u32,
-            value: line.value as u32,
-            value_end: line.value_end as u32,
-            name_length: (line.name_end - line.start) as u16,
+            value: line.value_start as u32,
+            value_end: (line.value_start + line.value.len()) as u32,
+            name_length: line.name.len() as u16,
             field,
             is_usual: line.is_usual,
         });
@@ -296,13 +290,13 @@ impl Headers {
             write_line(&mut text, name, value);
             let line = RawLine {
                 start,
-                name_end: start + name.len(),
-                value: start + name.len() + 2,
-                value_end: text.len() - 2,
+                name,
+                value_start: start + name.len() + 2,
+                value,
                 is_usual: true,
                 has_underscore: name.contains(&b'_'),
             };
-            headers.add(&text, &line, keeps_underscores);
+            headers.add(line, keeps_underscores);
         }
         headers.over(text.into())
     }

@@ -12,27 +12,29 @@
 //!
 //! # Cost
 //!
-//! A byte of a name costs two and a half instructions, and one of a value one
-//! and a half, in one pass that finds the ends and checks the characters. The
-//! `httparse` crate, which is the oracle of the tests, needs a second pass for
-//! lines that end in LF alone, which it accepts.
+//! Sixteen bytes are looked at in one step, with vector instructions: a line of
+//! 30 bytes costs 65 instructions, and each further 16 bytes cost 12. One pass
+//! finds the ends and checks the characters. Eight bytes at a time, in plain
+//! numbers, cost twice as much.
 
 #[cfg(test)]
 mod tests;
 
+use wide::u8x16;
+
 use super::framing::BARE_LINE_FEED;
 
-/// One line of a head, as offsets into the head.
+/// One line of a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct RawLine {
-    /// Where the name begins, and with it the line.
+pub(super) struct RawLine<'h> {
+    /// Where it begins in the head.
     pub(super) start: usize,
-    /// Where the name ends.
-    pub(super) name_end: usize,
-    /// Where the value begins, behind its blanks.
-    pub(super) value: usize,
-    /// Where the value ends, before blanks and the line end.
-    pub(super) value_end: usize,
+    /// The name, right at the begin.
+    pub(super) name: &'h [u8],
+    /// Where the value begins in the head.
+    pub(super) value_start: usize,
+    /// The value, without the blanks around it.
+    pub(super) value: &'h [u8],
     /// Whether the line stands in the head exactly as it is written: a name,
     /// `: `, a value and CR LF.
     pub(super) is_usual: bool,
@@ -42,9 +44,9 @@ pub(super) struct RawLine {
 
 /// The part of a head that begins at a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NextLine {
+pub(super) enum NextLine<'h> {
     /// A line, and where the next one begins.
-    Line(RawLine, usize),
+    Line(RawLine<'h>, usize),
     /// The empty line, and where the head ends behind it.
     End(usize),
     /// More bytes have to come.
@@ -79,47 +81,55 @@ pub(super) fn next_line(
     head: &[u8],
     start: usize,
     before_colon: BeforeColon,
-) -> Result<NextLine, LineFault> {
-    match usual_line(head, start) {
+) -> Result<NextLine<'_>, LineFault> {
+    let rest = head.get(start..).unwrap_or_default();
+    match usual_line(rest, start) {
         Some((line, next)) => Ok(NextLine::Line(line, next)),
-        None => any_line(head, start, before_colon),
+        None if rest.starts_with(b"\r\n") => Ok(NextLine::End(start + 2)),
+        // Taken apart, so that usual lines stay in registers.
+        None => match any_line(rest, start, before_colon)? {
+            NextLine::Line(line, next) => Ok(NextLine::Line(RawLine { ..line }, next)),
+            other => Ok(other),
+        },
     }
 }
 
-/// The line at `start`, and where the next one begins, if it is as nearly all
-/// lines are: a name of letters, digits and hyphens, one space before a value
-/// of at least one byte, none behind it, and no tab.
+/// The line that `rest` begins with, at `start` in the head, and where the next
+/// one begins, if it is as nearly all lines are: a name of letters, digits and
+/// hyphens, one space before a value of at least one byte, none behind it, and
+/// no tab.
 #[inline(always)]
-fn usual_line(head: &[u8], start: usize) -> Option<(RawLine, usize)> {
-    let rest = head.get(start..)?;
-    let length = usual_bytes(rest);
-    let [b':', b' ', behind @ ..] = rest.get(length..)? else {
+fn usual_line(rest: &[u8], start: usize) -> Option<(RawLine<'_>, usize)> {
+    let (name, rest) = rest.split_at_checked(find(rest, not_usual))?;
+    let (b": ", rest) = rest.split_first_chunk()? else {
         return None;
     };
-    let value_length = find_control(behind)?;
-    let (value, line_end) = behind.split_at_checked(value_length)?;
-    let ([first, ..], [.., last], [b'\r', b'\n', ..]) = (value, value, line_end) else {
+    let (value, rest) = rest.split_at_checked(find(rest, control))?;
+    let ([first, ..], [.., last], Some(b"\r\n")) = (value, value, rest.first_chunk()) else {
         return None;
     };
-    if *first == b' ' || *last == b' ' || length == 0 || length > LONGEST_NAME {
+    if *first == b' ' || *last == b' ' || name.is_empty() || name.len() > LONGEST_NAME {
         return None;
     }
-    let value = start + length + 2;
+    let value_start = start + name.len() + 2;
     let line = RawLine {
         start,
-        name_end: start + length,
+        name,
+        value_start,
         value,
-        value_end: value + value_length,
         is_usual: true,
         has_underscore: false,
     };
-    Some((line, value + value_length + 2))
+    Some((line, value_start + value.len() + 2))
 }
 
-/// As [`next_line`], for a line of any form.
+/// As [`next_line`], for a line of any form that `rest` begins with.
 #[inline(never)]
-fn any_line(head: &[u8], start: usize, before_colon: BeforeColon) -> Result<NextLine, LineFault> {
-    let rest = head.get(start..).unwrap_or_default();
+fn any_line(
+    rest: &[u8],
+    start: usize,
+    before_colon: BeforeColon,
+) -> Result<NextLine<'_>, LineFault> {
     let Some(length) = rest.iter().position(|byte| !IS_TOKEN[usize::from(*byte)]) else {
         return Ok(NextLine::More);
     };
@@ -129,81 +139,87 @@ fn any_line(head: &[u8], start: usize, before_colon: BeforeColon) -> Result<Next
     if length > LONGEST_NAME {
         return Err(BAD_NAME);
     }
-    let name_end = start + length;
-    let mut colon = name_end;
-    if before_colon == BeforeColon::Blanks {
-        colon += blanks(&rest[length..]);
-    }
-    match head.get(colon) {
+    let (name, behind) = rest.split_at(length);
+    let colon = match before_colon {
+        BeforeColon::Nothing => length,
+        BeforeColon::Blanks => length + blanks(behind),
+    };
+    match rest.get(colon) {
         Some(b':') => {}
         Some(_) => return Err(BAD_NAME),
         None => return Ok(NextLine::More),
     }
-    let Some(line_end) = find_line_end(head, colon + 1)? else {
+    let Some(line_end) = find_line_end(rest, colon + 1)? else {
         return Ok(NextLine::More);
     };
-    let text = &head[colon + 1..line_end];
-    let (value, value_end) = trimmed(text, colon + 1);
+    let text = &rest[colon + 1..line_end];
+    let value = text.trim_ascii_start();
+    let value_start = line_end - value.len();
+    let value = value.trim_ascii_end();
     let line = RawLine {
         start,
-        name_end,
+        name,
+        value_start: start + value_start,
         value,
-        value_end,
-        is_usual: colon == name_end
-            && value == colon + 2
+        is_usual: colon == length
+            && value_start == colon + 2
             && text[0] == b' '
-            && value_end == line_end,
-        has_underscore: head[start..name_end].contains(&b'_'),
+            && value_start + value.len() == line_end,
+        has_underscore: name.contains(&b'_'),
     };
-    Ok(NextLine::Line(line, line_end + 2))
+    Ok(NextLine::Line(line, start + line_end + 2))
 }
 
-/// The range of a value in `text`, which begins at `start` in the head, without
-/// the blanks around it.
-fn trimmed(text: &[u8], start: usize) -> (usize, usize) {
-    let value = start + blanks(text);
-    let last = text.iter().rposition(|byte| !is_blank(byte));
-    (value, last.map_or(value, |last| start + last + 1))
-}
+/// Bytes that are looked at in one step.
+const BLOCK: usize = 16;
 
-/// The number of letters, digits and hyphens that `text` begins with, or less:
-/// they are looked at eight bytes at a time, and the last few bytes of a text
-/// not at all.
+/// The number of bytes before the first one that is sought, or the length of
+/// the text. Zero bytes are sought whatever else is.
 #[inline(always)]
-fn usual_bytes(text: &[u8]) -> usize {
-    let mut length = 0;
-    for chunk in text.as_chunks().0 {
-        let others = not_usual(u64::from_le_bytes(*chunk));
-        if others != 0 {
-            return length + others.trailing_zeros() as usize / 8;
+fn find(text: &[u8], sought: impl Fn(u8x16) -> u8x16) -> usize {
+    let (blocks, rest) = text.as_chunks();
+    let mut at = 0;
+    for block in blocks {
+        let found = sought(u8x16::new(*block)).to_bitmask();
+        if found != 0 {
+            return at + found.trailing_zeros() as usize;
         }
-        length += 8;
+        at += BLOCK;
     }
-    length
+    at + find_in_rest(rest, sought)
 }
 
-/// The highest bit of each of eight bytes that is no letter, digit or hyphen.
-///
-/// Seven bits of a byte are compared by additions that set the eighth from a
-/// bound on, so that no byte carries into the next one.
+/// As [`find`], for less than a block, which zeros make a whole one.
+#[inline(never)]
+fn find_in_rest(rest: &[u8], sought: impl Fn(u8x16) -> u8x16) -> usize {
+    let mut block = [0; BLOCK];
+    block[..rest.len()].copy_from_slice(rest);
+    sought(u8x16::new(block)).to_bitmask().trailing_zeros() as usize
+}
+
+/// The bytes that are no letter, digit or hyphen.
 #[inline(always)]
-fn not_usual(bytes: u64) -> u64 {
-    let low = bytes & (EACH * 0x7f);
-    let at_least = |bytes: u64, bound: u64| bytes + EACH * (0x80 - bound);
-    let lower = low | (EACH * 0x20);
-    let letters = at_least(lower, 0x61) & !at_least(lower, 0x7b);
-    let digits = at_least(low, 0x30) & !at_least(low, 0x3a);
-    let hyphens = !at_least(low ^ (EACH * 0x2d), 1);
-    !(letters | digits | hyphens) & HIGHEST | bytes & HIGHEST
+fn not_usual(bytes: u8x16) -> u8x16 {
+    let letters = between(bytes | 0x20, b'a', b'z');
+    !(letters | between(bytes, b'0', b'9') | bytes.simd_eq(b'-'))
 }
 
-/// Multiplied by it, a byte is in all eight bytes of a number.
-const EACH: u64 = 0x0101_0101_0101_0101;
-/// The highest bit of each byte.
-const HIGHEST: u64 = EACH * 0x80;
+/// The control characters.
+#[inline(always)]
+fn control(bytes: u8x16) -> u8x16 {
+    between(bytes, 0, 0x1f) | bytes.simd_eq(0x7f)
+}
+
+/// The bytes from `first` to `last`.
+#[inline(always)]
+fn between(bytes: u8x16, first: u8, last: u8) -> u8x16 {
+    // Bytes below the first one become the largest numbers.
+    let from_first = bytes - first;
+    from_first.simd_eq(from_first.min(u8x16::splat(last - first)))
+}
 
 /// The empty line that ends a head, if it stands at the begin of `rest`.
-fn end(rest: &[u8], start: usize) -> Result<NextLine, LineFault> {
+fn end(rest: &[u8], start: usize) -> Result<NextLine<'_>, LineFault> {
     match rest {
         [b'\r', b'\n', ..] => Ok(NextLine::End(start + 2)),
         [b'\r'] => Ok(NextLine::More),
@@ -227,47 +243,18 @@ fn is_blank(byte: &u8) -> bool {
 ///
 /// # Errors
 /// Another control character than a tab comes first.
-fn find_line_end(head: &[u8], start: usize) -> Result<Option<usize>, LineFault> {
+fn find_line_end(text: &[u8], start: usize) -> Result<Option<usize>, LineFault> {
     let mut at = start;
     loop {
-        at += match find_control(&head[at..]) {
-            Some(found) if head[at + found] == b'\t' => found + 1,
-            Some(found) => return line_end(head, at + found),
-            None => return Ok(None),
-        };
-    }
-}
-
-/// Whether the control character at `found` ends a line.
-fn line_end(head: &[u8], found: usize) -> Result<Option<usize>, LineFault> {
-    match head[found..] {
-        [b'\r', b'\n', ..] => Ok(Some(found)),
-        [b'\r'] => Ok(None),
-        [b'\n', ..] => Err(BARE_LINE_FEED),
-        _ => Err(BAD_VALUE),
-    }
-}
-
-/// The place of the first control character of `text`.
-///
-/// Eight bytes are looked at in one step: a byte below 0x20 borrows its highest
-/// bit when 0x20 is subtracted, and so does 0 where 0x7f was. Bytes above the
-/// first one that is found may be told wrong, as a borrow goes on into them.
-#[inline]
-fn find_control(text: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    let (chunks, rest) = text.as_chunks();
-    for chunk in chunks {
-        let bytes = u64::from_le_bytes(*chunk);
-        let below = bytes.wrapping_sub(EACH * 0x20);
-        let deleted = (bytes ^ (EACH * 0x7f)).wrapping_sub(EACH);
-        let found = (below | deleted) & !bytes & HIGHEST;
-        if found != 0 {
-            return Some(at + found.trailing_zeros() as usize / 8);
+        at += find(&text[at..], control);
+        match text[at..] {
+            [b'\t', ..] => at += 1,
+            [b'\r', b'\n', ..] => return Ok(Some(at)),
+            [b'\r'] | [] => return Ok(None),
+            [b'\n', ..] => return Err(BARE_LINE_FEED),
+            _ => return Err(BAD_VALUE),
         }
-        at += 8;
     }
-    Some(at + rest.iter().position(u8::is_ascii_control)?)
 }
 
 /// The characters of tokens (RFC 9110, 5.6.2).

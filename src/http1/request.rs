@@ -224,8 +224,8 @@ fn read(input: &[u8], limits: &HeadLimits) -> Result<Option<ReadHead>, Error> {
                 limit: limits.headers,
             });
         }
-        if let Some(field) = headers.add(input, &line, limits.keeps_underscores) {
-            marks.note(field, &input[line.value..line.value_end]);
+        if let Some(field) = headers.add(line, limits.keeps_underscores) {
+            marks.note(field, line.value);
         }
     };
     marks.bounded().map_err(Error::Malformed)?;

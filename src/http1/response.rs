@@ -188,7 +188,7 @@ fn passed_on(
     let mut copying = Copying::of(input, start);
     let mut lines = ResponseLines::of(input, start);
     while let Some((line, field)) = lines.next()? {
-        marks.note(field, &input[line.value..line.value_end]);
+        marks.note(field, line.value);
         copying.pass(&line, field, ends_here(field, switches));
     }
     let Some(length) = lines.length else {
@@ -218,7 +218,7 @@ fn without_named_hops(input: &[u8], start: usize, switches: bool) -> Result<Fiel
     let mut lines = ResponseLines::of(input, start);
     while let Some((line, field)) = lines.next()? {
         if field == FieldName::Connection {
-            named.push(&input[line.value..line.value_end]);
+            named.push(line.value);
         }
     }
     let hops = Hops::in_values(named.into_iter());
@@ -226,7 +226,7 @@ fn without_named_hops(input: &[u8], start: usize, switches: bool) -> Result<Fiel
     let mut lines = ResponseLines::of(input, start);
     while let Some((line, field)) = lines.next()? {
         let is_upgrade = switches && field == FieldName::Upgrade;
-        let is_named = hops.names(&input[line.start..line.name_end]) && !is_upgrade;
+        let is_named = hops.names(line.name) && !is_upgrade;
         copying.pass(&line, field, is_named || ends_here(field, switches));
     }
     Ok(copying.end())
@@ -256,15 +256,14 @@ impl<'h> ResponseLines<'h> {
     /// The next line with its name; `None` at the end of the head, and at that
     /// of the input.
     #[inline(always)]
-    fn next(&mut self) -> Result<Option<(RawLine, FieldName)>, &'static str> {
+    fn next(&mut self) -> Result<Option<(RawLine<'h>, FieldName)>, &'static str> {
         match next_line(self.input, self.next, BeforeColon::Blanks).map_err(of_line)? {
             NextLine::Line(line, next) => {
                 (self.next, self.count) = (next, self.count + 1);
                 if self.count > MOST_LINES {
                     return Err(UNREADABLE);
                 }
-                let name = &self.input[line.start..line.name_end];
-                Ok(Some((line, FieldName::of(name))))
+                Ok(Some((line, FieldName::of(line.name))))
             }
             NextLine::End(length) => {
                 self.length = Some(length);
@@ -306,18 +305,14 @@ impl<'h> Copying<'h> {
 
     /// Adds the next line, or leaves it out.
     #[inline]
-    fn pass(&mut self, line: &RawLine, field: FieldName, is_left_out: bool) {
+    fn pass(&mut self, line: &RawLine<'_>, field: FieldName, is_left_out: bool) {
         if is_left_out {
             return;
         }
         self.copied.note(field);
         if !line.is_usual {
             self.copy_run();
-            write_line(
-                &mut self.copied.lines,
-                &self.head[line.start..line.name_end],
-                &self.head[line.value..line.value_end],
-            );
+            write_line(&mut self.copied.lines, line.name, line.value);
             return;
         }
         if line.start != self.run.end {
@@ -325,7 +320,7 @@ impl<'h> Copying<'h> {
             self.run.start = line.start;
         }
         // The value is followed by CR LF.
-        self.run.end = line.value_end + 2;
+        self.run.end = line.value_start + line.value.len() + 2;
     }
 
     /// The lines that were added.

@@ -27,7 +27,7 @@ const PATH: &[(&str, &str)] = &[
     ("http1/encode.rs", "reason write_status_line write_field with_date Fields::with_capacity Fields::push_with Fields::note"),
     ("http1/framing.rs", "Marks::note Marks::bounded of_request of_response Stated::by content_length"),
     ("http1/request.rs", "parse_request read request_line"),
-    ("http1/lines.rs", "next_line usual_line usual_bytes not_usual find_control"),
+    ("http1/lines.rs", "next_line usual_line find find_in_rest"),
     ("http1/headers.rs", "Headers::begin Headers::add Headers::over Headers::iter Headers::field Headers::known Headers::write Headers::write_lines"),
     ("http1/names.rs", "FieldName::of FieldName::of_request FieldName::with_length NameSet::and NameSet::has"),
     ("http1/response.rs", "parse_response status_line passed_on ends_here ResponseLines::of ResponseLines::next Copying::of Copying::pass Copying::end"),

@@ -29,9 +29,10 @@ fn split(text: &[u8]) -> Result<Split<'_>, ()> {
     loop {
         match next_line(text, next, BeforeColon::Nothing).map_err(drop)? {
             NextLine::Line(line, behind) => {
-                let name = &text[line.start..line.name_end];
+                let RawLine { name, value, .. } = line;
+                assert!(text[line.start..].starts_with(name));
+                assert!(text[line.value_start..].starts_with(value));
                 assert_eq!(line.has_underscore, name.contains(&b'_'));
-                let value = &text[line.value..line.value_end];
                 let written = [name, b": ", value, b"\r\n"].concat();
                 assert_eq!(line.is_usual, text[line.start..behind] == written);
                 fields.push((name, value));
@@ -80,51 +81,62 @@ proptest! {
 
 #[test]
 fn blanks_before_a_colon_are_taken_in_responses_only() {
-    let line = |text: &str, before| next_line(text.as_bytes(), 0, before);
+    let line = |text: &'static str, before| next_line(text.as_bytes(), 0, before);
     assert_eq!(line("a : b\r\n", BeforeColon::Nothing), Err(BAD_NAME));
     let Ok(NextLine::Line(taken, 8)) = line("a \t: b\r\n", BeforeColon::Blanks) else {
         panic!("a line");
     };
-    assert_eq!((taken.name_end, taken.value, taken.is_usual), (1, 5, false));
+    assert_eq!((taken.name, taken.value), (&b"a"[..], &b"b"[..]));
+    assert!(taken.value_start == 5 && !taken.is_usual);
+}
+
+/// Each byte behind up to two and a half blocks of `before`, and then `behind`,
+/// at the end of the text as well as before another block.
+fn each_byte_wherever_it_stands(
+    begin: &[u8],
+    before: u8,
+    behind: &[u8],
+    check: impl Fn(&[u8], usize, u8),
+) {
+    for (length, byte) in (0..40).flat_map(|length| (0..=255).map(move |byte| (length, byte))) {
+        let text = [begin, &vec![before; length], &[byte], behind].concat();
+        check(&text, length, byte);
+        check(&[&text, &[b'x'; BLOCK][..]].concat(), length, byte);
+    }
 }
 
 #[test]
 fn a_value_holds_no_control_character_but_tabs_wherever_it_stands() {
-    for length in 0..20 {
-        for byte in 0..=255 {
-            let value = [&b"a: "[..], &vec![b'x'; length], &[byte], b"\x80y\r\n"].concat();
-            let is_control = byte < b' ' && byte != b'\t' || byte == 0x7f;
-            let line = next_line(&value, 0, BeforeColon::Nothing);
-            assert_eq!(line.is_err(), is_control, "{byte} at {length}: {line:?}");
-        }
-    }
+    each_byte_wherever_it_stands(b"a: ", b'x', b"\x80y\r\n", |text, length, byte| {
+        let is_control = byte < b' ' && byte != b'\t' || byte == 0x7f;
+        let line = next_line(text, 0, BeforeColon::Nothing);
+        assert_eq!(line.is_err(), is_control, "{byte} at {length}: {line:?}");
+    });
 }
 
 #[test]
 fn a_name_ends_at_the_first_byte_that_is_no_token_wherever_it_stands() {
-    for length in 1..20 {
-        for byte in 0..=255 {
-            let text = [&vec![b'X'; length][..], &[byte], b"-9z: value\r\n"].concat();
-            let is_token = byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-            let line = next_line(&text, 0, BeforeColon::Nothing);
-            match line {
-                Ok(NextLine::Line(line, _)) if byte == b':' => {
-                    assert_eq!(line.name_end, length)
-                }
-                Ok(NextLine::Line(line, next)) => {
-                    assert!(is_token, "{byte}");
-                    assert_eq!((line.name_end, next), (length + 4, text.len()));
-                    assert_eq!(line.has_underscore, byte == b'_');
-                }
-                other => assert!(!is_token, "{byte}: {other:?}"),
+    each_byte_wherever_it_stands(b"X", b'X', b"-9z: value\r\n", |text, length, byte| {
+        let is_token = byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        match next_line(text, 0, BeforeColon::Nothing) {
+            Ok(NextLine::Line(line, _)) if byte == b':' => {
+                assert_eq!(line.name.len(), length + 1)
             }
+            Ok(NextLine::Line(line, next)) => {
+                assert!(is_token, "{byte}");
+                assert_eq!((line.name.len(), next), (length + 5, length + 14));
+                assert_eq!(line.has_underscore, byte == b'_');
+            }
+            other => assert!(!is_token, "{byte}: {other:?}"),
         }
-    }
+    });
 }
 
 proptest! {
     #[test]
-    fn a_line_of_the_usual_form_is_read_as_any_other(text in "[a-zA-Z0-9_-]{1,20}:[ a-z\t]{0,20}\r\n") {
+    fn a_line_of_the_usual_form_is_read_as_any_other(
+        text in "[a-zA-Z0-9_-]{1,40}:[ a-z\t]{0,40}\r\n[a-z]{0,40}",
+    ) {
         if let Some((line, next)) = usual_line(text.as_bytes(), 0) {
             let any = any_line(text.as_bytes(), 0, BeforeColon::Nothing);
             prop_assert_eq!(any, Ok(NextLine::Line(line, next)));
