@@ -29,7 +29,7 @@ const PATH: &[(&str, &str)] = &[
     ("http1/request.rs", "parse_request read request_line"),
     ("http1/lines.rs", "next_line usual_line find find_in_rest"),
     ("http1/headers.rs", "Headers::begin Headers::add Headers::over Headers::iter Headers::field Headers::known Headers::write Headers::write_lines"),
-    ("http1/names.rs", "FieldName::of FieldName::of_request FieldName::with_length NameSet::and NameSet::has"),
+    ("http1/names.rs", "FieldName::of FieldName::of_request FieldName::search FieldName::if_same is_same NameSet::and NameSet::has"),
     ("http1/response.rs", "parse_response status_line passed_on ends_here ResponseLines::of ResponseLines::next Copying::of Copying::pass Copying::end"),
     ("runtime/io.rs", "poll_read Output::buffer Output::append Output::try_send Output::release Output::poll_flush"),
     ("runtime/spare.rs", "take give_back"),
