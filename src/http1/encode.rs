@@ -116,7 +116,7 @@ fn with_date<T>(of: impl FnOnce(&str) -> T) -> T {
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fields {
-    pub(super) lines: Vec<u8>,
+    lines: Vec<u8>,
     /// Whether a `Date` is among the lines.
     has_date: bool,
     /// Whether a `RateLimit` or `RateLimit-Policy` was ever among the lines.
@@ -126,12 +126,23 @@ pub struct Fields {
     pub length: Option<u64>,
 }
 
+/// The fields about limits.
+const LIMITS: NameSet = NameSet::of(&[FieldName::RateLimit, FieldName::RateLimitPolicy]);
+
 impl Fields {
     /// No fields, with room for this many bytes.
     pub fn with_capacity(bytes: usize) -> Self {
-        let mut fields = Self::default();
-        fields.lines = spare::take(bytes);
-        fields
+        Self::of_lines(spare::take(bytes), NameSet::default())
+    }
+
+    /// These lines, which have these names.
+    pub(super) fn of_lines(lines: Vec<u8>, names: NameSet) -> Self {
+        Self {
+            lines,
+            has_date: names.has(FieldName::Date),
+            has_limits: names.meets(LIMITS),
+            length: None,
+        }
     }
 
     /// Adds a line; `name` is a token and `value` holds no line end.
@@ -167,9 +178,9 @@ impl Fields {
     /// Notes the fields that are looked for in nearly every response, so that
     /// its lines need not be searched for them.
     #[inline]
-    pub(super) fn note(&mut self, field: FieldName) {
+    fn note(&mut self, field: FieldName) {
         self.has_date |= field == FieldName::Date;
-        self.has_limits |= matches!(field, FieldName::RateLimit | FieldName::RateLimitPolicy);
+        self.has_limits |= LIMITS.has(field);
     }
 
     /// Adds a line whose value is a number.

@@ -22,8 +22,6 @@
 //! A response has at most 256 lines. The upstream's side bounds its bytes while
 //! it reads them.
 
-use std::ops::Range;
-
 use http::{Method, StatusCode, Version};
 
 use super::{
@@ -31,8 +29,9 @@ use super::{
     framing::{self, BARE_LINE_FEED, Length, Marks},
     hops::Hops,
     lines::{BeforeColon, NextLine, RawLine, next_line},
-    names::FieldName,
+    names::{FieldName, NameSet},
 };
+use crate::runtime::spare;
 
 /// Most header lines of a response.
 const MOST_LINES: usize = 256;
@@ -80,16 +79,11 @@ pub fn parse_response(
     input: &[u8],
     method: &Method,
 ) -> Result<Option<(ResponseHead, usize)>, &'static str> {
-    if let [b'\r' | b'\n', ..] = input {
-        return Err("it begins with an empty line");
-    }
-    let Some(line_feed) = memchr::memchr(b'\n', input) else {
-        return status_line_begins(input).map(|()| None);
+    let Some((line, start)) = first_line(input)? else {
+        return Ok(None);
     };
-    let line = input[..line_feed].strip_suffix(b"\r");
-    let line = status_line(line.ok_or(BARE_LINE_FEED)?)?;
     let mut marks = Marks::default();
-    let Some((fields, length)) = passed_on(input, line_feed + 1, line.status, &mut marks)? else {
+    let Some((fields, length)) = passed_on(input, start, line.status, &mut marks)? else {
         return Ok(None);
     };
     let (status, version) = (line.status, line.version);
@@ -113,6 +107,30 @@ struct StatusLine<'h> {
 }
 
 const UNREADABLE: &str = "its head cannot be read";
+
+/// The status line at the begin of `input`, and where it ends; `None` while it
+/// is not complete.
+fn first_line(input: &[u8]) -> Result<Option<(StatusLine<'_>, usize)>, &'static str> {
+    // Of nearly all responses; taking it apart costs 130 instructions more.
+    const USUAL: &[u8] = b"HTTP/1.1 200 OK\r\n";
+    if input.starts_with(USUAL) {
+        let line = StatusLine {
+            version: Version::HTTP_11,
+            status: StatusCode::OK,
+            words: None,
+        };
+        return Ok(Some((line, USUAL.len())));
+    }
+    if let [b'\r' | b'\n', ..] = input {
+        return Err("it begins with an empty line");
+    }
+    let Some(line_feed) = memchr::memchr(b'\n', input) else {
+        return status_line_begins(input).map(|()| None);
+    };
+    let line = input[..line_feed].strip_suffix(b"\r");
+    let line = status_line(line.ok_or(BARE_LINE_FEED)?)?;
+    Ok(Some((line, line_feed + 1)))
+}
 
 /// Takes a status line apart, such as `HTTP/1.1 200 OK`. The reason phrase may
 /// be missing, with the blank before it or without (RFC 9112, 4).
@@ -181,39 +199,45 @@ fn passed_on(
     status: StatusCode,
     marks: &mut Marks,
 ) -> Result<Option<(Fields, usize)>, &'static str> {
-    let switches = matches!(
-        status,
-        StatusCode::SWITCHING_PROTOCOLS | StatusCode::UPGRADE_REQUIRED
-    );
+    let left_out = left_out(status);
     let mut copying = Copying::of(input, start);
     let mut lines = ResponseLines::of(input, start);
     while let Some((line, field)) = lines.next()? {
         marks.note(field, line.value);
-        copying.pass(&line, field, ends_here(field, switches));
+        copying.pass(line, field, lines.next, left_out.has(field));
     }
     let Some(length) = lines.length else {
         return Ok(None);
     };
     marks.bounded()?;
     let mut fields = if marks.names_hops {
-        without_named_hops(input, start, switches)?
+        without_named_hops(input, start, left_out)?
     } else {
-        copying.end()
+        copying.end(lines.next)
     };
     fields.length = marks.named_length();
     Ok(Some((fields, length)))
 }
 
-/// Whether a field is not passed on.
-fn ends_here(field: FieldName, switches: bool) -> bool {
-    field == FieldName::ContentLength
-        || (field.is_hop_by_hop() && !(switches && field == FieldName::Upgrade))
+/// The fields that are not passed on in a response of this status.
+fn left_out(status: StatusCode) -> NameSet {
+    let left_out = NameSet::HOP_BY_HOP.and(FieldName::ContentLength);
+    match status {
+        StatusCode::SWITCHING_PROTOCOLS | StatusCode::UPGRADE_REQUIRED => {
+            left_out.without(FieldName::Upgrade)
+        }
+        _ => left_out,
+    }
 }
 
 /// Copies the lines once more, without the fields that `Connection` names,
 /// which may stand before it. Rare: nearly all services name none.
 #[cold]
-fn without_named_hops(input: &[u8], start: usize, switches: bool) -> Result<Fields, &'static str> {
+fn without_named_hops(
+    input: &[u8],
+    start: usize,
+    left_out: NameSet,
+) -> Result<Fields, &'static str> {
     let mut named = Vec::new();
     let mut lines = ResponseLines::of(input, start);
     while let Some((line, field)) = lines.next()? {
@@ -225,11 +249,11 @@ fn without_named_hops(input: &[u8], start: usize, switches: bool) -> Result<Fiel
     let mut copying = Copying::of(input, start);
     let mut lines = ResponseLines::of(input, start);
     while let Some((line, field)) = lines.next()? {
-        let is_upgrade = switches && field == FieldName::Upgrade;
-        let is_named = hops.names(line.name) && !is_upgrade;
-        copying.pass(&line, field, is_named || ends_here(field, switches));
+        // If it passes at all, it passes although it is named.
+        let is_named = field != FieldName::Upgrade && hops.names(line.name);
+        copying.pass(line, field, lines.next, is_named || left_out.has(field));
     }
-    Ok(copying.end())
+    Ok(copying.end(lines.next))
 }
 
 /// The lines of a response, one after the other.
@@ -286,9 +310,11 @@ fn of_line(fault: &'static str) -> &'static str {
 /// Copies lines out of a head, adjacent ones at once.
 struct Copying<'h> {
     head: &'h [u8],
-    /// The range of lines that are still to be copied.
-    run: Range<usize>,
-    copied: Fields,
+    /// Where the lines begin that are still to be copied.
+    run: usize,
+    copied: Vec<u8>,
+    /// The names of the lines that were passed.
+    names: NameSet,
 }
 
 impl<'h> Copying<'h> {
@@ -298,39 +324,35 @@ impl<'h> Copying<'h> {
         let room = (head.len() - start).min(MOST_ROOM);
         Self {
             head,
-            run: 0..0,
-            copied: Fields::with_capacity(room + ROOM),
+            run: start,
+            copied: spare::take(room + ROOM),
+            names: NameSet::default(),
         }
     }
 
-    /// Adds the next line, or leaves it out.
-    #[inline]
-    fn pass(&mut self, line: &RawLine<'_>, field: FieldName, is_left_out: bool) {
+    /// Passes the next line, which ends at `end`, or leaves it out.
+    #[inline(always)]
+    fn pass(&mut self, line: RawLine<'_>, field: FieldName, end: usize, is_left_out: bool) {
         if is_left_out {
+            self.leave_out(line.start, end);
             return;
         }
-        self.copied.note(field);
+        self.names = self.names.and(field);
         if !line.is_usual {
-            self.copy_run();
-            write_line(&mut self.copied.lines, line.name, line.value);
-            return;
+            self.leave_out(line.start, end);
+            write_line(&mut self.copied, line.name, line.value);
         }
-        if line.start != self.run.end {
-            self.copy_run();
-            self.run.start = line.start;
-        }
-        // The value is followed by CR LF.
-        self.run.end = line.value_start + line.value.len() + 2;
     }
 
-    /// The lines that were added.
-    fn end(mut self) -> Fields {
-        self.copy_run();
-        self.copied
+    /// Leaves out the line from `start` to `end`.
+    fn leave_out(&mut self, start: usize, end: usize) {
+        self.copied.extend_from_slice(&self.head[self.run..start]);
+        self.run = end;
     }
 
-    fn copy_run(&mut self) {
-        let run = std::mem::take(&mut self.run);
-        self.copied.lines.extend_from_slice(&self.head[run]);
+    /// The lines that were passed, the last of which ends at `end`.
+    fn end(mut self, end: usize) -> Fields {
+        self.copied.extend_from_slice(&self.head[self.run..end]);
+        Fields::of_lines(self.copied, self.names)
     }
 }

@@ -186,6 +186,14 @@ fn what_ends_at_the_hop_is_not_passed_on_and_a_length_is_known_apart() {
 }
 
 #[test]
+fn a_date_that_ends_at_the_hop_is_missing_as_any_other() {
+    let text = "HTTP/1.1 200 OK\r\nConnection: date\r\nDate: now\r\na: 1\r\n\r\n";
+    let (head, _) = response(text).unwrap().unwrap();
+    assert_eq!(head.fields.as_bytes(), b"a: 1\r\n");
+    assert!(!head.fields.has_date());
+}
+
+#[test]
 fn lines_are_passed_on_in_their_order_and_written_as_usual_however_they_came() {
     let text = "HTTP/1.1 200 OK\r\na: 1\r\nB:2\r\nc:\t 3 \r\nte: x\r\nd: 4\r\ne: \r\nf: 6 \r\nDate: now\r\n\r\n";
     let (head, _) = response(text).unwrap().unwrap();
@@ -213,6 +221,28 @@ fn an_answer_is_read_once_it_is_complete_and_begins_with_its_status() {
     }
     assert!(response(text).unwrap().is_some());
     assert!(response(&format!("\r\n{text}")).is_err());
+}
+
+#[test]
+fn a_status_line_says_the_same_to_the_last_byte_whether_it_is_the_usual_one() {
+    let line = |line: &str| {
+        let (head, length) = response(&format!("{line}\r\n\r\n")).unwrap().unwrap();
+        assert_eq!(length, line.len() + 4, "{line}");
+        (head.status.as_u16(), head.reason, head.keep_alive)
+    };
+    assert_eq!(line("HTTP/1.1 200 OK"), (200, None, true));
+    assert_eq!(line("HTTP/1.0 200 OK"), (200, None, false));
+    assert_eq!(line("HTTP/1.1 200 ok"), (200, Some("ok".into()), true));
+    assert_eq!(line("HTTP/1.1 200 OK "), (200, Some("OK ".into()), true));
+    assert_eq!(line("HTTP/1.1 200"), (200, Some("".into()), true));
+    assert_eq!(line("HTTP/1.1 201 OK"), (201, Some("OK".into()), true));
+    for line in [
+        "HTTP/1.1 200 OK\n",
+        "HTTP/1.1 200 OK\r\r\n",
+        "HTTP/1.1  200 OK\r\n",
+    ] {
+        assert!(response(&format!("{line}\r\n")).is_err(), "{line}");
+    }
 }
 
 /// Parts of heads, sound and malformed.
