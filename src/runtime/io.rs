@@ -17,7 +17,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::BufMut;
+use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::spare;
@@ -53,6 +53,30 @@ where
         ready!(Pin::new(io).poll_read(cx, &mut buffer))?;
         input.put_slice(buffer.filled());
         Poll::Ready(Ok(buffer.filled().len()))
+    })
+}
+
+/// As [`poll_read`], for a socket that `read` reads without a wait, and whose
+/// task is woken by other means.
+///
+/// # Errors
+/// [`WouldBlock`](io::ErrorKind::WouldBlock) if nothing has arrived; those of
+/// `read`.
+pub fn try_read(
+    input: &mut BytesMut,
+    read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+) -> io::Result<usize> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let arrived = read(scratch)?;
+        let bytes = &scratch[..arrived];
+        // An idle connection has no buffer. Making one of the right size costs
+        // half of making room in one that is empty.
+        if input.capacity() == 0 {
+            *input = BytesMut::from(bytes);
+        } else {
+            input.extend_from_slice(bytes);
+        }
+        Ok(arrived)
     })
 }
 

@@ -12,10 +12,12 @@
 //! * [`timer`]: timeouts that are cheap to move and honest under load. They
 //!   replace those of tokio on the path of a request.
 //! * [`io`]: reads into a shared buffer, and writes with few system calls.
+//! * [`socket`]: reads and writes that do not wait, with few instructions.
 //! * [`spare`]: buffers for heads.
 
 pub mod io;
 mod per_worker;
+pub mod socket;
 pub mod spare;
 pub mod timer;
 pub mod worker;

@@ -19,7 +19,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::tls::ServerStream;
+use crate::{runtime::socket, tls::ServerStream};
 
 /// The bytes of a connection: a TCP stream, with or without TLS.
 pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
@@ -38,6 +38,22 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Costs less than a read that finds nothing.
     fn poll_readable(&mut self, _: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
+    }
+
+    /// Whether nothing has arrived since the last read, as far as is known.
+    /// Makes no system call.
+    fn is_quiet(&self) -> bool {
+        false
+    }
+
+    /// Reads the bytes that have arrived, without a wake-up when more arrive.
+    /// Costs a third of a poll.
+    ///
+    /// # Errors
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if none have, or where only a
+    /// poll can read (TLS); those of the system.
+    fn try_read(&mut self, _buffer: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
     }
 
     /// Writes as many of `bytes` as the socket takes at once, without a wake-up
@@ -65,8 +81,16 @@ impl Socket for TcpStream {
         known.is_some_and(|ready| ready.is_ok_and(|ready| ready.is_read_closed()))
     }
 
+    fn is_quiet(&self) -> bool {
+        socket::is_quiet(self)
+    }
+
+    fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        socket::try_read(self, buffer)
+    }
+
     fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        TcpStream::try_write(self, bytes)
+        socket::try_write(self, bytes)
     }
 
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {

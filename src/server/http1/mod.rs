@@ -233,7 +233,7 @@ where
             let bytes = if has_just_responded {
                 wire.poll_read_rare(cx)
             } else {
-                wire.poll_read(cx)
+                wire.poll_read_usual(cx)
             };
             match bytes {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(HeadRead::Close),

@@ -34,13 +34,19 @@ use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http_body::{Frame, SizeHint};
 use parking_lot::{Mutex, MutexGuard};
-use tokio::time::{Interval, interval};
+use tokio::{
+    task::coop::has_budget_remaining,
+    time::{Interval, interval},
+};
 
 use crate::{
     error::Fault,
     http1::{self, Decoder, Fields, Length, Piece},
     message::InterimSink,
-    runtime::io::{MOST_TRIED, Output},
+    runtime::{
+        self,
+        io::{MOST_TRIED, Output},
+    },
     server::Socket,
 };
 
@@ -69,6 +75,10 @@ pub(super) struct Wire<IO> {
     awaits_continue: bool,
     /// The client has ended its side.
     ended: bool,
+    /// The address of the task that is woken when bytes come, as nothing was
+    /// read since it asked for that; 0 if none is. The socket keeps that task
+    /// alive, so that no other task has this address meanwhile.
+    woken: usize,
     /// Paces the checks whether a client has left whose bytes nobody reads.
     checks: Option<Box<Interval>>,
 }
@@ -84,6 +94,7 @@ impl<IO: Socket> Wire<IO> {
             is_malformed: false,
             awaits_continue: false,
             ended: false,
+            woken: 0,
             checks: None,
         }
     }
@@ -94,19 +105,40 @@ impl<IO: Socket> Wire<IO> {
         if self.ended {
             return Poll::Ready(Ok(0));
         }
-        let read = ready!(crate::runtime::io::poll_read(
-            &mut self.io,
-            cx,
-            &mut self.input
-        ))?;
+        self.woken = 0;
+        let read = ready!(runtime::io::poll_read(&mut self.io, cx, &mut self.input))?;
         self.ended = read == 0;
         Poll::Ready(Ok(read))
     }
 
     /// As [`poll_read`](Self::poll_read), for the moments at which nearly
+    /// always something has come.
+    pub(super) fn poll_read_usual(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.ended {
+            return Poll::Ready(Ok(0));
+        }
+        self.woken = 0;
+        match runtime::io::try_read(&mut self.input, |buffer| self.io.try_read(buffer)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.poll_read(cx),
+            read => {
+                self.ended = matches!(read, Ok(0));
+                Poll::Ready(read)
+            }
+        }
+    }
+
+    /// As [`poll_read`](Self::poll_read), for the moments at which nearly
     /// always nothing has come.
     pub(super) fn poll_read_rare(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        ready!(self.io.poll_readable(cx));
+        let task = cx.waker().data().addr();
+        if self.woken == task && self.io.is_quiet() {
+            return Poll::Pending;
+        }
+        if self.io.poll_readable(cx).is_pending() {
+            // A task that has used up its budget is not noted by the socket.
+            self.woken = if has_budget_remaining() { task } else { 0 };
+            return Poll::Pending;
+        }
         self.poll_read(cx)
     }
 
@@ -340,5 +372,43 @@ impl<IO: Socket> http_body::Body for WireBody<IO> {
             Length::Exact(left) => SizeHint::with_exact(left),
             _ => SizeHint::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, io::Write};
+
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// A task that asked to be woken is not asked for again while nothing has
+    /// come, and is woken all the same.
+    #[tokio::test]
+    async fn a_wait_that_goes_on_is_woken_by_the_next_bytes() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut far = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let near = listener.accept().await.unwrap().0;
+        let mut wire = Wire::<TcpStream>::new(near, BytesMut::new());
+        for _ in 0..3 {
+            // The first look may still be told that a new socket has bytes.
+            let looks = poll_fn(|cx| Poll::Ready([(); 3].map(|()| wire.poll_read_rare(cx))));
+            assert!(looks.await.iter().all(Poll::is_pending));
+            assert_ne!(wire.woken, 0);
+            far.write_all(b"abc").unwrap();
+            let read = poll_fn(|cx| wire.poll_read_rare(cx)).await;
+            assert_eq!((read.unwrap(), wire.woken), (3, 0));
+        }
+        assert!(
+            poll_fn(|cx| Poll::Ready(wire.poll_read_rare(cx)))
+                .await
+                .is_pending()
+        );
+        // Another task that takes the wait over is the one that is woken.
+        let taken_over = tokio::spawn(async move { poll_fn(|cx| wire.poll_read_rare(cx)).await });
+        tokio::task::yield_now().await;
+        drop(far);
+        assert_eq!(taken_over.await.unwrap().unwrap(), 0);
     }
 }

@@ -117,7 +117,7 @@ impl Http1Exchange {
             // The first look follows the writing, and is too early for a
             // response.
             let read = if std::mem::replace(&mut self.is_awaited, true) {
-                self.lease.connection.poll_read(cx)
+                self.lease.connection.poll_read_usual(cx)
             } else {
                 self.lease.connection.poll_read_rare(cx)
             };

@@ -1,6 +1,7 @@
 //! The HTTP/1.1 client: connections that carry one request at a time.
 //!
-//! * `pool`: connections, and the idle ones of each worker.
+//! * `connection`: a socket with its buffers.
+//! * `pool`: the idle connections of each worker, and those in use.
 //! * `exchange`: a request on its way to the server, and the wait for the
 //!   response's head.
 //! * `upload`: the request's body on its way to the server.
@@ -27,6 +28,7 @@
 
 mod abandoned;
 mod body;
+mod connection;
 mod exchange;
 mod pool;
 mod tunnel;

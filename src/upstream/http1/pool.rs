@@ -39,117 +39,22 @@
 #[cfg(test)]
 mod tests;
 
-use std::{
-    io,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll, ready},
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
-use bytes::BytesMut;
 use parking_lot::Mutex;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::Instant,
-};
+use tokio::time::Instant;
 
+use super::connection::PooledConnection;
 use crate::{
-    runtime::{self, PerWorker, io::Output, timer::timeout},
+    runtime::{PerWorker, timer::timeout},
     upstream::{
-        address::Peer,
         capacity::{Capacity, ConnectionPermit, is_within},
         stream::Stream,
     },
 };
-
-/// An open connection.
-#[derive(Debug)]
-pub(in crate::upstream) struct PooledConnection {
-    io: Stream,
-    /// Bytes that were read and not yet interpreted.
-    pub(super) input: BytesMut,
-    /// Bytes that are still to be written.
-    pub(super) output: Output,
-    /// When it was made, for `max_lifetime`.
-    opened: Instant,
-    /// When it was last pooled.
-    idle_since: Instant,
-    /// The worker whose event loop the socket is registered with.
-    home: usize,
-    /// The address that it goes to.
-    peer: Peer,
-    /// One of `max_connections`, freed when it closes.
-    _permit: ConnectionPermit,
-}
-
-impl PooledConnection {
-    fn new(io: Stream, home: usize, permit: ConnectionPermit) -> Self {
-        let (now, peer) = (Instant::now(), io.peer());
-        Self {
-            io,
-            input: BytesMut::new(),
-            output: Output::default(),
-            opened: now,
-            idle_since: now,
-            home,
-            peer,
-            _permit: permit,
-        }
-    }
-
-    /// Whether an idle connection may be reused as far as the server is
-    /// concerned: it has neither closed the connection nor sent anything
-    /// unasked. Costs no system call unless something has arrived.
-    fn is_quiet(&mut self) -> bool {
-        self.io.is_quiet()
-    }
-
-    /// Reads into [`input`](Self::input). Ready with 0 at the end of the
-    /// stream.
-    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        runtime::io::poll_read(&mut self.io, cx, &mut self.input)
-    }
-
-    /// As [`poll_read`](Self::poll_read), for the moments at which nearly
-    /// always nothing has come.
-    pub(super) fn poll_read_rare(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        ready!(self.io.poll_readable(cx));
-        self.poll_read(cx)
-    }
-
-    /// Writes all of [`output`](Self::output).
-    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.output.poll_flush(&mut self.io, cx)
-    }
-
-    /// Reads past [`input`](Self::input), into `buffer`. Reads nothing at the
-    /// end of the stream.
-    pub(super) fn poll_read_into(
-        &mut self,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buffer)
-    }
-
-    /// Writes past [`output`](Self::output), as much of `bytes` as the socket
-    /// takes.
-    pub(super) fn poll_write(
-        &mut self,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
-    }
-
-    /// Closes the sending side.
-    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
 
 /// A connection in use by one exchange. Dropped without [`end`](Lease::end),
 /// the connection closes.

@@ -9,7 +9,7 @@ use std::{
 
 use http_body::Body as _;
 
-use super::pool::PooledConnection;
+use super::connection::PooledConnection;
 use crate::{
     body::{Body, PauseWatch},
     error::Fault,
