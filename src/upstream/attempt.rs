@@ -52,8 +52,9 @@ pub(super) struct Attempt {
     deadline: Option<Instant>,
     /// Whether the request is being sent.
     pub(super) is_sent: bool,
-    /// The flow of the body of the request; `None` without a body.
-    upload: Option<TimedUpload>,
+    /// The flow of the body of the request; `None` without a body. Boxed, as
+    /// most requests have none.
+    upload: Option<Box<TimedUpload>>,
     /// Whether the attempt waits for the server, and not for the client or the
     /// gateway.
     pub(super) is_servers_turn: bool,
@@ -88,9 +89,11 @@ fn is_failure(status: StatusCode) -> bool {
 impl Attempt {
     /// An attempt at the server with this `index`.
     pub(super) fn new(upstream: &Arc<Upstream>, index: usize, call: &Call) -> Self {
-        let upload = call.body.flow().map(|flow| TimedUpload {
-            flow: Arc::clone(flow),
-            before: flow.passed().unwrap_or_default(),
+        let upload = call.body.flow().map(|flow| {
+            Box::new(TimedUpload {
+                flow: Arc::clone(flow),
+                before: flow.passed().unwrap_or_default(),
+            })
         });
         Self {
             upstream: Arc::clone(upstream),
