@@ -9,37 +9,37 @@
 
 use std::num::NonZeroU32;
 
-use tower::{ServiceBuilder, util::Either};
+use tower::ServiceBuilder;
 
 use crate::{
     layer::{
         AttemptTimeout, AttemptTimeoutLayer, Buffer, BufferLayer, Concurrency, ConcurrencyLayer,
-        Forward, ForwardLayer, Mirror, MirrorLayer, RateLimit, RateLimitLayer, Respond, Retry,
-        RetryLayer, Split, TotalTimeout, TotalTimeoutLayer,
+        Forward, ForwardLayer, Mirror, MirrorLayer, OneOf, RateLimit, RateLimitLayer, Respond,
+        Retry, RetryLayer, Split, TotalTimeout, TotalTimeoutLayer, optional,
     },
     upstream::SendTo,
 };
 
 /// The layers of a route, from its limits inwards.
-pub(crate) type Stack = RateLimit<TotalTimeout<Either<Buffer<Limited>, Limited>>>;
+pub(crate) type Stack = RateLimit<TotalTimeout<OneOf<Buffer<Limited>, Limited>>>;
 
 /// The route's concurrency limit, if it has one.
-type Limited = Either<Concurrency<Responding>, Responding>;
+type Limited = OneOf<Concurrency<Responding>, Responding>;
 
 /// The innermost services of a route: its upstreams, or a fixed response.
-type Responding = Either<Split<ToUpstream>, Respond>;
+type Responding = OneOf<Split<ToUpstream>, Respond>;
 
 /// The part that only requests to an upstream pass.
-pub(crate) type ToUpstream = Either<Concurrency<Mirrored>, Mirrored>;
+pub(crate) type ToUpstream = OneOf<Concurrency<Mirrored>, Mirrored>;
 
 /// The attempts at an upstream, and perhaps copies to another one.
-type Mirrored = Either<Mirror<AttemptsStack, ToMirror>, AttemptsStack>;
+type Mirrored = OneOf<Mirror<AttemptsStack, ToMirror>, AttemptsStack>;
 
 /// The attempts at an upstream.
 type AttemptsStack = Retry<AttemptStack>;
 
 /// The part that copies of requests pass.
-pub(crate) type ToMirror = Either<Concurrency<AttemptStack>, AttemptStack>;
+pub(crate) type ToMirror = OneOf<Concurrency<AttemptStack>, AttemptStack>;
 
 /// One attempt at an upstream.
 type AttemptStack = AttemptTimeout<Forward<SendTo>>;
@@ -97,10 +97,10 @@ impl UpstreamLayers {
             // in this order, so that none waits in a circle. Outside of
             // retries, as the route's: one permit holds over all attempts, and
             // a retry neither waits a second time nor adds concurrency.
-            .option_layer(self.concurrency)
+            .layer(optional(self.concurrency))
             // Inside of all layers that refuse: a request that is not sent is
             // not copied. Outside of retries: no request is copied twice.
-            .option_layer(self.mirror)
+            .layer(optional(self.mirror))
             // Outside of the attempt's timeout: an attempt that ran out of time
             // can be tried again.
             .layer(self.retry)
@@ -123,7 +123,7 @@ pub(crate) fn to_mirror(
     send_to: SendTo,
 ) -> ToMirror {
     ServiceBuilder::new()
-        .option_layer(concurrency)
+        .layer(optional(concurrency))
         .layer(attempt_timeout)
         .layer(forward)
         .service(send_to)
@@ -133,11 +133,11 @@ impl Layers {
     /// Puts the layers around the innermost part.
     pub(crate) fn stack(self) -> Stack {
         let target = match self.target {
-            RouteTarget::Respond(respond) => Either::Right(respond),
+            RouteTarget::Respond(respond) => OneOf::Second(respond),
             RouteTarget::Upstreams { first, others } => {
                 let stacked = |(weight, way): (NonZeroU32, UpstreamLayers)| (weight, way.stack());
                 // Outside of retries: a retry stays within its upstream.
-                Either::Left(Split::new(stacked(first), others.into_iter().map(stacked)))
+                OneOf::First(Split::new(stacked(first), others.into_iter().map(stacked)))
             }
         };
         ServiceBuilder::new()
@@ -153,10 +153,10 @@ impl Layers {
             // sends. Inside of the limits, which refuse without a look at the
             // body, and of the timeouts, which set the pace at which it has to
             // arrive.
-            .option_layer(self.buffer)
+            .layer(optional(self.buffer))
             // The route's concurrency limit. Outside of retries: a permit is
             // held over all attempts, so that retries add no concurrency.
-            .option_layer(self.concurrency)
+            .layer(optional(self.concurrency))
             .service(target)
     }
 }

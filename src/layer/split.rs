@@ -149,7 +149,7 @@ where
         self.service.poll_ready(cx)
     }
 
-    #[inline]
+    #[inline(always)]
     fn call(&mut self, request: R) -> Self::Future {
         self.is_drawn = false;
         self.service.call(request)

@@ -79,9 +79,8 @@ pub struct TotalTimeoutLayer {
 }
 
 impl TotalTimeoutLayer {
-    /// Applies all of these timeouts but that of an attempt.
-    ///
-    /// The timeout of an attempt belongs to a layer further in.
+    /// Applies all of these timeouts but that of an attempt, which belongs to a
+    /// layer further in.
     pub fn new(timeouts: Timeouts) -> Self {
         let timeouts = Arc::new(timeouts);
         Self { timeouts }
@@ -120,6 +119,7 @@ where
         self.inner.poll_ready(cx)
     }
 
+    #[inline(always)]
     fn call(&mut self, mut call: Call) -> Self::Future {
         let timeouts = &*self.timeouts;
         let started = call.exchange.started;
@@ -211,6 +211,7 @@ where
 {
     type Output = Result<Response, E>;
 
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut result = ready!(this.inner.poll(cx));
@@ -269,6 +270,7 @@ where
         self.inner.poll_ready(cx)
     }
 
+    #[inline(always)]
     fn call(&mut self, mut call: Call) -> Self::Future {
         let upload = match call.uploading.clone() {
             Some(of) => Some(Box::new(Upload::begin(of, &mut call, self.attempt))),
@@ -375,6 +377,7 @@ where
 {
     type Output = F::Output;
 
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         if let Poll::Ready(result) = this.inner.poll(cx) {

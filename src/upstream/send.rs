@@ -72,6 +72,7 @@ impl Service<Outgoing> for SendTo {
         Poll::Ready(Ok(()))
     }
 
+    #[inline(always)]
     fn call(&mut self, outgoing: Outgoing) -> Sending {
         Sending(self.0.send(outgoing))
     }
@@ -98,6 +99,7 @@ enum SendState {
 impl Future for Sending {
     type Output = Result<Response, Failed>;
 
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             match &mut self.0 {

@@ -234,7 +234,7 @@ fn modules_import_only_what_the_table_allows() {
 }
 
 /// Files beside the layers that are no layer: what several of them need.
-const SHARED_BY_LAYERS: &[&str] = &["content", "key", "response_changes", "rewrite"];
+const SHARED_BY_LAYERS: &[&str] = &["content", "key", "one_of", "response_changes", "rewrite"];
 
 #[test]
 fn a_layer_knows_no_other_layer() {

@@ -40,7 +40,7 @@ use tower::{Layer, Service, ServiceExt};
 
 pub use self::memory::Memory;
 use self::{ahead::Ahead, fill::fill};
-use super::content::is_silent_by_nature;
+use super::{content::is_silent_by_nature, one_of::call_rarely};
 use crate::{call::Call, error::Error, message::Response};
 
 /// The buffers of a route's bodies.
@@ -97,6 +97,7 @@ where
         self.inner.poll_ready(cx)
     }
 
+    #[inline(never)]
     fn call(&mut self, call: Call) -> Self::Future {
         let request = &call.exchange.request;
         let is_streamed = call.exchange.grpc.is_some() || request.upgrade.is_some();
@@ -124,7 +125,7 @@ where
     S::Error: From<Error>,
 {
     fill(&mut call, policy.request, &policy.memory).await?;
-    let mut response = inner.ready().await?.call(call).await?;
+    let mut response = call_rarely(inner.ready().await?, call).await?;
     policy.read_ahead(&mut response);
     Ok(response)
 }
@@ -147,6 +148,7 @@ where
 {
     type Output = F::Output;
 
+    #[inline(never)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         match self.project() {
             State::Filling { filling } => filling.as_mut().poll(cx),

@@ -61,7 +61,7 @@ use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt};
 
 pub use self::{limit::ConcurrencyLimit, permit::Permit, queue::Turn, wait::Queued};
-use super::key;
+use super::{key, one_of::call_rarely};
 use crate::{
     call::{Call, Exchange},
     error::{Error, Failed},
@@ -196,6 +196,7 @@ where
         self.inner.poll_ready(cx)
     }
 
+    #[inline(always)]
     fn call(&mut self, mut call: Call) -> Self::Future {
         let applied = &*self.applied;
         call.abandoned_timeout = applied.abandoned_timeout;
@@ -234,7 +235,7 @@ where
     call.now = Instant::now();
     call.exchange.queued(call.now - since);
     let held = HeldPermit::new(permit?, &call);
-    let mut result = inner.ready().await?.call(call).await;
+    let mut result = call_rarely(inner.ready().await?, call).await;
     held.responded(&mut result);
     result
 }
@@ -311,6 +312,7 @@ where
 {
     type Output = F::Output;
 
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         match self.project() {
             StateProj::Refused { failed } => match failed.take() {

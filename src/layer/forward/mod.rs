@@ -130,6 +130,7 @@ where
         self.inner.poll_ready(cx)
     }
 
+    #[inline(always)]
     fn call(&mut self, mut call: Call) -> Self::Future {
         let (policy, exchange) = (&*self.policy, &call.exchange);
         // A connection that switches protocols is not given back to the pool:
@@ -211,6 +212,7 @@ where
 {
     type Output = F::Output;
 
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         let mut result = ready!(this.inner.poll(cx));

@@ -192,6 +192,7 @@ where
         self.inner.poll_ready(cx)
     }
 
+    #[inline(never)]
     fn call(&mut self, mut call: Call) -> Self::Future {
         self.policy.copy(&mut call);
         self.inner.call(call)

@@ -66,6 +66,7 @@ pub use self::{
     limits::{Buckets, RouteLimit, SharedBuckets},
     overrides::Overrides,
 };
+use super::one_of::call_rarely;
 use crate::{
     call::{Call, LimitFacts},
     error::{Error, Failed, Seen},
@@ -128,34 +129,39 @@ where
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        let RateLimitLayer { limits, store } = &self.policy;
-        if limits.is_empty() {
-            return ResponseFuture::Admitted {
-                inner: self.inner.call(call),
-                charge: None,
-            };
-        }
-        if let Some(store) = store {
-            let deciding = shared::decide(store, limits, &call.exchange, Clock.at(call.now));
+        if let Some(store) = &self.policy.store {
+            let (limits, now) = (&self.policy.limits, Clock.at(call.now));
+            let deciding = shared::decide(store, limits, &call.exchange, now);
             return self.proceed_in_time(call, deciding);
         }
-        let inquiry = Inquiry {
-            limits,
-            exchange: &call.exchange,
-            now: Clock.at(call.now),
-        };
-        let plain = {
-            let mut facts = call.exchange.facts.lock();
-            inquiry.decide_plain(&mut facts.limits)
-        };
-        match plain {
-            Some(outcome) => self.proceed(call, outcome),
-            None => {
-                let outcome = decide_at_length(&inquiry);
-                self.proceed(call, outcome)
-            }
+        match decide(&self.policy.limits, &call) {
+            Ok(charge) => ResponseFuture::Admitted {
+                inner: self.inner.call(call),
+                charge,
+            },
+            Err(error) => ResponseFuture::Refused { error: Some(error) },
         }
     }
+}
+
+/// Decides by limits of this gateway. A route without limits admits every
+/// request, and charges nothing.
+#[inline(always)]
+fn decide(limits: &Arc<[RouteLimit]>, call: &Call) -> Result<Option<Charge>, Error> {
+    if limits.is_empty() {
+        return Ok(None);
+    }
+    let inquiry = Inquiry {
+        limits,
+        exchange: &call.exchange,
+        now: Clock.at(call.now),
+    };
+    let plain = {
+        let mut facts = call.exchange.facts.lock();
+        inquiry.decide_plain(&mut facts.limits)
+    };
+    let outcome = plain.unwrap_or_else(|| decide_at_length(&inquiry));
+    outcome.map(Some)
 }
 
 /// Decides by limits that are not all plain, or many.
@@ -171,22 +177,17 @@ impl<S> RateLimit<S>
 where
     S: Service<Call, Response = Response, Error = Failed, Future: Send> + Clone + Send + 'static,
 {
-    #[inline]
-    fn proceed(&mut self, call: Call, outcome: Result<Charge, Error>) -> ResponseFuture<S::Future> {
-        match outcome {
-            Ok(charge) => ResponseFuture::Admitted {
-                inner: self.inner.call(call),
-                charge: Some(charge),
-            },
-            Err(error) => ResponseFuture::Refused { error: Some(error) },
-        }
-    }
-
     /// Proceeds at once, or when the store has answered.
     #[cold]
     fn proceed_in_time(&mut self, call: Call, deciding: Deciding) -> ResponseFuture<S::Future> {
         let pending = match deciding {
-            Deciding::Made(outcome) => return self.proceed(call, outcome),
+            Deciding::Made(Ok(charge)) => {
+                return ResponseFuture::Admitted {
+                    inner: call_rarely(&mut self.inner, call),
+                    charge: Some(charge),
+                };
+            }
+            Deciding::Made(Err(error)) => return ResponseFuture::Refused { error: Some(error) },
             Deciding::Pending(pending) => pending,
         };
         let mut inner = self.inner.clone();
@@ -196,7 +197,7 @@ where
                 now: Instant::now(),
                 ..call
             };
-            let response = inner.ready().await?.call(call).await;
+            let response = call_rarely(inner.ready().await?, call).await;
             settle(&mut charge, &response);
             response
         };
@@ -250,6 +251,7 @@ pin_project! {
 impl<F: Future<Output = Result<Response, Failed>>> Future for ResponseFuture<F> {
     type Output = F::Output;
 
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         match self.project() {
             State::Refused { error } => {

@@ -148,6 +148,7 @@ where
 
     fn call(&mut self, mut call: Call) -> Self::Future {
         self.shared
+    #[inline(never)]
             .budget
             .deposit(worker::current(), call.exchange.started);
         let attempts = Attempts::new(&self.shared, &mut call);
@@ -199,6 +200,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
+    #[inline(never)]
         let outcome = match this.state.as_mut().project() {
             StateProj::First { attempt } => ready!(attempt.poll(cx)),
             StateProj::Retrying { outcome } => return outcome.as_mut().poll(cx),

@@ -14,6 +14,7 @@ use crate::{
     body::Body,
     call::{Call, Deadline},
     error::{Failed, Seen},
+    layer::one_of::call_rarely,
     message::Response,
     policy::Retry as Policy,
 };
@@ -200,7 +201,7 @@ where
             abandoned_timeout: self.abandoned_timeout,
             ..Call::new(Arc::clone(&self.exchange), body, now)
         };
-        inner.call(call).await
+        call_rarely(inner, call).await
     }
 }
 
