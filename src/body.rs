@@ -36,9 +36,9 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 
-use self::content::{BodySource, Content, poll_passing};
+use self::content::{BodySource, Content, CountGuard, Guard, poll_passing};
 pub use self::{
-    content::{BodyObserver, BodyStream, Held, ReadableAhead, Trailers, Tunnel},
+    content::{BodyObserver, BodyStream, Held, ReadableAhead, SharedCount, Trailers, Tunnel},
     pace::{Flow, Pace, PauseWatch},
 };
 use crate::error::Fault;
@@ -254,11 +254,12 @@ impl Body {
     /// Holds `guard` until this body is dropped or [let go](Self::let_go).
     /// Several guards are dropped in the order in which they were added.
     pub fn hold(&mut self, guard: impl Held + 'static) {
-        let held = &mut self.content().held;
-        *held = Some(match held.take() {
-            None => Box::new(guard),
-            Some(earlier) => Box::new((earlier, guard)),
-        });
+        self.content().hold(Guard::Other(Box::new(guard)));
+    }
+
+    /// As [`hold`](Self::hold), for one part of `count`. Allocates nothing.
+    pub fn hold_count(&mut self, count: Arc<dyn SharedCount>) {
+        self.content().hold(Guard::Count(CountGuard(count)));
     }
 
     /// Drops the guards that are held. Called once nothing of this body is left

@@ -58,6 +58,32 @@ pub trait Held: Send {}
 
 impl<T: Send> Held for T {}
 
+/// A count that many requests share, of which one ends with the body.
+///
+/// A guard that is nothing else needs no allocation of its own.
+pub trait SharedCount: Send + Sync {
+    /// Ends the part of one request.
+    fn end_one(&self);
+}
+
+/// The guards of a body, which do their work when they are dropped.
+#[expect(dead_code, reason = "nothing but dropped")]
+pub(super) enum Guard {
+    /// A part of a count.
+    Count(CountGuard),
+    /// Any others.
+    Other(Box<dyn Held>),
+}
+
+/// A part of a count, ended on drop.
+pub(super) struct CountGuard(pub(super) Arc<dyn SharedCount>);
+
+impl Drop for CountGuard {
+    fn drop(&mut self) {
+        self.0.end_one();
+    }
+}
+
 /// Learns how a body ends. The methods run within a poll or a drop, so they
 /// must be fast.
 pub trait BodyObserver: Send + Sync {
@@ -102,7 +128,7 @@ pub(super) struct Content {
     /// Measures when it flows; taken at its end.
     pub(super) flow: Option<Arc<Flow>>,
     /// Guards, dropped in the order in which they were added.
-    pub(super) held: Option<Box<dyn Held>>,
+    pub(super) held: Option<Guard>,
     /// Learns how it ends; taken when it has been told.
     pub(super) observer: Option<Arc<dyn BodyObserver>>,
 }
@@ -186,6 +212,14 @@ impl Content {
             if kept.len() < MOST_KEPT {
                 kept.push(self);
             }
+        });
+    }
+
+    /// Holds one more guard.
+    pub(super) fn hold(&mut self, guard: Guard) {
+        self.held = Some(match self.held.take() {
+            None => guard,
+            Some(earlier) => Guard::Other(Box::new((earlier, guard))),
         });
     }
 

@@ -277,7 +277,7 @@ impl HeldPermit {
             permit.responded(result, last.copied());
         }
         if let Ok(response) = result {
-            response.body.hold(permit);
+            permit.held_by(&mut response.body);
         }
     }
 }

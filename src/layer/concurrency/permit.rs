@@ -12,14 +12,19 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{adaptive::LoadOutcome, limit::ConcurrencyLimit};
-use crate::{error::Failed, message::Response};
+use crate::{
+    body::{Body, SharedCount},
+    error::Failed,
+    message::Response,
+};
 
 /// One request in flight under a concurrency limit. The permit is given back on
 /// drop.
 #[derive(Debug)]
 pub struct Permit {
-    /// The limit that counts the request.
-    limit: Arc<ConcurrencyLimit>,
+    /// The limit that counts the request; `None` once the body of its response
+    /// holds the slot.
+    limit: Option<Arc<ConcurrencyLimit>>,
     /// When the permit was given, while the time to the response head is to be
     /// measured.
     since: Option<Instant>,
@@ -40,6 +45,7 @@ impl Permit {
     /// The permit of a request that `limit` counts already.
     pub(super) fn new(limit: Arc<ConcurrencyLimit>, now: Instant) -> Self {
         let since = limit.is_adaptive().then_some(now);
+        let limit = Some(limit);
         Self { limit, since }
     }
 
@@ -57,7 +63,14 @@ impl Permit {
     pub fn responded(&mut self, result: &Result<Response, Failed>, last_attempt: Option<Duration>) {
         if let Some(since) = self.since.take() {
             let time = last_attempt.unwrap_or_else(|| since.elapsed());
-            self.limit.measured(LoadOutcome::of(result), time);
+            self.measured(LoadOutcome::of(result), time);
+        }
+    }
+
+    /// Has `body` hold the slot to its end. The response head was noted before.
+    pub(super) fn held_by(mut self, body: &mut Body) {
+        if let Some(limit) = self.limit.take() {
+            body.hold_count(limit);
         }
     }
 
@@ -65,7 +78,9 @@ impl Permit {
     /// left.
     pub(super) fn abandon(mut self) -> AbandonedPermit {
         self.client_left();
-        self.limit.count_abandoned();
+        if let Some(limit) = &self.limit {
+            limit.count_abandoned();
+        }
         AbandonedPermit(self)
     }
 
@@ -73,7 +88,14 @@ impl Permit {
     /// head was noted.
     fn client_left(&mut self) {
         if let Some(since) = self.since.take() {
-            self.limit.measured(LoadOutcome::Abandoned, since.elapsed());
+            self.measured(LoadOutcome::Abandoned, since.elapsed());
+        }
+    }
+
+    /// Tells the limit how long the request took.
+    fn measured(&self, outcome: LoadOutcome, time: Duration) {
+        if let Some(limit) = &self.limit {
+            limit.measured(outcome, time);
         }
     }
 }
@@ -81,7 +103,15 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.client_left();
-        self.limit.release_slot();
+        if let Some(limit) = &self.limit {
+            limit.release_slot();
+        }
+    }
+}
+
+impl SharedCount for ConcurrencyLimit {
+    fn end_one(&self) {
+        self.release_slot();
     }
 }
 
@@ -94,6 +124,8 @@ pub(super) struct AbandonedPermit(Permit);
 
 impl Drop for AbandonedPermit {
     fn drop(&mut self) {
-        self.0.limit.uncount_abandoned();
+        if let Some(limit) = &self.0.limit {
+            limit.uncount_abandoned();
+        }
     }
 }
