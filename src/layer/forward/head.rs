@@ -58,11 +58,13 @@ pub(super) fn write(call: &Call, changes: &RequestChanges) -> Vec<u8> {
     } else {
         rewrite::write(&mut out, exchange, &changes.rewrite);
     }
-    out.extend_from_slice(b" HTTP/1.1\r\n");
-    if changes.preserve_host
-        && let Some(host) = host
-    {
-        http1::write_field(&mut out, "host", host);
+    match host.filter(|_| changes.preserve_host) {
+        Some(host) => {
+            out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
+            out.extend_from_slice(host);
+            out.extend_from_slice(b"\r\n");
+        }
+        None => out.extend_from_slice(b" HTTP/1.1\r\n"),
     }
     write_received(&mut out, call, changes);
     write_account(&mut out, exchange, host.unwrap_or_default(), changes);
