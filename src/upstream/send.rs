@@ -130,7 +130,7 @@ impl fmt::Debug for Sending {
 impl Upstream {
     /// Sends a request to one server, once, or begins to wait for a connection
     /// to it.
-    fn send(self: &Arc<Self>, outgoing: Outgoing) -> SendState {
+    fn send(self: &Arc<Self>, mut outgoing: Outgoing) -> SendState {
         let index = match self.choose(&outgoing) {
             Ok(index) => index,
             Err(failed) => return SendState::Failed(Some(failed)),
@@ -143,10 +143,12 @@ impl Upstream {
         let reuse = Reuse::unless(outgoing.call.new_connection);
         let now = outgoing.call.now;
         match server.pooled(worker, reuse, now) {
-            Some(checkout) => match SentRequest::new(checkout, outgoing, attempt, in_flight, now) {
-                Ok(sent) => SendState::Sent(sent),
-                Err(failed) => SendState::Failed(Some(failed)),
-            },
+            Some(checkout) => {
+                match SentRequest::new(checkout, &mut outgoing, attempt, in_flight, now) {
+                    Ok(sent) => SendState::Sent(sent),
+                    Err(failed) => SendState::Failed(Some(failed)),
+                }
+            }
             None => SendState::CheckingOut(Box::pin(send_later(
                 outgoing, attempt, in_flight, worker, reuse,
             ))),
@@ -185,7 +187,7 @@ impl Upstream {
 
 /// Waits for a connection, then begins to send the request.
 async fn send_later(
-    outgoing: Outgoing,
+    mut outgoing: Outgoing,
     mut attempt: Attempt,
     in_flight: InFlight,
     worker: usize,
@@ -199,7 +201,7 @@ async fn send_later(
     let ready_at = Instant::now();
     let checkout = checkout
         .map_err(|error| upstream.seek_alternative(&attempt.call, Failed::unseen(error)))?;
-    SentRequest::new(checkout, outgoing, attempt, in_flight, ready_at)
+    SentRequest::new(checkout, &mut outgoing, attempt, in_flight, ready_at)
 }
 
 /// A request that a server is sent, before its response. Dropped then, it is
@@ -226,30 +228,30 @@ struct SentParts {
 }
 
 impl SentRequest {
-    /// Begins to send `outgoing` on the connection that was checked out of the
-    /// server of `attempt`.
+    /// Begins to send `outgoing`, whose head and body are taken, on the
+    /// connection that was checked out of the server of `attempt`.
     ///
     /// # Errors
     /// The request cannot be expressed in the protocol, or exceeds a limit that
     /// the server announced.
     fn new(
         checkout: Checkout,
-        mut outgoing: Outgoing,
+        outgoing: &mut Outgoing,
         mut attempt: Attempt,
         in_flight: InFlight,
         ready_at: Instant,
     ) -> Result<Box<Self>, Failed> {
         if !outgoing.call.body.is_whole() {
-            limit_trailers(&mut outgoing, matches!(checkout, Checkout::Http1(_)));
+            limit_trailers(outgoing, matches!(checkout, Checkout::Http1(_)));
         }
         let server = attempt.server();
         let exchange = match checkout {
             Checkout::Http1(lease) => {
-                let exchange = Http1Exchange::new(lease, &mut outgoing, &server.authority);
+                let exchange = Http1Exchange::new(lease, outgoing, &server.authority);
                 UpstreamExchange::Http1(exchange)
             }
             Checkout::Http2(stream) => {
-                let exchange = Http2Exchange::new(stream, &mut outgoing, server)
+                let exchange = Http2Exchange::new(stream, outgoing, server)
                     .map_err(|failure| failure.into_failed(attempt.upstream.name()))?;
                 UpstreamExchange::Http2(Box::new(exchange))
             }
