@@ -285,29 +285,38 @@ fn a_server_that_never_closes_holds_a_permit_for_no_longer_than_an_attempt() {
 
 #[test]
 fn a_client_that_leaves_in_its_upload_leaves_its_permit_to_the_server() {
-    let end = Gate::new();
-    let gate = end.clone();
-    let begun = Gate::new();
-    let tell_begun = begun.clone();
-    let (upstream, arrived, ended) = upstream(move |connection| {
-        assert!(connection.bytes(5).is_ok());
-        tell_begun.open();
-        connection.rest(&mut Vec::new());
-        gate.pass();
-    });
-    let gateway = start(&upstream);
-    let mut first = gateway.connect();
-    first.send("POST /first HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello");
-    begun.pass();
-    let mut next = gateway.sent("/next", &[]);
-    gateway.await_metric("tidegate_queued", &[("route", "app")], 1.0);
-    drop(first);
-    is_gone(&gateway, "/first");
-    abandoned(&gateway, 1.0);
-    end.open();
-    arrived.pass();
-    ended.pass();
-    assert_eq!(next.response().text(), "next");
+    for is_pooled in [false, true] {
+        let end = Gate::new();
+        let gate = end.clone();
+        let begun = Gate::new();
+        let tell_begun = begun.clone();
+        let (upstream, arrived, ended) = upstream(move |connection| {
+            if is_pooled {
+                connection.send(ok("earlier"));
+                connection.head().unwrap();
+            }
+            assert!(connection.bytes(5).is_ok());
+            tell_begun.open();
+            connection.rest(&mut Vec::new());
+            gate.pass();
+        });
+        let gateway = start(&upstream);
+        if is_pooled {
+            assert_eq!(gateway.get("/earlier").text(), "earlier");
+        }
+        let mut first = gateway.connect();
+        first.send("POST /first HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello");
+        begun.pass();
+        let mut next = gateway.sent("/next", &[]);
+        gateway.await_metric("tidegate_queued", &[("route", "app")], 1.0);
+        drop(first);
+        is_gone(&gateway, "/first");
+        abandoned(&gateway, 1.0);
+        end.open();
+        arrived.pass();
+        ended.pass();
+        assert_eq!(next.response().text(), "next");
+    }
 }
 
 #[test]

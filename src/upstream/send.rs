@@ -87,8 +87,8 @@ pub struct Sending(SendState);
 /// The state of a request on its way to a server. Its parts are boxed, as this
 /// is moved through all layers.
 enum SendState {
-    /// Nothing could be sent.
-    Failed(Option<Failed>),
+    /// Nothing could be sent, or the outcome was returned.
+    Over(Option<Failed>),
     /// Waits for a connection. This future is six times as large as the exchange
     /// itself, and is freed once there is a connection.
     CheckingOut(Pin<Box<dyn Future<Output = Result<Box<SentRequest>, Failed>> + Send>>),
@@ -103,12 +103,18 @@ impl Future for Sending {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             match &mut self.0 {
-                SendState::Sent(sent) => return sent.poll(cx),
+                SendState::Sent(sent) => {
+                    let outcome = ready!(sent.poll(cx));
+                    // Dropped before the layers further out give back what they
+                    // hold, as it notes for them whether a server works on.
+                    self.0 = SendState::Over(None);
+                    return Poll::Ready(outcome);
+                }
                 SendState::CheckingOut(sent) => match ready!(sent.as_mut().poll(cx)) {
                     Ok(sent) => self.0 = SendState::Sent(sent),
                     Err(failed) => return Poll::Ready(Err(failed)),
                 },
-                SendState::Failed(failed) => match failed.take() {
+                SendState::Over(failed) => match failed.take() {
                     Some(failed) => return Poll::Ready(Err(failed)),
                     None => return Poll::Pending,
                 },
@@ -120,7 +126,7 @@ impl Future for Sending {
 impl fmt::Debug for Sending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            SendState::Failed(_) => "Failed",
+            SendState::Over(_) => "Over",
             SendState::CheckingOut(_) => "CheckingOut",
             SendState::Sent(_) => "Sent",
         })
@@ -133,7 +139,7 @@ impl Upstream {
     fn send(self: &Arc<Self>, mut outgoing: Outgoing) -> SendState {
         let index = match self.choose(&outgoing) {
             Ok(index) => index,
-            Err(failed) => return SendState::Failed(Some(failed)),
+            Err(failed) => return SendState::Over(Some(failed)),
         };
         let server = &self.balancer.servers[index];
         outgoing.call.exchange.try_server(index, &server.fields);
@@ -146,7 +152,7 @@ impl Upstream {
             Some(checkout) => {
                 match SentRequest::new(checkout, &mut outgoing, attempt, in_flight, now) {
                     Ok(sent) => SendState::Sent(sent),
-                    Err(failed) => SendState::Failed(Some(failed)),
+                    Err(failed) => SendState::Over(Some(failed)),
                 }
             }
             None => SendState::CheckingOut(Box::pin(send_later(
