@@ -108,10 +108,6 @@ pub struct Origin {
     peer_text: Box<str>,
     /// Where in `peer_text` the address is.
     ip_at: Range<u8>,
-    /// The begin of the fields that give account of this hop, as all requests
-    /// of the connection begin them: `X-Forwarded-For` without a hop before it,
-    /// and `Forwarded` up to the host, with the quote before that.
-    pub account: Box<str>,
     /// The host that its first request named; empty until then. Nearly all
     /// further ones name it again, in the same bytes.
     pub host: OnceLock<FirstHost>,
@@ -129,25 +125,30 @@ pub struct FirstHost {
     pub field: Box<[u8]>,
     /// The host in it, in the form of [`host_name`](crate::call::host_name).
     pub name: Arc<str>,
+    /// The fields in which a server is told of the connection and this host, as
+    /// they were written for the first request that named no hops before this
+    /// one.
+    pub account: OnceLock<HopAccount>,
+}
+
+/// The fields in which a server is told of the hop that a request came by.
+#[derive(Debug)]
+pub struct HopAccount {
+    /// The version of the request, which is among them.
+    pub version: Version,
+    /// Lines, and the begin of the next one.
+    pub text: Box<[u8]>,
 }
 
 impl Origin {
     /// A plain connection from `peer` to `local`, by this listener.
     pub fn new(listener: Arc<FixedFields>, peer: SocketAddr, local: SocketAddr) -> Self {
         let peer_text: Box<str> = peer.to_string().into();
-        let ip = peer.ip().to_canonical();
-        let account = match ip {
-            IpAddr::V4(_) => format!("{FORWARDED_FOR}{ip}\r\nforwarded: for={ip};host=\""),
-            IpAddr::V6(_) => {
-                format!("{FORWARDED_FOR}{ip}\r\nforwarded: for=\"[{ip}]\";host=\"")
-            }
-        };
         Self {
             listener,
             peer,
             ip_at: ip_in(&peer_text, peer),
             peer_text,
-            account: account.into(),
             host: OnceLock::new(),
             local,
             tls: None,
@@ -180,9 +181,6 @@ fn ip_in(text: &str, peer: SocketAddr) -> Range<u8> {
     before as u8..end as u8
 }
 
-/// The begin of every account.
-const FORWARDED_FOR: &str = "x-forwarded-for: ";
-
 /// A way to send interim (1xx) responses ahead of the final one.
 #[derive(Clone)]
 pub struct Interim(pub Arc<dyn InterimSink>);
@@ -206,22 +204,6 @@ impl fmt::Debug for Interim {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_account_of_a_connection_names_its_peer_in_both_spellings() {
-        for (peer, ip, node) in [
-            ("192.0.2.7:443", "192.0.2.7", "192.0.2.7"),
-            ("[::ffff:192.0.2.7]:443", "192.0.2.7", "192.0.2.7"),
-            ("[2001:db8::1]:443", "2001:db8::1", "\"[2001:db8::1]\""),
-        ] {
-            let peer = peer.parse().unwrap();
-            let listener = Arc::new(FixedFields::listener("test".into()));
-            let origin = Origin::new(listener, peer, peer);
-            assert_eq!(origin.peer_ip(), ip);
-            let account = format!("x-forwarded-for: {ip}\r\nforwarded: for={node};host=\"");
-            assert_eq!(*origin.account, *account);
-        }
-    }
 
     #[test]
     fn the_address_of_a_peer_is_written_as_forwarding_fields_spell_it() {

@@ -256,7 +256,11 @@ fn first_name(field: &[u8], first: &OnceLock<FirstHost>) -> Result<Arc<str>, Err
     let name: Arc<str> = host_name(field)?.into();
     if field.len() <= LONGEST_KEPT {
         let (field, name) = (field.into(), Arc::clone(&name));
-        first.get_or_init(|| FirstHost { field, name });
+        first.get_or_init(|| FirstHost {
+            field,
+            name,
+            account: OnceLock::new(),
+        });
     }
     Ok(name)
 }

@@ -182,6 +182,32 @@ fn claims_of_an_untrusted_peer_are_replaced() {
 }
 
 #[test]
+fn each_request_of_a_connection_is_told_of_by_its_own_host_and_version() {
+    let upstream = Upstream::answering(|_| ok(""));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
+    let mut client = gateway.connect();
+    let requests = [
+        "a:81 1.1", "a:81 1.1", "b 1.1", "a:81 1.0", "A:81 1.1", "a:81 1.1",
+    ];
+    let mut accounts = Vec::new();
+    for (host, version) in requests.iter().filter_map(|one| one.split_once(' ')) {
+        let request =
+            format!("GET / HTTP/{version}\r\nHost: {host}\r\nConnection: keep-alive\r\n\r\n");
+        assert_eq!(client.exchange(request).status(), 200);
+        accounts.push(format!(
+            "x-forwarded-for: 127.0.0.1\r\nforwarded: for=127.0.0.1;host=\"{host}\";proto=http\r\n\
+             x-forwarded-proto: http\r\nx-forwarded-host: {host}\r\nvia: {version} tidegate\r\nx-request-id: "
+        ));
+    }
+    let text = upstream.text();
+    let heads: Vec<_> = text.split_terminator("\r\n\r\n").collect();
+    assert_eq!(heads.len(), accounts.len(), "{text}");
+    for (head, account) in heads.iter().zip(&accounts) {
+        assert!(head.contains(account), "{head} without {account}");
+    }
+}
+
+#[test]
 fn claims_of_a_trusted_peer_are_extended() {
     let request = "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: 1.2.3.4\r\n\
                    X-Forwarded-Proto: https\r\nX-Forwarded-Host: shop\r\nForwarded: for=1.2.3.4\r\n\r\n";

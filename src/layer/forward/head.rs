@@ -23,6 +23,8 @@
 //! when they were read. Only if a request has `Connection` options or names
 //! with underscores, or if its route changes fields, are names compared here.
 
+use std::sync::Arc;
+
 use http::header;
 
 use super::{
@@ -32,7 +34,7 @@ use super::{
 use crate::{
     call::{Call, Exchange, REQUEST_ID_HEADER, forwarded::X_FORWARDED_FOR, grpc, host_field},
     http1::{self, Hops},
-    message::{FieldName, NameSet, RequestHead},
+    message::{FieldName, FirstHost, HopAccount, NameSet, RequestHead},
     policy::{RequestChanges, Rewrite},
     runtime::spare,
 };
@@ -47,7 +49,12 @@ const ROOM: usize = 512;
 /// Nothing here can fail: the request was found sound when it was read.
 pub(super) fn write(call: &Call, changes: &RequestChanges) -> Vec<u8> {
     let exchange = &*call.exchange;
-    let (request, host) = (&exchange.request, host(exchange));
+    let request = &exchange.request;
+    let first = first_host(exchange);
+    let host = match first {
+        Some(first) => Some(&*first.field),
+        None => host(exchange),
+    };
     let mut out = spare::take(ROOM + request.headers.written_length());
     out.extend_from_slice(request.method.as_str().as_bytes());
     out.push(b' ');
@@ -67,7 +74,13 @@ pub(super) fn write(call: &Call, changes: &RequestChanges) -> Vec<u8> {
         None => out.extend_from_slice(b" HTTP/1.1\r\n"),
     }
     write_received(&mut out, call, changes);
-    write_account(&mut out, exchange, host.unwrap_or_default(), changes);
+    let is_first_hop = exchange.client.chain.is_none() && !request.headers.has(FieldName::Via);
+    match first {
+        Some(first) if is_first_hop && changes.headers.is_empty() => {
+            write_first_hop(&mut out, exchange, first);
+        }
+        _ => write_account(&mut out, exchange, host.unwrap_or_default(), changes),
+    }
     // The rest of a gRPC call's time, some of which has passed in queues and
     // attempts.
     if let Some(grpc) = exchange.grpc
@@ -79,6 +92,13 @@ pub(super) fn write(call: &Call, changes: &RequestChanges) -> Vec<u8> {
         http1::write_field(&mut out, name.as_str(), value.as_bytes());
     }
     out
+}
+
+/// The first host of the connection, if it is also that of this request, in the
+/// same bytes.
+fn first_host(exchange: &Exchange) -> Option<&FirstHost> {
+    let first = exchange.origin.host.get()?;
+    Arc::ptr_eq(&first.name, &exchange.host).then_some(first)
 }
 
 /// The host as the client named it, with its port; `None` if it named none.
@@ -194,11 +214,6 @@ fn contains(value: &[u8], wanted: &[u8]) -> bool {
 ///
 /// A field that the route sets or removes is left to the route.
 fn write_account(out: &mut Vec<u8>, exchange: &Exchange, host: &[u8], changes: &RequestChanges) {
-    let is_first_hop =
-        exchange.client.chain.is_none() && !exchange.request.headers.has(FieldName::Via);
-    if is_first_hop && changes.headers.is_empty() && !host.is_empty() {
-        return write_first_hop(out, exchange, host);
-    }
     write_forwarded(out, exchange, host, changes);
     if !changes.headers.decides(&header::VIA) {
         write_via(out, &exchange.request);
@@ -208,23 +223,25 @@ fn write_account(out: &mut Vec<u8>, exchange: &Exchange, host: &[u8], changes: &
     }
 }
 
-/// As [`write_account`], for a request that names no hops before this one and a
-/// host, where the route changes no fields: nearly all of it is fixed when the
-/// connection is accepted.
-fn write_first_hop(out: &mut Vec<u8>, exchange: &Exchange, host: &[u8]) {
-    out.extend_from_slice(exchange.origin.account.as_bytes());
-    out.extend_from_slice(host);
-    out.extend_from_slice(if exchange.origin.tls.is_some() {
-        b"\";proto=https\r\nx-forwarded-proto: https\r\nx-forwarded-host: "
-    } else {
-        b"\";proto=http\r\nx-forwarded-proto: http\r\nx-forwarded-host: "
-    });
-    out.extend_from_slice(host);
-    out.extend_from_slice(match exchange.request.version {
-        http::Version::HTTP_10 => b"\r\nvia: 1.0 tidegate\r\nx-request-id: ",
-        http::Version::HTTP_2 => b"\r\nvia: 2.0 tidegate\r\nx-request-id: ",
-        _ => b"\r\nvia: 1.1 tidegate\r\nx-request-id: ",
-    });
+/// As [`write_account`], for a request that names no hops before this one and
+/// the `first` host of its connection, where the route changes no fields: all
+/// but its id is the same as for the request before it. Copying that takes a
+/// third of the instructions.
+fn write_first_hop(out: &mut Vec<u8>, exchange: &Exchange, first: &FirstHost) {
+    let version = exchange.request.version;
+    match first.account.get() {
+        Some(account) if account.version == version => out.extend_from_slice(&account.text),
+        kept => {
+            let begin = out.len();
+            write_forwarded(out, exchange, &first.field, &RequestChanges::default());
+            write_via(out, &exchange.request);
+            out.extend_from_slice(b"x-request-id: ");
+            if kept.is_none() {
+                let text = out[begin..].into();
+                first.account.get_or_init(|| HopAccount { version, text });
+            }
+        }
+    }
     out.extend_from_slice(exchange.id.as_bytes());
     out.extend_from_slice(b"\r\n");
 }
