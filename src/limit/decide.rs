@@ -273,8 +273,9 @@ impl Admission {
     /// the first: its index among the asks, and its state. `None` without a
     /// bucket.
     ///
-    /// Compares numbers, and describes one bucket only.
-    #[inline]
+    /// Compares numbers, and describes one bucket only. Inlined, since most
+    /// callers know how many buckets there are.
+    #[inline(always)]
     pub fn nearest(&self) -> Option<(usize, Standing)> {
         let (first, others) = self.taken.split_first()?;
         let state = |taken: &Taken| {
