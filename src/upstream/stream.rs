@@ -63,7 +63,8 @@ impl Stream {
     pub(super) fn is_quiet(&mut self) -> bool {
         match self {
             Stream::Plain(io) => {
-                matches!(socket::try_read(io, &mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+                socket::is_quiet(io)
+                    || matches!(socket::try_read(io, &mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
             }
             Stream::Secure(io) => {
                 let (mut byte, cx) = ([0], &mut Context::from_waker(Waker::noop()));

@@ -142,7 +142,11 @@ where
             head: head::write(&call, &policy.request),
             has_host: policy.request.preserve_host && !exchange.host.is_empty(),
             names_length: names_length(&exchange.request),
-            trailers: announced_trailers(&call, &policy.request),
+            trailers: if call.body.is_whole() {
+                Box::default()
+            } else {
+                announced_trailers(exchange, &policy.request)
+            },
             trailers_to_http1: policy.request.passes_trailers,
             key: policy.key.as_ref().and_then(|key| key.of(exchange)),
             call,
@@ -168,13 +172,10 @@ fn names_length(request: &RequestHead) -> bool {
 /// trailer as a header field, so that a name that may not stand in the header
 /// may not trail either.
 ///
-/// Empty if the client announces none, and for a body that is in memory, which
-/// has no trailers. The names stand in the order of the client.
-fn announced_trailers(call: &Call, changes: &RequestChanges) -> Box<[HeaderName]> {
-    if call.body.is_whole() {
-        return Box::default();
-    }
-    let request = &call.exchange.request;
+/// Empty if the client announces none. The names stand in the order of the
+/// client.
+fn announced_trailers(exchange: &Exchange, changes: &RequestChanges) -> Box<[HeaderName]> {
+    let request = &exchange.request;
     let hops = Hops::of(&request.headers, request.names_hops);
     let lines = request.headers.known(FieldName::Trailer);
     let members = lines
