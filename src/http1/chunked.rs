@@ -1,9 +1,9 @@
 //! Bodies that are written: as they are if their length is known, and in chunks
 //! otherwise (RFC 9112, 7.1).
 //!
-//! Frames are copied into one buffer behind the head, so that head and body
-//! leave in as few system calls as possible. The callers bound how much they
-//! pull ahead of the socket.
+//! Short frames are copied into one buffer behind the head, and long ones are
+//! sent from where they are, so that head and body leave in as few system calls
+//! as possible. The callers bound how much they pull ahead of the socket.
 //!
 //! The server writes responses with this, and the upstream's side writes
 //! requests. Both choose the framing before the head is written, and pass the
@@ -23,6 +23,7 @@ use http::{HeaderMap, HeaderName, header};
 use http_body::Frame;
 
 use super::{encode::write_field, names::FieldName};
+use crate::runtime::output::{MOST_TRIED, Output};
 
 /// Appends the next frame of a body to `out`, or its end (`None`). Returns
 /// whether the body is over.
@@ -33,30 +34,37 @@ use super::{encode::write_field, names::FieldName};
 /// `out` grows by the data or the trailers and, in chunks, by at most 20 bytes
 /// of framing for each frame. After a return of true nothing more may be
 /// written for this body.
-pub fn write_frame(out: &mut Vec<u8>, frame: Option<Frame<Bytes>>, is_chunked: bool) -> bool {
+pub fn write_frame(out: &mut Output, frame: Option<Frame<Bytes>>, is_chunked: bool) -> bool {
     match (frame.map(Frame::into_data), is_chunked) {
         // An empty chunk would be the last one.
-        (Some(Ok(data)), true) if data.is_empty() => {}
-        (Some(Ok(data)), true) => write_chunk(out, &data),
-        (Some(Ok(data)), false) => out.extend_from_slice(&data),
+        (Some(Ok(data)), _) if data.is_empty() => {}
+        (Some(Ok(data)), _) => write_data(out, data, is_chunked),
         (Some(Err(_)) | None, false) => return true,
         (Some(Err(frame)), true) => {
-            write_last_chunk(out, frame.trailers_ref());
+            write_last_chunk(out.buffer(), frame.trailers_ref());
             return true;
         }
         (None, true) => {
-            write_last_chunk(out, None);
+            write_last_chunk(out.buffer(), None);
             return true;
         }
     }
     false
 }
 
-/// Writes a chunk: its size, its data and both line ends. `data` is not empty.
-fn write_chunk(out: &mut Vec<u8>, data: &[u8]) {
-    write_chunk_head(out, data.len());
-    out.extend_from_slice(data);
-    out.extend_from_slice(b"\r\n");
+/// Writes the data of a frame, which is not empty, with the framing of a chunk
+/// if it is one.
+fn write_data(out: &mut Output, data: Bytes, is_chunked: bool) {
+    let end: &[u8] = if is_chunked { b"\r\n" } else { b"" };
+    let buffer = out.buffer();
+    if is_chunked {
+        write_chunk_head(buffer, data.len());
+    }
+    if data.len() >= MOST_TRIED {
+        return out.append_shared(data, end);
+    }
+    buffer.extend_from_slice(&data);
+    buffer.extend_from_slice(end);
 }
 
 /// Writes the size of a chunk, in hexadecimal digits, with its line end.

@@ -11,11 +11,13 @@
 //! * [`worker`]: the number of the current thread.
 //! * [`timer`]: timeouts that are cheap to move and honest under load. They
 //!   replace those of tokio on the path of a request.
-//! * [`io`]: reads into a shared buffer, and writes with few system calls.
+//! * [`io`]: reads into a shared buffer.
+//! * [`output`]: bytes that wait to be written.
 //! * [`socket`]: reads and writes that do not wait, with few instructions.
 //! * [`spare`]: buffers for heads.
 
 pub mod io;
+pub mod output;
 mod per_worker;
 pub mod socket;
 pub mod spare;

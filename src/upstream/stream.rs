@@ -18,7 +18,7 @@ use tokio::{
 
 use super::address::Peer;
 use crate::{
-    runtime::{io::MOST_TRIED, socket},
+    runtime::{output::MOST_TRIED, socket},
     tls::ClientStream,
 };
 

@@ -34,6 +34,7 @@
 //! pace of a body while the response is written, and those of `close` and
 //! [`linger`](super::linger) at the end.
 
+mod body;
 mod close;
 mod head;
 mod response;
@@ -57,7 +58,7 @@ use self::{
     close::{BodyRest, discard_rest, linger},
     head::{HeadProgress, HeadRead, HeadTimes},
     response::{RequestTraits, Transfer},
-    wire::{SharedWire, Wire, WireBody},
+    wire::{SharedWire, Wire},
 };
 use super::{
     Socket,
@@ -67,7 +68,7 @@ use super::{
 use crate::{
     body::{Body, Pace},
     error::Error,
-    http1::{Length, ParsedRequest},
+    http1::ParsedRequest,
     message::{Arrival, Hangup, Interim, Request, Response},
     runtime::timer::PooledTimer,
 };
@@ -318,10 +319,7 @@ where
         self.wire
             .lock()
             .begin_body(parsed.length, parsed.expects_continue, most_trailers);
-        let body = match parsed.length {
-            Length::Empty => Body::empty(),
-            length => Body::stream(WireBody::new(self.wire.clone(), length)),
-        };
+        let body = body::on(&self.wire, parsed.length);
         let takes_interim = parsed.head.version == Version::HTTP_11;
         Request {
             head: parsed.head,

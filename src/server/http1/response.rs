@@ -324,8 +324,7 @@ impl Transfer {
                     self.progress.note();
                     let is_chunked = self.framing == Framing::Chunked;
                     let frame = frame.and_then(Result::ok);
-                    self.is_ended =
-                        http1::write_frame(wire.lock().output.buffer(), frame, is_chunked);
+                    self.is_ended = http1::write_frame(&mut wire.lock().output, frame, is_chunked);
                 }
             }
         }

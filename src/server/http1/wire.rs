@@ -8,7 +8,8 @@
 //! # Backpressure
 //!
 //! At most 64 KiB are read ahead of their reader. Beyond that nothing is read,
-//! and TCP makes the client wait. Output is bounded by the code that writes it.
+//! and TCP makes the client wait. A body that is read may come in larger pieces,
+//! see [`ReadSize`]. Output is bounded by the code that writes it.
 //!
 //! # Detecting a client that leaves
 //!
@@ -32,7 +33,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
-use http_body::{Frame, SizeHint};
+use http_body::Frame;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     task::coop::has_budget_remaining,
@@ -45,7 +46,8 @@ use crate::{
     message::InterimSink,
     runtime::{
         self,
-        io::{MOST_TRIED, Output},
+        io::ReadSize,
+        output::{MOST_TRIED, Output},
     },
     server::Socket,
 };
@@ -107,6 +109,21 @@ impl<IO: Socket> Wire<IO> {
         }
         self.woken = 0;
         let read = ready!(runtime::io::poll_read(&mut self.io, cx, &mut self.input))?;
+        self.ended = read == 0;
+        Poll::Ready(Ok(read))
+    }
+
+    /// As [`poll_read`](Self::poll_read), for a body: at most `size` bytes.
+    fn poll_read_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        size: &mut ReadSize,
+    ) -> Poll<io::Result<usize>> {
+        if self.ended {
+            return Poll::Ready(Ok(0));
+        }
+        self.woken = 0;
+        let read = ready!(size.poll_read(&mut self.io, cx, &mut self.input))?;
         self.ended = read == 0;
         Poll::Ready(Ok(read))
     }
@@ -262,8 +279,13 @@ impl<IO: Socket> Wire<IO> {
         !self.awaits_continue && matches!(&self.body, Some(Decoder::Exact(left)) if *left <= max)
     }
 
-    /// The next frame of the request's body; `None` at its end.
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    /// The next frame of the request's body; `None` at its end. A read takes at
+    /// most `size` bytes.
+    pub(super) fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        size: &mut ReadSize,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         loop {
             let Some(body) = &mut self.body else {
                 return Poll::Ready(None);
@@ -275,7 +297,7 @@ impl<IO: Socket> Wire<IO> {
                     return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
                 }
                 Ok(Piece::End) => self.body = None,
-                Ok(Piece::More) => match ready!(self.poll_read(cx)) {
+                Ok(Piece::More) => match ready!(self.poll_read_body(cx, size)) {
                     Ok(0) | Err(_) => return Poll::Ready(Some(Err(Fault::ClientGone))),
                     Ok(_) => {}
                 },
@@ -330,48 +352,6 @@ impl<IO: Send> InterimSink for Mutex<Wire<IO>> {
         // Interim responses have no body and so no length (RFC 9110, 8.6).
         out.extend_from_slice(fields.as_bytes());
         out.extend_from_slice(b"\r\n");
-    }
-}
-
-/// The body of a request while it is read from the wire.
-pub(super) struct WireBody<IO> {
-    wire: SharedWire<IO>,
-    /// The length that is left.
-    length: Length,
-}
-
-impl<IO> WireBody<IO> {
-    /// The body that was begun on `wire`, with this length.
-    pub(super) fn new(wire: SharedWire<IO>, length: Length) -> Self {
-        Self { wire, length }
-    }
-}
-
-impl<IO: Socket> http_body::Body for WireBody<IO> {
-    type Data = Bytes;
-    type Error = Fault;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        let this = self.get_mut();
-        let frame = ready!(this.wire.lock().poll_body(cx));
-        if let (Length::Exact(left), Some(Ok(frame))) = (&mut this.length, &frame) {
-            *left -= frame.data_ref().map_or(0, |data| data.len() as u64);
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        matches!(self.length, Length::Exact(0))
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self.length {
-            Length::Exact(left) => SizeHint::with_exact(left),
-            _ => SizeHint::default(),
-        }
     }
 }
 

@@ -43,6 +43,7 @@ use super::{pool::Lease, upload::Http1Upload};
 use crate::{
     error::Fault,
     http1::{Decoder, Piece, ResponseHead},
+    runtime::io::ReadSize,
     upstream::attempt::ResponseOutcome,
 };
 
@@ -59,6 +60,8 @@ pub(super) struct Http1ResponseBody {
     rest: Option<RestOfExchange>,
     /// Finds the end of the body.
     decoder: Decoder,
+    /// The size of the next read.
+    read_size: ReadSize,
     /// Whether the server keeps the connection open after this response.
     keep_alive: bool,
 }
@@ -93,6 +96,7 @@ impl Http1ResponseBody {
                 outcome,
             }),
             decoder: Decoder::of_response(head.length, MOST_TRAILER_BYTES),
+            read_size: ReadSize::default(),
             keep_alive: head.keep_alive,
         }
     }
@@ -103,12 +107,13 @@ impl Http1ResponseBody {
     /// Does nothing if the exchange is over already.
     fn finish(&mut self) {
         if let Some(RestOfExchange {
-            lease,
+            mut lease,
             upload,
             outcome,
         }) = self.rest.take()
         {
             outcome.complete();
+            lease.connection.free_input();
             lease.end(self.keep_alive && upload.is_complete(), Instant::now());
         }
     }
@@ -144,7 +149,7 @@ impl Http1ResponseBody {
                 Ok(piece) => return Poll::Ready(Ok(piece)),
                 Err(what) => return Poll::Ready(Err(Fault::UpstreamCut(what))),
             }
-            let read = match lease.connection.poll_read(cx) {
+            let read = match lease.connection.poll_read_body(cx, &mut self.read_size) {
                 Poll::Ready(read) => read,
                 // An empty frame as a sign of life: the reader of the response
                 // also decides whether the exchange is idle.

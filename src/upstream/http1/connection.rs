@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use crate::{
-    runtime::{self, io::Output},
+    runtime::{self, io::ReadSize, output::Output},
     upstream::{address::Peer, capacity::ConnectionPermit, stream::Stream},
 };
 
@@ -67,6 +67,15 @@ impl PooledConnection {
         runtime::io::poll_read(&mut self.io, cx, &mut self.input)
     }
 
+    /// As [`poll_read`](Self::poll_read), for a body: at most `size` bytes.
+    pub(super) fn poll_read_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        size: &mut ReadSize,
+    ) -> Poll<io::Result<usize>> {
+        size.poll_read(&mut self.io, cx, &mut self.input)
+    }
+
     /// As [`poll_read`](Self::poll_read), for the moments at which nearly
     /// always something has come.
     pub(super) fn poll_read_usual(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -81,6 +90,14 @@ impl PooledConnection {
     pub(super) fn poll_read_rare(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         ready!(self.io.poll_readable(cx));
         self.poll_read(cx)
+    }
+
+    /// Frees the memory of a long body that was read. Without that, an idle
+    /// connection would keep it.
+    pub(super) fn free_input(&mut self) {
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
     }
 
     /// Writes all of [`output`](Self::output).

@@ -33,7 +33,7 @@ use crate::{
     call::{Exchange, Outgoing},
     http1::{self, Length, ResponseHead, Unended},
     message::{Interim, RequestHead, Response},
-    runtime::{io::Output, spare},
+    runtime::{output::Output, spare},
     upstream::{attempt::RespondedAttempt, failure::Failure, server::InFlight},
 };
 

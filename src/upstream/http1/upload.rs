@@ -14,7 +14,7 @@ use crate::{
     body::{Body, PauseWatch},
     error::Fault,
     http1,
-    runtime::{io::Output, timer::Timer},
+    runtime::{output::Output, timer::Timer},
 };
 
 /// The most bytes that are pulled from the client before the server has taken
@@ -136,11 +136,8 @@ impl Http1Upload {
                 Poll::Ready(Some(Err(fault))) => return Err(fault),
                 Poll::Ready(frame) => {
                     self.progress.note();
-                    let is_last = http1::write_frame(
-                        out.buffer(),
-                        frame.and_then(Result::ok),
-                        self.is_chunked,
-                    );
+                    let frame = frame.and_then(Result::ok);
+                    let is_last = http1::write_frame(out, frame, self.is_chunked);
                     self.is_read = is_last || (!self.is_chunked && self.body.length() == Some(0));
                     if self.is_read {
                         self.body.leave_unread();
