@@ -57,9 +57,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use futures_util::future::Either;
 use http::Version;
-use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower::{Service, ServiceExt};
 
@@ -126,26 +124,29 @@ impl Gateway {
             return ResponseFuture::done(finish(response, exchange));
         }
         let call = Call::new(Arc::clone(&exchange), body, arrived);
-        let metrics = Arc::clone(&self.metrics);
-        let exchange = Some(exchange);
         let mut stack = route.stack.lock();
         // The layers of this crate are always ready.
-        match stack.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(())) => ResponseFuture::Working {
-                inner: Either::Left(stack.call(call)),
-                exchange,
-                metrics,
-            },
+        let inner: StackFuture = match stack.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => {
+                let mut called = stack.call(call);
+                // Most responses of an overloaded gateway are made here, without
+                // a future that is allocated and polled.
+                if let Some(error) = called.refused() {
+                    return ResponseFuture::done(refuse(&error, exchange));
+                }
+                Box::pin(called)
+            }
             other => {
                 // The others do not wait for this one.
                 let clone = stack.clone();
                 let stack = mem::replace(&mut *stack, clone);
-                ResponseFuture::Working {
-                    inner: Either::Right(delayed(other, stack, call)),
-                    exchange,
-                    metrics,
-                }
+                delayed(other, stack, call)
             }
+        };
+        ResponseFuture::Working {
+            inner,
+            exchange: Some(exchange),
+            metrics: Arc::clone(&self.metrics),
         }
     }
 
@@ -187,13 +188,14 @@ impl Service<Arrival> for Gateway {
     }
 }
 
-/// A request in a stack that is not ready at once.
-type Delayed = Pin<Box<dyn Future<Output = Result<Response, Failed>> + Send>>;
+/// A stack that works on a request. In a box, as it is large: without it, a
+/// connection would need room for it also while it is idle.
+type StackFuture = Pin<Box<dyn Future<Output = Result<Response, Failed>> + Send>>;
 
-/// Calls a stack with a foreign layer that has to wait, and pays for that with
-/// a box; or fails as the stack does.
+/// Calls a stack with a foreign layer that has to wait; or fails as the stack
+/// does.
 #[cold]
-fn delayed(ready: Poll<Result<(), Failed>>, mut stack: Stack, call: Call) -> Delayed {
+fn delayed(ready: Poll<Result<(), Failed>>, mut stack: Stack, call: Call) -> StackFuture {
     match ready {
         Poll::Ready(Err(failed)) => Box::pin(future::ready(Err(failed))),
         // Polls the stack again, with a waker.
@@ -205,27 +207,27 @@ fn delayed(ready: Poll<Result<(), Failed>>, mut stack: Stack, call: Call) -> Del
     }
 }
 
-pin_project! {
-    /// The future of a response.
-    #[project = Step]
-    #[expect(missing_docs, reason = "fields of private states")]
-    pub enum ResponseFuture {
-        /// The route's stack works on the request, or is not ready yet.
-        Working {
-            #[pin]
-            inner: Either<<Stack as Service<Call>>::Future, Delayed>,
-            exchange: Option<Arc<Exchange>>,
-            metrics: Arc<Metrics>,
-        },
-        /// The gateway itself has responded.
-        Done { response: Option<Response> },
-    }
+/// The future of a response.
+#[expect(
+    missing_debug_implementations,
+    reason = "the futures of layers have none"
+)]
+#[expect(missing_docs, reason = "fields of private states")]
+pub enum ResponseFuture {
+    /// The route's stack works on the request, or is not ready yet.
+    Working {
+        inner: StackFuture,
+        exchange: Option<Arc<Exchange>>,
+        metrics: Arc<Metrics>,
+    },
+    /// The gateway itself has responded.
+    Done { response: Option<Box<Response>> },
 }
 
 impl ResponseFuture {
     /// The future of a response that is there already.
     fn done(response: Response) -> Self {
-        let response = Some(response);
+        let response = Some(Box::new(response));
         Self::Done { response }
     }
 }
@@ -233,17 +235,19 @@ impl ResponseFuture {
 impl Future for ResponseFuture {
     type Output = Result<Response, Infallible>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            Step::Done { response } => Poll::Ready(Ok(response.take().unwrap_or_default())),
-            Step::Working {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Done { response } => {
+                Poll::Ready(Ok(response.take().map(|one| *one).unwrap_or_default()))
+            }
+            Self::Working {
                 inner,
                 exchange,
                 metrics,
             } => {
                 // There should be no panic. If there is one, it ends this
                 // request and not the worker.
-                let polled = catch_unwind(AssertUnwindSafe(|| inner.poll(cx)));
+                let polled = catch_unwind(AssertUnwindSafe(|| inner.as_mut().poll(cx)));
                 let result = ready!(polled.unwrap_or_else(|_| panicked(metrics)));
                 // Taken with the outcome, so that each exchange is finished or
                 // refused once.

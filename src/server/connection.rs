@@ -23,13 +23,18 @@ use crate::{
 /// has a clone, and each stream of HTTP/2 another one.
 ///
 /// It is a name for these bounds: every service that meets them implements it.
+/// Its future can be moved, so that it is small: one that has to wait is in a
+/// box, and a response that is there at once needs none.
 pub trait RequestService:
-    Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
+    Service<Arrival, Response = Response, Error = Infallible, Future: Send + Unpin>
+    + Clone
+    + Send
+    + 'static
 {
 }
 
 impl<S> RequestService for S where
-    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
+    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send + Unpin>
         + Clone
         + Send
         + 'static

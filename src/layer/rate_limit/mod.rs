@@ -248,6 +248,18 @@ pin_project! {
     }
 }
 
+impl<F> ResponseFuture<F> {
+    /// Why the call was refused at once, so that the future need not be polled.
+    /// `None` if it was not, or at the second call.
+    #[inline]
+    pub fn refused(&mut self) -> Option<Error> {
+        match self {
+            Self::Refused { error } => error.take(),
+            _ => None,
+        }
+    }
+}
+
 impl<F: Future<Output = Result<Response, Failed>>> Future for ResponseFuture<F> {
     type Output = F::Output;
 

@@ -1,7 +1,7 @@
 //! Tests of accepting: workers that accept at the same time, and drains.
 
 use std::{
-    future::pending,
+    future::{pending, ready},
     io,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream},
     time::Duration,
@@ -107,7 +107,7 @@ async fn workers_that_accept_at_the_same_time_take_no_more_than_there_is_room_fo
         let (client, io) = duplex(1024);
         clients.push(client);
         let burst = Burst(Arc::clone(&together), Some(io));
-        let service = service_fn(|_| async { Ok(Response::default()) });
+        let service = service_fn(|_| ready(Ok(Response::default())));
         tokio::spawn(accept(
             burst,
             Arc::clone(&listener),
@@ -133,7 +133,7 @@ async fn workers_that_accept_at_the_same_time_take_no_more_than_there_is_room_fo
 /// Serves one connection, which is there at once.
 async fn serve_one(listener: &Arc<Listener>) -> DuplexStream {
     let (client, io) = duplex(1024);
-    let service = service_fn(|_| async { Ok(Response::default()) });
+    let service = service_fn(|_| ready(Ok(Response::default())));
     let burst = Burst(Arc::new(Barrier::new(1)), Some(io));
     tokio::spawn(accept(
         burst,
@@ -163,11 +163,13 @@ async fn the_task_of_a_connection_is_small_while_it_waits_for_a_request() {
     let handle = ConnectionHandle::new(Arc::new(IdleCell::new()), Arc::clone(&listener));
     let settings = Arc::clone(&listener.settings());
     let service = || {
-        service_fn(|_| async {
-            let large = [0_u8; 4000];
-            yield_now().await;
-            assert_eq!(large, [0; 4000]);
-            Ok(Response::default())
+        service_fn(|_| {
+            Box::pin(async {
+                let large = [0_u8; 4000];
+                yield_now().await;
+                assert_eq!(large, [0; 4000]);
+                Ok(Response::default())
+            })
         })
     };
     let context = ConnectionContext {
@@ -229,7 +231,7 @@ async fn a_drain_leaves_nobody_in_the_queue() {
     listener.close();
     for socket in sockets {
         let socket = tokio::net::TcpListener::from_std(socket).unwrap();
-        let service = service_fn(|_| async { Ok(Response::default()) });
+        let service = service_fn(|_| ready(Ok(Response::default())));
         accept(socket, Arc::clone(&listener), service, connections.clone()).await;
     }
     assert_eq!(listener.open(), clients.len());

@@ -134,9 +134,8 @@ enum Next {
 /// The step that follows a wait for a head. It is small, as the connection
 /// holds it while it is idle, too.
 enum Begun<F> {
-    /// A request that the service works on, in a box of its own: an idle
-    /// connection needs no room for it.
-    Exchange(Pin<Box<F>>, RequestTraits),
+    /// A request that the service works on.
+    Exchange(F, RequestTraits),
     /// Bytes that are not a request, and when the first of them was seen.
     Refusal(Box<(Error, Instant)>),
     /// The connection takes another course.
@@ -184,7 +183,7 @@ where
                 };
                 let arrival = Arrival::Request(self.request(parsed, times));
                 self.timer.release();
-                Begun::Exchange(Box::pin(self.service.call(arrival)), request)
+                Begun::Exchange(self.service.call(arrival), request)
             }
             HeadRead::Refused(error, started) => Begun::Refusal(Box::new((error, started))),
             HeadRead::Close => Begun::End(Next::Farewell),
@@ -295,12 +294,8 @@ where
 
     /// Awaits the response of the service to a request, and writes it. The
     /// request is cancelled if the client leaves before that.
-    async fn exchange(
-        &mut self,
-        mut response: Pin<Box<S::Future>>,
-        mut request: RequestTraits,
-    ) -> Next {
-        let responded = poll_fn(|cx| poll_response(cx, response.as_mut(), &self.wire)).await;
+    async fn exchange(&mut self, mut response: S::Future, mut request: RequestTraits) -> Next {
+        let responded = poll_fn(|cx| poll_response(cx, &mut response, &self.wire)).await;
         drop(response);
         let Some(mut response) = responded else {
             return Next::Close;
@@ -380,14 +375,14 @@ where
 /// which the caller drops the service's future and so cancels the request.
 fn poll_response<IO, F>(
     cx: &mut Context<'_>,
-    response: Pin<&mut F>,
+    response: &mut F,
     wire: &SharedWire<IO>,
 ) -> Poll<Option<Response>>
 where
     IO: Socket,
-    F: Future<Output = Result<Response, Infallible>>,
+    F: Future<Output = Result<Response, Infallible>> + Unpin,
 {
-    if let Poll::Ready(Ok(response)) = response.poll(cx) {
+    if let Poll::Ready(Ok(response)) = Pin::new(response).poll(cx) {
         return Poll::Ready(Some(response));
     }
     let mut wire = wire.lock();
