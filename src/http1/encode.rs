@@ -9,7 +9,11 @@
 //! The functions check nothing. Names and values come from a parser or from the
 //! configuration, and hold no line ends.
 
-use std::{cell::RefCell, time::SystemTime};
+use std::{
+    cell::RefCell,
+    ops::Range,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -34,10 +38,14 @@ pub fn reason(status: StatusCode) -> Option<&'static str> {
 /// replace the usual reason phrase. The version is always the gateway's own
 /// (RFC 9110, 2.5), also to clients of HTTP/1.0.
 pub fn write_status_line(out: &mut Vec<u8>, status: StatusCode, words: Option<&str>) {
-    if status == StatusCode::OK && words.is_none() {
-        // Of nearly all responses; composing it costs 110 instructions more.
-        out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
-        return;
+    // Of nearly all responses, and of those of a gateway that is overloaded;
+    // composing them costs 110 instructions more.
+    match (status, words) {
+        (StatusCode::OK, None) => return out.extend_from_slice(b"HTTP/1.1 200 OK\r\n"),
+        (StatusCode::TOO_MANY_REQUESTS, None) => {
+            return out.extend_from_slice(b"HTTP/1.1 429 Too Many Requests\r\n");
+        }
+        _ => {}
     }
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(status.as_str().as_bytes());
@@ -83,16 +91,19 @@ pub fn date() -> HeaderValue {
 
 /// The date, formatted once in a second on each thread.
 fn with_date<T>(of: impl FnOnce(&str) -> T) -> T {
+    const EPOCH: SystemTime = SystemTime::UNIX_EPOCH;
     thread_local! {
-        static TODAY: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+        /// A second from its begin to its end, and its text.
+        static TODAY: RefCell<(Range<SystemTime>, String)> =
+            const { RefCell::new((EPOCH..EPOCH, String::new())) };
     }
     let now = SystemTime::now();
-    let second = now
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    TODAY.with_borrow_mut(|(at, text)| {
-        if *at != second || text.is_empty() {
-            *at = second;
+    TODAY.with_borrow_mut(|(second, text)| {
+        // Two comparisons cost less than to count the seconds.
+        if !second.contains(&now) {
+            let since = now.duration_since(EPOCH).unwrap_or_default();
+            let begin = EPOCH + Duration::from_secs(since.as_secs());
+            *second = begin..begin + Duration::from_secs(1);
             *text = httpdate::fmt_http_date(now);
         }
         of(text)
