@@ -48,9 +48,10 @@ const BLANK: &str = "about:blank";
 /// The gRPC status of a limit that is reached.
 const RESOURCE_EXHAUSTED: u8 = 8;
 
-/// The fields that each problem has.
+/// The fields that each problem has, up to the value of the last one, which is
+/// [`REQUEST_ID`].
 const PROBLEM_LINES: &[u8] =
-    b"content-type: application/problem+json\r\ncache-control: no-store\r\n";
+    b"content-type: application/problem+json\r\ncache-control: no-store\r\nx-request-id: ";
 
 /// The name of [`REQUEST_ID_HEADER`] as it stands before its value.
 const REQUEST_ID: &[u8] = b"x-request-id: ";
@@ -92,13 +93,12 @@ pub(super) fn to_request(
     });
     let mut response = begin(error, status, body);
     let fields = &mut response.fields;
-    fields.push_lines(|out| out.extend_from_slice(PROBLEM_LINES));
     if matches!(error, Error::TraceNotAllowed) {
         // A 405 has to list the allowed methods (RFC 9110, 15.5.6), whether or
         // not the service behind supports them.
         fields.push(header::ALLOW.as_str(), last_hop::METHODS.as_bytes());
     }
-    finish(fields, request_id, retry_after);
+    finish(fields, PROBLEM_LINES, request_id, retry_after);
     response
 }
 
@@ -122,7 +122,7 @@ pub(super) fn to_call(error: &Error, request_id: &[u8]) -> Response {
         // Clients of gRPC obey this field instead of `Retry-After` (gRFC A6).
         fields.push_number(grpc::PUSHBACK.as_str(), whole_millis(after));
     }
-    finish(fields, request_id, retry_after);
+    finish(fields, REQUEST_ID, request_id, retry_after);
     response
 }
 
@@ -148,13 +148,14 @@ fn begin(error: &Error, status: StatusCode, body: Body) -> Response {
     }
 }
 
-/// Adds the fields that problems and gRPC statuses have in common.
+/// Adds the fields that problems and gRPC statuses have in common. `before` has
+/// all that stands before the id of the request.
 ///
 /// `retry_after` is `None` where a later attempt would fail in the same way, or
 /// where nothing is known.
-fn finish(fields: &mut Fields, request_id: &[u8], retry_after: Option<Duration>) {
+fn finish(fields: &mut Fields, before: &[u8], request_id: &[u8], retry_after: Option<Duration>) {
     fields.push_lines(|out| {
-        out.extend_from_slice(REQUEST_ID);
+        out.extend_from_slice(before);
         out.extend_from_slice(request_id);
         out.extend_from_slice(b"\r\n");
         if let Some(after) = retry_after {
@@ -268,6 +269,7 @@ mod tests {
         ] {
             assert_eq!(text, format!("{name}: ").as_bytes());
         }
+        assert!(PROBLEM_LINES.ends_with(&[b"\r\n", REQUEST_ID].concat()));
     }
 
     #[test]
