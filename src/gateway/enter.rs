@@ -83,9 +83,7 @@ pub(super) fn enter(routes: &Routes, mut request: Request) -> Entered<'_> {
             cells.dropped("untrusted", untrusted as u64);
         });
     }
-    // This constructor allocates first, so that the large value is written into
-    // its place. `Arc::new` would move it there.
-    let exchange = Arc::new_cyclic(|_| Exchange {
+    let exchange = Arc::new(Exchange {
         client,
         id: RequestId::of(&request.head.headers),
         grpc: call(routes, known, &request.head),
