@@ -19,7 +19,6 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::{Method, StatusCode, Version};
@@ -391,7 +390,7 @@ fn gateway(rate: &str) -> Gateway {
         buffers,
     };
     let built = build(config, None, &process).expect("a gateway");
-    Gateway::new(Arc::new(ArcSwap::from_pointee(built.snapshot)), 0, metrics)
+    Gateway::new(Arc::new(built.snapshot), 0, metrics)
 }
 
 criterion_group!(benches, heads, layers, whole_stack);

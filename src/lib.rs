@@ -131,9 +131,9 @@
 //!
 //! There is one worker thread for each core, each with a current-thread
 //! runtime, its own listening sockets and its own pooled connections to
-//! upstreams: a request is served on one thread from accept to close. All
-//! workers share the snapshot of the routes, and buckets, concurrency limits
-//! and budgets as atomics. Metrics are cells of each worker, which a scrape
+//! upstreams: a request is served on one thread from accept to close. Each
+//! worker has its part of the snapshot of the routes, and all share buckets,
+//! concurrency limits and budgets as atomics. Metrics are cells of each worker, which a scrape
 //! sums. The main thread is the control thread: signals, reloads, names, health
 //! checks, the admin listener and the watch on files. Access lines and logs are
 //! written by threads of their own, so that a slow reader delays no request.

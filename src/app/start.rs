@@ -142,7 +142,7 @@ fn new_reloader(process: Process, built: Built, watched: Watched) -> Reloader {
         listeners: OpenListeners::new(files(), process.workers, metrics),
         process,
         state: Arc::new(ArcSwap::from_pointee(built.state)),
-        routes: Arc::new(ArcSwap::from_pointee(built.snapshot)),
+        routes: Arc::new(built.snapshot),
         workers: Vec::new(),
         admin: None,
         watched,

@@ -42,7 +42,6 @@ mod store;
 use std::sync::Arc;
 
 use http::Method;
-use parking_lot::Mutex;
 
 use self::{concurrency::ConcurrencyLimits, destinations::ways, named::Named};
 pub use self::{
@@ -59,7 +58,6 @@ use crate::{
     gateway::{Disguises, Layers, Route, RouteTarget, Routes, Snapshot, Trust, table::RouteTable},
     layer::{Budget, BufferLayer, BufferPolicy, Copies, Respond, TotalTimeoutLayer},
     policy,
-    runtime::PerWorker,
     telemetry::FixedFields,
     upstream::Upstream,
 };
@@ -125,11 +123,11 @@ pub fn build(
         unknown_proxies,
         buffers: Arc::clone(&process.buffers),
     };
-    let workers = PerWorker::workers_only(process.workers, |_| {
+    let snapshot = Snapshot::new(process.workers, || {
         routes(&state, &table, &disguises, process)
     });
     Ok(Built {
-        snapshot: Snapshot { workers },
+        snapshot,
         state,
         report,
     })
@@ -250,7 +248,7 @@ fn routes(
 fn route(route: &policy::Route, state: &State, process: &Process) -> Route {
     Route {
         tag: Arc::new(tag(route, &state.config, process)),
-        stack: Mutex::new(layers(route, state, process).stack()),
+        stack: layers(route, state, process).stack(),
         max_body: route.request.max_body,
         max_call_body: route.request.max_call_body,
         callees: if route.grpc {

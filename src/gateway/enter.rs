@@ -41,11 +41,11 @@ use crate::{
 
 /// A request that has entered. It has an exchange in any case.
 #[derive(Debug)]
-pub(super) struct Entered<'r> {
+pub(super) struct Entered {
     /// The exchange of the request, which has begun.
     pub(super) exchange: Arc<Exchange>,
-    /// The route whose stack takes it, or the reason why none does.
-    pub(super) route: Result<&'r Route, Error>,
+    /// The index of the route whose stack takes it, or the reason why none does.
+    pub(super) route: Result<usize, Error>,
     /// Its body. Bounded and observed if a route takes the request.
     pub(super) body: Body,
 }
@@ -59,7 +59,7 @@ pub(super) struct Entered<'r> {
 /// of routes on such fields see them as they were sent.
 // Inlined, as its argument is large and would be moved once more.
 #[inline(always)]
-pub(super) fn enter(routes: &Routes, mut request: Request) -> Entered<'_> {
+pub(super) fn enter(routes: &Routes, mut request: Request) -> Entered {
     let Address {
         mut target,
         host,
@@ -70,10 +70,10 @@ pub(super) fn enter(routes: &Routes, mut request: Request) -> Entered<'_> {
         Some(error) => Err(error),
     };
     let (route, parameters) = match found {
-        Ok(found) => (Ok(&routes.routes[found.index]), found.parameters),
+        Ok(found) => (Ok(found.index), found.parameters),
         Err(error) => (Err(error), Parameters::new()),
     };
-    let known = route.as_ref().ok().copied();
+    let known = route.as_ref().ok().map(|&index| &routes.routes[index]);
     let (client, untrusted) = identify(routes, known, &mut request);
     let tag = known.map_or(&routes.unmatched, |route| &route.tag);
     let headers = &request.head.headers;
@@ -99,7 +99,8 @@ pub(super) fn enter(routes: &Routes, mut request: Request) -> Entered<'_> {
         is_sent: Flag::default(),
         progress: Progress::default(),
     });
-    let route = route.and_then(|route| admit(route, &mut request.body, &exchange).map(|()| route));
+    let admitted = known.map_or(Ok(()), |known| admit(known, &mut request.body, &exchange));
+    let route = route.and_then(|route| admitted.map(|()| route));
     Entered {
         exchange,
         route,

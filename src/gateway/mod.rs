@@ -3,7 +3,7 @@
 //!
 //! A request passes these steps:
 //!
-//! 1. [`Gateway::call`](tower::Service::call) loads the current [`Snapshot`] of
+//! 1. [`Gateway::call`](tower::Service::call) looks at the current [`Snapshot`] of
 //!    the routes. The request keeps its part of it to its end, also across
 //!    reloads.
 //! 2. `enter` checks everything that the request says of itself, once: its
@@ -56,7 +56,6 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use arc_swap::ArcSwap;
 use http::Version;
 use tokio::time::Instant;
 use tower::{Service, ServiceExt};
@@ -84,8 +83,8 @@ use crate::{
 /// with a request is a response. Dropping the future cancels the request.
 #[derive(Debug, Clone)]
 pub struct Gateway {
-    /// The current snapshot, which a reload replaces.
-    routes: Arc<ArcSwap<Snapshot>>,
+    /// The current snapshot, whose routes a reload replaces.
+    routes: Arc<Snapshot>,
     /// The number of the thread that serves these connections.
     worker: usize,
     /// Where panics are counted.
@@ -93,9 +92,9 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// The service of worker number `worker`. A reload replaces the snapshot in
+    /// The service of worker number `worker`. A reload replaces what is in
     /// `routes`.
-    pub fn new(routes: Arc<ArcSwap<Snapshot>>, worker: usize, metrics: Arc<Metrics>) -> Self {
+    pub fn new(routes: Arc<Snapshot>, worker: usize, metrics: Arc<Metrics>) -> Self {
         Self {
             routes,
             worker,
@@ -107,16 +106,15 @@ impl Gateway {
     /// if no route takes it, or if it must not be forwarded any further.
     #[inline]
     fn begin(&self, request: Request) -> ResponseFuture {
-        let snapshot = self.routes.load();
-        let routes = snapshot.routes(self.worker);
+        let mut routes = self.routes.routes(self.worker);
         let arrived = request.arrived;
         let Entered {
             exchange,
             route,
             body,
-        } = enter::enter(routes, request);
+        } = enter::enter(&routes, request);
         let route = match route {
-            Ok(route) => route,
+            Ok(index) => &mut routes.routes[index],
             Err(error) => return ResponseFuture::done(refuse(&error, exchange)),
         };
         if route.forwards && exchange.request.hops_left() == Some(0) {
@@ -124,11 +122,13 @@ impl Gateway {
             return ResponseFuture::done(finish(response, exchange));
         }
         let call = Call::new(Arc::clone(&exchange), body, arrived);
-        let mut stack = route.stack.lock();
         // The layers of this crate are always ready.
-        let inner: StackFuture = match stack.poll_ready(&mut Context::from_waker(Waker::noop())) {
+        let inner: StackFuture = match route
+            .stack
+            .poll_ready(&mut Context::from_waker(Waker::noop()))
+        {
             Poll::Ready(Ok(())) => {
-                let mut called = stack.call(call);
+                let mut called = route.stack.call(call);
                 // Most responses of an overloaded gateway are made here, without
                 // a future that is allocated and polled.
                 if let Some(error) = called.refused() {
@@ -138,8 +138,8 @@ impl Gateway {
             }
             other => {
                 // The others do not wait for this one.
-                let clone = stack.clone();
-                let stack = mem::replace(&mut *stack, clone);
+                let clone = route.stack.clone();
+                let stack = mem::replace(&mut route.stack, clone);
                 delayed(other, stack, call)
             }
         };
@@ -159,9 +159,8 @@ impl Gateway {
         version: Version,
         origin: Arc<Origin>,
     ) -> ResponseFuture {
-        let snapshot = self.routes.load();
-        let routes = snapshot.routes(self.worker);
-        let exchange = enter::unreadable(routes, started, version, origin);
+        let routes = self.routes.routes(self.worker);
+        let exchange = enter::unreadable(&routes, started, version, origin);
         ResponseFuture::done(refuse(&error, exchange))
     }
 }

@@ -1,15 +1,15 @@
 //! One generation of the routes: the tables by which a request finds its route,
 //! and the stack of layers of each route.
 //!
-//! A reload builds the next snapshot beside the one in use and swaps the
-//! pointer. Requests that have begun keep the parts that they use: their future
+//! A reload builds the next snapshot beside the one in use and exchanges their
+//! routes. Requests that have begun keep the parts that they use: their future
 //! has references to what layers share, and their exchange refers to the tag of
-//! the route. An old snapshot is freed with its last request.
+//! the route. These parts are freed with their last request.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use http::HeaderName;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{client::Trust, disguise::Disguises, stack::Stack, table::RouteTable};
 use crate::{call::RouteTag, runtime::PerWorker, upstream::Upstream};
@@ -18,14 +18,30 @@ use crate::{call::RouteTag, runtime::PerWorker, upstream::Upstream};
 /// references to a route touches no memory that another worker touches.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// The same routes for each worker, with references of its own.
-    pub(crate) workers: PerWorker<Routes>,
+    /// The same routes for each worker, with references of its own. A worker
+    /// has the lock while a request begins, and a reload for an exchange of
+    /// pointers: both find it free nearly always.
+    workers: PerWorker<Mutex<Routes>>,
 }
 
 impl Snapshot {
+    /// A snapshot for so many workers, whose routes `make` makes for each.
+    pub(crate) fn new(workers: usize, mut make: impl FnMut() -> Routes) -> Self {
+        let workers = PerWorker::workers_only(workers, |_| Mutex::new(make()));
+        Self { workers }
+    }
+
     /// The routes of worker number `worker`.
-    pub(crate) fn routes(&self, worker: usize) -> &Routes {
-        self.workers.of(worker)
+    pub(super) fn routes(&self, worker: usize) -> MutexGuard<'_, Routes> {
+        self.workers.of(worker).lock()
+    }
+
+    /// Takes the place of this snapshot for requests that begin after the call.
+    /// Both are for the same number of workers.
+    pub fn replace(&self, next: Self) {
+        for (current, next) in self.workers.iter().zip(next.workers.iter()) {
+            mem::swap(&mut *current.lock(), &mut *next.lock());
+        }
     }
 }
 
@@ -52,10 +68,8 @@ pub(crate) struct Routes {
 pub(crate) struct Route {
     /// Its name in logs and metrics.
     pub(crate) tag: Arc<RouteTag>,
-    /// Its layers, which the requests of this worker call one after the other.
-    /// A call only begins a request, so that the lock is never waited for: it
-    /// is here because all workers share the snapshot.
-    pub(crate) stack: Mutex<Stack>,
+    /// Its layers, which the requests of the worker call one after the other.
+    pub(crate) stack: Stack,
     /// The most bytes of a request's body; `None` is no bound.
     pub(crate) max_body: Option<u64>,
     /// The most bytes of the body of a gRPC call; `None` is no bound.

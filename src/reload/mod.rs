@@ -74,9 +74,9 @@ pub struct Reloader {
     /// The state of the configuration that serves, from which a reload takes
     /// over what is kept.
     pub state: Arc<ArcSwap<State>>,
-    /// The snapshot of the routes for new requests. Workers load it for each
+    /// The snapshot of the routes for new requests. Workers look at it for each
     /// request.
-    pub routes: Arc<ArcSwap<Snapshot>>,
+    pub routes: Arc<Snapshot>,
     /// The open listeners and their sockets.
     pub listeners: OpenListeners,
     /// The workers that serve the listeners. Their number never changes.
@@ -141,7 +141,7 @@ impl Reloader {
         let built = build(Arc::clone(&config), Some(&before), &self.process)?;
         resolve(&built.state, NAMES).await;
         self.warm_up(&built.state).await;
-        self.routes.store(Arc::new(built.snapshot));
+        self.routes.replace(built.snapshot);
         built.state.take_over_checks(Some(&before));
         self.state.store(Arc::new(built.state));
         self.admin = admin;

@@ -111,7 +111,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "layer",
             "limit",
             "policy",
-            "runtime",
             "store",
             "telemetry",
             "tls",

@@ -12,7 +12,6 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{Method, Version};
 use proptest::prelude::*;
@@ -117,7 +116,7 @@ fn gateway(limits: &[Limit]) -> Gateway {
         buffers: Arc::default(),
     };
     let built = build(Arc::new(config), None, &process).unwrap();
-    Gateway::new(Arc::new(ArcSwap::from_pointee(built.snapshot)), 0, metrics)
+    Gateway::new(Arc::new(built.snapshot), 0, metrics)
 }
 
 /// Sends a request, whose head took a while to come. Returns the seconds of `Retry-After` if it is refused.
