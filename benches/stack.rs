@@ -123,14 +123,14 @@ fn exchange(origin: &Arc<Origin>, route: &Arc<RouteTag>) -> Arc<Exchange> {
     })
 }
 
-fn head(headers: Headers) -> RequestHead {
-    RequestHead {
+fn head(headers: Headers) -> Box<RequestHead> {
+    Box::new(RequestHead {
         method: Method::GET,
         version: Version::HTTP_11,
         headers,
         names_hops: false,
         upgrade: None,
-    }
+    })
 }
 
 fn drive<F: Future>(future: F) -> F::Output {

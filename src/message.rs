@@ -81,7 +81,7 @@ pub enum Arrival {
 #[derive(Debug)]
 pub struct Request {
     /// The head but for its target.
-    pub head: RequestHead,
+    pub head: Box<RequestHead>,
     /// The request target, byte for byte.
     pub target: Bytes,
     /// The body, still to be read.

@@ -111,7 +111,7 @@ impl Service<Arrival> for Seen {
 
 async fn respond(request: Request, seen: &Mutex<Vec<String>>) -> Response {
     let Request { head, target, body, .. } = request;
-    let RequestHead { method, version, headers, upgrade, .. } = head;
+    let RequestHead { method, version, headers, upgrade, .. } = *head;
     note(seen, format!("{method} {target:?} {version:?} {headers:?} {upgrade:?}"));
     match body.collect().await {
         Ok(whole) => {

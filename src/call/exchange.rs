@@ -40,7 +40,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Exchange {
     /// The request's head as received, but for its target.
-    pub request: RequestHead,
+    pub request: Box<RequestHead>,
     /// The target as received, and its parts.
     pub target: Target,
     /// The host that the request asks for, in lower case and without its port;

@@ -125,13 +125,13 @@ pub(super) fn unreadable(
             chain: None,
         },
         id: RequestId::made(),
-        request: RequestHead {
+        request: Box::new(RequestHead {
             method: Method::from_bytes(UNREADABLE.as_bytes()).unwrap_or_default(),
             version,
             headers: Headers::default(),
             names_hops: false,
             upgrade: None,
-        },
+        }),
         target: Target::unreadable(),
         host: Arc::default(),
         grpc: None,

@@ -44,7 +44,7 @@ use crate::{error::Error, policy::HeadLimits};
 /// The head of a request but for its target, in any version of HTTP.
 ///
 /// It is made once, where a request is read, and stays as it is to the end of
-/// the exchange.
+/// the exchange: in a box, as it would be moved six times until it is there.
 #[derive(Debug, Clone)]
 pub struct RequestHead {
     /// The method, known or not.
@@ -89,7 +89,7 @@ fn max_forwards(headers: &Headers) -> Option<u64> {
 #[derive(Debug)]
 pub struct ParsedRequest {
     /// The head. Its fields share the memory that was parsed.
-    pub head: RequestHead,
+    pub head: Box<RequestHead>,
     /// The target as received, byte for byte; it shares that memory, too.
     pub target: Bytes,
     /// How the body is delimited; never [`Length::UntilClose`].
@@ -160,13 +160,13 @@ pub fn parse_request(
     let headers = headers.over(head);
     let length = framing::of_request(version, &marks)?;
     Ok(Some(ParsedRequest {
-        head: RequestHead {
+        head: Box::new(RequestHead {
             method,
             version,
             upgrade: offered(&headers, version, marks.names_hops),
             headers,
             names_hops: marks.names_hops,
-        },
+        }),
         target,
         length,
         keep_alive: marks.keeps_alive(version),

@@ -201,13 +201,13 @@ pub(super) fn call() -> Call {
     let listener = Arc::new(FixedFields::listener("127.0.0.1:8080".into()));
     let exchange = Arc::new(Exchange {
         id: RequestId::made(),
-        request: RequestHead {
+        request: Box::new(RequestHead {
             method: Method::GET,
             version: Version::HTTP_11,
             headers: Headers::default(),
             names_hops: false,
             upgrade: None,
-        },
+        }),
         target: Target::parse(Bytes::from_static(b"/")).unwrap(),
         host: "example.com".into(),
         grpc: None,

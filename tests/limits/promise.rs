@@ -127,13 +127,13 @@ fn ask(gateway: &mut Gateway, network: u8, cost: u8) -> Option<u64> {
         ("x-forwarded-for", format!("2001:db8:0:{network:x}::1")),
     ]);
     let peer = (Ipv4Addr::LOCALHOST, 1).into();
-    let head = RequestHead {
+    let head = Box::new(RequestHead {
         method: Method::GET,
         version: Version::HTTP_11,
         headers,
         names_hops: false,
         upgrade: None,
-    };
+    });
     let now = Instant::now();
     let listener = Arc::new(FixedFields::listener("test".into()));
     let request = Request {

@@ -57,7 +57,7 @@ use crate::{
     body::Body,
     call::{Call, Exchange, Facts, Flag, Progress, RouteTag},
     error::{Error, Failed},
-    message::{FieldName, RequestHead, Response},
+    message::{FieldName, Response},
     telemetry::RouteMetrics,
 };
 
@@ -287,10 +287,8 @@ where
 /// be joined. It asks for no upgrade, and passes no interim response to the
 /// client.
 fn duplicate(of: &Exchange, tag: &Arc<RouteTag>) -> Arc<Exchange> {
-    let mut request = RequestHead {
-        upgrade: None,
-        ..of.request.clone()
-    };
+    let mut request = of.request.clone();
+    request.upgrade = None;
     // The body is complete, so that no leave to send it has to be waited for.
     request
         .headers

@@ -214,14 +214,14 @@ fn arrival(
         ))
     });
     Arrival::Request(Request {
-        head: RequestHead {
+        head: Box::new(RequestHead {
             method: parts.method,
             version: Version::HTTP_2,
             headers,
             // HTTP/2 has neither `Connection` nor `Upgrade`.
             names_hops: false,
             upgrade: None,
-        },
+        }),
         target,
         body,
         started,
