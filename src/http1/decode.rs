@@ -24,7 +24,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::{
     chunked::may_trail,
     framing::{Length, Unended, find_end},
-    lines::{BeforeColon, NextLine, next_line},
+    lines::{BeforeColon, HeadLines, NextLine},
 };
 
 /// Longest line with a chunk's size and extensions, in bytes. Only attacks use
@@ -316,14 +316,14 @@ fn read_size(line: &[u8], takes_padding: bool) -> Result<u64, &'static str> {
 fn read_trailers(block: &[u8]) -> Result<HeaderMap, &'static str> {
     const UNREADABLE: &str = "its trailers cannot be read";
     let mut trailers = HeaderMap::new();
-    let (mut next, mut count) = (0, 0);
+    let (mut lines, mut count) = (HeadLines::of(block, 0, BeforeColon::Nothing), 0);
     loop {
-        let line = match next_line(block, next, BeforeColon::Nothing) {
-            Ok(NextLine::Line(line, behind)) if count < MOST_TRAILERS => {
-                (next, count) = (behind, count + 1);
+        let line = match lines.next() {
+            Ok(NextLine::Line(line)) if count < MOST_TRAILERS => {
+                count += 1;
                 line
             }
-            Ok(NextLine::End(_)) => break,
+            Ok(NextLine::End) => break,
             _ => return Err(UNREADABLE),
         };
         let name = HeaderName::from_bytes(line.name);

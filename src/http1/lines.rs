@@ -1,6 +1,6 @@
 //! The lines of a head: where names and values begin and end.
 //!
-//! [`next_line`] finds one line after the other and copies nothing. Its caller
+//! [`HeadLines`] finds one line after the other and copies nothing. Its caller
 //! decides what a line means. A head that is not complete yet is told from a
 //! malformed one.
 //!
@@ -42,13 +42,13 @@ pub(super) struct RawLine<'h> {
     pub(super) has_underscore: bool,
 }
 
-/// The part of a head that begins at a place.
+/// The next part of a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NextLine<'h> {
-    /// A line, and where the next one begins.
-    Line(RawLine<'h>, usize),
-    /// The empty line, and where the head ends behind it.
-    End(usize),
+    /// A line.
+    Line(RawLine<'h>),
+    /// The empty line.
+    End,
     /// More bytes have to come.
     More,
 }
@@ -72,69 +72,96 @@ pub(super) enum BeforeColon {
     Blanks,
 }
 
-/// The line that begins at `start`.
-///
-/// # Errors
-/// The line is malformed, whatever comes behind it.
-#[inline(always)]
-pub(super) fn next_line(
-    head: &[u8],
-    start: usize,
+/// The lines of a head, one after the other.
+#[derive(Debug)]
+pub(super) struct HeadLines<'h> {
+    /// The lines that are not read yet, and all that is behind them.
+    rest: &'h [u8],
+    /// Bytes of the text that the head is in.
+    length: usize,
     before_colon: BeforeColon,
-) -> Result<NextLine<'_>, LineFault> {
-    let rest = head.get(start..).unwrap_or_default();
-    match usual_line(rest, start) {
-        Some((line, next)) => Ok(NextLine::Line(line, next)),
-        None if rest.starts_with(b"\r\n") => Ok(NextLine::End(start + 2)),
+}
+
+impl<'h> HeadLines<'h> {
+    /// The lines that begin at `start` in `text`.
+    pub(super) fn of(text: &'h [u8], start: usize, before_colon: BeforeColon) -> Self {
+        Self {
+            rest: text.get(start..).unwrap_or_default(),
+            length: text.len(),
+            before_colon,
+        }
+    }
+
+    /// Where the next line begins; behind the empty line, where the head ends.
+    #[inline(always)]
+    pub(super) fn position(&self) -> usize {
+        self.length - self.rest.len()
+    }
+
+    /// The next line.
+    ///
+    /// # Errors
+    /// The line is malformed, whatever comes behind it.
+    #[inline(always)]
+    pub(super) fn next(&mut self) -> Result<NextLine<'h>, LineFault> {
+        let start = self.position();
+        if let Some((line, rest)) = usual_line(self.rest, start) {
+            self.rest = rest;
+            return Ok(NextLine::Line(line));
+        }
+        if let Some(rest) = self.rest.strip_prefix(b"\r\n") {
+            self.rest = rest;
+            return Ok(NextLine::End);
+        }
+        let Some((line, length)) = any_line(self.rest, start, self.before_colon)? else {
+            return Ok(NextLine::More);
+        };
+        self.rest = self.rest.get(length..).unwrap_or_default();
         // Taken apart, so that usual lines stay in registers.
-        None => match any_line(rest, start, before_colon)? {
-            NextLine::Line(line, next) => Ok(NextLine::Line(RawLine { ..line }, next)),
-            other => Ok(other),
-        },
+        Ok(NextLine::Line(RawLine { ..line }))
     }
 }
 
-/// The line that `rest` begins with, at `start` in the head, and where the next
-/// one begins, if it is as nearly all lines are: a name of letters, digits and
+/// The line that `rest` begins with, at `start` in the head, and the text
+/// behind it, if it is as nearly all lines are: a name of letters, digits and
 /// hyphens, one space before a value of at least one byte, none behind it, and
 /// no tab.
 #[inline(always)]
-fn usual_line(rest: &[u8], start: usize) -> Option<(RawLine<'_>, usize)> {
+fn usual_line(rest: &[u8], start: usize) -> Option<(RawLine<'_>, &[u8])> {
     let (name, rest) = rest.split_at_checked(find(rest, not_usual))?;
-    let (b": ", rest) = rest.split_first_chunk()? else {
-        return None;
-    };
+    let rest = rest.strip_prefix(b": ")?;
     let (value, rest) = rest.split_at_checked(find(rest, control))?;
-    let ([first, ..], [.., last], Some(b"\r\n")) = (value, value, rest.first_chunk()) else {
+    let rest = rest.strip_prefix(b"\r\n")?;
+    let ([first, ..], [.., last]) = (value, value) else {
         return None;
     };
     if *first == b' ' || *last == b' ' || name.is_empty() || name.len() > LONGEST_NAME {
         return None;
     }
-    let value_start = start + name.len() + 2;
     let line = RawLine {
         start,
         name,
-        value_start,
+        value_start: start + name.len() + 2,
         value,
         is_usual: true,
         has_underscore: false,
     };
-    Some((line, value_start + value.len() + 2))
+    Some((line, rest))
 }
 
-/// As [`next_line`], for a line of any form that `rest` begins with.
+/// The line of any form that `rest` begins with, at `start` in the head, and its
+/// length in bytes; `None` while more bytes have to come.
 #[inline(never)]
 fn any_line(
     rest: &[u8],
     start: usize,
     before_colon: BeforeColon,
-) -> Result<NextLine<'_>, LineFault> {
+) -> Result<Option<(RawLine<'_>, usize)>, LineFault> {
     let Some(length) = rest.iter().position(|byte| !IS_TOKEN[usize::from(*byte)]) else {
-        return Ok(NextLine::More);
+        return Ok(None);
     };
     if length == 0 {
-        return end(rest, start);
+        return no_name(rest);
     }
     if length > LONGEST_NAME {
         return Err(BAD_NAME);
@@ -147,10 +174,10 @@ fn any_line(
     match rest.get(colon) {
         Some(b':') => {}
         Some(_) => return Err(BAD_NAME),
-        None => return Ok(NextLine::More),
+        None => return Ok(None),
     }
     let Some(line_end) = find_line_end(rest, colon + 1)? else {
-        return Ok(NextLine::More);
+        return Ok(None);
     };
     let text = &rest[colon + 1..line_end];
     let value = text.trim_ascii_start();
@@ -167,7 +194,7 @@ fn any_line(
             && value_start + value.len() == line_end,
         has_underscore: name.contains(&b'_'),
     };
-    Ok(NextLine::Line(line, start + line_end + 2))
+    Ok(Some((line, line_end + 2)))
 }
 
 /// Bytes that are looked at in one step.
@@ -218,11 +245,11 @@ fn between(bytes: u8x16, first: u8, last: u8) -> u8x16 {
     from_first.simd_eq(from_first.min(u8x16::splat(last - first)))
 }
 
-/// The empty line that ends a head, if it stands at the begin of `rest`.
-fn end(rest: &[u8], start: usize) -> Result<NextLine<'_>, LineFault> {
+/// The fault of a line without a name; `None` if it may become the empty line
+/// that ends a head.
+fn no_name<T>(rest: &[u8]) -> Result<Option<T>, LineFault> {
     match rest {
-        [b'\r', b'\n', ..] => Ok(NextLine::End(start + 2)),
-        [b'\r'] => Ok(NextLine::More),
+        [b'\r'] => Ok(None),
         [b'\n', ..] => Err(BARE_LINE_FEED),
         _ => Err(BAD_NAME),
     }

@@ -35,7 +35,7 @@ use http::{Method, Version};
 use super::{
     framing::{self, BARE_LINE_FEED, Length, Marks, Unended, find_end},
     headers::Headers,
-    lines::{BeforeColon, NextLine, next_line},
+    lines::{BeforeColon, HeadLines, NextLine},
     names::FieldName,
     upgrade::offered,
 };
@@ -208,15 +208,11 @@ fn read(input: &[u8], limits: &HeadLimits) -> Result<Option<ReadHead>, Error> {
     let (method, target, version) = request_line(line)?;
     let mut headers = Headers::begin();
     let mut marks = Marks::default();
-    let mut next = line_feed + 1;
+    let mut lines = HeadLines::of(input, line_feed + 1, BeforeColon::Nothing);
     let length = loop {
-        let line = next_line(input, next, BeforeColon::Nothing).map_err(Error::Malformed)?;
-        let line = match line {
-            NextLine::Line(line, behind) => {
-                next = behind;
-                line
-            }
-            NextLine::End(length) => break length,
+        let line = match lines.next().map_err(Error::Malformed)? {
+            NextLine::Line(line) => line,
+            NextLine::End => break lines.position(),
             NextLine::More => return Ok(None),
         };
         if headers.len() + headers.dropped == limits.headers {

@@ -28,7 +28,7 @@ use super::{
     encode::{Fields, reason, write_line},
     framing::{self, BARE_LINE_FEED, Length, Marks},
     hops::Hops,
-    lines::{BeforeColon, NextLine, RawLine, next_line},
+    lines::{BeforeColon, HeadLines, NextLine, RawLine},
     names::{FieldName, NameSet},
 };
 use crate::runtime::spare;
@@ -204,16 +204,17 @@ fn passed_on(
     let mut lines = ResponseLines::of(input, start);
     while let Some((line, field)) = lines.next()? {
         marks.note(field, line.value);
-        copying.pass(line, field, lines.next, left_out.has(field));
+        copying.pass(line, field, lines.position(), left_out.has(field));
     }
-    let Some(length) = lines.length else {
+    if !lines.is_complete {
         return Ok(None);
-    };
+    }
+    let length = lines.position();
     marks.bounded()?;
     let mut fields = if marks.names_hops {
         without_named_hops(input, start, left_out)?
     } else {
-        copying.end(lines.next)
+        copying.end(length - 2)
     };
     fields.length = marks.named_length();
     Ok(Some((fields, length)))
@@ -251,29 +252,32 @@ fn without_named_hops(
     while let Some((line, field)) = lines.next()? {
         // If it passes at all, it passes although it is named.
         let is_named = field != FieldName::Upgrade && hops.names(line.name);
-        copying.pass(line, field, lines.next, is_named || left_out.has(field));
+        copying.pass(
+            line,
+            field,
+            lines.position(),
+            is_named || left_out.has(field),
+        );
     }
-    Ok(copying.end(lines.next))
+    Ok(copying.end(lines.position() - 2))
 }
 
 /// The lines of a response, one after the other.
 struct ResponseLines<'h> {
-    input: &'h [u8],
-    next: usize,
-    /// ResponseLines so far.
+    lines: HeadLines<'h>,
+    /// Lines so far.
     count: usize,
-    /// The length of the head, once its end was found.
-    length: Option<usize>,
+    /// The head has ended.
+    is_complete: bool,
 }
 
 impl<'h> ResponseLines<'h> {
     /// The lines that begin at `start`.
     fn of(input: &'h [u8], start: usize) -> Self {
         Self {
-            input,
-            next: start,
+            lines: HeadLines::of(input, start, BeforeColon::Blanks),
             count: 0,
-            length: None,
+            is_complete: false,
         }
     }
 
@@ -281,20 +285,26 @@ impl<'h> ResponseLines<'h> {
     /// of the input.
     #[inline(always)]
     fn next(&mut self) -> Result<Option<(RawLine<'h>, FieldName)>, &'static str> {
-        match next_line(self.input, self.next, BeforeColon::Blanks).map_err(of_line)? {
-            NextLine::Line(line, next) => {
-                (self.next, self.count) = (next, self.count + 1);
+        match self.lines.next().map_err(of_line)? {
+            NextLine::Line(line) => {
+                self.count += 1;
                 if self.count > MOST_LINES {
                     return Err(UNREADABLE);
                 }
                 Ok(Some((line, FieldName::of(line.name))))
             }
-            NextLine::End(length) => {
-                self.length = Some(length);
+            NextLine::End => {
+                self.is_complete = true;
                 Ok(None)
             }
             NextLine::More => Ok(None),
         }
+    }
+
+    /// Where the next line begins; at the end of the head, its length.
+    #[inline(always)]
+    fn position(&self) -> usize {
+        self.lines.position()
     }
 }
 
@@ -319,6 +329,7 @@ struct Copying<'h> {
 
 impl<'h> Copying<'h> {
     /// Copies lines from `start` on.
+    #[inline]
     fn of(head: &'h [u8], start: usize) -> Self {
         // Behind the head may be a body, which needs no room here.
         let room = (head.len() - start).min(MOST_ROOM);
@@ -351,6 +362,7 @@ impl<'h> Copying<'h> {
     }
 
     /// The lines that were passed, the last of which ends at `end`.
+    #[inline]
     fn end(mut self, end: usize) -> Fields {
         self.copied.extend_from_slice(&self.head[self.run..end]);
         Fields::of_lines(self.copied, self.names)
