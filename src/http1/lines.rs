@@ -231,6 +231,12 @@ fn not_usual(bytes: u8x16) -> u8x16 {
     !(letters | between(bytes, b'0', b'9') | bytes.simd_eq(b'-'))
 }
 
+/// The number of visible characters of ASCII that `text` begins with.
+#[inline(always)]
+pub(super) fn visible(text: &[u8]) -> usize {
+    find(text, |bytes| !between(bytes, b'!', b'~'))
+}
+
 /// The control characters.
 #[inline(always)]
 fn control(bytes: u8x16) -> u8x16 {

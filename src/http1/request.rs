@@ -35,7 +35,7 @@ use http::{Method, Version};
 use super::{
     framing::{self, BARE_LINE_FEED, Length, Marks, Unended, find_end},
     headers::Headers,
-    lines::{BeforeColon, HeadLines, NextLine},
+    lines::{BeforeColon, HeadLines, NextLine, visible},
     names::FieldName,
     upgrade::offered,
 };
@@ -140,28 +140,22 @@ pub fn parse_request(
     buffer: &mut BytesMut,
     limits: &HeadLimits,
 ) -> Result<Option<ParsedRequest>, Error> {
-    let read = match read(buffer, limits) {
+    let (mut headers, mut marks) = (Headers::begin(), Marks::default());
+    let (line, length) = match read(buffer, limits, &mut headers, &mut marks) {
         Ok(Some(read)) => read,
         Ok(None) => return Ok(None),
         // The bytes behind a fault decide what is told, if they matter: so it
         // does not depend on how a head is cut into pieces.
         Err(error) => return unless_cut(error, buffer),
     };
-    let head = buffer.split_to(read.length).freeze();
-    let ReadHead {
-        method,
-        target,
-        version,
-        headers,
-        marks,
-        ..
-    } = read;
-    let target = head.slice(target);
+    let version = line.version;
+    let head = buffer.split_to(length).freeze();
+    let target = head.slice(line.target);
     let headers = headers.over(head);
     let length = framing::of_request(version, &marks)?;
     Ok(Some(ParsedRequest {
         head: Box::new(RequestHead {
-            method,
+            method: line.method,
             version,
             upgrade: offered(&headers, version, marks.names_hops),
             headers,
@@ -185,30 +179,20 @@ fn unless_cut(error: Error, buffer: &[u8]) -> Result<Option<ParsedRequest>, Erro
     }
 }
 
-/// A head as it stands in the buffer.
-struct ReadHead {
-    method: Method,
-    /// The range of the target.
-    target: std::ops::Range<usize>,
-    version: Version,
-    /// The lines, still without their text.
-    headers: Headers,
-    marks: Marks,
-    /// Bytes of the whole head.
-    length: usize,
-}
-
-/// Reads the head at the begin of `input`; `None` while it is not complete.
-fn read(input: &[u8], limits: &HeadLimits) -> Result<Option<ReadHead>, Error> {
-    let Some(line_feed) = memchr::memchr(b'\n', input) else {
+/// Reads the head at the begin of `input`: its lines go into `headers`, and the
+/// statements about the message into `marks`. Returns the request line and the
+/// bytes of the whole head; `None` while it is not complete.
+#[inline(always)]
+fn read(
+    input: &[u8],
+    limits: &HeadLimits,
+    headers: &mut Headers,
+    marks: &mut Marks,
+) -> Result<Option<(RequestLine, usize)>, Error> {
+    let Some((line, start)) = first_line(input)? else {
         return Ok(None);
     };
-    let line = input[..line_feed].strip_suffix(b"\r");
-    let line = line.ok_or(Error::Malformed(BARE_LINE_FEED))?;
-    let (method, target, version) = request_line(line)?;
-    let mut headers = Headers::begin();
-    let mut marks = Marks::default();
-    let mut lines = HeadLines::of(input, line_feed + 1, BeforeColon::Nothing);
+    let mut lines = HeadLines::of(input, start, BeforeColon::Nothing);
     let length = loop {
         let line = match lines.next().map_err(Error::Malformed)? {
             NextLine::Line(line) => line,
@@ -225,18 +209,54 @@ fn read(input: &[u8], limits: &HeadLimits) -> Result<Option<ReadHead>, Error> {
         }
     };
     marks.bounded().map_err(Error::Malformed)?;
-    Ok(Some(ReadHead {
-        method,
-        target,
-        version,
-        headers,
-        marks,
-        length,
-    }))
+    Ok(Some((line, length)))
 }
 
-/// Takes a request line apart: method, range of the target, and version.
-fn request_line(line: &[u8]) -> Result<(Method, std::ops::Range<usize>, Version), Error> {
+/// The parts of a request line.
+struct RequestLine {
+    method: Method,
+    /// The range of the target in the head.
+    target: std::ops::Range<usize>,
+    version: Version,
+}
+
+/// The request line at the begin of `input`, and where it ends; `None` while it
+/// is not complete.
+fn first_line(input: &[u8]) -> Result<Option<(RequestLine, usize)>, Error> {
+    if let Some(usual) = usual_first_line(input) {
+        return Ok(Some(usual));
+    }
+    let Some(line_feed) = memchr::memchr(b'\n', input) else {
+        return Ok(None);
+    };
+    let line = input[..line_feed].strip_suffix(b"\r");
+    let line = request_line(line.ok_or(Error::Malformed(BARE_LINE_FEED))?)?;
+    Ok(Some((line, line_feed + 1)))
+}
+
+/// As [`first_line`], if it is as nearly all are: of HTTP/1.1, with a target in
+/// ASCII.
+#[inline(always)]
+fn usual_first_line(input: &[u8]) -> Option<(RequestLine, usize)> {
+    const BEHIND: &[u8] = b" HTTP/1.1\r\n";
+    let (method, rest) = input.split_at_checked(visible(input))?;
+    let rest = rest.strip_prefix(b" ")?;
+    let (target, rest) = rest.split_at_checked(visible(rest))?;
+    if target.is_empty() || !rest.starts_with(BEHIND) {
+        return None;
+    }
+    let start = method.len() + 1;
+    let end = start + target.len();
+    let line = RequestLine {
+        method: Method::from_bytes(method).ok()?,
+        target: start..end,
+        version: Version::HTTP_11,
+    };
+    Some((line, end + BEHIND.len()))
+}
+
+/// Takes a request line apart.
+fn request_line(line: &[u8]) -> Result<RequestLine, Error> {
     let first = memchr::memchr(b' ', line).ok_or(NO_REQUEST_LINE)?;
     // The version has eight bytes, and a blank stands before it.
     let end = line.len().checked_sub(9).ok_or(NO_REQUEST_LINE)?;
@@ -257,7 +277,11 @@ fn request_line(line: &[u8]) -> Result<(Method, std::ops::Range<usize>, Version)
     };
     let method = Method::from_bytes(&line[..first])
         .map_err(|_| Error::Malformed("the method is not a token"))?;
-    Ok((method, first + 1..end, version))
+    Ok(RequestLine {
+        method,
+        target: first + 1..end,
+        version,
+    })
 }
 
 /// Whether a target with bytes above ASCII is text without blanks and control

@@ -1,7 +1,7 @@
 //! Tests of heads, of requests and of responses.
 
 use bytes::BytesMut;
-use http::Method;
+use http::{Method, Version};
 use proptest::prelude::*;
 
 use super::*;
@@ -131,6 +131,45 @@ fn a_connection_field_names_a_bounded_number_of_options_which_are_read_once() {
 fn a_target_is_kept_byte_for_byte() {
     let request = request("GET /a/%2e%2E//b?x=%zz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     assert_eq!(&request.target[..], b"/a/%2e%2E//b?x=%zz");
+}
+
+#[test]
+fn a_request_line_is_read_to_the_last_byte_whether_it_is_a_usual_one() {
+    let line = |line: &str| {
+        let request = request(&format!("{line}\r\nHost: a\r\n\r\n")).ok()?;
+        let target = String::from_utf8_lossy(&request.target).into_owned();
+        Some((request.head.method, target, request.head.version))
+    };
+    let read = |method, target: &str, version| Some((method, target.to_owned(), version));
+    let (one, zero) = (Version::HTTP_11, Version::HTTP_10);
+    let long = format!("/{}", "x".repeat(40));
+    assert_eq!(line("GET / HTTP/1.1"), read(Method::GET, "/", one));
+    assert_eq!(line("GET / HTTP/1.0"), read(Method::GET, "/", zero));
+    assert_eq!(
+        line("GET /\u{e9} HTTP/1.1"),
+        read(Method::GET, "/\u{e9}", one)
+    );
+    assert_eq!(
+        line(&format!("PUT {long} HTTP/1.1")),
+        read(Method::PUT, &long, one)
+    );
+    let other = Method::from_bytes(b"M-SEARCH").unwrap();
+    assert_eq!(line("M-SEARCH * HTTP/1.1"), read(other, "*", one));
+    for malformed in [
+        "GET  / HTTP/1.1",
+        "GET /  HTTP/1.1",
+        "GET / HTTP/1.1 ",
+        "GET / HTTP/1.2",
+        "GET / http/1.1",
+        "GET /\tHTTP/1.1",
+        "GET HTTP/1.1",
+        "GET / HTTP/1.1\r",
+        "G:T / HTTP/1.1",
+        " / HTTP/1.1",
+        "/ HTTP/1.1",
+    ] {
+        assert_eq!(line(malformed), None, "{malformed:?}");
+    }
 }
 
 #[test]

@@ -26,7 +26,7 @@ const PATH: &[(&str, &str)] = &[
     ("http1/claims.rs", "is_claim"),
     ("http1/encode.rs", "reason write_status_line write_field with_date Fields::of_lines Fields::push_with Fields::note"),
     ("http1/framing.rs", "Marks::note Marks::bounded of_request of_response Stated::by content_length"),
-    ("http1/request.rs", "parse_request read request_line"),
+    ("http1/request.rs", "parse_request read first_line usual_first_line"),
     ("http1/lines.rs", "HeadLines::next usual_line find find_in_rest"),
     ("http1/headers.rs", "Headers::begin Headers::add Headers::over Headers::iter Headers::field Headers::known Headers::write Headers::write_lines"),
     ("http1/names.rs", "FieldName::of FieldName::of_request FieldName::search FieldName::if_same is_same NameSet::and NameSet::has"),
