@@ -180,8 +180,13 @@ impl Marks {
         // The usual value, if there is any.
         if is(value, b"keep-alive") {
             self.says_keep_alive = true;
-            return;
+        } else {
+            self.note_options(value);
         }
+    }
+
+    #[inline(never)]
+    fn note_options(&mut self, value: &[u8]) {
         for token in options(value) {
             self.options += 1;
             if token.eq_ignore_ascii_case(b"close") {
@@ -304,11 +309,12 @@ impl Stated {
 /// 8.6).
 fn content_length(digits: &[u8]) -> Option<u64> {
     // 18 digits stay below 2^63, so that sums of lengths cannot overflow.
-    let is_length = (1..=18).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
-    is_length.then(|| {
-        digits
-            .iter()
-            .fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'))
+    if !(1..=18).contains(&digits.len()) {
+        return None;
+    }
+    digits.iter().try_fold(0, |sum, digit| {
+        let digit = digit.wrapping_sub(b'0');
+        (digit < 10).then(|| sum * 10 + u64::from(digit))
     })
 }
 
