@@ -117,6 +117,7 @@ impl Body {
     }
 
     /// The content, made if there is none.
+    #[inline]
     fn content(&mut self) -> &mut Content {
         self.0.get_or_insert_with(Content::take)
     }
@@ -280,11 +281,8 @@ impl Body {
     /// Notes that its transfer broke off for a reason other than the body
     /// itself, such as a client that reads nothing.
     pub fn broke(&mut self, fault: &Fault) {
-        if let Some(observer) = self
-            .0
-            .as_ref()
-            .and_then(|content| content.observer.as_ref())
-        {
+        let content = self.0.as_ref();
+        if let Some(observer) = content.and_then(|content| content.observer.as_ref()) {
             observer.broke(fault);
         }
     }
