@@ -87,7 +87,7 @@ pub struct Sending(SendState);
 /// The state of a request on its way to a server. Its parts are boxed, as this
 /// is moved through all layers.
 enum SendState {
-    /// Nothing could be sent, or the outcome was returned.
+    /// Nothing could be sent, or the request has failed.
     Over(Option<Failed>),
     /// Waits for a connection. This future is six times as large as the exchange
     /// itself, and is freed once there is a connection.
@@ -105,9 +105,12 @@ impl Future for Sending {
             match &mut self.0 {
                 SendState::Sent(sent) => {
                     let outcome = ready!(sent.poll(cx));
-                    // Dropped before the layers further out give back what they
-                    // hold, as it notes for them whether a server works on.
-                    self.0 = SendState::Over(None);
+                    // A request that failed is dropped before the layers further
+                    // out give back what they hold, as it notes for them whether
+                    // a server works on.
+                    if outcome.is_err() {
+                        self.0 = SendState::Over(None);
+                    }
                     return Poll::Ready(outcome);
                 }
                 SendState::CheckingOut(sent) => match ready!(sent.as_mut().poll(cx)) {
