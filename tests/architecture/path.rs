@@ -19,7 +19,7 @@ const PATH: &[(&str, &str)] = &[
     ("server/accept.rs", "accepted accept Acceptor::admit Acceptor::spawn Acceptor::track ConnectionGuard::new"),
     ("server/connections.rs", "AllConnections::admit ClientGuard::drop client IdleCell::new IdleCell::poll_must_end Registry::remove"),
     ("server/http1/head.rs", "HeadProgress::new HeadProgress::starts_idling read due"),
-    ("server/http1/mod.rs", "serve Connection::run Connection::poll_head Connection::poll_begin Connection::exchange Connection::request Connection::deliver poll_response"),
+    ("server/http1/mod.rs", "serve Connection::run Connection::poll_head Connection::poll_begin Connection::respond Connection::request Connection::deliver poll_response"),
     ("server/http1/response.rs", "Framing::of write_head content_length Transfer::begin Transfer::poll Transfer::pull"),
     ("server/http1/wire.rs", "Wire::new Wire::poll_read Wire::poll_read_usual Wire::poll_read_rare Wire::poll_gone Wire::free_idle_buffers Wire::begin_body Wire::discard_body"),
     ("server/listener.rs", "Listener::admit Listener::accepted Listener::acquire_slot Listener::try_acquire_slot"),

@@ -44,7 +44,6 @@ mod wire;
 use std::{
     convert::Infallible,
     future::{Future, poll_fn},
-    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -131,17 +130,6 @@ enum Next {
     Http2,
 }
 
-/// The step that follows a wait for a head. It is small, as the connection
-/// holds it while it is idle, too.
-enum Begun<F> {
-    /// A request that the service works on.
-    Exchange(F, RequestTraits),
-    /// Bytes that are not a request, and when the first of them was seen.
-    Refusal(Box<(Error, Instant)>),
-    /// The connection takes another course.
-    End(Next),
-}
-
 impl<IO, S> Connection<IO, S>
 where
     IO: Socket,
@@ -151,29 +139,46 @@ where
     async fn run(&mut self) -> Next {
         let mut accepted = Some(Instant::now());
         loop {
-            let mut progress = HeadProgress::new(accepted.take());
-            // The head is used where it is read: the values are large, and each
-            // level would move them once more.
-            let next = match poll_fn(|cx| self.poll_begin(cx, &mut progress)).await {
-                Begun::Exchange(response, request) => self.exchange(response, request).await,
-                Begun::Refusal(refusal) => Box::pin(self.refuse(refusal)).await,
-                Begun::End(next) => return next,
+            // Taken out of the `match`, which would keep it beside its delivery,
+            // and an idle connection has room for all that its task ever holds.
+            let begun = match self.respond(accepted.take()).await {
+                Ok(begun) => begun,
+                Err(next) => return next,
             };
-            if next != Next::Request {
-                return next;
+            match self.deliver(begun).await {
+                Next::Request => {}
+                next => return next,
             }
         }
     }
 
-    /// Waits for a head and begins what follows.
+    /// Waits for a request and for its response, and begins to write that. The
+    /// request is cancelled if the client leaves before.
+    ///
+    /// # Errors
+    /// The connection takes this course instead.
+    async fn respond(&mut self, accepted: Option<Instant>) -> Result<(Transfer, Body), Next> {
+        let (mut response, request) = {
+            let mut progress = HeadProgress::new(accepted);
+            poll_fn(|cx| self.poll_begin(cx, &mut progress)).await?
+        };
+        let begun = poll_fn(|cx| self.poll_respond(cx, &mut response, request)).await;
+        begun.ok_or(Next::Close)
+    }
+
+    /// Waits for a head, and has the service work on the request, or refuse
+    /// bytes that are none.
     ///
     /// Not `async`, so that a head is part of no future. The service was seen
     /// ready before the head was taken.
+    ///
+    /// # Errors
+    /// The connection takes this course instead.
     fn poll_begin(
         &mut self,
         cx: &mut Context<'_>,
         progress: &mut HeadProgress,
-    ) -> Poll<Begun<S::Future>> {
+    ) -> Poll<Result<(S::Future, RequestTraits), Next>> {
         Poll::Ready(match ready!(self.poll_head(cx, progress)) {
             HeadRead::Request(parsed, times) => {
                 let request = RequestTraits {
@@ -183,11 +188,26 @@ where
                 };
                 let arrival = Arrival::Request(self.request(parsed, times));
                 self.timer.release();
-                Begun::Exchange(self.service.call(arrival), request)
+                Ok((self.service.call(arrival), request))
             }
-            HeadRead::Refused(error, started) => Begun::Refusal(Box::new((error, started))),
-            HeadRead::Close => Begun::End(Next::Farewell),
-            HeadRead::Http2 => Begun::End(Next::Http2),
+            // No more of these bytes is read: nothing behind malformed bytes
+            // can be understood.
+            HeadRead::Refused(error, started) => {
+                let request = RequestTraits {
+                    is_head: false,
+                    version: Version::HTTP_11,
+                    keep_alive: false,
+                };
+                let arrival = Arrival::Refused {
+                    error,
+                    started,
+                    version: request.version,
+                    origin: Arc::clone(&self.context.origin),
+                };
+                Ok((self.service.call(arrival), request))
+            }
+            HeadRead::Close => Err(Next::Farewell),
+            HeadRead::Http2 => Err(Next::Http2),
         })
     }
 
@@ -269,44 +289,6 @@ where
         })
     }
 
-    /// Responds to bytes that are not a request. No more of them is read:
-    /// nothing behind malformed bytes can be understood.
-    async fn refuse(&mut self, refusal: Box<(Error, Instant)>) -> Next {
-        let (error, started) = *refusal;
-        let version = Version::HTTP_11;
-        let arrival = Arrival::Refused {
-            error,
-            started,
-            version,
-            origin: Arc::clone(&self.context.origin),
-        };
-        let Ok(mut response) = self.service.call(arrival).await;
-        let request = RequestTraits {
-            is_head: false,
-            version,
-            keep_alive: false,
-        };
-        match self.deliver(&mut response, request).await {
-            Next::Close => Next::Close,
-            _ => Next::Linger,
-        }
-    }
-
-    /// Awaits the response of the service to a request, and writes it. The
-    /// request is cancelled if the client leaves before that.
-    async fn exchange(&mut self, mut response: S::Future, mut request: RequestTraits) -> Next {
-        let responded = poll_fn(|cx| poll_response(cx, &mut response, &self.wire)).await;
-        drop(response);
-        let Some(mut response) = responded else {
-            return Next::Close;
-        };
-        if response.hangup == Some(Hangup::AtOnce) {
-            return Next::Close;
-        }
-        request.keep_alive &= response.hangup.is_none() && !self.context.handle.must_end();
-        self.deliver(&mut response, request).await
-    }
-
     /// The request as the gateway gets it, its body still to be read from the
     /// wire.
     fn request(&self, parsed: ParsedRequest, times: HeadTimes) -> Request {
@@ -327,35 +309,57 @@ where
         }
     }
 
-    /// Writes a response. Its body is dropped once the last byte is written;
-    /// permits that it holds are released slightly earlier (see [`Transfer`]).
-    async fn deliver(&mut self, response: &mut Response, request: RequestTraits) -> Next {
-        let silence = self.context.limits().keep_alive;
-        let mut transfer = Transfer::begin(&self.wire, response, request, silence);
-        let mut body = mem::take(&mut response.body);
-        if body.is_tunnel() {
-            // Boxed: a tunnel's state is large and rare, and other connections
-            // need not carry it.
-            return Box::pin(self.tunnel(body, transfer.pace)).await;
-        }
-        let timer = self.timer.timer();
-        let written = poll_fn(|cx| transfer.poll(cx, &self.wire, &mut body, timer)).await;
-        if let Err(fault) = written {
-            body.broke(&fault);
-            return Next::Close;
-        }
-        body.delivered();
-        drop(body);
-        if !transfer.keep_alive {
-            return Next::Linger;
-        }
-        if self.wire.lock().discard_body() {
-            return Next::Request;
-        }
-        match discard_rest(&self.wire, self.timer.timer()).await {
-            BodyRest::Discarded => Next::Request,
-            BodyRest::Long => Next::Linger,
-            BodyRest::Missing => Next::Close,
+    /// Polls the service for its response, and begins to write it. `None` if
+    /// nobody is left to read it.
+    fn poll_respond(
+        &mut self,
+        cx: &mut Context<'_>,
+        response: &mut S::Future,
+        mut request: RequestTraits,
+    ) -> Poll<Option<(Transfer, Body)>> {
+        let response = ready!(poll_response(cx, response, &self.wire));
+        Poll::Ready(match response {
+            Some(response) if response.hangup != Some(Hangup::AtOnce) => {
+                request.keep_alive &= response.hangup.is_none() && !self.context.handle.must_end();
+                let silence = self.context.limits().keep_alive;
+                Some(Transfer::begin(&self.wire, response, request, silence))
+            }
+            _ => None,
+        })
+    }
+
+    /// Writes a response that was begun. Its body is dropped once the last byte
+    /// is written; permits that it holds are released slightly earlier (see
+    /// [`Transfer`]).
+    ///
+    /// Not `async` itself, as [`serve`] is not.
+    fn deliver(&mut self, begun: (Transfer, Body)) -> impl Future<Output = Next> + Send {
+        let (mut transfer, mut body) = begun;
+        async move {
+            if body.is_tunnel() {
+                // Boxed: a tunnel's state is large and rare, and other
+                // connections need not carry it.
+                return Box::pin(self.tunnel(body, transfer.pace)).await;
+            }
+            let timer = self.timer.timer();
+            let written = poll_fn(|cx| transfer.poll(cx, &self.wire, &mut body, timer)).await;
+            if let Err(fault) = written {
+                body.broke(&fault);
+                return Next::Close;
+            }
+            body.delivered();
+            drop(body);
+            if !transfer.keep_alive {
+                return Next::Linger;
+            }
+            if self.wire.lock().discard_body() {
+                return Next::Request;
+            }
+            match discard_rest(&self.wire, self.timer.timer()).await {
+                BodyRest::Discarded => Next::Request,
+                BodyRest::Long => Next::Linger,
+                BodyRest::Missing => Next::Close,
+            }
         }
     }
 

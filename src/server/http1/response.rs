@@ -188,8 +188,9 @@ impl Transfer {
     /// Puts the head of a response into the output buffer, and with it a body
     /// that is already here.
     ///
-    /// Writes to memory only. Nothing is sent before the first poll. After a
-    /// response that switches protocols the caller runs the tunnel instead.
+    /// Writes to memory only. Nothing is sent before the first poll, which gets
+    /// the body that is returned. After a response that switches protocols the
+    /// caller runs the tunnel instead.
     ///
     /// The connection stays open only if the request's body is read to its end
     /// or nearly, the body of the response delimits itself, and the status is
@@ -198,12 +199,12 @@ impl Transfer {
     /// stay for ever either.
     pub(super) fn begin<IO: Socket>(
         wire: &SharedWire<IO>,
-        response: &mut Response,
+        mut response: Response,
         mut request: RequestTraits,
         silence: Duration,
-    ) -> Self {
+    ) -> (Self, Body) {
         let mut wire = wire.lock();
-        let framing = Framing::of(response, &request);
+        let framing = Framing::of(&response, &request);
         // Whether the request's body is read, or nearly so. The source of a
         // response that streams may still be reading the body: none of it is
         // discarded here, and since nobody knows how far the source gets, the
@@ -218,13 +219,13 @@ impl Transfer {
             && framing != Framing::UntilClose
             && response.status != StatusCode::REQUEST_TIMEOUT;
         let out = wire.output.buffer();
-        write_head(out, response, framing, &request);
+        write_head(out, &response, framing, &request);
         let is_ended = framing == Framing::Bodiless
             || (framing == Framing::Counted && response.body.append_whole(out));
         if framing == Framing::UntilClose {
             wire.close_cuts(true);
         }
-        Self {
+        let transfer = Self {
             framing,
             keep_alive: request.keep_alive,
             pace: match response.body.pace() {
@@ -233,7 +234,8 @@ impl Transfer {
             },
             is_ended,
             progress: PauseWatch::default(),
-        }
+        };
+        (transfer, response.body)
     }
 
     /// Moves the bytes that can be moved. Ready when all are written.
