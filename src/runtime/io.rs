@@ -76,7 +76,7 @@ pub fn try_read(
 /// The size of the next read of a body.
 ///
 /// Each read that finds as many bytes as it takes doubles the size, from
-/// [`READ_SIZE`] to [`MOST_READ`]; one that finds few starts over. The fewer
+/// [`READ_SIZE`] to 256 KiB; one that finds few starts over. The fewer
 /// reads, the fewer acknowledgements are sent, and the less often is the other
 /// end woken to send more: with reads of 32 KiB, a response of 1 MiB took 1.6
 /// times the CPU time.
