@@ -31,7 +31,7 @@
 //!
 //! ```text
 //! server/accept.rs            accept, Acceptor::admit, spawn           a connection becomes a task
-//! server/http1/mod.rs         Connection::run, poll_head, exchange     one request after the other
+//! server/http1/mod.rs         Connection::run, respond, deliver        one request after the other
 //! http1/request.rs            parse_request                            bytes become a head
 //! gateway/mod.rs              Gateway::call
 //! gateway/enter.rs            enter                                    host, route and client; the exchange begins

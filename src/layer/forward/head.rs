@@ -182,15 +182,19 @@ const OURS: NameSet = NameSet::HOP_BY_HOP
 
 /// Whether `Connection` or the route holds the field of this name back.
 fn is_decided(name: &[u8], hops: &Hops<'_>, changes: &RequestChanges) -> bool {
-    hops.names(name)
-        || changes.headers.decides(name)
+    is_named(name, hops, changes)
         || (name.contains(&b'_') && ends_here(&with_hyphens(name), hops, changes))
 }
 
 /// Whether a field of this name is not passed on: it is of this hop, the
 /// gateway writes it anew, or the route decides it.
 pub(super) fn ends_here(name: &[u8], hops: &Hops<'_>, changes: &RequestChanges) -> bool {
-    OURS.has(FieldName::of(name)) || hops.names(name) || changes.headers.decides(name)
+    OURS.has(FieldName::of(name)) || is_named(name, hops, changes)
+}
+
+/// Whether `Connection` or the route names the field.
+fn is_named(name: &[u8], hops: &Hops<'_>, changes: &RequestChanges) -> bool {
+    hops.names(name) || changes.headers.decides(name)
 }
 
 /// The name with `-` in place of each `_`. Servers of CGI and WSGI programs do

@@ -104,13 +104,7 @@ impl<IO: Socket> Wire<IO> {
     /// Reads the bytes that are there and appends them to `input`; 0 at the
     /// end.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.ended {
-            return Poll::Ready(Ok(0));
-        }
-        self.woken = 0;
-        let read = ready!(runtime::io::poll_read(&mut self.io, cx, &mut self.input))?;
-        self.ended = read == 0;
-        Poll::Ready(Ok(read))
+        self.poll_read_body(cx, &mut ReadSize::default())
     }
 
     /// As [`poll_read`](Self::poll_read), for a body: at most `size` bytes.
