@@ -69,6 +69,26 @@ fn upstream(
     (upstream, arrived, ended)
 }
 
+/// Checks that the permit of `first`, whose client leaves now, stays with the
+/// server until that ends, and is then that of the next request. `end` ends the
+/// server, which passes the `gates` on its way.
+#[track_caller]
+fn assert_next_waits_for_the_server(
+    gateway: &Gateway,
+    first: Client,
+    end: &Gate,
+    gates: [&Gate; 2],
+) {
+    let mut next = gateway.sent("/next", &[]);
+    gateway.await_metric("tidegate_queued", &[("route", "app")], 1.0);
+    drop(first);
+    is_gone(gateway, "/first");
+    abandoned(gateway, 1.0);
+    end.open();
+    gates.into_iter().for_each(Gate::pass);
+    assert_eq!(next.response().text(), "next");
+}
+
 #[test]
 fn a_client_that_leaves_the_queue_frees_its_slot_for_the_next() {
     let gate = Gate::new();
@@ -259,15 +279,7 @@ fn a_server_notices_at_once_that_its_client_left_and_frees_the_permit_by_closing
     let gateway = start(&upstream);
     let first = gateway.sent("/first", &[]);
     begun.pass();
-    let mut next = gateway.sent("/next", &[]);
-    gateway.await_metric("tidegate_queued", &[("route", "app")], 1.0);
-    drop(first);
-    is_gone(&gateway, "/first");
-    abandoned(&gateway, 1.0);
-    end.open();
-    arrived.pass();
-    ended.pass();
-    assert_eq!(next.response().text(), "next");
+    assert_next_waits_for_the_server(&gateway, first, &end, [&arrived, &ended]);
 }
 
 #[test]
@@ -307,15 +319,7 @@ fn a_client_that_leaves_in_its_upload_leaves_its_permit_to_the_server() {
         let mut first = gateway.connect();
         first.send("POST /first HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello");
         begun.pass();
-        let mut next = gateway.sent("/next", &[]);
-        gateway.await_metric("tidegate_queued", &[("route", "app")], 1.0);
-        drop(first);
-        is_gone(&gateway, "/first");
-        abandoned(&gateway, 1.0);
-        end.open();
-        arrived.pass();
-        ended.pass();
-        assert_eq!(next.response().text(), "next");
+        assert_next_waits_for_the_server(&gateway, first, &end, [&arrived, &ended]);
     }
 }
 
