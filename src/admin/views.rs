@@ -41,10 +41,11 @@ const OF_A_ROUTE: [&str; 9] = [
     "concurrency",
 ];
 /// Keys of a limit that say how much it allows for which keys.
-const OF_A_LIMIT: [&str; 14] = [
+const OF_A_LIMIT: [&str; 15] = [
     "key",
     "rate",
     "burst",
+    "in_flight",
     "missing",
     "cost",
     "mode",
@@ -60,7 +61,7 @@ const OF_A_LIMIT: [&str; 14] = [
 /// Keys of a tier or a candidate, which has buckets of its own.
 ///
 /// A candidate has no `prefix`. Keys that are absent are left out.
-const BESIDE_A_LIMIT: [&str; 3] = ["prefix", "rate", "burst"];
+const BESIDE_A_LIMIT: [&str; 4] = ["prefix", "rate", "burst", "in_flight"];
 /// Keys of an upstream that say how it shares out requests.
 const OF_AN_UPSTREAM: [&str; 2] = ["balance", "concurrency"];
 

@@ -158,17 +158,22 @@ fn failed(name: &Arc<str>, cause: LimiterError) -> BuildError {
     }
 }
 
-/// Everything about a limit that has buckets: itself, its tiers, its candidate.
+/// Everything about a limit of a rate that has buckets: itself, its tiers, its
+/// candidate.
 ///
 /// The limit itself comes first, then its tiers in their order, then the
 /// candidate.
 fn buckets(limit: &policy::Limit) -> Vec<(&Arc<str>, policy::Quota)> {
-    let mut buckets = vec![(&limit.name, limit.quota)];
+    let mut all = vec![(&limit.name, limit.allowance)];
     for tier in &limit.tiers {
-        buckets.push((&tier.name, tier.quota));
+        all.push((&tier.name, tier.allowance));
     }
     if let Some(candidate) = &limit.candidate {
-        buckets.push((&candidate.name, candidate.quota));
+        all.push((&candidate.name, candidate.allowance));
+    }
+    let mut buckets = Vec::new();
+    for (name, allowance) in all {
+        buckets.extend(allowance.rate().map(|quota| (name, quota)));
     }
     buckets
 }
@@ -190,8 +195,9 @@ pub(super) fn names(route: &policy::Route, config: &Config) -> Vec<Arc<str>> {
 pub(super) fn texts(route: &policy::Route, config: &Config) -> Box<[LimitText]> {
     let mut texts = Vec::new();
     for limit in of_route(route, config) {
-        texts.push(LimitText::new(limit.quota));
-        texts.extend(limit.tiers.iter().map(|tier| LimitText::new(tier.quota)));
+        texts.push(LimitText::new(limit.allowance));
+        let tiers = limit.tiers.iter();
+        texts.extend(tiers.map(|tier| LimitText::new(tier.allowance)));
     }
     texts.into()
 }

@@ -11,14 +11,14 @@ use http::StatusCode;
 
 use crate::{
     limit::{Gcra, Standing},
-    policy::Quota,
+    policy::Allowance,
 };
 
 /// The texts about one limit or tier of a route.
 #[derive(Debug)]
 pub struct LimitText {
-    /// The limit's own quota.
-    gcra: Gcra,
+    /// The limit's own quota; `None` for a cap on requests in flight.
+    gcra: Option<Gcra>,
     /// The header lines that describe a bucket under the limit's own quota, up
     /// to the number of tokens that are left.
     pub fields: OnceLock<Box<[u8]>>,
@@ -38,10 +38,11 @@ pub struct ProblemText {
 }
 
 impl LimitText {
-    /// The texts about a limit with this quota, none of which is rendered yet.
-    pub fn new(quota: Quota) -> Self {
+    /// The texts about a limit with this allowance, none of which is rendered
+    /// yet.
+    pub fn new(allowance: Allowance) -> Self {
         Self {
-            gcra: quota.into(),
+            gcra: allowance.rate().map(Gcra::from),
             fields: OnceLock::new(),
             problem: OnceLock::new(),
         }
@@ -51,6 +52,6 @@ impl LimitText {
     /// of its own has another one.
     #[inline]
     pub fn tells(&self, standing: &Standing) -> bool {
-        standing.is_under(&self.gcra)
+        self.gcra.is_some_and(|gcra| standing.is_under(&gcra))
     }
 }

@@ -32,7 +32,7 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// Services behind the gateway, in name order.
     pub upstreams: Vec<Arc<Upstream>>,
-    /// Token buckets, in name order.
+    /// Token buckets and caps on requests in flight, in name order.
     pub limits: Vec<Arc<Limit>>,
     /// Routes in file order.
     pub routes: Vec<Arc<Route>>,

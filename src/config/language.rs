@@ -51,7 +51,8 @@ pub(super) struct LanguageKey {
     /// The value of an absent key, as JSON. `None`: it has none, or one that
     /// depends on other keys.
     pub(super) default: Option<Value>,
-    /// A section without it is refused; never so in `[defaults]`.
+    /// A section without it is refused, or without another one in its place, of
+    /// which this is the usual one; never so in `[defaults]`.
     pub(super) is_required: bool,
 }
 
@@ -185,6 +186,11 @@ impl Section {
         let mut properties: Vec<_> = properties.into_iter().flatten().collect();
         properties.sort_by_key(|(_, schema)| schema[ORDER].as_u64());
         let required = schema["required"].as_array();
+        let or_else = schema["oneOf"][0]["required"].as_array();
+        let is_required = |name: &str| {
+            let mut lists = required.into_iter().chain(or_else);
+            lists.any(|list| list.contains(&json!(name)))
+        };
         let mut keys = Vec::new();
         for (name, schema) in properties {
             let about = schema["description"].as_str();
@@ -193,7 +199,7 @@ impl Section {
                 kind: Kind::read(&below(path, name), schema),
                 about: about.unwrap_or_default().to_owned(),
                 default: schema.get("default").cloned(),
-                is_required: required.is_some_and(|required| required.contains(&json!(name))),
+                is_required: is_required(name),
             });
         }
         Self {

@@ -22,7 +22,7 @@ use super::{
     tree::{Entry, Node, Table, Value},
     units,
 };
-use crate::policy::{KeyPart, Limit, ValuePattern};
+use crate::policy::{Allowance, KeyPart, Limit, ValuePattern};
 
 /// Tables whose absence means something: they are shown only when given.
 const ONLY_WHEN_GIVEN: [&str; 9] = [
@@ -79,25 +79,32 @@ impl Config {
 /// takes out the values of keys that may be credentials. The view has the
 /// tables of the limit: it was made from the same file.
 fn complete(view: &mut Json, limit: &Limit) {
-    view["burst"] = json!(limit.quota.burst());
+    show_burst(view, limit.allowance);
     if let Some(candidate) = &limit.candidate {
-        view["candidate"]["burst"] = json!(candidate.quota.burst());
+        show_burst(&mut view["candidate"], candidate.allowance);
     }
-    if let Some(quota) = &limit.stand_ins {
-        view["missing"]["burst"] = json!(quota.burst());
+    if let Some(allowance) = limit.stand_ins {
+        show_burst(&mut view["missing"], allowance);
     }
     for (at, tier) in limit.tiers.iter().enumerate() {
-        view["tiers"][at]["burst"] = json!(tier.quota.burst());
+        show_burst(&mut view["tiers"][at], tier.allowance);
     }
     for (at, one) in limit.overrides.iter().enumerate() {
         let shown = &mut view["overrides"][at];
-        if let Some(quota) = &one.quota {
-            shown["burst"] = json!(quota.burst());
+        if let Some(allowance) = one.allowance {
+            show_burst(shown, allowance);
         }
         let patterns = one.matches.iter();
         shown["match"] = patterns
             .map(|pattern| shown_pattern(pattern, &limit.key))
             .collect();
+    }
+}
+
+/// Shows the burst of a table that has a rate.
+fn show_burst(view: &mut Json, allowance: Allowance) {
+    if let Allowance::Rate(quota) = allowance {
+        view["burst"] = json!(quota.burst());
     }
 }
 

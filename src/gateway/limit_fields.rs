@@ -253,7 +253,7 @@ mod tests {
     use crate::{
         error::LimitOwner,
         limit::Gcra,
-        policy::{Quota, Rate},
+        policy::{Allowance, Quota, Rate},
     };
 
     const BOTH: LimitHeaders = LimitHeaders::Both;
@@ -317,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_text_that_was_rendered_before_says_what_a_new_one_would() {
-        let text = LimitText::new(quota());
+        let text = LimitText::new(Allowance::Rate(quota()));
         let of_a_key = Gcra::from_parts(1_000_000_000, NonZeroU32::new(20).unwrap());
         for headers in [BOTH, LimitHeaders::Draft11, LimitHeaders::Off] {
             for state in [

@@ -251,7 +251,7 @@ mod tests {
     use super::*;
     use crate::{
         call::REQUEST_ID_HEADER,
-        policy::{Quota, Rate},
+        policy::{Allowance, Quota, Rate},
     };
 
     #[test]
@@ -278,7 +278,8 @@ mod tests {
             count: NonZeroU32::MIN,
             period: SOON,
         };
-        let text = LimitText::new(Quota::new(rate, NonZeroU32::MIN).expect("a sound quota"));
+        let quota = Quota::new(rate, NonZeroU32::MIN).expect("a sound quota");
+        let text = LimitText::new(Allowance::Rate(quota));
         for (id, status) in [("1", 429), ("a-longer-id", 429), ("3", 503)] {
             let error = Error::RateLimited {
                 limits: ["per-client".into()].into_iter().collect(),

@@ -1,7 +1,7 @@
-//! Limits of a checked configuration: which requests share a bucket, how many
-//! tokens a bucket has, and how many a request takes.
+//! Limits of a checked configuration: which requests count together, how much
+//! each key may have, and how many tokens a request takes.
 //!
-//! The algorithm behind them is a token bucket, computed as GCRA (generic cell
+//! The algorithm behind rates is a token bucket, computed as GCRA (generic cell
 //! rate algorithm, ITU-T I.371) in whole nanoseconds: see
 //! [`limit`](crate::limit). `layer::rate_limit` makes the key of a request from
 //! the parts here, and asks the limiter or the shared store.
@@ -11,10 +11,10 @@ use std::{iter, num::NonZeroUsize, sync::Arc};
 use http::{HeaderName, StatusCode};
 use ipnet::IpNet;
 
-use super::{KeyPart, Quota};
+use super::{Allowance, KeyPart};
 
-/// `[limits.NAME]`: a token bucket for each key, shared by all routes that name
-/// the limit.
+/// `[limits.NAME]`: a token bucket or a cap for each key, shared by all routes
+/// that name the limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limit {
     /// The limit's key in the file, which identifies it across reloads and in
@@ -25,28 +25,29 @@ pub struct Limit {
     pub key: Vec<KeyPart>,
     /// How a request is treated in which a part of the key is absent or empty.
     pub missing: Missing,
-    /// The quota of requests in whose key another part replaces an absent one;
-    /// `None` if they have the limit's own quota.
-    pub stand_ins: Option<Quota>,
-    /// The rate and burst of each key that no override matches.
-    pub quota: Quota,
+    /// The allowance of keys in which another part replaces an absent one;
+    /// `None` if they have the limit's own.
+    pub stand_ins: Option<Allowance>,
+    /// The allowance of each key that no override matches.
+    pub allowance: Allowance,
     /// Tokens that a request takes; at most the burst of any quota that can
-    /// apply to it, as a request above it could never be admitted.
+    /// apply to it, as a request above it could never be admitted. One for a
+    /// cap on requests in flight.
     pub cost: Cost,
     /// Whether the limit decides and counts, and refuses nothing.
     pub shadow: bool,
-    /// Another quota that is tried on the same requests, beside the live one
+    /// Another allowance that is tried on the same requests, beside the live one
     /// and without effect on them.
     pub candidate: Option<Candidate>,
     /// The statuses of responses that use up tokens; the tokens of all other
     /// requests are given back. `None` if every admitted request uses its
     /// tokens.
     pub count: Option<Vec<Statuses>>,
-    /// Quotas for some keys, in the order of the file; the first one that
+    /// Allowances for some keys, in the order of the file; the first one that
     /// matches applies.
     pub overrides: Vec<Override>,
-    /// Wider IPv6 networks around the client's address, each with a quota of
-    /// its own. They decide together with the limit, and all admit or none
+    /// Wider IPv6 networks around the client's address, each with an allowance
+    /// of its own. They decide together with the limit, and all admit or none
     /// does.
     pub tiers: Vec<Tier>,
     /// Whether all gateways with the same store count together.
@@ -97,14 +98,14 @@ impl Cost {
     }
 }
 
-/// `candidate` of a limit: a quota that is tried beside the live one.
+/// `candidate` of a limit: an allowance that is tried beside the live one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     /// The name of its buckets in metrics: `LIMIT/candidate`. No limit has this
     /// name.
     pub name: Arc<str>,
-    /// The rate and burst that are tried.
-    pub quota: Quota,
+    /// The allowance that is tried.
+    pub allowance: Allowance,
 }
 
 /// One of `tiers` of a limit: a bucket for a wider IPv6 network. A client with
@@ -118,19 +119,18 @@ pub struct Tier {
     /// Leading bits of an IPv6 address that count, 1 to 127 and fewer than
     /// those of the key. IPv4 addresses have no tiers.
     pub prefix: u8,
-    /// The rate and burst of each network.
-    pub quota: Quota,
+    /// The allowance of each network.
+    pub allowance: Allowance,
 }
 
-/// One of `overrides` of a limit: a quota for some keys.
+/// One of `overrides` of a limit: an allowance for some keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Override {
     /// The keys that it applies to: any of these, each with a pattern for every
     /// part of the limit's key, in the same order.
     pub matches: Vec<Vec<ValuePattern>>,
-    /// The rate and burst of each of these keys; `None` if everything is
-    /// admitted.
-    pub quota: Option<Quota>,
+    /// The allowance of each of these keys; `None` if everything is admitted.
+    pub allowance: Option<Allowance>,
 }
 
 /// The condition on one part of a key in an [`Override`].

@@ -52,6 +52,7 @@
 //! assert_eq!(route.retry.attempts.get(), 2);
 //! ```
 
+mod allowance;
 mod concurrency;
 mod headers;
 mod health;
@@ -68,6 +69,6 @@ mod tls;
 mod upstreams;
 
 pub use self::{
-    concurrency::*, headers::*, health::*, key::*, limits::*, process::*, quota::*, retry::*,
-    routes::*, secret::*, store::*, tls::*, upstreams::*,
+    allowance::*, concurrency::*, headers::*, health::*, key::*, limits::*, process::*, quota::*,
+    retry::*, routes::*, secret::*, store::*, tls::*, upstreams::*,
 };

@@ -18,7 +18,7 @@ use self::parts::is_match;
 use super::state::State;
 use crate::{
     limit::{Count, Gcra, Heavy, Key, Limiter, Now, Part, Standing, TemporaryError, Top},
-    policy::{Limit, Quota, Tier, ValuePattern},
+    policy::{Allowance, Limit, Quota, Tier, ValuePattern},
     store::{Name, SharedAsk, SharedLimit, Store},
 };
 
@@ -188,7 +188,8 @@ impl OneLimit<'_> {
     pub async fn reset(&self, now: Now, key: &KnownKey) -> bool {
         self.limiter.end_temporary(now, key.key);
         self.limiter.forget(key.key);
-        match (self.shared, self.ask(key, self.limit.quota)) {
+        let ask = (self.limit.allowance.rate()).and_then(|quota| self.ask(key, quota));
+        match (self.shared, ask) {
             (Some(shared), Some(ask)) => shared.store.fill(&ask).await,
             (Some(_), None) => false,
             (None, _) => true,
@@ -233,7 +234,7 @@ impl OneLimit<'_> {
         };
         let quota = match &given {
             Some(given) => Some(given.quota),
-            None => self.configured(&key.parts),
+            None => (self.configured(&key.parts)).and_then(|allowance| allowance.rate()),
         };
         let gcra = quota.map(Gcra::from);
         let bucket = self.limiter.standing(now, key.key, gcra.as_ref());
@@ -249,22 +250,22 @@ impl OneLimit<'_> {
         }
     }
 
-    /// The quota that the configuration has for a key; `None` if everything is
-    /// admitted.
+    /// The allowance that the configuration has for a key; `None` if everything
+    /// is admitted.
     ///
-    /// Tiers have one quota for all keys. Stand-ins come before overrides, and
+    /// Tiers have one allowance for all keys. Stand-ins come before overrides, and
     /// of the overrides the first in the file that matches wins. A key of which
-    /// only the hash is known is shown with the quota of the limit, as its
+    /// only the hash is known is shown with the allowance of the limit, as its
     /// overrides cannot be found.
-    fn configured(&self, parts: &[Part]) -> Option<Quota> {
+    fn configured(&self, parts: &[Part]) -> Option<Allowance> {
         if let Some(tier) = self.tier {
-            return Some(tier.quota);
+            return Some(tier.allowance);
         }
         if parts.len() < self.limit.key.len() {
-            return Some(self.limit.quota); // only its hash is known
+            return Some(self.limit.allowance); // only its hash is known
         }
         if parts.iter().any(|part| part.is_stand_in) {
-            return Some(self.limit.stand_ins.unwrap_or(self.limit.quota));
+            return Some(self.limit.stand_ins.unwrap_or(self.limit.allowance));
         }
         for one in &self.limit.overrides {
             if one
@@ -272,10 +273,10 @@ impl OneLimit<'_> {
                 .iter()
                 .any(|patterns| self.are_matched(patterns, parts))
             {
-                return one.quota;
+                return one.allowance;
             }
         }
-        Some(self.limit.quota)
+        Some(self.limit.allowance)
     }
 
     /// Whether each part of a key matches the pattern for it.

@@ -1,4 +1,5 @@
-//! `[limits.NAME]`: token buckets, one for each key.
+//! `[limits.NAME]`: token buckets, or caps on requests in flight, one for each
+//! key.
 //!
 //! Beside its own buckets, a limit may have others that decide or count with
 //! them: those of stand-ins for an absent key, of a candidate, of wider
@@ -11,7 +12,8 @@
 //!
 //! # Order within a limit
 //!
-//! 1. The quota of the limit's own buckets.
+//! 1. The limit's own allowance, which says of which kind the limit is, and
+//!    keys that its kind does not have.
 //! 2. The cost, whose largest value has to fit into the burst of each bucket.
 //! 3. The key, and how requests without a part of it are counted.
 //! 4. Everything beside the own buckets, with the largest cost and the key at
@@ -23,22 +25,24 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
+    allowance::{Beside, LimitKind, NumberKey, Numbers},
     checks::{Unique, every},
     overrides,
-    quota::{Beside, quota},
 };
 use crate::config::{
-    field::Given,
+    field::{Field, Given},
     problem::{Code, Problem, Problems},
     source::Span,
     syntax,
     wire::{
         File,
-        limits::{self as wire, Mode, Scope},
+        limits::{self as wire, Burst, Mode, MostInFlight, Scope},
+        scalar::Scalar,
+        syntaxes::PerTime,
         tables::{Either, NamedEntry},
     },
 };
-use crate::policy::{Candidate, Cost, KeyPart, Limit, Missing, Quota, Tier};
+use crate::policy::{Allowance, Candidate, Cost, KeyPart, Limit, Missing, Tier};
 
 /// Resolves all limits, in the order of their names. `None` if any of them, or
 /// the section itself, has a mistake.
@@ -60,10 +64,15 @@ pub(super) fn limits(file: &File, problems: &mut Problems) -> Option<Vec<Limit>>
 fn limit(entry: &NamedEntry<wire::Limit>, problems: &mut Problems) -> Option<Limit> {
     let limit = entry.field.value()?;
     let at = entry.field.at();
-    let rate = limit.rate.read();
-    let quota = rate.and_then(|rate| quota(rate, limit.rate.at(), &limit.burst, problems));
+    let own = numbers(at, &limit.rate, &limit.burst, &limit.in_flight);
+    let kind = own.kind();
+    let allowance = own.allowance(problems);
+    if kind == LimitKind::InFlight {
+        refuse_keys_of_rates(limit, problems);
+    }
     let cost = cost(limit, problems);
     let most = cost.as_ref().map_or(0, Cost::most);
+    let quota = allowance.and_then(|allowance| allowance.rate());
     let burst = quota.map(|quota| quota.burst());
     if let Some(burst) = burst.filter(|burst| most > burst.get()) {
         let message = format!("a cost of {most} never fits into a burst of {burst}");
@@ -74,6 +83,7 @@ fn limit(entry: &NamedEntry<wire::Limit>, problems: &mut Problems) -> Option<Lim
     let missing = missing(limit, &key, problems)?;
     let mut beside = Beside {
         key: &key,
+        kind,
         most,
         problems,
     };
@@ -82,10 +92,10 @@ fn limit(entry: &NamedEntry<wire::Limit>, problems: &mut Problems) -> Option<Lim
     let overrides = overrides::overrides(&limit.overrides, &mut beside);
     let candidate = limit
         .candidate
-        .if_given(|table| candidate(&entry.name, table, &mut beside));
+        .if_given(|table| candidate(&entry.name, (table, limit.candidate.at()), &mut beside));
     Some(Limit {
         name: syntax::name(&entry.name).ok()?,
-        quota: quota?,
+        allowance: allowance?,
         shared: limit.scope.value? == Scope::Shared,
         cost: cost?,
         shadow: limit.mode.value? == Mode::Shadow,
@@ -100,6 +110,54 @@ fn limit(entry: &NamedEntry<wire::Limit>, problems: &mut Problems) -> Option<Lim
         status: limit.status.read()?,
         key,
     })
+}
+
+/// The keys of a table that say how much a key may have; `at` is its place.
+fn numbers<'f>(
+    at: Span,
+    rate: &'f Option<Field<Scalar<PerTime>>>,
+    burst: &'f Option<Field<Burst>>,
+    in_flight: &'f Option<Field<MostInFlight>>,
+) -> Numbers<'f> {
+    Numbers {
+        at,
+        rate: NumberKey::new("rate", rate, rate.read()),
+        burst,
+        in_flight: NumberKey::new("in_flight", in_flight, in_flight.read()),
+    }
+}
+
+/// Reports keys beside `in_flight` that are about tokens.
+fn refuse_keys_of_rates(limit: &wire::Limit, problems: &mut Problems) {
+    let persists = limit.persist.value == Some(true);
+    let keys = [
+        (
+            "cost",
+            limit.cost.entry().map(|field| field.at()),
+            "a request is in flight once, whatever it costs",
+        ),
+        (
+            "count",
+            limit.count.entry().map(|field| field.at()),
+            "a permit comes back with any response",
+        ),
+        (
+            "persist",
+            limit
+                .persist
+                .entry()
+                .map(|field| field.at())
+                .filter(|_| persists),
+            "no request is in flight over a restart",
+        ),
+    ];
+    for (name, at, reason) in keys {
+        if let Some(at) = at {
+            let message = format!("`{name}` has no meaning beside `in_flight`: {reason}");
+            let help = format!("leave `{name}` out");
+            problems.error(Code::Conflict, at, message, help);
+        }
+    }
 }
 
 /// How requests are counted in which a part of the key is absent or empty.
@@ -183,18 +241,19 @@ fn place_of_cost(limit: &wire::Limit, at: Span) -> Span {
     }
 }
 
-/// The quota of requests with a stand-in for an absent part of the key;
+/// The allowance of requests with a stand-in for an absent part of the key;
 /// `Some(None)`: the limit's own.
 ///
-/// Requests with a stand-in have buckets apart from those of the key. A quota
-/// of their own lets a limit be narrow for requests that do not say whose they
-/// are.
-fn stand_ins(limit: &wire::Limit, beside: &mut Beside<'_>) -> Option<Option<Quota>> {
+/// Requests with a stand-in have buckets apart from those of the key. An
+/// allowance of their own lets a limit be narrow for requests that do not say
+/// whose they are.
+fn stand_ins(limit: &wire::Limit, beside: &mut Beside<'_>) -> Option<Option<Allowance>> {
     match limit.missing.value()? {
         Either::Short(_) => Some(None),
         Either::Long(table) => {
-            let rate = table.rate.read()?;
-            beside.quota(rate, table.rate.at(), &table.burst).map(Some)
+            let at = limit.missing.at();
+            let own = numbers(at, &table.rate, &table.burst, &table.in_flight);
+            beside.allowance(&own).map(Some)
         }
     }
 }
@@ -203,10 +262,15 @@ fn stand_ins(limit: &wire::Limit, beside: &mut Beside<'_>) -> Option<Option<Quot
 ///
 /// The candidate sees the requests of the limit with the same key and cost, and
 /// refuses nothing. `None` after a mistake.
-fn candidate(limit: &str, table: &wire::Candidate, beside: &mut Beside<'_>) -> Option<Candidate> {
-    let quota = beside.quota(table.rate.read()?, table.rate.at(), &table.burst)?;
+fn candidate(
+    limit: &str,
+    (table, at): (&wire::Candidate, Span),
+    beside: &mut Beside<'_>,
+) -> Option<Candidate> {
+    let own = numbers(at, &table.rate, &table.burst, &table.in_flight);
+    let allowance = beside.allowance(&own)?;
     let name = candidate_name(limit);
-    Some(Candidate { name, quota })
+    Some(Candidate { name, allowance })
 }
 
 /// Buckets of wider IPv6 networks. They bound a client that owns many small
@@ -244,10 +308,11 @@ fn tiers(
             let help = "keep one of the two";
             beside.problems.error(Code::Duplicate, at, message, help);
         }
+        let own = numbers(field.at(), &tier.rate, &tier.burst, &tier.in_flight);
         Some(Tier {
             name: tier_name(&entry.name, prefix),
             prefix,
-            quota: beside.quota(tier.rate.read()?, tier.rate.at(), &tier.burst)?,
+            allowance: beside.allowance(&own)?,
         })
     })
 }

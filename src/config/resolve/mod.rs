@@ -34,6 +34,7 @@
 //!    but only in a file without errors: a name that is misspelt in one place
 //!    would seem to be unused in another.
 
+mod allowance;
 mod checks;
 mod concurrency;
 mod defaults;
@@ -43,7 +44,6 @@ mod limits;
 mod matches;
 mod overrides;
 mod process;
-mod quota;
 mod references;
 mod routes;
 mod store;

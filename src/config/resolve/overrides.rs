@@ -11,10 +11,14 @@
 
 use ipnet::{IpNet, Ipv6Net};
 
-use super::{checks::every, quota::Beside};
+use super::{
+    allowance::{Beside, NumberKey, Numbers},
+    checks::every,
+};
 use crate::config::{
     field::{Field, Given},
     problem::Code,
+    source::Span,
     syntax::{address, host, path},
     wire::{
         limits as wire,
@@ -65,28 +69,39 @@ pub(super) fn overrides(
         limit.problems.error(Code::BadValue, at, message, help);
         return None;
     }
-    every(entry, |field| an_override(field.value()?, limit))
+    every(entry, |field| {
+        an_override(field.value()?, field.at(), limit)
+    })
 }
 
-/// One override: its patterns, and its quota; `None` is no bound at all.
+/// One override: its patterns, and its allowance; `None` is no bound at all.
+/// `at` is its place.
 ///
 /// The burst beside a rate follows the rules of the limit's own: absent, it is
 /// the count of the rate.
-fn an_override(table: &wire::Override, limit: &mut Beside<'_>) -> Option<Override> {
+fn an_override(table: &wire::Override, at: Span, limit: &mut Beside<'_>) -> Option<Override> {
     let matches = patterns(table, limit);
-    let (at, burst) = (table.rate.at(), &table.burst);
-    let quota = match table.rate.read()? {
-        Some(rate) => Some(limit.quota(rate, at, burst)?),
-        None => None,
+    let (rate, in_flight, burst) = (table.rate.read(), table.in_flight.read(), &table.burst);
+    let numbers = Numbers {
+        at,
+        rate: NumberKey::new("rate", &table.rate, rate.flatten()),
+        burst,
+        in_flight: NumberKey::new("in_flight", &table.in_flight, in_flight.flatten()),
     };
-    if quota.is_none() && burst.is_present() {
+    let is_unlimited = matches!(rate, Some(None)) || matches!(in_flight, Some(None));
+    let allowance = match is_unlimited {
+        true if !limit.fits(&numbers) => return None,
+        true => None,
+        false => Some(limit.allowance(&numbers)?),
+    };
+    if is_unlimited && burst.is_present() {
         let message = "what is unlimited has no bucket";
         let help = "leave `burst` out, or write a rate";
         let at = burst.at();
         limit.problems.error(Code::Conflict, at, message, help);
     }
     let matches = matches?;
-    Some(Override { matches, quota })
+    Some(Override { matches, allowance })
 }
 
 /// The patterns of `match`.

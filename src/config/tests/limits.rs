@@ -7,7 +7,7 @@ use super::{super::Code, config_with, only, places};
 
 /// The one limit `a`.
 #[track_caller]
-fn limit(keys: &str) -> Limit {
+pub(super) fn limit(keys: &str) -> Limit {
     Limit::clone(
         &config_with(&format!("[limits.a]\n{keys}"), "")
             .unwrap()
@@ -18,18 +18,18 @@ fn limit(keys: &str) -> Limit {
 /// Checks that these keys of a limit cause one diagnostic, which contains this
 /// text.
 #[track_caller]
-fn refused(keys: &str, code: Code, expected: &str) {
+pub(super) fn refused(keys: &str, code: Code, expected: &str) {
     let (found, text) = only(config_with(&format!("[limits.a]\n{keys}"), ""));
     assert_eq!(found, code, "{keys}: {text}");
     assert!(text.contains(expected), "{keys}: {text}");
 }
 
-fn quota(count: u32, burst: u32) -> Quota {
+fn allowance(count: u32, burst: u32) -> Allowance {
     let rate = Rate {
         count: count.try_into().unwrap(),
         period: Duration::from_secs(1),
     };
-    Quota::new(rate, burst.try_into().unwrap()).unwrap()
+    Allowance::Rate(Quota::new(rate, burst.try_into().unwrap()).unwrap())
 }
 
 #[test]
@@ -150,8 +150,8 @@ fn a_candidate_has_numbers_of_its_own() {
         .candidate
         .unwrap();
     assert_eq!(
-        (&*candidate.name, candidate.quota),
-        ("a/candidate", quota(3, 3))
+        (&*candidate.name, candidate.allowance),
+        ("a/candidate", allowance(3, 3))
     );
     refused(
         "rate = '5/s'\ncandidate = { burst = 3 }",
@@ -165,11 +165,14 @@ fn tiers_are_wider_networks_of_the_clients_address() {
     let tiers = limit("rate = '5/s'\nkey = 'client-ip'\ntiers = [{ prefix = 56, rate = '9/s', burst = 4 }, { prefix = 48, rate = '10/s' }]").tiers;
     let reported: Vec<_> = tiers
         .iter()
-        .map(|tier| (&*tier.name, tier.prefix, tier.quota))
+        .map(|tier| (&*tier.name, tier.prefix, tier.allowance))
         .collect();
     assert_eq!(
         reported,
-        [("a/56", 56, quota(9, 4)), ("a/48", 48, quota(10, 10))]
+        [
+            ("a/56", 56, allowance(9, 4)),
+            ("a/48", 48, allowance(10, 10))
+        ]
     );
     // An address that replaces a missing header counts, too.
     assert_eq!(
@@ -224,15 +227,15 @@ fn overrides_match_values_lists_of_values_and_networks() {
     let one = limit("rate = '5/s'\nkey = 'client-ip'\noverrides = [{ match = ['192.0.2.1', '2001:db8::/32'], rate = 'unlimited' }, { match = '10.0.0.0/8', rate = '9/s', burst = 4 }]").overrides;
     let network = |text: &str| vec![Network(text.parse().unwrap())];
     assert_eq!(
-        (&one[0].matches, one[0].quota),
+        (&one[0].matches, one[0].allowance),
         (
             &vec![network("192.0.2.1/32"), network("2001:db8::/32")],
             None
         )
     );
     assert_eq!(
-        (&one[1].matches, one[1].quota),
-        (&vec![network("10.0.0.0/8")], Some(quota(9, 4)))
+        (&one[1].matches, one[1].allowance),
+        (&vec![network("10.0.0.0/8")], Some(allowance(9, 4)))
     );
     let more = limit("rate = '5/s'\nkey = ['header:x', 'host', 'path']\noverrides = [{ match = [['K', '*', '*'], ['*', 'A.com', '/a/%62']], rate = '9/s' }]").overrides;
     assert_eq!(

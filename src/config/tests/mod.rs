@@ -4,6 +4,7 @@ mod advice;
 mod examples;
 mod files;
 mod foreign;
+mod in_flight;
 mod language;
 mod limits;
 mod mistakes;

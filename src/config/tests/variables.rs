@@ -29,7 +29,9 @@ fn a_value_that_is_one_variable_takes_the_type_that_its_key_wants() {
     for (written, burst) in [("${BURST}", 7), ("${BURST:-5}", 7), ("${NO:-5}", 5)] {
         assert_eq!(
             limit(&format!("burst = \"{written}\"")).unwrap().limits[0]
-                .quota
+                .allowance
+                .rate()
+                .unwrap()
                 .burst()
                 .get(),
             burst

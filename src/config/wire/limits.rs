@@ -1,15 +1,16 @@
-//! `[limits.NAME]`: token buckets.
+//! `[limits.NAME]`: token buckets, and caps on requests in flight.
 
 use std::num::{NonZeroU32, NonZeroUsize};
 
 use http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::{
     super::field::{Field, Nested},
     lists::{List, OneOrList, OneOrMany, Tables},
-    numbers::Whole,
+    numbers::{Number, Whole},
     scalar::{Or, Scalar, Unlimited},
     syntaxes::{Absent, Header, KeyValue, Part, PerTime, StatusOrClass},
     tables::Either,
@@ -20,11 +21,16 @@ pub(in crate::config) type Tokens = Whole<u32, 0, { u32::MAX as u64 }>;
 /// The size of a bucket, in tokens. Rate and burst together have a further
 /// bound, which [`Quota::new`](crate::policy::Quota::new) checks.
 pub(in crate::config) type Burst = Whole<NonZeroU32, 1, { u32::MAX as u64 }>;
+/// Requests in flight of one key, counted in 32 bits.
+pub(in crate::config) type MostInFlight = Scalar<InFlightNumber>;
+/// The language of such a number.
+pub(in crate::config) type InFlightNumber = Number<NonZeroU32, 1, { u32::MAX as u64 }>;
 /// Buckets of one limit: at the most, 7.2 GB of memory.
 type MostKeys = Whole<NonZeroUsize, 1, 100_000_000>;
 
-/// A token bucket for each key.
+/// A token bucket for each key, or a cap on its requests in flight.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[schemars(extend("oneOf" = one_kind()))]
 pub(in crate::config) struct Limit {
     /// Parts that select the bucket of a request: "client-ip", "client-ip/56"
     /// (IPv6 prefix), "header:NAME", "cookie:NAME", "query:NAME", "param:NAME"
@@ -32,9 +38,12 @@ pub(in crate::config) struct Limit {
     /// a list is one composite key; absent: one bucket for everyone.
     pub(in crate::config) key: Option<Field<OneOrList<Scalar<Part>>>>,
     /// Sustained rate: "100/s", "30/m", "1000/h", "10000/d" or "5/10s".
-    pub(in crate::config) rate: Field<Scalar<PerTime>>,
+    pub(in crate::config) rate: Option<Field<Scalar<PerTime>>>,
     /// Size of the bucket, in tokens; absent: the number of the rate.
     pub(in crate::config) burst: Option<Field<Burst>>,
+    /// Most requests in flight of each key, to the end of the response body,
+    /// instead of a rate.
+    pub(in crate::config) in_flight: Option<Field<MostInFlight>>,
     /// Replacement for a part of the key that is absent or empty: another part,
     /// "skip" (the limit does not apply), or "refuse"; or a table: another part
     /// with numbers of its own.
@@ -78,6 +87,11 @@ pub(in crate::config) struct Limit {
 /// The status of a refusal: an error that a client understands as one.
 type RefusalStatus = Whole<StatusCode, 400, 599>;
 
+/// The schema of tables that have a rate or a number of requests in flight.
+fn one_kind() -> serde_json::Value {
+    json!([{ "required": ["rate"] }, { "required": ["in_flight"] }])
+}
+
 /// A client that sends no key is still someone: leaving a header out must not
 /// free it of its limit.
 fn missing() -> Field<Either<Scalar<Absent>, StandIns>> {
@@ -116,13 +130,16 @@ pub(in crate::config) enum Mode {
 
 /// Requests without the key are counted by another part, under other numbers.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[schemars(extend("oneOf" = one_kind()))]
 pub(in crate::config) struct StandIns {
     /// Part that stands in for the one that is absent.
     pub(in crate::config) key: Field<Scalar<Part>>,
     /// Sustained rate, such as "400/s".
-    pub(in crate::config) rate: Field<Scalar<PerTime>>,
+    pub(in crate::config) rate: Option<Field<Scalar<PerTime>>>,
     /// Size of the bucket, in tokens; absent: the number of the rate.
     pub(in crate::config) burst: Option<Field<Burst>>,
+    /// Most requests in flight of each key.
+    pub(in crate::config) in_flight: Option<Field<MostInFlight>>,
 }
 
 /// A cost that a header tells. Clients that can set the header choose their
@@ -140,32 +157,41 @@ pub(in crate::config) struct Cost {
 
 /// Numbers to try.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[schemars(extend("oneOf" = one_kind()))]
 pub(in crate::config) struct Candidate {
     /// Sustained rate, such as "400/s".
-    pub(in crate::config) rate: Field<Scalar<PerTime>>,
+    pub(in crate::config) rate: Option<Field<Scalar<PerTime>>>,
     /// Size of the bucket, in tokens; absent: the number of the rate.
     pub(in crate::config) burst: Option<Field<Burst>>,
+    /// Most requests in flight of each key.
+    pub(in crate::config) in_flight: Option<Field<MostInFlight>>,
 }
 
 /// Other numbers for some keys.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[schemars(extend("oneOf" = one_kind()))]
 pub(in crate::config) struct Override {
     /// Values of the key; for a composite key lists with a value for each part,
     /// "*" for any; a part that is the client's address takes networks, too.
     pub(in crate::config) r#match: Field<OneOrList<OneOrMany<Scalar<KeyValue>>>>,
     /// Sustained rate; "unlimited" passes everything, tiers too.
-    pub(in crate::config) rate: Field<Or<Unlimited, PerTime>>,
+    pub(in crate::config) rate: Option<Field<Or<Unlimited, PerTime>>>,
     /// Size of the bucket, in tokens; absent: the number of the rate.
     pub(in crate::config) burst: Option<Field<Burst>>,
+    /// Most requests in flight; "unlimited" passes everything, tiers too.
+    pub(in crate::config) in_flight: Option<Field<Or<Unlimited, InFlightNumber>>>,
 }
 
 /// A wider network of IPv6 clients.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[schemars(extend("oneOf" = one_kind()))]
 pub(in crate::config) struct Tier {
     /// Bits of the address that count; fewer than the key's.
     pub(in crate::config) prefix: Field<Whole<u8, 1, 127>>,
     /// Sustained rate, such as "400/s".
-    pub(in crate::config) rate: Field<Scalar<PerTime>>,
+    pub(in crate::config) rate: Option<Field<Scalar<PerTime>>>,
     /// Size of the bucket, in tokens; absent: the number of the rate.
     pub(in crate::config) burst: Option<Field<Burst>>,
+    /// Most requests in flight of each key.
+    pub(in crate::config) in_flight: Option<Field<MostInFlight>>,
 }

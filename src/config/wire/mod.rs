@@ -79,7 +79,8 @@ pub(super) struct File {
     pub(super) shutdown: Nested<Shutdown>,
     /// Services behind the gateway, by name.
     pub(super) upstreams: Option<Field<Named<Upstream>>>,
-    /// Token buckets by name, shared by every route that names them.
+    /// Token buckets, or caps on requests in flight, by name, shared by every
+    /// route that names them.
     pub(super) limits: Option<Field<Named<Limit>>>,
     /// Keys that routes inherit; a route's own keys override them one by one.
     pub(super) defaults: Nested<Defaults>,

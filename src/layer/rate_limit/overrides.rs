@@ -96,10 +96,13 @@ impl Overrides {
         let mut built = Self {
             groups: Vec::new(),
             rules: Vec::with_capacity(limit.overrides.len()),
-            stand_ins: limit.stand_ins.map(rule).transpose()?,
+            stand_ins: (limit.stand_ins.and_then(|allowance| allowance.rate()))
+                .map(rule)
+                .transpose()?,
         };
         for one in &limit.overrides {
-            let rule = one.quota.map_or(Ok(Rule::Unlimited), rule)?;
+            let quota = one.allowance.and_then(|allowance| allowance.rate());
+            let rule = quota.map_or(Ok(Rule::Unlimited), rule)?;
             let index = built.rules.len();
             built.rules.push(rule);
             for pattern in &one.matches {

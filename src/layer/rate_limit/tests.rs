@@ -24,7 +24,7 @@ use crate::{
     layer::foreign::call,
     limit::{KeyHasher, Limiter, Top},
     message::Response,
-    policy::{Cost, KeyPart, Limit, Missing, Quota, Rate},
+    policy::{Allowance, Cost, KeyPart, Limit, Missing, Quota, Rate},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -50,8 +50,8 @@ fn limit(index: usize, burst: u32, is_everybodys: bool, is_plain: bool) -> Route
             vec![KeyPart::ClientIp { v6_prefix: 64 }]
         },
         missing: Missing::Refuse,
-        stand_ins: (!is_plain).then_some(quota),
-        quota,
+        stand_ins: (!is_plain).then_some(Allowance::Rate(quota)),
+        allowance: Allowance::Rate(quota),
         cost: Cost::Fixed(1),
         shadow: false,
         candidate: None,
