@@ -95,6 +95,7 @@ fn tag(metrics: &Metrics) -> Arc<RouteTag> {
         limits: Vec::new(),
         limit_texts: [].into(),
         limit_headers: Default::default(),
+        cors: None,
         metrics,
         access: None,
     })

@@ -6,6 +6,7 @@
 //! accept -> TLS -> HTTP/1, HTTP/2   server     bytes become a request
 //! access line, metrics, response    gateway    inside, failures are errors; outside, there are only responses
 //! route match on one snapshot       gateway    the request keeps this snapshot to its end, also across reloads
+//! preflight               204       gateway    of a route with `cors`; no layer is asked
 //! limits                  429       layer      all limits of the route decide together; shared ones in the store
 //! total timeout           504       layer      covers queues, attempts and back-off
 //! buffers                           layer      if the route has them, slow clients hold no permit and no server

@@ -176,6 +176,7 @@ fn tag() -> Arc<RouteTag> {
         limits: Vec::new(),
         limit_texts: [].into(),
         limit_headers: Default::default(),
+        cors: None,
         metrics: Metrics::new(1).route(ROUTE),
         access: None,
     };

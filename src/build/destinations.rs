@@ -148,6 +148,7 @@ fn copies(
         limits: Vec::new(),
         limit_texts: [].into(),
         limit_headers: policy::LimitHeaders::Off,
+        cors: None,
         metrics: process.metrics.unseen_route(),
         access: None,
     };

@@ -220,6 +220,7 @@ fn routes(
         table: Arc::clone(table),
         disguises: Arc::clone(disguises),
         takes_calls: routes.iter().any(Route::takes_calls),
+        answers_preflights: routes.iter().any(|route| route.tag.cors.is_some()),
         routes,
         trust: Arc::new(Trust::new(
             &config.client_ip.trusted_proxies,
@@ -231,6 +232,7 @@ fn routes(
             limits: Vec::new(),
             limit_texts: [].into(),
             limit_headers: policy::LimitHeaders::Off,
+            cors: None,
             metrics: process.metrics.unmatched(),
             access: lines(
                 None,
@@ -276,6 +278,7 @@ fn tag(route: &policy::Route, config: &Config, process: &Process) -> RouteTag {
         limits,
         limit_texts: limits::texts(route, config),
         limit_headers: route.response.limit_headers,
+        cors: route.cors.clone().map(Box::new),
         metrics: process.metrics.route(&route.name),
     }
 }

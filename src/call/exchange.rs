@@ -31,7 +31,7 @@ use crate::{
     body::{BodyObserver, Held},
     error::Fault,
     message::{FieldName, Headers, Interim, Origin, RequestHead},
-    policy::{ClientIpHeader, LimitHeaders},
+    policy::{ClientIpHeader, Cors, LimitHeaders},
     telemetry::{AccessLog, FixedFields, RouteMetrics},
 };
 
@@ -109,6 +109,9 @@ pub struct RouteTag {
     /// The response header fields that describe the limit nearest to
     /// exhaustion.
     pub limit_headers: LimitHeaders,
+    /// The origins whose pages may read its responses; `None` if the service
+    /// says that itself.
+    pub cors: Option<Box<Cors>>,
     /// Its metrics.
     pub metrics: Arc<RouteMetrics>,
     /// How access lines are written; `None` if they are switched off.

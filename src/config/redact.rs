@@ -27,8 +27,9 @@ pub(super) use crate::policy::is_secret_name;
 
 /// Keys of the language whose names have such a word, and whose values are
 /// none.
-pub(super) const NO_SECRETS: [&str; 6] = [
+pub(super) const NO_SECRETS: [&str; 7] = [
     "client_key",
+    "credentials",
     "hash_key",
     "key",
     "max_keys",

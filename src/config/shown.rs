@@ -25,7 +25,7 @@ use super::{
 use crate::policy::{Allowance, KeyPart, Limit, ValuePattern};
 
 /// Tables whose absence means something: they are shown only when given.
-const ONLY_WHEN_GIVEN: [&str; 9] = [
+const ONLY_WHEN_GIVEN: [&str; 10] = [
     "respond",
     "redirect",
     "concurrency",
@@ -35,6 +35,7 @@ const ONLY_WHEN_GIVEN: [&str; 9] = [
     "mirror",
     "health_check",
     "tls",
+    "cors",
 ];
 
 const REDACTED: &str = "[redacted]";
@@ -70,6 +71,10 @@ impl Config {
         for (at, route) in self.routes.iter().enumerate() {
             let attempt = units::duration_text(route.timeouts.attempt);
             shown["routes"][at]["timeouts"]["attempt"] = json!(attempt);
+            if let Some(cors) = &route.cors {
+                let names = cors.expose.iter().map(|name| name.as_str());
+                shown["routes"][at]["cors"]["expose"] = names.collect();
+            }
         }
         shown
     }

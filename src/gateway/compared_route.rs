@@ -131,6 +131,7 @@ impl ComparedRoute {
             || own.mirror != others.mirror
             || self.changes != other.changes
             || own.response.headers != others.response.headers
+            || own.cors != others.cors
     }
 
     /// Whether either of the two gives more than the other.

@@ -24,7 +24,7 @@ use http::{HeaderName, Method, Version};
 use tokio::time::Instant;
 
 use super::{
-    bounded, last_hop,
+    bounded, cors, last_hop,
     snapshot::{Parameters, Route, Routes},
     table::{Found, Lookup},
 };
@@ -48,6 +48,8 @@ pub(super) struct Entered {
     pub(super) route: Result<usize, Error>,
     /// Its body. Bounded and observed if a route takes the request.
     pub(super) body: Body,
+    /// Whether it is a preflight that the gateway answers for the route.
+    pub(super) is_preflight: bool,
 }
 
 /// Begins the exchange of a request, and finds its route in `routes`, those of
@@ -65,9 +67,18 @@ pub(super) fn enter(routes: &Routes, mut request: Request) -> Entered {
         host,
         unsound,
     } = Address::of(&mut request);
-    let found = match unsound {
-        None => routes.find(&mut target, &host, &request.head),
-        Some(error) => Err(error),
+    let asked = match unsound {
+        None if routes.answers_preflights => routes.find_asked(&mut target, &host, &request.head),
+        _ => None,
+    };
+    let is_preflight = asked.is_some();
+    let found = match (asked, unsound) {
+        (Some(found), _) => Ok(found),
+        (None, None) => {
+            let method = &request.head.method;
+            routes.find(&mut target, &host, &request.head, method)
+        }
+        (None, Some(error)) => Err(error),
     };
     let (route, parameters) = match found {
         Ok(found) => (Ok(found.index), found.parameters),
@@ -105,6 +116,7 @@ pub(super) fn enter(routes: &Routes, mut request: Request) -> Entered {
         exchange,
         route,
         body: request.body,
+        is_preflight,
     }
 }
 
@@ -212,7 +224,21 @@ fn check_form(method: &Method, target: &Target) -> Result<(), Error> {
 }
 
 impl Routes {
-    /// Finds the route that takes a request for `target` on `host`.
+    /// Finds the route that a preflight asks about: the one that takes the
+    /// request which would follow, if it has origins that may call it. `None`
+    /// for every other request, and where no such route is; it is then treated
+    /// like any OPTIONS request.
+    fn find_asked(&self, target: &mut Target, host: &str, request: &RequestHead) -> Option<Found> {
+        let method = cors::asked_method(request)?;
+        let mut asked = target.clone();
+        let found = self.find(&mut asked, host, request, &method).ok()?;
+        self.routes[found.index].tag.cors.as_ref()?;
+        *target = asked;
+        Some(found)
+    }
+
+    /// Finds the route that takes a request for `target` on `host` if its
+    /// method is `method`.
     ///
     /// If the path differs from the route's in letter case or a slash at the
     /// end, `target` gets the route's spelling.
@@ -222,11 +248,17 @@ impl Routes {
     /// [`Error::AmbiguousPath`] if the service that the request is forwarded to
     /// could take its path for one of another route, and so give it more than
     /// that route would.
-    fn find(&self, target: &mut Target, host: &str, request: &RequestHead) -> Result<Found, Error> {
+    fn find(
+        &self,
+        target: &mut Target,
+        host: &str,
+        request: &RequestHead,
+        method: &Method,
+    ) -> Result<Found, Error> {
         let lookup = Lookup {
             host,
             path: target.normal_path(),
-            method: &request.method,
+            method,
             headers: &request.headers,
             query: target.query(),
         };
@@ -242,7 +274,7 @@ impl Routes {
         }
         // A service that answers TRACE would show the client every field that
         // is added on the way.
-        if request.method == Method::TRACE && !self.routes[found.index].takes_trace {
+        if *method == Method::TRACE && !self.routes[found.index].takes_trace {
             return Err(Error::TraceNotAllowed);
         }
         Ok(found)

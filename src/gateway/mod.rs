@@ -32,6 +32,7 @@
 mod bounded;
 mod client;
 mod compared_route;
+mod cors;
 mod disguise;
 mod enter;
 #[cfg(any(test, fuzzing))]
@@ -45,6 +46,7 @@ mod snapshot;
 mod stack;
 pub mod table;
 mod unknown_proxies;
+mod vary;
 
 use std::{
     convert::Infallible,
@@ -112,11 +114,16 @@ impl Gateway {
             exchange,
             route,
             body,
+            is_preflight,
         } = enter::enter(&routes, request);
         let route = match route {
             Ok(index) => &mut routes.routes[index],
             Err(error) => return ResponseFuture::done(refuse(&error, exchange)),
         };
+        if let Some(cors) = exchange.route.cors.as_ref().filter(|_| is_preflight) {
+            let response = cors::to_preflight(cors, &exchange.request.headers);
+            return ResponseFuture::done(end(response, exchange));
+        }
         if route.forwards && exchange.request.hops_left() == Some(0) {
             let response = last_hop::respond(&exchange);
             return ResponseFuture::done(finish(response, exchange));
@@ -274,8 +281,24 @@ fn finish(mut response: Response, exchange: Arc<Exchange>) -> Response {
     if let Some(nearest) = exchange.responded(response.status.as_u16(), None) {
         describe_limit(&mut response, &exchange.route, &nearest);
     }
+    permit(&mut response, &exchange);
     response.body.observe(exchange);
     response
+}
+
+/// Ends the work on a preflight, whose response has all of its fields.
+fn end(mut response: Response, exchange: Arc<Exchange>) -> Response {
+    exchange.responded(response.status.as_u16(), None);
+    response.body.observe(exchange);
+    response
+}
+
+/// Lets pages of the origins that the route lists read a response.
+#[inline]
+fn permit(response: &mut Response, exchange: &Exchange) {
+    if let Some(cors) = &exchange.route.cors {
+        cors::describe(&mut response.fields, cors, &exchange.request.headers);
+    }
 }
 
 /// The response to a request that failed with `error`: as a gRPC status to a
@@ -300,6 +323,7 @@ fn refuse(error: &Error, exchange: Arc<Exchange>) -> Response {
     {
         describe_limit(&mut response, route, &nearest);
     }
+    permit(&mut response, &exchange);
     response.body.observe(exchange);
     response
 }

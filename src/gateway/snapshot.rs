@@ -58,6 +58,9 @@ pub(crate) struct Routes {
     pub(crate) trust: Arc<Trust>,
     /// The tag of requests that no route takes.
     pub(crate) unmatched: Arc<RouteTag>,
+    /// Whether some route has origins that may call it from a browser, so that
+    /// preflights are looked for.
+    pub(crate) answers_preflights: bool,
     /// Whether some route takes gRPC calls, so that a call that no route takes
     /// is responded to as a call, too.
     pub(crate) takes_calls: bool,

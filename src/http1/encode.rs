@@ -209,6 +209,19 @@ impl Fields {
         self.has_date &= *name != header::DATE;
     }
 
+    /// Removes every line whose name begins with `prefix`, which is in lower
+    /// case.
+    pub fn remove_prefixed(&mut self, prefix: &[u8]) {
+        let is_named = |line: &&[u8]| {
+            let begin = line.get(..prefix.len());
+            begin.is_some_and(|begin| begin.eq_ignore_ascii_case(prefix))
+        };
+        if self.lines().any(|line| is_named(&line)) {
+            let kept = self.lines().filter(|line| !is_named(line));
+            self.lines = kept.collect::<Vec<_>>().concat();
+        }
+    }
+
     /// The value of the first line of this name.
     pub fn get(&self, name: &HeaderName) -> Option<&[u8]> {
         self.all(name).next()
@@ -243,7 +256,12 @@ impl Fields {
     }
 
     fn lines(&self) -> impl Iterator<Item = &[u8]> {
-        self.lines.split_inclusive(|byte| *byte == b'\n')
+        let mut start = 0;
+        memchr::memchr_iter(b'\n', &self.lines).map(move |end| {
+            let line = &self.lines[start..=end];
+            start = end + 1;
+            line
+        })
     }
 }
 

@@ -34,6 +34,8 @@ pub enum FieldName {
     KeepAlive,
     /// `Max-Forwards` (RFC 9110, 7.6.2).
     MaxForwards,
+    /// `Origin` (RFC 6454, 7).
+    Origin,
     /// `Proxy-Authenticate` (RFC 9110, 11.7.1).
     ProxyAuthenticate,
     /// `Proxy-Authentication-Info` (RFC 9110, 11.7.3).
@@ -79,7 +81,7 @@ impl FieldName {
         let first = name.first().map_or(0, |byte| byte | LOWER as u8);
         // Neither `Accept` nor `Sec-Fetch-Mode` and their like.
         match first {
-            b'c'..=b'h' | b'k' | b'm' | b'p' | b'r' | b't'..=b'v' | b'x' => {
+            b'c'..=b'h' | b'k' | b'm' | b'o' | b'p' | b'r' | b't'..=b'v' | b'x' => {
                 Self::search(name, first)
             }
             _ => Self::Other,
@@ -95,6 +97,7 @@ impl FieldName {
             (4, b'd') => Self::Date.if_same(name, b"date"),
             (4, b'h') => Self::Host.if_same(name, b"host"),
             (6, b'e') => Self::Expect.if_same(name, b"expect"),
+            (6, b'o') => Self::Origin.if_same(name, b"origin"),
             (7, b't') => Self::Trailer.if_same(name, b"trailer"),
             (7, b'u') => Self::Upgrade.if_same(name, b"upgrade"),
             (9, b'f') => Self::Forwarded.if_same(name, b"forwarded"),
@@ -264,7 +267,7 @@ impl NameSet {
 mod tests {
     use super::*;
 
-    const ALL: [(&[u8], FieldName); 26] = [
+    const ALL: [(&[u8], FieldName); 27] = [
         (b"connection", FieldName::Connection),
         (b"content-length", FieldName::ContentLength),
         (b"date", FieldName::Date),
@@ -275,6 +278,7 @@ mod tests {
         (b"http2-settings", FieldName::Http2Settings),
         (b"keep-alive", FieldName::KeepAlive),
         (b"max-forwards", FieldName::MaxForwards),
+        (b"origin", FieldName::Origin),
         (b"proxy-authenticate", FieldName::ProxyAuthenticate),
         (
             b"proxy-authentication-info",

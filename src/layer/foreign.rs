@@ -195,6 +195,7 @@ pub(super) fn call() -> Call {
         limits: Vec::new(),
         limit_texts: [].into(),
         limit_headers: LimitHeaders::Off,
+        cors: None,
         metrics: Metrics::new(1).route("r"),
         access: None,
     });

@@ -54,6 +54,7 @@
 
 mod allowance;
 mod concurrency;
+mod cors;
 mod headers;
 mod health;
 mod key;
@@ -69,6 +70,6 @@ mod tls;
 mod upstreams;
 
 pub use self::{
-    allowance::*, concurrency::*, headers::*, health::*, key::*, limits::*, process::*, quota::*,
-    retry::*, routes::*, secret::*, store::*, tls::*, upstreams::*,
+    allowance::*, concurrency::*, cors::*, headers::*, health::*, key::*, limits::*, process::*,
+    quota::*, retry::*, routes::*, secret::*, store::*, tls::*, upstreams::*,
 };

@@ -13,7 +13,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Concurrency, HeaderChanges, Priority, Retry};
+use super::{Concurrency, Cors, HeaderChanges, Priority, Retry};
 
 /// One of `[[routes]]`, with `[defaults]` merged in.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +46,9 @@ pub struct Route {
     pub request: RequestChanges,
     /// Changes to the response on its way to the client.
     pub response: ResponseChanges,
+    /// The pages of other origins that may call it from a browser; `None` if
+    /// the service decides that by itself.
+    pub cors: Option<Cors>,
 }
 
 impl Route {

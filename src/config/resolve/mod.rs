@@ -37,6 +37,7 @@
 mod allowance;
 mod checks;
 mod concurrency;
+mod cors;
 mod defaults;
 mod destinations;
 mod files;

@@ -22,7 +22,7 @@
 use super::{
     checks::{GivenKey, exclude},
     concurrency::concurrency,
-    destinations, matches,
+    cors, destinations, matches,
     references::{Definitions, RouteContext},
     transform,
 };
@@ -55,6 +55,8 @@ pub(super) fn route(
     context.check_limits(route);
     let request = transform::request(&route.request, &mut context);
     let response = transform::response(&route.response, problems);
+    let limit_headers = response.as_ref().map(|response| response.limit_headers);
+    let cors = cors::cors(route, limit_headers.unwrap_or_default(), problems);
     let at = route.concurrency.at();
     let concurrency = route
         .concurrency
@@ -74,6 +76,7 @@ pub(super) fn route(
         retry: retry?,
         request: request?,
         response: response?,
+        cors: cors?,
     })
 }
 

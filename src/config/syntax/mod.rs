@@ -21,6 +21,7 @@ pub(super) mod address;
 pub(super) mod header;
 pub(super) mod host;
 pub(super) mod key;
+pub(super) mod origin;
 pub(super) mod path;
 pub(super) mod path_language;
 pub(super) mod store;

@@ -1,6 +1,7 @@
 //! Promises of the configuration, by family.
 
 mod advice;
+mod cors;
 mod examples;
 mod files;
 mod foreign;

@@ -31,6 +31,7 @@
 //! | [`tables::Either`] | `1`, or `{ header = "x-cost", max = 100 }` |
 //! | `bool`, an enum, a struct | `true`, `"json"`, a section |
 
+pub(super) mod cors;
 pub(super) mod limits;
 pub(super) mod lists;
 pub(super) mod numbers;

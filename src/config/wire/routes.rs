@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::field::{Field, Nested},
+    cors::Cors,
     lists::{List, OneOrList, Set, Tables},
     numbers::{Whole, on},
     scalar::{Off, Or, Scalar},
@@ -78,6 +79,9 @@ pub(in crate::config) struct Route {
     pub(in crate::config) request: Nested<Request>,
     /// Changes to the response on its way down.
     pub(in crate::config) response: Nested<Response>,
+    /// Which pages of other origins may call the route from a browser; absent:
+    /// the service decides.
+    pub(in crate::config) cors: Nested<Cors>,
 }
 
 /// Keys that routes inherit; a route's own keys override them one by one.
@@ -100,6 +104,7 @@ pub(in crate::config) struct Defaults {
     retry: Nested<Retry>,
     request: Nested<Request>,
     response: Nested<Response>,
+    cors: Nested<Cors>,
 }
 
 /// One upstream of a split.

@@ -11,14 +11,14 @@ use http::{HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
 
 use super::super::{
-    syntax::{self, address, header, host, key, path, store, template},
+    syntax::{self, address, header, host, key, origin, path, store, template},
     units,
     wrong::{Rejection, Wrong},
 };
 use super::scalar::Syntax;
 use crate::policy::{
-    HostPattern, KeyPart, Missing, PathPattern, Rate, RetryOn, Statuses, StoreServer,
-    UpstreamServer,
+    HostPattern, KeyPart, Missing, OriginPattern, PathPattern, Rate, RetryOn, Statuses,
+    StoreServer, UpstreamServer,
 };
 
 /// Declares languages:
@@ -69,6 +69,8 @@ syntaxes! {
     PemFile = String, "the name of a file", "certs/site.pem", "", syntax::file_name;
     /// A name in certificates of servers.
     ServerName = rustls::pki_types::ServerName<'static>, "the name of a server", "orders.internal", "", address::server_name;
+    /// An origin of pages, exactly or with `*.` for further labels.
+    Origin = OriginPattern, "an origin", "https://app.example.com", "^(\\*|null|[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#@]+)$", origin::pattern;
     /// The name of a route, an upstream or a limit: an identity over reloads,
     /// and a label of metrics.
     Name = Arc<str>, "a name", "per-client", "^[ -~]+$", syntax::name;
