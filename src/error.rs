@@ -12,6 +12,7 @@
 //! and its response. Reasons are part of the interface: alerts and dashboards
 //! use them.
 
+mod connect_failure;
 mod failed;
 mod fault;
 
@@ -22,6 +23,7 @@ use smallvec::SmallVec;
 use thiserror::Error as ThisError;
 
 pub use self::{
+    connect_failure::ConnectFailure,
     failed::{Failed, Seen},
     fault::Fault,
 };
@@ -118,6 +120,29 @@ pub enum Error {
     Loop {
         /// How many `Via` elements name a gateway like this one.
         rounds: usize,
+    },
+    /// The request has no credentials that its route accepts, or some that do
+    /// not verify. The client is to blame.
+    #[error("{}", unauthenticated(*rejected))]
+    Unauthenticated {
+        /// Values of `WWW-Authenticate`, one for each way to authenticate.
+        challenges: Arc<[Box<str>]>,
+        /// Why its credentials were rejected; `None` if it has none.
+        rejected: Option<&'static str>,
+    },
+    /// The client is identified, and lacks a claim that the route requires. The
+    /// client is to blame.
+    #[error("the route requires another value of the claim \"{claim}\"")]
+    Forbidden {
+        /// The name of the claim.
+        claim: Arc<str>,
+    },
+    /// Nobody can say at the moment whether the credentials of the request are
+    /// good. The service that would say so is to blame.
+    #[error("the credentials cannot be checked at the moment")]
+    IdentityUnavailable {
+        /// When it is worth to try again, from now.
+        retry_after: Duration,
     },
     /// The client has used up a rate limit. The client is to blame.
     #[error("limit {} is exhausted", QuotedNames(limits))]
@@ -272,45 +297,6 @@ impl LimitOwner {
     }
 }
 
-/// Why no connection to a server could be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ThisError)]
-pub enum ConnectFailure {
-    /// The server, or the network on the way, refused the connection.
-    #[error("connection refused")]
-    Refused,
-    /// The connection was not established within `connect_timeout`.
-    #[error("timed out")]
-    Timeout,
-    /// The server's name has no address.
-    #[error("its name could not be resolved")]
-    Name,
-    /// The TLS handshake failed, for this reason.
-    #[error("TLS handshake failed: {0}")]
-    Tls(&'static str),
-    /// The server accepted the connection and then did not speak HTTP/2, or
-    /// closed it at once.
-    #[error("it does not speak HTTP/2")]
-    NoHttp2,
-    /// This process has no file descriptor, port or memory left for a
-    /// connection.
-    #[error("no local resources left")]
-    Local,
-}
-
-impl ConnectFailure {
-    /// The label `outcome` of `tidegate_upstream_connects_total`. A server that
-    /// does not speak HTTP/2 counts as one that refuses.
-    pub fn outcome(self) -> &'static str {
-        match self {
-            ConnectFailure::Refused | ConnectFailure::NoHttp2 => "refused",
-            ConnectFailure::Timeout => "timeout",
-            ConnectFailure::Name => "dns",
-            ConnectFailure::Tls(_) => "tls",
-            ConnectFailure::Local => "local",
-        }
-    }
-}
-
 impl Error {
     /// The `reason` in access lines, and the label of
     /// `tidegate_refusals_total`.
@@ -327,6 +313,9 @@ impl Error {
             Error::NoRoute => "no_route",
             Error::TraceNotAllowed => "method_not_allowed",
             Error::Loop { .. } => "loop",
+            Error::Unauthenticated { .. } => "unauthenticated",
+            Error::Forbidden { .. } => "forbidden",
+            Error::IdentityUnavailable { .. } => "identity_unavailable",
             Error::RateLimited { .. } => "rate_limited",
             Error::KeyMissing { .. } => "key_missing",
             Error::StoreUnavailable { .. } => "store_unavailable",
@@ -356,6 +345,14 @@ impl Error {
                 | Error::BodyTooLarge { .. }
                 | Error::Malformed(_)
         )
+    }
+}
+
+/// The message of a request without good credentials.
+fn unauthenticated(rejected: Option<&'static str>) -> String {
+    match rejected {
+        Some(why) => format!("the credentials are not accepted: {why}"),
+        None => "the request has no credentials that this route accepts".to_owned(),
     }
 }
 

@@ -7,6 +7,7 @@
 //! access line, metrics, response    gateway    inside, failures are errors; outside, there are only responses
 //! route match on one snapshot       gateway    the request keeps this snapshot to its end, also across reloads
 //! preflight               204       gateway    of a route with `cors`; no layer is asked
+//! identify         401, 403       layer      who asks: before everything that asks who it is
 //! limits                  429       layer      all limits of the route decide together; shared ones in the store
 //! total timeout           504       layer      covers queues, attempts and back-off
 //! buffers                           layer      if the route has them, slow clients hold no permit and no server
@@ -72,6 +73,7 @@
 //! Leaves, which know nothing of the rest:
 //!
 //! * [`policy`]: every policy as plain data, the vocabulary of all others.
+//! * [`identity`]: verifies credentials, and remembers whose they are.
 //! * [`limit`]: token buckets in bounded memory.
 //! * [`telemetry`]: logs, access lines, metrics.
 //! * [`error`]: the failures of a request, each with its cause and with who is
@@ -151,6 +153,7 @@ pub mod error;
 pub mod gateway;
 pub mod http1;
 pub mod http2;
+pub mod identity;
 pub mod inherited;
 pub mod layer;
 pub mod limit;

@@ -22,12 +22,14 @@ use crate::{
     build::{ConcurrencyView, State},
     config::Config,
     http2::windows,
+    identity::Authenticator,
     limit::Stats,
-    policy::Identity,
+    policy::KeyedCertificate,
     reload::Listeners,
     server::Listener,
     telemetry::metrics::{
-        CapGauges, LimitGauges, ListenerGauges, Metrics, Observed, RouteGauges, UpstreamGauges,
+        CapGauges, IdentityCounts, LimitGauges, ListenerGauges, Metrics, Observed, RouteGauges,
+        UpstreamGauges,
     },
     upstream::Upstream,
 };
@@ -45,6 +47,7 @@ pub(super) fn observe(state: &State, listeners: &Listeners, metrics: &Metrics) -
     Observed {
         routes: routes(state, metrics),
         limits,
+        identities: identities(state),
         upstreams: upstreams(state),
         buffered: state.buffered() as u64,
         grown_windows: windows::grown() as u64,
@@ -89,15 +92,15 @@ fn routes(state: &State, metrics: &Metrics) -> Vec<RouteGauges> {
 /// certificate that expired before.
 fn listener_gauges(listener: &Listener, bind: SocketAddr, state: &State) -> ListenerGauges {
     let mut certificates = BTreeMap::new();
-    for identity in identities(bind, &state.config) {
-        let expires = identity
+    for certificate in served(bind, &state.config) {
+        let expires = certificate
             .expires
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
         // Several certificates may have one name (RSA and ECDSA). The gauge
         // shows the first that expires.
         let first = certificates
-            .entry(identity.name().into())
+            .entry(certificate.name().into())
             .or_insert(expires);
         *first = expires.min(*first);
     }
@@ -111,7 +114,7 @@ fn listener_gauges(listener: &Listener, bind: SocketAddr, state: &State) -> List
 
 /// The certificates of the listener that the configuration has at this address;
 /// none if it has no such listener, or one without TLS.
-fn identities(bind: SocketAddr, config: &Config) -> &[Identity] {
+fn served(bind: SocketAddr, config: &Config) -> &[KeyedCertificate] {
     for listener in &config.listeners {
         if listener.bind == bind
             && let Some(tls) = &listener.tls
@@ -120,6 +123,15 @@ fn identities(bind: SocketAddr, config: &Config) -> &[Identity] {
         }
     }
     &[]
+}
+
+/// The counters of each identity.
+fn identities(state: &State) -> Vec<IdentityCounts> {
+    let counts = |(name, of): (&Arc<str>, &Arc<Authenticator>)| IdentityCounts {
+        identity: Arc::clone(name),
+        outcomes: of.counts.by_outcome().into(),
+    };
+    state.identities().map(counts).collect()
 }
 
 /// The gauges of a limit; `in_store` is the number of its keys that this

@@ -14,7 +14,10 @@
 
 use std::{num::NonZeroU32, sync::Arc};
 
-use super::state::{Process, State};
+use super::{
+    identities,
+    state::{Process, State},
+};
 use crate::{
     call::RouteTag,
     gateway::{ToMirror, UpstreamLayers, to_mirror},
@@ -108,6 +111,7 @@ fn forward(route: &policy::Route, upstream: &Arc<str>, state: &State) -> Forward
             request: route.request.clone(),
             response: route.response.headers.clone(),
             key: hash_key(upstream, state),
+            hidden: identities::hidden(route, state),
         }),
     }
 }

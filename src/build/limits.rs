@@ -207,7 +207,7 @@ pub(super) fn texts(route: &policy::Route, config: &Config) -> Box<[LimitText]> 
 /// An access line that masks its query hides the values of these, since they
 /// say who the client is. Parts that stand in for missing ones are among them.
 /// A name may occur twice.
-pub(super) fn query_keys(route: &policy::Route, config: &Config) -> Arc<[Box<str>]> {
+pub(super) fn query_keys(route: &policy::Route, config: &Config) -> Vec<Box<str>> {
     let mut names = Vec::new();
     for limit in of_route(route, config) {
         let stand_in = match &limit.missing {
@@ -220,7 +220,7 @@ pub(super) fn query_keys(route: &policy::Route, config: &Config) -> Arc<[Box<str
             }
         }
     }
-    names.into()
+    names
 }
 
 /// How a route applies its limits.

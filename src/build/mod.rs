@@ -31,6 +31,7 @@
 mod concurrency;
 mod destinations;
 mod error;
+mod identities;
 mod keys;
 mod limits;
 mod named;
@@ -105,6 +106,7 @@ pub fn build(
     let shared = store::limits(&config, &limiters, earlier);
     let tops = limits::tops(&limiters, earlier, process.workers);
     let copies = copies(&config, earlier);
+    let identities = identities::identities(&config, earlier, process);
     let unknown_proxies = earlier
         .map(|earlier| Arc::clone(&earlier.unknown_proxies))
         .unwrap_or_default();
@@ -113,6 +115,7 @@ pub fn build(
         limits: limiters,
         tops,
         hasher: process.hasher,
+        identities,
         overrides,
         store,
         shared,
@@ -271,7 +274,7 @@ fn route(route: &policy::Route, state: &State, process: &Process) -> Route {
 /// logged.
 fn tag(route: &policy::Route, config: &Config, process: &Process) -> RouteTag {
     let limits = limits::names(route, config);
-    let query = LoggedQuery::new(config.log.query, limits::query_keys(route, config));
+    let query = LoggedQuery::new(config.log.query, query_secrets(route, config));
     RouteTag {
         access: lines(Some(&route.name), &limits, query, config, process),
         name: Some(Arc::clone(&route.name)),
@@ -281,6 +284,22 @@ fn tag(route: &policy::Route, config: &Config, process: &Process) -> RouteTag {
         cors: route.cors.clone().map(Box::new),
         metrics: process.metrics.route(&route.name),
     }
+}
+
+/// The query parameters of a route whose values say who the client is: they are
+/// parts of keys, or credentials.
+fn query_secrets(route: &policy::Route, config: &Config) -> Arc<[Box<str>]> {
+    let mut names = limits::query_keys(route, config);
+    for identity in &config.identities {
+        for place in &identity.from {
+            if let policy::CredentialPlace::Query(name) = place
+                && route.identify.by.contains(&identity.name)
+            {
+                names.push(name.clone());
+            }
+        }
+    }
+    names.into()
 }
 
 /// How access lines are written of a route with this name and these limits;
@@ -311,6 +330,7 @@ fn callees(route: &policy::Route, state: &State) -> Box<[Arc<Upstream>]> {
 /// The layers of a route. A policy that the route does without is no layer.
 fn layers(route: &policy::Route, state: &State, process: &Process) -> Layers {
     Layers {
+        identify: identities::layer(route, state, process),
         rate_limit: limits::layer(route, state, process),
         total_timeout: TotalTimeoutLayer::new(route.timeouts),
         buffer: buffers(route, process),

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     config::Config,
     gateway::UnknownProxies,
+    identity::Authenticator,
     layer::{Budget, Copies, Memory, Overrides},
     limit::{KeyHasher, Limiter, Top},
     store::{SharedLimit, Store},
@@ -32,6 +33,8 @@ pub struct State {
     pub(super) tops: Named<Arc<Top>>,
     /// Makes the keys of their buckets; the same over all reloads.
     pub(super) hasher: KeyHasher,
+    /// The identities, with the credentials that they know.
+    pub(super) identities: Named<Arc<Authenticator>>,
     /// The exceptions of limits for single keys.
     pub(super) overrides: Named<Arc<Overrides>>,
     /// The store that counts shared limits; `None` if no limit is shared.
@@ -121,6 +124,11 @@ impl State {
     /// Bytes of bodies that are buffered now.
     pub fn buffered(&self) -> usize {
         self.buffers.taken()
+    }
+
+    /// Identities by name.
+    pub fn identities(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Authenticator>)> {
+        self.identities.iter()
     }
 
     /// Upstreams by name.

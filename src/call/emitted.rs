@@ -94,6 +94,7 @@ impl EndedExchange<'_> {
         let shadow = facts.limits.shadow_refused.trailing_zeros() as usize;
         let query = target.query().and_then(|query| lines.query.shown(query));
         let client = exchange.client.ip;
+        let identified = exchange.identified.get();
         lines.log.write(&Line {
             time: self.now,
             request_id: exchange.id.as_bytes(),
@@ -114,6 +115,8 @@ impl EndedExchange<'_> {
             status: self.status,
             grpc_status: facts.grpc_status,
             reason: facts.reason,
+            identity: identified.map(|client| &*client.identity),
+            plan: identified.and_then(|client| client.plan.as_deref()),
             limit: limit.and_then(|limit| {
                 Some(LimitState {
                     name: lines.limits.get(limit.limit)?,

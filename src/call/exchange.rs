@@ -11,7 +11,7 @@
 use std::{
     cell::RefCell,
     net::IpAddr,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -30,6 +30,7 @@ use super::{
 use crate::{
     body::{BodyObserver, Held},
     error::Fault,
+    identity::Identified,
     message::{FieldName, Headers, Interim, Origin, RequestHead},
     policy::{ClientIpHeader, Cors, LimitHeaders},
     telemetry::{AccessLog, FixedFields, RouteMetrics},
@@ -55,6 +56,9 @@ pub struct Exchange {
     pub origin: Arc<Origin>,
     /// The client.
     pub client: Client,
+    /// The client as its credentials identify it; empty before that, and for
+    /// requests without credentials.
+    pub identified: OnceLock<Arc<Identified>>,
     /// Its identity in logs and problem bodies.
     pub id: RequestId,
     /// When its first byte was seen.

@@ -19,6 +19,7 @@ mod check;
 mod client;
 mod completions;
 mod demo;
+mod key;
 mod manual;
 mod output;
 mod proxy;
@@ -57,6 +58,7 @@ enum Command {
     Proxy(proxy::Arguments),
     Schema(schema::Arguments),
     Reload(reload::Arguments),
+    Key(key::Arguments),
     /// Print the version
     Version,
     Completions(completions::Arguments),
@@ -74,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Proxy(arguments) => proxy::run(&arguments, Cli::command()),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Reload(arguments) => reload::run(arguments),
+        Command::Key(arguments) => key::run(&arguments),
         Command::Version => print(concat!("tidegate ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Completions(arguments) => completions::run(&arguments, Cli::command()),
         Command::Man(arguments) => manual::run(&arguments, Cli::command()),

@@ -25,7 +25,7 @@ use x509_cert::{
 use zeroize::{Zeroize, Zeroizing};
 
 use super::source;
-use crate::policy::{Authorities, Identity};
+use crate::policy::{Authorities, KeyedCertificate};
 
 /// Longest file of certificates; the system's whole list of authorities is a
 /// fourth of it.
@@ -56,7 +56,7 @@ pub(super) enum FileFault {
 ///
 /// The first certificate of the file is that of the gateway; its names and its
 /// end are what is looked at.
-pub(super) fn identity(certificates: &Path, key: &Path) -> Result<Identity, FileFault> {
+pub(super) fn identity(certificates: &Path, key: &Path) -> Result<KeyedCertificate, FileFault> {
     let chain = read_certificates(certificates).map_err(FileFault::Certificates)?;
     let mut key = read_key(key).map_err(FileFault::Key)?;
     let unsound = || FileFault::Certificates(UNSOUND.to_owned());
@@ -64,7 +64,7 @@ pub(super) fn identity(certificates: &Path, key: &Path) -> Result<Identity, File
     let certified = CertifiedKey::from_der(chain, key.clone_key(), &aws_lc_rs::default_provider());
     key.zeroize();
     let certified = certified.map_err(|error| mismatch(&error))?;
-    Ok(Identity {
+    Ok(KeyedCertificate {
         certified: Arc::new(certified),
         names: about.names.into(),
         expires: about.expires,

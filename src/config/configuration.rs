@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::{diagnostic::Diagnostics, watched::Watched};
 use crate::policy::{
-    Admin, ClientIp, Limit, Listener, Log, Route, Server, Shutdown, Store, Upstream,
+    Admin, ClientIp, Identity, Limit, Listener, Log, Route, Server, Shutdown, Store, Upstream,
 };
 
 /// A whole configuration, ready to be built.
@@ -32,6 +32,8 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// Services behind the gateway, in name order.
     pub upstreams: Vec<Arc<Upstream>>,
+    /// Ways to authenticate clients, in name order.
+    pub identities: Vec<Arc<Identity>>,
     /// Token buckets and caps on requests in flight, in name order.
     pub limits: Vec<Arc<Limit>>,
     /// Routes in file order.
@@ -59,6 +61,7 @@ impl Config {
             log,
             shutdown,
             upstreams,
+            identities,
             limits,
             routes,
             watched: _,
@@ -74,6 +77,7 @@ impl Config {
             ("log", *log != after.log),
             ("shutdown", *shutdown != after.shutdown),
             ("upstreams", *upstreams != after.upstreams),
+            ("identities", *identities != after.identities),
             ("limits", *limits != after.limits),
             ("routes", *routes != after.routes),
         ];

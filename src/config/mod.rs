@@ -16,6 +16,7 @@
 //! file, the advice and the view of the running configuration follow.
 
 mod advice;
+pub mod api_keys;
 mod certificates;
 mod characters;
 mod configuration;

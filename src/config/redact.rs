@@ -27,7 +27,8 @@ pub(super) use crate::policy::is_secret_name;
 
 /// Keys of the language whose names have such a word, and whose values are
 /// none.
-pub(super) const NO_SECRETS: [&str; 7] = [
+pub(super) const NO_SECRETS: [&str; 8] = [
+    "api_keys",
     "client_key",
     "credentials",
     "hash_key",

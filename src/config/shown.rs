@@ -225,6 +225,7 @@ fn free_text(name: &str, node: &Node) -> Json {
     match &node.value {
         Value::Text(_) if redact::is_secret_name(name) => json!(REDACTED),
         Value::Text(text) => json!(text.shown()),
+        Value::List(items) => items.iter().map(|item| free_text(name, item)).collect(),
         _ => Json::Null,
     }
 }

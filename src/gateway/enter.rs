@@ -18,7 +18,7 @@
 //! access line has no route. An error of the body comes last, and its access
 //! line has one. The exchange exists in both cases.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::{HeaderName, Method, Version};
 use tokio::time::Instant;
@@ -96,6 +96,7 @@ pub(super) fn enter(routes: &Routes, mut request: Request) -> Entered {
     }
     let exchange = Arc::new(Exchange {
         client,
+        identified: OnceLock::new(),
         id: RequestId::of(&request.head.headers),
         grpc: call(routes, known, &request.head),
         request: request.head,
@@ -136,6 +137,7 @@ pub(super) fn unreadable(
             ip: origin.peer.ip().to_canonical(),
             chain: None,
         },
+        identified: OnceLock::new(),
         id: RequestId::made(),
         request: Box::new(RequestHead {
             method: Method::from_bytes(UNREADABLE.as_bytes()).unwrap_or_default(),

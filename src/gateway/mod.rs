@@ -74,6 +74,7 @@ use self::{enter::Entered, stack::Stack};
 use crate::{
     call::{Call, Exchange, LimitText, Nearest, RouteTag, grpc},
     error::{Error, Failed},
+    layer::RefusedAtOnce,
     message::{Arrival, Origin, Request, Response},
     telemetry::Metrics,
 };

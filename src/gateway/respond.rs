@@ -98,8 +98,35 @@ pub(super) fn to_request(
         // not the service behind supports them.
         fields.push(header::ALLOW.as_str(), last_hop::METHODS.as_bytes());
     }
+    challenge(error, fields);
     finish(fields, PROBLEM_LINES, request_id, retry_after);
     response
+}
+
+/// Adds the ways to authenticate to a 401 (RFC 9110, 11.6.1), and to a 403 of a
+/// client that has a token without the right scope (RFC 6750, 3.1).
+fn challenge(error: &Error, fields: &mut Fields) {
+    let name = header::WWW_AUTHENTICATE;
+    match error {
+        Error::Unauthenticated {
+            challenges,
+            rejected,
+        } => {
+            for challenge in &**challenges {
+                let mut value = challenge.to_string();
+                if let Some(why) = rejected.filter(|_| value.starts_with("Bearer")) {
+                    value.push_str(", error=\"invalid_token\", error_description=\"");
+                    value.push_str(why);
+                    value.push('"');
+                }
+                fields.push(name.as_str(), value.as_bytes());
+            }
+        }
+        Error::Forbidden { claim } if &**claim == "scope" => {
+            fields.push(name.as_str(), b"Bearer error=\"insufficient_scope\"");
+        }
+        _ => {}
+    }
 }
 
 /// The response to a gRPC call that failed with `error`: status 200, with the
@@ -187,6 +214,11 @@ fn shape(error: &Error) -> (StatusCode, &'static str, Option<Duration>) {
         Error::TargetTooLong { .. } => (StatusCode::URI_TOO_LONG, BLANK, None),
         Error::HeadTooLarge { .. } | Error::TooManyHeaders { .. } => {
             (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, BLANK, None)
+        }
+        Error::Unauthenticated { .. } => (StatusCode::UNAUTHORIZED, BLANK, None),
+        Error::Forbidden { .. } => (StatusCode::FORBIDDEN, BLANK, None),
+        Error::IdentityUnavailable { retry_after } => {
+            (StatusCode::SERVICE_UNAVAILABLE, BLANK, Some(*retry_after))
         }
         Error::RateLimited {
             status,

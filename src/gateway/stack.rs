@@ -14,14 +14,15 @@ use tower::ServiceBuilder;
 use crate::{
     layer::{
         AttemptTimeout, AttemptTimeoutLayer, Buffer, BufferLayer, Concurrency, ConcurrencyLayer,
-        Forward, ForwardLayer, Mirror, MirrorLayer, OneOf, RateLimit, RateLimitLayer, Respond,
-        Retry, RetryLayer, Split, TotalTimeout, TotalTimeoutLayer, optional,
+        Forward, ForwardLayer, Identify, IdentifyLayer, Mirror, MirrorLayer, OneOf, RateLimit,
+        RateLimitLayer, Respond, Retry, RetryLayer, Split, TotalTimeout, TotalTimeoutLayer,
+        optional,
     },
     upstream::SendTo,
 };
 
-/// The layers of a route, from its limits inwards.
-pub(crate) type Stack = RateLimit<TotalTimeout<OneOf<Buffer<Limited>, Limited>>>;
+/// The layers of a route.
+pub(crate) type Stack = Identify<RateLimit<TotalTimeout<OneOf<Buffer<Limited>, Limited>>>>;
 
 /// The route's concurrency limit, if it has one.
 type Limited = OneOf<Concurrency<Responding>, Responding>;
@@ -47,6 +48,8 @@ type AttemptStack = AttemptTimeout<Forward<SendTo>>;
 /// The layers of one route.
 #[derive(Debug)]
 pub(crate) struct Layers {
+    /// Without identities it passes every request on.
+    pub(crate) identify: IdentifyLayer,
     /// Without limits it passes every request on.
     pub(crate) rate_limit: RateLimitLayer,
     /// Every route has timeouts.
@@ -141,8 +144,11 @@ impl Layers {
             }
         };
         ServiceBuilder::new()
-            // First: the cheapest refusal, and a request over its limit must
-            // not take a place in a queue.
+            // First: limits, queues and services ask who the client is. Wrong
+            // credentials have a limit of their own.
+            .layer(self.identify)
+            // Before all that waits: the cheapest refusal, and a request over
+            // its limit must not take a place in a queue.
             .layer(self.rate_limit)
             // Outside of all layers that wait: queues, attempts and back-off
             // share one deadline.

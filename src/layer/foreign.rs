@@ -23,7 +23,7 @@ use std::{
     num::{NonZeroU32, NonZeroUsize},
     pin::{Pin, pin},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll},
@@ -218,6 +218,7 @@ pub(super) fn call() -> Call {
             ip: address.ip(),
             chain: None,
         },
+        identified: OnceLock::new(),
         started: Instant::now(),
         facts: Facts::begin(&route.metrics),
         route,

@@ -35,10 +35,12 @@ mod content;
 #[cfg(test)]
 mod foreign;
 mod forward;
+mod identify;
 mod key;
 mod mirror;
 mod one_of;
 mod rate_limit;
+mod refused_at_once;
 mod respond;
 mod response_changes;
 mod retry;
@@ -50,13 +52,15 @@ pub use buffer::{Buffer, BufferLayer, BufferPolicy, Memory};
 pub use concurrency::{
     Concurrency, ConcurrencyLayer, ConcurrencyLimit, FairBy, Permit, Queued, Queueing, Turn,
 };
-pub use forward::{Forward, ForwardLayer, ForwardPolicy, HashKey};
+pub use forward::{Forward, ForwardLayer, ForwardPolicy, HashKey, HiddenCredentials};
+pub use identify::{FailureLimit, Identify, IdentifyLayer, RouteIdentity};
 #[cfg(any(test, fuzzing))]
 pub use key::hashed;
 pub use key::named as named_value;
 pub use mirror::{Copies, CopyPolicy, Mirror, MirrorLayer};
 pub use one_of::{OneOf, OneOfFuture, OptionalLayer, optional};
 pub use rate_limit::{Buckets, Overrides, RateLimit, RateLimitLayer, RouteLimit, SharedBuckets};
+pub use refused_at_once::RefusedAtOnce;
 pub use respond::Respond;
 pub use retry::{Budget, Retry, RetryLayer};
 pub use rewrite::after_prefix;

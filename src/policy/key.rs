@@ -46,6 +46,12 @@ pub enum KeyPart {
     /// The distinguished name in the client's certificate, in the form of RFC
     /// 4514.
     TlsSubject,
+    /// The name of the identity and the id of the client in it.
+    Identity,
+    /// The plan of the identified client.
+    Plan,
+    /// A claim of the identified client, by its name.
+    Claim(Box<str>),
 }
 
 impl KeyPart {
@@ -64,6 +70,10 @@ impl KeyPart {
             Self::Path => KeyKind::new(9, "path"),
             Self::Method => KeyKind::new(10, "method"),
             Self::TlsSubject => KeyKind::new(11, "tls:subject"),
+            // 12: left to an IPv4 network
+            Self::Identity => KeyKind::new(13, "identity"),
+            Self::Plan => KeyKind::new(14, "plan"),
+            Self::Claim(name) => KeyKind::new(15, "claim").of(name),
         }
     }
 }

@@ -53,10 +53,12 @@
 //! ```
 
 mod allowance;
+mod api_keys;
 mod concurrency;
 mod cors;
 mod headers;
 mod health;
+mod identity;
 mod key;
 mod limits;
 pub mod path;
@@ -70,6 +72,7 @@ mod tls;
 mod upstreams;
 
 pub use self::{
-    allowance::*, concurrency::*, cors::*, headers::*, health::*, key::*, limits::*, process::*,
-    quota::*, retry::*, routes::*, secret::*, store::*, tls::*, upstreams::*,
+    allowance::*, api_keys::*, concurrency::*, cors::*, headers::*, health::*, identity::*, key::*,
+    limits::*, process::*, quota::*, retry::*, routes::*, secret::*, store::*, tls::*,
+    upstreams::*,
 };

@@ -13,7 +13,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Concurrency, Cors, HeaderChanges, Priority, Retry};
+use super::{Concurrency, Cors, HeaderChanges, HeaderText, Identification, Priority, Retry};
 
 /// One of `[[routes]]`, with `[defaults]` merged in.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +28,8 @@ pub struct Route {
     /// Copies of requests for another upstream; `None` as well on a route that
     /// responds itself.
     pub mirror: Option<Mirror>,
+    /// How its clients are identified, and the conditions on them.
+    pub identify: Identification,
     /// The names of its limits, all of which exist. All must admit a request.
     pub limits: Vec<Arc<str>>,
     /// The priority of its requests in the queue of an upstream's concurrency
@@ -242,7 +244,7 @@ pub struct RequestChanges {
     /// How the path is rewritten.
     pub rewrite: Rewrite,
     /// Header fields that are set or removed.
-    pub headers: HeaderChanges,
+    pub headers: HeaderChanges<HeaderText>,
     /// Header fields with claims of proxies, such as `X-Real-IP`, that are
     /// passed on although the peer is no trusted proxy.
     pub keep_headers: Vec<HeaderName>,

@@ -25,7 +25,7 @@ const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerTls {
     /// Certificates in the order of the file, the default first; at least one.
-    pub certificates: Vec<Identity>,
+    pub certificates: Vec<KeyedCertificate>,
     /// The authorities that must have signed client certificates; `None` if
     /// clients show no certificate.
     pub client_ca: Option<Authorities>,
@@ -56,12 +56,12 @@ pub struct UpstreamTls {
     /// in each server's URL.
     pub server_name: Option<Arc<str>>,
     /// The certificate shown to servers that ask for one; `None` to show none.
-    pub identity: Option<Identity>,
+    pub identity: Option<KeyedCertificate>,
 }
 
 /// A certificate chain and its private key.
 #[derive(Clone)]
-pub struct Identity {
+pub struct KeyedCertificate {
     /// The chain and the key, checked to belong together.
     pub certified: Arc<CertifiedKey>,
     /// The names that the certificate is valid for, in lower case: hosts, `*.`
@@ -73,7 +73,7 @@ pub struct Identity {
     pub file: PathBuf,
 }
 
-impl Identity {
+impl KeyedCertificate {
     /// The certificate's first name, or its file if it has no name. It is the
     /// label `name` of `tidegate_certificate_expiry_timestamp_seconds`.
     pub fn name(&self) -> String {
@@ -99,18 +99,18 @@ impl Identity {
 
 /// Compares certificates and files, not keys: a certificate holds the public
 /// half of its key, so that equal certificates have equal keys.
-impl PartialEq for Identity {
+impl PartialEq for KeyedCertificate {
     fn eq(&self, other: &Self) -> bool {
         self.certified.cert == other.certified.cert && self.file == other.file
     }
 }
 
-impl Eq for Identity {}
+impl Eq for KeyedCertificate {}
 
 /// Shows names and file, never the key.
-impl fmt::Debug for Identity {
+impl fmt::Debug for KeyedCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity")
+        f.debug_struct("KeyedCertificate")
             .field("names", &self.names)
             .field("file", &self.file)
             .finish_non_exhaustive()

@@ -23,7 +23,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use crate::policy::Identity;
+use crate::policy::KeyedCertificate;
 
 /// The certificates of a listener, indexed by the names in them. A look-up
 /// costs at most two hashes, however many certificates there are.
@@ -35,7 +35,7 @@ pub(super) struct Certificates {
     /// In the order of the file, at least one.
     ///
     /// The first one is the default.
-    all: Vec<Identity>,
+    all: Vec<KeyedCertificate>,
     /// Indices into `all`, by name. A pattern `*.x` is a key by itself.
     ///
     /// The indices of a name are in the order of the file, which is the order
@@ -49,7 +49,7 @@ impl Certificates {
     ///
     /// A name that occurs in several certificates, such as one with RSA and one
     /// with ECDSA, gets all of their indices.
-    pub(super) fn new(all: Vec<Identity>) -> Self {
+    pub(super) fn new(all: Vec<KeyedCertificate>) -> Self {
         let mut by_name: HashMap<Box<str>, Vec<usize>> = HashMap::new();
         for (index, identity) in all.iter().enumerate() {
             for name in identity.names.iter() {

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{AlpnProtocol, InPieces, ReadAhead, pinned::Pinned, provider, reason, roots};
-use crate::policy::{Identity, Protocol, UpstreamTls};
+use crate::policy::{KeyedCertificate, Protocol, UpstreamTls};
 
 pub use rustls::pki_types::ServerName;
 
@@ -191,7 +191,7 @@ fn system_roots() -> Result<RootCertStore, String> {
 /// Shows the same certificate to every server that asks for one and can verify
 /// its signature.
 #[derive(Debug)]
-struct SameForAll(Identity);
+struct SameForAll(KeyedCertificate);
 
 impl rustls::client::ResolvesClientCert for SameForAll {
     fn resolve(

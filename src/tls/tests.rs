@@ -9,10 +9,12 @@ use rustls::{crypto::aws_lc_rs, pki_types::PrivateKeyDer, sign::CertifiedKey};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use super::*;
-use crate::policy::{Authorities, Identity, ListenerTls, Protocol, TlsVersion, UpstreamTls};
+use crate::policy::{
+    Authorities, KeyedCertificate, ListenerTls, Protocol, TlsVersion, UpstreamTls,
+};
 
 /// A self-signed certificate.
-pub(crate) fn identity(names: &[&str]) -> Identity {
+pub(crate) fn identity(names: &[&str]) -> KeyedCertificate {
     let key = KeyPair::generate().unwrap();
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     let certificate = CertificateParams::new(names.clone())
@@ -22,10 +24,10 @@ pub(crate) fn identity(names: &[&str]) -> Identity {
     made(vec![certificate.der().clone()], &key, &names)
 }
 
-fn made(chain: Vec<CertificateDer<'static>>, key: &KeyPair, names: &[String]) -> Identity {
+fn made(chain: Vec<CertificateDer<'static>>, key: &KeyPair, names: &[String]) -> KeyedCertificate {
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let key = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).unwrap();
-    Identity {
+    KeyedCertificate {
         certified: Arc::new(key),
         names: names.iter().map(|name| name.as_str().into()).collect(),
         expires: SystemTime::now(),
@@ -34,7 +36,7 @@ fn made(chain: Vec<CertificateDer<'static>>, key: &KeyPair, names: &[String]) ->
 }
 
 /// An authority, and a certificate that it has issued.
-fn signed(names: &[&str]) -> (CertificateDer<'static>, Identity) {
+fn signed(names: &[&str]) -> (CertificateDer<'static>, KeyedCertificate) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     params
@@ -58,7 +60,7 @@ type Certificate = CertificateDer<'static>;
 /// The TLS of a listener that shows `identity` and trusts `client_ca`, as after
 /// a reload.
 fn server(
-    identity: Identity,
+    identity: KeyedCertificate,
     client_ca: Option<Certificate>,
     earlier: Option<&ServerTls>,
 ) -> ServerTls {
@@ -76,7 +78,7 @@ fn server(
 }
 
 /// The TLS of an upstream that trusts `ca` and shows `identity`.
-fn client(ca: Certificate, identity: Option<Identity>) -> ClientTls {
+fn client(ca: Certificate, identity: Option<KeyedCertificate>) -> ClientTls {
     let policy = UpstreamTls {
         ca: Some(authority(ca)),
         server_name: None,

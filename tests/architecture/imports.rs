@@ -42,6 +42,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "gateway",
             "http1",
             "http2",
+            "identity",
             "inherited",
             "layer",
             "limit",
@@ -77,6 +78,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "policy",
             "http2",
+            "identity",
             "limit",
             "server",
             "telemetry",
@@ -108,6 +110,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "error",
             "gateway",
+            "identity",
             "layer",
             "limit",
             "policy",
@@ -144,6 +147,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "call",
             "error",
             "http1",
+            "identity",
             "limit",
             "message",
             "policy",
@@ -151,6 +155,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
+    // Whose credentials these are: verified, and remembered.
+    ("identity", &["policy", "runtime"]),
     // Where limits are counted that several gateways share.
     (
         "store",
@@ -179,6 +185,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "body",
             "duration",
             "error",
+            "identity",
             "limit",
             "message",
             "policy",
@@ -233,7 +240,14 @@ fn modules_import_only_what_the_table_allows() {
 }
 
 /// Files beside the layers that are no layer: what several of them need.
-const SHARED_BY_LAYERS: &[&str] = &["content", "key", "one_of", "response_changes", "rewrite"];
+const SHARED_BY_LAYERS: &[&str] = &[
+    "content",
+    "key",
+    "one_of",
+    "refused_at_once",
+    "response_changes",
+    "rewrite",
+];
 
 #[test]
 fn a_layer_knows_no_other_layer() {

@@ -41,6 +41,7 @@ mod cors;
 mod defaults;
 mod destinations;
 mod files;
+mod identities;
 mod limits;
 mod matches;
 mod overrides;
@@ -96,6 +97,7 @@ pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -
     let shutdown = process::shutdown(&file.shutdown);
     let upstreams = upstreams::upstreams(&file.upstreams, loading);
     let limits = limits::limits(&file, &mut loading.problems);
+    let identities = identities::identities(&file, limits.as_deref(), loading);
     let routes = self::routes(&file, path, loading);
     let store = file.store.if_given(|store| store::store(store, loading));
     let admin = process::admin(&file.admin, listeners.as_deref(), loading);
@@ -109,6 +111,7 @@ pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -
         log: log?,
         shutdown: shutdown?,
         upstreams: shared(upstreams?),
+        identities: shared(identities?),
         limits: shared(limits?),
         routes: shared(routes?),
         watched: Watched::default(),

@@ -28,13 +28,14 @@ use crate::config::{
     units,
     wire::{
         File,
+        identities::Identity,
         limits::Limit,
         routes::Route,
         tables::{Either, Named, NamedEntry},
         upstreams::Upstream,
     },
 };
-use crate::policy::{KeyPart, Missing, PathPattern};
+use crate::policy::{HeaderText, KeyPart, Missing, PathPattern, RequestValue, TextPiece};
 
 /// Most limits and tiers of one route. The record of a decision has a bit for
 /// each of them in a `u64`. All of them decide on each request of the route, so
@@ -45,6 +46,7 @@ const MOST_DECIDING: usize = 64;
 pub(super) struct Definitions<'a> {
     upstreams: Known<'a>,
     limits: Known<'a>,
+    identities: Known<'a>,
 }
 
 /// All upstreams or all limits.
@@ -83,6 +85,7 @@ impl<'a> Definitions<'a> {
                 problems,
             ),
             limits: Known::new("limit", "key", &file.limits, of_limit, problems),
+            identities: Known::new("identity", "", &file.identities, of_identity, problems),
         }
     }
 }
@@ -94,6 +97,11 @@ fn of_upstream(upstream: &Upstream) -> Requirements {
         key: upstream.hash_key.read().unwrap_or_default(),
         deciding: 0,
     }
+}
+
+/// An identity requires nothing of a route.
+fn of_identity(_: &Identity) -> Requirements {
+    Requirements::default()
 }
 
 /// A limit requires the parameters of its key, and of the part that stands in
@@ -173,6 +181,15 @@ impl<'a> RouteContext<'a> {
         }
     }
 
+    /// The identities exist.
+    pub(super) fn check_identities(&mut self, route: &Route) {
+        for field in route.identify.elements() {
+            if let Some(name) = field.value() {
+                self.check(&self.names.identities, &name.value, field.at());
+            }
+        }
+    }
+
     /// Checks a name and its parameters. Returns how many of its buckets
     /// decide.
     ///
@@ -204,6 +221,26 @@ impl<'a> RouteContext<'a> {
             self.problems.error(Code::UnknownName, at, message, help);
         }
         required.deciding
+    }
+
+    /// Reports parameters in the value of a header that the path does not have.
+    pub(super) fn check_header_text(&mut self, text: &HeaderText, at: Span) {
+        let (Some(parameters), HeaderText::Template(pieces)) = (&self.parameters, text) else {
+            return;
+        };
+        for piece in pieces {
+            let TextPiece::Value(RequestValue::Param(name)) = piece else {
+                continue;
+            };
+            if parameters.contains(&&**name) {
+                continue;
+            }
+            let message = format!(
+                "nothing fills in `{{{name}}}`: it is neither a word that is known nor a parameter of this route's path"
+            );
+            let help = "write one such as `{client_ip}`, `{identity}`, `{claim:NAME}` or `{header:NAME}`, or `{{` for a brace";
+            self.problems.error(Code::UnknownName, at, message, help);
+        }
     }
 
     /// Reports places in a template that nothing fills in. `built_in` are those
@@ -271,7 +308,7 @@ impl<'a> Known<'a> {
 /// How to define a name that is unknown. The URL of a server or a rate in the
 /// place of a name belongs into the definition.
 ///
-/// `noun` is "upstream" or "limit". A login in the text is covered.
+/// `noun` is "upstream", "limit" or "identity". A login in the text is covered.
 fn definition(noun: &str, name: &str) -> String {
     let quoted = redact::logins(name);
     let url = address::with_scheme(name);
@@ -288,8 +325,12 @@ fn definition(noun: &str, name: &str) -> String {
         );
     }
     let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let section = match noun {
+        "identity" => "identities".to_owned(),
+        noun => format!("{noun}s"),
+    };
     match name.bytes().all(is_bare) {
-        true => format!("define it: `[{noun}s.{name}]`"),
-        false => format!("define it: `[{noun}s.\"{quoted}\"]`"),
+        true => format!("define it: `[{section}.{name}]`"),
+        false => format!("define it: `[{section}.\"{quoted}\"]`"),
     }
 }

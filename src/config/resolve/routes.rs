@@ -22,7 +22,7 @@
 use super::{
     checks::{GivenKey, exclude},
     concurrency::concurrency,
-    cors, destinations, matches,
+    cors, destinations, identities, matches,
     references::{Definitions, RouteContext},
     transform,
 };
@@ -53,6 +53,7 @@ pub(super) fn route(
     let action = action(route, field.at(), &mut context);
     let mirror = destinations::mirror(route, &mut context);
     context.check_limits(route);
+    let identify = identities::of_route(route, &mut context);
     let request = transform::request(&route.request, &mut context);
     let response = transform::response(&route.response, problems);
     let limit_headers = response.as_ref().map(|response| response.limit_headers);
@@ -69,6 +70,7 @@ pub(super) fn route(
         action: action?,
         mirror: mirror?,
         limits: route.limits.read()?,
+        identify: identify?,
         priority: route.priority.value?,
         grpc: route.grpc.value?,
         concurrency: concurrency?,

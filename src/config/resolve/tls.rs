@@ -21,7 +21,7 @@ use crate::config::{
     problem::{Code, Problem},
     wire::{process, scalar::Scalar, syntaxes::PemFile, upstreams},
 };
-use crate::policy::{Authorities, Identity, ListenerTls, UpstreamTls};
+use crate::policy::{Authorities, KeyedCertificate, ListenerTls, UpstreamTls};
 
 /// The name of a file with certificates or a key.
 type Pem = Field<Scalar<PemFile>>;
@@ -92,7 +92,7 @@ fn alone<T>(name: &Pem, given: &str, absent: &str, loading: &mut Loading<'_>) ->
 ///
 /// Both files are watched even if the first cannot be used. The mistake stands
 /// at the key that names the file with the fault.
-fn identity(cert: &Pem, key: &Pem, loading: &mut Loading<'_>) -> Option<Identity> {
+fn identity(cert: &Pem, key: &Pem, loading: &mut Loading<'_>) -> Option<KeyedCertificate> {
     let cert_file = files::watched(cert, loading);
     let key_file = files::watched(key, loading)?;
     let cert_file = cert_file?;

@@ -15,9 +15,10 @@ use crate::config::{
     problem::{Code, Problem, Problems},
     wire::{
         lists::Set,
-        routes::{self as wire, Headers, Trailers},
-        scalar::Scalar,
+        routes::{self as wire, Trailers},
+        scalar::{Scalar, Syntax},
         syntaxes::ChangeableHeader,
+        tables::Pairs,
     },
 };
 use crate::policy::{HeaderChanges, RequestChanges, ResponseChanges, Rewrite};
@@ -38,6 +39,11 @@ pub(super) fn request(
     let set = &request.set_headers;
     let remove = &request.remove_headers;
     let headers = headers(set, remove, context.problems);
+    for pair in set.elements() {
+        if let Some(value) = pair.field.value() {
+            context.check_header_text(&value.value, pair.field.at());
+        }
+    }
     let max_body = request.max_body.read()?;
     Some(RequestChanges {
         rewrite: rewrite?,
@@ -103,11 +109,11 @@ fn rewrite(request: &wire::Request, context: &mut RouteContext<'_>) -> Option<Re
 ///
 /// Only values that are sound take part in the comparison, as the others were
 /// reported.
-fn headers(
-    set: &Option<Field<Headers>>,
+fn headers<V: Syntax>(
+    set: &Option<Field<Pairs<ChangeableHeader, V>>>,
     remove: &Field<Set<Scalar<ChangeableHeader>>>,
     problems: &mut Problems,
-) -> Option<HeaderChanges> {
+) -> Option<HeaderChanges<V::Value>> {
     let removed = remove.read();
     let is_own = set.is_own() && remove.is_own();
     let mut names = Unique::new();

@@ -24,7 +24,7 @@
 
 use super::{
     super::{suggest, wrong::Wrong},
-    header, in_quotes, path,
+    header, identity, in_quotes, path,
 };
 use crate::policy::{KeyPart, Missing};
 
@@ -36,18 +36,20 @@ pub(in crate::config) const V6_PREFIX: u8 = 64;
 ///
 /// These are also the words that a misspelt part is compared with. Parts that
 /// have a name are not among them, as their names are free.
-const WORDS: [&str; 6] = [
+const WORDS: [&str; 8] = [
     "route",
     "client-ip",
     "host",
     "path",
     "method",
     "tls:subject",
+    "identity",
+    "plan",
 ];
 
 /// `"client-ip"`, `"client-ip/56"`, `"header:NAME"`, `"cookie:NAME"`,
 /// `"query:NAME"`, `"param:NAME"`, `"route"`, `"host"`, `"path"`, `"method"`,
-/// `"tls:subject"`.
+/// `"tls:subject"`, `"identity"`, `"plan"`, `"claim:NAME"`.
 ///
 /// # Errors
 /// Anything else. Where another gateway's form has one here, the help says so.
@@ -64,7 +66,7 @@ pub(in crate::config) fn part(text: &str) -> Result<KeyPart, Wrong> {
 /// The first text of a pair is the beginning, in lower case and without `$`;
 /// the second is the beginning that replaces it. `"tls:subject"` replaces the
 /// whole text, because it is the only part that a certificate has.
-const KINDS: [(&str, &str); 14] = [
+const KINDS: [(&str, &str); 16] = [
     ("headers:", "header:"),
     ("http_", "header:"),
     ("http:", "header:"),
@@ -75,6 +77,8 @@ const KINDS: [(&str, &str); 14] = [
     ("args:", "query:"),
     ("arg_", "query:"),
     ("params:", "param:"),
+    ("claims:", "claim:"),
+    ("jwt:", "claim:"),
     ("ip/", "client-ip/"),
     ("client_ip/", "client-ip/"),
     ("tls:", "tls:subject"),
@@ -98,7 +102,9 @@ fn meant(text: &str) -> Option<String> {
         "" | "*" | "all" | "global" | "none" | "any" => {
             Some("leave `key` out for one bucket for everyone".to_owned())
         }
-        "header" | "cookie" | "query" | "param" => Some(format!("name it: \"{lower}:NAME\"")),
+        "header" | "cookie" | "query" | "param" | "claim" => {
+            Some(format!("name it: \"{lower}:NAME\""))
+        }
         name if suggest::nearest(name, &WORDS).is_none()
             && (name.contains(['-', '_']) || name == "authorization") =>
         {
@@ -194,6 +200,9 @@ fn exact_part(text: &str) -> Result<KeyPart, Wrong> {
         ("path", None) => Ok(KeyPart::Path),
         ("method", None) => Ok(KeyPart::Method),
         ("tls", Some("subject")) => Ok(KeyPart::TlsSubject),
+        ("identity", None) => Ok(KeyPart::Identity),
+        ("plan", None) => Ok(KeyPart::Plan),
+        ("claim", Some(name)) => identity::claim_name(name).map(KeyPart::Claim),
         ("header", Some(name)) => {
             let help = "write letters, digits and `-`, such as \"header:x-user\"";
             let name = header::name(name).map_err(|wrong| Wrong::new(wrong.why, help))?;
@@ -225,7 +234,7 @@ fn exact_part(text: &str) -> Result<KeyPart, Wrong> {
 /// parts of the language.
 fn no_part(text: &str) -> Wrong {
     let near = suggest::nearest(text, &WORDS);
-    let help = "write \"client-ip\", \"header:NAME\", \"cookie:NAME\", \"query:NAME\", \"param:NAME\", \"route\", \"host\", \"path\", \"method\" or \"tls:subject\"";
+    let help = "write \"client-ip\", \"header:NAME\", \"cookie:NAME\", \"query:NAME\", \"param:NAME\", \"route\", \"host\", \"path\", \"method\", \"tls:subject\", \"identity\", \"plan\" or \"claim:NAME\"";
     Wrong::new("it is not part of a key", help).or_meant(near)
 }
 
@@ -313,6 +322,9 @@ mod tests {
         );
         assert_eq!(part("tls:subject").unwrap(), KeyPart::TlsSubject);
         assert_eq!(missing("skip").unwrap(), Missing::Skip);
+        assert_eq!(part("identity").unwrap(), KeyPart::Identity);
+        assert_eq!(part("plan").unwrap(), KeyPart::Plan);
+        assert_eq!(part("claim:org").unwrap(), KeyPart::Claim("org".into()));
         assert_eq!(missing("host").unwrap(), Missing::Use(KeyPart::Host));
     }
 
@@ -337,6 +349,7 @@ mod tests {
             "param:",
             "param:{id}",
             "param:a-b",
+            "claim:",
         ] {
             assert!(part(text).is_err(), "{text}");
         }

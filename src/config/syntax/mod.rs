@@ -20,6 +20,7 @@
 pub(super) mod address;
 pub(super) mod header;
 pub(super) mod host;
+pub(super) mod identity;
 pub(super) mod key;
 pub(super) mod origin;
 pub(super) mod path;

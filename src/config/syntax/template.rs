@@ -1,14 +1,21 @@
 //! Texts with `{name}` places that the gateway fills in for each request.
 //!
-//! Two keys hold templates: `rewrite` of a request and `to` of a redirect. The
-//! functions here check what the text shows by itself: that its braces match
-//! and that it can be sent. Whether a name in braces exists depends on the path
-//! of the route, so that `resolve` asks for it, through [`places`].
+//! Templates of URLs are `rewrite` of a request and `to` of a redirect, and
+//! values of `set_headers` of a request are templates, too. The functions here
+//! check what the text shows by itself: that its braces match and that it can
+//! be sent. Whether a name in braces exists depends on the path of the route,
+//! so that `resolve` asks for it.
 //!
-//! A template is kept as the text that the file has. Braces have no escape of
-//! their own; one that is meant literally is written percent-encoded.
+//! A template of a URL is kept as the text that the file has, and a brace that
+//! is meant literally is written percent-encoded.
 
-use super::super::wrong::Wrong;
+use http::HeaderValue;
+
+use super::{
+    super::{suggest, wrong::Wrong},
+    header, identity,
+};
+use crate::policy::{HeaderText, RequestValue, TextPiece};
 
 /// The names between braces, in order. Whether the route has such parameters is
 /// checked where the route is known.
@@ -89,9 +96,139 @@ fn sendable(text: &str) -> Result<String, Wrong> {
     Err(Wrong::new(why, "escape it, such as `%20` for a space"))
 }
 
+/// Names without a further part that a header value may have in braces.
+const VALUES: [(&str, RequestValue); 12] = [
+    ("client_ip", RequestValue::ClientIp),
+    ("peer", RequestValue::Peer),
+    ("host", RequestValue::Host),
+    ("path", RequestValue::Path),
+    ("method", RequestValue::Method),
+    ("scheme", RequestValue::Scheme),
+    ("request_id", RequestValue::RequestId),
+    ("route", RequestValue::Route),
+    ("listener", RequestValue::Listener),
+    ("identity", RequestValue::Identity),
+    ("plan", RequestValue::Plan),
+    ("tls:subject", RequestValue::TlsSubject),
+];
+
+/// The value of a header in which `{name}` is filled in for each request, and
+/// `{{` and `}}` are braces.
+///
+/// Any other name counts as a parameter of the path; `resolve` checks that the
+/// route has it.
+///
+/// # Errors
+/// A brace without a partner, a name that can be none, and a text that no
+/// header can hold.
+pub(in crate::config) fn header_value(text: &str) -> Result<HeaderText, Wrong> {
+    let (mut pieces, mut literal) = (Vec::new(), String::new());
+    let mut rest = text;
+    while let Some(at) = rest.find(['{', '}']) {
+        literal.push_str(&rest[..at]);
+        let brace = &rest[at..=at];
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix(brace) {
+            literal.push_str(brace);
+            rest = after;
+            continue;
+        }
+        let inside = rest.split_once('}').filter(|_| brace == "{");
+        let (name, after) = inside.ok_or_else(|| {
+            Wrong::new(
+                "a brace has no partner",
+                "write `{name}` for what is filled in, and `{{` or `}}` for a brace",
+            )
+        })?;
+        if !literal.is_empty() {
+            pieces.push(TextPiece::Literal(std::mem::take(&mut literal).into()));
+        }
+        pieces.push(TextPiece::Value(request_value(name)?));
+        rest = after;
+    }
+    literal.push_str(rest);
+    if pieces.is_empty() {
+        return header::value(&literal).map(HeaderText::Fixed);
+    }
+    if !literal.is_empty() {
+        pieces.push(TextPiece::Literal(literal.into()));
+    }
+    for piece in &pieces {
+        if let TextPiece::Literal(text) = piece {
+            let value = HeaderValue::from_str(text);
+            value.map_err(|_| {
+                let help = "write visible characters and blanks";
+                Wrong::new("there is a character that no header can hold", help)
+            })?;
+        }
+    }
+    Ok(HeaderText::Template(pieces.into()))
+}
+
+/// The value that a name in braces stands for.
+fn request_value(name: &str) -> Result<RequestValue, Wrong> {
+    if let Some((_, value)) = VALUES.iter().find(|(known, _)| *known == name) {
+        return Ok(value.clone());
+    }
+    match name.split_once(':') {
+        Some(("claim", claim)) => return identity::claim_name(claim).map(RequestValue::Claim),
+        Some(("header", field)) => return header::name(field).map(RequestValue::Header),
+        _ => {}
+    }
+    let is_parameter = !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if is_parameter {
+        return Ok(RequestValue::Param(name.into()));
+    }
+    let names = VALUES.map(|(known, _)| known);
+    let help = match suggest::nearest(name, &names) {
+        Some(near) => format!("did you mean `{{{near}}}`?"),
+        None => format!(
+            "write `{{{{` for a brace, or one of `{{{}}}`, `{{claim:NAME}}`, `{{header:NAME}}` or a parameter of the path",
+            names.join("}`, `{")
+        ),
+    };
+    Err(Wrong::new(format!("nothing fills in `{{{name}}}`"), help))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_header_value_has_texts_and_places() {
+        let text = |text| header_value(text).unwrap();
+        assert_eq!(text("a"), HeaderText::Fixed(HeaderValue::from_static("a")));
+        assert_eq!(
+            text("{{\"a\":1}}"),
+            HeaderText::Fixed(HeaderValue::from_static("{\"a\":1}"))
+        );
+        let pieces = [
+            TextPiece::Literal("a{".into()),
+            TextPiece::Value(RequestValue::Claim("org.id".into())),
+            TextPiece::Literal(";".into()),
+            TextPiece::Value(RequestValue::Param("id".into())),
+        ];
+        assert_eq!(
+            text("a{{{claim:org.id};{id}"),
+            HeaderText::Template(pieces.into())
+        );
+        for (wrong, help) in [
+            ("{a", "`{{`"),
+            ("a}", "`}}`"),
+            ("{\"a\":1}", "`{{`"),
+            ("{}", "`{{`"),
+            ("{client-ip}", "`{client_ip}`"),
+            ("{claim:}", "name of a claim"),
+            ("{header:a b}", ""),
+            ("{host}\n", ""),
+        ] {
+            let found = header_value(wrong).unwrap_err();
+            assert!(found.help.contains(help), "{wrong}: {found:?}");
+        }
+    }
 
     #[test]
     fn places_are_found_in_order() {

@@ -20,6 +20,7 @@ fn every_example_is_a_valid_configuration_that_names_its_schema() {
         "internal-services.toml",
         "login.toml",
         "minimal.toml",
+        "partners.toml",
         "plans.toml",
         "public-api.toml",
         "shared.toml",
@@ -60,8 +61,8 @@ fn every_example_is_a_valid_configuration_that_names_its_schema() {
     }
 }
 
-/// A folder with the certificates and keys that a file names, which the
-/// examples lack.
+/// A folder with the certificates, keys and API keys that a file names, which
+/// the examples lack.
 fn with_certificates(text: &str) -> tempfile::TempDir {
     let place = tempfile::tempdir().unwrap();
     fs::create_dir(place.path().join("certs")).unwrap();
@@ -80,6 +81,10 @@ fn with_certificates(text: &str) -> tempfile::TempDir {
             key.serialize_pem(),
         )
         .unwrap();
+    }
+    let words = text.split('"');
+    for name in words.filter(|word| word.ends_with(".keys.toml")) {
+        fs::write(place.path().join(name), "").unwrap();
     }
     place
 }

@@ -207,7 +207,7 @@ fn placeholders_of_other_template_languages_are_reported() {
     redirect("https://a.example/:path", "write `{path}`");
     redirect("https://a.example/*", "write `{path}`");
     redirect("https://{host}/{path}", "write `{path}` alone");
-    for value in ["{client_ip}", "%[src]", "%REQ(x-a)%", "{{.Host}}"] {
+    for value in ["$host", "%[src]", "%REQ(x-a)%", "{{.Host}}"] {
         let keys = format!("request = {{ set_headers = {{ x-a = \"{value}\" }} }}");
         route(&keys, Code::Misleading, "sent as it stands");
     }

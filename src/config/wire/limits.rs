@@ -34,7 +34,8 @@ type MostKeys = Whole<NonZeroUsize, 1, 100_000_000>;
 pub(in crate::config) struct Limit {
     /// Parts that select the bucket of a request: "client-ip", "client-ip/56"
     /// (IPv6 prefix), "header:NAME", "cookie:NAME", "query:NAME", "param:NAME"
-    /// (of the route's path), "route", "host", "path", "method", "tls:subject";
+    /// (of the route's path), "route", "host", "path", "method", "tls:subject",
+    /// "identity", "plan", "claim:NAME";
     /// a list is one composite key; absent: one bucket for everyone.
     pub(in crate::config) key: Option<Field<OneOrList<Scalar<Part>>>>,
     /// Sustained rate: "100/s", "30/m", "1000/h", "10000/d" or "5/10s".

@@ -32,6 +32,7 @@
 //! | `bool`, an enum, a struct | `true`, `"json"`, a section |
 
 pub(super) mod cors;
+pub(super) mod identities;
 pub(super) mod limits;
 pub(super) mod lists;
 pub(super) mod numbers;
@@ -46,6 +47,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::{
+    identities::Identity,
     limits::Limit,
     lists::{Set, Tables},
     process::{Admin, ClientIp, Listener, Log, Server, Shutdown, Store},
@@ -80,6 +82,8 @@ pub(super) struct File {
     pub(super) shutdown: Nested<Shutdown>,
     /// Services behind the gateway, by name.
     pub(super) upstreams: Option<Field<Named<Upstream>>>,
+    /// Ways to authenticate clients, by name.
+    pub(super) identities: Option<Field<Named<Identity>>>,
     /// Token buckets, or caps on requests in flight, by name, shared by every
     /// route that names them.
     pub(super) limits: Option<Field<Named<Limit>>>,

@@ -10,13 +10,14 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::field::{Field, Nested},
     cors::Cors,
+    identities::{Anonymous, Credentials, Required},
     lists::{List, OneOrList, Set, Tables},
     numbers::{Whole, on},
     scalar::{Off, Or, Scalar},
     syntaxes::{
-        AnyDuration, Anything, BufferBytes, Bytes, ChangeableHeader, Header, Host, KeptHeader,
-        Literal, MethodName, Name, Part, PathRegex, Percent, PositiveDuration, Prefix, QueryName,
-        Reason, RedirectTo, RewriteTo, Value, WholePath,
+        AnyDuration, Anything, BufferBytes, Bytes, ChangeableHeader, FilledValue, Header, Host,
+        KeptHeader, Literal, MethodName, Name, Part, PathRegex, Percent, PositiveDuration, Prefix,
+        QueryName, Reason, RedirectTo, RewriteTo, Value, WholePath,
     },
     tables::{Either, Pairs},
 };
@@ -64,6 +65,20 @@ pub(in crate::config) struct Route {
     /// requests.
     #[serde(default = "on")]
     pub(in crate::config) grpc: Field<bool>,
+    /// Identities by name; the first whose credentials a request has decides
+    /// who the client is; absent: nobody is asked.
+    #[serde(default)]
+    pub(in crate::config) identify: Field<Set<Scalar<Name>>>,
+    /// Requests without credentials: "refuse" answers 401, "pass" lets them
+    /// pass without an identity.
+    #[serde(default)]
+    pub(in crate::config) anonymous: Field<Anonymous>,
+    /// Claims by name, each of which must contain one of the values; others get
+    /// 403.
+    pub(in crate::config) require: Option<Field<Required>>,
+    /// "pass" passes credentials on, "remove" keeps them from the service.
+    #[serde(default)]
+    pub(in crate::config) credentials: Field<Credentials>,
     /// Limits by name; all must admit a request.
     #[serde(default)]
     pub(in crate::config) limits: Field<Set<Scalar<Name>>>,
@@ -97,6 +112,10 @@ pub(in crate::config) struct Route {
 pub(in crate::config) struct Defaults {
     mirror: Nested<Mirror>,
     priority: Option<Field<Priority>>,
+    identify: Option<Field<Set<Scalar<Name>>>>,
+    anonymous: Option<Field<Anonymous>>,
+    require: Option<Field<Required>>,
+    credentials: Option<Field<Credentials>>,
     limits: Option<Field<Set<Scalar<Name>>>>,
     r#match: Nested<Match>,
     concurrency: Nested<Concurrency>,
@@ -298,8 +317,9 @@ pub(in crate::config) struct Request {
     pub(in crate::config) add_prefix: Option<Field<Scalar<Literal>>>,
     /// Replaces the two: a path with the parameters of the match.
     pub(in crate::config) rewrite: Option<Field<Scalar<RewriteTo>>>,
-    /// Fields to set, replacing those of the client.
-    pub(in crate::config) set_headers: Option<Field<Headers>>,
+    /// Fields to set, replacing those of the client; places such as
+    /// `{identity}` are filled in, and `{{` is a brace.
+    pub(in crate::config) set_headers: Option<Field<Pairs<ChangeableHeader, FilledValue>>>,
     /// Fields to remove.
     #[serde(default)]
     pub(in crate::config) remove_headers: Field<Set<Scalar<ChangeableHeader>>>,

@@ -11,14 +11,14 @@ use http::{HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
 
 use super::super::{
-    syntax::{self, address, header, host, key, origin, path, store, template},
+    syntax::{self, address, header, host, identity, key, origin, path, store, template},
     units,
     wrong::{Rejection, Wrong},
 };
 use super::scalar::Syntax;
 use crate::policy::{
-    HostPattern, KeyPart, Missing, OriginPattern, PathPattern, Rate, RetryOn, Statuses,
-    StoreServer, UpstreamServer,
+    CredentialPlace, HeaderText, HostPattern, KeyPart, Missing, OriginPattern, PathPattern, Rate,
+    RetryOn, Statuses, StoreServer, UpstreamServer,
 };
 
 /// Declares languages:
@@ -75,9 +75,9 @@ syntaxes! {
     /// and a label of metrics.
     Name = Arc<str>, "a name", "per-client", "^[ -~]+$", syntax::name;
     /// A property of a request by which buckets, queues and servers are chosen.
-    Part = KeyPart, "part of a key", "client-ip", "^((route|client-ip|host|path|method|tls:subject)$|(client-ip/|header:|cookie:|query:|param:).)", key::part;
+    Part = KeyPart, "part of a key", "client-ip", "^((route|client-ip|host|path|method|tls:subject|identity|plan)$|(client-ip/|header:|cookie:|query:|param:|claim:).)", key::part;
     /// The way out when a part of a key is absent or empty.
-    Absent = Missing, "\"skip\", \"refuse\" or part of a key", "client-ip", "^((skip|refuse|route|client-ip|host|path|method|tls:subject)$|(client-ip/|header:|cookie:|query:|param:).)", key::missing;
+    Absent = Missing, "\"skip\", \"refuse\" or part of a key", "client-ip", "^((skip|refuse|route|client-ip|host|path|method|tls:subject|identity|plan)$|(client-ip/|header:|cookie:|query:|param:|claim:).)", key::missing;
     /// `401`, or `4xx` for all statuses of a class.
     StatusOrClass = Statuses, "a status or a class of them", "401", "^[2-5]([0-9][0-9]|xx)$", header::statuses;
     /// A value that a part of a key may have.
@@ -91,6 +91,14 @@ syntaxes! {
     KeptHeader = HeaderName, "the name of a header", "x-real-ip", "^[^ :/=]+$", header::kept;
     /// A value that is compared or sent as it is, byte by byte.
     Value = HeaderValue, "the value of a header", "tidegate", "", header::value;
+    /// A value of a header with places that are filled in for each request.
+    FilledValue = HeaderText, "the value of a header", "{client_ip}", "", template::header_value;
+    /// A place in a request that may hold a credential.
+    CredentialAt = CredentialPlace, "a place of a credential", "bearer", "^(bearer$|(header:|query:|cookie:).)", identity::credential_place;
+    /// The name of a claim, which may be a path with dots.
+    ClaimName = Box<str>, "the name of a claim", "scope", "", identity::claim_name;
+    /// A claim, as a part of a key is written.
+    ClaimOf = Box<str>, "a claim", "claim:plan", "^claim:.", identity::claim;
     /// A failure that may be tried again.
     Reason = RetryOn, "\"connect\", \"reset\", \"timeout\" or a status", "503", "^(connect|reset|timeout|[2-5][0-9][0-9])$", header::retry_reason;
     /// A whole path, in which `{name}` stands for one segment.
@@ -112,6 +120,8 @@ syntaxes! {
     Anything = String, "a string", "", "", anything;
     /// The name of a parameter in the query of a URL, decoded.
     QueryName = String, "the name of a parameter", "beta", "", not_empty;
+    /// Any text but none.
+    NotEmpty = String, "a string", "orders:write", "", not_empty;
 }
 
 // Numbers with a unit.

@@ -29,6 +29,8 @@ use http::header;
 
 use super::{
     super::rewrite,
+    credentials::HiddenCredentials,
+    fill,
     hops::{ReceivedHops, X_FORWARDED_HOST, X_FORWARDED_PROTO, write_quoted, write_value},
 };
 use crate::{
@@ -47,7 +49,7 @@ const ROOM: usize = 512;
 /// server speaks.
 ///
 /// Nothing here can fail: the request was found sound when it was read.
-pub(super) fn write(call: &Call, changes: &RequestChanges) -> Vec<u8> {
+pub(super) fn write(call: &Call, changes: &RequestChanges, hidden: &HiddenCredentials) -> Vec<u8> {
     let exchange = &*call.exchange;
     let request = &exchange.request;
     let first = first_host(exchange);
@@ -58,12 +60,16 @@ pub(super) fn write(call: &Call, changes: &RequestChanges) -> Vec<u8> {
     let mut out = spare::take(ROOM + request.headers.written_length());
     out.extend_from_slice(request.method.as_str().as_bytes());
     out.push(b' ');
+    let target = out.len();
     if changes.rewrite == Rewrite::None {
         let (path, query) = exchange.target.to_forward();
         out.extend_from_slice(path);
         out.extend_from_slice(query);
     } else {
         rewrite::write(&mut out, exchange, &changes.rewrite);
+    }
+    if hidden.hides_parameters() {
+        hidden.remove_parameters(&mut out, target);
     }
     match host.filter(|_| changes.preserve_host) {
         Some(host) => {
@@ -73,7 +79,7 @@ pub(super) fn write(call: &Call, changes: &RequestChanges) -> Vec<u8> {
         }
         None => out.extend_from_slice(b" HTTP/1.1\r\n"),
     }
-    write_received(&mut out, call, changes);
+    write_received(&mut out, call, changes, hidden);
     let is_first_hop = exchange.client.chain.is_none() && !request.headers.has(FieldName::Via);
     match first {
         Some(first) if is_first_hop && changes.headers.is_empty() => {
@@ -88,8 +94,8 @@ pub(super) fn write(call: &Call, changes: &RequestChanges) -> Vec<u8> {
     {
         http1::write_field(&mut out, grpc::TIMEOUT.as_str(), left.as_bytes());
     }
-    for (name, value) in changes.headers.set() {
-        http1::write_field(&mut out, name.as_str(), value.as_bytes());
+    for (name, text) in changes.headers.set() {
+        fill::write(&mut out, name, text, exchange);
     }
     out
 }
@@ -115,7 +121,12 @@ fn host(exchange: &Exchange) -> Option<&[u8]> {
 
 /// Writes the fields that the client sent, without those of the hop and those
 /// that the gateway writes anew.
-fn write_received(out: &mut Vec<u8>, call: &Call, changes: &RequestChanges) {
+fn write_received(
+    out: &mut Vec<u8>,
+    call: &Call,
+    changes: &RequestChanges,
+    hidden: &HiddenCredentials,
+) {
     let (request, body) = (&call.exchange.request, &call.body);
     let hops = Hops::of(&request.headers, request.names_hops);
     let mut held = OURS;
@@ -131,10 +142,17 @@ fn write_received(out: &mut Vec<u8>, call: &Call, changes: &RequestChanges) {
     if request.hops_left().is_some() {
         held = held.and(FieldName::MaxForwards);
     }
-    if hops.are_any() || request.headers.has_underscores || !changes.headers.is_empty() {
-        request
-            .headers
-            .write_some(out, held, |field| is_decided(field.name, &hops, changes));
+    if hidden.hides_cookies() {
+        hidden.write_cookies(out, &request.headers);
+    }
+    if hops.are_any()
+        || request.headers.has_underscores
+        || !changes.headers.is_empty()
+        || !hidden.is_empty()
+    {
+        request.headers.write_some(out, held, |field| {
+            is_decided(field.name, &hops, changes) || hidden.holds_back(field.name)
+        });
     } else {
         request.headers.write(out, held);
     }

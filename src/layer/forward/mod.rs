@@ -8,6 +8,8 @@
 //!
 //! * `head` writes the request line and the fields.
 //! * `hops` is the account of the hops before this one.
+//! * `fill` writes the fields that the route sets.
+//! * `credentials` leaves out what services are not to get.
 //!
 //! It refuses nothing and holds nothing. tower has no such layer; tower-http's
 //! `SetRequestHeader` and its like change a header map, one field for each
@@ -26,6 +28,8 @@
 //! those received: a client cannot write `X-Forwarded-For` or the request's id
 //! in its stead. A client that names them in `Connection` only removes its own.
 
+mod credentials;
+mod fill;
 mod head;
 mod hops;
 
@@ -40,6 +44,7 @@ use http::{HeaderName, Method};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
+pub use self::credentials::HiddenCredentials;
 use super::{key, response_changes};
 use crate::{
     call::{Call, Exchange, Outgoing, grpc},
@@ -68,6 +73,8 @@ pub struct ForwardPolicy {
     /// The key that the server is chosen by; `None` unless the upstream's
     /// balance asks for one.
     pub key: Option<HashKey>,
+    /// Credentials that services do not get.
+    pub hidden: HiddenCredentials,
 }
 
 /// The key that a server is chosen by, so that requests with the same key go to
@@ -139,7 +146,7 @@ where
         // it.
         call.new_connection |= exchange.request.upgrade.is_some();
         let outgoing = Outgoing {
-            head: head::write(&call, &policy.request),
+            head: head::write(&call, &policy.request, &policy.hidden),
             has_host: policy.request.preserve_host && !exchange.host.is_empty(),
             names_length: names_length(&exchange.request),
             trailers: if call.body.is_whole() {

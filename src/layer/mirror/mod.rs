@@ -301,6 +301,7 @@ fn duplicate(of: &Exchange, tag: &Arc<RouteTag>) -> Arc<Exchange> {
         interim: None,
         origin: Arc::clone(&of.origin),
         client: of.client,
+        identified: of.identified.clone(),
         id: of.id.clone(),
         started: of.started,
         facts: Facts::begin(&tag.metrics),

@@ -66,7 +66,7 @@ pub use self::{
     limits::{Buckets, RouteLimit, SharedBuckets},
     overrides::Overrides,
 };
-use super::one_of::call_rarely;
+use super::{one_of::call_rarely, refused_at_once::RefusedAtOnce};
 use crate::{
     call::{Call, LimitFacts},
     error::{Error, Failed, Seen},
@@ -248,11 +248,9 @@ pin_project! {
     }
 }
 
-impl<F> ResponseFuture<F> {
-    /// Why the call was refused at once, so that the future need not be polled.
-    /// `None` if it was not, or at the second call.
+impl<F> RefusedAtOnce for ResponseFuture<F> {
     #[inline]
-    pub fn refused(&mut self) -> Option<Error> {
+    fn refused(&mut self) -> Option<Error> {
         match self {
             Self::Refused { error } => error.take(),
             _ => None,

@@ -56,8 +56,9 @@ impl FixedFields {
         }
     }
 
-    /// The first value.
-    pub(super) fn value(&self) -> &str {
+    /// The first value: the address of a listener, the name of a route or a
+    /// limit, the upstream of a server.
+    pub fn name(&self) -> &str {
         self.values.first().map_or("", |value| value)
     }
 

@@ -81,6 +81,10 @@ fn verdict(line: &Line<'_>, pen: &mut Pen<'_>) {
         value::integer(status.into(), pen);
     }
     plain(br#","reason":""#, line.reason, pen);
+    if let Some(identity) = line.identity {
+        plain(br#","identity":""#, Some(identity), pen);
+        bytes(br#","plan":""#, line.plan.map(str::as_bytes), SHORT, pen);
+    }
     if let Some(limit) = &line.limit {
         limit.name.write_json(limit_fields, pen);
         value::integer(limit.remaining, pen);

@@ -58,6 +58,10 @@ pub struct Line<'a> {
     pub grpc_status: Option<u8>,
     /// Why the gateway itself responded, or why the body broke off.
     pub reason: Option<&'static str>,
+    /// The name of the identity by which the client is known.
+    pub identity: Option<&'a str>,
+    /// The plan of the client, which may be text of a token.
+    pub plan: Option<&'a str>,
     /// The limit that refused the request, or is nearest to exhaustion.
     pub limit: Option<LimitState<'a>>,
     /// The first limit in shadow mode that would have refused the request.

@@ -36,7 +36,7 @@ pub(super) fn write<'a>(line: &Line<'_>, color: bool, mut pen: Pen<'a>) -> Pen<'
     pen.constant(b" ");
     time(line.duration, &mut pen);
     text::bytes(" ", line.reason.map(str::as_bytes), WORD, &mut pen);
-    let limit = line.limit.as_ref().map(|limit| limit.name.value());
+    let limit = line.limit.as_ref().map(|limit| limit.name.name());
     text::bytes(" limit=", limit.map(str::as_bytes), WORD, &mut pen);
     pen.constant(b" ");
     value::client(line, &mut pen);

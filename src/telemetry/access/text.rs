@@ -51,6 +51,8 @@ fn verdict(line: &Line<'_>, pen: &mut Pen<'_>) {
     }
     number(" grpc_status=", line.grpc_status, pen);
     text(" reason=", line.reason, pen);
+    text(" identity=", line.identity, pen);
+    text(" plan=", line.plan, pen);
     if let Some(limit) = &line.limit {
         limit.name.write_text(limit_fields, pen);
         value::integer(limit.remaining, pen);

@@ -58,7 +58,10 @@ use parking_lot::Mutex;
 use self::tally::Tally;
 pub use self::{
     exposition::Format,
-    observed::{CapGauges, LimitGauges, ListenerGauges, Observed, RouteGauges, UpstreamGauges},
+    observed::{
+        CapGauges, IdentityCounts, LimitGauges, ListenerGauges, Observed, RouteGauges,
+        UpstreamGauges,
+    },
     peers::{ListenerMetrics, UpstreamMetrics},
     route::{Decision, RouteCells, RouteMetrics},
     store::StoreMetrics,

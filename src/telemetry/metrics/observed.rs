@@ -14,6 +14,8 @@ pub struct Observed {
     pub routes: Vec<RouteGauges>,
     /// The limits of these routes.
     pub limits: Vec<LimitGauges>,
+    /// The identities of these routes.
+    pub identities: Vec<IdentityCounts>,
     /// The upstreams of these routes.
     pub upstreams: Vec<UpstreamGauges>,
     /// The open listeners.
@@ -55,6 +57,15 @@ pub struct LimitGauges {
     /// New keys that found no free slot and share the overflow bucket, since
     /// the start.
     pub evicted_overflow: u64,
+}
+
+/// The credentials that one identity was asked about, since the start.
+#[derive(Debug)]
+pub struct IdentityCounts {
+    /// Name of the identity.
+    pub identity: Arc<str>,
+    /// Credentials, by their outcome.
+    pub outcomes: Vec<(&'static str, u64)>,
 }
 
 /// The state of one upstream.

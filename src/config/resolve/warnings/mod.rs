@@ -13,6 +13,7 @@
 //! at warnings; what is only unusual is not reported.
 
 mod addresses;
+mod identities;
 mod keys;
 mod overrides;
 mod patterns;
@@ -31,11 +32,13 @@ use crate::policy::{Action, Listener, Route};
 /// Reports all warnings of a configuration without errors.
 pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
     unused::report(file, problems);
+    identities::report(file, problems);
     keys::report(file, config, problems);
     addresses::report(file, config, problems);
     for (table, route) in file.routes.values().zip(&config.routes) {
         patterns::report(table, route, problems);
         times::of_route(table, route, config, problems);
+        identities::of_route(table, route, config, problems);
         mirror(table, route, problems);
     }
     for (entry, upstream) in file.upstreams.elements().iter().zip(&config.upstreams) {

@@ -16,7 +16,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::templates::{VARIABLES, headers, is_colon_parameter, template};
+use super::templates::{VARIABLES, filled_headers, headers, is_colon_parameter, template};
 use crate::config::{
     field::{Field, Given},
     problem::{Code, Problems},
@@ -54,7 +54,7 @@ pub(super) fn report(table: &wire::Route, route: &Route, problems: &mut Problems
         if let Some(field) = &request.rewrite {
             template("rewrite", field, problems);
         }
-        headers(&request.set_headers, problems);
+        filled_headers(&request.set_headers, problems);
         stripped(request, route, problems);
     }
     if let Some(redirect) = table.redirect.value() {

@@ -2,7 +2,7 @@
 //! and in texts that are sent as they stand.
 //!
 //! Here `{name}` is the only sign for something that is filled in, and only
-//! `rewrite` and the `to` of a redirection have any. A `$host` from a file for
+//! `rewrite`, the `to` of a redirection and `set_headers` of a request have any. A `$host` from a file for
 //! NGINX would reach clients or servers as these five characters.
 
 use crate::config::{
@@ -11,6 +11,8 @@ use crate::config::{
     wire::{
         routes::Headers,
         scalar::{Scalar, Syntax},
+        syntaxes::{ChangeableHeader, FilledValue},
+        tables::Pairs,
     },
 };
 
@@ -89,13 +91,32 @@ fn variable(text: &str) -> Option<&str> {
     names.find(|name| !name.is_empty())
 }
 
-/// Values of headers with places of other templates: they are sent as they
+/// Values of response headers with places of templates: they are sent as they
 /// stand.
 ///
-/// Values of headers are never filled in. A value that looks like a template is
-/// usually about the client's address or the host, and the help names the
-/// headers that the gateway writes about them.
+/// A value that looks like a template is usually about the client's address or
+/// the host, and the help names the headers that the gateway writes about them.
 pub(super) fn headers(entry: &Option<Field<Headers>>, problems: &mut Problems) {
+    let help = "leave it out: `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded` are written anyway, and `preserve_host` chooses the Host";
+    values(entry, has_a_place, help, problems);
+}
+
+/// Values of request headers with places in the language of another gateway.
+pub(super) fn filled_headers(
+    entry: &Option<Field<Pairs<ChangeableHeader, FilledValue>>>,
+    problems: &mut Problems,
+) {
+    let help = "write a place such as `{client_ip}`, `{host}`, `{scheme}` or `{header:NAME}`";
+    values(entry, has_a_foreign_place, help, problems);
+}
+
+/// Reports values in which nothing is filled in though they look like it.
+fn values<V: Syntax>(
+    entry: &Option<Field<Pairs<ChangeableHeader, V>>>,
+    has_a_place: fn(&str) -> bool,
+    help: &str,
+    problems: &mut Problems,
+) {
     for pair in entry.elements() {
         let (Some(name), Some(value)) = (pair.name.value(), pair.field.value()) else {
             continue;
@@ -104,10 +125,16 @@ pub(super) fn headers(entry: &Option<Field<Headers>>, problems: &mut Problems) {
         if VARIABLES.into_iter().any(|sign| text.contains(sign)) || has_a_place(text) {
             let message =
                 format!("the value of `{name}` is sent as it stands: nothing is filled in there");
-            let help = "leave it out: `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded` are written anyway, and `preserve_host` chooses the Host";
             problems.warn(Code::Misleading, pair.field.at(), message, help);
         }
     }
+}
+
+/// `%[src]`, `%REQ(x)%`, `{{.Host}}`: places in the templates of other
+/// gateways.
+fn has_a_foreign_place(text: &str) -> bool {
+    let begins = ["%[", "{{.", "%REQ(", "%DOWNSTREAM"];
+    begins.into_iter().any(|begin| text.contains(begin))
 }
 
 /// `{client_ip}`, `%[src]`, `%REQ(x)%`, `{{.Host}}`: places in the templates of

@@ -24,6 +24,10 @@ pub(super) fn report(file: &File, problems: &mut Problems) {
         limits.extend(route.limits.read().unwrap_or_default());
         upstreams.extend(self::upstreams(route));
     }
+    for entry in file.identities.elements() {
+        let identity = entry.field.value();
+        limits.extend(identity.and_then(|identity| identity.limit.read()));
+    }
     let mut is_shared = false;
     for entry in file.limits.elements() {
         let (name, at) = (entry.name.as_str(), entry.field.at());

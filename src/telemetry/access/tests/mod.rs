@@ -82,6 +82,8 @@ fn least() -> Line<'static> {
         route: None,
         status: 404,
         grpc_status: None,
+        identity: None,
+        plan: None,
         reason: None,
         limit: None,
         shadow: None,

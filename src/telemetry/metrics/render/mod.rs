@@ -50,6 +50,7 @@ impl Metrics {
         routes::requests(&routes, &mut to);
         routes::forwarding(&routes, &mut to);
         routes::route_gauges(observed, &mut to);
+        routes::identities(observed, &mut to);
         routes::limits(&routes, observed, &mut to);
         store(self, &mut to);
         peers::upstreams(&upstreams, &mut to);

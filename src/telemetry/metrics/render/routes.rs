@@ -127,6 +127,20 @@ pub(super) fn route_gauges(observed: &Observed, to: &mut Exposition) {
     }
 }
 
+/// Counters of identities.
+///
+/// Neither the ids of clients nor their plans are labels: both come from
+/// outside of the configuration.
+pub(super) fn identities(observed: &Observed, to: &mut Exposition) {
+    let help = "Credentials of requests, by the identity that was asked and by outcome.";
+    let mut family = to.family(FamilyType::Counter, "tidegate_credentials", help);
+    for of in &observed.identities {
+        for (outcome, count) in &of.outcomes {
+            family.count(&[("identity", &of.identity), ("outcome", outcome)], *count);
+        }
+    }
+}
+
 /// Counters and gauges of limits.
 ///
 /// A decision is counted by its limit and its route, since several routes may

@@ -283,6 +283,7 @@ fn observed() -> Observed {
             evicted_idle: 3,
             evicted_overflow: 1,
         }],
+        identities: Vec::new(),
         upstreams: vec![UpstreamGauges {
             upstream: "backend".into(),
             cap: Some(CapGauges {

@@ -1,0 +1,132 @@
+//! Identities of a configuration: what verified credentials, and how each route
+//! asks for them.
+//!
+//! An identity that is configured as before is kept with the credentials that
+//! it knows. A changed one begins with none, so that a key that was taken out
+//! of its file is refused at once. Counters go on in both cases.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::{
+    named::Named,
+    state::{Process, State},
+};
+use crate::{
+    config::Config,
+    identity::{Authenticator, CredentialCounts},
+    layer::{FailureLimit, HiddenCredentials, IdentifyLayer, RouteIdentity},
+    policy::{self, Balance, HeaderText, KeyPart, Missing, RequestValue, TextPiece},
+};
+
+/// The identities of `config`, with what those before them know.
+pub(super) fn identities(
+    config: &Config,
+    earlier: Option<&State>,
+    process: &Process,
+) -> Named<Arc<Authenticator>> {
+    let mut identities = Named::new();
+    let claims: Arc<[Box<str>]> = claims(config).into_iter().map(Into::into).collect();
+    for policy in &config.identities {
+        let before = earlier.and_then(|earlier| earlier.identities.get(&policy.name));
+        let authenticator = match before {
+            Some(before) if before.implements(policy, &claims) => Arc::clone(before),
+            before => {
+                let counts = before.map(|before| Arc::clone(&before.counts));
+                Arc::new(Authenticator::new(
+                    Arc::clone(policy),
+                    Arc::clone(&claims),
+                    process.workers,
+                    counts.unwrap_or_else(|| Arc::new(CredentialCounts::new(process.workers))),
+                ))
+            }
+        };
+        identities.insert(Arc::clone(&policy.name), authenticator);
+    }
+    identities
+}
+
+/// The names of all claims that something asks for: keys, headers, conditions
+/// of routes. Others are not kept of a client.
+fn claims(config: &Config) -> BTreeSet<&str> {
+    let mut claims = BTreeSet::new();
+    for limit in &config.limits {
+        claims.extend(limit.key.iter().filter_map(of_key));
+        if let Missing::Use(part) = &limit.missing {
+            claims.extend(of_key(part));
+        }
+    }
+    for upstream in &config.upstreams {
+        if let Balance::Hash(parts) = &upstream.balance {
+            claims.extend(parts.iter().filter_map(of_key));
+        }
+        let fair_by = upstream.concurrency.iter().flat_map(|cap| &cap.fair_by);
+        claims.extend(fair_by.filter_map(of_key));
+    }
+    for route in &config.routes {
+        let fair_by = route.concurrency.iter().flat_map(|cap| &cap.fair_by);
+        claims.extend(fair_by.filter_map(of_key));
+        claims.extend(route.identify.require.iter().map(|one| &*one.claim));
+        for (_, text) in route.request.headers.set() {
+            claims.extend(of_header(text));
+        }
+    }
+    claims
+}
+
+/// The claim that a part of a key asks for.
+fn of_key(part: &KeyPart) -> Option<&str> {
+    match part {
+        KeyPart::Claim(name) => Some(name),
+        _ => None,
+    }
+}
+
+/// The claims that a field asks for.
+fn of_header(text: &HeaderText) -> impl Iterator<Item = &str> {
+    let pieces: &[TextPiece] = match text {
+        HeaderText::Fixed(_) => &[],
+        HeaderText::Template(pieces) => pieces,
+    };
+    pieces.iter().filter_map(|piece| match piece {
+        TextPiece::Value(RequestValue::Claim(name)) => Some(&**name),
+        _ => None,
+    })
+}
+
+/// The layer that identifies the clients of a route.
+pub(super) fn layer(route: &policy::Route, state: &State, process: &Process) -> IdentifyLayer {
+    let identify = &route.identify;
+    let identities = identify.by.iter().filter_map(|name| {
+        let authenticator = state.identities.get(name)?;
+        let failures = authenticator.policy.limit.as_ref();
+        Some(RouteIdentity {
+            authenticator: Arc::clone(authenticator),
+            failures: failures.and_then(|limit| failure_limit(limit, state, process)),
+        })
+    });
+    IdentifyLayer::new(
+        identities.collect(),
+        identify.refuses_anonymous,
+        identify.require.clone(),
+    )
+}
+
+/// The bound on wrong credentials by the limit of this name.
+fn failure_limit(name: &Arc<str>, state: &State, process: &Process) -> Option<FailureLimit> {
+    let limit = state.config.limits.iter().find(|one| one.name == *name)?;
+    Some(FailureLimit {
+        limit: Arc::clone(limit),
+        limiter: state.limits.get(name)?.clone(),
+        begun: process.hasher.key(name),
+    })
+}
+
+/// The credentials that the service of a route does not get.
+pub(super) fn hidden(route: &policy::Route, state: &State) -> HiddenCredentials {
+    if route.identify.keeps_credentials {
+        return HiddenCredentials::default();
+    }
+    let identities = route.identify.by.iter();
+    let identities = identities.filter_map(|name| state.identities.get(name));
+    HiddenCredentials::new(identities.flat_map(|one| &one.policy.from))
+}

@@ -1,0 +1,406 @@
+//! Files of API keys: read and checked as a whole, or refused with the lines
+//! that are wrong.
+//!
+//! ```toml
+//! [[keys]]
+//! name = "acme"
+//! plan = "gold"
+//! sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+//! claims = { org = "acme", scope = ["orders:read", "orders:write"] }
+//! ```
+//!
+//! `tidegate key` writes such files. `sha256` may be a list: an owner has
+//! several keys while one is replaced by another.
+//!
+//! # Memory
+//!
+//! A file may have a million keys. It is cut before each line with `[[keys]]`,
+//! and the pieces are read one after the other, so that there is never a tree
+//! of the whole file.
+
+use std::{collections::HashMap, fmt, path::Path};
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::{source, syntax};
+use crate::policy::{ApiKeys, KeyDigest, KeyOwner};
+
+/// Longest file of keys, in bytes: some two million keys.
+const LONGEST: u64 = 512 * 1024 * 1024;
+
+/// Bytes of the longest name of an owner. It is an id in header fields, keys
+/// and access lines.
+const LONGEST_NAME: usize = 256;
+
+/// Mistakes of one file that are told.
+const MOST_MISTAKES: usize = 10;
+
+/// The line before each key.
+const HEADER: &str = "[[keys]]";
+
+/// One key, as the file has it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenKey {
+    name: String,
+    sha256: Digests,
+    plan: Option<String>,
+    #[serde(default)]
+    claims: Map<String, Value>,
+}
+
+/// One digest, or several.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+enum Digests {
+    One(String),
+    Several(Vec<String>),
+}
+
+/// A piece of the file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FilePiece {
+    #[serde(default)]
+    keys: Vec<WrittenKey>,
+}
+
+/// A mistake in a file of keys, with its line, from 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyMistake {
+    /// The line of the mistake, or of the key that has it.
+    pub line: usize,
+    /// The mistake, and how to write it. Repeats no digest.
+    pub why: String,
+}
+
+impl fmt::Display for KeyMistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.why)
+    }
+}
+
+/// The keys of a file. Blocks.
+///
+/// # Errors
+/// Half a sentence for each mistake, to follow the name of the file.
+pub(super) fn read(file: &Path) -> Result<ApiKeys, Vec<String>> {
+    let text = source::read(file, LONGEST).map_err(|why| vec![why])?;
+    parse(&text).map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
+}
+
+/// The keys in the text of a file.
+///
+/// # Errors
+/// The first ten mistakes.
+pub fn parse(text: &str) -> Result<ApiKeys, Vec<KeyMistake>> {
+    let mut reading = KeysReader::default();
+    for OneKey { line, text } in pieces(text) {
+        reading.piece(line, text);
+        if reading.mistakes.len() >= MOST_MISTAKES {
+            break;
+        }
+    }
+    let KeysReader { keys, mistakes, .. } = reading;
+    match ApiKeys::new(keys) {
+        Some(keys) if mistakes.is_empty() => Ok(keys),
+        None if mistakes.is_empty() => Err(vec![KeyMistake {
+            line: 1,
+            why: "the names and claims of all keys are longer than 4 GiB".to_owned(),
+        }]),
+        _ => Err(mistakes),
+    }
+}
+
+/// The part of a file that describes one key, or what stands before the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OneKey<'t> {
+    /// The line of its first byte, from 1.
+    pub line: usize,
+    /// From its `[[keys]]` to the byte before the next one.
+    pub text: &'t str,
+}
+
+/// The parts of a file, in order; together they are the whole of it.
+pub fn pieces(text: &str) -> impl Iterator<Item = OneKey<'_>> {
+    let (mut rest, mut line) = (text, 1);
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let (piece, after) = rest.split_at(next_header(rest));
+        let one = OneKey { line, text: piece };
+        line += memchr::memchr_iter(b'\n', piece.as_bytes()).count();
+        rest = after;
+        Some(one)
+    })
+}
+
+/// Where the next key begins behind the first byte; the end if none does.
+fn next_header(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let starts = memchr::memchr_iter(b'\n', bytes).map(|at| at + 1);
+    let is_header = |start: &usize| {
+        let line = &bytes[*start..];
+        let indent = line.iter().take_while(|byte| matches!(byte, b' ' | b'\t'));
+        line[indent.count()..].starts_with(HEADER.as_bytes())
+    };
+    let mut headers = starts.filter(is_header);
+    headers.next().unwrap_or(text.len())
+}
+
+/// The name in a piece; `None` if the piece cannot be read or has no key.
+pub fn name_of(piece: &str) -> Option<String> {
+    let piece: FilePiece = toml::from_str(piece).ok()?;
+    Some(piece.keys.into_iter().next()?.name)
+}
+
+/// An owner as a list shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedOwner {
+    /// Its name.
+    pub name: String,
+    /// Its plan.
+    pub plan: Option<String>,
+    /// The digests of its keys, in hexadecimal digits.
+    pub digests: Vec<String>,
+}
+
+/// The owners in a sound file, in its order.
+pub fn owners(text: &str) -> impl Iterator<Item = ListedOwner> {
+    let pieces = pieces(text).filter_map(|piece| toml::from_str::<FilePiece>(piece.text).ok());
+    pieces.flat_map(|piece| piece.keys).map(|key| ListedOwner {
+        name: key.name,
+        plan: key.plan,
+        digests: match key.sha256 {
+            Digests::One(digest) => vec![digest],
+            Digests::Several(digests) => digests,
+        },
+    })
+}
+
+/// A file while it is read.
+#[derive(Default)]
+struct KeysReader {
+    keys: Vec<(KeyDigest, KeyOwner)>,
+    mistakes: Vec<KeyMistake>,
+    /// The line of each name.
+    names: HashMap<String, usize>,
+    /// The line of each digest.
+    digests: HashMap<KeyDigest, usize>,
+}
+
+impl KeysReader {
+    /// Reads the piece that begins in this line.
+    fn piece(&mut self, line: usize, text: &str) {
+        match toml::from_str::<FilePiece>(text) {
+            Ok(piece) => piece.keys.into_iter().for_each(|key| self.key(line, key)),
+            Err(error) => {
+                let at = error.span().map_or(0, |span| span.start);
+                let before = text.get(..at).unwrap_or_default();
+                // The message of a value is one sentence, that of syntax may
+                // have several lines.
+                let why = error.message().lines().next().unwrap_or_default();
+                self.mistake(line + before.matches('\n').count(), why.to_owned());
+            }
+        }
+    }
+
+    fn mistake(&mut self, line: usize, why: String) {
+        self.mistakes.push(KeyMistake { line, why });
+    }
+
+    /// Adds one key, or its first mistake.
+    fn key(&mut self, line: usize, key: WrittenKey) {
+        if let Err(why) = self.sound(line, key) {
+            self.mistake(line, why);
+        }
+    }
+
+    /// Adds one key.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn sound(&mut self, line: usize, key: WrittenKey) -> Result<(), String> {
+        let name = key.name;
+        if name.is_empty() || name.len() > LONGEST_NAME || name.contains(char::is_control) {
+            return Err(format!(
+                "`name` has 1 to {LONGEST_NAME} bytes without control characters"
+            ));
+        }
+        if let Some(plan) = &key.plan {
+            syntax::name(plan).map_err(|wrong| format!("`plan` of `{name}`: {}", wrong.why))?;
+        }
+        check_claims(&name, &key.claims)?;
+        if let Some(first) = self.names.insert(name.clone(), line) {
+            return Err(format!(
+                "the name `{name}` stands in line {first} already; one owner with several keys has a list of `sha256`"
+            ));
+        }
+        let digests = match key.sha256 {
+            Digests::One(digest) => vec![digest],
+            Digests::Several(digests) => digests,
+        };
+        if digests.is_empty() {
+            return Err(format!("`{name}` has no `sha256`"));
+        }
+        let owner = KeyOwner {
+            name,
+            plan: key.plan,
+            claims: key.claims,
+        };
+        for digest in digests {
+            let digest = read_digest(&digest).ok_or_else(|| {
+                format!(
+                    "`sha256` of `{}` is not 64 hexadecimal digits, as `sha256sum` prints them",
+                    owner.name
+                )
+            })?;
+            if let Some(first) = self.digests.insert(digest, line) {
+                return Err(format!(
+                    "`{}` has a key that stands in line {first} already; two owners cannot share one",
+                    owner.name
+                ));
+            }
+            self.keys.push((digest, owner.clone()));
+        }
+        Ok(())
+    }
+}
+
+/// Checks that claims are texts, numbers, flags, or lists of these.
+fn check_claims(name: &str, claims: &Map<String, Value>) -> Result<(), String> {
+    let is_scalar =
+        |value: &Value| matches!(value, Value::String(_) | Value::Number(_) | Value::Bool(_));
+    for (claim, value) in claims {
+        let is_sound = match value {
+            Value::Array(items) => items.iter().all(is_scalar),
+            value => is_scalar(value),
+        };
+        if !is_sound {
+            return Err(format!(
+                "the claim `{claim}` of `{name}` is a string, a number, a flag, or a list of these"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The digest in 64 hexadecimal digits.
+fn read_digest(text: &str) -> Option<KeyDigest> {
+    let mut digest = KeyDigest::default();
+    let digits = text.as_bytes().as_chunks::<2>();
+    if digits.0.len() != digest.len() || !digits.1.is_empty() {
+        return None;
+    }
+    for (byte, pair) in digest.iter_mut().zip(digits.0) {
+        let high = char::from(pair[0]).to_digit(16)?;
+        let low = char::from(pair[1]).to_digit(16)?;
+        *byte = u8::try_from(high * 16 + low).ok()?;
+    }
+    Some(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn mistakes(text: &str) -> Vec<String> {
+        let mistakes = parse(text).expect_err("a mistake");
+        mistakes.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn an_owner_may_have_several_keys_a_plan_and_claims() {
+        let other = DIGEST.replace('e', "1");
+        let text = format!(
+            "# keys\n\n[[keys]]\nname = \"acme\"\nsha256 = [\"{DIGEST}\", \"{other}\"]\nplan = \"gold\"\n\n  [keys.claims]\n  org = \"a\"\n  n = 1\n[[keys]]\nname = \"b\"\nsha256 = \"{}\"\n",
+            DIGEST.replace('e', "2")
+        );
+        let keys = parse(&text).unwrap();
+        assert_eq!(keys.len(), 3);
+        for digest in [DIGEST, &other] {
+            let owner = keys.owner(&read_digest(digest).unwrap()).unwrap();
+            assert_eq!(
+                (owner.name.as_str(), owner.plan.as_deref()),
+                ("acme", Some("gold"))
+            );
+            assert_eq!(owner.claims["n"], 1);
+        }
+    }
+
+    #[test]
+    fn each_mistake_is_told_with_its_line() {
+        let key = |name: &str, digest: &str| {
+            format!("[[keys]]\nname = \"{name}\"\nsha256 = \"{digest}\"\n")
+        };
+        for (text, line, why) in [
+            (key("a", "12"), 1, "64 hexadecimal digits"),
+            (key("", DIGEST), 1, "`name` has 1 to 256 bytes"),
+            (
+                key("a", DIGEST) + &key("a", &DIGEST.replace('e', "1")),
+                4,
+                "`a` stands in line 1 already",
+            ),
+            (
+                key("a", DIGEST) + &key("b", &DIGEST.to_uppercase()),
+                4,
+                "a key that stands in line 1 already",
+            ),
+            (
+                format!("{}pan = 1\n", key("a", DIGEST)),
+                4,
+                "unknown field `pan`",
+            ),
+            (format!("\n{}x y\n", key("a", DIGEST)), 5, ""),
+            ("[[keys]]\nname = \"a\"\n".to_owned(), 1, "sha256"),
+            ("key = 1\n".to_owned(), 1, "unknown field `key`"),
+            (
+                format!("{}claims = {{ a = {{}} }}\n", key("a", DIGEST)),
+                1,
+                "the claim `a` of `a`",
+            ),
+            (
+                format!("{}plan = \"a\\\"b\"\n", key("a", DIGEST)),
+                1,
+                "`plan` of `a`",
+            ),
+        ] {
+            let told = mistakes(&text);
+            let [told] = told.as_slice() else {
+                panic!("{told:?}")
+            };
+            assert!(
+                told.starts_with(&format!("line {line}: ")) && told.contains(why),
+                "{told}"
+            );
+            assert!(!told.contains(DIGEST));
+        }
+    }
+
+    #[test]
+    fn a_file_with_many_mistakes_tells_ten() {
+        assert_eq!(mistakes(&"[[keys]]\nname = 1\n".repeat(100)).len(), 10);
+    }
+
+    #[test]
+    fn an_empty_file_has_no_keys() {
+        assert!(parse("").unwrap().is_empty() && parse("# none yet\n").unwrap().is_empty());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_pieces_of_a_file_are_all_of_it(text in "([ \t]?\\[\\[keys\\]\\]|[a\r]|\n){0,30}") {
+            let whole: String = pieces(&text).map(|piece| piece.text).collect();
+            proptest::prop_assert_eq!(&whole, &text);
+            let mut before = 1;
+            for piece in pieces(&text) {
+                proptest::prop_assert_eq!(piece.line, before);
+                before += piece.text.matches('\n').count();
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Places of credentials, and names of claims.
+
+use http::header::AUTHORIZATION;
+
+use super::{
+    super::{suggest, wrong::Wrong},
+    header,
+};
+use crate::policy::CredentialPlace;
+
+/// `"bearer"`, `"header:NAME"`, `"query:NAME"`, `"cookie:NAME"`.
+///
+/// # Errors
+/// Anything else. `"header:authorization"` is refused, too: its value has a
+/// scheme before the credential, so that no key or token would ever be found.
+pub(in crate::config) fn credential_place(text: &str) -> Result<CredentialPlace, Wrong> {
+    let all = "write \"bearer\", \"header:NAME\", \"query:NAME\" or \"cookie:NAME\"";
+    let (kind, name) = match text.split_once(':') {
+        Some((kind, name)) => (kind, name),
+        None if text == "bearer" => return Ok(CredentialPlace::Bearer),
+        None => {
+            let lower = text.trim().to_ascii_lowercase();
+            let wrong = Wrong::new("it is no place of a credential", all);
+            return Err(match &*lower {
+                "bearer" | "authorization" => wrong.or_advice(Some("write \"bearer\"".to_owned())),
+                name if name.contains('-') && header::name(name).is_ok() => {
+                    wrong.or_advice(Some(format!("write \"header:{name}\"")))
+                }
+                name => wrong.or_meant(suggest::nearest(name, &["bearer"])),
+            });
+        }
+    };
+    let named = |help: &str| header::name(name).map_err(|wrong| Wrong::new(wrong.why, help));
+    match kind {
+        "header" => match named("write letters, digits and `-`, such as \"header:x-api-key\"")? {
+            AUTHORIZATION => Err(Wrong::new(
+                "`Authorization` has a scheme before the credential",
+                "write \"bearer\"",
+            )),
+            name => Ok(CredentialPlace::Header(name)),
+        },
+        "cookie" => {
+            named("write letters, digits and `-`, such as \"cookie:session\"")?;
+            Ok(CredentialPlace::Cookie(name.into()))
+        }
+        "query" if name.is_empty() => Err(Wrong::new(
+            "it is not the name of a query parameter",
+            "write it decoded, such as \"query:api_key\"",
+        )),
+        "query" => Ok(CredentialPlace::Query(name.into())),
+        _ => Err(Wrong::new("it is no place of a credential", all)),
+    }
+}
+
+/// The name of a claim: any text without control characters. A name with dots
+/// is also a path, as in `realm_access.roles`.
+///
+/// # Errors
+/// An empty name, and one with outer blanks or control characters.
+pub(in crate::config) fn claim_name(text: &str) -> Result<Box<str>, Wrong> {
+    let help = "write the name of a claim, such as \"org\" or \"realm_access.roles\"";
+    let is_odd = text.is_empty() || text.trim() != text || text.contains(char::is_control);
+    match is_odd {
+        true => Err(Wrong::new("it is not the name of a claim", help)),
+        false => Ok(text.into()),
+    }
+}
+
+/// `"claim:NAME"`.
+///
+/// # Errors
+/// Anything else.
+pub(in crate::config) fn claim(text: &str) -> Result<Box<str>, Wrong> {
+    match text.strip_prefix("claim:") {
+        Some(name) => claim_name(name),
+        None => Err(Wrong::new(
+            "it does not say which claim",
+            match claim_name(text) {
+                Ok(name) => format!("write \"claim:{name}\""),
+                Err(_) => "write one such as \"claim:plan\"".to_owned(),
+            },
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderName;
+
+    use super::*;
+
+    #[test]
+    fn every_place_of_a_credential_is_read() {
+        assert_eq!(credential_place("bearer").unwrap(), CredentialPlace::Bearer);
+        assert_eq!(
+            credential_place("header:X-Api-Key").unwrap(),
+            CredentialPlace::Header(HeaderName::from_static("x-api-key"))
+        );
+        assert_eq!(
+            credential_place("query:api key").unwrap(),
+            CredentialPlace::Query("api key".into())
+        );
+        assert_eq!(
+            credential_place("cookie:session").unwrap(),
+            CredentialPlace::Cookie("session".into())
+        );
+    }
+
+    #[test]
+    fn other_places_are_corrected() {
+        for (text, right) in [
+            ("Bearer", "\"bearer\""),
+            ("authorization", "\"bearer\""),
+            ("header:authorization", "\"bearer\""),
+            ("x-api-key", "\"header:x-api-key\""),
+            ("header:", "\"header:x-api-key\""),
+            ("cookie:a b", "\"cookie:session\""),
+            ("query:", "\"query:api_key\""),
+            ("body:key", "\"query:NAME\""),
+        ] {
+            let help = credential_place(text).unwrap_err().help;
+            assert!(help.contains(right), "{text}: {help}");
+        }
+    }
+
+    #[test]
+    fn a_claim_is_named_with_its_kind() {
+        assert_eq!(&*claim("claim:plan").unwrap(), "plan");
+        assert_eq!(
+            &*claim("claim:https://example.com/plan").unwrap(),
+            "https://example.com/plan"
+        );
+        assert!(claim("plan").unwrap_err().help.contains("\"claim:plan\""));
+        assert!(claim("claim:").is_err() && claim("").is_err());
+    }
+}

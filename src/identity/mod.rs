@@ -1,0 +1,99 @@
+//! Identities: credentials of requests, and the clients that they stand for.
+//!
+//! An [`Authenticator`] runs one `[identities.NAME]` of the configuration. It
+//! is asked with the credential of a request, and answers with the
+//! [`Identified`] client, or with a reason against it. `layer::identify` finds
+//! the credential, asks the identities of the route in their order, and refuses.
+//!
+//! # Cost
+//!
+//! A credential that has verified is remembered (`known`): the next request
+//! with it costs a keyed hash and one look into a table of the worker, whatever
+//! it took to verify it the first time. A remembered credential is forgotten
+//! when it expires, and a reload that changes the identity forgets all.
+//!
+//! # Secrets
+//!
+//! Neither credentials nor digests of them are logged or shown. Messages about
+//! a credential say what is wrong with it and repeat nothing of it.
+
+mod api_keys;
+mod claims;
+mod counts;
+mod known;
+mod rejected;
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use self::known::KnownCredentials;
+pub use self::{
+    claims::{Claim, Claims, Identified, KeptClaims},
+    counts::{CredentialCount, CredentialCounts},
+    rejected::Rejected,
+};
+use crate::policy::{Authentication, Identity};
+
+/// One `[identities.NAME]` at work: shared by all workers and routes, and made
+/// anew by a reload that changes it.
+#[derive(Debug)]
+pub struct Authenticator {
+    /// The configuration of it.
+    pub policy: Arc<Identity>,
+    kept: KeptClaims,
+    /// Credentials that have verified.
+    known: KnownCredentials,
+    /// Outcomes, over all reloads.
+    pub counts: Arc<CredentialCounts>,
+}
+
+impl Authenticator {
+    /// Runs `policy`. Of a client's claims, `claims` and the one that names the
+    /// plan are kept.
+    /// Outcomes are added to `counts`.
+    pub fn new(
+        policy: Arc<Identity>,
+        claims: Arc<[Box<str>]>,
+        workers: usize,
+        counts: Arc<CredentialCounts>,
+    ) -> Self {
+        Self {
+            known: KnownCredentials::new(workers),
+            counts,
+            kept: KeptClaims {
+                identity: Arc::clone(&policy.name),
+                plan: policy.plan.clone(),
+                names: claims,
+            },
+            policy,
+        }
+    }
+
+    /// Whether this is how `policy` would run, keeping these claims.
+    pub fn implements(&self, policy: &Identity, claims: &[Box<str>]) -> bool {
+        *self.policy == *policy && *self.kept.names == *claims
+    }
+
+    /// The client whose `credential` has verified before, and is still valid.
+    #[inline]
+    pub fn known(&self, credential: &[u8], now: Instant) -> Option<Arc<Identified>> {
+        let known = self.known.find(credential, now)?;
+        self.counts.known.add();
+        Some(known)
+    }
+
+    /// The client that this credential stands for.
+    ///
+    /// # Errors
+    /// Fails if the credential does not verify.
+    pub fn verify(&self, credential: &[u8]) -> Result<Arc<Identified>, Rejected> {
+        let identified = match &self.policy.method {
+            Authentication::ApiKeys(keys) => api_keys::verify(keys, credential, &self.kept)?,
+        };
+        let identified = Arc::new(identified);
+        self.counts.verified.add();
+        self.known.add(credential, &identified, None);
+        Ok(identified)
+    }
+}

@@ -1,0 +1,9 @@
+//! Reasons against a credential.
+
+/// Why a credential does not identify a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rejected {
+    /// A short sentence for the client, which repeats nothing of the
+    /// credential and needs no escape in a quoted string.
+    pub why: &'static str,
+}

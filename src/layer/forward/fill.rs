@@ -1,0 +1,104 @@
+//! Fields that a route sets, with what is filled in for each request.
+//!
+//! A value that a client chose cannot end its field and begin another one:
+//! control characters become blanks. Everything else is written as it is.
+
+use http::HeaderName;
+
+use crate::{
+    call::Exchange,
+    http1,
+    policy::{HeaderText, RequestValue, TextPiece},
+};
+
+/// Writes the field `name`, or nothing if the request lacks a value of it.
+pub(super) fn write(out: &mut Vec<u8>, name: &HeaderName, text: &HeaderText, exchange: &Exchange) {
+    let pieces = match text {
+        HeaderText::Fixed(value) => {
+            return http1::write_field(out, name.as_str(), value.as_bytes());
+        }
+        HeaderText::Template(pieces) => pieces,
+    };
+    let before = out.len();
+    out.extend_from_slice(name.as_str().as_bytes());
+    out.extend_from_slice(b": ");
+    for piece in pieces {
+        let is_there = match piece {
+            TextPiece::Literal(text) => {
+                out.extend_from_slice(text.as_bytes());
+                true
+            }
+            TextPiece::Value(value) => append(out, value, exchange),
+        };
+        if !is_there {
+            return out.truncate(before);
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends a value of the request. Returns whether the request has it.
+fn append(out: &mut Vec<u8>, value: &RequestValue, exchange: &Exchange) -> bool {
+    let begin = out.len();
+    let is_there = append_raw(out, value, exchange).is_some();
+    for byte in &mut out[begin..] {
+        if byte.is_ascii_control() {
+            *byte = b' ';
+        }
+    }
+    is_there
+}
+
+/// Appends a value as it is; `None` if the request does not have it.
+fn append_raw(out: &mut Vec<u8>, value: &RequestValue, exchange: &Exchange) -> Option<()> {
+    let identified = exchange.identified.get();
+    let text = match value {
+        RequestValue::ClientIp => return Some(append_text(out, &exchange.client.ip.to_string())),
+        RequestValue::Header(name) => return append_field(out, name, exchange),
+        RequestValue::Claim(name) => {
+            let claim = identified?.claims.get(name)?;
+            return Some(append_text(out, &claim.text()));
+        }
+        RequestValue::Path => {
+            let (path, query) = exchange.target.to_forward();
+            out.extend_from_slice(path);
+            out.extend_from_slice(query);
+            return Some(());
+        }
+        RequestValue::RequestId => {
+            out.extend_from_slice(exchange.id.as_bytes());
+            return Some(());
+        }
+        RequestValue::Peer => exchange.origin.peer_ip(),
+        RequestValue::Host if exchange.host.is_empty() => return None,
+        RequestValue::Host => &exchange.host,
+        RequestValue::Method => exchange.request.method.as_str(),
+        RequestValue::Scheme if exchange.origin.tls.is_some() => "https",
+        RequestValue::Scheme => "http",
+        RequestValue::Route => exchange.route.name.as_deref()?,
+        RequestValue::Listener => exchange.origin.listener.name(),
+        RequestValue::Identity => identified?.id(),
+        RequestValue::Plan => identified?.plan.as_deref()?,
+        RequestValue::Param(name) => {
+            let mut parameters = exchange.parameters.iter();
+            &parameters.find(|(known, _)| **known == **name)?.1
+        }
+        RequestValue::TlsSubject => exchange.origin.tls.as_ref()?.subject.as_deref()?,
+    };
+    Some(append_text(out, text))
+}
+
+fn append_text(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Appends the lines of a field, with a comma between them.
+fn append_field(out: &mut Vec<u8>, name: &HeaderName, exchange: &Exchange) -> Option<()> {
+    let mut lines = exchange.request.headers.all(name);
+    out.extend_from_slice(lines.next()?);
+    for line in lines {
+        out.extend_from_slice(b", ");
+        out.extend_from_slice(line);
+    }
+    Some(())
+}

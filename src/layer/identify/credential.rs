@@ -1,0 +1,121 @@
+//! Finds the credential of a request.
+
+use std::borrow::Cow;
+
+use http::header;
+
+use crate::{
+    call::{Exchange, query},
+    policy::CredentialPlace,
+};
+
+/// The credential of a request, in the first place that has one.
+pub(super) enum Credential<'e> {
+    /// No place has one.
+    Absent,
+    /// The place has several that differ. Which one a service would take is
+    /// unknown here.
+    Ambiguous,
+    /// The credential, which is not empty.
+    Given(Cow<'e, [u8]>),
+}
+
+/// The scheme of tokens (RFC 6750, 2.1), in lower case.
+const BEARER: &[u8] = b"bearer";
+
+impl<'e> Credential<'e> {
+    /// The credential in the first of these places that has one.
+    pub(super) fn find(places: &[CredentialPlace], exchange: &'e Exchange) -> Self {
+        let found = places.iter().map(|place| Self::at(place, exchange));
+        let mut found = found.filter(|found| !matches!(found, Self::Absent));
+        found.next().unwrap_or(Self::Absent)
+    }
+
+    /// The credential in one place. An empty one is none.
+    fn at(place: &CredentialPlace, exchange: &'e Exchange) -> Self {
+        let headers = &exchange.request.headers;
+        match place {
+            CredentialPlace::Bearer => {
+                let lines = headers.all(&header::AUTHORIZATION);
+                Self::only(lines.filter_map(token).map(Cow::Borrowed))
+            }
+            CredentialPlace::Header(name) => Self::only(
+                headers
+                    .all(name)
+                    .map(|line| Cow::Borrowed(line.trim_ascii())),
+            ),
+            CredentialPlace::Query(name) => {
+                let pairs = query::pairs(exchange.target.query().unwrap_or_default());
+                let named = pairs.filter(|(known, _)| **known == *name.as_bytes());
+                Self::only(named.map(|(_, value)| value))
+            }
+            CredentialPlace::Cookie(name) => {
+                let lines = headers.all(&header::COOKIE);
+                let pairs = lines.flat_map(|line| line.split(|byte| *byte == b';'));
+                Self::only(pairs.filter_map(|pair| cookie(pair, name.as_bytes())))
+            }
+        }
+    }
+
+    /// The one value among `found`.
+    fn only(found: impl Iterator<Item = Cow<'e, [u8]>>) -> Self {
+        let mut found = found.filter(|value| !value.is_empty());
+        let Some(first) = found.next() else {
+            return Self::Absent;
+        };
+        match found.all(|other| other == first) {
+            true => Self::Given(first),
+            false => Self::Ambiguous,
+        }
+    }
+}
+
+/// The token in a value of `Authorization`; `None` for another scheme, whose
+/// letter case does not count (RFC 9110, 11.1).
+fn token(value: &[u8]) -> Option<&[u8]> {
+    let value = value.trim_ascii();
+    let (scheme, token) = value.split_at_checked(BEARER.len())?;
+    let is_bearer = scheme.eq_ignore_ascii_case(BEARER) && token.starts_with(b" ");
+    is_bearer.then(|| token.trim_ascii())
+}
+
+/// The value of a cookie, without quotes around it, if it has this name.
+fn cookie<'e>(pair: &'e [u8], name: &[u8]) -> Option<Cow<'e, [u8]>> {
+    let equals = memchr::memchr(b'=', pair)?;
+    if pair[..equals].trim_ascii() != name {
+        return None;
+    }
+    let value = pair[equals + 1..].trim_ascii();
+    let inside = value
+        .strip_prefix(b"\"")
+        .and_then(|value| value.strip_suffix(b"\""));
+    Some(Cow::Borrowed(inside.unwrap_or(value)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_follows_its_scheme_in_any_letter_case() {
+        for (value, expected) in [
+            (&b"Bearer abc"[..], Some(&b"abc"[..])),
+            (b"bEARER  abc ", Some(b"abc")),
+            (b"Bearer", None),
+            (b"Bearerabc", None),
+            (b"Basic abc", None),
+            (b"", None),
+        ] {
+            assert_eq!(token(value), expected, "{}", value.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_found_by_its_whole_name() {
+        assert_eq!(cookie(b" s=1", b"s").as_deref(), Some(&b"1"[..]));
+        assert_eq!(cookie(b"s = \"1\" ", b"s").as_deref(), Some(&b"1"[..]));
+        for pair in [&b"ss=1"[..], b"S=1", b"s", b""] {
+            assert_eq!(cookie(pair, b"s"), None);
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Identities: the ways in which clients are authenticated, and what a route
+//! asks of them.
+//!
+//! `[identities.NAME]` is one such way: where the credential stands in a
+//! request, and how it is verified. A route lists those that it accepts. The
+//! parts that run are made of these in [`identity`](crate::identity).
+
+use std::sync::Arc;
+
+use http::HeaderName;
+
+use super::ApiKeys;
+
+/// `[identities.NAME]`: one way to authenticate a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Its key in the file: letters, digits, `-`, `_` and `.`, so that a name
+    /// and an id can be written as `NAME:ID`.
+    pub name: Arc<str>,
+    /// Where the credential of a request stands: the first place of these that
+    /// a request has; at least one.
+    pub from: Vec<CredentialPlace>,
+    /// The claim whose value is the plan of the client; `None` if the method
+    /// itself names the plan, or nothing does.
+    pub plan: Option<Box<str>>,
+    /// The limit that each credential which does not verify is charged to, by
+    /// the address of the client; `None` for no limit.
+    pub limit: Option<Arc<str>>,
+    /// How credentials are verified.
+    pub method: Authentication,
+}
+
+/// How the credentials of an identity are verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Authentication {
+    /// They are keys of a file.
+    ApiKeys(Arc<ApiKeys>),
+}
+
+/// A place in a request that may hold a credential.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum CredentialPlace {
+    /// `Authorization` with the scheme `Bearer` (RFC 6750, 2.1).
+    Bearer,
+    /// A header field, whose whole value is the credential.
+    Header(HeaderName),
+    /// A query parameter of this name, decoded.
+    Query(Box<str>),
+    /// A cookie of this name.
+    Cookie(Box<str>),
+}
+
+/// How a route identifies its clients, and its conditions on them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Identification {
+    /// The names of the identities that are tried, in this order. The first one
+    /// whose credentials a request has decides. Empty if the route identifies
+    /// nobody.
+    pub by: Vec<Arc<str>>,
+    /// Whether requests without credentials are refused with 401.
+    pub refuses_anonymous: bool,
+    /// Claims that each identified client must have.
+    pub require: Vec<RequiredClaim>,
+    /// Whether services get the credentials of requests.
+    pub keeps_credentials: bool,
+}
+
+/// A claim that clients of a route must have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequiredClaim {
+    /// The name of the claim.
+    pub claim: Box<str>,
+    /// The claim must contain one of these; at least one.
+    pub values: Vec<Box<str>>,
+}

@@ -1,0 +1,203 @@
+//! API keys: made, listed and removed by the command, known by their digest.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use super::{command, gateway, key, new_key, support::gateway::responding, text};
+
+const ROUTE: &str = "identify = ['partners']\n";
+
+#[test]
+fn a_key_is_printed_once_and_only_its_digest_is_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("partners.keys.toml");
+    let made = new_key(&file, "acme", &["--plan", "gold", "--claim", "org=a"]);
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(!text.contains(&made) && !text.contains(&made[4..]));
+    assert_eq!(
+        fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    let listed = key(&["list", "--file", file.to_str().unwrap()]);
+    let fields: Vec<_> = listed.split('\t').collect();
+    assert_eq!(fields[..2], ["acme", "gold"]);
+    assert!(text.contains(fields[2]));
+}
+
+#[test]
+fn a_request_with_a_key_is_served_and_one_without_or_with_another_is_401() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.toml");
+    let key = new_key(&file, "acme", &[]);
+    let gateway = gateway(&file, "", &responding("r", ROUTE));
+    for line in [
+        format!("X-Api-Key: {key}"),
+        format!("Authorization: Bearer {key}"),
+        format!("authorization: BEARER   {key}"),
+    ] {
+        assert_eq!(gateway.ask("GET", "/", &[&line]).status(), 200, "{line}");
+    }
+    let without = gateway.get("/");
+    assert_eq!(without.status(), 401);
+    assert_eq!(
+        without.head.all("www-authenticate"),
+        [
+            "ApiKey realm=\"partners\", header=\"x-api-key\"",
+            "Bearer realm=\"partners\""
+        ]
+    );
+    for wrong in [
+        "tgk_00",
+        &key[..key.len() - 1],
+        &format!("{key}0"),
+        &key.to_uppercase(),
+        &"x".repeat(10_000),
+    ] {
+        let line = format!("Authorization: Bearer {wrong}");
+        let refused = gateway.ask("GET", "/", &[&line]);
+        assert_eq!(refused.status(), 401);
+        let challenges = refused.head.all("www-authenticate");
+        assert!(
+            challenges[1].contains("error=\"invalid_token\""),
+            "{challenges:?}"
+        );
+        assert!(!refused.text().contains(wrong));
+    }
+    assert_eq!(
+        gateway.metric(
+            "tidegate_credentials_total",
+            &[("identity", "partners"), ("outcome", "rejected")]
+        ),
+        5.0
+    );
+    assert_eq!(
+        gateway.metric("tidegate_refusals_total", &[("reason", "unauthenticated")]),
+        6.0
+    );
+}
+
+#[test]
+fn a_removed_key_is_refused_after_the_reload_and_a_new_one_is_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.toml");
+    let path = file.to_str().unwrap();
+    let (old, kept) = (new_key(&file, "acme", &[]), new_key(&file, "globex", &[]));
+    let gateway = gateway(&file, "", &responding("r", ROUTE));
+    let status = |key: &str| {
+        gateway
+            .ask("GET", "/", &[&format!("X-Api-Key: {key}")])
+            .status()
+    };
+    assert_eq!([status(&old), status(&kept)], [200, 200]);
+    key(&["remove", "--file", path, "--name", "acme"]);
+    let new = new_key(&file, "initech", &[]);
+    gateway.reload();
+    assert_eq!([status(&old), status(&kept), status(&new)], [401, 200, 200]);
+}
+
+#[test]
+fn an_owner_has_two_keys_while_one_replaces_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.toml");
+    let first = new_key(&file, "acme", &["--plan", "gold"]);
+    let second = new_key(&file, "acme", &["--add"]);
+    let third = new_key(&file, "acme", &["--add"]);
+    let gateway = gateway(&file, "", &responding("r", ROUTE));
+    for key in [first, second, third] {
+        let line = format!("X-Api-Key: {key}");
+        assert_eq!(gateway.ask("GET", "/", &[&line]).status(), 200);
+    }
+    let again = command(&["new", "--file", file.to_str().unwrap(), "--name", "acme"]);
+    assert!(!again.status.success());
+    assert!(String::from_utf8_lossy(&again.stderr).contains("`--add` gives it a further key"));
+}
+
+#[test]
+fn a_file_with_a_broken_line_changes_nothing_and_the_line_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.toml");
+    let key = new_key(&file, "acme", &[]);
+    let sound = fs::read_to_string(&file).unwrap();
+    let gateway = gateway(&file, "", &responding("r", ROUTE));
+    for (broken, expected) in [
+        (
+            format!("{sound}\n[[keys]]\nname = \"b\"\nsha256 = \"12\"\n"),
+            "line 5",
+        ),
+        (format!("{sound}\n[[keys]\n"), "line 5"),
+        (
+            format!("{sound}\n{sound}"),
+            "the name `acme` stands in line 1 already",
+        ),
+        (
+            format!("{sound}\n{}", sound.replace("acme", "other")),
+            "a key that stands in line 1 already",
+        ),
+    ] {
+        fs::write(&file, &broken).unwrap();
+        let (status, outcome) = gateway.reload();
+        assert_eq!(status, 422, "{outcome:#}");
+        assert!(outcome.to_string().contains(expected), "{outcome:#}");
+        let line = format!("X-Api-Key: {key}");
+        assert_eq!(gateway.ask("GET", "/", &[&line]).status(), 200);
+    }
+}
+
+#[test]
+fn a_key_may_stand_in_a_query_or_a_cookie_and_is_masked_in_the_access_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.toml");
+    let key = new_key(&file, "acme", &["--plan", "gold"]);
+    let from = "from = ['query:k', 'cookie:session']";
+    let gateway = gateway(&file, from, &responding("r", ROUTE));
+    assert_eq!(gateway.get(&format!("/?a=1&k={key}")).status(), 200);
+    let line = gateway.access_line();
+    assert_eq!(line["query"], "a=1&k=***");
+    assert_eq!(
+        (&line["identity"], &line["plan"]),
+        (&"partners".into(), &"gold".into())
+    );
+    let cookie = format!("Cookie: a=1; session={key}");
+    assert_eq!(gateway.ask("GET", "/", &[&cookie]).status(), 200);
+    assert_eq!(gateway.status("/"), 401);
+}
+
+#[test]
+fn wrong_keys_are_charged_to_the_address_and_known_clients_behind_it_pass() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.toml");
+    let (known, unknown) = (new_key(&file, "acme", &[]), new_key(&file, "globex", &[]));
+    let limit = "[limits.guesses]\nkey = 'client-ip'\nrate = '2/h'\n[server]\nworkers = 1\n";
+    let gateway = gateway(
+        &file,
+        "limit = 'guesses'",
+        &(limit.to_owned() + &responding("r", ROUTE)),
+    );
+    let status = |key: &str| {
+        gateway
+            .ask("GET", "/", &[&format!("X-Api-Key: {key}")])
+            .status()
+    };
+    assert_eq!(status(&known), 200);
+    assert_eq!([status("a"), status("b"), status("c")], [401, 401, 429]);
+    assert_eq!(status(&known), 200);
+    assert_eq!(status(&unknown), 429);
+    // Without credentials nothing is guessed.
+    assert_eq!(gateway.status("/"), 401);
+}
+
+#[test]
+fn a_gateway_does_not_start_without_the_file_of_an_identity() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("tidegate.toml");
+    let absent = folder.path().join("absent.toml");
+    fs::write(&config, text(&absent, "", &responding("r", ROUTE))).unwrap();
+    let checked = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .args(["check", config.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&checked.stderr) + String::from_utf8_lossy(&checked.stdout);
+    assert!(
+        !checked.status.success() && told.contains("there is no such file"),
+        "{told}"
+    );
+}

@@ -1,0 +1,168 @@
+//! Who a request is, and what follows for limits and routes.
+
+use super::{gateway, new_key, support::gateway::responding};
+
+#[test]
+fn the_first_identity_whose_credentials_are_there_decides() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (folder.path().join("1.toml"), folder.path().join("2.toml"));
+    let (first, second) = (new_key(&one, "a", &[]), new_key(&two, "b", &[]));
+    let more = format!(
+        "[identities.others]\napi_keys = {:?}\nfrom = 'header:x-other'\n{}",
+        two.display(),
+        responding("r", "identify = ['partners', 'others']")
+    );
+    let gateway = gateway(&one, "", &more);
+    let ask = |lines: &[&str]| {
+        let status = gateway.ask("GET", "/", lines).status();
+        (status, gateway.access_line()["identity"].clone())
+    };
+    let (good, other) = (format!("X-Api-Key: {first}"), format!("X-Other: {second}"));
+    assert_eq!(ask(&[&good]), (200, "partners".into()));
+    assert_eq!(ask(&[&other]), (200, "others".into()));
+    assert_eq!(ask(&[&other, &good]), (200, "partners".into()));
+    assert_eq!(ask(&[&other, "X-Api-Key: wrong"]).0, 401);
+    assert_eq!(ask(&[&format!("X-Api-Key: {second}")]).0, 401);
+}
+
+#[test]
+fn two_credentials_that_differ_are_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.toml");
+    let (a, b) = (new_key(&file, "a", &[]), new_key(&file, "b", &[]));
+    let gateway = gateway(&file, "", &responding("r", "identify = ['partners']"));
+    let (a, b) = (format!("X-Api-Key: {a}"), format!("X-Api-Key: {b}"));
+    assert_eq!(gateway.ask("GET", "/", &[&a, &a]).status(), 200);
+    assert_eq!(gateway.ask("GET", "/", &[&a, &b]).status(), 401);
+}
+
+#[test]
+fn limits_count_by_identity_plan_and_claims() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.toml");
+    let key = |name: &str, plan: &str, org: &str| {
+        let claim = format!("org={org}");
+        let key = new_key(&file, name, &["--plan", plan, "--claim", &claim]);
+        format!("X-Api-Key: {key}")
+    };
+    let keys = [
+        key("a", "gold", "x"),
+        key("b", "gold", "y"),
+        key("c", "tin", "x"),
+    ];
+    for (part, admitted) in [("identity", 3), ("plan", 2), ("claim:org", 2)] {
+        let more = format!(
+            "[limits.l]\nkey = '{part}'\nrate = '1/h'\n{}",
+            responding("r", "identify = ['partners']\nlimits = ['l']")
+        );
+        let gateway = gateway(&file, "", &more);
+        let statuses = || {
+            keys.iter()
+                .map(|key| gateway.ask("GET", "/", &[key]).status())
+        };
+        assert_eq!(
+            statuses().filter(|status| *status == 200).count(),
+            admitted,
+            "{part}"
+        );
+        assert_eq!(
+            statuses().filter(|status| *status == 429).count(),
+            3,
+            "{part}"
+        );
+    }
+}
+
+#[test]
+fn ids_of_two_identities_never_share_a_bucket() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (folder.path().join("1.toml"), folder.path().join("2.toml"));
+    let (first, second) = (new_key(&one, "acme", &[]), new_key(&two, "acme", &[]));
+    let more = format!(
+        "[identities.others]\napi_keys = {:?}\nfrom = 'header:x-other'\n[limits.l]\nkey = 'identity'\nrate = '1/h'\n{}",
+        two.display(),
+        responding("r", "identify = ['partners', 'others']\nlimits = ['l']")
+    );
+    let gateway = gateway(&one, "", &more);
+    assert_eq!(
+        gateway
+            .ask("GET", "/", &[&format!("X-Api-Key: {first}")])
+            .status(),
+        200
+    );
+    assert_eq!(
+        gateway
+            .ask("GET", "/", &[&format!("X-Other: {second}")])
+            .status(),
+        200
+    );
+    assert_eq!(
+        gateway
+            .ask("GET", "/", &[&format!("X-Other: {second}")])
+            .status(),
+        429
+    );
+}
+
+#[test]
+fn without_an_identity_a_part_is_missing_like_a_header() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.toml");
+    let key = format!("X-Api-Key: {}", new_key(&file, "a", &[]));
+    let more = format!(
+        "[limits.l]\nkey = 'identity'\nrate = '2/h'\nmissing = {{ key = 'client-ip', rate = '1/h' }}\n{}",
+        responding(
+            "r",
+            "identify = ['partners']\nanonymous = 'pass'\nlimits = ['l']"
+        )
+    );
+    let gateway = gateway(&file, "", &more);
+    let statuses = |lines: &[&str]| [(); 3].map(|()| gateway.ask("GET", "/", lines).status());
+    assert_eq!(statuses(&[]), [200, 429, 429]);
+    assert_eq!(statuses(&[&key]), [200, 200, 429]);
+}
+
+#[test]
+fn a_client_without_a_required_claim_is_403() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.toml");
+    let scoped = |name: &str, scope: &str| {
+        let key = new_key(&file, name, &["--claim", &format!("scope={scope}")]);
+        format!("X-Api-Key: {key}")
+    };
+    let (writer, reader) = (
+        scoped("w", "orders:read orders:write"),
+        scoped("r", "orders:read"),
+    );
+    let nobody = format!("X-Api-Key: {}", new_key(&file, "n", &[]));
+    let require = "identify = ['partners']\nrequire = { scope = ['orders:write', 'admin'] }";
+    let gateway = gateway(&file, "", &responding("r", require));
+    assert_eq!(gateway.ask("GET", "/", &[&writer]).status(), 200);
+    assert_eq!(gateway.access_line()["status"], 200);
+    for line in [&reader, &nobody] {
+        let refused = gateway.ask("GET", "/", &[line]);
+        assert_eq!(refused.status(), 403);
+        assert_eq!(
+            refused.get("www-authenticate"),
+            Some("Bearer error=\"insufficient_scope\"")
+        );
+        let line = gateway.access_line();
+        assert_eq!(
+            (&line["reason"], &line["identity"]),
+            (&"forbidden".into(), &"partners".into())
+        );
+    }
+    assert_eq!(gateway.status("/"), 401);
+}
+
+#[test]
+fn grpc_calls_end_with_statuses_of_grpc() {
+    // 16: UNAUTHENTICATED, 7: PERMISSION_DENIED. The statuses of HTTP are mapped
+    // by one function, whose table is tested beside it.
+    assert_eq!(
+        [401, 403, 503].map(|status| tidegate::call::grpc::code_of(
+            http::StatusCode::from_u16(status).unwrap()
+        )),
+        [16, 7, 14]
+    );
+}
