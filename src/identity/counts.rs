@@ -13,6 +13,8 @@ pub struct CredentialCounts {
     pub verified: CredentialCount,
     /// Credentials that did not verify.
     pub rejected: CredentialCount,
+    /// Credentials of which nobody could say whether they are good.
+    pub unavailable: CredentialCount,
 }
 
 /// A counter to which each worker adds in a cell of its own.
@@ -27,15 +29,17 @@ impl CredentialCounts {
             known: count(),
             verified: count(),
             rejected: count(),
+            unavailable: count(),
         }
     }
 
     /// All counters, each with the label of its outcome.
-    pub fn by_outcome(&self) -> [(&'static str, u64); 3] {
+    pub fn by_outcome(&self) -> [(&'static str, u64); 4] {
         [
             ("known", self.known.sum()),
             ("verified", self.verified.sum()),
             ("rejected", self.rejected.sum()),
+            ("unavailable", self.unavailable.sum()),
         ]
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! An [`Authenticator`] runs one `[identities.NAME]` of the configuration. It
 //! is asked with the credential of a request, and answers with the
-//! [`Identified`] client, or with a reason against it. `layer::identify` finds
-//! the credential, asks the identities of the route in their order, and refuses.
+//! [`Identified`] client, or with a reason against it: at once, or later
+//! ([`Verification`]). `layer::identify` finds the credential, asks the
+//! identities of the route in their order, and refuses.
 //!
 //! # Cost
 //!
@@ -22,6 +23,7 @@ mod claims;
 mod counts;
 mod known;
 mod rejected;
+mod verification;
 
 use std::sync::Arc;
 
@@ -32,6 +34,7 @@ pub use self::{
     claims::{Claim, Claims, Identified, KeptClaims},
     counts::{CredentialCount, CredentialCounts},
     rejected::Rejected,
+    verification::{NotIdentified, PendingVerification, Presented, Verification, Verified},
 };
 use crate::policy::{Authentication, Identity};
 
@@ -83,17 +86,29 @@ impl Authenticator {
         Some(known)
     }
 
-    /// The client that this credential stands for.
-    ///
-    /// # Errors
-    /// Fails if the credential does not verify.
-    pub fn verify(&self, credential: &[u8]) -> Result<Arc<Identified>, Rejected> {
-        let identified = match &self.policy.method {
-            Authentication::ApiKeys(keys) => api_keys::verify(keys, credential, &self.kept)?,
+    /// Verifies a credential that is not known.
+    pub fn verify(&self, presented: &Presented<'_>) -> Verification {
+        let credential = presented.credential;
+        let verified = match &self.policy.method {
+            Authentication::ApiKeys(keys) => api_keys::verify(keys, credential, &self.kept),
         };
+        Verification::Done(match verified {
+            Ok(identified) => Ok(self.remember(credential, identified, None)),
+            Err(rejected) => Err(rejected.into()),
+        })
+    }
+
+    /// Remembers on this worker the client that a credential has verified as,
+    /// up to `until`.
+    fn remember(
+        &self,
+        credential: &[u8],
+        identified: Identified,
+        until: Option<Instant>,
+    ) -> Arc<Identified> {
         let identified = Arc::new(identified);
         self.counts.verified.add();
-        self.known.add(credential, &identified, None);
-        Ok(identified)
+        self.known.add(credential, &identified, until);
+        identified
     }
 }

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::super::key;
 use crate::{
-    call::Call,
+    call::Exchange,
     error::Error,
     limit::{Admission, Ask, Clock, Key, KeyBuilder, Limiter, Refusal, decide},
     policy::Limit,
@@ -28,9 +30,9 @@ impl FailureLimit {
     ///
     /// # Errors
     /// The limit is exhausted.
-    pub(super) fn check(&self, call: &Call) -> Result<(), Error> {
-        match self.ask(call) {
-            Ok(admission) => admission.refund(Clock.at(call.now), [&self.limiter]),
+    pub(super) fn check(&self, exchange: &Exchange, now: Instant) -> Result<(), Error> {
+        match self.ask(exchange, now) {
+            Ok(admission) => admission.refund(Clock.at(now), [&self.limiter]),
             Err(refusal) if !self.limit.shadow => return Err(self.error(&refusal)),
             Err(_) => {}
         }
@@ -41,22 +43,22 @@ impl FailureLimit {
     ///
     /// # Errors
     /// The limit is exhausted.
-    pub(super) fn charge(&self, call: &Call) -> Result<(), Error> {
-        match self.ask(call) {
+    pub(super) fn charge(&self, exchange: &Exchange, now: Instant) -> Result<(), Error> {
+        match self.ask(exchange, now) {
             Err(refusal) if !self.limit.shadow => Err(self.error(&refusal)),
             Ok(_) | Err(_) => Ok(()),
         }
     }
 
-    fn ask(&self, call: &Call) -> Result<Admission, Refusal> {
-        let ask = Ask::new(&self.limiter, self.key(call), 1);
-        decide(Clock.at(call.now), &[ask])
+    fn ask(&self, exchange: &Exchange, now: Instant) -> Result<Admission, Refusal> {
+        let ask = Ask::new(&self.limiter, self.key(exchange), 1);
+        decide(Clock.at(now), &[ask])
     }
 
-    fn key(&self, call: &Call) -> Key {
+    fn key(&self, exchange: &Exchange) -> Key {
         let mut builder = self.begun.clone();
         for part in &self.limit.key {
-            key::add(&mut builder, part, &call.exchange);
+            key::add(&mut builder, part, exchange);
         }
         builder.finish()
     }

@@ -24,6 +24,13 @@
 //!
 //! A known credential costs a search for its field and a look into a table. The
 //! layer holds nothing while the inner service works.
+//!
+//! # Waiting
+//!
+//! Some identities answer later: a signature is checked on another thread, a
+//! service is asked. Only such a request is boxed. The route's timeouts do not
+//! cover this wait, and the identity bounds it. A client that leaves drops the
+//! future, and with it the question.
 
 mod credential;
 mod failures;
@@ -36,15 +43,19 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
-use tower::{Layer, Service};
+use tokio::time::Instant;
+use tower::{Layer, Service, ServiceExt};
 
 use self::credential::Credential;
 pub use self::failures::FailureLimit;
-use super::refused_at_once::RefusedAtOnce;
+use super::{one_of::call_rarely, refused_at_once::RefusedAtOnce};
 use crate::{
     call::{Call, Exchange},
     error::{Error, Failed},
-    identity::{Authenticator, Identified, Rejected},
+    identity::{
+        Authenticator, Identified, NotIdentified, PendingVerification, Presented, Rejected,
+        Verification, Verified,
+    },
     message::Response,
     policy::{CredentialPlace, RequiredClaim},
 };
@@ -135,7 +146,8 @@ impl<S> Layer<S> for IdentifyLayer {
 
 /// Identifies the client of each call, and fails those that the route refuses:
 /// with [`Error::Unauthenticated`], [`Error::Forbidden`] or, for a client that
-/// has guessed too often, [`Error::RateLimited`].
+/// has guessed too often, [`Error::RateLimited`]; with
+/// [`Error::IdentityUnavailable`] if an identity cannot answer.
 #[derive(Debug, Clone)]
 pub struct Identify<S> {
     inner: S,
@@ -145,7 +157,7 @@ pub struct Identify<S> {
 
 impl<S> Service<Call> for Identify<S>
 where
-    S: Service<Call, Response = Response, Error = Failed>,
+    S: Service<Call, Response = Response, Error = Failed, Future: Send> + Clone + Send + 'static,
 {
     type Response = Response;
     type Error = Failed;
@@ -158,10 +170,12 @@ where
 
     #[inline(always)]
     fn call(&mut self, call: Call) -> Self::Future {
-        if let Some(policy) = &self.policy
-            && let Err(error) = policy.admit(&call)
-        {
-            return ResponseFuture::Refused { error: Some(error) };
+        if let Some(policy) = &self.policy {
+            match policy.admit(&call) {
+                Ok(None) => {}
+                Ok(Some(pending)) => return self.wait(Arc::clone(policy), pending, call),
+                Err(error) => return ResponseFuture::Refused { error: Some(error) },
+            }
         }
         ResponseFuture::Passed {
             inner: self.inner.call(call),
@@ -169,51 +183,124 @@ where
     }
 }
 
+impl<S> Identify<S>
+where
+    S: Service<Call, Response = Response, Error = Failed, Future: Send> + Clone + Send + 'static,
+{
+    /// Passes the call on when the answer to `pending` has come.
+    #[cold]
+    fn wait(
+        &self,
+        policy: Arc<Identification>,
+        pending: PendingAnswer,
+        call: Call,
+    ) -> ResponseFuture<S::Future> {
+        let mut inner = self.inner.clone();
+        let waiting = async move {
+            let verified = pending.answer.await;
+            let now = Instant::now();
+            policy.conclude(pending.identity, verified, &call.exchange, now)?;
+            call_rarely(inner.ready().await?, Call { now, ..call }).await
+        };
+        ResponseFuture::Waiting {
+            waiting: Box::pin(waiting),
+        }
+    }
+}
+
+/// A question to an identity that answers later.
+struct PendingAnswer {
+    /// The identity, by its index in the order of the route.
+    identity: usize,
+    answer: PendingVerification,
+}
+
 impl Identification {
-    /// Identifies the client, and notes it in the exchange.
+    /// Identifies the client, and notes it in the exchange. Returns the question
+    /// to an identity that answers later.
     ///
     /// # Errors
     /// The route refuses the request.
     #[inline(never)]
-    fn admit(&self, call: &Call) -> Result<(), Error> {
-        for one in &self.identities {
+    fn admit(&self, call: &Call) -> Result<Option<PendingAnswer>, Error> {
+        for (index, one) in self.identities.iter().enumerate() {
             let credential = match Credential::find(&one.authenticator.policy.from, &call.exchange)
             {
                 Credential::Absent => continue,
                 Credential::Ambiguous => {
                     let why = "there are several, and they differ";
-                    return Err(self.rejected(one, call, Rejected { why }));
+                    return Err(self.rejected(one, &call.exchange, call.now, Rejected { why }));
                 }
                 Credential::Given(credential) => credential,
             };
-            let identified = match one.authenticator.known(&credential, call.now) {
-                Some(identified) => identified,
-                None => self.verify(one, &credential, call)?,
+            return match one.authenticator.known(&credential, call.now) {
+                Some(identified) => self.welcome(identified, &call.exchange).map(|()| None),
+                None => self.verify(index, &credential, call),
             };
-            return self.welcome(identified, &call.exchange);
         }
         match self.refuses_anonymous {
             true => Err(self.unauthenticated(None)),
-            false => Ok(()),
+            false => Ok(None),
         }
     }
 
-    /// Verifies a credential that is not known yet.
+    /// Has a credential verified that is not known yet, by the identity of this
+    /// `index`.
     ///
     /// # Errors
-    /// It does not verify, or its client has sent too many that do not.
+    /// As [`conclude`](Self::conclude), if the answer is known at once; or its
+    /// client has sent too many that do not verify.
     #[cold]
     fn verify(
         &self,
-        one: &RouteIdentity,
+        index: usize,
         credential: &[u8],
         call: &Call,
-    ) -> Result<Arc<Identified>, Error> {
+    ) -> Result<Option<PendingAnswer>, Error> {
+        let one = &self.identities[index];
         if let Some(failures) = &one.failures {
-            failures.check(call)?;
+            failures.check(&call.exchange, call.now)?;
         }
-        let verified = one.authenticator.verify(credential);
-        verified.map_err(|rejected| self.rejected(one, call, rejected))
+        let presented = Presented {
+            credential,
+            client: call.exchange.client.ip,
+            now: call.now,
+        };
+        match one.authenticator.verify(&presented) {
+            Verification::Done(verified) => {
+                self.conclude(index, verified, &call.exchange, call.now)?;
+                Ok(None)
+            }
+            Verification::Pending(answer) => Ok(Some(PendingAnswer {
+                identity: index,
+                answer,
+            })),
+        }
+    }
+
+    /// Draws the consequences of the answer of the identity of this `index`.
+    ///
+    /// # Errors
+    /// The credential does not verify, or cannot be verified, or its client
+    /// lacks a claim that the route requires.
+    fn conclude(
+        &self,
+        index: usize,
+        verified: Verified,
+        exchange: &Exchange,
+        now: Instant,
+    ) -> Result<(), Error> {
+        let one = &self.identities[index];
+        match verified {
+            Ok(identified) => self.welcome(identified, exchange),
+            Err(NotIdentified::Rejected(rejected)) => {
+                Err(self.rejected(one, exchange, now, rejected))
+            }
+            Err(NotIdentified::Unavailable { retry_after }) => {
+                one.authenticator.counts.unavailable.add();
+                Err(Error::IdentityUnavailable { retry_after })
+            }
+        }
     }
 
     /// Notes who the client is.
@@ -240,10 +327,16 @@ impl Identification {
     /// The refusal of a credential that does not verify, which is charged to
     /// the limit of its identity.
     #[cold]
-    fn rejected(&self, one: &RouteIdentity, call: &Call, rejected: Rejected) -> Error {
+    fn rejected(
+        &self,
+        one: &RouteIdentity,
+        exchange: &Exchange,
+        now: Instant,
+        rejected: Rejected,
+    ) -> Error {
         one.authenticator.counts.rejected.add();
         if let Some(failures) = &one.failures
-            && let Err(error) = failures.charge(call)
+            && let Err(error) = failures.charge(exchange, now)
         {
             return error;
         }
@@ -262,12 +355,13 @@ impl Identification {
 pin_project! {
     /// The response to a call that was passed on or refused.
     #[project = State]
-    #[derive(Debug)]
     pub enum ResponseFuture<F> {
         /// The call is refused.
         Refused { error: Option<Error> },
         /// The inner service has the call.
         Passed { #[pin] inner: F },
+        /// An identity is asked, then the inner service.
+        Waiting { waiting: Pin<Box<dyn Future<Output = Result<Response, Failed>> + Send>> },
     }
 }
 
@@ -277,6 +371,7 @@ impl<F: RefusedAtOnce> RefusedAtOnce for ResponseFuture<F> {
         match self {
             Self::Refused { error } => error.take(),
             Self::Passed { inner } => inner.refused(),
+            Self::Waiting { .. } => None,
         }
     }
 }
@@ -290,6 +385,7 @@ impl<F: Future<Output = Result<Response, Failed>>> Future for ResponseFuture<F> 
             State::Refused { error } => {
                 Poll::Ready(Err(error.take().unwrap_or(Error::ClientGone).into()))
             }
+            State::Waiting { waiting } => waiting.as_mut().poll(cx),
             State::Passed { inner } => inner.poll(cx),
         }
     }
