@@ -60,12 +60,13 @@ impl Identified {
         claims: &Map<String, Value>,
     ) -> Self {
         let of_claim = || Claim::of(claims, kept.plan.as_deref()?)?.single();
-        let claim = |name: &Box<str>| Some((name.clone(), Claim::of(claims, name)?));
+        let claim = |name: &str| Some((name.into(), Claim::of(claims, name)?));
+        let names = kept.names.iter().map(|name| &**name);
         Self {
             identity: Arc::clone(&kept.identity),
             full_id: format!("{}:{id}", kept.identity).into(),
             plan: plan.map(Into::into).or_else(of_claim),
-            claims: Claims(kept.names.iter().filter_map(claim).collect()),
+            claims: Claims(names.filter_map(claim).collect()),
         }
     }
 

@@ -53,11 +53,11 @@ fn append(out: &mut Vec<u8>, value: &RequestValue, exchange: &Exchange) -> bool 
 fn append_raw(out: &mut Vec<u8>, value: &RequestValue, exchange: &Exchange) -> Option<()> {
     let identified = exchange.identified.get();
     let text = match value {
-        RequestValue::ClientIp => return Some(append_text(out, &exchange.client.ip.to_string())),
+        RequestValue::ClientIp => return append_text(out, &exchange.client.ip.to_string()),
         RequestValue::Header(name) => return append_field(out, name, exchange),
         RequestValue::Claim(name) => {
             let claim = identified?.claims.get(name)?;
-            return Some(append_text(out, &claim.text()));
+            return append_text(out, &claim.text());
         }
         RequestValue::Path => {
             let (path, query) = exchange.target.to_forward();
@@ -85,11 +85,13 @@ fn append_raw(out: &mut Vec<u8>, value: &RequestValue, exchange: &Exchange) -> O
         }
         RequestValue::TlsSubject => exchange.origin.tls.as_ref()?.subject.as_deref()?,
     };
-    Some(append_text(out, text))
+    append_text(out, text)
 }
 
-fn append_text(out: &mut Vec<u8>, text: &str) {
+/// Appends a text, which is a value also if it is empty.
+fn append_text(out: &mut Vec<u8>, text: &str) -> Option<()> {
     out.extend_from_slice(text.as_bytes());
+    Some(())
 }
 
 /// Appends the lines of a field, with a comma between them.
