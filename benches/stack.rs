@@ -14,7 +14,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     num::{NonZeroU32, NonZeroUsize},
     pin::pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -31,9 +31,9 @@ use tidegate::{
     gateway::Gateway,
     http1,
     layer::{
-        AttemptTimeoutLayer, Buckets, Budget, ConcurrencyLayer, ConcurrencyLimit, FairBy,
-        ForwardLayer, ForwardPolicy, Queueing, RateLimitLayer, RetryLayer, RouteLimit,
-        TotalTimeoutLayer,
+        AttemptTimeoutLayer, Buckets, Budget, ConcurrencyLayer, ConcurrencyLimit, Counter, FairBy,
+        ForwardLayer, ForwardPolicy, HiddenCredentials, Queueing, RateLimitLayer, RetryLayer,
+        RouteLimit, TotalTimeoutLayer,
     },
     limit::{KeyHasher, Limiter, Top},
     message::{Arrival, Headers, Origin, Request, RequestHead, Response},
@@ -119,6 +119,7 @@ fn exchange(origin: &Arc<Origin>, route: &Arc<RouteTag>) -> Arc<Exchange> {
         facts: Facts::begin(&route.metrics),
         route: Arc::clone(route),
         parameters: Vec::new(),
+        identified: OnceLock::new(),
         is_sent: Flag::default(),
         progress: Progress::default(),
     })
@@ -207,6 +208,7 @@ fn layers(c: &mut Criterion) {
         },
         response: HeaderChanges::default(),
         key: None,
+        hidden: HiddenCredentials::default(),
     };
     let mut forward = ForwardLayer {
         policy: Arc::new(policy),
@@ -231,12 +233,14 @@ fn two_limits() -> RateLimitLayer {
         limit(0, "per-client", quota, vec![client]),
         limit(1, "everyone", quota, Vec::new()),
     ];
-    RateLimitLayer::new(limits, None)
+    RateLimitLayer::new(limits, None, Duration::from_secs(30))
 }
 
 fn limit(index: usize, name: &str, quota: Quota, key: Vec<KeyPart>) -> RouteLimit {
     let buckets = Buckets {
-        limiter: Limiter::new(name, quota, NonZeroUsize::MIN).expect("a sound limit"),
+        counter: Counter::Tokens(
+            Limiter::new(name, quota, NonZeroUsize::MIN).expect("a sound limit"),
+        ),
         top: Arc::new(Top::new(1)),
         begun: KeyHasher::new().key(name),
         shared: None,

@@ -244,8 +244,7 @@ impl Body {
         self.0.as_ref().and_then(|content| content.flow.as_ref())
     }
 
-    /// Notes that the rest of this body will not be read, so that it no longer
-    /// flows.
+    /// Notes that the rest will not be read, so that it no longer flows.
     pub fn leave_unread(&mut self) {
         if let Some(content) = &mut self.0 {
             content.end_flow();
@@ -255,7 +254,12 @@ impl Body {
     /// Holds `guard` until this body is dropped or [let go](Self::let_go).
     /// Several guards are dropped in the order in which they were added.
     pub fn hold(&mut self, guard: impl Held + 'static) {
-        self.content().hold(Guard::Other(Box::new(guard)));
+        self.hold_boxed(Box::new(guard));
+    }
+
+    /// As [`hold`](Self::hold), for a guard in a box.
+    pub fn hold_boxed(&mut self, guard: Box<dyn Held>) {
+        self.content().hold(Guard::Other(guard));
     }
 
     /// As [`hold`](Self::hold), for one part of `count`. Allocates nothing.
@@ -263,17 +267,15 @@ impl Body {
         self.content().hold(Guard::Count(CountGuard(count)));
     }
 
-    /// Drops the guards that are held. Called once nothing of this body is left
-    /// to be pulled, so that a permit is free before the client has read
-    /// everything.
+    /// Drops the guards. Called once nothing of this body is left to be pulled,
+    /// so that a permit is free before the client has read everything.
     pub fn let_go(&mut self) {
         if let Some(content) = &mut self.0 {
             content.held = None;
         }
     }
 
-    /// Has `observer` learn how this body ends. Takes the place of an earlier
-    /// observer.
+    /// Has `observer` learn how this body ends, in the place of an earlier one.
     pub fn observe(&mut self, observer: Arc<dyn BodyObserver>) {
         self.content().observer = Some(observer);
     }

@@ -17,7 +17,7 @@ use std::{
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use support::{
-    Client,
+    Client, Upstream,
     gateway::{Gateway, Start, responding},
 };
 const PER_USER: &str = "[limits.l]\nkey = 'header:x-user'\nrate = '1/h'\nburst = 3\n";
@@ -189,6 +189,64 @@ fn a_bucket_can_be_refilled() {
     assert!(line["limit"] == "l" && line["peer"].is_string(), "{line}");
     let hash = gateway.access_line()["key"].clone();
     assert_eq!(line["key"], hash, "the hash of the access lines");
+}
+
+#[test]
+fn a_cap_shows_the_keys_in_flight_and_gives_them_other_numbers() {
+    let (upstream, reached, leave) = Upstream::held();
+    let gateway = Gateway::start(&format!(
+        "[limits.l]\nkey = 'header:x-user'\nin_flight = 2\n[upstreams.u]\nservers = ['{}']\n[[routes]]\nname = 'r'\nupstream = 'u'\nlimits = ['l']\n",
+        upstream.url()
+    ));
+    let held: Vec<_> = (0..2)
+        .map(|_| {
+            let client = gateway.sent("/", &["X-User: a"]);
+            reached.recv_timeout(support::TIMEOUT).unwrap();
+            client
+        })
+        .collect();
+    assert_eq!(status_of(&gateway, "a"), 429);
+    let (_, shown) = admin(&gateway, "GET", "/limits", "");
+    assert_eq!(
+        (&shown[0]["in_flight"], &shown[0]["held"], &shown[0]["keys"]),
+        (&json!(2), &json!(2), &json!(1))
+    );
+    let (_, top) = admin(&gateway, "GET", "/limits/l/top", "");
+    assert_eq!(
+        (&top[0]["in_flight"], &top[0]["held"], &top[0]["remaining"]),
+        (&json!(2), &json!(2), &json!(0))
+    );
+    assert_eq!(
+        (&top[0]["admitted"], &top[0]["refused"], &top[0]["rate"]),
+        (&json!(2), &json!(1), &json!(null))
+    );
+    // Permits come back when requests end, and by nothing else.
+    let (status, why) = admin(&gateway, "DELETE", "/limits/l/keys?key=a", "");
+    assert_eq!(status, 409, "{why}");
+    let (status, why) = admin(
+        &gateway,
+        "PUT",
+        "/limits/l/keys?key=a",
+        r#"{"rate": "9/h", "ttl": "1h"}"#,
+    );
+    assert_eq!(status, 400, "{why}");
+    let (status, key) = admin(
+        &gateway,
+        "PUT",
+        "/limits/l/keys?key=a",
+        r#"{"in_flight": 3, "ttl": "1h"}"#,
+    );
+    assert_eq!(
+        (status, &key["in_flight"], &key["remaining"]),
+        (200, &json!(3), &json!(1))
+    );
+    let third = gateway.sent("/", &["X-User: a"]);
+    reached.recv_timeout(support::TIMEOUT).unwrap();
+    assert_eq!(status_of(&gateway, "a"), 429);
+    let (status, key) = admin(&gateway, "DELETE", "/limits/l/keys?key=a", "");
+    assert_eq!((status, &key["in_flight"]), (200, &json!(2)));
+    (0..3).for_each(|_| leave.open());
+    drop((held, third));
 }
 
 #[test]

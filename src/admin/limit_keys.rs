@@ -12,26 +12,23 @@
 //! take up to a second; a store that does not answer leaves the numbers that
 //! this gateway knows.
 
-use std::{
-    num::NonZeroU32,
-    time::{Duration, SystemTime},
-};
+use std::{num::NonZeroU32, time::Duration};
 
 use http::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
-use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
     guard::{Caller, Sight},
+    key_view::KeyView,
     response::{AdminResponse, json, problem},
 };
 use crate::{
-    build::{KeyState, KnownKey, OneLimit, State},
+    build::{KnownKey, OneLimit, ResetOutcome, State},
     config::{rate_text, read_duration, read_rate},
     duration,
     limit::{Clock, TemporaryError},
-    policy::Quota,
+    policy::{Allowance, Quota},
 };
 
 /// Keys that `top` shows without `n`: a screenful.
@@ -64,7 +61,7 @@ impl From<String> for CallRefused {
 impl From<TemporaryError> for CallRefused {
     fn from(error: TemporaryError) -> Self {
         let status = match error {
-            TemporaryError::Quota(_) => StatusCode::BAD_REQUEST,
+            TemporaryError::Quota(_) | TemporaryError::OtherKind => StatusCode::BAD_REQUEST,
             TemporaryError::Full => StatusCode::INSUFFICIENT_STORAGE,
         };
         Self {
@@ -75,9 +72,9 @@ impl From<TemporaryError> for CallRefused {
 }
 
 /// The fields of a `PUT`.
-const FIELDS: [&str; 3] = ["rate", "burst", "ttl"];
+const FIELDS: [&str; 4] = ["rate", "burst", "in_flight", "ttl"];
 /// The body of a `PUT` as texts about mistakes in one describe it.
-const EXAMPLE: &str = r#"such as {"rate": "100/s", "burst": 200, "ttl": "10m"}"#;
+const EXAMPLE: &str = r#"such as {"rate": "100/s", "burst": 200, "ttl": "10m"}, or {"in_flight": 20, "ttl": "10m"} for a cap"#;
 
 /// `GET /limits/NAME/top?n=20`: the keys with the most requests, the heaviest
 /// first. For a shared limit, the state of each is read from the store, for at
@@ -145,29 +142,37 @@ impl KeyCall<'_> {
     /// Fills the bucket of a key, and logs it.
     ///
     /// # Errors
-    /// The store does not respond, or the bucket of a shared limit is known by
-    /// its hash only.
+    /// The store does not respond, the bucket of a shared limit is known by its
+    /// hash only, or the limit counts requests in flight.
     async fn fill(&self, limit: &OneLimit<'_>, key: &KnownKey) -> Result<(), CallRefused> {
-        if !limit.reset(Clock.now(), key).await {
-            let why = if key.is_hash_only {
-                "the store holds this bucket, by a name that is not made of the hash: name the key by its values"
-            } else {
-                "the store, which holds this bucket, does not answer: try again"
-            };
-            return Err(CallRefused {
-                status: StatusCode::SERVICE_UNAVAILABLE,
-                why: why.to_owned(),
-            });
+        let (status, why) = match limit.reset(Clock.now(), key).await {
+            ResetOutcome::Done => (StatusCode::OK, ""),
+            ResetOutcome::NotInStore if key.is_hash_only => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the store holds this bucket, by a name that is not made of the hash: name the key by its values",
+            ),
+            ResetOutcome::NotInStore => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the store, which holds this bucket, does not answer: try again",
+            ),
+            ResetOutcome::InFlight => (
+                StatusCode::CONFLICT,
+                "this limit counts requests in flight: permits come back when their requests end, and the key has no numbers of its own that could end",
+            ),
+        };
+        if !why.is_empty() {
+            let why = why.to_owned();
+            return Err(CallRefused { status, why });
         }
         tracing::info!(peer = %self.caller.peer, limit = self.name, key = %key.key, "a key's bucket is filled");
         Ok(())
     }
 
-    /// Gives a key the quota that the body names, for a while, and logs it.
+    /// Gives a key the allowance that the body names, for a while, and logs it.
     ///
     /// # Errors
-    /// The limit is a tier, the body is wrong, or too many keys have another
-    /// quota.
+    /// The limit is a tier, the body is wrong or of another kind than the limit,
+    /// or too many keys have another allowance.
     fn give(&self, limit: &OneLimit<'_>, key: &KnownKey) -> Result<(), CallRefused> {
         if !limit.gives() {
             return Err(CallRefused {
@@ -175,11 +180,12 @@ impl KeyCall<'_> {
                 why: "this is a tier: its networks cannot have numbers of their own".to_owned(),
             });
         }
-        let Wanted { quota, ttl } = wanted(self.body)?;
-        limit.give(Clock.now(), key.key, quota, ttl)?;
-        let rate = rate_text(quota.rate());
-        let burst = quota.burst();
-        tracing::info!(peer = %self.caller.peer, limit = self.name, key = %key.key, rate, burst, ttl = %duration::text(ttl), "a key has other numbers for a while");
+        let Wanted { allowance, ttl } = wanted(self.body)?;
+        limit.give(Clock.now(), key.key, allowance, ttl)?;
+        let rate = allowance.rate().map(|quota| rate_text(quota.rate()));
+        let burst = allowance.rate().map(|quota| quota.burst().get());
+        let in_flight = allowance.in_flight().map(NonZeroU32::get);
+        tracing::info!(peer = %self.caller.peer, limit = self.name, key = %key.key, rate, burst, in_flight, ttl = %duration::text(ttl), "a key has other numbers for a while");
         Ok(())
     }
 }
@@ -226,10 +232,10 @@ fn how_many(query: &str) -> Result<usize, String> {
     ))
 }
 
-/// The quota that a `PUT` gives to a key.
+/// The allowance that a `PUT` gives to a key.
 #[derive(Debug)]
 struct Wanted {
-    quota: Quota,
+    allowance: Allowance,
     /// How long it counts: more than nothing, and at most [`LONGEST`].
     ttl: Duration,
 }
@@ -244,7 +250,6 @@ fn wanted(body: &[u8]) -> Result<Wanted, String> {
     if let Some(name) = body.keys().find(|name| !FIELDS.contains(&name.as_str())) {
         return Err(format!("there is no field `{name}`; the body is {EXAMPLE}"));
     }
-    let rate = read_rate(text(&body, "rate")?).map_err(|why| format!("`rate` cannot be {why}"))?;
     let ttl = read_duration(text(&body, "ttl")?).map_err(|why| format!("`ttl` cannot be {why}"))?;
     if ttl.is_zero() || ttl > LONGEST {
         return Err(
@@ -252,13 +257,24 @@ fn wanted(body: &[u8]) -> Result<Wanted, String> {
                 .to_owned(),
         );
     }
+    let allowance = match body.get("in_flight") {
+        Some(_) if body.contains_key("rate") || body.contains_key("burst") => {
+            return Err(format!("`in_flight` stands alone; the body is {EXAMPLE}"));
+        }
+        Some(most) => Allowance::InFlight(number("in_flight", most)?),
+        None => Allowance::Rate(quota(&body)?),
+    };
+    Ok(Wanted { allowance, ttl })
+}
+
+/// Reads the rate and the burst of a `PUT`.
+fn quota(body: &Map<String, Value>) -> Result<Quota, String> {
+    let rate = read_rate(text(body, "rate")?).map_err(|why| format!("`rate` cannot be {why}"))?;
     let burst = match body.get("burst") {
         None => rate.count,
-        Some(burst) => tokens(burst)
-            .ok_or_else(|| format!("`burst` is a whole number from 1 to {}", u32::MAX))?,
+        Some(burst) => number("burst", burst)?,
     };
-    let quota = Quota::new(rate, burst).map_err(|error| error.to_string())?;
-    Ok(Wanted { quota, ttl })
+    Quota::new(rate, burst).map_err(|error| error.to_string())
 }
 
 /// A field of the body of a `PUT` that is a string.
@@ -274,99 +290,14 @@ fn text<'b>(body: &'b Map<String, Value>, name: &str) -> Result<&'b str, String>
     }
 }
 
-/// The number of tokens that a JSON value stands for; `None` if it is no whole
-/// number from 1 to 4294967295.
-fn tokens(value: &Value) -> Option<NonZeroU32> {
-    let tokens = u32::try_from(value.as_u64()?).ok()?;
-    NonZeroU32::new(tokens)
-}
-
-/// A key with its bucket, as JSON shows it.
-#[derive(Debug, Serialize)]
-struct KeyView {
-    /// The values of its parts; `None` where they may not be seen, or are not
-    /// known.
-    key: Option<Vec<String>>,
-    hash: String,
-    rate: String,
-    /// Tokens; `None` where everything is admitted, as of the next two.
-    burst: Option<NonZeroU32>,
-    remaining: Option<u32>,
-    reset_seconds: Option<u64>,
-    admitted: u64,
-    refused: u64,
-    /// When a temporary quota ends (RFC 3339).
-    until: Option<String>,
-    /// Indices of the parts that stand in for absent ones.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    missing: Vec<usize>,
-    /// Bound for requests that were not counted; `None` if all were.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    missed: Option<u64>,
-}
-
-impl KeyView {
-    fn of(state: &KeyState, sight: Sight) -> Self {
-        let KeyState {
-            key,
-            quota,
-            bucket,
-            count,
-            ends_in,
-        } = state;
-        let until = ends_in.and_then(|left| SystemTime::now().checked_add(left));
-        Self {
-            key: values(key, sight),
-            hash: key.key.to_string(),
-            rate: match quota {
-                Some(quota) => rate_text(quota.rate()),
-                None => "unlimited".to_owned(),
-            },
-            burst: quota.map(|quota| quota.burst()),
-            remaining: quota.map(|_| bucket.remaining),
-            reset_seconds: quota.map(|_| duration::whole_seconds(bucket.reset())),
-            admitted: count.admitted,
-            refused: count.refused,
-            until: until.map(|until| humantime::format_rfc3339_seconds(until).to_string()),
-            missing: stand_ins(key),
-            missed: Some(count.missed).filter(|missed| *missed > 0),
-        }
-    }
-}
-
-/// Indices of the parts of a key that stand in for absent ones.
-fn stand_ins(key: &KnownKey) -> Vec<usize> {
-    let mut indices = Vec::new();
-    for (index, part) in key.parts.iter().enumerate() {
-        if part.is_stand_in {
-            indices.push(index);
-        }
-    }
-    indices
-}
-
-/// The values of a key's parts as far as they may be seen; `None` where they
-/// may not, or are not known.
-fn values(key: &KnownKey, sight: Sight) -> Option<Vec<String>> {
-    if sight == Sight::Nothing || key.is_hash_only {
-        return None;
-    }
-    let mut values = Vec::new();
-    for (part, is_secret) in key.parts.iter().zip(&key.secrets) {
-        values.push(match *is_secret && sight != Sight::All {
-            true => beginning(&part.value),
-            false => part.value.clone(),
-        });
-    }
-    Some(values)
-}
-
-/// Four characters of a value that may be a credential, and never all of it:
-/// enough to recognise one's own.
-fn beginning(value: &str) -> String {
-    const SHOWN: usize = 4;
-    let shown = value.chars().count().saturating_sub(1).min(SHOWN);
-    value.chars().take(shown).chain(['…']).collect()
+/// The number under `name`.
+///
+/// # Errors
+/// It is no whole number from 1 to 4294967295.
+fn number(name: &str, value: &Value) -> Result<NonZeroU32, String> {
+    let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
+    let number = number.and_then(NonZeroU32::new);
+    number.ok_or_else(|| format!("`{name}` is a whole number from 1 to {}", u32::MAX))
 }
 
 /// The name of a limit as it stands in a path, decoded.

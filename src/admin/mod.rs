@@ -24,6 +24,7 @@ mod connections;
 mod context;
 mod endpoints;
 mod guard;
+mod key_view;
 mod limit_keys;
 mod observed;
 mod reloading;

@@ -23,7 +23,7 @@ use crate::{
     config::Config,
     http2::windows,
     identity::Authenticator,
-    limit::Stats,
+    limit::{InFlightStats, Stats},
     policy::KeyedCertificate,
     reload::Listeners,
     server::Listener,
@@ -43,6 +43,9 @@ pub(super) fn observe(state: &State, listeners: &Listeners, metrics: &Metrics) -
     let mut limits = Vec::new();
     for (name, limiter) in state.limits() {
         limits.push(limit(name, limiter.stats(), state.known_in_store(name)));
+    }
+    for (name, counter) in state.in_flight() {
+        limits.push(in_flight(name, counter.stats()));
     }
     Observed {
         routes: routes(state, metrics),
@@ -134,6 +137,17 @@ fn identities(state: &State) -> Vec<IdentityCounts> {
     state.identities().map(counts).collect()
 }
 
+/// The gauges of a cap on the requests in flight of each key.
+fn in_flight(name: &Arc<str>, stats: InFlightStats) -> LimitGauges {
+    LimitGauges {
+        limit: Arc::clone(name),
+        keys: stats.keys as u64,
+        in_flight: Some(stats.held),
+        evicted_idle: 0,
+        evicted_overflow: stats.overflowed,
+    }
+}
+
 /// The gauges of a limit; `in_store` is the number of its keys that this
 /// gateway knows in the store.
 ///
@@ -142,6 +156,7 @@ fn limit(name: &Arc<str>, stats: Stats, in_store: usize) -> LimitGauges {
     LimitGauges {
         limit: Arc::clone(name),
         keys: (stats.keys + in_store) as u64,
+        in_flight: None,
         evicted_idle: stats.evictions_idle,
         evicted_overflow: stats.evictions_overflow,
     }

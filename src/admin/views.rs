@@ -112,7 +112,10 @@ pub(super) struct LimitView {
     keys: usize,
     /// Totals since the limit was first made.
     evictions: Evictions,
-    /// Keys that have another quota for a while.
+    /// Requests in flight; of a cap only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<u64>,
+    /// Keys that have another allowance for a while.
     temporary: usize,
 }
 
@@ -214,9 +217,25 @@ pub(super) fn limits(state: &State) -> Vec<LimitView> {
                 idle: stats.evictions_idle,
                 overflow: stats.evictions_overflow,
             },
+            held: None,
             temporary: limiter.temporaries(Clock.now()),
         });
     }
+    for (name, in_flight) in state.in_flight() {
+        let stats = in_flight.stats();
+        views.push(LimitView {
+            configured: configured_limit(shown, name),
+            name: name.to_string(),
+            keys: stats.keys,
+            evictions: Evictions {
+                idle: 0,
+                overflow: stats.overflowed,
+            },
+            held: Some(stats.held),
+            temporary: in_flight.temporaries(Clock.now()),
+        });
+    }
+    views.sort_by(|one, other| one.name.cmp(&other.name));
     views
 }
 

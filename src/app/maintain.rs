@@ -50,8 +50,13 @@ fn sweep(state: &State) -> bool {
     for (_, upstream) in state.upstreams() {
         is_all_reached &= upstream.sweep();
     }
-    for (name, limiter) in state.limits() {
-        let ended = limiter.sweep(Clock.now());
+    let now = Clock.now();
+    let rates = state
+        .limits()
+        .map(|(name, limiter)| (name, limiter.sweep(now)));
+    let caps = state.in_flight();
+    let caps = caps.map(|(name, in_flight)| (name, in_flight.sweep(now)));
+    for (name, ended) in rates.chain(caps) {
         if ended > 0 {
             tracing::info!(limit = %name, keys = ended, "the time of other numbers for keys is over");
         }

@@ -3,7 +3,7 @@
 //!
 //! A limit keeps its buckets over a reload as long as its key stays the same.
 //! New numbers (rate, burst, the number of keys) apply to them at once: a key
-//! keeps the share of its burst that it has used.
+//! keeps the share of its burst that it has used, and its requests in flight.
 //!
 //! # Names
 //!
@@ -29,36 +29,40 @@ use super::{
 use crate::{
     call::LimitText,
     config::Config,
-    layer::{Buckets, Overrides, RateLimitLayer, RouteLimit},
-    limit::{Clock, KeyHasher, Limiter, LimiterError, Top},
-    policy::{self, KeyPart, Missing},
+    layer::{Buckets, Counter, Overrides, RateLimitLayer, RouteLimit},
+    limit::{Clock, KeyHasher, KeysInFlight, Limiter, LimiterError, Now, Top},
+    policy::{self, Allowance, KeyPart, Missing},
 };
 
-/// The state of the limits of a configuration.
+/// The state of the limits of a configuration. Limits, their tiers
+/// (`LIMIT/PREFIX`) and their candidates (`LIMIT/candidate`) have counters by
+/// these names.
+#[derive(Default)]
 pub(super) struct Limits {
-    /// The buckets of limits, of their tiers (`LIMIT/PREFIX`) and of their
-    /// candidates (`LIMIT/candidate`), by these names.
+    /// The buckets of rates.
     pub(super) limiters: Named<Limiter>,
+    /// The requests in flight of caps.
+    pub(super) in_flight: Named<Arc<KeysInFlight>>,
     /// The exceptions of limits that have some, by the names of the limits.
     pub(super) overrides: Named<Arc<Overrides>>,
 }
 
-/// Buckets that get their new numbers once nothing can fail any more.
+/// A counter that gets its new numbers once nothing can fail any more.
 struct Prepared<'c> {
     limit: &'c policy::Limit,
     /// The name of the limit, or of the tier or candidate of it.
     name: &'c Arc<str>,
-    quota: policy::Quota,
-    limiter: Limiter,
+    allowance: Allowance,
+    counter: Counter,
 }
 
-/// The limits of `config`, with the buckets of those before it. Everything that
+/// The limits of `config`, with the counters of those before it. Everything that
 /// can fail is done first: new numbers take effect at once on buckets in use.
 ///
-/// A limit counts as the same one if its name and the parts of its key are
-/// equal. Otherwise its buckets begin full, as old ones would be under keys
-/// that no request makes any more. Limits that are gone are left out here;
-/// their buckets are freed with the generation that holds them.
+/// A limit counts as the same one if its name, its kind and the parts of its key
+/// are equal. Otherwise it begins anew, as its keys or their counts mean
+/// something else. Limits that are gone are left out here; their counters are
+/// freed with the generation and the requests that hold them.
 ///
 /// # Errors
 /// [`BuildError::Limit`] if the buckets of a limit cannot be made, such as more
@@ -69,48 +73,86 @@ pub(super) fn limits(
     hasher: &KeyHasher,
 ) -> Result<Limits, BuildError> {
     let mut prepared = Vec::new();
-    let mut overrides = Named::new();
+    let mut limits = Limits::default();
     for limit in &config.limits {
         let earlier = earlier.filter(|earlier| has_same_key(&earlier.config, limit));
-        for (name, quota) in buckets(limit) {
-            let limiter = match earlier.and_then(|earlier| earlier.limits.get(name)) {
-                None => Limiter::new(Arc::clone(name), quota, limit.max_keys)
-                    .map_err(|cause| failed(name, cause))?,
-                Some(before) => before.clone(),
-            };
+        for (name, allowance) in counted(limit) {
+            let counter = counter(limit, name, allowance, earlier)?;
             if *name == limit.name {
-                let built = Overrides::build(limit, &limiter, &hasher.key(name))
+                let built = Overrides::build(limit, &counter, &hasher.key(name))
                     .map_err(|cause| failed(name, cause))?;
                 if let Some(built) = built {
-                    overrides.insert(Arc::clone(name), Arc::new(built));
+                    limits.overrides.insert(Arc::clone(name), Arc::new(built));
                 }
             }
             prepared.push(Prepared {
                 limit,
                 name,
-                quota,
-                limiter,
+                allowance,
+                counter,
             });
         }
     }
     let now = Clock.now();
-    let mut limiters = Named::new();
-    for Prepared {
-        limit,
-        name,
-        quota,
-        limiter,
-    } in prepared
-    {
-        let limiter = limiter
-            .reconfigured(quota, limit.max_keys, now)
-            .map_err(|cause| failed(name, cause))?;
-        limiters.insert(Arc::clone(name), limiter);
+    for one in prepared {
+        limits.renew(one, now)?;
     }
-    Ok(Limits {
-        limiters,
-        overrides,
+    Ok(limits)
+}
+
+/// The counter of a limit, tier or candidate: that of `earlier`, or a new one.
+///
+/// # Errors
+/// [`BuildError::Limit`] if the buckets cannot be made.
+fn counter(
+    limit: &policy::Limit,
+    name: &Arc<str>,
+    allowance: Allowance,
+    earlier: Option<&State>,
+) -> Result<Counter, BuildError> {
+    Ok(match allowance {
+        Allowance::Rate(quota) => {
+            let before = earlier.and_then(|earlier| earlier.limits.get(name));
+            let new = || Limiter::new(Arc::clone(name), quota, limit.max_keys);
+            let limiter = before.map_or_else(new, |before| Ok(before.clone()));
+            Counter::Tokens(limiter.map_err(|cause| failed(name, cause))?)
+        }
+        Allowance::InFlight(_) => {
+            let before = earlier.and_then(|earlier| earlier.in_flight.get(name));
+            let new = || Arc::new(KeysInFlight::new(limit.max_keys));
+            Counter::InFlight(before.map_or_else(new, Arc::clone))
+        }
     })
+}
+
+impl Limits {
+    /// Adds a counter, which takes its new numbers.
+    ///
+    /// # Errors
+    /// [`BuildError::Limit`] if the buckets cannot be made.
+    fn renew(&mut self, prepared: Prepared<'_>, now: Now) -> Result<(), BuildError> {
+        let Prepared {
+            limit,
+            name,
+            allowance,
+            counter,
+        } = prepared;
+        match (counter, allowance) {
+            (Counter::Tokens(limiter), Allowance::Rate(quota)) => {
+                let limiter = limiter
+                    .reconfigured(quota, limit.max_keys, now)
+                    .map_err(|cause| failed(name, cause))?;
+                self.limiters.insert(Arc::clone(name), limiter);
+            }
+            (Counter::InFlight(in_flight), _) => {
+                in_flight.set_max_keys(limit.max_keys);
+                self.in_flight.insert(Arc::clone(name), in_flight);
+            }
+            // A counter is of the kind of its allowance.
+            (Counter::Tokens(_), Allowance::InFlight(_)) => {}
+        }
+        Ok(())
+    }
 }
 
 /// Whether an earlier configuration has this limit with the same parts of its
@@ -121,33 +163,31 @@ fn has_same_key(earlier: &Config, limit: &policy::Limit) -> bool {
 }
 
 /// The heaviest keys of each limit and tier. Their counts are kept as long as
-/// the buckets are.
+/// the counters are.
 ///
-/// Each is made for `workers` threads, which count on their own. A limit whose
-/// buckets began anew has an empty list, since its keys are other ones.
-pub(super) fn tops(
-    limits: &Named<Limiter>,
-    earlier: Option<&State>,
-    workers: usize,
-) -> Named<Arc<Top>> {
+/// Each is made for `workers` threads, which count on their own. A limit that
+/// began anew has an empty list, since its keys are other ones.
+pub(super) fn tops(limits: &Limits, earlier: Option<&State>, workers: usize) -> Named<Arc<Top>> {
     let mut tops = Named::new();
-    for (name, limiter) in limits {
-        let top = match earlier.and_then(|earlier| kept_top(earlier, name, limiter)) {
-            Some(top) => Arc::clone(top),
-            None => Arc::new(Top::new(workers)),
-        };
-        tops.insert(Arc::clone(name), top);
+    let is_same = |name: &str, limiter: &Limiter| {
+        let before = earlier.and_then(|earlier| earlier.limits.get(name));
+        before.is_some_and(|before| before.is_same(limiter))
+    };
+    let is_one = |name: &str, in_flight: &Arc<KeysInFlight>| {
+        let before = earlier.and_then(|earlier| earlier.in_flight.get(name));
+        before.is_some_and(|before| Arc::ptr_eq(before, in_flight))
+    };
+    let limiters = limits.limiters.iter();
+    let limiters = limiters.map(|(name, limiter)| (name, is_same(name, limiter)));
+    let in_flight = limits.in_flight.iter();
+    let in_flight = in_flight.map(|(name, counter)| (name, is_one(name, counter)));
+    for (name, is_kept) in limiters.chain(in_flight) {
+        let kept = earlier.filter(|_| is_kept);
+        let kept = kept.and_then(|earlier| earlier.tops.get(name));
+        let new = || Arc::new(Top::new(workers));
+        tops.insert(Arc::clone(name), kept.map_or_else(new, Arc::clone));
     }
     tops
-}
-
-/// The heaviest keys that an earlier state has of these buckets; `None` if they
-/// are new since.
-fn kept_top<'s>(earlier: &'s State, name: &str, limiter: &Limiter) -> Option<&'s Arc<Top>> {
-    if !earlier.limits.get(name)?.is_same(limiter) {
-        return None;
-    }
-    earlier.tops.get(name)
 }
 
 /// The error of a limit whose buckets cannot be made.
@@ -158,24 +198,19 @@ fn failed(name: &Arc<str>, cause: LimiterError) -> BuildError {
     }
 }
 
-/// Everything about a limit of a rate that has buckets: itself, its tiers, its
-/// candidate.
+/// Everything about a limit that has counters: itself, its tiers, its candidate.
 ///
 /// The limit itself comes first, then its tiers in their order, then the
 /// candidate.
-fn buckets(limit: &policy::Limit) -> Vec<(&Arc<str>, policy::Quota)> {
-    let mut all = vec![(&limit.name, limit.allowance)];
+fn counted(limit: &policy::Limit) -> Vec<(&Arc<str>, Allowance)> {
+    let mut counted = vec![(&limit.name, limit.allowance)];
     for tier in &limit.tiers {
-        all.push((&tier.name, tier.allowance));
+        counted.push((&tier.name, tier.allowance));
     }
     if let Some(candidate) = &limit.candidate {
-        all.push((&candidate.name, candidate.allowance));
+        counted.push((&candidate.name, candidate.allowance));
     }
-    let mut buckets = Vec::new();
-    for (name, allowance) in all {
-        buckets.extend(allowance.rate().map(|quota| (name, quota)));
-    }
-    buckets
+    counted
 }
 
 /// The names under which a route's limits decide, each followed by its tiers.
@@ -235,7 +270,9 @@ pub(super) fn layer(route: &policy::Route, state: &State, process: &Process) -> 
         limits.extend(route_limit(limit, name, state, process));
         name += 1 + limit.tiers.len();
     }
-    RateLimitLayer::new(limits, state.store.clone())
+    // A permit is held no longer for a client that has left than for one that
+    // waits.
+    RateLimitLayer::new(limits, state.store.clone(), route.timeouts.attempt)
 }
 
 /// The limits that a route names, in its order.
@@ -262,7 +299,7 @@ fn find<'c>(config: &'c Config, name: &Arc<str>) -> Option<&'c Arc<policy::Limit
 /// Joins a limit with its state. `name` is the index of its name among those of
 /// the route's limits.
 ///
-/// `None` if the state lacks the buckets of the limit or of one of its tiers. A
+/// `None` if the state lacks the counters of the limit or of one of its tiers. A
 /// missing candidate only is not compared. The hashers of keys have already
 /// taken the name in, so that a request hashes its own parts alone.
 fn route_limit(
@@ -276,7 +313,7 @@ fn route_limit(
         tiers.push(buckets_of(&tier.name, state, process)?);
     }
     let candidate = match &limit.candidate {
-        Some(candidate) => state.limits.get(&candidate.name).cloned(),
+        Some(candidate) => state.counter(&candidate.name),
         None => None,
     };
     Some(RouteLimit::new(
@@ -292,7 +329,7 @@ fn route_limit(
 /// The buckets of the limit or tier of this name, as one route uses them.
 fn buckets_of(name: &Arc<str>, state: &State, process: &Process) -> Option<Buckets> {
     Some(Buckets {
-        limiter: state.limits.get(name)?.clone(),
+        counter: state.counter(name)?,
         top: state.tops.get(name)?.clone(),
         begun: process.hasher.key(name),
         shared: store::buckets(name, state),

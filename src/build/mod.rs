@@ -48,7 +48,7 @@ use self::{concurrency::ConcurrencyLimits, destinations::ways, named::Named};
 pub use self::{
     concurrency::ConcurrencyView,
     error::BuildError,
-    keys::{KeyState, KnownKey, OneLimit},
+    keys::{KeyState, KnownKey, OneLimit, ResetOutcome},
     report::{Change, Report},
     saved::Persisted,
     state::{Process, State},
@@ -95,16 +95,13 @@ pub fn build(
     let upstreams = upstreams(&config, earlier, process)?;
     let budgets = budgets(&config, earlier, process);
     let concurrency = ConcurrencyLimits::new(&config, earlier.map(|earlier| &earlier.concurrency));
-    let limits::Limits {
-        limiters,
-        overrides,
-    } = limits::limits(&config, earlier, &process.hasher)?;
+    let limits = limits::limits(&config, earlier, &process.hasher)?;
     process.buffers.set_bound(config.server.max_buffered);
     let before = earlier.map(|earlier| &*earlier.config);
     let report = Report::between(before, &config);
     let store = store::store(&config, earlier, process);
-    let shared = store::limits(&config, &limiters, earlier);
-    let tops = limits::tops(&limiters, earlier, process.workers);
+    let shared = store::limits(&config, &limits.limiters, earlier);
+    let tops = limits::tops(&limits, earlier, process.workers);
     let copies = copies(&config, earlier);
     let identities = identities::identities(&config, earlier, process);
     let unknown_proxies = earlier
@@ -112,11 +109,12 @@ pub fn build(
         .unwrap_or_default();
     let state = State {
         config,
-        limits: limiters,
+        limits: limits.limiters,
+        in_flight: limits.in_flight,
         tops,
         hasher: process.hasher,
         identities,
-        overrides,
+        overrides: limits.overrides,
         store,
         shared,
         concurrency,

@@ -15,8 +15,8 @@ use crate::{
     config::Config,
     gateway::UnknownProxies,
     identity::Authenticator,
-    layer::{Budget, Copies, Memory, Overrides},
-    limit::{KeyHasher, Limiter, Top},
+    layer::{Budget, Copies, Counter, Memory, Overrides},
+    limit::{KeyHasher, KeysInFlight, Limiter, Top},
     store::{SharedLimit, Store},
     telemetry::{AccessLog, Metrics},
     upstream::Upstream,
@@ -27,8 +27,10 @@ use crate::{
 pub struct State {
     /// The configuration that it was built from.
     pub config: Arc<Config>,
-    /// The buckets of limits, of their tiers and of their candidates.
+    /// The buckets of rates, of their tiers and of their candidates.
     pub(super) limits: Named<Limiter>,
+    /// The requests in flight of caps, of their tiers and of their candidates.
+    pub(super) in_flight: Named<Arc<KeysInFlight>>,
     /// The busiest keys of the same.
     pub(super) tops: Named<Arc<Top>>,
     /// Makes the keys of their buckets; the same over all reloads.
@@ -72,7 +74,21 @@ pub struct Process {
 }
 
 impl State {
-    /// Limits by name, with their tiers (`LIMIT/56`) and candidates
+    /// Limits of requests in flight by name, with their tiers and candidates.
+    pub fn in_flight(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<KeysInFlight>)> {
+        self.in_flight.iter()
+    }
+
+    /// The counter of the limit, tier or candidate of this name.
+    pub(super) fn counter(&self, name: &str) -> Option<Counter> {
+        if let Some(limiter) = self.limits.get(name) {
+            return Some(Counter::Tokens(limiter.clone()));
+        }
+        let in_flight = self.in_flight.get(name)?;
+        Some(Counter::InFlight(Arc::clone(in_flight)))
+    }
+
+    /// Limits of a rate by name, with their tiers (`LIMIT/56`) and candidates
     /// (`LIMIT/candidate`).
     pub fn limits(&self) -> impl Iterator<Item = (&Arc<str>, &Limiter)> {
         self.limits.iter()

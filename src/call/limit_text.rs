@@ -5,7 +5,7 @@
 //! Each worker has its own, as it has its own tags of routes. A limit takes 56
 //! bytes here, and some 400 more once both texts are rendered.
 
-use std::sync::OnceLock;
+use std::{num::NonZeroU32, sync::OnceLock};
 
 use http::StatusCode;
 
@@ -17,13 +17,20 @@ use crate::{
 /// The texts about one limit or tier of a route.
 #[derive(Debug)]
 pub struct LimitText {
-    /// The limit's own quota; `None` for a cap on requests in flight.
-    gcra: Option<Gcra>,
-    /// The header lines that describe a bucket under the limit's own quota, up
-    /// to the number of tokens that are left.
+    /// The limit's own allowance.
+    own: OwnAllowance,
+    /// The header lines that describe a key under the limit's own allowance, up
+    /// to the number of tokens or permits that are left.
     pub fields: OnceLock<Box<[u8]>>,
     /// The problem body of a request that this limit alone refuses.
     pub problem: OnceLock<Box<ProblemText>>,
+}
+
+/// An allowance in the form in which it is compared.
+#[derive(Debug)]
+enum OwnAllowance {
+    Rate(Gcra),
+    InFlight(NonZeroU32),
 }
 
 /// A problem body without the id of the request.
@@ -42,16 +49,22 @@ impl LimitText {
     /// yet.
     pub fn new(allowance: Allowance) -> Self {
         Self {
-            gcra: allowance.rate().map(Gcra::from),
+            own: match allowance {
+                Allowance::Rate(quota) => OwnAllowance::Rate(quota.into()),
+                Allowance::InFlight(most) => OwnAllowance::InFlight(most),
+            },
             fields: OnceLock::new(),
             problem: OnceLock::new(),
         }
     }
 
-    /// Whether a bucket has the quota that the fields tell. A key with a quota
-    /// of its own has another one.
+    /// Whether a key has the allowance that the fields tell. A key with an
+    /// allowance of its own has another one.
     #[inline]
     pub fn tells(&self, standing: &Standing) -> bool {
-        self.gcra.is_some_and(|gcra| standing.is_under(&gcra))
+        match &self.own {
+            OwnAllowance::Rate(gcra) => standing.is_under(gcra),
+            OwnAllowance::InFlight(most) => standing.is_in_flight() && standing.burst == most.get(),
+        }
     }
 }

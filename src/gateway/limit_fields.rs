@@ -40,6 +40,9 @@ use crate::{
 
 /// The quota of a limit, in the draft: `"NAME";q=BURST;w=SECONDS`.
 static POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// The unit of a quota of requests in flight, in the draft. It has no window, as
+/// permits do not come back with time.
+const CONCURRENT: &[u8] = b";qu=\"concurrent-requests\"";
 /// The state of a limit, in the draft: `"NAME";r=TOKENS;t=SECONDS`.
 static LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 /// The tokens of a full bucket, for older clients.
@@ -60,7 +63,8 @@ static X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 /// client.
 ///
 /// `t` is the time until one token more is there, and is absent while the
-/// bucket is full. `X-RateLimit-Reset` is the time until all of them are there.
+/// bucket is full. A cap on requests in flight has neither `w` nor `t`, and is
+/// not described to older clients. `X-RateLimit-Reset` is the time until all of them are there.
 ///
 /// All but two numbers is the same for nearly all responses under one limit,
 /// and is rendered once if there is a `text` to keep it.
@@ -82,7 +86,8 @@ pub(super) fn describe(
             _ => describe_anew(fields, name, state),
         }
     }
-    if headers.has_x_ratelimit() {
+    // The older fields know only rates.
+    if headers.has_x_ratelimit() && !state.is_in_flight() {
         describe_as_before(fields, state);
     }
 }
@@ -117,7 +122,11 @@ fn write_lines(out: &mut Vec<u8>, name: (&str, &str), state: &Standing) {
     out.extend_from_slice(b": ");
     write_name(out, name);
     write_parameter(out, b";q=", state.burst.into());
-    write_parameter(out, b";w=", window(state));
+    if state.is_in_flight() {
+        out.extend_from_slice(CONCURRENT);
+    } else {
+        write_parameter(out, b";w=", window(state));
+    }
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(LIMIT.as_str().as_bytes());
     out.extend_from_slice(b": ");
@@ -174,7 +183,7 @@ pub(super) fn describe_concurrency(
         fields.push_with(POLICY.as_str(), |out| {
             write_name(out, ("", owner.name()));
             write_parameter(out, b";q=", *max as u64);
-            out.extend_from_slice(b";qu=\"concurrent-requests\"");
+            out.extend_from_slice(CONCURRENT);
         });
         fields.push_with(LIMIT.as_str(), |out| {
             write_name(out, ("", owner.name()));

@@ -59,7 +59,9 @@ pub use key::hashed;
 pub use key::named as named_value;
 pub use mirror::{Copies, CopyPolicy, Mirror, MirrorLayer};
 pub use one_of::{OneOf, OneOfFuture, OptionalLayer, optional};
-pub use rate_limit::{Buckets, Overrides, RateLimit, RateLimitLayer, RouteLimit, SharedBuckets};
+pub use rate_limit::{
+    Buckets, Counter, Overrides, RateLimit, RateLimitLayer, RouteLimit, SharedBuckets,
+};
 pub use refused_at_once::RefusedAtOnce;
 pub use respond::Respond;
 pub use retry::{Budget, Retry, RetryLayer};

@@ -121,12 +121,6 @@ pub fn decide(now: Now, asks: &[Ask<'_>]) -> Result<Admission, Refusal> {
     }
 }
 
-/// Whether `ask` would be admitted at `now`; takes nothing. The result may be
-/// out of date at once.
-pub fn would_admit(now: Now, ask: &Ask<'_>) -> bool {
-    look(now, ask).is_ok()
-}
-
 /// [`decide_alone`] in registers.
 #[inline(always)]
 fn decide_one(now: Now, ask: &Ask<'_>) -> Result<Admission, Refusal> {
@@ -221,7 +215,7 @@ fn glance<'a>(now: Now, ask: &Ask<'a>) -> Option<Result<QuickOffer<'a>, Duration
 
 /// The first step.
 #[inline(always)]
-fn look<'a>(now: Now, ask: &Ask<'a>) -> Result<Offer<'a>, Duration> {
+pub(super) fn look<'a>(now: Now, ask: &Ask<'a>) -> Result<Offer<'a>, Duration> {
     let want = ask.want(now);
     ask.limiter.core.follow(|core| core.look(want))
 }

@@ -182,16 +182,19 @@ impl Gcra {
     }
 }
 
-/// The state of one bucket as it is reported to people and clients: in the
-/// fields `RateLimit` and `X-RateLimit`, in access lines and views.
+/// The state of one bucket, or of the requests in flight of one key, as it is
+/// reported to people and clients: in the fields `RateLimit` and `X-RateLimit`,
+/// in access lines and views.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
-    /// Whole tokens left.
+    /// Whole tokens left, or permits.
     pub remaining: u32,
-    /// Tokens in a full bucket.
+    /// Tokens in a full bucket, or the most requests in flight.
     pub burst: u32,
     // Times are in nanoseconds, [`NEVER`] for one that does not come. They
     // become durations when they are shown, as few of them are.
+    /// Not zero for a bucket; zero for requests in flight, where permits are
+    /// counted and no time brings them back.
     fill: u64,
     next: u64,
     reset: u64,
@@ -233,6 +236,29 @@ impl Standing {
             next: missing,
             reset: missing.saturating_add(full_after),
         }
+    }
+
+    /// The state of a key that has `held` requests in flight and may have
+    /// `most`.
+    pub fn in_flight(most: NonZeroU32, held: u32) -> Self {
+        Self {
+            remaining: most.get().saturating_sub(held),
+            burst: most.get(),
+            fill: 0,
+            next: 0,
+            reset: 0,
+        }
+    }
+
+    /// Requests in flight, or tokens that are used, as far as the allowance
+    /// goes.
+    pub fn held(&self) -> u32 {
+        self.burst.saturating_sub(self.remaining)
+    }
+
+    /// Whether it is the state of requests in flight, and not of a bucket.
+    pub fn is_in_flight(&self) -> bool {
+        self.fill == 0
     }
 
     /// Time until there is one token more than `remaining`, or enough for the

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::core::Core;
 use super::gcra::rescaled;
 use super::table::Read;
-use super::temporary::{Temporary, TemporaryError};
+use super::temporary::{GivenQuota, Temporary, TemporaryError};
 use super::{Gcra, Key, LimiterError, Now, Standing};
 use crate::policy::Quota;
 
@@ -165,12 +165,10 @@ impl Limiter {
         key: Key,
         quota: Quota,
         until: Now,
-    ) -> Result<Temporary, TemporaryError> {
-        let given = Temporary {
-            quota,
-            gcra: self.key_quota(quota)?,
-            until,
-        };
+    ) -> Result<Temporary<GivenQuota>, TemporaryError> {
+        let gcra = self.key_quota(quota)?;
+        let given = GivenQuota { quota, gcra };
+        let given = Temporary { given, until };
         self.core.lineage.temporaries.set(now, key, given)?;
         Ok(given)
     }
@@ -184,7 +182,7 @@ impl Limiter {
 
     /// The temporary quota of `key`, if it has one at `now`.
     #[inline]
-    pub fn temporary(&self, now: Now, key: Key) -> Option<Temporary> {
+    pub fn temporary(&self, now: Now, key: Key) -> Option<Temporary<GivenQuota>> {
         self.core.lineage.temporaries.get(now, key)
     }
 

@@ -6,7 +6,7 @@ use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
 use super::classes::Classes;
-use super::temporary::Temporaries;
+use super::temporary::{GivenQuota, Temporaries};
 
 /// State that all cores of one limit share.
 #[derive(Debug, Default)]
@@ -17,7 +17,7 @@ pub(super) struct Lineage {
     pub(super) classes: Classes,
     /// Quotas that some keys have for a while. Padded: every request reads it,
     /// and evictions are counted beside it.
-    pub(super) temporaries: CachePadded<Temporaries>,
+    pub(super) temporaries: CachePadded<Temporaries<GivenQuota>>,
     /// Serialises reloads; requests never touch it.
     pub(super) reload: Mutex<()>,
 }

@@ -1,5 +1,5 @@
-//! Token buckets in bounded memory, decided between the route match and
-//! everything that costs something.
+//! Token buckets, and caps on requests in flight, in bounded memory, decided
+//! between the route match and everything that costs something.
 //!
 //! A leaf, and pure: no logging, no input or output, and of this crate only
 //! plain policies and the worker's number.
@@ -60,8 +60,11 @@
 //! * `classes`, `temporary`: keys with quotas of their own, by configuration
 //!   and for a while.
 //! * `limiter`: one limit.
-//! * `decide`: several limits, all or nothing.
+//! * `decide`: several limits, all or nothing; `preview`: the same without
+//!   taking.
 //! * `reload`: another quota for the same buckets.
+//! * `in_flight`: the other kind of limit, which counts the requests in flight
+//!   of each key.
 //!
 //! And for operators:
 //!
@@ -75,11 +78,13 @@ mod core;
 mod decide;
 mod error;
 mod gcra;
+mod in_flight;
 mod key;
 mod label;
 mod limiter;
 mod lineage;
 mod pages;
+mod preview;
 mod quick;
 mod reload;
 mod saved;
@@ -90,12 +95,14 @@ mod tests;
 mod top;
 
 pub use clock::{Clock, Now};
-pub use decide::{Admission, Ask, Refusal, decide, would_admit};
+pub use decide::{Admission, Ask, Refusal, decide};
 pub use error::LimiterError;
 pub use gcra::{Gcra, Standing};
+pub use in_flight::{InFlightStats, KeyPermit, KeysInFlight};
 pub use key::{Key, KeyBuilder, KeyHasher, KeyValue, NotAKey};
 pub use label::{Label, Part};
 pub use limiter::{Limiter, Stats};
+pub use preview::{would_admit, would_refuse};
 pub use saved::{Damage, Debt, Encoder, Saved, saved_size};
-pub use temporary::{Temporary, TemporaryError};
+pub use temporary::{GivenQuota, Temporary, TemporaryError};
 pub use top::{Count, Heavy, Top, Verdict};

@@ -6,6 +6,7 @@
 mod cost;
 mod counting;
 mod deciding;
+mod in_flight;
 mod keys;
 mod overrides;
 mod promise;

@@ -1,23 +1,24 @@
 //! One key of one limit, for operators: its bucket looked at, filled, or given
-//! another quota.
+//! another allowance.
 //!
 //! The admin listener calls this, never a request. `parse` makes the key of the
 //! same typed parts as a request's own, so that it names the same bucket;
 //! `parts` compares them with overrides.
 //!
 //! All of it works on the [`State`] that serves, so that it takes effect at
-//! once. The quota that an operator gives to a key lasts for the time that was
+//! once. The allowance that an operator gives to a key lasts for the time that was
 //! named, also across reloads; the configuration knows nothing of it.
 
 mod parse;
 mod parts;
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use self::parts::is_match;
 use super::state::State;
 use crate::{
-    limit::{Count, Gcra, Heavy, Key, Limiter, Now, Part, Standing, TemporaryError, Top},
+    layer::Counter,
+    limit::{Count, Gcra, Heavy, Key, Now, Part, Standing, Temporary, TemporaryError, Top},
     policy::{Allowance, Limit, Quota, Tier, ValuePattern},
     store::{Name, SharedAsk, SharedLimit, Store},
 };
@@ -31,8 +32,8 @@ pub struct OneLimit<'s> {
     limit: &'s Limit,
     /// The tier of the limit that is meant, instead of the limit itself.
     tier: Option<&'s Tier>,
-    /// Its buckets in this gateway.
-    limiter: &'s Limiter,
+    /// Counts for it in this gateway.
+    counter: Counter,
     /// Its busiest keys.
     top: &'s Arc<Top>,
     /// Where its buckets are, if other gateways count in them too.
@@ -63,18 +64,32 @@ pub struct KnownKey {
     name: Option<Name>,
 }
 
+/// The outcome of a reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResetOutcome {
+    /// The bucket is full, or the temporary allowance is over.
+    Done,
+    /// The bucket is in the store and could not be filled there: the store does
+    /// not answer, or only the key's hash is known.
+    NotInStore,
+    /// The limit counts requests in flight, and the key has no temporary
+    /// allowance.
+    InFlight,
+}
+
 /// The state of a key.
 #[derive(Debug, Clone)]
 pub struct KeyState {
     /// The key.
     pub key: KnownKey,
-    /// The quota that counts for it now; `None` if everything is admitted.
-    pub quota: Option<Quota>,
-    /// Its bucket, under that quota.
-    pub bucket: Standing,
+    /// The allowance that counts for it now; `None` if everything is admitted.
+    pub allowance: Option<Allowance>,
+    /// Its bucket or its requests in flight, under that allowance.
+    pub standing: Standing,
     /// Recent requests.
     pub count: Count,
-    /// Time for which a temporary quota counts instead of the configuration's;
+    /// Time for which a temporary allowance counts instead of the
+    /// configuration's;
     /// `None` if there is none.
     pub ends_in: Option<Duration>,
 }
@@ -91,7 +106,7 @@ impl State {
             state: self,
             limit,
             tier,
-            limiter: self.limits.get(name)?,
+            counter: self.counter(name)?,
             top: self.tops.get(name)?,
             shared,
         })
@@ -148,7 +163,7 @@ impl OneLimit<'_> {
         let mut asks = Vec::new();
         let mut asked = Vec::new();
         for state in states {
-            if let Some(quota) = state.quota
+            if let Some(Allowance::Rate(quota)) = state.allowance
                 && let Some(ask) = self.ask(&state.key, quota)
             {
                 asks.push(ask);
@@ -160,7 +175,7 @@ impl OneLimit<'_> {
         }
         let buckets = shared.store.standing(&asks).await;
         for (state, bucket) in asked.into_iter().zip(buckets) {
-            state.bucket = bucket.unwrap_or(state.bucket);
+            state.standing = bucket.unwrap_or(state.standing);
         }
     }
 
@@ -179,43 +194,63 @@ impl OneLimit<'_> {
         })
     }
 
-    /// Fills the bucket of a key and ends its temporary quota. Returns `false`
-    /// if the bucket is in the store and could not be filled there: the store
-    /// does not answer, or only the key's hash is known.
+    /// Fills the bucket of a key and ends its temporary allowance. The bucket in
+    /// this gateway is filled in any case.
     ///
-    /// The bucket in this gateway is filled in any case, also if the result is
-    /// `false`.
-    pub async fn reset(&self, now: Now, key: &KnownKey) -> bool {
-        self.limiter.end_temporary(now, key.key);
-        self.limiter.forget(key.key);
+    /// Permits come back when their requests end, and never by a reset: of a
+    /// limit of requests in flight, only the temporary allowance ends.
+    pub async fn reset(&self, now: Now, key: &KnownKey) -> ResetOutcome {
+        let limiter = match &self.counter {
+            Counter::Tokens(limiter) => limiter,
+            Counter::InFlight(in_flight) if in_flight.end_temporary(now, key.key) => {
+                return ResetOutcome::Done;
+            }
+            Counter::InFlight(_) => return ResetOutcome::InFlight,
+        };
+        limiter.end_temporary(now, key.key);
+        limiter.forget(key.key);
         let ask = (self.limit.allowance.rate()).and_then(|quota| self.ask(key, quota));
-        match (self.shared, ask) {
+        let is_done = match (self.shared, ask) {
             (Some(shared), Some(ask)) => shared.store.fill(&ask).await,
             (Some(_), None) => false,
             (None, _) => true,
+        };
+        if is_done {
+            ResetOutcome::Done
+        } else {
+            ResetOutcome::NotInStore
         }
     }
 
-    /// Gives a key another quota for the time `ttl`.
+    /// Gives a key another allowance for the time `ttl`.
     ///
-    /// A quota that the key has been given before is replaced. `ttl` begins at
-    /// `now`.
+    /// An allowance that the key has been given before is replaced. `ttl` begins
+    /// at `now`.
     ///
     /// # Errors
-    /// Fails if there is no room; nothing has changed then.
+    /// Fails if there is no room, or if the allowance is of another kind than
+    /// the limit; nothing has changed then.
     pub fn give(
         &self,
         now: Now,
         key: Key,
-        quota: Quota,
+        allowance: Allowance,
         ttl: Duration,
     ) -> Result<(), TemporaryError> {
-        self.limiter
-            .set_temporary(now, key, quota, now.after(ttl))
-            .map(drop)
+        let until = now.after(ttl);
+        match (&self.counter, allowance) {
+            (Counter::Tokens(limiter), Allowance::Rate(quota)) => {
+                limiter.set_temporary(now, key, quota, until).map(drop)
+            }
+            (Counter::InFlight(in_flight), Allowance::InFlight(most)) => {
+                in_flight.set_temporary(now, key, most, until)
+            }
+            _ => Err(TemporaryError::OtherKind),
+        }
     }
 
-    /// Whether single keys can have temporary quotas. Those of a tier cannot.
+    /// Whether single keys can have temporary allowances. Those of a tier
+    /// cannot.
     pub fn gives(&self) -> bool {
         self.tier.is_none()
     }
@@ -227,26 +262,54 @@ impl OneLimit<'_> {
 
     /// The state of a key as far as this gateway knows.
     fn key_state(&self, now: Now, key: KnownKey, count: Count) -> KeyState {
-        let given = if self.gives() {
-            self.limiter.temporary(now, key.key)
-        } else {
-            None
+        let given = self.given(now, key.key);
+        let allowance = match given {
+            Some(given) => Some(given.given),
+            None => self.configured(&key.parts),
         };
-        let quota = match &given {
-            Some(given) => Some(given.quota),
-            None => (self.configured(&key.parts)).and_then(|allowance| allowance.rate()),
-        };
-        let gcra = quota.map(Gcra::from);
-        let bucket = self.limiter.standing(now, key.key, gcra.as_ref());
+        let standing = self.standing(now, key.key, allowance);
         let ends_in = given.map(|given| {
             Duration::from_nanos(given.until.as_nanos().saturating_sub(now.as_nanos()))
         });
         KeyState {
             key,
-            quota,
-            bucket,
+            allowance,
+            standing,
             count,
             ends_in,
+        }
+    }
+
+    /// The temporary allowance of a key, if it has one.
+    fn given(&self, now: Now, key: Key) -> Option<Temporary<Allowance>> {
+        if !self.gives() {
+            return None;
+        }
+        match &self.counter {
+            Counter::Tokens(limiter) => {
+                let Temporary { given, until } = limiter.temporary(now, key)?;
+                let given = Allowance::Rate(given.quota);
+                Some(Temporary { given, until })
+            }
+            Counter::InFlight(in_flight) => {
+                let Temporary { given, until } = in_flight.temporary(now, key)?;
+                let given = Allowance::InFlight(given);
+                Some(Temporary { given, until })
+            }
+        }
+    }
+
+    /// How a key stands under `allowance`; without one, under that of the limit.
+    fn standing(&self, now: Now, key: Key, allowance: Option<Allowance>) -> Standing {
+        match &self.counter {
+            Counter::Tokens(limiter) => {
+                let gcra = allowance.and_then(|allowance| allowance.rate());
+                limiter.standing(now, key, gcra.map(Gcra::from).as_ref())
+            }
+            Counter::InFlight(in_flight) => {
+                let most = allowance.unwrap_or(self.limit.allowance).in_flight();
+                in_flight.standing(key, most.unwrap_or(NonZeroU32::MAX))
+            }
         }
     }
 

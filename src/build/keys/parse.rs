@@ -96,7 +96,7 @@ impl OneLimit<'_> {
         };
         match self.top.label(now, key) {
             Some(label) => Ok(self.labelled(key, &label)),
-            None if self.limiter.holds(key) => Ok(self.known(key, Vec::new(), None)),
+            None if self.counter.holds(key) => Ok(self.known(key, Vec::new(), None)),
             None => Err(format!(
                 "no key of this limit has the hash {hash}: hashes are made anew by each process, and differ between a limit and its tiers"
             )),

@@ -199,7 +199,8 @@ where
     #[inline(always)]
     fn call(&mut self, mut call: Call) -> Self::Future {
         let applied = &*self.applied;
-        call.abandoned_timeout = applied.abandoned_timeout;
+        // A layer further out may hold something for as long.
+        call.abandoned_timeout = call.abandoned_timeout.or(applied.abandoned_timeout);
         if let Some(permit) = applied.limit.try_acquire(call.now) {
             let held = HeldPermit::new(permit, &call);
             return ResponseFuture::InFlight {

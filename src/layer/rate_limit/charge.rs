@@ -29,6 +29,13 @@
 //!   of limits that count responses come back then if the request was not sent
 //!   to a server.
 //!
+//! # Permits
+//!
+//! The permits of limits of requests in flight travel with the tokens. A
+//! response takes them over, and every failure returns them, but for the
+//! client's leaving: a server may work on then, for which they are held (see
+//! `permits`).
+//!
 //! Tokens that are refunded are never more than those that were taken, and a
 //! bucket is left no fuller than it would be without the request.
 
@@ -39,11 +46,14 @@ use smallvec::SmallVec;
 
 use super::{
     limits::RouteLimit,
-    question::{List, Question, Quotas, nearer},
+    permits::HeldPermits,
+    question::{Question, nearer},
+    questions::{List, Quotas},
 };
 use crate::{
     call::{Exchange, Nearest},
     limit::{Admission, Clock, Now, Standing},
+    message::Response,
     store::{SharedAdmission, Store},
 };
 
@@ -60,6 +70,8 @@ pub struct Charge {
     pub(super) questions: List,
     /// Taken otherwise; most requests have none.
     pub(super) apart: Option<Box<Apart>>,
+    /// The permits of limits of requests in flight.
+    pub(super) permits: HeldPermits,
 }
 
 /// Tokens that may come back one by one.
@@ -115,36 +127,41 @@ impl Charge {
         let now = Clock.now();
         let limits = &*self.limits;
         if self.questions.is_empty() {
-            let limiters = limits.iter().map(|limit| &limit.own.limiter);
+            let limiters = limits
+                .iter()
+                .filter_map(|limit| limit.own.counter.limiter());
             self.together.refund(now, limiters);
         } else {
-            let limiters = self.questions.iter().map(|one| one.limiter(limits));
+            let limiters = self.questions.iter().filter_map(|one| one.limiter(limits));
             self.together.refund(now, limiters);
         }
         if let Some(mut apart) = self.apart {
             apart.refund(now, |_| true);
         }
+        self.permits.give_back();
     }
 
-    /// Settles for a response with this status.
+    /// Settles for a response, whose body holds the permits to its end.
     ///
     /// Tokens of limits without `count` stay taken whatever the status is. The
     /// charge stays where it is, since a move costs more than the settling of
     /// plain tokens, and is dropped without an effect later.
     #[inline]
-    pub(super) fn settle(&mut self, status: StatusCode) {
+    pub(super) fn settle(&mut self, response: &mut Response) {
         if let Some(apart) = &mut self.apart {
             apart.note_others(&self.questions, self.together.standings().map(Some));
-            apart.settle(status);
+            apart.settle(response.status);
         }
+        self.permits.held_by(&mut response.body);
     }
 
     /// Settles for an error that the gateway answers in a server's stead:
-    /// tokens of limits that count responses come back.
+    /// tokens of limits that count responses come back, and so do permits.
     pub(super) fn settle_without_response(self) {
         if let Some(mut apart) = self.apart {
             apart.refund_counted();
         }
+        self.permits.give_back();
     }
 }
 
@@ -220,7 +237,9 @@ impl Apart {
             let is_kept = count.iter().any(|statuses| statuses.contains(status));
             let standing = match tokens {
                 Tokens::Local(admission) => {
-                    let ask = question.ask(&limits, &self.quotas);
+                    let Some(ask) = question.ask(&limits, &self.quotas) else {
+                        continue;
+                    };
                     if !is_kept {
                         admission.refund(now, [ask.limiter]);
                     }
@@ -254,7 +273,7 @@ impl Apart {
             match tokens {
                 _ if !is_wanted(&question) => {}
                 Tokens::Local(admission) => {
-                    admission.refund(now, [question.limiter(&self.limits)]);
+                    admission.refund(now, question.limiter(&self.limits));
                 }
                 Tokens::Shared(admission, store) => {
                     let _emitted_nowhere = admission.refund(&store);

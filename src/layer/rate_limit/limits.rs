@@ -12,13 +12,13 @@
 //! a reload keeps the limits that it was decided by, until its tokens are
 //! settled.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, num::NonZeroU32, sync::Arc};
 
 use super::{key, overrides::Overrides};
 use crate::{
     call::Exchange,
-    limit::{Key, KeyBuilder, Limiter, Top},
-    policy::{Cost, KeyPart, Limit},
+    limit::{Gcra, Key, KeyBuilder, KeysInFlight, Limiter, LimiterError, Now, Top},
+    policy::{Allowance, Cost, KeyPart, Limit},
     store::{NameHasher, SharedLimit},
 };
 
@@ -39,10 +39,10 @@ pub struct RouteLimit {
     form: KeyForm,
     /// In the order of the policy's tiers. Empty for most limits.
     pub(super) tiers: Box<[Buckets]>,
-    /// The buckets of another quota that is tried out beside the limit's own;
+    /// Counts for another allowance that is tried out beside the limit's own;
     /// it refuses nothing. `None` if there is none.
-    pub(super) candidate: Option<Limiter>,
-    /// Quotas of single keys from the configuration; `None` if it has none.
+    pub(super) candidate: Option<Counter>,
+    /// Allowances of single keys from the configuration; `None` if it has none.
     pub(super) overrides: Option<Arc<Overrides>>,
     /// A request takes a fixed number of tokens from one local bucket, under
     /// the limit's own quota, or is refused. Computed once, so that a request
@@ -64,17 +64,100 @@ enum KeyForm {
     Parts,
 }
 
-/// The buckets of a limit or of one of its tiers.
+/// The buckets of a limit or of one of its tiers, or its requests in flight.
 #[derive(Debug, Clone)]
 pub struct Buckets {
-    /// The buckets of this gateway.
-    pub limiter: Limiter,
+    /// Counts for this gateway.
+    pub counter: Counter,
     /// Counts the heaviest keys.
     pub top: Arc<Top>,
     /// A key that has begun with the name of the limit or tier.
     pub begun: KeyBuilder,
     /// The buckets in the store, if several gateways share them.
     pub shared: Option<SharedBuckets>,
+}
+
+/// Counts what the keys of a limit have used.
+#[derive(Debug, Clone)]
+pub enum Counter {
+    /// Tokens of a rate.
+    Tokens(Limiter),
+    /// Requests in flight.
+    InFlight(Arc<KeysInFlight>),
+}
+
+/// An allowance as it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KeyAllowance {
+    /// A quota of the limiter.
+    Quota(Gcra),
+    /// A number of requests in flight.
+    InFlight(NonZeroU32),
+}
+
+impl Counter {
+    /// The buckets of a rate.
+    #[inline]
+    pub(super) fn limiter(&self) -> Option<&Limiter> {
+        match self {
+            Self::Tokens(limiter) => Some(limiter),
+            Self::InFlight(_) => None,
+        }
+    }
+
+    /// The requests in flight of a cap.
+    pub(super) fn in_flight(&self) -> Option<&Arc<KeysInFlight>> {
+        match self {
+            Self::Tokens(_) => None,
+            Self::InFlight(in_flight) => Some(in_flight),
+        }
+    }
+
+    /// Prepares an allowance of single keys.
+    ///
+    /// # Errors
+    /// Fails if single keys of the limit have had too many different quotas.
+    pub(super) fn prepare(&self, allowance: Allowance) -> Result<KeyAllowance, LimiterError> {
+        match (allowance, self) {
+            (Allowance::InFlight(most), _) => Ok(KeyAllowance::InFlight(most)),
+            (Allowance::Rate(quota), Self::Tokens(limiter)) => {
+                limiter.key_quota(quota).map(KeyAllowance::Quota)
+            }
+            // A limit is of one kind.
+            (Allowance::Rate(quota), Self::InFlight(_)) => Ok(KeyAllowance::Quota(quota.into())),
+        }
+    }
+
+    /// Whether `key` is counted now. A key that is not has used nothing.
+    pub fn holds(&self, key: Key) -> bool {
+        match self {
+            Self::Tokens(limiter) => limiter.holds(key),
+            Self::InFlight(in_flight) => in_flight.held(key) > 0,
+        }
+    }
+
+    /// Whether any key has a temporary allowance, which is a hint.
+    #[inline]
+    pub(super) fn has_temporaries(&self) -> bool {
+        match self {
+            Self::Tokens(limiter) => limiter.has_temporaries(),
+            Self::InFlight(in_flight) => in_flight.has_temporaries(),
+        }
+    }
+
+    /// The temporary allowance of `key`, if it has one at `now`.
+    pub(super) fn temporary(&self, now: Now, key: Key) -> Option<KeyAllowance> {
+        match self {
+            Self::Tokens(limiter) => {
+                let given = limiter.temporary(now, key)?;
+                Some(KeyAllowance::Quota(given.given.gcra))
+            }
+            Self::InFlight(in_flight) => {
+                let given = in_flight.temporary(now, key)?;
+                Some(KeyAllowance::InFlight(given.given))
+            }
+        }
+    }
 }
 
 /// Buckets in the store.
@@ -95,10 +178,11 @@ impl RouteLimit {
         name: usize,
         own: Buckets,
         tiers: Box<[Buckets]>,
-        candidate: Option<Limiter>,
+        candidate: Option<Counter>,
         overrides: Option<Arc<Overrides>>,
     ) -> Self {
-        let is_plain = matches!(policy.cost, Cost::Fixed(_))
+        let is_plain = own.counter.limiter().is_some()
+            && matches!(policy.cost, Cost::Fixed(_))
             && !policy.shadow
             && policy.count.is_none()
             && candidate.is_none()
@@ -139,6 +223,12 @@ impl RouteLimit {
     #[inline(never)]
     fn whole_key(&self, exchange: &Exchange) -> Option<Key> {
         key::whole(&self.own.begun, &self.policy, exchange).map(KeyBuilder::finish)
+    }
+
+    /// Whether it counts requests in flight, and not tokens.
+    #[inline]
+    pub(super) fn is_in_flight(&self) -> bool {
+        self.own.counter.in_flight().is_some()
     }
 
     /// Whether its buckets are in the store.

@@ -26,12 +26,17 @@ use smallvec::SmallVec;
 
 use super::{
     charge::{Apart, Charge},
-    question::{Inquiry, Question, Questions},
+    limits::KeyAllowance,
+    permits::RefusedPermit,
+    question::{Inquiry, Question, nearer},
+    questions::Questions,
 };
 use crate::{
     call::{LimitFacts, Nearest},
     error::Error,
-    limit::{Admission, Ask, Gcra, Refusal, Standing, Verdict, decide, would_admit},
+    limit::{
+        Admission, Ask, Limiter, Refusal, Standing, Verdict, decide, would_admit, would_refuse,
+    },
 };
 
 impl Inquiry<'_> {
@@ -49,7 +54,14 @@ impl Inquiry<'_> {
         facts: &mut LimitFacts,
     ) -> Result<Charge, Error> {
         self.collect(questions, facts)?;
-        let decided = self.ask_live(questions);
+        let acquired = self.acquire(questions);
+        let decided = if acquired.refused.is_empty() {
+            self.ask_live(questions).map_err(Some)
+        } else {
+            Err(would_refuse(self.now, &self.asks(questions)))
+        };
+        let mut permits = acquired.permits;
+        self.ask_candidate_permits(questions, &mut permits, decided.is_ok(), facts);
         let mut apart = None;
         // Candidates see all requests, whatever the live limits say.
         for question in &questions.candidates {
@@ -60,15 +72,18 @@ impl Inquiry<'_> {
         let mut together = match decided {
             Ok(admission) => admission,
             Err(refusal) => {
-                self.look_in_shadow(questions, facts);
-                return Err(self.refused(&questions.live, &questions.quotas, &refusal, facts));
+                permits.give_back();
+                return Err(self.refuse(questions, refusal, &acquired.refused, facts));
             }
         };
         self.note_admitted(&questions.live, facts);
-        facts.nearest = self.nearest(&questions.live, &together);
+        self.note_admitted(&questions.in_flight.live, facts);
+        let nearest = self.nearest(&questions.live, &together);
+        facts.nearest = nearer(nearest, acquired.nearest);
         for question in &questions.shadow {
             self.ask_in_shadow(question, questions, &mut apart, facts);
         }
+        self.ask_shadow_permits(questions, &mut permits, facts);
         let counts = |question: &Question| question.counts_responses(self.limits);
         if questions.live.iter().any(counts) {
             self.keep_apart(questions, &mut together, &mut apart);
@@ -78,14 +93,38 @@ impl Inquiry<'_> {
             together,
             questions: std::mem::take(&mut questions.live),
             apart,
+            permits,
         })
     }
 
-    /// Asks the limits that can refuse; all of them take, or none.
+    /// Asks the rates that can refuse; all of them take, or none.
     fn ask_live(&self, questions: &Questions) -> Result<Admission, Refusal> {
+        decide(self.now, &self.asks(questions))
+    }
+
+    /// The questions to the rates that can refuse, in their order.
+    fn asks<'q>(&'q self, questions: &'q Questions) -> SmallVec<[Ask<'q>; 4]> {
         let ask = |question: &Question| question.ask(self.limits, &questions.quotas);
-        let asks: SmallVec<[Ask<'_>; 4]> = questions.live.iter().map(ask).collect();
-        decide(self.now, &asks)
+        questions.live.iter().filter_map(ask).collect()
+    }
+
+    /// Notes all limits that refuse the request: rates in `refusal`, and those
+    /// that have no permit for it.
+    #[cold]
+    fn refuse(
+        &self,
+        questions: &Questions,
+        refusal: Option<Refusal>,
+        without_permit: &[RefusedPermit],
+        facts: &mut LimitFacts,
+    ) -> Error {
+        self.look_in_shadow(questions, facts);
+        self.look_at_shadow_permits(questions, facts);
+        let quotas = &questions.quotas;
+        match refusal.map(|refusal| self.refused(&questions.live, quotas, &refusal, facts)) {
+            Some(error) if without_permit.is_empty() => error,
+            error => self.refused_permits(without_permit, error, facts),
+        }
     }
 
     /// Asks one bucket alone. Returns whether it admits the request, and keeps
@@ -96,12 +135,13 @@ impl Inquiry<'_> {
         questions: &Questions,
         apart: &mut Option<Box<Apart>>,
     ) -> bool {
-        match decide(self.now, &[question.ask(self.limits, &questions.quotas)]) {
-            Ok(admission) => {
+        let ask = question.ask(self.limits, &questions.quotas);
+        match ask.map(|ask| decide(self.now, &[ask])) {
+            Some(Ok(admission)) => {
                 self.apart(apart, questions).add(*question, admission);
                 true
             }
-            Err(_) => false,
+            _ => false,
         }
     }
 
@@ -131,7 +171,8 @@ impl Inquiry<'_> {
     #[cold]
     fn look_in_shadow(&self, questions: &Questions, facts: &mut LimitFacts) {
         for question in &questions.shadow {
-            if !would_admit(self.now, &question.ask(self.limits, &questions.quotas)) {
+            let ask = question.ask(self.limits, &questions.quotas);
+            if ask.is_some_and(|ask| !would_admit(self.now, &ask)) {
                 self.record(question, Verdict::Refused);
                 facts.shadow_refused |= 1 << question.name(self.limits);
             }
@@ -169,7 +210,7 @@ impl Inquiry<'_> {
     pub(super) fn refused(
         &self,
         questions: &[Question],
-        quotas: &[Gcra],
+        quotas: &[KeyAllowance],
         refusal: &Refusal,
         facts: &mut LimitFacts,
     ) -> Error {
@@ -183,11 +224,11 @@ impl Inquiry<'_> {
             }
         }
         let longest = &questions[refusal.index];
-        let gcra = longest
-            .quota(quotas)
-            .unwrap_or(longest.limiter(self.limits).gcra());
-        let standing = Standing::refused(gcra, longest.cost, refusal.retry_after);
-        facts.nearest = Some(longest.nearest(self.limits, standing));
+        let own = || longest.limiter(self.limits).map(Limiter::gcra);
+        facts.nearest = longest.quota(quotas).or_else(own).map(|gcra| {
+            let standing = Standing::refused(gcra, longest.cost, refusal.retry_after);
+            longest.nearest(self.limits, standing)
+        });
         (facts.admitted, facts.refused) = (0, refused);
         Error::RateLimited {
             limits,

@@ -11,7 +11,7 @@
 //!
 //! Read in this order: `limits` (what a route has), `key` and `overrides` (what
 //! of a request decides), `question`, `local`, `plain` (the same, for the usual
-//! routes), `shared`, `charge`.
+//! routes), `permits` (of limits of requests in flight), `shared`, `charge`.
 //!
 //! # Order
 //!
@@ -40,8 +40,10 @@ mod key;
 mod limits;
 mod local;
 mod overrides;
+mod permits;
 mod plain;
 mod question;
+mod questions;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -51,19 +53,16 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt};
 
-use self::{
-    charge::Charge,
-    question::{Inquiry, Questions},
-    shared::Deciding,
-};
+use self::{charge::Charge, question::Inquiry, questions::Questions, shared::Deciding};
 pub use self::{
-    limits::{Buckets, RouteLimit, SharedBuckets},
+    limits::{Buckets, Counter, RouteLimit, SharedBuckets},
     overrides::Overrides,
 };
 use super::{one_of::call_rarely, refused_at_once::RefusedAtOnce};
@@ -82,14 +81,39 @@ pub struct RateLimitLayer {
     limits: Arc<[RouteLimit]>,
     /// The store, if some of the limits are in it.
     store: Option<Arc<Store>>,
+    /// The longest time for which permits are held after the client has left.
+    abandoned_timeout: Duration,
 }
 
 impl RateLimitLayer {
     /// A layer for the limits of one route: at most 64, with their tiers.
-    pub fn new(limits: impl IntoIterator<Item = RouteLimit>, store: Option<Arc<Store>>) -> Self {
+    /// Permits of limits of requests in flight are held for at most
+    /// `abandoned_timeout` while a server works on a request whose client has
+    /// left.
+    pub fn new(
+        limits: impl IntoIterator<Item = RouteLimit>,
+        store: Option<Arc<Store>>,
+        abandoned_timeout: Duration,
+    ) -> Self {
         let limits: Arc<[_]> = limits.into_iter().collect();
         let store = store.filter(|_| limits.iter().any(RouteLimit::is_shared));
-        Self { limits, store }
+        Self {
+            limits,
+            store,
+            abandoned_timeout,
+        }
+    }
+
+    /// The call as it goes on, under this charge.
+    #[inline(always)]
+    fn admitted(&self, mut call: Call, charge: &Option<Charge>) -> Call {
+        if charge
+            .as_ref()
+            .is_some_and(|charge| !charge.permits.is_empty())
+        {
+            call.abandoned_timeout = Some(self.abandoned_timeout);
+        }
+        call
     }
 }
 
@@ -136,7 +160,7 @@ where
         }
         match decide(&self.policy.limits, &call) {
             Ok(charge) => ResponseFuture::Admitted {
-                inner: self.inner.call(call),
+                inner: self.inner.call(self.policy.admitted(call, &charge)),
                 charge,
             },
             Err(error) => ResponseFuture::Refused { error: Some(error) },
@@ -182,23 +206,26 @@ where
     fn proceed_in_time(&mut self, call: Call, deciding: Deciding) -> ResponseFuture<S::Future> {
         let pending = match deciding {
             Deciding::Made(Ok(charge)) => {
+                let charge = Some(charge);
+                let call = self.policy.admitted(call, &charge);
                 return ResponseFuture::Admitted {
                     inner: call_rarely(&mut self.inner, call),
-                    charge: Some(charge),
+                    charge,
                 };
             }
             Deciding::Made(Err(error)) => return ResponseFuture::Refused { error: Some(error) },
             Deciding::Pending(pending) => pending,
         };
         let mut inner = self.inner.clone();
+        let policy = self.policy.clone();
         let waiting = async move {
             let mut charge = Some(pending.decide().await?);
             let call = Call {
                 now: Instant::now(),
-                ..call
+                ..policy.admitted(call, &charge)
             };
-            let response = call_rarely(inner.ready().await?, call).await;
-            settle(&mut charge, &response);
+            let mut response = call_rarely(inner.ready().await?, call).await;
+            settle(&mut charge, &mut response);
             response
         };
         ResponseFuture::Waiting {
@@ -210,11 +237,11 @@ where
 /// Settles the tokens of a request that has a response, or has failed. Without
 /// a charge it does nothing.
 #[inline]
-fn settle(charge: &mut Option<Charge>, response: &Result<Response, Failed>) {
+fn settle(charge: &mut Option<Charge>, response: &mut Result<Response, Failed>) {
     match response {
         Ok(response) => {
             if let Some(charge) = charge {
-                charge.settle(response.status);
+                charge.settle(response);
             }
         }
         Err(failed) => settle_failed(charge.take(), failed),
@@ -227,7 +254,10 @@ fn settle_failed(charge: Option<Charge>, failed: &Failed) {
     match charge {
         Some(charge) if failed.seen == Seen::No => charge.refund(),
         Some(charge) if !failed.error.is_by_client() => charge.settle_without_response(),
-        charge => drop(charge),
+        // A server may work on: see the drop of the permits.
+        charge if failed.error == Error::ClientGone => drop(charge),
+        Some(charge) => charge.permits.give_back(),
+        None => {}
     }
 }
 
@@ -269,8 +299,8 @@ impl<F: Future<Output = Result<Response, Failed>>> Future for ResponseFuture<F> 
             }
             State::Waiting { waiting } => waiting.as_mut().poll(cx),
             State::Admitted { inner, charge } => {
-                let polled = inner.poll(cx);
-                if let Poll::Ready(response) = &polled {
+                let mut polled = inner.poll(cx);
+                if let Poll::Ready(response) = &mut polled {
                     settle(charge, response);
                 }
                 polled

@@ -1,4 +1,4 @@
-//! Quotas that some keys of a limit have instead of its own: those named by
+//! Allowances that some keys of a limit have instead of its own: those named by
 //! `overrides`, and those of `stand_ins`.
 //!
 //! Patterns are sorted into groups by the parts of the key that they fix. For
@@ -19,7 +19,7 @@
 //! Overrides compare keys and not texts, in the spelling that requests get
 //! (`key::spelling`). A pattern for a credential therefore also matches the
 //! other spellings that share its bucket. A key in which another part stands in
-//! for an absent one has `stand_ins` or the limit's own quota, and never an
+//! for an absent one has `stand_ins` or the limit's own allowance, and never an
 //! override.
 
 use std::{collections::HashMap, iter, net::IpAddr};
@@ -28,10 +28,14 @@ use foldhash::fast::RandomState;
 use ipnet::IpNet;
 use smallvec::SmallVec;
 
-use super::{super::key::named, key};
+use super::{
+    super::key::named,
+    key,
+    limits::{Counter, KeyAllowance},
+};
 use crate::{
     call::Exchange,
-    limit::{Gcra, Key, KeyBuilder, KeyValue, Limiter, LimiterError},
+    limit::{Key, KeyBuilder, KeyValue, LimiterError},
     policy::{KeyPart, Limit, ValuePattern},
 };
 
@@ -47,13 +51,13 @@ pub struct Overrides {
     stand_ins: Option<Rule>,
 }
 
-/// A replacement for the limit's own quota.
+/// A replacement for the limit's own allowance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rule {
     /// Every request is admitted, by the tiers as well.
     Unlimited,
-    /// This quota counts.
-    Quota(Gcra),
+    /// This allowance counts.
+    Allowed(KeyAllowance),
 }
 
 /// Patterns that fix the same parts.
@@ -86,23 +90,20 @@ impl Overrides {
     /// Fails if single keys of the limit have had too many different quotas.
     pub fn build(
         limit: &Limit,
-        limiter: &Limiter,
+        counter: &Counter,
         begun: &KeyBuilder,
     ) -> Result<Option<Self>, LimiterError> {
         if limit.overrides.is_empty() && limit.stand_ins.is_none() {
             return Ok(None);
         }
-        let rule = |quota| limiter.key_quota(quota).map(Rule::Quota);
+        let rule = |allowance| counter.prepare(allowance).map(Rule::Allowed);
         let mut built = Self {
             groups: Vec::new(),
             rules: Vec::with_capacity(limit.overrides.len()),
-            stand_ins: (limit.stand_ins.and_then(|allowance| allowance.rate()))
-                .map(rule)
-                .transpose()?,
+            stand_ins: limit.stand_ins.map(rule).transpose()?,
         };
         for one in &limit.overrides {
-            let quota = one.allowance.and_then(|allowance| allowance.rate());
-            let rule = quota.map_or(Ok(Rule::Unlimited), rule)?;
+            let rule = one.allowance.map_or(Ok(Rule::Unlimited), rule)?;
             let index = built.rules.len();
             built.rules.push(rule);
             for pattern in &one.matches {
@@ -163,7 +164,7 @@ impl Overrides {
         &mut self.groups[index]
     }
 
-    /// The rule for a request with this key; `None` if the limit's own quota
+    /// The rule for a request with this key; `None` if the limit's own allowance
     /// counts. Patterns are about values of the key: none of them, not even one
     /// for any value, is about a request that lacks a part.
     ///

@@ -12,12 +12,14 @@ use super::{
     charge::Charge,
     key,
     limits::RouteLimit,
-    question::{Inquiry, List, Question},
+    permits::HeldPermits,
+    question::{Inquiry, Question},
+    questions::List,
 };
 use crate::{
     call::{LimitFacts, Nearest},
     error::Error,
-    limit::{Ask, Key, Refusal, Verdict, decide},
+    limit::{Ask, Key, Limiter, Refusal, Verdict, decide},
     policy::Cost,
 };
 
@@ -25,6 +27,7 @@ use crate::{
 #[derive(Clone, Copy)]
 struct PlainQuestion<'a> {
     limit: &'a RouteLimit,
+    limiter: &'a Limiter,
     key: Key,
     cost: u32,
 }
@@ -55,14 +58,20 @@ impl<'a> Inquiry<'a> {
     /// if the request lacks a part of the key.
     #[inline(always)]
     fn plain_question(&self, limit: &'a RouteLimit) -> Option<PlainQuestion<'a>> {
-        if !limit.is_plain || limit.own.limiter.has_temporaries() {
+        let limiter = limit.own.counter.limiter()?;
+        if !limit.is_plain || limiter.has_temporaries() {
             return None;
         }
         let Cost::Fixed(cost) = limit.policy.cost else {
             return None;
         };
         let key = limit.key(self.exchange)?;
-        Some(PlainQuestion { limit, key, cost })
+        Some(PlainQuestion {
+            limit,
+            limiter,
+            key,
+            cost,
+        })
     }
 
     /// Asks all limits of the route, in their order; all of them take, or none.
@@ -72,7 +81,7 @@ impl<'a> Inquiry<'a> {
         questions: [PlainQuestion<'a>; N],
         facts: &mut LimitFacts,
     ) -> Result<Charge, Error> {
-        let asks = questions.map(|one| Ask::new(&one.limit.own.limiter, one.key, one.cost));
+        let asks = questions.map(|one| Ask::new(one.limiter, one.key, one.cost));
         let together = match decide(self.now, &asks) {
             Ok(admission) => admission,
             Err(refusal) => return Err(self.refused_plain(questions, &refusal, facts)),
@@ -94,6 +103,7 @@ impl<'a> Inquiry<'a> {
             together,
             questions: List::new(),
             apart: None,
+            permits: HeldPermits::none(),
         })
     }
 

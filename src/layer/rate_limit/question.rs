@@ -12,7 +12,7 @@
 //! [`AskedBucket`], in 16 bytes without a reference. So a list of questions may
 //! travel with a request beyond the decision, be settled on another worker, and
 //! outlive a reload: the limits that the indices lead to travel with it.
-//! Questions are sorted into lists by how they are decided (see [`Questions`]).
+//! Questions are sorted into lists by how they are decided (see `questions`).
 //!
 //! # Facts
 //!
@@ -20,20 +20,19 @@
 //! of the route's limits, where the names of tiers follow that of their limit.
 //! A route has at most 64 names, so that a set of limits is one `u64`.
 
-use std::sync::Arc;
-
-use smallvec::SmallVec;
+use std::{num::NonZeroU32, sync::Arc};
 
 use super::{
     key,
-    limits::{Buckets, RouteLimit},
+    limits::{Buckets, Counter, KeyAllowance, RouteLimit},
     overrides::Rule,
+    questions::Questions,
 };
 use crate::{
     call::{Exchange, LimitFacts, Nearest},
     error::Error,
-    limit::{self, Gcra, Key, Label, Limiter, Now, Standing, Verdict},
-    policy::Missing,
+    limit::{self, Gcra, Key, KeysInFlight, Label, Limiter, Now, Standing, Verdict},
+    policy::{Allowance, Missing},
 };
 
 /// One request before the limits of its route.
@@ -75,7 +74,7 @@ impl Inquiry<'_> {
                 limit: index as u8, // at most 64
                 bucket: AskedBucket::Own,
             };
-            if limit.is_plain && !limit.own.limiter.has_temporaries() {
+            if limit.is_plain && !limit.own.counter.has_temporaries() {
                 questions.live.push(question);
             } else {
                 self.collect_all(question, questions, facts);
@@ -119,9 +118,9 @@ impl Inquiry<'_> {
                 self.record(&own, Verdict::Admitted);
                 return;
             }
-            Some(Rule::Quota(quota)) => {
+            Some(Rule::Allowed(allowed)) => {
                 let index = questions.quotas.len() as u8; // at most one for each of 64 limits
-                questions.quotas.push(quota);
+                questions.quotas.push(allowed);
                 let bucket = AskedBucket::OwnUnder(index);
                 self.push(Question { bucket, ..own }, questions);
             }
@@ -131,7 +130,11 @@ impl Inquiry<'_> {
                 // another one for the limit.
                 if limit.candidate.is_some() {
                     let bucket = AskedBucket::Candidate;
-                    questions.candidates.push(Question { bucket, ..own });
+                    let list = match limit.is_in_flight() {
+                        true => &mut questions.in_flight.candidates,
+                        false => &mut questions.candidates,
+                    };
+                    list.push(Question { bucket, ..own });
                 }
             }
         }
@@ -140,15 +143,15 @@ impl Inquiry<'_> {
         }
     }
 
-    /// The quota that replaces the limit's own for this key: a temporary one of
-    /// an operator, or else an override.
+    /// The allowance that replaces the limit's own for this key: a temporary one
+    /// of an operator, or else an override.
     ///
-    /// An operator's quota wins, since it is the newer decision and ends by
+    /// An operator's allowance wins, since it is the newer decision and ends by
     /// itself.
     fn rule(&self, own: &Question) -> Option<Rule> {
         let limit = own.limit(self.limits);
-        if let Some(given) = limit.own.limiter.temporary(self.now, own.key) {
-            return Some(Rule::Quota(given.gcra));
+        if let Some(given) = limit.own.counter.temporary(self.now, own.key) {
+            return Some(Rule::Allowed(given));
         }
         let overrides = limit.overrides.as_ref()?;
         overrides.find(&limit.own.begun, &limit.policy, own.key, self.exchange)
@@ -172,10 +175,18 @@ impl Inquiry<'_> {
         }
     }
 
-    /// Adds a question to the list that says how it is decided: here or in the
-    /// store, with or without the power to refuse.
+    /// Adds a question to the list that says how it is decided: by tokens or by
+    /// permits, here or in the store, with or without the power to refuse.
     fn push(&self, question: Question, questions: &mut Questions) {
         let limit = question.limit(self.limits);
+        if limit.is_in_flight() {
+            let in_flight = &mut questions.in_flight;
+            let list = match limit.policy.shadow {
+                false => &mut in_flight.live,
+                true => &mut in_flight.shadow,
+            };
+            return list.push(question);
+        }
         match (limit.is_shared(), limit.policy.shadow) {
             (false, false) => questions.live.push(question),
             (false, true) => questions.shadow.push(question),
@@ -229,47 +240,6 @@ pub(super) enum AskedBucket {
     Candidate,
 }
 
-/// Questions whose answers are used in the same way. It has room for as many as
-/// an [`Admission`](limit::Admission) does, beside which it is moved about.
-pub(super) type List = SmallVec<[Question; 2]>;
-
-/// All questions of one request.
-#[derive(Debug, Default)]
-pub(super) struct Questions {
-    /// To buckets of this gateway that can refuse; they decide together.
-    pub(super) live: List,
-    /// To buckets of this gateway in shadow mode, each for itself.
-    pub(super) shadow: SmallVec<[Question; 1]>,
-    /// To the buckets of candidates, each for itself.
-    pub(super) candidates: SmallVec<[Question; 1]>,
-    /// To buckets in the store.
-    pub(super) shared: SharedQuestions,
-    /// Quotas of single keys, from overrides and from operators.
-    pub(super) quotas: Quotas,
-}
-
-/// Questions to the store.
-#[derive(Debug, Default)]
-pub(super) struct SharedQuestions {
-    /// To buckets that can refuse; they decide together.
-    pub(super) live: SmallVec<[Question; 2]>,
-    /// To buckets in shadow mode, each for itself.
-    pub(super) shadow: SmallVec<[Question; 1]>,
-}
-
-impl SharedQuestions {
-    /// Whether nothing is to be asked of the store.
-    pub(super) fn is_empty(&self) -> bool {
-        self.live.is_empty() && self.shadow.is_empty()
-    }
-}
-
-/// Quotas that single keys of one request have.
-///
-/// Most requests have none. A question refers to its quota by index, so that it
-/// stays small and can be copied.
-pub(super) type Quotas = SmallVec<[Gcra; 1]>;
-
 impl Question {
     /// The question to the own bucket of the limit with this `index`, for a
     /// fixed `cost`.
@@ -300,13 +270,40 @@ impl Question {
         }
     }
 
-    /// The bucket's limiter.
+    /// The counter that is asked.
     #[inline]
-    pub(super) fn limiter<'a>(&self, limits: &'a [RouteLimit]) -> &'a Limiter {
+    fn counter<'a>(&self, limits: &'a [RouteLimit]) -> &'a Counter {
         match (self.bucket, &self.limit(limits).candidate) {
             (AskedBucket::Candidate, Some(candidate)) => candidate,
-            _ => &self.buckets(limits).limiter,
+            _ => &self.buckets(limits).counter,
         }
+    }
+
+    /// The bucket's limiter; `None` for a limit of requests in flight, whose
+    /// questions are in lists of their own.
+    #[inline]
+    pub(super) fn limiter<'a>(&self, limits: &'a [RouteLimit]) -> Option<&'a Limiter> {
+        self.counter(limits).limiter()
+    }
+
+    /// The counter of requests in flight, and the most that the key may have;
+    /// `None` for a rate.
+    pub(super) fn in_flight<'a>(
+        &self,
+        limits: &'a [RouteLimit],
+        quotas: &[KeyAllowance],
+    ) -> Option<(&'a Arc<KeysInFlight>, NonZeroU32)> {
+        let policy = &self.limit(limits).policy;
+        let allowance = match self.bucket {
+            AskedBucket::Own => policy.allowance,
+            AskedBucket::OwnUnder(index) => match quotas.get(usize::from(index))? {
+                KeyAllowance::InFlight(most) => Allowance::InFlight(*most),
+                KeyAllowance::Quota(_) => return None,
+            },
+            AskedBucket::Tier(index) => policy.tiers.get(usize::from(index))?.allowance,
+            AskedBucket::Candidate => policy.candidate.as_ref()?.allowance,
+        };
+        Some((self.counter(limits).in_flight()?, allowance.in_flight()?))
     }
 
     /// Bits of an IPv6 address in the key of a tier.
@@ -320,23 +317,30 @@ impl Question {
         }
     }
 
-    /// The question as the limiter is asked it. `quotas` are those of the
-    /// request.
+    /// The question as the limiter is asked it; `None` if it is one for a
+    /// permit. `quotas` are those of the request.
     #[inline]
-    pub(super) fn ask<'a>(&self, limits: &'a [RouteLimit], quotas: &'a [Gcra]) -> limit::Ask<'a> {
-        limit::Ask {
-            limiter: self.limiter(limits),
+    pub(super) fn ask<'a>(
+        &self,
+        limits: &'a [RouteLimit],
+        quotas: &'a [KeyAllowance],
+    ) -> Option<limit::Ask<'a>> {
+        Some(limit::Ask {
+            limiter: self.limiter(limits)?,
             key: self.key,
             cost: self.cost,
             quota: self.quota(quotas),
-        }
+        })
     }
 
     /// The quota that counts instead of the limiter's own.
     #[inline]
-    pub(super) fn quota<'a>(&self, quotas: &'a [Gcra]) -> Option<&'a Gcra> {
+    pub(super) fn quota<'a>(&self, quotas: &'a [KeyAllowance]) -> Option<&'a Gcra> {
         match self.bucket {
-            AskedBucket::OwnUnder(index) => quotas.get(usize::from(index)),
+            AskedBucket::OwnUnder(index) => match quotas.get(usize::from(index))? {
+                KeyAllowance::Quota(gcra) => Some(gcra),
+                KeyAllowance::InFlight(_) => None,
+            },
             _ => None,
         }
     }

@@ -32,7 +32,8 @@ use super::{
     charge::Charge,
     key,
     limits::RouteLimit,
-    question::{Inquiry, Question, Questions, Quotas, SharedQuestions, nearer},
+    question::{Inquiry, Question, nearer},
+    questions::{Questions, Quotas, SharedQuestions},
 };
 use crate::{
     call::{Exchange, LimitFacts},

@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 use tower::{Layer, Service, service_fn};
 
-use super::{Buckets, Overrides, RateLimitLayer, RouteLimit};
+use super::{Buckets, Counter, Overrides, RateLimitLayer, RouteLimit};
 use crate::{
     body::Body,
     call::{Call, LimitFacts},
@@ -64,12 +64,14 @@ fn limit(index: usize, burst: u32, is_everybodys: bool, is_plain: bool) -> Route
         persist: false,
     };
     let buckets = Buckets {
-        limiter: Limiter::new(&*name, quota, NonZeroUsize::new(100).unwrap()).unwrap(),
+        counter: Counter::Tokens(
+            Limiter::new(&*name, quota, NonZeroUsize::new(100).unwrap()).unwrap(),
+        ),
         top: Arc::new(Top::new(1)),
         begun: KeyHasher::with_seed([1, 2]).key(&name),
         shared: None,
     };
-    let overrides = Overrides::build(&policy, &buckets.limiter, &buckets.begun).unwrap();
+    let overrides = Overrides::build(&policy, &buckets.counter, &buckets.begun).unwrap();
     let overrides = overrides.map(Arc::new);
     let limit = RouteLimit::new(Arc::new(policy), index, buckets, [].into(), None, overrides);
     assert_eq!(limit.is_plain, is_plain);
@@ -113,7 +115,7 @@ const OK: Result<StatusCode, Failed> = Ok(StatusCode::OK);
 /// no more than those.
 #[tokio::test(start_paused = true)]
 async fn a_request_is_decided_at_the_time_at_which_its_head_had_come() {
-    let layer = RateLimitLayer::new([limit(0, 1, false, true)], None);
+    let layer = RateLimitLayer::new([limit(0, 1, false, true)], None, SECOND);
     let now = Instant::now();
     let is_admitted = |after| {
         let call = call_from(CLIENT, now + after);
@@ -131,7 +133,7 @@ async fn a_request_is_decided_at_the_time_at_which_its_head_had_come() {
 #[tokio::test(start_paused = true)]
 async fn a_request_that_no_server_has_seen_gets_plain_tokens_back() {
     let limits = [limit(0, 2, false, true), limit(1, 1, true, true)];
-    let layer = RateLimitLayer::new(limits, None);
+    let layer = RateLimitLayer::new(limits, None, SECOND);
     let call = || call_from(CLIENT, Instant::now());
     let unseen = Failed::unseen(Error::Panicked);
     for _ in 0..3 {
@@ -156,7 +158,7 @@ proptest! {
             let limits = limits.map(|(index, (burst, is_everybodys))| {
                 limit(index, *burst, *is_everybodys, is_plain)
             });
-            RateLimitLayer::new(limits, None)
+            RateLimitLayer::new(limits, None, SECOND)
         };
         let (plain, other) = (layer(true), layer(false));
         let mut now = Instant::now();

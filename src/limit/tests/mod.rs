@@ -3,6 +3,7 @@
 
 mod bounds;
 mod classes;
+mod in_flight;
 mod interleavings;
 mod key;
 mod model;

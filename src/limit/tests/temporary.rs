@@ -9,7 +9,7 @@ fn give(
     n: u64,
     (count, burst): (u32, u32),
     lasts: Duration,
-) -> Result<Temporary, TemporaryError> {
+) -> Result<Temporary<GivenQuota>, TemporaryError> {
     limiter.set_temporary(now, key(n), quota(count, SECOND, burst), now.after(lasts))
 }
 
@@ -17,7 +17,7 @@ fn give(
 fn drain_now(limiter: &Limiter, now: Now, n: u64) -> u32 {
     let given = limiter.temporary(now, key(n));
     let ask = Ask {
-        quota: given.as_ref().map(|given| &given.gcra),
+        quota: given.as_ref().map(|given| &given.given.gcra),
         ..Ask::new(limiter, key(n), 1)
     };
     (0..u32::MAX)
@@ -107,7 +107,7 @@ fn the_view_of_a_key_uses_its_current_numbers() {
     (0..5).for_each(|_| ask(&limiter, START, key(1), 1).unwrap());
     assert_eq!(limiter.standing(START, key(1), None).remaining, 5);
     let big = give(&limiter, START, 1, (10, 100), 10 * SECOND).unwrap();
-    let standing = limiter.standing(START, key(1), Some(&big.gcra));
+    let standing = limiter.standing(START, key(1), Some(&big.given.gcra));
     assert_eq!(
         (standing.burst, standing.remaining, standing.reset()),
         (100, 50, 5 * SECOND)
@@ -117,6 +117,6 @@ fn the_view_of_a_key_uses_its_current_numbers() {
         5,
         "the view changes nothing"
     );
-    let unknown = limiter.standing(START, key(2), Some(&big.gcra));
+    let unknown = limiter.standing(START, key(2), Some(&big.given.gcra));
     assert_eq!((unknown.remaining, unknown.reset()), (100, Duration::ZERO));
 }

@@ -52,7 +52,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use self::sketch::{ByItself, Sketch};
+pub(in crate::limit) use self::sketch::ByItself;
+use self::sketch::Sketch;
 use super::{Key, Label, Now};
 use crate::runtime::PerWorker;
 

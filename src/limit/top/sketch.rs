@@ -299,11 +299,11 @@ impl KeyCounter {
 }
 
 /// Hashes keys by themselves, since they are keyed hashes already.
-pub(super) type ByItself = BuildHasherDefault<Itself>;
+pub(in crate::limit) type ByItself = BuildHasherDefault<Itself>;
 
 /// A hasher that returns the number it is given.
 #[derive(Default)]
-pub(super) struct Itself(u64);
+pub(in crate::limit) struct Itself(u64);
 
 impl Hasher for Itself {
     fn finish(&self) -> u64 {

@@ -52,6 +52,8 @@ pub struct LimitGauges {
     /// Buckets in its table; of a shared limit also those in the store that
     /// this gateway knows.
     pub keys: u64,
+    /// Requests in flight; `None` for a rate.
+    pub in_flight: Option<u64>,
     /// New keys that replaced a key whose bucket was full, since the start.
     pub evicted_idle: u64,
     /// New keys that found no free slot and share the overflow bucket, since

@@ -173,6 +173,11 @@ pub(super) fn limits(routes: &RouteTotals, observed: &Observed, to: &mut Exposit
     for of in &observed.limits {
         family.sample(&[("limit", &of.limit)], of.keys);
     }
+    let help = "Requests in flight under a limit with in_flight.";
+    let mut family = to.family(FamilyType::Gauge, "tidegate_limit_in_flight", help);
+    for of in &observed.limits {
+        family.gauge(&[("limit", &of.limit)], of.in_flight);
+    }
     let help = "Keys that made room (idle), and keys a full table had none for (overflow).";
     let mut family = to.family(FamilyType::Counter, "tidegate_limit_evictions", help);
     for of in &observed.limits {

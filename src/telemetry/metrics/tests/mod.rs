@@ -280,6 +280,7 @@ fn observed() -> Observed {
         limits: vec![LimitGauges {
             limit: "per-client".into(),
             keys: 7,
+            in_flight: None,
             evicted_idle: 3,
             evicted_overflow: 1,
         }],
