@@ -96,6 +96,7 @@ fn tag(metrics: &Metrics) -> Arc<RouteTag> {
         limit_texts: [].into(),
         limit_headers: Default::default(),
         cors: None,
+        refusal: None,
         metrics,
         access: None,
     })

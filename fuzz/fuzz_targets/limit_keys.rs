@@ -177,6 +177,7 @@ fn tag() -> Arc<RouteTag> {
         limit_texts: [].into(),
         limit_headers: Default::default(),
         cors: None,
+        refusal: None,
         metrics: Metrics::new(1).route(ROUTE),
         access: None,
     };

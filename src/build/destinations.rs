@@ -153,6 +153,7 @@ fn copies(
         limit_texts: [].into(),
         limit_headers: policy::LimitHeaders::Off,
         cors: None,
+        refusal: None,
         metrics: process.metrics.unseen_route(),
         access: None,
     };

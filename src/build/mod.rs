@@ -234,6 +234,7 @@ fn routes(
             limit_texts: [].into(),
             limit_headers: policy::LimitHeaders::Off,
             cors: None,
+            refusal: None,
             metrics: process.metrics.unmatched(),
             access: lines(
                 None,
@@ -280,6 +281,7 @@ fn tag(route: &policy::Route, config: &Config, process: &Process) -> RouteTag {
         limit_texts: limits::texts(route, config),
         limit_headers: route.response.limit_headers,
         cors: route.cors.clone().map(Box::new),
+        refusal: route.refusal.clone().map(Box::new),
         metrics: process.metrics.route(&route.name),
     }
 }

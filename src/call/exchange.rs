@@ -32,7 +32,7 @@ use crate::{
     error::Fault,
     identity::Identified,
     message::{FieldName, Headers, Interim, Origin, RequestHead},
-    policy::{ClientIpHeader, Cors, LimitHeaders},
+    policy::{ClientIpHeader, Cors, LimitHeaders, Refusal},
     telemetry::{AccessLog, FixedFields, RouteMetrics},
 };
 
@@ -116,6 +116,9 @@ pub struct RouteTag {
     /// The origins whose pages may read its responses; `None` if the service
     /// says that itself.
     pub cors: Option<Box<Cors>>,
+    /// Fields and bodies of its own for refusals; `None` for those of the
+    /// gateway.
+    pub refusal: Option<Box<Refusal>>,
     /// Its metrics.
     pub metrics: Arc<RouteMetrics>,
     /// How access lines are written; `None` if they are switched off.

@@ -25,7 +25,7 @@ use super::{
 use crate::policy::{Allowance, KeyPart, Limit, ValuePattern};
 
 /// Tables whose absence means something: they are shown only when given.
-const ONLY_WHEN_GIVEN: [&str; 10] = [
+const ONLY_WHEN_GIVEN: [&str; 11] = [
     "respond",
     "redirect",
     "concurrency",
@@ -36,6 +36,7 @@ const ONLY_WHEN_GIVEN: [&str; 10] = [
     "health_check",
     "tls",
     "cors",
+    "refusal",
 ];
 
 const REDACTED: &str = "[redacted]";
@@ -159,9 +160,11 @@ fn given(kind: &Kind, node: &Node) -> Json {
             let named = |(name, entry): (&str, &Entry)| (name.to_owned(), given(of, &entry.node));
             Json::Object(table.iter().map(named).collect())
         }
-        (Kind::Map(_), Value::Table(table)) => {
-            let pair =
-                |(name, entry): (&str, &Entry)| (name.to_owned(), free_text(name, &entry.node));
+        (Kind::Map(of), Value::Table(table)) => {
+            let pair = |(name, entry): (&str, &Entry)| match **of {
+                Kind::Text(_) => (name.to_owned(), free_text(name, &entry.node)),
+                _ => (name.to_owned(), given(of, &entry.node)),
+            };
             Json::Object(table.iter().map(pair).collect())
         }
         (Kind::Tables(of) | Kind::List(of) | Kind::OneOrList(of), Value::List(items)) => {

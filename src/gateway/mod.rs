@@ -29,6 +29,7 @@
 //! service could read in another way; `path_variants` lists these ways, and
 //! `compared_route` compares the policies of two routes.
 
+mod accept;
 mod bounded;
 mod client;
 mod compared_route;
@@ -41,6 +42,7 @@ mod last_hop;
 mod limit_fields;
 mod path_variants;
 mod problem;
+mod refusal;
 mod respond;
 mod snapshot;
 mod stack;
@@ -313,9 +315,15 @@ fn refuse(error: &Error, exchange: Arc<Exchange>) -> Response {
     let mut response = if exchange.grpc.is_some() {
         respond::to_call(error, id)
     } else {
-        let text = text_of_refusal(error, route);
-        respond::to_request(error, route.name.as_deref(), text, id)
+        own_body(error, &exchange).unwrap_or_else(|| {
+            let text = text_of_refusal(error, route);
+            respond::to_request(error, route.name.as_deref(), text, id)
+        })
     };
+    if let Some(own) = &route.refusal {
+        let is_call = exchange.grpc.is_some();
+        refusal::describe(&mut response.fields, own, (error, is_call));
+    }
     note_call(&exchange, &response);
     let nearest = exchange.responded(response.status.as_u16(), Some(error.reason()));
     let fields = &mut response.fields;
@@ -327,6 +335,18 @@ fn refuse(error: &Error, exchange: Arc<Exchange>) -> Response {
     permit(&mut response, &exchange);
     response.body.observe(exchange);
     response
+}
+
+/// The refusal with a body of the route's own; `None` if the route has none for
+/// this client.
+#[inline]
+fn own_body(error: &Error, exchange: &Exchange) -> Option<Response> {
+    let (route, headers) = (&exchange.route, &exchange.request.headers);
+    let names = (
+        route.name.as_deref().unwrap_or_default(),
+        exchange.id.as_bytes(),
+    );
+    refusal::own_body(error, route.refusal.as_deref()?, headers, names)
 }
 
 /// The text about the limit that alone has refused a request; `None` for all

@@ -96,6 +96,23 @@ impl ProblemBody<'_> {
     }
 }
 
+/// The limits and concurrency limits that were violated, as
+/// draft-ietf-httpapi-ratelimit-headers-11 names them.
+///
+/// A rate limit names every limit that refused; a key that is missing names the
+/// limit that requires it; a concurrency limit names the route or upstream that
+/// it is set on. All other errors violate no policy.
+pub(super) fn violated(error: &Error) -> &[Arc<str>] {
+    match error {
+        Error::RateLimited { limits, .. } => limits,
+        Error::KeyMissing { limit, .. } => std::slice::from_ref(limit),
+        Error::ConcurrencyLimited { owner, .. } | Error::QueueTimeout { owner, .. } => {
+            std::slice::from_ref(owner.name())
+        }
+        _ => &[],
+    }
+}
+
 /// JSON in the making. Text that is written to it with [`fmt::Write`] is
 /// escaped, as the inside of a string.
 struct Json<'a>(&'a mut Vec<u8>);
@@ -109,22 +126,12 @@ impl Json<'_> {
         self.0.push(b'"');
     }
 
-    /// The limits and concurrency limits that were violated, as
-    /// draft-ietf-httpapi-ratelimit-headers-11 names them.
-    ///
-    /// A rate limit names every limit that refused; a key that is missing names
-    /// the limit that requires it; a concurrency limit names the route or
-    /// upstream that it is set on. All other errors violate no policy and add
-    /// nothing.
+    /// The policies that were violated; without any, nothing is added.
     fn policies(&mut self, error: &Error) {
-        let limits: &[Arc<str>] = match error {
-            Error::RateLimited { limits, .. } => limits,
-            Error::KeyMissing { limit, .. } => std::slice::from_ref(limit),
-            Error::ConcurrencyLimited { owner, .. } | Error::QueueTimeout { owner, .. } => {
-                std::slice::from_ref(owner.name())
-            }
-            _ => return,
-        };
+        let limits = violated(error);
+        if limits.is_empty() {
+            return;
+        }
         for (index, limit) in limits.iter().enumerate() {
             self.member(
                 if index == 0 {

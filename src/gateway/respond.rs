@@ -53,6 +53,9 @@ const RESOURCE_EXHAUSTED: u8 = 8;
 const PROBLEM_LINES: &[u8] =
     b"content-type: application/problem+json\r\ncache-control: no-store\r\nx-request-id: ";
 
+/// As [`PROBLEM_LINES`], for a body of another type.
+const OWN_LINES: &[u8] = b"cache-control: no-store\r\nx-request-id: ";
+
 /// The name of [`REQUEST_ID_HEADER`] as it stands before its value.
 const REQUEST_ID: &[u8] = b"x-request-id: ";
 
@@ -93,14 +96,43 @@ pub(super) fn to_request(
     });
     let mut response = begin(error, status, body);
     let fields = &mut response.fields;
+    oblige(fields, error);
+    finish(fields, PROBLEM_LINES, request_id, retry_after);
+    response
+}
+
+/// The response to a request that failed with `error`, with a `body` of the
+/// route's own of this content type in the place of a problem body.
+pub(super) fn with_body(
+    error: &Error,
+    content_type: &str,
+    body: Body,
+    request_id: &[u8],
+) -> Response {
+    let (status, _, retry_after) = shape(error);
+    let mut response = begin(error, status, body);
+    let fields = &mut response.fields;
+    oblige(fields, error);
+    fields.push(header::CONTENT_TYPE.as_str(), content_type.as_bytes());
+    finish(fields, OWN_LINES, request_id, retry_after);
+    response
+}
+
+/// The status of the response to `error`, and the seconds of its `Retry-After`;
+/// `None` if it has no such field.
+pub(super) fn told(error: &Error) -> (StatusCode, Option<u64>) {
+    let (status, _, retry_after) = shape(error);
+    (status, retry_after.map(retry_seconds))
+}
+
+/// Adds the fields that a response with its status has to have.
+fn oblige(fields: &mut Fields, error: &Error) {
     if matches!(error, Error::TraceNotAllowed) {
         // A 405 has to list the allowed methods (RFC 9110, 15.5.6), whether or
         // not the service behind supports them.
         fields.push(header::ALLOW.as_str(), last_hop::METHODS.as_bytes());
     }
     challenge(error, fields);
-    finish(fields, PROBLEM_LINES, request_id, retry_after);
-    response
 }
 
 /// Adds the ways to authenticate to a 401 (RFC 9110, 11.6.1), and to a 403 of a
@@ -301,7 +333,8 @@ mod tests {
         ] {
             assert_eq!(text, format!("{name}: ").as_bytes());
         }
-        assert!(PROBLEM_LINES.ends_with(&[b"\r\n", REQUEST_ID].concat()));
+        assert!(PROBLEM_LINES.ends_with(OWN_LINES));
+        assert!(OWN_LINES.ends_with(&[b"\r\n", REQUEST_ID].concat()));
     }
 
     #[test]

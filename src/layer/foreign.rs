@@ -196,6 +196,7 @@ pub(super) fn call() -> Call {
         limit_texts: [].into(),
         limit_headers: LimitHeaders::Off,
         cors: None,
+        refusal: None,
         metrics: Metrics::new(1).route("r"),
         access: None,
     });

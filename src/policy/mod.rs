@@ -64,6 +64,7 @@ mod limits;
 pub mod path;
 mod process;
 mod quota;
+mod refusal;
 mod retry;
 mod routes;
 mod secret;
@@ -73,6 +74,6 @@ mod upstreams;
 
 pub use self::{
     allowance::*, api_keys::*, concurrency::*, cors::*, headers::*, health::*, identity::*, key::*,
-    limits::*, process::*, quota::*, retry::*, routes::*, secret::*, store::*, tls::*,
+    limits::*, process::*, quota::*, refusal::*, retry::*, routes::*, secret::*, store::*, tls::*,
     upstreams::*,
 };

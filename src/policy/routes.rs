@@ -13,7 +13,9 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Concurrency, Cors, HeaderChanges, HeaderText, Identification, Priority, Retry};
+use super::{
+    Concurrency, Cors, HeaderChanges, HeaderText, Identification, Priority, Refusal, Retry,
+};
 
 /// One of `[[routes]]`, with `[defaults]` merged in.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +53,9 @@ pub struct Route {
     /// The pages of other origins that may call it from a browser; `None` if
     /// the service decides that by itself.
     pub cors: Option<Cors>,
+    /// Fields and bodies of its own for refusals; `None` for those of the
+    /// gateway.
+    pub refusal: Option<Refusal>,
 }
 
 impl Route {

@@ -47,6 +47,7 @@ mod matches;
 mod overrides;
 mod process;
 mod references;
+mod refusal;
 mod routes;
 mod store;
 mod tls;
@@ -56,7 +57,7 @@ mod warnings;
 
 use std::{path::Path, sync::Arc};
 
-use self::{checks::Unique, references::Definitions};
+use self::{checks::Unique, references::Definitions, refusal::KnownBodies};
 use super::{
     configuration::Config,
     de,
@@ -136,9 +137,10 @@ fn routes(file: &wire::File, path: &Path, loading: &mut Loading<'_>) -> Option<V
     }
     unique_names(file, problems);
     let names = Definitions::of(file, problems);
-    let route = |field| routes::route(field, &names, problems);
+    let mut bodies = KnownBodies::default();
+    let route = |field| routes::route(field, &names, &mut bodies, loading);
     let routes: Vec<_> = fields.iter().map(route).collect();
-    matches::hidden(fields, &routes, problems);
+    matches::hidden(fields, &routes, &mut loading.problems);
     routes.into_iter().collect()
 }
 

@@ -24,10 +24,12 @@ use super::{
     concurrency::concurrency,
     cors, destinations, identities, matches,
     references::{Definitions, RouteContext},
+    refusal::{self, KnownBodies},
     transform,
 };
 use crate::config::{
     field::{Field, Given, Nested, section},
+    include::Loading,
     problem::{Code, Problems},
     source::Span,
     units,
@@ -35,7 +37,8 @@ use crate::config::{
 };
 use crate::policy::{Action, Retry, RetryOn, Route, Timeouts};
 
-/// One route. Its path is resolved first: names, templates and keys may ask for
+/// One route. `bodies` are those of refusals that were read before. Its path is
+/// resolved first: names, templates and keys may ask for
 /// parameters of it.
 ///
 /// `None` if the route has a mistake, in a value of its own or in one that it
@@ -44,9 +47,12 @@ use crate::policy::{Action, Retry, RetryOn, Route, Timeouts};
 pub(super) fn route(
     field: &Field<wire::Route>,
     names: &Definitions<'_>,
-    problems: &mut Problems,
+    bodies: &mut KnownBodies,
+    loading: &mut Loading<'_>,
 ) -> Option<Route> {
     let route = field.value()?;
+    let refusal = refusal::refusal(&route.refusal, bodies, loading);
+    let problems = &mut loading.problems;
     let matches = matches::matches(&route.r#match, problems);
     let path = matches.as_ref().map(|matches| &matches.path);
     let mut context = RouteContext::new(names, path, problems);
@@ -79,6 +85,7 @@ pub(super) fn route(
         request: request?,
         response: response?,
         cors: cors?,
+        refusal: refusal?,
     })
 }
 

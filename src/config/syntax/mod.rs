@@ -18,6 +18,7 @@
 //! * A check that needs a second key belongs to `resolve`.
 
 pub(super) mod address;
+pub(super) mod body;
 pub(super) mod header;
 pub(super) mod host;
 pub(super) mod identity;

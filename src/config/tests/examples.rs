@@ -13,6 +13,7 @@ fn folder() -> &'static Path {
 #[test]
 fn every_example_is_a_valid_configuration_that_names_its_schema() {
     let names = [
+        "browser.toml",
         "canary.toml",
         "complete.toml",
         "edge.toml",
@@ -44,7 +45,7 @@ fn every_example_is_a_valid_configuration_that_names_its_schema() {
             text.starts_with("#:schema ./tidegate.schema.json\n"),
             "{name}"
         );
-        let place = with_certificates(&text);
+        let place = with_files(&text);
         fs::write(place.path().join(name), &text).unwrap();
         let config = load(&place.path().join(name), &Environment::new())
             .unwrap_or_else(|mistakes| panic!("{mistakes}"));
@@ -61,10 +62,14 @@ fn every_example_is_a_valid_configuration_that_names_its_schema() {
     }
 }
 
-/// A folder with the certificates, keys and API keys that a file names, which
-/// the examples lack.
-fn with_certificates(text: &str) -> tempfile::TempDir {
+/// A folder with the files that an example names: the bodies beside it, and
+/// certificates, keys and API keys, which the examples lack.
+fn with_files(text: &str) -> tempfile::TempDir {
     let place = tempfile::tempdir().unwrap();
+    fs::create_dir(place.path().join("errors")).unwrap();
+    for name in text.split('"').filter(|word| word.starts_with("errors/")) {
+        fs::copy(folder().join(name), place.path().join(name)).unwrap();
+    }
     fs::create_dir(place.path().join("certs")).unwrap();
     for name in text
         .split('"')

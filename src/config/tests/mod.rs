@@ -12,6 +12,7 @@ mod mistakes;
 mod patterns;
 mod recovery;
 mod reference;
+mod refusals;
 mod rendered;
 mod secrets;
 mod stores;

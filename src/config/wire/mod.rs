@@ -37,6 +37,7 @@ pub(super) mod limits;
 pub(super) mod lists;
 pub(super) mod numbers;
 pub(super) mod process;
+pub(super) mod refusal;
 pub(super) mod routes;
 pub(super) mod scalar;
 pub(super) mod syntaxes;

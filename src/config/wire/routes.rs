@@ -13,6 +13,7 @@ use super::{
     identities::{Anonymous, Credentials, Required},
     lists::{List, OneOrList, Set, Tables},
     numbers::{Whole, on},
+    refusal::Refusal,
     scalar::{Off, Or, Scalar},
     syntaxes::{
         AnyDuration, Anything, BufferBytes, Bytes, ChangeableHeader, FilledValue, Header, Host,
@@ -97,6 +98,9 @@ pub(in crate::config) struct Route {
     /// Which pages of other origins may call the route from a browser; absent:
     /// the service decides.
     pub(in crate::config) cors: Nested<Cors>,
+    /// Fields and bodies of responses by which the gateway refuses a request;
+    /// absent: a problem body.
+    pub(in crate::config) refusal: Nested<Refusal>,
 }
 
 /// Keys that routes inherit; a route's own keys override them one by one.
@@ -124,6 +128,7 @@ pub(in crate::config) struct Defaults {
     request: Nested<Request>,
     response: Nested<Response>,
     cors: Nested<Cors>,
+    refusal: Nested<Refusal>,
 }
 
 /// One upstream of a split.

@@ -11,14 +11,14 @@ use http::{HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
 
 use super::super::{
-    syntax::{self, address, header, host, identity, key, origin, path, store, template},
+    syntax::{self, address, body, header, host, identity, key, origin, path, store, template},
     units,
     wrong::{Rejection, Wrong},
 };
 use super::scalar::Syntax;
 use crate::policy::{
-    CredentialPlace, HeaderText, HostPattern, KeyPart, Missing, OriginPattern, PathPattern, Rate,
-    RetryOn, Statuses, StoreServer, UpstreamServer,
+    BodyKind, CredentialPlace, HeaderText, HostPattern, KeyPart, Missing, OriginPattern,
+    PathPattern, Rate, RetryOn, Statuses, StoreServer, UpstreamServer,
 };
 
 /// Declares languages:
@@ -67,6 +67,8 @@ syntaxes! {
     FileName = String, "the name of a file", "admin.token", "", syntax::file_name;
     /// A certificate, a key, authorities.
     PemFile = String, "the name of a file", "certs/site.pem", "", syntax::file_name;
+    /// The body of a refusal; the extension tells its type.
+    BodyFile = BodyKind, "the name of a file", "errors/429.html", r"\.([hH][tT][mM][lL]?|[jJ][sS][oO][nN]|[tT][xX][tT]|[xX][mM][lL])$", body::file;
     /// A name in certificates of servers.
     ServerName = rustls::pki_types::ServerName<'static>, "the name of a server", "orders.internal", "", address::server_name;
     /// An origin of pages, exactly or with `*.` for further labels.
