@@ -15,6 +15,7 @@
 mod connect_failure;
 mod failed;
 mod fault;
+mod service_response;
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,6 +27,7 @@ pub use self::{
     connect_failure::ConnectFailure,
     failed::{Failed, Seen},
     fault::Fault,
+    service_response::ServiceResponse,
 };
 use crate::duration;
 
@@ -129,6 +131,13 @@ pub enum Error {
         challenges: Arc<[Box<str>]>,
         /// Why its credentials were rejected; `None` if it has none.
         rejected: Option<&'static str>,
+    },
+    /// A service that says who clients are has refused the request by a response
+    /// of its own. The client is to blame.
+    #[error("the service that authenticates clients answered {}", response.status)]
+    RefusedByService {
+        /// Its response, which the client gets.
+        response: Arc<ServiceResponse>,
     },
     /// The client is identified, and lacks a claim that the route requires. The
     /// client is to blame.
@@ -314,6 +323,10 @@ impl Error {
             Error::TraceNotAllowed => "method_not_allowed",
             Error::Loop { .. } => "loop",
             Error::Unauthenticated { .. } => "unauthenticated",
+            Error::RefusedByService { response } if response.status == StatusCode::FORBIDDEN => {
+                "forbidden"
+            }
+            Error::RefusedByService { .. } => "unauthenticated",
             Error::Forbidden { .. } => "forbidden",
             Error::IdentityUnavailable { .. } => "identity_unavailable",
             Error::RateLimited { .. } => "rate_limited",

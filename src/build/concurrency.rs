@@ -88,7 +88,7 @@ impl ConcurrencyLimits {
             }
         }
         let mut upstreams = Named::new();
-        for upstream in &config.upstreams {
+        for upstream in config.called() {
             if let Some(settings) = &upstream.concurrency {
                 let name = Arc::clone(&upstream.name);
                 let before = before.and_then(|limits| limits.upstreams.get(&name));

@@ -20,10 +20,10 @@ use super::{
 };
 use crate::{
     call::RouteTag,
-    gateway::{ToMirror, UpstreamLayers, to_mirror},
+    gateway::{SentOnce, UpstreamLayers, sent_once},
     layer::{
-        AttemptTimeoutLayer, CopyPolicy, ForwardLayer, ForwardPolicy, HashKey, MirrorLayer,
-        RetryLayer,
+        AskService, AttemptTimeoutLayer, CopyPolicy, ForwardLayer, ForwardPolicy, HashKey,
+        HiddenCredentials, MirrorLayer, RetryLayer,
     },
     limit::KeyHasher,
     policy::{self, Action},
@@ -68,7 +68,7 @@ pub(super) fn ways(
 fn way(
     route: &policy::Route,
     name: &Arc<str>,
-    mirror: Option<&MirrorLayer<ToMirror>>,
+    mirror: Option<&MirrorLayer<SentOnce>>,
     state: &State,
     process: &Process,
 ) -> Option<UpstreamLayers> {
@@ -116,6 +116,32 @@ fn forward(route: &policy::Route, upstream: &Arc<str>, state: &State) -> Forward
     }
 }
 
+/// Sends questions about clients to the service of an identity, in the way of
+/// copies: once, and without waiting for a permit.
+///
+/// `None` if the state lacks the service.
+pub(super) fn ask_service(forward: &policy::ForwardAuth, state: &State) -> Option<AskService> {
+    let name = &forward.upstream.name;
+    let question = ForwardPolicy {
+        // The service gets its own name as `Host`, and that of the request in
+        // `X-Forwarded-Host`.
+        request: policy::RequestChanges::default(),
+        response: policy::HeaderChanges::default(),
+        key: None,
+        hidden: HiddenCredentials::default(),
+    };
+    Some(AskService::new(sent_once(
+        state.concurrency.of_copies(name),
+        AttemptTimeoutLayer {
+            attempt: forward.timeout,
+        },
+        ForwardLayer {
+            policy: Arc::new(question),
+        },
+        SendTo(Arc::clone(state.upstreams.get(name)?)),
+    )))
+}
+
 /// The key by which the servers of an upstream are chosen, if they are. It is
 /// hashed without a secret, so that gateways side by side choose alike.
 ///
@@ -144,19 +170,11 @@ fn copies(
     route: &policy::Route,
     state: &State,
     process: &Process,
-) -> Option<MirrorLayer<ToMirror>> {
+) -> Option<MirrorLayer<SentOnce>> {
     let mirror = route.mirror.as_ref()?;
     let upstream: &Arc<Upstream> = state.upstreams.get(&mirror.upstream)?;
-    let tag = RouteTag {
-        name: Some(Arc::clone(&route.name)),
-        limits: Vec::new(),
-        limit_texts: [].into(),
-        limit_headers: policy::LimitHeaders::Off,
-        cors: None,
-        refusal: None,
-        metrics: process.metrics.unseen_route(),
-        access: None,
-    };
+    let metrics = process.metrics.unseen_route();
+    let tag = RouteTag::aside(Some(Arc::clone(&route.name)), metrics);
     let policy = CopyPolicy {
         percent: mirror.percent,
         buffer: route.retry.buffer,
@@ -164,7 +182,7 @@ fn copies(
         tag: Arc::new(tag),
         metrics: process.metrics.route(&route.name),
         copies: Arc::clone(state.copies.get(&route.name)?),
-        send: to_mirror(
+        send: sent_once(
             state.concurrency.of_copies(&mirror.upstream),
             AttemptTimeoutLayer {
                 attempt: route.timeouts.attempt,

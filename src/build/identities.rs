@@ -8,14 +8,18 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
+    destinations,
     named::Named,
     state::{Process, State},
 };
 use crate::{
+    call::RouteTag,
     config::Config,
     identity::{Authenticator, CredentialCounts},
-    layer::{FailureLimit, HiddenCredentials, IdentifyLayer, RouteIdentity},
-    policy::{self, Balance, HeaderText, KeyPart, Missing, RequestValue, TextPiece},
+    layer::{AuthService, FailureLimit, HiddenCredentials, IdentifyLayer, RouteIdentity},
+    policy::{
+        self, Authentication, Balance, HeaderText, KeyPart, Missing, RequestValue, TextPiece,
+    },
 };
 
 /// The identities of `config`, with what those before them know.
@@ -99,7 +103,12 @@ pub(super) fn layer(route: &policy::Route, state: &State, process: &Process) -> 
     let identities = identify.by.iter().filter_map(|name| {
         let authenticator = state.identities.get(name)?;
         let failures = authenticator.policy.limit.as_ref();
+        let asking = match &authenticator.policy.method {
+            Authentication::Forward(forward) => Some(auth_service(forward, state, process)?),
+            Authentication::ApiKeys(_) => None,
+        };
         Some(RouteIdentity {
+            asking,
             authenticator: Arc::clone(authenticator),
             failures: failures.and_then(|limit| failure_limit(limit, state, process)),
         })
@@ -109,6 +118,21 @@ pub(super) fn layer(route: &policy::Route, state: &State, process: &Process) -> 
         identify.refuses_anonymous,
         identify.require.clone(),
     )
+}
+
+/// The way to ask a service about clients; `None` if the state lacks the
+/// service.
+fn auth_service(
+    forward: &Arc<policy::ForwardAuth>,
+    state: &State,
+    process: &Process,
+) -> Option<Arc<AuthService>> {
+    let tag = RouteTag::aside(None, process.metrics.unseen_route());
+    Some(Arc::new(AuthService {
+        policy: Arc::clone(forward),
+        service: destinations::ask_service(forward, state)?,
+        tag: Arc::new(tag),
+    }))
 }
 
 /// The bound on wrong credentials by the limit of this name.

@@ -180,7 +180,7 @@ fn upstreams(
     process: &Process,
 ) -> Result<Named<Arc<Upstream>>, BuildError> {
     let mut upstreams = Named::new();
-    for policy in &config.upstreams {
+    for policy in config.called() {
         let name = &policy.name;
         let before = earlier.and_then(|earlier| earlier.upstreams.get(name));
         let upstream = match before {

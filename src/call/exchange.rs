@@ -125,6 +125,23 @@ pub struct RouteTag {
     pub access: Option<RouteLines>,
 }
 
+impl RouteTag {
+    /// A route that is counted by `metrics` and appears in no log: that of
+    /// requests which the gateway itself makes beside those of clients.
+    pub fn aside(name: Option<Arc<str>>, metrics: Arc<RouteMetrics>) -> Self {
+        Self {
+            name,
+            limits: Vec::new(),
+            limit_texts: [].into(),
+            limit_headers: LimitHeaders::Off,
+            cors: None,
+            refusal: None,
+            metrics,
+            access: None,
+        }
+    }
+}
+
 /// How the access lines of a route are written.
 #[derive(Debug)]
 pub struct RouteLines {

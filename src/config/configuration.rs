@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use super::{diagnostic::Diagnostics, watched::Watched};
 use crate::policy::{
-    Admin, ClientIp, Identity, Limit, Listener, Log, Route, Server, Shutdown, Store, Upstream,
+    Admin, Authentication, ClientIp, Identity, Limit, Listener, Log, Route, Server, Shutdown,
+    Store, Upstream,
 };
 
 /// A whole configuration, ready to be built.
@@ -49,6 +50,16 @@ pub struct Config {
 }
 
 impl Config {
+    /// Everything that requests are sent to: the upstreams, and the services
+    /// that identities ask.
+    pub fn called(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        let asked = self.identities.iter().filter_map(|one| match &one.method {
+            Authentication::Forward(forward) => Some(&forward.upstream),
+            Authentication::ApiKeys(_) => None,
+        });
+        self.upstreams.iter().chain(asked)
+    }
+
     /// The sections that are another in `after`, by their names in the file.
     /// Every field is named here, so that the compiler asks for a new one.
     pub fn changed_sections(&self, after: &Self) -> Vec<&'static str> {

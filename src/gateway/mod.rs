@@ -69,7 +69,7 @@ pub(crate) use self::{
     client::Trust,
     disguise::Disguises,
     snapshot::{Route, Routes},
-    stack::{Layers, RouteTarget, ToMirror, UpstreamLayers, to_mirror},
+    stack::{Layers, RouteTarget, SentOnce, UpstreamLayers, sent_once},
     unknown_proxies::UnknownProxies,
 };
 use self::{enter::Entered, stack::Stack};
@@ -341,6 +341,10 @@ fn refuse(error: &Error, exchange: Arc<Exchange>) -> Response {
 /// this client.
 #[inline]
 fn own_body(error: &Error, exchange: &Exchange) -> Option<Response> {
+    // The words of the service that refused are for the client.
+    if matches!(error, Error::RefusedByService { .. }) {
+        return None;
+    }
     let (route, headers) = (&exchange.route, &exchange.request.headers);
     let names = (
         route.name.as_deref().unwrap_or_default(),

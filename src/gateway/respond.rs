@@ -26,9 +26,9 @@ use http::{StatusCode, header};
 use super::{last_hop, problem::ProblemBody};
 use crate::{
     body::Body,
-    call::{LimitText, grpc},
+    call::{LimitText, REQUEST_ID_HEADER, grpc},
     duration::whole_seconds,
-    error::Error,
+    error::{Error, ServiceResponse},
     http1,
     message::{Fields, Hangup, Response},
 };
@@ -82,6 +82,9 @@ pub(super) fn to_request(
     text: Option<&LimitText>,
     request_id: &[u8],
 ) -> Response {
+    if let Error::RefusedByService { response } = error {
+        return of_service(response, request_id);
+    }
     let (status, kind, retry_after) = shape(error);
     let problem = ProblemBody {
         kind,
@@ -133,6 +136,24 @@ fn oblige(fields: &mut Fields, error: &Error) {
         fields.push(header::ALLOW.as_str(), last_hop::METHODS.as_bytes());
     }
     challenge(error, fields);
+}
+
+/// The response of a service that authenticates clients, as the client gets it.
+/// Without a word of the service about caching it is not cached.
+fn of_service(of: &ServiceResponse, request_id: &[u8]) -> Response {
+    let body = match http1::has_no_body(of.status) {
+        true => Body::absent(),
+        false => Body::whole(of.body.clone()),
+    };
+    let mut response = Response::new(of.status, body);
+    let fields = &mut response.fields;
+    fields.push_lines(|out| out.extend_from_slice(&of.lines));
+    if fields.get(&header::CACHE_CONTROL).is_none() {
+        fields.push(header::CACHE_CONTROL.as_str(), b"no-store");
+    }
+    fields.remove(&REQUEST_ID_HEADER);
+    finish(fields, REQUEST_ID, request_id, None);
+    response
 }
 
 /// Adds the ways to authenticate to a 401 (RFC 9110, 11.6.1), and to a 403 of a
@@ -248,6 +269,7 @@ fn shape(error: &Error) -> (StatusCode, &'static str, Option<Duration>) {
             (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, BLANK, None)
         }
         Error::Unauthenticated { .. } => (StatusCode::UNAUTHORIZED, BLANK, None),
+        Error::RefusedByService { response } => (response.status, BLANK, None),
         Error::Forbidden { .. } => (StatusCode::FORBIDDEN, BLANK, None),
         Error::IdentityUnavailable { retry_after } => {
             (StatusCode::SERVICE_UNAVAILABLE, BLANK, Some(*retry_after))

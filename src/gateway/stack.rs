@@ -34,13 +34,13 @@ type Responding = OneOf<Split<ToUpstream>, Respond>;
 pub(crate) type ToUpstream = OneOf<Concurrency<Mirrored>, Mirrored>;
 
 /// The attempts at an upstream, and perhaps copies to another one.
-type Mirrored = OneOf<Mirror<AttemptsStack, ToMirror>, AttemptsStack>;
+type Mirrored = OneOf<Mirror<AttemptsStack, SentOnce>, AttemptsStack>;
 
 /// The attempts at an upstream.
 type AttemptsStack = Retry<AttemptStack>;
 
 /// The part that copies of requests pass.
-pub(crate) type ToMirror = OneOf<Concurrency<AttemptStack>, AttemptStack>;
+pub(crate) type SentOnce = OneOf<Concurrency<AttemptStack>, AttemptStack>;
 
 /// One attempt at an upstream.
 type AttemptStack = AttemptTimeout<Forward<SendTo>>;
@@ -82,7 +82,7 @@ pub(crate) struct UpstreamLayers {
     /// one.
     pub(crate) concurrency: Option<ConcurrencyLayer>,
     /// The copies to another upstream; `None` if none are made.
-    pub(crate) mirror: Option<MirrorLayer<ToMirror>>,
+    pub(crate) mirror: Option<MirrorLayer<SentOnce>>,
     /// Retries may be switched off in its policy.
     pub(crate) retry: RetryLayer,
     pub(crate) attempt_timeout: AttemptTimeoutLayer,
@@ -119,12 +119,12 @@ impl UpstreamLayers {
 
 /// The way of copies: as that of originals, but with one attempt only, and by a
 /// concurrency limit in whose queue they do not wait.
-pub(crate) fn to_mirror(
+pub(crate) fn sent_once(
     concurrency: Option<ConcurrencyLayer>,
     attempt_timeout: AttemptTimeoutLayer,
     forward: ForwardLayer,
     send_to: SendTo,
-) -> ToMirror {
+) -> SentOnce {
     ServiceBuilder::new()
         .layer(optional(concurrency))
         .layer(attempt_timeout)

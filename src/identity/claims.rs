@@ -70,14 +70,16 @@ impl Identified {
         }
     }
 
-    /// The id of the client within its identity.
-    pub fn id(&self) -> &str {
-        &self.full_id[self.identity.len() + 1..]
+    /// The id of the client within its identity; `None` if a service has vouched
+    /// for it without a name.
+    pub fn id(&self) -> Option<&str> {
+        Some(&self.full_id[self.identity.len() + 1..]).filter(|id| !id.is_empty())
     }
 
-    /// `IDENTITY:ID`, which no client of another identity has.
-    pub fn full_id(&self) -> &str {
-        &self.full_id
+    /// `IDENTITY:ID`, which no client of another identity has; `None` for one
+    /// without an id.
+    pub fn full_id(&self) -> Option<&str> {
+        self.id().map(|_| &*self.full_id)
     }
 }
 

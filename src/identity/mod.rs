@@ -25,8 +25,9 @@ mod known;
 mod rejected;
 mod verification;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use self::known::KnownCredentials;
@@ -91,11 +92,35 @@ impl Authenticator {
         let credential = presented.credential;
         let verified = match &self.policy.method {
             Authentication::ApiKeys(keys) => api_keys::verify(keys, credential, &self.kept),
+            // Its service is asked about requests, and not about credentials.
+            Authentication::Forward(_) => {
+                return Verification::Done(Err(NotIdentified::Unavailable {
+                    retry_after: Duration::from_secs(1),
+                }));
+            }
         };
         Verification::Done(match verified {
             Ok(identified) => Ok(self.remember(credential, identified, None)),
             Err(rejected) => Err(rejected.into()),
         })
+    }
+
+    /// The client that a service has vouched for. It is remembered by the values
+    /// of its request up to a moment, if these are given.
+    pub fn vouched(
+        &self,
+        id: &str,
+        claims: &Map<String, Value>,
+        remembered: Option<(Vec<u8>, Instant)>,
+    ) -> Arc<Identified> {
+        let identified = Identified::new(&self.kept, id, None, claims);
+        match remembered {
+            Some((credential, until)) => self.remember(&credential, identified, Some(until)),
+            None => {
+                self.counts.verified.add();
+                Arc::new(identified)
+            }
+        }
     }
 
     /// Remembers on this worker the client that a credential has verified as,

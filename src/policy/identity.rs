@@ -5,11 +5,11 @@
 //! request, and how it is verified. A route lists those that it accepts. The
 //! parts that run are made of these in [`identity`](crate::identity).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::HeaderName;
 
-use super::ApiKeys;
+use super::{ApiKeys, Upstream};
 
 /// `[identities.NAME]`: one way to authenticate a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,30 @@ pub struct Identity {
 pub enum Authentication {
     /// They are keys of a file.
     ApiKeys(Arc<ApiKeys>),
+    /// A service is asked about each of them.
+    Forward(Arc<ForwardAuth>),
+}
+
+/// `[identities.NAME.forward]`: a service that says who clients are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForwardAuth {
+    /// The service: one server, with a pool and a concurrency limit of its own.
+    pub upstream: Arc<Upstream>,
+    /// The path and the query that it is asked by.
+    pub target: Box<str>,
+    /// The longest time of a question, up to the last byte of a response that
+    /// goes to the client. Above zero.
+    pub timeout: Duration,
+    /// The field of its responses with the id of the client; `None` if it names
+    /// no clients.
+    pub id: Option<HeaderName>,
+    /// Claims, each with the field of its responses that has it.
+    pub claims: Vec<(Box<str>, HeaderName)>,
+    /// The fields of a request that it gets.
+    pub send: Vec<HeaderName>,
+    /// The time for which a client that it has vouched for is remembered by the
+    /// values of `send`; zero for none.
+    pub cache: Duration,
 }
 
 /// A place in a request that may hold a credential.

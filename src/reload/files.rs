@@ -41,7 +41,7 @@ impl Files {
     /// in all. Their numbers stay: a connect that finds no descriptor is
     /// counted as `local`.
     pub(super) fn warn_of_pools(&self, config: &Config) {
-        for upstream in &config.upstreams {
+        for upstream in config.called() {
             let asked = upstream.pool.max_connections.get();
             if asked > self.all {
                 tracing::warn!(

@@ -185,7 +185,7 @@ impl Reloader {
         for limit in &config.limits {
             kept.limits.extend(limit.deciding().map(Arc::as_ref));
         }
-        for upstream in &config.upstreams {
+        for upstream in config.called() {
             kept.upstreams.insert(&upstream.name);
         }
         let listeners = self.listeners.by_address.lock().clone();

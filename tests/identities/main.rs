@@ -5,6 +5,7 @@
 
 mod api_keys;
 mod fields;
+mod forward;
 #[path = "../support/mod.rs"]
 mod support;
 mod who;

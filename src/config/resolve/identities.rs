@@ -5,7 +5,11 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-use super::{checks::every, files, references::RouteContext};
+use super::{
+    checks::{GivenKey, every, exclude},
+    files, forward,
+    references::RouteContext,
+};
 use crate::config::{
     api_keys,
     field::{Field, Given},
@@ -79,15 +83,28 @@ fn method(
     identity: &WrittenIdentity,
     loading: &mut Loading<'_>,
 ) -> Option<Authentication> {
+    let ways = [
+        GivenKey::given("api_keys", &identity.api_keys),
+        GivenKey::given("forward", &identity.forward),
+    ];
+    let help = "keep one of the two, and give the other one a section of its own";
+    if exclude(&ways, "", help, &mut loading.problems) {
+        return None;
+    }
     if let Some(file) = &identity.api_keys {
         return keys(file, loading).map(|keys| Authentication::ApiKeys(Arc::new(keys)));
+    }
+    if let Some(forward) = &identity.forward {
+        let name = format!("identities.{}", entry.name);
+        let forward = forward::forward(forward.value()?, &name, &mut loading.problems);
+        return forward.map(|forward| Authentication::Forward(Arc::new(forward)));
     }
     if !loading.problems.incomplete {
         let message = format!(
             "the identity `{}` does not say how credentials are verified",
             entry.name
         );
-        let help = "add `api_keys = \"partners.keys.toml\"`, a file that `tidegate key new` makes";
+        let help = "add `api_keys = \"partners.keys.toml\"`, a file that `tidegate key new` makes, or `forward` with the `url` of a service";
         let at = entry.field.at();
         loading.problems.error(Code::MissingKey, at, message, help);
     }
@@ -101,6 +118,8 @@ fn usual_places(method: &Authentication) -> Vec<CredentialPlace> {
             CredentialPlace::Header(HeaderName::from_static("x-api-key")),
             CredentialPlace::Bearer,
         ],
+        // The service looks for them itself.
+        Authentication::Forward(_) => Vec::new(),
     }
 }
 

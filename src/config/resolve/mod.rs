@@ -41,6 +41,7 @@ mod cors;
 mod defaults;
 mod destinations;
 mod files;
+mod forward;
 mod identities;
 mod limits;
 mod matches;

@@ -139,7 +139,10 @@ fn health_check(check: &wire::HealthCheck) -> Option<HealthCheck> {
 ///
 /// A `max` below `base` that the file gives is a mistake. Where `max` is the
 /// default, the larger of the two is taken for it.
-fn ejection(entry: &Nested<wire::Ejection>, problems: &mut Problems) -> Option<Ejection> {
+pub(super) fn ejection(
+    entry: &Nested<wire::Ejection>,
+    problems: &mut Problems,
+) -> Option<Ejection> {
     let ejection = section(entry)?;
     let (base, max) = (ejection.base.read()?, ejection.max.read()?);
     if base > max && ejection.max.is_present() {
@@ -204,7 +207,7 @@ fn server(
 ///
 /// A wait that is longer than any route lets it be is no mistake: `warnings`
 /// reports it.
-fn pool(entry: &Nested<wire::Pool>) -> Option<Pool> {
+pub(super) fn pool(entry: &Nested<wire::Pool>) -> Option<Pool> {
     let pool = section(entry)?;
     let max_connections = pool.max_connections.read()?;
     Some(Pool {

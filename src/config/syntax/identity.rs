@@ -1,12 +1,12 @@
 //! Places of credentials, and names of claims.
 
-use http::header::AUTHORIZATION;
+use http::{HeaderName, header::AUTHORIZATION};
 
 use super::{
     super::{suggest, wrong::Wrong},
-    header,
+    address, header, path,
 };
-use crate::policy::CredentialPlace;
+use crate::policy::{CredentialPlace, UpstreamServer};
 
 /// `"bearer"`, `"header:NAME"`, `"query:NAME"`, `"cookie:NAME"`.
 ///
@@ -83,10 +83,41 @@ pub(in crate::config) fn claim(text: &str) -> Result<Box<str>, Wrong> {
     }
 }
 
+/// `"header:NAME"`.
+///
+/// # Errors
+/// Anything else.
+pub(in crate::config) fn header_of(text: &str) -> Result<HeaderName, Wrong> {
+    let help = "write one such as \"header:x-auth-user\"";
+    match text.split_once(':') {
+        Some(("header", name)) => header::name(name).map_err(|wrong| Wrong::new(wrong.why, help)),
+        _ => {
+            let right = header::name(text).ok();
+            let right = right.map(|name| format!("write \"header:{name}\""));
+            Err(Wrong::new("it does not say which header", help).or_advice(right))
+        }
+    }
+}
+
+/// The URL of a service that is asked: its server, and the path with the query.
+///
+/// # Errors
+/// What is wrong with the server or with the path.
+pub(in crate::config) fn asked_url(text: &str) -> Result<(UpstreamServer, String), Wrong> {
+    let authority = text.find("://").map_or(0, |at| at + 3);
+    let path = text[authority..].find(['/', '?']);
+    let (server, target) = text.split_at(path.map_or(text.len(), |at| authority + at));
+    let server = address::server_url(server)?;
+    let target = match target {
+        "" => "/".to_owned(),
+        query if query.starts_with('?') => format!("/{query}"),
+        target => target.to_owned(),
+    };
+    Ok((server, path::target(&target)?))
+}
+
 #[cfg(test)]
 mod tests {
-    use http::HeaderName;
-
     use super::*;
 
     #[test]
@@ -120,6 +151,22 @@ mod tests {
         ] {
             let help = credential_place(text).unwrap_err().help;
             assert!(help.contains(right), "{text}: {help}");
+        }
+    }
+
+    #[test]
+    fn the_url_of_a_service_has_a_server_and_a_path() {
+        for (text, url, target) in [
+            ("http://a:4180/verify", "http://a:4180", "/verify"),
+            ("https://a/x?y=1", "https://a", "/x?y=1"),
+            ("http://[::1]:1", "http://[::1]:1", "/"),
+            ("http://a?x", "http://a", "/?x"),
+        ] {
+            let (server, path) = asked_url(text).unwrap();
+            assert_eq!((&*server.url, &*path), (url, target));
+        }
+        for text in ["", "a/verify", "http:///x", "http://a/x y", "ftp://a/x"] {
+            assert!(asked_url(text).is_err(), "{text}");
         }
     }
 

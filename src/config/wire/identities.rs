@@ -1,14 +1,20 @@
 //! `[identities.NAME]`, and the keys of routes about who asks.
 
+use std::num::NonZeroUsize;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::field::Field,
-    lists::{OneOrList, OneOrMany},
+    super::field::{Field, Nested},
+    lists::{OneOrList, OneOrMany, Set},
+    numbers::Whole,
     scalar::Scalar,
-    syntaxes::{ClaimName, ClaimOf, CredentialAt, FileName, Name, NotEmpty},
-    tables::Names,
+    syntaxes::{
+        AnyDuration, AskedUrl, ClaimName, ClaimOf, CredentialAt, FileName, Header, HeaderOf, Name,
+        NotEmpty, PositiveDuration,
+    },
+    tables::{Names, Pairs},
 };
 
 /// One way to authenticate a client.
@@ -16,6 +22,8 @@ use super::{
 pub(in crate::config) struct Identity {
     /// File of API keys, made by `tidegate key`; watched.
     pub(in crate::config) api_keys: Option<Field<Scalar<FileName>>>,
+    /// Forward auth: a service is asked who the client is.
+    pub(in crate::config) forward: Nested<ForwardAuth>,
     /// Where the credential stands: "bearer" (of `Authorization`),
     /// "header:NAME", "query:NAME" or "cookie:NAME"; the first one present
     /// counts; absent: for API keys `["header:x-api-key", "bearer"]`.
@@ -25,6 +33,43 @@ pub(in crate::config) struct Identity {
     /// Limit that is charged for each credential that does not verify, by the
     /// client's address; its key is `client-ip`.
     pub(in crate::config) limit: Option<Field<Scalar<Name>>>,
+}
+
+/// A service that is asked who the client is: a response of success
+/// authenticates, any other one goes to the client.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+pub(in crate::config) struct ForwardAuth {
+    /// URL that is asked, with GET.
+    pub(in crate::config) url: Field<Scalar<AskedUrl>>,
+    /// Longest time of a question, including the body of a refusal; then 503.
+    // Every request of the route waits for it.
+    #[serde(default = "Scalar::<PositiveDuration>::secs::<1>")]
+    pub(in crate::config) timeout: Field<Scalar<PositiveDuration>>,
+    /// Field of the response with the id of the client, such as
+    /// "header:x-auth-user"; absent: the client has no id.
+    pub(in crate::config) id: Option<Field<Scalar<HeaderOf>>>,
+    /// Claims by name, each with the field of the response that has it.
+    pub(in crate::config) claims: Option<Field<Pairs<ClaimName, HeaderOf>>>,
+    /// Fields of the request that the service gets, besides `X-Forwarded-*`.
+    #[serde(default = "sent_fields")]
+    pub(in crate::config) send: Field<Set<Scalar<Header>>>,
+    /// Time for which a client is remembered by the values of `send`; "0s":
+    /// every request is asked about.
+    // A session that has ended is refused at once.
+    #[serde(default = "Scalar::<AnyDuration>::secs::<0>")]
+    pub(in crate::config) cache: Field<Scalar<AnyDuration>>,
+    /// Questions in flight; further requests get 503.
+    // More than a service answers in a second, and fewer than it drowns in.
+    #[serde(default = "MostAsked::value::<256>")]
+    pub(in crate::config) max_in_flight: Field<MostAsked>,
+}
+
+/// Questions in flight.
+type MostAsked = Whole<NonZeroUsize, 1, 100_000>;
+
+/// Where sessions and tokens stand.
+fn sent_fields() -> Field<Set<Scalar<Header>>> {
+    Set::of(&["cookie", "authorization"])
 }
 
 /// Claims by name, with the values of which each must contain one.

@@ -101,6 +101,10 @@ syntaxes! {
     ClaimName = Box<str>, "the name of a claim", "scope", "", identity::claim_name;
     /// A claim, as a part of a key is written.
     ClaimOf = Box<str>, "a claim", "claim:plan", "^claim:.", identity::claim;
+    /// A field of a message, as a place of a credential is written.
+    HeaderOf = HeaderName, "a header", "header:x-auth-user", "^header:.", identity::header_of;
+    /// Scheme, host, port and path of a service that is asked.
+    AskedUrl = (UpstreamServer, String), "a URL", "http://127.0.0.1:4180/verify", "^[hH][tT][tT][pP][sS]?://", identity::asked_url;
     /// A failure that may be tried again.
     Reason = RetryOn, "\"connect\", \"reset\", \"timeout\" or a status", "503", "^(connect|reset|timeout|[2-5][0-9][0-9])$", header::retry_reason;
     /// A whole path, in which `{name}` stands for one segment.

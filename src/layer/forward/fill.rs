@@ -77,7 +77,7 @@ fn append_raw(out: &mut Vec<u8>, value: &RequestValue, exchange: &Exchange) -> O
         RequestValue::Scheme => "http",
         RequestValue::Route => exchange.route.name.as_deref()?,
         RequestValue::Listener => exchange.origin.listener.name(),
-        RequestValue::Identity => identified?.id(),
+        RequestValue::Identity => identified?.id()?,
         RequestValue::Plan => identified?.plan.as_deref()?,
         RequestValue::Param(name) => {
             let mut parameters = exchange.parameters.iter();

@@ -32,8 +32,10 @@
 //! cover this wait, and the identity bounds it. A client that leaves drops the
 //! future, and with it the question.
 
+mod challenge;
 mod credential;
 mod failures;
+mod forward;
 
 use std::{
     future::Future,
@@ -46,8 +48,11 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt};
 
-use self::credential::Credential;
-pub use self::failures::FailureLimit;
+use self::{challenge::challenge, credential::Credential, forward::AskedQuestion};
+pub use self::{
+    failures::FailureLimit,
+    forward::{AskService, AuthService},
+};
 use super::{one_of::call_rarely, refused_at_once::RefusedAtOnce};
 use crate::{
     call::{Call, Exchange},
@@ -57,7 +62,7 @@ use crate::{
         Verification, Verified,
     },
     message::Response,
-    policy::{CredentialPlace, RequiredClaim},
+    policy::RequiredClaim,
 };
 
 /// Adds [`Identify`].
@@ -81,6 +86,9 @@ struct Identification {
 pub struct RouteIdentity {
     /// Verifies credentials; shared by all routes and workers.
     pub authenticator: Arc<Authenticator>,
+    /// Asks a service about clients, in the place of a credential; `None` if the
+    /// identity verifies credentials itself.
+    pub asking: Option<Arc<AuthService>>,
     /// Bounds wrong credentials; `None` without a bound.
     pub failures: Option<FailureLimit>,
 }
@@ -110,27 +118,6 @@ impl IdentifyLayer {
             challenges: challenges.into(),
         })))
     }
-}
-
-/// The value of `WWW-Authenticate` that asks for a credential in this place. A
-/// scheme is registered for tokens only (RFC 6750); the others say where the
-/// credential belongs.
-fn challenge(place: &CredentialPlace, identity: &str) -> String {
-    match place {
-        CredentialPlace::Bearer => format!("Bearer realm=\"{identity}\""),
-        CredentialPlace::Header(name) => format!("ApiKey realm=\"{identity}\", header=\"{name}\""),
-        CredentialPlace::Query(name) => {
-            format!("ApiKey realm=\"{identity}\", query=\"{}\"", quoted(name))
-        }
-        CredentialPlace::Cookie(name) => format!("Cookie realm=\"{identity}\", cookie=\"{name}\""),
-    }
-}
-
-/// The inside of a quoted string (RFC 9110, 5.6.4), without what a header field
-/// cannot hold.
-fn quoted(text: &str) -> String {
-    let is_plain = |c: &char| c.is_ascii_graphic() && !matches!(c, '"' | '\\');
-    text.chars().filter(is_plain).collect()
 }
 
 impl<S> Layer<S> for IdentifyLayer {
@@ -173,7 +160,7 @@ where
         if let Some(policy) = &self.policy {
             match policy.admit(&call) {
                 Ok(None) => {}
-                Ok(Some(pending)) => return self.wait(Arc::clone(policy), pending, call),
+                Ok(Some(question)) => return self.wait(Arc::clone(policy), question, call),
                 Err(error) => return ResponseFuture::Refused { error: Some(error) },
             }
         }
@@ -187,19 +174,25 @@ impl<S> Identify<S>
 where
     S: Service<Call, Response = Response, Error = Failed, Future: Send> + Clone + Send + 'static,
 {
-    /// Passes the call on when the answer to `pending` has come.
+    /// Passes the call on when the answer to `question` has come.
     #[cold]
     fn wait(
         &self,
         policy: Arc<Identification>,
-        pending: PendingAnswer,
+        question: PendingAnswer,
         call: Call,
     ) -> ResponseFuture<S::Future> {
         let mut inner = self.inner.clone();
         let waiting = async move {
-            let verified = pending.answer.await;
-            let now = Instant::now();
-            policy.conclude(pending.identity, verified, &call.exchange, now)?;
+            let now = match question {
+                PendingAnswer::Credential(identity, answer) => {
+                    let verified = answer.await;
+                    let now = Instant::now();
+                    policy.conclude(identity, verified, &call.exchange, now)?;
+                    now
+                }
+                PendingAnswer::Service(asked) => policy.ask(asked, &call.exchange).await?,
+            };
             call_rarely(inner.ready().await?, Call { now, ..call }).await
         };
         ResponseFuture::Waiting {
@@ -208,11 +201,13 @@ where
     }
 }
 
-/// A question to an identity that answers later.
-struct PendingAnswer {
-    /// The identity, by its index in the order of the route.
-    identity: usize,
-    answer: PendingVerification,
+/// An answer that comes later, of the identity with this index in the order of
+/// the route.
+enum PendingAnswer {
+    /// Whether a credential is good.
+    Credential(usize, PendingVerification),
+    /// To a service, about a request.
+    Service(AskedQuestion),
 }
 
 impl Identification {
@@ -224,6 +219,9 @@ impl Identification {
     #[inline(never)]
     fn admit(&self, call: &Call) -> Result<Option<PendingAnswer>, Error> {
         for (index, one) in self.identities.iter().enumerate() {
+            if let Some(asking) = &one.asking {
+                return self.look(index, asking, call);
+            }
             let credential = match Credential::find(&one.authenticator.policy.from, &call.exchange)
             {
                 Credential::Absent => continue,
@@ -271,10 +269,7 @@ impl Identification {
                 self.conclude(index, verified, &call.exchange, call.now)?;
                 Ok(None)
             }
-            Verification::Pending(answer) => Ok(Some(PendingAnswer {
-                identity: index,
-                answer,
-            })),
+            Verification::Pending(answer) => Ok(Some(PendingAnswer::Credential(index, answer))),
         }
     }
 

@@ -57,7 +57,7 @@ pub(super) fn value<'e>(part: &KeyPart, exchange: &'e Exchange) -> Option<KeyVal
         KeyPart::Path => spelling::path(exchange.target.normal_path()),
         KeyPart::Method => borrowed(request.method.as_str()),
         KeyPart::TlsSubject => borrowed(exchange.origin.tls.as_ref()?.subject.as_deref()?),
-        KeyPart::Identity => borrowed(exchange.identified.get()?.full_id()),
+        KeyPart::Identity => borrowed(exchange.identified.get()?.full_id()?),
         KeyPart::Plan => borrowed(exchange.identified.get()?.plan.as_deref()?),
         KeyPart::Claim(name) => match exchange.identified.get()?.claims.get(name)?.text() {
             Cow::Borrowed(text) => borrowed(text),

@@ -1,0 +1,335 @@
+//! Forward auth: a service says who the client is.
+//!
+//! The service is sent a GET with some fields of the request and, in
+//! `X-Forwarded-*`, the method, host, path and client of it. A response with a
+//! status of success identifies the client, and its fields say who that is. Any
+//! other response is the gateway's response to the client, which may be sent
+//! to a page for signing in.
+//!
+//! # Bounds
+//!
+//! One timeout covers the question, up to the last byte of a response that
+//! goes to the client, of which at most [`LONGEST_BODY`] bytes are read. A
+//! concurrency limit without a queue bounds the questions in flight. Dropping
+//! the future ends the question.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderName, Method, StatusCode, Version, header};
+use http_body_util::BodyExt;
+use serde_json::{Map, Value};
+use tokio::time::{Instant, timeout_at};
+use tower::{ServiceExt, util::BoxCloneSyncService};
+
+use super::{Identification, PendingAnswer, RouteIdentity};
+use crate::{
+    body::Body,
+    call::{Call, Exchange, Facts, Flag, Progress, RouteTag, Target},
+    error::{Error, Failed, ServiceResponse},
+    message::{Headers, NameSet, RequestHead, Response},
+    policy::ForwardAuth,
+};
+
+/// Bytes of the longest body that a client gets from the service: a page for
+/// signing in, or a problem in JSON.
+const LONGEST_BODY: usize = 64 * 1024;
+
+/// When to try again if the service could not be asked.
+const SOON: Duration = Duration::from_secs(1);
+
+/// The field with the method of the request.
+const X_FORWARDED_METHOD: &[u8] = b"x-forwarded-method";
+/// The field with the path and the query of the request.
+const X_FORWARDED_URI: &[u8] = b"x-forwarded-uri";
+
+/// Sends questions to the service: its concurrency limit, its timeout, its
+/// pool.
+pub type AskService = BoxCloneSyncService<Call, Response, Failed>;
+
+/// A service that is asked, as a route uses it.
+#[derive(Debug)]
+pub struct AuthService {
+    /// The request to it, and the fields of its responses that count.
+    pub policy: Arc<ForwardAuth>,
+    /// Sends a question.
+    pub service: AskService,
+    /// The route of questions in logs and metrics, where it never appears.
+    pub tag: Arc<RouteTag>,
+}
+
+/// A question that is about to be asked.
+pub(super) struct AskedQuestion {
+    /// The identity, by its index in the order of the route.
+    identity: usize,
+    asking: Arc<AuthService>,
+    /// The values of the request that its answer is remembered by; `None` if it
+    /// has none.
+    credential: Option<Vec<u8>>,
+}
+
+impl Identification {
+    /// Identifies the client by an earlier answer of the service, or returns the
+    /// question to it.
+    ///
+    /// # Errors
+    /// The client lacks a claim that the route requires, or has sent too many
+    /// credentials that the service refused.
+    #[cold]
+    pub(super) fn look(
+        &self,
+        identity: usize,
+        asking: &Arc<AuthService>,
+        call: &Call,
+    ) -> Result<Option<PendingAnswer>, Error> {
+        let (one, exchange) = (&self.identities[identity], &call.exchange);
+        let credential = asking.credential(exchange);
+        if let Some(credential) = &credential {
+            if let Some(known) = one.authenticator.known(credential, call.now) {
+                return self.welcome(known, exchange).map(|()| None);
+            }
+            if let Some(failures) = &one.failures {
+                failures.check(exchange, call.now)?;
+            }
+        }
+        Ok(Some(PendingAnswer::Service(AskedQuestion {
+            identity,
+            asking: Arc::clone(asking),
+            credential,
+        })))
+    }
+
+    /// Asks the service about a request, and notes who the client is. Returns
+    /// the time of the answer.
+    ///
+    /// # Errors
+    /// The service refuses the request or cannot be asked, or the client lacks
+    /// a claim that the route requires.
+    pub(super) async fn ask(
+        &self,
+        question: AskedQuestion,
+        exchange: &Arc<Exchange>,
+    ) -> Result<Instant, Error> {
+        let AskedQuestion {
+            identity,
+            asking,
+            credential,
+        } = question;
+        let one = &self.identities[identity];
+        let answer = asking.ask(exchange).await;
+        let now = Instant::now();
+        let vouched = match answer {
+            Ok(vouched) => vouched,
+            Err(error) => return Err(one.refused_by_service(error, &credential, exchange, now)),
+        };
+        let remembered = credential.filter(|_| !asking.policy.cache.is_zero());
+        let remembered = remembered.map(|credential| (credential, now + asking.policy.cache));
+        let Vouched { id, claims } = vouched;
+        let identified = one.authenticator.vouched(&id, &claims, remembered);
+        self.welcome(identified, exchange)?;
+        Ok(now)
+    }
+}
+
+impl RouteIdentity {
+    /// Counts a refusal of the service, and charges the credential that it did
+    /// not accept.
+    #[cold]
+    fn refused_by_service(
+        &self,
+        error: Error,
+        credential: &Option<Vec<u8>>,
+        exchange: &Exchange,
+        now: Instant,
+    ) -> Error {
+        let counts = &self.authenticator.counts;
+        let Error::RefusedByService { response } = &error else {
+            counts.unavailable.add();
+            return error;
+        };
+        counts.rejected.add();
+        let is_about_it = matches!(response.status.as_u16(), 401 | 403) && credential.is_some();
+        match &self.failures {
+            Some(failures) if is_about_it => match failures.charge(exchange, now) {
+                Ok(()) => error,
+                Err(exhausted) => exhausted,
+            },
+            _ => error,
+        }
+    }
+}
+
+/// The words of the service about a client that it knows.
+#[derive(Debug)]
+struct Vouched {
+    /// The id of the client; empty if the service is not asked for one.
+    id: String,
+    /// Claims by name.
+    claims: Map<String, Value>,
+}
+
+impl AuthService {
+    /// The values of the request by which the service knows the client, for
+    /// remembering its answer; `None` if the request has none of them.
+    fn credential(&self, exchange: &Exchange) -> Option<Vec<u8>> {
+        let mut values = Vec::new();
+        let mut is_any = false;
+        for name in &self.policy.send {
+            for line in exchange.request.headers.all(name) {
+                is_any = true;
+                values.extend_from_slice(name.as_str().as_bytes());
+                values.push(b':');
+                values.extend_from_slice(line);
+                // No field has a line feed.
+                values.push(b'\n');
+            }
+        }
+        is_any.then_some(values)
+    }
+
+    /// Asks about a request.
+    ///
+    /// # Errors
+    /// The service does not vouch for the client ([`Error::RefusedByService`]),
+    /// or could not be asked ([`Error::IdentityUnavailable`]).
+    async fn ask(&self, exchange: &Arc<Exchange>) -> Result<Vouched, Error> {
+        let now = Instant::now();
+        let question = Call::new(self.question(exchange), Body::empty(), now);
+        let asked = self.service.clone().oneshot(question);
+        let end = now + self.policy.timeout;
+        let answered = timeout_at(end, async {
+            let mut response = asked.await.map_err(|_| unavailable())?;
+            let body = read(&mut response.body).await;
+            match response.status.is_success() {
+                true => self.vouched(&response),
+                // A body that is too long, or breaks off, is not shown in part.
+                false => Err(refused(response, body.ok_or_else(unavailable)?)),
+            }
+        });
+        answered.await.unwrap_or_else(|_| Err(unavailable()))
+    }
+
+    /// The request to the service, as an exchange of its own.
+    fn question(&self, of: &Exchange) -> Arc<Exchange> {
+        Arc::new(Exchange {
+            request: Box::new(RequestHead {
+                method: Method::GET,
+                version: Version::HTTP_11,
+                headers: self.fields(of),
+                names_hops: false,
+                upgrade: None,
+            }),
+            // The configuration has checked it.
+            target: Target::parse(Bytes::copy_from_slice(self.policy.target.as_bytes()))
+                .unwrap_or_else(|_| Target::unreadable()),
+            host: Arc::clone(&of.host),
+            grpc: None,
+            interim: None,
+            origin: Arc::clone(&of.origin),
+            client: of.client,
+            identified: std::sync::OnceLock::new(),
+            id: of.id.clone(),
+            started: of.started,
+            facts: Facts::begin(&self.tag.metrics),
+            route: Arc::clone(&self.tag),
+            parameters: Vec::new(),
+            is_sent: Flag::default(),
+            progress: Progress::default(),
+        })
+    }
+
+    /// The fields of a question: those of the request that are sent along, the
+    /// account of a trusted proxy, and the request line. The layer that writes
+    /// the question adds `X-Forwarded-For`, `-Proto` and `-Host`.
+    fn fields(&self, of: &Exchange) -> Headers {
+        let request = &of.request;
+        let (path, query) = of.target.to_forward();
+        let mut fields: Vec<(Cow<'_, [u8]>, Cow<'_, [u8]>)> = vec![
+            (
+                X_FORWARDED_METHOD.into(),
+                request.method.as_str().as_bytes().into(),
+            ),
+            (X_FORWARDED_URI.into(), [path, query].concat().into()),
+        ];
+        for field in request.headers.iter() {
+            let is_account = of.client.chain.is_some() && NameSet::FORWARDING.has(field.field);
+            let mut sent = self.policy.send.iter();
+            let is_sent =
+                sent.any(|name| field.name.eq_ignore_ascii_case(name.as_str().as_bytes()));
+            if is_account || is_sent {
+                fields.push((field.name.into(), field.value.into()));
+            }
+        }
+        fields.into_iter().collect()
+    }
+
+    /// Reads who the client is.
+    ///
+    /// # Errors
+    /// The service does not name the client, though it is asked to.
+    fn vouched(&self, response: &Response) -> Result<Vouched, Error> {
+        let text = |name: &HeaderName| {
+            let lines = response.fields.all(name);
+            let values: Vec<_> = lines.map(|line| String::from_utf8_lossy(line)).collect();
+            let text = values.join(", ");
+            Some(text).filter(|text| !text.trim().is_empty())
+        };
+        let id = match &self.policy.id {
+            Some(name) => text(name).ok_or_else(unavailable)?,
+            None => String::new(),
+        };
+        let mut claims = Map::new();
+        for (claim, name) in &self.policy.claims {
+            if let Some(text) = text(name) {
+                let items = text
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|item| !item.is_empty());
+                claims.insert(claim.to_string(), items.collect());
+            }
+        }
+        Ok(Vouched { id, claims })
+    }
+}
+
+/// Reads a body to its end, so that its connection can be used again. `None` if
+/// it is too long or breaks off.
+async fn read(body: &mut Body) -> Option<Bytes> {
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let data = frame.ok()?.into_data().unwrap_or_default();
+        if whole.len() + data.len() > LONGEST_BODY {
+            return None;
+        }
+        whole.extend_from_slice(&data);
+    }
+    Some(whole.freeze())
+}
+
+/// The response of the service, as the client gets it.
+fn refused(mut response: Response, body: Bytes) -> Error {
+    for name in [
+        header::CONTENT_LENGTH,
+        header::DATE,
+        header::TRAILER,
+        header::SERVER,
+    ] {
+        response.fields.remove(&name);
+    }
+    // 101 and other statuses below 200 end no exchange.
+    let status = match response.status.as_u16() {
+        200.. => response.status,
+        _ => StatusCode::BAD_GATEWAY,
+    };
+    Error::RefusedByService {
+        response: Arc::new(ServiceResponse {
+            status,
+            lines: response.fields.as_bytes().into(),
+            body,
+        }),
+    }
+}
+
+fn unavailable() -> Error {
+    Error::IdentityUnavailable { retry_after: SOON }
+}
