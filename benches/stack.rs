@@ -245,6 +245,7 @@ fn limit(index: usize, name: &str, quota: Quota, key: Vec<KeyPart>) -> RouteLimi
         top: Arc::new(Top::new(1)),
         begun: KeyHasher::new().key(name),
         shared: None,
+        shared_cap: None,
     };
     let policy = Limit {
         name: name.into(),

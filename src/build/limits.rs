@@ -310,7 +310,7 @@ fn route_limit(
 ) -> Option<RouteLimit> {
     let mut tiers = Vec::with_capacity(limit.tiers.len());
     for tier in &limit.tiers {
-        tiers.push(buckets_of(&tier.name, state, process)?);
+        tiers.push(buckets_of(&tier.name, limit, state, process)?);
     }
     let candidate = match &limit.candidate {
         Some(candidate) => state.counter(&candidate.name),
@@ -319,19 +319,26 @@ fn route_limit(
     Some(RouteLimit::new(
         Arc::clone(limit),
         name,
-        buckets_of(&limit.name, state, process)?,
+        buckets_of(&limit.name, limit, state, process)?,
         tiers.into(),
         candidate,
         state.overrides.get(&limit.name).cloned(),
     ))
 }
 
-/// The buckets of the limit or tier of this name, as one route uses them.
-fn buckets_of(name: &Arc<str>, state: &State, process: &Process) -> Option<Buckets> {
+/// The buckets of the limit, or of its tier, of this name, as one route uses
+/// them.
+fn buckets_of(
+    name: &Arc<str>,
+    limit: &policy::Limit,
+    state: &State,
+    process: &Process,
+) -> Option<Buckets> {
     Some(Buckets {
         counter: state.counter(name)?,
         top: state.tops.get(name)?.clone(),
         begun: process.hasher.key(name),
         shared: store::buckets(name, state),
+        shared_cap: store::cap(name, limit, state),
     })
 }

@@ -13,8 +13,9 @@ use super::{
 };
 use crate::{
     config::Config,
-    layer::SharedBuckets,
+    layer::{SharedBuckets, SharedCap},
     limit::{KeyBuilder, Limiter},
+    policy::Limit,
     store::{NameHasher, SharedLimit, Store},
 };
 
@@ -33,7 +34,11 @@ pub(super) fn store(
     let before = earlier.and_then(|earlier| earlier.store.as_ref());
     Some(match before {
         Some(before) if before.settings() == settings => Arc::clone(before),
-        _ => Store::new(settings.clone(), process.workers, process.metrics.store()),
+        before => {
+            let caps = before.map(|before| Arc::clone(before.caps()));
+            let (workers, metrics) = (process.workers, process.metrics.store());
+            Store::new(settings.clone(), workers, metrics, caps.unwrap_or_default())
+        }
     })
 }
 
@@ -60,6 +65,16 @@ pub(super) fn limits(
         }
     }
     limits
+}
+
+/// The requests in flight, over all gateways, of the limit or tier of this name,
+/// which is a cap; `None` for a local one.
+pub(super) fn cap(name: &Arc<str>, limit: &Limit, state: &State) -> Option<SharedCap> {
+    let is_shared = limit.shared && limit.allowance.in_flight().is_some() && state.store.is_some();
+    is_shared.then(|| SharedCap {
+        limit: Arc::clone(name),
+        begun: KeyBuilder::over(NameHasher::new(), name),
+    })
 }
 
 /// The buckets in the store of the limit or tier of this name; `None` for a

@@ -231,7 +231,7 @@ impl Store {
 /// True if the connection failed rather than the question.
 ///
 /// An error that the server has sent leaves the connection in order.
-fn is_broken(error: &RedisError) -> bool {
+pub(super) fn is_broken(error: &RedisError) -> bool {
     !matches!(
         error.kind(),
         ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::UnexpectedReturnType

@@ -42,8 +42,13 @@ impl Store {
     /// Calls beside requests ask this first: those that return tokens, and
     /// those of the admin listener.
     pub(super) fn is_left_alone(&self, ask: &SharedAsk) -> bool {
+        self.is_key_left_alone(&ask.store_key())
+    }
+
+    /// The same for a key.
+    pub(super) fn is_key_left_alone(&self, key: &str) -> bool {
         let is_open = self.whole.circuit.is_open();
-        is_open || self.settings.is_cluster && self.node_of(&ask.store_key()).circuit.is_open()
+        is_open || self.settings.is_cluster && self.node_of(key).circuit.is_open()
     }
 
     /// Whether this stands for the whole store and not for a node.

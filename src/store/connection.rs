@@ -21,6 +21,7 @@ use redis::{
 };
 
 use super::{
+    caps::{CapQuestion, CapReply, CapScript, GatewayId},
     script::{QuestionKind, Script, ScriptQuestion},
     share::Reply,
 };
@@ -113,6 +114,22 @@ impl StoreConnection {
         match self {
             Self::Single(connection) => script.ask(connection, questions).await,
             Self::Cluster(connection) => script.ask(connection, questions).await,
+        }
+    }
+
+    /// Asks about shared caps; in a cluster about one key only.
+    ///
+    /// # Errors
+    /// The connection broke, or the store refused the script.
+    pub(super) async fn ask_caps(
+        &mut self,
+        script: &CapScript,
+        gateway: &GatewayId,
+        questions: &[CapQuestion],
+    ) -> RedisResult<Vec<CapReply>> {
+        match self {
+            Self::Single(connection) => script.ask(connection, gateway, questions).await,
+            Self::Cluster(connection) => script.ask(connection, gateway, questions).await,
         }
     }
 

@@ -22,6 +22,7 @@
 //! * `share`: the part of one bucket that a gateway holds, and why holding
 //!   tokens ahead is exact.
 //! * `ledger`: the buckets that the gateway knows, bounded.
+//! * `caps`: the other kind of limit, requests in flight.
 //! * `name`: their names in the store.
 //! * `bucket.lua` and `script`: the decision at the store.
 //! * `ask`, `decide`, `admission` and `call`: many limits, many requests, few
@@ -37,6 +38,7 @@ mod admission;
 mod ask;
 mod batch;
 mod call;
+mod caps;
 mod circuit;
 mod client;
 mod cluster;
@@ -63,9 +65,11 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 pub use self::{
     admission::{Refused, SharedAdmission, StoreDecision, StoreOutcome},
     ask::{Asks, SharedAsk},
+    caps::{CapAsk, CapAsks, CapTable, CapsRefused, SharedPermit, SharedPermits},
     name::{Name, NameHasher},
 };
 use self::{
+    caps::CapScript,
     client::StoreClient,
     ledger::Ledger,
     nodes::{Nodes, StoreNode},
@@ -88,6 +92,13 @@ pub struct Store {
     nodes: ArcSwapOption<Nodes>,
     /// The task that looks for the nodes of a cluster, and when it began.
     look: Mutex<Option<(Instant, AbortOnDropHandle<()>)>>,
+    /// The keys with requests in flight under shared caps. They outlive the
+    /// store.
+    caps: Arc<CapTable>,
+    /// The script that counts them.
+    cap_script: CapScript,
+    /// The task that asks about them.
+    keeper: Mutex<Option<AbortOnDropHandle<()>>>,
     /// The connection of each worker, and its requests that wait.
     clients: PerWorker<StoreClient>,
     metrics: Arc<StoreMetrics>,
@@ -98,7 +109,15 @@ pub struct Store {
 impl Store {
     /// A store that has not been called yet. Connects with the first call, or
     /// with [`warm_up`](Self::warm_up).
-    pub fn new(settings: policy::Store, workers: usize, metrics: Arc<StoreMetrics>) -> Arc<Self> {
+    ///
+    /// `caps` are the requests in flight under shared caps, which the store
+    /// before this one has counted.
+    pub fn new(
+        settings: policy::Store,
+        workers: usize,
+        metrics: Arc<StoreMetrics>,
+        caps: Arc<CapTable>,
+    ) -> Arc<Self> {
         metrics.set_open(false, Vec::new());
         Arc::new(Self {
             whole: StoreNode::new(settings.addresses()),
@@ -106,6 +125,9 @@ impl Store {
             script: Script::new(),
             nodes: ArcSwapOption::empty(),
             look: Mutex::default(),
+            caps,
+            cap_script: CapScript::new(),
+            keeper: Mutex::default(),
             clients: PerWorker::new(workers),
             metrics,
             background: TaskTracker::new(),
@@ -115,6 +137,11 @@ impl Store {
     /// The settings that it was made from.
     pub fn settings(&self) -> &policy::Store {
         &self.settings
+    }
+
+    /// The requests in flight under shared caps.
+    pub fn caps(&self) -> &Arc<CapTable> {
+        &self.caps
     }
 
     /// The client of this thread.

@@ -56,6 +56,12 @@ impl Name {
     pub fn key(self, limit: &str) -> String {
         format!("{PREFIX}{{{limit}:{self}}}")
     }
+
+    /// The key in the store of requests in flight. Another one than that of a
+    /// bucket: a limit may change its kind.
+    pub(super) fn cap_key(self, limit: &str) -> String {
+        format!("{PREFIX}{{{limit}:{self}}}:in-flight")
+    }
 }
 
 impl fmt::Display for Name {

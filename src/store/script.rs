@@ -13,9 +13,10 @@ use crate::limit::Gcra;
 /// The script, which explains itself. It runs at the store, in one step.
 const CODE: &str = include_str!("bucket.lua");
 
-/// The script, and the name under which the store keeps it.
+/// A script, and the name under which the store keeps it.
 #[derive(Debug)]
 pub(super) struct Script {
+    code: &'static str,
     /// SHA-1 of the script, as `EVALSHA` expects it.
     hash: String,
 }
@@ -87,11 +88,15 @@ fn whole(number: u64) -> i64 {
 }
 
 impl Script {
-    /// The script, not yet known to any store.
+    /// The script of buckets, not yet known to any store.
     pub(super) fn new() -> Self {
-        Self {
-            hash: redis::Script::new(CODE).get_hash().to_owned(),
-        }
+        Self::of(CODE)
+    }
+
+    /// A script with this text.
+    pub(super) fn of(code: &'static str) -> Self {
+        let hash = redis::Script::new(code).get_hash().to_owned();
+        Self { code, hash }
     }
 
     /// Asks all of the buckets in one call. None takes tokens unless all admit.
@@ -104,20 +109,30 @@ impl Script {
         connection: &mut (impl ConnectionLike + Send),
         questions: &[ScriptQuestion],
     ) -> RedisResult<Vec<Reply>> {
-        let reply: RedisResult<Vec<i64>> = call("EVALSHA", &self.hash, questions)
-            .query_async(connection)
-            .await;
-        let numbers = match reply {
+        let call = |command: &str, script: &str| call(command, script, questions);
+        let numbers = self.run(connection, call).await?;
+        read_replies(&numbers, questions.len())
+    }
+
+    /// Runs the script. `call` makes the command from its name and the script,
+    /// or the hash of it.
+    ///
+    /// # Errors
+    /// The connection broke, or the store refused the script.
+    pub(super) async fn run(
+        &self,
+        connection: &mut (impl ConnectionLike + Send),
+        call: impl Fn(&str, &str) -> Cmd + Send,
+    ) -> RedisResult<Vec<i64>> {
+        let reply = call("EVALSHA", &self.hash).query_async(connection).await;
+        match reply {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 // The store has forgotten it, or never knew: this call also
                 // makes it known.
-                call("EVAL", CODE, questions)
-                    .query_async(connection)
-                    .await?
+                call("EVAL", self.code).query_async(connection).await
             }
-            reply => reply?,
-        };
-        read_replies(&numbers, questions.len())
+            reply => reply,
+        }
     }
 }
 

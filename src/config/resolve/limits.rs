@@ -130,11 +130,6 @@ fn numbers<'f>(
 /// Reports keys beside `in_flight` that are about tokens.
 fn refuse_keys_of_rates(limit: &wire::Limit, problems: &mut Problems) {
     let persists = limit.persist.value == Some(true);
-    if limit.scope.value == Some(Scope::Shared) {
-        let message = "a cap on requests in flight is not shared between gateways";
-        let help = "leave `scope` out: each gateway has a cap of its own";
-        problems.error(Code::Conflict, limit.scope.at(), message, help);
-    }
     let keys = [
         (
             "cost",

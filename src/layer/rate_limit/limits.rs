@@ -75,6 +75,17 @@ pub struct Buckets {
     pub begun: KeyBuilder,
     /// The buckets in the store, if several gateways share them.
     pub shared: Option<SharedBuckets>,
+    /// The requests in flight over all gateways, if these share a cap.
+    pub shared_cap: Option<SharedCap>,
+}
+
+/// A cap that several gateways share.
+#[derive(Debug, Clone)]
+pub struct SharedCap {
+    /// The name of the limit or tier.
+    pub limit: Arc<str>,
+    /// A name that has begun with that of the limit or tier.
+    pub begun: KeyBuilder<NameHasher>,
 }
 
 /// Counts what the keys of a limit have used.
@@ -231,8 +242,8 @@ impl RouteLimit {
         self.own.counter.in_flight().is_some()
     }
 
-    /// Whether its buckets are in the store.
+    /// Whether the store counts for it.
     pub(super) fn is_shared(&self) -> bool {
-        self.own.shared.is_some()
+        self.own.shared.is_some() || self.own.shared_cap.is_some()
     }
 }

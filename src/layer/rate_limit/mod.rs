@@ -62,7 +62,7 @@ use tower::{Layer, Service, ServiceExt};
 
 use self::{charge::Charge, question::Inquiry, questions::Questions, shared::Deciding};
 pub use self::{
-    limits::{Buckets, Counter, RouteLimit, SharedBuckets},
+    limits::{Buckets, Counter, RouteLimit, SharedBuckets, SharedCap},
     overrides::Overrides,
 };
 use super::{one_of::call_rarely, refused_at_once::RefusedAtOnce};

@@ -34,6 +34,7 @@ use crate::{
     call::{Exchange, LimitFacts, Nearest},
     error::Error,
     limit::{KeyPermit, Standing, Verdict},
+    store::SharedPermit,
 };
 
 /// The `Retry-After` of a refusal for want of a permit. Nobody knows when one
@@ -44,6 +45,8 @@ const SOON: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 struct Permits {
     held: SmallVec<[KeyPermit; 2]>,
+    /// Of caps that several gateways share.
+    shared: Vec<SharedPermit>,
     /// Knows whether a server works on after the client has left.
     exchange: Arc<Exchange>,
 }
@@ -69,10 +72,18 @@ impl HeldPermits {
         let permits = self.0.get_or_insert_with(|| {
             Box::new(Permits {
                 held: SmallVec::new(),
+                shared: Vec::new(),
                 exchange: Arc::clone(exchange),
             })
         });
         permits.held.push(permit);
+    }
+
+    /// Holds one more, of a shared cap. This gateway has given one before.
+    pub(super) fn add_shared(&mut self, permit: SharedPermit) {
+        if let Some(permits) = &mut self.0 {
+            permits.shared.push(permit);
+        }
     }
 
     /// Has `body` hold them to its end.
@@ -96,8 +107,12 @@ impl Drop for HeldPermits {
     fn drop(&mut self) {
         if let Some(permits) = self.0.take() {
             // The exchange ends now, whatever a server does.
-            let Permits { held, exchange } = *permits;
-            exchange.outlive(|| held);
+            let Permits {
+                held,
+                shared,
+                exchange,
+            } = *permits;
+            exchange.outlive(|| (held, shared));
         }
     }
 }
@@ -114,8 +129,8 @@ pub(super) struct AcquiredPermits {
 
 /// A question that found no permit.
 pub(super) struct RefusedPermit {
-    question: Question,
-    standing: Standing,
+    pub(super) question: Question,
+    pub(super) standing: Standing,
 }
 
 impl Inquiry<'_> {

@@ -317,6 +317,11 @@ impl Question {
         }
     }
 
+    /// Whether it is one for a permit of a cap that several gateways share.
+    pub(super) fn is_shared_cap(&self, limits: &[RouteLimit]) -> bool {
+        self.buckets(limits).shared_cap.is_some()
+    }
+
     /// The question as the limiter is asked it; `None` if it is one for a
     /// permit. `quotas` are those of the request.
     #[inline]

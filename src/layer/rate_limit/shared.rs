@@ -13,6 +13,10 @@
 //! was admitted, so that they count the same requests as they would if they
 //! were live.
 //!
+//! Permits of shared caps are acquired before tokens are taken in the store: a
+//! permit can be given back without a trace. Rates are not asked about a request
+//! that a shared cap refuses.
+//!
 //! # Bounds
 //!
 //! Each decision of the store takes at most the `timeout` of the store, after
@@ -26,14 +30,17 @@
 //! leaves before the response. Tokens that the interrupted call has taken count
 //! as used.
 
+mod caps;
+
 use std::sync::Arc;
 
+use self::caps::has_caps;
 use super::{
     charge::Charge,
     key,
     limits::RouteLimit,
     question::{Inquiry, Question, nearer},
-    questions::{Questions, Quotas, SharedQuestions},
+    questions::{InFlightQuestions, Questions, Quotas, SharedQuestions},
 };
 use crate::{
     call::{Exchange, LimitFacts},
@@ -59,8 +66,9 @@ pub(super) enum Deciding {
 /// A decision that waits for the store.
 pub(super) struct PendingDecision {
     asking: Asking,
-    /// The decision of the limits that can refuse.
-    live: StoreDecision,
+    /// The decision of the rates that can refuse; `None` while they are not
+    /// asked, because caps are asked before.
+    live: Option<StoreDecision>,
 }
 
 /// Decides by all limits of a route, those in the store last.
@@ -82,7 +90,7 @@ pub(super) fn decide(
     };
     let mut facts = LimitFacts::default();
     let charge = match inquiry.decide(&mut questions, &mut facts) {
-        Ok(charge) if !questions.shared.is_empty() => charge,
+        Ok(charge) if !questions.shared.is_empty() || has_caps(limits, &questions) => charge,
         outcome => {
             exchange.facts.lock().limits = facts;
             return Deciding::Made(outcome);
@@ -93,6 +101,7 @@ pub(super) fn decide(
         limits: Arc::clone(limits),
         exchange: Arc::clone(exchange),
         questions: questions.shared,
+        in_flight: questions.in_flight,
         quotas: questions.quotas,
         charge,
         facts,
@@ -111,6 +120,8 @@ struct Asking {
     /// The questions that have no decision yet. Each list is taken out when it
     /// is decided.
     questions: SharedQuestions,
+    /// The questions for permits, all of which this gateway has given.
+    in_flight: InFlightQuestions,
     /// Quotas of single keys, to which the questions refer by index.
     quotas: Quotas,
     /// The tokens taken so far; those of the local limits at first.
@@ -126,10 +137,20 @@ impl PendingDecision {
     /// configuration refuses then.
     pub(super) async fn decide(self) -> Result<Charge, Error> {
         let Self { mut asking, live } = self;
+        let live = match live {
+            Some(live) => live,
+            None => match asking.acquire().await {
+                Ok(()) => asking.store.decide(asking.asks()),
+                Err(error) => return asking.end(Err(error)),
+            },
+        };
         let outcome = asking.take(outcome_of(live).await);
         if outcome.is_ok() {
             for question in std::mem::take(&mut asking.questions.shadow) {
                 asking.ask_in_shadow(question).await;
+            }
+            for question in std::mem::take(&mut asking.in_flight.shadow) {
+                asking.acquire_in_shadow(question).await;
             }
         }
         asking.end(outcome)
@@ -142,13 +163,19 @@ impl Asking {
     /// The decision is made at once if the store needs no call and no limit in
     /// shadow mode is to be asked after it.
     fn start(mut self) -> Deciding {
-        let has_shadow = !self.questions.shadow.is_empty();
-        let live = match self.store.decide(self.asks()) {
-            StoreDecision::Made(outcome) if !has_shadow => {
-                let outcome = self.take(outcome);
-                return Deciding::Made(self.end(outcome));
-            }
-            decision => decision,
+        let is_cap = |question: &Question| question.is_shared_cap(&self.limits);
+        let has_caps = self.in_flight.live.iter().any(is_cap);
+        let has_shadow =
+            !self.questions.shadow.is_empty() || self.in_flight.shadow.iter().any(is_cap);
+        let live = match has_caps {
+            true => None,
+            false => match self.store.decide(self.asks()) {
+                StoreDecision::Made(outcome) if !has_shadow => {
+                    let outcome = self.take(outcome);
+                    return Deciding::Made(self.end(outcome));
+                }
+                decision => Some(decision),
+            },
         };
         // If the client leaves before the store answers, the access line states
         // what the local limits said.

@@ -70,6 +70,7 @@ fn limit(index: usize, burst: u32, is_everybodys: bool, is_plain: bool) -> Route
         top: Arc::new(Top::new(1)),
         begun: KeyHasher::with_seed([1, 2]).key(&name),
         shared: None,
+        shared_cap: None,
     };
     let overrides = Overrides::build(&policy, &buckets.counter, &buckets.begun).unwrap();
     let overrides = overrides.map(Arc::new);

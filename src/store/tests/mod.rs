@@ -1,6 +1,7 @@
 //! Tests of shared limits: the arithmetic without a server, then the script and
 //! the whole store on a real one.
 
+mod caps;
 mod cluster;
 mod found;
 mod leases;

@@ -53,7 +53,7 @@ impl Gateway {
         let limiter = limiter(per_hour, burst);
         let limit = SharedLimit::new(limiter, NonZeroUsize::new(1000).unwrap(), None);
         Self {
-            store: Store::new(settings, 1, Metrics::new(1).store()),
+            store: Store::new(settings, 1, Metrics::new(1).store(), Arc::default()),
             limit: Arc::new(limit),
         }
     }

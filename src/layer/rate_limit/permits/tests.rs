@@ -96,6 +96,7 @@ fn limits(all: &[(Allowance, More)]) -> Limits {
             top: Arc::new(Top::new(1)),
             begun: KeyHasher::with_seed([1, 2]).key(&name),
             shared: None,
+            shared_cap: None,
         };
         let overrides = Overrides::build(&policy, &buckets.counter, &buckets.begun).unwrap();
         assert!(overrides.is_none());
