@@ -31,6 +31,9 @@ use crate::{
     policy::ForwardAuth,
 };
 
+/// The name or the value of a field of a question.
+type FieldPart<'a> = Cow<'a, [u8]>;
+
 /// Bytes of the longest body that a client gets from the service: a page for
 /// signing in, or a problem in JSON.
 const LONGEST_BODY: usize = 64 * 1024;
@@ -244,7 +247,7 @@ impl AuthService {
     fn fields(&self, of: &Exchange) -> Headers {
         let request = &of.request;
         let (path, query) = of.target.to_forward();
-        let mut fields: Vec<(Cow<'_, [u8]>, Cow<'_, [u8]>)> = vec![
+        let mut fields: Vec<(FieldPart<'_>, FieldPart<'_>)> = vec![
             (
                 X_FORWARDED_METHOD.into(),
                 request.method.as_str().as_bytes().into(),
