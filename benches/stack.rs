@@ -258,6 +258,7 @@ fn limit(index: usize, name: &str, quota: Quota, key: Vec<KeyPart>) -> RouteLimi
         candidate: None,
         count: None,
         overrides: Vec::new(),
+        plans: Vec::new(),
         tiers: Vec::new(),
         shared: false,
         max_keys: NonZeroUsize::MIN,

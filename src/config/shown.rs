@@ -95,6 +95,11 @@ fn complete(view: &mut Json, limit: &Limit) {
     for (at, tier) in limit.tiers.iter().enumerate() {
         show_burst(&mut view["tiers"][at], tier.allowance);
     }
+    for plan in &limit.plans {
+        if let Some(allowance) = plan.allowance {
+            show_burst(&mut view["plans"][&*plan.name], allowance);
+        }
+    }
     for (at, one) in limit.overrides.iter().enumerate() {
         let shown = &mut view["overrides"][at];
         if let Some(allowance) = one.allowance {

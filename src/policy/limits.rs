@@ -46,6 +46,9 @@ pub struct Limit {
     /// Allowances for some keys, in the order of the file; the first one that
     /// matches applies.
     pub overrides: Vec<Override>,
+    /// Allowances of identified clients by their plan. Overrides come before
+    /// them.
+    pub plans: Vec<Plan>,
     /// Wider IPv6 networks around the client's address, each with an allowance
     /// of its own. They decide together with the limit, and all admit or none
     /// does.
@@ -130,6 +133,16 @@ pub struct Override {
     /// part of the limit's key, in the same order.
     pub matches: Vec<Vec<ValuePattern>>,
     /// The allowance of each of these keys; `None` if everything is admitted.
+    pub allowance: Option<Allowance>,
+}
+
+/// One of `plans` of a limit: the allowance of each client with a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The plan, as API keys and claims name it.
+    pub name: Box<str>,
+    /// The allowance of each key of a client with the plan; `None` if
+    /// everything is admitted.
     pub allowance: Option<Allowance>,
 }
 

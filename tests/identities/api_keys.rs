@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use super::{command, gateway, key, new_key, support::gateway::responding, text};
+use super::{command, gateway, key, new_key, settle, support::gateway::responding, text};
 
 const ROUTE: &str = "identify = ['partners']\n";
 
@@ -62,6 +62,7 @@ fn a_request_with_a_key_is_served_and_one_without_or_with_another_is_401() {
         );
         assert!(!refused.text().contains(wrong));
     }
+    settle(&gateway);
     assert_eq!(
         gateway.metric(
             "tidegate_credentials_total",

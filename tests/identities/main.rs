@@ -13,10 +13,11 @@ mod who;
 use std::{path::Path, process::Command};
 
 use support::{
-    Upstream,
+    TIMEOUT, Upstream,
     gateway::{Gateway, upstream_table},
     ok,
 };
+use tokio::time::Instant;
 
 /// Runs `tidegate key` with these arguments, and returns what it prints.
 #[track_caller]
@@ -66,4 +67,13 @@ fn route_to(service: &Upstream, more: &str, request: &str) -> String {
         "{}[[routes]]\nname = 'r'\nupstream = 'u'\nidentify = ['partners']\n{more}\n[routes.request]\n{request}\n",
         upstream_table("u", &[service], "")
     )
+}
+
+/// Waits until no request is in flight: all of them have been counted.
+#[track_caller]
+fn settle(gateway: &Gateway) {
+    let end = Instant::now() + TIMEOUT;
+    while gateway.metric("tidegate_in_flight", &[]) > 0.0 {
+        assert!(Instant::now() < end, "requests stay in flight");
+    }
 }

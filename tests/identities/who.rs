@@ -156,6 +156,49 @@ fn a_client_without_a_required_claim_is_403() {
 }
 
 #[test]
+fn a_plan_has_numbers_of_its_own_and_an_override_comes_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.toml");
+    let key = |name: &str, plan: &[&str]| format!("X-Api-Key: {}", new_key(&file, name, plan));
+    let clients = [
+        (key("a", &[]), 1),
+        (key("b", &["--plan", "tin"]), 1),
+        (key("c", &["--plan", "gold"]), 3),
+        (key("d", &["--plan", "gold"]), 2),
+        (key("e", &["--plan", "staff"]), 6),
+    ];
+    let more = format!(
+        "[limits.l]\nkey = 'identity'\nrate = '1/h'\noverrides = [{{ match = 'partners:d', rate = '2/h' }}]\n[limits.l.plans]\ngold = {{ rate = '3/h' }}\nstaff = {{ rate = 'unlimited' }}\n{}",
+        responding("r", "identify = ['partners']\nlimits = ['l']")
+    );
+    let gateway = gateway(&file, "", &more);
+    for (key, admitted) in &clients {
+        let statuses = (0..6).map(|_| gateway.ask("GET", "/", &[key]).status());
+        assert_eq!(
+            statuses.filter(|status| *status == 200).count(),
+            *admitted,
+            "{key}"
+        );
+    }
+    let refused = gateway.ask("GET", "/", &[&clients[2].0]);
+    assert_eq!(refused.get("ratelimit-policy"), Some("\"l\";q=3;w=3600"));
+}
+
+#[test]
+fn a_client_without_the_key_of_a_limit_has_the_numbers_of_its_plan() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.toml");
+    let key = format!("X-Api-Key: {}", new_key(&file, "a", &["--plan", "gold"]));
+    let more = format!(
+        "[limits.l]\nkey = 'header:x-tenant'\nrate = '1/h'\n[limits.l.plans]\ngold = {{ rate = '2/h' }}\n{}",
+        responding("r", "identify = ['partners']\nlimits = ['l']")
+    );
+    let gateway = gateway(&file, "", &more);
+    let statuses = [(); 3].map(|()| gateway.ask("GET", "/", &[&key]).status());
+    assert_eq!(statuses, [200, 200, 429]);
+}
+
+#[test]
 fn grpc_calls_end_with_statuses_of_grpc() {
     // 16: UNAUTHENTICATED, 7: PERMISSION_DENIED. The statuses of HTTP are mapped
     // by one function, whose table is tested beside it.

@@ -90,6 +90,7 @@ fn limit(entry: &NamedEntry<wire::Limit>, problems: &mut Problems) -> Option<Lim
     let stand_ins = stand_ins(limit, &mut beside);
     let tiers = tiers(entry, &missing, &mut beside);
     let overrides = overrides::overrides(&limit.overrides, &mut beside);
+    let plans = overrides::plans(&limit.plans, &mut beside);
     let candidate = limit
         .candidate
         .if_given(|table| candidate(&entry.name, (table, limit.candidate.at()), &mut beside));
@@ -102,6 +103,7 @@ fn limit(entry: &NamedEntry<wire::Limit>, problems: &mut Problems) -> Option<Lim
         candidate: candidate?,
         count: limit.count.read(),
         overrides: overrides?,
+        plans: plans?,
         tiers: tiers?,
         missing,
         stand_ins: stand_ins?,

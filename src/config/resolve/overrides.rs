@@ -23,12 +23,13 @@ use crate::config::{
     wire::{
         limits as wire,
         lists::{OneOrMany, Tables},
-        scalar::Scalar,
-        syntaxes::KeyValue,
+        scalar::{Or, Scalar, Unlimited},
+        syntaxes::{KeyValue, PerTime},
+        tables::{Named, NamedEntry},
     },
     wrong::Wrong,
 };
-use crate::policy::{KeyPart, Override, ValuePattern};
+use crate::policy::{Allowance, KeyPart, Override, Plan, ValuePattern};
 
 /// Most overrides of one limit: bounds the memory of their table, and the time
 /// in which networks are compared one by one.
@@ -81,27 +82,71 @@ pub(super) fn overrides(
 /// the count of the rate.
 fn an_override(table: &wire::Override, at: Span, limit: &mut Beside<'_>) -> Option<Override> {
     let matches = patterns(table, limit);
-    let (rate, in_flight, burst) = (table.rate.read(), table.in_flight.read(), &table.burst);
-    let numbers = Numbers {
+    let keys = ExceptionKeys {
         at,
-        rate: NumberKey::new("rate", &table.rate, rate.flatten()),
-        burst,
-        in_flight: NumberKey::new("in_flight", &table.in_flight, in_flight.flatten()),
+        rate: &table.rate,
+        burst: &table.burst,
+        in_flight: &table.in_flight,
     };
-    let is_unlimited = matches!(rate, Some(None)) || matches!(in_flight, Some(None));
-    let allowance = match is_unlimited {
-        true if !limit.fits(&numbers) => return None,
-        true => None,
-        false => Some(limit.allowance(&numbers)?),
-    };
-    if is_unlimited && burst.is_present() {
-        let message = "what is unlimited has no bucket";
-        let help = "leave `burst` out, or write a rate";
-        let at = burst.at();
-        limit.problems.error(Code::Conflict, at, message, help);
-    }
+    let allowance = keys.allowance(limit)?;
     let matches = matches?;
     Some(Override { matches, allowance })
+}
+
+/// The allowances of plans, in the order of their names.
+pub(super) fn plans(
+    entry: &Option<Field<Named<wire::Plan>>>,
+    limit: &mut Beside<'_>,
+) -> Option<Vec<Plan>> {
+    every(entry, |plan: &NamedEntry<wire::Plan>| {
+        let table = plan.field.value()?;
+        let keys = ExceptionKeys {
+            at: plan.field.at(),
+            rate: &table.rate,
+            burst: &table.burst,
+            in_flight: &table.in_flight,
+        };
+        Some(Plan {
+            name: plan.name.as_str().into(),
+            allowance: keys.allowance(limit)?,
+        })
+    })
+}
+
+/// The keys of a table that say how much some keys of a limit may have.
+struct ExceptionKeys<'f> {
+    /// The place of the table.
+    at: Span,
+    rate: &'f Option<Field<Or<Unlimited, PerTime>>>,
+    burst: &'f Option<Field<wire::Burst>>,
+    in_flight: &'f Option<Field<Or<Unlimited, wire::InFlightNumber>>>,
+}
+
+impl ExceptionKeys<'_> {
+    /// The allowance: `Some(None)` is no bound at all; `None` after a mistake.
+    fn allowance(&self, limit: &mut Beside<'_>) -> Option<Option<Allowance>> {
+        let (rate, in_flight) = (self.rate.read(), self.in_flight.read());
+        let numbers = Numbers {
+            at: self.at,
+            rate: NumberKey::new("rate", self.rate, rate.flatten()),
+            burst: self.burst,
+            in_flight: NumberKey::new("in_flight", self.in_flight, in_flight.flatten()),
+        };
+        let is_unlimited = matches!(rate, Some(None)) || matches!(in_flight, Some(None));
+        if !is_unlimited {
+            return limit.allowance(&numbers).map(Some);
+        }
+        if !limit.fits(&numbers) {
+            return None;
+        }
+        if self.burst.is_present() {
+            let message = "what is unlimited has no bucket";
+            let help = "leave `burst` out, or write a rate";
+            let at = self.burst.at();
+            limit.problems.error(Code::Conflict, at, message, help);
+        }
+        Some(None)
+    }
 }
 
 /// The patterns of `match`.

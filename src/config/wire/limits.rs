@@ -13,7 +13,7 @@ use super::{
     numbers::{Number, Whole},
     scalar::{Or, Scalar, Unlimited},
     syntaxes::{Absent, Header, KeyValue, Part, PerTime, StatusOrClass},
-    tables::Either,
+    tables::{Either, Named},
 };
 
 /// A cost. Tokens are counted in 32 bits.
@@ -68,6 +68,9 @@ pub(in crate::config) struct Limit {
     pub(in crate::config) count: Option<Field<List<Scalar<StatusOrClass>>>>,
     /// Other numbers for some keys; the first that matches wins.
     pub(in crate::config) overrides: Option<Field<Tables<Override>>>,
+    /// Other numbers for identified clients, by the name of their plan;
+    /// overrides come before them.
+    pub(in crate::config) plans: Option<Field<Named<Plan>>>,
     /// Wider IPv6 networks, each with a bound of its own, for a key with
     /// `client-ip`; they decide together with the limit.
     pub(in crate::config) tiers: Option<Field<Tables<Tier>>>,
@@ -175,6 +178,18 @@ pub(in crate::config) struct Override {
     /// Values of the key; for a composite key lists with a value for each part,
     /// "*" for any; a part that is the client's address takes networks, too.
     pub(in crate::config) r#match: Field<OneOrList<OneOrMany<Scalar<KeyValue>>>>,
+    /// Sustained rate; "unlimited" passes everything, tiers too.
+    pub(in crate::config) rate: Option<Field<Or<Unlimited, PerTime>>>,
+    /// Size of the bucket, in tokens; absent: the number of the rate.
+    pub(in crate::config) burst: Option<Field<Burst>>,
+    /// Most requests in flight; "unlimited" passes everything, tiers too.
+    pub(in crate::config) in_flight: Option<Field<Or<Unlimited, InFlightNumber>>>,
+}
+
+/// Other numbers for the clients of a plan.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[schemars(extend("oneOf" = one_kind()))]
+pub(in crate::config) struct Plan {
     /// Sustained rate; "unlimited" passes everything, tiers too.
     pub(in crate::config) rate: Option<Field<Or<Unlimited, PerTime>>>,
     /// Size of the bucket, in tokens; absent: the number of the rate.

@@ -1,5 +1,5 @@
 //! Allowances that some keys of a limit have instead of its own: those named by
-//! `overrides`, and those of `stand_ins`.
+//! `overrides`, those of `stand_ins`, and those of `plans`.
 //!
 //! Patterns are sorted into groups by the parts of the key that they fix. For
 //! each group a request makes one key over just these parts and looks it up, so
@@ -49,6 +49,8 @@ pub struct Overrides {
     rules: Vec<Rule>,
     /// The rule for keys in which another part stands in for an absent one.
     stand_ins: Option<Rule>,
+    /// The rules of plans, for keys that no override names.
+    plans: HashMap<Box<str>, Rule, RandomState>,
 }
 
 /// A replacement for the limit's own allowance.
@@ -93,7 +95,7 @@ impl Overrides {
         counter: &Counter,
         begun: &KeyBuilder,
     ) -> Result<Option<Self>, LimiterError> {
-        if limit.overrides.is_empty() && limit.stand_ins.is_none() {
+        if limit.overrides.is_empty() && limit.stand_ins.is_none() && limit.plans.is_empty() {
             return Ok(None);
         }
         let rule = |allowance| counter.prepare(allowance).map(Rule::Allowed);
@@ -101,7 +103,12 @@ impl Overrides {
             groups: Vec::new(),
             rules: Vec::with_capacity(limit.overrides.len()),
             stand_ins: limit.stand_ins.map(rule).transpose()?,
+            plans: HashMap::default(),
         };
+        for plan in &limit.plans {
+            let rule = plan.allowance.map_or(Ok(Rule::Unlimited), rule)?;
+            built.plans.insert(plan.name.clone(), rule);
+        }
         for one in &limit.overrides {
             let rule = one.allowance.map_or(Ok(Rule::Unlimited), rule)?;
             let index = built.rules.len();
@@ -178,7 +185,7 @@ impl Overrides {
         exchange: &Exchange,
     ) -> Option<Rule> {
         if key::has_stand_in(limit, exchange) {
-            return self.stand_ins;
+            return self.stand_ins.or_else(|| self.of_plan(exchange));
         }
         let mut first: Option<usize> = None;
         for group in &self.groups {
@@ -193,7 +200,17 @@ impl Overrides {
                 first = Some(rule);
             }
         }
-        self.rules.get(first?).copied()
+        match first {
+            Some(first) => self.rules.get(first).copied(),
+            None => self.of_plan(exchange),
+        }
+    }
+
+    /// The rule of the client's plan; `None` if it has none that the limit
+    /// names.
+    fn of_plan(&self, exchange: &Exchange) -> Option<Rule> {
+        let plan = exchange.identified.get()?.plan.as_deref()?;
+        self.plans.get(plan).copied()
     }
 }
 

@@ -57,6 +57,7 @@ fn limit(index: usize, burst: u32, is_everybodys: bool, is_plain: bool) -> Route
         candidate: None,
         count: None,
         overrides: Vec::new(),
+        plans: Vec::new(),
         tiers: Vec::new(),
         shared: false,
         max_keys: NonZeroUsize::MIN,

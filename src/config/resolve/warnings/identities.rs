@@ -49,6 +49,11 @@ pub(super) fn of_route(
                 "`{part}` of the limit `{name}` is always missing here: the route identifies nobody"
             );
             problems.warn(Code::NeverMatches, field.at(), message, help);
+        } else if limit.is_some_and(|limit| !limit.plans.is_empty()) {
+            let message = format!(
+                "no client of this route has one of the plans of the limit `{name}`: the route identifies nobody"
+            );
+            problems.warn(Code::NeverMatches, field.at(), message, help);
         }
     }
     let Some(request) = table.request.value() else {

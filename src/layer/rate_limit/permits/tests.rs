@@ -82,6 +82,7 @@ fn limits(all: &[(Allowance, More)]) -> Limits {
             }),
             count: None,
             overrides: Vec::new(),
+            plans: Vec::new(),
             tiers: Vec::new(),
             shared: false,
             max_keys: NonZeroUsize::MIN,
