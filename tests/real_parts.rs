@@ -1,6 +1,6 @@
 //! Independent programs at both ends: NGINX, Python's web server and
 //! `websockets` behind the gateway; wrk, curl, httpx, aiohttp and `websockets`
-//! in front.
+//! in front; tokens of PyJWT.
 //!
 //! `tests/all` installs these programs; without them the tests fail with a
 //! message that says so.
@@ -445,4 +445,34 @@ fn curl_sees_an_event_while_its_stream_is_open() {
     }
     assert!(lines.next().is_none());
     assert!(curl.wait().unwrap().success());
+}
+
+#[test]
+fn tokens_of_pyjwt_are_verified_by_each_algorithm() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_parts/tokens.py");
+    let said = Command::new(python()).arg(script).output().unwrap();
+    let failed = String::from_utf8_lossy(&said.stderr);
+    assert!(said.status.success(), "{failed}");
+    let made: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+    let folder = folder();
+    let file = |name: &str, text: String| {
+        fs::write(folder.path().join(name), text).unwrap();
+        folder.path().join(name).display().to_string()
+    };
+    let keys = file("keys", made["jwks"].to_string());
+    let secret = file("secret", made["secret"].as_str().unwrap().to_owned());
+    let gateway = Gateway::start(&format!(
+        "[identities.public.jwt]\nkeys = {keys:?}\nissuer = 'py'\naudience = 'orders'\n\
+         algorithms = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'EdDSA']\n\
+         [identities.secret.jwt]\nsecret_file = {secret:?}\nalgorithms = ['HS256', 'HS384', 'HS512']\n\
+         [[routes]]\nname = 'public'\nidentify = ['public']\nrespond = {{ status = 200 }}\n\
+         [[routes]]\nname = 'secret'\nidentify = ['secret']\nmatch = {{ path = '/secret' }}\nrespond = {{ status = 200 }}\n"
+    ));
+    for (algorithm, token) in made["tokens"].as_object().unwrap() {
+        let line = format!("Authorization: Bearer {}", token.as_str().unwrap());
+        let is_secret = algorithm.starts_with("HS");
+        let of = |path: &str| gateway.ask("GET", path, &[&line]).status();
+        let expected = if is_secret { [401, 200] } else { [200, 401] };
+        assert_eq!([of("/"), of("/secret")], expected, "{algorithm}");
+    }
 }

@@ -22,14 +22,14 @@ use crate::{
     build::{ConcurrencyView, State},
     config::Config,
     http2::windows,
-    identity::Authenticator,
+    identity::{Authenticator, KeySource, SignatureChecks},
     limit::{InFlightStats, Stats},
     policy::KeyedCertificate,
     reload::Listeners,
     server::Listener,
     telemetry::metrics::{
-        CapGauges, IdentityCounts, LimitGauges, ListenerGauges, Metrics, Observed, RouteGauges,
-        UpstreamGauges,
+        CapGauges, IdentityCounts, KeySourceGauges, LimitGauges, ListenerGauges, Metrics, Observed,
+        RouteGauges, SignatureGauges, UpstreamGauges,
     },
     upstream::Upstream,
 };
@@ -51,6 +51,7 @@ pub(super) fn observe(state: &State, listeners: &Listeners, metrics: &Metrics) -
         routes: routes(state, metrics),
         limits,
         identities: identities(state),
+        signatures: state.signature_checks().map(|checks| signatures(checks)),
         upstreams: upstreams(state),
         buffered: state.buffered() as u64,
         grown_windows: windows::grown() as u64,
@@ -133,6 +134,7 @@ fn identities(state: &State) -> Vec<IdentityCounts> {
     let counts = |(name, of): (&Arc<str>, &Arc<Authenticator>)| IdentityCounts {
         identity: Arc::clone(name),
         outcomes: of.counts.by_outcome().into(),
+        keys: of.source().map(|source| keys(source)),
     };
     state.identities().map(counts).collect()
 }
@@ -145,6 +147,28 @@ fn in_flight(name: &Arc<str>, stats: InFlightStats) -> LimitGauges {
         in_flight: Some(stats.held),
         evicted_idle: 0,
         evicted_overflow: stats.overflowed,
+    }
+}
+
+/// The gauges of keys at a URL.
+fn keys(source: &KeySource) -> KeySourceGauges {
+    let counts = source.counts();
+    KeySourceGauges {
+        fetched: counts.fetched,
+        failed: counts.failed,
+        age: counts.age,
+        failing_for: counts.failing_for,
+    }
+}
+
+/// The gauges of the checks of signatures.
+fn signatures(checks: &SignatureChecks) -> SignatureGauges {
+    let counts = checks.counts();
+    SignatureGauges {
+        done: counts.done,
+        took: counts.took,
+        refused: counts.refused,
+        waiting: counts.waiting,
     }
 }
 

@@ -178,6 +178,7 @@ async fn open(reloader: &mut Reloader, opening: Opening) -> Result<(), StartErro
     reloader.warm_up(&reloader.state.load_full()).await;
     reloader.listeners.open(opening, &reloader.workers).await;
     reloader.state.load().take_over_checks(None);
+    reloader.state.load().start_fetching();
     Ok(())
 }
 

@@ -29,4 +29,8 @@ pub enum BuildError {
     /// cannot be used. `why` is a text for people.
     #[error("upstream \"{name}\": {why}")]
     Tls { name: Arc<str>, why: String },
+    /// An identity cannot verify credentials: no TLS can be spoken with the
+    /// server of its keys, or there is no thread. `why` is a text for people.
+    #[error("identity \"{name}\": {why}")]
+    Identity { name: Arc<str>, why: String },
 }

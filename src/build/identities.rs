@@ -3,31 +3,47 @@
 //!
 //! An identity that is configured as before is kept with the credentials that
 //! it knows. A changed one begins with none, so that a key that was taken out
-//! of its file is refused at once. Counters go on in both cases.
+//! of its file is refused at once. Counters go on in both cases, and so do the
+//! keys that were fetched from a URL that stays.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     destinations,
+    error::BuildError,
     named::Named,
     state::{Process, State},
 };
 use crate::{
     call::RouteTag,
     config::Config,
-    identity::{Authenticator, CredentialCounts},
+    identity::{
+        Authenticator, CredentialCounts, KeySource, SignatureChecks, TokenVerifier, Verifier,
+    },
     layer::{AuthService, FailureLimit, HiddenCredentials, IdentifyLayer, RouteIdentity},
     policy::{
-        self, Authentication, Balance, HeaderText, KeyPart, Missing, RequestValue, TextPiece,
+        self, Authentication, Balance, HeaderText, Jwt, KeyPart, KeyUrl, Missing, RequestValue,
+        TextPiece, TokenKeys,
     },
 };
 
+/// The identities of a configuration, and the threads that they share.
+pub(super) struct Identities {
+    pub(super) by_name: Named<Arc<Authenticator>>,
+    /// `None` if no identity has tokens.
+    pub(super) checks: Option<Arc<SignatureChecks>>,
+}
+
 /// The identities of `config`, with what those before them know.
+///
+/// # Errors
+/// [`BuildError::Identity`].
 pub(super) fn identities(
     config: &Config,
     earlier: Option<&State>,
     process: &Process,
-) -> Named<Arc<Authenticator>> {
+) -> Result<Identities, BuildError> {
+    let checks = checks(config, earlier, process)?;
     let mut identities = Named::new();
     let claims: Arc<[Box<str>]> = claims(config).into_iter().map(Into::into).collect();
     for policy in &config.identities {
@@ -36,8 +52,18 @@ pub(super) fn identities(
             Some(before) if before.implements(policy, &claims) => Arc::clone(before),
             before => {
                 let counts = before.map(|before| Arc::clone(&before.counts));
+                let verifier = match (&policy.method, &checks) {
+                    (Authentication::ApiKeys(keys), _) => Verifier::ApiKeys(Arc::clone(keys)),
+                    (Authentication::Jwt(jwt), Some(checks)) => {
+                        let tokens = tokens(&policy.name, jwt, checks, before);
+                        Verifier::Tokens(Arc::new(tokens?))
+                    }
+                    (Authentication::Jwt(_), None) => continue,
+                    (Authentication::Forward(_), _) => Verifier::Service,
+                };
                 Arc::new(Authenticator::new(
                     Arc::clone(policy),
+                    verifier,
                     Arc::clone(&claims),
                     process.workers,
                     counts.unwrap_or_else(|| Arc::new(CredentialCounts::new(process.workers))),
@@ -46,7 +72,70 @@ pub(super) fn identities(
         };
         identities.insert(Arc::clone(&policy.name), authenticator);
     }
-    identities
+    Ok(Identities {
+        by_name: identities,
+        checks,
+    })
+}
+
+/// The threads that check signatures, which go on over reloads; none without
+/// tokens.
+fn checks(
+    config: &Config,
+    earlier: Option<&State>,
+    process: &Process,
+) -> Result<Option<Arc<SignatureChecks>>, BuildError> {
+    let has_tokens = |one: &&Arc<policy::Identity>| matches!(one.method, Authentication::Jwt(_));
+    let Some(identity) = config.identities.iter().find(has_tokens) else {
+        return Ok(None);
+    };
+    if let Some(checks) = earlier.and_then(|earlier| earlier.checks.as_ref()) {
+        return Ok(Some(Arc::clone(checks)));
+    }
+    let started = SignatureChecks::start(process.workers);
+    let started = started.map_err(|error| BuildError::Identity {
+        name: Arc::clone(&identity.name),
+        why: format!("no thread can be started for its signatures ({error})"),
+    });
+    Ok(Some(Arc::new(started?)))
+}
+
+/// Verifies the tokens of the identity of this name.
+fn tokens(
+    name: &Arc<str>,
+    jwt: &Arc<Jwt>,
+    checks: &Arc<SignatureChecks>,
+    before: Option<&Arc<Authenticator>>,
+) -> Result<TokenVerifier, BuildError> {
+    let (jwt, checks) = (Arc::clone(jwt), Arc::clone(checks));
+    match &jwt.keys {
+        TokenKeys::Fixed(set) => {
+            let set = Arc::clone(set);
+            Ok(TokenVerifier::fixed(jwt, &set, checks))
+        }
+        TokenKeys::Fetched(url) => {
+            let source = source(name, url, before)?;
+            Ok(TokenVerifier::fetched(jwt, source, checks))
+        }
+    }
+}
+
+/// The keys at a URL, with those that were fetched before.
+fn source(
+    name: &Arc<str>,
+    url: &KeyUrl,
+    before: Option<&Arc<Authenticator>>,
+) -> Result<Arc<KeySource>, BuildError> {
+    let before = before.and_then(|before| before.source());
+    if let Some(before) = before.filter(|before| before.implements(url)) {
+        return Ok(Arc::clone(before));
+    }
+    let source = KeySource::new(Arc::clone(name), url.clone());
+    let source = source.map_err(|why| BuildError::Identity {
+        name: Arc::clone(name),
+        why,
+    });
+    source.map(Arc::new)
 }
 
 /// The names of all claims that something asks for: keys, headers, conditions
@@ -105,7 +194,7 @@ pub(super) fn layer(route: &policy::Route, state: &State, process: &Process) -> 
         let failures = authenticator.policy.limit.as_ref();
         let asking = match &authenticator.policy.method {
             Authentication::Forward(forward) => Some(auth_service(forward, state, process)?),
-            Authentication::ApiKeys(_) => None,
+            Authentication::ApiKeys(_) | Authentication::Jwt(_) => None,
         };
         Some(RouteIdentity {
             asking,

@@ -103,7 +103,8 @@ pub fn build(
     let shared = store::limits(&config, &limits.limiters, earlier);
     let tops = limits::tops(&limits, earlier, process.workers);
     let copies = copies(&config, earlier);
-    let identities = identities::identities(&config, earlier, process);
+    let identities::Identities { by_name, checks } =
+        identities::identities(&config, earlier, process)?;
     let unknown_proxies = earlier
         .map(|earlier| Arc::clone(&earlier.unknown_proxies))
         .unwrap_or_default();
@@ -113,7 +114,8 @@ pub fn build(
         in_flight: limits.in_flight,
         tops,
         hasher: process.hasher,
-        identities,
+        identities: by_name,
+        checks,
         overrides: limits.overrides,
         store,
         shared,

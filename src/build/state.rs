@@ -14,7 +14,7 @@ use super::{
 use crate::{
     config::Config,
     gateway::UnknownProxies,
-    identity::Authenticator,
+    identity::{Authenticator, SignatureChecks},
     layer::{Budget, Copies, Counter, Memory, Overrides},
     limit::{KeyHasher, KeysInFlight, Limiter, Top},
     store::{SharedLimit, Store},
@@ -37,6 +37,8 @@ pub struct State {
     pub(super) hasher: KeyHasher,
     /// The identities, with the credentials that they know.
     pub(super) identities: Named<Arc<Authenticator>>,
+    /// The threads that check signatures of tokens; `None` without tokens.
+    pub(super) checks: Option<Arc<SignatureChecks>>,
     /// The exceptions of limits for single keys.
     pub(super) overrides: Named<Arc<Overrides>>,
     /// The store that counts shared limits; `None` if no limit is shared.
@@ -135,6 +137,21 @@ impl State {
         for upstream in self.upstreams.values() {
             upstream.start_checks();
         }
+    }
+
+    /// Begins to fetch the keys of tokens that are at a URL. They are fetched
+    /// for as long as some state uses them.
+    pub fn start_fetching(&self) {
+        for identity in self.identities.values() {
+            if let Some(source) = identity.source() {
+                source.start();
+            }
+        }
+    }
+
+    /// The threads that check signatures of tokens; `None` without tokens.
+    pub fn signature_checks(&self) -> Option<&Arc<SignatureChecks>> {
+        self.checks.as_ref()
     }
 
     /// Bytes of bodies that are buffered now.

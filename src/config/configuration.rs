@@ -55,7 +55,7 @@ impl Config {
     pub fn called(&self) -> impl Iterator<Item = &Arc<Upstream>> {
         let asked = self.identities.iter().filter_map(|one| match &one.method {
             Authentication::Forward(forward) => Some(&forward.upstream),
-            Authentication::ApiKeys(_) => None,
+            Authentication::ApiKeys(_) | Authentication::Jwt(_) => None,
         });
         self.upstreams.iter().chain(asked)
     }

@@ -27,14 +27,16 @@ pub(super) use crate::policy::is_secret_name;
 
 /// Keys of the language whose names have such a word, and whose values are
 /// none.
-pub(super) const NO_SECRETS: [&str; 8] = [
+pub(super) const NO_SECRETS: [&str; 10] = [
     "api_keys",
     "client_key",
     "credentials",
     "hash_key",
     "key",
+    "keys",
     "max_keys",
     "password_file",
+    "secret_file",
     "token_file",
 ];
 

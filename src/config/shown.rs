@@ -25,7 +25,7 @@ use super::{
 use crate::policy::{Allowance, KeyPart, Limit, ValuePattern};
 
 /// Tables whose absence means something: they are shown only when given.
-const ONLY_WHEN_GIVEN: [&str; 11] = [
+const ONLY_WHEN_GIVEN: [&str; 12] = [
     "respond",
     "redirect",
     "concurrency",
@@ -37,6 +37,7 @@ const ONLY_WHEN_GIVEN: [&str; 11] = [
     "tls",
     "cors",
     "refusal",
+    "jwt",
 ];
 
 const REDACTED: &str = "[redacted]";

@@ -97,7 +97,7 @@ impl Claim {
     ///
     /// `None` if there is none, and for an object, null, an empty value and one
     /// that is too long.
-    fn of(claims: &Map<String, Value>, name: &str) -> Option<Self> {
+    pub(super) fn of(claims: &Map<String, Value>, name: &str) -> Option<Self> {
         let value = claims.get(name).or_else(|| {
             let mut steps = name.split('.');
             let first = claims.get(steps.next()?)?;
@@ -131,7 +131,7 @@ impl Claim {
     }
 
     /// The claim if it is one value.
-    fn single(self) -> Option<Box<str>> {
+    pub(super) fn single(self) -> Option<Box<str>> {
         match self {
             Self::Scalar(text) => Some(text),
             Self::List(items) => <[_; 1]>::try_from(Vec::from(items)).ok().map(|[item]| item),

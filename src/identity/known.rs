@@ -1,10 +1,10 @@
 //! Credentials that have verified, so that the next request with one costs a
 //! hash.
 //!
-//! A table has no credentials in it: a credential is found by a keyed hash of
-//! 128 bits, whose key is drawn when the table is made. Nobody outside can make
-//! a credential with the hash of another one, and a table that leaks is of no
-//! use.
+//! A table has no credentials in it: a credential is found by its keyed
+//! fingerprint, whose key is drawn when the table is made. Nobody outside can
+//! make a credential with the fingerprint of another one, and a table that
+//! leaks is of no use.
 //!
 //! # Bounds
 //!
@@ -14,14 +14,23 @@
 //! place. A credential that is found in the older half moves to the younger
 //! one, so that those in use stay.
 
-use std::{collections::HashMap, fmt, hash::Hasher, mem, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt, mem,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
-use siphasher::sip128::{Hasher128, SipHasher13};
 use tokio::time::Instant;
 
-use super::claims::Identified;
+use super::{
+    claims::Identified,
+    fingerprint::{Fingerprint, FingerprintKey},
+};
 use crate::runtime::PerWorker;
 
 /// Credentials in one half of a worker's table. With a kilobyte of claims for
@@ -30,8 +39,7 @@ const HALF: usize = 8192;
 
 /// The credentials that have verified.
 pub(super) struct KnownCredentials {
-    /// The key of the hash.
-    seed: [u64; 2],
+    key: FingerprintKey,
     workers: PerWorker<Mutex<Halves>>,
 }
 
@@ -42,80 +50,104 @@ struct Halves {
     old: Half,
 }
 
-/// Clients by the hash of their credential. The hash is random already.
-type Half = HashMap<u128, KnownClient, RandomState>;
+/// Clients by the fingerprint of their credential.
+type Half = HashMap<Fingerprint, KnownClient, RandomState>;
 
 /// A client whose credential has verified.
-#[derive(Clone)]
 struct KnownClient {
     identified: Arc<Identified>,
+    vouched: Validity,
+}
+
+/// For how long a credential that has verified is good.
+#[derive(Debug, Default)]
+pub(super) struct Validity {
     /// The end of the credential; `None` for one without an end.
-    until: Option<Instant>,
+    pub(super) until: Option<Instant>,
+    /// The means that it was verified by; `None` if it cannot be withdrawn.
+    pub(super) by: Option<Arc<Voucher>>,
+}
+
+/// Something that credentials are verified by, such as a key. Once it is
+/// withdrawn, nothing that it has verified is known any more.
+#[derive(Debug, Default)]
+pub(super) struct Voucher {
+    is_withdrawn: AtomicBool,
+}
+
+impl Voucher {
+    /// Withdraws it, for ever.
+    pub(super) fn withdraw(&self) {
+        self.is_withdrawn.store(true, Relaxed);
+    }
+}
+
+impl KnownClient {
+    /// The client, if it is still vouched for.
+    #[inline]
+    fn identified(&self, now: Instant) -> Option<Arc<Identified>> {
+        let Validity { until, by } = &self.vouched;
+        let has_ended = until.is_some_and(|until| until <= now);
+        let is_withdrawn = |by: &Arc<Voucher>| by.is_withdrawn.load(Relaxed);
+        let is_good = !has_ended && !by.as_ref().is_some_and(is_withdrawn);
+        is_good.then(|| Arc::clone(&self.identified))
+    }
 }
 
 impl KnownCredentials {
     /// Knows none yet.
     pub(super) fn new(workers: usize) -> Self {
         Self {
-            seed: rand::random(),
+            key: FingerprintKey::random(),
             workers: PerWorker::new(workers),
         }
     }
 
     /// The client whose credential this is; `None` if it has not verified on
-    /// this worker, has been displaced, or has ended at `now`.
+    /// this worker, has been displaced, or is not good any more at `now`.
     #[inline]
     pub(super) fn find(&self, credential: &[u8], now: Instant) -> Option<Arc<Identified>> {
-        let hash = self.hash(credential);
-        self.workers.mine().lock().find(hash, now)
+        let fingerprint = self.key.of(credential)?;
+        self.workers.mine().lock().find(fingerprint, now)
     }
 
-    /// Remembers the client whose credential this is, up to `until`.
-    pub(super) fn add(
-        &self,
-        credential: &[u8],
-        identified: &Arc<Identified>,
-        until: Option<Instant>,
-    ) {
-        let hash = self.hash(credential);
+    /// Remembers the client whose credential this is, for as long as it is
+    /// vouched for.
+    pub(super) fn add(&self, credential: &[u8], identified: &Arc<Identified>, vouched: Validity) {
+        let Some(fingerprint) = self.key.of(credential) else {
+            return;
+        };
         let client = KnownClient {
             identified: Arc::clone(identified),
-            until,
+            vouched,
         };
-        self.workers.mine().lock().add(hash, client);
-    }
-
-    fn hash(&self, credential: &[u8]) -> u128 {
-        let mut hasher = SipHasher13::new_with_keys(self.seed[0], self.seed[1]);
-        hasher.write(credential);
-        hasher.finish128().as_u128()
+        self.workers.mine().lock().add(fingerprint, client);
     }
 }
 
 impl Halves {
     #[inline]
-    fn find(&mut self, hash: u128, now: Instant) -> Option<Arc<Identified>> {
-        let client = match self.young.get(&hash) {
-            Some(client) => client.clone(),
-            None => self.find_old(hash)?,
-        };
-        let has_ended = client.until.is_some_and(|until| until <= now);
-        (!has_ended).then_some(client.identified)
+    fn find(&mut self, fingerprint: Fingerprint, now: Instant) -> Option<Arc<Identified>> {
+        match self.young.get(&fingerprint) {
+            Some(client) => client.identified(now),
+            None => self.find_old(fingerprint, now),
+        }
     }
 
     /// Moves a client from the older half to the younger one.
     #[cold]
-    fn find_old(&mut self, hash: u128) -> Option<KnownClient> {
-        let client = self.old.remove(&hash)?;
-        self.add(hash, client.clone());
-        Some(client)
+    fn find_old(&mut self, fingerprint: Fingerprint, now: Instant) -> Option<Arc<Identified>> {
+        let client = self.old.remove(&fingerprint)?;
+        let identified = client.identified(now);
+        self.add(fingerprint, client);
+        identified
     }
 
-    fn add(&mut self, hash: u128, client: KnownClient) {
+    fn add(&mut self, fingerprint: Fingerprint, client: KnownClient) {
         if self.young.len() >= HALF {
             self.old = mem::take(&mut self.young);
         }
-        self.young.insert(hash, client);
+        self.young.insert(fingerprint, client);
     }
 }
 
@@ -123,5 +155,57 @@ impl Halves {
 impl fmt::Debug for KnownCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KnownCredentials").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::Map;
+
+    use super::*;
+    use crate::identity::claims::KeptClaims;
+
+    fn client() -> Arc<Identified> {
+        let kept = KeptClaims {
+            identity: "i".into(),
+            plan: None,
+            names: [].into(),
+        };
+        Arc::new(Identified::new(&kept, "a", None, &Map::new()))
+    }
+
+    #[test]
+    fn a_credential_is_known_until_it_ends_or_its_voucher_is_withdrawn() {
+        let (known, now) = (KnownCredentials::new(1), Instant::now());
+        let voucher = Arc::new(Voucher::default());
+        let vouched = |by| Validity {
+            until: Some(now + Duration::from_secs(1)),
+            by,
+        };
+        known.add(b"a", &client(), vouched(Some(Arc::clone(&voucher))));
+        known.add(b"b", &client(), vouched(None));
+        known.add(b"c", &client(), Validity::default());
+        let found = |now| [b"a", b"b", b"c"].map(|one| known.find(one, now).is_some());
+        assert_eq!(found(now), [true; 3]);
+        voucher.withdraw();
+        assert_eq!(found(now), [false, true, true]);
+        assert_eq!(found(now + Duration::from_secs(1)), [false, false, true]);
+        assert!(known.find(b"d", now).is_none());
+    }
+
+    #[test]
+    fn credentials_in_use_stay_and_the_number_is_bounded() {
+        let (known, now) = (KnownCredentials::new(1), Instant::now());
+        known.add(b"used", &client(), Validity::default());
+        for number in 0..5 * HALF {
+            known.add(&number.to_le_bytes(), &client(), Validity::default());
+            assert!(known.find(b"used", now).is_some());
+        }
+        let workers = known.workers.mine().lock();
+        assert!(workers.young.len() <= HALF && workers.old.len() <= HALF);
+        drop(workers);
+        assert!(known.find(&0_usize.to_le_bytes(), now).is_none());
     }
 }

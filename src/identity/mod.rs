@@ -9,7 +9,7 @@
 //! # Cost
 //!
 //! A credential that has verified is remembered (`known`): the next request
-//! with it costs a keyed hash and one look into a table of the worker, whatever
+//! with it costs a keyed fingerprint and one look into a table of the worker, whatever
 //! it took to verify it the first time. A remembered credential is forgotten
 //! when it expires, and a reload that changes the identity forgets all.
 //!
@@ -21,6 +21,8 @@
 mod api_keys;
 mod claims;
 mod counts;
+mod fingerprint;
+mod jwt;
 mod known;
 mod rejected;
 mod verification;
@@ -30,14 +32,15 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use self::known::KnownCredentials;
+use self::known::{KnownCredentials, Validity};
 pub use self::{
     claims::{Claim, Claims, Identified, KeptClaims},
     counts::{CredentialCount, CredentialCounts},
+    jwt::{CheckCounts, KeySource, SignatureChecks, SourceCounts, TokenVerifier},
     rejected::Rejected,
     verification::{NotIdentified, PendingVerification, Presented, Verification, Verified},
 };
-use crate::policy::{Authentication, Identity};
+use crate::policy::{ApiKeys, Identity};
 
 /// One `[identities.NAME]` at work: shared by all workers and routes, and made
 /// anew by a reload that changes it.
@@ -45,6 +48,7 @@ use crate::policy::{Authentication, Identity};
 pub struct Authenticator {
     /// The configuration of it.
     pub policy: Arc<Identity>,
+    verifier: Verifier,
     kept: KeptClaims,
     /// Credentials that have verified.
     known: KnownCredentials,
@@ -52,12 +56,23 @@ pub struct Authenticator {
     pub counts: Arc<CredentialCounts>,
 }
 
+/// How an identity verifies credentials.
+#[derive(Debug)]
+pub enum Verifier {
+    /// They are looked up in a file.
+    ApiKeys(Arc<ApiKeys>),
+    /// They are tokens with a signature.
+    Tokens(Arc<TokenVerifier>),
+    /// They are for a service, which `layer::identify` asks.
+    Service,
+}
+
 impl Authenticator {
-    /// Runs `policy`. Of a client's claims, `claims` and the one that names the
-    /// plan are kept.
-    /// Outcomes are added to `counts`.
+    /// Runs `policy`, by its `verifier`. Of a client's claims, `claims` and the
+    /// one that names the plan are kept. Outcomes are added to `counts`.
     pub fn new(
         policy: Arc<Identity>,
+        verifier: Verifier,
         claims: Arc<[Box<str>]>,
         workers: usize,
         counts: Arc<CredentialCounts>,
@@ -71,6 +86,15 @@ impl Authenticator {
                 names: claims,
             },
             policy,
+            verifier,
+        }
+    }
+
+    /// The URL that its keys come from; `None` for other keys.
+    pub fn source(&self) -> Option<&Arc<KeySource>> {
+        match &self.verifier {
+            Verifier::Tokens(tokens) => tokens.source(),
+            Verifier::ApiKeys(_) | Verifier::Service => None,
         }
     }
 
@@ -88,21 +112,32 @@ impl Authenticator {
     }
 
     /// Verifies a credential that is not known.
-    pub fn verify(&self, presented: &Presented<'_>) -> Verification {
+    pub fn verify(self: &Arc<Self>, presented: &Presented<'_>) -> Verification {
         let credential = presented.credential;
-        let verified = match &self.policy.method {
-            Authentication::ApiKeys(keys) => api_keys::verify(keys, credential, &self.kept),
-            // Its service is asked about requests, and not about credentials.
-            Authentication::Forward(_) => {
-                return Verification::Done(Err(NotIdentified::Unavailable {
-                    retry_after: Duration::from_secs(1),
-                }));
+        match &self.verifier {
+            Verifier::ApiKeys(keys) => {
+                let found = api_keys::verify(keys, credential, &self.kept);
+                let known =
+                    found.map(|found| self.remember(credential, found, Validity::default()));
+                Verification::Done(known.map_err(NotIdentified::Rejected))
             }
-        };
-        Verification::Done(match verified {
-            Ok(identified) => Ok(self.remember(credential, identified, None)),
-            Err(rejected) => Err(rejected.into()),
-        })
+            Verifier::Tokens(tokens) => match tokens.read(credential) {
+                Ok(token) => {
+                    let (this, tokens) = (Arc::clone(self), Arc::clone(tokens));
+                    let client = presented.client;
+                    Verification::Pending(Box::pin(async move {
+                        let verified = tokens.verify(client, &token, &this.kept).await;
+                        let (identified, vouched) = verified?;
+                        Ok(this.remember(&token.text, identified, vouched))
+                    }))
+                }
+                Err(rejected) => Verification::Done(Err(rejected.into())),
+            },
+            // Its service is asked about requests, and not about credentials.
+            Verifier::Service => Verification::Done(Err(NotIdentified::Unavailable {
+                retry_after: Duration::from_secs(1),
+            })),
+        }
     }
 
     /// The client that a service has vouched for. It is remembered by the values
@@ -115,7 +150,13 @@ impl Authenticator {
     ) -> Arc<Identified> {
         let identified = Identified::new(&self.kept, id, None, claims);
         match remembered {
-            Some((credential, until)) => self.remember(&credential, identified, Some(until)),
+            Some((credential, until)) => {
+                let vouched = Validity {
+                    until: Some(until),
+                    by: None,
+                };
+                self.remember(&credential, identified, vouched)
+            }
             None => {
                 self.counts.verified.add();
                 Arc::new(identified)
@@ -123,17 +164,16 @@ impl Authenticator {
         }
     }
 
-    /// Remembers on this worker the client that a credential has verified as,
-    /// up to `until`.
+    /// Remembers on this worker the client that a credential has verified as.
     fn remember(
         &self,
         credential: &[u8],
         identified: Identified,
-        until: Option<Instant>,
+        vouched: Validity,
     ) -> Arc<Identified> {
         let identified = Arc::new(identified);
         self.counts.verified.add();
-        self.known.add(credential, &identified, until);
+        self.known.add(credential, &identified, vouched);
         identified
     }
 }

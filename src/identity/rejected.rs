@@ -7,3 +7,10 @@ pub struct Rejected {
     /// credential and needs no escape in a quoted string.
     pub why: &'static str,
 }
+
+impl Rejected {
+    /// A rejection for this reason.
+    pub(super) fn new(why: &'static str) -> Self {
+        Self { why }
+    }
+}

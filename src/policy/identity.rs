@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::HeaderName;
 
-use super::{ApiKeys, Upstream};
+use super::{ApiKeys, Jwt, Upstream};
 
 /// `[identities.NAME]`: one way to authenticate a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub struct Identity {
 pub enum Authentication {
     /// They are keys of a file.
     ApiKeys(Arc<ApiKeys>),
+    /// They are JSON Web Tokens.
+    Jwt(Arc<Jwt>),
     /// A service is asked about each of them.
     Forward(Arc<ForwardAuth>),
 }

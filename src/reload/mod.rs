@@ -143,6 +143,7 @@ impl Reloader {
         self.warm_up(&built.state).await;
         self.routes.replace(built.snapshot);
         built.state.take_over_checks(Some(&before));
+        built.state.start_fetching();
         self.state.store(Arc::new(built.state));
         self.admin = admin;
         self.listeners.open(opening, &self.workers).await;

@@ -155,8 +155,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    // Whose credentials these are: verified, and remembered.
-    ("identity", &["policy", "runtime"]),
+    // Whose credentials these are: verified, and remembered. Keys of tokens are
+    // fetched over TLS.
+    ("identity", &["policy", "runtime", "tls"]),
     // Where limits are counted that several gateways share.
     (
         "store",

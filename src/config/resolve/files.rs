@@ -57,3 +57,16 @@ pub(super) fn secret(
     problems.error(Code::Unreadable, name.at(), message, help);
     None
 }
+
+/// The secret in a file, as [`secret`] picks it. It may begin or end with a space, so that only the
+/// end of the line is taken off, which editors and `echo` write.
+///
+/// The error completes a sentence that begins with the name of the file. An
+/// empty file is refused by the caller.
+pub(super) fn one_line(text: &str) -> Result<&str, &'static str> {
+    let line = text.trim_end_matches(['\r', '\n']);
+    match line.contains(['\r', '\n']) {
+        true => Err("holds more than one line"),
+        false => Ok(line),
+    }
+}

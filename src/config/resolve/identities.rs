@@ -7,7 +7,7 @@ use http::HeaderName;
 
 use super::{
     checks::{GivenKey, every, exclude},
-    files, forward,
+    files, forward, jwt,
     references::RouteContext,
 };
 use crate::config::{
@@ -86,10 +86,15 @@ fn method(
     let ways = [
         GivenKey::given("api_keys", &identity.api_keys),
         GivenKey::given("forward", &identity.forward),
+        GivenKey::given("jwt", &identity.jwt),
     ];
     let help = "keep one of the two, and give the other one a section of its own";
     if exclude(&ways, "", help, &mut loading.problems) {
         return None;
+    }
+    if let Some(field) = &identity.jwt {
+        let jwt = jwt::jwt(field.value()?, field.at(), loading);
+        return jwt.map(|jwt| Authentication::Jwt(Arc::new(jwt)));
     }
     if let Some(file) = &identity.api_keys {
         return keys(file, loading).map(|keys| Authentication::ApiKeys(Arc::new(keys)));
@@ -104,7 +109,7 @@ fn method(
             "the identity `{}` does not say how credentials are verified",
             entry.name
         );
-        let help = "add `api_keys = \"partners.keys.toml\"`, a file that `tidegate key new` makes, or `forward` with the `url` of a service";
+        let help = "add `api_keys = \"partners.keys.toml\"`, a file that `tidegate key new` makes, `jwt` with the `keys` of an issuer of tokens, or `forward` with the `url` of a service";
         let at = entry.field.at();
         loading.problems.error(Code::MissingKey, at, message, help);
     }
@@ -120,6 +125,7 @@ fn usual_places(method: &Authentication) -> Vec<CredentialPlace> {
         ],
         // The service looks for them itself.
         Authentication::Forward(_) => Vec::new(),
+        Authentication::Jwt(_) => vec![CredentialPlace::Bearer],
     }
 }
 

@@ -43,6 +43,7 @@ mod destinations;
 mod files;
 mod forward;
 mod identities;
+mod jwt;
 mod limits;
 mod matches;
 mod overrides;

@@ -32,7 +32,7 @@ pub(super) fn store(store: &wire::Store, loading: &mut Loading<'_>) -> Option<St
     // The URL may hold a password where there is no file.
     if let Some(name) = &store.password_file {
         let help = "put the store's password into it, in one line";
-        let password = files::secret(name, one_line, help, loading)?;
+        let password = files::secret(name, files::one_line, help, loading)?;
         for server in &mut servers {
             server.password = Some(password.clone());
         }
@@ -52,17 +52,4 @@ pub(super) fn store(store: &wire::Store, loading: &mut Loading<'_>) -> Option<St
         on_error: store.on_error.value?,
         lease: store.lease.read()?,
     })
-}
-
-/// The password in a file. It may begin or end with a space, so that only the
-/// end of the line is taken off, which editors and `echo` write.
-///
-/// The error completes a sentence that begins with the name of the file. An
-/// empty file is refused by the caller.
-fn one_line(text: &str) -> Result<&str, &'static str> {
-    let line = text.trim_end_matches(['\r', '\n']);
-    match line.contains(['\r', '\n']) {
-        true => Err("holds more than one line"),
-        false => Ok(line),
-    }
 }

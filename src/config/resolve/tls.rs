@@ -112,7 +112,7 @@ fn identity(cert: &Pem, key: &Pem, loading: &mut Loading<'_>) -> Option<KeyedCer
 /// The peers whose certificates authorities sign. Servers are accepted by their
 /// name, clients by any certificate that an authority signed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Peers {
+pub(super) enum Peers {
     /// They present a certificate to a listener.
     Clients,
     /// They present one to the gateway, and it has to be valid for their name.
@@ -123,7 +123,7 @@ enum Peers {
 ///
 /// A certificate that is no authority's is accepted, as it may be a peer's own.
 /// One that can match no peer causes a warning.
-fn authorities(
+pub(super) fn authorities(
     name: &Option<Pem>,
     peers: Peers,
     loading: &mut Loading<'_>,

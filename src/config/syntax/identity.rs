@@ -1,12 +1,14 @@
-//! Places of credentials, and names of claims.
+//! Places of credentials and of keys, names of claims, algorithms.
+
+use std::time::Duration;
 
 use http::{HeaderName, header::AUTHORIZATION};
 
 use super::{
-    super::{suggest, wrong::Wrong},
-    address, header, path,
+    super::{suggest, units, wrong::Wrong},
+    address, file_name, header, path,
 };
-use crate::policy::{CredentialPlace, UpstreamServer};
+use crate::policy::{Algorithm, CredentialPlace, UpstreamServer};
 
 /// `"bearer"`, `"header:NAME"`, `"query:NAME"`, `"cookie:NAME"`.
 ///
@@ -99,6 +101,26 @@ pub(in crate::config) fn header_of(text: &str) -> Result<HeaderName, Wrong> {
     }
 }
 
+/// The place of an issuer's keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::config) enum KeyPlace {
+    /// A server, and the path with the query.
+    Url(UpstreamServer, String),
+    /// A file, relative to the file that names it.
+    File(String),
+}
+
+/// The URL of a key set, or the name of a file.
+///
+/// # Errors
+/// A URL that is none of HTTP, and what is no name of a file.
+pub(in crate::config) fn key_place(text: &str) -> Result<KeyPlace, Wrong> {
+    if text.contains("://") {
+        return asked_url(text).map(|(server, target)| KeyPlace::Url(server, target));
+    }
+    file_name(text).map(KeyPlace::File)
+}
+
 /// The URL of a service that is asked: its server, and the path with the query.
 ///
 /// # Errors
@@ -114,6 +136,46 @@ pub(in crate::config) fn asked_url(text: &str) -> Result<(UpstreamServer, String
         target => target.to_owned(),
     };
     Ok((server, path::target(&target)?))
+}
+
+/// The name of an algorithm of signatures.
+///
+/// # Errors
+/// Anything else, among it `none`.
+pub(in crate::config) fn algorithm(text: &str) -> Result<Algorithm, Wrong> {
+    let all = Algorithm::ALL.map(Algorithm::name);
+    Algorithm::named(text).ok_or_else(|| {
+        if text.eq_ignore_ascii_case("none") {
+            let why = "anybody can make a token without a signature";
+            return Wrong::new(why, "name the algorithms that the issuer signs with");
+        }
+        let right = all.into_iter().find(|one| one.eq_ignore_ascii_case(text));
+        let wrong = Wrong::new(
+            "it is no algorithm that is known here",
+            format!("write one of {}", all.join(", ")),
+        );
+        match right {
+            Some(right) => wrong.or_advice(Some(format!("write \"{right}\""))),
+            None => wrong.or_meant(suggest::nearest(text, &all)),
+        }
+    })
+}
+
+/// The longest difference of clocks: with more, an expiry means nothing.
+const LONGEST_LEEWAY: Duration = Duration::from_secs(60 * 60);
+
+/// A difference of clocks.
+///
+/// # Errors
+/// No duration, or more than an hour.
+pub(in crate::config) fn leeway(text: &str) -> Result<Duration, Wrong> {
+    match units::duration(text)? {
+        long if long > LONGEST_LEEWAY => {
+            let help = "set the clocks; most issuers need \"30s\" or less";
+            Err(Wrong::new("the most is 1h", help))
+        }
+        leeway => Ok(leeway),
+    }
 }
 
 #[cfg(test)]
@@ -168,6 +230,42 @@ mod tests {
         for text in ["", "a/verify", "http:///x", "http://a/x y", "ftp://a/x"] {
             assert!(asked_url(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn keys_are_at_a_url_or_in_a_file() {
+        for (text, url, target) in [
+            ("https://idp/jwks.json?a=1", "https://idp", "/jwks.json?a=1"),
+            ("http://[::1]:1", "http://[::1]:1", "/"),
+        ] {
+            let Ok(KeyPlace::Url(server, path)) = key_place(text) else {
+                panic!("{text} is a URL");
+            };
+            assert_eq!((&*server.url, &*path), (url, target));
+        }
+        let file = KeyPlace::File("keys/idp.pem".to_owned());
+        assert_eq!(key_place("keys/idp.pem").unwrap(), file);
+        for text in [
+            "",
+            "file:///keys",
+            "https:///x",
+            "https://idp/a b",
+            "https://u@idp/x",
+        ] {
+            assert!(key_place(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_algorithm_is_corrected_and_none_is_refused() {
+        assert_eq!(algorithm("EdDSA").unwrap(), Algorithm::EdDsa);
+        let help = |text| algorithm(text).unwrap_err().help;
+        assert!(help("rs256").contains("\"RS256\""));
+        assert!(help("RSA256").contains("RS256"));
+        assert_eq!(
+            algorithm("None").unwrap_err().why,
+            "anybody can make a token without a signature"
+        );
     }
 
     #[test]

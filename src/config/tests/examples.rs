@@ -26,6 +26,7 @@ fn every_example_is_a_valid_configuration_that_names_its_schema() {
         "public-api.toml",
         "shared.toml",
         "tenants.toml",
+        "tokens.toml",
         "websocket.toml",
     ];
     let mut found: Vec<_> = fs::read_dir(folder())

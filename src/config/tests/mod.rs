@@ -18,6 +18,7 @@ mod secrets;
 mod stores;
 mod times;
 mod tls;
+mod tokens;
 mod upstreams;
 mod values;
 mod variables;

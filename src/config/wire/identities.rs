@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::field::{Field, Nested},
-    lists::{OneOrList, OneOrMany, Set},
+    lists::{List, OneOrList, OneOrMany, Set},
     numbers::Whole,
     scalar::Scalar,
     syntaxes::{
-        AnyDuration, AskedUrl, ClaimName, ClaimOf, CredentialAt, FileName, Header, HeaderOf, Name,
-        NotEmpty, PositiveDuration,
+        AnyDuration, AskedUrl, ClaimName, ClaimOf, CredentialAt, FileName, Header, HeaderOf,
+        KeysAt, Leeway, Name, NotEmpty, PemFile, PositiveDuration, TokenAlgorithm,
     },
     tables::{Names, Pairs},
 };
@@ -24,9 +24,12 @@ pub(in crate::config) struct Identity {
     pub(in crate::config) api_keys: Option<Field<Scalar<FileName>>>,
     /// Forward auth: a service is asked who the client is.
     pub(in crate::config) forward: Nested<ForwardAuth>,
+    /// Tokens (JWT) that are verified by the keys of their issuer.
+    pub(in crate::config) jwt: Nested<Jwt>,
     /// Where the credential stands: "bearer" (of `Authorization`),
     /// "header:NAME", "query:NAME" or "cookie:NAME"; the first one present
-    /// counts; absent: for API keys `["header:x-api-key", "bearer"]`.
+    /// counts; absent: for API keys `["header:x-api-key", "bearer"]`, for tokens
+    /// `["bearer"]`.
     pub(in crate::config) from: Option<Field<OneOrList<Scalar<CredentialAt>>>>,
     /// Claim whose value is the plan of the client, such as "claim:plan".
     pub(in crate::config) plan: Option<Field<Scalar<ClaimOf>>>,
@@ -70,6 +73,47 @@ type MostAsked = Whole<NonZeroUsize, 1, 100_000>;
 /// Where sessions and tokens stand.
 fn sent_fields() -> Field<Set<Scalar<Header>>> {
     Set::of(&["cookie", "authorization"])
+}
+
+/// Tokens (JWT) that are verified by the keys of their issuer.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+pub(in crate::config) struct Jwt {
+    /// Keys of the issuer: the URL of a key set (JWKS), or a file with a key set
+    /// or with public keys in PEM; a file is watched.
+    pub(in crate::config) keys: Option<Field<Scalar<KeysAt>>>,
+    /// File with the secret of HMAC, in place of `keys`; watched.
+    pub(in crate::config) secret_file: Option<Field<Scalar<FileName>>>,
+    /// Authorities that the server of `keys` is verified by (PEM); absent: those
+    /// that the system trusts.
+    pub(in crate::config) ca: Option<Field<Scalar<PemFile>>>,
+    /// Value that `iss` must have; absent: any.
+    pub(in crate::config) issuer: Option<Field<Scalar<NotEmpty>>>,
+    /// Values of which `aud` must have one; absent: any.
+    pub(in crate::config) audience: Option<Field<OneOrList<Scalar<NotEmpty>>>>,
+    /// Algorithms that tokens may be signed with: "RS256", "RS384", "RS512",
+    /// "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"; with `secret_file`
+    /// "HS256", "HS384", "HS512", which have to be named.
+    // Those that issuers use; a token signed in another way is a surprise.
+    #[serde(default = "usual_algorithms")]
+    pub(in crate::config) algorithms: Field<List<Scalar<TokenAlgorithm>>>,
+    /// Claim that is the id of the client.
+    #[serde(default = "subject")]
+    pub(in crate::config) id: Field<Scalar<ClaimName>>,
+    /// How far the clocks of the issuer and of this machine may be apart; at
+    /// most "1h".
+    // Machines that ask for the time at all are closer.
+    #[serde(default = "Scalar::<Leeway>::secs::<30>")]
+    pub(in crate::config) leeway: Field<Scalar<Leeway>>,
+}
+
+/// Those of public keys that issuers use most.
+fn usual_algorithms() -> Field<List<Scalar<TokenAlgorithm>>> {
+    List::of(&["RS256", "ES256", "EdDSA"])
+}
+
+/// The claim that every issuer fills in (RFC 7519, 4.1.2).
+fn subject() -> Field<Scalar<ClaimName>> {
+    Scalar::by_default("sub".to_owned())
 }
 
 /// Claims by name, with the values of which each must contain one.

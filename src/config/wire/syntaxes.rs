@@ -11,13 +11,17 @@ use http::{HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
 
 use super::super::{
-    syntax::{self, address, body, header, host, identity, key, origin, path, store, template},
+    syntax::{
+        self, address, body, header, host,
+        identity::{self, KeyPlace},
+        key, origin, path, store, template,
+    },
     units,
     wrong::{Rejection, Wrong},
 };
 use super::scalar::Syntax;
 use crate::policy::{
-    BodyKind, CredentialPlace, HeaderText, HostPattern, KeyPart, Missing, OriginPattern,
+    Algorithm, BodyKind, CredentialPlace, HeaderText, HostPattern, KeyPart, Missing, OriginPattern,
     PathPattern, Rate, RetryOn, Statuses, StoreServer, UpstreamServer,
 };
 
@@ -105,6 +109,10 @@ syntaxes! {
     HeaderOf = HeaderName, "a header", "header:x-auth-user", "^header:.", identity::header_of;
     /// Scheme, host, port and path of a service that is asked.
     AskedUrl = (UpstreamServer, String), "a URL", "http://127.0.0.1:4180/verify", "^[hH][tT][tT][pP][sS]?://", identity::asked_url;
+    /// The keys of an issuer, at a URL or in a file.
+    KeysAt = KeyPlace, "a URL or the name of a file", "https://idp.example.com/.well-known/jwks.json", "", identity::key_place;
+    /// An algorithm of signatures.
+    TokenAlgorithm = Algorithm, "an algorithm", "RS256", "^(RS|PS|HS)(256|384|512)$|^ES(256|384)$|^EdDSA$", identity::algorithm;
     /// A failure that may be tried again.
     Reason = RetryOn, "\"connect\", \"reset\", \"timeout\" or a status", "503", "^(connect|reset|timeout|[2-5][0-9][0-9])$", header::retry_reason;
     /// A whole path, in which `{name}` stands for one segment.
@@ -134,6 +142,8 @@ syntaxes! {
 syntaxes! {
     /// A time that may be none at all.
     AnyDuration = Duration, "a duration", "250ms", "^([0-9]+(ns|us|µs|ms|s|min|m|h|d))+$", units::duration, with_unit_of_time;
+    /// A difference of clocks.
+    Leeway = Duration, "a duration", "30s", "^([0-9]+(ns|us|µs|ms|s|min|m|h|d))+$", identity::leeway, with_unit_of_time;
     /// A time that ends something: zero would end it before it began.
     PositiveDuration = Duration, "a duration", "10s", "^([0-9]+(ns|us|µs|ms|s|min|m|h|d))+$", positive, with_unit_of_time;
     /// Bytes that memory is kept for.

@@ -59,8 +59,8 @@ use self::tally::Tally;
 pub use self::{
     exposition::Format,
     observed::{
-        CapGauges, IdentityCounts, LimitGauges, ListenerGauges, Observed, RouteGauges,
-        UpstreamGauges,
+        CapGauges, IdentityCounts, KeySourceGauges, LimitGauges, ListenerGauges, Observed,
+        RouteGauges, SignatureGauges, UpstreamGauges,
     },
     peers::{ListenerMetrics, UpstreamMetrics},
     route::{Decision, RouteCells, RouteMetrics},

@@ -16,6 +16,8 @@ pub struct Observed {
     pub limits: Vec<LimitGauges>,
     /// The identities of these routes.
     pub identities: Vec<IdentityCounts>,
+    /// The checks of signatures; `None` if no identity has tokens.
+    pub signatures: Option<SignatureGauges>,
     /// The upstreams of these routes.
     pub upstreams: Vec<UpstreamGauges>,
     /// The open listeners.
@@ -68,6 +70,34 @@ pub struct IdentityCounts {
     pub identity: Arc<str>,
     /// Credentials, by their outcome.
     pub outcomes: Vec<(&'static str, u64)>,
+    /// The keys at a URL; `None` for other identities.
+    pub keys: Option<KeySourceGauges>,
+}
+
+/// The keys that an identity has from a URL.
+#[derive(Debug, Clone, Copy)]
+pub struct KeySourceGauges {
+    /// Fetches that gave a set, since the start.
+    pub fetched: u64,
+    /// Fetches that did not, since the start.
+    pub failed: u64,
+    /// The time since a set came.
+    pub age: Duration,
+    /// The time for which fetches have failed; zero if the last one did not.
+    pub failing_for: Duration,
+}
+
+/// The checks of signatures.
+#[derive(Debug, Clone, Copy)]
+pub struct SignatureGauges {
+    /// Checks since the start.
+    pub done: u64,
+    /// The time that they took.
+    pub took: Duration,
+    /// Tokens that found no slot in the queue, since the start.
+    pub refused: u64,
+    /// Tokens that wait.
+    pub waiting: u64,
 }
 
 /// The state of one upstream.

@@ -51,6 +51,7 @@ impl Metrics {
         routes::forwarding(&routes, &mut to);
         routes::route_gauges(observed, &mut to);
         routes::identities(observed, &mut to);
+        routes::tokens(observed, &mut to);
         routes::limits(&routes, observed, &mut to);
         store(self, &mut to);
         peers::upstreams(&upstreams, &mut to);

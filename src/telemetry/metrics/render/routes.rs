@@ -141,6 +141,58 @@ pub(super) fn identities(observed: &Observed, to: &mut Exposition) {
     }
 }
 
+/// Fetches of signing keys, and checks of signatures.
+pub(super) fn tokens(observed: &Observed, to: &mut Exposition) {
+    let sources = observed.identities.iter();
+    let sources: Vec<_> = sources
+        .filter_map(|of| Some((&*of.identity, of.keys?)))
+        .collect();
+    let help = "Fetches of the signing keys of identities, by outcome.";
+    let mut family = to.family(FamilyType::Counter, "tidegate_key_fetches", help);
+    for (identity, keys) in &sources {
+        for (outcome, count) in [("fetched", keys.fetched), ("failed", keys.failed)] {
+            family.count(&[("identity", identity), ("outcome", outcome)], count);
+        }
+    }
+    let help = "Time since signing keys were fetched.";
+    let mut family = to.family(FamilyType::Gauge, "tidegate_key_age_seconds", help);
+    for (identity, keys) in &sources {
+        family.sample(&[("identity", identity)], keys.age.as_secs_f64());
+    }
+    let help = "Time for which fetches of signing keys have failed.";
+    let mut family = to.family(
+        FamilyType::Gauge,
+        "tidegate_key_fetches_failing_seconds",
+        help,
+    );
+    for (identity, keys) in &sources {
+        family.sample(&[("identity", identity)], keys.failing_for.as_secs_f64());
+    }
+    let Some(signatures) = observed.signatures else {
+        return;
+    };
+    let help = "Signatures of tokens that were checked.";
+    let mut family = to.family(FamilyType::Counter, "tidegate_signature_checks", help);
+    family.count(&[], signatures.done);
+    let help = "Time that checks of signatures took.";
+    let mut family = to.family(
+        FamilyType::Counter,
+        "tidegate_signature_check_seconds",
+        help,
+    );
+    family.sample(&[], signatures.took.as_secs_f64());
+    let help = "Tokens that found no slot in the queue for checks of signatures.";
+    let mut family = to.family(
+        FamilyType::Counter,
+        "tidegate_signature_checks_refused",
+        help,
+    );
+    family.count(&[], signatures.refused);
+    let help = "Tokens that wait for a check of their signature.";
+    let mut family = to.family(FamilyType::Gauge, "tidegate_signature_checks_waiting", help);
+    family.sample(&[], signatures.waiting);
+}
+
 /// Counters and gauges of limits.
 ///
 /// A decision is counted by its limit and its route, since several routes may

@@ -285,6 +285,7 @@ fn observed() -> Observed {
             evicted_overflow: 1,
         }],
         identities: Vec::new(),
+        signatures: None,
         upstreams: vec![UpstreamGauges {
             upstream: "backend".into(),
             cap: Some(CapGauges {
