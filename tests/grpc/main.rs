@@ -15,6 +15,8 @@ use std::{
     },
 };
 
+use aws_lc_rs::hmac;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use h2::server::Builder;
 use http::Response;
 use support::{
@@ -353,6 +355,66 @@ fn python(script: &str) -> Command {
         env!("CARGO_MANIFEST_DIR")
     ));
     command
+}
+
+/// A token that is signed with this secret.
+fn token(secret: &str, claims: &str) -> String {
+    let base64 = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    let signed = format!(
+        "{}.{}",
+        base64(br#"{"alg":"HS256"}"#),
+        base64(claims.as_bytes())
+    );
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    let signature = hmac::sign(&key, signed.as_bytes());
+    format!("Bearer {signed}.{}", base64(signature.as_ref()))
+}
+
+#[test]
+fn a_call_without_a_good_token_ends_with_a_status_of_grpc() {
+    let server = answering(|_, _| failing("0"));
+    let (folder, closed) = (tempfile::tempdir().unwrap(), Closed::new());
+    let (file, secret) = (folder.path().join("secret"), "s".repeat(32));
+    std::fs::write(&file, &secret).unwrap();
+    let gateway = Gateway::start(&format!(
+        "[identities.users.jwt]\nsecret_file = {file:?}\nalgorithms = ['HS256']\n\
+         [identities.away.jwt]\nkeys = '{}/keys'\nalgorithms = ['RS256']\n{}\
+         [[routes]]\nname = 'away'\nupstream = 'app'\nidentify = ['away']\nmatch = {{ path = '/away' }}\n",
+        closed.url(),
+        to(
+            &server.url(),
+            "identify = ['users']\nrequire = { scope = ['write'] }"
+        ),
+    ));
+    let claims =
+        |scope: &str| format!("{{\"sub\":\"a\",\"exp\":9999999999,\"scope\":\"{scope}\"}}");
+    let (good, weak) = (
+        token(&secret, &claims("write")),
+        token(&secret, &claims("read")),
+    );
+    let other = token(&"t".repeat(32), &claims("write"));
+    let unsigned = format!(
+        "Bearer {}.{}.c2ln",
+        "eyJhbGciOiJSUzI1NiJ9",
+        good.split('.').nth(1).unwrap()
+    );
+    let mut client = Http2::connect(gateway.address());
+    for (path, token, expected) in [
+        ("/call", "", 16),
+        ("/call", &*other, 16),
+        ("/call", &weak, 7),
+        ("/away", &unsigned, 14),
+    ] {
+        let fields = [CALL, ("authorization", token)];
+        let refused = client.ask(
+            "POST",
+            path,
+            &fields[..if token.is_empty() { 1 } else { 2 }],
+        );
+        assert_eq!(code(&refused), expected, "{path} {token}");
+    }
+    let served = client.ask("POST", "/call", &[CALL, ("authorization", &good)]);
+    assert_eq!(served.get("grpc-status"), "0");
 }
 
 #[test]
