@@ -44,8 +44,8 @@ pub struct RouteLimit {
     pub(super) candidate: Option<Counter>,
     /// Allowances of single keys from the configuration; `None` if it has none.
     pub(super) overrides: Option<Arc<Overrides>>,
-    /// A request takes a fixed number of tokens from one local bucket, under
-    /// the limit's own quota, or is refused. Computed once, so that a request
+    /// A request takes a fixed number of tokens from one local bucket, or one
+    /// local permit, under the limit's own allowance, or is refused. Computed once, so that a request
     /// asks one flag instead of seven. Temporary quotas of operators are not in
     /// it, since they come and go between reloads.
     pub(super) is_plain: bool,
@@ -192,13 +192,13 @@ impl RouteLimit {
         candidate: Option<Counter>,
         overrides: Option<Arc<Overrides>>,
     ) -> Self {
-        let is_plain = own.counter.limiter().is_some()
-            && matches!(policy.cost, Cost::Fixed(_))
+        let is_plain = matches!(policy.cost, Cost::Fixed(_))
             && !policy.shadow
             && policy.count.is_none()
             && candidate.is_none()
             && overrides.is_none()
             && own.shared.is_none()
+            && own.shared_cap.is_none()
             && tiers.is_empty();
         let form = match *policy.key {
             [] => KeyForm::Everybody(own.begun.clone().finish()),

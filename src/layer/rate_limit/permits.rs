@@ -62,6 +62,14 @@ impl HeldPermits {
         Self(None)
     }
 
+    /// One permit.
+    #[inline]
+    pub(super) fn of(permit: KeyPermit, exchange: &Arc<Exchange>) -> Self {
+        let mut permits = Self::none();
+        permits.add(permit, exchange);
+        permits
+    }
+
     /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_none()

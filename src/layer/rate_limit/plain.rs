@@ -1,6 +1,6 @@
 //! The decision of a route that has one or two plain limits and no others, in
 //! the least work: most routes have no more than a limit for each client and
-//! one for everybody.
+//! one for everybody, or a rate and a cap.
 //!
 //! The questions stand in an array and not in lists, each beside its limit, and
 //! the asks stay in registers. The decision and what is noted of it are those
@@ -13,7 +13,7 @@ use super::{
     key,
     limits::RouteLimit,
     permits::HeldPermits,
-    question::{Inquiry, Question},
+    question::{Inquiry, Question, nearer},
     questions::List,
 };
 use crate::{
@@ -46,10 +46,12 @@ impl<'a> Inquiry<'a> {
                 let one = self.plain_question(one)?;
                 Some(self.decide_all([one], facts))
             }
-            [one, two] => {
-                let (one, two) = (self.plain_question(one)?, self.plain_question(two)?);
-                Some(self.decide_all([one, two], facts))
-            }
+            [one, two] => match (self.plain_question(one), self.plain_question(two)) {
+                (Some(one), Some(two)) => Some(self.decide_all([one, two], facts)),
+                (Some(rate), None) => self.decide_with_permit((0, rate), two, facts),
+                (None, Some(rate)) => self.decide_with_permit((1, rate), one, facts),
+                (None, None) => None,
+            },
             _ => None,
         }
     }
@@ -105,6 +107,57 @@ impl<'a> Inquiry<'a> {
             apart: None,
             permits: HeldPermits::none(),
         })
+    }
+
+    /// Decides by a rate, whose index among the limits of the route comes with
+    /// it, and by a cap. `None` if the cap is not plain for this request, or has
+    /// no permit.
+    fn decide_with_permit(
+        &self,
+        (index, rate): (usize, PlainQuestion<'a>),
+        cap: &RouteLimit,
+        facts: &mut LimitFacts,
+    ) -> Option<Result<Charge, Error>> {
+        let counter = cap.own.counter.in_flight()?;
+        if !cap.is_plain || counter.has_temporaries() {
+            return None;
+        }
+        let most = cap.policy.allowance.in_flight()?;
+        let key = cap.key(self.exchange)?;
+        let (permit, standing) = counter.acquire(key, most).ok()?;
+        let together = match decide(self.now, &[Ask::new(rate.limiter, rate.key, rate.cost)]) {
+            Ok(admission) => admission,
+            Err(refusal) => {
+                drop(permit);
+                let question = Question::plain(index, rate.key, rate.cost);
+                return Some(Err(self.refused(&[question], &[], &refusal, facts)));
+            }
+        };
+        for (limit, key) in [(rate.limit, rate.key), (cap, key)] {
+            limit
+                .own
+                .top
+                .record(self.now, key, Verdict::Admitted, |label| {
+                    key::describe(label, &limit.policy, None, self.exchange);
+                });
+            facts.admitted |= 1 << limit.name;
+        }
+        let nearest = |limit: &RouteLimit, key, standing| Nearest {
+            limit: limit.name,
+            key,
+            standing,
+        };
+        let of_rate = together
+            .nearest()
+            .map(|(_, standing)| nearest(rate.limit, rate.key, standing));
+        facts.nearest = nearer(of_rate, Some(nearest(cap, key, standing)));
+        Some(Ok(Charge {
+            limits: Arc::clone(self.limits),
+            together,
+            questions: List::new(),
+            apart: None,
+            permits: HeldPermits::of(permit, self.exchange),
+        }))
     }
 
     /// Notes a refusal as that of any limits.

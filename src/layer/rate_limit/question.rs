@@ -74,10 +74,13 @@ impl Inquiry<'_> {
                 limit: index as u8, // at most 64
                 bucket: AskedBucket::Own,
             };
-            if limit.is_plain && !limit.own.counter.has_temporaries() {
-                questions.live.push(question);
-            } else {
-                self.collect_all(question, questions, facts);
+            match (
+                limit.is_plain && !limit.own.counter.has_temporaries(),
+                limit.is_in_flight(),
+            ) {
+                (true, false) => questions.live.push(question),
+                (true, true) => questions.in_flight.live.push(question),
+                (false, _) => self.collect_all(question, questions, facts),
             }
         }
         Ok(())

@@ -12,6 +12,8 @@ use std::{
 };
 
 use http::StatusCode;
+use proptest::prelude::*;
+use tokio::time::Instant;
 use tower::{Layer, Service, service_fn};
 
 use crate::{
@@ -47,6 +49,8 @@ fn cap(most: u32) -> Allowance {
 struct Limits {
     layer: RateLimitLayer,
     counters: Vec<Counter>,
+    /// When all requests come.
+    now: Instant,
 }
 
 /// The settings of a limit beside its allowance.
@@ -113,6 +117,7 @@ fn limits(all: &[(Allowance, More)]) -> Limits {
     Limits {
         layer: RateLimitLayer::new(limits, None, SECOND),
         counters,
+        now: Instant::now(),
     }
 }
 
@@ -130,7 +135,10 @@ impl Limits {
 
     /// A request that ends as `inner` says, and its exchange.
     fn begin(&self, inner: fn() -> Pending) -> (Pending, Arc<Exchange>) {
-        let call = call();
+        let call = Call {
+            now: self.now,
+            ..call()
+        };
         let exchange = Arc::clone(&call.exchange);
         let mut service = self.layer.layer(service_fn(move |call: Call| {
             assert_eq!(call.abandoned_timeout, Some(SECOND));
@@ -345,4 +353,46 @@ async fn a_candidate_holds_permits_of_admitted_requests_only() {
     assert!(outcome.unwrap().is_err());
     assert_eq!(facts.candidate_refused, 0);
     assert_eq!((many.held(0), many.held(1)), (1, 1));
+}
+
+proptest! {
+    /// A rate and a cap are decided in the short way, unless a third limit is
+    /// there, which admits everything.
+    #[test]
+    fn a_rate_and_a_cap_decide_as_all_limits_do(
+        (tokens, most, is_swapped) in (1_u32..20, 1_u32..4, any::<bool>()),
+        steps in prop::collection::vec(any::<bool>(), 1..40),
+    ) {
+        let mut pair = vec![(rate(tokens), More::default()), (cap(most), More::default())];
+        let cap_at = usize::from(!is_swapped);
+        if is_swapped {
+            pair.reverse();
+        }
+        let short = limits(&pair);
+        pair.push((cap(1000), More::default()));
+        let mut long = limits(&pair);
+        long.now = short.now;
+        let (mut of_short, mut of_long) = (Vec::new(), Vec::new());
+        for is_request in steps {
+            if !is_request {
+                drop((of_short.pop(), of_long.pop()));
+                continue;
+            }
+            let [one, other] = [&short, &long].map(|limits| limits.ask(hangs));
+            let error = |outcome: &Option<Outcome>| match outcome {
+                Some(Err(failed)) => Some(failed.error.to_string()),
+                _ => None,
+            };
+            prop_assert_eq!(error(&one.0), error(&other.0));
+            let (facts, mut expected) = (one.2, other.2);
+            expected.admitted &= 0b11;
+            prop_assert_eq!(facts, expected);
+            if one.0.is_none() {
+                of_short.push(one.1);
+                of_long.push(other.1);
+            }
+            prop_assert_eq!(short.held(cap_at), of_short.len() as u64);
+            prop_assert_eq!(long.held(cap_at), of_long.len() as u64);
+        }
+    }
 }
