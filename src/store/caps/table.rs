@@ -199,6 +199,8 @@ impl CapTable {
         let entry = state.entry(name, limit, most);
         entry.held = entry.held.saturating_add(1);
         state.note_changed(name);
+        drop(state);
+        self.changed.notify_one();
         self.permit(name)
     }
 
