@@ -262,9 +262,9 @@ impl Body {
         self.content().hold(Guard::Other(guard));
     }
 
-    /// As [`hold`](Self::hold), for one part of `count`. Allocates nothing.
-    pub fn hold_count(&mut self, count: Arc<dyn SharedCount>) {
-        self.content().hold(Guard::Count(CountGuard(count)));
+    /// As [`hold`](Self::hold), for one of `which` in `count`. Allocates nothing.
+    pub fn hold_count(&mut self, count: Arc<dyn SharedCount>, which: u64) {
+        self.content().hold(Guard::Count(CountGuard(count, which)));
     }
 
     /// Drops the guards. Called once nothing of this body is left to be pulled,

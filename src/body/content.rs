@@ -62,8 +62,9 @@ impl<T: Send> Held for T {}
 ///
 /// A guard that is nothing else needs no allocation of its own.
 pub trait SharedCount: Send + Sync {
-    /// Ends the part of one request.
-    fn end_one(&self);
+    /// Ends the part of one request. `which` says of what, if the count counts
+    /// several things.
+    fn end_one(&self, which: u64);
 }
 
 /// The guards of a body, which do their work when they are dropped.
@@ -76,11 +77,11 @@ pub(super) enum Guard {
 }
 
 /// A part of a count, ended on drop.
-pub(super) struct CountGuard(pub(super) Arc<dyn SharedCount>);
+pub(super) struct CountGuard(pub(super) Arc<dyn SharedCount>, pub(super) u64);
 
 impl Drop for CountGuard {
     fn drop(&mut self) {
-        self.0.end_one();
+        self.0.end_one(self.1);
     }
 }
 

@@ -29,6 +29,7 @@
 //! and so does its return. Keys of different shards never wait for each other.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -101,7 +102,7 @@ impl KeysInFlight {
     ) -> Result<(KeyPermit, Standing), Standing> {
         let held = self.raise(key, most)?;
         let permit = KeyPermit {
-            counter: Arc::clone(self),
+            counter: Some(Arc::clone(self)),
             key,
         };
         Ok((permit, Standing::in_flight(most, held)))
@@ -148,13 +149,13 @@ impl KeysInFlight {
     fn raise(&self, key: Key, most: NonZeroU32) -> Result<u32, Standing> {
         let mut shard = self.shard(key).lock();
         let shard = &mut *shard;
-        let count = match shard.held.get_mut(&key.hash()) {
-            Some(count) => count,
-            None if shard.overflow == 0 && self.take_room() => {
-                shard.held.insert(key.hash(), 1);
+        let count = match shard.held.entry(key.hash()) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) if shard.overflow == 0 && self.take_room() => {
+                entry.insert(1);
                 return Ok(1);
             }
-            None => {
+            Entry::Vacant(_) => {
                 self.overflowed.fetch_add(1, Relaxed);
                 &mut shard.overflow
             }
@@ -171,14 +172,14 @@ impl KeysInFlight {
     fn lower(&self, key: Key) {
         let mut shard = self.shard(key).lock();
         let shard = &mut *shard;
-        match shard.held.get_mut(&key.hash()) {
-            Some(count) if *count > 1 => *count -= 1,
-            Some(_) => {
-                shard.held.remove(&key.hash());
+        match shard.held.entry(key.hash()) {
+            Entry::Occupied(mut entry) if *entry.get() > 1 => *entry.get_mut() -= 1,
+            Entry::Occupied(entry) => {
+                entry.remove();
                 self.keys.fetch_sub(1, Relaxed);
                 shard.shrink();
             }
-            None => shard.overflow = shard.overflow.saturating_sub(1),
+            Entry::Vacant(_) => shard.overflow = shard.overflow.saturating_sub(1),
         }
     }
 
@@ -264,14 +265,34 @@ impl KeyShard {
 /// The right of one request of a key to be in flight. Given back on drop.
 #[derive(Debug)]
 pub struct KeyPermit {
-    counter: Arc<KeysInFlight>,
+    /// `None` once somebody else gives it back.
+    counter: Option<Arc<KeysInFlight>>,
     key: Key,
+}
+
+impl KeyPermit {
+    /// Its counter and its key, for one who gives it back with
+    /// [`KeysInFlight::give_back`].
+    #[inline]
+    pub fn into_parts(mut self) -> (Option<Arc<KeysInFlight>>, Key) {
+        (self.counter.take(), self.key)
+    }
+}
+
+impl KeysInFlight {
+    /// Gives back a permit that was taken apart, of the key with this hash.
+    #[inline]
+    pub fn give_back(&self, hash: u64) {
+        self.lower(Key::from_raw(hash));
+    }
 }
 
 impl Drop for KeyPermit {
     #[inline]
     fn drop(&mut self) {
-        self.counter.lower(self.key);
+        if let Some(counter) = &self.counter {
+            counter.lower(self.key);
+        }
     }
 }
 

@@ -70,7 +70,7 @@ impl Permit {
     /// Has `body` hold the slot to its end. The response head was noted before.
     pub(super) fn held_by(mut self, body: &mut Body) {
         if let Some(limit) = self.limit.take() {
-            body.hold_count(limit);
+            body.hold_count(limit, 0);
         }
     }
 
@@ -110,7 +110,7 @@ impl Drop for Permit {
 }
 
 impl SharedCount for ConcurrencyLimit {
-    fn end_one(&self) {
+    fn end_one(&self, _: u64) {
         self.release_slot();
     }
 }

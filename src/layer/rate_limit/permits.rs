@@ -20,20 +20,20 @@
 //! response. A server that works on then keeps the permits until it ends, as it
 //! keeps those of concurrency limits: see [`Exchange::outlive`].
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use http::StatusCode;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::{
     question::{Inquiry, Question, nearer},
     questions::Questions,
 };
 use crate::{
-    body::Body,
+    body::{Body, SharedCount},
     call::{Exchange, LimitFacts, Nearest},
     error::Error,
-    limit::{KeyPermit, Standing, Verdict},
+    limit::{KeyPermit, KeysInFlight, Standing, Verdict},
     store::SharedPermit,
 };
 
@@ -41,86 +41,123 @@ use crate::{
 /// comes back, but at once is too soon; caps of routes say the same.
 const SOON: Duration = Duration::from_secs(1);
 
-/// The permits of one request.
+/// Permits of one request: several, or some of shared caps.
 #[derive(Debug)]
 struct Permits {
     held: SmallVec<[KeyPermit; 2]>,
     /// Of caps that several gateways share.
     shared: Vec<SharedPermit>,
-    /// Knows whether a server works on after the client has left.
-    exchange: Arc<Exchange>,
 }
 
 /// The permits of a request that has no response yet; most requests have none.
 /// Dropped with them, the client has left.
 #[derive(Debug)]
-pub(super) struct HeldPermits(Option<Box<Permits>>);
+pub(super) struct HeldPermits(PermitForm);
+
+/// The forms of a request's permits. The exchange knows whether a server works
+/// on after the client has left.
+#[derive(Debug, Default)]
+enum PermitForm {
+    #[default]
+    None,
+    /// The usual form of those that have some. It allocates nothing.
+    One(KeyPermit, Arc<Exchange>),
+    Several(Box<Permits>, Arc<Exchange>),
+}
 
 impl HeldPermits {
     /// No permits.
     pub(super) fn none() -> Self {
-        Self(None)
+        Self(PermitForm::None)
     }
 
     /// One permit.
     #[inline]
     pub(super) fn of(permit: KeyPermit, exchange: &Arc<Exchange>) -> Self {
-        let mut permits = Self::none();
-        permits.add(permit, exchange);
-        permits
+        Self(PermitForm::One(permit, Arc::clone(exchange)))
     }
 
     /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_none()
+        matches!(self.0, PermitForm::None)
     }
 
     /// Holds one more.
     fn add(&mut self, permit: KeyPermit, exchange: &Arc<Exchange>) {
-        let permits = self.0.get_or_insert_with(|| {
-            Box::new(Permits {
-                held: SmallVec::new(),
-                shared: Vec::new(),
-                exchange: Arc::clone(exchange),
-            })
-        });
-        permits.held.push(permit);
+        if self.is_empty() {
+            *self = Self::of(permit, exchange);
+        } else if let Some(permits) = self.several() {
+            permits.held.push(permit);
+        }
     }
 
     /// Holds one more, of a shared cap. This gateway has given one before.
     pub(super) fn add_shared(&mut self, permit: SharedPermit) {
-        if let Some(permits) = &mut self.0 {
+        if let Some(permits) = self.several() {
             permits.shared.push(permit);
+        }
+    }
+
+    /// The permits in the form that has room for more; `None` if there are none.
+    fn several(&mut self) -> Option<&mut Permits> {
+        self.0 = match mem::take(&mut self.0) {
+            PermitForm::One(permit, exchange) => {
+                let permits = Permits {
+                    held: smallvec![permit],
+                    shared: Vec::new(),
+                };
+                PermitForm::Several(Box::new(permits), exchange)
+            }
+            other => other,
+        };
+        match &mut self.0 {
+            PermitForm::Several(permits, _) => Some(permits),
+            _ => None,
         }
     }
 
     /// Has `body` hold them to its end.
     #[inline]
     pub(super) fn held_by(&mut self, body: &mut Body) {
-        if let Some(permits) = self.0.take() {
-            body.hold_boxed(permits);
+        if self.is_empty() {
+            return;
+        }
+        match mem::take(&mut self.0) {
+            PermitForm::None => {}
+            PermitForm::One(permit, _) => {
+                if let (Some(counter), key) = permit.into_parts() {
+                    body.hold_count(counter, key.hash());
+                }
+            }
+            PermitForm::Several(permits, _) => body.hold_boxed(permits),
         }
     }
 
     /// Gives them back.
     pub(super) fn give_back(mut self) {
-        self.0 = None;
+        drop(mem::take(&mut self.0));
+    }
+}
+
+impl SharedCount for KeysInFlight {
+    fn end_one(&self, which: u64) {
+        self.give_back(which);
     }
 }
 
 impl Drop for HeldPermits {
     /// The future of the request was dropped before, from the inside out, and
-    /// has noted by then whether a server works on.
+    /// has noted by then whether a server works on. The exchange ends now,
+    /// whatever a server does.
     #[inline]
     fn drop(&mut self) {
-        if let Some(permits) = self.0.take() {
-            // The exchange ends now, whatever a server does.
-            let Permits {
-                held,
-                shared,
-                exchange,
-            } = *permits;
-            exchange.outlive(|| (held, shared));
+        if self.is_empty() {
+            return;
+        }
+        match mem::take(&mut self.0) {
+            PermitForm::None => {}
+            PermitForm::One(permit, exchange) => exchange.outlive(|| permit),
+            PermitForm::Several(permits, exchange) => exchange.outlive(|| permits),
         }
     }
 }
