@@ -321,8 +321,8 @@ fn refuse(error: &Error, exchange: Arc<Exchange>) -> Response {
         })
     };
     if let Some(own) = &route.refusal {
-        let is_call = exchange.grpc.is_some();
-        refusal::describe(&mut response.fields, own, (error, is_call));
+        let is_chosen = takes_own_body(error, &exchange);
+        refusal::describe(&mut response.fields, own, (error, is_chosen));
     }
     note_call(&exchange, &response);
     let nearest = exchange.responded(response.status.as_u16(), Some(error.reason()));
@@ -341,16 +341,22 @@ fn refuse(error: &Error, exchange: Arc<Exchange>) -> Response {
 /// this client.
 #[inline]
 fn own_body(error: &Error, exchange: &Exchange) -> Option<Response> {
-    // The words of the service that refused are for the client.
-    if matches!(error, Error::RefusedByService { .. }) {
-        return None;
-    }
     let (route, headers) = (&exchange.route, &exchange.request.headers);
     let names = (
         route.name.as_deref().unwrap_or_default(),
         exchange.id.as_bytes(),
     );
-    refusal::own_body(error, route.refusal.as_deref()?, headers, names)
+    let own = route.refusal.as_deref()?;
+    if !takes_own_body(error, exchange) {
+        return None;
+    }
+    refusal::own_body(error, own, headers, names)
+}
+
+/// Whether a refusal may have a body of the route's own. Calls have none, and
+/// the words of a service that refuses a client are for the client.
+fn takes_own_body(error: &Error, exchange: &Exchange) -> bool {
+    exchange.grpc.is_none() && !matches!(error, Error::RefusedByService { .. })
 }
 
 /// The text about the limit that alone has refused a request; `None` for all

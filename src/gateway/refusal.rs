@@ -55,13 +55,13 @@ pub(super) fn own_body(
 
 /// Sets the fields of the route in a refusal of a request that failed with
 /// `error`, and says that its body was chosen by the client's `Accept`, if it
-/// was: that of a gRPC call is not.
-pub(super) fn describe(fields: &mut Fields, refusal: &Refusal, (error, is_call): (&Error, bool)) {
+/// could be.
+pub(super) fn describe(fields: &mut Fields, refusal: &Refusal, (error, is_chosen): (&Error, bool)) {
     for (name, value) in &refusal.headers {
         fields.remove(name);
         fields.push(name.as_str(), value.as_bytes());
     }
-    if !is_call && !refusal.bodies(respond::told(error).0).is_empty() {
+    if is_chosen && !refusal.bodies(respond::told(error).0).is_empty() {
         vary::add(fields, "Accept");
     }
 }
