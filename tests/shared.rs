@@ -723,3 +723,30 @@ fn nodelay(gateway: &Gateway, port: u16) -> Vec<bool> {
     };
     numbers.filter_map(copy).filter_map(is_set).collect()
 }
+
+#[test]
+fn a_route_with_quota_tells_what_the_store_has_and_takes_nothing() {
+    let redis = Redis::start();
+    let text = shared(
+        &format!("url = '{}'\nlease = '0%'", redis.url()),
+        "rate = '5/h'",
+    );
+    let app = Gateway::start(&text);
+    let quota =
+        Gateway::start(&text.replace("respond = { status = 200, body = \"r\" }", "quota = true"));
+    assert_eq!([app.status("/"), app.status("/")], [200, 200]);
+    let told = |gateway: &Gateway| {
+        let body = gateway.get("/").body;
+        serde_json::from_slice::<serde_json::Value>(&body).unwrap()["limits"][0].clone()
+    };
+    for _ in 0..2 {
+        let row = told(&quota);
+        assert_eq!(
+            (&row["limit"], &row["remaining"]),
+            (&5.into(), &3.into()),
+            "{row}"
+        );
+    }
+    drop(redis);
+    assert_eq!(told(&quota)["reason"], "store_unavailable");
+}

@@ -29,7 +29,7 @@ use crate::{
 /// Keys of a route that say which requests it takes and how it treats them.
 ///
 /// Timeouts, retries and changes to messages are left to `/config`.
-const OF_A_ROUTE: [&str; 9] = [
+const OF_A_ROUTE: [&str; 10] = [
     "name",
     "match",
     "limits",
@@ -38,6 +38,7 @@ const OF_A_ROUTE: [&str; 9] = [
     "mirror",
     "respond",
     "redirect",
+    "quota",
     "concurrency",
 ];
 /// Keys of a limit that say how much it allows for which keys.

@@ -55,7 +55,7 @@ pub(super) fn ways(
                 ways.extend(way.map(|way| (share.weight, way)));
             }
         }
-        Action::Respond { .. } | Action::Redirect { .. } => {}
+        Action::Respond { .. } | Action::Redirect { .. } | Action::Report => {}
     }
     ways
 }

@@ -57,7 +57,10 @@ use crate::{
     call::{RouteLines, RouteTag, query::LoggedQuery},
     config::Config,
     gateway::{Disguises, Layers, Route, RouteTarget, Routes, Snapshot, Trust, table::RouteTable},
-    layer::{Budget, BufferLayer, BufferPolicy, Copies, Respond, TotalTimeoutLayer},
+    layer::{
+        Budget, BufferLayer, BufferPolicy, Copies, LimitReport, RateLimitLayer, Respond,
+        TotalTimeoutLayer,
+    },
     policy,
     telemetry::FixedFields,
     upstream::Upstream,
@@ -333,7 +336,11 @@ fn callees(route: &policy::Route, state: &State) -> Box<[Arc<Upstream>]> {
 fn layers(route: &policy::Route, state: &State, process: &Process) -> Layers {
     Layers {
         identify: identities::layer(route, state, process),
-        rate_limit: limits::layer(route, state, process),
+        rate_limit: match route.action {
+            // It tells their state, and takes nothing.
+            policy::Action::Report => RateLimitLayer::new([], None, route.timeouts.attempt),
+            _ => limits::layer(route, state, process),
+        },
         total_timeout: TotalTimeoutLayer::new(route.timeouts),
         buffer: buffers(route, process),
         concurrency: state.concurrency.of_route(route, &process.hasher),
@@ -364,6 +371,10 @@ fn buffers(route: &policy::Route, process: &Process) -> Option<BufferLayer> {
 
 /// The innermost part of a route: its upstreams, or its own response.
 fn target(route: &policy::Route, state: &State, process: &Process) -> RouteTarget {
+    if let policy::Action::Report = route.action {
+        let limits = limits::layer(route, state, process);
+        return RouteTarget::Report(LimitReport::new(limits, &route.response.headers));
+    }
     let mut ways = ways(route, state, process);
     // A route without an upstream responds by itself.
     if ways.is_empty() {

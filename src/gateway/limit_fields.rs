@@ -24,8 +24,6 @@
 //! parsed but one field of a backend, and a value there that is no number is
 //! left alone, as it cannot be compared.
 
-use std::time::Duration;
-
 use http::HeaderName;
 use memchr::memmem;
 
@@ -243,20 +241,15 @@ fn is_tighter(fields: &Fields, remaining: u32) -> bool {
     })
 }
 
-/// Whole seconds in which an empty bucket fills. The rounding up to whole
-/// nanoseconds of each token is taken off again: 3 tokens at 3 a second are one
-/// second, not a few nanoseconds more.
-///
-/// The result is at least 1, since a window of 0 seconds would describe a limit
-/// without a rate.
+/// Whole seconds in which an empty bucket fills; at least 1, since a window of 0
+/// seconds would describe a limit without a rate.
 fn window(state: &Standing) -> u64 {
-    let rounded_up = Duration::from_nanos(state.burst.into());
-    whole_seconds(state.fill().saturating_sub(rounded_up)).max(1)
+    whole_seconds(state.window()).max(1)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
+    use std::{num::NonZeroU32, time::Duration};
 
     use super::*;
     use crate::{

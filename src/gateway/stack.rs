@@ -14,9 +14,9 @@ use tower::ServiceBuilder;
 use crate::{
     layer::{
         AttemptTimeout, AttemptTimeoutLayer, Buffer, BufferLayer, Concurrency, ConcurrencyLayer,
-        Forward, ForwardLayer, Identify, IdentifyLayer, Mirror, MirrorLayer, OneOf, RateLimit,
-        RateLimitLayer, Respond, Retry, RetryLayer, Split, TotalTimeout, TotalTimeoutLayer,
-        optional,
+        Forward, ForwardLayer, Identify, IdentifyLayer, LimitReport, Mirror, MirrorLayer, OneOf,
+        RateLimit, RateLimitLayer, Respond, Retry, RetryLayer, Split, TotalTimeout,
+        TotalTimeoutLayer, optional,
     },
     upstream::SendTo,
 };
@@ -27,8 +27,9 @@ pub(crate) type Stack = Identify<RateLimit<TotalTimeout<OneOf<Buffer<Limited>, L
 /// The route's concurrency limit, if it has one.
 type Limited = OneOf<Concurrency<Responding>, Responding>;
 
-/// The innermost services of a route: its upstreams, or a fixed response.
-type Responding = OneOf<Split<ToUpstream>, Respond>;
+/// The innermost services of a route: its upstreams, a fixed response, or the
+/// state of its limits.
+type Responding = OneOf<Split<ToUpstream>, OneOf<Respond, LimitReport>>;
 
 /// The part that only requests to an upstream pass.
 pub(crate) type ToUpstream = OneOf<Concurrency<Mirrored>, Mirrored>;
@@ -73,6 +74,8 @@ pub(crate) enum RouteTarget {
     },
     /// The route responds by itself.
     Respond(Respond),
+    /// The route tells the state of its limits.
+    Report(LimitReport),
 }
 
 /// The layers on the way to one upstream.
@@ -136,7 +139,8 @@ impl Layers {
     /// Puts the layers around the innermost part.
     pub(crate) fn stack(self) -> Stack {
         let target = match self.target {
-            RouteTarget::Respond(respond) => OneOf::Second(respond),
+            RouteTarget::Respond(respond) => OneOf::Second(OneOf::First(respond)),
+            RouteTarget::Report(report) => OneOf::Second(OneOf::Second(report)),
             RouteTarget::Upstreams { first, others } => {
                 let stacked = |(weight, way): (NonZeroU32, UpstreamLayers)| (weight, way.stack());
                 // Outside of retries: a retry stays within its upstream.

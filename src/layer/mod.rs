@@ -60,7 +60,8 @@ pub use key::named as named_value;
 pub use mirror::{Copies, CopyPolicy, Mirror, MirrorLayer};
 pub use one_of::{OneOf, OneOfFuture, OptionalLayer, optional};
 pub use rate_limit::{
-    Buckets, Counter, Overrides, RateLimit, RateLimitLayer, RouteLimit, SharedBuckets, SharedCap,
+    Buckets, Counter, LimitReport, Overrides, RateLimit, RateLimitLayer, RouteLimit, SharedBuckets,
+    SharedCap,
 };
 pub use refused_at_once::RefusedAtOnce;
 pub use respond::Respond;

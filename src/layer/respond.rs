@@ -81,7 +81,7 @@ impl Service<Call> for Respond {
                 ))));
             }
             Action::Redirect { to, status } => redirect(to, *status, &call.exchange),
-            Action::Forward(_) | Action::Split(_) => {
+            Action::Forward(_) | Action::Split(_) | Action::Report => {
                 Response::new(StatusCode::SERVICE_UNAVAILABLE, Body::empty())
             }
         };

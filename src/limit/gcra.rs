@@ -278,6 +278,14 @@ impl Standing {
         time(self.fill)
     }
 
+    /// The time in which an empty bucket fills by its rate: 3 tokens at 3 a
+    /// second are one second, and not the few nanoseconds more that come from
+    /// rounding the time of each token up.
+    pub fn window(&self) -> Duration {
+        let rounded_up = Duration::from_nanos(self.burst.into());
+        self.fill().saturating_sub(rounded_up)
+    }
+
     /// Whether it is the state of a bucket with the rate and burst of `gcra`.
     #[inline]
     pub fn is_under(&self, gcra: &Gcra) -> bool {

@@ -65,7 +65,7 @@ impl Route {
         let (one, shares) = match &self.action {
             Action::Forward(name) => (Some(name), &[][..]),
             Action::Split(shares) => (None, &shares[..]),
-            Action::Respond { .. } | Action::Redirect { .. } => (None, &[][..]),
+            Action::Respond { .. } | Action::Redirect { .. } | Action::Report => (None, &[][..]),
         };
         one.into_iter()
             .chain(shares.iter().map(|share| &share.name))
@@ -176,6 +176,9 @@ pub enum Action {
         /// 301, 302, 303, 307 or 308.
         status: StatusCode,
     },
+    /// Tells the state of the route's limits, of which there is at least one,
+    /// for the client that asks. Takes no tokens.
+    Report,
 }
 
 /// One upstream of a split.

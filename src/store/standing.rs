@@ -1,9 +1,10 @@
-//! Reads and fills buckets in the store for the person on call, off the path of
-//! requests.
+//! Reads and fills buckets in the store for the person on call, and reads them
+//! for clients that ask how much is left.
 //!
 //! The admin listener uses this for its calls about keys of limits, through
-//! `build::keys`, on the control thread. The calls go through the client of
-//! that thread, which has the same bounds as those of the workers. A store
+//! `build::keys`, on the control thread, and routes with `quota = true` use it
+//! on their workers. The calls go through the client of the thread, which has
+//! the same bounds everywhere. A store
 //! whose circuit is open is not called: a person gets the response at once that
 //! the state is unknown.
 

@@ -145,6 +145,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "runtime",
             "body",
             "call",
+            // Clients that ask for their quota are told whole seconds, as in
+            // fields.
+            "duration",
             "error",
             "http1",
             "identity",

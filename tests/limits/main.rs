@@ -11,6 +11,7 @@ mod keys;
 mod overrides;
 mod promise;
 mod refunds;
+mod report;
 mod response_fields;
 mod shadow;
 #[path = "../support/mod.rs"]

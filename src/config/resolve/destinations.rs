@@ -103,7 +103,9 @@ pub(super) fn mirror(
     };
     let at = field.at();
     if !route.upstream.is_present() {
-        if (route.respond.is_present() || route.redirect.is_present()) && field.is_own() {
+        let is_report = route.quota.value == Some(true);
+        let has_none = route.respond.is_present() || route.redirect.is_present() || is_report;
+        if has_none && field.is_own() {
             let message = "there is nothing to copy on a route that answers by itself";
             let help = "leave `mirror` out, or send the requests to an `upstream`";
             context.problems.error(Code::Conflict, at, message, help);

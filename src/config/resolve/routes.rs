@@ -8,7 +8,7 @@
 //!
 //! 1. `match`, because everything behind it may ask for a parameter of the
 //!    path.
-//! 2. The action: one of `upstream`, `respond` and `redirect`.
+//! 2. The action: one of `upstream`, `respond`, `redirect` and `quota`.
 //! 3. `mirror` and `limits`, which name things that are defined elsewhere.
 //! 4. Changes to messages, concurrency, timeouts and retries, which depend on
 //!    no other section.
@@ -89,7 +89,7 @@ pub(super) fn route(
     })
 }
 
-/// The one of three keys that says where requests go.
+/// The one of four keys that says where requests go.
 ///
 /// `at` is the place of the route. A route without a name that could be shown
 /// is reported there, others at their name.
@@ -97,13 +97,16 @@ pub(super) fn route(
 /// A route without an action is not reported while a part of the file could not
 /// be read: the missing key may stand in that part.
 fn action(route: &wire::Route, at: Span, context: &mut RouteContext<'_>) -> Option<Action> {
+    let is_report = route.quota.value == Some(true);
+    let quota = GivenKey::given("quota", &route.quota);
     let keys = [
         GivenKey::given("upstream", &route.upstream),
         GivenKey::given("respond", &route.respond),
         GivenKey::given("redirect", &route.redirect),
+        quota.filter(|_| is_report),
     ];
     let reason = ": a request goes one way";
-    let help = "keep one of upstream, respond and redirect";
+    let help = "keep one of upstream, respond, redirect and quota";
     if exclude(&keys, reason, help, context.problems) {
         return None;
     }
@@ -116,14 +119,28 @@ fn action(route: &wire::Route, at: Span, context: &mut RouteContext<'_>) -> Opti
     if let Some(redirect) = &route.redirect {
         return self::redirect(redirect.value()?, context);
     }
+    if is_report {
+        return report(route, context.problems);
+    }
+    route.quota.value?;
     if !context.problems.incomplete {
         let name = route.name.given().map_or("", |name| &name.text);
         let at = if name.is_empty() { at } else { route.name.at() };
         let message = format!("the route `{name}` does nothing: it has no upstream");
-        let help = "add `upstream = \"NAME\"`, or `respond` or `redirect`";
+        let help = "add `upstream = \"NAME\"`, or `respond`, `redirect` or `quota`";
         context.problems.error(Code::MissingKey, at, message, help);
     }
     None
+}
+
+/// The state of the route's limits, for the client that asks.
+fn report(route: &wire::Route, problems: &mut Problems) -> Option<Action> {
+    if route.limits.elements().is_empty() && !route.limits.is_broken() {
+        let message = "a route with `quota = true` tells of its limits, and has none";
+        let help = "add `limits = [\"NAME\"]` with those that clients may ask about";
+        problems.error(Code::MissingKey, route.quota.at(), message, help);
+    }
+    Some(Action::Report)
 }
 
 /// A response that the gateway makes itself.

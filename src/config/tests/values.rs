@@ -327,3 +327,23 @@ fn a_route_can_respond_or_redirect_by_itself() {
     };
     assert_eq!(status.as_u16(), 308);
 }
+
+#[test]
+fn a_route_may_tell_of_its_limits_instead() {
+    let limit = "[limits.overall]\nrate = '1/s'\n";
+    let route = |keys: &str| read(&format!("{limit}[[routes]]\nname = 'q'\n{keys}"));
+    let config = route("quota = true\nlimits = ['overall']").unwrap();
+    assert_eq!(config.routes[0].action, Action::Report);
+    let text = route("quota = true").unwrap_err().to_string();
+    assert!(text.contains("limits = [\"NAME\"]"), "{text}");
+    let text = route("quota = true\nrespond = {}\nlimits = ['overall']")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        text.contains("`respond` and `quota` exclude each other"),
+        "{text}"
+    );
+    let text = route("quota = false").unwrap_err().to_string();
+    assert!(text.contains("does nothing"), "{text}");
+    assert!(route("quota = false\nrespond = {}\nlimits = ['overall']").is_ok());
+}

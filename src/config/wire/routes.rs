@@ -44,7 +44,8 @@ type RedirectStatus = Whole<StatusCode, 301, 308>;
 /// Headers that are set, by name.
 pub(in crate::config) type Headers = Pairs<ChangeableHeader, Value>;
 
-/// Which requests go where. One of upstream, respond and redirect is required.
+/// Which requests go where. One of upstream, respond, redirect and quota is
+/// required.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Route {
     /// Unique name, used in logs and metrics.
@@ -57,6 +58,10 @@ pub(in crate::config) struct Route {
     pub(in crate::config) respond: Nested<Respond>,
     /// The client is sent elsewhere instead.
     pub(in crate::config) redirect: Nested<Redirection>,
+    /// `true` answers with the state of the route's limits for the client that
+    /// asks instead, as JSON; takes no tokens.
+    #[serde(default)]
+    pub(in crate::config) quota: Field<bool>,
     /// Copies of some requests go to another upstream.
     pub(in crate::config) mirror: Nested<Mirror>,
     /// Strict order in the queue of the upstream's cap.

@@ -44,6 +44,7 @@ mod permits;
 mod plain;
 mod question;
 mod questions;
+mod report;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -64,6 +65,7 @@ use self::{charge::Charge, question::Inquiry, questions::Questions, shared::Deci
 pub use self::{
     limits::{Buckets, Counter, RouteLimit, SharedBuckets, SharedCap},
     overrides::Overrides,
+    report::LimitReport,
 };
 use super::{one_of::call_rarely, refused_at_once::RefusedAtOnce};
 use crate::{

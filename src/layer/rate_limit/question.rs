@@ -114,13 +114,18 @@ impl Inquiry<'_> {
     /// Adds all questions to a limit that is more than one bucket under one
     /// quota. `own` is the one to its own bucket.
     fn collect_all(&self, own: Question, questions: &mut Questions, facts: &mut LimitFacts) {
+        if !self.collect_buckets(own, questions) {
+            facts.admitted |= 1 << own.limit(self.limits).name;
+            self.record(&own, Verdict::Admitted);
+        }
+    }
+
+    /// Adds all questions to the buckets of a limit; `own` is the one to its own
+    /// bucket. False if the limit admits everything of this key.
+    pub(super) fn collect_buckets(&self, own: Question, questions: &mut Questions) -> bool {
         let limit = own.limit(self.limits);
         match self.rule(&own) {
-            Some(Rule::Unlimited) => {
-                facts.admitted |= 1 << limit.name;
-                self.record(&own, Verdict::Admitted);
-                return;
-            }
+            Some(Rule::Unlimited) => return false,
             Some(Rule::Allowed(allowed)) => {
                 let index = questions.quotas.len() as u8; // at most one for each of 64 limits
                 questions.quotas.push(allowed);
@@ -144,6 +149,7 @@ impl Inquiry<'_> {
         if self.exchange.client.ip.is_ipv6() {
             self.collect_tiers(own, questions);
         }
+        true
     }
 
     /// The allowance that replaces the limit's own for this key: a temporary one

@@ -109,6 +109,35 @@ pub(super) fn decide(
     asking.start()
 }
 
+/// A question as the store is asked it: with the name of the bucket in the
+/// store, which is another hash over the same parts as the local key. `quotas`
+/// are those of the request.
+///
+/// `None` if the bucket is not in the store, or if the request lacks a part of
+/// its key. The latter does not happen for a question that was collected, since
+/// the local key was found in the same way.
+pub(super) fn ask(
+    inquiry: &Inquiry<'_>,
+    question: &Question,
+    quotas: &Quotas,
+) -> Option<SharedAsk> {
+    let (limits, exchange) = (inquiry.limits, inquiry.exchange);
+    let policy = &question.limit(limits).policy;
+    let shared = question.buckets(limits).shared.as_ref()?;
+    let name = match question.prefix(limits) {
+        None => key::whole(&shared.begun, policy, exchange)?,
+        Some(prefix) => key::wider(&shared.begun, policy, prefix, exchange)?,
+    };
+    Some(SharedAsk {
+        limit: Arc::clone(&shared.limit),
+        name: name.into_hasher().name(),
+        key: question.key,
+        cost: question.cost,
+        quota: question.quota(quotas).copied(),
+        is_returned: question.counts_responses(limits),
+    })
+}
+
 /// The questions of one request to the store, and the decision so far.
 ///
 /// It owns everything that it needs, so that its future has no lifetime and may
@@ -201,27 +230,9 @@ impl Asking {
         live.filter_map(|question| self.ask(question)).collect()
     }
 
-    /// The question as the store is asked it: with the name of the bucket in
-    /// the store, which is another hash over the same parts as the local key.
-    ///
-    /// `None` if the bucket is not in the store, or if the request lacks a part
-    /// of its key. Neither happens for a question that was collected, since the
-    /// local key was found in the same way.
+    /// The question as the store is asked it.
     fn ask(&self, question: &Question) -> Option<SharedAsk> {
-        let policy = &question.limit(&self.limits).policy;
-        let shared = question.buckets(&self.limits).shared.as_ref()?;
-        let name = match question.prefix(&self.limits) {
-            None => key::whole(&shared.begun, policy, &self.exchange)?,
-            Some(prefix) => key::wider(&shared.begun, policy, prefix, &self.exchange)?,
-        };
-        Some(SharedAsk {
-            limit: Arc::clone(&shared.limit),
-            name: name.into_hasher().name(),
-            key: question.key,
-            cost: question.cost,
-            quota: question.quota(&self.quotas).copied(),
-            is_returned: question.counts_responses(&self.limits),
-        })
+        ask(&self.inquiry(), question, &self.quotas)
     }
 
     /// Takes in the outcome of the live questions: notes the facts, and keeps

@@ -128,7 +128,7 @@ fn exchange(table: &wire::Route, route: &Route, problems: &mut Problems) {
 /// Each kind is looked for in turn, and the first two end the search: on a
 /// route without retries, nothing else about them matters.
 fn retries(table: &wire::Route, route: &Route, problems: &mut Problems) {
-    if let Action::Respond { .. } | Action::Redirect { .. } = route.action {
+    if let Action::Respond { .. } | Action::Redirect { .. } | Action::Report = route.action {
         if table.retry.is_own() {
             let message = "a route that answers by itself has nothing to try again";
             let help = "leave `retry` out";
