@@ -75,6 +75,7 @@
 //! * [`policy`]: every policy as plain data, the vocabulary of all others.
 //! * [`identity`]: verifies credentials, and remembers whose they are.
 //! * [`limit`]: token buckets in bounded memory.
+//! * [`usage`]: what a response says that it cost, read while it passes.
 //! * [`telemetry`]: logs, access lines, metrics.
 //! * [`error`]: the failures of a request, each with its cause and with who is
 //!   to blame.
@@ -166,4 +167,5 @@ pub mod store;
 pub mod telemetry;
 pub mod tls;
 pub mod upstream;
+pub mod usage;
 pub mod watch;

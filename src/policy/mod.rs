@@ -59,6 +59,7 @@ mod cors;
 mod headers;
 mod health;
 mod identity;
+mod json_path;
 mod jwt;
 mod key;
 mod limits;
@@ -74,7 +75,7 @@ mod tls;
 mod upstreams;
 
 pub use self::{
-    allowance::*, api_keys::*, concurrency::*, cors::*, headers::*, health::*, identity::*, jwt::*,
-    key::*, limits::*, process::*, quota::*, refusal::*, retry::*, routes::*, secret::*, store::*,
-    tls::*, upstreams::*,
+    allowance::*, api_keys::*, concurrency::*, cors::*, headers::*, health::*, identity::*,
+    json_path::*, jwt::*, key::*, limits::*, process::*, quota::*, refusal::*, retry::*, routes::*,
+    secret::*, store::*, tls::*, upstreams::*,
 };

@@ -156,6 +156,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "policy",
             "store",
             "telemetry",
+            // The cost of a response is read while its body passes.
+            "usage",
         ],
     ),
     // Whose credentials these are: verified, and remembered. Keys of tokens are
@@ -214,6 +216,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("limit", &["policy", "runtime"]),
     ("telemetry", &["policy", "runtime"]),
     ("tls", &["policy"]),
+    ("usage", &["policy"]),
     ("watch", &["config"]),
 ];
 
