@@ -18,6 +18,8 @@
 //!
 //! - when tokens come back, by at most as much as was taken and not yet
 //!   refilled ([`Core::give_back`]);
+//! - when a request turns out to cost more than it took, and its key owes the
+//!   rest (`settle`);
 //! - when the key gets another quota: the debt is rounded up, so that no token
 //!   is won ([`rescaled`]);
 //! - when an idle key leaves the table: its bucket is full, as that of an
@@ -113,11 +115,11 @@ pub(super) struct Taken {
     /// The bucket's TAT right after.
     pub(super) tat: u64,
     /// The bucket: that of the request's key, or [`OVERFLOW`].
-    key: Key,
+    pub(super) key: Key,
     /// The quota under which they were taken.
     emission: u64,
     burst: NonZeroU32,
-    cost: u32,
+    pub(super) cost: u32,
 }
 
 impl Core {

@@ -243,7 +243,7 @@ fn accept(now: Now, ask: &Ask<'_>, offer: Offer<'_>) -> Result<Taken, Duration> 
 pub struct Admission {
     now: Now,
     /// In the order of the asks.
-    taken: SmallVec<[Taken; INLINE]>,
+    pub(super) taken: SmallVec<[Taken; INLINE]>,
 }
 
 impl Admission {

@@ -175,6 +175,16 @@ impl Gcra {
         Ok(next)
     }
 
+    /// The TAT of a bucket with this `tat` that gives `tokens` at `now` whether
+    /// it has them or not: it is in debt then, up to [`MOST_OWED`] bursts. More
+    /// than that is forgiven.
+    pub(super) fn owing(&self, now: Now, tat: u64, tokens: u64) -> u64 {
+        let before = tat.saturating_sub(now.as_nanos());
+        let after = before.saturating_add(self.emission.saturating_mul(tokens));
+        let most = self.fill().saturating_mul(MOST_OWED).min(LONGEST_DEBT);
+        now.as_nanos().saturating_add(after.min(most.max(before)))
+    }
+
     /// Describes a bucket with this `tat`.
     pub(super) fn standing(&self, now: Now, tat: u64) -> Standing {
         let debt = tat.saturating_sub(now.as_nanos());
@@ -273,6 +283,12 @@ impl Standing {
         time(self.reset)
     }
 
+    /// Whole tokens that the bucket owes beyond an empty one, rounded up.
+    pub fn owed(&self) -> u64 {
+        let token = (self.fill / u64::from(self.burst)).max(1);
+        self.reset.saturating_sub(self.fill).div_ceil(token)
+    }
+
     /// Time in which an empty bucket fills.
     pub fn fill(&self) -> Duration {
         time(self.fill)
@@ -324,6 +340,10 @@ pub(super) fn rescaled(tat: u64, now: Now, old: u64, new: u64) -> u64 {
     now.as_nanos().saturating_add(bounded)
 }
 
-/// Bound of a converted debt, in nanoseconds: twice what the slowest quota's
-/// bucket takes to fill.
+/// The most that a bucket can owe, in bursts, so that one request whose cost is
+/// absurd does not shut its key out for ever.
+pub(crate) const MOST_OWED: u64 = 10;
+
+/// Bound of a debt that was converted or is owed, in nanoseconds: twice what the
+/// slowest quota's bucket takes to fill.
 const LONGEST_DEBT: u64 = Quota::LONGEST_FILL * 2;

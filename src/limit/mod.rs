@@ -62,6 +62,7 @@
 //! * `limiter`: one limit.
 //! * `decide`: several limits, all or nothing; `preview`: the same without
 //!   taking.
+//! * `settle`: requests that turn out to cost more or less than they took.
 //! * `reload`: another quota for the same buckets.
 //! * `in_flight`: the other kind of limit, which counts the requests in flight
 //!   of each key.
@@ -88,6 +89,7 @@ mod preview;
 mod quick;
 mod reload;
 mod saved;
+mod settle;
 mod table;
 mod temporary;
 #[cfg(test)]
@@ -97,6 +99,7 @@ mod top;
 pub use clock::{Clock, Now};
 pub use decide::{Admission, Ask, Refusal, decide};
 pub use error::LimiterError;
+pub(crate) use gcra::MOST_OWED;
 pub use gcra::{Gcra, Standing};
 pub use in_flight::{InFlightStats, KeyPermit, KeysInFlight};
 pub use key::{Key, KeyBuilder, KeyHasher, KeyValue, NotAKey};

@@ -11,6 +11,7 @@ mod races;
 mod reload;
 mod saved;
 mod schedules;
+mod settle;
 mod temporary;
 mod time;
 mod top;
