@@ -24,7 +24,9 @@
 //! ```
 
 mod content;
+mod meter;
 mod pace;
+mod unframed;
 
 use std::{
     fmt,
@@ -39,6 +41,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use self::content::{BodySource, Content, CountGuard, Guard, poll_passing};
 pub use self::{
     content::{BodyObserver, BodyStream, Held, ReadableAhead, SharedCount, Trailers, Tunnel},
+    meter::BodyMeter,
     pace::{Flow, Pace, PauseWatch},
 };
 use crate::error::Fault;
@@ -165,47 +168,6 @@ impl Body {
         }
     }
 
-    /// Appends the bytes of a body in memory to `out`, and counts them as
-    /// pulled. False for a stream, of which nothing is appended.
-    pub fn append_whole(&mut self, out: &mut Vec<u8>) -> bool {
-        let Some(content) = &mut self.0 else {
-            return true;
-        };
-        let bytes: &[u8] = match &content.source {
-            BodySource::Empty | BodySource::Absent => &[],
-            BodySource::Whole(bytes) => bytes,
-            BodySource::Short => &content.buffer,
-            BodySource::Stream(_) | BodySource::Ahead(_) | BodySource::Tunnel(_) => return false,
-        };
-        out.extend_from_slice(bytes);
-        content.passed += bytes.len() as u64;
-        content.source = BodySource::Empty;
-        true
-    }
-
-    /// Takes the far end of a tunnel, once. Guards stay until this body is
-    /// dropped.
-    pub fn take_tunnel(&mut self) -> Option<Box<dyn Tunnel>> {
-        let content = self.0.as_mut()?;
-        match std::mem::take(&mut content.source) {
-            BodySource::Tunnel(far_end) => Some(far_end),
-            other => {
-                content.source = other;
-                None
-            }
-        }
-    }
-
-    /// Notes how many bytes a tunnel has moved: `received` from the client and
-    /// `passed` to it.
-    pub fn tunnelled(&mut self, received: u64, passed: u64) {
-        let content = self.content();
-        content.passed = passed;
-        if let Some(observer) = &content.observer {
-            observer.received(received);
-        }
-    }
-
     /// Reads ahead, if this body can be. Called while the other side accepts
     /// nothing; wakes the task when more has arrived.
     pub fn poll_ahead(&mut self, cx: &mut Context<'_>) {
@@ -267,11 +229,13 @@ impl Body {
         self.content().hold(Guard::Count(CountGuard(count, which)));
     }
 
-    /// Drops the guards. Called once nothing of this body is left to be pulled,
-    /// so that a permit is free before the client has read everything.
+    /// Drops the guards, and ends the meter. Called once nothing of this body is
+    /// left to be pulled, so that a permit is free before the client has read
+    /// everything.
     pub fn let_go(&mut self) {
         if let Some(content) = &mut self.0 {
             content.held = None;
+            content.end_meter(true);
         }
     }
 
@@ -324,9 +288,13 @@ impl http_body::Body for Body {
                 if let Some(flow) = this.flow.as_ref().filter(|flow| !flow.waits) {
                     flow.begin();
                 }
-                ready!(poll_passing(stream.as_mut(), &this.trailers, cx))
+                let meter = &mut this.meter;
+                ready!(poll_passing(stream.as_mut(), &this.trailers, meter, cx))
             }
-            BodySource::Ahead(stream) => ready!(poll_passing(stream.as_mut(), &this.trailers, cx)),
+            BodySource::Ahead(stream) => {
+                let meter = &mut this.meter;
+                ready!(poll_passing(stream.as_mut(), &this.trailers, meter, cx))
+            }
             // There are no frames to pull.
             BodySource::Tunnel(_) => return Poll::Ready(None),
         };
@@ -335,7 +303,12 @@ impl http_body::Body for Body {
         }
         match &frame {
             Some(Ok(frame)) => {
-                this.passed += frame.data_ref().map_or(0, |data| data.len() as u64);
+                if let Some(data) = frame.data_ref() {
+                    this.passed += data.len() as u64;
+                    if let Some(meter) = &mut this.meter {
+                        meter.passed(data);
+                    }
+                }
                 if let (Some(trailers), Some(observer)) = (frame.trailers_ref(), &this.observer) {
                     observer.trailed(trailers);
                 }

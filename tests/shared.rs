@@ -185,6 +185,85 @@ fn costs_overrides_tiers_and_counted_responses_are_shared_too() {
     assert!((0..30).all(|index| ask(index % 2, &["X-User: free", "X-Cost: 10"]) == 200));
 }
 
+/// The state of the only bucket of the limit `l` at this gateway, once `holds`
+/// holds: settling does not wait for the store.
+#[track_caller]
+fn await_state(gateway: &Gateway, holds: impl Fn(&serde_json::Value) -> bool) {
+    let end = Instant::now() + support::TIMEOUT;
+    loop {
+        let state = gateway.call_admin("GET", "/limits/l/keys", &[]).text();
+        let state = serde_json::from_str(&state).unwrap();
+        if holds(&state) {
+            return;
+        }
+        assert!(Instant::now() < end, "{state}");
+    }
+}
+
+#[test]
+fn what_a_request_costs_in_the_end_is_settled_for_all_gateways() {
+    let redis = Redis::start();
+    let upstream = Upstream::answering(|request| {
+        let cost = request.target().trim_start_matches('/');
+        format!("HTTP/1.1 200 OK\r\nx-cost: {cost}\r\ncontent-length: 0\r\n\r\n")
+    });
+    let table = upstream_table("u", &[&upstream], "");
+    // With leases, a gateway keeps what comes back for its own next requests.
+    for (lease, left, owed, wait) in [("0%", 18, 10, 2700), ("50%", 15, 13, 3240)] {
+        redis.run(&["FLUSHALL"]);
+        let text = format!(
+            "[store]\nurl = '{}'\ntimeout = '5s'\nlease = '{lease}'\n{table}\
+             [limits.l]\nscope = 'shared'\nrate = '20/h'\n\
+             cost = {{ from = 'response-header:x-cost', reserve = 5 }}\n\
+             [[routes]]\nname = 'r'\nupstream = 'u'\nlimits = ['l']\n",
+            redis.url()
+        );
+        let gateways: [_; 2] = gateways(&text);
+        assert_eq!(gateways[0].status("/2"), 200);
+        await_state(&gateways[1], |state| state["remaining"] == left);
+        assert_eq!(gateways[1].status("/28"), 200);
+        await_state(&gateways[0], |state| state["owed"] == owed);
+        let refused = gateways[0].get("/1");
+        assert_eq!(refused.status(), 429);
+        // What is owed and the five that are reserved, at 180 s each.
+        let told: u64 = refused.get("retry-after").unwrap().parse().unwrap();
+        assert!((wait - 10..=wait).contains(&told), "{told}");
+        assert_eq!(gateways[1].status("/1"), 429);
+    }
+}
+
+#[test]
+fn parallel_debts_of_one_key_are_all_told_to_the_store() {
+    let redis = Redis::start();
+    let upstream = Upstream::answering(|_| {
+        "HTTP/1.1 200 OK\r\nx-cost: 11\r\ncontent-length: 0\r\n\r\n".to_owned()
+    });
+    let text = format!(
+        "[store]\nurl = '{}'\ntimeout = '5s'\n{}[limits.l]\nscope = 'shared'\nrate = '2000/d'\n\
+         cost = {{ from = 'response-header:x-cost' }}\n\
+         [[routes]]\nname = 'r'\nupstream = 'u'\nlimits = ['l']\n",
+        redis.url(),
+        upstream_table("u", &[&upstream], "")
+    );
+    let gateways: [_; 2] = gateways(&text);
+    std::thread::scope(|scope| {
+        for gateway in gateways.iter().cycle().take(8) {
+            let mut client = Client::connect(gateway.address());
+            let mut ask = move || {
+                client
+                    .exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+                    .status()
+            };
+            scope.spawn(move || assert!((0..10).all(|_| ask() == 200)));
+        }
+    });
+    // 880 were used; those that are held in advance count as used, too.
+    await_state(&gateways[0], |state| {
+        let left = state["remaining"].as_u64().unwrap();
+        (700..=1120).contains(&left)
+    });
+}
+
 #[test]
 fn requests_without_the_key_share_numbers_that_overrides_do_not_change() {
     let redis = Redis::start();

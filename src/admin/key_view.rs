@@ -47,10 +47,13 @@ enum AllowanceView {
     /// Of a rate.
     Rate {
         rate: String,
-        /// Tokens; `None` where everything is admitted, as of the next two.
+        /// Tokens; `None` where everything is admitted, as of the next three.
         burst: Option<NonZeroU32>,
         remaining: Option<u32>,
         reset_seconds: Option<u64>,
+        /// Tokens that it owes; left out if it owes none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        owed: Option<u64>,
     },
     /// Of a cap.
     InFlight {
@@ -78,6 +81,7 @@ impl AllowanceView {
             burst: quota.map(|quota| quota.burst()),
             remaining: quota.map(|_| standing.remaining),
             reset_seconds: quota.map(|_| duration::whole_seconds(standing.reset())),
+            owed: quota.map(|_| standing.owed()).filter(|owed| *owed > 0),
         }
     }
 }

@@ -29,7 +29,10 @@ use http::{HeaderMap, HeaderName};
 use http_body::Frame;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::pace::{Flow, Pace};
+use super::{
+    meter::BodyMeter,
+    pace::{Flow, Pace},
+};
 use crate::error::Fault;
 
 /// A body that arrives in pieces. Implemented by every [`http_body::Body`] of
@@ -132,6 +135,8 @@ pub(super) struct Content {
     pub(super) held: Option<Guard>,
     /// Learns how it ends; taken when it has been told.
     pub(super) observer: Option<Arc<dyn BodyObserver>>,
+    /// Sees everything that passes; taken at the end.
+    pub(super) meter: Option<Box<dyn BodyMeter>>,
 }
 
 /// The source of the bytes of a body.
@@ -155,15 +160,20 @@ pub(super) enum BodySource {
 }
 
 /// The next frame of `stream`, with the `trailers` that pass. If none of them
-/// passes, the end is still read, as it may be waited for.
+/// passes, the end is still read, as it may be waited for. The `meter` sees all
+/// of them.
 pub(super) fn poll_passing(
     mut stream: Pin<&mut (dyn BodyStream + 'static)>,
     trailers: &Trailers,
+    meter: &mut Option<Box<dyn BodyMeter>>,
     cx: &mut Context<'_>,
 ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
     loop {
         match ready!(stream.as_mut().poll_frame(cx)) {
             Some(Ok(frame)) if frame.is_trailers() => {
+                if let (Some(meter), Some(fields)) = (meter.as_mut(), frame.trailers_ref()) {
+                    meter.trailed(fields);
+                }
                 if let Some(frame) = trailers.of(frame) {
                     return Poll::Ready(Some(Ok(frame)));
                 }
@@ -224,10 +234,30 @@ impl Content {
         });
     }
 
-    /// Tells the observer how the body ended, drops the guards, and leaves the
-    /// content as if it were new.
+    /// Tells the meter that the body has ended, and whether anything was left.
+    pub(super) fn end_meter(&mut self, is_whole: bool) {
+        if let Some(meter) = self.meter.take() {
+            meter.ended(is_whole);
+        }
+    }
+
+    /// Whether nothing is left to be pulled.
+    fn is_over(&self) -> bool {
+        match &self.source {
+            BodySource::Empty | BodySource::Absent => true,
+            BodySource::Whole(_) | BodySource::Short | BodySource::Tunnel(_) => self.delivered,
+            BodySource::Stream(stream) => self.delivered || stream.is_end_stream(),
+            BodySource::Ahead(stream) => self.delivered || stream.is_end_stream(),
+        }
+    }
+
+    /// Tells the meter and the observer how the body ended, drops the guards,
+    /// and leaves the content as if it were new.
     fn end(&mut self) {
         self.end_flow();
+        if self.meter.is_some() {
+            self.end_meter(self.is_over());
+        }
         if let Some(observer) = self.observer.take() {
             observer.ended(self.passed, self.delivered);
         }

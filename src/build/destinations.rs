@@ -15,7 +15,7 @@
 use std::{num::NonZeroU32, sync::Arc};
 
 use super::{
-    identities,
+    identities, limits,
     state::{Process, State},
 };
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
         HiddenCredentials, MirrorLayer, RetryLayer,
     },
     limit::KeyHasher,
-    policy::{self, Action},
+    policy::{self, Action, HeaderChanges},
     upstream::{SendTo, Upstream},
 };
 
@@ -106,10 +106,14 @@ fn described<'s>(name: &str, state: &'s State) -> Option<&'s policy::Upstream> {
 /// same changes to the request and to the response. Only the hash key is that
 /// of the upstream itself.
 fn forward(route: &policy::Route, upstream: &Arc<str>, state: &State) -> ForwardLayer {
+    let response = match limits::changes_late(route, &state.config) {
+        true => HeaderChanges::default(),
+        false => route.response.headers.clone(),
+    };
     ForwardLayer {
         policy: Arc::new(ForwardPolicy {
             request: route.request.clone(),
-            response: route.response.headers.clone(),
+            response,
             key: hash_key(upstream, state),
             hidden: identities::hidden(route, state),
         }),

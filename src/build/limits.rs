@@ -20,6 +20,8 @@
 
 use std::sync::Arc;
 
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+
 use super::{
     error::BuildError,
     named::Named,
@@ -31,7 +33,7 @@ use crate::{
     config::Config,
     layer::{Buckets, Counter, Overrides, RateLimitLayer, RouteLimit},
     limit::{Clock, KeyHasher, KeysInFlight, Limiter, LimiterError, Now, Top},
-    policy::{self, Allowance, KeyPart, Missing},
+    policy::{self, Allowance, CostSource, KeyPart, Missing},
 };
 
 /// The state of the limits of a configuration. Limits, their tiers
@@ -230,9 +232,10 @@ pub(super) fn names(route: &policy::Route, config: &Config) -> Vec<Arc<str>> {
 pub(super) fn texts(route: &policy::Route, config: &Config) -> Box<[LimitText]> {
     let mut texts = Vec::new();
     for limit in of_route(route, config) {
-        texts.push(LimitText::new(limit.allowance));
+        let is_in_bytes = limit.cost.is_in_bytes();
+        texts.push(LimitText::new(limit.allowance, is_in_bytes));
         let tiers = limit.tiers.iter();
-        texts.extend(tiers.map(|tier| LimitText::new(tier.allowance)));
+        texts.extend(tiers.map(|tier| LimitText::new(tier.allowance, is_in_bytes)));
     }
     texts.into()
 }
@@ -270,9 +273,27 @@ pub(super) fn layer(route: &policy::Route, state: &State, process: &Process) -> 
         limits.extend(route_limit(limit, name, state, process));
         name += 1 + limit.tiers.len();
     }
+    let changes = changes_late(route, &state.config).then(|| route.response.headers.clone());
     // A permit is held no longer for a client that has left than for one that
     // waits.
-    RateLimitLayer::new(limits, state.store.clone(), route.timeouts.attempt)
+    RateLimitLayer::new(limits, state.store.clone(), route.timeouts.attempt).with_changes(changes)
+}
+
+/// Whether the changes of a route in responses are made only after its limits
+/// have read them, because a cost is found in a field that they concern.
+pub(super) fn changes_late(route: &policy::Route, config: &Config) -> bool {
+    let changes = &route.response.headers;
+    of_route(route, config)
+        .filter_map(|limit| limit.cost.in_the_end())
+        .any(|cost| match &cost.source {
+            CostSource::ResponseHeader(name) | CostSource::ResponseTrailer(name) => {
+                changes.decides(name)
+            }
+            CostSource::ResponseJson(_) => {
+                changes.decides(&CONTENT_TYPE) || changes.decides(&CONTENT_ENCODING)
+            }
+            CostSource::RequestBytes | CostSource::ResponseBytes | CostSource::Bytes => false,
+        })
 }
 
 /// The limits that a route names, in its order.

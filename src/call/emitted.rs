@@ -124,6 +124,7 @@ impl EndedExchange<'_> {
                     key: limit.key.hash(),
                 })
             }),
+            cost: facts.cost,
             shadow: exchange.route.limits.get(shadow).map(|name| &**name),
             server: facts.server.as_deref(),
             unserved: facts.unserved.as_deref(),

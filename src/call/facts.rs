@@ -29,6 +29,9 @@ pub struct Facts {
     pub delivered: bool,
     /// The decision of the route's limits, as it is emitted.
     pub limits: LimitFacts,
+    /// The tokens that the request has used in the end, under the first limit
+    /// that knows its cost only then.
+    pub cost: Option<u64>,
     /// The server of the last attempt, and its upstream.
     pub server: Option<Arc<FixedFields>>,
     /// The upstream that had no server for an attempt.

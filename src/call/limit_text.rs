@@ -19,6 +19,8 @@ use crate::{
 pub struct LimitText {
     /// The limit's own allowance.
     own: OwnAllowance,
+    /// Whether its tokens are bytes.
+    pub is_in_bytes: bool,
     /// The header lines that describe a key under the limit's own allowance, up
     /// to the number of tokens or permits that are left.
     pub fields: OnceLock<Box<[u8]>>,
@@ -47,12 +49,13 @@ pub struct ProblemText {
 impl LimitText {
     /// The texts about a limit with this allowance, none of which is rendered
     /// yet.
-    pub fn new(allowance: Allowance) -> Self {
+    pub fn new(allowance: Allowance, is_in_bytes: bool) -> Self {
         Self {
             own: match allowance {
                 Allowance::Rate(quota) => OwnAllowance::Rate(quota.into()),
                 Allowance::InFlight(most) => OwnAllowance::InFlight(most),
             },
+            is_in_bytes,
             fields: OnceLock::new(),
             problem: OnceLock::new(),
         }

@@ -75,13 +75,18 @@ pub(super) fn describe(
     if headers.has_draft() {
         match text {
             Some(text) if text.tells(state) && !is_listed(fields, name) => {
-                let lines = text.fields.get_or_init(|| render(name, state));
+                let lines = text
+                    .fields
+                    .get_or_init(|| render(name, text.is_in_bytes, state));
                 fields.push_limits(|out| {
                     out.extend_from_slice(lines);
                     write_rest(out, state);
                 });
             }
-            _ => describe_anew(fields, name, state),
+            _ => {
+                let is_in_bytes = text.is_some_and(|text| text.is_in_bytes);
+                describe_anew(fields, name, is_in_bytes, state);
+            }
         }
     }
     // The older fields know only rates.
@@ -93,29 +98,30 @@ pub(super) fn describe(
 /// Writes the fields of the draft beside those of a backend that lists the same
 /// limit, or for a bucket under another quota than the limit's.
 #[cold]
-fn describe_anew(fields: &mut Fields, name: &str, state: &Standing) {
+fn describe_anew(fields: &mut Fields, name: &str, is_in_bytes: bool, state: &Standing) {
     let mark = if is_listed(fields, name) {
         "gateway:"
     } else {
         ""
     };
     fields.push_limits(|out| {
-        write_lines(out, (mark, name), state);
+        write_lines(out, (mark, name), is_in_bytes, state);
         write_rest(out, state);
     });
 }
 
 /// The lines of the draft up to the tokens that are left.
 #[cold]
-fn render(name: &str, state: &Standing) -> Box<[u8]> {
+fn render(name: &str, is_in_bytes: bool, state: &Standing) -> Box<[u8]> {
     let mut lines = Vec::new();
-    write_lines(&mut lines, ("", name), state);
+    write_lines(&mut lines, ("", name), is_in_bytes, state);
     lines.into()
 }
 
 /// Writes `RateLimit-Policy`, and `RateLimit` up to the number of tokens that
-/// are left.
-fn write_lines(out: &mut Vec<u8>, name: (&str, &str), state: &Standing) {
+/// are left. Bytes have the unit `content-bytes` of the draft; a quota without a
+/// unit counts requests.
+fn write_lines(out: &mut Vec<u8>, name: (&str, &str), is_in_bytes: bool, state: &Standing) {
     out.extend_from_slice(POLICY.as_str().as_bytes());
     out.extend_from_slice(b": ");
     write_name(out, name);
@@ -124,6 +130,9 @@ fn write_lines(out: &mut Vec<u8>, name: (&str, &str), state: &Standing) {
         out.extend_from_slice(CONCURRENT);
     } else {
         write_parameter(out, b";w=", window(state));
+    }
+    if is_in_bytes {
+        out.extend_from_slice(b";qu=\"content-bytes\"");
     }
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(LIMIT.as_str().as_bytes());
@@ -319,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_text_that_was_rendered_before_says_what_a_new_one_would() {
-        let text = LimitText::new(Allowance::Rate(quota()));
+        let text = LimitText::new(Allowance::Rate(quota()), false);
         let of_a_key = Gcra::from_parts(1_000_000_000, NonZeroU32::new(20).unwrap());
         for headers in [BOTH, LimitHeaders::Draft11, LimitHeaders::Off] {
             for state in [

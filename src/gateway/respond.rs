@@ -366,7 +366,7 @@ mod tests {
             period: SOON,
         };
         let quota = Quota::new(rate, NonZeroU32::MIN).expect("a sound quota");
-        let text = LimitText::new(Allowance::Rate(quota));
+        let text = LimitText::new(Allowance::Rate(quota), false);
         for (id, status) in [("1", 429), ("a-longer-id", 429), ("3", 503)] {
             let error = Error::RateLimited {
                 limits: ["per-client".into()].into_iter().collect(),

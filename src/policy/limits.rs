@@ -8,10 +8,10 @@
 
 use std::{iter, num::NonZeroUsize, sync::Arc};
 
-use http::{HeaderName, StatusCode};
+use http::StatusCode;
 use ipnet::IpNet;
 
-use super::{Allowance, KeyPart};
+use super::{Allowance, Cost, KeyPart};
 
 /// `[limits.NAME]`: a token bucket or a cap for each key, shared by all routes
 /// that name the limit.
@@ -71,33 +71,6 @@ impl Limit {
     /// nothing.
     pub fn deciding(&self) -> impl Iterator<Item = &Arc<str>> {
         iter::once(&self.name).chain(self.tiers.iter().map(|tier| &tier.name))
-    }
-}
-
-/// How many tokens a request takes from each bucket.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cost {
-    /// Always this number; 0 always passes.
-    Fixed(u32),
-    /// The number in a request header.
-    Header {
-        /// The header. Only a single line with a whole number from 0 on counts.
-        name: HeaderName,
-        /// The cost of a request without such a number in the header: it is
-        /// absent, has two lines, a sign or a fraction. At most `max`.
-        default: u32,
-        /// The highest cost; larger numbers count as this one.
-        max: u32,
-    },
-}
-
-impl Cost {
-    /// The highest cost of any request, which has to fit into every burst.
-    pub fn most(&self) -> u32 {
-        match self {
-            Self::Fixed(cost) => *cost,
-            Self::Header { max, .. } => *max,
-        }
     }
 }
 

@@ -56,6 +56,7 @@ mod allowance;
 mod api_keys;
 mod concurrency;
 mod cors;
+mod cost;
 mod headers;
 mod health;
 mod identity;
@@ -75,7 +76,7 @@ mod tls;
 mod upstreams;
 
 pub use self::{
-    allowance::*, api_keys::*, concurrency::*, cors::*, headers::*, health::*, identity::*,
-    json_path::*, jwt::*, key::*, limits::*, process::*, quota::*, refusal::*, retry::*, routes::*,
-    secret::*, store::*, tls::*, upstreams::*,
+    allowance::*, api_keys::*, concurrency::*, cors::*, cost::*, headers::*, health::*,
+    identity::*, json_path::*, jwt::*, key::*, limits::*, process::*, quota::*, refusal::*,
+    retry::*, routes::*, secret::*, store::*, tls::*, upstreams::*,
 };

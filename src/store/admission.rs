@@ -8,8 +8,12 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use smallvec::SmallVec;
 
-use super::{Store, ask::Asks, share::ShareSlot};
-use crate::limit::{self, Clock, Refusal, Standing};
+use super::{
+    Store,
+    ask::{Asks, SharedAsk},
+    share::ShareSlot,
+};
+use crate::limit::{self, Clock, Now, Refusal, Standing};
 
 /// A decision that is made or being made.
 #[expect(
@@ -164,13 +168,64 @@ impl SharedAdmission {
             }
             How::Alone(asks, admission) => {
                 admission.refund(now, asks.iter().map(|ask| &ask.limit.limiter));
-                let ask = asks.first()?;
-                Some(ask.limit.limiter.standing(now, ask.key, ask.quota.as_ref()))
+                Some(asks.first()?.alone_standing(now))
             }
             How::Shared(asks, slots) => {
                 store.give_back(now.as_nanos(), &asks, &slots);
                 Some(asks.first()?.standing(now.as_nanos()))
             }
+        }
+    }
+
+    /// Returns `unused` tokens of each bucket, at most those that were taken.
+    /// Returns the state of the first bucket then.
+    pub fn refund_part(mut self, store: &Arc<Store>, unused: u32) -> Option<Standing> {
+        let now = Clock.now();
+        match self.how {
+            How::Free => None,
+            How::Parts(parts) => {
+                let mut standing = None;
+                for part in parts {
+                    let of_part = part.refund_part(store, unused);
+                    standing = standing.or(of_part);
+                }
+                standing
+            }
+            How::Alone(asks, admission) => {
+                let limiters = asks.iter().map(|ask| &ask.limit.limiter);
+                admission.refund_part(now, limiters, unused);
+                Some(asks.first()?.alone_standing(now))
+            }
+            How::Shared(asks, mut slots) => {
+                for (ask, slot) in asks.iter().zip(&mut slots) {
+                    *slot = slot.last(ask.gcra().weight(unused));
+                }
+                self.how = How::Shared(asks, slots);
+                self.refund(store)
+            }
+        }
+    }
+
+    /// Takes `tokens` more from each bucket, whether they are there or not,
+    /// without waiting.
+    pub fn owe(&self, store: &Arc<Store>, tokens: u64) {
+        match &self.how {
+            How::Free => {}
+            How::Parts(parts) => parts.iter().for_each(|part| part.owe(store, tokens)),
+            How::Alone(asks, admission) => {
+                admission.owe(Clock.now(), asks.iter().map(SharedAsk::alone), tokens);
+            }
+            How::Shared(asks, _) => asks.iter().for_each(|ask| store.owe(ask, tokens)),
+        }
+    }
+
+    /// The present state of the first bucket, as far as this gateway knows.
+    pub fn standing(&self, now: Now) -> Option<Standing> {
+        match &self.how {
+            How::Free => None,
+            How::Parts(parts) => parts.iter().find_map(|part| part.standing(now)),
+            How::Alone(asks, _) => Some(asks.first()?.alone_standing(now)),
+            How::Shared(asks, _) => Some(asks.first()?.standing(now.as_nanos())),
         }
     }
 }

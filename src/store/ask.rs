@@ -9,7 +9,7 @@ use super::{
     name::Name,
     share::{Local, ShareSlot},
 };
-use crate::limit::{self, Gcra, Key, Standing};
+use crate::limit::{self, Gcra, Key, Now, Standing};
 
 /// One question to a shared limit: whether a bucket has enough tokens.
 #[derive(Debug, Clone)]
@@ -52,6 +52,12 @@ impl SharedAsk {
             cost: self.cost,
             quota: self.quota.as_ref(),
         }
+    }
+
+    /// The state of the bucket of this gateway alone.
+    pub(super) fn alone_standing(&self, now: Now) -> Standing {
+        let limiter = &self.limit.limiter;
+        limiter.standing(now, self.key, self.quota.as_ref())
     }
 
     /// The state of the bucket, as far as this gateway knows it.

@@ -1,8 +1,8 @@
 -- GCRA over one or several buckets that decide together: all of them take, or none does.
 --
 -- KEYS: the buckets. ARGV, seven for each, in nanoseconds:
---   need   what must be there for the request; -1 for what is given back
---   take   what it then takes; below 0 it is given back
+--   need   what must be there for the request; -1 for what is given back or owed
+--   take   what it then takes; below 0 it is given back. What is owed is taken up to a debt of ten bursts
 --   ahead  what is wanted besides, for requests to come
 --   fill   time in which an empty bucket fills
 --   token  length of one token
@@ -49,6 +49,9 @@ for i, key in ipairs(KEYS) do
   local fill, token = tonumber(ARGV[i * 7 - 3]), tonumber(ARGV[i * 7 - 2])
   local since, reach = tonumber(ARGV[i * 7 - 1]), tonumber(ARGV[i * 7])
   local debt, born, moved = before[i], births[i], moves[i]
+  if need < 0 and take > 0 then
+    take = math.max(0, math.min(take, 10 * fill - debt))
+  end
   if take < 0 then
     local rest = since >= born and reach - moved - math.max(0, now - since) * 1000 or 0
     take = -math.max(0, math.min(-take, rest, debt))

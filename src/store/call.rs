@@ -38,7 +38,11 @@ use super::{
     script::{QuestionKind, ScriptQuestion},
     share::{Reply, Trip},
 };
-use crate::{duration, limit::Clock, runtime::timer::timeout_at};
+use crate::{
+    duration,
+    limit::{Clock, MOST_OWED},
+    runtime::timer::timeout_at,
+};
 
 /// The reply of the store about one bucket, and the time of its trip.
 ///
@@ -52,8 +56,8 @@ pub(super) struct TimedReply {
 }
 
 /// Tries of a call. A connection that was closed while it was idle costs the
-/// first. Tokens that are returned have one try, because the first may have
-/// reached the store, and returning them twice would be too much.
+/// first. Tokens that are returned or owed have one try, because the first may
+/// have reached the store, and twice would be too much.
 const TRIES: usize = 2;
 
 /// Time between the deadline of each node and that of the whole call of a
@@ -81,7 +85,7 @@ impl Store {
         let mut questions = Vec::with_capacity(wants.len());
         let mut tries = TRIES;
         for (ask, want, ahead) in wants {
-            if matches!(want, QuestionKind::GiveBack { .. }) {
+            if matches!(want, QuestionKind::GiveBack { .. } | QuestionKind::Owe(_)) {
                 tries = 1;
             }
             questions.push(ScriptQuestion {
@@ -207,24 +211,59 @@ impl Store {
     pub(super) fn spawn_call(self: &Arc<Self>, ask: SharedAsk, want: QuestionKind) {
         let store = Arc::clone(self);
         self.background.spawn(async move {
-            let client = store.client();
-            if store.is_left_alone(&ask) {
-                return;
-            }
-            let Some(_permit) = client.permit() else {
-                return;
-            };
-            let wants = [(&ask, want, 0)];
-            let deadline = Instant::now() + store.settings.timeout;
-            let replies = timeout_at(deadline, store.call(client, &wants, deadline))
-                .await
-                .unwrap_or_default();
-            if let Some(TimedReply { reply, trip }) = replies.into_iter().next().flatten() {
-                ask.limit
-                    .ledger
-                    .learn(ask.name, *ask.gcra(), 0, reply, trip);
+            store.call_behind(&ask, want).await;
+        });
+    }
+
+    /// Takes `tokens` from the bucket of `ask`, whether they are there or not:
+    /// those that are held here at once, and the rest in the store, in the
+    /// background. Each key has one call in flight for this, and what comes
+    /// meanwhile goes with the next one.
+    ///
+    /// A debt that could not be told goes with the next one of the key. It is
+    /// lost with the process, or once the key is forgotten.
+    pub(super) fn owe(self: &Arc<Self>, ask: &SharedAsk, tokens: u64) {
+        let gcra = *ask.gcra();
+        let most = gcra.fill().saturating_mul(MOST_OWED);
+        let nanos = gcra.emission().saturating_mul(tokens).min(most);
+        let ledger = &ask.limit.ledger;
+        let mut owed = ledger.owe(Clock.now().as_nanos(), ask.name, gcra, nanos);
+        if owed == 0 {
+            return;
+        }
+        let (store, ask) = (Arc::clone(self), ask.clone());
+        self.background.spawn(async move {
+            while owed > 0 {
+                let is_told = store.call_behind(&ask, QuestionKind::Owe(owed)).await;
+                let unpaid = if is_told { 0 } else { owed };
+                owed = ask.limit.ledger.paid(ask.name, unpaid);
             }
         });
+    }
+
+    /// The call of a task in the background. Returns whether the store has
+    /// answered.
+    async fn call_behind(self: &Arc<Self>, ask: &SharedAsk, want: QuestionKind) -> bool {
+        let client = self.client();
+        if self.is_left_alone(ask) {
+            return false;
+        }
+        let Some(_permit) = client.permit() else {
+            return false;
+        };
+        let wants = [(ask, want, 0)];
+        let deadline = Instant::now() + self.settings.timeout;
+        let replies = timeout_at(deadline, self.call(client, &wants, deadline))
+            .await
+            .unwrap_or_default();
+        let Some(TimedReply { mut reply, trip }) = replies.into_iter().next().flatten() else {
+            return false;
+        };
+        // Nothing was taken for this gateway to hold.
+        reply.before = reply.before.max(reply.after);
+        let ledger = &ask.limit.ledger;
+        ledger.learn(ask.name, *ask.gcra(), 0, reply, trip);
+        true
     }
 }
 

@@ -154,6 +154,25 @@ impl Ledger {
         self.with(name, |share| share.returned(back));
     }
 
+    /// Takes `nanos` of a bucket, whether they are there or not. Returns how many
+    /// the store is to be told of now, see [`BucketShare::owe`]. Of a key that is
+    /// not known, and for which there is no room, it is told of all.
+    pub(super) fn owe(&self, now: u64, name: Name, gcra: Gcra, nanos: u64) -> u64 {
+        let owed = self.with(name, |share| share.owe(now, gcra, nanos));
+        owed.unwrap_or_else(|| {
+            let mut share = BucketShare::default();
+            let owed = share.owe(now, gcra, nanos);
+            self.enter(now, name, share);
+            owed
+        })
+    }
+
+    /// Ends a call that told the store what is owed, all but `unpaid`. Returns
+    /// what the next one tells.
+    pub(super) fn paid(&self, name: Name, unpaid: u64) -> u64 {
+        self.with(name, |share| share.paid(unpaid)).unwrap_or(0)
+    }
+
     /// Whole tokens left, and nanoseconds until the bucket is full, as far as
     /// is known here.
     pub(super) fn standing(&self, now: u64, name: Name, gcra: Gcra) -> (u32, u64) {

@@ -41,6 +41,8 @@ pub(super) enum QuestionKind {
     Take(u32),
     /// Look whether this number of tokens is there, and take none.
     Look(u32),
+    /// Take so many nanoseconds, whether they are there or not.
+    Owe(u64),
     /// Return the part of a slot that has not begun.
     GiveBack {
         /// Nanoseconds to return.
@@ -64,6 +66,7 @@ impl ScriptQuestion {
                 [0, 0],
             ),
             QuestionKind::Look(cost) => (whole(self.gcra.weight(cost)), 0, [0, 0]),
+            QuestionKind::Owe(nanos) => (-1, whole(nanos), [0, 0]),
             QuestionKind::GiveBack { back, since, reach } => {
                 (-1, -whole(back), [whole(since), whole(reach)])
             }

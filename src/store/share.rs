@@ -95,6 +95,14 @@ impl ShareSlot {
         }
     }
 
+    /// The last part of the slot, of at most this length.
+    pub(super) fn last(self, length: u64) -> Self {
+        Self {
+            from: self.from.max(self.until.saturating_sub(length)),
+            ..self
+        }
+    }
+
     /// The length of the part that has not begun at `now`, if the slot moved up
     /// by at most `moved`.
     pub(super) fn rest(self, now: u64, moved: u64) -> u64 {
@@ -146,6 +154,10 @@ pub(super) struct BucketShare {
     asked: u64,
     /// Tokens that were used here since.
     used: u32,
+    /// Nanoseconds that are owed and that the store has not been told of.
+    owed: u64,
+    /// Whether a call tells the store of others at present.
+    is_paying: bool,
 }
 
 impl BucketShare {
@@ -219,6 +231,7 @@ impl BucketShare {
         *self = Self {
             gcra: Some(gcra),
             lease: self.lease,
+            is_paying: self.is_paying,
             ..Self::default()
         };
     }
@@ -305,6 +318,38 @@ impl BucketShare {
     pub(super) fn returned(&mut self, back: u64) {
         self.tat = self.tat.saturating_sub(back.saturating_add(self.late));
         self.asked = 0;
+    }
+
+    /// Takes `nanos` of the time line, whether they are there or not: those that
+    /// are held here first, and the rest beyond everything that was given.
+    /// Returns how many the store is to be told of now; 0 if none are left, or
+    /// if a call is in flight after which the next one takes them along.
+    pub(super) fn owe(&mut self, now: u64, gcra: Gcra, nanos: u64) -> u64 {
+        self.turn_to(gcra);
+        let held = self.held(now).min(nanos);
+        self.head = self.head.max(now) + held;
+        let rest = nanos - held;
+        self.tat = self.tat.max(now).saturating_add(rest);
+        self.owed = self.owed.saturating_add(rest);
+        if self.is_paying {
+            0
+        } else {
+            self.next_to_pay()
+        }
+    }
+
+    /// Ends a call that told the store what is owed, all but `unpaid`. Returns
+    /// what the next one tells; 0 for no call.
+    pub(super) fn paid(&mut self, unpaid: u64) -> u64 {
+        self.owed = self.owed.saturating_add(unpaid);
+        self.is_paying = false;
+        if unpaid > 0 { 0 } else { self.next_to_pay() }
+    }
+
+    /// Takes out what is owed, for a call.
+    fn next_to_pay(&mut self) -> u64 {
+        self.is_paying = self.owed > 0;
+        std::mem::take(&mut self.owed)
     }
 
     /// Whole tokens that this gateway could admit, and nanoseconds until the

@@ -33,7 +33,7 @@ pub use self::{
     dropped::Dropped,
     latch::Latch,
     logs::{LogControl, LogGuard},
-    metrics::{Decision, ListenerMetrics, Metrics, RouteMetrics, UpstreamMetrics},
+    metrics::{Decision, ListenerMetrics, Metrics, RouteMetrics, UnknownCost, UpstreamMetrics},
 };
 
 /// Whether to write in colour: `stream` is a terminal, and the variable

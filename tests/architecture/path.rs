@@ -74,7 +74,8 @@ const PATH: &[(&str, &str)] = &[
     ("upstream/send.rs", "Sending::poll Upstream::send Upstream::choose SentRequest::new SentRequest::poll SentRequest::responded SentRequest::drop"),
     ("upstream/server.rs", "Server::pooled"),
     ("upstream/stream.rs", "Stream::is_quiet Stream::try_read Stream::poll_write Stream::poll_flush"),
-    ("body.rs", "Body::copied Body::is_whole Body::append_whole Body::size_hint"),
+    ("body.rs", "Body::copied Body::is_whole Body::size_hint"),
+    ("body/unframed.rs", "Body::append_whole"),
     ("body/content.rs", "Content::take Content::give_back Content::hold Content::end"),
 ];
 

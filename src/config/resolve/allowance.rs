@@ -18,6 +18,7 @@ use crate::config::{
     field::{Field, Given},
     problem::{Code, Problems},
     source::Span,
+    units,
     wire::limits::Burst,
 };
 use crate::policy::{Allowance, KeyPart, Quota, QuotaError, Rate};
@@ -54,6 +55,8 @@ pub(super) struct Numbers<'f> {
     /// The place of the table.
     pub(super) at: Span,
     pub(super) rate: NumberKey<Rate>,
+    /// The rate as the file has it.
+    pub(super) rate_text: Option<&'f str>,
     pub(super) burst: &'f Option<Field<Burst>>,
     pub(super) in_flight: NumberKey<NonZeroU32>,
 }
@@ -83,10 +86,18 @@ impl Numbers<'_> {
         }
     }
 
-    /// The allowance; `None` after a mistake.
-    pub(super) fn allowance(&self, problems: &mut Problems) -> Option<Allowance> {
+    /// The allowance; `None` after a mistake. `is_in_bytes` says that tokens may
+    /// be written as sizes.
+    pub(super) fn allowance(
+        &self,
+        is_in_bytes: bool,
+        problems: &mut Problems,
+    ) -> Option<Allowance> {
         if self.has_both(problems) {
             return None;
+        }
+        if !is_in_bytes {
+            self.refuse_sizes(problems);
         }
         if let Some(in_flight) = self.in_flight.key {
             self.refuse_burst(in_flight, problems);
@@ -110,6 +121,23 @@ impl Numbers<'_> {
         let reason = ": tokens come back with time, and permits when their requests end";
         let help = "keep one; for both, write two limits and name both on the route";
         exclude(&[self.rate.key, self.in_flight.key], reason, help, problems)
+    }
+
+    /// Reports numbers that are sizes, of a limit whose tokens are no bytes.
+    fn refuse_sizes(&self, problems: &mut Problems) {
+        let burst = self.burst.value();
+        for (text, at) in [
+            (self.rate_text, self.rate.place(self.at)),
+            (burst.map(|burst| &*burst.text), self.burst.place(self.at)),
+        ] {
+            if text.is_some_and(units::is_size) {
+                let message =
+                    "a size is a number of bytes, and this limit counts requests or what they cost";
+                let help =
+                    "write a number without a unit, or count bytes: `cost = { from = \"bytes\" }`";
+                problems.error(Code::Conflict, at, message, help);
+            }
+        }
     }
 
     /// Reports a burst beside a cap, which has no bucket.
@@ -147,6 +175,8 @@ pub(super) struct Beside<'a> {
     pub(super) kind: LimitKind,
     /// The largest cost of a request, in tokens.
     pub(super) most: u32,
+    /// Whether its tokens may be written as sizes.
+    pub(super) is_in_bytes: bool,
     pub(super) problems: &'a mut Problems,
 }
 
@@ -157,7 +187,7 @@ impl Beside<'_> {
         if !self.fits(numbers) {
             return None;
         }
-        let allowance = numbers.allowance(self.problems)?;
+        let allowance = numbers.allowance(self.is_in_bytes, self.problems)?;
         let Allowance::Rate(quota) = allowance else {
             return Some(allowance);
         };

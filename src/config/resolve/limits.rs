@@ -27,7 +27,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     allowance::{Beside, LimitKind, NumberKey, Numbers},
     checks::{Unique, every},
-    overrides,
+    cost, overrides,
 };
 use crate::config::{
     field::{Field, Given},
@@ -66,18 +66,19 @@ fn limit(entry: &NamedEntry<wire::Limit>, problems: &mut Problems) -> Option<Lim
     let at = entry.field.at();
     let own = numbers(at, &limit.rate, &limit.burst, &limit.in_flight);
     let kind = own.kind();
-    let allowance = own.allowance(problems);
     if kind == LimitKind::InFlight {
         refuse_keys_of_rates(limit, problems);
     }
-    let cost = cost(limit, problems);
+    let cost = cost::cost(limit, problems);
+    let is_in_bytes = cost.as_ref().is_none_or(Cost::is_in_bytes);
+    let allowance = own.allowance(is_in_bytes, problems);
     let most = cost.as_ref().map_or(0, Cost::most);
     let quota = allowance.and_then(|allowance| allowance.rate());
     let burst = quota.map(|quota| quota.burst());
     if let Some(burst) = burst.filter(|burst| most > burst.get()) {
         let message = format!("a cost of {most} never fits into a burst of {burst}");
         let help = "lower the cost, or raise `burst`";
-        problems.error(Code::Conflict, place_of_cost(limit, at), message, help);
+        problems.error(Code::Conflict, cost::place(limit, at), message, help);
     }
     let key = limit.key.optional()?.unwrap_or_default();
     let missing = missing(limit, &key, problems)?;
@@ -85,6 +86,7 @@ fn limit(entry: &NamedEntry<wire::Limit>, problems: &mut Problems) -> Option<Lim
         key: &key,
         kind,
         most,
+        is_in_bytes,
         problems,
     };
     let stand_ins = stand_ins(limit, &mut beside);
@@ -124,6 +126,7 @@ fn numbers<'f>(
     Numbers {
         at,
         rate: NumberKey::new("rate", rate, rate.read()),
+        rate_text: rate.value().map(|rate| &*rate.text),
         burst,
         in_flight: NumberKey::new("in_flight", in_flight, in_flight.read()),
     }
@@ -207,39 +210,6 @@ fn need_a_place(entry: &NamedEntry<wire::Limit>, file: &File, problems: &mut Pro
         let help =
             "name it: `[store]` with `url = \"redis://127.0.0.1:6379\"`, or leave `scope` out";
         problems.error(Code::Conflict, limit.scope.at(), message, help);
-    }
-}
-
-/// Tokens that a request takes: a number, or the content of a header up to a
-/// largest number. An upper bound is required for a header, because clients may
-/// write anything into it.
-///
-/// The default is the cost of a request whose header has no whole number. It is
-/// at most `max`, like the content of the header. A fixed cost has no such
-/// bound here: it is compared with the burst.
-fn cost(limit: &wire::Limit, problems: &mut Problems) -> Option<Cost> {
-    let cost = match limit.cost.value()? {
-        Either::Short(cost) => return Some(Cost::Fixed(cost.value)),
-        Either::Long(cost) => cost,
-    };
-    let name = cost.header.read()?;
-    let (default, max) = (cost.default.read()?, cost.max.read()?.get());
-    if default > max {
-        let message = format!(
-            "a default of {default} is above the most that a request can cost, `max = {max}`"
-        );
-        let help = format!("lower `default` to {max} or less, or raise `max`");
-        problems.error(Code::Conflict, cost.default.at(), message, help);
-    }
-    Some(Cost::Header { name, default, max })
-}
-
-/// The place of the largest number of tokens that a request can cost; `at` is
-/// that of the limit.
-fn place_of_cost(limit: &wire::Limit, at: Span) -> Span {
-    match limit.cost.value() {
-        Some(Either::Long(cost)) => cost.max.at(),
-        _ => limit.cost.place(at),
     }
 }
 

@@ -38,6 +38,7 @@ mod allowance;
 mod checks;
 mod concurrency;
 mod cors;
+mod cost;
 mod defaults;
 mod destinations;
 mod files;

@@ -129,6 +129,7 @@ impl ExceptionKeys<'_> {
         let numbers = Numbers {
             at: self.at,
             rate: NumberKey::new("rate", self.rate, rate.flatten()),
+            rate_text: self.rate.value().map(|rate| &*rate.text),
             burst: self.burst,
             in_flight: NumberKey::new("in_flight", self.in_flight, in_flight.flatten()),
         };

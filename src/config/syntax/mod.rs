@@ -19,6 +19,7 @@
 
 pub(super) mod address;
 pub(super) mod body;
+pub(super) mod cost;
 pub(super) mod header;
 pub(super) mod host;
 pub(super) mod identity;

@@ -2,6 +2,7 @@
 
 mod advice;
 mod cors;
+mod costs;
 mod examples;
 mod files;
 mod foreign;

@@ -115,8 +115,15 @@ fn exact_size(text: &str) -> Result<u64, Wrong> {
         .ok_or_else(|| Wrong::new("it is more than can be counted", help))
 }
 
+/// Whether a number has a unit of size: in `"64KiB"`, and in a rate such as
+/// `"10MiB/s"`.
+pub(super) fn is_size(text: &str) -> bool {
+    let number = text.split('/').next().unwrap_or_default();
+    number.ends_with('B') && number.starts_with(is_digit)
+}
+
 /// `"100/s"`, `"10000/d"`, `"5/10s"`: so many in each period, which is at most a
-/// year.
+/// year. `"10MiB/s"`: so many bytes.
 ///
 /// # Errors
 /// Anything else, 0, and more than one a nanosecond.
@@ -137,7 +144,12 @@ fn exact_rate(text: &str) -> Result<Rate, Wrong> {
     if count.is_empty() {
         return Err(Wrong::new("the number is missing", help));
     }
-    let Some(count) = whole(count) else {
+    let read = if is_size(count) {
+        exact_size(count).ok()
+    } else {
+        whole(count)
+    };
+    let Some(count) = read else {
         return Err(Wrong::new(format!("`{count}` is not a whole number"), help));
     };
     let Ok(count) = u32::try_from(count) else {
@@ -308,6 +320,8 @@ mod tests {
         assert_eq!(read("100/s"), (100, 1));
         assert_eq!(read("10000/d"), (10_000, 86_400));
         assert_eq!(read("5/10s"), (5, 10));
+        assert_eq!(read("10MiB/s"), (10 << 20, 1));
+        assert_eq!(read("1kB/m"), (1000, 60));
         for text in [
             "0/s",
             "5",

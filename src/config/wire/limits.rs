@@ -10,9 +10,9 @@ use serde_json::json;
 use super::{
     super::field::{Field, Nested},
     lists::{List, OneOrList, OneOrMany, Tables},
-    numbers::{Number, Whole},
+    numbers::{Number, TokensOrSize, Whole},
     scalar::{Or, Scalar, Unlimited},
-    syntaxes::{Absent, Header, KeyValue, Part, PerTime, StatusOrClass},
+    syntaxes::{Absent, CostAt, Header, KeyValue, Part, PerTime, StatusOrClass},
     tables::{Either, Named},
 };
 
@@ -20,7 +20,7 @@ use super::{
 pub(in crate::config) type Tokens = Whole<u32, 0, { u32::MAX as u64 }>;
 /// The size of a bucket, in tokens. Rate and burst together have a further
 /// bound, which [`Quota::new`](crate::policy::Quota::new) checks.
-pub(in crate::config) type Burst = Whole<NonZeroU32, 1, { u32::MAX as u64 }>;
+pub(in crate::config) type Burst = Scalar<TokensOrSize>;
 /// Requests in flight of one key, counted in 32 bits.
 pub(in crate::config) type MostInFlight = Scalar<InFlightNumber>;
 /// The language of such a number.
@@ -38,9 +38,11 @@ pub(in crate::config) struct Limit {
     /// "identity", "plan", "claim:NAME";
     /// a list is one composite key; absent: one bucket for everyone.
     pub(in crate::config) key: Option<Field<OneOrList<Scalar<Part>>>>,
-    /// Sustained rate: "100/s", "30/m", "1000/h", "10000/d" or "5/10s".
+    /// Sustained rate: "100/s", "30/m", "1000/h", "10000/d" or "5/10s"; of bytes
+    /// "10MiB/s".
     pub(in crate::config) rate: Option<Field<Scalar<PerTime>>>,
-    /// Size of the bucket, in tokens; absent: the number of the rate.
+    /// Size of the bucket, in tokens, or of bytes such as "50MiB"; absent: the
+    /// number of the rate.
     pub(in crate::config) burst: Option<Field<Burst>>,
     /// Most requests in flight of each key, to the end of the response body,
     /// instead of a rate.
@@ -54,7 +56,8 @@ pub(in crate::config) struct Limit {
     /// `[store]` count together.
     #[serde(default)]
     pub(in crate::config) scope: Field<Scope>,
-    /// Tokens that a request takes: a number, or a table: what a header says.
+    /// Tokens that a request takes: a number, or a table: what a header says, or
+    /// what the response turns out to cost.
     #[serde(default = "cost_of_a_request")]
     pub(in crate::config) cost: Field<Either<Tokens, Cost>>,
     /// "shadow" decides, counts and logs, but refuses nothing.
@@ -146,17 +149,35 @@ pub(in crate::config) struct StandIns {
     pub(in crate::config) in_flight: Option<Field<MostInFlight>>,
 }
 
-/// A cost that a header tells. Clients that can set the header choose their
-/// cost: take it from a proxy of yours.
+/// A cost that a header of the request tells, or that is known in the end.
+/// Clients that can set the header choose their cost: take it from a proxy of
+/// yours.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[schemars(extend("oneOf" = one_place()))]
 pub(in crate::config) struct Cost {
-    /// The header; it holds a whole number from 0.
-    pub(in crate::config) header: Field<Scalar<Header>>,
+    /// The header of the request; it holds a whole number from 0.
+    pub(in crate::config) header: Option<Field<Scalar<Header>>>,
     /// Cost of a request without the header, or with something else in it.
     #[serde(default = "Tokens::value::<1>")]
     pub(in crate::config) default: Field<Tokens>,
-    /// Larger costs count as this one; at most the burst.
-    pub(in crate::config) max: Field<Burst>,
+    /// Where the cost is found that is known in the end:
+    /// "response-header:NAME", "response-trailer:NAME", "response-json:PATH" (a
+    /// number in the JSON of the response, or in the last of its events that has
+    /// it), "request-bytes", "response-bytes" or "bytes" (both).
+    pub(in crate::config) from: Option<Field<Scalar<CostAt>>>,
+    /// Tokens that are taken at admission, until the cost is known; the
+    /// difference comes back or is owed.
+    // The least with which a key in debt is refused.
+    #[serde(default = "Burst::value::<1>")]
+    pub(in crate::config) reserve: Field<Burst>,
+    /// Larger costs count as this one; with `header` required, and at most the
+    /// burst; with `from` absent: only the bound of debts counts, ten bursts.
+    pub(in crate::config) max: Option<Field<Burst>>,
+}
+
+/// The schema of tables that have one place of a cost.
+fn one_place() -> serde_json::Value {
+    json!([{ "required": ["header", "max"] }, { "required": ["from"] }])
 }
 
 /// Numbers to try.

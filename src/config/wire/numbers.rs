@@ -11,6 +11,7 @@ use schemars::{Schema, json_schema};
 use super::{
     super::{
         field::Field,
+        units,
         wrong::{Rejection, Wrong},
     },
     scalar::{Auto, Or, Scalar, Syntax},
@@ -80,6 +81,43 @@ where
             "minimum": LEAST,
             "maximum": MOST,
             "pattern": VARIABLE,
+        })
+    }
+}
+
+/// A number of tokens from 1. Where tokens are bytes, it may be a size.
+#[derive(Debug, Clone)]
+pub(in crate::config) enum TokensOrSize {}
+
+/// The same, as a number alone.
+type TokenNumber = Number<NonZero<u32>, 1, { u32::MAX as u64 }>;
+
+impl Syntax for TokensOrSize {
+    type Value = NonZero<u32>;
+    const IS_NUMBER: bool = true;
+
+    fn name() -> String {
+        TokenNumber::name()
+    }
+
+    fn parse(text: &str) -> Result<NonZero<u32>, Rejection> {
+        if !units::is_size(text) {
+            return TokenNumber::parse(text);
+        }
+        let size = units::size(text).map_err(Rejection::Value)?;
+        TokenNumber::number(size.try_into().unwrap_or(i64::MAX))
+    }
+
+    fn number(number: i64) -> Result<NonZero<u32>, Rejection> {
+        TokenNumber::number(number)
+    }
+
+    fn schema() -> Schema {
+        json_schema!({
+            "type": ["integer", "string"],
+            "minimum": 1,
+            "maximum": u32::MAX,
+            "pattern": r"^([0-9]+([kKMGT]i?)?B|\$\{[^}]*\})$",
         })
     }
 }

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 
 use super::super::{
     syntax::{
-        self, address, body, header, host,
+        self, address, body, cost, header, host,
         identity::{self, KeyPlace},
         key, origin, path, store, template,
     },
@@ -21,8 +21,8 @@ use super::super::{
 };
 use super::scalar::Syntax;
 use crate::policy::{
-    Algorithm, BodyKind, CredentialPlace, HeaderText, HostPattern, KeyPart, Missing, OriginPattern,
-    PathPattern, Rate, RetryOn, Statuses, StoreServer, UpstreamServer,
+    Algorithm, BodyKind, CostSource, CredentialPlace, HeaderText, HostPattern, KeyPart, Missing,
+    OriginPattern, PathPattern, Rate, RetryOn, Statuses, StoreServer, UpstreamServer,
 };
 
 /// Declares languages:
@@ -86,6 +86,8 @@ syntaxes! {
     Absent = Missing, "\"skip\", \"refuse\" or part of a key", "client-ip", "^((skip|refuse|route|client-ip|host|path|method|tls:subject|identity|plan)$|(client-ip/|header:|cookie:|query:|param:|claim:).)", key::missing;
     /// `401`, or `4xx` for all statuses of a class.
     StatusOrClass = Statuses, "a status or a class of them", "401", "^[2-5]([0-9][0-9]|xx)$", header::statuses;
+    /// The place of a cost that is known in the end.
+    CostAt = CostSource, "the place of a cost", "response-header:x-cost", "^(response-(header|trailer|json):.|((request|response)-)?bytes$)", cost::source;
     /// A value that a part of a key may have.
     KeyValue = String, "a value", "*", "", not_empty_value;
     MethodName = Method, "a method", "GET", "^[^ /]+$", header::method;
@@ -158,7 +160,7 @@ syntaxes! {
     Share = u8, "a percentage", "5%", "^[0-9]+%$", units::share, with_percent;
     /// A bound above a share.
     Bound = u16, "a percentage", "125%", "^[0-9]+%$", units::bound, with_percent;
-    PerTime = Rate, "a rate", "100/s", "^[0-9]+/[0-9a-z]+$", units::rate, with_time;
+    PerTime = Rate, "a rate", "100/s", "^[0-9]+([kKMGT]?i?B)?/[0-9a-z]+$", units::rate, with_time;
     Bind = SocketAddr, "an address with a port", "0.0.0.0:8080", ":[0-9]+$", address::bind, with_address;
 }
 

@@ -15,6 +15,14 @@
 //! server, since nobody knows what became of it there; before that, the tokens
 //! come back.
 //!
+//! # Costs that are known in the end
+//!
+//! A limit whose cost is known in the end has taken its reserve. A response
+//! settles it at once if its header has the cost; otherwise the body of the
+//! response carries the tokens on, in a meter (`meter`), to its own end. Without
+//! a response the reserve stays taken if a server was sent the request, and the
+//! bytes of the request that count are owed.
+//!
 //! # Where it ends
 //!
 //! The future of the response settles a charge in one of four ways, by the
@@ -27,7 +35,7 @@
 //!   back.
 //! * Another failure by the client, or a client that leaves, drops it. Tokens
 //!   of limits that count responses come back then if the request was not sent
-//!   to a server.
+//!   to a server, and so do reserves.
 //!
 //! # Permits
 //!
@@ -41,16 +49,18 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
 use smallvec::SmallVec;
 
 use super::{
     limits::RouteLimit,
+    meter::{self, Received},
     permits::HeldPermits,
+    pieces::{Settling, TokenPiece, Tokens},
     question::{Question, nearer},
     questions::{List, Quotas},
 };
 use crate::{
+    body::Body,
     call::{Exchange, Nearest},
     limit::{Admission, Clock, Now, Standing},
     message::Response,
@@ -81,31 +91,14 @@ pub(super) struct Apart {
     exchange: Arc<Exchange>,
     /// In the order in which they were taken. Empty once they are settled, so
     /// that the drop that follows returns nothing twice.
-    pieces: SmallVec<[ReturnablePiece; 2]>,
+    pieces: SmallVec<[TokenPiece; 2]>,
     /// Quotas of single keys, to which the questions refer.
     quotas: Quotas,
-    /// The bucket nearest to exhaustion, of the live limits that do not count
-    /// responses.
+    /// The bucket nearest to exhaustion, of the live limits whose tokens do not
+    /// come back one by one.
     others: Option<Nearest>,
-}
-
-/// Tokens that come back in one piece, if at all.
-#[derive(Debug)]
-struct ReturnablePiece {
-    /// The question that was answered with them. Where the store has answered
-    /// several together, the first of them: then none of the limits counts
-    /// responses.
-    question: Question,
-    tokens: Tokens,
-}
-
-/// Where tokens were taken, and so how they come back.
-#[derive(Debug)]
-enum Tokens {
-    Local(Admission),
-    // Boxed, as it is several times as large, and a call to the store costs far
-    // more than this allocation.
-    Shared(Box<SharedAdmission>, Arc<Store>),
+    /// The bytes of the request body, if the cost of a limit needs them.
+    received: Option<Received>,
 }
 
 impl Charge {
@@ -141,25 +134,34 @@ impl Charge {
         self.permits.give_back();
     }
 
+    /// Counts the bytes of the request body, if the cost of a limit needs them.
+    #[inline]
+    pub(super) fn measure(&mut self, body: &mut Body) {
+        if let Some(apart) = &mut self.apart {
+            apart.measure(body);
+        }
+    }
+
     /// Settles for a response, whose body holds the permits to its end.
     ///
-    /// Tokens of limits without `count` stay taken whatever the status is. The
-    /// charge stays where it is, since a move costs more than the settling of
-    /// plain tokens, and is dropped without an effect later.
+    /// Plain tokens stay taken whatever the status is. The charge stays where it
+    /// is, since a move costs more than the settling of plain tokens, and is
+    /// dropped without an effect later.
     #[inline]
     pub(super) fn settle(&mut self, response: &mut Response) {
         if let Some(apart) = &mut self.apart {
             apart.note_others(&self.questions, self.together.standings().map(Some));
-            apart.settle(response.status);
+            apart.settle(response);
         }
         self.permits.held_by(&mut response.body);
     }
 
     /// Settles for an error that the gateway answers in a server's stead:
-    /// tokens of limits that count responses come back, and so do permits.
+    /// tokens of limits that count responses and permits come back, and reserves
+    /// stay taken.
     pub(super) fn settle_without_response(self) {
         if let Some(mut apart) = self.apart {
-            apart.refund_counted();
+            apart.end_without_response();
         }
         self.permits.give_back();
     }
@@ -177,19 +179,20 @@ impl Apart {
             pieces: SmallVec::new(),
             quotas: quotas.clone(),
             others: None,
+            received: None,
         }
     }
 
     /// Adds tokens that one bucket of this gateway has taken.
     pub(super) fn add(&mut self, question: Question, admission: Admission) {
-        self.pieces.push(ReturnablePiece {
+        self.pieces.push(TokenPiece {
             question,
             tokens: Tokens::Local(admission),
         });
     }
 
     /// Adds tokens that were taken in the store: by one bucket, or by several
-    /// of limits that do not count responses, the first of which is that of
+    /// of limits whose tokens stay taken, the first of which is that of
     /// `question`.
     pub(super) fn add_shared(
         &mut self,
@@ -197,13 +200,25 @@ impl Apart {
         admission: SharedAdmission,
         store: &Arc<Store>,
     ) {
-        self.pieces.push(ReturnablePiece {
+        self.pieces.push(TokenPiece {
             question,
             tokens: Tokens::Shared(Box::new(admission), Arc::clone(store)),
         });
     }
 
-    /// Notes the limits of live questions that do not count responses; the one
+    /// Counts the bytes of `body`, the request's, if one of the limits needs
+    /// them.
+    fn measure(&mut self, body: &mut Body) {
+        let needs = |piece: &TokenPiece| {
+            let cost = piece.question.end_cost(&self.limits);
+            cost.is_some_and(|cost| cost.source.counts_request())
+        };
+        if self.pieces.iter().any(needs) {
+            self.received = Some(Received::of(body));
+        }
+    }
+
+    /// Notes the limits of live questions whose tokens stay taken; the one
     /// nearest to exhaustion counts. `standings` are in the order of the
     /// questions.
     pub(super) fn note_others(
@@ -212,7 +227,7 @@ impl Apart {
         standings: impl Iterator<Item = Option<Standing>>,
     ) {
         for (question, standing) in questions.iter().zip(standings) {
-            if !question.counts_responses(&self.limits) {
+            if !question.is_settled_alone(&self.limits) {
                 let other = standing.map(|standing| question.nearest(&self.limits, standing));
                 self.others = nearer(self.others, other);
             }
@@ -220,36 +235,46 @@ impl Apart {
     }
 
     /// Keeps the tokens of limits that count a response with this status, and
-    /// returns those of the others. If that changes a bucket that can refuse,
-    /// the response and the access line state what is left now.
+    /// returns those of the others. Settles costs that the header has, and
+    /// leaves the others to a meter in the body. If that changes a bucket that
+    /// can refuse, the response and the access line state what is left now.
     ///
-    /// The bucket that is nearest to exhaustion may be another one after a
-    /// refund. It is found anew among the live limits: those that count
-    /// responses, with their present standing, and the nearest of the others as
-    /// it was when they decided.
-    fn settle(&mut self, status: StatusCode) {
+    /// The bucket that is nearest to exhaustion may be another one then. It is
+    /// found anew among the live limits: those that were settled, with their
+    /// present standing, and the nearest of the others as it was when they
+    /// decided.
+    fn settle(&mut self, response: &mut Response) {
         let (now, limits) = (Clock.now(), Arc::clone(&self.limits));
         let (mut left, mut has_changed) = (self.others, false);
-        for ReturnablePiece { question, tokens } in std::mem::take(&mut self.pieces) {
-            let Some(count) = &question.limit(&limits).policy.count else {
+        let mut open = SmallVec::new();
+        for piece in std::mem::take(&mut self.pieces) {
+            let question = piece.question;
+            if !question.is_settled_alone(&limits) {
                 continue;
+            }
+            let settling = Settling {
+                now,
+                limits: &limits,
+                quotas: &self.quotas,
             };
-            let is_kept = count.iter().any(|statuses| statuses.contains(status));
-            let standing = match tokens {
-                Tokens::Local(admission) => {
-                    let Some(ask) = question.ask(&limits, &self.quotas) else {
-                        continue;
-                    };
-                    if !is_kept {
-                        admission.refund(now, [ask.limiter]);
-                    }
-                    Some(ask.limiter.standing(now, ask.key, ask.quota))
+            let is_counted = question.counts(response.status, &limits);
+            let is_stated = meter::stated_in_header(&question, &limits, response);
+            let (standing, has_moved) = match (is_counted, question.end_cost(&limits)) {
+                (false, _) => (piece.refund(settling), true),
+                (true, None) => (piece.standing(settling), false),
+                (true, Some(_)) if is_stated.is_none() => {
+                    let standing = piece.standing(settling);
+                    open.push(piece);
+                    (standing, false)
                 }
-                Tokens::Shared(admission, _) if is_kept => admission.standings().next().flatten(),
-                Tokens::Shared(admission, store) => admission.refund(&store),
+                (true, Some(cost)) => {
+                    let used = is_stated.flatten().map(|used| cost.at_most(used));
+                    meter::note(&self.exchange, &question, &limits, used);
+                    (piece.settle(settling, used), true)
+                }
             };
             if question.is_live(&limits) {
-                has_changed |= !is_kept;
+                has_changed |= has_moved;
                 let standing = standing.map(|standing| question.nearest(&limits, standing));
                 left = nearer(left, standing);
             }
@@ -257,27 +282,55 @@ impl Apart {
         if has_changed {
             self.exchange.facts.lock().limits.nearest = left;
         }
+        if !open.is_empty() {
+            let received = self.received.take();
+            meter::begin(
+                open,
+                &self.exchange,
+                (limits, &self.quotas),
+                received,
+                response,
+            );
+        }
     }
 
     /// Returns the tokens of limits that count responses, because no response
-    /// of a server came.
-    fn refund_counted(&mut self) {
+    /// of a server came. Reserves stay taken, and bytes that were received
+    /// beyond them are owed.
+    fn end_without_response(&mut self) {
         let limits = Arc::clone(&self.limits);
-        self.refund(Clock.now(), |question| question.counts_responses(&limits));
+        let settling = Settling {
+            now: Clock.now(),
+            limits: &limits,
+            quotas: &self.quotas,
+        };
+        for piece in std::mem::take(&mut self.pieces) {
+            let question = piece.question;
+            if question.counts_responses(&limits) {
+                piece.refund(settling);
+            } else if let Some(cost) = question.end_cost(&limits) {
+                let received = match &self.received {
+                    Some(received) if cost.source.counts_request() => Some(received.bytes()),
+                    _ => None,
+                };
+                let used = received.map(|bytes| cost.at_most(bytes).max(question.cost.into()));
+                meter::note(&self.exchange, &question, &limits, used);
+                piece.settle(settling, used);
+            }
+        }
     }
 
     /// Returns the tokens of those questions that are `wanted`; the others stay
     /// taken.
     fn refund(&mut self, now: Now, is_wanted: impl Fn(&Question) -> bool) {
-        for ReturnablePiece { question, tokens } in std::mem::take(&mut self.pieces) {
-            match tokens {
-                _ if !is_wanted(&question) => {}
-                Tokens::Local(admission) => {
-                    admission.refund(now, question.limiter(&self.limits));
-                }
-                Tokens::Shared(admission, store) => {
-                    let _emitted_nowhere = admission.refund(&store);
-                }
+        let settling = Settling {
+            now,
+            limits: &self.limits,
+            quotas: &self.quotas,
+        };
+        for piece in std::mem::take(&mut self.pieces) {
+            if is_wanted(&piece.question) {
+                piece.refund(settling);
             }
         }
     }
@@ -286,8 +339,18 @@ impl Apart {
 /// The client has left before the response, or another limit has refused.
 impl Drop for Apart {
     fn drop(&mut self) {
-        if !self.exchange.is_sent.is_set() {
-            self.refund_counted();
+        if self.pieces.is_empty() {
+            return;
+        }
+        if self.exchange.is_sent.is_set() {
+            // Nobody knows what a server that counts responses would have said.
+            let limits = Arc::clone(&self.limits);
+            self.pieces
+                .retain(|piece| !piece.question.counts_responses(&limits));
+            self.end_without_response();
+        } else {
+            let limits = Arc::clone(&self.limits);
+            self.refund(Clock.now(), |question| question.is_settled_alone(&limits));
         }
     }
 }

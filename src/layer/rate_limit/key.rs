@@ -17,8 +17,9 @@
 //!
 //! # Cost
 //!
-//! The cost is known before any bucket is asked, and does not change later:
-//! neither the response nor a retry moves it. A cost of 0 is always admitted.
+//! The tokens that a request takes are known before any bucket is asked, and a
+//! retry does not change them. Where the cost is known in the end, they are its
+//! reserve, and `meter` settles the rest. A cost of 0 is always admitted.
 //! The configuration is refused if the highest cost of a limit does not fit
 //! into each of its bursts, since such a request would never be admitted.
 //!
@@ -32,8 +33,6 @@
 //! in the store.
 
 use std::{hash::Hasher, iter};
-
-use http::HeaderName;
 
 use super::super::key::value;
 use crate::{
@@ -164,18 +163,20 @@ pub(super) fn describe(label: &mut Label, limit: &Limit, prefix: Option<u8>, exc
 pub(super) fn cost(cost: &Cost, headers: &Headers) -> u32 {
     match cost {
         Cost::Fixed(cost) => *cost,
-        Cost::Header { name, default, max } => stated(headers, name).unwrap_or(*default).min(*max),
+        Cost::Header { name, default, max } => whole_number(headers.all(name))
+            .unwrap_or(*default)
+            .min(*max),
+        Cost::InTheEnd(cost) => cost.reserve.get(),
     }
 }
 
-/// The whole number in a header. A number above [`u32::MAX`] counts as that,
+/// The whole number in the lines of a field. A number above [`u32::MAX`] counts as that,
 /// and is cut to the maximum of the limit afterwards.
 ///
-/// `None` for a request without the header, with several lines of it, or with
-/// anything but ASCII digits in it: a sign, a blank, a list and a fraction are
-/// no numbers here. Leading zeros are allowed.
-fn stated(headers: &Headers, name: &HeaderName) -> Option<u32> {
-    let mut lines = headers.all(name);
+/// `None` without a line, with several, or with anything but ASCII digits in it:
+/// a sign, a blank, a list and a fraction are no numbers here. Leading zeros are
+/// allowed.
+pub(super) fn whole_number<'a>(mut lines: impl Iterator<Item = &'a [u8]>) -> Option<u32> {
     let (Some(line), None) = (lines.next(), lines.next()) else {
         return None;
     };
@@ -191,6 +192,7 @@ fn stated(headers: &Headers, name: &HeaderName) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
     use proptest::prelude::*;
 
     use super::*;

@@ -84,8 +84,8 @@ impl Inquiry<'_> {
             self.ask_in_shadow(question, questions, &mut apart, facts);
         }
         self.ask_shadow_permits(questions, &mut permits, facts);
-        let counts = |question: &Question| question.counts_responses(self.limits);
-        if questions.live.iter().any(counts) {
+        let is_alone = |question: &Question| question.is_settled_alone(self.limits);
+        if questions.live.iter().any(is_alone) {
             self.keep_apart(questions, &mut together, &mut apart);
         }
         Ok(Charge {
@@ -240,8 +240,8 @@ impl Inquiry<'_> {
     /// Moves the tokens of all live limits to those that may come back one by
     /// one, a piece for each question.
     ///
-    /// Limits that count responses are the reason: whether their tokens come
-    /// back is known only with the status of the response.
+    /// Limits that count responses are the reason, whose tokens come back or not
+    /// by the status of the response; and costs that are known in the end.
     fn keep_apart(
         &self,
         questions: &mut Questions,

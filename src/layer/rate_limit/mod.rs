@@ -11,7 +11,8 @@
 //!
 //! Read in this order: `limits` (what a route has), `key` and `overrides` (what
 //! of a request decides), `question`, `local`, `plain` (the same, for the usual
-//! routes), `permits` (of limits of requests in flight), `shared`, `charge`.
+//! routes), `permits` (of limits of requests in flight), `shared`, `charge`,
+//! `pieces` and `meter` (costs that are known in the end).
 //!
 //! # Order
 //!
@@ -39,8 +40,10 @@ mod charge;
 mod key;
 mod limits;
 mod local;
+mod meter;
 mod overrides;
 mod permits;
+mod pieces;
 mod plain;
 mod question;
 mod questions;
@@ -67,12 +70,13 @@ pub use self::{
     overrides::Overrides,
     report::LimitReport,
 };
-use super::{one_of::call_rarely, refused_at_once::RefusedAtOnce};
+use super::{one_of::call_rarely, refused_at_once::RefusedAtOnce, response_changes};
 use crate::{
     call::{Call, LimitFacts},
     error::{Error, Failed, Seen},
     limit::Clock,
     message::Response,
+    policy::HeaderChanges,
     store::Store,
 };
 
@@ -85,6 +89,10 @@ pub struct RateLimitLayer {
     store: Option<Arc<Store>>,
     /// The longest time for which permits are held after the client has left.
     abandoned_timeout: Duration,
+    /// The changes of the route in responses, if a limit reads a field that they
+    /// concern: they are made after it was read. `None` if they are made further
+    /// in.
+    changes: Option<Arc<HeaderChanges>>,
 }
 
 impl RateLimitLayer {
@@ -103,17 +111,28 @@ impl RateLimitLayer {
             limits,
             store,
             abandoned_timeout,
+            changes: None,
+        }
+    }
+
+    /// The same layer, which makes these changes in responses once the limits
+    /// have read them.
+    #[must_use]
+    pub fn with_changes(self, changes: Option<HeaderChanges>) -> Self {
+        Self {
+            changes: changes.map(Arc::new),
+            ..self
         }
     }
 
     /// The call as it goes on, under this charge.
     #[inline(always)]
-    fn admitted(&self, mut call: Call, charge: &Option<Charge>) -> Call {
-        if charge
-            .as_ref()
-            .is_some_and(|charge| !charge.permits.is_empty())
-        {
-            call.abandoned_timeout = Some(self.abandoned_timeout);
+    fn admitted(&self, mut call: Call, charge: &mut Option<Charge>) -> Call {
+        if let Some(charge) = charge {
+            if !charge.permits.is_empty() {
+                call.abandoned_timeout = Some(self.abandoned_timeout);
+            }
+            charge.measure(&mut call.body);
         }
         call
     }
@@ -161,9 +180,10 @@ where
             return self.proceed_in_time(call, deciding);
         }
         match decide(&self.policy.limits, &call) {
-            Ok(charge) => ResponseFuture::Admitted {
-                inner: self.inner.call(self.policy.admitted(call, &charge)),
+            Ok(mut charge) => ResponseFuture::Admitted {
+                inner: self.inner.call(self.policy.admitted(call, &mut charge)),
                 charge,
+                changes: self.policy.changes.clone(),
             },
             Err(error) => ResponseFuture::Refused { error: Some(error) },
         }
@@ -208,11 +228,12 @@ where
     fn proceed_in_time(&mut self, call: Call, deciding: Deciding) -> ResponseFuture<S::Future> {
         let pending = match deciding {
             Deciding::Made(Ok(charge)) => {
-                let charge = Some(charge);
-                let call = self.policy.admitted(call, &charge);
+                let mut charge = Some(charge);
+                let call = self.policy.admitted(call, &mut charge);
                 return ResponseFuture::Admitted {
                     inner: call_rarely(&mut self.inner, call),
                     charge,
+                    changes: self.policy.changes.clone(),
                 };
             }
             Deciding::Made(Err(error)) => return ResponseFuture::Refused { error: Some(error) },
@@ -224,10 +245,11 @@ where
             let mut charge = Some(pending.decide().await?);
             let call = Call {
                 now: Instant::now(),
-                ..policy.admitted(call, &charge)
+                ..policy.admitted(call, &mut charge)
             };
             let mut response = call_rarely(inner.ready().await?, call).await;
             settle(&mut charge, &mut response);
+            change(policy.changes.as_deref(), &mut response);
             response
         };
         ResponseFuture::Waiting {
@@ -247,6 +269,15 @@ fn settle(charge: &mut Option<Charge>, response: &mut Result<Response, Failed>) 
             }
         }
         Err(failed) => settle_failed(charge.take(), failed),
+    }
+}
+
+/// Makes the changes of the route that had to wait until its limits have read
+/// the response.
+#[inline]
+fn change(changes: Option<&HeaderChanges>, response: &mut Result<Response, Failed>) {
+    if let (Some(changes), Ok(response)) = (changes, response) {
+        response_changes::apply(changes, response);
     }
 }
 
@@ -274,7 +305,13 @@ pin_project! {
         /// The call is refused.
         Refused { error: Option<Error> },
         /// The call is admitted, and its tokens are not settled yet.
-        Admitted { #[pin] inner: F, charge: Option<Charge> },
+        Admitted {
+            #[pin]
+            inner: F,
+            charge: Option<Charge>,
+            // Made after the limits have read the response.
+            changes: Option<Arc<HeaderChanges>>,
+        },
         /// The store is asked, then the inner service.
         Waiting { waiting: Pin<Box<dyn Future<Output = Result<Response, Failed>> + Send>> },
     }
@@ -300,10 +337,15 @@ impl<F: Future<Output = Result<Response, Failed>>> Future for ResponseFuture<F> 
                 Poll::Ready(Err(error.take().unwrap_or(Error::ClientGone).into()))
             }
             State::Waiting { waiting } => waiting.as_mut().poll(cx),
-            State::Admitted { inner, charge } => {
+            State::Admitted {
+                inner,
+                charge,
+                changes,
+            } => {
                 let mut polled = inner.poll(cx);
                 if let Poll::Ready(response) = &mut polled {
                     settle(charge, response);
+                    change(changes.as_deref(), response);
                 }
                 polled
             }

@@ -281,8 +281,8 @@ impl Asking {
     /// Keeps the tokens of the live questions: together, or one by one if some
     /// may come back alone.
     ///
-    /// Tokens of one call are one piece as long as no limit counts responses: a
-    /// refund is then one call as well. Otherwise each bucket has a piece of
+    /// Tokens of one call are one piece as long as all of them stay taken or come
+    /// back together: a refund is then one call as well. Otherwise each bucket has a piece of
     /// its own.
     fn keep(&mut self, questions: &[Question], admission: SharedAdmission) {
         let Some(first) = questions.first() else {
@@ -290,8 +290,8 @@ impl Asking {
         };
         let apart = self.charge.apart(&self.exchange, &self.quotas);
         apart.note_others(questions, admission.standings());
-        let counts = |question: &Question| question.counts_responses(&self.limits);
-        if !questions.iter().any(counts) {
+        let is_alone = |question: &Question| question.is_settled_alone(&self.limits);
+        if !questions.iter().any(is_alone) {
             return apart.add_shared(*first, admission, &self.store);
         }
         for (question, admission) in questions.iter().zip(admission.take_apart()) {

@@ -177,3 +177,47 @@ fn each_leased_token_expires_on_its_own() {
         Local::Ask { .. }
     ));
 }
+
+#[test]
+fn what_is_owed_is_taken_from_what_is_held_and_the_rest_is_told_in_one_call_at_a_time() {
+    let gcra = gcra(MOMENT, 10);
+    let ledger = Ledger::new(NonZeroUsize::MIN);
+    let now = 1;
+    // One slot is used, and two are held.
+    leased(&ledger, gcra, [0, 3 * MOMENT], [now, now]);
+    let owe = |tokens| ledger.owe(now, NAME, gcra, tokens * MOMENT) / MOMENT;
+    assert_eq!((owe(1), ledger.held(now, NAME) / MOMENT), (0, 1));
+    assert_eq!((owe(5), ledger.held(now, NAME)), (4, 0));
+    assert_eq!((owe(2), owe(3)), (0, 0), "a call is in flight");
+    assert_eq!(ledger.paid(NAME, 0) / MOMENT, 5);
+    assert_eq!(
+        ledger.paid(NAME, 5 * MOMENT),
+        0,
+        "the store has not answered"
+    );
+    assert_eq!(owe(1), 6, "what is left goes with the next debt");
+    assert_eq!(ledger.paid(NAME, 0), 0);
+    let (left, debt) = ledger.standing(now, NAME, gcra);
+    assert_eq!((left, debt / MOMENT), (0, 13));
+    let wait = ledger.take(now, NAME, gcra, 1, 0, false);
+    assert!(
+        matches!(wait, Local::Refused(wait) if wait.as_secs() == 4),
+        "{wait:?}"
+    );
+}
+
+#[test]
+fn a_part_of_a_slot_comes_back_from_its_end() {
+    let gcra = gcra(MOMENT, 10);
+    let ledger = Ledger::new(NonZeroUsize::MIN);
+    leased(&ledger, gcra, [0, 8 * MOMENT], [1, 1]);
+    let Local::Taken(slot) = ledger.take(1, NAME, gcra, 4, 0, false) else {
+        panic!("it is held");
+    };
+    assert_eq!(
+        ledger.give_back(1, NAME, slot.last(3 * MOMENT)),
+        Some(3 * MOMENT)
+    );
+    assert_eq!(ledger.held(1, NAME), 6 * MOMENT);
+    assert_eq!(slot.last(9 * MOMENT), slot, "no more than was taken");
+}

@@ -180,6 +180,22 @@ async fn tokens_taken_before_a_lease_are_not_refunded() {
 }
 
 #[tokio::test]
+async fn what_is_owed_is_taken_whether_it_is_there_or_not_up_to_ten_bursts() {
+    let mut bucket = taken().await;
+    let first = bucket.ask(QuestionKind::Take(4), 0).await;
+    let owe = QuestionKind::Owe(20 * HOUR);
+    assert_eq!(tokens(bucket.ask(owe, 0).await), (true, 4, 24));
+    assert_eq!(
+        tokens(bucket.ask(QuestionKind::Take(1), 0).await),
+        (false, 24, 24)
+    );
+    assert_eq!(bucket.give_back(4, first).await, (true, 24, 20));
+    let absurd = QuestionKind::Owe(u64::MAX);
+    assert_eq!(tokens(bucket.ask(absurd, 0).await), (true, 20, 100));
+    assert_eq!(tokens(bucket.ask(absurd, 0).await), (true, 100, 100));
+}
+
+#[tokio::test]
 async fn buckets_that_decide_together_take_all_or_nothing() {
     let redis = Redis::start();
     let (mut to, script) = (connect(&redis).await, Script::new());

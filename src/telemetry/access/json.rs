@@ -92,6 +92,10 @@ fn verdict(line: &Line<'_>, pen: &mut Pen<'_>) {
         value::hex(limit.key, pen);
         pen.constant(b"\"");
     }
+    if let Some(cost) = line.cost {
+        pen.constant(br#","cost":"#);
+        value::integer(cost, pen);
+    }
     plain(br#","shadow":""#, line.shadow, pen);
 }
 

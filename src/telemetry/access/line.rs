@@ -64,6 +64,9 @@ pub struct Line<'a> {
     pub plan: Option<&'a str>,
     /// The limit that refused the request, or is nearest to exhaustion.
     pub limit: Option<LimitState<'a>>,
+    /// Tokens that the request has used in the end, if a limit knows its cost
+    /// only then.
+    pub cost: Option<u64>,
     /// The first limit in shadow mode that would have refused the request.
     pub shadow: Option<&'a str>,
     /// The server that responded, or was tried last, and its upstream.

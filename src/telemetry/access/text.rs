@@ -59,6 +59,7 @@ fn verdict(line: &Line<'_>, pen: &mut Pen<'_>) {
         pen.constant(b" key=");
         value::hex(limit.key, pen);
     }
+    number(" cost=", line.cost, pen);
     text(" shadow=", line.shadow, pen);
 }
 

@@ -32,6 +32,7 @@
 //! assert!(text.contains(r#"tidegate_refusals_total{route="orders",reason="rate_limited"} 1"#));
 //! ```
 
+mod costs;
 mod exposition;
 mod histogram;
 mod observed;
@@ -57,6 +58,7 @@ use parking_lot::Mutex;
 
 use self::tally::Tally;
 pub use self::{
+    costs::UnknownCost,
     exposition::Format,
     observed::{
         CapGauges, IdentityCounts, KeySourceGauges, LimitGauges, ListenerGauges, Observed,

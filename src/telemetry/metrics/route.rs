@@ -16,7 +16,11 @@ use std::{
 use http::Method;
 use parking_lot::Mutex;
 
-use super::{histogram::Histogram, tally::Tally};
+use super::{
+    costs::{LimitCosts, UnknownCost},
+    histogram::Histogram,
+    tally::Tally,
+};
 use crate::{
     runtime::{LazyPerWorker, PerWorker},
     telemetry::Latch,
@@ -34,6 +38,8 @@ pub struct RouteMetrics {
     /// Whether the log has a line about an exchange that was cut for its
     /// silence.
     told_of_silence: Latch,
+    /// Whether the log has a line about a response whose cost cannot be read.
+    told_of_encoding: Latch,
 }
 
 impl RouteMetrics {
@@ -42,6 +48,7 @@ impl RouteMetrics {
             cells: LazyPerWorker::new(workers),
             in_flight: PerWorker::new(workers),
             told_of_silence: Latch::new(),
+            told_of_encoding: Latch::new(),
         }
     }
 
@@ -75,6 +82,12 @@ impl RouteMetrics {
         self.told_of_silence.raise()
     }
 
+    /// Whether this call is the first for the route. The first response whose
+    /// cost cannot be read because it is compressed gets a line in the log.
+    pub fn is_first_encoding(&self) -> bool {
+        self.told_of_encoding.raise()
+    }
+
     /// Counts a copy of a request: with a response (`success`), without one
     /// (`failure`), or not sent because too many copies were in flight
     /// (`busy`), the request body was too long or broke off (`body`), or no
@@ -103,6 +116,7 @@ impl RouteMetrics {
         for cells in self.cells.iter() {
             let mut cells = cells.lock();
             cells.decisions.retain(|(limit, _)| kept.contains(&**limit));
+            cells.costs.0.retain(|(limit, _)| kept.contains(&**limit));
         }
     }
 }
@@ -153,6 +167,10 @@ pub struct RouteCells {
     /// The decisions of each limit of the route. [`super::Metrics::retain`]
     /// removes the entries of limits that are gone.
     pub(super) decisions: Vec<(Arc<str>, DecisionCounts)>,
+    /// Tokens of limits whose costs are known in the end.
+    pub(super) costs: LimitCosts,
+    /// Costs that stayed unknown, by the reason.
+    pub(super) unknown_costs: Tally,
     /// Retries, by their outcome or by the reason why none was made.
     pub(super) retries: Tally,
     /// Copies for another upstream, by their outcome.
@@ -202,6 +220,19 @@ impl RouteCells {
         }
     }
 
+    /// Counts the tokens of a request whose cost was known in the end, under the
+    /// limit at `index` of `names`.
+    pub fn cost(&mut self, names: &[Arc<str>], index: usize, reserved: u64, used: u64) {
+        if let Some(limit) = names.get(index) {
+            self.costs.add(limit, reserved, used);
+        }
+    }
+
+    /// Counts a cost that stayed unknown.
+    pub fn unknown_cost(&mut self, reason: UnknownCost) {
+        self.unknown_costs.add(reason.label(), 1);
+    }
+
     /// Counts request fields that were dropped, for `reason`: `underscore` or
     /// `untrusted`.
     pub fn dropped(&mut self, reason: &'static str, fields: u64) {
@@ -224,6 +255,8 @@ impl RouteCells {
         self.durations.add(&other.durations);
         self.refusals.merge(&other.refusals);
         self.calls.merge(&other.calls);
+        self.costs.merge(&other.costs);
+        self.unknown_costs.merge(&other.unknown_costs);
         self.retries.merge(&other.retries);
         self.mirrored.merge(&other.mirrored);
         self.dropped.merge(&other.dropped);

@@ -17,6 +17,7 @@
 use std::sync::Arc;
 
 use super::super::{
+    costs::CostTokens,
     exposition::{Exposition, FamilyType},
     observed::Observed,
     route::{Decision, RouteCells},
@@ -216,6 +217,20 @@ pub(super) fn limits(routes: &RouteTotals, observed: &Observed, to: &mut Exposit
                 );
             }
         }
+    }
+    let help = "Tokens of requests whose cost is known in the end: reserved, used, and owed (used beyond the reserve).";
+    let mut family = to.family(FamilyType::Counter, "tidegate_limit_cost_tokens", help);
+    for (route, cells) in routes {
+        for (limit, tokens) in &cells.costs.0 {
+            for (kind, count) in CostTokens::LABELS.iter().zip(tokens.0) {
+                family.count(&[("limit", limit), ("route", route), ("kind", kind)], count);
+            }
+        }
+    }
+    let help = "Costs that stayed unknown in the end, and counted as the reserve, by reason.";
+    let mut family = to.family(FamilyType::Counter, "tidegate_limit_costs_unknown", help);
+    for (route, cells) in routes {
+        family.tally(("route", route), "reason", &cells.unknown_costs);
     }
     let mut family = to.family(
         FamilyType::Gauge,
