@@ -19,6 +19,7 @@ fn every_example_is_a_valid_configuration_that_names_its_schema() {
         "edge.toml",
         "grpc.toml",
         "internal-services.toml",
+        "llm.toml",
         "login.toml",
         "minimal.toml",
         "partners.toml",
