@@ -19,6 +19,8 @@ use std::{fmt, iter};
 const LONGEST: usize = 16 * 1024;
 /// Bytes that one step takes.
 const STEP: usize = 16;
+/// Steps that are taken in one go, with one look at the length of the key.
+const STEPS: usize = 4;
 
 /// The key of fingerprints: one pair of words for each step, and one more for
 /// the second sum.
@@ -44,18 +46,20 @@ impl FingerprintKey {
         if credential.len() > LONGEST {
             return None;
         }
-        let (steps, rest) = credential.as_chunks::<STEP>();
-        let mut sums = [0; 2];
-        let mut keys = self.0.iter().zip(&self.0[1..]);
-        for (step, (first, second)) in steps.iter().zip(&mut keys) {
-            add(&mut sums, step, first, second);
+        let (blocks, rest) = credential.as_chunks::<{ STEP * STEPS }>();
+        let (mut sums, mut keys) = ([0; 2], &self.0[..]);
+        for block in blocks {
+            let own = keys.first_chunk::<{ STEPS + 1 }>()?;
+            for (at, step) in block.as_chunks::<STEP>().0.iter().enumerate() {
+                add(&mut sums, step, &own[at], &own[at + 1]);
+            }
+            keys = &keys[STEPS..];
         }
-        if !rest.is_empty() {
+        for (part, own) in rest.chunks(STEP).zip(keys.windows(2)) {
             // Zeros behind the end are no others, as the length is compared.
             let mut step = [0; STEP];
-            step[..rest.len()].copy_from_slice(rest);
-            let at = steps.len();
-            add(&mut sums, &step, &self.0[at], &self.0[at + 1]);
+            step[..part.len()].copy_from_slice(part);
+            add(&mut sums, &step, &own[0], &own[1]);
         }
         Some(Fingerprint {
             sums,

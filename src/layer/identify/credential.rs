@@ -21,7 +21,7 @@ pub(super) enum Credential<'e> {
 }
 
 /// The scheme of tokens (RFC 6750, 2.1), in lower case.
-const BEARER: &[u8] = b"bearer";
+const BEARER: [u8; 6] = *b"bearer";
 
 impl<'e> Credential<'e> {
     /// The credential in the first of these places that has one.
@@ -74,8 +74,10 @@ impl<'e> Credential<'e> {
 /// letter case does not count (RFC 9110, 11.1).
 fn token(value: &[u8]) -> Option<&[u8]> {
     let value = value.trim_ascii();
-    let (scheme, token) = value.split_at_checked(BEARER.len())?;
-    let is_bearer = scheme.eq_ignore_ascii_case(BEARER) && token.starts_with(b" ");
+    let (scheme, token) = value.split_first_chunk()?;
+    // Letters become small ones by this bit, and no other byte becomes a letter
+    // of the word.
+    let is_bearer = scheme.map(|byte| byte | 0x20) == BEARER && token.starts_with(b" ");
     is_bearer.then(|| token.trim_ascii())
 }
 
