@@ -101,8 +101,8 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 /// The configuration of the demo.
 ///
 /// The first route has no policy, and each other one shows a single policy: a
-/// limit of 1 request in a second with a burst of 5, a concurrency limit of 2
-/// with a queue of 2, and up to 3 attempts. The log is at `warn`, since the
+/// limit of 1 request in a second with a burst of 5, a limit for each user, a
+/// concurrency limit of 2 with a queue of 2, and up to 3 attempts. The log is at `warn`, since the
 /// access lines on stdout are the point of the demo.
 ///
 /// A test parses the text, since users begin with it.
@@ -125,6 +125,17 @@ key = "client-ip"
 rate = "1/s"
 burst = 5
 
+# The service says who asks: anyone who names a user, in this demo.
+[identities.users.forward]
+url = "http://{service}/verify"
+send = ["x-user"]
+id = "header:x-auth-user"
+
+[limits.per-user]
+key = "identity"
+rate = "1/s"
+burst = 2
+
 [[routes]]
 name = "all"
 upstream = "service"
@@ -134,6 +145,14 @@ name = "limited"
 match = {{ path = "/limited" }}
 upstream = "service"
 limits = ["per-client"]
+
+[[routes]]
+name = "mine"
+match = {{ path = "/mine" }}
+upstream = "service"
+identify = ["users"]
+limits = ["per-user"]
+request = {{ set_headers = {{ x-user = "{{identity}}" }} }}
 
 [[routes]]
 name = "slow"
@@ -187,6 +206,9 @@ Try in another terminal:
   4. Retries: every other answer of the service is a 503, and none of them comes through.
      curl -s '{gateway}/flaky?[1-4]'
 
+  5. A limit for each user: Ann has two at once, and Bob has his own. Without a user it is 401.
+     curl -s -H 'x-user: ann' -o /dev/null -w '%{{http_code}}\n' '{gateway}/mine?[1-4]'; curl -i -H 'x-user: bob' '{gateway}/mine'; curl -i '{gateway}/mine'
+
 What it counted: curl -s {admin}/metrics
 Its configuration, to go on from: tidegate demo --print-config > tidegate.toml, then tidegate check and tidegate run.
 Or put it before a service of yours at once: tidegate proxy --to http://localhost:3000 --rate 100/s
@@ -209,6 +231,6 @@ mod tests {
             &text(any, any, SocketAddr::from((Ipv4Addr::LOCALHOST, 1))),
             &Environment::new(),
         );
-        assert_eq!(config.unwrap().routes.len(), 4);
+        assert_eq!(config.unwrap().routes.len(), 5);
     }
 }

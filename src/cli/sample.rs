@@ -5,8 +5,9 @@
 //! port of the loopback interface.
 //!
 //! The paths are `/slow`, which takes a second, `/flaky`, of which every other
-//! request fails with 503, beginning with the first, and any other path, which
-//! responds at once. The texts of `/flaky` count its requests, so that the
+//! request fails with 503, beginning with the first, `/verify`, which says who a
+//! client is, `/mine`, which names the user, and any other path, which responds
+//! at once. The texts of `/flaky` count its requests, so that the
 //! output of curl shows how many were hidden by retries.
 //!
 //! hyper serves the connections as usual. Nothing limits or logs requests here,
@@ -74,6 +75,12 @@ async fn answer<B>(
     flaky: Arc<AtomicU64>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (status, text) = match request.uri().path() {
+        "/verify" => return Ok(verify(request.headers().get(USER))),
+        "/mine" => {
+            let user = request.headers().get(USER);
+            let user = user.and_then(|user| user.to_str().ok()).unwrap_or("nobody");
+            (StatusCode::OK, format!("this is for {user}\n"))
+        }
         "/slow" => {
             sleep(SLOW).await;
             (StatusCode::OK, format!("this took {SLOW:?}\n"))
@@ -90,7 +97,7 @@ async fn answer<B>(
         },
         "/" => (
             StatusCode::OK,
-            "there are /fast, /limited, /slow and /flaky\n".to_owned(),
+            "there are /fast, /limited, /mine, /slow and /flaky\n".to_owned(),
         ),
         path => (StatusCode::OK, format!("this is {path}\n")),
     };
@@ -101,4 +108,22 @@ async fn answer<B>(
         HeaderValue::from_static("text/plain; charset=utf-8"),
     );
     Ok(response)
+}
+
+/// The field in which the demo names a user.
+const USER: &str = "x-user";
+
+/// The answer of a service that says who clients are. It believes everyone.
+fn verify(user: Option<&HeaderValue>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::new()));
+    match user {
+        Some(user) => {
+            response.headers_mut().insert("x-auth-user", user.clone());
+        }
+        None => {
+            *response.status_mut() = StatusCode::UNAUTHORIZED;
+            *response.body_mut() = Full::new("name a user: x-user: ann\n".into());
+        }
+    }
+    response
 }
