@@ -19,7 +19,7 @@ use governor::{Quota, RateLimiter};
 use tidegate::limit::{
     Ask, Key, KeyHasher, KeyValue, Limiter, Now, Top, Verdict, decide, would_admit,
 };
-use tidegate::policy::{self, KeyPart, Rate};
+use tidegate::policy::{self, KeyPart, Prefixes, Rate};
 
 criterion_group! {
     name = benches;
@@ -220,10 +220,11 @@ fn key(n: u64) -> Key {
     builder.finish()
 }
 
-const CLIENT: KeyPart = KeyPart::ClientIp { v6_prefix: 64 };
+const NETWORKS: Prefixes = Prefixes { v4: 32, v6: 64 };
+const CLIENT: KeyPart = KeyPart::ClientIp(NETWORKS);
 
 fn of_client(ip: IpAddr) -> KeyValue<'static> {
-    KeyValue::Address { ip, v6_prefix: 64 }
+    KeyValue::Address(NETWORKS.network(ip))
 }
 
 /// SplitMix64: random enough and nearly free.

@@ -39,7 +39,7 @@ use tidegate::{
     message::{Arrival, Headers, Origin, Request, RequestHead, Response},
     policy::{
         Allowance, Bound, Concurrency, Cost, HeadLimits, HeaderChanges, KeyPart, Limit, LogFormat,
-        Missing, Priority, Quota, Rate, RequestChanges, Retry, RetryOn, Timeouts,
+        Missing, Prefixes, Priority, Quota, Rate, RequestChanges, Retry, RetryOn, Timeouts,
     },
     runtime::worker,
     telemetry::{AccessLog, FixedFields, Form, Metrics},
@@ -229,7 +229,7 @@ fn two_limits() -> RateLimitLayer {
         period: Duration::from_secs(5),
     };
     let quota = Quota::new(rate, NonZeroU32::MAX).expect("a sound quota");
-    let client = KeyPart::ClientIp { v6_prefix: 64 };
+    let client = KeyPart::ClientIp(Prefixes { v4: 32, v6: 64 });
     let limits = [
         limit(0, "per-client", quota, vec![client]),
         limit(1, "everyone", quota, Vec::new()),

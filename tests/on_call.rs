@@ -443,6 +443,49 @@ fn the_hash_of_an_access_line_leads_to_its_key() {
 }
 
 #[test]
+fn networks_of_ipv4_are_named_and_shown_as_networks() {
+    let text = format!(
+        "[client_ip]\ntrusted_proxies = ['127.0.0.0/8']\n{}",
+        one_limit(
+            "[limits.l]\nkey = 'client-ip/24/56'\nrate = '2/h'\ntiers = [{ prefix4 = 16, rate = '3/h' }]"
+        )
+    );
+    let gateway = Gateway::start(&text);
+    gateway.ask("GET", "/", &["X-Forwarded-For: 192.0.2.7"]);
+    let look = |limit: &str, key: &str| {
+        admin(
+            &gateway,
+            "GET",
+            &format!("/limits/{limit}/keys?key={key}"),
+            "",
+        )
+        .1
+    };
+    for key in [
+        "192.0.2.9",
+        "192.0.2.0/24",
+        "::ffff:192.0.2.0/120",
+        "192.0.2.8/30",
+    ] {
+        let view = look("l", key);
+        assert_eq!(
+            (&view["remaining"], &view["key"][0]),
+            (&json!(1), &json!("192.0.2.0/24"))
+        );
+    }
+    let of_tier = look("l%2Fv4-16", "192.0.99.1");
+    assert_eq!(
+        (&of_tier["remaining"], &of_tier["key"][0]),
+        (&json!(2), &json!("192.0.0.0/16"))
+    );
+    let refused = |limit: &str, key: &str| look(limit, key)["detail"].as_str().unwrap().to_owned();
+    assert!(refused("l", "192.0.0.0/16").contains("each /24 has a bucket of its own"));
+    assert!(refused("l%2Fv4-16", "2001:db8::1").contains("about IPv4 networks alone"));
+    let top = admin(&gateway, "GET", "/limits/l/top", "").1;
+    assert_eq!(top[0]["key"], json!(["192.0.2.0/24"]));
+}
+
+#[test]
 fn the_client_is_named_by_its_address_or_its_network() {
     let text = format!(
         "[client_ip]\ntrusted_proxies = ['127.0.0.0/8']\n{}",

@@ -97,8 +97,11 @@ fn first(bytes: &[u8]) -> ((u8, &[u8], &[u8]), &[u8]) {
 fn expected_kind<'k>(part: &'k KeyPart, exchange: &Exchange) -> (u8, &'k [u8]) {
     match part {
         KeyPart::Route => (1, b""),
-        KeyPart::ClientIp { .. } if exchange.client.ip.is_ipv4() => (2, b""),
-        KeyPart::ClientIp { .. } => (3, b""),
+        KeyPart::ClientIp(prefixes) => match exchange.client.ip {
+            IpAddr::V4(_) if prefixes.v4 == 32 => (2, b""),
+            IpAddr::V4(_) => (12, b""),
+            IpAddr::V6(_) => (3, b""),
+        },
         KeyPart::Header(name) => (4, name.as_str().as_bytes()),
         KeyPart::Cookie(name) => (5, name.as_bytes()),
         KeyPart::Query(name) => (6, name.as_bytes()),
@@ -114,10 +117,13 @@ fn check(part: &KeyPart, value: &[u8], exchange: &Exchange) {
     let request = &exchange.request;
     match part {
         KeyPart::Route => assert_eq!(value, ROUTE.as_bytes()),
-        KeyPart::ClientIp { v6_prefix } => match exchange.client.ip {
-            IpAddr::V4(v4) => assert_eq!(value, v4.octets()),
+        KeyPart::ClientIp(prefixes) => match exchange.client.ip {
+            IpAddr::V4(v4) => {
+                let network = ipnet::Ipv4Net::new(v4, prefixes.v4).expect("a prefix").network();
+                assert_eq!(value, network.octets());
+            }
             IpAddr::V6(v6) => {
-                let network = ipnet::Ipv6Net::new(v6, *v6_prefix).expect("a prefix").network();
+                let network = ipnet::Ipv6Net::new(v6, prefixes.v6).expect("a prefix").network();
                 assert_eq!(value, network.octets());
             }
         },

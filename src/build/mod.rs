@@ -230,7 +230,7 @@ fn routes(
         routes,
         trust: Arc::new(Trust::new(
             &config.client_ip.trusted_proxies,
-            config.client_ip.header,
+            config.client_ip.header.clone(),
             Arc::clone(&state.unknown_proxies),
         )),
         unmatched: Arc::new(RouteTag {

@@ -16,7 +16,7 @@ use std::{num::NonZeroUsize, sync::Arc};
 use super::state::State;
 use crate::{
     limit::{KeyValue, Limiter},
-    policy::{KeyPart, Limit, Missing},
+    policy::{KeyPart, Limit, Missing, TierNetworks},
 };
 
 /// A limit, or a tier of one, whose debts outlive the process.
@@ -46,26 +46,25 @@ impl State {
             }
             persisted.extend(self.persisted_as(&limit.name, limit, None));
             for tier in &limit.tiers {
-                persisted.extend(self.persisted_as(&tier.name, limit, Some(tier.prefix)));
+                persisted.extend(self.persisted_as(&tier.name, limit, Some(tier.networks)));
             }
         }
         persisted
     }
 
-    /// A limit, or its tier with this prefix length, under the name of its
-    /// buckets.
+    /// A limit, or its tier with these networks, under the name of its buckets.
     ///
-    /// `prefix` is the length of a tier's IPv6 networks in bits; `None` is the
-    /// limit itself. The result is `None` if no buckets have this name.
+    /// `tier` is `None` for the limit itself. The result is `None` if no
+    /// buckets have this name.
     fn persisted_as<'s>(
         &'s self,
         name: &'s Arc<str>,
         limit: &Limit,
-        prefix: Option<u8>,
+        tier: Option<TierNetworks>,
     ) -> Option<Persisted<'s>> {
         // Made by the hasher itself, so that another seed is another identity.
         let mut identity = self.hasher.key(name);
-        let parts = made_of(limit, prefix);
+        let parts = made_of(limit, tier);
         identity.add(&KeyPart::Path, &KeyValue::text(parts.as_bytes()));
         Some(Persisted {
             name,
@@ -83,24 +82,30 @@ impl State {
 /// one follows behind `|`, empty if there is none. A tier puts its own prefix
 /// length in the position of the limit's. Rate and burst are left out: they may
 /// change without making keys invalid.
-fn made_of(limit: &Limit, prefix: Option<u8>) -> String {
+fn made_of(limit: &Limit, tier: Option<TierNetworks>) -> String {
     let mut parts = Vec::new();
     for part in &limit.key {
-        parts.push(part_text(part, prefix));
+        parts.push(part_text(part, tier));
     }
     let missing = match &limit.missing {
-        Missing::Use(other) => part_text(other, prefix),
+        Missing::Use(other) => part_text(other, tier),
         Missing::Skip | Missing::Refuse => String::new(),
     };
     format!("{}|{missing}", parts.join(","))
 }
 
 /// A part of a key in the text of [`made_of`]: as in the configuration, but
-/// that an address has its prefix length, or that of a tier, even if it is the
-/// default.
-fn part_text(part: &KeyPart, prefix: Option<u8>) -> String {
-    match part {
-        KeyPart::ClientIp { v6_prefix } => format!("client-ip/{}", prefix.unwrap_or(*v6_prefix)),
-        other => other.to_string(),
+/// that an address has its IPv6 prefix, or that of a tier, even if it is the
+/// default. An IPv4 prefix is there unless addresses count whole.
+fn part_text(part: &KeyPart, tier: Option<TierNetworks>) -> String {
+    let KeyPart::ClientIp(own) = part else {
+        return part.to_string();
+    };
+    match tier {
+        None if own.v4 == 32 => format!("client-ip/{}", own.v6),
+        None => format!("client-ip/{}/{}", own.v4, own.v6),
+        Some(TierNetworks::V6(v6)) => format!("client-ip/{v6}"),
+        Some(TierNetworks::V4(v4)) => format!("client-ip/{v4}/"),
+        Some(TierNetworks::Both(both)) => format!("client-ip/{}/{}", both.v4, both.v6),
     }
 }

@@ -32,7 +32,7 @@ use crate::{
     error::Fault,
     identity::Identified,
     message::{FieldName, Headers, Interim, Origin, RequestHead},
-    policy::{ClientIpHeader, Cors, LimitHeaders, Refusal},
+    policy::{Cors, HopsField, LimitHeaders, Refusal},
     telemetry::{AccessLog, FixedFields, RouteMetrics},
 };
 
@@ -93,8 +93,9 @@ pub struct Client {
 /// The account of a trusted proxy of the hops that a request came through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chain {
-    /// The field that contains it; the other one is not believed.
-    pub by: ClientIpHeader,
+    /// The field that lists the hops; the other one is not believed. `None` if
+    /// a field with one address names the client, and none of the two is.
+    pub by: Option<HopsField>,
     /// How many hops, counted from the peer, lead to the client; 0 if the peer
     /// is the client.
     pub walked: usize,

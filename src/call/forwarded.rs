@@ -16,7 +16,7 @@ use http::HeaderName;
 
 use crate::{
     message::{FieldName, Headers},
-    policy::ClientIpHeader,
+    policy::HopsField,
 };
 
 /// `X-Forwarded-For`, which is in no registry.
@@ -41,6 +41,14 @@ pub struct Hop<'a> {
 }
 
 impl Hop<'_> {
+    /// A hop of which nothing but the address is known.
+    pub fn at(address: IpAddr) -> Self {
+        Self {
+            address: Some(address),
+            ..Self::UNREADABLE
+        }
+    }
+
     /// A hop whose element cannot be read.
     const UNREADABLE: Self = Self {
         text: None,
@@ -52,10 +60,10 @@ impl Hop<'_> {
 
 /// The hops of a request, the nearest first, over all lines of the field; at
 /// most 64. Empty elements are skipped (RFC 9110, 5.6.1).
-pub fn hops(headers: &Headers, by: ClientIpHeader) -> impl Iterator<Item = Hop<'_>> {
+pub fn hops(headers: &Headers, by: HopsField) -> impl Iterator<Item = Hop<'_>> {
     let name = match by {
-        ClientIpHeader::XForwardedFor => FieldName::XForwardedFor,
-        ClientIpHeader::Forwarded => FieldName::Forwarded,
+        HopsField::XForwardedFor => FieldName::XForwardedFor,
+        HopsField::Forwarded => FieldName::Forwarded,
     };
     let lines = headers.known(name).rev();
     lines
@@ -81,10 +89,10 @@ enum FieldLine<'a> {
 
 impl<'a> FieldLine<'a> {
     /// Begins to read a line of the field.
-    fn of(by: ClientIpHeader, line: &'a [u8]) -> Self {
+    fn of(by: HopsField, line: &'a [u8]) -> Self {
         match by {
-            ClientIpHeader::XForwardedFor => FieldLine::Addresses(Some(line)),
-            ClientIpHeader::Forwarded => FieldLine::Elements(elements(line).into_iter()),
+            HopsField::XForwardedFor => FieldLine::Addresses(Some(line)),
+            HopsField::Forwarded => FieldLine::Elements(elements(line).into_iter()),
         }
     }
 }
@@ -341,7 +349,7 @@ mod tests {
             ("x-forwarded-for", ",1.2.3.4, ,"),
             ("forwarded", ",, for=1.2.3.4, ,"),
         ]);
-        for by in [ClientIpHeader::XForwardedFor, ClientIpHeader::Forwarded] {
+        for by in [HopsField::XForwardedFor, HopsField::Forwarded] {
             let found: Vec<_> = hops(&headers, by)
                 .map(|hop| hop.address.unwrap().to_string())
                 .collect();
@@ -357,7 +365,7 @@ mod tests {
             ("forwarded", many("x")),
             ("forwarded", many("x=y")),
         ]);
-        for by in [ClientIpHeader::XForwardedFor, ClientIpHeader::Forwarded] {
+        for by in [HopsField::XForwardedFor, HopsField::Forwarded] {
             assert_eq!(hops(&headers, by).count(), MOST_HOPS);
         }
     }

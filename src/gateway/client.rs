@@ -8,6 +8,9 @@
 //! (`X-Forwarded-For` or `Forwarded`) is read, as configured, since a proxy
 //! that writes one of them usually passes on the other as the client sent it.
 //!
+//! A field with one address, such as `CF-Connecting-IP`, may be configured
+//! instead. It is a claim: a request from another peer loses it.
+//!
 //! The ranges are made by a reload and never change afterwards. A lookup is a
 //! binary search, so that its cost grows with the logarithm of their number,
 //! and a request from an untrusted peer costs one such search.
@@ -17,13 +20,15 @@ use std::{
     sync::Arc,
 };
 
+use http::HeaderName;
 use ipnet::IpNet;
 
 use super::unknown_proxies::{self, UnknownProxies};
 use crate::{
     call::{Chain, Client, forwarded},
+    http1,
     message::Headers,
-    policy::ClientIpHeader,
+    policy::{ClientIpHeader, HopsField},
 };
 
 /// The proxies that are trusted to name the client.
@@ -32,7 +37,7 @@ pub(crate) struct Trust {
     /// First and last address of each range, IPv4 mapped into IPv6, sorted and
     /// without overlaps.
     ranges: Vec<(u128, u128)>,
-    /// The field in which they name it; the other one is not read.
+    /// The field in which they name it; no other one is read.
     header: ClientIpHeader,
     /// Peers that this worker knows may be proxies. Only for others it looks
     /// into `reported`.
@@ -89,8 +94,25 @@ impl Trust {
     }
 
     /// The client of a request from a trusted `peer`, whose address is
-    /// canonical. An element without an address ends the walk: the hop that
-    /// sent it is the client.
+    /// canonical.
+    pub(super) fn named_client(&self, peer: IpAddr, headers: &Headers) -> Client {
+        match &self.header {
+            ClientIpHeader::Hops(by) => self.walk(peer, *by, headers),
+            ClientIpHeader::Single(name) => {
+                let named = only_address(name, headers);
+                Client {
+                    ip: named.unwrap_or(peer),
+                    chain: Some(Chain {
+                        by: None,
+                        walked: usize::from(named.is_some()),
+                    }),
+                }
+            }
+        }
+    }
+
+    /// The client at the end of a list of hops. An element without an address
+    /// ends the walk: the hop that sent it is the client.
     ///
     /// The hops are read from the end of the field, which the peer has written,
     /// towards its beginning. The result is the first address that is not
@@ -98,9 +120,9 @@ impl Trust {
     /// it is the peer itself. At most 64 hops are read (`forwarded::hops`). The
     /// chain says how many hops were walked, so that the rest of the field is
     /// known as unproven.
-    pub(super) fn named_client(&self, peer: IpAddr, headers: &Headers) -> Client {
+    fn walk(&self, peer: IpAddr, by: HopsField, headers: &Headers) -> Client {
         let (mut ip, mut walked) = (peer, 0);
-        for hop in forwarded::hops(headers, self.header) {
+        for hop in forwarded::hops(headers, by) {
             let Some(address) = hop.address else { break };
             (ip, walked) = (address, walked + 1);
             if !self.trusts(address) {
@@ -110,9 +132,20 @@ impl Trust {
         Client {
             ip,
             chain: Some(Chain {
-                by: self.header,
+                by: Some(by),
                 walked,
             }),
+        }
+    }
+
+    /// The field with one address in which a trusted proxy names the client, if
+    /// no list of claims has it. `None` for all others.
+    pub(super) fn own_claim(&self) -> Option<&HeaderName> {
+        match &self.header {
+            ClientIpHeader::Single(name) if !http1::is_claim(name.as_str().as_bytes()) => {
+                Some(name)
+            }
+            _ => None,
         }
     }
 
@@ -131,6 +164,17 @@ impl Trust {
             unknown_proxies::warn(peer, field);
         }
     }
+}
+
+/// The canonical address in the only line of this field. `None` for anything
+/// else: several lines, a list, a port, a zone, brackets.
+fn only_address(name: &HeaderName, headers: &Headers) -> Option<IpAddr> {
+    let mut lines = headers.all(name);
+    let (Some(line), None) = (lines.next(), lines.next()) else {
+        return None;
+    };
+    let text = str::from_utf8(line.trim_ascii()).ok()?;
+    text.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
 }
 
 /// An address as a number, IPv4 mapped into IPv6, so that both kinds lie in one
@@ -152,15 +196,15 @@ mod tests {
 
     const PEER: &str = "10.0.0.1";
 
-    fn client(header: ClientIpHeader, trusted: &[&str], lines: &[&str]) -> String {
+    fn client(header: HopsField, trusted: &[&str], lines: &[&str]) -> String {
         let networks: Vec<IpNet> = trusted.iter().map(|net| net.parse().unwrap()).collect();
-        let name = if header == ClientIpHeader::Forwarded {
+        let name = if header == HopsField::Forwarded {
             "forwarded"
         } else {
             "x-forwarded-for"
         };
         let headers = lines.iter().map(|line| (name, line.trim())).collect();
-        let trust = Trust::new(&networks, header, Arc::default());
+        let trust = Trust::new(&networks, ClientIpHeader::Hops(header), Arc::default());
         let peer = PEER.parse().unwrap();
         if trust.trusts(peer) {
             trust.named_client(peer, &headers).ip.to_string()
@@ -171,16 +215,9 @@ mod tests {
 
     #[test]
     fn without_trust_the_peer_is_the_client_whatever_it_says() {
+        assert_eq!(client(HopsField::XForwardedFor, &[], &["1.2.3.4"]), PEER);
         assert_eq!(
-            client(ClientIpHeader::XForwardedFor, &[], &["1.2.3.4"]),
-            PEER
-        );
-        assert_eq!(
-            client(
-                ClientIpHeader::XForwardedFor,
-                &["192.168.0.0/16"],
-                &["1.2.3.4"]
-            ),
+            client(HopsField::XForwardedFor, &["192.168.0.0/16"], &["1.2.3.4"]),
             PEER
         );
     }
@@ -206,7 +243,7 @@ mod tests {
             (&[], PEER),
         ] {
             assert_eq!(
-                client(ClientIpHeader::XForwardedFor, &trusted, lines),
+                client(HopsField::XForwardedFor, &trusted, lines),
                 expected,
                 "{lines:?}"
             );
@@ -229,7 +266,7 @@ mod tests {
             ("for=1.2.3.4, ", "1.2.3.4"),
         ] {
             assert_eq!(
-                client(ClientIpHeader::Forwarded, &trusted, &[line]),
+                client(HopsField::Forwarded, &trusted, &[line]),
                 expected,
                 "{line}"
             );
@@ -237,10 +274,41 @@ mod tests {
     }
 
     #[test]
+    fn a_field_with_one_address_is_believed_only_if_it_is_that() {
+        let header = ClientIpHeader::Single(HeaderName::from_static("cf-connecting-ip"));
+        let trust = Trust::new(&["10.0.0.0/8".parse().unwrap()], header, Arc::default());
+        for (lines, expected) in [
+            (&["1.2.3.4"][..], "1.2.3.4"),
+            (&["\t1.2.3.4 "], "1.2.3.4"),
+            (&["2001:db8::1"], "2001:db8::1"),
+            (&["::ffff:1.2.3.4"], "1.2.3.4"),
+            (&["10.0.0.9"], "10.0.0.9"),
+            (&["1.2.3.4", "1.2.3.4"], PEER),
+            (&["1.2.3.4", "6.6.6.6"], PEER),
+            (&["1.2.3.4, 6.6.6.6"], PEER),
+            (&["1.2.3.4:80"], PEER),
+            (&["[2001:db8::1]"], PEER),
+            (&["fe80::1%eth0"], PEER),
+            (&["01.2.3.4"], PEER),
+            (&["1.2.3"], PEER),
+            (&["16909060"], PEER),
+            (&["1.2.3.4\u{a0}"], PEER),
+            (&["for=1.2.3.4"], PEER),
+            (&[""], PEER),
+            (&[], PEER),
+        ] {
+            let named = lines.iter().map(|line| ("cf-connecting-ip", *line));
+            let headers = named.chain([("x-forwarded-for", "6.6.6.6")]).collect();
+            let found = trust.named_client(PEER.parse().unwrap(), &headers);
+            assert_eq!(found.ip.to_string(), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
     fn overlapping_networks_count_as_one() {
         assert_eq!(
             client(
-                ClientIpHeader::XForwardedFor,
+                HopsField::XForwardedFor,
                 &["10.0.0.0/8", "10.0.0.0/24"],
                 &["1.2.3.4, 10.9.9.9"]
             ),
@@ -302,12 +370,12 @@ mod tests {
         fn the_walk_finds_the_same_client_however_hops_are_spelled_and_split_over_lines(
             hops in prop::collection::vec((hops(), any::<bool>(), "[ \t]{0,2}"), 0..12),
         ) {
-            for header in [ClientIpHeader::XForwardedFor, ClientIpHeader::Forwarded] {
+            for header in [HopsField::XForwardedFor, HopsField::Forwarded] {
                 let mut lines: Vec<String> = Vec::new();
                 for ((text, _), begins_a_line, space) in &hops {
                     let element = match header {
-                        ClientIpHeader::XForwardedFor => text.clone(),
-                        ClientIpHeader::Forwarded => format!("proto=http;for=\"{text}\";host=\"a,b\""),
+                        HopsField::XForwardedFor => text.clone(),
+                        HopsField::Forwarded => format!("proto=http;for=\"{text}\";host=\"a,b\""),
                     };
                     match lines.last_mut() {
                         Some(line) if !begins_a_line => *line += &format!("{space},{space}{element}"),
@@ -328,8 +396,8 @@ mod tests {
             let both = lines.filter(|line| HeaderValue::from_bytes(line).is_ok());
             let headers = both.flat_map(|line| [("x-forwarded-for", line), ("forwarded", line)]).collect();
             let everyone = ["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()];
-            for header in [ClientIpHeader::XForwardedFor, ClientIpHeader::Forwarded] {
-                let found = Trust::new(&everyone, header, Arc::default()).named_client(PEER.parse().unwrap(), &headers).ip;
+            for header in [HopsField::XForwardedFor, HopsField::Forwarded] {
+                let found = Trust::new(&everyone, ClientIpHeader::Hops(header), Arc::default()).named_client(PEER.parse().unwrap(), &headers).ip;
                 prop_assert_eq!(found, found.to_canonical());
             }
         }
@@ -346,7 +414,7 @@ mod tests {
                 "for=\"1.2.3.4\";by=\"[::1]\"",
             ]),
         ) {
-            let found = client(ClientIpHeader::Forwarded, &["10.0.0.0/8"], &[&format!("{left}, {right}")]);
+            let found = client(HopsField::Forwarded, &["10.0.0.0/8"], &[&format!("{left}, {right}")]);
             prop_assert!(found == "1.2.3.4" || found == PEER, "{}", found);
         }
 
@@ -355,7 +423,7 @@ mod tests {
             let line = format!("{left}, 1.2.3.4");
             // An open quote to the left would swallow the comma: it still
             // cannot invent another client.
-            let found = client(ClientIpHeader::XForwardedFor, &["10.0.0.0/8"], &[&line]);
+            let found = client(HopsField::XForwardedFor, &["10.0.0.0/8"], &[&line]);
             prop_assert_eq!(found, "1.2.3.4");
         }
     }

@@ -310,10 +310,11 @@ fn identify(routes: &Routes, route: Option<&Route>, request: &mut Request) -> (C
         return (trust.named_client(peer, headers), 0);
     }
     let mut dropped = 0;
-    if headers.has_any(NameSet::CLAIMS) {
+    let own = trust.own_claim();
+    if own.is_some() || headers.has_any(NameSet::CLAIMS) {
         trust.note_unknown(peer, headers);
         let kept = route.map_or(&[][..], |route| &route.kept);
-        dropped = drop_claims(headers, kept);
+        dropped = drop_claims(headers, own, kept);
     }
     let chain = None;
     (Client { ip: peer, chain }, dropped)
@@ -321,13 +322,16 @@ fn identify(routes: &Routes, route: Option<&Route>, request: &mut Request) -> (C
 
 /// Removes the fields that only a trusted proxy may send, except for those that
 /// the route keeps. Neither keys nor services see them. Returns how many fields
-/// were removed.
-fn drop_claims(headers: &mut Headers, kept: &[HeaderName]) -> usize {
-    let is_kept = |name: &[u8]| {
-        kept.iter()
-            .any(|kept| http1::is_same(name, kept.as_str().as_bytes()))
+/// were removed. `own` is a claim of this configuration alone.
+fn drop_claims(headers: &mut Headers, own: Option<&HeaderName>, kept: &[HeaderName]) -> usize {
+    let is_one_of = |mut names: std::slice::Iter<'_, HeaderName>, name: &[u8]| {
+        names.any(|known| http1::is_same(name, known.as_str().as_bytes()))
     };
-    headers.retain(|field| !field.field.is_claim() || is_kept(field.name))
+    let own = own.map_or(&[][..], std::slice::from_ref);
+    headers.retain(|field| {
+        let is_claim = field.field.is_claim() || is_one_of(own.iter(), field.name);
+        !is_claim || is_one_of(kept.iter(), field.name)
+    })
 }
 
 /// Bounds the body of a request, if it has one, and has the exchange observe

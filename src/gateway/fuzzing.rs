@@ -8,7 +8,11 @@ use std::{net::IpAddr, sync::Arc};
 use ipnet::IpNet;
 
 use super::{client::Trust, path_variants};
-use crate::{call::Client, message::Headers, policy::ClientIpHeader};
+use crate::{
+    call::Client,
+    message::Headers,
+    policy::{ClientIpHeader, HopsField},
+};
 
 /// The client of a request from `peer`, where `trusted` may name it in
 /// `Forwarded`, or else in `X-Forwarded-For`.
@@ -18,11 +22,11 @@ use crate::{call::Client, message::Headers, policy::ClientIpHeader};
 /// proxies.
 pub fn client(trusted: &[IpNet], reads_forwarded: bool, peer: IpAddr, headers: &Headers) -> Client {
     let header = if reads_forwarded {
-        ClientIpHeader::Forwarded
+        HopsField::Forwarded
     } else {
-        ClientIpHeader::XForwardedFor
+        HopsField::XForwardedFor
     };
-    let trust = Trust::new(trusted, header, Arc::default());
+    let trust = Trust::new(trusted, ClientIpHeader::Hops(header), Arc::default());
     let ip = peer.to_canonical();
     if trust.trusts(ip) {
         trust.named_client(ip, headers)

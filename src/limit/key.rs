@@ -24,12 +24,13 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::hash::Hasher;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;
 use std::str::FromStr;
 
+use ipnet::IpNet;
 use siphasher::sip::SipHasher13;
 
-use crate::policy::KeyPart;
+use crate::policy::{KeyPart, network};
 
 /// Names one bucket of a limit. Displayed as 16 hexadecimal digits, which are
 /// fit for a log, since they do not lead back to a value.
@@ -86,14 +87,9 @@ impl fmt::Display for Key {
 pub enum KeyValue<'v> {
     /// Text, or any other bytes.
     Text(Cow<'v, [u8]>),
-    /// A client's address: whole for IPv4 and IPv4-mapped IPv6, else its
-    /// network.
-    Address {
-        /// The address.
-        ip: IpAddr,
-        /// Leading bits of an IPv6 address that count, 0 to 128.
-        v6_prefix: u8,
-    },
+    /// A client's address: the network that it counts as, without bits beyond
+    /// the prefix. Never one of IPv4-mapped IPv6 addresses.
+    Address(IpNet),
 }
 
 impl<'v> KeyValue<'v> {
@@ -102,11 +98,11 @@ impl<'v> KeyValue<'v> {
         Self::Text(Cow::Borrowed(value))
     }
 
-    /// The same value with another number of IPv6 bits, if it is an address.
+    /// The value in a wider network of this many bits, if it is an address.
     #[must_use]
-    pub fn with_prefix(self, v6_prefix: u8) -> Self {
+    pub fn with_prefix(self, bits: u8) -> Self {
         match self {
-            Self::Address { ip, .. } => Self::Address { ip, v6_prefix },
+            Self::Address(net) => Self::Address(network(net.addr(), bits)),
             text => text,
         }
     }
@@ -199,10 +195,10 @@ impl<H: Hasher> KeyBuilder<H> {
                 let kind = part.kind();
                 self.write(kind.number, kind.name.unwrap_or_default(), text);
             }
-            KeyValue::Address { ip, v6_prefix } => match ip.to_canonical() {
-                IpAddr::V4(v4) => self.write(IPV4, "", &v4.octets()),
-                IpAddr::V6(v6) => self.write(IPV6, "", &network(v6, *v6_prefix).to_be_bytes()),
-            },
+            KeyValue::Address(IpNet::V4(net)) => {
+                self.write(v4_kind(net.prefix_len()), "", &net.addr().octets());
+            }
+            KeyValue::Address(IpNet::V6(net)) => self.write(IPV6, "", &net.addr().octets()),
         }
     }
 
@@ -230,17 +226,17 @@ impl KeyBuilder {
         Key(self.hasher.finish().max(Key::RESERVED))
     }
 
-    /// This key and an IPv4 address, up to the octets of the address. A limit
-    /// that counts by the client's address alone keeps it, so that a request
-    /// hashes four bytes.
-    pub fn before_v4(mut self) -> Self {
-        self.head(IPV4, 0, size_of::<Ipv4Addr>());
+    /// This key and an IPv4 network of `bits` leading bits, up to the octets of
+    /// its address. A limit that counts by the client's address alone keeps it,
+    /// so that a request hashes four bytes.
+    pub fn before_v4(mut self, bits: u8) -> Self {
+        self.head(v4_kind(bits), 0, size_of::<Ipv4Addr>());
         self
     }
 
-    /// The key of this address, of a builder made by [`Self::before_v4`]: the
-    /// same as that of a builder to which the address was
-    /// [added](KeyBuilder::add).
+    /// The key of the network with this address, of a builder made by
+    /// [`Self::before_v4`]: the same as that of a builder to which the network
+    /// was [added](KeyBuilder::add).
     #[inline]
     pub fn finish_v4(mut self, address: Ipv4Addr) -> Key {
         // Hashes the octets in their order, in one step.
@@ -259,9 +255,9 @@ impl<H> fmt::Debug for KeyBuilder<H> {
 const LIMIT: u8 = 0;
 const IPV4: u8 = 2;
 const IPV6: u8 = 3;
+const IPV4_NETWORK: u8 = 12;
 
-/// The address with all bits after the prefix cleared.
-pub(super) fn network(address: Ipv6Addr, prefix: u8) -> u128 {
-    let host_bits = 128 - u32::from(prefix.min(128));
-    address.to_bits() & u128::MAX.checked_shl(host_bits).unwrap_or(0)
+/// The number in hashes of an IPv4 address of which `bits` count.
+const fn v4_kind(bits: u8) -> u8 {
+    if bits < 32 { IPV4_NETWORK } else { IPV4 }
 }

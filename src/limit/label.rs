@@ -6,9 +6,11 @@
 //! key that leaves the list is used again, so that a flood of new keys
 //! allocates nothing once it is warm.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::key::{KeyValue, network};
+use ipnet::IpNet;
+
+use super::key::KeyValue;
 
 /// Most bytes of one value that are kept. An ellipsis stands for the rest.
 const LONGEST_PART: usize = 128;
@@ -19,7 +21,7 @@ const LONGEST_PART: usize = 128;
 /// use tidegate::limit::{KeyValue, Label};
 ///
 /// let mut label = Label::default();
-/// label.add(&KeyValue::Address { ip: "2001:db8::1".parse().unwrap(), v6_prefix: 64 });
+/// label.add(&KeyValue::Address("2001:db8::/64".parse().unwrap()));
 /// label.add(&KeyValue::text(b"tenant-7"));
 /// let shown: Vec<_> = label.parts().into_iter().map(|part| part.value).collect();
 /// assert_eq!(shown, ["2001:db8::/64", "tenant-7"]);
@@ -85,14 +87,16 @@ impl Label {
                 let kind = if kept.len() < text.len() { CUT } else { TEXT };
                 self.write(kind | flag, kept);
             }
-            KeyValue::Address { ip, v6_prefix } => match ip.to_canonical() {
-                IpAddr::V4(v4) => self.write(ADDRESS | flag, &v4.octets()),
-                IpAddr::V6(v6) => {
-                    let mut value = [(*v6_prefix).min(128); 17];
-                    value[..16].copy_from_slice(&network(v6, *v6_prefix).to_be_bytes());
-                    self.write(ADDRESS | flag, &value);
-                }
-            },
+            KeyValue::Address(IpNet::V4(net)) => {
+                let mut value = [net.prefix_len(); 5];
+                value[..4].copy_from_slice(&net.addr().octets());
+                self.write(ADDRESS | flag, &value);
+            }
+            KeyValue::Address(IpNet::V6(net)) => {
+                let mut value = [net.prefix_len(); 17];
+                value[..16].copy_from_slice(&net.addr().octets());
+                self.write(ADDRESS | flag, &value);
+            }
         }
     }
 
@@ -109,7 +113,7 @@ impl Label {
 const TEXT: u8 = 0;
 /// The beginning of a longer text.
 const CUT: u8 = 1;
-/// 4 bytes of IPv4, or 16 bytes of IPv6 and the length of the prefix.
+/// 4 bytes of IPv4 or 16 bytes of IPv6, and the length of the prefix.
 const ADDRESS: u8 = 2;
 /// A flag beside one of the kinds: the part is a stand-in.
 const STAND_IN: u8 = 0x80;
@@ -139,14 +143,21 @@ fn is_boundary(value: &[u8], back: usize) -> bool {
 
 /// An address in text; a network with its prefix unless that is all of it.
 fn address(value: &[u8]) -> Option<String> {
-    if let Ok(v4) = <[u8; 4]>::try_from(value) {
-        return Some(Ipv4Addr::from(v4).to_string());
-    }
-    let (v6, prefix) = (<[u8; 16]>::try_from(value.get(..16)?).ok()?, value.get(16)?);
-    let v6 = Ipv6Addr::from(v6);
-    Some(if *prefix == 128 {
-        v6.to_string()
+    let (prefix, octets) = value.split_last()?;
+    let network = match octets.len() {
+        4 => IpNet::new(
+            Ipv4Addr::from(<[u8; 4]>::try_from(octets).ok()?).into(),
+            *prefix,
+        ),
+        _ => IpNet::new(
+            Ipv6Addr::from(<[u8; 16]>::try_from(octets).ok()?).into(),
+            *prefix,
+        ),
+    };
+    let network = network.ok()?;
+    Some(if network.prefix_len() == network.max_prefix_len() {
+        network.addr().to_string()
     } else {
-        format!("{v6}/{prefix}")
+        network.to_string()
     })
 }

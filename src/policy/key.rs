@@ -1,9 +1,10 @@
 //! The parts of a key: what tells one bucket, one server or one turn in a queue
 //! from another.
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 use http::HeaderName;
+use ipnet::IpNet;
 
 /// One part of a key: something of a request that distinguishes buckets.
 ///
@@ -12,22 +13,17 @@ use http::HeaderName;
 /// that a client cannot choose a bucket by the spelling.
 ///
 /// ```
-/// use tidegate::policy::KeyPart;
+/// use tidegate::policy::{KeyPart, Prefixes};
 ///
 /// assert_eq!(KeyPart::Cookie("session".into()).to_string(), "cookie:session");
-/// assert_eq!(KeyPart::ClientIp { v6_prefix: 56 }.to_string(), "client-ip");
+/// assert_eq!(KeyPart::ClientIp(Prefixes { v4: 32, v6: 56 }).to_string(), "client-ip");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum KeyPart {
     /// The route's name.
     Route,
-    /// The client's address, as trusted proxies report it.
-    ClientIp {
-        /// Leading bits of an IPv6 address that count, 1 to 128; by default 64,
-        /// the network that one customer usually gets. IPv4 addresses count
-        /// whole.
-        v6_prefix: u8,
-    },
+    /// The client's address, as trusted proxies report it, cut to its network.
+    ClientIp(Prefixes),
     /// A request header, without outer blanks and with single blanks inside.
     Header(HeaderName),
     /// A cookie of this name, without quotes and decoded.
@@ -61,7 +57,7 @@ impl KeyPart {
     pub fn kind(&self) -> KeyKind<'_> {
         match self {
             Self::Route => KeyKind::new(1, "route"),
-            Self::ClientIp { .. } => KeyKind::new(2, "client-ip"), // 3: an IPv6 network
+            Self::ClientIp(_) => KeyKind::new(2, "client-ip"), // 3 and 12: networks
             Self::Header(name) => KeyKind::new(4, "header").of(name.as_str()),
             Self::Cookie(name) => KeyKind::new(5, "cookie").of(name),
             Self::Query(name) => KeyKind::new(6, "query").of(name),
@@ -70,7 +66,7 @@ impl KeyPart {
             Self::Path => KeyKind::new(9, "path"),
             Self::Method => KeyKind::new(10, "method"),
             Self::TlsSubject => KeyKind::new(11, "tls:subject"),
-            // 12: left to an IPv4 network
+            // 12 is an IPv4 network.
             Self::Identity => KeyKind::new(13, "identity"),
             Self::Plan => KeyKind::new(14, "plan"),
             Self::Claim(name) => KeyKind::new(15, "claim").of(name),
@@ -90,13 +86,61 @@ impl fmt::Display for KeyPart {
     }
 }
 
+/// How many leading bits of a client's address count: clients in one network
+/// of this size are the same client for a key.
+///
+/// ```
+/// use tidegate::policy::Prefixes;
+///
+/// let prefixes = Prefixes { v4: 24, v6: 56 };
+/// let network = |ip: &str| prefixes.network(ip.parse().unwrap()).to_string();
+/// assert_eq!(network("203.0.113.9"), "203.0.113.0/24");
+/// assert_eq!(network("::ffff:203.0.113.9"), "203.0.113.0/24");
+/// assert_eq!(network("2001:db8:0:1ff::9"), "2001:db8:0:100::/56");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Prefixes {
+    /// Bits of an IPv4 address, 1 to 32; by default 32, so that each address
+    /// counts by itself.
+    pub v4: u8,
+    /// Bits of an IPv6 address, 1 to 128; by default 64, the network that one
+    /// customer usually gets.
+    pub v6: u8,
+}
+
+impl Prefixes {
+    /// The network that this client counts as. An IPv4-mapped address is one of
+    /// IPv4.
+    pub fn network(self, ip: IpAddr) -> IpNet {
+        match ip.to_canonical() {
+            ip @ IpAddr::V4(_) => network(ip, self.v4),
+            ip @ IpAddr::V6(_) => network(ip, self.v6),
+        }
+    }
+
+    /// The bits that count of an address in `network`.
+    pub fn bits(self, network: &IpNet) -> u8 {
+        match network {
+            IpNet::V4(_) => self.v4,
+            IpNet::V6(_) => self.v6,
+        }
+    }
+}
+
+/// The network around an address with this number of leading bits. More bits
+/// than an address has are all of them.
+pub fn network(ip: IpAddr, bits: u8) -> IpNet {
+    IpNet::new(ip, bits).map_or_else(|_| IpNet::from(ip), |network| network.trunc())
+}
+
 /// The kind of a [`KeyPart`], apart from its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyKind<'p> {
     /// The number of this kind in the hash of a key. Keys in stores and in
     /// state files depend on it: a number is never changed and never used
-    /// again. 0 is the name of the limit itself. Addresses have two numbers: 2
-    /// for IPv4, 3 for an IPv6 network.
+    /// again. 0 is the name of the limit itself. Addresses have three numbers:
+    /// 2 for a whole IPv4 address, 3 for an IPv6 network, 12 for an IPv4
+    /// network.
     pub number: u8,
     /// The word of this kind in the configuration.
     pub word: &'static str,

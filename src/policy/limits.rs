@@ -6,12 +6,12 @@
 //! [`limit`](crate::limit). `layer::rate_limit` makes the key of a request from
 //! the parts here, and asks the limiter or the shared store.
 
-use std::{iter, num::NonZeroUsize, sync::Arc};
+use std::{iter, net::IpAddr, num::NonZeroUsize, sync::Arc};
 
 use http::StatusCode;
 use ipnet::IpNet;
 
-use super::{Allowance, Cost, KeyPart};
+use super::{Allowance, Cost, KeyPart, Prefixes};
 
 /// `[limits.NAME]`: a token bucket or a cap for each key, shared by all routes
 /// that name the limit.
@@ -49,8 +49,8 @@ pub struct Limit {
     /// Allowances of identified clients by their plan. Overrides come before
     /// them.
     pub plans: Vec<Plan>,
-    /// Wider IPv6 networks around the client's address, each with an allowance
-    /// of its own. They decide together with the limit, and all admit or none
+    /// Wider networks around the client's address, each with an allowance of
+    /// its own. They decide together with the limit, and all admit or none
     /// does.
     pub tiers: Vec<Tier>,
     /// Whether all gateways with the same store count together.
@@ -84,19 +84,46 @@ pub struct Candidate {
     pub allowance: Allowance,
 }
 
-/// One of `tiers` of a limit: a bucket for a wider IPv6 network. A client with
-/// IPv6 often has many /64 networks, and could use another one for each
-/// request.
+/// One of `tiers` of a limit: a bucket for a wider network. A client with IPv6
+/// often has many /64 networks, and could use another one for each request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tier {
-    /// The name of the tier in refusals and metrics: `LIMIT/56`. No limit has
-    /// this name.
+    /// The name of the tier in refusals and metrics: `LIMIT/56` for IPv6 alone,
+    /// `LIMIT/v4-24` for IPv4 alone, `LIMIT/24-56` for both. No limit has this
+    /// name.
     pub name: Arc<str>,
-    /// Leading bits of an IPv6 address that count, 1 to 127 and fewer than
-    /// those of the key. IPv4 addresses have no tiers.
-    pub prefix: u8,
+    /// The networks that it counts by.
+    pub networks: TierNetworks,
     /// The allowance of each network.
     pub allowance: Allowance,
+}
+
+impl Tier {
+    /// Leading bits of this address that count; `None` if addresses of its kind
+    /// have no bucket here. IPv4-mapped addresses are taken for IPv6.
+    pub fn bits(&self, ip: IpAddr) -> Option<u8> {
+        match (self.networks, ip) {
+            (TierNetworks::V4(v4) | TierNetworks::Both(Prefixes { v4, .. }), IpAddr::V4(_)) => {
+                Some(v4)
+            }
+            (TierNetworks::V6(v6) | TierNetworks::Both(Prefixes { v6, .. }), IpAddr::V6(_)) => {
+                Some(v6)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The networks of a [`Tier`], in leading bits of an address: fewer than those
+/// of the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TierNetworks {
+    /// Of IPv4 alone, 1 to 31 bits.
+    V4(u8),
+    /// Of IPv6 alone, 1 to 127 bits.
+    V6(u8),
+    /// Of both, under one allowance.
+    Both(Prefixes),
 }
 
 /// One of `overrides` of a limit: an allowance for some keys.

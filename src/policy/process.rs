@@ -6,8 +6,8 @@
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
+use http::HeaderName;
 use ipnet::IpNet;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -90,11 +90,18 @@ pub struct ClientIp {
 }
 
 /// The header in which trusted proxies name the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClientIpHeader {
+    /// A list of the hops that the request came through.
+    Hops(HopsField),
+    /// Any other field, which holds one address: that of the client.
+    Single(HeaderName),
+}
+
+/// A field to which each proxy adds a hop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HopsField {
     /// `X-Forwarded-For`, a list of addresses.
-    #[default]
     XForwardedFor,
     /// `Forwarded` of RFC 7239.
     Forwarded,

@@ -1,7 +1,7 @@
 //! Keys: which requests share a bucket, and which values count as missing.
 
 use super::{
-    admitted, one_limit,
+    TRUST, admitted, one_limit, status_for,
     support::gateway::{Gateway, responding},
 };
 
@@ -156,6 +156,73 @@ fn forwarded_names_the_client_if_it_is_the_configured_header() {
         (200, 429),
         "the client is the peer itself"
     );
+}
+
+#[test]
+fn neighbours_in_the_networks_of_the_key_are_one_client() {
+    let gateway = one_limit("key = 'client-ip/24/56'\nrate = '1/h'", TRUST);
+    let statuses = [
+        "203.0.113.1",
+        "203.0.113.200",
+        "::ffff:203.0.113.7",
+        "203.0.114.1",
+        "203.0.113.0",
+        "2001:db8::1",
+        "2001:db8:0:ff::1",
+        "2001:db8:0:100::1",
+    ]
+    .map(|client| status_for(&gateway, client));
+    assert_eq!(statuses, [200, 429, 429, 200, 429, 200, 429, 200]);
+}
+
+#[test]
+fn a_field_with_one_address_names_the_client_if_a_trusted_proxy_sends_it() {
+    for name in ["cf-connecting-ip", "x-edge-client"] {
+        let trust = format!("[client_ip]\ntrusted_proxies = ['127.0.0.0/8']\nheader = '{name}'");
+        let gateway = one_limit("key = 'client-ip'\nrate = '1/h'", &trust);
+        let ask = |value: &str| {
+            let line = format!("{name}: {value}");
+            gateway.ask("GET", "/", &[&line]).status()
+        };
+        assert_eq!(
+            (ask("1.1.1.1"), ask(" 1.1.1.1 "), ask("2001:db8::7")),
+            (200, 429, 200),
+            "{name}"
+        );
+        // All of these are counted as the proxy itself.
+        assert_eq!(ask("unknown"), 200);
+        let garbage = [
+            "2.2.2.2, 3.3.3.3",
+            "2.2.2.2:80",
+            "[::1]",
+            "2.2.2.2 3.3.3.3",
+            "",
+        ];
+        for value in garbage {
+            assert_eq!(ask(value), 429, "{name}: {value}");
+        }
+        let both = [&*format!("{name}: 4.4.4.4"), &format!("{name}: 5.5.5.5")];
+        assert_eq!(gateway.ask("GET", "/", &both).status(), 429);
+        let other = ["X-Forwarded-For: 6.6.6.6", "Forwarded: for=6.6.6.6"];
+        assert_eq!(gateway.ask("GET", "/", &other).status(), 429);
+    }
+}
+
+#[test]
+fn a_field_with_one_address_from_a_client_is_not_believed() {
+    let trust = "[client_ip]\ntrusted_proxies = ['192.0.2.0/24']\nheader = 'x-edge-client'";
+    let limits = "key = ['header:x-edge-client', 'client-ip']\nrate = '1/h'";
+    let gateway = one_limit(limits, trust);
+    let ask = |address: u8| {
+        let line = format!("X-Edge-Client: 1.1.1.{address}");
+        gateway.ask("GET", "/", &[&line]).status()
+    };
+    assert_eq!([ask(1), ask(2), ask(3)], [200, 429, 429]);
+    let dropped = gateway.metric(
+        "tidegate_request_fields_dropped_total",
+        &[("route", "r"), ("reason", "untrusted")],
+    );
+    assert!(dropped >= 3.0, "{dropped}");
 }
 
 #[test]

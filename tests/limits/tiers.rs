@@ -101,6 +101,39 @@ fn clients_of_ipv4_have_no_tiers() {
 }
 
 #[test]
+fn a_client_that_hops_through_addresses_of_ipv4_is_stopped_by_their_network() {
+    let gateway = one_limit(
+        "key = 'client-ip'\nrate = '1/h'\ntiers = [{ prefix4 = 24, rate = '3/h' }, { prefix4 = 16, prefix = 48, rate = '5/h' }]",
+        TRUST,
+    );
+    let admitted = |clients: &mut dyn Iterator<Item = String>| {
+        clients
+            .filter(|client| status_for(&gateway, client) == 200)
+            .count()
+    };
+    assert_eq!(
+        admitted(&mut (0..200).map(|host| format!("192.0.2.{host}"))),
+        3
+    );
+    assert_eq!(
+        admitted(&mut (0..200).map(|host| format!("::ffff:192.0.3.{host}"))),
+        2,
+        "5 for the /16, less the 3 of the first /24"
+    );
+    assert_eq!(
+        admitted(&mut (0..20).map(|network| format!("2001:db8:0:{network:x}::1"))),
+        5,
+        "the /24 is about IPv4 alone"
+    );
+    assert_eq!(decisions(&gateway, "l/v4-24", "refused"), 197.0);
+    assert_eq!(decisions(&gateway, "l/16-48", "refused"), 198.0 + 15.0);
+    assert_eq!(
+        gateway.metric("tidegate_limit_keys", &[("limit", "l/v4-24")]),
+        2.0
+    );
+}
+
+#[test]
 fn a_tier_keeps_the_other_parts_of_the_key() {
     let limit =
         "key = ['client-ip', 'path']\nrate = '1/h'\ntiers = [{ prefix = 56, rate = '2/h' }]";

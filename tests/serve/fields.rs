@@ -311,6 +311,40 @@ fn x_forwarded_fields_of_a_trusted_peer_are_copied_to_forwarded() {
 }
 
 #[test]
+fn a_field_with_one_address_is_a_hop_of_its_own_and_no_list_is_believed() {
+    let top = "[client_ip]\ntrusted_proxies = [\"127.0.0.0/8\"]\nheader = \"x-edge-client\"";
+    let claimed =
+        "X-Forwarded-For: 6.6.6.6\r\nForwarded: for=7.7.7.7\r\nX-Forwarded-Proto: ftp, https\r\n";
+    assert_eq!(
+        forwarding_fields(top, &format!("{claimed}X-Edge-Client: 203.0.113.9\r\n")),
+        [
+            "203.0.113.9, 127.0.0.1",
+            "https",
+            "10.0.0.5:8080",
+            "for=203.0.113.9;proto=https, ",
+        ]
+    );
+}
+
+#[test]
+fn a_field_that_names_the_client_reaches_services_from_trusted_proxies_only() {
+    let name = "x-edge-client";
+    let upstream = Upstream::answering(|_| ok(""));
+    let gateway = |trusted: &str| {
+        Gateway::start(&format!(
+            "[client_ip]\ntrusted_proxies = ['{trusted}']\nheader = '{name}'\n{}",
+            one_route(&upstream, "")
+        ))
+    };
+    for (trusted, passes) in [("127.0.0.0/8", true), ("192.0.2.1", false)] {
+        let line = format!("X-Edge-Client: 203.0.113.{}", u8::from(passes));
+        assert_eq!(gateway(trusted).ask("GET", "/", &[&line]).status(), 200);
+        let text = upstream.text().to_ascii_lowercase();
+        assert_eq!(text.contains(&line.to_ascii_lowercase()), passes, "{text}");
+    }
+}
+
+#[test]
 fn forwarded_of_a_trusted_peer_is_copied_to_x_forwarded_fields() {
     for (line, expected) in [
         (

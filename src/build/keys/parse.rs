@@ -28,7 +28,7 @@ use crate::{
     call::{Target, host_name, query},
     layer::named_value,
     limit::{Key, KeyBuilder, KeyValue, Label, Now, Part},
-    policy::{KeyPart, Missing},
+    policy::{KeyPart, Missing, Prefixes, network},
     store::{Name, NameHasher},
 };
 
@@ -205,10 +205,8 @@ impl OneLimit<'_> {
         }
         let text = String::from_utf8_lossy(&value);
         match part {
-            KeyPart::ClientIp { v6_prefix } => {
-                let v6_prefix = self.tier.map_or(*v6_prefix, |tier| tier.prefix);
-                let ip = self.address(&text, v6_prefix)?;
-                return Ok(KeyValue::Address { ip, v6_prefix });
+            KeyPart::ClientIp(prefixes) => {
+                return self.address(&text, *prefixes).map(KeyValue::Address);
             }
             KeyPart::Header(_) => {
                 HeaderValue::from_bytes(&value)
@@ -235,36 +233,46 @@ impl OneLimit<'_> {
         Ok(KeyValue::Text(value))
     }
 
-    /// Reads an address, which may be written as a network of this prefix
-    /// length.
+    /// Reads an address, which may be written as a network of its bucket's
+    /// size. `prefixes` are those of the key; a tier has its own.
     ///
     /// An address may be any one of its network. A network must not be wider
     /// than one bucket, since it would name several.
     ///
     /// # Errors
-    /// The text is no address or network, or it is wider than a bucket, or it
-    /// is IPv4 where the limit is a tier, which counts IPv6 networks alone.
-    fn address(&self, text: &str, prefix: u8) -> Result<IpAddr, String> {
-        let network = IpNet::from_str(text).or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        let Ok(network) = network else {
+    /// The text is no address or network, or it is wider than a bucket, or the
+    /// limit is a tier that does not count this kind of address.
+    fn address(&self, text: &str, prefixes: Prefixes) -> Result<IpNet, String> {
+        let named = IpNet::from_str(text).or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        let Ok(named) = named else {
+            let bits = prefixes.v6;
             return Err(format!(
-                "{text:?} is no address; write one such as 192.0.2.1, or a network such as 2001:db8::/{prefix}"
+                "{text:?} is no address; write one such as 192.0.2.1, or a network such as 2001:db8::/{bits}"
             ));
         };
-        let address = network.network().to_canonical();
-        let bits = network.prefix_len();
-        match address {
-            IpAddr::V4(_) if self.tier.is_some() => {
-                Err("a tier is about IPv6 networks alone".to_owned())
-            }
-            IpAddr::V4(_) if bits < network.max_prefix_len() => Err(format!(
-                "{text} is many addresses, and each IPv4 address has a bucket of its own"
-            )),
-            IpAddr::V6(_) if bits < prefix => Err(format!(
-                "{text} is many networks: each /{prefix} has a bucket of its own"
-            )),
-            _ => Ok(address),
+        let (address, all) = (named.network().to_canonical(), named.max_prefix_len());
+        // Only an IPv4-mapped address loses bits here.
+        let lost = all - IpNet::from(address).max_prefix_len();
+        let bucket = match self.tier {
+            None => prefixes.network(address),
+            Some(tier) => match tier.bits(address) {
+                Some(bits) => network(address, bits),
+                None => {
+                    let kind = if address.is_ipv4() { "IPv6" } else { "IPv4" };
+                    return Err(format!("this tier is about {kind} networks alone"));
+                }
+            },
+        };
+        let bits = bucket.prefix_len();
+        if named.prefix_len().saturating_sub(lost) >= bits {
+            return Ok(bucket);
         }
+        Err(if bits == bucket.max_prefix_len() {
+            let kind = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+            format!("{text} is many addresses, and each {kind} address has a bucket of its own")
+        } else {
+            format!("{text} is many networks: each /{bits} has a bucket of its own")
+        })
     }
 
     /// Fails unless a route of this name names the limit.

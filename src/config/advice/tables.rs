@@ -38,6 +38,10 @@ pub(in crate::config) fn with_brackets(key: &LanguageKey, inside: &str) -> Strin
 /// written with what its own tables require.
 pub(super) fn required(section: &Section) -> String {
     let mut pairs = Vec::new();
+    if section.path == "limits.tiers" {
+        // A tier needs one of two keys, so that neither is required by itself.
+        pairs.push("prefix = 56".to_owned());
+    }
     for key in section.keys.iter().filter(|key| key.is_required) {
         let value = match &key.kind {
             Kind::Text(_) if redact::is_secret_name(&key.name) => "\"...\"".to_owned(),

@@ -26,8 +26,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     allowance::{Beside, LimitKind, NumberKey, Numbers},
-    checks::{Unique, every},
-    cost, overrides,
+    checks::every,
+    cost, overrides, tiers,
 };
 use crate::config::{
     field::{Field, Given},
@@ -42,7 +42,7 @@ use crate::config::{
         tables::{Either, NamedEntry},
     },
 };
-use crate::policy::{Allowance, Candidate, Cost, KeyPart, Limit, Missing, Tier};
+use crate::policy::{Allowance, Candidate, Cost, KeyPart, Limit, Missing};
 
 /// Resolves all limits, in the order of their names. `None` if any of them, or
 /// the section itself, has a mistake.
@@ -90,7 +90,7 @@ fn limit(entry: &NamedEntry<wire::Limit>, problems: &mut Problems) -> Option<Lim
         problems,
     };
     let stand_ins = stand_ins(limit, &mut beside);
-    let tiers = tiers(entry, &missing, &mut beside);
+    let tiers = tiers::tiers(entry, &missing, &mut beside);
     let overrides = overrides::overrides(&limit.overrides, &mut beside);
     let plans = overrides::plans(&limit.plans, &mut beside);
     let candidate = limit
@@ -117,7 +117,7 @@ fn limit(entry: &NamedEntry<wire::Limit>, problems: &mut Problems) -> Option<Lim
 }
 
 /// The keys of a table that say how much a key may have; `at` is its place.
-fn numbers<'f>(
+pub(super) fn numbers<'f>(
     at: Span,
     rate: &'f Option<Field<Scalar<PerTime>>>,
     burst: &'f Option<Field<Burst>>,
@@ -245,75 +245,9 @@ fn candidate(
     Some(Candidate { name, allowance })
 }
 
-/// Buckets of wider IPv6 networks. They bound a client that owns many small
-/// networks; a tier as narrow as the key would count the same again.
-///
-/// Each tier has a bucket for the client's network by its own prefix. A prefix
-/// is given once, and is shorter than that of the key, as IPv6 counts bits from
-/// the left. `None` if any tier has a mistake; that the key has no client
-/// address is reported once, for all of them.
-fn tiers(
-    entry: &NamedEntry<wire::Limit>,
-    missing: &Missing,
-    beside: &mut Beside<'_>,
-) -> Option<Vec<Tier>> {
-    let tiers = &entry.field.value()?.tiers;
-    let own = narrowest_client(beside.key, missing);
-    if tiers.is_present() && own.is_none() {
-        let message =
-            "tiers are wider networks of the client's address, which is no part of this key";
-        let help = "add \"client-ip\" to `key`, or leave `tiers` out";
-        let problems = &mut beside.problems;
-        problems.error(Code::Conflict, tiers.at(), message, help);
-    }
-    let mut prefixes = Unique::new();
-    every(tiers, |field| {
-        let tier = field.value()?;
-        let (prefix, at) = (tier.prefix.read()?, tier.prefix.at());
-        if let Some(own) = own.filter(|own| prefix >= *own) {
-            let message = format!("a tier of /{prefix} is not wider than the key's /{own}");
-            let help = "write fewer bits, or leave it out";
-            beside.problems.error(Code::Conflict, at, message, help);
-        }
-        if prefixes.add(prefix, at).is_some() {
-            let message = format!("two tiers of /{prefix}");
-            let help = "keep one of the two";
-            beside.problems.error(Code::Duplicate, at, message, help);
-        }
-        let own = numbers(field.at(), &tier.rate, &tier.burst, &tier.in_flight);
-        Some(Tier {
-            name: tier_name(&entry.name, prefix),
-            prefix,
-            allowance: beside.allowance(&own)?,
-        })
-    })
-}
-
-/// Bits of an IPv6 address by which the key tells clients apart: the fewest of
-/// its parts and of the stand-in. `None` if the client's address is no part.
-///
-/// The fewest bits make the widest network. A tier has to be wider than every
-/// one of them, as it would otherwise count the same requests a second time.
-fn narrowest_client(key: &[KeyPart], missing: &Missing) -> Option<u8> {
-    let stand_in = match missing {
-        Missing::Use(part) if !key.is_empty() => Some(part),
-        _ => None,
-    };
-    let of_client = |part: &KeyPart| match part {
-        KeyPart::ClientIp { v6_prefix } => Some(*v6_prefix),
-        _ => None,
-    };
-    key.iter().chain(stand_in).filter_map(of_client).min()
-}
-
 /// The name of the buckets of a limit's candidate, in metrics and views.
 fn candidate_name(limit: &str) -> Arc<str> {
     format!("{limit}/candidate").into()
-}
-
-/// The name of the buckets of a tier, by the bits of its prefix.
-fn tier_name(limit: &str, prefix: u8) -> Arc<str> {
-    format!("{limit}/{prefix}").into()
 }
 
 /// No limit has the name of the buckets beside another one: both would have the
@@ -327,8 +261,8 @@ fn unique_names(entries: &[NamedEntry<wire::Limit>], problems: &mut Problems) {
         let Some(limit) = field.value() else {
             continue;
         };
-        for prefix in limit.tiers.values().filter_map(|tier| tier.prefix.read()) {
-            beside.insert(tier_name(name, prefix), field.at());
+        for networks in limit.tiers.values().filter_map(tiers::networks) {
+            beside.insert(tiers::name(name, networks), field.at());
         }
         if limit.candidate.is_present() {
             beside.insert(candidate_name(name), field.at());

@@ -53,6 +53,7 @@ mod references;
 mod refusal;
 mod routes;
 mod store;
+mod tiers;
 mod tls;
 mod transform;
 mod upstreams;

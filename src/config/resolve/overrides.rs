@@ -9,7 +9,7 @@
 //! bucket counts an IPv6 /64, and of two addresses in it the first to come
 //! would choose the numbers for both.
 
-use ipnet::{IpNet, Ipv6Net};
+use ipnet::IpNet;
 
 use super::{
     allowance::{Beside, NumberKey, Numbers},
@@ -29,7 +29,7 @@ use crate::config::{
     },
     wrong::Wrong,
 };
-use crate::policy::{Allowance, KeyPart, Override, Plan, ValuePattern};
+use crate::policy::{Allowance, KeyPart, Override, Plan, Prefixes, ValuePattern};
 
 /// Most overrides of one limit: bounds the memory of their table, and the time
 /// in which networks are compared one by one.
@@ -218,8 +218,8 @@ fn pattern(field: &Pattern, limit: &mut Beside<'_>) -> Option<Vec<ValuePattern>>
 fn value(text: &str, part: &KeyPart) -> Result<ValuePattern, Wrong> {
     let text = match part {
         _ if text == ANY => return Ok(ValuePattern::Any),
-        KeyPart::ClientIp { v6_prefix } => {
-            return network(text, *v6_prefix).map(ValuePattern::Network);
+        KeyPart::ClientIp(prefixes) => {
+            return network(text, *prefixes).map(ValuePattern::Network);
         }
         KeyPart::Host => host::asked(text),
         KeyPart::Path => path::normal_form(text),
@@ -231,21 +231,37 @@ fn value(text: &str, part: &KeyPart) -> Result<ValuePattern, Wrong> {
 /// A network that is no narrower than a bucket: clients that share a bucket
 /// cannot have different numbers.
 ///
-/// IPv4 addresses count whole, so that an IPv4 network of any width fits. An
+/// Where IPv4 addresses count whole, an IPv4 network of any width fits. An
 /// address without a prefix is a network of all of its bits, which for IPv6 is
 /// refused with the network around it as help.
-fn network(text: &str, v6_prefix: u8) -> Result<IpNet, Wrong> {
+fn network(text: &str, prefixes: Prefixes) -> Result<IpNet, Wrong> {
     let network = address::network(text)?;
-    let IpNet::V6(v6) = network else {
+    let wider = prefixes.network(network.addr());
+    let (bits, most) = (network.prefix_len(), wider.prefix_len());
+    if bits <= most {
         return Ok(network);
+    }
+    let (kind, narrower) = match network {
+        IpNet::V4(_) => (
+            "IPv4",
+            Prefixes {
+                v4: bits,
+                ..prefixes
+            },
+        ),
+        IpNet::V6(_) => (
+            "IPv6",
+            Prefixes {
+                v6: bits,
+                ..prefixes
+            },
+        ),
     };
-    let bits = v6.prefix_len();
-    let wider = Ipv6Net::new(v6.addr(), v6_prefix).ok();
-    let Some(wider) = wider.filter(|_| bits > v6_prefix) else {
-        return Ok(network);
+    let key = match narrower {
+        Prefixes { v4: 32, v6 } => format!("client-ip/{v6}"),
+        Prefixes { v4, v6 } => format!("client-ip/{v4}/{v6}"),
     };
-    let wider = wider.trunc();
-    let why = format!("all of an IPv6 /{v6_prefix} is one client for this key");
-    let help = format!("write \"{wider}\", or key the limit by \"client-ip/{bits}\"");
+    let why = format!("all of an {kind} /{most} is one client for this key");
+    let help = format!("write \"{wider}\", or key the limit by \"{key}\"");
     Err(Wrong::new(why, help))
 }

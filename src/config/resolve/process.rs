@@ -130,7 +130,7 @@ pub(super) fn client_ip(entry: &Nested<wire::ClientIp>) -> Option<ClientIp> {
     let client_ip = section(entry)?;
     Some(ClientIp {
         trusted_proxies: client_ip.trusted_proxies.read()?,
-        header: client_ip.header.value?,
+        header: client_ip.header.read()?,
     })
 }
 

@@ -9,7 +9,7 @@
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::super::{suggest, wrong::Wrong};
-use crate::policy::{RetryOn, Statuses};
+use crate::policy::{ClientIpHeader, HopsField, RetryOn, Statuses};
 
 /// Headers about this connection or about where a message ends. The gateway
 /// writes or removes them itself; a value from a file would break the framing,
@@ -76,6 +76,31 @@ const WRITTEN: [&str; 4] = [
     "x-forwarded-host",
     "x-forwarded-proto",
 ];
+
+/// The header in which trusted proxies name the client. Any but the two that
+/// list hops holds one address.
+///
+/// # Errors
+/// As [`name`]; a header that says something else to the gateway; a slip of the
+/// pen in the name of one of the two.
+pub(in crate::config) fn client(text: &str) -> Result<ClientIpHeader, Wrong> {
+    const HOPS: [&str; 2] = ["x-forwarded-for", "forwarded"];
+    let name = name(text)?;
+    match name.as_str() {
+        "x-forwarded-for" => return Ok(ClientIpHeader::Hops(HopsField::XForwardedFor)),
+        "forwarded" => return Ok(ClientIpHeader::Hops(HopsField::Forwarded)),
+        other if WRITTEN.contains(&other) || FRAMING.contains(&other) => {
+            let help = "write \"x-forwarded-for\", \"forwarded\", or a field with one address such as \"cf-connecting-ip\"";
+            return Err(Wrong::new("this header names no client", help));
+        }
+        _ => {}
+    }
+    if let Some(right) = suggest::close(&name.as_str().replace('_', "-"), &HOPS) {
+        let help = format!("did you mean \"{right}\"?");
+        return Err(Wrong::new("no proxy names the client there", help));
+    }
+    Ok(ClientIpHeader::Single(name))
+}
 
 /// A header that may be passed on from peers that are not trusted.
 ///

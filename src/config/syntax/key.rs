@@ -26,11 +26,11 @@ use super::{
     super::{suggest, wrong::Wrong},
     header, identity, in_quotes, path,
 };
-use crate::policy::{KeyPart, Missing};
+use crate::policy::{KeyPart, Missing, Prefixes};
 
-/// Bits of an IPv6 address that count by default: a client usually owns a whole
-/// /64 and can change addresses in it.
-pub(in crate::config) const V6_PREFIX: u8 = 64;
+/// Bits of an address that count by default. A client usually has one IPv4
+/// address; of IPv6 it owns a whole /64 and can change addresses in it.
+const PREFIXES: Prefixes = Prefixes { v4: 32, v6: 64 };
 
 /// Parts that need no name.
 ///
@@ -47,9 +47,10 @@ const WORDS: [&str; 8] = [
     "plan",
 ];
 
-/// `"client-ip"`, `"client-ip/56"`, `"header:NAME"`, `"cookie:NAME"`,
-/// `"query:NAME"`, `"param:NAME"`, `"route"`, `"host"`, `"path"`, `"method"`,
-/// `"tls:subject"`, `"identity"`, `"plan"`, `"claim:NAME"`.
+/// `"client-ip"`, `"client-ip/56"`, `"client-ip/24/56"`, `"header:NAME"`,
+/// `"cookie:NAME"`, `"query:NAME"`, `"param:NAME"`, `"route"`, `"host"`,
+/// `"path"`, `"method"`, `"tls:subject"`, `"identity"`, `"plan"`,
+/// `"claim:NAME"`.
 ///
 /// # Errors
 /// Anything else. Where another gateway's form has one here, the help says so.
@@ -181,21 +182,13 @@ fn respelt(text: &str, lower: &str) -> Option<String> {
 /// `"tls:subject"` where no listener asks clients for a certificate.
 fn exact_part(text: &str) -> Result<KeyPart, Wrong> {
     if let Some(bits) = text.strip_prefix("client-ip/") {
-        let help = "write \"client-ip\" or one such as \"client-ip/56\"";
-        return match bits.parse() {
-            Ok(v6_prefix @ 1..=128) if !bits.starts_with('+') => {
-                Ok(KeyPart::ClientIp { v6_prefix })
-            }
-            _ => Err(Wrong::new("the IPv6 prefix is 1 to 128 bits", help)),
-        };
+        return prefixes(bits).map(KeyPart::ClientIp);
     }
     let parts = text.split_once(':');
     let (kind, name) = parts.map_or((text, None), |(kind, name)| (kind, Some(name)));
     match (kind, name) {
         ("route", None) => Ok(KeyPart::Route),
-        ("client-ip", None) => Ok(KeyPart::ClientIp {
-            v6_prefix: V6_PREFIX,
-        }),
+        ("client-ip", None) => Ok(KeyPart::ClientIp(PREFIXES)),
         ("host", None) => Ok(KeyPart::Host),
         ("path", None) => Ok(KeyPart::Path),
         ("method", None) => Ok(KeyPart::Method),
@@ -226,6 +219,24 @@ fn exact_part(text: &str) -> Result<KeyPart, Wrong> {
         }
         _ => Err(no_part(text)),
     }
+}
+
+/// The bits behind `client-ip/`: those of IPv6 alone, or those of IPv4 before
+/// those of IPv6.
+fn prefixes(text: &str) -> Result<Prefixes, Wrong> {
+    let (v4, v6) = match text.split_once('/') {
+        Some((v4, v6)) => (Some(v4), v6),
+        None => (None, text),
+    };
+    let bits = |text: &str, most: u8| match text.parse() {
+        Ok(bits) if (1..=most).contains(&bits) && !text.starts_with('+') => Some(bits),
+        _ => None,
+    };
+    let help = "write \"client-ip\", \"client-ip/56\" (bits of IPv6) or \"client-ip/24/56\" (bits of IPv4, then of IPv6)";
+    let v4 = v4.map_or(Some(PREFIXES.v4), |v4| bits(v4, 32));
+    let v4 = v4.ok_or_else(|| Wrong::new("the IPv4 prefix is 1 to 32 bits", help))?;
+    let v6 = bits(v6, 128).ok_or_else(|| Wrong::new("the IPv6 prefix is 1 to 128 bits", help))?;
+    Ok(Prefixes { v4, v6 })
 }
 
 /// The refusal of a text that begins like no part of a key.
@@ -279,6 +290,8 @@ mod tests {
             ("client_ip", "\"client-ip\""),
             ("client-ipp", "\"client-ip\""),
             ("client-ip /56", "\"client-ip/56\""),
+            ("ip/24/56", "\"client-ip/24/56\""),
+            ("client-ip/56/24", "bits of IPv4, then of IPv6"),
             ("Host", "\"host\""),
             ("headers:X-User", "\"header:x-user\""),
             ("$http_x_user", "\"header:x-user\""),
@@ -301,14 +314,15 @@ mod tests {
 
     #[test]
     fn every_part_of_the_language_is_read() {
-        assert_eq!(
-            part("client-ip").unwrap(),
-            KeyPart::ClientIp { v6_prefix: 64 }
-        );
-        assert_eq!(
-            part("client-ip/48").unwrap(),
-            KeyPart::ClientIp { v6_prefix: 48 }
-        );
+        for (text, v4, v6) in [
+            ("client-ip", 32, 64),
+            ("client-ip/48", 32, 48),
+            ("client-ip/24/56", 24, 56),
+            ("client-ip/32/128", 32, 128),
+        ] {
+            let networks = KeyPart::ClientIp(Prefixes { v4, v6 });
+            assert_eq!(part(text).unwrap(), networks, "{text}");
+        }
         assert_eq!(
             part("header:X-Api-Key").unwrap(),
             KeyPart::Header(http::HeaderName::from_static("x-api-key"))
@@ -341,6 +355,12 @@ mod tests {
             "client-ip/0",
             "client-ip/129",
             "client-ip/+8",
+            "client-ip/0/64",
+            "client-ip/33/64",
+            "client-ip/24/",
+            "client-ip//56",
+            "client-ip/24/56/8",
+            "client-ip/24/+56",
             "ip",
             "header:a b",
             "cookie:",

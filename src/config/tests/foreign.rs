@@ -160,11 +160,11 @@ fn each_shape_is_reported_with_the_shape_of_the_key() {
     says(&limit("cost = \"x-cost\""), "`cost = { header = ");
     says(
         &limit("tiers = 56"),
-        "`tiers = [{ prefix = 1, rate = \"100/s\" }]`",
+        "`tiers = [{ prefix = 56, rate = \"100/s\" }]`",
     );
     says(
         &limit("tiers = [56]"),
-        "`tiers = [{ prefix = 1, rate = \"100/s\" }]`",
+        "`tiers = [{ prefix = 56, rate = \"100/s\" }]`",
     );
     says(
         &limit("missing = [\"skip\"]"),

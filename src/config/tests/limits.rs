@@ -24,7 +24,7 @@ pub(super) fn refused(keys: &str, code: Code, expected: &str) {
     assert!(text.contains(expected), "{keys}: {text}");
 }
 
-fn allowance(count: u32, burst: u32) -> Allowance {
+pub(super) fn allowance(count: u32, burst: u32) -> Allowance {
     let rate = Rate {
         count: count.try_into().unwrap(),
         period: Duration::from_secs(1),
@@ -158,59 +158,6 @@ fn a_candidate_has_numbers_of_its_own() {
         Code::MissingKey,
         "`rate` is missing",
     );
-}
-
-#[test]
-fn tiers_are_wider_networks_of_the_clients_address() {
-    let tiers = limit("rate = '5/s'\nkey = 'client-ip'\ntiers = [{ prefix = 56, rate = '9/s', burst = 4 }, { prefix = 48, rate = '10/s' }]").tiers;
-    let reported: Vec<_> = tiers
-        .iter()
-        .map(|tier| (&*tier.name, tier.prefix, tier.allowance))
-        .collect();
-    assert_eq!(
-        reported,
-        [
-            ("a/56", 56, allowance(9, 4)),
-            ("a/48", 48, allowance(10, 10))
-        ]
-    );
-    // An address that replaces a missing header counts, too.
-    assert_eq!(
-        limit("rate = '5/s'\nkey = 'header:x'\ntiers = [{ prefix = 56, rate = '9/s' }]")
-            .tiers
-            .len(),
-        1
-    );
-    let tier = |keys: &str, prefix: u8| {
-        format!("rate = '5/s'\n{keys}\ntiers = [{{ prefix = {prefix}, rate = '9/s' }}]")
-    };
-    refused(
-        &tier("", 56),
-        Code::Conflict,
-        "which is no part of this key",
-    );
-    refused(
-        &tier("key = 'header:x'\nmissing = 'skip'", 56),
-        Code::Conflict,
-        "which is no part of this key",
-    );
-    refused(
-        &tier("key = 'client-ip'", 64),
-        Code::Conflict,
-        "a tier of /64 is not wider than the key's /64",
-    );
-    refused(
-        &tier("key = 'client-ip/48'", 56),
-        Code::Conflict,
-        "not wider than the key's /48",
-    );
-    refused(
-        &tier("key = 'client-ip'", 128),
-        Code::BadValue,
-        "the most is 127",
-    );
-    let twice = "rate = '5/s'\nkey = 'client-ip'\ntiers = [{ prefix = 56, rate = '9/s' }, { prefix = 56, rate = '8/s' }]";
-    refused(twice, Code::Duplicate, "two tiers of /56");
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod in_flight;
 mod language;
 mod limits;
 mod mistakes;
+mod networks;
 mod patterns;
 mod recovery;
 mod reference;

@@ -31,7 +31,7 @@ fn a_limit_has_the_burst_of_its_rate_and_one_bucket_by_default() {
     assert_eq!(config.limits[1].key, [KeyPart::Host]);
     assert_eq!(
         config.limits[1].missing,
-        Missing::Use(KeyPart::ClientIp { v6_prefix: 64 })
+        Missing::Use(KeyPart::ClientIp(Prefixes { v4: 32, v6: 64 }))
     );
     assert_eq!(config.shown()["limits"]["a"]["burst"], 30);
 }

@@ -142,7 +142,7 @@ fn an_ipv6_prefix_that_is_meant_for_ipv4_is_reported() {
         ));
         assert_eq!(code, Code::Misleading, "{part}");
         assert!(
-            said.contains("IPv4 addresses count whole") && said.contains("\"client-ip/56\""),
+            said.contains("IPv6 bits") && said.contains("\"client-ip/24/56\""),
             "{said}"
         );
     }
@@ -157,6 +157,21 @@ fn an_ipv6_prefix_that_is_meant_for_ipv4_is_reported() {
         "trusted_proxies",
     );
     fine_route("concurrency = { max = 1, queue = 1, fair_by = \"client-ip/32\" }");
+    fine_route("concurrency = { max = 1, queue = 1, fair_by = \"client-ip/16/32\" }");
+    route(
+        "concurrency = { max = 1, queue = 1, fair_by = \"client-ip/8/56\" }",
+        Code::Misleading,
+        "an IPv4 /8 holds the clients of whole providers",
+    );
+}
+
+#[test]
+fn a_client_header_that_is_always_dropped_is_reported() {
+    let (_, code, said) = warned(&format!(
+        "{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n[client_ip]\nheader = \"client_address\""
+    ));
+    assert_eq!(code, Code::NeverMatches);
+    assert!(said.contains("sent as `client-address`"), "{said}");
 }
 
 #[test]

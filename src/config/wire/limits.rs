@@ -33,10 +33,11 @@ type MostKeys = Whole<NonZeroUsize, 1, 100_000_000>;
 #[schemars(extend("oneOf" = one_kind()))]
 pub(in crate::config) struct Limit {
     /// Parts that select the bucket of a request: "client-ip", "client-ip/56"
-    /// (IPv6 prefix), "header:NAME", "cookie:NAME", "query:NAME", "param:NAME"
-    /// (of the route's path), "route", "host", "path", "method", "tls:subject",
-    /// "identity", "plan", "claim:NAME";
-    /// a list is one composite key; absent: one bucket for everyone.
+    /// (IPv6 prefix), "client-ip/24/56" (IPv4 and IPv6), "header:NAME",
+    /// "cookie:NAME", "query:NAME", "param:NAME" (of the route's path), "route",
+    /// "host", "path", "method", "tls:subject", "identity", "plan",
+    /// "claim:NAME"; a list is one composite key; absent: one bucket for
+    /// everyone.
     pub(in crate::config) key: Option<Field<OneOrList<Scalar<Part>>>>,
     /// Sustained rate: "100/s", "30/m", "1000/h", "10000/d" or "5/10s"; of bytes
     /// "10MiB/s".
@@ -74,7 +75,7 @@ pub(in crate::config) struct Limit {
     /// Other numbers for identified clients, by the name of their plan;
     /// overrides come before them.
     pub(in crate::config) plans: Option<Field<Named<Plan>>>,
-    /// Wider IPv6 networks, each with a bound of its own, for a key with
+    /// Wider networks, each with a bound of its own, for a key with
     /// `client-ip`; they decide together with the limit.
     pub(in crate::config) tiers: Option<Field<Tables<Tier>>>,
     /// Most buckets in memory.
@@ -219,12 +220,16 @@ pub(in crate::config) struct Plan {
     pub(in crate::config) in_flight: Option<Field<Or<Unlimited, InFlightNumber>>>,
 }
 
-/// A wider network of IPv6 clients.
+/// A wider network of clients.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[schemars(extend("oneOf" = one_kind()))]
 pub(in crate::config) struct Tier {
-    /// Bits of the address that count; fewer than the key's.
-    pub(in crate::config) prefix: Field<Whole<u8, 1, 127>>,
+    /// Bits of an IPv6 address that count, fewer than the key's; absent: only
+    /// IPv4 is counted.
+    pub(in crate::config) prefix: Option<Field<Whole<u8, 1, 127>>>,
+    /// Bits of an IPv4 address that count, fewer than the key's; absent: only
+    /// IPv6 is counted.
+    pub(in crate::config) prefix4: Option<Field<Whole<u8, 1, 31>>>,
     /// Sustained rate, such as "400/s".
     pub(in crate::config) rate: Option<Field<Scalar<PerTime>>>,
     /// Size of the bucket, in tokens; absent: the number of the rate.

@@ -12,11 +12,11 @@ use super::{
     numbers::{Whole, Workers, on},
     scalar::{Off, Or, Scalar},
     syntaxes::{
-        AdminHost, AnyDuration, Bind, Bytes, FileName, HeadBytes, Network, PemFile,
+        AdminHost, AnyDuration, Bind, Bytes, ClientHeader, FileName, HeadBytes, Network, PemFile,
         PositiveDuration, Share, StoreAt,
     },
 };
-use crate::policy::{ClientIpHeader, LogFormat, LogLevel, LogQuery, StoreOnError, TlsVersion};
+use crate::policy::{LogFormat, LogLevel, LogQuery, StoreOnError, TlsVersion};
 
 /// Far more than a process may have open files.
 type Connections = Whole<NonZeroUsize, 1, 10_000_000>;
@@ -159,10 +159,16 @@ pub(in crate::config) struct ClientIp {
     /// address is the client.
     #[serde(default)]
     pub(in crate::config) trusted_proxies: Field<Set<Scalar<Network>>>,
-    /// Field in which trusted proxies name the client; read from the right past
-    /// trusted hops.
-    #[serde(default)]
-    pub(in crate::config) header: Field<ClientIpHeader>,
+    /// Field in which trusted proxies name the client: "x-forwarded-for" or
+    /// "forwarded", read from the right past trusted hops, or another field,
+    /// which holds one address.
+    #[serde(default = "client_header")]
+    pub(in crate::config) header: Field<Scalar<ClientHeader>>,
+}
+
+/// The field that most proxies write.
+fn client_header() -> Field<Scalar<ClientHeader>> {
+    Scalar::by_default("x-forwarded-for".to_owned())
 }
 
 /// The admin listener.

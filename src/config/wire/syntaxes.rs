@@ -21,8 +21,9 @@ use super::super::{
 };
 use super::scalar::Syntax;
 use crate::policy::{
-    Algorithm, BodyKind, CostSource, CredentialPlace, HeaderText, HostPattern, KeyPart, Missing,
-    OriginPattern, PathPattern, Rate, RetryOn, Statuses, StoreServer, UpstreamServer,
+    Algorithm, BodyKind, ClientIpHeader, CostSource, CredentialPlace, HeaderText, HostPattern,
+    KeyPart, Missing, OriginPattern, PathPattern, Rate, RetryOn, Statuses, StoreServer,
+    UpstreamServer,
 };
 
 /// Declares languages:
@@ -93,6 +94,8 @@ syntaxes! {
     MethodName = Method, "a method", "GET", "^[^ /]+$", header::method;
     /// Any header, to be looked at.
     Header = HeaderName, "the name of a header", "x-version", "^[^ :/=]+$", header::name;
+    /// The header in which proxies name the client.
+    ClientHeader = ClientIpHeader, "the name of a header", "cf-connecting-ip", "^[^ :/=]+$", header::client;
     /// A header that may be changed.
     ChangeableHeader = HeaderName, "the name of a header", "x-from", "^[^ :/=]+$", header::changeable;
     /// A header that may be passed on from peers that are not trusted.

@@ -3,7 +3,7 @@
 //! themselves, and have none.
 //!
 //! The account is that of the one field in which trusted proxies name the
-//! client. The other field is not passed on: a proxy that writes one of them
+//! client. A field with one address gives account of one hop, the client. The other field is not passed on: a proxy that writes one of them
 //! usually passes the client's own words in the other. From a peer that is not
 //! trusted nothing is passed on: anybody could claim anything.
 //!
@@ -30,7 +30,7 @@ use crate::{
         forwarded::{self, Hop},
     },
     message::{FieldName, Headers},
-    policy::ClientIpHeader,
+    policy::HopsField,
 };
 
 // In no registry but everywhere.
@@ -64,14 +64,17 @@ impl<'a> ReceivedHops<'a> {
     /// A protocol or host of nothing but blanks counts as not said.
     pub(super) fn of(exchange: &'a Exchange, chain: Chain) -> Self {
         let headers = &exchange.request.headers;
-        let hops: Vec<_> = forwarded::hops(headers, chain.by).collect();
-        let (client, is_forwarded) = (chain.walked, chain.by == ClientIpHeader::Forwarded);
+        let hops: Vec<_> = match chain.by {
+            Some(by) => forwarded::hops(headers, by).collect(),
+            None => Vec::from_iter((chain.walked > 0).then(|| Hop::at(exchange.client.ip))),
+        };
+        let (client, is_forwarded) = (chain.walked, chain.by == Some(HopsField::Forwarded));
         let (proto, host) = match chain.by {
-            ClientIpHeader::XForwardedFor => (
+            Some(HopsField::XForwardedFor) | None => (
                 member(headers, FieldName::XForwardedProto, client),
                 member(headers, FieldName::XForwardedHost, client),
             ),
-            ClientIpHeader::Forwarded => {
+            Some(HopsField::Forwarded) => {
                 // The client's own element, or the nearest to it that says it:
                 // what is beyond it is only claimed.
                 let known = hops.get(..client).unwrap_or_default();

@@ -41,11 +41,8 @@ use crate::{
 pub(super) fn value<'e>(part: &KeyPart, exchange: &'e Exchange) -> Option<KeyValue<'e>> {
     let request = &exchange.request;
     let text = match part {
-        KeyPart::ClientIp { v6_prefix } => {
-            return Some(KeyValue::Address {
-                ip: exchange.client.ip,
-                v6_prefix: *v6_prefix,
-            });
+        KeyPart::ClientIp(prefixes) => {
+            return Some(KeyValue::Address(prefixes.network(exchange.client.ip)));
         }
         KeyPart::Route => borrowed(exchange.route.name.as_deref().unwrap_or_default()),
         KeyPart::Header(name) => header_value(name, exchange)?,

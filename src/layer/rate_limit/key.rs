@@ -87,7 +87,7 @@ pub(super) fn whole<H: Hasher + Clone>(
     Some(builder)
 }
 
-/// Like [`whole`], with the client's address cut to `prefix` bits: the key of a
+/// Like [`whole`], with the client's address cut to `bits` bits: the key of a
 /// tier. `None` also if no address is in the key.
 ///
 /// The values of other parts stay as they are, so that a tier is counted for
@@ -95,14 +95,14 @@ pub(super) fn whole<H: Hasher + Clone>(
 pub(super) fn wider<H: Hasher + Clone>(
     begun: &KeyBuilder<H>,
     limit: &Limit,
-    prefix: u8,
+    bits: u8,
     exchange: &Exchange,
 ) -> Option<KeyBuilder<H>> {
     let (mut builder, mut has_address) = (begun.clone(), false);
     for part in &limit.key {
         let found = find(limit, part, exchange)?;
         has_address |= matches!(found.value, KeyValue::Address { .. });
-        builder.add(found.part, &found.value.with_prefix(prefix));
+        builder.add(found.part, &found.value.with_prefix(bits));
     }
     has_address.then_some(builder)
 }
@@ -135,17 +135,17 @@ pub(super) fn has_stand_in(limit: &Limit, exchange: &Exchange) -> bool {
 }
 
 /// Writes the parts of a request's key for people, with the address cut to
-/// `prefix` bits if that is given.
+/// `bits` bits if that is given.
 ///
 /// Parts that the request lacks are left out. A stand-in is marked as one, so
 /// that an operator can tell it from a value of the part itself.
-pub(super) fn describe(label: &mut Label, limit: &Limit, prefix: Option<u8>, exchange: &Exchange) {
+pub(super) fn describe(label: &mut Label, limit: &Limit, bits: Option<u8>, exchange: &Exchange) {
     for part in &limit.key {
         let Some(found) = find(limit, part, exchange) else {
             continue;
         };
-        let value = match prefix {
-            Some(prefix) => found.value.with_prefix(prefix),
+        let value = match bits {
+            Some(bits) => found.value.with_prefix(bits),
             None => found.value,
         };
         if found.part != part {

@@ -12,7 +12,11 @@
 //! a reload keeps the limits that it was decided by, until its tokens are
 //! settled.
 
-use std::{net::IpAddr, num::NonZeroU32, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    num::NonZeroU32,
+    sync::Arc,
+};
 
 use super::{key, overrides::Overrides};
 use crate::{
@@ -58,8 +62,9 @@ enum KeyForm {
     /// The limit counts everybody together.
     Everybody(Key),
     /// The address of the client is the only part. The builder has begun with
-    /// an IPv4 address; others are found as all parts are.
-    Address(KeyBuilder),
+    /// an IPv4 network, whose bits are in the mask; IPv6 networks are found as
+    /// all parts are.
+    Address { begun: KeyBuilder, mask: u32 },
     /// The parts are found one by one.
     Parts,
 }
@@ -202,7 +207,10 @@ impl RouteLimit {
             && tiers.is_empty();
         let form = match *policy.key {
             [] => KeyForm::Everybody(own.begun.clone().finish()),
-            [KeyPart::ClientIp { .. }] => KeyForm::Address(own.begun.clone().before_v4()),
+            [KeyPart::ClientIp(prefixes)] => KeyForm::Address {
+                begun: own.begun.clone().before_v4(prefixes.v4),
+                mask: u32::MAX.unbounded_shl(32 - u32::from(prefixes.v4.min(32))),
+            },
             _ => KeyForm::Parts,
         };
         Self {
@@ -223,8 +231,9 @@ impl RouteLimit {
     pub(super) fn key(&self, exchange: &Exchange) -> Option<Key> {
         match (&self.form, exchange.client.ip) {
             (KeyForm::Everybody(key), _) => Some(*key),
-            (KeyForm::Address(begun), IpAddr::V4(address)) => {
-                Some(begun.clone().finish_v4(address))
+            (KeyForm::Address { begun, mask }, IpAddr::V4(address)) => {
+                let network = Ipv4Addr::from_bits(address.to_bits() & mask);
+                Some(begun.clone().finish_v4(network))
             }
             _ => self.whole_key(exchange),
         }

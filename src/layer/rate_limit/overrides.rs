@@ -235,15 +235,9 @@ impl PatternGroup {
 /// The value of `part` that all addresses of a network have; `None` if they
 /// have several.
 fn one_bucket(net: &IpNet, part: &KeyPart) -> Option<KeyValue<'static>> {
-    let KeyPart::ClientIp { v6_prefix } = *part else {
+    let KeyPart::ClientIp(prefixes) = *part else {
         return None;
     };
-    let is_one = match net {
-        IpNet::V4(v4) => v4.prefix_len() == 32,
-        IpNet::V6(v6) => v6.prefix_len() == v6_prefix,
-    };
-    is_one.then(|| KeyValue::Address {
-        ip: net.network(),
-        v6_prefix,
-    })
+    let is_one = net.prefix_len() == prefixes.bits(net);
+    is_one.then(|| KeyValue::Address(net.trunc()))
 }

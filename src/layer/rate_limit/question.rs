@@ -146,7 +146,7 @@ impl Inquiry<'_> {
                 }
             }
         }
-        if self.exchange.client.ip.is_ipv6() {
+        if !limit.tiers.is_empty() {
             self.collect_tiers(own, questions);
         }
         true
@@ -167,12 +167,15 @@ impl Inquiry<'_> {
     }
 
     /// Adds the questions to the tiers of a limit: one bucket for each wider
-    /// network that the address of an IPv6 client is in. A tier is left out if
-    /// no address is in the key.
+    /// network that the address of the client is in. A tier is left out if it
+    /// has no networks of this kind of address, or if no address is in the key.
     fn collect_tiers(&self, own: Question, questions: &mut Questions) {
         let limit = own.limit(self.limits);
         for (index, (tier, buckets)) in limit.policy.tiers.iter().zip(&limit.tiers).enumerate() {
-            let key = key::wider(&buckets.begun, &limit.policy, tier.prefix, self.exchange);
+            let Some(bits) = tier.bits(self.exchange.client.ip) else {
+                continue;
+            };
+            let key = key::wider(&buckets.begun, &limit.policy, bits, self.exchange);
             if let Some(key) = key {
                 let question = Question {
                     key: key.finish(),
@@ -212,7 +215,8 @@ impl Inquiry<'_> {
     pub(super) fn record(&self, question: &Question, verdict: Verdict) {
         let describe = |label: &mut Label| {
             let policy = &question.limit(self.limits).policy;
-            key::describe(label, policy, question.prefix(self.limits), self.exchange);
+            let bits = question.tier_bits(self.limits, self.exchange);
+            key::describe(label, policy, bits, self.exchange);
         };
         let top = &question.buckets(self.limits).top;
         top.record(self.now, question.key, verdict, describe);
@@ -315,12 +319,12 @@ impl Question {
         Some((self.counter(limits).in_flight()?, allowance.in_flight()?))
     }
 
-    /// Bits of an IPv6 address in the key of a tier.
-    pub(super) fn prefix(&self, limits: &[RouteLimit]) -> Option<u8> {
+    /// Bits of the client's address in the key of a tier.
+    pub(super) fn tier_bits(&self, limits: &[RouteLimit], exchange: &Exchange) -> Option<u8> {
         match self.bucket {
             AskedBucket::Tier(index) => {
                 let tiers = &self.limit(limits).policy.tiers;
-                tiers.get(usize::from(index)).map(|tier| tier.prefix)
+                tiers.get(usize::from(index))?.bits(exchange.client.ip)
             }
             _ => None,
         }

@@ -124,9 +124,9 @@ pub(super) fn ask(
     let (limits, exchange) = (inquiry.limits, inquiry.exchange);
     let policy = &question.limit(limits).policy;
     let shared = question.buckets(limits).shared.as_ref()?;
-    let name = match question.prefix(limits) {
+    let name = match question.tier_bits(limits, exchange) {
         None => key::whole(&shared.begun, policy, exchange)?,
-        Some(prefix) => key::wider(&shared.begun, policy, prefix, exchange)?,
+        Some(bits) => key::wider(&shared.begun, policy, bits, exchange)?,
     };
     Some(SharedAsk {
         limit: Arc::clone(&shared.limit),

@@ -24,7 +24,7 @@ use crate::{
     layer::foreign::call,
     limit::{KeyHasher, Limiter, Top},
     message::Response,
-    policy::{Allowance, Cost, KeyPart, Limit, Missing, Quota, Rate},
+    policy::{Allowance, Cost, KeyPart, Limit, Missing, Prefixes, Quota, Rate},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -47,7 +47,7 @@ fn limit(index: usize, burst: u32, is_everybodys: bool, is_plain: bool) -> Route
         key: if is_everybodys {
             Vec::new()
         } else {
-            vec![KeyPart::ClientIp { v6_prefix: 64 }]
+            vec![KeyPart::ClientIp(Prefixes { v4: 32, v6: 64 })]
         },
         missing: Missing::Refuse,
         stand_ins: (!is_plain).then_some(Allowance::Rate(quota)),

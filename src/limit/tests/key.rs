@@ -1,10 +1,10 @@
 //! Keys that share a bucket, and keys that do not.
 
-use std::net::{IpAddr, Ipv4Addr};
-
+use ipnet::IpNet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::policy::Prefixes;
 
 fn begin() -> KeyBuilder {
     KeyHasher::with_seed([7, 7]).key("limit")
@@ -19,13 +19,14 @@ fn of(parts: &[(KeyPart, &str)]) -> Key {
     builder.finish()
 }
 
-fn ip(text: &str, v6_prefix: u8) -> Key {
-    let ip = text.parse::<IpAddr>().unwrap();
+fn ip(text: &str, v6: u8) -> Key {
+    client(text, Prefixes { v4: 32, v6 })
+}
+
+fn client(text: &str, prefixes: Prefixes) -> Key {
     let mut builder = begin();
-    builder.add(
-        &KeyPart::ClientIp { v6_prefix },
-        &KeyValue::Address { ip, v6_prefix },
-    );
+    let value = KeyValue::Address(prefixes.network(text.parse().unwrap()));
+    builder.add(&KeyPart::ClientIp(prefixes), &value);
     builder.finish()
 }
 
@@ -69,7 +70,6 @@ fn an_ipv6_client_is_its_network_and_a_mapped_address_is_ipv4() {
     assert_eq!(ip("2001:db8::1", 64), ip("2001:db8::ffff:1", 64));
     assert_ne!(ip("2001:db8::1", 64), ip("2001:db8:0:1::1", 64));
     assert_ne!(ip("2001:db8::1", 128), ip("2001:db8::2", 128));
-    assert_eq!(ip("2001:db8::1", 0), ip("::2", 0));
     assert_eq!(ip("::ffff:192.0.2.1", 64), ip("192.0.2.1", 64));
     assert_ne!(ip("192.0.2.1", 64), ip("192.0.2.2", 64));
     assert_ne!(
@@ -79,19 +79,40 @@ fn an_ipv6_client_is_its_network_and_a_mapped_address_is_ipv4() {
     );
 }
 
+#[test]
+fn an_ipv4_client_is_its_network_if_a_prefix_says_so() {
+    let of_24 = |text: &str| client(text, Prefixes { v4: 24, v6: 56 });
+    assert_eq!(of_24("203.0.113.1"), of_24("203.0.113.255"));
+    assert_eq!(of_24("203.0.113.1"), of_24("::ffff:203.0.113.9"));
+    assert_ne!(of_24("203.0.113.1"), of_24("203.0.112.1"));
+    assert_ne!(
+        of_24("203.0.113.0"),
+        ip("203.0.113.0", 56),
+        "the network is not its first address"
+    );
+    assert_eq!(
+        of_24("2001:db8::1"),
+        ip("2001:db8::1", 56),
+        "the key of an IPv6 network is the one that it always was"
+    );
+}
+
 proptest! {
     #[test]
     fn a_builder_that_waits_for_an_address_makes_the_key_that_adding_it_makes(
         name in "[a-z-]{0,20}",
         octets: [u8; 4],
+        v4 in 1..=32_u8,
     ) {
-        let ip = Ipv4Addr::from(octets);
+        let prefixes = Prefixes { v4, v6: 64 };
+        let IpNet::V4(network) = prefixes.network(octets.into()) else {
+            return Err(TestCaseError::fail("an IPv6 network"));
+        };
         let begun = KeyHasher::with_seed([7, 7]).key(&name);
-        let waiting = begun.clone().before_v4();
+        let waiting = begun.clone().before_v4(v4);
         let mut added = begun;
-        let value = KeyValue::Address { ip: ip.into(), v6_prefix: 64 };
-        added.add(&KeyPart::ClientIp { v6_prefix: 64 }, &value);
-        prop_assert_eq!(waiting.finish_v4(ip), added.finish());
+        added.add(&KeyPart::ClientIp(prefixes), &KeyValue::Address(network.into()));
+        prop_assert_eq!(waiting.finish_v4(network.addr()), added.finish());
     }
 }
 

@@ -20,13 +20,15 @@ use crate::config::{
         syntaxes::Part, tables::Either,
     },
 };
-use crate::policy::{KeyPart, Limit, Missing};
+use crate::policy::{ClientIpHeader, KeyPart, Limit, Missing};
 
 /// An IPv6 network as wide as this belongs to a provider; a smaller number is
 /// that of an IPv4 network.
 ///
 /// In bits, from the left. A wider network has a shorter prefix.
 const WIDEST_V6: u8 = 32;
+/// An IPv4 network as wide as this belongs to a provider or a large company.
+const WIDEST_V4: u8 = 16;
 /// Headers in which proxies name the client. They are taken from trusted
 /// proxies only, and of these many pass on the words of the client itself.
 const NAMES_OF_CLIENTS: [&str; 13] = [
@@ -59,6 +61,11 @@ pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
         let tls = listener.tls.as_ref();
         parts.underscores |= listener.limits.head.keeps_underscores;
         parts.certificates |= tls.is_some_and(|tls| tls.client_ca.is_some());
+    }
+    if let ClientIpHeader::Single(name) = &config.client_ip.header
+        && let Some(table) = file.client_ip.value()
+    {
+        parts.check_header(name.as_str(), table.header.at());
     }
     for (entry, limit) in file.limits.elements().iter().zip(&config.limits) {
         if let Some(table) = entry.field.value() {
@@ -103,7 +110,10 @@ impl Parts<'_> {
         }
         for tier in table.tiers.values() {
             if let Some(prefix) = tier.prefix.read() {
-                self.check_width(prefix, tier.prefix.at());
+                self.check_v6(prefix, tier.prefix.place(at));
+            }
+            if let Some(prefix) = tier.prefix4.read() {
+                self.check_v4(prefix, tier.prefix4.place(at));
             }
         }
         overrides::report(table, limit, self.problems);
@@ -151,7 +161,10 @@ impl Parts<'_> {
     /// Parts of other kinds are never reported here.
     fn check_part(&mut self, part: &KeyPart, at: Span) {
         match part {
-            KeyPart::ClientIp { v6_prefix } => self.check_width(*v6_prefix, at),
+            KeyPart::ClientIp(prefixes) => {
+                self.check_v4(prefixes.v4, at);
+                self.check_v6(prefixes.v6, at);
+            }
             KeyPart::Header(name) if NAMES_OF_CLIENTS.contains(&name.as_str()) => {
                 let message = format!(
                     "`{name}` is missing unless a trusted proxy sends it, and many pass on what their client wrote there"
@@ -185,14 +198,24 @@ impl Parts<'_> {
         }
     }
 
-    /// A network so wide that its clients have nothing in common. The number is
-    /// that of IPv6 bits, and `client-ip/24` is written with IPv4 in mind.
-    fn check_width(&mut self, v6_prefix: u8, at: Span) {
-        if v6_prefix < WIDEST_V6 {
-            let message = format!(
-                "/{v6_prefix} is a number of IPv6 bits, and as many hold whole providers; IPv4 addresses count whole"
-            );
-            let help = "write \"client-ip\" (IPv6 by /64), or a prefix such as \"client-ip/56\" or \"client-ip/48\"";
+    /// An IPv6 network so wide that its clients have nothing in common. A
+    /// number alone is that of IPv6 bits, and `client-ip/24` is written with
+    /// IPv4 in mind.
+    fn check_v6(&mut self, bits: u8, at: Span) {
+        if bits < WIDEST_V6 {
+            let message =
+                format!("/{bits} is a number of IPv6 bits, and as many hold whole providers");
+            let help = "write a prefix such as \"client-ip/56\"; bits of IPv4 stand before those of IPv6, as in \"client-ip/24/56\", and are `prefix4` of a tier";
+            self.problems.warn(Code::Misleading, at, message, help);
+        }
+    }
+
+    /// An IPv4 network so wide that its clients have nothing in common.
+    fn check_v4(&mut self, bits: u8, at: Span) {
+        if bits < WIDEST_V4 {
+            let message = format!("an IPv4 /{bits} holds the clients of whole providers");
+            let help =
+                "write 24 bits, the smallest network that is routed, or another number from 16 on";
             self.problems.warn(Code::Misleading, at, message, help);
         }
     }

@@ -74,7 +74,10 @@ fn limits(all: &[(Allowance, More)]) -> Limits {
         let name = format!("l{index}");
         let policy = Limit {
             name: (*name).into(),
-            key: vec![KeyPart::ClientIp { v6_prefix: 64 }],
+            key: vec![KeyPart::ClientIp(crate::policy::Prefixes {
+                v4: 32,
+                v6: 64,
+            })],
             missing: Missing::Refuse,
             stand_ins: None,
             allowance: *allowance,

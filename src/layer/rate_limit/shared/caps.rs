@@ -101,9 +101,9 @@ impl Asking {
         let policy = &question.limit(&self.limits).policy;
         let cap = question.buckets(&self.limits).shared_cap.as_ref()?;
         let (_, most) = question.in_flight(&self.limits, &self.quotas)?;
-        let name = match question.prefix(&self.limits) {
+        let name = match question.tier_bits(&self.limits, &self.exchange) {
             None => key::whole(&cap.begun, policy, &self.exchange)?,
-            Some(prefix) => key::wider(&cap.begun, policy, prefix, &self.exchange)?,
+            Some(bits) => key::wider(&cap.begun, policy, bits, &self.exchange)?,
         };
         Some(CapAsk {
             limit: Arc::clone(&cap.limit),
