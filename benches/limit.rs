@@ -207,7 +207,7 @@ fn limiter(burst: NonZeroU32, max_keys: usize) -> Limiter {
 
 fn million_per_second(burst: NonZeroU32) -> policy::Quota {
     let rate = Rate {
-        count: NonZeroU32::new(1_000_000).unwrap(),
+        count: 1_000_000,
         period: Duration::from_secs(1),
     };
     policy::Quota::new(rate, burst).unwrap()

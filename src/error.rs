@@ -154,11 +154,12 @@ pub enum Error {
         retry_after: Duration,
     },
     /// The client has used up a rate limit. The client is to blame.
-    #[error("limit {} is exhausted", QuotedNames(limits))]
+    #[error("limit {} {}", QuotedNames(limits), refusal(*retry_after))]
     RateLimited {
         /// The limits that refused. Mostly one, and then without an allocation.
         limits: SmallVec<[Arc<str>; 1]>,
-        /// When the request could be admitted at the earliest, from now.
+        /// When the request could be admitted at the earliest, from now;
+        /// [`Duration::MAX`] for never.
         retry_after: Duration,
         /// The configured status of the refusal.
         status: StatusCode,
@@ -358,6 +359,14 @@ impl Error {
                 | Error::BodyTooLarge { .. }
                 | Error::Malformed(_)
         )
+    }
+}
+
+/// What a limit says of a request that may come again after this time.
+fn refusal(retry_after: Duration) -> &'static str {
+    match retry_after {
+        Duration::MAX => "admits no such request at any time",
+        _ => "is exhausted",
     }
 }
 

@@ -1,7 +1,7 @@
 //! A key of a limit as JSON shows it: its values as far as they may be seen, its
 //! allowance, and how it stands.
 
-use std::{num::NonZeroU32, time::SystemTime};
+use std::time::SystemTime;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -48,7 +48,7 @@ enum AllowanceView {
     Rate {
         rate: String,
         /// Tokens; `None` where everything is admitted, as of the next three.
-        burst: Option<NonZeroU32>,
+        burst: Option<u32>,
         remaining: Option<u32>,
         reset_seconds: Option<u64>,
         /// Tokens that it owes; left out if it owes none.
@@ -80,7 +80,9 @@ impl AllowanceView {
             rate: quota.map_or_else(|| UNLIMITED.to_owned(), |quota| rate_text(quota.rate())),
             burst: quota.map(|quota| quota.burst()),
             remaining: quota.map(|_| standing.remaining),
-            reset_seconds: quota.map(|_| duration::whole_seconds(standing.reset())),
+            reset_seconds: quota
+                .filter(|quota| quota.burst() > 0)
+                .map(|_| duration::whole_seconds(standing.reset())),
             owed: quota.map(|_| standing.owed()).filter(|owed| *owed > 0),
         }
     }

@@ -183,7 +183,7 @@ impl KeyCall<'_> {
         let Wanted { allowance, ttl } = wanted(self.body)?;
         limit.give(Clock.now(), key.key, allowance, ttl)?;
         let rate = allowance.rate().map(|quota| rate_text(quota.rate()));
-        let burst = allowance.rate().map(|quota| quota.burst().get());
+        let burst = allowance.rate().map(|quota| quota.burst());
         let in_flight = allowance.in_flight().map(NonZeroU32::get);
         tracing::info!(peer = %self.caller.peer, limit = self.name, key = %key.key, rate, burst, in_flight, ttl = %duration::text(ttl), "a key has other numbers for a while");
         Ok(())
@@ -271,7 +271,11 @@ fn wanted(body: &[u8]) -> Result<Wanted, String> {
 fn quota(body: &Map<String, Value>) -> Result<Quota, String> {
     let rate = read_rate(text(body, "rate")?).map_err(|why| format!("`rate` cannot be {why}"))?;
     let burst = match body.get("burst") {
-        None => rate.count,
+        None => rate.default_burst(),
+        Some(_) if rate.count == 0 => {
+            let why = "a rate of 0 admits nothing, so that it has no bucket: leave `burst` out";
+            return Err(why.to_owned());
+        }
         Some(burst) => number("burst", burst)?,
     };
     Quota::new(rate, burst).map_err(|error| error.to_string())

@@ -24,6 +24,8 @@
 //! parsed but one field of a backend, and a value there that is no number is
 //! left alone, as it cannot be compared.
 
+use std::time::Duration;
+
 use http::HeaderName;
 use memchr::memmem;
 
@@ -61,8 +63,10 @@ static X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 /// client.
 ///
 /// `t` is the time until one token more is there, and is absent while the
-/// bucket is full. A cap on requests in flight has neither `w` nor `t`, and is
-/// not described to older clients. `X-RateLimit-Reset` is the time until all of them are there.
+/// bucket is full, and where none comes at any time. A cap on requests in flight
+/// has neither `w` nor `t`, and is not described to older clients; a quota of 0
+/// has neither as well. `X-RateLimit-Reset` is the time until all of them are
+/// there.
 ///
 /// All but two numbers is the same for nearly all responses under one limit,
 /// and is rendered once if there is a `text` to keep it.
@@ -128,7 +132,7 @@ fn write_lines(out: &mut Vec<u8>, name: (&str, &str), is_in_bytes: bool, state: 
     write_parameter(out, b";q=", state.burst.into());
     if state.is_in_flight() {
         out.extend_from_slice(CONCURRENT);
-    } else {
+    } else if state.burst > 0 {
         write_parameter(out, b";w=", window(state));
     }
     if is_in_bytes {
@@ -145,8 +149,8 @@ fn write_lines(out: &mut Vec<u8>, name: (&str, &str), is_in_bytes: bool, state: 
 #[inline]
 fn write_rest(out: &mut Vec<u8>, state: &Standing) {
     http1::write_number(out, state.remaining.into());
-    // A full bucket has no more to come.
-    if !state.next().is_zero() {
+    // A full bucket has no more to come, and one that admits nothing neither.
+    if !state.next().is_zero() && state.next() < Duration::MAX {
         write_parameter(out, b";t=", whole_seconds(state.next()));
     }
     out.extend_from_slice(b"\r\n");
@@ -160,13 +164,16 @@ fn describe_as_before(fields: &mut Fields, state: &Standing) {
     if is_tighter(fields, state.remaining) {
         return;
     }
+    let comes = state.reset() < Duration::MAX;
     for (name, value) in [
-        (&X_LIMIT, state.burst.into()),
-        (&X_REMAINING, state.remaining.into()),
-        (&X_RESET, whole_seconds(state.reset())),
+        (&X_LIMIT, Some(state.burst.into())),
+        (&X_REMAINING, Some(state.remaining.into())),
+        (&X_RESET, comes.then(|| whole_seconds(state.reset()))),
     ] {
         fields.remove(name);
-        fields.push_number(name.as_str(), value);
+        if let Some(value) = value {
+            fields.push_number(name.as_str(), value);
+        }
     }
 }
 
@@ -258,8 +265,6 @@ fn window(state: &Standing) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::{num::NonZeroU32, time::Duration};
-
     use super::*;
     use crate::{
         error::LimitOwner,
@@ -271,8 +276,9 @@ mod tests {
 
     /// Ten tokens in five seconds.
     fn quota() -> Quota {
-        let (count, period) = (NonZeroU32::new(10).unwrap(), Duration::from_secs(5));
-        Quota::new(Rate { count, period }, count).unwrap()
+        let (count, period) = (10, Duration::from_secs(5));
+        let rate = Rate { count, period };
+        Quota::new(rate, rate.default_burst()).unwrap()
     }
 
     /// A bucket that is full in a little more than a second and a half.
@@ -308,6 +314,24 @@ mod tests {
     }
 
     #[test]
+    fn a_quota_of_nothing_has_neither_a_window_nor_a_time() {
+        let rate = Rate {
+            count: 0,
+            period: Duration::from_secs(1),
+        };
+        let gcra = Quota::new(rate, rate.default_burst()).unwrap().into();
+        let mut response = fields(&[(&X_RESET, "5")]);
+        let state = Standing::refused(&gcra, 1, Duration::MAX);
+        describe(&mut response, BOTH, ("blocked", None), &state);
+        assert_eq!(said(&response, &POLICY), ["\"blocked\";q=0"]);
+        assert_eq!(said(&response, &LIMIT), ["\"blocked\";r=0"]);
+        assert_eq!(
+            [&X_LIMIT, &X_REMAINING, &X_RESET].map(|name| said(&response, name)),
+            [vec!["0"], vec!["0"], vec![]]
+        );
+    }
+
+    #[test]
     fn a_window_is_that_of_the_rate_though_tokens_take_whole_nanoseconds() {
         // 3/10s and 7/s are intervals that were rounded up.
         for (burst, emission, window) in [
@@ -315,7 +339,7 @@ mod tests {
             (70, 142_857_143, 10),
             (10, 500_000_000, 5),
         ] {
-            let gcra = Gcra::from_parts(emission, NonZeroU32::new(burst).unwrap());
+            let gcra = Gcra::from_parts(emission, burst);
             let mut response = Fields::default();
             let state = Standing::known(&gcra, 1, 0);
             describe(&mut response, BOTH, ("l", None), &state);
@@ -329,7 +353,7 @@ mod tests {
     #[test]
     fn a_text_that_was_rendered_before_says_what_a_new_one_would() {
         let text = LimitText::new(Allowance::Rate(quota()), false);
-        let of_a_key = Gcra::from_parts(1_000_000_000, NonZeroU32::new(20).unwrap());
+        let of_a_key = Gcra::from_parts(1_000_000_000, 20);
         for headers in [BOTH, LimitHeaders::Draft11, LimitHeaders::Off] {
             for state in [
                 state(6),

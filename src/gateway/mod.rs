@@ -58,6 +58,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker, ready},
+    time::Duration,
 };
 
 use http::Version;
@@ -359,12 +360,20 @@ fn takes_own_body(error: &Error, exchange: &Exchange) -> bool {
     exchange.grpc.is_none() && !matches!(error, Error::RefusedByService { .. })
 }
 
-/// The text about the limit that alone has refused a request; `None` for all
-/// other errors.
+/// The text about the limit that alone has refused a request for a time; `None`
+/// for all other errors, and for a refusal that has another message.
 fn text_of_refusal<'r>(error: &Error, route: &'r RouteTag) -> Option<&'r LimitText> {
-    let Error::RateLimited { limits, .. } = error else {
+    let Error::RateLimited {
+        limits,
+        retry_after,
+        ..
+    } = error
+    else {
         return None;
     };
+    if *retry_after == Duration::MAX {
+        return None;
+    }
     let [limit] = &**limits else {
         return None;
     };

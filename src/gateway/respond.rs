@@ -198,9 +198,12 @@ pub(super) fn to_call(error: &Error, request_id: &[u8]) -> Response {
     fields.push(header::CONTENT_TYPE.as_str(), b"application/grpc");
     fields.push_number(grpc::STATUS.as_str(), code.into());
     fields.push("grpc-message", grpc::message(&error.to_string()).as_bytes());
+    // Clients of gRPC obey this field instead of `Retry-After` (gRFC A6); a
+    // negative time keeps them from trying again.
     if let Some(after) = retry_after {
-        // Clients of gRPC obey this field instead of `Retry-After` (gRFC A6).
         fields.push_number(grpc::PUSHBACK.as_str(), whole_millis(after));
+    } else if matches!(error, Error::RateLimited { .. }) {
+        fields.push(grpc::PUSHBACK.as_str(), b"-1");
     }
     finish(fields, REQUEST_ID, request_id, retry_after);
     response
@@ -278,7 +281,10 @@ fn shape(error: &Error) -> (StatusCode, &'static str, Option<Duration>) {
             status,
             retry_after,
             ..
-        } => (*status, QUOTA_EXCEEDED, Some(*retry_after)),
+        } => {
+            let comes = *retry_after < Duration::MAX;
+            (*status, QUOTA_EXCEEDED, comes.then_some(*retry_after))
+        }
         Error::KeyMissing { status, .. } => (*status, BLANK, None),
         Error::StoreUnavailable { retry_after } => (
             StatusCode::SERVICE_UNAVAILABLE,
@@ -362,7 +368,7 @@ mod tests {
     #[test]
     fn a_body_that_was_rendered_before_says_what_a_new_one_would() {
         let rate = Rate {
-            count: NonZeroU32::MIN,
+            count: 1,
             period: SOON,
         };
         let quota = Quota::new(rate, NonZeroU32::MIN).expect("a sound quota");

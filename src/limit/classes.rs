@@ -62,7 +62,7 @@ impl Classes {
 impl Classes {
     /// A list with no room left.
     pub(super) fn full() -> Self {
-        let quota = |emission| Gcra::from_parts(emission, std::num::NonZeroU32::MIN);
+        let quota = |emission| Gcra::from_parts(emission, 1);
         Self(Mutex::new((1..=MOST_CLASSES as u64).map(quota).collect()))
     }
 }

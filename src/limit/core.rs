@@ -37,7 +37,7 @@
 //! has a core for each of these reloads, and a core lives as long as a handle
 //! of it or of an earlier one. New requests begin at the newest core.
 
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -118,7 +118,7 @@ pub(super) struct Taken {
     pub(super) key: Key,
     /// The quota under which they were taken.
     emission: u64,
-    burst: NonZeroU32,
+    burst: u32,
     pub(super) cost: u32,
 }
 
@@ -272,11 +272,12 @@ impl Core {
 
     /// The same request on the overflow bucket, because its key found no slot;
     /// counted. The bucket has the limit's own quota, and a key with a larger
-    /// burst of its own takes at most all of it.
+    /// burst of its own takes at most all of it. A limit that admits nothing has
+    /// no tokens for keys without a slot either.
     fn overflow<'a>(&self, want: Want<'a>) -> Want<'a> {
         self.lineage.note_overflow();
         let most = match want.quota {
-            Some(_) => self.gcra.burst().get(),
+            Some(_) => self.gcra.burst().max(1),
             None => u32::MAX,
         };
         Want {

@@ -25,8 +25,8 @@
 //! use tidegate::policy::{Quota, Rate};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let per_second = |count, burst| {
-//!     let rate = Rate { count, period: Duration::from_secs(1) };
+//! let per_second = |count: NonZeroU32, burst| {
+//!     let rate = Rate { count: count.get(), period: Duration::from_secs(1) };
 //!     Quota::new(rate, burst)
 //! };
 //! let (one, five) = (NonZeroU32::MIN, NonZeroU32::new(5).ok_or("zero")?);

@@ -58,7 +58,7 @@ use crate::policy::Quota;
 /// use tidegate::{limit::Gcra, policy::{Quota, Rate}};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let rate = Rate { count: NonZeroU32::new(100).ok_or("zero")?, period: Duration::from_secs(1) };
+/// let rate = Rate { count: 100, period: Duration::from_secs(1) };
 /// let gcra = Gcra::from(Quota::new(rate, NonZeroU32::new(20).ok_or("zero")?)?);
 /// assert_eq!(gcra.emission(), 10_000_000); // a token every 10 ms
 /// assert_eq!(gcra.fill(), 200_000_000);
@@ -72,7 +72,8 @@ use crate::policy::Quota;
 pub struct Gcra {
     /// Nanoseconds per token; not zero.
     emission: u64,
-    burst: NonZeroU32,
+    /// 0 for a quota that admits nothing.
+    burst: u32,
     /// The number by which the limit's table knows this quota; 0 for the
     /// limit's own. See `classes`.
     class: u16,
@@ -89,8 +90,8 @@ impl From<Quota> for Gcra {
 }
 
 impl Gcra {
-    /// Tokens in a full bucket.
-    pub const fn burst(&self) -> NonZeroU32 {
+    /// Tokens in a full bucket; 0 if nothing is admitted.
+    pub const fn burst(&self) -> u32 {
         self.burst
     }
 
@@ -100,9 +101,9 @@ impl Gcra {
     }
 
     /// Nanoseconds in which an empty bucket fills; at most
-    /// [`Quota::LONGEST_FILL`].
+    /// [`Quota::LONGEST_FILL`], and 0 if nothing is admitted.
     pub const fn fill(&self) -> u64 {
-        self.weight(self.burst.get())
+        self.weight(self.burst)
     }
 
     /// Nanoseconds by which `cost` tokens move a TAT; saturates for costs above
@@ -134,7 +135,7 @@ impl Gcra {
 
     /// A quota of the limit's own class, from its numbers: nanoseconds per
     /// token, not zero, and tokens of a full bucket.
-    pub(crate) const fn from_parts(emission: u64, burst: NonZeroU32) -> Self {
+    pub(crate) const fn from_parts(emission: u64, burst: u32) -> Self {
         Self {
             emission,
             burst,
@@ -156,14 +157,14 @@ impl Gcra {
     /// taking them, or how long to wait for them.
     ///
     /// A cost of 0 always conforms; one above the burst never does, and waits
-    /// for [`Duration::MAX`]. The wait is exact: the same request conforms then
+    /// for [`Duration::MAX`], as any cost does where nothing is admitted. The wait is exact: the same request conforms then
     /// and no nanosecond earlier, if no other one takes tokens meanwhile.
     #[inline]
     pub(super) fn conform(&self, now: Now, tat: u64, cost: u32) -> Result<u64, Duration> {
         if cost == 0 {
             return Ok(tat);
         }
-        if cost > self.burst.get() {
+        if cost > self.burst {
             return Err(Duration::MAX);
         }
         let now = now.as_nanos();
@@ -222,7 +223,7 @@ impl Standing {
     /// The state of a bucket that is kept elsewhere, of which `remaining` and
     /// the nanoseconds until it is full are known.
     pub fn known(gcra: &Gcra, remaining: u32, debt: u64) -> Self {
-        let (burst, fill) = (gcra.burst.get(), gcra.fill());
+        let (burst, fill) = (gcra.burst, gcra.fill());
         let after_next = gcra.weight(burst.saturating_sub(remaining.saturating_add(1)));
         Self {
             remaining,
@@ -238,10 +239,10 @@ impl Standing {
     pub fn refused(gcra: &Gcra, cost: u32, wait: Duration) -> Self {
         let missing = u64::try_from(wait.as_nanos()).unwrap_or(NEVER);
         let left = gcra.tokens(gcra.weight(cost).saturating_sub(missing));
-        let full_after = gcra.weight(gcra.burst.get().saturating_sub(cost));
+        let full_after = gcra.weight(gcra.burst.saturating_sub(cost));
         Self {
             remaining: left,
-            burst: gcra.burst.get(),
+            burst: gcra.burst,
             fill: gcra.fill(),
             next: missing,
             reset: missing.saturating_add(full_after),
@@ -268,7 +269,7 @@ impl Standing {
 
     /// Whether it is the state of requests in flight, and not of a bucket.
     pub fn is_in_flight(&self) -> bool {
-        self.fill == 0
+        self.fill == 0 && self.burst > 0
     }
 
     /// Time until there is one token more than `remaining`, or enough for the
@@ -305,7 +306,7 @@ impl Standing {
     /// Whether it is the state of a bucket with the rate and burst of `gcra`.
     #[inline]
     pub fn is_under(&self, gcra: &Gcra) -> bool {
-        self.burst == gcra.burst.get() && self.fill == gcra.fill()
+        self.burst == gcra.burst && self.fill == gcra.fill()
     }
 
     /// Whether this bucket is nearer to exhaustion than `other`: it has fewer
@@ -326,14 +327,19 @@ fn time(nanos: u64) -> Duration {
 
 /// Converts a TAT from a bucket that fills in `old` nanoseconds to one that
 /// fills in `new`, keeping the share that is used; rounded up, so that no token
-/// is handed out. Neither is 0.
+/// is handed out. A bucket that fills in 0 admits nothing: it keeps a debt as it
+/// is, and hands it on as far as the next bucket has room.
 ///
 /// A client that has used half of its burst has used half of it under the new
 /// quota, too. Tokens could not be kept instead: a smaller burst has too few of
 /// them, and a larger one would hand out the difference at every reload.
 pub(super) fn rescaled(tat: u64, now: Now, old: u64, new: u64) -> u64 {
     let debt = u128::from(tat.saturating_sub(now.as_nanos()));
-    let rescaled = (debt * u128::from(new)).div_ceil(u128::from(old));
+    let rescaled = match (old, new) {
+        (_, 0) => debt,
+        (0, new) => debt.min(new.into()),
+        (old, new) => (debt * u128::from(new)).div_ceil(old.into()),
+    };
     let bounded = u64::try_from(rescaled)
         .unwrap_or(LONGEST_DEBT)
         .min(LONGEST_DEBT);

@@ -32,15 +32,14 @@ use crate::policy::Quota;
 /// same buckets under the newest quota.
 ///
 /// ```
-/// use std::{num::{NonZeroU32, NonZeroUsize}, time::Duration};
+/// use std::{num::NonZeroUsize, time::Duration};
 /// use tidegate::limit::{Ask, Clock, KeyHasher, Limiter, decide};
 /// use tidegate::policy::{Quota, Rate};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let a_second = |count: u32| {
-///     let count = NonZeroU32::new(count).ok_or("zero")?;
 ///     let rate = Rate { count, period: Duration::from_secs(1) };
-///     Ok::<_, Box<dyn std::error::Error>>(Quota::new(rate, count)?)
+///     Quota::new(rate, rate.default_burst())
 /// };
 /// let room = NonZeroUsize::new(1000).ok_or("zero")?;
 /// let before = Limiter::new("per-client", a_second(10)?, room)?;

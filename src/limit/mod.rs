@@ -32,7 +32,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // Ten per second, in bursts of up to two, for at most a thousand keys.
-//! let rate = Rate { count: NonZeroU32::new(10).ok_or("zero")?, period: Duration::from_secs(1) };
+//! let rate = Rate { count: 10, period: Duration::from_secs(1) };
 //! let quota = Quota::new(rate, NonZeroU32::new(2).ok_or("zero")?)?;
 //! let limiter = Limiter::new("everyone", quota, NonZeroUsize::new(1000).ok_or("zero")?)?;
 //!

@@ -39,7 +39,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! const IDENTITY: u64 = 7;
-//! let rate = Rate { count: NonZeroU32::MIN, period: Duration::from_secs(60) };
+//! let rate = Rate { count: 1, period: Duration::from_secs(60) };
 //! let quota = Quota::new(rate, NonZeroU32::new(10).ok_or("zero")?)?;
 //! let limiter = Limiter::new("per-client", quota, NonZeroUsize::MIN)?;
 //! let (now, key) = (Clock.now(), KeyHasher::new().key("per-client").finish());
@@ -224,7 +224,8 @@ impl Limiter {
             let Occupied { key, tat } = core.table.held(slot)?;
             let nanos = tat.checked_sub(now.as_nanos()).filter(|nanos| *nanos > 0)?;
             let fill = core.gcra_of(core.table.class(slot)).fill();
-            Some(Debt { key, nanos, fill })
+            // Where nothing is admitted, a debt means nothing.
+            (fill > 0).then_some(Debt { key, nanos, fill })
         })
     }
 

@@ -181,7 +181,7 @@ impl Temporaries<GivenQuota> {
     /// Gives `many` keys a quota until `until`; one by one would take a while.
     pub(super) fn fill(&self, many: usize, limiter: &super::Limiter, until: Now) {
         let rate = crate::policy::Rate {
-            count: std::num::NonZeroU32::MIN,
+            count: 1,
             period: std::time::Duration::from_secs(1),
         };
         let quota = Quota::new(rate, std::num::NonZeroU32::MIN).unwrap();

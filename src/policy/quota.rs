@@ -18,25 +18,32 @@ use thiserror::Error;
 /// values: the count is also the burst of a limit that configures none.
 ///
 /// ```
-/// use std::{num::NonZeroU32, time::Duration};
+/// use std::time::Duration;
 /// use tidegate::{config, policy::Rate};
 ///
-/// let hundred = NonZeroU32::new(100).unwrap();
 /// assert_eq!(
 ///     config::read_rate("100/s"),
-///     Ok(Rate { count: hundred, period: Duration::from_secs(1) }),
+///     Ok(Rate { count: 100, period: Duration::from_secs(1) }),
 /// );
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// Tokens that come back in one period.
-    pub count: NonZeroU32,
+    /// Tokens that come back in one period; 0 admits nothing.
+    pub count: u32,
     /// The length of a period: in the configuration at least one nanosecond for
     /// each token of `count`.
     pub period: Duration,
 }
 
-/// A sustained rate and the size of the bucket in front of it.
+impl Rate {
+    /// The burst of a limit that configures none: the count.
+    pub fn default_burst(&self) -> NonZeroU32 {
+        NonZeroU32::new(self.count).unwrap_or(NonZeroU32::MIN)
+    }
+}
+
+/// A sustained rate and the size of the bucket in front of it. A rate of 0 has
+/// an empty bucket, which admits nothing.
 ///
 /// Every value of this type can be enforced: [`Quota::new`] checks the bounds
 /// of the arithmetic once, where a configuration is read or an operator sends
@@ -46,12 +53,12 @@ pub struct Rate {
 /// use std::{num::NonZeroU32, time::Duration};
 /// use tidegate::policy::{Quota, QuotaError, Rate};
 ///
-/// let three = NonZeroU32::new(3).ok_or("zero")?;
-/// let quota = Quota::new(Rate { count: three, period: Duration::from_secs(1) }, three)?;
+/// let three = Rate { count: 3, period: Duration::from_secs(1) };
+/// let quota = Quota::new(three, three.default_burst())?;
 /// assert_eq!(quota.emission().get(), 333_333_334); // rounded up
 ///
 /// // One token in 365 days, and a bucket of 1000 tokens: a thousand years.
-/// let slow = Rate { count: NonZeroU32::MIN, period: Duration::from_secs(365 * 24 * 60 * 60) };
+/// let slow = Rate { count: 1, period: Duration::from_secs(365 * 24 * 60 * 60) };
 /// let burst = NonZeroU32::new(1000).ok_or("zero")?;
 /// assert_eq!(Quota::new(slow, burst), Err(QuotaError::TooSlow { burst }));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -60,8 +67,8 @@ pub struct Rate {
 pub struct Quota {
     /// The sustained rate.
     rate: Rate,
-    /// Tokens in a full bucket.
-    burst: NonZeroU32,
+    /// Tokens in a full bucket; 0 exactly if the rate is.
+    burst: u32,
 }
 
 impl Quota {
@@ -73,7 +80,7 @@ impl Quota {
     /// the marks that the bucket table keeps at the top of that range.
     pub const LONGEST_FILL: u64 = 1 << 61;
 
-    /// Pairs a rate with a burst.
+    /// Pairs a rate with a burst, which does not count for a rate of 0.
     ///
     /// # Errors
     /// Fails if the period is zero, or if an empty bucket takes longer than
@@ -82,11 +89,17 @@ impl Quota {
         if rate.period.is_zero() {
             return Err(QuotaError::ZeroPeriod);
         }
+        if rate.count == 0 {
+            return Ok(Self { rate, burst: 0 });
+        }
         let fill = emission(rate).checked_mul(burst.get().into());
         if fill.is_none_or(|fill| fill > u128::from(Self::LONGEST_FILL)) {
             return Err(QuotaError::TooSlow { burst });
         }
-        Ok(Self { rate, burst })
+        Ok(Self {
+            rate,
+            burst: burst.get(),
+        })
     }
 
     /// The sustained rate.
@@ -94,8 +107,8 @@ impl Quota {
         self.rate
     }
 
-    /// Tokens in a full bucket.
-    pub const fn burst(&self) -> NonZeroU32 {
+    /// Tokens in a full bucket; 0 if nothing is admitted.
+    pub const fn burst(&self) -> u32 {
         self.burst
     }
 
@@ -104,20 +117,21 @@ impl Quota {
     /// Rounded **up** to a whole nanosecond, so that no more than
     /// `burst + rate * time` is ever admitted. 1/d and 1,000,000/s are exact;
     /// at worst rounding takes one nanosecond per token (0.1 % at a million a
-    /// second).
+    /// second). With a rate of 0 no token comes back in any time.
     pub fn emission(&self) -> NonZeroU64 {
-        u64::try_from(emission(self.rate))
-            .ok()
-            .and_then(NonZeroU64::new)
-            .unwrap_or(NonZeroU64::MIN)
+        match u64::try_from(emission(self.rate)) {
+            Ok(nanos) => NonZeroU64::new(nanos).unwrap_or(NonZeroU64::MIN),
+            Err(_) => NonZeroU64::MAX,
+        }
     }
 }
 
-/// Nanoseconds per token, rounded up.
+/// Nanoseconds per token, rounded up; without tokens, the longest time.
 fn emission(rate: Rate) -> u128 {
-    rate.period
-        .as_nanos()
-        .div_ceil(u128::from(rate.count.get()))
+    match rate.count {
+        0 => u128::MAX,
+        count => rate.period.as_nanos().div_ceil(count.into()),
+    }
 }
 
 /// Why a rate and a burst make no [`Quota`].

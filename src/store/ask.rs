@@ -71,7 +71,7 @@ impl SharedAsk {
     /// more at once takes all of it, as in a full table of this gateway.
     pub(super) fn turn_to_overflow(&mut self) {
         if self.quota.take().is_some() {
-            let burst = self.limit.limiter.gcra().burst().get();
+            let burst = self.limit.limiter.gcra().burst().max(1);
             self.cost = self.cost.min(burst);
         }
         self.name = Name::OVERFLOW;

@@ -8,7 +8,7 @@
 //! A single server's calls have no timeout in here. The deadline of the request
 //! drops the future, and the driver discards the response when it comes.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::time::Duration;
 
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
@@ -176,7 +176,7 @@ impl StoreConnection {
     /// # Errors
     /// It cannot.
     pub(super) async fn probe(&mut self, script: &Script, key: String) -> RedisResult<()> {
-        let gcra = Gcra::from_parts(1, NonZeroU32::MIN);
+        let gcra = Gcra::from_parts(1, 1);
         let question = ScriptQuestion {
             key,
             gcra,

@@ -147,7 +147,7 @@ impl Store {
         if ask.is_returned {
             0
         } else {
-            self.settings.most_ahead(ask.gcra().burst().get().into())
+            self.settings.most_ahead(ask.gcra().burst().into())
         }
     }
 

@@ -263,11 +263,9 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
-
     use super::*;
 
-    const QUOTA: Gcra = Gcra::from_parts(MOMENT, NonZeroU32::new(3).unwrap());
+    const QUOTA: Gcra = Gcra::from_parts(MOMENT, 3);
 
     fn asks(ledger: &Ledger, now: u64, name: u128) -> bool {
         let local = ledger.take(now, Name::from_raw(name), QUOTA, 1, 0, true);

@@ -18,6 +18,7 @@ mod shadow;
 #[path = "../support/mod.rs"]
 mod support;
 mod tiers;
+mod zero;
 
 use support::{
     Message, TIMEOUT,

@@ -6,7 +6,7 @@ use super::*;
 fn what_a_put_may_hold_is_told() {
     let why = |body: &str| wanted(body.as_bytes()).unwrap_err();
     let read = wanted(br#"{"rate": "10/s", "ttl": "1h"}"#).unwrap();
-    assert_eq!(read.allowance.rate().unwrap().burst().get(), 10);
+    assert_eq!(read.allowance.rate().unwrap().burst(), 10);
     assert!(why("").contains("JSON object such as"));
     assert!(why("[]").contains("JSON object such as"));
     assert!(why(r#"{"rate": "10/s"}"#).contains("`ttl` is needed"));

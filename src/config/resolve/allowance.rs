@@ -9,7 +9,8 @@
 //! Rate and burst are checked together: [`Quota::new`] refuses a bucket that
 //! would take longer to fill than times can be computed for. A bucket smaller
 //! than the cost of a request is refused here: such a request could never pass,
-//! and a 429 with a time to wait would be a lie.
+//! and a 429 with a time to wait would be a lie. A rate of 0 is no mistake: it
+//! says that nothing is to pass, and its refusals tell no time.
 
 use std::num::NonZeroU32;
 
@@ -157,7 +158,12 @@ fn quota(
     burst: &Option<Field<Burst>>,
     problems: &mut Problems,
 ) -> Option<Quota> {
-    let quota = Quota::new(rate, burst.optional()?.unwrap_or(rate.count));
+    if rate.count == 0 && burst.is_present() {
+        let message = "a rate of 0 admits nothing, so that it has no bucket";
+        let help = "leave `burst` out, or write a rate from `\"1/d\"` on";
+        problems.error(Code::Conflict, burst.at(), message, help);
+    }
+    let quota = Quota::new(rate, burst.optional()?.unwrap_or(rate.default_burst()));
     if let Err(QuotaError::TooSlow { burst: most }) = quota {
         let message =
             format!("a burst of {most} at this rate takes more than 73 years to come back");
@@ -192,7 +198,7 @@ impl Beside<'_> {
             return Some(allowance);
         };
         let (most, size) = (self.most, quota.burst());
-        if most > size.get() {
+        if most > size && size > 0 {
             let message = format!(
                 "a cost of {most}, which this limit's requests can have, never fits into a burst of {size}"
             );

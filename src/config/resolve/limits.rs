@@ -75,7 +75,7 @@ fn limit(entry: &NamedEntry<wire::Limit>, problems: &mut Problems) -> Option<Lim
     let most = cost.as_ref().map_or(0, Cost::most);
     let quota = allowance.and_then(|allowance| allowance.rate());
     let burst = quota.map(|quota| quota.burst());
-    if let Some(burst) = burst.filter(|burst| most > burst.get()) {
+    if let Some(burst) = burst.filter(|burst| (1..most).contains(burst)) {
         let message = format!("a cost of {most} never fits into a burst of {burst}");
         let help = "lower the cost, or raise `burst`";
         problems.error(Code::Conflict, cost::place(limit, at), message, help);

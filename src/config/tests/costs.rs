@@ -95,10 +95,7 @@ fn numbers_of_bytes_may_be_sizes_and_others_not() {
     let limit =
         limit("rate = '10MiB/s'\nburst = '50MiB'\ncost = { from = 'bytes', reserve = '64KiB' }");
     let quota = limit.allowance.rate().unwrap();
-    assert_eq!(
-        (quota.rate().count.get(), quota.burst().get()),
-        (10 << 20, 50 << 20)
-    );
+    assert_eq!((quota.rate().count, quota.burst()), (10 << 20, 50 << 20));
     assert_eq!(limit.cost.most(), 64 << 10);
     let message = "a size is a number of bytes";
     refused("rate = '10MiB/s'", Code::Conflict, message);

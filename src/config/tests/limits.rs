@@ -26,7 +26,7 @@ pub(super) fn refused(keys: &str, code: Code, expected: &str) {
 
 pub(super) fn allowance(count: u32, burst: u32) -> Allowance {
     let rate = Rate {
-        count: count.try_into().unwrap(),
+        count,
         period: Duration::from_secs(1),
     };
     Allowance::Rate(Quota::new(rate, burst.try_into().unwrap()).unwrap())
@@ -106,6 +106,19 @@ fn a_cost_is_a_number_or_a_header() {
         Code::Conflict,
         "set `burst` to 6",
     );
+}
+
+#[test]
+fn a_rate_of_zero_has_no_burst_and_any_cost() {
+    let none = limit("rate = '0/s'\ncost = 7");
+    assert_eq!(none.allowance.rate().unwrap().burst(), 0);
+    limit("rate = '5/s'\ncost = 5\nkey = 'host'\noverrides = [{ match = 'a', rate = '0/s' }]");
+    refused(
+        "rate = '0/s'\nburst = 1",
+        Code::Conflict,
+        "a rate of 0 admits nothing, so that it has no bucket",
+    );
+    refused("rate = '0/0s'", Code::BadValue, "its time is nothing");
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn a_limit_has_the_burst_of_its_rate_and_one_bucket_by_default() {
         "",
     )
     .unwrap();
-    assert_eq!(config.limits[0].allowance.rate().unwrap().burst().get(), 30);
+    assert_eq!(config.limits[0].allowance.rate().unwrap().burst(), 30);
     assert!(config.limits[0].key.is_empty());
     assert_eq!(config.limits[1].key, [KeyPart::Host]);
     assert_eq!(

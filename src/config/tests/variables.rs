@@ -32,8 +32,7 @@ fn a_value_that_is_one_variable_takes_the_type_that_its_key_wants() {
                 .allowance
                 .rate()
                 .unwrap()
-                .burst()
-                .get(),
+                .burst(),
             burst
         );
     }

@@ -166,6 +166,28 @@ fn an_ipv6_prefix_that_is_meant_for_ipv4_is_reported() {
 }
 
 #[test]
+fn a_limit_that_refuses_everything_is_reported() {
+    let limit = |keys: &str| {
+        format!(
+            "{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\nlimits = [\"l\"]\n[limits.l]\nrate = \"0/s\"\n{keys}"
+        )
+    };
+    let (_, code, said) = warned(&limit(""));
+    assert_eq!(code, Code::Misleading);
+    assert!(
+        said.contains("refuses every request of its routes"),
+        "{said}"
+    );
+    fine(&limit("mode = \"shadow\""));
+    fine(&limit(
+        "key = \"host\"\noverrides = [{ match = \"a\", rate = \"1/s\" }]",
+    ));
+    fine(&limit(
+        "key = \"header:x\"\nmissing = { key = \"client-ip\", rate = \"1/s\" }",
+    ));
+}
+
+#[test]
 fn a_client_header_that_is_always_dropped_is_reported() {
     let (_, code, said) = warned(&format!(
         "{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n[client_ip]\nheader = \"client_address\""

@@ -28,7 +28,7 @@
 //! checked, and a value that the language cannot hold (a time of more than a
 //! year, a count above 32 bits, a size above 64 bits) gets no guess.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::time::Duration;
 
 use super::scale::{
     self, LONGEST, amounts, any_time, decimal_text, is_digit, rate_text, size_text, with_number,
@@ -132,7 +132,7 @@ pub(super) fn rate(text: &str) -> Option<String> {
     let period = if period.is_empty() { "s" } else { period };
     let period = time(&with_number(period)).filter(|period| !period.is_zero())?;
     if let Some(whole) = scaled(count, times) {
-        let count = NonZeroU32::new(u32::try_from(whole).ok()?)?;
+        let count = u32::try_from(whole).ok()?;
         return Some(rate_text(Rate { count, period }));
     }
     // A part of one in a short time is a whole number in a longer one.

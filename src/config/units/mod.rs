@@ -23,7 +23,7 @@
 mod guess;
 mod scale;
 
-use std::{num::NonZeroU32, time::Duration};
+use std::time::Duration;
 
 pub use self::scale::rate_text;
 pub(super) use self::scale::size_text;
@@ -158,16 +158,12 @@ fn exact_rate(text: &str) -> Result<Rate, Wrong> {
             help,
         ));
     };
-    let Some(count) = NonZeroU32::new(count) else {
-        let help = "the least is 1, such as \"1/d\"";
-        return Err(Wrong::new("it would never let anything through", help));
-    };
     let period = exact_duration(&with_number(period));
     let period = period.map_err(|wrong| Wrong::new(wrong.why, help))?;
     if period.is_zero() {
         return Err(Wrong::new("its time is nothing", help));
     }
-    if period.as_nanos() < u128::from(count.get()) {
+    if period.as_nanos() < u128::from(count) {
         return Err(Wrong::new("that is more than one in a nanosecond", help));
     }
     Ok(Rate { count, period })
@@ -314,7 +310,7 @@ mod tests {
     fn a_rate_has_a_count_and_a_period() {
         let read = |text| {
             rate(text)
-                .map(|rate| (rate.count.get(), rate.period.as_secs()))
+                .map(|rate| (rate.count, rate.period.as_secs()))
                 .unwrap()
         };
         assert_eq!(read("100/s"), (100, 1));
@@ -322,8 +318,9 @@ mod tests {
         assert_eq!(read("5/10s"), (5, 10));
         assert_eq!(read("10MiB/s"), (10 << 20, 1));
         assert_eq!(read("1kB/m"), (1000, 60));
+        assert_eq!(read("0/s"), (0, 1));
         for text in [
-            "0/s",
+            "0/0s",
             "5",
             "/s",
             "5/",

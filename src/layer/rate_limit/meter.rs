@@ -324,7 +324,7 @@ impl BodyMeter for ResponseMeter {
 /// Bytes after which some are charged.
 fn step(piece: &TokenPiece, limits: &[RouteLimit]) -> u64 {
     let limiter = piece.question.limiter(limits);
-    let burst = limiter.map_or(0, |limiter| limiter.gcra().burst().get());
+    let burst = limiter.map_or(0, |limiter| limiter.gcra().burst());
     (u64::from(burst) / STEPS).max(LEAST_STEP)
 }
 

@@ -31,7 +31,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn quota(burst: u32) -> Quota {
     let rate = Rate {
-        count: NonZeroU32::MIN,
+        count: 1,
         period: SECOND,
     };
     Quota::new(rate, NonZeroU32::new(burst).unwrap()).unwrap()

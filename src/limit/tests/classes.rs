@@ -43,7 +43,7 @@ fn a_key_has_its_own_numbers_and_the_others_have_those_of_the_limit() {
         ),
         (10, 1)
     );
-    assert_eq!(limiter.inspect(later, key(1)).burst.get(), 50);
+    assert_eq!(limiter.inspect(later, key(1)).burst, 50);
 }
 
 #[test]
@@ -86,11 +86,11 @@ proptest! {
         let mut quotas: Vec<_> = numbers.iter().map(|(rate, burst)| Some(other(&limiter, *rate, MINUTE, *burst))).collect();
         quotas.push(None);
         for quota in &quotas {
-            let burst = quota.map_or(100, |quota| quota.burst().get());
+            let burst = quota.map_or(100, |quota| quota.burst());
             let emission = u128::from(quota.unwrap_or(*limiter.gcra()).emission());
             under(&limiter, START, quota.as_ref(), 0).unwrap(); // converts, takes nothing
             let inspection = limiter.inspect(START, key(1));
-            prop_assert!(inspection.burst.get() == burst || cost == 0);
+            prop_assert!(inspection.burst == burst || cost == 0);
             // Each conversion rounds up by less than a nanosecond of the new
             // bucket.
             let (exact, slack) = (f64::from(cost) / 100.0, 6.0 / (emission * u128::from(burst)) as f64 + 1e-6);

@@ -29,10 +29,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const START: Now = Now::from_nanos(1_000_000_000_000);
 
 fn rate(count: u32, period: Duration) -> Rate {
-    Rate {
-        count: NonZeroU32::new(count).unwrap(),
-        period,
-    }
+    Rate { count, period }
 }
 
 fn quota(count: u32, period: Duration, burst: u32) -> Quota {
@@ -74,7 +71,7 @@ fn drain(limiter: &Limiter, now: Now, key: Key) -> u32 {
 struct Inspection {
     /// Whether the table has the key; an unknown key has a full bucket.
     held: bool,
-    burst: NonZeroU32,
+    burst: u32,
     remaining: u32,
     full_in: Duration,
 }

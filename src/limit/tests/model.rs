@@ -19,10 +19,7 @@ struct Model {
 
 impl Model {
     fn new(rate: Rate, burst: u32, now: Now) -> Self {
-        let emission = rate
-            .period
-            .as_nanos()
-            .div_ceil(u128::from(rate.count.get()));
+        let emission = rate.period.as_nanos().div_ceil(u128::from(rate.count));
         let capacity = emission * u128::from(burst);
         Self {
             emission,

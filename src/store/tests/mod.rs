@@ -11,12 +11,10 @@ mod script;
 mod simulation;
 mod whole;
 
-use std::num::NonZeroU32;
-
 use crate::limit::Gcra;
 
 /// A quota of `burst` tokens, one of which comes back in `emission`
 /// nanoseconds.
 const fn gcra(emission: u64, burst: u32) -> Gcra {
-    Gcra::from_parts(emission, NonZeroU32::new(burst).unwrap())
+    Gcra::from_parts(emission, burst)
 }

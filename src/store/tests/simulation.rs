@@ -317,7 +317,7 @@ fn worlds() -> impl Strategy<Value = World> {
     (gcra, 1_usize..8, 0_u32..20).prop_flat_map(|(gcra, gateways, most_ahead)| {
         let span = gcra.fill() * 4;
         let gateway = (0..u64::MAX / 4, 0..gcra.fill().min(gcra.emission() * 8));
-        let burst = gcra.burst().get();
+        let burst = gcra.burst();
         // Single requests keep leases coming; volleys at all gateways use up
         // everything that is available.
         let shots = prop_oneof![3 => Just(0), 1 => 1..=burst];

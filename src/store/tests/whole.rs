@@ -105,7 +105,7 @@ impl Gateway {
 
 fn limiter(per_hour: u32, burst: u32) -> Limiter {
     let rate = Rate {
-        count: NonZeroU32::new(per_hour).unwrap(),
+        count: per_hour,
         period: Duration::from_secs(3600),
     };
     let quota = Quota::new(rate, NonZeroU32::new(burst).unwrap()).unwrap();

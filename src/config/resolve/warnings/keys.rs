@@ -102,6 +102,7 @@ impl Parts<'_> {
         if limit.key.is_empty() {
             self.check_one_bucket(table, at, &limit.name);
         }
+        self.check_zero(table, limit);
         self.check_key(&table.key);
         if let Some(Either::Short(missing)) = table.missing.given()
             && let Missing::Use(part) = &missing.value
@@ -137,6 +138,22 @@ impl Parts<'_> {
             let help = "add `key`, or leave `missing` out";
             let at = table.missing.at();
             self.problems.warn(Code::NoEffect, at, message, help);
+        }
+    }
+
+    /// A limit of zero that has no exception: its routes serve nobody.
+    fn check_zero(&mut self, table: &wire::Limit, limit: &Limit) {
+        let is_zero = limit
+            .allowance
+            .rate()
+            .is_some_and(|quota| quota.burst() == 0);
+        let has_exception =
+            !limit.overrides.is_empty() || !limit.plans.is_empty() || limit.stand_ins.is_some();
+        if is_zero && !has_exception && !limit.shadow && limit.cost.most() > 0 {
+            let message = "a rate of 0 without an override refuses every request of its routes";
+            let help = "add `overrides` for those that may pass; or answer by `respond = { status = 503 }` on the route";
+            self.problems
+                .warn(Code::Misleading, table.rate.at(), message, help);
         }
     }
 

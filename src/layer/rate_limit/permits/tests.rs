@@ -35,7 +35,7 @@ fn number(number: u32) -> NonZeroU32 {
 /// A rate of one token in a second.
 fn rate(burst: u32) -> Allowance {
     let rate = Rate {
-        count: NonZeroU32::MIN,
+        count: 1,
         period: SECOND,
     };
     Allowance::Rate(Quota::new(rate, number(burst)).unwrap())
