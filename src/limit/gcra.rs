@@ -286,7 +286,10 @@ impl Standing {
 
     /// Whole tokens that the bucket owes beyond an empty one, rounded up.
     pub fn owed(&self) -> u64 {
-        let token = (self.fill / u64::from(self.burst)).max(1);
+        let Some(token) = self.fill.checked_div(self.burst.into()) else {
+            return 0; // nothing is ever admitted, and so nothing owed
+        };
+        let token = token.max(1);
         self.reset.saturating_sub(self.fill).div_ceil(token)
     }
 
