@@ -362,7 +362,7 @@ impl Error {
     }
 }
 
-/// What a limit says of a request that may come again after this time.
+/// The words of a limit about a request that may come again after this time.
 fn refusal(retry_after: Duration) -> &'static str {
     match retry_after {
         Duration::MAX => "admits no such request at any time",

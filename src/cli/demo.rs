@@ -124,7 +124,6 @@ servers = ["http://{service}"]
 key = "client-ip"
 rate = "1/s"
 burst = 5
-
 # The service says who asks: anyone who names a user, in this demo.
 [identities.users.forward]
 url = "http://{service}/verify"
@@ -133,8 +132,7 @@ id = "header:x-auth-user"
 
 [limits.per-user]
 key = "identity"
-rate = "1/s"
-burst = 2
+rate = "2/s"
 
 [[routes]]
 name = "all"

@@ -322,7 +322,7 @@ fn refuse(error: &Error, exchange: Arc<Exchange>) -> Response {
         })
     };
     if let Some(own) = &route.refusal {
-        let is_chosen = takes_own_body(error, &exchange);
+        let is_chosen = refusal::takes_own_body(error, &exchange);
         refusal::describe(&mut response.fields, own, (error, is_chosen));
     }
     note_call(&exchange, &response);
@@ -348,16 +348,10 @@ fn own_body(error: &Error, exchange: &Exchange) -> Option<Response> {
         exchange.id.as_bytes(),
     );
     let own = route.refusal.as_deref()?;
-    if !takes_own_body(error, exchange) {
+    if !refusal::takes_own_body(error, exchange) {
         return None;
     }
     refusal::own_body(error, own, headers, names)
-}
-
-/// Whether a refusal may have a body of the route's own. Calls have none, and
-/// the words of a service that refuses a client are for the client.
-fn takes_own_body(error: &Error, exchange: &Exchange) -> bool {
-    exchange.grpc.is_none() && !matches!(error, Error::RefusedByService { .. })
 }
 
 /// The text about the limit that alone has refused a request for a time; `None`

@@ -12,6 +12,7 @@ use http::StatusCode;
 use super::{accept, problem, respond, vary};
 use crate::{
     body::Body,
+    call::Exchange,
     error::Error,
     http1,
     message::{Fields, Headers, Response},
@@ -28,6 +29,12 @@ struct Values<'a> {
     limits: &'a [Arc<str>],
     route: &'a str,
     request_id: &'a [u8],
+}
+
+/// Whether a refusal may have a body of the route's own. Calls have none, and
+/// the words of a service that refuses a client are for the client.
+pub(super) fn takes_own_body(error: &Error, exchange: &Exchange) -> bool {
+    exchange.grpc.is_none() && !matches!(error, Error::RefusedByService { .. })
 }
 
 /// The response to a request with these `headers` that failed with `error` on

@@ -56,8 +56,8 @@ use super::{
     meter::{self, Received},
     permits::HeldPermits,
     pieces::{Settling, TokenPiece, Tokens},
-    question::{Question, nearer},
-    questions::{List, Quotas},
+    question::Question,
+    questions::{List, Quotas, nearer},
 };
 use crate::{
     body::Body,

@@ -28,8 +28,8 @@ use super::{
     charge::{Apart, Charge},
     limits::KeyAllowance,
     permits::RefusedPermit,
-    question::{Inquiry, Question, nearer},
-    questions::Questions,
+    question::{Inquiry, Question},
+    questions::{Questions, nearer},
 };
 use crate::{
     call::{LimitFacts, Nearest},

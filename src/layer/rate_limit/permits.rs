@@ -26,8 +26,8 @@ use http::StatusCode;
 use smallvec::{SmallVec, smallvec};
 
 use super::{
-    question::{Inquiry, Question, nearer},
-    questions::Questions,
+    question::{Inquiry, Question},
+    questions::{Questions, nearer},
 };
 use crate::{
     body::{Body, SharedCount},

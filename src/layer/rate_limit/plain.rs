@@ -13,8 +13,8 @@ use super::{
     key,
     limits::RouteLimit,
     permits::HeldPermits,
-    question::{Inquiry, Question, nearer},
-    questions::List,
+    question::{Inquiry, Question},
+    questions::{List, nearer},
 };
 use crate::{
     call::{LimitFacts, Nearest},

@@ -394,14 +394,3 @@ impl Question {
         }
     }
 }
-
-/// The bucket that is nearer to exhaustion; of equals the first.
-///
-/// `None` only if both are.
-#[inline]
-pub(super) fn nearer(one: Option<Nearest>, other: Option<Nearest>) -> Option<Nearest> {
-    match (one, other) {
-        (Some(one), Some(other)) if !other.standing.is_nearer(&one.standing) => Some(one),
-        (one, other) => other.or(one),
-    }
-}

@@ -3,6 +3,8 @@
 use smallvec::SmallVec;
 
 use super::{limits::KeyAllowance, question::Question};
+use crate::call::Nearest;
+
 /// Questions whose answers are used in the same way. It has room for as many as
 /// an [`Admission`](crate::limit::Admission) does, beside which it is moved about.
 pub(super) type List = SmallVec<[Question; 2]>;
@@ -56,3 +58,14 @@ impl SharedQuestions {
 /// Most requests have none. A question refers to its allowance by index, so that
 /// it stays small and can be copied.
 pub(super) type Quotas = SmallVec<[KeyAllowance; 1]>;
+
+/// The bucket that is nearer to exhaustion; of equals the first.
+///
+/// `None` only if both are.
+#[inline]
+pub(super) fn nearer(one: Option<Nearest>, other: Option<Nearest>) -> Option<Nearest> {
+    match (one, other) {
+        (Some(one), Some(other)) if !other.standing.is_nearer(&one.standing) => Some(one),
+        (one, other) => other.or(one),
+    }
+}

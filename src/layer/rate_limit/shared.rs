@@ -39,8 +39,8 @@ use super::{
     charge::Charge,
     key,
     limits::RouteLimit,
-    question::{Inquiry, Question, nearer},
-    questions::{InFlightQuestions, Questions, Quotas, SharedQuestions},
+    question::{Inquiry, Question},
+    questions::{InFlightQuestions, Questions, Quotas, SharedQuestions, nearer},
 };
 use crate::{
     call::{Exchange, LimitFacts},

@@ -23,7 +23,7 @@ use crate::{
     layer::{Buckets, Counter, Overrides, RateLimitLayer, RouteLimit, foreign::call},
     limit::{KeyHasher, KeysInFlight, Limiter, Top},
     message::Response,
-    policy::{Allowance, Candidate, Cost, KeyPart, Limit, Missing, Quota, Rate},
+    policy::{Allowance, Candidate, Cost, KeyPart, Limit, Missing, Prefixes, Quota, Rate},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -74,10 +74,7 @@ fn limits(all: &[(Allowance, More)]) -> Limits {
         let name = format!("l{index}");
         let policy = Limit {
             name: (*name).into(),
-            key: vec![KeyPart::ClientIp(crate::policy::Prefixes {
-                v4: 32,
-                v6: 64,
-            })],
+            key: vec![KeyPart::ClientIp(Prefixes { v4: 32, v6: 64 })],
             missing: Missing::Refuse,
             stand_ins: None,
             allowance: *allowance,
