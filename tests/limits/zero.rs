@@ -1,6 +1,7 @@
 //! A rate of zero: nothing is admitted, and no time is told.
 
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::{
     decisions, one_limit, one_limit_text,
@@ -117,11 +118,8 @@ fn a_reload_to_zero_and_back_hands_out_no_token() {
     assert_eq!(gateway.get("/").status(), 429, "the bucket is still empty");
     gateway.reload_with(&text("0/s"));
     gateway.reload_with(&text("1000000/s"));
-    let end = std::time::Instant::now() + super::TIMEOUT;
+    let end = Instant::now() + super::TIMEOUT;
     while gateway.get("/").status() != 200 {
-        assert!(
-            std::time::Instant::now() < end,
-            "a debt is at most the new bucket"
-        );
+        assert!(Instant::now() < end, "a debt is at most the new bucket");
     }
 }
