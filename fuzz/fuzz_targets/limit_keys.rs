@@ -66,6 +66,7 @@ fn exchange(head: &[u8], client: IpAddr) -> Option<Arc<Exchange>> {
     let route = tag();
     Some(Arc::new(Exchange {
         client: Client { ip: client.to_canonical(), chain: None },
+        identified: OnceLock::new(),
         id: RequestId::of(&head.headers),
         target,
         host: host.to_ascii_lowercase().into(),
@@ -110,6 +111,9 @@ fn expected_kind<'k>(part: &'k KeyPart, exchange: &Exchange) -> (u8, &'k [u8]) {
         KeyPart::Path => (9, b""),
         KeyPart::Method => (10, b""),
         KeyPart::TlsSubject => (11, b""),
+        KeyPart::Identity => (13, b""),
+        KeyPart::Plan => (14, b""),
+        KeyPart::Claim(name) => (15, name.as_bytes()),
     }
 }
 
@@ -156,6 +160,7 @@ fn check(part: &KeyPart, value: &[u8], exchange: &Exchange) {
         KeyPart::Path => assert_eq!(decoded(value), decoded(exchange.target.normal_path())),
         KeyPart::Method => assert_eq!(value, request.method.as_str().as_bytes()),
         KeyPart::TlsSubject => panic!("there is no TLS"),
+        KeyPart::Identity | KeyPart::Plan | KeyPart::Claim(_) => panic!("nobody is identified"),
     }
 }
 
