@@ -221,7 +221,8 @@ impl KeysReader {
     /// Adds one key.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The name, plan, claims or a digest break a rule, or one of them is listed twice;
+    /// the text says which.
     fn sound(&mut self, line: usize, key: WrittenKey) -> Result<(), String> {
         let name = key.name;
         if name.is_empty() || name.len() > LONGEST_NAME || name.contains(char::is_control) {

@@ -160,7 +160,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "usage",
         ],
     ),
-    // Whose credentials these are: verified, and remembered. Keys of tokens are
+    // Credentials are verified and remembered here. Keys of tokens are
     // fetched over TLS.
     ("identity", &["policy", "runtime", "tls"]),
     // Where limits are counted that several gateways share.

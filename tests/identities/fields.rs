@@ -1,4 +1,4 @@
-//! What services are told of the client, which no client can forge.
+//! Services are told of the client by fields that no client can forge.
 
 use super::{echo, gateway, new_key, route_to};
 

@@ -1,4 +1,4 @@
-//! Who a request is, and what follows for limits and routes.
+//! Each request gets an identity, and limits and routes follow it.
 
 use super::{gateway, new_key, support::gateway::responding};
 

@@ -124,7 +124,7 @@ pub(in crate::config) fn key_place(text: &str) -> Result<KeyPlace, Wrong> {
 /// The URL of a service that is asked: its server, and the path with the query.
 ///
 /// # Errors
-/// What is wrong with the server or with the path.
+/// The server or the path is malformed, or the URL has a part that is not allowed.
 pub(in crate::config) fn asked_url(text: &str) -> Result<(UpstreamServer, String), Wrong> {
     let authority = text.find("://").map_or(0, |at| at + 3);
     let path = text[authority..].find(['/', '?']);
