@@ -53,14 +53,18 @@ pub(in crate::upstream) fn identity(url: &str) -> u64 {
 /// With a `bound`, such as 1.25, a server that has that factor of its share of
 /// the requests in flight gets no more while another one can take them.
 pub(super) fn choose(key: u64, bound: Option<f64>, candidates: &[RankedServer]) -> usize {
+    let total_weight: f64 = candidates.iter().map(|candidate| candidate.weight).sum();
     let most = bound.map(|bound| {
-        let weight: f64 = candidates.iter().map(|candidate| candidate.weight).sum();
         let in_flight: usize = candidates.iter().map(|candidate| candidate.in_flight).sum();
-        bound * (in_flight + 1) as f64 / weight
+        bound * (in_flight + 1) as f64
     });
     let rank = |candidate: &RankedServer| {
-        let is_full =
-            most.is_some_and(|each| candidate.in_flight as f64 >= (each * candidate.weight).ceil());
+        // The division comes last: rounded before the product, a share of
+        // exactly 5 can come out above 5, and `ceil` makes a 6 of it.
+        let is_full = most.is_some_and(|most| {
+            let share = most * candidate.weight / total_weight;
+            candidate.in_flight as f64 >= share.ceil()
+        });
         (candidate.is_tried, is_full, draw(key, candidate))
     };
     let (mut chosen, mut best) = (0, None);
@@ -155,6 +159,17 @@ mod tests {
         }
         let most = servers.iter().map(|server| server.in_flight).max().unwrap();
         assert!(most <= 32, "{most}");
+    }
+
+    /// The share is exactly 29 here: 1.25 × 116 × 7 / 35. Divided before it is
+    /// multiplied, it is 29.000000000000004, and the server got a thirtieth
+    /// request.
+    #[test]
+    fn a_server_that_has_exactly_its_share_is_full() {
+        let mut servers = servers(&[7.0, 28.0]);
+        servers[0].in_flight = 29;
+        servers[1].in_flight = 86;
+        assert!(keys().all(|key| choose(key, BOUND, &servers) == 1));
     }
 
     #[test]
