@@ -1,3 +1,5 @@
+//! Refusals and their fields are what their rules make of them.
+
 use std::num::NonZeroU32;
 
 use super::*;

@@ -1,3 +1,6 @@
+//! The number at a path is found as a whole JSON parser finds it, in pieces of any
+//! length and in bounded memory.
+
 use proptest::prelude::*;
 use serde_json::Value;
 
