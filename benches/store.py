@@ -14,31 +14,15 @@ import argparse
 import pathlib
 import re
 import signal
-import socket
 import statistics
 import subprocess
 import tempfile
-import time
+
+from loopback import free_port, wait_for
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RUN = pathlib.Path(tempfile.mkdtemp(prefix="store-"))
 UNITS = {"us": 1, "ms": 1000, "s": 1_000_000}
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for(port):
-    for _ in range(500):
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            return
-        except OSError:
-            time.sleep(0.01)
-    raise SystemExit(f"nobody listens on {port}")
 
 
 def calls(redis):

@@ -29,24 +29,10 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
+from loopback import free_port, wait_for
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RUN = pathlib.Path(tempfile.mkdtemp(prefix="tokens-"))
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for(port):
-    for _ in range(500):
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            return
-        except OSError:
-            time.sleep(0.01)
-    raise SystemExit(f"nobody listens on {port}")
 
 
 def claims(name):
