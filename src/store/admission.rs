@@ -159,12 +159,8 @@ impl SharedAdmission {
         match self.how {
             How::Free => None,
             How::Parts(parts) => {
-                let mut standing = None;
-                for part in parts {
-                    let of_part = part.refund(store);
-                    standing = standing.or(of_part);
-                }
-                standing
+                let standings = parts.into_iter().map(|part| part.refund(store));
+                standings.fold(None, Option::or)
             }
             How::Alone(asks, admission) => {
                 admission.refund(now, asks.iter().map(|ask| &ask.limit.limiter));
@@ -184,12 +180,10 @@ impl SharedAdmission {
         match self.how {
             How::Free => None,
             How::Parts(parts) => {
-                let mut standing = None;
-                for part in parts {
-                    let of_part = part.refund_part(store, unused);
-                    standing = standing.or(of_part);
-                }
-                standing
+                let standings = parts
+                    .into_iter()
+                    .map(|part| part.refund_part(store, unused));
+                standings.fold(None, Option::or)
             }
             How::Alone(asks, admission) => {
                 let limiters = asks.iter().map(|ask| &ask.limit.limiter);
