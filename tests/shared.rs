@@ -225,7 +225,7 @@ fn what_a_request_costs_in_the_end_is_settled_for_all_gateways() {
         await_state(&gateways[0], |state| state["owed"] == owed);
         let refused = gateways[0].get("/1");
         assert_eq!(refused.status(), 429);
-        // What is owed and the five that are reserved, at 180 s each.
+        // The wait is for the debt and the five reserved tokens, 180 s for each.
         let told: u64 = refused.get("retry-after").unwrap().parse().unwrap();
         assert!((wait - 10..=wait).contains(&told), "{told}");
         assert_eq!(gateways[1].status("/1"), 429);

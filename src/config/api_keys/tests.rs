@@ -1,0 +1,100 @@
+//! Files of API keys are read, and each mistake is told with its line.
+
+use super::*;
+
+const DIGEST: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+fn mistakes(text: &str) -> Vec<String> {
+    let mistakes = parse(text).expect_err("a mistake");
+    mistakes.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn an_owner_may_have_several_keys_a_plan_and_claims() {
+    let other = DIGEST.replace('e', "1");
+    let text = format!(
+        "# keys\n\n[[keys]]\nname = \"acme\"\nsha256 = [\"{DIGEST}\", \"{other}\"]\nplan = \"gold\"\n\n  [keys.claims]\n  org = \"a\"\n  n = 1\n[[keys]]\nname = \"b\"\nsha256 = \"{}\"\n",
+        DIGEST.replace('e', "2")
+    );
+    let keys = parse(&text).unwrap();
+    assert_eq!(keys.len(), 3);
+    for digest in [DIGEST, &other] {
+        let owner = keys.owner(&read_digest(digest).unwrap()).unwrap();
+        assert_eq!(
+            (owner.name.as_str(), owner.plan.as_deref()),
+            ("acme", Some("gold"))
+        );
+        assert_eq!(owner.claims["n"], 1);
+    }
+}
+
+#[test]
+fn each_mistake_is_told_with_its_line() {
+    let key =
+        |name: &str, digest: &str| format!("[[keys]]\nname = \"{name}\"\nsha256 = \"{digest}\"\n");
+    for (text, line, why) in [
+        (key("a", "12"), 1, "64 hexadecimal digits"),
+        (key("", DIGEST), 1, "`name` has 1 to 256 bytes"),
+        (
+            key("a", DIGEST) + &key("a", &DIGEST.replace('e', "1")),
+            4,
+            "`a` stands in line 1 already",
+        ),
+        (
+            key("a", DIGEST) + &key("b", &DIGEST.to_uppercase()),
+            4,
+            "a key that stands in line 1 already",
+        ),
+        (
+            format!("{}pan = 1\n", key("a", DIGEST)),
+            4,
+            "unknown field `pan`",
+        ),
+        (format!("\n{}x y\n", key("a", DIGEST)), 5, ""),
+        ("[[keys]]\nname = \"a\"\n".to_owned(), 1, "sha256"),
+        ("key = 1\n".to_owned(), 1, "unknown field `key`"),
+        (
+            format!("{}claims = {{ a = {{}} }}\n", key("a", DIGEST)),
+            1,
+            "the claim `a` of `a`",
+        ),
+        (
+            format!("{}plan = \"a\\\"b\"\n", key("a", DIGEST)),
+            1,
+            "`plan` of `a`",
+        ),
+    ] {
+        let told = mistakes(&text);
+        let [told] = told.as_slice() else {
+            panic!("{told:?}")
+        };
+        assert!(
+            told.starts_with(&format!("line {line}: ")) && told.contains(why),
+            "{told}"
+        );
+        assert!(!told.contains(DIGEST));
+    }
+}
+
+#[test]
+fn a_file_with_many_mistakes_tells_ten() {
+    assert_eq!(mistakes(&"[[keys]]\nname = 1\n".repeat(100)).len(), 10);
+}
+
+#[test]
+fn an_empty_file_has_no_keys() {
+    assert!(parse("").unwrap().is_empty() && parse("# none yet\n").unwrap().is_empty());
+}
+
+proptest::proptest! {
+    #[test]
+    fn the_pieces_of_a_file_are_all_of_it(text in "([ \t]?\\[\\[keys\\]\\]|[a\r]|\n){0,30}") {
+        let whole: String = pieces(&text).map(|piece| piece.text).collect();
+        proptest::prop_assert_eq!(&whole, &text);
+        let mut before = 1;
+        for piece in pieces(&text) {
+            proptest::prop_assert_eq!(piece.line, before);
+            before += piece.text.matches('\n').count();
+        }
+    }
+}
