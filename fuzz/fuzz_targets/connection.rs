@@ -9,7 +9,7 @@ use std::{
     convert::Infallible,
     future::Future,
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     pin::Pin,
     sync::{Arc, Mutex},
     task::{Context, Poll},
@@ -138,12 +138,12 @@ fn note(seen: &Mutex<Vec<String>>, what: String) {
 struct Once(Option<Script>, Arc<Notify>);
 
 impl Accept for Once {
+    type Arrived = Script;
     type Io = Script;
 
-    async fn accept(&mut self) -> io::Result<Accepted<Script>> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 40000));
+    async fn accept(&mut self) -> io::Result<(Script, SocketAddr)> {
         match self.0.take() {
-            Some(io) => Ok(Accepted { io, peer: address, local: address }),
+            Some(io) => Ok((io, HERE)),
             None => {
                 self.1.notify_one();
                 std::future::pending().await
@@ -151,10 +151,17 @@ impl Accept for Once {
         }
     }
 
-    fn accept_waiting(&mut self) -> io::Result<Option<Accepted<Script>>> {
+    fn accept_waiting(&mut self) -> io::Result<Option<(Script, SocketAddr)>> {
         Ok(None)
     }
+
+    fn set_up(io: Script, peer: SocketAddr) -> io::Result<Accepted<Script>> {
+        Ok(Accepted { io, peer, local: HERE })
+    }
 }
+
+/// Both ends of the connection.
+const HERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 40000);
 
 /// A client that sends pieces and then closes. Each piece becomes available
 /// after at least one pending read.

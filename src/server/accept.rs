@@ -32,16 +32,11 @@
 #[cfg(test)]
 pub(super) mod tests;
 
-use std::{io, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
+use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
 
 use bytes::BytesMut;
 use futures_util::FutureExt;
-use socket2::SockRef;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    task::coop,
-};
+use tokio::{sync::Semaphore, task::coop};
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -51,82 +46,11 @@ use super::{
     connections::{ClientGuard, IdleCell, Registry},
     handshake::{self, CONCURRENT_HANDSHAKES},
     http1,
+    incoming::{Accept, Accepted},
     listener::ListenerSlot,
     proxy_protocol::Ends,
 };
 use crate::message::Origin;
-
-/// A source of connections: a listening socket, or a script in tests.
-///
-/// The loop calls `accept` until the listener drains, and then `accept_waiting`
-/// until the queue is empty, within a bound.
-pub trait Accept: Send + 'static {
-    /// The bytes of a connection.
-    ///
-    /// With it, tests serve a pipe in memory by the same code.
-    type Io: Socket;
-
-    /// Waits for the next connection. Cancel safe.
-    ///
-    /// # Errors
-    /// Those of the system. Some concern one connection that is already gone,
-    /// and some all of them, such as a lack of file descriptors.
-    fn accept(&mut self) -> impl Future<Output = io::Result<Accepted<Self::Io>>> + Send;
-
-    /// Takes a connection that the kernel has already completed; `None` if
-    /// there is none.
-    ///
-    /// Never waits, and does not depend on the readiness that a runtime has
-    /// noted.
-    ///
-    /// # Errors
-    /// Those of the system.
-    fn accept_waiting(&mut self) -> io::Result<Option<Accepted<Self::Io>>>;
-}
-
-/// A new connection, of which nothing was read.
-#[derive(Debug)]
-pub struct Accepted<IO> {
-    /// Its bytes.
-    pub io: IO,
-    /// The other end.
-    pub peer: SocketAddr,
-    /// This end.
-    pub local: SocketAddr,
-}
-
-impl Accept for TcpListener {
-    type Io = TcpStream;
-
-    async fn accept(&mut self) -> io::Result<Accepted<TcpStream>> {
-        let (io, peer) = TcpListener::accept(self).await?;
-        accepted(io, peer)
-    }
-
-    fn accept_waiting(&mut self) -> io::Result<Option<Accepted<TcpStream>>> {
-        // This asks the system and not tokio, which cannot tell that the queue
-        // is empty: its knowledge is from the last poll of all sockets, and
-        // after many operations in a row it reports nothing, to let other tasks
-        // run.
-        let (socket, peer) = match SockRef::from(&*self).accept() {
-            Ok(connection) => connection,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        socket.set_nonblocking(true)?;
-        let peer = peer.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
-        accepted(TcpStream::from_std(socket.into())?, peer).map(Some)
-    }
-}
-
-/// Sets up a connection from `peer`.
-fn accepted(io: TcpStream, peer: SocketAddr) -> io::Result<Accepted<TcpStream>> {
-    // A response is written as a whole: waiting for more bytes (Nagle) would
-    // only delay it.
-    io.set_nodelay(true)?;
-    let local = io.local_addr()?;
-    Ok(Accepted { io, peer, local })
-}
 
 /// One listener on one worker.
 ///
@@ -178,7 +102,7 @@ pub async fn accept<A, S>(
             accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok(accepted) => acceptor.admit(accepted).await,
+            Ok((arrived, peer)) => acceptor.admit::<A>(arrived, peer).await,
             Err(error) => acceptor.listener.accept_failed(&error).await,
         }
     }
@@ -202,7 +126,7 @@ where
             // Lets the connections that are already served run, too.
             coop::consume_budget().await;
             match socket.accept_waiting() {
-                Ok(Some(accepted)) => self.admit(accepted).await,
+                Ok(Some((arrived, peer))) => self.admit::<A>(arrived, peer).await,
                 Ok(None) => return,
                 Err(error) => self.listener.accept_failed(&error).await,
             }
@@ -210,12 +134,12 @@ where
     }
 
     /// Serves a connection once there is a slot for it. If its client has too
-    /// many connections, it is closed at once and does not even wait for a
-    /// slot.
+    /// many connections, it is closed at once, before it costs anything more, and
+    /// does not even wait for a slot.
     ///
-    /// A refused connection is closed by dropping it, without a response: its
-    /// client speaks a protocol that is not known yet.
-    async fn admit<IO: Socket>(&mut self, accepted: Accepted<IO>) {
+    /// A refused connection is closed without a response: its client speaks a
+    /// protocol that is not known yet.
+    async fn admit<A: Accept>(&mut self, arrived: A::Arrived, peer: SocketAddr) {
         let client = {
             let settings = self.listener.settings();
             // A load balancer's address is not the client's: the header that it
@@ -223,10 +147,16 @@ where
             if settings.policy.proxy_protocol {
                 Ok(None)
             } else {
-                self.listener.admit(accepted.peer, &settings)
+                self.listener.admit(peer, &settings)
             }
         };
-        let Ok(client) = client else { return };
+        let Ok(client) = client else {
+            return A::reject(arrived);
+        };
+        let accepted = match A::set_up(arrived, peer) {
+            Ok(accepted) => accepted,
+            Err(error) => return self.listener.accept_failed(&error).await,
+        };
         let slot = self.listener.acquire_slot().await;
         let guard = ConnectionGuard::new(slot, &self.registry, client);
         self.spawn(accepted, guard);

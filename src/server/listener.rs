@@ -39,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     connections::{AllConnections, ClientGuard, Connections, Registry},
     log_throttle::LogThrottle,
-    slots::Slots,
+    slots::{CountedOne, Slots},
 };
 use crate::{
     policy,
@@ -192,9 +192,8 @@ impl Listener {
     }
 
     /// Counts a TLS handshake until the guard is dropped.
-    pub(super) fn begin_handshake(&self) -> Handshaking<'_> {
-        self.handshaking.fetch_add(1, Ordering::Relaxed);
-        Handshaking(&self.handshaking)
+    pub(super) fn begin_handshake(&self) -> CountedOne<'_> {
+        CountedOne::of(&self.handshaking)
     }
 
     /// The TLS of new connections.
@@ -216,13 +215,13 @@ impl Listener {
     /// connections are not counted by client.
     ///
     /// # Errors
-    /// [`TooMany`] if the client has as many as it may have; the connection is
+    /// [`NotAdmitted`] if the client has as many as it may have; the connection is
     /// to be closed.
     pub(super) fn admit(
         &self,
         peer: SocketAddr,
         settings: &ListenerSettings,
-    ) -> Result<Option<ClientGuard>, TooMany> {
+    ) -> Result<Option<ClientGuard>, NotAdmitted> {
         let address = peer.ip().to_canonical();
         let is_trusted = |network: &IpNet| network.contains(&address);
         if settings.trusted.iter().any(is_trusted) {
@@ -238,7 +237,7 @@ impl Listener {
                 "connections closed: the client has as many open as one may have"
             );
         }
-        Err(TooMany)
+        Err(NotAdmitted)
     }
 
     /// Logs a TLS handshake that was refused for what the client offered.
@@ -368,7 +367,7 @@ impl Listener {
 
 /// A client has as many open connections as it may have.
 #[derive(Debug)]
-pub(super) struct TooMany;
+pub(super) struct NotAdmitted;
 
 /// One of a listener's slots for connections, and one of all listeners
 /// together. Released on drop.
@@ -386,15 +385,5 @@ impl Drop for ListenerSlot {
     fn drop(&mut self) {
         self.0.all.slots.release();
         self.0.slots.release();
-    }
-}
-
-/// Counts one TLS handshake; the count is decremented on drop.
-#[derive(Debug)]
-pub(super) struct Handshaking<'a>(&'a AtomicUsize);
-
-impl Drop for Handshaking<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! In the order in which a connection meets them:
 //!
-//! * `bind`, `worker`, `accept`: each worker accepts on a socket of its own.
+//! * `bind`, `worker`, `accept`, `incoming`: each worker accepts on a socket of
+//!   its own.
 //! * `listener`, `connections`, `slots`: how many connections may be open, and
 //!   which one is closed for a new one.
 //! * `handshake`, [`proxy_protocol`]: before the first request.
@@ -43,6 +44,7 @@ mod connections;
 mod handshake;
 mod http1;
 mod http2;
+mod incoming;
 mod linger;
 mod listener;
 mod log_throttle;
@@ -51,10 +53,11 @@ mod slots;
 mod socket;
 mod worker;
 
-pub use accept::{Accept, Accepted, accept};
+pub use accept::accept;
 pub use bind::{DualStack, Sockets, bind};
 pub use connection::RequestService;
 pub use connections::AllConnections;
+pub use incoming::{Accept, Accepted};
 pub use listener::{Listener, ListenerSettings};
 pub use socket::Socket;
 pub use worker::Worker;

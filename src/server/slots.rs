@@ -61,18 +61,25 @@ impl Slots {
     }
 
     /// Counts a waiter; the count is decremented on drop.
-    pub(super) fn wait(&self) -> Waiting<'_> {
-        self.waiting.fetch_add(1, SeqCst);
-        Waiting(self)
+    pub(super) fn wait(&self) -> CountedOne<'_> {
+        CountedOne::of(&self.waiting)
     }
 }
 
-/// Counts one waiter for a slot.
+/// Counts one of something; the count is decremented on drop.
 #[derive(Debug)]
-pub(super) struct Waiting<'a>(&'a Slots);
+pub(super) struct CountedOne<'a>(&'a AtomicUsize);
 
-impl Drop for Waiting<'_> {
+impl<'a> CountedOne<'a> {
+    /// Counts one more.
+    pub(super) fn of(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for CountedOne<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Relaxed);
+        self.0.fetch_sub(1, Relaxed);
     }
 }

@@ -20,7 +20,7 @@ use tokio_util::{
     task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
 
-use super::{Listener, RequestService, accept};
+use super::{Listener, RequestService, accept::accept, incoming::listening};
 use crate::runtime::worker;
 
 /// Commands that may be queued for a worker. A reload sends one for each new
@@ -150,7 +150,7 @@ async fn run<S>(
                 return;
             }
         };
-        match tokio::net::TcpListener::from_std(socket) {
+        match listening(socket) {
             Ok(socket) => {
                 loops.spawn(accept(
                     socket,

@@ -16,7 +16,8 @@ use crate::{
 /// server and back.
 #[rustfmt::skip]
 const PATH: &[(&str, &str)] = &[
-    ("server/accept.rs", "accepted accept Acceptor::admit Acceptor::spawn Acceptor::track ConnectionGuard::new"),
+    ("server/incoming.rs", "accept_from AsyncFd::set_up"),
+    ("server/accept.rs", "accept Acceptor::admit Acceptor::spawn Acceptor::track ConnectionGuard::new"),
     ("server/connections.rs", "AllConnections::admit ClientGuard::drop client IdleCell::new IdleCell::poll_must_end Registry::remove"),
     ("server/http1/head.rs", "HeadProgress::new HeadProgress::starts_idling read due"),
     ("server/http1/mod.rs", "serve Connection::run Connection::poll_head Connection::poll_begin Connection::respond Connection::request Connection::deliver poll_response"),

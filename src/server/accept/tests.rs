@@ -19,7 +19,7 @@ use super::*;
 use crate::{
     message::Response,
     policy::{self, ConnectionLimits, HeadLimits},
-    server::{AllConnections, DualStack, Sockets, bind},
+    server::{AllConnections, DualStack, Sockets, bind, incoming::listening},
     telemetry::Metrics,
 };
 
@@ -76,22 +76,24 @@ impl Socket for DuplexStream {
 struct Burst(Arc<Barrier>, Option<DuplexStream>);
 
 impl Accept for Burst {
+    type Arrived = DuplexStream;
     type Io = DuplexStream;
 
-    async fn accept(&mut self) -> io::Result<Accepted<DuplexStream>> {
+    async fn accept(&mut self) -> io::Result<(DuplexStream, SocketAddr)> {
         self.0.wait().await;
         match self.1.take() {
-            Some(io) => Ok(Accepted {
-                io,
-                peer: ANY,
-                local: ANY,
-            }),
+            Some(io) => Ok((io, ANY)),
             None => pending().await,
         }
     }
 
-    fn accept_waiting(&mut self) -> io::Result<Option<Accepted<DuplexStream>>> {
+    fn accept_waiting(&mut self) -> io::Result<Option<(DuplexStream, SocketAddr)>> {
         Ok(None)
+    }
+
+    fn set_up(io: DuplexStream, peer: SocketAddr) -> io::Result<Accepted<DuplexStream>> {
+        let local = ANY;
+        Ok(Accepted { io, peer, local })
     }
 }
 
@@ -230,7 +232,7 @@ async fn a_drain_leaves_nobody_in_the_queue() {
     let (listener, connections) = (listener(CLIENTS), TaskTracker::new());
     listener.close();
     for socket in sockets {
-        let socket = tokio::net::TcpListener::from_std(socket).unwrap();
+        let socket = listening(socket).unwrap();
         let service = service_fn(|_| ready(Ok(Response::default())));
         accept(socket, Arc::clone(&listener), service, connections.clone()).await;
     }
