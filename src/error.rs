@@ -139,8 +139,7 @@ pub enum Error {
         /// Its response, which the client gets.
         response: Arc<ServiceResponse>,
     },
-    /// The client is identified, and lacks a claim that the route requires. The
-    /// client is to blame.
+    /// The client lacks a claim that the route requires, and is to blame.
     #[error("the route requires another value of the claim \"{claim}\"")]
     Forbidden {
         /// The name of the claim.
@@ -164,8 +163,19 @@ pub enum Error {
         /// The configured status of the refusal.
         status: StatusCode,
     },
-    /// The request lacks a part of a limit's key, and the limit refuses such
-    /// requests. The client is to blame.
+    /// The key of the request was refused too often. The client is to blame.
+    #[error("limit \"{limit}\" was exhausted too often: its key is banned for a while")]
+    Banned {
+        /// The limit.
+        limit: Arc<str>,
+        /// The rest of the ban.
+        retry_after: Duration,
+        /// Whether the connection ends as well.
+        closes: bool,
+        /// The configured status of the refusal.
+        status: StatusCode,
+    },
+    /// The request lacks a part of a limit's key. The client is to blame.
     #[error("limit \"{limit}\" needs a key that the request does not carry")]
     KeyMissing {
         /// The limit.
@@ -293,8 +303,7 @@ pub enum LimitOwner {
     /// The route of this name.
     #[error("route \"{0}\"")]
     Route(Arc<str>),
-    /// The upstream of this name: the limit counts requests of all routes to
-    /// it.
+    /// The upstream of this name, whatever route leads there.
     #[error("upstream \"{0}\"")]
     Upstream(Arc<str>),
 }
@@ -308,8 +317,7 @@ impl LimitOwner {
 }
 
 impl Error {
-    /// The `reason` in access lines, and the label of
-    /// `tidegate_refusals_total`.
+    /// The `reason` in access lines and in `tidegate_refusals_total`.
     pub fn reason(&self) -> &'static str {
         match self {
             Error::Malformed(_) => "malformed",
@@ -323,14 +331,14 @@ impl Error {
             Error::NoRoute => "no_route",
             Error::TraceNotAllowed => "method_not_allowed",
             Error::Loop { .. } => "loop",
-            Error::Unauthenticated { .. } => "unauthenticated",
             Error::RefusedByService { response } if response.status == StatusCode::FORBIDDEN => {
                 "forbidden"
             }
-            Error::RefusedByService { .. } => "unauthenticated",
+            Error::Unauthenticated { .. } | Error::RefusedByService { .. } => "unauthenticated",
             Error::Forbidden { .. } => "forbidden",
             Error::IdentityUnavailable { .. } => "identity_unavailable",
             Error::RateLimited { .. } => "rate_limited",
+            Error::Banned { .. } => "banned",
             Error::KeyMissing { .. } => "key_missing",
             Error::StoreUnavailable { .. } => "store_unavailable",
             Error::ConcurrencyLimited { .. } => "cap",
@@ -384,9 +392,8 @@ struct QuotedNames<'a>(&'a [Arc<str>]);
 impl std::fmt::Display for QuotedNames<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (i, name) in self.0.iter().enumerate() {
-            f.write_str(if i == 0 { "\"" } else { ", \"" })?;
-            f.write_str(name)?;
-            f.write_str("\"")?;
+            let comma = if i == 0 { "" } else { ", " };
+            write!(f, "{comma}\"{name}\"")?;
         }
         Ok(())
     }

@@ -49,11 +49,14 @@ impl Response {
 }
 
 /// Marks a response as the last of its connection: after malformed bytes, the
-/// beginning of the next request is unknown.
+/// beginning of the next request is unknown, and a banned client is to have no
+/// connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hangup {
-    /// The response is still written.
+    /// The response is still written. In HTTP/2 it is the last of its stream.
     AfterResponse,
+    /// The response is still written, and in HTTP/2 the others in flight.
+    OfConnection,
     /// Nobody is left to read it.
     AtOnce,
 }

@@ -65,7 +65,7 @@ fn run(pieces: &[&[u8]], http2: bool) -> Outcome {
         proxy_protocol: false,
         tls: None,
     };
-    let settings = ListenerSettings { policy, max_connections: 2, max_per_client: 2, trusted: [].into(), tls: None };
+    let settings = ListenerSettings { policy, max_connections: 2, max_per_client: 2, trusted: [].into(), tls: None, bans: Arc::default() };
     let listener = Listener::new("here".into(), settings, AllConnections::new(2), Metrics::new(1));
     runtime.block_on(async {
         let (begun, connections) = (Arc::new(Notify::new()), TaskTracker::new());

@@ -1,7 +1,7 @@
 //! A key of a limit as JSON shows it: its values as far as they may be seen, its
 //! allowance, and how it stands.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -32,6 +32,9 @@ pub(super) struct KeyView {
     refused: u64,
     /// When a temporary allowance ends (RFC 3339).
     until: Option<String>,
+    /// When its ban ends (RFC 3339); left out of a key that is not banned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    banned_until: Option<String>,
     /// Indices of the parts that stand in for absent ones.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     missing: Vec<usize>,
@@ -96,19 +99,26 @@ impl KeyView {
             standing,
             count,
             ends_in,
+            banned_for,
         } = state;
-        let until = ends_in.and_then(|left| SystemTime::now().checked_add(left));
         Self {
             key: values(key, sight),
             hash: key.key.to_string(),
             allowance: AllowanceView::of(*allowance, standing),
             admitted: count.admitted,
             refused: count.refused,
-            until: until.map(|until| humantime::format_rfc3339_seconds(until).to_string()),
+            until: ends_in.and_then(moment),
+            banned_until: banned_for.and_then(moment),
             missing: stand_ins(key),
             missed: Some(count.missed).filter(|missed| *missed > 0),
         }
     }
+}
+
+/// The moment after this time (RFC 3339).
+fn moment(left: Duration) -> Option<String> {
+    let moment = SystemTime::now().checked_add(left)?;
+    Some(humantime::format_rfc3339_seconds(moment).to_string())
 }
 
 /// Indices of the parts of a key that stand in for absent ones.

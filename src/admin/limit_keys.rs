@@ -1,4 +1,5 @@
-//! `/limits/NAME/top` lists the keys with the most requests of a limit.
+//! `/limits/NAME/top` lists the keys with the most requests of a limit, or
+//! those that it has banned.
 //! `/limits/NAME/keys` shows one key, fills its bucket, or gives it another
 //! quota for a while.
 //!
@@ -77,25 +78,29 @@ const FIELDS: [&str; 4] = ["rate", "burst", "in_flight", "ttl"];
 const EXAMPLE: &str = r#"such as {"rate": "100/s", "burst": 200, "ttl": "10m"}, or {"in_flight": 20, "ttl": "10m"} for a cap"#;
 
 /// `GET /limits/NAME/top?n=20`: the keys with the most requests, the heaviest
-/// first. For a shared limit, the state of each is read from the store, for at
+/// first; with `banned=true`, the keys that are banned. For a shared limit, the state of each is read from the store, for at
 /// most a second.
 pub(super) async fn top(state: &State, sight: Sight, name: &str, query: &str) -> AdminResponse {
-    match heaviest(state, sight, name, query).await {
+    match listed(state, sight, name, query).await {
         Ok(views) => json(StatusCode::OK, &views),
         Err(CallRefused { status, why }) => problem(status, &why),
     }
 }
 
-async fn heaviest(
+async fn listed(
     state: &State,
     sight: Sight,
     name: &str,
     query: &str,
 ) -> Result<Vec<KeyView>, CallRefused> {
     let limit = limit(state, name)?;
-    let most = how_many(query)?;
+    let (most, now) = (wanted_keys(query)?, Clock.now());
+    let keys = match most {
+        WantedKeys::Heaviest(most) => limit.heaviest(now, most).await,
+        WantedKeys::Banned(most) => limit.banned(now, most).await,
+    };
     let mut views = Vec::new();
-    for key in limit.heaviest(Clock.now(), most).await {
+    for key in keys {
         views.push(KeyView::of(&key, sight));
     }
     Ok(views)
@@ -139,7 +144,7 @@ impl KeyCall<'_> {
         Ok(KeyView::of(&state, self.sight))
     }
 
-    /// Fills the bucket of a key, and logs it.
+    /// Fills the bucket of a key and ends its ban, and logs it.
     ///
     /// # Errors
     /// The store does not respond, the bucket of a shared limit is known by its
@@ -157,7 +162,7 @@ impl KeyCall<'_> {
             ),
             ResetOutcome::InFlight => (
                 StatusCode::CONFLICT,
-                "this limit counts requests in flight: permits come back when their requests end, and the key has no numbers of its own that could end",
+                "this limit counts requests in flight: permits come back when their requests end, and the key has no ban and no numbers of its own that could end",
             ),
         };
         if !why.is_empty() {
@@ -213,23 +218,33 @@ fn limit<'s>(state: &'s State, name: &str) -> Result<OneLimit<'s>, CallRefused> 
     })
 }
 
-/// The number of keys to show.
+/// The keys that `top` shows, and how many of them at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WantedKeys {
+    Heaviest(usize),
+    Banned(usize),
+}
+
+/// Reads the keys to show.
 ///
 /// # Errors
-/// The query is something else, or the number is out of range.
-fn how_many(query: &str) -> Result<usize, String> {
-    if query.is_empty() {
-        return Ok(SHOWN);
+/// The query has something else, or the number is out of range.
+fn wanted_keys(query: &str) -> Result<WantedKeys, String> {
+    let (mut most, mut wanted): (_, fn(usize) -> _) = (SHOWN, WantedKeys::Heaviest);
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let number = pair.strip_prefix("n=").map(str::parse);
+        match (pair, number) {
+            ("banned=true", _) => wanted = WantedKeys::Banned,
+            ("banned=false", _) => wanted = WantedKeys::Heaviest,
+            (_, Some(Ok(number))) if (1..=MOST_SHOWN).contains(&number) => most = number,
+            _ => {
+                return Err(format!(
+                    "`{pair}`: how many are shown is said by ?n=, from 1 to {MOST_SHOWN}; with ?banned=true, those that are banned"
+                ));
+            }
+        }
     }
-    if let Some(number) = query.strip_prefix("n=")
-        && let Ok(number) = number.parse()
-        && (1..=MOST_SHOWN).contains(&number)
-    {
-        return Ok(number);
-    }
-    Err(format!(
-        "`{query}`: how many are shown is said by ?n=, from 1 to {MOST_SHOWN}"
-    ))
+    Ok(wanted(most))
 }
 
 /// The allowance that a `PUT` gives to a key.

@@ -23,13 +23,13 @@ use crate::{
     config::Config,
     http2::windows,
     identity::{Authenticator, KeySource, SignatureChecks},
-    limit::{InFlightStats, Stats},
+    limit::{BanStats, InFlightStats, Stats},
     policy::KeyedCertificate,
     reload::Listeners,
     server::Listener,
     telemetry::metrics::{
-        CapGauges, IdentityCounts, KeySourceGauges, LimitGauges, ListenerGauges, Metrics, Observed,
-        RouteGauges, SignatureGauges, UpstreamGauges,
+        BanGauges, CapGauges, IdentityCounts, KeySourceGauges, LimitGauges, ListenerGauges,
+        Metrics, Observed, RouteGauges, SignatureGauges, UpstreamGauges,
     },
     upstream::Upstream,
 };
@@ -47,6 +47,11 @@ pub(super) fn observe(state: &State, listeners: &Listeners, metrics: &Metrics) -
     for (name, counter) in state.in_flight() {
         limits.push(in_flight(name, counter.stats()));
     }
+    for (name, bans) in state.bans() {
+        if let Some(of) = limits.iter_mut().find(|of| of.limit == *name) {
+            of.bans = Some(ban_gauges(bans.stats()));
+        }
+    }
     Observed {
         routes: routes(state, metrics),
         limits,
@@ -60,6 +65,16 @@ pub(super) fn observe(state: &State, listeners: &Listeners, metrics: &Metrics) -
             .iter()
             .map(|(bind, listener)| listener_gauges(listener, *bind, state))
             .collect(),
+    }
+}
+
+/// The numbers about bans as metrics have them.
+fn ban_gauges(stats: BanStats) -> BanGauges {
+    BanGauges {
+        banned: stats.banned as u64,
+        begun: stats.begun,
+        refused: stats.refused,
+        untracked: stats.untracked,
     }
 }
 
@@ -147,6 +162,7 @@ fn in_flight(name: &Arc<str>, stats: InFlightStats) -> LimitGauges {
         in_flight: Some(stats.held),
         evicted_idle: 0,
         evicted_overflow: stats.overflowed,
+        bans: None,
     }
 }
 
@@ -183,6 +199,7 @@ fn limit(name: &Arc<str>, stats: Stats, in_store: usize) -> LimitGauges {
         in_flight: None,
         evicted_idle: stats.evictions_idle,
         evicted_overflow: stats.evictions_overflow,
+        bans: None,
     }
 }
 

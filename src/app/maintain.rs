@@ -9,7 +9,11 @@ use std::{sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use tokio::time::{Instant, sleep_until};
 
-use crate::{build::State, limit::Clock, upstream::Upstream};
+use crate::{
+    build::State,
+    limit::{Clock, Swept},
+    upstream::Upstream,
+};
 
 /// Time between two sweeps while all servers can be reached: for old and closed
 /// connections, for expired entries, and for names that are due. For a longer
@@ -59,6 +63,13 @@ fn sweep(state: &State) -> bool {
     for (name, ended) in rates.chain(caps) {
         if ended > 0 {
             tracing::info!(limit = %name, keys = ended, "the time of other numbers for keys is over");
+        }
+    }
+    for (name, bans) in state.bans() {
+        let Swept { begun, ended } = bans.sweep(now);
+        if begun > 0 || ended > 0 {
+            let banned = bans.stats().banned;
+            tracing::info!(limit = %name, begun, ended, banned, "keys are banned, or are no longer");
         }
     }
     is_all_reached

@@ -83,12 +83,11 @@ pub(super) async fn start(
     let workers = worker_count(&config.server);
     let metrics = Metrics::new(workers);
     let (access, access_guard) = start_access_log(&config.log, workers, &metrics)?;
-    let seeded = state_dir.as_ref().map(StateDir::hasher);
     let process = Process {
         workers,
         metrics: Arc::clone(&metrics),
         access,
-        hasher: seeded.unwrap_or_else(KeyHasher::new),
+        hasher: hasher(state_dir.as_ref()),
         buffers: Arc::default(),
     };
     logs.control().count_dropped(&metrics.dropped());
@@ -101,11 +100,12 @@ pub(super) async fn start(
     });
     let mut reloader = new_reloader(process, built, watched);
     let opening = reloader.listeners.bind_new(&config, &mut inherited)?;
+    let opening = opening.closing(&reloader.state.load().address_bans());
     let listeners = opening.addresses();
     let (reload, reload_requests) = mpsc::channel(MOST_RELOADS);
     let admin = new_admin(&reloader, &config, ReloadHandle(reload));
-    let admin_settings = config.admin.as_ref();
-    let admin_socket = admin_settings.and_then(|admin| inherited.admin(admin.bind));
+    let admin_bind = config.admin.as_ref().map(|admin| admin.bind);
+    let admin_socket = admin_bind.and_then(|bind| inherited.admin(bind));
     inherited.finish()?;
     let admin_address = admin.start(admin_socket)?;
     open(&mut reloader, opening).await?;
@@ -129,6 +129,12 @@ pub(super) async fn start(
             admin: admin_address,
         },
     })
+}
+
+/// Makes the keys of buckets: with the seed that outlives the process, where
+/// there is a folder for it.
+fn hasher(dir: Option<&StateDir>) -> KeyHasher {
+    dir.map_or_else(KeyHasher::new, StateDir::hasher)
 }
 
 /// A reloader of the parts that were built. Nothing is open yet.

@@ -231,6 +231,7 @@ fn failure_limit(name: &Arc<str>, state: &State, process: &Process) -> Option<Fa
         limit: Arc::clone(limit),
         limiter: state.limits.get(name)?.clone(),
         begun: process.hasher.key(name),
+        bans: state.bans.get(name).cloned(),
     })
 }
 

@@ -32,7 +32,7 @@ use crate::{
     call::LimitText,
     config::Config,
     layer::{Buckets, Counter, Overrides, RateLimitLayer, RouteLimit},
-    limit::{Clock, KeyHasher, KeysInFlight, Limiter, LimiterError, Now, Top},
+    limit::{Bans, Clock, KeyHasher, KeysInFlight, Limiter, LimiterError, Now, Top},
     policy::{self, Allowance, CostSource, KeyPart, Missing},
 };
 
@@ -192,6 +192,26 @@ pub(super) fn tops(limits: &Limits, earlier: Option<&State>, workers: usize) -> 
     tops
 }
 
+/// The bans of the limits that have some. They are kept as long as the key of
+/// the limit and its `ban` are there, whatever its numbers. A limit that goes
+/// into shadow mode, or comes from there, begins anew: nobody is banned by the
+/// one, and counts of the other have refused nobody.
+pub(super) fn bans(config: &Config, earlier: Option<&State>) -> Named<Arc<Bans>> {
+    let mut bans = Named::new();
+    for limit in &config.limits {
+        if limit.ban.is_none() {
+            continue;
+        }
+        let is_same =
+            |before: &Arc<policy::Limit>| before.key == limit.key && before.shadow == limit.shadow;
+        let kept =
+            earlier.filter(|earlier| find(&earlier.config, &limit.name).is_some_and(is_same));
+        let kept = kept.and_then(|earlier| earlier.bans.get(&limit.name));
+        bans.insert(Arc::clone(&limit.name), kept.cloned().unwrap_or_default());
+    }
+    bans
+}
+
 /// The error of a limit whose buckets cannot be made.
 fn failed(name: &Arc<str>, cause: LimiterError) -> BuildError {
     BuildError::Limit {
@@ -344,6 +364,7 @@ fn route_limit(
         tiers.into(),
         candidate,
         state.overrides.get(&limit.name).cloned(),
+        state.bans.get(&limit.name).cloned(),
     ))
 }
 

@@ -105,6 +105,7 @@ pub fn build(
     let store = store::store(&config, earlier, process);
     let shared = store::limits(&config, &limits.limiters, earlier);
     let tops = limits::tops(&limits, earlier, process.workers);
+    let bans = limits::bans(&config, earlier);
     let copies = copies(&config, earlier);
     let identities::Identities { by_name, checks } =
         identities::identities(&config, earlier, process)?;
@@ -116,6 +117,7 @@ pub fn build(
         limits: limits.limiters,
         in_flight: limits.in_flight,
         tops,
+        bans,
         hasher: process.hasher,
         identities: by_name,
         checks,

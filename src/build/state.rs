@@ -16,7 +16,8 @@ use crate::{
     gateway::UnknownProxies,
     identity::{Authenticator, SignatureChecks},
     layer::{Budget, Copies, Counter, Memory, Overrides},
-    limit::{KeyHasher, KeysInFlight, Limiter, Top},
+    limit::{AddressBans, Bans, KeyHasher, KeysInFlight, Limiter, Top},
+    policy::{BanAt, KeyPart},
     store::{SharedLimit, Store},
     telemetry::{AccessLog, Metrics},
     upstream::Upstream,
@@ -33,6 +34,8 @@ pub struct State {
     pub(super) in_flight: Named<Arc<KeysInFlight>>,
     /// The busiest keys of the same.
     pub(super) tops: Named<Arc<Top>>,
+    /// The bans of limits that have some, by the names of the limits.
+    pub(super) bans: Named<Arc<Bans>>,
     /// Makes the keys of their buckets; the same over all reloads.
     pub(super) hasher: KeyHasher,
     /// The identities, with the credentials that they know.
@@ -79,6 +82,33 @@ impl State {
     /// Limits of requests in flight by name, with their tiers and candidates.
     pub fn in_flight(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<KeysInFlight>)> {
         self.in_flight.iter()
+    }
+
+    /// The bans of limits that have some.
+    pub fn bans(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Bans>)> {
+        self.bans.iter()
+    }
+
+    /// The bans by which listeners close connections.
+    pub fn address_bans(&self) -> Arc<[AddressBans]> {
+        let mut closing = Vec::new();
+        for limit in &self.config.limits {
+            if let ([KeyPart::ClientIp(prefixes)], Some(bans)) =
+                (&*limit.key, self.bans.get(&limit.name))
+                && limit.ban.is_some_and(|ban| ban.at == BanAt::Connection)
+                && !limit.shadow
+            {
+                let begun = self.hasher.key(&limit.name);
+                let overrides = limit.overrides.clone().into();
+                closing.push(AddressBans::new(
+                    Arc::clone(bans),
+                    begun,
+                    *prefixes,
+                    overrides,
+                ));
+            }
+        }
+        closing.into()
     }
 
     /// The counter of the limit, tier or candidate of this name.

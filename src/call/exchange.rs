@@ -157,6 +157,12 @@ pub struct RouteLines {
 }
 
 impl Exchange {
+    /// Whether the client is the other end of the connection, without a trusted
+    /// proxy in between.
+    pub fn is_direct(&self) -> bool {
+        self.client.ip == self.origin.peer.ip().to_canonical()
+    }
+
     /// The servers that attempts went to so far.
     pub fn tried(&self) -> Tried {
         Tried(self.progress.tried.load(Relaxed))

@@ -26,6 +26,8 @@ pub struct LimitText {
     pub fields: OnceLock<Box<[u8]>>,
     /// The problem body of a request that this limit alone refuses.
     pub problem: OnceLock<Box<ProblemText>>,
+    /// That of a request whose key it has banned.
+    pub ban: OnceLock<Box<ProblemText>>,
 }
 
 /// An allowance in the form in which it is compared.
@@ -58,6 +60,7 @@ impl LimitText {
             is_in_bytes,
             fields: OnceLock::new(),
             problem: OnceLock::new(),
+            ban: OnceLock::new(),
         }
     }
 

@@ -25,7 +25,7 @@ use super::{
 use crate::policy::{Allowance, KeyPart, Limit, ValuePattern};
 
 /// Tables whose absence means something: they are shown only when given.
-const ONLY_WHEN_GIVEN: [&str; 12] = [
+const ONLY_WHEN_GIVEN: [&str; 13] = [
     "respond",
     "redirect",
     "concurrency",
@@ -38,6 +38,7 @@ const ONLY_WHEN_GIVEN: [&str; 12] = [
     "cors",
     "refusal",
     "jwt",
+    "ban",
 ];
 
 const REDACTED: &str = "[redacted]";

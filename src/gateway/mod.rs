@@ -357,19 +357,17 @@ fn own_body(error: &Error, exchange: &Exchange) -> Option<Response> {
 /// The text about the limit that alone has refused a request for a time; `None`
 /// for all other errors, and for a refusal that has another message.
 fn text_of_refusal<'r>(error: &Error, route: &'r RouteTag) -> Option<&'r LimitText> {
-    let Error::RateLimited {
-        limits,
-        retry_after,
-        ..
-    } = error
-    else {
-        return None;
-    };
-    if *retry_after == Duration::MAX {
-        return None;
-    }
-    let [limit] = &**limits else {
-        return None;
+    let limit = match error {
+        Error::RateLimited {
+            limits,
+            retry_after,
+            ..
+        } if *retry_after < Duration::MAX => match &**limits {
+            [limit] => limit,
+            _ => return None,
+        },
+        Error::Banned { limit, .. } => limit,
+        _ => return None,
     };
     let mut names = route.limits.iter();
     let index = names.position(|name| Arc::ptr_eq(name, limit))?;

@@ -49,7 +49,11 @@ impl ProblemBody<'_> {
     /// one. Everything but the id of the request is rendered once, unless the
     /// status is another one than it was then.
     pub(super) fn write_by(&self, text: &LimitText, out: &mut Vec<u8>) {
-        let text = text.problem.get_or_init(|| Box::new(self.render()));
+        let rendered = match self.error {
+            Error::Banned { .. } => &text.ban,
+            _ => &text.problem,
+        };
+        let text = rendered.get_or_init(|| Box::new(self.render()));
         if text.status != self.status {
             return self.write(out);
         }
@@ -105,7 +109,9 @@ impl ProblemBody<'_> {
 pub(super) fn violated(error: &Error) -> &[Arc<str>] {
     match error {
         Error::RateLimited { limits, .. } => limits,
-        Error::KeyMissing { limit, .. } => std::slice::from_ref(limit),
+        Error::Banned { limit, .. } | Error::KeyMissing { limit, .. } => {
+            std::slice::from_ref(limit)
+        }
         Error::ConcurrencyLimited { owner, .. } | Error::QueueTimeout { owner, .. } => {
             std::slice::from_ref(owner.name())
         }

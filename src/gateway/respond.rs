@@ -188,7 +188,7 @@ fn challenge(error: &Error, fields: &mut Fields) {
 pub(super) fn to_call(error: &Error, request_id: &[u8]) -> Response {
     let (status, _, retry_after) = shape(error);
     // Independent of the status that the limit has for other requests.
-    let code = if matches!(error, Error::RateLimited { .. }) {
+    let code = if matches!(error, Error::RateLimited { .. } | Error::Banned { .. }) {
         RESOURCE_EXHAUSTED
     } else {
         grpc::code_of(status)
@@ -213,12 +213,13 @@ pub(super) fn to_call(error: &Error, request_id: &[u8]) -> Response {
 /// so: after bytes that are not a request, nobody can say where the next one
 /// begins.
 ///
-/// Malformed bytes are responded to and end the connection; a client that has
-/// left is not written to any more. All other responses leave the connection
-/// open.
+/// Malformed bytes are responded to and end the connection, and so may a ban; a
+/// client that has left is not written to any more. All other responses leave
+/// the connection open.
 fn begin(error: &Error, status: StatusCode, body: Body) -> Response {
     let hangup = match error {
         Error::Malformed(_) => Some(Hangup::AfterResponse),
+        Error::Banned { closes: true, .. } => Some(Hangup::OfConnection),
         Error::ClientGone => Some(Hangup::AtOnce),
         _ => None,
     };
@@ -252,8 +253,8 @@ fn finish(fields: &mut Fields, before: &[u8], request_id: &[u8], retry_after: Op
 /// The status, the problem type and the time of `Retry-After` for each error.
 /// The match is exhaustive: a new error does not compile without its response.
 ///
-/// The statuses of a rate limit and of a missing key are configured; all others
-/// are fixed. `Retry-After` comes with the error of a rate limit or of the
+/// The statuses of a limit are configured; all others
+/// are fixed. `Retry-After` comes with the error of a limit or of the
 /// store, and is one second for a concurrency limit, a pool and an upstream
 /// without a healthy server.
 fn shape(error: &Error) -> (StatusCode, &'static str, Option<Duration>) {
@@ -277,13 +278,8 @@ fn shape(error: &Error) -> (StatusCode, &'static str, Option<Duration>) {
         Error::IdentityUnavailable { retry_after } => {
             (StatusCode::SERVICE_UNAVAILABLE, BLANK, Some(*retry_after))
         }
-        Error::RateLimited {
-            status,
-            retry_after,
-            ..
-        } => {
-            let comes = *retry_after < Duration::MAX;
-            (*status, QUOTA_EXCEEDED, comes.then_some(*retry_after))
+        Error::RateLimited { status, .. } | Error::Banned { status, .. } => {
+            (*status, QUOTA_EXCEEDED, comes_again(error))
         }
         Error::KeyMissing { status, .. } => (*status, BLANK, None),
         Error::StoreUnavailable { retry_after } => (
@@ -314,6 +310,17 @@ fn shape(error: &Error) -> (StatusCode, &'static str, Option<Duration>) {
             None,
         ),
         Error::Panicked => (StatusCode::INTERNAL_SERVER_ERROR, BLANK, None),
+    }
+}
+
+/// When a request that a limit refuses could be admitted, from now; `None` for
+/// never.
+fn comes_again(error: &Error) -> Option<Duration> {
+    match error {
+        Error::RateLimited { retry_after, .. } | Error::Banned { retry_after, .. } => {
+            Some(*retry_after).filter(|after| *after < Duration::MAX)
+        }
+        _ => None,
     }
 }
 

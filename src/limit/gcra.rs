@@ -249,6 +249,19 @@ impl Standing {
         }
     }
 
+    /// The state of a bucket whose key gets nothing for the time `rest`,
+    /// whatever the bucket holds.
+    pub fn banned(gcra: &Gcra, rest: Duration) -> Self {
+        let rest = u64::try_from(rest.as_nanos()).unwrap_or(NEVER);
+        Self {
+            remaining: 0,
+            burst: gcra.burst,
+            fill: gcra.fill(),
+            next: rest,
+            reset: rest,
+        }
+    }
+
     /// The state of a key that has `held` requests in flight and may have
     /// `most`.
     pub fn in_flight(most: NonZeroU32, held: u32) -> Self {

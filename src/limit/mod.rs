@@ -59,6 +59,7 @@
 //! * `quick`: the same operations for buckets in their usual state.
 //! * `classes`, `temporary`: keys with quotas of their own, by configuration
 //!   and for a while.
+//! * `bans`: keys that are refused for a while, without a decision.
 //! * `limiter`: one limit.
 //! * `decide`: several limits, all or nothing; `preview`: the same without
 //!   taking.
@@ -73,6 +74,7 @@
 //! * `top`, `label`: the heaviest keys, in bounded memory, and how they are
 //!   shown.
 
+mod bans;
 mod classes;
 mod clock;
 mod core;
@@ -96,6 +98,7 @@ mod temporary;
 mod tests;
 mod top;
 
+pub use bans::{AddressBans, BanStats, BannedKey, Bans, Swept};
 pub use clock::{Clock, Now};
 pub use decide::{Admission, Ask, Refusal, decide};
 pub use error::LimiterError;

@@ -6,10 +6,18 @@
 //! [`limit`](crate::limit). `layer::rate_limit` makes the key of a request from
 //! the parts here, and asks the limiter or the shared store.
 
-use std::{iter, net::IpAddr, num::NonZeroUsize, sync::Arc};
+use std::{
+    iter,
+    net::IpAddr,
+    num::{NonZeroU32, NonZeroUsize},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::StatusCode;
 use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{Allowance, Cost, KeyPart, Prefixes};
 
@@ -53,6 +61,8 @@ pub struct Limit {
     /// its own. They decide together with the limit, and all admit or none
     /// does.
     pub tiers: Vec<Tier>,
+    /// How keys come to be refused for a while; `None` if none is.
+    pub ban: Option<Ban>,
     /// Whether all gateways with the same store count together.
     pub shared: bool,
     /// The most buckets in memory, 1 to 100,000,000; each tier and the
@@ -72,6 +82,33 @@ impl Limit {
     pub fn deciding(&self) -> impl Iterator<Item = &Arc<str>> {
         iter::once(&self.name).chain(self.tiers.iter().map(|tier| &tier.name))
     }
+}
+
+/// `ban` of a limit: a key that the limit has refused often is refused for a
+/// while without a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ban {
+    /// The refusals with the last of which a ban begins.
+    pub refusals: NonZeroU32,
+    /// The time from the first of them in which they count together.
+    pub within: Duration,
+    /// How long a ban lasts.
+    pub time: Duration,
+    /// Where what is banned is refused.
+    pub at: BanAt,
+}
+
+/// Where what is banned is refused.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BanAt {
+    /// Each request gets the limit's status.
+    // A client is told why, and for how long.
+    #[default]
+    Request,
+    /// Connections are closed when they are accepted as well. The key of the
+    /// limit is the client's address alone.
+    Connection,
 }
 
 /// `candidate` of a limit: an allowance that is tried beside the live one.

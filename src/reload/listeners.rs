@@ -19,6 +19,7 @@ use super::Files;
 use crate::{
     config::Config,
     inherited::Inherited,
+    limit::AddressBans,
     policy,
     server::{AllConnections, DualStack, Listener, ListenerSettings, Sockets, Worker, bind},
     telemetry::Metrics,
@@ -41,6 +42,16 @@ pub struct Opening {
 }
 
 impl Opening {
+    /// The same listeners, which close connections of addresses that `bans`
+    /// refuse.
+    #[must_use]
+    pub fn closing(mut self, bans: &Arc<[AddressBans]>) -> Self {
+        for (_, settings) in &mut self.settings {
+            settings.bans = Arc::clone(bans);
+        }
+        self
+    }
+
     /// The addresses of the new listeners, with the ports that the system
     /// chose.
     pub fn addresses(&self) -> Vec<SocketAddr> {
@@ -244,6 +255,7 @@ fn settings(
         max_per_client,
         trusted: config.client_ip.trusted_proxies.as_slice().into(),
         tls,
+        bans: Arc::default(),
     })
 }
 

@@ -139,6 +139,7 @@ impl Reloader {
         let opening = self.listeners.bind_new(&config, &mut inherited)?;
         let admin = bind_new_admin(&before.config, &config)?;
         let built = build(Arc::clone(&config), Some(&before), &self.process)?;
+        let opening = opening.closing(&built.state.address_bans());
         resolve(&built.state, NAMES).await;
         self.warm_up(&built.state).await;
         self.routes.replace(built.snapshot);

@@ -4,7 +4,8 @@
 //! a connection is one task on the worker that accepted it, from here to its
 //! end. For each connection the loop
 //!
-//! 1. counts it for its client, or closes it if the client has too many;
+//! 1. counts it for its client, or closes it if the client is banned or has too
+//!    many;
 //! 2. acquires a slot of the listener and of the process, and waits for one if
 //!    there is none, so that further connections wait in the kernel's queue;
 //! 3. spawns the task, which holds slot and count in a [`ConnectionGuard`].
@@ -133,9 +134,9 @@ where
         }
     }
 
-    /// Serves a connection once there is a slot for it. If its client has too
-    /// many connections, it is closed at once, before it costs anything more, and
-    /// does not even wait for a slot.
+    /// Serves a connection once there is a slot for it. If its client is banned
+    /// or has too many connections, it is closed at once, before it costs
+    /// anything more, and does not even wait for a slot.
     ///
     /// A refused connection is closed without a response: its client speaks a
     /// protocol that is not known yet.

@@ -42,6 +42,7 @@ use super::{
     slots::{CountedOne, Slots},
 };
 use crate::{
+    limit::AddressBans,
     policy,
     telemetry::{FixedFields, Latch, ListenerMetrics, Metrics},
     tls::ServerTls,
@@ -111,6 +112,8 @@ pub struct ListenerSettings {
     pub trusted: Arc<[IpNet]>,
     /// The TLS that the policy asks for; `None` for a plain listener.
     pub tls: Option<ServerTls>,
+    /// Limits whose bans close connections.
+    pub bans: Arc<[AddressBans]>,
 }
 
 impl Listener {
@@ -215,8 +218,8 @@ impl Listener {
     /// connections are not counted by client.
     ///
     /// # Errors
-    /// [`NotAdmitted`] if the client has as many as it may have; the connection is
-    /// to be closed.
+    /// [`NotAdmitted`] if the client is banned or has as many as it may have; the
+    /// connection is to be closed.
     pub(super) fn admit(
         &self,
         peer: SocketAddr,
@@ -226,6 +229,10 @@ impl Listener {
         let is_trusted = |network: &IpNet| network.contains(&address);
         if settings.trusted.iter().any(is_trusted) {
             return Ok(None);
+        }
+        if settings.bans.iter().any(|bans| bans.refuses(address)) {
+            self.metrics.closed("banned");
+            return Err(NotAdmitted);
         }
         if let Some(guard) = self.all.admit(address, settings.max_per_client) {
             return Ok(Some(guard));
@@ -365,7 +372,7 @@ impl Listener {
     }
 }
 
-/// A client has as many open connections as it may have.
+/// A client is banned, or has as many open connections as it may have.
 #[derive(Debug)]
 pub(super) struct NotAdmitted;
 

@@ -56,10 +56,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "watch",
         ],
     ),
+    // Bans of addresses go from the limits to the listeners.
     (
         "reload",
         &[
             "build",
+            "limit",
             "gateway",
             "config",
             "policy",
@@ -87,7 +89,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "http1",
         ],
     ),
-    // Bytes become a request; what a route is, is not known here.
+    // Bytes become a request; what a route is, is not known here. Connections of
+    // addresses that a limit has banned are closed.
     (
         "server",
         &[
@@ -96,6 +99,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "error",
             "http1",
             "http2",
+            "limit",
             "message",
             "policy",
             "telemetry",

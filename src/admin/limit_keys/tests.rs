@@ -26,3 +26,23 @@ fn a_name_in_a_path_may_be_escaped() {
         ["a", "a b", "a/56", "%", "%zz", "%4"]
     );
 }
+
+#[test]
+fn a_list_is_of_the_heaviest_keys_or_of_those_that_are_banned() {
+    use WantedKeys::{Banned, Heaviest};
+    let read = |query: &str| wanted_keys(query).unwrap();
+    assert_eq!([read(""), read("n=7")], [Heaviest(SHOWN), Heaviest(7)]);
+    assert_eq!(
+        [
+            read("banned=true"),
+            read("n=1000&banned=true"),
+            read("banned=false")
+        ],
+        [Banned(SHOWN), Banned(1000), Heaviest(SHOWN)]
+    );
+    for wrong in ["n=0", "n=1001", "n=x", "banned=yes", "m=1"] {
+        let why = wanted_keys(wrong).unwrap_err();
+        assert!(why.starts_with(&format!("`{wrong}`")), "{why}");
+        assert!(why.contains("?n=, from 1 to 1000") && why.contains("?banned=true"));
+    }
+}

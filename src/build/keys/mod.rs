@@ -18,7 +18,10 @@ use self::parts::is_match;
 use super::state::State;
 use crate::{
     layer::Counter,
-    limit::{Count, Gcra, Heavy, Key, Now, Part, Standing, Temporary, TemporaryError, Top},
+    limit::{
+        BannedKey, Bans, Count, Gcra, Heavy, Key, Now, Part, Standing, Temporary, TemporaryError,
+        Top,
+    },
     policy::{Allowance, Limit, Quota, Tier, ValuePattern},
     store::{Name, SharedAsk, SharedLimit, Store},
 };
@@ -48,7 +51,7 @@ struct SharedKeys<'s> {
     limit: &'s Arc<SharedLimit>,
 }
 
-/// A key that an operator has named, or that is among the heaviest.
+/// A key that an operator has named, or that is among the heaviest, or banned.
 #[derive(Debug, Clone)]
 pub struct KnownKey {
     /// Its bucket.
@@ -72,8 +75,8 @@ pub enum ResetOutcome {
     /// The bucket is in the store and could not be filled there: the store does
     /// not answer, or only the key's hash is known.
     NotInStore,
-    /// The limit counts requests in flight, and the key has no temporary
-    /// allowance.
+    /// The limit counts requests in flight, and the key has neither a ban nor a
+    /// temporary allowance.
     InFlight,
 }
 
@@ -92,6 +95,8 @@ pub struct KeyState {
     /// configuration's;
     /// `None` if there is none.
     pub ends_in: Option<Duration>,
+    /// The rest of a ban; `None` if the key is not banned.
+    pub banned_for: Option<Duration>,
 }
 
 impl State {
@@ -154,6 +159,19 @@ impl OneLimit<'_> {
         states
     }
 
+    /// The state of at most `most` keys that are banned, those whose bans end
+    /// last first. Each is found, however long it has been quiet.
+    pub async fn banned(&self, now: Now, most: usize) -> Vec<KeyState> {
+        let mut states = Vec::new();
+        let banned = self.bans().map(|bans| bans.list(now, most));
+        for BannedKey { key, label, .. } in banned.unwrap_or_default() {
+            let count = self.top.count(now, key);
+            states.push(self.key_state(now, self.labelled(key, &label), count));
+        }
+        self.look_in_store(&mut states).await;
+        states
+    }
+
     /// Asks the store for the buckets of a shared limit. While it does not
     /// answer, the count of this gateway alone is shown.
     async fn look_in_store(&self, states: &mut [KeyState]) {
@@ -194,18 +212,23 @@ impl OneLimit<'_> {
         })
     }
 
-    /// Fills the bucket of a key and ends its temporary allowance. The bucket in
-    /// this gateway is filled in any case.
+    /// Fills the bucket of a key, and ends its ban and its temporary allowance.
+    /// The bucket in this gateway is filled in any case.
     ///
     /// Permits come back when their requests end, and never by a reset: of a
-    /// limit of requests in flight, only the temporary allowance ends.
+    /// limit of requests in flight, only the ban and the temporary allowance
+    /// end.
     pub async fn reset(&self, now: Now, key: &KnownKey) -> ResetOutcome {
+        let was_banned = self.bans().is_some_and(|bans| bans.lift(now, key.key));
         let limiter = match &self.counter {
             Counter::Tokens(limiter) => limiter,
-            Counter::InFlight(in_flight) if in_flight.end_temporary(now, key.key) => {
-                return ResetOutcome::Done;
+            Counter::InFlight(in_flight) => {
+                let had_another = in_flight.end_temporary(now, key.key);
+                return match had_another || was_banned {
+                    true => ResetOutcome::Done,
+                    false => ResetOutcome::InFlight,
+                };
             }
-            Counter::InFlight(_) => return ResetOutcome::InFlight,
         };
         limiter.end_temporary(now, key.key);
         limiter.forget(key.key);
@@ -271,13 +294,21 @@ impl OneLimit<'_> {
         let ends_in = given.map(|given| {
             Duration::from_nanos(given.until.as_nanos().saturating_sub(now.as_nanos()))
         });
+        let bans = self.bans();
         KeyState {
+            banned_for: bans.and_then(|bans| bans.rest(now, key.key)),
             key,
             allowance,
             standing,
             count,
             ends_in,
         }
+    }
+
+    /// The bans of the limit. Those of a tier are none.
+    fn bans(&self) -> Option<&Bans> {
+        let bans = self.state.bans.get(&self.limit.name)?;
+        self.tier.is_none().then_some(bans)
     }
 
     /// The temporary allowance of a key, if it has one.

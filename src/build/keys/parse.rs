@@ -4,8 +4,8 @@
 //! A key is made of its parts by the same code as that of a request
 //! ([`KeyBuilder`]), after each value got the spelling that requests get
 //! ([`named_value`]), so that both find the same bucket. A hash is looked up
-//! among the busiest keys, whose parts are known; the bucket of any other hash
-//! can be shown as well, but not its parts. Hashes are keyed by a seed of the
+//! among the busiest keys and those that are banned, whose parts are known; the
+//! bucket of any other hash can be shown as well, but not its parts. Hashes are keyed by a seed of the
 //! process, and so are not valid in another one.
 //!
 //! Errors are sentences for the operator, with an example that is right.
@@ -85,8 +85,8 @@ impl OneLimit<'_> {
 
     /// The key with the hash that access lines and the log show.
     ///
-    /// Among the busiest keys, its parts are known; in the table of buckets,
-    /// only that it exists. Any other hash is an error, since it is more likely
+    /// Among the busiest keys and those that are banned, its parts are known; in
+    /// the table of buckets, only that it exists. Any other hash is an error, since it is more likely
     /// mistyped, or of another process, than of a key that has gone.
     fn by_hash(&self, now: Now, hash: &str) -> Result<KnownKey, String> {
         let Ok(key) = hash.parse::<Key>() else {
@@ -94,7 +94,8 @@ impl OneLimit<'_> {
                 "{hash:?} is no hash: it has 16 hexadecimal digits, as `key` of an access line"
             ));
         };
-        match self.top.label(now, key) {
+        let banned = || self.bans()?.label(now, key);
+        match self.top.label(now, key).or_else(banned) {
             Some(label) => Ok(self.labelled(key, &label)),
             None if self.counter.holds(key) => Ok(self.known(key, Vec::new(), None)),
             None => Err(format!(

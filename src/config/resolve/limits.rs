@@ -42,7 +42,7 @@ use crate::config::{
         tables::{Either, NamedEntry},
     },
 };
-use crate::policy::{Allowance, Candidate, Cost, KeyPart, Limit, Missing};
+use crate::policy::{Allowance, Ban, BanAt, Candidate, Cost, KeyPart, Limit, Missing};
 
 /// Resolves all limits, in the order of their names. `None` if any of them, or
 /// the section itself, has a mistake.
@@ -96,7 +96,11 @@ fn limit(entry: &NamedEntry<wire::Limit>, problems: &mut Problems) -> Option<Lim
     let candidate = limit
         .candidate
         .if_given(|table| candidate(&entry.name, (table, limit.candidate.at()), &mut beside));
+    let ban = limit
+        .ban
+        .if_given(|table| ban(table, beside.key, beside.problems));
     Some(Limit {
+        ban: ban?,
         name: syntax::name(&entry.name).ok()?,
         allowance: allowance?,
         shared: limit.scope.value? == Scope::Shared,
@@ -228,6 +232,25 @@ fn stand_ins(limit: &wire::Limit, beside: &mut Beside<'_>) -> Option<Option<Allo
             beside.allowance(&own).map(Some)
         }
     }
+}
+
+/// How keys come to be banned. `None` after a mistake.
+///
+/// At the accept nothing of a client is known but its address. A ban that is
+/// shorter than the time of its count is fine: a new count begins with it.
+fn ban(table: &wire::Ban, key: &[KeyPart], problems: &mut Problems) -> Option<Ban> {
+    let at = table.at.value?;
+    if at == BanAt::Connection && !matches!(key, [KeyPart::ClientIp(_)]) {
+        let message = "only an address can be banned at the connection: nothing else of a client is known by then";
+        let help = "set `key = \"client-ip\"`, or leave `at` out";
+        problems.error(Code::Conflict, table.at.at(), message, help);
+    }
+    Some(Ban {
+        refusals: table.refusals.read()?,
+        within: table.within.read()?,
+        time: table.r#for.read()?,
+        at,
+    })
 }
 
 /// Numbers to try.

@@ -1,6 +1,7 @@
 //! Promises of the configuration, by family.
 
 mod advice;
+mod bans;
 mod cors;
 mod costs;
 mod examples;

@@ -12,9 +12,10 @@ use super::{
     lists::{List, OneOrList, OneOrMany, Tables},
     numbers::{Number, TokensOrSize, Whole},
     scalar::{Or, Scalar, Unlimited},
-    syntaxes::{Absent, CostAt, Header, KeyValue, Part, PerTime, StatusOrClass},
+    syntaxes::{Absent, CostAt, Header, KeyValue, Part, PerTime, PositiveDuration, StatusOrClass},
     tables::{Either, Named},
 };
+use crate::policy::BanAt;
 
 /// A cost. Tokens are counted in 32 bits.
 pub(in crate::config) type Tokens = Whole<u32, 0, { u32::MAX as u64 }>;
@@ -78,6 +79,9 @@ pub(in crate::config) struct Limit {
     /// Wider networks, each with a bound of its own, for a key with
     /// `client-ip`; they decide together with the limit.
     pub(in crate::config) tiers: Option<Field<Tables<Tier>>>,
+    /// A key that this limit refuses often is refused for a while, without a
+    /// decision.
+    pub(in crate::config) ban: Nested<Ban>,
     /// Most buckets in memory.
     // 72 MB when they are all there, and more clients than one gateway sees
     // within a bucket's time.
@@ -179,6 +183,21 @@ pub(in crate::config) struct Cost {
 /// The schema of tables that have one place of a cost.
 fn one_place() -> serde_json::Value {
     json!([{ "required": ["header", "max"] }, { "required": ["from"] }])
+}
+
+/// How keys come to be refused for a while.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+pub(in crate::config) struct Ban {
+    /// Refusals with the last of which a ban begins.
+    pub(in crate::config) refusals: Field<Whole<NonZeroU32, 1, 1_000_000>>,
+    /// Time in which they count together, from the first on.
+    pub(in crate::config) within: Field<Scalar<PositiveDuration>>,
+    /// How long a ban lasts.
+    pub(in crate::config) r#for: Field<Scalar<PositiveDuration>>,
+    /// Where what is banned is refused: "request", or "connection", which
+    /// closes connections of the address when they are accepted as well.
+    #[serde(default)]
+    pub(in crate::config) at: Field<BanAt>,
 }
 
 /// Numbers to try.

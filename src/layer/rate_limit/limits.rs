@@ -21,7 +21,7 @@ use std::{
 use super::{key, overrides::Overrides};
 use crate::{
     call::Exchange,
-    limit::{Gcra, Key, KeyBuilder, KeysInFlight, Limiter, LimiterError, Now, Top},
+    limit::{Bans, Gcra, Key, KeyBuilder, KeysInFlight, Limiter, LimiterError, Now, Top},
     policy::{Allowance, Cost, KeyPart, Limit},
     store::{NameHasher, SharedLimit},
 };
@@ -48,6 +48,8 @@ pub struct RouteLimit {
     pub(super) candidate: Option<Counter>,
     /// Allowances of single keys from the configuration; `None` if it has none.
     pub(super) overrides: Option<Arc<Overrides>>,
+    /// Keys that are refused for a while; `None` if the limit bans none.
+    pub(super) bans: Option<Arc<Bans>>,
     /// A request takes a fixed number of tokens from one local bucket, or one
     /// local permit, under the limit's own allowance, or is refused. Computed once, so that a request
     /// asks one flag instead of seven. Temporary quotas of operators are not in
@@ -196,12 +198,14 @@ impl RouteLimit {
         tiers: Box<[Buckets]>,
         candidate: Option<Counter>,
         overrides: Option<Arc<Overrides>>,
+        bans: Option<Arc<Bans>>,
     ) -> Self {
         let is_plain = matches!(policy.cost, Cost::Fixed(_))
             && !policy.shadow
             && policy.count.is_none()
             && candidate.is_none()
             && overrides.is_none()
+            && bans.is_none()
             && own.shared.is_none()
             && own.shared_cap.is_none()
             && tiers.is_empty();
@@ -221,6 +225,7 @@ impl RouteLimit {
             tiers,
             candidate,
             overrides,
+            bans,
             is_plain,
         }
     }

@@ -10,7 +10,7 @@
 //! and metrics.
 //!
 //! Read in this order: `limits` (what a route has), `key` and `overrides` (what
-//! of a request decides), `question`, `local`, `plain` (the same, for the usual
+//! of a request decides), `question`, `at_once`, `local`, `plain` (the same, for the usual
 //! routes), `permits` (of limits of requests in flight), `shared`, `charge`,
 //! `pieces` and `meter` (costs that are known in the end).
 //!
@@ -36,6 +36,7 @@
 //! come back unless a server was sent the request. The local tokens of a
 //! request that still waits for the store are settled in the same way.
 
+mod at_once;
 mod charge;
 mod key;
 mod limits;
@@ -151,8 +152,8 @@ impl<S> Layer<S> for RateLimitLayer {
 
 /// Admits calls at a bounded rate.
 ///
-/// A refused call fails with [`Error::RateLimited`], or with
-/// [`Error::KeyMissing`] if it lacks a part of a key without which its limit
+/// A refused call fails with [`Error::RateLimited`], with [`Error::Banned`] if
+/// its key has been refused often, or with [`Error::KeyMissing`] if it lacks a part of a key without which its limit
 /// refuses, and never reaches the inner service. If the store cannot decide and
 /// the configuration says `deny`, it fails with [`Error::StoreUnavailable`].
 #[derive(Debug, Clone)]

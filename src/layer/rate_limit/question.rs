@@ -32,7 +32,7 @@ use crate::{
     call::{Exchange, LimitFacts, Nearest},
     error::Error,
     limit::{self, Gcra, Key, KeysInFlight, Label, Limiter, Now, Standing, Verdict},
-    policy::{Allowance, Missing},
+    policy::Allowance,
 };
 
 /// One request before the limits of its route.
@@ -74,6 +74,9 @@ impl Inquiry<'_> {
                 limit: index as u8, // at most 64
                 bucket: AskedBucket::Own,
             };
+            if let Some(bans) = &limit.bans {
+                self.check_ban(bans, &question, facts)?;
+            }
             match (
                 limit.is_plain && !limit.own.counter.has_temporaries(),
                 limit.is_in_flight(),
@@ -84,31 +87,6 @@ impl Inquiry<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Notes a request that lacks a part of the key.
-    ///
-    /// The policy says one of three things. With `skip`, the limit does not
-    /// apply to the request. In shadow mode, the refusal is noted and does not
-    /// happen. In all other cases the request is refused, and no bucket has
-    /// been asked by then.
-    ///
-    /// # Errors
-    /// [`Error::KeyMissing`], with the status of the limit.
-    #[cold]
-    fn note_missing(&self, limit: &RouteLimit, facts: &mut LimitFacts) -> Result<(), Error> {
-        if limit.policy.missing == Missing::Skip {
-            return Ok(());
-        }
-        if limit.policy.shadow {
-            facts.shadow_refused |= 1 << limit.name;
-            return Ok(());
-        }
-        (facts.admitted, facts.refused) = (0, 1 << limit.name);
-        Err(Error::KeyMissing {
-            limit: Arc::clone(&self.exchange.route.limits[limit.name]),
-            status: limit.policy.status,
-        })
     }
 
     /// Adds all questions to a limit that is more than one bucket under one
@@ -157,7 +135,7 @@ impl Inquiry<'_> {
     ///
     /// An operator's allowance wins, since it is the newer decision and ends by
     /// itself.
-    fn rule(&self, own: &Question) -> Option<Rule> {
+    pub(super) fn rule(&self, own: &Question) -> Option<Rule> {
         let limit = own.limit(self.limits);
         if let Some(given) = limit.own.counter.temporary(self.now, own.key) {
             return Some(Rule::Allowed(given));
@@ -207,19 +185,32 @@ impl Inquiry<'_> {
         }
     }
 
-    /// Counts the request for the list of the heaviest keys.
+    /// Counts the request for the list of the heaviest keys, and a refusal for
+    /// the bans of its limit.
     ///
     /// The description of the key is made by a function, so that it costs
     /// nothing unless the key enters the list. Candidates are not counted.
     #[inline]
     pub(super) fn record(&self, question: &Question, verdict: Verdict) {
-        let describe = |label: &mut Label| {
-            let policy = &question.limit(self.limits).policy;
-            let bits = question.tier_bits(self.limits, self.exchange);
-            key::describe(label, policy, bits, self.exchange);
-        };
+        self.record_alone(question, verdict);
+        if verdict == Verdict::Refused {
+            self.count_for_ban(question);
+        }
+    }
+
+    /// Counts the request for the list of the heaviest keys, and not for a ban.
+    #[inline]
+    pub(super) fn record_alone(&self, question: &Question, verdict: Verdict) {
         let top = &question.buckets(self.limits).top;
+        let describe = |label: &mut Label| self.describe(question, label);
         top.record(self.now, question.key, verdict, describe);
+    }
+
+    /// Writes the parts of the key that is asked for.
+    pub(super) fn describe(&self, question: &Question, label: &mut Label) {
+        let policy = &question.limit(self.limits).policy;
+        let bits = question.tier_bits(self.limits, self.exchange);
+        key::describe(label, policy, bits, self.exchange);
     }
 }
 

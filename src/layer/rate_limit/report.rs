@@ -151,8 +151,15 @@ impl ReportPolicy {
             }
             return;
         };
+        let own = Question::plain(index, key, 0);
+        if let Some(rest) = limit.ban_rest(&inquiry, &own) {
+            describe(&mut row, &inquiry.banned_standing(&own, rest));
+            row["reason"] = json!("banned");
+            row["reset"] = json!(whole_seconds(rest));
+            return found.rows.push(row);
+        }
         let mut questions = Questions::default();
-        if !inquiry.collect_buckets(Question::plain(index, key, 0), &mut questions) {
+        if !inquiry.collect_buckets(own, &mut questions) {
             row["unlimited"] = json!(true);
             return found.rows.push(row);
         }

@@ -313,7 +313,10 @@ impl Asking {
                 let apart = self.charge.apart(&self.exchange, &self.quotas);
                 apart.add_shared(question, admission, &self.store);
             }
-            Err(Refused::Limits(_)) => self.facts.shadow_refused |= bit,
+            Err(Refused::Limits(_)) => {
+                self.inquiry().count_for_ban(&question);
+                self.facts.shadow_refused |= bit;
+            }
             // Nobody decided, so there is nothing to emit; and a limit in
             // shadow mode refuses nothing.
             Err(Refused::Unavailable { .. }) => {}

@@ -59,6 +59,7 @@ fn limit(index: usize, burst: u32, is_everybodys: bool, is_plain: bool) -> Route
         overrides: Vec::new(),
         plans: Vec::new(),
         tiers: Vec::new(),
+        ban: None,
         shared: false,
         max_keys: NonZeroUsize::MIN,
         status: StatusCode::TOO_MANY_REQUESTS,
@@ -75,7 +76,15 @@ fn limit(index: usize, burst: u32, is_everybodys: bool, is_plain: bool) -> Route
     };
     let overrides = Overrides::build(&policy, &buckets.counter, &buckets.begun).unwrap();
     let overrides = overrides.map(Arc::new);
-    let limit = RouteLimit::new(Arc::new(policy), index, buckets, [].into(), None, overrides);
+    let limit = RouteLimit::new(
+        Arc::new(policy),
+        index,
+        buckets,
+        [].into(),
+        None,
+        overrides,
+        None,
+    );
     assert_eq!(limit.is_plain, is_plain);
     limit
 }

@@ -1,6 +1,7 @@
 //! Promises of the limits. Time is a number here; only `time` uses tokio's
 //! paused clock.
 
+mod bans;
 mod bounds;
 mod classes;
 mod in_flight;

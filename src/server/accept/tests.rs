@@ -53,6 +53,7 @@ pub(in crate::server) fn listener(max_connections: usize) -> Arc<Listener> {
         max_per_client: 1000,
         trusted: [].into(),
         tls: None,
+        bans: Arc::default(),
     };
     Listener::new(
         "a".into(),

@@ -252,6 +252,8 @@ where
         while let Poll::Ready(Some(ended)) = self.streams.poll_join_next(cx) {
             match ended {
                 Ok(StreamEnd::Complete) => self.cancels.responded(),
+                // Wakes this task, which then says so to the client.
+                Ok(StreamEnd::Last) => self.handle.cell().end(),
                 Ok(StreamEnd::Cancelled) if self.cancels.cancelled() => {
                     self.handle.listener().refuses_streams(self.origin.peer)
                 }

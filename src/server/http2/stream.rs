@@ -119,6 +119,8 @@ pub(super) enum StreamEnd {
     Complete,
     /// The client cancelled the request after it was sent to a server.
     Cancelled,
+    /// The response was sent, and the connection is to end.
+    Last,
     /// The exchange ended in any other way.
     Otherwise,
 }
@@ -168,17 +170,23 @@ where
         None => cancelled(),
         // Dropping the rest resets the stream.
         Some(response) if response.hangup == Some(Hangup::AtOnce) => StreamEnd::Otherwise,
-        Some(response) => match deliver(response, is_head, &responder, &limits, &context).await {
-            Ok(()) => {
-                if let Some(rest) = rest.and_then(|rest| rest.lock().take()) {
-                    // Boxed, as it is rare.
-                    Box::pin(linger(rest)).await;
+        Some(response) => {
+            let is_last = response.hangup == Some(Hangup::OfConnection);
+            match deliver(response, is_head, &responder, &limits, &context).await {
+                Ok(()) => {
+                    if let Some(rest) = rest.and_then(|rest| rest.lock().take()) {
+                        // Boxed, as it is rare.
+                        Box::pin(linger(rest)).await;
+                    }
+                    match is_last {
+                        true => StreamEnd::Last,
+                        false => StreamEnd::Complete,
+                    }
                 }
-                StreamEnd::Complete
+                Err(Fault::ClientGone) => cancelled(),
+                Err(_) => StreamEnd::Otherwise,
             }
-            Err(Fault::ClientGone) => cancelled(),
-            Err(_) => StreamEnd::Otherwise,
-        },
+        }
     }
 }
 

@@ -61,8 +61,8 @@ pub use self::{
     costs::UnknownCost,
     exposition::Format,
     observed::{
-        CapGauges, IdentityCounts, KeySourceGauges, LimitGauges, ListenerGauges, Observed,
-        RouteGauges, SignatureGauges, UpstreamGauges,
+        BanGauges, CapGauges, IdentityCounts, KeySourceGauges, LimitGauges, ListenerGauges,
+        Observed, RouteGauges, SignatureGauges, UpstreamGauges,
     },
     peers::{ListenerMetrics, UpstreamMetrics},
     route::{Decision, RouteCells, RouteMetrics},

@@ -61,6 +61,21 @@ pub struct LimitGauges {
     /// New keys that found no free slot and share the overflow bucket, since
     /// the start.
     pub evicted_overflow: u64,
+    /// Its bans; `None` of a limit that bans nobody.
+    pub bans: Option<BanGauges>,
+}
+
+/// The bans of one limit; all but the first number are since the start.
+#[derive(Debug)]
+pub struct BanGauges {
+    /// Keys that are banned now.
+    pub banned: u64,
+    /// Bans that have begun, or would have in shadow mode.
+    pub begun: u64,
+    /// Requests and connections that a ban refused.
+    pub refused: u64,
+    /// Refusals that the full table had no room to count.
+    pub untracked: u64,
 }
 
 /// The credentials that one identity was asked about, since the start.

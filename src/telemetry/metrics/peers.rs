@@ -96,8 +96,8 @@ impl ListenerMetrics {
         self.floods.lock().add(kind, 1);
     }
 
-    /// Counts a connection that was closed to make room: `per_client` on its
-    /// arrival, `idle` later.
+    /// Counts a connection that was closed: `per_client` and `banned` on its
+    /// arrival, `idle` later, to make room.
     pub fn closed(&self, reason: &'static str) {
         self.closed.lock().add(reason, 1);
     }

@@ -20,7 +20,7 @@ use crate::config::{
         syntaxes::Part, tables::Either,
     },
 };
-use crate::policy::{ClientIpHeader, KeyPart, Limit, Missing};
+use crate::policy::{BanAt, ClientIpHeader, KeyPart, Limit, Missing};
 
 /// An IPv6 network as wide as this belongs to a provider; a smaller number is
 /// that of an IPv4 network.
@@ -103,6 +103,7 @@ impl Parts<'_> {
             self.check_one_bucket(table, at, &limit.name);
         }
         self.check_zero(table, limit);
+        self.check_ban(table, limit);
         self.check_key(&table.key);
         if let Some(Either::Short(missing)) = table.missing.given()
             && let Missing::Use(part) = &missing.value
@@ -154,6 +155,24 @@ impl Parts<'_> {
             let help = "add `overrides` for those that may pass; or answer by `respond = { status = 503 }` on the route";
             self.problems
                 .warn(Code::Misleading, table.rate.at(), message, help);
+        }
+    }
+
+    /// A ban that concerns everyone, or nobody.
+    fn check_ban(&mut self, table: &wire::Limit, limit: &Limit) {
+        let (Some(ban), at) = (table.ban.value(), table.ban.at()) else {
+            return;
+        };
+        if limit.key.is_empty() {
+            let message = "without a `key` a ban refuses everyone, for what some of them have done";
+            let help = "add `key = \"client-ip\"` or another part, or leave `ban` out";
+            self.problems.warn(Code::Misleading, at, message, help);
+        }
+        if limit.shadow && ban.at.value == Some(BanAt::Connection) {
+            let message = "a limit in shadow mode bans nobody, so that it closes no connection";
+            let help = "leave `at` out until `mode` is \"enforce\"";
+            self.problems
+                .warn(Code::NoEffect, ban.at.at(), message, help);
         }
     }
 

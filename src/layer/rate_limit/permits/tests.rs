@@ -88,6 +88,7 @@ fn limits(all: &[(Allowance, More)]) -> Limits {
             overrides: Vec::new(),
             plans: Vec::new(),
             tiers: Vec::new(),
+            ban: None,
             shared: false,
             max_keys: NonZeroUsize::MIN,
             status: StatusCode::from_u16(430 + index as u16).unwrap(),
@@ -111,6 +112,7 @@ fn limits(all: &[(Allowance, More)]) -> Limits {
             buckets,
             [].into(),
             candidate,
+            None,
             None,
         ));
     }

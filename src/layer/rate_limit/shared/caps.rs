@@ -89,6 +89,7 @@ impl Asking {
                 }
             }
             Err(CapsRefused::Full(_)) => {
+                self.inquiry().count_for_ban(&question);
                 self.facts.admitted &= !bit;
                 self.facts.shadow_refused |= bit;
             }

@@ -254,4 +254,27 @@ pub(super) fn limits(routes: &RouteTotals, observed: &Observed, to: &mut Exposit
             of.evicted_overflow,
         );
     }
+    bans(observed, to);
+}
+
+/// Gauges and counters of limits that ban keys.
+fn bans(observed: &Observed, to: &mut Exposition) {
+    let help = "Keys that are banned.";
+    let mut family = to.family(FamilyType::Gauge, "tidegate_limit_banned_keys", help);
+    for of in &observed.limits {
+        let banned = of.bans.as_ref().map(|bans| bans.banned);
+        family.gauge(&[("limit", &of.limit)], banned);
+    }
+    let help = "Bans: begun, what they refused, and refusals that were not counted for one.";
+    let mut family = to.family(FamilyType::Counter, "tidegate_limit_bans", help);
+    for of in &observed.limits {
+        let Some(bans) = &of.bans else { continue };
+        for (event, count) in [
+            ("begun", bans.begun),
+            ("refused", bans.refused),
+            ("untracked", bans.untracked),
+        ] {
+            family.count(&[("limit", &of.limit), ("event", event)], count);
+        }
+    }
 }

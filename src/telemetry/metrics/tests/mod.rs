@@ -278,6 +278,7 @@ fn observed() -> Observed {
             concurrency_limit: Some(64),
         }],
         limits: vec![LimitGauges {
+            bans: None,
             limit: "per-client".into(),
             keys: 7,
             in_flight: None,
