@@ -99,6 +99,58 @@ fn with_leases_gateways_never_exceed_the_burst_and_call_seldom() {
     assert!(saved("refusal") > 300.0, "cached refusals cost no call");
 }
 
+/// Refusals count that the store has made, that are known without a call, and
+/// of gateways that count for themselves; each gateway bans alone.
+#[test]
+fn each_gateway_bans_by_the_refusals_that_it_has_made() {
+    let redis = Redis::start();
+    let ban = "ban = { refusals = 5, within = '1m', for = '10m' }";
+    let text = |lease: &str| {
+        shared(
+            &format!("url = '{}'\nlease = '{lease}'", redis.url()),
+            &format!("rate = '1/h'\nburst = 2\nkey = 'header:x-user'\n{ban}"),
+        )
+    };
+    let begun = |gateway: &Gateway| {
+        let labels = [("limit", "l"), ("event", "begun")];
+        gateway.metric("tidegate_limit_bans_total", &labels)
+    };
+    for (lease, user) in [("0%", "a"), ("5%", "b")] {
+        let gateways: [_; 2] = gateways(&text(lease));
+        let ask = |gateway: &Gateway| {
+            let lines = [&*format!("X-User: {user}")];
+            gateway.ask("GET", "/", &lines)
+        };
+        let first = [(); 7].map(|()| ask(&gateways[0]).status());
+        assert_eq!(first, [200, 200, 429, 429, 429, 429, 429]);
+        assert_eq!([begun(&gateways[0]), begun(&gateways[1])], [1.0, 0.0]);
+        let calls = redis.calls("evalsha");
+        assert_eq!(ask(&gateways[0]).status(), 429);
+        assert_eq!(gateways[0].line_of("/")["limit"], "l");
+        assert_eq!(redis.calls("evalsha"), calls, "a ban costs no call");
+        assert_eq!(ask(&gateways[1]).status(), 429);
+        assert_eq!([begun(&gateways[0]), begun(&gateways[1])], [1.0, 0.0]);
+    }
+}
+
+#[test]
+fn without_a_decision_of_the_store_nobody_is_banned() {
+    let mut redis = Redis::start();
+    let ban = "ban = { refusals = 1, within = '1m', for = '10m' }";
+    let text = shared(
+        &format!("url = '{}'\non_error = 'deny'", redis.url()),
+        &format!("rate = '100/h'\n{ban}"),
+    );
+    let gateway = Gateway::start(&text);
+    redis.kill();
+    assert_eq!([(); 5].map(|()| gateway.status("/")), [503; 5]);
+    redis.restart();
+    let end = Instant::now() + Duration::from_secs(20);
+    while gateway.status("/") != 200 {
+        assert!(Instant::now() < end, "the store is back");
+    }
+}
+
 #[test]
 fn a_shared_and_a_local_limit_decide_together() {
     let redis = Redis::start();

@@ -187,6 +187,32 @@ fn wrong_keys_are_charged_to_the_address_and_known_clients_behind_it_pass() {
 }
 
 #[test]
+fn an_address_that_goes_on_guessing_is_banned_and_known_clients_behind_it_pass() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.toml");
+    let (known, unknown) = (new_key(&file, "acme", &[]), new_key(&file, "globex", &[]));
+    let limit = "[limits.guesses]\nkey = 'client-ip'\nrate = '1/h'\nban = { refusals = 2, within = '1m', for = '10m' }\n[server]\nworkers = 1\n";
+    let gateway = gateway(
+        &file,
+        "limit = 'guesses'",
+        &(limit.to_owned() + &responding("r", ROUTE)),
+    );
+    let ask = |key: &str| gateway.ask("GET", "/", &[&format!("X-Api-Key: {key}")]);
+    assert_eq!(ask(&known).status(), 200);
+    let guessed = ["a", "b", "c"].map(|key| ask(key).status());
+    assert_eq!(guessed, [401, 429, 429]);
+    let banned = ask(&unknown);
+    let rest: u64 = banned.get("retry-after").unwrap().parse().unwrap();
+    assert_eq!(banned.status(), 429);
+    assert!((590..=600).contains(&rest), "{rest}");
+    let labels = [("reason", "banned"), ("route", "r")];
+    gateway.await_metric("tidegate_refusals_total", &labels, 1.0);
+    assert_eq!(ask(&known).status(), 200);
+    let listed = gateway.call_admin("GET", "/limits/guesses/top?banned=true", &[]);
+    assert!(listed.text().contains("127.0.0.1"), "{}", listed.text());
+}
+
+#[test]
 fn a_gateway_does_not_start_without_the_file_of_an_identity() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("tidegate.toml");

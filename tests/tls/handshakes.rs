@@ -453,3 +453,35 @@ fn without_a_certificate_there_is_no_name() {
             .starts_with("HTTP/1.1 429")
     );
 }
+
+#[test]
+fn a_banned_address_is_closed_before_its_handshake() {
+    let pki = Pki::with_site(&["a.example.com"]);
+    let limit = "[limits.l]\nkey = 'client-ip'\nrate = '1/h'\nban = { refusals = 1, within = '1m', for = '10m', at = 'connection' }\n";
+    let route = format!("{OK}limits = ['l']\n");
+    let gateway = Gateway::start(&(pki.listener(&["site"], "") + limit + &route));
+    let client = pki.client(None);
+    let mut open = connect(&client, gateway.address(), "a.example.com").unwrap();
+    open.write_all(b"GET / HTTP/1.1\r\nHost: a.example.com\r\n\r\n")
+        .unwrap();
+    let mut status = [0; 12];
+    open.read_exact(&mut status).unwrap();
+    assert!(status.ends_with(b"200"));
+    let mut refused = connect(&client, gateway.address(), "a.example.com").unwrap();
+    let response = ask(&mut refused, "a.example.com", "/").unwrap();
+    assert!(response.starts_with("HTTP/1.1 429"), "{response}");
+    for _ in 0..3 {
+        assert!(connect(&client, gateway.address(), "a.example.com").is_err());
+    }
+    let metric = |name, label| gateway.metric(name, &[label]);
+    let closed = metric("tidegate_connections_closed_total", ("reason", "banned"));
+    assert_eq!(closed, 3.0);
+    assert_eq!(
+        metric("tidegate_tls_handshakes_total", ("outcome", "success")),
+        2.0
+    );
+    assert_eq!(
+        metric("tidegate_tls_handshakes_total", ("outcome", "closed")),
+        0.0
+    );
+}
