@@ -234,7 +234,7 @@ impl Body {
     /// everything.
     pub fn let_go(&mut self) {
         if let Some(content) = &mut self.0 {
-            content.held = None;
+            content.release();
             content.end_meter(true);
         }
     }

@@ -131,8 +131,9 @@ pub(super) struct Content {
     pub(super) delivered: bool,
     /// Measures when it flows; taken at its end.
     pub(super) flow: Option<Arc<Flow>>,
-    /// Guards, dropped in the order in which they were added.
-    pub(super) held: Option<Guard>,
+    /// Guards, dropped in the order in which they were added. There are two
+    /// places, as many requests hold a permit of their route and one of a limit.
+    pub(super) held: [Option<Guard>; 2],
     /// Learns how it ends; taken when it has been told.
     pub(super) observer: Option<Arc<dyn BodyObserver>>,
     /// Sees everything that passes; taken at the end.
@@ -228,10 +229,22 @@ impl Content {
 
     /// Holds one more guard.
     pub(super) fn hold(&mut self, guard: Guard) {
-        self.held = Some(match self.held.take() {
+        let [first, second] = &mut self.held;
+        if first.is_none() {
+            *first = Some(guard);
+            return;
+        }
+        *second = Some(match second.take() {
             None => guard,
             Some(earlier) => Guard::Other(Box::new((earlier, guard))),
         });
+    }
+
+    /// Drops the guards.
+    pub(super) fn release(&mut self) {
+        for held in &mut self.held {
+            *held = None;
+        }
     }
 
     /// Tells the meter that the body has ended, and whether anything was left.
@@ -262,7 +275,7 @@ impl Content {
             observer.ended(self.passed, self.delivered);
         }
         self.source = BodySource::Empty;
-        self.held = None;
+        self.release();
         self.pace = None;
         self.trailers = Trailers::All;
         self.passed = 0;
