@@ -260,21 +260,14 @@ fn limit(index: usize, name: &str, quota: Quota, key: Vec<KeyPart>) -> RouteLimi
         overrides: Vec::new(),
         plans: Vec::new(),
         tiers: Vec::new(),
+        delay: None,
         ban: None,
         shared: false,
         max_keys: NonZeroUsize::MIN,
         status: StatusCode::TOO_MANY_REQUESTS,
         persist: false,
     };
-    RouteLimit::new(
-        Arc::new(policy),
-        index,
-        buckets,
-        [].into(),
-        None,
-        None,
-        None,
-    )
+    RouteLimit::new(Arc::new(policy), index, buckets.into())
 }
 
 fn at_most_64() -> ConcurrencyLayer {

@@ -8,7 +8,7 @@
 //! route match on one snapshot       gateway    the request keeps this snapshot to its end, also across reloads
 //! preflight               204       gateway    of a route with `cors`; no layer is asked
 //! identify         401, 403       layer      who asks: before everything that asks who it is
-//! limits                  429       layer      all limits of the route decide together; shared ones in the store
+//! limits                  429       layer      all limits of the route decide together; shared ones in the store; with a delay, a bounded wait
 //! total timeout           504       layer      covers queues, attempts and back-off
 //! buffers                           layer      if the route has them, slow clients hold no permit and no server
 //! concurrency limit       503       layer      a permit, or a bounded wait for one; held to the end of the response body

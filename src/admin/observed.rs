@@ -23,13 +23,13 @@ use crate::{
     config::Config,
     http2::windows,
     identity::{Authenticator, KeySource, SignatureChecks},
-    limit::{BanStats, InFlightStats, Stats},
+    limit::{BanStats, InFlightStats, Stats, TokenQueueStats},
     policy::KeyedCertificate,
     reload::Listeners,
     server::Listener,
     telemetry::metrics::{
         BanGauges, CapGauges, IdentityCounts, KeySourceGauges, LimitGauges, ListenerGauges,
-        Metrics, Observed, RouteGauges, SignatureGauges, UpstreamGauges,
+        Metrics, Observed, RouteGauges, SignatureGauges, UpstreamGauges, WaitGauges,
     },
     upstream::Upstream,
 };
@@ -50,6 +50,11 @@ pub(super) fn observe(state: &State, listeners: &Listeners, metrics: &Metrics) -
     for (name, bans) in state.bans() {
         if let Some(of) = limits.iter_mut().find(|of| of.limit == *name) {
             of.bans = Some(ban_gauges(bans.stats()));
+        }
+    }
+    for (name, queues) in state.token_queues() {
+        if let Some(of) = limits.iter_mut().find(|of| of.limit == *name) {
+            of.waits = Some(wait_gauges(queues.stats()));
         }
     }
     Observed {
@@ -75,6 +80,17 @@ fn ban_gauges(stats: BanStats) -> BanGauges {
         begun: stats.begun,
         refused: stats.refused,
         untracked: stats.untracked,
+    }
+}
+
+/// The numbers about waits for tokens as metrics have them.
+fn wait_gauges(stats: TokenQueueStats) -> WaitGauges {
+    WaitGauges {
+        waiting: stats.waiting as u64,
+        admitted: stats.admitted,
+        refused: stats.refused,
+        left: stats.left,
+        full: stats.full,
     }
 }
 
@@ -163,6 +179,7 @@ fn in_flight(name: &Arc<str>, stats: InFlightStats) -> LimitGauges {
         evicted_idle: 0,
         evicted_overflow: stats.overflowed,
         bans: None,
+        waits: None,
     }
 }
 
@@ -200,6 +217,7 @@ fn limit(name: &Arc<str>, stats: Stats, in_store: usize) -> LimitGauges {
         evicted_idle: stats.evictions_idle,
         evicted_overflow: stats.evictions_overflow,
         bans: None,
+        waits: None,
     }
 }
 

@@ -42,7 +42,7 @@ const OF_A_ROUTE: [&str; 10] = [
     "concurrency",
 ];
 /// Keys of a limit that say how much it allows for which keys.
-const OF_A_LIMIT: [&str; 15] = [
+const OF_A_LIMIT: [&str; 18] = [
     "key",
     "rate",
     "burst",
@@ -53,7 +53,10 @@ const OF_A_LIMIT: [&str; 15] = [
     "candidate",
     "count",
     "overrides",
+    "plans",
     "tiers",
+    "delay",
+    "ban",
     "scope",
     "max_keys",
     "persist",
@@ -61,8 +64,8 @@ const OF_A_LIMIT: [&str; 15] = [
 ];
 /// Keys of a tier or a candidate, which has buckets of its own.
 ///
-/// A candidate has no `prefix`. Keys that are absent are left out.
-const BESIDE_A_LIMIT: [&str; 4] = ["prefix", "rate", "burst", "in_flight"];
+/// A candidate has neither `prefix` nor `prefix4`. Keys that are absent are left out.
+const BESIDE_A_LIMIT: [&str; 5] = ["prefix", "prefix4", "rate", "burst", "in_flight"];
 /// Keys of an upstream that say how it shares out requests.
 const OF_AN_UPSTREAM: [&str; 2] = ["balance", "concurrency"];
 
@@ -116,6 +119,9 @@ pub(super) struct LimitView {
     /// Requests in flight; of a cap only.
     #[serde(skip_serializing_if = "Option::is_none")]
     held: Option<u64>,
+    /// Requests that wait for tokens; of a limit with `delay` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<usize>,
     /// Keys that have another allowance for a while.
     temporary: usize,
 }
@@ -207,6 +213,10 @@ pub(super) fn routes(state: &State) -> Vec<RouteView> {
 pub(super) fn limits(state: &State) -> Vec<LimitView> {
     let all = state.config.shown();
     let shown = all.get("limits");
+    let waiting: BTreeMap<_, _> = state
+        .token_queues()
+        .map(|(name, queues)| (name, queues.stats().waiting))
+        .collect();
     let mut views = Vec::new();
     for (name, limiter) in state.limits() {
         let stats = limiter.stats();
@@ -219,6 +229,7 @@ pub(super) fn limits(state: &State) -> Vec<LimitView> {
                 overflow: stats.evictions_overflow,
             },
             held: None,
+            waiting: waiting.get(name).copied(),
             temporary: limiter.temporaries(Clock.now()),
         });
     }
@@ -233,6 +244,7 @@ pub(super) fn limits(state: &State) -> Vec<LimitView> {
                 overflow: stats.overflowed,
             },
             held: Some(stats.held),
+            waiting: None,
             temporary: in_flight.temporaries(Clock.now()),
         });
     }

@@ -31,7 +31,7 @@ use super::{
 use crate::{
     call::LimitText,
     config::Config,
-    layer::{Buckets, Counter, Overrides, RateLimitLayer, RouteLimit},
+    layer::{Buckets, Counter, Overrides, RateLimitLayer, RouteLimit, RouteLimitState},
     limit::{Bans, Clock, KeyHasher, KeysInFlight, Limiter, LimiterError, Now, Top},
     policy::{self, Allowance, CostSource, KeyPart, Missing},
 };
@@ -357,15 +357,14 @@ fn route_limit(
         Some(candidate) => state.counter(&candidate.name),
         None => None,
     };
-    Some(RouteLimit::new(
-        Arc::clone(limit),
-        name,
-        buckets_of(&limit.name, limit, state, process)?,
-        tiers.into(),
+    let state = RouteLimitState {
+        own: buckets_of(&limit.name, limit, state, process)?,
+        tiers: tiers.into(),
         candidate,
-        state.overrides.get(&limit.name).cloned(),
-        state.bans.get(&limit.name).cloned(),
-    ))
+        overrides: state.overrides.get(&limit.name).cloned(),
+        bans: state.bans.get(&limit.name).cloned(),
+    };
+    Some(RouteLimit::new(Arc::clone(limit), name, state))
 }
 
 /// The buckets of the limit, or of its tier, of this name, as one route uses

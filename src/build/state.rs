@@ -16,7 +16,7 @@ use crate::{
     gateway::UnknownProxies,
     identity::{Authenticator, SignatureChecks},
     layer::{Budget, Copies, Counter, Memory, Overrides},
-    limit::{AddressBans, Bans, KeyHasher, KeysInFlight, Limiter, Top},
+    limit::{AddressBans, Bans, KeyHasher, KeysInFlight, Limiter, TokenQueues, Top},
     policy::{BanAt, KeyPart},
     store::{SharedLimit, Store},
     telemetry::{AccessLog, Metrics},
@@ -87,6 +87,18 @@ impl State {
     /// The bans of limits that have some.
     pub fn bans(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Bans>)> {
         self.bans.iter()
+    }
+
+    /// The requests that wait for tokens, of limits with a `delay` and of their
+    /// tiers.
+    pub fn token_queues(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<TokenQueues>)> {
+        let delaying = self
+            .config
+            .limits
+            .iter()
+            .filter(|limit| limit.delay.is_some());
+        let names = delaying.flat_map(|limit| limit.deciding());
+        names.filter_map(|name| Some((name, self.limits.get(name)?.queues())))
     }
 
     /// The bans by which listeners close connections.

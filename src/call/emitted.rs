@@ -130,6 +130,7 @@ impl EndedExchange<'_> {
             unserved: facts.unserved.as_deref(),
             attempts: Some(facts.attempts).filter(|attempts| *attempts > 0),
             not_retried: facts.not_retried,
+            delay: facts.delay,
             queue: facts.queue,
             upstream_time: facts.upstream,
             duration: self.duration,

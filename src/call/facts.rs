@@ -40,6 +40,8 @@ pub struct Facts {
     pub attempts: u32,
     /// Why a failed attempt was not retried.
     pub not_retried: Option<&'static str>,
+    /// Time for which the request waited for tokens of its limits.
+    pub delay: Option<Duration>,
     /// Time in the queues of concurrency limits.
     pub queue: Option<Duration>,
     /// How long the last attempt took, to its response head or to its failure.

@@ -60,8 +60,8 @@ pub use key::named as named_value;
 pub use mirror::{Copies, CopyPolicy, Mirror, MirrorLayer};
 pub use one_of::{OneOf, OneOfFuture, OptionalLayer, optional};
 pub use rate_limit::{
-    Buckets, Counter, LimitReport, Overrides, RateLimit, RateLimitLayer, RouteLimit, SharedBuckets,
-    SharedCap,
+    Buckets, Counter, LimitReport, Overrides, RateLimit, RateLimitLayer, RouteLimit,
+    RouteLimitState, SharedBuckets, SharedCap,
 };
 pub use refused_at_once::RefusedAtOnce;
 pub use respond::Respond;

@@ -102,7 +102,7 @@ pub(super) struct Offer<'a> {
     /// Its TAT as it was seen.
     seen: u64,
     /// Its TAT once the tokens are taken.
-    tat: u64,
+    pub(super) tat: u64,
 }
 
 /// A slot that no table has.
@@ -371,7 +371,8 @@ impl Core {
         .map(drop)
     }
 
-    /// Replaces the TAT of a key by what `change` makes of its class and TAT.
+    /// Replaces the TAT of a key by what `change` makes of its class and TAT, an
+    /// earlier one: whoever waits for its tokens looks again.
     /// Returns the new TAT; `None` if `change` did, or if the table does not
     /// hold the key.
     ///
@@ -392,6 +393,7 @@ impl Core {
                 break;
             };
             if self.table.replace(slot, key, seen, next) {
+                self.lineage.queues.stir(key);
                 return Ok(Some(next));
             }
         }

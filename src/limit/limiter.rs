@@ -150,6 +150,14 @@ impl Limiter {
     }
 }
 
+/// Requests that wait for tokens.
+impl Limiter {
+    /// The queues of its keys, which reloads keep.
+    pub fn queues(&self) -> &Arc<super::TokenQueues> {
+        &self.core.lineage.queues
+    }
+}
+
 /// Quotas that single keys have for a while.
 impl Limiter {
     /// Gives `key` another quota until the moment `until`, in place of any
@@ -169,6 +177,7 @@ impl Limiter {
         let given = GivenQuota { quota, gcra };
         let given = Temporary { given, until };
         self.core.lineage.temporaries.set(now, key, given)?;
+        self.core.lineage.queues.stir(key);
         Ok(given)
     }
 
@@ -187,7 +196,9 @@ impl Limiter {
 
     /// Ends the temporary quota of `key`. Returns whether it had one.
     pub fn end_temporary(&self, now: Now, key: Key) -> bool {
-        self.core.lineage.temporaries.end(now, key)
+        let had_one = self.core.lineage.temporaries.end(now, key);
+        self.core.lineage.queues.stir(key);
+        had_one
     }
 
     /// The number of keys that have a temporary quota at `now`.

@@ -1,5 +1,6 @@
 //! The state that all cores of one limit share, and that a reload keeps.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crossbeam_utils::CachePadded;
@@ -7,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::classes::Classes;
 use super::temporary::{GivenQuota, Temporaries};
+use super::token_queues::TokenQueues;
 
 /// State that all cores of one limit share.
 #[derive(Debug, Default)]
@@ -18,6 +20,8 @@ pub(super) struct Lineage {
     /// Quotas that some keys have for a while. Padded: every request reads it,
     /// and evictions are counted beside it.
     pub(super) temporaries: CachePadded<Temporaries<GivenQuota>>,
+    /// Requests that wait for tokens.
+    pub(super) queues: Arc<TokenQueues>,
     /// Serialises reloads; requests never touch it.
     pub(super) reload: Mutex<()>,
 }

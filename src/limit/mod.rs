@@ -60,6 +60,7 @@
 //! * `classes`, `temporary`: keys with quotas of their own, by configuration
 //!   and for a while.
 //! * `bans`: keys that are refused for a while, without a decision.
+//! * `token_queues`: requests that wait for their tokens.
 //! * `limiter`: one limit.
 //! * `decide`: several limits, all or nothing; `preview`: the same without
 //!   taking.
@@ -96,6 +97,7 @@ mod table;
 mod temporary;
 #[cfg(test)]
 mod tests;
+mod token_queues;
 mod top;
 
 pub use bans::{AddressBans, BanStats, BannedKey, Bans, Swept};
@@ -108,7 +110,8 @@ pub use in_flight::{InFlightStats, KeyPermit, KeysInFlight};
 pub use key::{Key, KeyBuilder, KeyHasher, KeyValue, NotAKey};
 pub use label::{Label, Part};
 pub use limiter::{Limiter, Stats};
-pub use preview::{would_admit, would_refuse};
+pub use preview::{time_until_admitted, would_admit, would_refuse};
 pub use saved::{Damage, Debt, Encoder, Saved, saved_size};
 pub use temporary::{GivenQuota, Temporary, TemporaryError};
+pub use token_queues::{TokenPlace, TokenQueueStats, TokenQueues, WaitEnd};
 pub use top::{Count, Heavy, Top, Verdict};

@@ -54,6 +54,7 @@ impl Limiter {
         let new = Arc::new(Core::new(quota, max_keys, Arc::clone(&old.lineage))?);
         let new = Arc::clone(old.next.get_or_init(|| new));
         move_all(old, &new, now);
+        new.lineage.queues.stir_all();
         Ok(Self {
             name: self.name.clone(),
             core: new,

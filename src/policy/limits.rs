@@ -61,6 +61,9 @@ pub struct Limit {
     /// its own. They decide together with the limit, and all admit or none
     /// does.
     pub tiers: Vec<Tier>,
+    /// The longest wait for tokens of a request that would be refused
+    /// otherwise, up to a minute; `None` if none waits.
+    pub delay: Option<Duration>,
     /// How keys come to be refused for a while; `None` if none is.
     pub ban: Option<Ban>,
     /// Whether all gateways with the same store count together.

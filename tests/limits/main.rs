@@ -8,6 +8,7 @@ mod cost;
 mod costs;
 mod counting;
 mod deciding;
+mod delay;
 mod in_flight;
 mod keys;
 mod overrides;

@@ -3,9 +3,6 @@
 //!
 //! No test sleeps. Each wait is a read, a channel or a gate, and lasts at most
 //! [`TIMEOUT`], so that a failing test ends, too.
-//!
-//! Nothing here waits by the clock: every wait is a read, a channel or a gate,
-//! bounded by [`TIMEOUT`] so that a test that fails also ends.
 
 #![allow(
     dead_code,

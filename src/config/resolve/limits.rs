@@ -96,10 +96,12 @@ fn limit(entry: &NamedEntry<wire::Limit>, problems: &mut Problems) -> Option<Lim
     let candidate = limit
         .candidate
         .if_given(|table| candidate(&entry.name, (table, limit.candidate.at()), &mut beside));
+    refuse_delay_of_shared(limit, beside.problems);
     let ban = limit
         .ban
         .if_given(|table| ban(table, beside.key, beside.problems));
     Some(Limit {
+        delay: limit.delay.read(),
         ban: ban?,
         name: syntax::name(&entry.name).ok()?,
         allowance: allowance?,
@@ -140,6 +142,11 @@ pub(super) fn numbers<'f>(
 fn refuse_keys_of_rates(limit: &wire::Limit, problems: &mut Problems) {
     let persists = limit.persist.value == Some(true);
     let keys = [
+        (
+            "delay",
+            limit.delay.entry().map(|field| field.at()),
+            "no time brings a permit back",
+        ),
         (
             "cost",
             limit.cost.entry().map(|field| field.at()),
@@ -231,6 +238,18 @@ fn stand_ins(limit: &wire::Limit, beside: &mut Beside<'_>) -> Option<Option<Allo
             let own = numbers(at, &table.rate, &table.burst, &table.in_flight);
             beside.allowance(&own).map(Some)
         }
+    }
+}
+
+/// Reports a `delay` beside a store: a queue here knows nothing of the requests
+/// that wait in other gateways.
+fn refuse_delay_of_shared(limit: &wire::Limit, problems: &mut Problems) {
+    if let Some(delay) = limit.delay.entry()
+        && limit.scope.value == Some(Scope::Shared)
+    {
+        let message = "requests can only wait for tokens that this gateway counts alone, and the limit is shared";
+        let help = "leave `delay` out, or `scope`";
+        problems.error(Code::Conflict, delay.at(), message, help);
     }
 }
 

@@ -331,3 +331,35 @@ fn the_view_of_a_limit_is_complete_and_hides_possible_credentials() {
     );
     assert!(!shown.to_string().contains("hunter2"));
 }
+
+#[test]
+fn a_delay_is_a_time_of_up_to_a_minute() {
+    let delay = |text: &str| limit(&format!("rate = '1/s'\ndelay = '{text}'")).delay;
+    assert_eq!(delay("500ms"), Some(Duration::from_millis(500)));
+    assert_eq!(delay("1m"), Some(Duration::from_secs(60)));
+    assert_eq!(limit("rate = '1/s'").delay, None);
+    refused(
+        "rate = '1/s'\ndelay = '61s'",
+        Code::BadValue,
+        "the most is 1m",
+    );
+    refused(
+        "rate = '1/s'\ndelay = '0s'",
+        Code::BadValue,
+        "longer than nothing",
+    );
+}
+
+#[test]
+fn requests_wait_for_tokens_of_this_gateway_only() {
+    refused(
+        "in_flight = 2\ndelay = '1s'",
+        Code::Conflict,
+        "no time brings a permit back",
+    );
+    let store = "[store]\nurl = 'redis://127.0.0.1:6379'";
+    let text = format!("{store}\n[limits.a]\nrate = '1/s'\nscope = 'shared'\ndelay = '1s'");
+    let (code, text) = only(config_with(&text, ""));
+    assert_eq!(code, Code::Conflict, "{text}");
+    assert!(text.contains("the limit is shared"), "{text}");
+}

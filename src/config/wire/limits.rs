@@ -12,7 +12,9 @@ use super::{
     lists::{List, OneOrList, OneOrMany, Tables},
     numbers::{Number, TokensOrSize, Whole},
     scalar::{Or, Scalar, Unlimited},
-    syntaxes::{Absent, CostAt, Header, KeyValue, Part, PerTime, PositiveDuration, StatusOrClass},
+    syntaxes::{
+        Absent, CostAt, Delay, Header, KeyValue, Part, PerTime, PositiveDuration, StatusOrClass,
+    },
     tables::{Either, Named},
 };
 use crate::policy::BanAt;
@@ -79,6 +81,9 @@ pub(in crate::config) struct Limit {
     /// Wider networks, each with a bound of its own, for a key with
     /// `client-ip`; they decide together with the limit.
     pub(in crate::config) tiers: Option<Field<Tables<Tier>>>,
+    /// Longest wait for its tokens of a request that would be refused
+    /// otherwise, up to "1m"; absent: none waits.
+    pub(in crate::config) delay: Option<Field<Scalar<Delay>>>,
     /// A key that this limit refuses often is refused for a while, without a
     /// decision.
     pub(in crate::config) ban: Nested<Ban>,

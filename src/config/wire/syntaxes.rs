@@ -147,6 +147,8 @@ syntaxes! {
 syntaxes! {
     /// A time that may be none at all.
     AnyDuration = Duration, "a duration", "250ms", "^([0-9]+(ns|us|µs|ms|s|min|m|h|d))+$", units::duration, with_unit_of_time;
+    /// A wait for tokens.
+    Delay = Duration, "a duration", "500ms", "^([0-9]+(ns|us|µs|ms|s|min|m|h|d))+$", delay, with_unit_of_time;
     /// A difference of clocks.
     Leeway = Duration, "a duration", "30s", "^([0-9]+(ns|us|µs|ms|s|min|m|h|d))+$", identity::leeway, with_unit_of_time;
     /// A time that ends something: zero would end it before it began.
@@ -207,6 +209,21 @@ fn with_time(number: u64) -> Option<String> {
 
 fn with_address(number: u64) -> Option<String> {
     (number > 0).then(|| format!("write an address and a port: `\"0.0.0.0:{number}\"`"))
+}
+
+/// The longest wait for tokens.
+const LONGEST_DELAY: Duration = Duration::from_secs(60);
+
+fn delay(text: &str) -> Result<Duration, Wrong> {
+    match positive(text)? {
+        // Clients and the proxies before them rarely wait longer.
+        long if long > LONGEST_DELAY => {
+            let help =
+                "lower it, or raise the rate: a client that has waited a minute has usually left";
+            Err(Wrong::new("the most is 1m", help))
+        }
+        delay => Ok(delay),
+    }
 }
 
 fn positive(text: &str) -> Result<Duration, Wrong> {

@@ -51,8 +51,8 @@ pub struct RouteLimit {
     /// Keys that are refused for a while; `None` if the limit bans none.
     pub(super) bans: Option<Arc<Bans>>,
     /// A request takes a fixed number of tokens from one local bucket, or one
-    /// local permit, under the limit's own allowance, or is refused. Computed once, so that a request
-    /// asks one flag instead of seven. Temporary quotas of operators are not in
+    /// local permit, under the limit's own allowance, or is refused at once.
+    /// Computed once, so that a request asks one flag instead of eight. Temporary quotas of operators are not in
     /// it, since they come and go between reloads.
     pub(super) is_plain: bool,
 }
@@ -178,6 +178,34 @@ impl Counter {
     }
 }
 
+/// The state behind one limit of a route.
+#[derive(Debug, Clone)]
+pub struct RouteLimitState {
+    /// The buckets of the limit itself.
+    pub own: Buckets,
+    /// Those of its tiers, in the order of the policy.
+    pub tiers: Box<[Buckets]>,
+    /// Counts for its candidate.
+    pub candidate: Option<Counter>,
+    /// Allowances of single keys from the configuration.
+    pub overrides: Option<Arc<Overrides>>,
+    /// Keys that are refused for a while.
+    pub bans: Option<Arc<Bans>>,
+}
+
+/// The state of a limit that has nothing but its own buckets.
+impl From<Buckets> for RouteLimitState {
+    fn from(own: Buckets) -> Self {
+        Self {
+            own,
+            tiers: [].into(),
+            candidate: None,
+            overrides: None,
+            bans: None,
+        }
+    }
+}
+
 /// Buckets in the store.
 #[derive(Debug, Clone)]
 pub struct SharedBuckets {
@@ -190,22 +218,22 @@ pub struct SharedBuckets {
 impl RouteLimit {
     /// Joins `policy` with the state that it names. `name` is the index of its
     /// name among the names of the route's limits, each of which is followed by
-    /// those of its tiers; `tiers` are in the order of the policy.
-    pub fn new(
-        policy: Arc<Limit>,
-        name: usize,
-        own: Buckets,
-        tiers: Box<[Buckets]>,
-        candidate: Option<Counter>,
-        overrides: Option<Arc<Overrides>>,
-        bans: Option<Arc<Bans>>,
-    ) -> Self {
+    /// those of its tiers.
+    pub fn new(policy: Arc<Limit>, name: usize, state: RouteLimitState) -> Self {
+        let RouteLimitState {
+            own,
+            tiers,
+            candidate,
+            overrides,
+            bans,
+        } = state;
         let is_plain = matches!(policy.cost, Cost::Fixed(_))
             && !policy.shadow
             && policy.count.is_none()
             && candidate.is_none()
             && overrides.is_none()
             && bans.is_none()
+            && policy.delay.is_none()
             && own.shared.is_none()
             && own.shared_cap.is_none()
             && tiers.is_empty();

@@ -42,7 +42,8 @@ use crate::{
 impl Inquiry<'_> {
     /// Decides by all limits that are not in the store. Leaves the questions to
     /// the others in `questions`, which is empty before, and what is to be
-    /// emitted in `facts`.
+    /// emitted in `facts`. `made` is the decision of the rates that can refuse,
+    /// if it was made before.
     ///
     /// # Errors
     /// Fails if a limit refuses. No tokens are kept then but those of
@@ -51,13 +52,18 @@ impl Inquiry<'_> {
     pub(super) fn decide(
         &self,
         questions: &mut Questions,
+        made: Option<Result<Admission, Refusal>>,
         facts: &mut LimitFacts,
     ) -> Result<Charge, Error> {
         self.collect(questions, facts)?;
         let acquired = self.acquire(questions);
         let decided = if acquired.refused.is_empty() {
-            self.ask_live(questions).map_err(Some)
+            let made = made.unwrap_or_else(|| self.ask_live(questions));
+            made.map_err(Some)
         } else {
+            if let Some(Ok(admission)) = made {
+                self.refund(questions, admission);
+            }
             Err(would_refuse(self.now, &self.asks(questions)))
         };
         let mut permits = acquired.permits;
@@ -97,8 +103,18 @@ impl Inquiry<'_> {
         })
     }
 
+    /// Returns tokens of the rates that can refuse.
+    #[cold]
+    fn refund(&self, questions: &Questions, admission: Admission) {
+        let limiters = questions
+            .live
+            .iter()
+            .filter_map(|one| one.limiter(self.limits));
+        admission.refund(self.now, limiters);
+    }
+
     /// Asks the rates that can refuse; all of them take, or none.
-    fn ask_live(&self, questions: &Questions) -> Result<Admission, Refusal> {
+    pub(super) fn ask_live(&self, questions: &Questions) -> Result<Admission, Refusal> {
         decide(self.now, &self.asks(questions))
     }
 

@@ -10,8 +10,9 @@
 //! and metrics.
 //!
 //! Read in this order: `limits` (what a route has), `key` and `overrides` (what
-//! of a request decides), `question`, `at_once`, `local`, `plain` (the same, for the usual
-//! routes), `permits` (of limits of requests in flight), `shared`, `charge`,
+//! of a request decides), `question`, `at_once`, `local`, `plain` (the same, for
+//! the usual routes), `delay` (requests that wait before they are decided),
+//! `permits` (of limits of requests in flight), `shared`, `charge`,
 //! `pieces` and `meter` (costs that are known in the end).
 //!
 //! # Order
@@ -38,6 +39,7 @@
 
 mod at_once;
 mod charge;
+mod delay;
 mod key;
 mod limits;
 mod local;
@@ -49,33 +51,38 @@ mod plain;
 mod question;
 mod questions;
 mod report;
+mod response;
 mod shared;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    future::Future,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt};
 
-use self::{charge::Charge, question::Inquiry, questions::Questions, shared::Deciding};
+use self::{
+    charge::Charge,
+    delay::DecisionTime,
+    question::Inquiry,
+    questions::Questions,
+    response::{ResponseFuture, change, settle},
+    shared::Deciding,
+};
 pub use self::{
-    limits::{Buckets, Counter, RouteLimit, SharedBuckets, SharedCap},
+    limits::{Buckets, Counter, RouteLimit, RouteLimitState, SharedBuckets, SharedCap},
     overrides::Overrides,
     report::LimitReport,
 };
-use super::{one_of::call_rarely, refused_at_once::RefusedAtOnce, response_changes};
+use super::one_of::call_rarely;
 use crate::{
     call::{Call, LimitFacts},
-    error::{Error, Failed, Seen},
-    limit::Clock,
+    error::{Error, Failed},
+    limit::{Admission, Clock, Refusal},
     message::Response,
     policy::HeaderChanges,
     store::Store,
@@ -90,6 +97,8 @@ pub struct RateLimitLayer {
     store: Option<Arc<Store>>,
     /// The longest time for which permits are held after the client has left.
     abandoned_timeout: Duration,
+    /// Whether requests may wait for tokens of some of the limits.
+    has_delays: bool,
     /// The changes of the route in responses, if a limit reads a field that they
     /// concern: they are made after it was read. `None` if they are made further
     /// in.
@@ -109,6 +118,7 @@ impl RateLimitLayer {
         let limits: Arc<[_]> = limits.into_iter().collect();
         let store = store.filter(|_| limits.iter().any(RouteLimit::is_shared));
         Self {
+            has_delays: limits.iter().any(|limit| limit.policy.delay.is_some()),
             limits,
             store,
             abandoned_timeout,
@@ -123,6 +133,15 @@ impl RateLimitLayer {
         Self {
             changes: changes.map(Arc::new),
             ..self
+        }
+    }
+
+    /// The call before the limits of its route.
+    fn inquiry<'a>(&'a self, call: &'a Call) -> Inquiry<'a> {
+        Inquiry {
+            limits: &self.limits,
+            exchange: &call.exchange,
+            now: Clock.at(call.now),
         }
     }
 
@@ -175,9 +194,11 @@ where
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
+        if self.policy.has_delays {
+            return self.call_in_turn(call);
+        }
         if let Some(store) = &self.policy.store {
-            let (limits, now) = (&self.policy.limits, Clock.at(call.now));
-            let deciding = shared::decide(store, limits, &call.exchange, now);
+            let deciding = shared::decide(store, &self.policy.inquiry(&call), None);
             return self.proceed_in_time(call, deciding);
         }
         match decide(&self.policy.limits, &call) {
@@ -207,15 +228,19 @@ fn decide(limits: &Arc<[RouteLimit]>, call: &Call) -> Result<Option<Charge>, Err
         let mut facts = call.exchange.facts.lock();
         inquiry.decide_plain(&mut facts.limits)
     };
-    let outcome = plain.unwrap_or_else(|| decide_at_length(&inquiry));
+    let outcome = plain.unwrap_or_else(|| decide_at_length(&inquiry, None));
     outcome.map(Some)
 }
 
-/// Decides by limits that are not all plain, or many.
+/// Decides by limits that are not all plain, or many. `made` is the decision of
+/// the rates of this gateway, if it was made before.
 #[inline(never)]
-fn decide_at_length(inquiry: &Inquiry<'_>) -> Result<Charge, Error> {
+fn decide_at_length(
+    inquiry: &Inquiry<'_>,
+    made: Option<Result<Admission, Refusal>>,
+) -> Result<Charge, Error> {
     let mut facts = LimitFacts::default();
-    let outcome = inquiry.decide(&mut Questions::default(), &mut facts);
+    let outcome = inquiry.decide(&mut Questions::default(), made, &mut facts);
     inquiry.exchange.facts.lock().limits = facts;
     outcome
 }
@@ -240,18 +265,34 @@ where
             Deciding::Made(Err(error)) => return ResponseFuture::Refused { error: Some(error) },
             Deciding::Pending(pending) => pending,
         };
-        let mut inner = self.inner.clone();
-        let policy = self.policy.clone();
+        let (inner, policy) = (self.inner.clone(), self.policy.clone());
         let waiting = async move {
-            let mut charge = Some(pending.decide().await?);
-            let call = Call {
-                now: Instant::now(),
-                ..policy.admitted(call, &mut charge)
-            };
-            let mut response = call_rarely(inner.ready().await?, call).await;
-            settle(&mut charge, &mut response);
-            change(policy.changes.as_deref(), &mut response);
-            response
+            let charge = pending.decide().await?;
+            proceed_late(inner, &policy, call, charge).await
+        };
+        ResponseFuture::Waiting {
+            waiting: Box::pin(waiting),
+        }
+    }
+
+    /// Decides at once, or when the request has waited for its tokens.
+    #[cold]
+    fn call_in_turn(&mut self, call: Call) -> ResponseFuture<S::Future> {
+        let inquiry = self.policy.inquiry(&call);
+        let waiting = match delay::decide(&self.policy.limits, &call.exchange, call.now) {
+            DecisionTime::Now(made) => {
+                let deciding = match &self.policy.store {
+                    Some(store) => shared::decide(store, &inquiry, made),
+                    None => Deciding::Made(decide_at_length(&inquiry, made)),
+                };
+                return self.proceed_in_time(call, deciding);
+            }
+            DecisionTime::Later(waiting) => waiting,
+        };
+        let (inner, policy) = (self.inner.clone(), self.policy.clone());
+        let waiting = async move {
+            let charge = waiting.decide(policy.store.as_ref()).await?;
+            proceed_late(inner, &policy, call, charge).await
         };
         ResponseFuture::Waiting {
             waiting: Box::pin(waiting),
@@ -259,97 +300,23 @@ where
     }
 }
 
-/// Settles the tokens of a request that has a response, or has failed. Without
-/// a charge it does nothing.
-#[inline]
-fn settle(charge: &mut Option<Charge>, response: &mut Result<Response, Failed>) {
-    match response {
-        Ok(response) => {
-            if let Some(charge) = charge {
-                charge.settle(response);
-            }
-        }
-        Err(failed) => settle_failed(charge.take(), failed),
-    }
-}
-
-/// Makes the changes of the route that had to wait until its limits have read
-/// the response.
-#[inline]
-fn change(changes: Option<&HeaderChanges>, response: &mut Result<Response, Failed>) {
-    if let (Some(changes), Ok(response)) = (changes, response) {
-        response_changes::apply(changes, response);
-    }
-}
-
-/// Settles the tokens of a request that has failed.
-#[cold]
-fn settle_failed(charge: Option<Charge>, failed: &Failed) {
-    match charge {
-        Some(charge) if failed.seen == Seen::No => charge.refund(),
-        Some(charge) if !failed.error.is_by_client() => charge.settle_without_response(),
-        // A server may work on: see the drop of the permits.
-        charge if failed.error == Error::ClientGone => drop(charge),
-        Some(charge) => charge.permits.give_back(),
-        None => {}
-    }
-}
-
-pin_project! {
-    /// The response to a call that was admitted or refused.
-    ///
-    /// Written by hand, since an `async` block has no name to give to
-    /// [`Service::Future`], and a box would cost an allocation for each
-    /// request.
-    #[project = State]
-    pub enum ResponseFuture<F> {
-        /// The call is refused.
-        Refused { error: Option<Error> },
-        /// The call is admitted, and its tokens are not settled yet.
-        Admitted {
-            #[pin]
-            inner: F,
-            charge: Option<Charge>,
-            // Made after the limits have read the response.
-            changes: Option<Arc<HeaderChanges>>,
-        },
-        /// The store is asked, then the inner service.
-        Waiting { waiting: Pin<Box<dyn Future<Output = Result<Response, Failed>> + Send>> },
-    }
-}
-
-impl<F> RefusedAtOnce for ResponseFuture<F> {
-    #[inline]
-    fn refused(&mut self) -> Option<Error> {
-        match self {
-            Self::Refused { error } => error.take(),
-            _ => None,
-        }
-    }
-}
-
-impl<F: Future<Output = Result<Response, Failed>>> Future for ResponseFuture<F> {
-    type Output = F::Output;
-
-    #[inline(always)]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        match self.project() {
-            State::Refused { error } => {
-                Poll::Ready(Err(error.take().unwrap_or(Error::ClientGone).into()))
-            }
-            State::Waiting { waiting } => waiting.as_mut().poll(cx),
-            State::Admitted {
-                inner,
-                charge,
-                changes,
-            } => {
-                let mut polled = inner.poll(cx);
-                if let Poll::Ready(response) = &mut polled {
-                    settle(charge, response);
-                    change(changes.as_deref(), response);
-                }
-                polled
-            }
-        }
-    }
+/// Goes on with a call that has waited for its admission.
+async fn proceed_late<S>(
+    mut inner: S,
+    policy: &RateLimitLayer,
+    call: Call,
+    charge: Charge,
+) -> Result<Response, Failed>
+where
+    S: Service<Call, Response = Response, Error = Failed>,
+{
+    let mut charge = Some(charge);
+    let call = Call {
+        now: Instant::now(),
+        ..policy.admitted(call, &mut charge)
+    };
+    let mut response = call_rarely(inner.ready().await?, call).await;
+    settle(&mut charge, &mut response);
+    change(policy.changes.as_deref(), &mut response);
+    response
 }

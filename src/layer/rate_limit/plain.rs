@@ -14,7 +14,7 @@ use super::{
     limits::RouteLimit,
     permits::HeldPermits,
     question::{Inquiry, Question},
-    questions::{List, nearer},
+    questions::List,
 };
 use crate::{
     call::{LimitFacts, Nearest},
@@ -46,12 +46,16 @@ impl<'a> Inquiry<'a> {
                 let one = self.plain_question(one)?;
                 Some(self.decide_all([one], facts))
             }
-            [one, two] => match (self.plain_question(one), self.plain_question(two)) {
-                (Some(one), Some(two)) => Some(self.decide_all([one, two], facts)),
-                (Some(rate), None) => self.decide_with_permit((0, rate), two, facts),
-                (None, Some(rate)) => self.decide_with_permit((1, rate), one, facts),
-                (None, None) => None,
-            },
+            [one, two] => {
+                let (index, rate, cap) = match (self.plain_question(one), self.plain_question(two))
+                {
+                    (Some(one), Some(two)) => return Some(self.decide_all([one, two], facts)),
+                    (Some(rate), None) => (0, rate, two),
+                    (None, Some(rate)) => (1, rate, one),
+                    (None, None) => return None,
+                };
+                self.decide_with_permit((index, rate), cap, facts)
+            }
             _ => None,
         }
     }
@@ -89,11 +93,7 @@ impl<'a> Inquiry<'a> {
             Err(refusal) => return Err(self.refused_plain(questions, &refusal, facts)),
         };
         for PlainQuestion { limit, key, .. } in questions {
-            let top = &limit.own.top;
-            top.record(self.now, key, Verdict::Admitted, |label| {
-                key::describe(label, &limit.policy, None, self.exchange);
-            });
-            facts.admitted |= 1 << limit.name;
+            self.note_plain(limit, key, facts);
         }
         facts.nearest = together.nearest().map(|(index, standing)| Nearest {
             limit: questions[index].limit.name,
@@ -112,6 +112,7 @@ impl<'a> Inquiry<'a> {
     /// Decides by a rate, whose index among the limits of the route comes with
     /// it, and by a cap. `None` if the cap is not plain for this request, or has
     /// no permit.
+    #[inline(always)]
     fn decide_with_permit(
         &self,
         (index, rate): (usize, PlainQuestion<'a>),
@@ -133,24 +134,17 @@ impl<'a> Inquiry<'a> {
                 return Some(Err(self.refused(&[question], &[], &refusal, facts)));
             }
         };
-        for (limit, key) in [(rate.limit, rate.key), (cap, key)] {
-            limit
-                .own
-                .top
-                .record(self.now, key, Verdict::Admitted, |label| {
-                    key::describe(label, &limit.policy, None, self.exchange);
-                });
-            facts.admitted |= 1 << limit.name;
-        }
-        let nearest = |limit: &RouteLimit, key, standing| Nearest {
+        self.note_plain(rate.limit, rate.key, facts);
+        self.note_plain(cap, key, facts);
+        let (limit, key, standing) = match together.nearest() {
+            Some((_, of_rate)) if !standing.is_nearer(&of_rate) => (rate.limit, rate.key, of_rate),
+            _ => (cap, key, standing),
+        };
+        facts.nearest = Some(Nearest {
             limit: limit.name,
             key,
             standing,
-        };
-        let of_rate = together
-            .nearest()
-            .map(|(_, standing)| nearest(rate.limit, rate.key, standing));
-        facts.nearest = nearer(of_rate, Some(nearest(cap, key, standing)));
+        });
         Some(Ok(Charge {
             limits: Arc::clone(self.limits),
             together,
@@ -158,6 +152,16 @@ impl<'a> Inquiry<'a> {
             apart: None,
             permits: HeldPermits::of(permit, self.exchange),
         }))
+    }
+
+    /// Notes that a limit has admitted the request by its own bucket or count.
+    #[inline(always)]
+    fn note_plain(&self, limit: &RouteLimit, key: Key, facts: &mut LimitFacts) {
+        let top = &limit.own.top;
+        top.record(self.now, key, Verdict::Admitted, |label| {
+            key::describe(label, &limit.policy, None, self.exchange);
+        });
+        facts.admitted |= 1 << limit.name;
     }
 
     /// Notes a refusal as that of any limits.

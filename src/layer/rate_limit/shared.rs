@@ -45,7 +45,7 @@ use super::{
 use crate::{
     call::{Exchange, LimitFacts},
     error::Error,
-    limit::{Clock, Now},
+    limit::{Admission, Clock, Refusal},
     store::{Asks, Refused, SharedAdmission, SharedAsk, Store, StoreDecision, StoreOutcome},
 };
 
@@ -75,21 +75,16 @@ pub(super) struct PendingDecision {
 ///
 /// Local limits decide first and synchronously. If one of them refuses, or if
 /// no key of the request leads to a shared limit, the store hears nothing of
-/// the request.
+/// the request. `made` is the decision of the local rates, if it was made before.
 pub(super) fn decide(
     store: &Arc<Store>,
-    limits: &Arc<[RouteLimit]>,
-    exchange: &Arc<Exchange>,
-    now: Now,
+    inquiry: &Inquiry<'_>,
+    made: Option<Result<Admission, Refusal>>,
 ) -> Deciding {
+    let (limits, exchange) = (inquiry.limits, inquiry.exchange);
     let mut questions = Questions::default();
-    let inquiry = Inquiry {
-        limits,
-        exchange,
-        now,
-    };
     let mut facts = LimitFacts::default();
-    let charge = match inquiry.decide(&mut questions, &mut facts) {
+    let charge = match inquiry.decide(&mut questions, made, &mut facts) {
         Ok(charge) if !questions.shared.is_empty() || has_caps(limits, &questions) => charge,
         outcome => {
             exchange.facts.lock().limits = facts;

@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 use tower::{Layer, Service, service_fn};
 
-use super::{Buckets, Counter, Overrides, RateLimitLayer, RouteLimit};
+use super::{Buckets, Counter, Overrides, RateLimitLayer, RouteLimit, RouteLimitState};
 use crate::{
     body::Body,
     call::{Call, LimitFacts},
@@ -59,6 +59,7 @@ fn limit(index: usize, burst: u32, is_everybodys: bool, is_plain: bool) -> Route
         overrides: Vec::new(),
         plans: Vec::new(),
         tiers: Vec::new(),
+        delay: None,
         ban: None,
         shared: false,
         max_keys: NonZeroUsize::MIN,
@@ -79,11 +80,10 @@ fn limit(index: usize, burst: u32, is_everybodys: bool, is_plain: bool) -> Route
     let limit = RouteLimit::new(
         Arc::new(policy),
         index,
-        buckets,
-        [].into(),
-        None,
-        overrides,
-        None,
+        RouteLimitState {
+            overrides,
+            ..buckets.into()
+        },
     );
     assert_eq!(limit.is_plain, is_plain);
     limit

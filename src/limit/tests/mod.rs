@@ -15,6 +15,7 @@ mod schedules;
 mod settle;
 mod temporary;
 mod time;
+mod token_queues;
 mod top;
 
 use std::num::{NonZeroU32, NonZeroUsize};

@@ -78,6 +78,9 @@ pub struct Line<'a> {
     pub attempts: Option<u32>,
     /// Why a failure was not retried.
     pub not_retried: Option<&'static str>,
+    /// Time for which the request waited for tokens of its limits; `None` if it
+    /// did not.
+    pub delay: Option<Duration>,
     /// Time in the queues of concurrency limits, of the route and the upstream
     /// together.
     pub queue: Option<Duration>,

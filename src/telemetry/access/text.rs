@@ -71,6 +71,7 @@ fn forwarding(line: &Line<'_>, pen: &mut Pen<'_>) {
     }
     number(" attempts=", line.attempts, pen);
     text(" not_retried=", line.not_retried, pen);
+    millis(" delay_ms=", line.delay, pen);
     millis(" queue_ms=", line.queue, pen);
     millis(" upstream_ms=", line.upstream_time, pen);
 }

@@ -62,7 +62,7 @@ pub use self::{
     exposition::Format,
     observed::{
         BanGauges, CapGauges, IdentityCounts, KeySourceGauges, LimitGauges, ListenerGauges,
-        Observed, RouteGauges, SignatureGauges, UpstreamGauges,
+        Observed, RouteGauges, SignatureGauges, UpstreamGauges, WaitGauges,
     },
     peers::{ListenerMetrics, UpstreamMetrics},
     route::{Decision, RouteCells, RouteMetrics},

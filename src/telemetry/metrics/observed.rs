@@ -63,6 +63,25 @@ pub struct LimitGauges {
     pub evicted_overflow: u64,
     /// Its bans; `None` of a limit that bans nobody.
     pub bans: Option<BanGauges>,
+    /// The requests that wait for its tokens; `None` of a limit without a
+    /// delay.
+    pub waits: Option<WaitGauges>,
+}
+
+/// The waits for tokens of one limit; all but the first number are since the
+/// start.
+#[derive(Debug)]
+pub struct WaitGauges {
+    /// Requests that wait now.
+    pub waiting: u64,
+    /// Requests that were admitted after a wait.
+    pub admitted: u64,
+    /// Requests that were refused after a wait.
+    pub refused: u64,
+    /// Requests whose clients left during the wait.
+    pub left: u64,
+    /// Requests that could not wait, as too many waited.
+    pub full: u64,
 }
 
 /// The bans of one limit; all but the first number are since the start.

@@ -20,7 +20,7 @@ use crate::{
     body::Body,
     call::{Call, Exchange, Holds, LimitFacts},
     error::{Error, Failed},
-    layer::{Buckets, Counter, Overrides, RateLimitLayer, RouteLimit, foreign::call},
+    layer::{Buckets, Counter, RateLimitLayer, RouteLimit, RouteLimitState, foreign::call},
     limit::{KeyHasher, KeysInFlight, Limiter, Top},
     message::Response,
     policy::{Allowance, Candidate, Cost, KeyPart, Limit, Missing, Prefixes, Quota, Rate},
@@ -88,6 +88,7 @@ fn limits(all: &[(Allowance, More)]) -> Limits {
             overrides: Vec::new(),
             plans: Vec::new(),
             tiers: Vec::new(),
+            delay: None,
             ban: None,
             shared: false,
             max_keys: NonZeroUsize::MIN,
@@ -104,16 +105,13 @@ fn limits(all: &[(Allowance, More)]) -> Limits {
             shared: None,
             shared_cap: None,
         };
-        let overrides = Overrides::build(&policy, &buckets.counter, &buckets.begun).unwrap();
-        assert!(overrides.is_none());
         limits.push(RouteLimit::new(
             Arc::new(policy),
             index,
-            buckets,
-            [].into(),
-            candidate,
-            None,
-            None,
+            RouteLimitState {
+                candidate,
+                ..buckets.into()
+            },
         ));
     }
     Limits {

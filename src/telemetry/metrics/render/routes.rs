@@ -255,6 +255,7 @@ pub(super) fn limits(routes: &RouteTotals, observed: &Observed, to: &mut Exposit
         );
     }
     bans(observed, to);
+    waits(observed, to);
 }
 
 /// Gauges and counters of limits that ban keys.
@@ -275,6 +276,29 @@ fn bans(observed: &Observed, to: &mut Exposition) {
             ("untracked", bans.untracked),
         ] {
             family.count(&[("limit", &of.limit), ("event", event)], count);
+        }
+    }
+}
+
+/// Gauges and counters of limits whose requests may wait for their tokens.
+fn waits(observed: &Observed, to: &mut Exposition) {
+    let help = "Requests that wait for their tokens.";
+    let mut family = to.family(FamilyType::Gauge, "tidegate_limit_waiting", help);
+    for of in &observed.limits {
+        let waiting = of.waits.as_ref().map(|waits| waits.waiting);
+        family.gauge(&[("limit", &of.limit)], waiting);
+    }
+    let help = "Waits for tokens, by how they ended; full: too many waited.";
+    let mut family = to.family(FamilyType::Counter, "tidegate_limit_waits", help);
+    for of in &observed.limits {
+        let Some(waits) = &of.waits else { continue };
+        for (outcome, count) in [
+            ("admitted", waits.admitted),
+            ("refused", waits.refused),
+            ("left", waits.left),
+            ("full", waits.full),
+        ] {
+            family.count(&[("limit", &of.limit), ("outcome", outcome)], count);
         }
     }
 }

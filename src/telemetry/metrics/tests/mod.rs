@@ -279,6 +279,7 @@ fn observed() -> Observed {
         }],
         limits: vec![LimitGauges {
             bans: None,
+            waits: None,
             limit: "per-client".into(),
             keys: 7,
             in_flight: None,
