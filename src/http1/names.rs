@@ -14,6 +14,8 @@ pub enum FieldName {
     Other,
     /// A [claim](is_claim) that none of the names below stands for.
     Claim,
+    /// `Authorization` (RFC 9110, 11.6.2).
+    Authorization,
     /// `Connection` (RFC 9110, 7.6.1).
     Connection,
     /// `Content-Length` (RFC 9110, 8.6).
@@ -79,8 +81,9 @@ impl FieldName {
     #[inline(always)]
     pub fn of(name: &[u8]) -> Self {
         let first = name.first().map_or(0, |byte| byte | LOWER as u8);
-        // Neither `Accept` nor `Sec-Fetch-Mode` and their like.
+        // Neither `Accept` nor `Sec-Fetch-Mode` and their like are looked up.
         match first {
+            b'a' if name.len() == 13 => Self::Authorization.if_same(name, b"authorization"),
             b'c'..=b'h' | b'k' | b'm' | b'o' | b'p' | b'r' | b't'..=b'v' | b'x' => {
                 Self::search(name, first)
             }
@@ -267,7 +270,8 @@ impl NameSet {
 mod tests {
     use super::*;
 
-    const ALL: [(&[u8], FieldName); 27] = [
+    const ALL: [(&[u8], FieldName); 28] = [
+        (b"authorization", FieldName::Authorization),
         (b"connection", FieldName::Connection),
         (b"content-length", FieldName::ContentLength),
         (b"date", FieldName::Date),

@@ -13,30 +13,40 @@
 //! gives them one fingerprint. The key is random and unknown to everybody, and
 //! fingerprints are never shown: a client can do no better than to guess.
 
-use std::{fmt, iter};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    iter,
+};
 
 /// Bytes of the longest credential that has a fingerprint: the longest token.
 const LONGEST: usize = 16 * 1024;
 /// Bytes that one step takes.
 const STEP: usize = 16;
-/// Steps that are taken in one go, with one look at the length of the key.
-const STEPS: usize = 4;
 
-/// The key of fingerprints: one pair of words for each step, and one more for
-/// the second sum.
+/// The key of fingerprints: one pair of words for each step, the last one
+/// included that overlaps others, and one more for the second sum.
 pub(super) struct FingerprintKey(Box<[[u64; 2]]>);
 
 /// The fingerprint of a credential.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fingerprint {
     sums: [u128; 2],
     length: usize,
 }
 
+/// A part of it, which is as random as the whole: a table need not mix more.
+impl Hash for Fingerprint {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.sums[0] as u64);
+    }
+}
+
 impl FingerprintKey {
     /// A random key.
     pub(super) fn random() -> Self {
-        let pairs = LONGEST / STEP + 1;
+        let pairs = LONGEST / STEP + 2;
         Self(iter::repeat_with(rand::random).take(pairs).collect())
     }
 
@@ -46,37 +56,43 @@ impl FingerprintKey {
         if credential.len() > LONGEST {
             return None;
         }
-        let (blocks, rest) = credential.as_chunks::<{ STEP * STEPS }>();
-        let (mut sums, mut keys) = ([0; 2], &self.0[..]);
-        for block in blocks {
-            let own = keys.first_chunk::<{ STEPS + 1 }>()?;
-            for (at, step) in block.as_chunks::<STEP>().0.iter().enumerate() {
-                add(&mut sums, step, &own[at], &own[at + 1]);
-            }
-            keys = &keys[STEPS..];
+        let (steps, _) = credential.as_chunks();
+        // Two variables and no array, so that both sums stay in registers.
+        let (mut one, mut other) = (0, 0);
+        for (step, keys) in steps.iter().zip(self.0.windows(2)) {
+            add(&mut one, step, &keys[0]);
+            add(&mut other, step, &keys[1]);
         }
-        for (part, own) in rest.chunks(STEP).zip(keys.windows(2)) {
-            // Zeros behind the end are no others, as the length is compared.
-            let mut step = [0; STEP];
-            step[..part.len()].copy_from_slice(part);
-            add(&mut sums, &step, &own[0], &own[1]);
-        }
+        let last = last_step(credential);
+        let keys = self.0.get(steps.len()..)?.first_chunk::<2>()?;
+        add(&mut one, &last, &keys[0]);
+        add(&mut other, &last, &keys[1]);
         Some(Fingerprint {
-            sums,
+            sums: [one, other],
             length: credential.len(),
         })
     }
 }
 
-/// Adds the products of one step to both sums.
+/// The last bytes of a credential, of which the step before may have some, too.
+/// Zeros follow a credential that is shorter than a step: they are taken for no
+/// others, as lengths are compared.
+#[inline]
+fn last_step(credential: &[u8]) -> [u8; STEP] {
+    credential.last_chunk().copied().unwrap_or_else(|| {
+        let mut step = [0; STEP];
+        step[..credential.len()].copy_from_slice(credential);
+        step
+    })
+}
+
+/// Adds the product of one step to a sum.
 #[inline(always)]
-fn add(sums: &mut [u128; 2], step: &[u8; STEP], first: &[u64; 2], second: &[u64; 2]) {
+fn add(sum: &mut u128, step: &[u8; STEP], key: &[u64; 2]) {
     let both = u128::from_le_bytes(*step);
     let (low, high) = (both as u64, (both >> 64) as u64);
-    for (sum, key) in sums.iter_mut().zip([first, second]) {
-        let product = u128::from(low.wrapping_add(key[0])) * u128::from(high.wrapping_add(key[1]));
-        *sum = sum.wrapping_add(product);
-    }
+    let product = u128::from(low.wrapping_add(key[0])) * u128::from(high.wrapping_add(key[1]));
+    *sum = sum.wrapping_add(product);
 }
 
 /// Shows nothing of the key.

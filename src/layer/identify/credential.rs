@@ -6,6 +6,7 @@ use http::header;
 
 use crate::{
     call::{Exchange, query},
+    message::FieldName,
     policy::CredentialPlace,
 };
 
@@ -36,7 +37,7 @@ impl<'e> Credential<'e> {
         let headers = &exchange.request.headers;
         match place {
             CredentialPlace::Bearer => {
-                let lines = headers.all(&header::AUTHORIZATION);
+                let lines = headers.known(FieldName::Authorization);
                 Self::only(lines.filter_map(token).map(Cow::Borrowed))
             }
             CredentialPlace::Header(name) => Self::only(
