@@ -1,6 +1,9 @@
 //! Each request gets an identity, and limits and routes follow it.
 
-use super::{gateway, new_key, support::gateway::responding};
+use super::{
+    gateway, new_key, route_to,
+    support::{TIMEOUT, Upstream, gateway::responding},
+};
 
 #[test]
 fn the_first_identity_whose_credentials_are_there_decides() {
@@ -182,6 +185,41 @@ fn a_plan_has_numbers_of_its_own_and_an_override_comes_before_it() {
     }
     let refused = gateway.ask("GET", "/", &[&clients[2].0]);
     assert_eq!(refused.get("ratelimit-policy"), Some("\"l\";q=3;w=3600"));
+}
+
+#[test]
+fn a_plan_has_a_cap_of_its_own_on_requests_in_flight() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.toml");
+    let key = |name: &str, plan: &[&str]| format!("X-Api-Key: {}", new_key(&file, name, plan));
+    let clients = [
+        (key("a", &[]), 1),
+        (key("b", &["--plan", "gold"]), 3),
+        (key("c", &["--plan", "staff"]), 5),
+    ];
+    let (service, arrived, leave) = Upstream::held();
+    let more = format!(
+        "[limits.l]\nkey = 'identity'\nin_flight = 1\n[limits.l.plans]\ngold = {{ in_flight = 3 }}\nstaff = {{ in_flight = 'unlimited' }}\n{}",
+        route_to(&service, "limits = ['l']", "")
+    );
+    let gateway = gateway(&file, "", &more);
+    let mut held = Vec::new();
+    for (key, most) in &clients {
+        for _ in 0..*most {
+            held.push(gateway.sent("/", &[key]));
+            arrived.recv_timeout(TIMEOUT).unwrap();
+        }
+    }
+    for (key, most) in &clients[..2] {
+        let refused = gateway.ask("GET", "/", &[key]);
+        assert_eq!(refused.status(), 429);
+        let policy = format!("\"l\";q={most};qu=\"concurrent-requests\"");
+        assert_eq!(refused.get("ratelimit-policy"), Some(&*policy));
+    }
+    held.iter().for_each(|_| leave.open());
+    for client in &mut held {
+        assert_eq!(client.response().status(), 200);
+    }
 }
 
 #[test]

@@ -179,7 +179,46 @@ fn fresh_for(headers: &HeaderMap) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+        time::Instant,
+    };
+
     use super::*;
+    use crate::policy::{UpstreamServer, UpstreamTls};
+
+    #[tokio::test(start_paused = true)]
+    async fn an_issuer_that_does_not_complete_its_answer_is_left_after_five_seconds() {
+        for begun in ["", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{\"keys"] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let answering = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                // An answer before the question would be a broken connection.
+                stream.read_u8().await.unwrap();
+                stream.write_all(begun.as_bytes()).await.unwrap();
+                while stream.read_u8().await.is_ok() {}
+            };
+            let url = KeyUrl {
+                server: UpstreamServer {
+                    url: format!("http://{address}").into(),
+                    host: "127.0.0.1".into(),
+                    port: address.port(),
+                    secure_as: None,
+                    weight: NonZeroU32::MIN,
+                },
+                target: "/keys".into(),
+                tls: UpstreamTls::default(),
+            };
+            let since = Instant::now();
+            let (fetched, ()) = tokio::join!(fetch(&url, None), answering);
+            assert_eq!(fetched.unwrap_err(), FetchFault::Timeout);
+            assert_eq!(since.elapsed(), LONGEST);
+        }
+    }
 
     #[test]
     fn the_issuer_says_how_long_a_set_is_good_for_within_bounds() {

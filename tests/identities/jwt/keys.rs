@@ -3,6 +3,8 @@
 use std::{
     io::{Read, Write},
     net::TcpListener,
+    path::Path,
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
@@ -18,7 +20,11 @@ use super::{
     issuer::{Issuer, jwks, publishing, serving},
     status, text,
 };
-use crate::support::{Client, Gate, gateway::request, ok};
+use crate::support::{
+    Client, Gate,
+    gateway::{Gateway, request},
+    ok,
+};
 
 #[test]
 fn a_key_that_is_new_is_fetched_for_the_first_token_with_it() {
@@ -61,6 +67,64 @@ fn a_key_that_leaves_takes_its_tokens_with_it_and_no_others() {
         tokens.each_ref().map(|token| status(&gateway, token)),
         [401, 200]
     );
+}
+
+#[test]
+fn a_fetched_key_that_leaves_takes_the_tokens_with_it_that_it_has_verified() {
+    let [gone, stays, new] = ["gone", "stays", "new"].map(Issuer::p256);
+    let keys = Arc::new(Mutex::new(jwks(&[&gone, &stays])));
+    let shown = Arc::clone(&keys);
+    let server = serving(move || ok(&shown.lock()));
+    let gateway = by(&server, "");
+    let tokens = [&gone, &stays].map(|issuer| issuer.token(json!({ "sub": "a" })));
+    let known = || tokens.each_ref().map(|token| status(&gateway, token));
+    assert_eq!([known(), known()], [[200, 200]; 2]);
+    *keys.lock() = jwks(&[&stays, &new]);
+    // The issuer has changed, and the gateway has not asked it again.
+    assert_eq!(known(), [200, 200]);
+    assert_eq!(status(&gateway, &new.token(json!({ "sub": "a" }))), 200);
+    assert_eq!(known(), [401, 200]);
+}
+
+#[test]
+fn an_issuer_with_tls_is_verified_by_the_authority_that_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (key, cert) = certificate(folder.path());
+    let issuer = Issuer::p256("k");
+    let listener = format!(
+        "[[listeners]]\nbind = '127.0.0.1:0'\ntls = {{ certificates = [{{ cert = '{cert}', key = '{key}' }}] }}\n"
+    );
+    let published = format!(
+        "[[routes]]\nname = 'keys'\nrespond = {{ status = 200, body = '{}' }}\n",
+        jwks(&[&issuer])
+    );
+    let server = Gateway::start(&(listener + &published));
+    let keys = format!("keys = 'https://{}/keys'\n", server.address());
+    let token = issuer.token(json!({ "sub": "a" }));
+    let trusting = gateway(&format!("{keys}ca = '{cert}'"), "");
+    assert_eq!(status(&trusting, &token), 200);
+    let other = gateway(&keys, "");
+    assert_eq!(status(&other, &token), 503);
+    let line = other.logged("signing keys cannot be fetched");
+    assert!(
+        line.to_string().contains("nobody who is trusted"),
+        "{line:#}"
+    );
+}
+
+/// A key, and a certificate of 127.0.0.1 that it has signed itself.
+fn certificate(folder: &Path) -> (String, String) {
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let (key, cert) = (path("key.pem"), path("cert.pem"));
+    let kind = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2";
+    let names = "-subj /CN=issuer -addext subjectAltName=IP:127.0.0.1";
+    let made = Command::new("openssl")
+        .args(kind.split(' ').chain(names.split(' ')))
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .args(["-keyout", &key, "-out", &cert])
+        .output();
+    assert!(made.unwrap().status.success());
+    (key, cert)
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod attacks;
 mod issuer;
 mod keys;
+mod queue;
 mod tokens;
 
 use crate::support::{
