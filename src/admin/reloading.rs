@@ -77,8 +77,8 @@ fn summary(outcome: &Outcome) -> Value {
 
 /// The names of the items that changed, by kind of item.
 ///
-/// The kinds are `limits`, `upstreams` and `routes`, and all three are always
-/// there.
+/// The kinds are `limits`, `identities`, `upstreams` and `routes`, and all of
+/// them are always there.
 fn changes(report: &Report) -> Value {
     let mut by_kind = Map::new();
     for (kind, changes) in report.kinds() {
@@ -114,6 +114,7 @@ mod tests {
     fn a_reload_tells_for_each_kind_what_was_kept_changed_new_and_gone() {
         let report = Report {
             limits: [("a".into(), Change::Kept), ("b".into(), Change::Changed)].into(),
+            identities: [("i".into(), Change::Changed)].into(),
             upstreams: [("u".into(), Change::Gone)].into(),
             routes: [("r".into(), Change::New)].into(),
         };
@@ -131,6 +132,7 @@ mod tests {
                 "sections": ["log"],
                 "changes": {
                     "limits": { "kept": ["a"], "changed": ["b"], "new": [], "gone": [] },
+                    "identities": { "kept": [], "changed": ["i"], "new": [], "gone": [] },
                     "upstreams": { "kept": [], "changed": [], "new": [], "gone": ["u"] },
                     "routes": { "kept": [], "changed": [], "new": ["r"], "gone": [] },
                 },

@@ -1,5 +1,6 @@
-//! The changes that a reload has made, by the names of limits, upstreams and
-//! routes: for the log and for the response of the admin listener.
+//! The changes that a reload has made, by the names of limits, identities,
+//! upstreams and routes: for the log and for the response of the admin
+//! listener.
 //!
 //! A report is made of two configurations alone. It knows only names and
 //! whether policies are equal, so that it holds no secret.
@@ -8,7 +9,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use crate::config::Config;
 
-/// The change of one limit, upstream or route.
+/// The change of one limit, identity, upstream or route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Change {
     /// The configuration of it is as before, and its state is kept.
@@ -18,8 +19,8 @@ pub enum Change {
     Kept,
     /// Its configuration differs; its state is kept.
     ///
-    /// Buckets are an exception if their key is another one now: they begin
-    /// full.
+    /// Two things are exceptions. Buckets begin full if their key is another
+    /// one now. An identity verifies each credential again.
     Changed,
     /// It was not there before.
     ///
@@ -49,6 +50,8 @@ impl Change {
 pub struct Report {
     /// Limits by name.
     pub limits: BTreeMap<Arc<str>, Change>,
+    /// Identities by name. One whose file has other keys is a changed one.
+    pub identities: BTreeMap<Arc<str>, Change>,
     /// Upstreams by name.
     pub upstreams: BTreeMap<Arc<str>, Change>,
     /// Routes by name.
@@ -66,6 +69,11 @@ impl Report {
                 &after.limits,
                 |limit| &limit.name,
             ),
+            identities: compare(
+                before.map(|config| &*config.identities),
+                &after.identities,
+                |identity| &identity.name,
+            ),
             upstreams: compare(
                 before.map(|config| &*config.upstreams),
                 &after.upstreams,
@@ -79,13 +87,14 @@ impl Report {
         }
     }
 
-    /// The three kinds with their names.
+    /// The four kinds with their names.
     ///
-    /// Their order is fixed: limits, upstreams, routes. The log has them in
-    /// this order.
-    pub fn kinds(&self) -> [(&'static str, &BTreeMap<Arc<str>, Change>); 3] {
+    /// Their order is fixed: limits, identities, upstreams, routes. The log has
+    /// them in this order.
+    pub fn kinds(&self) -> [(&'static str, &BTreeMap<Arc<str>, Change>); 4] {
         [
             ("limits", &self.limits),
+            (IDENTITIES, &self.identities),
             ("upstreams", &self.upstreams),
             ("routes", &self.routes),
         ]
@@ -118,6 +127,10 @@ fn compare<T: PartialEq>(
     changes
 }
 
+/// The name of a kind that most gateways have nothing of: a log line does not
+/// speak of it then.
+const IDENTITIES: &str = "identities";
+
 /// Names of a kind that a log line spells out; of more it gives the number.
 const MOST_NAMES: usize = 10;
 
@@ -126,7 +139,9 @@ const MOST_NAMES: usize = 10;
 /// out, as they are most of a large configuration.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (kind, changes)) in self.kinds().into_iter().enumerate() {
+        let told =
+            |(kind, changes): &(&str, &BTreeMap<_, _>)| *kind != IDENTITIES || !changes.is_empty();
+        for (index, (kind, changes)) in self.kinds().into_iter().filter(told).enumerate() {
             write!(f, "{}{kind}:", if index == 0 { "" } else { "; " })?;
             let mut separator = " ";
             for change in [Change::Kept, Change::Changed, Change::New, Change::Gone] {

@@ -153,7 +153,7 @@ fn told(answer: &Value) -> String {
         text += &format!("  changed: {}\n", sections.join(", "));
     }
     let kinds = if answer["changes"].is_object() {
-        &["limits", "upstreams", "routes"][..]
+        &["limits", "identities", "upstreams", "routes"][..]
     } else {
         &[]
     };
@@ -161,6 +161,10 @@ fn told(answer: &Value) -> String {
         let mut changes = Vec::new();
         for word in ["kept", "changed", "new", "gone"] {
             changes.extend(change(answer, kind, word));
+        }
+        // Most gateways have none.
+        if changes.is_empty() && *kind == "identities" {
+            continue;
         }
         text += &format!(
             "  {kind}: {}\n",
@@ -224,6 +228,7 @@ mod tests {
             "sections": ["log", "limits"],
             "changes": {
                 "limits": { "kept": ["a", "b"], "changed": ["c"], "new": [], "gone": ["d"] },
+                "identities": { "kept": [], "changed": ["i"], "new": ["j"], "gone": [] },
                 "upstreams": { "kept": ["u"], "changed": [], "new": [], "gone": [] },
                 "routes": {},
             },
@@ -232,7 +237,7 @@ mod tests {
         });
         assert_eq!(
             told(&answer),
-            "reloaded\n  changed: log, limits\n  limits: 2 kept, 1 changed (c), 1 gone (d)\n  upstreams: 1 kept\n  routes: none\n  \
+            "reloaded\n  changed: log, limits\n  limits: 2 kept, 1 changed (c), 1 gone (d)\n  identities: 1 changed (i), 1 new (j)\n  upstreams: 1 kept\n  routes: none\n  \
              note: workers need a restart\n  warning: a.toml:3: no route names `c`; name it\n"
         );
     }

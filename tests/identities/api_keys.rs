@@ -228,3 +228,23 @@ fn a_gateway_does_not_start_without_the_file_of_an_identity() {
         "{told}"
     );
 }
+
+#[test]
+fn a_reload_says_which_identities_are_new_changed_and_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.toml");
+    new_key(&file, "acme", &[]);
+    let other = |name: &str| format!("[identities.{name}]\napi_keys = {:?}\n", file.display());
+    let route = responding("r", ROUTE);
+    let gateway = gateway(&file, "", &(other("old") + &other("kept") + &route));
+    gateway.rewrite(&text(
+        &file,
+        "from = ['bearer']",
+        &(other("new") + &other("kept") + &route),
+    ));
+    // The gateway watches its file, too, and may have read it before.
+    gateway.reload();
+    let line = gateway.logged("configuration reloaded");
+    let told = "; identities: 1 kept, 1 changed (partners), 1 new (new), 1 gone (old); ";
+    assert!(line.to_string().contains(told), "{line:#}");
+}
