@@ -102,8 +102,9 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 ///
 /// The first route has no policy, and each other one shows a single policy: a
 /// limit of 1 request in a second with a burst of 5, a limit for each user, a
-/// concurrency limit of 2 with a queue of 2, and up to 3 attempts. The log is at `warn`, since the
-/// access lines on stdout are the point of the demo.
+/// limit on what answers cost, a concurrency limit of 2 with a queue of 2, and
+/// up to 3 attempts. The log is at `warn`, since the access lines on stdout are
+/// the point of the demo.
 ///
 /// A test parses the text, since users begin with it.
 fn text(listen: SocketAddr, admin: SocketAddr, service: SocketAddr) -> String {
@@ -124,6 +125,7 @@ servers = ["http://{service}"]
 key = "client-ip"
 rate = "1/s"
 burst = 5
+
 # The service says who asks: anyone who names a user, in this demo.
 [identities.users.forward]
 url = "http://{service}/verify"
@@ -134,38 +136,54 @@ id = "header:x-auth-user"
 key = "identity"
 rate = "2/s"
 
-[[routes]]
+# Each answer says what it cost.
+[limits.tokens]
+key = "client-ip"
+rate = "60/m"
+burst = 100
+cost = {{ from = "response-json:usage.total_tokens", reserve = 10 }}
+
+{ROUTES}"#
+    )
+}
+
+/// The routes of the demo.
+const ROUTES: &str = r#"[[routes]]
 name = "all"
 upstream = "service"
 
 [[routes]]
 name = "limited"
-match = {{ path = "/limited" }}
+match = { path = "/limited" }
 upstream = "service"
 limits = ["per-client"]
 
 [[routes]]
 name = "mine"
-match = {{ path = "/mine" }}
+match = { path = "/mine" }
 upstream = "service"
 identify = ["users"]
 limits = ["per-user"]
-request = {{ set_headers = {{ x-user = "{{identity}}" }} }}
+request = { set_headers = { x-user = "{identity}" } }
+
+[[routes]]
+name = "priced"
+match = { path = "/priced" }
+upstream = "service"
+limits = ["tokens"]
 
 [[routes]]
 name = "slow"
-match = {{ path = "/slow" }}
+match = { path = "/slow" }
 upstream = "service"
-concurrency = {{ max = 2, queue = 2, queue_timeout = "5s" }}
+concurrency = { max = 2, queue = 2, queue_timeout = "5s" }
 
 [[routes]]
 name = "flaky"
-match = {{ path = "/flaky" }}
+match = { path = "/flaky" }
 upstream = "service"
-retry = {{ attempts = 3, on = ["connect", "503"] }}
-"#
-    )
-}
+retry = { attempts = 3, on = ["connect", "503"] }
+"#;
 
 /// The URL at an address; empty for one that is not bound.
 fn url(address: Option<SocketAddr>) -> String {
@@ -207,6 +225,10 @@ Try in another terminal:
   5. A limit for each user: Ann has two at once, and Bob has his own. Without a user it is 401.
      curl -s -H 'x-user: ann' -o /dev/null -w '%{{http_code}}\n' '{gateway}/mine?[1-4]'; curl -i -H 'x-user: bob' '{gateway}/mine'; curl -i '{gateway}/mine'
 
+  6. A limit on what answers cost: each one says that it took 40 tokens, of 100 at once. Three pass, and
+     owe 20: the others are refused until 60 tokens a minute have paid.
+     curl -s -w '%{{http_code}}\n' '{gateway}/priced?[1-5]'
+
 What it counted: curl -s {admin}/metrics
 Its configuration, to go on from: tidegate demo --print-config > tidegate.toml, then tidegate check and tidegate run.
 Or put it before a service of yours at once: tidegate proxy --to http://localhost:3000 --rate 100/s
@@ -229,6 +251,6 @@ mod tests {
             &text(any, any, SocketAddr::from((Ipv4Addr::LOCALHOST, 1))),
             &Environment::new(),
         );
-        assert_eq!(config.unwrap().routes.len(), 5);
+        assert_eq!(config.unwrap().routes.len(), 6);
     }
 }

@@ -6,8 +6,8 @@
 //!
 //! The paths are `/slow`, which takes a second, `/flaky`, of which every other
 //! request fails with 503, beginning with the first, `/verify`, which says who a
-//! client is, `/mine`, which names the user, and any other path, which responds
-//! at once. The texts of `/flaky` count its requests, so that the
+//! client is, `/mine`, which names the user, `/priced`, which says what it cost,
+//! and any other path, which responds at once. The texts of `/flaky` count its requests, so that the
 //! output of curl shows how many were hidden by retries.
 //!
 //! hyper serves the connections as usual. Nothing limits or logs requests here,
@@ -75,6 +75,7 @@ async fn answer<B>(
     flaky: Arc<AtomicU64>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (status, text) = match request.uri().path() {
+        "/priced" => return Ok(priced()),
         "/verify" => return Ok(verify(request.headers().get(USER))),
         "/mine" => {
             let user = request.headers().get(USER);
@@ -97,7 +98,7 @@ async fn answer<B>(
         },
         "/" => (
             StatusCode::OK,
-            "there are /fast, /limited, /mine, /slow and /flaky\n".to_owned(),
+            "there are /fast, /limited, /mine, /priced, /slow and /flaky\n".to_owned(),
         ),
         path => (StatusCode::OK, format!("this is {path}\n")),
     };
@@ -108,6 +109,17 @@ async fn answer<B>(
         HeaderValue::from_static("text/plain; charset=utf-8"),
     );
     Ok(response)
+}
+
+/// An answer that says what it cost, in the form of model servers.
+fn priced() -> Response<Full<Bytes>> {
+    let text = "{\"text\":\"hello\",\"usage\":{\"total_tokens\":40}}\n";
+    let mut response = Response::new(Full::new(text.into()));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    response
 }
 
 /// The field in which the demo names a user.

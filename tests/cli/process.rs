@@ -357,7 +357,7 @@ fn proxy_limits_a_service_without_a_file() {
 }
 
 #[test]
-fn demo_shows_limits_queueing_and_retries() {
+fn demo_shows_limits_costs_queueing_and_retries() {
     let mut tidegate =
         Tidegate::start(&["demo", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
     let gateway = address(&next_line(&mut tidegate.stdout, "  gateway "));
@@ -365,6 +365,9 @@ fn demo_shows_limits_queueing_and_retries() {
     let limited: Vec<_> = (0..8).map(|_| get(gateway, "/limited").0).collect();
     assert_eq!(limited[..5], [200; 5]);
     assert!(limited[5..].contains(&429), "{limited:?}");
+    let priced: Vec<_> = (0..8).map(|_| get(gateway, "/priced").0).collect();
+    assert_eq!(priced[..3], [200; 3]);
+    assert!(priced[3..].contains(&429), "{priced:?}");
     let flaky: Vec<_> = (0..4).map(|_| get(gateway, "/flaky").0).collect();
     assert_eq!(flaky, [200; 4]);
     let slow: Vec<_> = (0..6)
