@@ -64,7 +64,10 @@ impl EventReader {
                     rest = others;
                     continue;
                 }
-                self.mark = MARK.len();
+                // A part of a mark is the beginning of some line.
+                if std::mem::replace(&mut self.mark, MARK.len()) > 0 {
+                    self.line = EventLine::Other;
+                }
             }
             if std::mem::take(&mut self.after_cr) && *first == b'\n' {
                 rest = others;
@@ -191,6 +194,13 @@ mod tests {
         for piece in [1, 2, 3, 1000] {
             let events = events(stream, piece);
             assert_eq!(events, [&b"a\nb\n c"[..], b"", b"[DONE]"], "{piece}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_mark_is_the_beginning_of_a_line_without_data() {
+        for piece in [1, 1000] {
+            assert_eq!(events(b"\xEF\xBBdata: a\n\ndata: b", piece), [b"b"]);
         }
     }
 
