@@ -7,7 +7,8 @@
 //! # Memory
 //!
 //! A key takes 36 bytes and the text of its owner; all texts stand in one
-//! buffer. A million keys with a name and a plan take some 90 MB.
+//! buffer, also while they are collected. A million keys with a name and a plan
+//! take some 90 MB.
 //!
 //! # Timing
 //!
@@ -33,6 +34,13 @@ pub struct ApiKeys {
     owners: Box<str>,
 }
 
+/// Keys while they are collected, in the form that they are kept in.
+#[derive(Default)]
+pub struct CollectedKeys {
+    entries: Vec<ApiKey>,
+    owners: String,
+}
+
 /// A digest, and the place of the text of its owner.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct ApiKey {
@@ -53,26 +61,41 @@ pub struct KeyOwner {
     pub claims: Map<String, Value>,
 }
 
-impl ApiKeys {
-    /// The keys with these owners, in any order. Of two equal digests the first
-    /// one in that order counts.
-    ///
-    /// `None` if the texts of all owners together have more than 4 GiB.
-    pub fn new(keys: impl IntoIterator<Item = (KeyDigest, KeyOwner)>) -> Option<Self> {
-        let (mut entries, mut owners) = (Vec::new(), String::new());
-        for (digest, owner) in keys {
-            let at = u32::try_from(owners.len()).ok()?;
-            owners.push_str(&serde_json::to_string(&owner).ok()?);
-            entries.push(ApiKey { digest, owner: at });
-        }
-        entries.sort_by_key(|entry| entry.digest);
-        entries.dedup_by_key(|entry| entry.digest);
-        Some(Self {
-            entries: entries.into(),
-            owners: owners.into(),
-        })
+impl CollectedKeys {
+    /// Adds the keys of one owner. Returns false, and adds nothing, if the texts
+    /// of all owners before have more than 4 GiB.
+    pub fn add(&mut self, owner: &KeyOwner, digests: &[KeyDigest]) -> bool {
+        let Ok(at) = u32::try_from(self.owners.len()) else {
+            return false;
+        };
+        // Texts, numbers, flags and lists of these can always be written.
+        let text = serde_json::to_string(owner).unwrap_or_default();
+        self.owners.push_str(&text);
+        let entries = digests.iter().map(|digest| ApiKey {
+            digest: *digest,
+            owner: at,
+        });
+        self.entries.extend(entries);
+        true
     }
 
+    /// The keys. Of two equal digests the one that was added first counts.
+    pub fn finish(self) -> ApiKeys {
+        let Self {
+            mut entries,
+            owners,
+        } = self;
+        // Owners that were added later stand further back.
+        entries.sort_unstable_by_key(|entry| (entry.digest, entry.owner));
+        entries.dedup_by_key(|entry| entry.digest);
+        ApiKeys {
+            entries: entries.into(),
+            owners: owners.into(),
+        }
+    }
+}
+
+impl ApiKeys {
     /// The owner of the key with this digest; `None` if there is no such key.
     ///
     /// Takes logarithmic time in the number of keys.
@@ -100,6 +123,15 @@ impl ApiKeys {
 }
 
 /// Says how many keys there are, and neither digests nor owners.
+impl fmt::Debug for CollectedKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CollectedKeys")
+            .field("keys", &self.entries.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Says how many keys there are, and neither digests nor owners.
 impl fmt::Debug for ApiKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ApiKeys")
@@ -122,14 +154,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn of_equal_digests_the_first_one_counts() {
+        let mut collected = CollectedKeys::default();
+        for (name, digests) in [("a", [[1; 32], [2; 32]]), ("b", [[2; 32], [3; 32]])] {
+            collected.add(&owner(name), &digests);
+        }
+        let keys = collected.finish();
+        let names = [1, 2, 3].map(|digest| keys.owner(&[digest; 32]).unwrap().name);
+        assert_eq!((keys.len(), names), (3, ["a", "a", "b"].map(String::from)));
+    }
+
     proptest! {
         #[test]
         fn each_digest_leads_to_its_owner_and_no_other_does(
             digests in proptest::collection::hash_set(any::<[u8; 32]>(), 0..40),
             other: [u8; 32],
         ) {
-            let keys = digests.iter().map(|digest| (*digest, owner(&format!("{digest:?}"))));
-            let keys = ApiKeys::new(keys).expect("few owners");
+            let mut collected = CollectedKeys::default();
+            for digest in &digests {
+                let is_added = collected.add(&owner(&format!("{digest:?}")), &[*digest]);
+                prop_assert!(is_added);
+            }
+            let keys = collected.finish();
             prop_assert_eq!(keys.len(), digests.len());
             for digest in &digests {
                 prop_assert_eq!(keys.owner(digest), Some(owner(&format!("{digest:?}"))));

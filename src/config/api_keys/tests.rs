@@ -86,7 +86,39 @@ fn an_empty_file_has_no_keys() {
     assert!(parse("").unwrap().is_empty() && parse("# none yet\n").unwrap().is_empty());
 }
 
+#[test]
+fn a_key_as_the_command_writes_it_is_read_without_the_parser_of_toml() {
+    let text = format!(
+        "[[keys]]\nname = \"acme\"\nplan = \"gold\"\nsha256 = \"{DIGEST}\"\nclaims = {{ org = \"a\" }}\n\n"
+    );
+    for text in [text.clone(), text.replace('\n', "\r\n")] {
+        assert_eq!(usual_key(&text).unwrap().name, "acme");
+    }
+    for other in [
+        "# x\n",
+        "name = \"b\"\n",
+        "[keys.claims]\na = 1\n",
+        "x = 1\n",
+    ] {
+        assert_eq!(usual_key(&format!("{text}{other}")), None, "{other}");
+    }
+}
+
 proptest::proptest! {
+    #[test]
+    fn a_piece_that_is_read_line_by_line_is_what_toml_reads(
+        lines in proptest::collection::vec("(name|plan|sha256|claims|x) ?= ?(\"[a\\\\\"\u{1}\t\u{e4}' #]{0,3}\"|'a'|1|\\[\"a\"\\]|\\{ a = (1|\"b\"|\\[1\\]) \\})( # \"a\")?", 0..5),
+        end in "\r?\n",
+    ) {
+        let text = format!("[[keys]]{end}name = \"n\"{end}sha256 = \"d\"{end}{}{end}", lines.join(&end));
+        for text in [text.replace("name = \"n\"", ""), text.replace("sha256 = \"d\"", ""), text] {
+            if let Some(key) = usual_key(&text) {
+                let piece: FilePiece = toml::from_str(&text).unwrap();
+                proptest::prop_assert_eq!(&piece.keys[..], &[key]);
+            }
+        }
+    }
+
     #[test]
     fn the_pieces_of_a_file_are_all_of_it(text in "([ \t]?\\[\\[keys\\]\\]|[a\r]|\n){0,30}") {
         let whole: String = pieces(&text).map(|piece| piece.text).collect();
