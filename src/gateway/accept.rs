@@ -79,7 +79,7 @@ fn liking(headers: &Headers, kind: Option<BodyKind>) -> Liking {
     }
     match (is_asked, most_precise) {
         (false, _) => (1000, AS_ANY),
-        (true, (_, 0)) => (0, 0),
+        (true, (0, _) | (_, 0)) => (0, 0),
         (true, (precision, weight)) => (weight, precision),
     }
 }
@@ -225,6 +225,8 @@ mod tests {
             ("text/html;level=1, application/json;q=0.5", "text/html"),
             ("*/*;q=0, text/html", "text/html"),
             ("*/*;q=0", PROBLEM),
+            ("text/html;q=0, image/png", PROBLEM),
+            ("text/html;q=0.9, image/png", "text/html"),
         ] {
             assert_eq!(chosen(&[accept], &[Html]), kind, "{accept}");
         }
