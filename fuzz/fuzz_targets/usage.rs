@@ -1,5 +1,5 @@
 //! The number at a path of a JSON document: as serde_json finds it, and the same
-//! whatever the pieces are.
+//! whatever the pieces are. Of events it is that of the last one that has it.
 //!
 //! Input: a byte for the length of the pieces, then the document.
 
@@ -12,15 +12,18 @@ use tidegate::{policy::JsonPath, usage::UsageReader};
 fuzz_target!(|bytes: &[u8]| {
     let Some((length, document)) = bytes.split_first() else { return };
     let path = JsonPath::parse("a.1.b").unwrap();
-    let found = |kind: &[u8], length: usize| {
+    let read = |kind: &[u8], text: &[u8], length: usize| {
         let mut reader = UsageReader::for_content_type(kind).unwrap();
-        document.chunks(length).for_each(|piece| reader.read(&path, piece));
+        text.chunks(length).for_each(|piece| reader.read(&path, piece));
         reader.found()
     };
+    let found = |kind: &[u8], length: usize| read(kind, document, length);
     let length = usize::from(*length).max(1);
     for kind in [&b"application/json"[..], b"text/event-stream"] {
         assert_eq!(found(kind, length), found(kind, usize::MAX));
     }
+    let last = events(document).iter().filter_map(|data| read(b"application/json", data, usize::MAX)).next_back();
+    assert_eq!(found(b"text/event-stream", length), last);
     // Of members with one name serde_json keeps the last, and the reader counts the largest.
     let Ok(value) = serde_json::from_slice::<Value>(document) else { return };
     let member = |value: &Value, name: &str| match value {
@@ -32,3 +35,30 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(found(b"application/json", length).is_some_and(|found| found >= expected));
     }
 });
+
+/// The data of each event of a stream ("HTML", 9.2.6), and of one that it breaks
+/// off, line by line.
+fn events(stream: &[u8]) -> Vec<Vec<u8>> {
+    let stream = stream.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(stream);
+    let (mut events, mut event, mut rest) = (Vec::new(), None, stream);
+    while !rest.is_empty() {
+        let end = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(rest.len());
+        let (line, behind) = rest.split_at(end);
+        rest = behind.strip_prefix(b"\r\n").or(behind.get(1..)).unwrap_or_default();
+        if line.is_empty() {
+            events.extend(event.take());
+            continue;
+        }
+        let data = match line.strip_prefix(b"data") {
+            Some([]) if !behind.is_empty() => &[][..],
+            Some([b':', data @ ..]) => data.strip_prefix(b" ").unwrap_or(data),
+            _ => continue,
+        };
+        event = Some(match event {
+            None => data.to_vec(),
+            Some(before) => [before, data.to_vec()].join(&b'\n'),
+        });
+    }
+    events.extend(event);
+    events
+}

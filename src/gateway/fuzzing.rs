@@ -7,11 +7,11 @@ use std::{net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
 
-use super::{client::Trust, path_variants};
+use super::{accept, client::Trust, cors, path_variants};
 use crate::{
     call::Client,
-    message::Headers,
-    policy::{ClientIpHeader, HopsField},
+    message::{Fields, Headers},
+    policy::{BodyKind, ClientIpHeader, Cors, HopsField, RefusalBody},
 };
 
 /// The client of a request from `peer`, where `trusted` may name it in
@@ -49,4 +49,23 @@ pub fn path_variants(received: &[u8]) -> Vec<Vec<u8>> {
         });
     }
     all
+}
+
+/// The kind of body that a refusal has for a client with these `headers`, where
+/// the route has a body of each of these kinds; `None` for the problem body.
+pub fn refusal_kind(headers: &Headers, kinds: &[BodyKind]) -> Option<BodyKind> {
+    let body = |kind: &BodyKind| {
+        let (kind, parts) = (*kind, Vec::new());
+        Arc::new(RefusalBody { kind, parts })
+    };
+    let bodies: Vec<_> = kinds.iter().map(body).collect();
+    accept::choose(headers, &bodies).map(|body| body.kind)
+}
+
+/// The fields by which a browser lets a page read a response to a request with
+/// these `headers`, as they are written.
+pub fn cors_fields(cors: &Cors, headers: &Headers) -> Vec<u8> {
+    let mut fields = Fields::default();
+    cors::describe(&mut fields, cors, headers);
+    fields.as_bytes().to_vec()
 }

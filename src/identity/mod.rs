@@ -22,6 +22,8 @@ mod api_keys;
 mod claims;
 mod counts;
 mod fingerprint;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod jwt;
 mod known;
 mod rejected;

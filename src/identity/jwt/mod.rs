@@ -104,12 +104,7 @@ impl TokenVerifier {
     /// # Errors
     /// It would be refused whatever its signature is.
     pub(super) fn read(&self, text: &[u8]) -> Result<Arc<Token>, Rejected> {
-        let token = Token::read(text, &self.policy.algorithms)?;
-        conditions::check(&self.policy, &token.claims, since_1970())?;
-        if id(&self.policy, &token).is_none() {
-            return Err(Rejected::new("it does not say whose it is"));
-        }
-        Ok(Arc::new(token))
+        read(&self.policy, text, since_1970()).map(|(token, _)| Arc::new(token))
     }
 
     /// Checks the signature of a token that was read. Returns the client, and
@@ -174,6 +169,24 @@ impl TokenVerifier {
             SigningKeys::Unknown => Err(unknown.into()),
             SigningKeys::NoSet => Err(unavailable),
         }
+    }
+}
+
+/// Reads a token and checks its claims, at `now` since 1970. Returns the time
+/// that is left of it, too.
+///
+/// # Errors
+/// It would be refused whatever its signature is.
+pub(super) fn read(
+    policy: &Jwt,
+    text: &[u8],
+    now: Duration,
+) -> Result<(Token, Duration), Rejected> {
+    let token = Token::read(text, &policy.algorithms)?;
+    let left = conditions::check(policy, &token.claims, now)?;
+    match id(policy, &token) {
+        Some(_) => Ok((token, left)),
+        None => Err(Rejected::new("it does not say whose it is")),
     }
 }
 

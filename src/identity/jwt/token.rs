@@ -25,13 +25,13 @@ pub(in crate::identity) struct Token {
     /// Bytes of `text` that are signed: header and payload.
     signed: usize,
     /// The algorithm that it says it was signed with.
-    pub(super) algorithm: Algorithm,
+    pub(in crate::identity) algorithm: Algorithm,
     /// The name of the key that it says it was signed with; `None` for none.
-    pub(super) key_id: Option<Box<str>>,
+    pub(in crate::identity) key_id: Option<Box<str>>,
     /// Its claims.
-    pub(super) claims: Map<String, Value>,
+    pub(in crate::identity) claims: Map<String, Value>,
     /// Its signature.
-    pub(super) signature: Box<[u8]>,
+    pub(in crate::identity) signature: Box<[u8]>,
 }
 
 /// The members of a header that count (RFC 7515, 4.1).
