@@ -38,14 +38,15 @@ use tokio::{
 
 use super::{
     charge::Charge,
-    decide_at_length,
+    decide_here,
     limits::RouteLimit,
+    local::Collected,
     question::Inquiry,
     questions::Questions,
     shared::{self, Deciding},
 };
 use crate::{
-    call::{Exchange, LimitFacts},
+    call::Exchange,
     error::Error,
     limit::{Admission, Clock, Refusal, TokenPlace, WaitEnd, time_until_admitted},
     store::Store,
@@ -60,10 +61,13 @@ const MOST_RACES: u32 = 8;
 const LATEST: Duration = Duration::from_millis(5);
 
 /// The turn of a request under limits with a delay.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "taken apart at once by the caller"
+)]
 pub(super) enum DecisionTime {
-    /// The limits decide now. The rates of this gateway have decided already;
-    /// `None` if they were not asked.
-    Now(Option<Result<Admission, Refusal>>),
+    /// The limits decide now.
+    Now(Collected),
     /// The request waits.
     Later(DelayedRequest),
 }
@@ -105,43 +109,36 @@ enum Prospect {
 
 /// Lets the rates of this gateway decide about a request that has `arrived`, or
 /// lets it enter a queue.
-pub(super) fn decide(
-    limits: &Arc<[RouteLimit]>,
-    exchange: &Arc<Exchange>,
-    arrived: Instant,
-) -> DecisionTime {
-    let inquiry = Inquiry {
-        limits,
-        exchange,
-        now: Clock.at(arrived),
-    };
-    let mut questions = Questions::default();
-    let collected = inquiry.collect(&mut questions, &mut LimitFacts::default());
-    if collected.is_err() {
-        // The decision fails in the same way, and says why.
-        return DecisionTime::Now(None);
-    }
-    let index = match inquiry.ask_or_wait(&questions, None) {
-        Ok(made) => return DecisionTime::Now(Some(made)),
+///
+/// # Errors
+/// Fails if a limit refuses the request before any bucket is asked.
+pub(super) fn decide(inquiry: &Inquiry<'_>, arrived: Instant) -> Result<DecisionTime, Error> {
+    let limits = inquiry.limits;
+    let mut collected = Collected::of(inquiry)?;
+    let index = match inquiry.ask_or_wait(&collected.questions, None) {
+        Ok(made) => {
+            collected.made = Some(made);
+            return Ok(DecisionTime::Now(collected));
+        }
         Err((_, index)) => index,
     };
-    let question = questions.live[index];
+    let question = collected.questions.live[index];
     let longest = question.limit(limits).policy.delay.unwrap_or_default();
     let place = question
         .limiter(limits)
         .and_then(|limiter| limiter.queues().enter(question.key, question.cost));
     let Some(place) = place else {
-        return DecisionTime::Now(None);
+        return Ok(DecisionTime::Now(collected));
     };
     let of_all: Duration = limits.iter().filter_map(|limit| limit.policy.delay).sum();
-    DecisionTime::Later(DelayedRequest {
+    Ok(DecisionTime::Later(DelayedRequest {
         limits: Arc::clone(limits),
-        exchange: Arc::clone(exchange),
+        exchange: Arc::clone(inquiry.exchange),
         arrived,
         until: arrived + longest,
         latest: arrived + of_all,
         place,
-    })
+    }))
 }
 
 impl Inquiry<'_> {
@@ -231,18 +228,14 @@ impl DelayedRequest {
     /// Fails if a limit refuses after all, or if the store cannot decide and
     /// the configuration refuses then.
     pub(super) async fn decide(mut self, store: Option<&Arc<Store>>) -> Result<Charge, Error> {
-        let (now, made) = self.first_in_time().await;
-        let (limits, exchange) = (&self.limits, &self.exchange);
-        let inquiry = Inquiry {
-            limits,
-            exchange,
-            now: Clock.at(now),
+        let (now, collected) = self.first_in_time().await;
+        let inquiry = self.inquiry(now);
+        let deciding = match (store, collected) {
+            (_, Err(error)) => Deciding::Made(Err(error)),
+            (Some(store), Ok(collected)) => shared::decide(store, &inquiry, collected),
+            (None, Ok(collected)) => Deciding::Made(decide_here(&inquiry, collected)),
         };
-        let deciding = match store {
-            Some(store) => shared::decide(store, &inquiry, made),
-            None => Deciding::Made(decide_at_length(&inquiry, made)),
-        };
-        exchange.facts.lock().delay = Some(self.arrived.elapsed());
+        self.exchange.facts.lock().delay = Some(self.arrived.elapsed());
         match deciding {
             Deciding::Made(outcome) => {
                 self.place.leave(end_of(&outcome), now);
@@ -259,31 +252,30 @@ impl DelayedRequest {
 
     /// Waits until the request is the first of its queue and its tokens are
     /// due, or until that is in vain. Returns the time by which its limits
-    /// decide, and the decision of the rates of this gateway.
-    async fn first_in_time(&mut self) -> (Instant, Option<Result<Admission, Refusal>>) {
+    /// decide, and its questions with the decision of the rates of this gateway;
+    /// fails if a limit refuses it by now before any bucket is asked.
+    async fn first_in_time(&mut self) -> (Instant, Result<Collected, Error>) {
         let before = timeout_at(self.until, self.place.first()).await;
         let mut now = match before {
             Ok(Some(before)) => not_long_ago(before.max(self.arrived)),
             _ => Instant::now(),
         };
         loop {
-            let inquiry = Inquiry {
-                limits: &self.limits,
-                exchange: &self.exchange,
-                now: Clock.at(now),
+            let inquiry = self.inquiry(now);
+            let mut collected = match Collected::of(&inquiry) {
+                Ok(collected) => collected,
+                Err(error) => return (now, Err(error)),
             };
-            let mut questions = Questions::default();
-            let mut facts = LimitFacts::default();
-            if inquiry.collect(&mut questions, &mut facts).is_err() {
-                return (now, None);
-            }
             let first = First {
                 place: &self.place,
                 here: self.until.saturating_duration_since(now),
                 elsewhere: self.latest.saturating_duration_since(now),
             };
-            let due = match inquiry.ask_or_wait(&questions, Some(first)) {
-                Ok(made) => return (now, Some(made)),
+            let due = match inquiry.ask_or_wait(&collected.questions, Some(first)) {
+                Ok(made) => {
+                    collected.made = Some(made);
+                    return (now, Ok(collected));
+                }
                 Err((wait, _)) => now + wait,
             };
             now = select! {
@@ -292,12 +284,15 @@ impl DelayedRequest {
             };
         }
     }
-}
 
-/// A moment by which tokens are taken now: a past one, at most [`LATEST`] ago.
-fn not_long_ago(moment: Instant) -> Instant {
-    let now = Instant::now();
-    moment.clamp(now.checked_sub(LATEST).unwrap_or(now), now)
+    /// The request before its limits, which decide by the time `now`.
+    fn inquiry(&self, now: Instant) -> Inquiry<'_> {
+        Inquiry {
+            limits: &self.limits,
+            exchange: &self.exchange,
+            now: Clock.at(now),
+        }
+    }
 }
 
 /// How a wait has ended for this decision.
@@ -306,4 +301,10 @@ fn end_of(outcome: &Result<Charge, Error>) -> WaitEnd {
         Ok(_) => WaitEnd::Admitted,
         Err(_) => WaitEnd::Refused,
     }
+}
+
+/// A moment by which tokens are taken now: a past one, at most [`LATEST`] ago.
+fn not_long_ago(moment: Instant) -> Instant {
+    let now = Instant::now();
+    moment.clamp(now.checked_sub(LATEST).unwrap_or(now), now)
 }

@@ -39,29 +39,53 @@ use crate::{
     },
 };
 
+/// A request whose questions are found.
+#[derive(Debug, Default)]
+pub(super) struct Collected {
+    /// Those to the store are left when the others are decided.
+    pub(super) questions: Questions,
+    /// The decision of the rates that can refuse, if it was made before the
+    /// others.
+    pub(super) made: Option<Result<Admission, Refusal>>,
+    /// The facts that are to be emitted.
+    pub(super) facts: LimitFacts,
+}
+
+impl Collected {
+    /// Finds the questions of a request.
+    ///
+    /// # Errors
+    /// Fails if a limit refuses the request before any bucket is asked.
+    #[inline]
+    pub(super) fn of(inquiry: &Inquiry<'_>) -> Result<Self, Error> {
+        let mut collected = Self::default();
+        let outcome = inquiry.collect(&mut collected.questions, &mut collected.facts);
+        if outcome.is_err() {
+            inquiry.exchange.facts.lock().limits = collected.facts;
+        }
+        outcome.map(|()| collected)
+    }
+}
+
 impl Inquiry<'_> {
-    /// Decides by all limits that are not in the store. Leaves the questions to
-    /// the others in `questions`, which is empty before, and what is to be
-    /// emitted in `facts`. `made` is the decision of the rates that can refuse,
-    /// if it was made before.
+    /// Decides by all limits that are not in the store.
     ///
     /// # Errors
     /// Fails if a limit refuses. No tokens are kept then but those of
     /// candidates.
     #[inline]
-    pub(super) fn decide(
-        &self,
-        questions: &mut Questions,
-        made: Option<Result<Admission, Refusal>>,
-        facts: &mut LimitFacts,
-    ) -> Result<Charge, Error> {
-        self.collect(questions, facts)?;
+    pub(super) fn decide(&self, collected: &mut Collected) -> Result<Charge, Error> {
+        let Collected {
+            questions,
+            made,
+            facts,
+        } = collected;
         let acquired = self.acquire(questions);
         let decided = if acquired.refused.is_empty() {
-            let made = made.unwrap_or_else(|| self.ask_live(questions));
+            let made = made.take().unwrap_or_else(|| self.ask_live(questions));
             made.map_err(Some)
         } else {
-            if let Some(Ok(admission)) = made {
+            if let Some(Ok(admission)) = made.take() {
                 self.refund(questions, admission);
             }
             Err(would_refuse(self.now, &self.asks(questions)))

@@ -68,8 +68,8 @@ use tower::{Layer, Service, ServiceExt};
 use self::{
     charge::Charge,
     delay::DecisionTime,
+    local::Collected,
     question::Inquiry,
-    questions::Questions,
     response::{ResponseFuture, change, settle},
     shared::Deciding,
 };
@@ -80,9 +80,9 @@ pub use self::{
 };
 use super::one_of::call_rarely;
 use crate::{
-    call::{Call, LimitFacts},
+    call::Call,
     error::{Error, Failed},
-    limit::{Admission, Clock, Refusal},
+    limit::Clock,
     message::Response,
     policy::HeaderChanges,
     store::Store,
@@ -198,7 +198,11 @@ where
             return self.call_in_turn(call);
         }
         if let Some(store) = &self.policy.store {
-            let deciding = shared::decide(store, &self.policy.inquiry(&call), None);
+            let inquiry = self.policy.inquiry(&call);
+            let deciding = match Collected::of(&inquiry) {
+                Ok(collected) => shared::decide(store, &inquiry, collected),
+                Err(error) => Deciding::Made(Err(error)),
+            };
             return self.proceed_in_time(call, deciding);
         }
         match decide(&self.policy.limits, &call) {
@@ -228,20 +232,21 @@ fn decide(limits: &Arc<[RouteLimit]>, call: &Call) -> Result<Option<Charge>, Err
         let mut facts = call.exchange.facts.lock();
         inquiry.decide_plain(&mut facts.limits)
     };
-    let outcome = plain.unwrap_or_else(|| decide_at_length(&inquiry, None));
+    let outcome = plain.unwrap_or_else(|| decide_at_length(&inquiry));
     outcome.map(Some)
 }
 
-/// Decides by limits that are not all plain, or many. `made` is the decision of
-/// the rates of this gateway, if it was made before.
+/// Decides by limits that are not all plain, or many.
 #[inline(never)]
-fn decide_at_length(
-    inquiry: &Inquiry<'_>,
-    made: Option<Result<Admission, Refusal>>,
-) -> Result<Charge, Error> {
-    let mut facts = LimitFacts::default();
-    let outcome = inquiry.decide(&mut Questions::default(), made, &mut facts);
-    inquiry.exchange.facts.lock().limits = facts;
+fn decide_at_length(inquiry: &Inquiry<'_>) -> Result<Charge, Error> {
+    decide_here(inquiry, Collected::of(inquiry)?)
+}
+
+/// Decides by limits of this gateway, whose questions are found.
+#[inline]
+fn decide_here(inquiry: &Inquiry<'_>, mut collected: Collected) -> Result<Charge, Error> {
+    let outcome = inquiry.decide(&mut collected);
+    inquiry.exchange.facts.lock().limits = collected.facts;
     outcome
 }
 
@@ -279,15 +284,16 @@ where
     #[cold]
     fn call_in_turn(&mut self, call: Call) -> ResponseFuture<S::Future> {
         let inquiry = self.policy.inquiry(&call);
-        let waiting = match delay::decide(&self.policy.limits, &call.exchange, call.now) {
-            DecisionTime::Now(made) => {
+        let waiting = match delay::decide(&inquiry, call.now) {
+            Ok(DecisionTime::Now(collected)) => {
                 let deciding = match &self.policy.store {
-                    Some(store) => shared::decide(store, &inquiry, made),
-                    None => Deciding::Made(decide_at_length(&inquiry, made)),
+                    Some(store) => shared::decide(store, &inquiry, collected),
+                    None => Deciding::Made(decide_here(&inquiry, collected)),
                 };
                 return self.proceed_in_time(call, deciding);
             }
-            DecisionTime::Later(waiting) => waiting,
+            Ok(DecisionTime::Later(waiting)) => waiting,
+            Err(error) => return ResponseFuture::Refused { error: Some(error) },
         };
         let (inner, policy) = (self.inner.clone(), self.policy.clone());
         let waiting = async move {

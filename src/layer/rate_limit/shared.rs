@@ -39,13 +39,14 @@ use super::{
     charge::Charge,
     key,
     limits::RouteLimit,
+    local::Collected,
     question::{Inquiry, Question},
-    questions::{InFlightQuestions, Questions, Quotas, SharedQuestions, nearer},
+    questions::{InFlightQuestions, Quotas, SharedQuestions, nearer},
 };
 use crate::{
     call::{Exchange, LimitFacts},
     error::Error,
-    limit::{Admission, Clock, Refusal},
+    limit::Clock,
     store::{Asks, Refused, SharedAdmission, SharedAsk, Store, StoreDecision, StoreOutcome},
 };
 
@@ -75,16 +76,18 @@ pub(super) struct PendingDecision {
 ///
 /// Local limits decide first and synchronously. If one of them refuses, or if
 /// no key of the request leads to a shared limit, the store hears nothing of
-/// the request. `made` is the decision of the local rates, if it was made before.
+/// the request.
 pub(super) fn decide(
     store: &Arc<Store>,
     inquiry: &Inquiry<'_>,
-    made: Option<Result<Admission, Refusal>>,
+    mut collected: Collected,
 ) -> Deciding {
     let (limits, exchange) = (inquiry.limits, inquiry.exchange);
-    let mut questions = Questions::default();
-    let mut facts = LimitFacts::default();
-    let charge = match inquiry.decide(&mut questions, made, &mut facts) {
+    let outcome = inquiry.decide(&mut collected);
+    let Collected {
+        questions, facts, ..
+    } = collected;
+    let charge = match outcome {
         Ok(charge) if !questions.shared.is_empty() || has_caps(limits, &questions) => charge,
         outcome => {
             exchange.facts.lock().limits = facts;
