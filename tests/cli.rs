@@ -86,7 +86,7 @@ fn the_configuration_of_the_demo_is_a_valid_start() {
         .unwrap();
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
-        "./tidegate.toml: ok: 6 routes, 3 limits, 1 upstream\n"
+        "./tidegate.toml: ok: 8 routes, 5 limits, 1 upstream\n"
     );
 }
 

@@ -102,8 +102,8 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 ///
 /// The first route has no policy, and each other one shows a single policy: a
 /// limit of 1 request in a second with a burst of 5, a limit for each user, a
-/// limit on what answers cost, a concurrency limit of 2 with a queue of 2, and
-/// up to 3 attempts. The log is at `warn`, since the access lines on stdout are
+/// limit on what answers cost, one that lets requests wait, one that bans, a
+/// concurrency limit of 2 with a queue of 2, and up to 3 attempts. The log is at `warn`, since the access lines on stdout are
 /// the point of the demo.
 ///
 /// A test parses the text, since users begin with it.
@@ -143,6 +143,19 @@ rate = "60/m"
 burst = 100
 cost = {{ from = "response-json:usage.total_tokens", reserve = 10 }}
 
+# Requests wait for up to a second instead of being refused.
+[limits.pace]
+key = "client-ip"
+rate = "4/s"
+burst = 1
+delay = "1s"
+
+# Whoever goes on after three refusals is refused for ten seconds.
+[limits.strict]
+key = "client-ip"
+rate = "1/s"
+ban = {{ refusals = 3, within = "10s", for = "10s" }}
+
 {ROUTES}"#
     )
 }
@@ -171,6 +184,18 @@ name = "priced"
 match = { path = "/priced" }
 upstream = "service"
 limits = ["tokens"]
+
+[[routes]]
+name = "paced"
+match = { path = "/paced" }
+upstream = "service"
+limits = ["pace"]
+
+[[routes]]
+name = "strict"
+match = { path = "/strict" }
+upstream = "service"
+limits = ["strict"]
 
 [[routes]]
 name = "slow"
@@ -229,6 +254,12 @@ Try in another terminal:
      owe 20: the others are refused until 60 tokens a minute have paid.
      curl -s -w '%{{http_code}}\n' '{gateway}/priced?[1-5]'
 
+  7. A limit that lets requests wait: one passes, four follow it each quarter of a second, three are refused at once.
+     curl -Z --parallel-immediate --no-progress-meter -o /dev/null -w '%{{http_code}} after %{{time_total}} s\n' '{gateway}/paced?[1-8]'
+
+  8. A ban: the third refusal brings it, and ten seconds go by before anything passes again.
+     curl -s -o /dev/null '{gateway}/strict?[1-4]'; curl -i '{gateway}/strict'
+
 What it counted: curl -s {admin}/metrics
 Its configuration, to go on from: tidegate demo --print-config > tidegate.toml, then tidegate check and tidegate run.
 Or put it before a service of yours at once: tidegate proxy --to http://localhost:3000 --rate 100/s
@@ -251,6 +282,6 @@ mod tests {
             &text(any, any, SocketAddr::from((Ipv4Addr::LOCALHOST, 1))),
             &Environment::new(),
         );
-        assert_eq!(config.unwrap().routes.len(), 6);
+        assert_eq!(config.unwrap().routes.len(), 8);
     }
 }

@@ -98,7 +98,8 @@ async fn answer<B>(
         },
         "/" => (
             StatusCode::OK,
-            "there are /fast, /limited, /mine, /priced, /slow and /flaky\n".to_owned(),
+            "there are /fast, /limited, /mine, /priced, /paced, /strict, /slow and /flaky\n"
+                .to_owned(),
         ),
         path => (StatusCode::OK, format!("this is {path}\n")),
     };

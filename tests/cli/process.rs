@@ -357,7 +357,7 @@ fn proxy_limits_a_service_without_a_file() {
 }
 
 #[test]
-fn demo_shows_limits_costs_queueing_and_retries() {
+fn demo_shows_limits_costs_waits_bans_queueing_and_retries() {
     let mut tidegate =
         Tidegate::start(&["demo", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
     let gateway = address(&next_line(&mut tidegate.stdout, "  gateway "));
@@ -368,6 +368,14 @@ fn demo_shows_limits_costs_queueing_and_retries() {
     let priced: Vec<_> = (0..8).map(|_| get(gateway, "/priced").0).collect();
     assert_eq!(priced[..3], [200; 3]);
     assert!(priced[3..].contains(&429), "{priced:?}");
+    let strict: Vec<_> = (0..9).map(|_| get(gateway, "/strict").0).collect();
+    assert_eq!(strict[0], 200);
+    assert!(strict.contains(&429), "{strict:?}");
+    let paced: Vec<_> = (0..5)
+        .map(|_| thread::spawn(move || get(gateway, "/paced").0))
+        .collect();
+    let paced: Vec<_> = paced.into_iter().map(|call| call.join().unwrap()).collect();
+    assert_eq!(paced, [200; 5]);
     let flaky: Vec<_> = (0..4).map(|_| get(gateway, "/flaky").0).collect();
     assert_eq!(flaky, [200; 4]);
     let slow: Vec<_> = (0..6)
