@@ -353,28 +353,9 @@ impl Taken {
 
 /// Changes that are no decision of a request.
 impl Core {
-    /// Returns tokens, as far as they have not come back by themselves: once
-    /// the time in which they do has passed, the bucket is no fuller than if
-    /// they had never been taken, and returning them would add to what rate and
-    /// burst allow. Returns nothing if the key's quota has changed since.
-    pub(super) fn give_back(&self, now: Now, taken: &Taken) -> Result<(), Halt> {
-        let gcra = taken.gcra();
-        let missing = taken.tat.saturating_sub(now.as_nanos());
-        let back = gcra.weight(taken.cost).min(missing);
-        if back == 0 {
-            return Ok(());
-        }
-        self.shift(taken.key, |class, tat| {
-            let is_same = self.gcra_of(class).fill() == gcra.fill();
-            if is_same { tat.checked_sub(back) } else { None }
-        })
-        .map(drop)
-    }
-
     /// Replaces the TAT of a key by what `change` makes of its class and TAT, an
-    /// earlier one: whoever waits for its tokens looks again.
-    /// Returns the new TAT; `None` if `change` did, or if the table does not
-    /// hold the key.
+    /// earlier one: whoever waits for its tokens looks again. Returns the new
+    /// TAT; `None` if `change` did, or if the table does not hold the key.
     ///
     /// If the slot goes to another key meanwhile, `key` had a full bucket and
     /// still has: see the table's protocol.

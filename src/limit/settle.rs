@@ -74,6 +74,24 @@ impl Taken {
 }
 
 impl Core {
+    /// Returns tokens, as far as they have not come back by themselves: once
+    /// the time in which they do has passed, the bucket is no fuller than if
+    /// they had never been taken, and returning them would add to what rate and
+    /// burst allow. Returns nothing if the key's quota has changed since.
+    pub(super) fn give_back(&self, now: Now, taken: &Taken) -> Result<(), Halt> {
+        let gcra = taken.gcra();
+        let missing = taken.tat.saturating_sub(now.as_nanos());
+        let back = gcra.weight(taken.cost).min(missing);
+        if back == 0 {
+            return Ok(());
+        }
+        self.shift(taken.key, |class, tat| {
+            let is_same = self.gcra_of(class).fill() == gcra.fill();
+            if is_same { tat.checked_sub(back) } else { None }
+        })
+        .map(drop)
+    }
+
     /// Moves the TAT of a key by `tokens`. They count under the quota by which
     /// the key's debt is measured at present.
     fn owe(&self, want: Want<'_>, tokens: u64) -> Result<(), Halt> {

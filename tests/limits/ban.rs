@@ -399,6 +399,7 @@ fn connections_of_a_banned_address_are_closed_and_open_ones_end_with_a_refusal()
     let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut open = gateway.connect();
     let mut other = gateway.connect();
+    gateway.await_metric("tidegate_connections", &[], 2.0);
     let statuses = [(); 2].map(|()| open.exchange(request).status());
     assert_eq!(statuses, [200, 429]);
     assert!(is_closed(&gateway) && is_closed(&gateway));
