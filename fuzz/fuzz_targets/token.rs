@@ -99,10 +99,13 @@ fn is_met(claims: &Map<String, Value>) -> bool {
     };
     let is_one_text = |value: &Value| match value {
         Value::Number(_) | Value::Bool(_) => true,
-        value => value.as_str().is_some_and(|text| !text.is_empty() && text.len() <= 1024),
+        value => value.as_str().is_some_and(|text| {
+            let is_plain = text.trim() == text && !text.chars().any(char::is_control);
+            is_plain && (1..=1024).contains(&text.len())
+        }),
     };
     let has_id = match claims.get("sub") {
-        Some(Value::Array(items)) => items.iter().filter(|item| is_one_text(item)).count() == 1,
+        Some(Value::Array(items)) => items.len() == 1 && is_one_text(&items[0]),
         id => id.is_some_and(is_one_text),
     };
     lasts && is_past("nbf") && is_past("iat") && claims.get("iss").is_some_and(|iss| iss == "idp") && is_for_us && has_id

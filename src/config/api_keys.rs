@@ -30,7 +30,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{source, syntax};
-use crate::policy::{ApiKeys, CollectedKeys, KeyDigest, KeyOwner};
+use crate::policy::{ApiKeys, CollectedKeys, KeyDigest, KeyOwner, is_exact_in_field};
 
 /// Longest file of keys, in bytes: some two million keys.
 const LONGEST: u64 = 512 * 1024 * 1024;
@@ -237,9 +237,9 @@ impl KeysReader {
     /// the text says which.
     fn sound(&mut self, line: usize, key: WrittenKey) -> Result<(), String> {
         let name = key.name;
-        if name.is_empty() || name.len() > LONGEST_NAME || name.contains(char::is_control) {
+        if name.len() > LONGEST_NAME || !is_exact_in_field(&name) {
             return Err(format!(
-                "`name` has 1 to {LONGEST_NAME} bytes without control characters"
+                "`name` has 1 to {LONGEST_NAME} bytes without control characters and outer blanks"
             ));
         }
         if let Some(plan) = &key.plan {
@@ -327,10 +327,13 @@ fn plain_text(value: &str) -> Option<&str> {
     text.bytes().all(is_plain).then_some(text)
 }
 
-/// Checks that claims are texts, numbers, flags, or lists of these.
+/// Checks that claims are texts, numbers, flags, or lists of these, and that a
+/// header field can tell each text.
 fn check_claims(name: &str, claims: &Map<String, Value>) -> Result<(), String> {
-    let is_scalar =
-        |value: &Value| matches!(value, Value::String(_) | Value::Number(_) | Value::Bool(_));
+    let is_scalar = |value: &Value| match value {
+        Value::String(text) => is_exact_in_field(text),
+        value => matches!(value, Value::Number(_) | Value::Bool(_)),
+    };
     for (claim, value) in claims {
         let is_sound = match value {
             Value::Array(items) => items.iter().all(is_scalar),
@@ -338,7 +341,7 @@ fn check_claims(name: &str, claims: &Map<String, Value>) -> Result<(), String> {
         };
         if !is_sound {
             return Err(format!(
-                "the claim `{claim}` of `{name}` is a string, a number, a flag, or a list of these"
+                "the claim `{claim}` of `{name}` is a string without control characters and outer blanks, a number, a flag, or a list of these"
             ));
         }
     }

@@ -4,6 +4,8 @@ use std::{borrow::Cow, sync::Arc};
 
 use serde_json::{Map, Value};
 
+use crate::policy::is_exact_in_field;
+
 /// Bytes of the longest claim that is kept. Claims go into header fields and
 /// keys; a longer one counts as absent, as a part of it could be the value of
 /// somebody else.
@@ -50,7 +52,8 @@ pub enum Claim {
 }
 
 impl Identified {
-    /// The client `id` of an identity, of whose `claims` some are `kept`.
+    /// The client `id` of an identity, of whose `claims` some are `kept`. The id
+    /// is exact in a field, or empty.
     ///
     /// A `plan` counts before the claim that the identity has for it.
     pub(super) fn new(
@@ -59,7 +62,7 @@ impl Identified {
         plan: Option<String>,
         claims: &Map<String, Value>,
     ) -> Self {
-        let of_claim = || Claim::of(claims, kept.plan.as_deref()?)?.single();
+        let of_claim = || single(find(claims, kept.plan.as_deref()?)?);
         let claim = |name: &str| Some((name.into(), Claim::of(claims, name)?));
         let names = kept.names.iter().map(|name| &**name);
         Self {
@@ -92,17 +95,10 @@ impl Claims {
 }
 
 impl Claim {
-    /// The claim of this name: a member, or else a path of members with dots
-    /// between them, as in `realm_access.roles`.
-    ///
-    /// `None` if there is none, and for an object, null, an empty value and one
-    /// that is too long.
-    pub(super) fn of(claims: &Map<String, Value>, name: &str) -> Option<Self> {
-        let value = claims.get(name).or_else(|| {
-            let mut steps = name.split('.');
-            let first = claims.get(steps.next()?)?;
-            steps.try_fold(first, |value, step| value.get(step))
-        })?;
+    /// The claim of this name; `None` if there is none, and for an object, null,
+    /// a text that is not exact in a field, and a value that is too long.
+    fn of(claims: &Map<String, Value>, name: &str) -> Option<Self> {
+        let value = find(claims, name)?;
         let Value::Array(items) = value else {
             return scalar(value).map(Self::Scalar);
         };
@@ -129,18 +125,32 @@ impl Claim {
             Self::List(items) => items.iter().any(|item| **item == *value),
         }
     }
+}
 
-    /// The claim if it is one value.
-    pub(super) fn single(self) -> Option<Box<str>> {
-        match self {
-            Self::Scalar(text) => Some(text),
-            Self::List(items) => <[_; 1]>::try_from(Vec::from(items)).ok().map(|[item]| item),
-        }
+/// The value of the claim of this name: a member, or else a path of members
+/// with dots between them, as in `realm_access.roles`.
+pub(super) fn find<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'c Value> {
+    claims.get(name).or_else(|| {
+        let mut steps = name.split('.');
+        let first = claims.get(steps.next()?)?;
+        steps.try_fold(first, |value, step| value.get(step))
+    })
+}
+
+/// The one text of a value that is one, or a list of one. `None` where
+/// [`scalar`] has none.
+pub(super) fn single(value: &Value) -> Option<Box<str>> {
+    match value {
+        Value::Array(items) => match &items[..] {
+            [item] => scalar(item),
+            _ => None,
+        },
+        value => scalar(value),
     }
 }
 
-/// A text, number or flag as text. `None` for other values, for an empty text
-/// and for one that is too long.
+/// A text, number or flag as text. `None` for other values, for a text that is
+/// not exact in a field, and for one that is too long.
 fn scalar(value: &Value) -> Option<Box<str>> {
     let text = match value {
         Value::String(text) => text.clone(),
@@ -148,7 +158,7 @@ fn scalar(value: &Value) -> Option<Box<str>> {
         Value::Bool(flag) => flag.to_string(),
         Value::Null | Value::Array(_) | Value::Object(_) => return None,
     };
-    let is_kept = !text.is_empty() && text.len() <= LONGEST_CLAIM;
+    let is_kept = text.len() <= LONGEST_CLAIM && is_exact_in_field(&text);
     is_kept.then(|| text.into())
 }
 
@@ -180,9 +190,45 @@ mod tests {
             (json!("x".repeat(1024)), Some(&*"x".repeat(1024))),
             (json!("x".repeat(1025)), None),
             (json!(["x".repeat(1000), "y".repeat(100)]), None),
+            (json!("a b\u{e4}"), Some("a b\u{e4}")),
+            (json!(["a\n", "b", " c"]), Some("b")),
         ] {
             let found = claim(value.clone());
             assert_eq!(found.as_ref().map(Claim::text).as_deref(), text, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_a_reader_of_a_field_would_change_is_no_claim() {
+        for text in [
+            "root\n",
+            "root\0",
+            "root\t",
+            "root\u{7f}",
+            "root\u{85}",
+            "ro\not",
+            " root",
+            "root ",
+            "root\u{a0}",
+            " ",
+            "\n\0",
+        ] {
+            assert_eq!(claim(json!(text)), None, "{text:?}");
+            assert_eq!(single(&json!([text])), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn one_text_is_a_scalar_or_a_list_of_one() {
+        assert_eq!(single(&json!("a")).as_deref(), Some("a"));
+        assert_eq!(single(&json!(["a"])).as_deref(), Some("a"));
+        for value in [
+            json!([]),
+            json!(["a", "b"]),
+            json!(["a", {}]),
+            json!([["a"]]),
+        ] {
+            assert_eq!(single(&value), None, "{value}");
         }
     }
 

@@ -91,6 +91,13 @@ pub struct Identification {
     pub keeps_credentials: bool,
 }
 
+/// Whether a text about a client is read from a header field as it was written.
+/// Readers remove blanks around a value, and control characters cannot be in
+/// one: without them the text could be that of another client.
+pub fn is_exact_in_field(text: &str) -> bool {
+    !text.is_empty() && text.trim() == text && !text.contains(char::is_control)
+}
+
 /// A claim that clients of a route must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequiredClaim {

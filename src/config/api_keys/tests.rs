@@ -35,6 +35,8 @@ fn each_mistake_is_told_with_its_line() {
     for (text, line, why) in [
         (key("a", "12"), 1, "64 hexadecimal digits"),
         (key("", DIGEST), 1, "`name` has 1 to 256 bytes"),
+        (key("root ", DIGEST), 1, "`name` has 1 to 256 bytes"),
+        (key("root\\n", DIGEST), 1, "`name` has 1 to 256 bytes"),
         (
             key("a", DIGEST) + &key("a", &DIGEST.replace('e', "1")),
             4,
@@ -55,6 +57,11 @@ fn each_mistake_is_told_with_its_line() {
         ("key = 1\n".to_owned(), 1, "unknown field `key`"),
         (
             format!("{}claims = {{ a = {{}} }}\n", key("a", DIGEST)),
+            1,
+            "the claim `a` of `a`",
+        ),
+        (
+            format!("{}claims = {{ a = [\"b\", \" c\"] }}\n", key("a", DIGEST)),
             1,
             "the claim `a` of `a`",
         ),

@@ -38,7 +38,7 @@ use self::{
     token::Token,
 };
 use super::{
-    claims::{Claim, Identified, KeptClaims},
+    claims::{self, Identified, KeptClaims},
     known::Validity,
     rejected::Rejected,
     verification::NotIdentified,
@@ -130,7 +130,7 @@ impl TokenVerifier {
         let key = answer.ok_or(Rejected::new("its signature does not verify"))?;
         // It may have ended while it waited.
         let left = conditions::check(&self.policy, &token.claims, since_1970())?;
-        let id = id(&self.policy, token).ok_or(Rejected::new("it does not say whose it is"))?;
+        let id = id(&self.policy, token)?;
         let identified = Identified::new(kept, &id, None, &token.claims);
         let vouched = Validity {
             until: Some(Instant::now() + left.min(LONGEST_KNOWN)),
@@ -184,15 +184,19 @@ pub(super) fn read(
 ) -> Result<(Token, Duration), Rejected> {
     let token = Token::read(text, &policy.algorithms)?;
     let left = conditions::check(policy, &token.claims, now)?;
-    match id(policy, &token) {
-        Some(_) => Ok((token, left)),
-        None => Err(Rejected::new("it does not say whose it is")),
-    }
+    id(policy, &token)?;
+    Ok((token, left))
 }
 
 /// The id of the client, which is in the claim that the policy names.
-fn id(policy: &Jwt, token: &Token) -> Option<Box<str>> {
-    Claim::of(&token.claims, &policy.id)?.single()
+///
+/// # Errors
+/// There is none, or it cannot be told to a service.
+fn id(policy: &Jwt, token: &Token) -> Result<Box<str>, Rejected> {
+    let found = claims::find(&token.claims, &policy.id);
+    let value = found.ok_or(Rejected::new("it does not say whose it is"))?;
+    let unfit = "its id is no text of 1 to 1024 bytes without control characters and outer blanks";
+    claims::single(value).ok_or(Rejected::new(unfit))
 }
 
 /// The time since 1970 by the clock of the system; zero before that.

@@ -1,7 +1,8 @@
 //! Fields that a route sets, with what is filled in for each request.
 //!
-//! A value that a client chose cannot end its field and begin another one:
-//! control characters become blanks. Everything else is written as it is.
+//! A value that a client chose cannot end its field and begin another one, and
+//! is read by a service as it is known here: one with control characters or
+//! outer blanks counts as missing, as a reader of fields would change it.
 
 use http::HeaderName;
 
@@ -41,12 +42,14 @@ pub(super) fn write(out: &mut Vec<u8>, name: &HeaderName, text: &HeaderText, exc
 fn append(out: &mut Vec<u8>, value: &RequestValue, exchange: &Exchange) -> bool {
     let begin = out.len();
     let is_there = append_raw(out, value, exchange).is_some();
-    for byte in &mut out[begin..] {
-        if byte.is_ascii_control() {
-            *byte = b' ';
-        }
-    }
-    is_there
+    is_there && is_exact(&out[begin..])
+}
+
+/// Whether a reader of a field leaves a value as it is. Tabs within it came in
+/// a field.
+fn is_exact(value: &[u8]) -> bool {
+    let is_changed = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
+    value.trim_ascii().len() == value.len() && !value.iter().any(is_changed)
 }
 
 /// Appends a value as it is; `None` if the request does not have it.
@@ -103,4 +106,28 @@ fn append_field(out: &mut Vec<u8>, name: &HeaderName, exchange: &Exchange) -> Op
         out.extend_from_slice(line);
     }
     Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_exact_if_no_reader_of_a_field_changes_it() {
+        for value in [&b""[..], b"root", b"a b", b"a\tb", "\u{e4}".as_bytes()] {
+            assert!(is_exact(value), "{}", value.escape_ascii());
+        }
+        for value in [
+            &b" root"[..],
+            b"root ",
+            b"root\t",
+            b"root\n",
+            b"ro\rot",
+            b"root\0",
+            b"\x7froot",
+            b" ",
+        ] {
+            assert!(!is_exact(value), "{}", value.escape_ascii());
+        }
+    }
 }

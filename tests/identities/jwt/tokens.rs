@@ -7,7 +7,10 @@ use super::{
     issuer::{Issuer, jwks, now, publishing},
     status,
 };
-use crate::support::gateway::{Gateway, responding};
+use crate::{
+    echo,
+    support::gateway::{Gateway, responding, upstream_table},
+};
 
 #[test]
 fn a_token_of_every_algorithm_is_verified() {
@@ -134,6 +137,47 @@ fn claims_are_the_id_the_plan_and_what_a_route_requires() {
     ] {
         assert_eq!(ask(claims(uid, "write")), 401);
     }
+}
+
+#[test]
+fn a_token_whose_id_a_service_would_read_as_another_one_is_refused() {
+    let issuer = Issuer::p256("k");
+    let (server, service) = (publishing(&[&issuer]), echo());
+    let gateway = Gateway::start(&format!(
+        "[identities.users]\nplan = 'claim:plan'\n[identities.users.jwt]\nkeys = '{}'\n{}[[routes]]\nname = 'r'\nupstream = 'u'\n{ROUTE}request = {{ set_headers = {{ x-user = '{{identity}}', x-plan = '{{plan}}', x-org = '{{claim:org}}' }} }}\n",
+        server.url(),
+        upstream_table("u", &[&service], "")
+    ));
+    let ask = |claims| {
+        let line = format!("Authorization: Bearer {}", issuer.token(claims));
+        gateway.ask("GET", "/", &[&line, "X-Plan: gold", "X-Org: root"])
+    };
+    for id in [
+        "root\n",
+        "root\0",
+        "root\t",
+        "root\u{7f}",
+        "root ",
+        " root",
+        "  ",
+        "\n\0",
+    ] {
+        let refused = ask(json!({ "sub": id }));
+        assert_eq!(refused.status(), 401, "{id:?}");
+        let text = refused.text();
+        assert!(text.contains("its id is no text of"), "{text}");
+    }
+    let served = ask(json!({ "sub": "a", "plan": "gold\n", "org": " root" })).text();
+    assert!(served.contains("\r\nx-user: a\r\n"), "{served}");
+    assert!(
+        !served.contains("root") && !served.contains("gold"),
+        "{served}"
+    );
+    let served = ask(json!({ "sub": "a", "plan": "tin", "org": ["x", "root\n"] })).text();
+    assert!(
+        served.contains("\r\nx-org: x\r\nx-plan: tin\r\n"),
+        "{served}"
+    );
 }
 
 #[test]
