@@ -18,12 +18,13 @@ use crate::{
     call::RouteTag,
     config::Config,
     identity::{
-        Authenticator, CredentialCounts, KeySource, SignatureChecks, TokenVerifier, Verifier,
+        AskedClaims, Authenticator, CredentialCounts, KeySource, SignatureChecks, TokenVerifier,
+        Verifier,
     },
     layer::{AuthService, FailureLimit, HiddenCredentials, IdentifyLayer, RouteIdentity},
     policy::{
         self, Authentication, Balance, HeaderText, Jwt, KeyPart, KeyUrl, Missing, RequestValue,
-        TextPiece, TokenKeys,
+        RequiredClaim, TextPiece, TokenKeys,
     },
 };
 
@@ -45,11 +46,14 @@ pub(super) fn identities(
 ) -> Result<Identities, BuildError> {
     let checks = checks(config, earlier, process)?;
     let mut identities = Named::new();
-    let claims: Arc<[Box<str>]> = claims(config).into_iter().map(Into::into).collect();
+    let asked = Arc::new(AskedClaims {
+        texts: claims(config).into_iter().map(Into::into).collect(),
+        conditions: conditions(config).into_iter().cloned().collect(),
+    });
     for policy in &config.identities {
         let before = earlier.and_then(|earlier| earlier.identities.get(&policy.name));
         let authenticator = match before {
-            Some(before) if before.implements(policy, &claims) => Arc::clone(before),
+            Some(before) if before.implements(policy, &asked) => Arc::clone(before),
             before => {
                 let counts = before.map(|before| Arc::clone(&before.counts));
                 let verifier = match (&policy.method, &checks) {
@@ -64,7 +68,7 @@ pub(super) fn identities(
                 Arc::new(Authenticator::new(
                     Arc::clone(policy),
                     verifier,
-                    Arc::clone(&claims),
+                    Arc::clone(&asked),
                     process.workers,
                     counts.unwrap_or_else(|| Arc::new(CredentialCounts::new(process.workers))),
                 ))
@@ -138,8 +142,14 @@ fn source(
     source.map(Arc::new)
 }
 
-/// The names of all claims that something asks for: keys, headers, conditions
-/// of routes. Others are not kept of a client.
+/// The conditions of all routes on claims.
+fn conditions(config: &Config) -> BTreeSet<&RequiredClaim> {
+    let routes = config.routes.iter();
+    routes.flat_map(|route| &route.identify.require).collect()
+}
+
+/// The names of all claims that keys and header fields have in them. Others are
+/// not kept of a client.
 fn claims(config: &Config) -> BTreeSet<&str> {
     let mut claims = BTreeSet::new();
     for limit in &config.limits {
@@ -158,7 +168,6 @@ fn claims(config: &Config) -> BTreeSet<&str> {
     for route in &config.routes {
         let fair_by = route.concurrency.iter().flat_map(|cap| &cap.fair_by);
         claims.extend(fair_by.filter_map(of_key));
-        claims.extend(route.identify.require.iter().map(|one| &*one.claim));
         for (_, text) in route.request.headers.set() {
             claims.extend(of_header(text));
         }

@@ -4,15 +4,12 @@ use std::{borrow::Cow, sync::Arc};
 
 use serde_json::{Map, Value};
 
-use crate::policy::is_exact_in_field;
+use crate::policy::{RequiredClaim, is_exact_in_field};
 
 /// Bytes of the longest claim that is kept. Claims go into header fields and
 /// keys; a longer one counts as absent, as a part of it could be the value of
 /// somebody else.
 const LONGEST_CLAIM: usize = 1024;
-
-/// Items of a list that are kept of a claim; the others are left out.
-const MOST_ITEMS: usize = 256;
 
 /// A client that has been identified.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,13 +20,28 @@ pub struct Identified {
     full_id: Box<str>,
     /// The plan of the client; `None` for none.
     pub plan: Option<Box<str>>,
-    /// The claims that some route asks for.
+    /// The claims that keys and header fields have in them.
     pub claims: Claims,
+    /// The questions of the routes about its claims.
+    asked: Arc<AskedClaims>,
+    /// Whether it meets each of the conditions in `asked`.
+    met: Box<[bool]>,
 }
 
-/// Claims by name.
+/// Claims by name, each as one text: the items of a list with a blank between
+/// them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Claims(Box<[(Box<str>, Claim)]>);
+pub struct Claims(Box<[(Box<str>, Box<str>)]>);
+
+/// All that the routes of a configuration ask of the claims of a client.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct AskedClaims {
+    /// Claims that keys or header fields have in them.
+    pub texts: Box<[Box<str>]>,
+    /// Conditions, in ascending order. They are judged by the whole claim when
+    /// the client is identified, so that it need not be kept.
+    pub conditions: Box<[RequiredClaim]>,
+}
 
 /// The claims that are kept of the clients of an identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,17 +50,8 @@ pub struct KeptClaims {
     pub identity: Arc<str>,
     /// The claim whose value is the plan; `None` for none.
     pub plan: Option<Box<str>>,
-    /// The claims that keys, headers or conditions of some route ask for.
-    pub names: Arc<[Box<str>]>,
-}
-
-/// The value of a claim.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Claim {
-    /// One text, or a number or flag as text.
-    Scalar(Box<str>),
-    /// A list of these.
-    List(Box<[Box<str>]>),
+    /// The claims that routes ask for.
+    pub asked: Arc<AskedClaims>,
 }
 
 impl Identified {
@@ -63,14 +66,24 @@ impl Identified {
         claims: &Map<String, Value>,
     ) -> Self {
         let of_claim = || single(find(claims, kept.plan.as_deref()?)?);
-        let claim = |name: &str| Some((name.into(), Claim::of(claims, name)?));
-        let names = kept.names.iter().map(|name| &**name);
+        let claim = |name: &str| Some((name.into(), text(find(claims, name)?)?));
+        let texts = kept.asked.texts.iter().map(|name| &**name);
+        let conditions = kept.asked.conditions.iter();
         Self {
             identity: Arc::clone(&kept.identity),
             full_id: format!("{}:{id}", kept.identity).into(),
             plan: plan.map(Into::into).or_else(of_claim),
-            claims: Claims(names.filter_map(claim).collect()),
+            claims: Claims(texts.filter_map(claim).collect()),
+            met: conditions.map(|one| is_met(one, claims)).collect(),
+            asked: Arc::clone(&kept.asked),
         }
+    }
+
+    /// Whether the client has a claim that a route requires. False for a
+    /// condition that was not asked.
+    pub fn meets(&self, condition: &RequiredClaim) -> bool {
+        let index = self.asked.conditions.binary_search(condition);
+        index.is_ok_and(|index| self.met[index])
     }
 
     /// The id of the client within its identity; `None` if a service has vouched
@@ -88,42 +101,9 @@ impl Identified {
 
 impl Claims {
     /// The claim of this name; `None` if the client has none.
-    pub fn get(&self, name: &str) -> Option<&Claim> {
+    pub fn get(&self, name: &str) -> Option<&str> {
         let (_, claim) = self.0.iter().find(|(known, _)| **known == *name)?;
         Some(claim)
-    }
-}
-
-impl Claim {
-    /// The claim of this name; `None` if there is none, and for an object, null,
-    /// a text that is not exact in a field, and a value that is too long.
-    fn of(claims: &Map<String, Value>, name: &str) -> Option<Self> {
-        let value = find(claims, name)?;
-        let Value::Array(items) = value else {
-            return scalar(value).map(Self::Scalar);
-        };
-        let items: Box<[_]> = items.iter().filter_map(scalar).take(MOST_ITEMS).collect();
-        let length: usize = items.iter().map(|item| item.len()).sum();
-        let is_kept = !items.is_empty() && length <= LONGEST_CLAIM;
-        is_kept.then_some(Self::List(items))
-    }
-
-    /// The claim as one text: the items of a list with a blank between them.
-    pub fn text(&self) -> Cow<'_, str> {
-        match self {
-            Self::Scalar(text) => Cow::Borrowed(text),
-            Self::List(items) => Cow::Owned(items.join(" ")),
-        }
-    }
-
-    /// Whether the claim contains a value: as the whole, as an item of the
-    /// list, or as a word of a text with blanks, as `scope` has them (RFC 8693,
-    /// 4.2).
-    pub fn contains(&self, value: &str) -> bool {
-        match self {
-            Self::Scalar(text) => **text == *value || text.split(' ').any(|word| word == value),
-            Self::List(items) => items.iter().any(|item| **item == *value),
-        }
     }
 }
 
@@ -138,28 +118,55 @@ pub(super) fn find<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'c
 }
 
 /// The one text of a value that is one, or a list of one. `None` where
-/// [`scalar`] has none.
+/// [`text`] has none.
 pub(super) fn single(value: &Value) -> Option<Box<str>> {
     match value {
-        Value::Array(items) => match &items[..] {
-            [item] => scalar(item),
-            _ => None,
-        },
-        value => scalar(value),
+        Value::Array(items) if items.len() != 1 => None,
+        value => text(value),
     }
 }
 
-/// A text, number or flag as text. `None` for other values, for a text that is
-/// not exact in a field, and for one that is too long.
-fn scalar(value: &Value) -> Option<Box<str>> {
+/// A value as one text. `None` for null, an object, a list without a text, a
+/// text that is not exact in a field, and a value that is too long.
+fn text(value: &Value) -> Option<Box<str>> {
     let text = match value {
-        Value::String(text) => text.clone(),
-        Value::Number(number) => number.to_string(),
-        Value::Bool(flag) => flag.to_string(),
-        Value::Null | Value::Array(_) | Value::Object(_) => return None,
+        Value::Array(items) => {
+            let items = items.iter().filter_map(scalar);
+            let items: Vec<_> = items.filter(|item| is_exact_in_field(item)).collect();
+            items.join(" ")
+        }
+        value => scalar(value)?.into_owned(),
     };
     let is_kept = text.len() <= LONGEST_CLAIM && is_exact_in_field(&text);
     is_kept.then(|| text.into())
+}
+
+/// A text, number or flag as it is. `None` for other values.
+fn scalar(value: &Value) -> Option<Cow<'_, str>> {
+    match value {
+        Value::String(text) => Some(Cow::Borrowed(text)),
+        Value::Number(number) => Some(Cow::Owned(number.to_string())),
+        Value::Bool(true) => Some(Cow::Borrowed("true")),
+        Value::Bool(false) => Some(Cow::Borrowed("false")),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// Whether one of the values of a condition is in its claim.
+fn is_met(condition: &RequiredClaim, claims: &Map<String, Value>) -> bool {
+    let contains = |value| condition.values.iter().any(|one| contains(value, one));
+    find(claims, &condition.claim).is_some_and(contains)
+}
+
+/// Whether a claim contains a value: as the whole, as an item of the list, or
+/// as a word of a text with blanks, as `scope` has them (RFC 8693, 4.2).
+fn contains(claim: &Value, value: &str) -> bool {
+    let is_value = |claim: &Value| scalar(claim).is_some_and(|text| text == value);
+    match claim {
+        Value::Array(items) => items.iter().any(is_value),
+        Value::String(text) => text == value || text.split(' ').any(|word| word == value),
+        claim => is_value(claim),
+    }
 }
 
 #[cfg(test)]
@@ -167,13 +174,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    fn claim(value: Value) -> Option<Claim> {
-        let Value::Object(claims) = json!({ "c": value, "a": { "b": ["x"] }, "d.e": 1 }) else {
-            return None;
-        };
-        Claim::of(&claims, "c")
-    }
 
     #[test]
     fn a_claim_is_a_text_a_number_a_flag_or_a_list_of_these() {
@@ -193,8 +193,7 @@ mod tests {
             (json!("a b\u{e4}"), Some("a b\u{e4}")),
             (json!(["a\n", "b", " c"]), Some("b")),
         ] {
-            let found = claim(value.clone());
-            assert_eq!(found.as_ref().map(Claim::text).as_deref(), text, "{value}");
+            assert_eq!(super::text(&value).as_deref(), text, "{value}");
         }
     }
 
@@ -213,7 +212,7 @@ mod tests {
             " ",
             "\n\0",
         ] {
-            assert_eq!(claim(json!(text)), None, "{text:?}");
+            assert_eq!(super::text(&json!(text)), None, "{text:?}");
             assert_eq!(single(&json!([text])), None, "{text:?}");
         }
     }
@@ -238,7 +237,7 @@ mod tests {
         else {
             unreachable!("an object");
         };
-        let text = |name| Claim::of(&claims, name).map(|claim| claim.text().into_owned());
+        let text = |name| find(&claims, name).and_then(super::text);
         assert_eq!(text("a.b").as_deref(), Some("1"));
         assert_eq!(text("c.d").as_deref(), Some("2"));
         for name in ["a", "c.d.e", "c.", ".c", "", "."] {
@@ -248,11 +247,53 @@ mod tests {
 
     #[test]
     fn a_value_is_contained_as_a_whole_an_item_or_a_word() {
-        let scope = Claim::Scalar("orders:read orders:write".into());
-        assert!(scope.contains("orders:write") && scope.contains("orders:read orders:write"));
-        assert!(!scope.contains("orders") && !scope.contains("orders:writ"));
-        let groups = Claim::List(["Domain Admins".into(), "b".into()].into());
-        assert!(groups.contains("Domain Admins") && groups.contains("b"));
-        assert!(!groups.contains("Domain") && !groups.contains("Domain Admins b"));
+        for (claim, value, is_contained) in [
+            (json!("orders:read orders:write"), "orders:write", true),
+            (
+                json!("orders:read orders:write"),
+                "orders:read orders:write",
+                true,
+            ),
+            (json!("orders:read orders:write"), "orders", false),
+            (json!("orders:read orders:write"), "orders:writ", false),
+            (json!(["Domain Admins", "b", 7]), "Domain Admins", true),
+            (json!(["Domain Admins", "b", 7]), "7", true),
+            (json!(["Domain Admins", "b", 7]), "Domain", false),
+            (json!(["Domain Admins", "b"]), "Domain Admins b", false),
+            (json!([["b"]]), "b", false),
+            (json!("gold\n"), "gold", false),
+            (json!(true), "true", true),
+            (json!({ "b": true }), "b", false),
+            (json!(null), "null", false),
+        ] {
+            assert_eq!(contains(&claim, value), is_contained, "{claim} {value}");
+        }
+    }
+
+    #[test]
+    fn conditions_are_judged_by_the_whole_claim_and_keys_have_a_short_one() {
+        let condition = |values: [&str; 1]| RequiredClaim {
+            claim: "groups".into(),
+            values: values.map(Box::from).into(),
+        };
+        let kept = KeptClaims {
+            identity: "i".into(),
+            plan: None,
+            asked: Arc::new(AskedClaims {
+                texts: ["groups".into()].into(),
+                conditions: [condition(["admins"]), condition(["none"])].into(),
+            }),
+        };
+        let mut groups = vec!["x".repeat(36); 300];
+        let mut client = |more: &str| {
+            groups.push(more.to_owned());
+            let claims = Map::from_iter([("groups".to_owned(), json!(groups))]);
+            Identified::new(&kept, "a", None, &claims)
+        };
+        assert!(!client("other").meets(&condition(["admins"])));
+        let client = client("admins");
+        assert!(client.meets(&condition(["admins"])) && !client.meets(&condition(["none"])));
+        assert!(!client.meets(&condition(["x"])), "it was not asked");
+        assert_eq!(client.claims.get("groups"), None);
     }
 }

@@ -171,7 +171,7 @@ mod tests {
         let kept = KeptClaims {
             identity: "i".into(),
             plan: None,
-            names: [].into(),
+            asked: Arc::default(),
         };
         Arc::new(Identified::new(&kept, "a", None, &Map::new()))
     }

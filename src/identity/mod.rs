@@ -36,7 +36,7 @@ use tokio::time::Instant;
 
 use self::known::{KnownCredentials, Validity};
 pub use self::{
-    claims::{Claim, Claims, Identified, KeptClaims},
+    claims::{AskedClaims, Claims, Identified, KeptClaims},
     counts::{CredentialCount, CredentialCounts},
     jwt::{CheckCounts, KeySource, SignatureChecks, SourceCounts, TokenVerifier},
     rejected::Rejected,
@@ -70,12 +70,13 @@ pub enum Verifier {
 }
 
 impl Authenticator {
-    /// Runs `policy`, by its `verifier`. Of a client's claims, `claims` and the
-    /// one that names the plan are kept. Outcomes are added to `counts`.
+    /// Runs `policy`, by its `verifier`. Of a client's claims, those that are
+    /// `asked` for and the one that names the plan are kept. Outcomes are added to
+    /// `counts`.
     pub fn new(
         policy: Arc<Identity>,
         verifier: Verifier,
-        claims: Arc<[Box<str>]>,
+        asked: Arc<AskedClaims>,
         workers: usize,
         counts: Arc<CredentialCounts>,
     ) -> Self {
@@ -85,7 +86,7 @@ impl Authenticator {
             kept: KeptClaims {
                 identity: Arc::clone(&policy.name),
                 plan: policy.plan.clone(),
-                names: claims,
+                asked,
             },
             policy,
             verifier,
@@ -100,9 +101,9 @@ impl Authenticator {
         }
     }
 
-    /// Whether this is how `policy` would run, keeping these claims.
-    pub fn implements(&self, policy: &Identity, claims: &[Box<str>]) -> bool {
-        *self.policy == *policy && *self.kept.names == *claims
+    /// Whether this is how `policy` would run if these claims were asked for.
+    pub fn implements(&self, policy: &Identity, asked: &AskedClaims) -> bool {
+        *self.policy == *policy && *self.kept.asked == *asked
     }
 
     /// Whether credentials are looked up: a good one is found at once, whatever

@@ -99,7 +99,7 @@ pub fn is_exact_in_field(text: &str) -> bool {
 }
 
 /// A claim that clients of a route must have.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RequiredClaim {
     /// The name of the claim.
     pub claim: Box<str>,

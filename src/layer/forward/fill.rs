@@ -58,10 +58,6 @@ fn append_raw(out: &mut Vec<u8>, value: &RequestValue, exchange: &Exchange) -> O
     let text = match value {
         RequestValue::ClientIp => return append_text(out, &exchange.client.ip.to_string()),
         RequestValue::Header(name) => return append_field(out, name, exchange),
-        RequestValue::Claim(name) => {
-            let claim = identified?.claims.get(name)?;
-            return append_text(out, &claim.text());
-        }
         RequestValue::Path => {
             let (path, query) = exchange.target.to_forward();
             out.extend_from_slice(path);
@@ -82,6 +78,7 @@ fn append_raw(out: &mut Vec<u8>, value: &RequestValue, exchange: &Exchange) -> O
         RequestValue::Listener => exchange.origin.listener.name(),
         RequestValue::Identity => identified?.id()?,
         RequestValue::Plan => identified?.plan.as_deref()?,
+        RequestValue::Claim(name) => identified?.claims.get(name)?,
         RequestValue::Param(name) => {
             let mut parameters = exchange.parameters.iter();
             &parameters.find(|(known, _)| **known == **name)?.1

@@ -306,11 +306,8 @@ impl Identification {
     /// # Errors
     /// It lacks a claim that the route requires.
     fn welcome(&self, identified: Arc<Identified>, exchange: &Exchange) -> Result<(), Error> {
-        let has = |required: &RequiredClaim| {
-            let claim = identified.claims.get(&required.claim);
-            claim.is_some_and(|claim| required.values.iter().any(|value| claim.contains(value)))
-        };
-        let lacking = self.require.iter().find(|required| !has(required));
+        let mut require = self.require.iter();
+        let lacking = require.find(|required| !identified.meets(required));
         let lacking = lacking.map(|required| required.claim.clone());
         // Set before the refusal, so that the access line says who was refused.
         let _only_once = exchange.identified.set(identified);

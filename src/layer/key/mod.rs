@@ -56,10 +56,7 @@ pub(super) fn value<'e>(part: &KeyPart, exchange: &'e Exchange) -> Option<KeyVal
         KeyPart::TlsSubject => borrowed(exchange.origin.tls.as_ref()?.subject.as_deref()?),
         KeyPart::Identity => borrowed(exchange.identified.get()?.full_id()?),
         KeyPart::Plan => borrowed(exchange.identified.get()?.plan.as_deref()?),
-        KeyPart::Claim(name) => match exchange.identified.get()?.claims.get(name)?.text() {
-            Cow::Borrowed(text) => borrowed(text),
-            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-        },
+        KeyPart::Claim(name) => borrowed(exchange.identified.get()?.claims.get(name)?),
     };
     Some(KeyValue::Text(text))
 }

@@ -140,6 +140,28 @@ fn claims_are_the_id_the_plan_and_what_a_route_requires() {
 }
 
 #[test]
+fn a_required_value_is_found_in_a_long_claim_of_which_a_field_says_nothing() {
+    let issuer = Issuer::p256("k");
+    let (server, service) = (publishing(&[&issuer]), echo());
+    let gateway = Gateway::start(&format!(
+        "[identities.users.jwt]\nkeys = '{}'\n{}[[routes]]\nname = 'r'\nupstream = 'u'\n{ROUTE}require = {{ groups = ['root', 'admins'] }}\nrequest = {{ set_headers = {{ x-groups = '{{claim:groups}}' }} }}\n",
+        server.url(),
+        upstream_table("u", &[&service], "")
+    ));
+    let ask = |group: &str| {
+        let mut groups = vec!["6b6a1c1e-9a57-4f1c-8c3a-2f0d6c1d9f4e"; 30];
+        groups.push(group);
+        let token = issuer.token(json!({ "sub": "a", "groups": groups }));
+        let line = format!("Authorization: Bearer {token}");
+        gateway.ask("GET", "/", &[&line, "X-Groups: root"])
+    };
+    let served = ask("admins");
+    assert_eq!(served.status(), 200);
+    assert!(!served.text().to_lowercase().contains("x-groups"));
+    assert_eq!(ask("admin").status(), 403);
+}
+
+#[test]
 fn a_token_whose_id_a_service_would_read_as_another_one_is_refused() {
     let issuer = Issuer::p256("k");
     let (server, service) = (publishing(&[&issuer]), echo());
