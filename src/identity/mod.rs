@@ -21,6 +21,7 @@
 mod api_keys;
 mod claims;
 mod counts;
+mod fault_log;
 mod fingerprint;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -38,6 +39,7 @@ use self::known::{KnownCredentials, Validity};
 pub use self::{
     claims::{AskedClaims, Claims, Identified, KeptClaims},
     counts::{CredentialCount, CredentialCounts},
+    fault_log::FaultLog,
     jwt::{CheckCounts, KeySource, SignatureChecks, SourceCounts, TokenVerifier},
     rejected::Rejected,
     verification::{NotIdentified, PendingVerification, Presented, Verification, Verified},
@@ -54,6 +56,8 @@ pub struct Authenticator {
     kept: KeptClaims,
     /// Credentials that have verified.
     known: KnownCredentials,
+    /// Faults of the service that is asked, if one is.
+    pub faults: FaultLog,
     /// Outcomes, over all reloads.
     pub counts: Arc<CredentialCounts>,
 }
@@ -82,6 +86,7 @@ impl Authenticator {
     ) -> Self {
         Self {
             known: KnownCredentials::new(workers),
+            faults: FaultLog::default(),
             counts,
             kept: KeptClaims {
                 identity: Arc::clone(&policy.name),

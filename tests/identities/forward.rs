@@ -184,6 +184,37 @@ fn a_service_that_cannot_be_asked_or_lies_is_503() {
 }
 
 #[test]
+fn the_log_says_once_why_a_service_identifies_nobody() {
+    let gone = "http://127.0.0.1:1";
+    let (nobody, silent) = (
+        Upstream::answering(|_| ok("")),
+        Upstream::start(|mut connection| while connection.request().is_some() {}),
+    );
+    for (url, cause) in [
+        (gone.to_owned(), "connection refused"),
+        (nobody.url(), "no field \"x-auth-usr\""),
+        (silent.url(), "within 200ms"),
+    ] {
+        let gateway = Gateway::start(&format!(
+            "[identities.sso.forward]\nurl = '{url}/verify'\nid = 'header:x-auth-usr'\ntimeout = '200ms'\n{}",
+            responding("r", "identify = ['sso']")
+        ));
+        for _ in 0..3 {
+            assert_eq!(gateway.ask("GET", "/", &["Cookie: s=1"]).status(), 503);
+        }
+        let line = gateway.logged("clients cannot be identified");
+        assert!(line["message"].as_str().unwrap().contains(cause), "{line}");
+        assert_eq!(
+            (&line["identity"], &line["service"]),
+            (&"sso".into(), &url.into())
+        );
+        let others = gateway.log_so_far();
+        let others = others.iter().filter(|line| line.contains("identified"));
+        assert_eq!(others.count(), 0);
+    }
+}
+
+#[test]
 fn questions_have_a_cap_and_end_with_the_client() {
     let (authority, asked, gate) = Upstream::held();
     let gateway = gateway(&authority, "timeout = '60s'\nmax_in_flight = 1", "");

@@ -26,6 +26,7 @@ use super::{Identification, PendingAnswer, RouteIdentity};
 use crate::{
     body::Body,
     call::{Call, Exchange, Facts, Flag, Progress, RouteTag, Target},
+    duration,
     error::{Error, Failed, ServiceResponse},
     message::{Headers, NameSet, RequestHead, Response},
     policy::ForwardAuth,
@@ -123,7 +124,11 @@ impl Identification {
         let now = Instant::now();
         let vouched = match answer {
             Ok(vouched) => vouched,
-            Err(error) => return Err(one.refused_by_service(error, &credential, exchange, now)),
+            Err(NotVouched::Refused(response)) => {
+                let is_about_it = credential.is_some();
+                return Err(one.refused_by_service(response, is_about_it, exchange, now));
+            }
+            Err(NotVouched::Fault(cause)) => return Err(one.unavailable(&cause, &asking, now)),
         };
         let remembered = credential.filter(|_| !asking.policy.cache.is_zero());
         let remembered = remembered.map(|credential| (credential, now + asking.policy.cache));
@@ -136,30 +141,54 @@ impl Identification {
 
 impl RouteIdentity {
     /// Counts a refusal of the service, and charges the credential that it did
-    /// not accept.
+    /// not accept, if the request has one.
     #[cold]
     fn refused_by_service(
         &self,
-        error: Error,
-        credential: &Option<Vec<u8>>,
+        response: ServiceResponse,
+        has_credential: bool,
         exchange: &Exchange,
         now: Instant,
     ) -> Error {
-        let counts = &self.authenticator.counts;
-        let Error::RefusedByService { response } = &error else {
-            counts.unavailable.add();
-            return error;
-        };
-        counts.rejected.add();
-        let is_about_it = matches!(response.status.as_u16(), 401 | 403) && credential.is_some();
-        match &self.failures {
-            Some(failures) if is_about_it => match failures.charge(exchange, now) {
-                Ok(()) => error,
-                Err(exhausted) => exhausted,
-            },
-            _ => error,
+        self.authenticator.counts.rejected.add();
+        let is_about_it = has_credential && matches!(response.status.as_u16(), 401 | 403);
+        if let Some(failures) = &self.failures
+            && is_about_it
+            && let Err(exhausted) = failures.charge(exchange, now)
+        {
+            return exhausted;
+        }
+        Error::RefusedByService {
+            response: Arc::new(response),
         }
     }
+
+    /// Counts a question without an answer, and logs the cause.
+    #[cold]
+    fn unavailable(&self, cause: &str, asking: &AuthService, now: Instant) -> Error {
+        self.authenticator.counts.unavailable.add();
+        if let Some(faults) = self.authenticator.faults.note(now) {
+            let identity = &*self.authenticator.policy.name;
+            let servers = &asking.policy.upstream.servers;
+            let service = servers.first().map_or("", |server| &*server.url);
+            tracing::warn!(
+                identity,
+                service,
+                faults,
+                "clients cannot be identified: {cause}"
+            );
+        }
+        Error::IdentityUnavailable { retry_after: SOON }
+    }
+}
+
+/// Why a service does not vouch for a client.
+enum NotVouched {
+    /// It refuses the request by this response.
+    Refused(ServiceResponse),
+    /// It could not be asked, or its answer says nothing. The sentence names the
+    /// cause, and nothing that the service has sent.
+    Fault(Cow<'static, str>),
 }
 
 /// The words of the service about a client that it knows.
@@ -193,23 +222,29 @@ impl AuthService {
     /// Asks about a request.
     ///
     /// # Errors
-    /// The service does not vouch for the client ([`Error::RefusedByService`]),
-    /// or could not be asked ([`Error::IdentityUnavailable`]).
-    async fn ask(&self, exchange: &Arc<Exchange>) -> Result<Vouched, Error> {
+    /// The service does not vouch for the client.
+    async fn ask(&self, exchange: &Arc<Exchange>) -> Result<Vouched, NotVouched> {
         let now = Instant::now();
         let question = Call::new(self.question(exchange), Body::empty(), now);
         let asked = self.service.clone().oneshot(question);
         let end = now + self.policy.timeout;
         let answered = timeout_at(end, async {
-            let mut response = asked.await.map_err(|_| unavailable())?;
+            let failed = |failed: Failed| NotVouched::Fault(failed.error.to_string().into());
+            let mut response = asked.await.map_err(failed)?;
             let body = read(&mut response.body).await;
-            match response.status.is_success() {
-                true => self.vouched(&response),
-                // A body that is too long, or breaks off, is not shown in part.
-                false => Err(refused(response, body.ok_or_else(unavailable)?)),
+            if response.status.is_success() {
+                return self.vouched(&response).map_err(NotVouched::Fault);
             }
+            // A body that is too long, or breaks off, is not shown in part.
+            let fault = "the body of its refusal breaks off, or has more than 64 KiB";
+            let body = body.ok_or(NotVouched::Fault(fault.into()))?;
+            Err(NotVouched::Refused(refused(response, body)))
         });
-        answered.await.unwrap_or_else(|_| Err(unavailable()))
+        answered.await.unwrap_or_else(|_| {
+            let timeout = duration::text(self.policy.timeout);
+            let fault = format!("the service did not answer within {timeout}");
+            Err(NotVouched::Fault(fault.into()))
+        })
     }
 
     /// The request to the service, as an exchange of its own.
@@ -270,7 +305,7 @@ impl AuthService {
     ///
     /// # Errors
     /// The service does not name the client, though it is asked to.
-    fn vouched(&self, response: &Response) -> Result<Vouched, Error> {
+    fn vouched(&self, response: &Response) -> Result<Vouched, Cow<'static, str>> {
         let text = |name: &HeaderName| {
             let lines = response.fields.all(name);
             let values: Vec<_> = lines.map(|line| String::from_utf8_lossy(line)).collect();
@@ -278,7 +313,9 @@ impl AuthService {
             Some(text).filter(|text| !text.trim().is_empty())
         };
         let id = match &self.policy.id {
-            Some(name) => text(name).ok_or_else(unavailable)?,
+            Some(name) => text(name).ok_or_else(|| {
+                format!("its response has no field \"{name}\" with the id of the client")
+            })?,
             None => String::new(),
         };
         let mut claims = Map::new();
@@ -310,7 +347,7 @@ async fn read(body: &mut Body) -> Option<Bytes> {
 }
 
 /// The response of the service, as the client gets it.
-fn refused(mut response: Response, body: Bytes) -> Error {
+fn refused(mut response: Response, body: Bytes) -> ServiceResponse {
     for name in [
         header::CONTENT_LENGTH,
         header::DATE,
@@ -324,15 +361,9 @@ fn refused(mut response: Response, body: Bytes) -> Error {
         200.. => response.status,
         _ => StatusCode::BAD_GATEWAY,
     };
-    Error::RefusedByService {
-        response: Arc::new(ServiceResponse {
-            status,
-            lines: response.fields.as_bytes().into(),
-            body,
-        }),
+    ServiceResponse {
+        status,
+        lines: response.fields.as_bytes().into(),
+        body,
     }
-}
-
-fn unavailable() -> Error {
-    Error::IdentityUnavailable { retry_after: SOON }
 }
