@@ -56,7 +56,7 @@ pub struct KeptClaims {
 
 impl Identified {
     /// The client `id` of an identity, of whose `claims` some are `kept`. The id
-    /// is exact in a field, or empty.
+    /// is usable, or empty.
     ///
     /// A `plan` counts before the claim that the identity has for it.
     pub(super) fn new(
@@ -107,6 +107,12 @@ impl Claims {
     }
 }
 
+/// Whether an id, a plan or a claim can be told to a service and be a part of a
+/// key: it is exact in a field and not too long.
+pub fn is_usable(text: &str) -> bool {
+    text.len() <= LONGEST_CLAIM && is_exact_in_field(text)
+}
+
 /// The value of the claim of this name: a member, or else a path of members
 /// with dots between them, as in `realm_access.roles`.
 pub(super) fn find<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'c Value> {
@@ -137,8 +143,7 @@ fn text(value: &Value) -> Option<Box<str>> {
         }
         value => scalar(value)?.into_owned(),
     };
-    let is_kept = text.len() <= LONGEST_CLAIM && is_exact_in_field(&text);
-    is_kept.then(|| text.into())
+    is_usable(&text).then(|| text.into())
 }
 
 /// A text, number or flag as it is. `None` for other values.

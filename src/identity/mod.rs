@@ -37,7 +37,7 @@ use tokio::time::Instant;
 
 use self::known::{KnownCredentials, Validity};
 pub use self::{
-    claims::{AskedClaims, Claims, Identified, KeptClaims},
+    claims::{AskedClaims, Claims, Identified, KeptClaims, is_usable},
     counts::{CredentialCount, CredentialCounts},
     fault_log::FaultLog,
     jwt::{CheckCounts, KeySource, SignatureChecks, SourceCounts, TokenVerifier},
@@ -154,7 +154,8 @@ impl Authenticator {
         }
     }
 
-    /// The client that a service has vouched for. It is remembered by the values
+    /// The client that a service has vouched for; its `id` is usable, or empty for
+    /// none. It is remembered by the values
     /// of its request up to a moment, if these are given.
     pub fn vouched(
         &self,

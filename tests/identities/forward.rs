@@ -184,6 +184,31 @@ fn a_service_that_cannot_be_asked_or_lies_is_503() {
 }
 
 #[test]
+fn a_service_that_names_no_client_or_two_is_503() {
+    let authority = Upstream::start(|mut connection| {
+        while let Some(request) = connection.request() {
+            let line = match request.get("cookie").unwrap_or_default() {
+                "latin" => b"X-Auth-User: \xe4".to_vec(),
+                "two" => b"X-Auth-User: alice\r\nX-Auth-User: root".to_vec(),
+                "long" => format!("X-Auth-User: {}", "x".repeat(1025)).into_bytes(),
+                "tab" => b"X-Auth-User: ro\tot".to_vec(),
+                "blank" => "X-Auth-User: root\u{a0}".into(),
+                "empty" => b"X-Auth-User: ".to_vec(),
+                _ => "X-Auth-User:  \u{e4} b ".into(),
+            };
+            let end = b"\r\nContent-Length: 0\r\n\r\n";
+            connection.send([b"HTTP/1.1 200 OK\r\n", &line[..], end].concat());
+        }
+    });
+    let gateway = gateway(&authority, "", "");
+    for case in ["latin", "two", "long", "tab", "blank", "empty"] {
+        let refused = gateway.ask("GET", "/", &[&format!("Cookie: {case}")]);
+        assert_eq!(refused.status(), 503, "{case}");
+    }
+    assert_eq!(gateway.ask("GET", "/", &["Cookie: s"]).status(), 200);
+}
+
+#[test]
 fn the_log_says_once_why_a_service_identifies_nobody() {
     let gone = "http://127.0.0.1:1";
     let (nobody, silent) = (

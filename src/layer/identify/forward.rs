@@ -28,6 +28,7 @@ use crate::{
     call::{Call, Exchange, Facts, Flag, Progress, RouteTag, Target},
     duration,
     error::{Error, Failed, ServiceResponse},
+    identity::is_usable,
     message::{Headers, NameSet, RequestHead, Response},
     policy::ForwardAuth,
 };
@@ -304,32 +305,45 @@ impl AuthService {
     /// Reads who the client is.
     ///
     /// # Errors
-    /// The service does not name the client, though it is asked to.
+    /// The service does not name one client, though it is asked to.
     fn vouched(&self, response: &Response) -> Result<Vouched, Cow<'static, str>> {
-        let text = |name: &HeaderName| {
-            let lines = response.fields.all(name);
-            let values: Vec<_> = lines.map(|line| String::from_utf8_lossy(line)).collect();
-            let text = values.join(", ");
-            Some(text).filter(|text| !text.trim().is_empty())
-        };
         let id = match &self.policy.id {
-            Some(name) => text(name).ok_or_else(|| {
-                format!("its response has no field \"{name}\" with the id of the client")
-            })?,
+            Some(name) => id(name, response)?.to_owned(),
             None => String::new(),
         };
         let mut claims = Map::new();
         for (claim, name) in &self.policy.claims {
-            if let Some(text) = text(name) {
-                let items = text
-                    .split(',')
-                    .map(str::trim)
-                    .filter(|item| !item.is_empty());
-                claims.insert(claim.to_string(), items.collect());
-            }
+            // With anything in the place of bytes that are no text, two claims
+            // could be one.
+            let lines: Result<Vec<_>, _> = response.fields.all(name).map(str::from_utf8).collect();
+            let lines = lines.unwrap_or_default().into_iter();
+            let items = lines.flat_map(|line| line.split(','));
+            let items = items.map(|item| item.trim_matches([' ', '\t']));
+            let items: Vec<_> = items.filter(|item| !item.is_empty()).collect();
+            claims.insert(claim.to_string(), items.into());
         }
         Ok(Vouched { id, claims })
     }
+}
+
+/// The id of the client in the field of this name.
+///
+/// # Errors
+/// There is none or there are several, and what is in it cannot be told to
+/// others. A part of it, or several together, could be another client.
+fn id<'r>(name: &HeaderName, response: &'r Response) -> Result<&'r str, String> {
+    let mut lines = response.fields.all(name);
+    let Some(line) = lines.next() else {
+        let fault = format!("its response has no field \"{name}\" with the id of the client");
+        return Err(fault);
+    };
+    if lines.next().is_some() {
+        return Err(format!("its response has several fields \"{name}\""));
+    }
+    let text = str::from_utf8(line).ok();
+    text.filter(|text| is_usable(text)).ok_or_else(|| {
+        format!("the field \"{name}\" of its response is no text of 1 to 1024 bytes in UTF-8")
+    })
 }
 
 /// Reads a body to its end, so that its connection can be used again. `None` if
