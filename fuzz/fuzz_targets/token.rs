@@ -98,7 +98,8 @@ fn is_met(claims: &Map<String, Value>) -> bool {
         aud => aud.is_some_and(is_ours),
     };
     let is_one_text = |value: &Value| match value {
-        Value::Number(_) | Value::Bool(_) => true,
+        Value::Number(number) => number.is_i64() || number.is_u64(),
+        Value::Bool(_) => true,
         value => value.as_str().is_some_and(|text| {
             let is_plain = text.trim() == text && !text.chars().any(char::is_control);
             is_plain && (1..=1024).contains(&text.len())

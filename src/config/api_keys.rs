@@ -327,12 +327,13 @@ fn plain_text(value: &str) -> Option<&str> {
     text.bytes().all(is_plain).then_some(text)
 }
 
-/// Checks that claims are texts, numbers, flags, or lists of these, and that a
+/// Checks that claims are texts, whole numbers, flags, or lists of these, and that a
 /// header field can tell each text.
 fn check_claims(name: &str, claims: &Map<String, Value>) -> Result<(), String> {
     let is_scalar = |value: &Value| match value {
         Value::String(text) => is_exact_in_field(text),
-        value => matches!(value, Value::Number(_) | Value::Bool(_)),
+        Value::Number(number) => number.is_i64(),
+        value => value.is_boolean(),
     };
     for (claim, value) in claims {
         let is_sound = match value {
@@ -341,7 +342,7 @@ fn check_claims(name: &str, claims: &Map<String, Value>) -> Result<(), String> {
         };
         if !is_sound {
             return Err(format!(
-                "the claim `{claim}` of `{name}` is a string without control characters and outer blanks, a number, a flag, or a list of these"
+                "the claim `{claim}` of `{name}` is a string without control characters and outer blanks, a whole number, a flag, or a list of these"
             ));
         }
     }

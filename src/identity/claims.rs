@@ -146,11 +146,16 @@ fn text(value: &Value) -> Option<Box<str>> {
     is_usable(&text).then(|| text.into())
 }
 
-/// A text, number or flag as it is. `None` for other values.
+/// A text, whole number or flag as it is. `None` for other values, among them
+/// numbers of more than 64 bits: as fractions they lose digits, and two of them
+/// become one.
 fn scalar(value: &Value) -> Option<Cow<'_, str>> {
     match value {
         Value::String(text) => Some(Cow::Borrowed(text)),
-        Value::Number(number) => Some(Cow::Owned(number.to_string())),
+        Value::Number(number) => {
+            let is_whole = number.is_i64() || number.is_u64();
+            is_whole.then(|| Cow::Owned(number.to_string()))
+        }
         Value::Bool(true) => Some(Cow::Borrowed("true")),
         Value::Bool(false) => Some(Cow::Borrowed("false")),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
@@ -219,6 +224,26 @@ mod tests {
         ] {
             assert_eq!(super::text(&json!(text)), None, "{text:?}");
             assert_eq!(single(&json!([text])), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_number_has_all_of_its_digits_or_is_no_claim() {
+        for (json, text) in [
+            ("18446744073709551615", Some("18446744073709551615")),
+            ("-9223372036854775808", Some("-9223372036854775808")),
+            ("0", Some("0")),
+            ("18446744073709551616", None),
+            ("100000000000000000001", None),
+            ("-9223372036854775809", None),
+            ("0.1", None),
+            ("1e2", None),
+            ("7.0", None),
+            ("-0", None),
+        ] {
+            let value = serde_json::from_str(json).unwrap();
+            assert_eq!(super::text(&value).as_deref(), text, "{json}");
+            assert_eq!(single(&json!([value])).as_deref(), text, "{json}");
         }
     }
 

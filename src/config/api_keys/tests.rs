@@ -61,6 +61,11 @@ fn each_mistake_is_told_with_its_line() {
             "the claim `a` of `a`",
         ),
         (
+            format!("{}claims = {{ a = [1, 0.5] }}\n", key("a", DIGEST)),
+            1,
+            "the claim `a` of `a`",
+        ),
+        (
             format!("{}claims = {{ a = [\"b\", \" c\"] }}\n", key("a", DIGEST)),
             1,
             "the claim `a` of `a`",

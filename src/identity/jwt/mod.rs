@@ -195,7 +195,7 @@ pub(super) fn read(
 fn id(policy: &Jwt, token: &Token) -> Result<Box<str>, Rejected> {
     let found = claims::find(&token.claims, &policy.id);
     let value = found.ok_or(Rejected::new("it does not say whose it is"))?;
-    let unfit = "its id is no text of 1 to 1024 bytes without control characters and outer blanks";
+    let unfit = "its id is no text of 1 to 1024 bytes without control characters and outer blanks, and no whole number of 64 bits";
     claims::single(value).ok_or(Rejected::new(unfit))
 }
 

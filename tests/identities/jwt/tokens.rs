@@ -134,6 +134,8 @@ fn claims_are_the_id_the_plan_and_what_a_route_requires() {
         json!(["a", "b"]),
         json!({}),
         json!("x".repeat(2000)),
+        json!(100_000_000_000_000_000_001_u128 as f64),
+        json!(0.5),
     ] {
         assert_eq!(ask(claims(uid, "write")), 401);
     }
