@@ -246,7 +246,7 @@ fn routes(
             access: lines(
                 None,
                 &[],
-                LoggedQuery::new(config.log.query, [].into()),
+                LoggedQuery::new(config.log.query, credentials(config).into()),
                 config,
                 process,
             ),
@@ -293,20 +293,23 @@ fn tag(route: &policy::Route, config: &Config, process: &Process) -> RouteTag {
     }
 }
 
-/// The query parameters of a route whose values say who the client is: they are
+/// The query parameters whose values say who the client of a route is: they are
 /// parts of keys, or credentials.
 fn query_secrets(route: &policy::Route, config: &Config) -> Arc<[Box<str>]> {
     let mut names = limits::query_keys(route, config);
-    for identity in &config.identities {
-        for place in &identity.from {
-            if let policy::CredentialPlace::Query(name) = place
-                && route.identify.by.contains(&identity.name)
-            {
-                names.push(name.clone());
-            }
-        }
-    }
+    names.extend(credentials(config));
     names.into()
+}
+
+/// The query parameters that are credentials of an identity. A client may send
+/// one to any path, also to one that no route matches.
+fn credentials(config: &Config) -> Vec<Box<str>> {
+    let places = config.identities.iter().flat_map(|identity| &identity.from);
+    let name = |place: &policy::CredentialPlace| match place {
+        policy::CredentialPlace::Query(name) => Some(name.clone()),
+        _ => None,
+    };
+    places.filter_map(name).collect()
 }
 
 /// How access lines are written of a route with this name and these limits;

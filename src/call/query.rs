@@ -67,32 +67,61 @@ impl LoggedQuery {
         // An escape may hide a name.
         let may_contain =
             !self.masked.is_empty() || memchr::memchr(b'%', raw).is_some() || names_secret(raw);
-        if !may_contain || !raw.split(|byte| *byte == b'&').any(|part| self.masks(part)) {
+        let parts = || raw.split(|byte| *byte == b'&');
+        if !may_contain || !parts().any(|part| self.masks(part) || self.masks_within(part)) {
             return Cow::Borrowed(raw);
         }
         let mut out = Vec::with_capacity(raw.len());
-        for (index, part) in raw.split(|byte| *byte == b'&').enumerate() {
+        for (index, part) in parts().enumerate() {
             if index > 0 {
                 out.push(b'&');
             }
-            match part.iter().position(|byte| *byte == b'=') {
-                Some(equals) if self.masks(part) => {
-                    out.extend_from_slice(&part[..=equals]);
-                    out.extend_from_slice(MASK);
+            if self.masks(part) {
+                self.write(&mut out, part);
+                continue;
+            }
+            for (index, piece) in pieces(part).enumerate() {
+                if index > 0 {
+                    out.push(b';');
                 }
-                _ => out.extend_from_slice(part),
+                self.write(&mut out, piece);
             }
         }
         Cow::Owned(out)
     }
 
+    /// Writes a `name=value`, masked if it is a secret.
+    fn write(&self, out: &mut Vec<u8>, part: &[u8]) {
+        match memchr::memchr(b'=', part) {
+            Some(equals) if self.masks(part) => {
+                out.extend_from_slice(&part[..=equals]);
+                out.extend_from_slice(MASK);
+            }
+            _ => out.extend_from_slice(part),
+        }
+    }
+
+    /// Whether a service that also takes `;` between parameters finds a secret
+    /// in the value of this one.
+    fn masks_within(&self, part: &[u8]) -> bool {
+        memchr::memchr(b';', part).is_some() && pieces(part).any(|piece| self.masks(piece))
+    }
+
     /// Whether the value of this `name=value` is masked. An empty value never
     /// is.
     fn masks(&self, part: &[u8]) -> bool {
-        let (name, value) = pair(part);
-        !value.is_empty()
-            && (self.masked.iter().any(|known| known.as_bytes() == &*name) || names_secret(&name))
+        let Some(equals) = memchr::memchr(b'=', part) else {
+            return false;
+        };
+        let name = decode(&part[..equals]);
+        let is_masked = || self.masked.iter().any(|known| known.as_bytes() == &*name);
+        equals + 1 < part.len() && (is_masked() || names_secret(&name))
     }
+}
+
+/// The parts between the semicolons of a parameter.
+fn pieces(part: &[u8]) -> impl Iterator<Item = &[u8]> {
+    part.split(|byte| *byte == b';')
 }
 
 /// Whether a name is that of a secret, or a text contains such a name. A text
@@ -145,6 +174,11 @@ mod tests {
             ("user=&user&token=%20", "user=&user&token=***"),
             ("a_token=1&b=token", "a_token=***&b=token"),
             ("t%6fken=1", "t%6fken=***"),
+            ("a=1;user=b;c=2&d", "a=1;user=***;c=2&d"),
+            ("user=b;c=2&d=3;e", "user=***&d=3;e"),
+            ("user=;c", "user=***"),
+            ("a;us%65r=b;token=c", "a;us%65r=***;token=***"),
+            ("a=1;b=2", "a=1;b=2"),
             ("", ""),
             ("&&", "&&"),
         ] {

@@ -163,6 +163,26 @@ fn a_key_may_stand_in_a_query_or_a_cookie_and_is_masked_in_the_access_line() {
 }
 
 #[test]
+fn a_key_in_a_query_is_masked_wherever_it_is_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.toml");
+    let key = new_key(&file, "acme", &[]);
+    let routes = "match = { path = '/a' }\nidentify = ['partners']\n";
+    let gateway = gateway(
+        &file,
+        "from = 'query:k'",
+        &(responding("a", routes)
+            + "[[routes]]\nname = 'b'\nmatch = { path = '/b' }\nrespond = { status = 204 }\n"),
+    );
+    for (path, status) in [("/a", 200), ("/b", 204), ("/", 404)] {
+        assert_eq!(gateway.get(&format!("{path}?x=1&k={key}")).status(), status);
+        assert_eq!(gateway.access_line()["query"], "x=1&k=***");
+    }
+    assert_eq!(gateway.get(&format!("/b?x=1;k={key}")).status(), 204);
+    assert_eq!(gateway.access_line()["query"], "x=1;k=***");
+}
+
+#[test]
 fn wrong_keys_are_charged_to_the_address_and_good_ones_from_it_pass() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("keys.toml");

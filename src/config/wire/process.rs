@@ -229,8 +229,8 @@ pub(in crate::config) struct Log {
     #[serde(default = "on")]
     pub(in crate::config) access: Field<bool>,
     /// Query in access lines: "masked" hides the values of parameters that are
-    /// keys of the route's limits, or whose name is that of a secret; "off"
-    /// leaves it out; "full" writes it as received.
+    /// keys of the route's limits or credentials of an identity, or whose name is
+    /// that of a secret; "off" leaves it out; "full" writes it as received.
     #[serde(default)]
     pub(in crate::config) query: Field<LogQuery>,
 }
