@@ -251,5 +251,5 @@ pub(super) fn hidden(route: &policy::Route, state: &State) -> HiddenCredentials 
     }
     let identities = route.identify.by.iter();
     let identities = identities.filter_map(|name| state.identities.get(name));
-    HiddenCredentials::new(identities.flat_map(|one| &one.policy.from))
+    HiddenCredentials::new(identities.flat_map(|one| one.policy.credentials()))
 }

@@ -18,7 +18,8 @@ pub struct Identity {
     /// and an id can be written as `NAME:ID`.
     pub name: Arc<str>,
     /// Where the credential of a request stands: the first place of these that
-    /// a request has; at least one.
+    /// a request has; at least one. Empty for a service that is asked, if the file
+    /// does not say what it looks at.
     pub from: Vec<CredentialPlace>,
     /// The claim whose value is the plan of the client; `None` if the method
     /// itself names the plan, or nothing does.
@@ -28,6 +29,35 @@ pub struct Identity {
     pub limit: Option<Arc<str>>,
     /// How credentials are verified.
     pub method: Authentication,
+}
+
+impl Identity {
+    /// The places of credentials: those of the file, or else the fields that its
+    /// service gets, without those that describe the request.
+    pub fn credentials(&self) -> Vec<CredentialPlace> {
+        match &self.method {
+            Authentication::Forward(forward) if self.from.is_empty() => {
+                let sent = forward.send.iter();
+                let sent = sent.filter(|name| !describes_request(name.as_str()));
+                sent.cloned().map(CredentialPlace::Header).collect()
+            }
+            _ => self.from.clone(),
+        }
+    }
+}
+
+/// Whether a field, named in lower case, says something of a request and nothing
+/// of the identity of its client. A field that is unknown here may be a
+/// credential.
+fn describes_request(name: &str) -> bool {
+    let is_of_kind = |kind: &str| name.starts_with(kind);
+    ["accept", "content-", "sec-fetch-"]
+        .into_iter()
+        .any(is_of_kind)
+        || matches!(
+            name,
+            "host" | "origin" | "referer" | "user-agent" | "x-request-id" | "x-requested-with"
+        )
 }
 
 /// How the credentials of an identity are verified.

@@ -97,6 +97,38 @@ fn a_response_of_success_identifies_and_its_fields_say_who() {
 }
 
 #[test]
+fn credentials_of_a_service_that_is_asked_are_removed_if_the_route_says_so() {
+    for (from, left) in [("", ""), ("from = ['cookie:s']", "cookie: a=1\r\n")] {
+        let (authority, service) = (
+            Upstream::answering(|_| {
+                "HTTP/1.1 200 OK\r\nX-Auth-User: ann\r\nContent-Length: 0\r\n\r\n".to_owned()
+            }),
+            echo(),
+        );
+        let gateway = Gateway::start(&format!(
+            "[identities.sso]\n{from}\n[identities.sso.forward]\nurl = '{}'\nsend = ['cookie', 'x-proof', 'accept']\n{}[[routes]]\nname = 'r'\nupstream = 'u'\nidentify = ['sso']\ncredentials = 'remove'\n",
+            authority.url(),
+            upstream_table("u", &[&service], "")
+        ));
+        let lines = ["Cookie: a=1; s=2", "X-Proof: 3", "X_Proof: 3", "Accept: b"];
+        let got = gateway.ask("GET", "/", &lines).text().to_lowercase();
+        assert!(
+            got.contains("accept: b\r\n") && !got.contains("s=2"),
+            "{got}"
+        );
+        assert_eq!(got.contains("cookie"), !left.is_empty(), "{got}");
+        assert!(got.contains(left), "{got}");
+        assert_eq!(got.contains("proof"), !from.is_empty(), "{got}");
+        let asked = String::from_utf8(authority.received()[0].clone()).unwrap();
+        let asked = asked.to_lowercase();
+        assert!(
+            asked.contains("a=1; s=2") && asked.contains("x-proof: 3"),
+            "{asked}"
+        );
+    }
+}
+
+#[test]
 fn any_other_response_reaches_the_client_as_it_is() {
     let (authority, _) = authority();
     let gateway = gateway(&authority, "", "");

@@ -29,7 +29,8 @@ pub(in crate::config) struct Identity {
     /// Where the credential stands: "bearer" (of `Authorization`),
     /// "header:NAME", "query:NAME" or "cookie:NAME"; the first one present
     /// counts; absent: for API keys `["header:x-api-key", "bearer"]`, for tokens
-    /// `["bearer"]`.
+    /// `["bearer"]`; with `forward` it says which credentials
+    /// `credentials = "remove"` removes; absent: the fields of `send`.
     pub(in crate::config) from: Option<Field<OneOrList<Scalar<CredentialAt>>>>,
     /// Claim whose value is the plan of the client, such as "claim:plan".
     pub(in crate::config) plan: Option<Field<Scalar<ClaimOf>>>,

@@ -21,15 +21,19 @@ pub struct HiddenCredentials {
 
 impl HiddenCredentials {
     /// Hides the credentials in these places.
-    pub fn new<'p>(places: impl IntoIterator<Item = &'p CredentialPlace>) -> Self {
+    pub fn new(places: impl IntoIterator<Item = CredentialPlace>) -> Self {
         let mut hidden = Self::default();
         for place in places {
             match place {
                 CredentialPlace::Bearer => hidden.fields.push(header::AUTHORIZATION),
-                CredentialPlace::Header(name) => hidden.fields.push(name.clone()),
-                CredentialPlace::Cookie(name) => hidden.cookies.push(name.clone()),
-                CredentialPlace::Query(name) => hidden.parameters.push(name.clone()),
+                CredentialPlace::Header(name) => hidden.fields.push(name),
+                CredentialPlace::Cookie(name) => hidden.cookies.push(name),
+                CredentialPlace::Query(name) => hidden.parameters.push(name),
             }
+        }
+        // Nothing is left of a field that is hidden as a whole.
+        if hidden.fields.contains(&header::COOKIE) {
+            hidden.cookies.clear();
         }
         hidden
     }
@@ -116,10 +120,19 @@ mod tests {
     use super::*;
 
     fn hidden() -> HiddenCredentials {
-        HiddenCredentials::new(&[
+        HiddenCredentials::new([
             CredentialPlace::Cookie("s".into()),
             CredentialPlace::Query("key".into()),
         ])
+    }
+
+    #[test]
+    fn of_a_hidden_cookie_field_no_cookie_is_written() {
+        let hidden = HiddenCredentials::new([
+            CredentialPlace::Cookie("s".into()),
+            CredentialPlace::Header(header::COOKIE),
+        ]);
+        assert!(!hidden.hides_cookies() && hidden.holds_back(b"Cookie"));
     }
 
     #[test]
