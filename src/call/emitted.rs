@@ -115,7 +115,10 @@ impl EndedExchange<'_> {
             status: self.status,
             grpc_status: facts.grpc_status,
             reason: facts.reason,
-            identity: identified.map(|client| &*client.identity),
+            identity: identified
+                .map(|client| &client.identity)
+                .or(facts.unidentified_by.as_ref())
+                .map(|identity| &**identity),
             plan: identified.and_then(|client| client.plan.as_deref()),
             limit: limit.and_then(|limit| {
                 Some(LimitState {

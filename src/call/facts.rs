@@ -23,6 +23,9 @@ pub struct Facts {
     pub grpc_status: Option<u8>,
     /// Why the gateway responded by itself.
     pub reason: Option<&'static str>,
+    /// The identity that did not accept the credentials of the request, or could
+    /// not judge them.
+    pub unidentified_by: Option<Arc<str>>,
     /// Why the response body broke off.
     pub broke: Option<Fault>,
     /// Whether the whole response reached the client.

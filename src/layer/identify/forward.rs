@@ -94,7 +94,8 @@ impl Identification {
                 return self.welcome(known, exchange).map(|()| None);
             }
             if let Some(failures) = &one.failures {
-                failures.check(exchange, call.now)?;
+                let checked = failures.check(exchange, call.now);
+                checked.inspect_err(|_| one.note(exchange))?;
             }
         }
         Ok(Some(PendingAnswer::Service(AskedQuestion {
@@ -126,10 +127,14 @@ impl Identification {
         let vouched = match answer {
             Ok(vouched) => vouched,
             Err(NotVouched::Refused(response)) => {
+                one.note(exchange);
                 let is_about_it = credential.is_some();
                 return Err(one.refused_by_service(response, is_about_it, exchange, now));
             }
-            Err(NotVouched::Fault(cause)) => return Err(one.unavailable(&cause, &asking, now)),
+            Err(NotVouched::Fault(cause)) => {
+                one.note(exchange);
+                return Err(one.unavailable(&cause, &asking, now));
+            }
         };
         let remembered = credential.filter(|_| !asking.policy.cache.is_zero());
         let remembered = remembered.map(|credential| (credential, now + asking.policy.cache));

@@ -121,6 +121,14 @@ impl IdentifyLayer {
     }
 }
 
+impl RouteIdentity {
+    /// Notes who refuses the request, for its access line.
+    fn note(&self, exchange: &Exchange) {
+        let name = Arc::clone(&self.authenticator.policy.name);
+        exchange.facts.lock().unidentified_by = Some(name);
+    }
+}
+
 impl<S> Layer<S> for IdentifyLayer {
     type Service = Identify<S>;
 
@@ -260,7 +268,8 @@ impl Identification {
         if let Some(failures) = &one.failures
             && !one.authenticator.looks_up()
         {
-            failures.check(&call.exchange, call.now)?;
+            let checked = failures.check(&call.exchange, call.now);
+            checked.inspect_err(|_| one.note(&call.exchange))?;
         }
         let presented = Presented {
             credential,
@@ -296,6 +305,7 @@ impl Identification {
             }
             Err(NotIdentified::Unavailable { retry_after }) => {
                 one.authenticator.counts.unavailable.add();
+                one.note(exchange);
                 Err(Error::IdentityUnavailable { retry_after })
             }
         }
@@ -330,6 +340,7 @@ impl Identification {
         rejected: Rejected,
     ) -> Error {
         one.authenticator.counts.rejected.add();
+        one.note(exchange);
         if let Some(failures) = &one.failures
             && let Err(error) = failures.charge(exchange, now)
         {
