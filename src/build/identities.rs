@@ -11,6 +11,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{
     destinations,
     error::BuildError,
+    limits,
     named::Named,
     state::{Process, State},
 };
@@ -198,6 +199,7 @@ fn of_header(text: &HeaderText) -> impl Iterator<Item = &str> {
 /// The layer that identifies the clients of a route.
 pub(super) fn layer(route: &policy::Route, state: &State, process: &Process) -> IdentifyLayer {
     let identify = &route.identify;
+    let names = limits::names(route, &state.config);
     let identities = identify.by.iter().filter_map(|name| {
         let authenticator = state.identities.get(name)?;
         let failures = authenticator.policy.limit.as_ref();
@@ -208,7 +210,7 @@ pub(super) fn layer(route: &policy::Route, state: &State, process: &Process) -> 
         Some(RouteIdentity {
             asking,
             authenticator: Arc::clone(authenticator),
-            failures: failures.and_then(|limit| failure_limit(limit, state, process)),
+            failures: failures.and_then(|limit| failure_limit(limit, &names, state, process)),
         })
     });
     IdentifyLayer::new(
@@ -233,14 +235,22 @@ fn auth_service(
     }))
 }
 
-/// The bound on wrong credentials by the limit of this name.
-fn failure_limit(name: &Arc<str>, state: &State, process: &Process) -> Option<FailureLimit> {
+/// The bound on wrong credentials by the limit of this name. `names` are those
+/// of the route's limits.
+fn failure_limit(
+    name: &Arc<str>,
+    names: &[Arc<str>],
+    state: &State,
+    process: &Process,
+) -> Option<FailureLimit> {
     let limit = state.config.limits.iter().find(|one| one.name == *name)?;
     Some(FailureLimit {
         limit: Arc::clone(limit),
         limiter: state.limits.get(name)?.clone(),
+        top: state.tops.get(name)?.clone(),
         begun: process.hasher.key(name),
         bans: state.bans.get(name).cloned(),
+        name: names.iter().position(|one| one == name)?,
     })
 }
 

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
 use super::{
+    charged,
     error::BuildError,
     named::Named,
     state::{Process, State},
@@ -235,14 +236,15 @@ fn counted(limit: &policy::Limit) -> Vec<(&Arc<str>, Allowance)> {
     counted
 }
 
-/// The names under which a route's limits decide, each followed by its tiers.
+/// The names under which a route's limits decide, each followed by its tiers;
+/// then those of limits on wrong credentials that are not among them.
 ///
 /// The position of a name is the number by which requests note the limit, so
 /// that the order must be that of `layer`. Candidates refuse nobody and have no
 /// name here.
 pub(super) fn names(route: &policy::Route, config: &Config) -> Vec<Arc<str>> {
     let mut names = Vec::new();
-    for limit in of_route(route, config) {
+    for limit in of_route(route, config).chain(charged::charged(route, config)) {
         names.extend(limit.deciding().cloned());
     }
     names
@@ -251,7 +253,7 @@ pub(super) fn names(route: &policy::Route, config: &Config) -> Vec<Arc<str>> {
 /// The texts about a route's limits, in the order of their names.
 pub(super) fn texts(route: &policy::Route, config: &Config) -> Box<[LimitText]> {
     let mut texts = Vec::new();
-    for limit in of_route(route, config) {
+    for limit in of_route(route, config).chain(charged::charged(route, config)) {
         let is_in_bytes = limit.cost.is_in_bytes();
         texts.push(LimitText::new(limit.allowance, is_in_bytes));
         let tiers = limit.tiers.iter();

@@ -28,6 +28,7 @@
 //! shared by reference; the stacks of layers are not, so that counting
 //! references touches no memory that another worker touches.
 
+mod charged;
 mod concurrency;
 mod destinations;
 mod error;

@@ -91,6 +91,7 @@ impl EndedExchange<'_> {
             return;
         };
         let limit = facts.limits.nearest.as_ref();
+        let refused = facts.limits.refused.trailing_zeros() as usize;
         let shadow = facts.limits.shadow_refused.trailing_zeros() as usize;
         let query = target.query().and_then(|query| lines.query.shown(query));
         let client = exchange.client.ip;
@@ -127,6 +128,7 @@ impl EndedExchange<'_> {
                     key: limit.key.hash(),
                 })
             }),
+            refused_by: exchange.route.limits.get(refused).map(|name| &**name),
             cost: facts.cost,
             shadow: exchange.route.limits.get(shadow).map(|name| &**name),
             server: facts.server.as_deref(),

@@ -6,6 +6,7 @@
 mod api_keys;
 mod fields;
 mod forward;
+mod guesses;
 mod jwt;
 #[path = "../support/mod.rs"]
 mod support;

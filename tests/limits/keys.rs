@@ -275,6 +275,12 @@ fn a_missing_part_is_replaced_skipped_or_refused() {
         (refused.status(), &refused.problem()["violated-policies"]),
         (403, &serde_json::json!(["l"]))
     );
+    let line = gateway.access_line();
+    assert_eq!(
+        (&line["reason"], &line["limit"]),
+        (&"key_missing".into(), &"l".into())
+    );
+    assert!(line.get("key").is_none(), "{line:#}");
     assert_eq!(gateway.ask("GET", "/", &["X-User: a"]).status(), 200);
 }
 

@@ -26,8 +26,8 @@ use crate::config::{
     },
 };
 use crate::policy::{
-    ApiKeys, Authentication, CredentialPlace, Identification, Identity, KeyPart, Limit,
-    RequiredClaim,
+    Allowance, ApiKeys, Authentication, Cost, CredentialPlace, Identification, Identity, KeyPart,
+    Limit, RequiredClaim,
 };
 
 /// Resolves all identities, in the order of their names. `limits` are those of
@@ -147,7 +147,8 @@ fn keys(name: &Field<Scalar<FileName>>, loading: &mut Loading<'_>) -> Option<Api
 }
 
 /// The limit of wrong credentials counts by the address of the client alone, in
-/// this gateway: nothing else is known of a request that is not identified.
+/// this gateway: nothing else is known of a request that is not identified. Each
+/// of them takes one token from the bucket of its address, or is refused.
 fn check_limit(name: Option<Arc<str>>, at: Span, limits: &[Limit], problems: &mut Problems) {
     let Some(name) = name else { return };
     let Some(limit) = limits.iter().find(|limit| limit.name == name) else {
@@ -170,7 +171,38 @@ fn check_limit(name: Option<Arc<str>>, at: Span, limits: &[Limit], problems: &mu
         let message = format!("wrong credentials are counted here, and `{name}` in the store");
         let help = "name a limit without `scope = \"shared\"`";
         problems.error(Code::Conflict, at, message, help);
+    } else if let Allowance::InFlight(_) = limit.allowance {
+        let message =
+            format!("wrong credentials are counted, and `{name}` is a cap on requests in flight");
+        let help = "name a limit with a `rate`, such as `rate = \"10/m\"`";
+        problems.error(Code::Conflict, at, message, help);
     }
+    for key in without_effect(limit) {
+        let message = format!(
+            "`{key}` of `{name}` has no effect here: each wrong credential takes one token from the bucket of its address"
+        );
+        let help = format!(
+            "name a limit without `{key}`; of its own, it has `key`, `rate`, `burst`, `mode`, `status`, `max_keys` and `persist`"
+        );
+        problems.error(Code::Conflict, at, message, help);
+    }
+}
+
+/// The keys of a limit that say nothing about wrong credentials.
+fn without_effect(limit: &Limit) -> impl Iterator<Item = &'static str> {
+    let given = [
+        ("cost", limit.cost != Cost::Fixed(1)),
+        ("count", limit.count.is_some()),
+        ("candidate", limit.candidate.is_some()),
+        ("tiers", !limit.tiers.is_empty()),
+        ("plans", !limit.plans.is_empty()),
+        ("overrides", !limit.overrides.is_empty()),
+        ("ban", limit.ban.is_some()),
+        ("delay", limit.delay.is_some()),
+    ];
+    given
+        .into_iter()
+        .filter_map(|(key, is_given)| is_given.then_some(key))
 }
 
 /// The identities of a route, and the conditions on its clients.

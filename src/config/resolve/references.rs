@@ -15,7 +15,10 @@
 //! name that resembles none gets the definition that it lacks, ready to be
 //! copied.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::config::{
     characters,
@@ -70,6 +73,9 @@ struct Requirements {
     key: Vec<KeyPart>,
     /// How many buckets decide: the limit's and one for each tier.
     deciding: usize,
+    /// The limit that an identity charges for wrong credentials, which decides
+    /// on the route as well.
+    charged: Option<Arc<str>>,
 }
 
 impl<'a> Definitions<'a> {
@@ -95,13 +101,16 @@ impl<'a> Definitions<'a> {
 fn of_upstream(upstream: &Upstream) -> Requirements {
     Requirements {
         key: upstream.hash_key.read().unwrap_or_default(),
-        deciding: 0,
+        ..Requirements::default()
     }
 }
 
-/// An identity requires nothing of a route.
-fn of_identity(_: &Identity) -> Requirements {
-    Requirements::default()
+/// An identity requires nothing of a route, but may have a limit that decides.
+fn of_identity(identity: &Identity) -> Requirements {
+    Requirements {
+        charged: identity.limit.read(),
+        ..Requirements::default()
+    }
 }
 
 /// A limit requires the parameters of its key, and of the part that stands in
@@ -116,6 +125,7 @@ fn of_limit(limit: &Limit) -> Requirements {
     Requirements {
         key,
         deciding: 1 + limit.tiers.elements().len(),
+        charged: None,
     }
 }
 
@@ -172,13 +182,25 @@ impl<'a> RouteContext<'a> {
                 deciding += self.check(&self.names.limits, &name.value, field.at());
             }
         }
+        deciding += self.charged(route).len();
         if deciding > MOST_DECIDING {
             let message = format!(
-                "a route has at most {MOST_DECIDING} limits, tiers included; these are {deciding}"
+                "a route has at most {MOST_DECIDING} limits, including tiers and those of its identities; these are {deciding}"
             );
             self.problems
                 .error(Code::Conflict, route.limits.at(), message, "name fewer");
         }
+    }
+
+    /// The limits that only the identities of the route name.
+    fn charged(&self, route: &Route) -> BTreeSet<Arc<str>> {
+        let identities = route.identify.read().unwrap_or_default();
+        let required = &self.names.identities.required;
+        let charged = identities
+            .iter()
+            .filter_map(|name| required.get(&**name)?.charged.clone());
+        let own = route.limits.read().unwrap_or_default();
+        charged.filter(|name| !own.contains(name)).collect()
     }
 
     /// The identities exist.

@@ -302,7 +302,9 @@ fn a_route_has_a_bounded_number_of_limits() {
     ));
     assert_eq!(code, Code::Conflict);
     assert!(
-        text.contains("at most 64 limits, tiers included; these are 66"),
+        text.contains(
+            "at most 64 limits, including tiers and those of its identities; these are 66"
+        ),
         "{text}"
     );
 }

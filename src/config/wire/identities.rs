@@ -35,7 +35,7 @@ pub(in crate::config) struct Identity {
     /// Claim whose value is the plan of the client, such as "claim:plan".
     pub(in crate::config) plan: Option<Field<Scalar<ClaimOf>>>,
     /// Limit that is charged for each credential that does not verify, by the
-    /// client's address; its key is `client-ip`.
+    /// client's address; its key is `client-ip`, and it has a `rate`.
     pub(in crate::config) limit: Option<Field<Scalar<Name>>>,
 }
 

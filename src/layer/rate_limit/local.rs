@@ -58,7 +58,10 @@ impl Collected {
     /// Fails if a limit refuses the request before any bucket is asked.
     #[inline]
     pub(super) fn of(inquiry: &Inquiry<'_>) -> Result<Self, Error> {
-        let mut collected = Self::default();
+        let mut collected = Self {
+            facts: inquiry.noted(),
+            ..Self::default()
+        };
         let outcome = inquiry.collect(&mut collected.questions, &mut collected.facts);
         if outcome.is_err() {
             inquiry.exchange.facts.lock().limits = collected.facts;
@@ -68,6 +71,12 @@ impl Collected {
 }
 
 impl Inquiry<'_> {
+    /// The notes of a decision before it: a limit on wrong credentials that is
+    /// in shadow mode may have decided.
+    fn noted(&self) -> LimitFacts {
+        self.exchange.facts.lock().limits
+    }
+
     /// Decides by all limits that are not in the store.
     ///
     /// # Errors

@@ -91,6 +91,8 @@ fn verdict(line: &Line<'_>, pen: &mut Pen<'_>) {
         pen.constant(br#","key":""#);
         value::hex(limit.key, pen);
         pen.constant(b"\"");
+    } else {
+        plain(br#","limit":""#, line.refused_by, pen);
     }
     if let Some(cost) = line.cost {
         pen.constant(br#","cost":"#);

@@ -64,6 +64,9 @@ pub struct Line<'a> {
     pub plan: Option<&'a str>,
     /// The limit that refused the request, or is nearest to exhaustion.
     pub limit: Option<LimitState<'a>>,
+    /// The limit that refused the request, for a line without a `limit`: the
+    /// request lacks a part of its key.
+    pub refused_by: Option<&'a str>,
     /// Tokens that the request has used in the end, if a limit knows its cost
     /// only then.
     pub cost: Option<u64>,

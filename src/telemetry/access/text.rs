@@ -58,6 +58,8 @@ fn verdict(line: &Line<'_>, pen: &mut Pen<'_>) {
         value::integer(limit.remaining, pen);
         pen.constant(b" key=");
         value::hex(limit.key, pen);
+    } else {
+        text(" limit=", line.refused_by, pen);
     }
     number(" cost=", line.cost, pen);
     text(" shadow=", line.shadow, pen);

@@ -88,6 +88,7 @@ fn least() -> Line<'static> {
         plan: None,
         reason: None,
         limit: None,
+        refused_by: None,
         cost: None,
         shadow: None,
         server: None,
