@@ -8,13 +8,13 @@
 //!
 //! The file is changed as text: what a person has written beside the keys
 //! stays. A changed file takes the place of the old one in one step, with the
-//! mode of the old one, so that a gateway never reads half of it. A lock keeps
-//! two commands apart.
+//! owner, group and mode of the old one, so that a gateway never reads half of
+//! it, and still may read it. A lock keeps two commands apart.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, Metadata, OpenOptions, Permissions},
     io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -25,7 +25,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::{
     arguments::quoted,
-    output::{fail, print},
+    output::{complain, fail, print},
 };
 use crate::config::api_keys::{self, KeyMistake};
 
@@ -263,42 +263,80 @@ fn unknown(file: &Path, name: &str) -> String {
     format!("{} has no owner `{name}`", file.display())
 }
 
-/// Keeps other commands from the file as long as it lives. The lock is on a
-/// file beside it, as the file itself is replaced.
+/// Keeps other commands from the file as long as it lives. The lock is on its
+/// folder, as the file itself is replaced, and leaves nothing behind.
 fn lock(file: &Path) -> Result<File, String> {
-    let mut name = file.as_os_str().to_owned();
-    name.push(".lock");
-    let failed = |error: io::Error| format!("{} cannot be locked: {error}", file.display());
-    let lock = OpenOptions::new()
-        .create(true)
-        .write(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&name)
-        .map_err(failed)?;
+    let file = target(file);
+    let folder = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let failed = |error: io::Error| {
+        let (folder, file) = (folder.display(), file.display());
+        format!("{folder}, the folder of {file}, cannot be locked: {error}")
+    };
+    let lock = File::open(folder).map_err(failed)?;
     flock(&lock, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
     Ok(lock)
 }
 
-/// Writes a file in one step, with the mode of the one before it.
+/// The file that a link leads to. A link stays one, as a mounted volume may have
+/// it.
+fn target(file: &Path) -> PathBuf {
+    fs::canonicalize(file).unwrap_or_else(|_| file.to_path_buf())
+}
+
+/// Writes a file in one step, with the owner, group and mode of the one before
+/// it. Says so on stderr if they cannot be kept.
 fn replace(file: &Path, text: &str) -> Result<(), String> {
     let failed = |error: io::Error| format!("{} cannot be written: {error}", file.display());
-    // A link stays one, as a mounted volume may have it.
-    let file = &fs::canonicalize(file).unwrap_or_else(|_| file.to_path_buf());
-    let mode = fs::metadata(file).map_or(0o600, |about| about.permissions().mode());
+    let file = &target(file);
+    let before = fs::metadata(file).ok();
     let mut name = file.as_os_str().to_owned();
     name.push(".new");
     let new = PathBuf::from(name);
+    // A command that was killed may have left one.
+    let _not_there = fs::remove_file(&new);
     let mut written = OpenOptions::new()
-        .create(true)
+        .create_new(true)
         .write(true)
-        .truncate(true)
-        .mode(mode & 0o777)
+        .mode(0o600)
         .open(&new)
         .map_err(failed)?;
-    written.write_all(text.as_bytes()).map_err(failed)?;
-    written.sync_all().map_err(failed)?;
-    fs::rename(&new, file).map_err(failed)
+    let put = |written: &mut File| {
+        written.write_all(text.as_bytes())?;
+        let is_kept = match &before {
+            Some(before) => keep_rights(written, before)?,
+            None => true,
+        };
+        written.sync_all()?;
+        fs::rename(&new, file)?;
+        Ok(is_kept)
+    };
+    match put(&mut written) {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            complain(format!(
+                "warning: {} had another owner or group, which only root can give it; see that the gateway may still read it",
+                file.display()
+            ));
+            Ok(())
+        }
+        Err(error) => {
+            let _is_gone = fs::remove_file(&new);
+            Err(failed(error))
+        }
+    }
+}
+
+/// Gives a new file the owner, group and mode of the one `before` it. False if
+/// this user may not give it the owner or the group.
+fn keep_rights(new: &File, before: &Metadata) -> io::Result<bool> {
+    let now = new.metadata()?;
+    let has_group = now.gid() == before.gid() || fchown(new, None, Some(before.gid())).is_ok();
+    new.set_permissions(Permissions::from_mode(before.mode() & 0o777))?;
+    let has_owner = now.uid() == before.uid() || fchown(new, Some(before.uid()), None).is_ok();
+    Ok(has_group && has_owner)
 }
 
 /// Lower-case hexadecimal digits.

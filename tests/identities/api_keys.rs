@@ -1,6 +1,9 @@
 //! API keys: made, listed and removed by the command, known by their digest.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt, chown},
+};
 
 use super::{command, gateway, key, new_key, settle, support::gateway::responding, text};
 
@@ -21,6 +24,29 @@ fn a_key_is_printed_once_and_only_its_digest_is_stored() {
     let fields: Vec<_> = listed.split('\t').collect();
     assert_eq!(fields[..2], ["acme", "gold"]);
     assert!(text.contains(fields[2]));
+}
+
+#[test]
+fn a_changed_file_keeps_its_owner_group_and_mode() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.toml");
+    new_key(&file, "acme", &[]);
+    // Only root may give a file away.
+    let is_root = fs::metadata(&file).unwrap().uid() == 0;
+    if is_root {
+        chown(&file, Some(65534), Some(65533)).unwrap();
+    }
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    let rights = || {
+        let about = fs::metadata(&file).unwrap();
+        (about.uid(), about.gid(), about.mode() & 0o777)
+    };
+    let before = rights();
+    new_key(&file, "globex", &[]);
+    key(&["remove", "--file", file.to_str().unwrap(), "--name", "acme"]);
+    assert_eq!(rights(), before);
+    let left = fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(left, 1, "nothing else stays in the folder");
 }
 
 #[test]
