@@ -65,7 +65,7 @@ struct New {
     /// Plan of the owner, by which limits may have other numbers
     #[arg(short, long, value_name = "PLAN", conflicts_with = "add")]
     plan: Option<String>,
-    /// Claim of the owner; may be given several times
+    /// Claim of the owner; may be given several times, and several with one NAME are a list
     #[arg(short, long, value_name = "NAME=VALUE", conflicts_with = "add")]
     claim: Vec<String>,
     /// Add a further key of an owner that is in the file
@@ -147,18 +147,31 @@ fn entry(new: &New, sha256: &str) -> Result<String, String> {
     if let Some(plan) = &new.plan {
         lines += &format!("plan = {}\n", toml_text(plan));
     }
-    let mut claims = Vec::new();
+    let mut claims: Vec<(&str, Vec<String>)> = Vec::new();
     for claim in &new.claim {
         let (name, value) = claim
             .split_once('=')
             .filter(|(name, value)| !name.is_empty() && !value.is_empty())
             .ok_or_else(|| format!("`--claim {claim}` is not NAME=VALUE, such as org=acme"))?;
-        claims.push(format!("{} = {}", toml_text(name), toml_text(value)));
+        match claims.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, values)) => values.push(toml_text(value)),
+            None => claims.push((name, vec![toml_text(value)])),
+        }
     }
     if !claims.is_empty() {
+        let claims: Vec<_> = claims.iter().map(claim_text).collect();
         lines += &format!("claims = {{ {} }}\n", claims.join(", "));
     }
     Ok(lines)
+}
+
+/// A claim with its values, which are TOML: one is a string, several are a list.
+fn claim_text((name, values): &(&str, Vec<String>)) -> String {
+    let name = toml_text(name);
+    match &values[..] {
+        [value] => format!("{name} = {value}"),
+        values => format!("{name} = [{}]", values.join(", ")),
+    }
 }
 
 /// A TOML string. A file of keys fills in no variables, so that `$` needs no

@@ -27,6 +27,22 @@ fn a_key_is_printed_once_and_only_its_digest_is_stored() {
 }
 
 #[test]
+fn a_claim_that_is_given_several_times_is_a_list() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.toml");
+    let claims = ["scope=orders:read", "org=acme", "scope=orders:write"];
+    let claims = claims.map(|claim| ["--claim", claim]).concat();
+    let made = new_key(&file, "acme", &claims);
+    let text = fs::read_to_string(&file).unwrap();
+    let list = r#"claims = { "scope" = ["orders:read", "orders:write"], "org" = "acme" }"#;
+    assert!(text.contains(list), "{text}");
+    let route = format!("{ROUTE}require = {{ scope = ['orders:write'], org = ['acme'] }}\n");
+    let gateway = gateway(&file, "", &responding("r", &route));
+    let line = format!("X-Api-Key: {made}");
+    assert_eq!(gateway.ask("GET", "/", &[&line]).status(), 200);
+}
+
+#[test]
 fn a_changed_file_keeps_its_owner_group_and_mode() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("keys.toml");
