@@ -190,6 +190,22 @@ fn tokens_are_counted_as_reserved_used_and_owed() {
 }
 
 #[test]
+fn of_an_absurd_number_only_the_part_counts_that_can_be_owed() {
+    let body = typed("application/json", r#"{"usage":{"total_tokens":1e400}}"#);
+    let cost = "from = 'response-json:usage.total_tokens', reserve = 10";
+    let (_upstream, gateway) = before(body, cost, "");
+    assert_eq!(gateway.status("/"), 200);
+    let state = state(&gateway);
+    assert_eq!(state["owed"], 9000, "ten bursts, of which one is its own");
+    let tokens = |kind| {
+        let labels = [("limit", "l"), ("route", "app"), ("kind", kind)];
+        gateway.metric("tidegate_limit_cost_tokens_total", &labels)
+    };
+    assert_eq!([tokens("used"), tokens("owed")], [10010.0, 10000.0]);
+    assert_eq!(gateway.access_line()["cost"], 10010);
+}
+
+#[test]
 fn a_trailer_is_settled_also_if_the_client_gets_none() {
     let response =
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-cost: 47\r\n\r\n";

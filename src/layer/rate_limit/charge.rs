@@ -269,7 +269,7 @@ impl Apart {
                 }
                 (true, Some(cost)) => {
                     let used = is_stated.flatten().map(|used| cost.at_most(used));
-                    meter::note(&self.exchange, &question, &limits, used);
+                    meter::note(&self.exchange, &question, settling, used);
                     (piece.settle(settling, used), true)
                 }
             };
@@ -314,7 +314,7 @@ impl Apart {
                     _ => None,
                 };
                 let used = received.map(|bytes| cost.at_most(bytes).max(question.cost.into()));
-                meter::note(&self.exchange, &question, &limits, used);
+                meter::note(&self.exchange, &question, settling, used);
                 piece.settle(settling, used);
             }
         }

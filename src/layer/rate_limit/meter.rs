@@ -39,9 +39,9 @@ use super::{
 use crate::{
     body::{Body, BodyMeter},
     call::Exchange,
-    limit::Clock,
+    limit::{Clock, MOST_OWED},
     message::Response,
-    policy::{CostSource, JsonPath},
+    policy::{CostSource, EndCost, JsonPath},
     telemetry::UnknownCost,
     usage::UsageReader,
 };
@@ -302,12 +302,12 @@ impl BodyMeter for ResponseMeter {
             if let Err(reason) = found {
                 note_unknown(&self.exchange, &question, &self.limits, reason);
             }
-            note(&self.exchange, &question, &self.limits, found.ok());
             let settling = Settling {
                 now,
                 limits: &self.limits,
                 quotas: &self.quotas,
             };
+            note(&self.exchange, &question, settling, found.ok());
             // Bytes that were charged while they passed are not charged again.
             match found {
                 Ok(used) if one.charged > question.cost.into() => {
@@ -329,24 +329,40 @@ fn step(piece: &TokenPiece, limits: &[RouteLimit]) -> u64 {
 }
 
 /// Notes for the access line and the metrics that a request has `used` so many
-/// tokens in the end; `None` if it is unknown, and the reserve stays taken.
+/// tokens in the end; `None` if it is unknown, and the reserve stays taken. Of
+/// an absurd number only the part counts that its key can owe.
 pub(super) fn note(
     exchange: &Exchange,
     question: &Question,
-    limits: &[RouteLimit],
+    settling: Settling<'_>,
     used: Option<u64>,
 ) {
-    let (reserved, used) = (
-        u64::from(question.cost),
-        used.unwrap_or(question.cost.into()),
-    );
+    let reserved = u64::from(question.cost);
+    let used = used.map_or(reserved, |used| used.min(most_charged(question, settling)));
     if !question.is_candidate() {
-        let name = question.name(limits);
+        let name = question.name(settling.limits);
         let route = &exchange.route;
         route
             .metrics
             .record(|cells| cells.cost(&route.limits, name, reserved, used));
         exchange.facts.lock().cost.get_or_insert(used);
+    }
+}
+
+/// The most tokens that one number of a response can charge: the reserve, and
+/// the longest debt. Bytes are charged while they pass, without such a bound.
+fn most_charged(question: &Question, settling: Settling<'_>) -> u64 {
+    let is_number = |cost: &EndCost| {
+        let source = &cost.source;
+        !source.counts_request() && !source.counts_response()
+    };
+    let cost = question.end_cost(settling.limits);
+    match question.ask(settling.limits, settling.quotas) {
+        Some(ask) if cost.is_some_and(is_number) => {
+            let gcra = ask.quota.unwrap_or(ask.limiter.gcra());
+            u64::from(gcra.burst()) * MOST_OWED + u64::from(question.cost)
+        }
+        _ => u64::MAX,
     }
 }
 
