@@ -74,6 +74,9 @@ fn a_header_of_the_response_is_settled_and_anything_else_counts_as_the_reserve()
         assert_eq!(gateway.status("/"), 200);
         assert_eq!(used(&gateway), expected, "{lines:?}");
         assert_eq!(gateway.access_line()["cost"], expected, "{lines:?}");
+        let labels = [("route", "app"), ("reason", "absent")];
+        let unknown = gateway.metric("tidegate_limit_costs_unknown_total", &labels);
+        assert_eq!(unknown > 0.0, expected == 10, "{lines:?}");
     }
 }
 

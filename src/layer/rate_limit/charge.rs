@@ -65,6 +65,7 @@ use crate::{
     limit::{Admission, Clock, Now, Standing},
     message::Response,
     store::{SharedAdmission, Store},
+    telemetry::UnknownCost,
 };
 
 /// Tokens that a request has taken. Exactly one of its three methods is called
@@ -269,6 +270,10 @@ impl Apart {
                 }
                 (true, Some(cost)) => {
                     let used = is_stated.flatten().map(|used| cost.at_most(used));
+                    if used.is_none() {
+                        let absent = UnknownCost::Absent;
+                        meter::note_unknown(&self.exchange, &question, &limits, absent);
+                    }
                     meter::note(&self.exchange, &question, settling, used);
                     (piece.settle(settling, used), true)
                 }

@@ -369,7 +369,7 @@ fn most_charged(question: &Question, settling: Settling<'_>) -> u64 {
 /// Counts a cost that stays unknown, and says so in the log if it is because
 /// the response is compressed.
 #[cold]
-fn note_unknown(
+pub(super) fn note_unknown(
     exchange: &Exchange,
     question: &Question,
     limits: &[RouteLimit],
