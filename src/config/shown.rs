@@ -25,7 +25,7 @@ use super::{
 use crate::policy::{Allowance, KeyPart, Limit, ValuePattern};
 
 /// Tables whose absence means something: they are shown only when given.
-const ONLY_WHEN_GIVEN: [&str; 13] = [
+const ONLY_WHEN_GIVEN: [&str; 14] = [
     "respond",
     "redirect",
     "concurrency",
@@ -39,6 +39,7 @@ const ONLY_WHEN_GIVEN: [&str; 13] = [
     "refusal",
     "jwt",
     "ban",
+    "forward",
 ];
 
 const REDACTED: &str = "[redacted]";
@@ -70,6 +71,13 @@ impl Config {
         let mut shown = Json::Object(shown);
         for limit in &self.limits {
             complete(&mut shown["limits"][&*limit.name], limit);
+        }
+        for identity in &self.identities {
+            // The default depends on how credentials are verified.
+            if !identity.from.is_empty() {
+                let from = identity.from.iter().map(ToString::to_string);
+                shown["identities"][&*identity.name]["from"] = from.collect();
+            }
         }
         for (at, route) in self.routes.iter().enumerate() {
             let attempt = units::duration_text(route.timeouts.attempt);

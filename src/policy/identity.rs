@@ -5,7 +5,7 @@
 //! request, and how it is verified. A route lists those that it accepts. The
 //! parts that run are made of these in [`identity`](crate::identity).
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use http::HeaderName;
 
@@ -104,6 +104,18 @@ pub enum CredentialPlace {
     Query(Box<str>),
     /// A cookie of this name.
     Cookie(Box<str>),
+}
+
+/// The place as the configuration writes it.
+impl fmt::Display for CredentialPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bearer => f.write_str("bearer"),
+            Self::Header(name) => write!(f, "header:{name}"),
+            Self::Query(name) => write!(f, "query:{name}"),
+            Self::Cookie(name) => write!(f, "cookie:{name}"),
+        }
+    }
 }
 
 /// How a route identifies its clients, and its conditions on them.

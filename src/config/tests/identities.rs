@@ -1,5 +1,7 @@
 //! `[identities.NAME]`: what is accepted, and how mistakes are told.
 
+use serde_json::json;
+
 use super::{super::Code, config_with, only};
 
 /// An identity that charges the limit `g` with these lines.
@@ -57,4 +59,22 @@ fn limits_of_identities_are_among_the_64_of_a_route() {
     assert!(limits(63, ", 'g'").is_ok());
     let (_, text) = only(limits(64, ""));
     assert!(text.contains("these are 65"), "{text}");
+}
+
+#[test]
+fn the_view_shows_where_credentials_stand_and_nothing_that_an_identity_has_not() {
+    let places = "['header:x-a', 'query:b', 'cookie:c', 'bearer']";
+    let top = format!(
+        "[identities.a]\njwt = {{ keys = 'https://idp/jwks', audience = ['o'] }}
+        [identities.b]\nfrom = {places}\njwt = {{ keys = 'https://idp/jwks', audience = ['o'] }}
+        [identities.c]\nforward = {{ url = 'http://127.0.0.1:1/', id = 'header:x-user' }}\n"
+    );
+    let config = config_with(&top, "identify = ['a', 'b', 'c']").unwrap();
+    let shown = &config.shown()["identities"];
+    assert_eq!(shown["a"]["from"], json!(["bearer"]));
+    let given = json!(["header:x-a", "query:b", "cookie:c", "bearer"]);
+    assert_eq!(shown["b"]["from"], given);
+    assert!(shown["a"].get("forward").is_none(), "{shown:#}");
+    assert!(shown["c"].get("jwt").is_none(), "{shown:#}");
+    assert_eq!(shown["c"]["forward"]["timeout"], "1s");
 }
