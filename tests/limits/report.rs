@@ -137,3 +137,16 @@ fn a_cap_for_each_key_is_told_with_its_unit() {
     leave.open();
     assert_eq!(held.response().status(), 200);
 }
+
+#[test]
+fn bytes_have_their_unit_and_a_limit_that_admits_nothing_has_no_times() {
+    let limits = "[limits.down]\nrate = '10KiB/s'\ncost = { from = 'response-bytes', reserve = 1 }\n[limits.none]\nrate = '0/s'\n";
+    let gateway = telling(limits, "['down', 'none']");
+    assert_eq!(
+        rows(&gateway.get("/quota")),
+        json!([
+            { "name": "down", "unit": "content-bytes", "limit": 10240, "remaining": 10240, "reset": 0, "window": 1 },
+            { "name": "none", "limit": 0, "remaining": 0 },
+        ])
+    );
+}

@@ -168,6 +168,9 @@ impl ReportPolicy {
         for question in all {
             let name = names.get(question.name(&self.limits));
             let mut row = json!({ "name": name.map(|name| &**name) });
+            if limit.policy.cost.is_in_bytes() {
+                row["unit"] = json!("content-bytes");
+            }
             if let Some(ask) = shared::ask(&inquiry, question, &questions.quotas) {
                 found.asked.push((found.rows.len(), ask));
             } else {
@@ -195,10 +198,13 @@ impl ReportPolicy {
 }
 
 /// Writes the state of a bucket into its row. Times are in whole seconds,
-/// rounded up, and `reset` is the time until the bucket is full.
+/// rounded up, and `reset` is the time until the bucket is full; one that admits
+/// nothing has no times.
 fn describe(row: &mut Value, standing: &Standing) {
     row["limit"] = json!(standing.burst);
     row["remaining"] = json!(standing.remaining);
-    row["reset"] = json!(whole_seconds(standing.reset()));
-    row["window"] = json!(whole_seconds(standing.window()).max(1));
+    if standing.burst > 0 {
+        row["reset"] = json!(whole_seconds(standing.reset()));
+        row["window"] = json!(whole_seconds(standing.window()).max(1));
+    }
 }
