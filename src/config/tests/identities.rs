@@ -78,3 +78,57 @@ fn the_view_shows_where_credentials_stand_and_nothing_that_an_identity_has_not()
     assert!(shown["c"].get("jwt").is_none(), "{shown:#}");
     assert_eq!(shown["c"]["forward"]["timeout"], "1s");
 }
+
+/// The warnings of a configuration, each with its help.
+fn warnings(top: &str, route: &str) -> Vec<(Code, String)> {
+    let config = config_with(top, route).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let list = config.warnings.list.into_iter();
+    list.map(|one| {
+        (
+            one.code,
+            one.message + " | " + &one.help.unwrap_or_default(),
+        )
+    })
+    .collect()
+}
+
+#[test]
+fn what_a_service_makes_useless_is_reported() {
+    let named = "[identities.sso]\nforward = { url = 'http://127.0.0.1:1/', id = 'header:x-user', cache = '1d' }\n";
+    let nameless = named.replace(", id = 'header:x-user'", "");
+    let users = charging("rate = '1/s'");
+    assert_eq!(
+        warnings(&(users.clone() + named), "identify = ['users', 'sso']"),
+        []
+    );
+    let found = warnings(&(users.clone() + named), "identify = ['sso', 'users']");
+    assert_eq!((found.len(), found[0].0), (1, Code::NeverMatches));
+    assert!(
+        found[0].1.contains("`users` is never asked") && found[0].1.contains("last"),
+        "{found:?}"
+    );
+
+    let limit = "[limits.each]\nkey = 'identity'\nrate = '1/s'\n[limits.org]\nkey = 'claim:org'\nrate = '1/s'\n";
+    let route = "limits = ['each', 'org']\nrequest.set_headers = { x-user = '{identity}', x-org = '{claim:org}' }\n";
+    let asking = format!("identify = ['sso']\n{route}");
+    assert_eq!(warnings(&(limit.to_owned() + named), &asking), []);
+    let found = warnings(&(limit.to_owned() + &nameless), &asking);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(
+        found[0]
+            .1
+            .contains("`identity` of the limit `each` is always missing here")
+    );
+    assert!(
+        found[1].1.contains("the header `x-user` is never set") && found[1].1.contains("add `id =")
+    );
+    let both = format!("identify = ['users', 'sso']\n{route}");
+    assert_eq!(warnings(&(users + limit + &nameless), &both), []);
+
+    let found = warnings(&named.replace("1d", "100d"), "identify = ['sso']");
+    assert_eq!(
+        (found.len(), found[0].0),
+        (1, Code::Misleading),
+        "{found:?}"
+    );
+}

@@ -32,7 +32,7 @@ use crate::policy::{Action, Listener, Route};
 /// Reports all warnings of a configuration without errors.
 pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
     unused::report(file, problems);
-    identities::report(file, problems);
+    identities::report(file, config, problems);
     keys::report(file, config, problems);
     addresses::report(file, config, problems);
     for (table, route) in file.routes.values().zip(&config.routes) {
