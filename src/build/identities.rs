@@ -53,6 +53,7 @@ pub(super) fn identities(
     });
     for policy in &config.identities {
         let before = earlier.and_then(|earlier| earlier.identities.get(&policy.name));
+        check_emptied(policy, before)?;
         let authenticator = match before {
             Some(before) if before.implements(policy, &asked) => Arc::clone(before),
             before => {
@@ -81,6 +82,30 @@ pub(super) fn identities(
         by_name: identities,
         checks,
     })
+}
+
+/// Refuses a file of keys that had some and has nothing any more. A program that
+/// writes it in place has cut it, and is about to write it: everybody would be
+/// refused for that moment.
+fn check_emptied(
+    policy: &policy::Identity,
+    before: Option<&Arc<Authenticator>>,
+) -> Result<(), BuildError> {
+    let before = before.map(|before| &before.policy.method);
+    match (&policy.method, before) {
+        (Authentication::ApiKeys(keys), Some(Authentication::ApiKeys(before)))
+            if keys.is_blank() && !before.is_empty() =>
+        {
+            Err(BuildError::Identity {
+                name: Arc::clone(&policy.name),
+                why: format!(
+                    "its file of keys is empty, and had {} before; to refuse all of them, leave a comment in it, such as `# no keys`",
+                    before.len()
+                ),
+            })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The threads that check signatures, which go on over reloads; none without

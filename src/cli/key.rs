@@ -243,7 +243,11 @@ fn remove(file: &Path, name: &str) -> Result<String, String> {
     let piece = position(&text, name).ok_or_else(|| unknown(file, name))?;
     let pieces = api_keys::pieces(&text).enumerate();
     let kept = pieces.filter(|(index, _)| *index != piece);
-    let kept: String = kept.map(|(_, piece)| piece.text).collect();
+    let mut kept: String = kept.map(|(_, piece)| piece.text).collect();
+    if kept.trim().is_empty() {
+        // A gateway takes an empty file for one that is being written.
+        kept = "# no keys\n".to_owned();
+    }
     replace(file, &kept)?;
     Ok(String::new())
 }

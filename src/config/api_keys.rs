@@ -115,7 +115,10 @@ pub fn parse(text: &str) -> Result<ApiKeys, Vec<KeyMistake>> {
             break;
         }
     }
-    let KeysReader { keys, mistakes, .. } = reading;
+    let KeysReader {
+        mut keys, mistakes, ..
+    } = reading;
+    keys.is_blank = text.trim().is_empty();
     match mistakes.is_empty() {
         true => Ok(keys.finish()),
         false => Err(mistakes),

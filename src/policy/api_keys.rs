@@ -32,11 +32,15 @@ pub struct ApiKeys {
     entries: Box<[ApiKey]>,
     /// The owners as JSON, one behind the other, in any order.
     owners: Box<str>,
+    /// Whether the file has nothing at all, as one that is being written.
+    is_blank: bool,
 }
 
 /// Keys while they are collected, in the form that they are kept in.
 #[derive(Default)]
 pub struct CollectedKeys {
+    /// Whether the file has nothing at all.
+    pub is_blank: bool,
     entries: Vec<ApiKey>,
     owners: String,
 }
@@ -84,6 +88,7 @@ impl CollectedKeys {
         let Self {
             mut entries,
             owners,
+            is_blank,
         } = self;
         // Owners that were added later stand further back.
         entries.sort_unstable_by_key(|entry| (entry.digest, entry.owner));
@@ -91,6 +96,7 @@ impl CollectedKeys {
         ApiKeys {
             entries: entries.into(),
             owners: owners.into(),
+            is_blank,
         }
     }
 }
@@ -114,6 +120,11 @@ impl ApiKeys {
     /// The number of keys.
     pub fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Whether the file has nothing at all, not even a comment.
+    pub fn is_blank(&self) -> bool {
+        self.is_blank
     }
 
     /// Whether there is no key.

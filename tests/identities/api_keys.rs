@@ -138,6 +138,41 @@ fn a_removed_key_is_refused_after_the_reload_and_a_new_one_is_served() {
 }
 
 #[test]
+fn an_emptied_file_changes_nothing_and_the_last_key_can_be_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.toml");
+    let path = file.to_str().unwrap();
+    let made = new_key(&file, "acme", &[]);
+    let gateway = gateway(&file, "", &responding("r", ROUTE));
+    let ask = || {
+        let line = format!("X-Api-Key: {made}");
+        gateway.ask("GET", "/", &[&line]).status()
+    };
+    let sound = fs::read_to_string(&file).unwrap();
+    for emptied in ["", "\n \n"] {
+        fs::write(&file, emptied).unwrap();
+        let (status, outcome) = gateway.reload();
+        assert_eq!(status, 422, "{outcome:#}");
+        assert!(
+            outcome
+                .to_string()
+                .contains("its file of keys is empty, and had 1 before"),
+            "{outcome:#}"
+        );
+        assert_eq!(ask(), 200);
+    }
+    fs::write(&file, sound).unwrap();
+    key(&["remove", "--file", path, "--name", "acme"]);
+    assert_eq!(gateway.reload().0, 200);
+    assert_eq!(ask(), 401);
+    let again = new_key(&file, "acme", &[]);
+    assert!(key(&["list", "--file", path]).starts_with("acme"));
+    gateway.reload();
+    let line = format!("X-Api-Key: {again}");
+    assert_eq!(gateway.ask("GET", "/", &[&line]).status(), 200);
+}
+
+#[test]
 fn an_owner_has_two_keys_while_one_replaces_the_other() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("keys.toml");

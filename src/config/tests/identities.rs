@@ -1,8 +1,13 @@
 //! `[identities.NAME]`: what is accepted, and how mistakes are told.
 
+use std::fs;
+
 use serde_json::json;
 
-use super::{super::Code, config_with, only};
+use super::{
+    super::{Code, Config, Environment, load},
+    config_with, only,
+};
 
 /// An identity that charges the limit `g` with these lines.
 fn charging(limit: &str) -> String {
@@ -82,12 +87,14 @@ fn the_view_shows_where_credentials_stand_and_nothing_that_an_identity_has_not()
 /// The warnings of a configuration, each with its help.
 fn warnings(top: &str, route: &str) -> Vec<(Code, String)> {
     let config = config_with(top, route).unwrap_or_else(|mistakes| panic!("{mistakes}"));
-    let list = config.warnings.list.into_iter();
+    told(&config)
+}
+
+fn told(config: &Config) -> Vec<(Code, String)> {
+    let list = config.warnings.list.iter();
     list.map(|one| {
-        (
-            one.code,
-            one.message + " | " + &one.help.unwrap_or_default(),
-        )
+        let help = one.help.as_deref().unwrap_or_default();
+        (one.code, format!("{} | {help}", one.message))
     })
     .collect()
 }
@@ -131,4 +138,16 @@ fn what_a_service_makes_useless_is_reported() {
         (1, Code::Misleading),
         "{found:?}"
     );
+}
+
+#[test]
+fn a_file_without_keys_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tidegate.toml");
+    let text = "[identities.partners]\napi_keys = 'keys.toml'\n[[routes]]\nname = 'r'\nidentify = ['partners']\nrespond = { status = 200 }\n";
+    fs::write(&file, text).unwrap();
+    fs::write(folder.path().join("keys.toml"), "# none yet\n").unwrap();
+    let found = told(&load(&file, &Environment::new()).unwrap());
+    assert_eq!((found.len(), found[0].0), (1, Code::NeverMatches));
+    assert!(found[0].1.contains("the file has no keys"), "{found:?}");
 }

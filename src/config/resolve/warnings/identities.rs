@@ -42,6 +42,11 @@ fn method(entry: &NamedEntry<WrittenIdentity>, identity: &Identity, problems: &m
         return;
     };
     match &identity.method {
+        Authentication::ApiKeys(keys) if keys.is_empty() => {
+            let message = "the file has no keys: everybody who sends one is refused";
+            let help = "`tidegate key new --file FILE --name NAME` makes one and adds it";
+            problems.warn(Code::NeverMatches, table.api_keys.at(), message, help);
+        }
         Authentication::Forward(forward) if forward.cache > LONG_CACHE => {
             if let Some(table) = table.forward.value() {
                 let message =
