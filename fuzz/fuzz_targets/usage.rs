@@ -22,7 +22,9 @@ fuzz_target!(|bytes: &[u8]| {
     for kind in [&b"application/json"[..], b"text/event-stream"] {
         assert_eq!(found(kind, length), found(kind, usize::MAX));
     }
-    let last = events(document).iter().filter_map(|data| read(b"application/json", data, usize::MAX)).next_back();
+    // A byte order mark is passed over before a body, and not in its events.
+    let has_mark = |data: &&Vec<u8>| data.starts_with(b"\xEF\xBB\xBF");
+    let last = events(document).iter().filter(|data| !has_mark(data)).filter_map(|data| read(b"application/json", data, usize::MAX)).next_back();
     assert_eq!(found(b"text/event-stream", length), last);
     // Of members with one name serde_json keeps the last, and the reader counts the largest.
     let Ok(value) = serde_json::from_slice::<Value>(document) else { return };

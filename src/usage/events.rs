@@ -9,6 +9,8 @@
 
 use memchr::memchr2;
 
+use super::MARK;
+
 /// The data of an event, as it passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EventPart<'a> {
@@ -51,7 +53,6 @@ impl Default for EventLine {
 }
 
 const FIELD: &[u8] = b"data";
-const MARK: &[u8] = b"\xEF\xBB\xBF";
 
 impl EventReader {
     /// Reads one more piece, and calls `each` with what belongs to events.

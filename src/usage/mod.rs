@@ -34,7 +34,13 @@ pub struct UsageReader {
     /// body is JSON itself.
     events: Option<EventReader>,
     json: JsonReader,
+    /// Bytes of a byte order mark before JSON that were passed; all of them
+    /// after the first other byte.
+    mark: usize,
 }
+
+/// A byte order mark, which some writers put before UTF-8.
+const MARK: &[u8] = b"\xEF\xBB\xBF";
 
 impl UsageReader {
     /// The reader for a body of this type: of JSON (`application/json`, types
@@ -56,6 +62,7 @@ impl UsageReader {
         Some(Self {
             events,
             json: JsonReader::default(),
+            mark: 0,
         })
     }
 
@@ -63,7 +70,7 @@ impl UsageReader {
     pub fn read(&mut self, path: &JsonPath, piece: &[u8]) {
         let json = &mut self.json;
         match &mut self.events {
-            None => json.read(path, piece),
+            None => json.read(path, behind_mark(&mut self.mark, piece)),
             Some(events) => events.read(piece, |part| match part {
                 EventPart::Data(data) => json.read(path, data),
                 EventPart::End => json.end(),
@@ -76,6 +83,22 @@ impl UsageReader {
     pub fn found(&self) -> Option<u64> {
         self.json.found()
     }
+}
+
+/// The rest of a piece behind a byte order mark at the beginning of a body, of
+/// which so many bytes have passed. Parsers of JSON may ignore one (RFC 8259,
+/// 8.1). A part of one is no JSON.
+fn behind_mark<'p>(passed: &mut usize, piece: &'p [u8]) -> &'p [u8] {
+    let mut rest = piece;
+    while let (Some(wanted), Some((first, others))) = (MARK.get(*passed), rest.split_first()) {
+        if wanted != first {
+            let is_part = std::mem::replace(passed, MARK.len()) > 0;
+            return if is_part { MARK } else { rest };
+        }
+        *passed += 1;
+        rest = others;
+    }
+    rest
 }
 
 #[cfg(test)]
@@ -109,6 +132,25 @@ mod tests {
         }
         for kind in ["text/plain", "application/jsonp", "json", "", ";"] {
             assert_eq!(found(kind, json), None, "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_json_is_passed_over_and_a_part_of_one_is_no_json() {
+        let path = JsonPath::parse("usage.n").unwrap();
+        for (mark, expected) in [
+            (&b"\xEF\xBB\xBF"[..], Some(5)),
+            (b"\xEF\xBB", None),
+            (b"\xEF\xBB\xBF\xEF\xBB\xBF", None),
+            (b" \xEF\xBB\xBF", None),
+        ] {
+            let body = [mark, br#"{"usage":{"n":5}}"#].concat();
+            for size in 1..=body.len() {
+                let mut reader = UsageReader::for_content_type(b"application/json").unwrap();
+                body.chunks(size)
+                    .for_each(|piece| reader.read(&path, piece));
+                assert_eq!(reader.found(), expected, "{mark:?} {size}");
+            }
         }
     }
 
