@@ -254,6 +254,29 @@ fn trailers_of_an_http2_server_are_settled_and_lies_in_them_are_cut() {
 }
 
 #[test]
+fn a_call_that_ends_with_its_head_has_its_trailers_there() {
+    let server = Server::start(Builder::new(), |mut stream: Stream| async move {
+        let head = Response::builder()
+            .header("content-type", "application/grpc")
+            .header("grpc-status", "0")
+            .header("x-cost", "47");
+        let head = head.body(()).unwrap();
+        drop(stream.respond.send_response(head, true));
+    });
+    let gateway = Gateway::start(&format!(
+        "{}[upstreams.app]\nservers = ['{}']\nprotocol = 'http2'\n[[routes]]\nname = 'app'\nupstream = 'app'\nlimits = ['l']\n",
+        limit(BY_TRAILER),
+        server.url()
+    ));
+    let mut client = Http2::connect(gateway.address());
+    client.ask("POST", "/", &[("content-type", "application/grpc")]);
+    assert_eq!(used(&gateway), 47);
+    // Other requests have no such form.
+    client.ask("POST", "/", &[]);
+    assert_eq!(used(&gateway), 57);
+}
+
+#[test]
 fn a_response_without_a_body_counts_as_the_reserve() {
     let head = "HTTP/1.1 204 No Content\r\ncontent-type: application/json\r\n\r\n";
     let (_upstream, gateway) = before(head, BY_JSON, "");

@@ -38,10 +38,10 @@ use super::{
 };
 use crate::{
     body::{Body, BodyMeter},
-    call::Exchange,
+    call::{Exchange, grpc},
     limit::{Clock, MOST_OWED},
     message::Response,
-    policy::{CostSource, EndCost, JsonPath},
+    policy::{CostSource, JsonPath},
     telemetry::UnknownCost,
     usage::UsageReader,
 };
@@ -171,7 +171,9 @@ impl ResponseMeter {
         };
         let found = match &cost.source {
             CostSource::ResponseJson(path) => self.found_in_json(path, response),
-            CostSource::ResponseTrailer(name) => CostFinding::InTrailer(name.clone(), None),
+            CostSource::ResponseTrailer(name) => {
+                CostFinding::InTrailer(name.clone(), self.in_lone_trailers(name, response))
+            }
             CostSource::ResponseHeader(_) => CostFinding::Never(UnknownCost::Absent),
             CostSource::RequestBytes | CostSource::ResponseBytes | CostSource::Bytes => {
                 CostFinding::Bytes
@@ -185,6 +187,14 @@ impl ResponseMeter {
             piece,
             found,
         });
+    }
+
+    /// The number of a gRPC call that ended with its head: its trailers are the
+    /// fields of the head then ("Trailers-Only").
+    fn in_lone_trailers(&self, name: &HeaderName, response: &Response) -> Option<u64> {
+        self.exchange.grpc?;
+        response.fields.get(&grpc::STATUS)?;
+        key::whole_number(response.fields.all(name)).map(u64::from)
     }
 
     /// How the number at `path` is found in a response of this type.
@@ -352,13 +362,10 @@ pub(super) fn note(
 /// The most tokens that one number of a response can charge: the reserve, and
 /// the longest debt. Bytes are charged while they pass, without such a bound.
 fn most_charged(question: &Question, settling: Settling<'_>) -> u64 {
-    let is_number = |cost: &EndCost| {
-        let source = &cost.source;
-        !source.counts_request() && !source.counts_response()
-    };
-    let cost = question.end_cost(settling.limits);
+    let source = question.end_cost(settling.limits).map(|cost| &cost.source);
+    let is_number = source.is_some_and(|one| !one.counts_request() && !one.counts_response());
     match question.ask(settling.limits, settling.quotas) {
-        Some(ask) if cost.is_some_and(is_number) => {
+        Some(ask) if is_number => {
             let gcra = ask.quota.unwrap_or(ask.limiter.gcra());
             u64::from(gcra.burst()) * MOST_OWED + u64::from(question.cost)
         }
