@@ -245,6 +245,7 @@ fn a_cap_shows_the_keys_in_flight_and_gives_them_other_numbers() {
     assert_eq!(status_of(&gateway, "a"), 429);
     let (status, key) = admin(&gateway, "DELETE", "/limits/l/keys?key=a", "");
     assert_eq!((status, &key["in_flight"]), (200, &json!(2)));
+    gateway.logged("a key's own numbers or its ban are ended");
     (0..3).for_each(|_| leave.open());
     drop((held, third));
 }

@@ -151,7 +151,14 @@ impl KeyCall<'_> {
     /// hash only, or the limit counts requests in flight.
     async fn fill(&self, limit: &OneLimit<'_>, key: &KnownKey) -> Result<(), CallRefused> {
         let (status, why) = match limit.reset(Clock.now(), key).await {
-            ResetOutcome::Done => (StatusCode::OK, ""),
+            ResetOutcome::Filled => {
+                tracing::info!(peer = %self.caller.peer, limit = self.name, key = %key.key, "a key's bucket is filled");
+                return Ok(());
+            }
+            ResetOutcome::Ended => {
+                tracing::info!(peer = %self.caller.peer, limit = self.name, key = %key.key, "a key's own numbers or its ban are ended");
+                return Ok(());
+            }
             ResetOutcome::NotInStore if key.is_hash_only => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the store holds this bucket, by a name that is not made of the hash: name the key by its values",
@@ -165,12 +172,8 @@ impl KeyCall<'_> {
                 "this limit counts requests in flight: permits come back when their requests end, and the key has no ban and no numbers of its own that could end",
             ),
         };
-        if !why.is_empty() {
-            let why = why.to_owned();
-            return Err(CallRefused { status, why });
-        }
-        tracing::info!(peer = %self.caller.peer, limit = self.name, key = %key.key, "a key's bucket is filled");
-        Ok(())
+        let why = why.to_owned();
+        Err(CallRefused { status, why })
     }
 
     /// Gives a key the allowance that the body names, for a while, and logs it.

@@ -70,8 +70,11 @@ pub struct KnownKey {
 /// The outcome of a reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResetOutcome {
-    /// The bucket is full, or the temporary allowance is over.
-    Done,
+    /// The bucket is full.
+    Filled,
+    /// The limit counts requests in flight, and the temporary allowance or the
+    /// ban of the key is over.
+    Ended,
     /// The bucket is in the store and could not be filled there: the store does
     /// not answer, or only the key's hash is known.
     NotInStore,
@@ -225,7 +228,7 @@ impl OneLimit<'_> {
             Counter::InFlight(in_flight) => {
                 let had_another = in_flight.end_temporary(now, key.key);
                 return match had_another || was_banned {
-                    true => ResetOutcome::Done,
+                    true => ResetOutcome::Ended,
                     false => ResetOutcome::InFlight,
                 };
             }
@@ -239,7 +242,7 @@ impl OneLimit<'_> {
             (None, _) => true,
         };
         if is_done {
-            ResetOutcome::Done
+            ResetOutcome::Filled
         } else {
             ResetOutcome::NotInStore
         }

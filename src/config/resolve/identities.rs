@@ -197,7 +197,6 @@ fn without_effect(limit: &Limit) -> impl Iterator<Item = &'static str> {
         ("tiers", !limit.tiers.is_empty()),
         ("plans", !limit.plans.is_empty()),
         ("overrides", !limit.overrides.is_empty()),
-        ("ban", limit.ban.is_some()),
         ("delay", limit.delay.is_some()),
     ];
     given

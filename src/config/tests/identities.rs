@@ -33,7 +33,6 @@ fn the_limit_on_wrong_credentials_has_no_key_that_would_have_no_effect() {
             "overrides",
             "[{ match = '203.0.113.9', rate = 'unlimited' }]",
         ),
-        ("ban", "{ refusals = 5, within = '1m', for = '1h' }"),
         ("delay", "'500ms'"),
     ] {
         let limit = charging(&format!("rate = '10/m'\n{key} = {value}"));
