@@ -59,7 +59,10 @@ fn mistakes_are_told_with_what_is_right() {
             "`keys` and `secret_file` exclude each other",
         ),
         ("keys = 'absent'", "there is no such file"),
-        ("keys = 'private'", "has no public key (PEM"),
+        (
+            "keys = 'private'",
+            "has a private key, which only the issuer may have",
+        ),
         (
             "keys = 'keys'\nalgorithms = ['none']",
             "anybody can make a token without a signature",

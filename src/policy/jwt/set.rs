@@ -1,7 +1,7 @@
 //! Sets of keys: JWKS (RFC 7517), PEM files, secrets.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use rustls::pki_types::{SubjectPublicKeyInfoDer, pem::PemObject};
+use rustls::pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer, pem::PemObject};
 use serde::Deserialize;
 use serde_json::Value;
 use std::sync::Arc;
@@ -46,6 +46,11 @@ pub enum KeySetFault {
         "has no public key (PEM, -----BEGIN PUBLIC KEY-----), and is no key set in JSON (RFC 7517)"
     )]
     NotPem,
+    /// It has a private key in PEM, which signs tokens and has no business here.
+    #[error(
+        "has a private key, which only the issuer may have; write the public one, such as `openssl pkey -in FILE -pubout` prints it"
+    )]
+    Private,
 }
 
 /// A key as a set has it (RFC 7517, 4; RFC 7518, 6). Members that say where a
@@ -116,6 +121,7 @@ impl KeySet {
             keys.push(Arc::new(key));
         }
         match keys.len() {
+            0 if PrivateKeyDer::from_pem_slice(pem).is_ok() => Err(KeySetFault::Private),
             0 => Err(KeySetFault::NotPem),
             1..=MOST_KEYS => Ok(Self { keys }),
             _ => Err(KeySetFault::Many),
@@ -314,7 +320,11 @@ MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
         let both = format!("{pem}{}", key.public_key_pem());
         let keys = KeySet::from_pem(both.as_bytes()).unwrap().keys;
         assert!(keys.len() == 2 && keys[1].fits(Algorithm::Es256));
-        for text in ["", "nonsense", &key.serialize_pem(), &pem[..60]] {
+        assert_eq!(
+            KeySet::from_pem(key.serialize_pem().as_bytes()),
+            Err(KeySetFault::Private)
+        );
+        for text in ["", "nonsense", &pem[..60]] {
             assert_eq!(KeySet::from_pem(text.as_bytes()), Err(KeySetFault::NotPem));
         }
     }
