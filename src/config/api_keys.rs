@@ -5,7 +5,7 @@
 //! [[keys]]
 //! name = "acme"
 //! plan = "gold"
-//! sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+//! sha256 = "15d1ddacb965c9734d5938ce514df3d6f774d4efde504ef9bfd0c89420ad3433"
 //! claims = { org = "acme", scope = ["orders:read", "orders:write"] }
 //! ```
 //!

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const DIGEST: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+const DIGEST: &str = "15d1ddacb965c9734d5938ce514df3d6f774d4efde504ef9bfd0c89420ad3433";
 
 fn mistakes(text: &str) -> Vec<String> {
     let mistakes = parse(text).expect_err("a mistake");
