@@ -61,7 +61,7 @@ fn a_request_whose_token_comes_too_late_is_refused_at_once() {
 fn a_client_that_leaves_frees_its_place_and_no_server_hears_of_it() {
     let upstream = Upstream::start(|mut connection| {
         while connection.request().is_some() {
-            connection.send(&ok("served"));
+            connection.send(ok("served"));
         }
     });
     let text = format!(

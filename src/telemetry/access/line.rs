@@ -64,8 +64,8 @@ pub struct Line<'a> {
     pub plan: Option<&'a str>,
     /// The limit that refused the request, or is nearest to exhaustion.
     pub limit: Option<LimitState<'a>>,
-    /// The limit that refused the request, for a line without a `limit`: the
-    /// request lacks a part of its key.
+    /// The limit that refused the request because it lacks a part of the key.
+    /// Left out of the line if there is a `limit`.
     pub refused_by: Option<&'a str>,
     /// Tokens that the request has used in the end, if a limit knows its cost
     /// only then.

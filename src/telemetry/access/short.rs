@@ -37,7 +37,7 @@ pub(super) fn write<'a>(line: &Line<'_>, color: bool, mut pen: Pen<'a>) -> Pen<'
     time(line.duration, &mut pen);
     text::bytes(" ", line.reason.map(str::as_bytes), WORD, &mut pen);
     let limit = line.limit.as_ref().map(|limit| limit.name.name());
-    let limit = limit.or_else(|| line.refused_by);
+    let limit = limit.or(line.refused_by);
     text::bytes(" limit=", limit.map(str::as_bytes), WORD, &mut pen);
     pen.constant(b" ");
     value::client(line, &mut pen);
