@@ -182,7 +182,7 @@ fn check_limit(name: Option<Arc<str>>, at: Span, limits: &[Limit], problems: &mu
             "`{key}` of `{name}` has no effect here: each wrong credential takes one token from the bucket of its address"
         );
         let help = format!(
-            "name a limit without `{key}`; of its own, it has `key`, `rate`, `burst`, `mode`, `status`, `max_keys` and `persist`"
+            "name a limit without `{key}`; of its own, it has `key`, `rate`, `burst`, `mode`, `status`, `ban`, `max_keys` and `persist`"
         );
         problems.error(Code::Conflict, at, message, help);
     }

@@ -20,8 +20,7 @@ const ROUTE: &str = "identify = ['users']";
 
 #[test]
 fn the_limit_on_wrong_credentials_has_no_key_that_would_have_no_effect() {
-    let applied =
-        "rate = '10/m'\nburst = 20\nmode = 'shadow'\nstatus = 403\nmax_keys = 1000\ncost = 1";
+    let applied = "rate = '10/m'\nburst = 20\nmode = 'shadow'\nstatus = 403\nmax_keys = 1000\ncost = 1\nban = { refusals = 5, within = '1m', for = '1h' }";
     config_with(&charging(applied), ROUTE).unwrap();
     for (key, value) in [
         ("cost", "5"),

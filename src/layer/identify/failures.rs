@@ -40,10 +40,12 @@ pub struct FailureLimit {
     pub name: usize,
 }
 
-/// The bucket of a client, and the quota that an operator has given it for a
-/// while.
-struct ClientBucket {
+/// The bucket of a client at one reading of the clock.
+struct ClientBucket<'e> {
+    exchange: &'e Exchange,
+    now: Now,
     key: Key,
+    /// The quota that an operator has given it for a while.
     quota: Option<Gcra>,
 }
 
@@ -54,16 +56,10 @@ impl FailureLimit {
     /// # Errors
     /// The limit is exhausted, or has banned the address.
     pub(super) fn check(&self, exchange: &Exchange, now: Instant) -> Result<(), Error> {
-        let now = Clock.at(now);
         let bucket = self.bucket(exchange, now);
-        if let Some(bans) = &self.bans
-            && let Some(rest) = bans.rest(now, bucket.key)
-        {
-            bans.note_refused();
-            return Err(self.banned(exchange, now, &bucket, rest));
-        }
-        match would_refuse(now, &[self.ask(&bucket)]) {
-            Some(refusal) => self.refuse(exchange, now, &bucket, &refusal),
+        self.check_ban(&bucket)?;
+        match would_refuse(bucket.now, &[self.ask(&bucket)]) {
+            Some(refusal) => self.refuse(&bucket, &refusal),
             None => Ok(()),
         }
     }
@@ -71,15 +67,15 @@ impl FailureLimit {
     /// Charges a credential that does not verify.
     ///
     /// # Errors
-    /// The limit is exhausted.
+    /// The limit is exhausted, or has banned the address.
     pub(super) fn charge(&self, exchange: &Exchange, now: Instant) -> Result<(), Error> {
-        let now = Clock.at(now);
         let bucket = self.bucket(exchange, now);
-        let admission = match decide(now, &[self.ask(&bucket)]) {
+        self.check_ban(&bucket)?;
+        let admission = match decide(bucket.now, &[self.ask(&bucket)]) {
             Ok(admission) => admission,
-            Err(refusal) => return self.refuse(exchange, now, &bucket, &refusal),
+            Err(refusal) => return self.refuse(&bucket, &refusal),
         };
-        self.record(exchange, now, &bucket, Verdict::Admitted);
+        self.record(&bucket, Verdict::Admitted);
         let facts = &mut exchange.facts.lock().limits;
         facts.admitted |= 1 << self.name;
         let standing = admission.nearest().map(|(_, standing)| standing);
@@ -92,30 +88,20 @@ impl FailureLimit {
     /// # Errors
     /// The limit is live.
     #[cold]
-    fn refuse(
-        &self,
-        exchange: &Exchange,
-        now: Now,
-        bucket: &ClientBucket,
-        refusal: &Refusal,
-    ) -> Result<(), Error> {
+    fn refuse(&self, bucket: &ClientBucket<'_>, refusal: &Refusal) -> Result<(), Error> {
         let bit = 1 << self.name;
-        let facts = &mut exchange.facts.lock().limits;
+        let is_known = bucket.exchange.facts.lock().limits.shadow_refused & bit != 0;
         // A limit in shadow mode is asked twice about a wrong credential.
-        if facts.shadow_refused & bit == 0 {
-            self.record(exchange, now, bucket, Verdict::Refused);
-            if let (Some(bans), Some(ban)) = (&self.bans, &self.limit.ban) {
-                let describe = |label: &mut _| self.describe(exchange, label);
-                bans.count(now, bucket.key, (ban, self.limit.shadow), describe);
-            }
+        if !is_known {
+            self.record(bucket, Verdict::Refused);
+            self.count_for_ban(bucket);
         }
         if self.limit.shadow {
-            facts.shadow_refused |= bit;
+            bucket.exchange.facts.lock().limits.shadow_refused |= bit;
             return Ok(());
         }
-        facts.refused = bit;
         let standing = Standing::refused(self.gcra(bucket), COST, refusal.retry_after);
-        facts.nearest = Some(self.nearest(bucket, standing));
+        self.note_refused(bucket, standing);
         Err(Error::RateLimited {
             limits: [Arc::clone(&self.limit.name)].into_iter().collect(),
             retry_after: refusal.retry_after,
@@ -123,55 +109,62 @@ impl FailureLimit {
         })
     }
 
-    /// The refusal of an address by its ban, of which `rest` is left.
+    /// # Errors
+    /// The address is banned.
+    fn check_ban(&self, bucket: &ClientBucket<'_>) -> Result<(), Error> {
+        let Some(bans) = &self.bans else {
+            return Ok(());
+        };
+        match bans.rest(bucket.now, bucket.key) {
+            Some(rest) => Err(self.banned(bans, bucket, rest)),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes that a ban with this `rest` refuses the request.
     #[cold]
-    fn banned(
-        &self,
-        exchange: &Exchange,
-        now: Now,
-        bucket: &ClientBucket,
-        rest: Duration,
-    ) -> Error {
-        self.record(exchange, now, bucket, Verdict::Refused);
-        let facts = &mut exchange.facts.lock().limits;
-        facts.refused = 1 << self.name;
-        let standing = Standing::banned(self.gcra(bucket), rest);
-        facts.nearest = Some(self.nearest(bucket, standing));
+    fn banned(&self, bans: &Bans, bucket: &ClientBucket<'_>, rest: Duration) -> Error {
+        bans.note_refused();
+        self.record(bucket, Verdict::Refused);
+        self.note_refused(bucket, Standing::banned(self.gcra(bucket), rest));
         let ban = self.limit.ban.as_ref();
-        let is_closing = ban.is_some_and(|ban| ban.at == BanAt::Connection);
+        let at_connection = ban.is_some_and(|ban| ban.at == BanAt::Connection);
         Error::Banned {
             limit: Arc::clone(&self.limit.name),
             retry_after: rest,
-            closes: is_closing && exchange.is_direct(),
+            closes: at_connection && bucket.exchange.is_direct(),
             status: self.limit.status,
         }
     }
 
-    fn gcra<'a>(&'a self, bucket: &'a ClientBucket) -> &'a Gcra {
-        bucket.quota.as_ref().unwrap_or(self.limiter.gcra())
-    }
-
-    fn bucket(&self, exchange: &Exchange, now: Now) -> ClientBucket {
+    fn bucket<'e>(&self, exchange: &'e Exchange, now: Instant) -> ClientBucket<'e> {
         let mut builder = self.begun.clone();
         for part in &self.limit.key {
             key::add(&mut builder, part, exchange);
         }
-        let key = builder.finish();
+        let (now, key) = (Clock.at(now), builder.finish());
         let given = self.limiter.temporary(now, key);
         ClientBucket {
+            exchange,
+            now,
             key,
             quota: given.map(|given| given.given.gcra),
         }
     }
 
-    fn ask<'a>(&'a self, bucket: &'a ClientBucket) -> Ask<'a> {
+    fn ask<'a>(&'a self, bucket: &'a ClientBucket<'_>) -> Ask<'a> {
         Ask {
             quota: bucket.quota.as_ref(),
             ..Ask::new(&self.limiter, bucket.key, COST)
         }
     }
 
-    fn nearest(&self, bucket: &ClientBucket, standing: Standing) -> Nearest {
+    /// The quota that counts for a bucket.
+    fn gcra<'a>(&'a self, bucket: &'a ClientBucket<'_>) -> &'a Gcra {
+        bucket.quota.as_ref().unwrap_or(self.limiter.gcra())
+    }
+
+    fn nearest(&self, bucket: &ClientBucket<'_>, standing: Standing) -> Nearest {
         Nearest {
             limit: self.name,
             key: bucket.key,
@@ -179,18 +172,32 @@ impl FailureLimit {
         }
     }
 
-    /// Counts the credential for the list of the heaviest keys.
-    fn record(&self, exchange: &Exchange, now: Now, bucket: &ClientBucket, verdict: Verdict) {
-        let describe = |label: &mut _| self.describe(exchange, label);
-        self.top.record(now, bucket.key, verdict, describe);
+    fn note_refused(&self, bucket: &ClientBucket<'_>, standing: Standing) {
+        let facts = &mut bucket.exchange.facts.lock().limits;
+        facts.refused = 1 << self.name;
+        facts.nearest = Some(self.nearest(bucket, standing));
     }
 
-    /// Writes the parts of the key of this client.
-    fn describe(&self, exchange: &Exchange, label: &mut Label) {
-        for part in &self.limit.key {
-            if let Some(value) = key::value(part, exchange) {
-                label.add(&value);
-            }
+    /// Counts the credential for the list of the heaviest keys.
+    fn record(&self, bucket: &ClientBucket<'_>, verdict: Verdict) {
+        let describe = |label: &mut Label| self.describe(bucket.exchange, label);
+        self.top.record(bucket.now, bucket.key, verdict, describe);
+    }
+
+    /// Counts a refusal for the ban of the address.
+    fn count_for_ban(&self, bucket: &ClientBucket<'_>) {
+        if let (Some(bans), Some(ban)) = (&self.bans, &self.limit.ban) {
+            let describe = |label: &mut Label| self.describe(bucket.exchange, label);
+            let policy = (ban, self.limit.shadow);
+            bans.count(bucket.now, bucket.key, policy, describe);
         }
+    }
+
+    /// Writes the parts of the key for people.
+    fn describe(&self, exchange: &Exchange, label: &mut Label) {
+        let values = self.limit.key.iter();
+        values
+            .filter_map(|part| key::value(part, exchange))
+            .for_each(|value| label.add(&value));
     }
 }

@@ -58,8 +58,9 @@ impl Collected {
     /// Fails if a limit refuses the request before any bucket is asked.
     #[inline]
     pub(super) fn of(inquiry: &Inquiry<'_>) -> Result<Self, Error> {
+        // A limit on wrong credentials that is in shadow mode may have decided.
         let mut collected = Self {
-            facts: inquiry.noted(),
+            facts: inquiry.exchange.facts.lock().limits,
             ..Self::default()
         };
         let outcome = inquiry.collect(&mut collected.questions, &mut collected.facts);
@@ -71,12 +72,6 @@ impl Collected {
 }
 
 impl Inquiry<'_> {
-    /// The notes of a decision before it: a limit on wrong credentials that is
-    /// in shadow mode may have decided.
-    fn noted(&self) -> LimitFacts {
-        self.exchange.facts.lock().limits
-    }
-
     /// Decides by all limits that are not in the store.
     ///
     /// # Errors
