@@ -143,12 +143,12 @@ rate = "60/m"
 burst = 100
 cost = {{ from = "response-json:usage.total_tokens", reserve = 10 }}
 
-# Requests wait for up to a second instead of being refused.
+# Requests wait for almost a second instead of being refused.
 [limits.pace]
 key = "client-ip"
 rate = "4/s"
 burst = 1
-delay = "1s"
+delay = "900ms"
 
 # Whoever goes on after three refusals is refused for ten seconds.
 [limits.strict]
@@ -254,7 +254,7 @@ Try in another terminal:
      owe 20: the others are refused until 60 tokens a minute have paid.
      curl -s -w '%{{http_code}}\n' '{gateway}/priced?[1-5]'
 
-  7. A limit that lets requests wait: one passes, four follow it each quarter of a second, three are refused at once.
+  7. A limit that lets requests wait: one passes, three follow it each quarter of a second, four are refused at once.
      curl -Z --parallel-immediate --no-progress-meter -o /dev/null -w '%{{http_code}} after %{{time_total}} s\n' '{gateway}/paced?[1-8]'
 
   8. A ban: the third refusal brings it, and ten seconds go by before anything passes again.
