@@ -193,7 +193,7 @@ impl Inquiry<'_> {
     #[inline]
     pub(super) fn record(&self, question: &Question, verdict: Verdict) {
         self.record_alone(question, verdict);
-        if verdict == Verdict::Refused {
+        if verdict == Verdict::Refused && question.limit(self.limits).bans.is_some() {
             self.count_for_ban(question);
         }
     }
