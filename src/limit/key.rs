@@ -141,7 +141,8 @@ impl KeyHasher {
     /// and cloned for each request.
     pub fn key(&self, limit: &str) -> KeyBuilder {
         let hasher = SipHasher13::new_with_keys(self.seed[0], self.seed[1]);
-        KeyBuilder::over(hasher, limit)
+        let name = KeyBuilder::over(hasher, limit).hasher.finish();
+        KeyBuilder { hasher, name }
     }
 }
 
@@ -171,13 +172,17 @@ impl fmt::Debug for KeyHasher {
 #[must_use]
 pub struct KeyBuilder<H = SipHasher13> {
     hasher: H,
+    /// The hash of the limit's name, which is mixed in at the end: limits with
+    /// the same parts share the hash of these. Zero where the name was added to
+    /// the hasher.
+    name: u64,
 }
 
 impl<H: Hasher> KeyBuilder<H> {
     /// Begins a key of the limit `limit` over another hash than [`Key`]'s, such
     /// as the one of shared limits.
     pub fn over(hasher: H, limit: &str) -> Self {
-        let mut builder = Self { hasher };
+        let mut builder = Self { hasher, name: 0 };
         builder.write(LIMIT, "", limit.as_bytes());
         builder
     }
@@ -223,7 +228,19 @@ impl KeyBuilder {
     /// The finished key.
     #[inline]
     pub fn finish(self) -> Key {
-        Key(self.hasher.finish().max(Key::RESERVED))
+        self.of_parts(self.parts())
+    }
+
+    /// The hash of the parts that were added, without the name of the limit.
+    #[inline]
+    pub fn parts(&self) -> u64 {
+        self.hasher.finish()
+    }
+
+    /// The key of this limit whose parts have this hash.
+    #[inline]
+    pub fn of_parts(&self, parts: u64) -> Key {
+        Key((parts ^ self.name).max(Key::RESERVED))
     }
 
     /// This key and an IPv4 network of `bits` leading bits, up to the octets of
@@ -234,14 +251,15 @@ impl KeyBuilder {
         self
     }
 
-    /// The key of the network with this address, of a builder made by
-    /// [`Self::before_v4`]: the same as that of a builder to which the network
-    /// was [added](KeyBuilder::add).
+    /// The hash of the parts, the last of which is the network with this
+    /// address, of a builder made by [`Self::before_v4`]: the same as that of a
+    /// builder to which the network was [added](KeyBuilder::add).
     #[inline]
-    pub fn finish_v4(mut self, address: Ipv4Addr) -> Key {
+    pub fn parts_v4(&self, address: Ipv4Addr) -> u64 {
+        let mut hasher = self.hasher;
         // Hashes the octets in their order, in one step.
-        self.hasher.write_u32(u32::from_ne_bytes(address.octets()));
-        self.finish()
+        hasher.write_u32(u32::from_ne_bytes(address.octets()));
+        hasher.finish()
     }
 }
 

@@ -55,14 +55,17 @@ pub struct RouteLimit {
     /// Computed once, so that a request asks one flag instead of eight. Temporary quotas of operators are not in
     /// it, since they come and go between reloads.
     pub(super) is_plain: bool,
+    /// Each request has the same parts of a key for this limit as for the first
+    /// one of the route. Their hash is made once then.
+    pub(super) has_parts_of_first: bool,
 }
 
 /// How a request's key is found. The two forms that most limits have take the
 /// least work: one is known before, and the other hashes four bytes.
 #[derive(Debug, Clone)]
 enum KeyForm {
-    /// The limit counts everybody together.
-    Everybody(Key),
+    /// The limit counts everybody together: the hash of no parts.
+    Everybody(u64),
     /// The address of the client is the only part. The builder has begun with
     /// an IPv4 network, whose bits are in the mask; IPv6 networks are found as
     /// all parts are.
@@ -238,7 +241,7 @@ impl RouteLimit {
             && own.shared_cap.is_none()
             && tiers.is_empty();
         let form = match *policy.key {
-            [] => KeyForm::Everybody(own.begun.clone().finish()),
+            [] => KeyForm::Everybody(own.begun.parts()),
             [KeyPart::ClientIp(prefixes)] => KeyForm::Address {
                 begun: own.begun.clone().before_v4(prefixes.v4),
                 mask: u32::MAX.unbounded_shl(32 - u32::from(prefixes.v4.min(32))),
@@ -255,6 +258,7 @@ impl RouteLimit {
             overrides,
             bans,
             is_plain,
+            has_parts_of_first: false,
         }
     }
 
@@ -262,20 +266,37 @@ impl RouteLimit {
     /// of it.
     #[inline]
     pub(super) fn key(&self, exchange: &Exchange) -> Option<Key> {
+        Some(self.key_of(self.parts(exchange)?))
+    }
+
+    /// The key of the own bucket with this hash of the parts.
+    #[inline]
+    pub(super) fn key_of(&self, parts: u64) -> Key {
+        self.own.begun.of_parts(parts)
+    }
+
+    /// The hash of the parts of the request's key; `None` if it lacks one.
+    #[inline]
+    pub(super) fn parts(&self, exchange: &Exchange) -> Option<u64> {
         match (&self.form, exchange.client.ip) {
-            (KeyForm::Everybody(key), _) => Some(*key),
+            (KeyForm::Everybody(parts), _) => Some(*parts),
             (KeyForm::Address { begun, mask }, IpAddr::V4(address)) => {
                 let network = Ipv4Addr::from_bits(address.to_bits() & mask);
-                Some(begun.clone().finish_v4(network))
+                Some(begun.parts_v4(network))
             }
-            _ => self.whole_key(exchange),
+            _ => self.all_parts(exchange),
         }
     }
 
-    /// The key, found part by part.
+    /// The hash of the parts, found one by one.
     #[inline(never)]
-    fn whole_key(&self, exchange: &Exchange) -> Option<Key> {
-        key::whole(&self.own.begun, &self.policy, exchange).map(KeyBuilder::finish)
+    fn all_parts(&self, exchange: &Exchange) -> Option<u64> {
+        key::whole(&self.own.begun, &self.policy, exchange).map(|whole| whole.parts())
+    }
+
+    /// Whether each request has the same parts of a key for both limits.
+    pub(super) fn has_parts_of(&self, other: &Self) -> bool {
+        (&self.policy.key, &self.policy.missing) == (&other.policy.key, &other.policy.missing)
     }
 
     /// Whether it counts requests in flight, and not tokens.

@@ -115,7 +115,13 @@ impl RateLimitLayer {
         store: Option<Arc<Store>>,
         abandoned_timeout: Duration,
     ) -> Self {
-        let limits: Arc<[_]> = limits.into_iter().collect();
+        let mut limits: Vec<_> = limits.into_iter().collect();
+        if let Some((first, others)) = limits.split_first_mut() {
+            for other in others {
+                other.has_parts_of_first = other.has_parts_of(first);
+            }
+        }
+        let limits: Arc<[_]> = limits.into();
         let store = store.filter(|_| limits.iter().any(RouteLimit::is_shared));
         Self {
             has_delays: limits.iter().any(|limit| limit.policy.delay.is_some()),

@@ -42,40 +42,45 @@ impl<'a> Inquiry<'a> {
     #[inline(always)]
     pub(super) fn decide_plain(&self, facts: &mut LimitFacts) -> Option<Result<Charge, Error>> {
         match &**self.limits {
-            [one] => {
-                let one = self.plain_question(one)?;
+            [one] if one.is_plain => {
+                let one = self.plain_question(one, one.parts(self.exchange)?)?;
                 Some(self.decide_all([one], facts))
             }
-            [one, two] => {
-                let (index, rate, cap) = match (self.plain_question(one), self.plain_question(two))
-                {
+            [one, two] if one.is_plain && two.is_plain => {
+                let parts = one.parts(self.exchange)?;
+                let parts_of_two = match two.has_parts_of_first {
+                    true => parts,
+                    false => two.parts(self.exchange)?,
+                };
+                let first = self.plain_question(one, parts);
+                let second = self.plain_question(two, parts_of_two);
+                let (index, rate, cap, parts) = match (first, second) {
                     (Some(one), Some(two)) => return Some(self.decide_all([one, two], facts)),
-                    (Some(rate), None) => (0, rate, two),
-                    (None, Some(rate)) => (1, rate, one),
+                    (Some(rate), None) => (0, rate, two, parts_of_two),
+                    (None, Some(rate)) => (1, rate, one, parts),
                     (None, None) => return None,
                 };
-                self.decide_with_permit((index, rate), cap, facts)
+                self.decide_with_permit((index, rate), (cap, cap.key_of(parts)), facts)
             }
             _ => None,
         }
     }
 
-    /// The question to `limit`; `None` if it is not plain for this request, or
-    /// if the request lacks a part of the key.
+    /// The question to a plain limit, for a key whose parts have this hash;
+    /// `None` if it is a cap, or if some keys have temporary quotas.
     #[inline(always)]
-    fn plain_question(&self, limit: &'a RouteLimit) -> Option<PlainQuestion<'a>> {
+    fn plain_question(&self, limit: &'a RouteLimit, parts: u64) -> Option<PlainQuestion<'a>> {
         let limiter = limit.own.counter.limiter()?;
-        if !limit.is_plain || limiter.has_temporaries() {
+        if limiter.has_temporaries() {
             return None;
         }
         let Cost::Fixed(cost) = limit.policy.cost else {
             return None;
         };
-        let key = limit.key(self.exchange)?;
         Some(PlainQuestion {
             limit,
             limiter,
-            key,
+            key: limit.key_of(parts),
             cost,
         })
     }
@@ -110,21 +115,20 @@ impl<'a> Inquiry<'a> {
     }
 
     /// Decides by a rate, whose index among the limits of the route comes with
-    /// it, and by a cap. `None` if the cap is not plain for this request, or has
-    /// no permit.
+    /// it, and by a cap, with which its key comes. `None` if some keys have
+    /// temporary allowances, or if there is no permit.
     #[inline(always)]
     fn decide_with_permit(
         &self,
         (index, rate): (usize, PlainQuestion<'a>),
-        cap: &RouteLimit,
+        (cap, key): (&RouteLimit, Key),
         facts: &mut LimitFacts,
     ) -> Option<Result<Charge, Error>> {
         let counter = cap.own.counter.in_flight()?;
-        if !cap.is_plain || counter.has_temporaries() {
+        if counter.has_temporaries() {
             return None;
         }
         let most = cap.policy.allowance.in_flight()?;
-        let key = cap.key(self.exchange)?;
         let (permit, standing) = counter.acquire(key, most).ok()?;
         let together = match decide(self.now, &[Ask::new(rate.limiter, rate.key, rate.cost)]) {
             Ok(admission) => admission,

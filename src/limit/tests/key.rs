@@ -112,8 +112,22 @@ proptest! {
         let waiting = begun.clone().before_v4(v4);
         let mut added = begun;
         added.add(&KeyPart::ClientIp(prefixes), &KeyValue::Address(network.into()));
-        prop_assert_eq!(waiting.finish_v4(network.addr()), added.finish());
+        prop_assert_eq!(waiting.parts_v4(network.addr()), added.parts());
     }
+}
+
+#[test]
+fn limits_with_the_same_parts_share_a_hash_and_have_keys_of_their_own() {
+    let hasher = KeyHasher::with_seed([7, 7]);
+    let of = |limit| {
+        let mut builder = hasher.key(limit);
+        builder.add(&KeyPart::Path, &KeyValue::text(b"/"));
+        builder
+    };
+    let (rate, cap) = (of("rate"), of("cap"));
+    assert_eq!(rate.parts(), cap.parts());
+    assert_eq!(rate.of_parts(cap.parts()), rate.clone().finish());
+    assert_ne!(rate.finish(), cap.finish());
 }
 
 #[test]
