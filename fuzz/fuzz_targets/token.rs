@@ -65,7 +65,7 @@ fn check(header: &[u8], claims: &[u8], signature: &[u8], found: Option<ReadToken
         assert_eq!((&found.claims, &*found.signature), (claims, signature));
         assert!(!signature.is_empty() && !found.left.is_zero());
     }
-    // What serde_json cannot read may still be passed over by the gateway.
+    // The gateway may still pass over a text that serde_json cannot read.
     let Some(header) = object(header) else { return };
     let algorithm = header.get("alg").and_then(Value::as_str).filter(|name| ["RS256", "ES256"].contains(name));
     let key_id = header.get("kid").filter(|kid| !kid.is_null());

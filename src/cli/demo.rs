@@ -150,7 +150,7 @@ rate = "4/s"
 burst = 1
 delay = "900ms"
 
-# Whoever goes on after three refusals is refused for ten seconds.
+# A client that goes on after three refusals is refused for ten seconds.
 [limits.strict]
 key = "client-ip"
 rate = "1/s"
