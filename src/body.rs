@@ -224,7 +224,8 @@ impl Body {
         self.content().hold(Guard::Other(guard));
     }
 
-    /// As [`hold`](Self::hold), for one of `which` in `count`. Allocates nothing.
+    /// As [`hold`](Self::hold), for one of `which` in `count`. Allocates
+    /// nothing.
     pub fn hold_count(&mut self, count: Arc<dyn SharedCount>, which: u64) {
         self.content().hold(Guard::Count(CountGuard(count, which)));
     }

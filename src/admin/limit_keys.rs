@@ -78,8 +78,8 @@ const FIELDS: [&str; 4] = ["rate", "burst", "in_flight", "ttl"];
 const EXAMPLE: &str = r#"such as {"rate": "100/s", "burst": 200, "ttl": "10m"}, or {"in_flight": 20, "ttl": "10m"} for a cap"#;
 
 /// `GET /limits/NAME/top?n=20`: the keys with the most requests, the heaviest
-/// first; with `banned=true`, the keys that are banned. For a shared limit, the state of each is read from the store, for at
-/// most a second.
+/// first; with `banned=true`, the keys that are banned. For a shared limit, the
+/// state of each is read from the store, for at most a second.
 pub(super) async fn top(state: &State, sight: Sight, name: &str, query: &str) -> AdminResponse {
     match listed(state, sight, name, query).await {
         Ok(views) => json(StatusCode::OK, &views),

@@ -64,7 +64,8 @@ const OF_A_LIMIT: [&str; 18] = [
 ];
 /// Keys of a tier or a candidate, which has buckets of its own.
 ///
-/// A candidate has neither `prefix` nor `prefix4`. Keys that are absent are left out.
+/// A candidate has neither `prefix` nor `prefix4`. Keys that are absent are
+/// left out.
 const BESIDE_A_LIMIT: [&str; 5] = ["prefix", "prefix4", "rate", "burst", "in_flight"];
 /// Keys of an upstream that say how it shares out requests.
 const OF_AN_UPSTREAM: [&str; 2] = ["balance", "concurrency"];

@@ -103,8 +103,8 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 /// The first route has no policy, and each other one shows a single policy: a
 /// limit of 1 request in a second with a burst of 5, a limit for each user, a
 /// limit on what answers cost, one that lets requests wait, one that bans, a
-/// concurrency limit of 2 with a queue of 2, and up to 3 attempts. The log is at `warn`, since the access lines on stdout are
-/// the point of the demo.
+/// concurrency limit of 2 with a queue of 2, and up to 3 attempts. The log is
+/// at `warn`, since the access lines on stdout are the point of the demo.
 ///
 /// A test parses the text, since users begin with it.
 fn text(listen: SocketAddr, admin: SocketAddr, service: SocketAddr) -> String {

@@ -5,10 +5,11 @@
 //! port of the loopback interface.
 //!
 //! The paths are `/slow`, which takes a second, `/flaky`, of which every other
-//! request fails with 503, beginning with the first, `/verify`, which says who a
-//! client is, `/mine`, which names the user, `/priced`, which says what it cost,
-//! and any other path, which responds at once. The texts of `/flaky` count its requests, so that the
-//! output of curl shows how many were hidden by retries.
+//! request fails with 503, beginning with the first, `/verify`, which says who
+//! a client is, `/mine`, which names the user, `/priced`, which says what it
+//! cost, and any other path, which responds at once. The texts of `/flaky`
+//! count its requests, so that the output of curl shows how many were hidden by
+//! retries.
 //!
 //! hyper serves the connections as usual. Nothing limits or logs requests here,
 //! since that is the work of the gateway in front.

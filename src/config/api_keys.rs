@@ -330,8 +330,8 @@ fn plain_text(value: &str) -> Option<&str> {
     text.bytes().all(is_plain).then_some(text)
 }
 
-/// Checks that claims are texts, whole numbers, flags, or lists of these, and that a
-/// header field can tell each text.
+/// Checks that claims are texts, whole numbers, flags, or lists of these, and
+/// that a header field can tell each text.
 fn check_claims(name: &str, claims: &Map<String, Value>) -> Result<(), String> {
     let is_scalar = |value: &Value| match value {
         Value::String(text) => is_exact_in_field(text),

@@ -9,9 +9,10 @@
 //! # Cost
 //!
 //! A credential that has verified is remembered (`known`): the next request
-//! with it costs a keyed fingerprint and one look into a table of the worker, whatever
-//! it took to verify it the first time. A remembered credential is forgotten
-//! when it expires, and a reload that changes the identity forgets all.
+//! with it costs a keyed fingerprint and one look into a table of the worker,
+//! whatever it took to verify it the first time. A remembered credential is
+//! forgotten when it expires, and a reload that changes the identity forgets
+//! all.
 //!
 //! # Secrets
 //!
@@ -75,8 +76,8 @@ pub enum Verifier {
 
 impl Authenticator {
     /// Runs `policy`, by its `verifier`. Of a client's claims, those that are
-    /// `asked` for and the one that names the plan are kept. Outcomes are added to
-    /// `counts`.
+    /// `asked` for and the one that names the plan are kept. Outcomes are added
+    /// to `counts`.
     pub fn new(
         policy: Arc<Identity>,
         verifier: Verifier,
@@ -154,9 +155,9 @@ impl Authenticator {
         }
     }
 
-    /// The client that a service has vouched for; its `id` is usable, or empty for
-    /// none. It is remembered by the values
-    /// of its request up to a moment, if these are given.
+    /// The client that a service has vouched for; its `id` is usable, or empty
+    /// for none. It is remembered by the values of its request up to a moment,
+    /// if these are given.
     pub fn vouched(
         &self,
         id: &str,

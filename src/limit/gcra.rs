@@ -157,8 +157,9 @@ impl Gcra {
     /// taking them, or how long to wait for them.
     ///
     /// A cost of 0 always conforms; one above the burst never does, and waits
-    /// for [`Duration::MAX`], as any cost does where nothing is admitted. The wait is exact: the same request conforms then
-    /// and no nanosecond earlier, if no other one takes tokens meanwhile.
+    /// for [`Duration::MAX`], as any cost does where nothing is admitted. The
+    /// wait is exact: the same request conforms then and no nanosecond earlier,
+    /// if no other one takes tokens meanwhile.
     #[inline]
     pub(super) fn conform(&self, now: Now, tat: u64, cost: u32) -> Result<u64, Duration> {
         if cost == 0 {

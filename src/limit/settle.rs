@@ -11,11 +11,11 @@
 //! Let requests be admitted at `t1 <= ... <= tn`, and reserve `r1 ... rn`. Each
 //! admission moves the TAT by at least its reserve, and each token that is owed
 //! moves it by one interval. The last admission conformed, so that the TAT was
-//! at most `tn + burst * T` after it. As in `gcra`, it follows that all reserves,
-//! and everything that was owed from `t1` to `tn`, are together at most `burst`
-//! plus the rate times `tn - t1`. The only tokens that are not among these are
-//! owed after `tn`, by requests that were in flight then. So in any time `t` a
-//! key is served at most
+//! at most `tn + burst * T` after it. As in `gcra`, it follows that all
+//! reserves, and everything that was owed from `t1` to `tn`, are together at
+//! most `burst` plus the rate times `tn - t1`. The only tokens that are not
+//! among these are owed after `tn`, by requests that were in flight then. So in
+//! any time `t` a key is served at most
 //!
 //! ```text
 //! burst + rate * t + what the requests in flight at its last admission have reserved too little

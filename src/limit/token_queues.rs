@@ -11,8 +11,8 @@
 //!
 //! A key has at most as many requests in its queue as get their tokens within
 //! the limit's `delay`, which its caller checks. All queues of a limit together
-//! hold at most [`MOST_WAITING`] requests; the next one is refused as it would be
-//! without a queue. A queue without requests takes no memory.
+//! hold at most [`MOST_WAITING`] requests; the next one is refused as it would
+//! be without a queue. A queue without requests takes no memory.
 
 use std::{
     collections::{BTreeMap, HashMap},

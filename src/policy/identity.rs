@@ -18,8 +18,8 @@ pub struct Identity {
     /// and an id can be written as `NAME:ID`.
     pub name: Arc<str>,
     /// Where the credential of a request stands: the first place of these that
-    /// a request has; at least one. Empty for a service that is asked, if the file
-    /// does not say what it looks at.
+    /// a request has; at least one. Empty for a service that is asked, if the
+    /// file does not say what it looks at.
     pub from: Vec<CredentialPlace>,
     /// The claim whose value is the plan of the client; `None` if the method
     /// itself names the plan, or nothing does.

@@ -6,8 +6,8 @@
 //! `parts` compares them with overrides.
 //!
 //! All of it works on the [`State`] that serves, so that it takes effect at
-//! once. The allowance that an operator gives to a key lasts for the time that was
-//! named, also across reloads; the configuration knows nothing of it.
+//! once. The allowance that an operator gives to a key lasts for the time that
+//! was named, also across reloads; the configuration knows nothing of it.
 
 mod parse;
 mod parts;
@@ -350,10 +350,10 @@ impl OneLimit<'_> {
     /// The allowance that the configuration has for a key; `None` if everything
     /// is admitted.
     ///
-    /// Tiers have one allowance for all keys. Stand-ins come before overrides, and
-    /// of the overrides the first in the file that matches wins. A key of which
-    /// only the hash is known is shown with the allowance of the limit, as its
-    /// overrides cannot be found.
+    /// Tiers have one allowance for all keys. Stand-ins come before overrides,
+    /// and of the overrides the first in the file that matches wins. A key of
+    /// which only the hash is known is shown with the allowance of the limit,
+    /// as its overrides cannot be found.
     fn configured(&self, parts: &[Part]) -> Option<Allowance> {
         if let Some(tier) = self.tier {
             return Some(tier.allowance);

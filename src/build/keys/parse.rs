@@ -5,8 +5,8 @@
 //! ([`KeyBuilder`]), after each value got the spelling that requests get
 //! ([`named_value`]), so that both find the same bucket. A hash is looked up
 //! among the busiest keys and those that are banned, whose parts are known; the
-//! bucket of any other hash can be shown as well, but not its parts. Hashes are keyed by a seed of the
-//! process, and so are not valid in another one.
+//! bucket of any other hash can be shown as well, but not its parts. Hashes are
+//! keyed by a seed of the process, and so are not valid in another one.
 //!
 //! Errors are sentences for the operator, with an example that is right.
 //!
@@ -85,9 +85,10 @@ impl OneLimit<'_> {
 
     /// The key with the hash that access lines and the log show.
     ///
-    /// Among the busiest keys and those that are banned, its parts are known; in
-    /// the table of buckets, only that it exists. Any other hash is an error, since it is more likely
-    /// mistyped, or of another process, than of a key that has gone.
+    /// Among the busiest keys and those that are banned, its parts are known;
+    /// in the table of buckets, only that it exists. Any other hash is an
+    /// error, since it is more likely mistyped, or of another process, than of
+    /// a key that has gone.
     fn by_hash(&self, now: Now, hash: &str) -> Result<KnownKey, String> {
         let Ok(key) = hash.parse::<Key>() else {
             return Err(format!(

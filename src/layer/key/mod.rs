@@ -19,8 +19,8 @@
 //! # Cost
 //!
 //! A part is looked up when it is needed, and nothing is kept: a header takes a
-//! walk over the names of all fields, a cookie or a parameter of the query a pass over
-//! the field or the query.
+//! walk over the names of all fields, a cookie or a parameter of the query a
+//! pass over the field or the query.
 
 mod spelling;
 

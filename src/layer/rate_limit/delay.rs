@@ -3,8 +3,9 @@
 //! Such a request looks at the buckets first, and takes nothing. If one lacks
 //! tokens that come within the delay, the request enters the queue of that key.
 //! The first of a queue sleeps until its tokens are due; then all limits of the
-//! route decide as they do about any request. So the wait changes nothing in what a limit admits, and a client that leaves frees
-//! its place and nothing else.
+//! route decide as they do about any request. So the wait changes nothing in
+//! what a limit admits, and a client that leaves frees its place and nothing
+//! else.
 //!
 //! # Order
 //!

@@ -52,8 +52,9 @@ pub struct RouteLimit {
     pub(super) bans: Option<Arc<Bans>>,
     /// A request takes a fixed number of tokens from one local bucket, or one
     /// local permit, under the limit's own allowance, or is refused at once.
-    /// Computed once, so that a request asks one flag instead of eight. Temporary quotas of operators are not in
-    /// it, since they come and go between reloads.
+    /// Computed once, so that a request asks one flag instead of eight.
+    /// Temporary quotas of operators are not in it, since they come and go
+    /// between reloads.
     pub(super) is_plain: bool,
     /// Each request has the same parts of a key for this limit as for the first
     /// one of the route. Their hash is made once then.

@@ -178,9 +178,10 @@ impl<S> Layer<S> for RateLimitLayer {
 /// Admits calls at a bounded rate.
 ///
 /// A refused call fails with [`Error::RateLimited`], with [`Error::Banned`] if
-/// its key has been refused often, or with [`Error::KeyMissing`] if it lacks a part of a key without which its limit
-/// refuses, and never reaches the inner service. If the store cannot decide and
-/// the configuration says `deny`, it fails with [`Error::StoreUnavailable`].
+/// its key has been refused often, or with [`Error::KeyMissing`] if it lacks a
+/// part of a key without which its limit refuses, and never reaches the inner
+/// service. If the store cannot decide and the configuration says `deny`, it
+/// fails with [`Error::StoreUnavailable`].
 #[derive(Debug, Clone)]
 pub struct RateLimit<S> {
     inner: S,

@@ -279,9 +279,9 @@ impl Asking {
     /// Keeps the tokens of the live questions: together, or one by one if some
     /// may come back alone.
     ///
-    /// Tokens of one call are one piece as long as all of them stay taken or come
-    /// back together: a refund is then one call as well. Otherwise each bucket has a piece of
-    /// its own.
+    /// Tokens of one call are one piece as long as all of them stay taken or
+    /// come back together: a refund is then one call as well. Otherwise each
+    /// bucket has a piece of its own.
     fn keep(&mut self, questions: &[Question], admission: SharedAdmission) {
         let Some(first) = questions.first() else {
             return;

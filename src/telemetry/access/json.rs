@@ -119,8 +119,8 @@ fn forwarding(line: &Line<'_>, pen: &mut Pen<'_>) {
 
 /// The fields of time and size, the client's software, and the end of the line.
 ///
-/// `delay_ms`, `queue_ms` and `upstream_ms` are absent if the request has neither waited
-/// nor been sent; `duration_ms` and the sizes are always there.
+/// `delay_ms`, `queue_ms` and `upstream_ms` are absent if the request has
+/// neither waited nor been sent; `duration_ms` and the sizes are always there.
 #[inline(always)]
 fn cost(line: &Line<'_>, pen: &mut Pen<'_>) {
     if let Some(delay) = line.delay {
