@@ -47,15 +47,12 @@ pub(super) fn observe(state: &State, listeners: &Listeners, metrics: &Metrics) -
     for (name, counter) in state.in_flight() {
         limits.push(in_flight(name, counter.stats()));
     }
-    for (name, bans) in state.bans() {
-        if let Some(of) = limits.iter_mut().find(|of| of.limit == *name) {
-            of.bans = Some(ban_gauges(bans.stats()));
-        }
-    }
-    for (name, queues) in state.token_queues() {
-        if let Some(of) = limits.iter_mut().find(|of| of.limit == *name) {
-            of.waits = Some(wait_gauges(queues.stats()));
-        }
+    let bans: BTreeMap<_, _> = state.bans().collect();
+    let queues: BTreeMap<_, _> = state.token_queues().collect();
+    for of in &mut limits {
+        let (bans, queues) = (bans.get(&of.limit), queues.get(&of.limit));
+        of.bans = bans.map(|bans| ban_gauges(bans.stats()));
+        of.waits = queues.map(|queues| wait_gauges(queues.stats()));
     }
     Observed {
         routes: routes(state, metrics),
