@@ -52,7 +52,7 @@ const PATH: &[(&str, &str)] = &[
     ("layer/forward/head.rs", "write host write_received write_account write_first_hop write_forwarded write_node write_via"),
     ("layer/forward/mod.rs", "Forward::call names_length ResponseFuture::poll"),
     ("layer/rate_limit/limits.rs", "RouteLimit::key"),
-    ("layer/rate_limit/mod.rs", "RateLimit::call decide"),
+    ("layer/rate_limit/mod.rs", "RateLimit::call RateLimitLayer::decide"),
     ("layer/rate_limit/plain.rs", "Inquiry::decide_plain Inquiry::plain_question Inquiry::decide_all Inquiry::note_plain"),
     ("layer/rate_limit/response.rs", "settle ResponseFuture::poll"),
     ("layer/retry/budget.rs", "Counts::add"),

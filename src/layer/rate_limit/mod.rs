@@ -142,7 +142,24 @@ impl RateLimitLayer {
         }
     }
 
+    /// Decides by limits of this gateway. A route without limits admits every
+    /// request, and charges nothing.
+    #[inline(always)]
+    fn decide(&self, call: &Call) -> Result<Option<Charge>, Error> {
+        if self.limits.is_empty() {
+            return Ok(None);
+        }
+        let inquiry = self.inquiry(call);
+        let plain = {
+            let mut facts = call.exchange.facts.lock();
+            inquiry.decide_plain(&mut facts.limits)
+        };
+        let outcome = plain.unwrap_or_else(|| decide_at_length(&inquiry));
+        outcome.map(Some)
+    }
+
     /// The call before the limits of its route.
+    #[inline(always)]
     fn inquiry<'a>(&'a self, call: &'a Call) -> Inquiry<'a> {
         Inquiry {
             limits: &self.limits,
@@ -212,7 +229,7 @@ where
             };
             return self.proceed_in_time(call, deciding);
         }
-        match decide(&self.policy.limits, &call) {
+        match self.policy.decide(&call) {
             Ok(mut charge) => ResponseFuture::Admitted {
                 inner: self.inner.call(self.policy.admitted(call, &mut charge)),
                 charge,
@@ -221,26 +238,6 @@ where
             Err(error) => ResponseFuture::Refused { error: Some(error) },
         }
     }
-}
-
-/// Decides by limits of this gateway. A route without limits admits every
-/// request, and charges nothing.
-#[inline(always)]
-fn decide(limits: &Arc<[RouteLimit]>, call: &Call) -> Result<Option<Charge>, Error> {
-    if limits.is_empty() {
-        return Ok(None);
-    }
-    let inquiry = Inquiry {
-        limits,
-        exchange: &call.exchange,
-        now: Clock.at(call.now),
-    };
-    let plain = {
-        let mut facts = call.exchange.facts.lock();
-        inquiry.decide_plain(&mut facts.limits)
-    };
-    let outcome = plain.unwrap_or_else(|| decide_at_length(&inquiry));
-    outcome.map(Some)
 }
 
 /// Decides by limits that are not all plain, or many.
