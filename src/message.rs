@@ -103,7 +103,7 @@ pub struct Request {
 /// The connection that a request came by. Shared by its requests.
 #[derive(Debug)]
 pub struct Origin {
-    /// The listener, by the address that it is bound to.
+    /// The listener, by its name.
     pub listener: Arc<FixedFields>,
     /// The other end of the connection: the client, or a proxy in front of it.
     pub peer: SocketAddr,

@@ -16,7 +16,7 @@
 //! of requests or connections. Names come from the configuration and its
 //! certificates, so that no client can add a time series.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::SystemTime};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use crate::{
     build::{ConcurrencyView, State},
@@ -24,7 +24,7 @@ use crate::{
     http2::windows,
     identity::{Authenticator, KeySource, SignatureChecks},
     limit::{BanStats, InFlightStats, Stats, TokenQueueStats},
-    policy::KeyedCertificate,
+    policy::{KeyedCertificate, ListenerKey},
     reload::Listeners,
     server::Listener,
     telemetry::metrics::{
@@ -65,7 +65,7 @@ pub(super) fn observe(state: &State, listeners: &Listeners, metrics: &Metrics) -
         listeners: listeners
             .lock()
             .iter()
-            .map(|(bind, listener)| listener_gauges(listener, *bind, state))
+            .map(|(key, listener)| listener_gauges(listener, key, state))
             .collect(),
     }
 }
@@ -118,13 +118,13 @@ fn routes(state: &State, metrics: &Metrics) -> Vec<RouteGauges> {
 
 /// The gauges of a listener, with the expiry of its certificates.
 ///
-/// `bind` is the address in the configuration, by which its certificates are
+/// `key` is its identity in the configuration, by which its certificates are
 /// found; none are shown for a listener that the configuration does not have
 /// any more. Expiry is the time since the beginning of 1970, and 0 for a
 /// certificate that expired before.
-fn listener_gauges(listener: &Listener, bind: SocketAddr, state: &State) -> ListenerGauges {
+fn listener_gauges(listener: &Listener, key: &ListenerKey, state: &State) -> ListenerGauges {
     let mut certificates = BTreeMap::new();
-    for certificate in served(bind, &state.config) {
+    for certificate in served(key, &state.config) {
         let expires = certificate
             .expires
             .duration_since(SystemTime::UNIX_EPOCH)
@@ -137,18 +137,18 @@ fn listener_gauges(listener: &Listener, bind: SocketAddr, state: &State) -> List
         *first = expires.min(*first);
     }
     ListenerGauges {
-        listener: Arc::clone(&listener.name),
+        listener: listener.name(),
         connections: listener.open() as u64,
         handshaking: listener.handshaking().map(|count| count as u64),
         certificates: certificates.into_iter().collect(),
     }
 }
 
-/// The certificates of the listener that the configuration has at this address;
+/// The certificates of the listener that the configuration has by this key;
 /// none if it has no such listener, or one without TLS.
-fn served(bind: SocketAddr, config: &Config) -> &[KeyedCertificate] {
+fn served<'a>(key: &ListenerKey, config: &'a Config) -> &'a [KeyedCertificate] {
     for listener in &config.listeners {
-        if listener.bind == bind
+        if listener.key() == *key
             && let Some(tls) = &listener.tls
         {
             return &tls.certificates;

@@ -97,7 +97,7 @@ impl App {
         let listeners: Vec<Arc<Listener>> = self
             .reloader
             .listeners
-            .by_address
+            .by_key
             .lock()
             .values()
             .cloned()

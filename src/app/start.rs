@@ -164,7 +164,7 @@ fn new_admin(reloader: &Reloader, config: &Config, reload: ReloadHandle) -> Admi
         settings: ArcSwap::from_pointee(config.admin.clone()),
         metrics: Arc::clone(&reloader.process.metrics),
         state: Arc::clone(&reloader.state),
-        listeners: Arc::clone(&reloader.listeners.by_address),
+        listeners: Arc::clone(&reloader.listeners.by_key),
         reload,
         readiness: Readiness::default(),
     })

@@ -69,6 +69,11 @@ impl Config {
         // They are merged into the routes.
         shown.remove("defaults");
         let mut shown = Json::Object(shown);
+        for (at, listener) in self.listeners.iter().enumerate() {
+            if let Some(name) = &listener.name {
+                shown["listeners"][at]["name"] = json!(**name);
+            }
+        }
         for limit in &self.limits {
             complete(&mut shown["limits"][&*limit.name], limit);
         }

@@ -4,7 +4,7 @@
 //! A reload applies most of them at once. `workers`, `state_dir` and the format
 //! of logs are read once at the start, and a reload that changes them says so.
 
-use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
 use http::HeaderName;
 use ipnet::IpNet;
@@ -34,6 +34,10 @@ pub struct Server {
 /// One of `[[listeners]]`: an address that clients connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
+    /// Its name in logs, metrics and routes; no two listeners have the same.
+    /// `None`: it is on port 0 and was given no name, and is called by the
+    /// address that the system chooses.
+    pub name: Option<Arc<str>>,
     /// The address and port. No two listeners have an address in common; port 0
     /// lets the system choose.
     pub bind: SocketAddr,
@@ -50,6 +54,26 @@ pub struct Listener {
     pub proxy_protocol: bool,
     /// TLS with clients; `None` if the listener speaks plain HTTP.
     pub tls: Option<ListenerTls>,
+}
+
+impl Listener {
+    /// Its identity over reloads.
+    pub fn key(&self) -> ListenerKey {
+        let is_any_port = self.bind.port() == 0;
+        ListenerKey {
+            bind: self.bind,
+            name: self.name.clone().filter(|_| is_any_port),
+        }
+    }
+}
+
+/// The identity of a listener over reloads: its address. Its name may change.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ListenerKey {
+    /// The address as it is configured.
+    pub bind: SocketAddr,
+    /// For port 0, which several listeners may have, the name too.
+    pub name: Option<Arc<str>>,
 }
 
 /// The limits of one connection of a client.

@@ -1,7 +1,7 @@
 //! Listeners over reloads: sockets and TLS are prepared first, since they can
 //! fail; then listeners open, change and close.
 //!
-//! A listener is known by its configured address. One that stays keeps its
+//! A listener is known by its configured address ([`ListenerKey`]). One that stays keeps its
 //! sockets and connections, and new connections get the new settings. Each
 //! worker has a socket of its own for every address (`SO_REUSEPORT`), so that
 //! the kernel spreads connections over workers.
@@ -20,9 +20,9 @@ use crate::{
     config::Config,
     inherited::Inherited,
     limit::AddressBans,
-    policy,
+    policy::{self, ListenerKey},
     server::{AllConnections, DualStack, Listener, ListenerSettings, Sockets, Worker, bind},
-    telemetry::Metrics,
+    telemetry::{FixedFields, Metrics},
     tls::{AlpnProtocol, ServerTls},
 };
 
@@ -34,9 +34,8 @@ const LEAST_PER_CLIENT: usize = 10;
 /// dropping it closes the new sockets.
 #[derive(Debug)]
 pub struct Opening {
-    /// The settings of all listeners of the configuration, by configured
-    /// address.
-    settings: Vec<(SocketAddr, ListenerSettings)>,
+    /// The settings of all listeners of the configuration.
+    settings: Vec<(ListenerKey, ListenerSettings)>,
     /// The sockets of new listeners.
     bound: Vec<Bound>,
 }
@@ -62,24 +61,20 @@ impl Opening {
 /// The sockets of a new listener.
 #[derive(Debug)]
 struct Bound {
-    /// The configured address, by which a listener is known over reloads. The
-    /// port may be 0.
-    address: SocketAddr,
+    key: ListenerKey,
     sockets: Sockets,
 }
 
-/// The open listeners by their configured address, whose port may be 0. Shared
-/// with the admin listener, which shows them.
-pub type Listeners = Arc<Mutex<BTreeMap<SocketAddr, Arc<Listener>>>>;
+/// The open listeners. Shared with the admin listener, which shows them.
+pub type Listeners = Arc<Mutex<BTreeMap<ListenerKey, Arc<Listener>>>>;
 
 /// The open listeners and their sockets, as reloads change them.
 #[derive(Debug)]
 pub struct OpenListeners {
-    /// By configured address.
-    pub by_address: Listeners,
-    /// Copies of the sockets of open listeners, by configured address, for a
-    /// process that takes over.
-    pub sockets: BTreeMap<SocketAddr, Vec<TcpListener>>,
+    /// The open listeners.
+    pub by_key: Listeners,
+    /// Copies of the sockets of open listeners, for a process that takes over.
+    pub sockets: BTreeMap<ListenerKey, Vec<TcpListener>>,
     /// The connections of all listeners, bounded by the limit on open files.
     connections: Arc<AllConnections>,
     /// The numbers of open files that the system allows.
@@ -95,7 +90,7 @@ impl OpenListeners {
     /// serve them, and `files` bounds their connections.
     pub fn new(files: Files, workers: usize, metrics: Arc<Metrics>) -> Self {
         Self {
-            by_address: Listeners::default(),
+            by_key: Listeners::default(),
             sockets: BTreeMap::new(),
             connections: AllConnections::new(files.clients),
             files,
@@ -115,21 +110,26 @@ impl OpenListeners {
         let mut bound = Vec::new();
         self.files.warn_of_pools(config);
         for (index, listener) in config.listeners.iter().enumerate() {
-            let address = listener.bind;
-            let open = self.by_address.lock().get(&address).cloned();
-            all.push((
-                address,
-                settings(config, listener, open.as_deref(), self.files)?,
-            ));
-            if open.is_none() {
-                match self.sockets_for(config, address, inherited) {
-                    Ok(sockets) => bound.push(Bound { address, sockets }),
-                    Err(error) => {
-                        let key = format!("listeners[{index}].bind");
-                        return Err(cannot_listen(&key, address, &error));
-                    }
+            let (key, address) = (listener.key(), listener.bind);
+            let open = self.by_key.lock().get(&key).cloned();
+            let mut settings = settings(config, listener, open.as_deref(), self.files)?;
+            let local = match open {
+                Some(open) => open.local,
+                None => {
+                    let sockets = self.sockets_for(config, address, inherited);
+                    let sockets = sockets.map_err(|error| {
+                        cannot_listen(&format!("listeners[{index}].bind"), address, &error)
+                    })?;
+                    let local = sockets.local;
+                    let key = key.clone();
+                    bound.push(Bound { key, sockets });
+                    local
                 }
+            };
+            if listener.name.is_none() {
+                settings.fields = Arc::new(FixedFields::listener(local.to_string().into()));
             }
+            all.push((key, settings));
         }
         Ok(Opening {
             settings: all,
@@ -159,31 +159,31 @@ impl OpenListeners {
     /// sockets.
     pub async fn open(&mut self, opening: Opening, workers: &[Worker]) {
         let Opening { settings, bound } = opening;
-        for (address, settings) in &settings {
-            let open = self.by_address.lock().get(address).cloned();
+        for (key, settings) in &settings {
+            let open = self.by_key.lock().get(key).cloned();
             if let Some(listener) = open {
                 listener.reconfigure(settings.clone());
             }
         }
-        for Bound { address, sockets } in bound {
-            let Some((_, settings)) = settings.iter().find(|(of, _)| *of == address) else {
+        for Bound { key, sockets } in bound {
+            let Some((_, settings)) = settings.iter().find(|(of, _)| *of == key) else {
                 continue;
             };
             let Sockets { local, sockets } = sockets;
             let listener = Listener::new(
-                local.to_string().into(),
+                local,
                 settings.clone(),
                 Arc::clone(&self.connections),
                 Arc::clone(&self.metrics),
             );
-            self.by_address
+            tracing::info!(address = %local, listener = %listener.name(), "listening");
+            self.by_key
                 .lock()
-                .insert(address, Arc::clone(&listener));
-            tracing::info!(address = %local, "listening");
+                .insert(key.clone(), Arc::clone(&listener));
             let copies: io::Result<_> = sockets.iter().map(TcpListener::try_clone).collect();
             // Without copies, a process that takes over binds the address
             // itself, or reports that it cannot.
-            self.sockets.insert(address, copies.unwrap_or_default());
+            self.sockets.insert(key, copies.unwrap_or_default());
             // A process with more workers hands over more sockets than there
             // are workers. Each has a queue to be served.
             for (worker, socket) in workers.iter().cycle().zip(sockets) {
@@ -197,16 +197,15 @@ impl OpenListeners {
     pub(super) fn close_gone(&mut self, config: &Config) {
         let mut configured = BTreeSet::new();
         for listener in &config.listeners {
-            configured.insert(listener.bind);
+            configured.insert(listener.key());
         }
         // The copies close first: a socket that is open anywhere still takes
         // connections, which nobody would serve.
-        self.sockets
-            .retain(|address, _| configured.contains(address));
-        self.by_address.lock().retain(|address, listener| {
-            let stays = configured.contains(address);
+        self.sockets.retain(|key, _| configured.contains(key));
+        self.by_key.lock().retain(|key, listener| {
+            let stays = configured.contains(key);
             if !stays {
-                tracing::info!(address = %listener.name, "listener closes; its connections drain");
+                tracing::info!(address = %listener.local, listener = %listener.name(), "listener closes; its connections drain");
                 listener.close();
             }
             stays
@@ -249,7 +248,9 @@ fn settings(
         }
         None => None,
     };
+    let name = listener.name.clone().unwrap_or_default();
     Ok(ListenerSettings {
+        fields: Arc::new(FixedFields::listener(name)),
         policy: listener.clone(),
         max_connections,
         max_per_client,

@@ -190,10 +190,10 @@ impl Reloader {
         for upstream in config.called() {
             kept.upstreams.insert(&upstream.name);
         }
-        let listeners = self.listeners.by_address.lock().clone();
-        for listener in listeners.values() {
-            kept.listeners.insert(&listener.name);
-        }
+        let open = self.listeners.by_key.lock();
+        let names: Vec<_> = open.values().map(|listener| listener.name()).collect();
+        drop(open);
+        kept.listeners.extend(names.iter().map(Arc::as_ref));
         self.process.metrics.retain(&kept);
     }
 

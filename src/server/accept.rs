@@ -175,7 +175,7 @@ where
             return self.spawn_with_handshake(accepted, Arc::clone(&settings), guard);
         }
         let Accepted { io, peer, local } = accepted;
-        let fields = Arc::clone(&self.listener.fields);
+        let fields = Arc::clone(&settings.fields);
         let context = ConnectionContext {
             settings: Arc::clone(&settings),
             origin: Arc::new(Origin::new(fields, peer, local)),

@@ -10,10 +10,7 @@ use std::{
 use tokio::time::Instant;
 use tower::Service;
 
-use super::{
-    connections::IdleCell,
-    listener::{Listener, ListenerSettings},
-};
+use super::{connections::IdleCell, listener::Listener, settings::ListenerSettings};
 use crate::{
     message::{Arrival, Origin, Response},
     policy::ConnectionLimits,

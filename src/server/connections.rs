@@ -35,6 +35,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use arc_swap::ArcSwap;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
@@ -283,7 +284,8 @@ pub(super) struct Connections {
     /// The connections that were idle for longest at the last search, longest
     /// first.
     oldest: Mutex<VecDeque<Idle>>,
-    metrics: Arc<ListenerMetrics>,
+    /// The counters of the listener. Others after a reload that renames it.
+    pub(super) metrics: ArcSwap<ListenerMetrics>,
 }
 
 impl Connections {
@@ -291,7 +293,7 @@ impl Connections {
         Arc::new(Self {
             registries: Mutex::default(),
             oldest: Mutex::default(),
-            metrics,
+            metrics: ArcSwap::new(metrics),
         })
     }
 
@@ -315,7 +317,7 @@ impl Connections {
     pub(super) fn evict_idle(&self) -> bool {
         let is_evicted = self.evict_oldest();
         if is_evicted {
-            self.metrics.closed("idle");
+            self.metrics.load().closed("idle");
         }
         is_evicted
     }

@@ -144,7 +144,7 @@ async fn prepare<IO: Socket>(
     let header = read_proxy_header(&mut io, &mut ends, &mut ahead, &listener, &settings);
     let client = header.await?;
     let peer = ends.source;
-    let mut origin = Origin::new(Arc::clone(&listener.fields), peer, ends.destination);
+    let mut origin = Origin::new(Arc::clone(&settings.fields), peer, ends.destination);
     let io = match &settings.tls {
         None => Either::Left((io, ahead)),
         Some(tls) => {
@@ -153,9 +153,9 @@ async fn prepare<IO: Socket>(
                 .await
                 .unwrap_or(Err(Unsecured::Slow))
                 .map_err(|unsecured| unsecured.report(&listener, peer))?;
-            listener.metrics.handshake("success");
+            listener.metrics().handshake("success");
             if secured.is_resumed {
-                listener.metrics.resumed();
+                listener.metrics().resumed();
             }
             origin.tls = Some(Box::new(secured.facts));
             Either::Right((secured.io, secured.protocol))
@@ -234,8 +234,8 @@ async fn read_proxy_header<IO: Socket>(
         }
         Err(NoHeader { reason, why }) => {
             let peer = ends.source;
-            listener.metrics.not_named(reason);
-            tracing::debug!(listener = %listener.name, %peer, why, "connection closed: the PROXY protocol is required");
+            listener.metrics().not_named(reason);
+            tracing::debug!(listener = %listener.name(), %peer, why, "connection closed: the PROXY protocol is required");
             Err(Closed)
         }
     }
@@ -334,8 +334,8 @@ impl Unsecured {
     /// what the client offered are logged above the debug level, too, as they
     /// tell of a configuration that does not fit its clients.
     fn report(&self, listener: &Listener, peer: SocketAddr) -> Closed {
-        listener.metrics.handshake(self.outcome());
-        tracing::debug!(listener = %listener.name, %peer, outcome = self.outcome(), why = self.why(), "no TLS handshake");
+        listener.metrics().handshake(self.outcome());
+        tracing::debug!(listener = %listener.name(), %peer, outcome = self.outcome(), why = self.why(), "no TLS handshake");
         if let Unsecured::Refused(HandshakeFailure::Failed(_)) = self {
             listener.unsecured(peer, &self.why());
         }

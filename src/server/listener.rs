@@ -39,12 +39,11 @@ use tokio_util::sync::CancellationToken;
 use super::{
     connections::{AllConnections, ClientGuard, Connections, Registry},
     log_throttle::LogThrottle,
+    settings::ListenerSettings,
     slots::{CountedOne, Slots},
 };
 use crate::{
-    limit::AddressBans,
-    policy,
-    telemetry::{FixedFields, Latch, ListenerMetrics, Metrics},
+    telemetry::{Latch, ListenerMetrics, Metrics},
     tls::ServerTls,
 };
 
@@ -60,10 +59,8 @@ const GRACE: Duration = Duration::from_secs(1);
 /// A listener as all workers share it.
 #[derive(Debug)]
 pub struct Listener {
-    /// The address that it is bound to, which is its label in metrics.
-    pub name: Arc<str>,
-    /// `name` as access lines have it.
-    pub(super) fields: Arc<FixedFields>,
+    /// The address that it is bound to, with the port that the system chose.
+    pub local: SocketAddr,
     /// Cancelled by [`close`](Self::close).
     pub(super) drain: CancellationToken,
     /// How long a connection without a request is kept once the listener
@@ -90,47 +87,22 @@ pub struct Listener {
     refused: LogThrottle,
     /// TLS handshakes that were refused.
     unsecured: LogThrottle,
-    /// The counters of this listener.
-    pub(super) metrics: Arc<ListenerMetrics>,
-    /// The metrics of the process, for panics.
+    /// The metrics of the process: those of listeners by name, and panics.
     process: Arc<Metrics>,
-}
-
-/// Settings that may change while a listener stays open. They apply to new
-/// connections.
-#[derive(Debug, Clone)]
-pub struct ListenerSettings {
-    /// The listener as it is configured.
-    pub policy: policy::Listener,
-    /// Most open connections over all workers, at least 1: the configured
-    /// number, as far as the limit on open files allows.
-    pub max_connections: usize,
-    /// Most open connections of one client over all listeners, at least 1.
-    pub max_per_client: usize,
-    /// Peers that connect for many clients: their connections are not counted
-    /// by address.
-    pub trusted: Arc<[IpNet]>,
-    /// The TLS that the policy asks for; `None` for a plain listener.
-    pub tls: Option<ServerTls>,
-    /// Limits whose bans close connections.
-    pub bans: Arc<[AddressBans]>,
 }
 
 impl Listener {
     /// A listener that is about to open.
     pub fn new(
-        name: Arc<str>,
+        local: SocketAddr,
         settings: ListenerSettings,
         all: Arc<AllConnections>,
         process: Arc<Metrics>,
     ) -> Arc<Self> {
-        let metrics = process.listener(&name);
-        let connections = Connections::new(Arc::clone(&metrics));
+        let connections = Connections::new(process.listener(settings.fields.name()));
         all.add(&connections);
         Arc::new(Self {
-            metrics,
-            fields: Arc::new(FixedFields::listener(Arc::clone(&name))),
-            name,
+            local,
             drain: CancellationToken::new(),
             grace: AtomicU64::new(GRACE.as_millis() as u64),
             settings: ArcSwap::from_pointee(settings),
@@ -149,7 +121,10 @@ impl Listener {
 
     /// Changes the settings for new connections. A larger number of connections
     /// takes effect at once for those that wait.
+    /// Under a new name, it counts in the metrics of that name.
     pub fn reconfigure(&self, settings: ListenerSettings) {
+        let metrics = self.process.listener(settings.fields.name());
+        self.connections.metrics.store(metrics);
         self.settings.store(Arc::new(settings));
         self.slots.wake();
     }
@@ -176,6 +151,16 @@ impl Listener {
     /// listener drains.
     pub(super) fn grace(&self) -> Duration {
         Duration::from_millis(self.grace.load(Ordering::Relaxed))
+    }
+
+    /// The name of the listener, which a reload may change.
+    pub fn name(&self) -> Arc<str> {
+        self.settings.load().fields.name().into()
+    }
+
+    /// The counters of the listener.
+    pub(super) fn metrics(&self) -> Guard<Arc<ListenerMetrics>> {
+        self.connections.metrics.load()
     }
 
     /// The number of open connections.
@@ -231,16 +216,16 @@ impl Listener {
             return Ok(None);
         }
         if settings.bans.iter().any(|bans| bans.refuses(address)) {
-            self.metrics.closed("banned");
+            self.metrics().closed("banned");
             return Err(NotAdmitted);
         }
         if let Some(guard) = self.all.admit(address, settings.max_per_client) {
             return Ok(Some(guard));
         }
-        self.metrics.closed("per_client");
+        self.metrics().closed("per_client");
         if let Some(closed) = self.refused.count() {
             tracing::warn!(
-                listener = %self.name, client = %peer.ip(), max_connections_per_client = settings.max_per_client, closed,
+                listener = %self.name(), client = %peer.ip(), max_connections_per_client = settings.max_per_client, closed,
                 "connections closed: the client has as many open as one may have"
             );
         }
@@ -250,7 +235,7 @@ impl Listener {
     /// Logs a TLS handshake that was refused for what the client offered.
     pub(super) fn unsecured(&self, peer: SocketAddr, why: &str) {
         if let Some(refused) = self.unsecured.count() {
-            tracing::info!(listener = %self.name, %peer, refused, "TLS handshakes refused, the last one because {why}");
+            tracing::info!(listener = %self.name(), %peer, refused, "TLS handshakes refused, the last one because {why}");
         }
     }
 
@@ -264,9 +249,9 @@ impl Listener {
             return;
         }
         if self.short_at.swap(self.open().max(1), Ordering::Relaxed) == 0 {
-            tracing::error!(listener = %self.name, %error, "accepting pauses until a connection closes");
+            tracing::error!(listener = %self.name(), %error, "accepting pauses until a connection closes");
         }
-        self.metrics.accept_paused("no_files");
+        self.metrics().accept_paused("no_files");
         let released = self.slots.released();
         self.connections.evict_idle();
         tokio::select! {
@@ -278,21 +263,21 @@ impl Listener {
     /// Counts a connection that asked for too much work, by this kind of
     /// frames.
     pub(super) fn flooded(&self, kind: &'static str, peer: SocketAddr) {
-        self.metrics.flooded(kind);
-        tracing::debug!(listener = %self.name, %peer, kind, "connection closed: a flood of frames");
+        self.metrics().flooded(kind);
+        tracing::debug!(listener = %self.name(), %peer, kind, "connection closed: a flood of frames");
     }
 
     /// Counts a connection that cancelled too many requests; its streams are
     /// refused until it has calmed down.
     pub(super) fn refuses_streams(&self, peer: SocketAddr) {
-        self.metrics.flooded("cancels");
-        tracing::debug!(listener = %self.name, %peer, "streams refused: too many requests were taken back");
+        self.metrics().flooded("cancels");
+        tracing::debug!(listener = %self.name(), %peer, "streams refused: too many requests were taken back");
     }
 
     /// Logs that the task of a connection panicked.
     pub(super) fn panicked(&self, peer: SocketAddr) {
         self.process.panicked();
-        tracing::error!(listener = %self.name, %peer, "what served a connection ended in a panic");
+        tracing::error!(listener = %self.name(), %peer, "what served a connection ended in a panic");
     }
 
     /// Notes that a connection was accepted: the system has file descriptors
@@ -301,7 +286,7 @@ impl Listener {
         let short_at = self.short_at.load(Ordering::Relaxed);
         // One descriptor that is freed and used again is not worth a line.
         if self.open() + short_at / 16 < short_at && self.short_at.swap(0, Ordering::Relaxed) != 0 {
-            tracing::info!(listener = %self.name, "accepting connections again");
+            tracing::info!(listener = %self.name(), "accepting connections again");
         }
     }
 
@@ -344,7 +329,7 @@ impl Listener {
         }
         // One slot that is released and acquired again is not worth a line.
         if self.open() + max / 16 < max && self.is_full.clear() {
-            tracing::info!(listener = %self.name, "accepting connections again");
+            tracing::info!(listener = %self.name(), "accepting connections again");
         }
         Some(ListenerSlot(Arc::clone(self)))
     }
@@ -354,9 +339,9 @@ impl Listener {
     fn pause(&self) {
         if self.is_full.raise() {
             let max = self.settings.load().max_connections;
-            tracing::warn!(listener = %self.name, max_connections = max, "accepting pauses: all connections are taken");
+            tracing::warn!(listener = %self.name(), max_connections = max, "accepting pauses: all connections are taken");
         }
-        self.metrics.accept_paused("max_connections");
+        self.metrics().accept_paused("max_connections");
     }
 
     /// Wakes the workers that wait for a slot: a connection has become idle and

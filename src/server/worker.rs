@@ -160,7 +160,7 @@ async fn run<S>(
                 ));
             }
             Err(error) => {
-                tracing::error!(listener = %listener.name, %error, "a worker cannot listen")
+                tracing::error!(listener = %listener.name(), %error, "a worker cannot listen")
             }
         }
     }

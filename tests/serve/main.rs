@@ -8,6 +8,7 @@ mod claims;
 mod connections;
 mod fields;
 mod interim;
+mod listeners;
 mod routes;
 mod streaming;
 #[path = "../support/mod.rs"]

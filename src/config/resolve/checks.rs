@@ -82,6 +82,11 @@ impl<K: Eq + Hash> Unique<K> {
         first
     }
 
+    /// The first place of an identity; `None` if it was not added.
+    pub(super) fn first(&self, identity: &K) -> Option<Span> {
+        self.0.get(identity).copied()
+    }
+
     /// Adds an identity, and reports it with this message if it is there
     /// already.
     pub(super) fn check(

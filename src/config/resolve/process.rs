@@ -6,9 +6,12 @@
 //! gateway between two configurations, so that addresses which the system gives
 //! only once are compared here, before anything is opened.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
-use super::{checks::every, files, tls};
+use super::{
+    checks::{Unique, every},
+    files, tls,
+};
 use crate::config::{
     field::{Field, Given, Nested, section},
     include::Loading,
@@ -50,6 +53,7 @@ pub(super) fn listeners(
     loading: &mut Loading<'_>,
 ) -> Option<Vec<Listener>> {
     unique_addresses(entry.values(), &mut loading.problems);
+    unique_names(entry.values().collect(), &mut loading.problems);
     every(entry, |field| listener(field, loading))
 }
 
@@ -82,6 +86,44 @@ fn unique_addresses<'a>(
     }
 }
 
+/// Reports each name that an earlier listener has. Names of their own come
+/// before those that listeners have by default, of which two are the same only
+/// if their addresses are, which was reported.
+fn unique_names(listeners: Vec<&wire::Listener>, problems: &mut Problems) {
+    let mut names = Unique::new();
+    let help = "a name is what routes, logs and metrics call a listener; give each its own";
+    for listener in &listeners {
+        if let Some(name) = listener.name.value() {
+            let message = format!("two listeners are named `{}`", name.value);
+            names.check(
+                Arc::clone(&name.value),
+                listener.name.at(),
+                message,
+                help,
+                problems,
+            );
+        }
+    }
+    for listener in listeners {
+        if let (None, Some(name)) = (listener.name.entry(), name(listener))
+            && let Some(other) = names.first(&name)
+        {
+            let message = format!("two listeners are named `{name}`, one of them for its `bind`");
+            problems.report(Problem::twice(other, listener.bind.at(), message).help(help));
+        }
+    }
+}
+
+/// The name of a listener: its own, or its address as it is written. `None`
+/// for port 0, whose address is known later, and after a mistake.
+fn name(listener: &wire::Listener) -> Option<Arc<str>> {
+    if listener.name.is_present() {
+        return listener.name.read();
+    }
+    let bind = listener.bind.value()?;
+    (bind.value.port() != 0).then(|| bind.text.as_str().into())
+}
+
 /// Whether the system refuses the second of two sockets, as both would take
 /// connections to one address.
 ///
@@ -102,7 +144,11 @@ fn listener(field: &Field<wire::Listener>, loading: &mut Loading<'_>) -> Option<
     let listener = field.value()?;
     let tls = listener.tls.if_given(|tls| tls::listener(tls, loading));
     let timeouts = section(&listener.timeouts)?;
+    if listener.name.is_broken() {
+        return None;
+    }
     Some(Listener {
+        name: name(listener),
         bind: listener.bind.read()?,
         max_connections: listener.max_connections.read(),
         limits: ConnectionLimits {

@@ -11,6 +11,7 @@ mod identities;
 mod in_flight;
 mod language;
 mod limits;
+mod listeners;
 mod mistakes;
 mod networks;
 mod patterns;

@@ -12,8 +12,8 @@ use super::{
     numbers::{Whole, Workers, on},
     scalar::{Off, Or, Scalar},
     syntaxes::{
-        AdminHost, AnyDuration, Bind, Bytes, ClientHeader, FileName, HeadBytes, Network, PemFile,
-        PositiveDuration, Share, StoreAt,
+        AdminHost, AnyDuration, Bind, Bytes, ClientHeader, FileName, HeadBytes, Name, Network,
+        PemFile, PositiveDuration, Share, StoreAt,
     },
 };
 use crate::policy::{LogFormat, LogLevel, LogQuery, StoreOnError, TlsVersion};
@@ -50,6 +50,8 @@ pub(in crate::config) struct Server {
 /// An address on which clients connect.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Listener {
+    /// Its name in logs and metrics, and for routes; absent: its `bind`.
+    pub(in crate::config) name: Option<Field<Scalar<Name>>>,
     /// IP address and port; port 0 lets the system choose.
     pub(in crate::config) bind: Field<Scalar<Bind>>,
     /// Open connections; a further one closes the one that has been idle

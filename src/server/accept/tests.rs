@@ -20,7 +20,7 @@ use crate::{
     message::Response,
     policy::{self, ConnectionLimits, HeadLimits},
     server::{AllConnections, DualStack, Sockets, bind, incoming::listening},
-    telemetry::Metrics,
+    telemetry::{FixedFields, Metrics},
 };
 
 /// When the clock is paused: until all others have nothing left to do.
@@ -40,6 +40,7 @@ pub(in crate::server) fn listener(max_connections: usize) -> Arc<Listener> {
         http2: true,
     };
     let policy = policy::Listener {
+        name: None,
         bind: ANY,
         max_connections: None,
         limits,
@@ -48,6 +49,7 @@ pub(in crate::server) fn listener(max_connections: usize) -> Arc<Listener> {
         tls: None,
     };
     let settings = ListenerSettings {
+        fields: Arc::new(FixedFields::listener("a".into())),
         policy,
         max_connections,
         max_per_client: 1000,
@@ -55,12 +57,7 @@ pub(in crate::server) fn listener(max_connections: usize) -> Arc<Listener> {
         tls: None,
         bans: Arc::default(),
     };
-    Listener::new(
-        "a".into(),
-        settings,
-        AllConnections::new(1000),
-        Metrics::new(1),
-    )
+    Listener::new(ANY, settings, AllConnections::new(1000), Metrics::new(1))
 }
 
 impl Socket for DuplexStream {
@@ -177,7 +174,11 @@ async fn the_task_of_a_connection_is_small_while_it_waits_for_a_request() {
     };
     let context = ConnectionContext {
         settings: Arc::clone(&settings),
-        origin: Arc::new(Origin::new(Arc::clone(&listener.fields), ANY, ANY)),
+        origin: Arc::new(Origin::new(
+            Arc::clone(&listener.settings().fields),
+            ANY,
+            ANY,
+        )),
         handle: handle.clone(),
     };
     let plain = http1::serve(duplex(1).0, BytesMut::new(), service(), context);

@@ -28,9 +28,9 @@ pub struct FixedFields {
 type Spelling = for<'a> fn(&[Arc<str>], Pen<'a>) -> Pen<'a>;
 
 impl FixedFields {
-    /// The field of a listener, by the address that it is bound to.
-    pub fn listener(address: Arc<str>) -> Self {
-        Self::new([address].into())
+    /// The field of a listener.
+    pub fn listener(name: Arc<str>) -> Self {
+        Self::new([name].into())
     }
 
     /// The field of a route.
@@ -56,8 +56,8 @@ impl FixedFields {
         }
     }
 
-    /// The first value: the address of a listener, the name of a route or a
-    /// limit, the upstream of a server.
+    /// The first value: the name of a listener, a route or a limit, the upstream
+    /// of a server.
     pub fn name(&self) -> &str {
         self.values.first().map_or("", |value| value)
     }

@@ -137,10 +137,10 @@ impl Metrics {
         find_or_make(&self.upstreams, name, || UpstreamMetrics::new(self.workers))
     }
 
-    /// The counters of the listener on `address`, the same ones as long as they
-    /// are retained.
-    pub fn listener(&self, address: &str) -> Arc<ListenerMetrics> {
-        find_or_make(&self.listeners, address, ListenerMetrics::default)
+    /// The counters of the listener `name`, the same ones as long as they are
+    /// retained.
+    pub fn listener(&self, name: &str) -> Arc<ListenerMetrics> {
+        find_or_make(&self.listeners, name, ListenerMetrics::default)
     }
 
     /// The counters of the store that gateways share.
@@ -212,7 +212,7 @@ pub struct KeptNames<'a> {
     pub limits: HashSet<&'a str>,
     /// Names of upstreams.
     pub upstreams: HashSet<&'a str>,
-    /// Addresses of listeners.
+    /// Names of listeners.
     pub listeners: HashSet<&'a str>,
 }
 
