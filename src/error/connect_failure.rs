@@ -12,6 +12,10 @@ pub enum ConnectFailure {
     /// The connection was not established within `connect_timeout`.
     #[error("timed out")]
     Timeout,
+    /// The path of the server's socket leads to none that can be used, for
+    /// this reason.
+    #[error("no connection to its socket: {0}")]
+    Socket(&'static str),
     /// The server's name has no address.
     #[error("its name could not be resolved")]
     Name,
@@ -30,10 +34,13 @@ pub enum ConnectFailure {
 
 impl ConnectFailure {
     /// The label `outcome` of `tidegate_upstream_connects_total`. A server that
-    /// does not speak HTTP/2 counts as one that refuses.
+    /// does not speak HTTP/2, or whose socket is missing, counts as one that
+    /// refuses.
     pub fn outcome(self) -> &'static str {
         match self {
-            ConnectFailure::Refused | ConnectFailure::NoHttp2 => "refused",
+            ConnectFailure::Refused | ConnectFailure::Socket(_) | ConnectFailure::NoHttp2 => {
+                "refused"
+            }
             ConnectFailure::Timeout => "timeout",
             ConnectFailure::Name => "dns",
             ConnectFailure::Tls(_) => "tls",

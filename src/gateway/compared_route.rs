@@ -9,33 +9,29 @@
 //! # Servers
 //!
 //! Two routes meet where their upstreams have a server in common, by host name
-//! and port as configured. Two names of one machine are two servers here: the
+//! and port, or by path, as configured. Two names of one machine are two servers here: the
 //! gateway cannot know that they lead to the same service.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use crate::policy::{Action, PathPattern, RequestChanges, Rewrite, Route, Timeouts, Upstream};
-
-/// Host and port of a server: two upstreams with one in common lead to the same
-/// service.
-type HostAndPort = (Arc<str>, u16);
+use crate::policy::{
+    Action, PathPattern, RequestChanges, Rewrite, Route, ServerAddress, Timeouts, Upstream,
+};
 
 /// An upstream, as far as it decides what a request gets.
 struct Destination {
-    /// Its servers, shared by all routes to it alone.
-    servers: Arc<[HostAndPort]>,
+    /// Its servers, shared by all routes to it alone. Two upstreams with one in
+    /// common lead to the same service.
+    servers: Arc<[ServerAddress]>,
     /// Whether it has a concurrency limit.
     is_capped: bool,
 }
 
 impl Destination {
     fn of(upstream: &Upstream) -> Self {
-        let mut servers = Vec::with_capacity(upstream.servers.len());
-        for server in &upstream.servers {
-            servers.push((Arc::clone(&server.host), server.port));
-        }
+        let servers = upstream.servers.iter();
         Self {
-            servers: servers.into(),
+            servers: servers.map(|server| server.address.clone()).collect(),
             is_capped: upstream.concurrency.is_some(),
         }
     }
@@ -49,7 +45,7 @@ pub(super) struct ComparedRoute {
     /// Its changes to requests, but for those that are compared apart.
     changes: RequestChanges,
     /// The servers that its requests go to; none if it responds by itself.
-    servers: Arc<[HostAndPort]>,
+    servers: Arc<[ServerAddress]>,
     /// Its upstreams with a concurrency limit.
     capped: Box<[Arc<str>]>,
     /// The path that a redirect leads to, where that is the same for all.

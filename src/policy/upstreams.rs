@@ -6,6 +6,7 @@
 
 use std::{
     num::{NonZeroU32, NonZeroUsize},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -22,7 +23,7 @@ use super::{Concurrency, Ejection, HealthCheck, KeyPart, UpstreamTls};
 pub struct Upstream {
     /// The upstream's key in the file, which identifies it across reloads.
     pub name: Arc<str>,
-    /// At least one server. No two have the same host and port.
+    /// At least one server. No two are reached at the same place.
     pub servers: Vec<UpstreamServer>,
     /// The version of HTTP that is spoken with the servers.
     pub protocol: Protocol,
@@ -54,19 +55,47 @@ pub struct Upstream {
 /// A server of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamServer {
-    /// The URL as written, `http://host:port` or `https://host:port`, which is
-    /// the server's label in logs and metrics.
+    /// The URL as written, `http://host:port`, `https://host:port` or
+    /// `unix:/path`, which is the server's label in logs and metrics.
     pub url: Arc<str>,
-    /// A host name, or an IP address (IPv6 without brackets).
-    pub host: Arc<str>,
-    /// The TCP port; 80, or 443 with TLS, if the URL has none.
-    pub port: u16,
+    /// Where it is reached.
+    pub address: ServerAddress,
     /// The name that the server's certificate must be valid for; `None` if no
     /// TLS is spoken.
     pub secure_as: Option<ServerName<'static>>,
     /// The server's share of requests, relative to the weights of the others; 1
     /// to 1,000,000.
     pub weight: NonZeroU32,
+}
+
+/// Where a server is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerAddress {
+    /// A TCP port of a host.
+    Tcp {
+        /// A host name, or an IP address (IPv6 without brackets). A name that
+        /// ends with a dot is looked up as it is, without search domains.
+        host: Arc<str>,
+        /// The port; 80, or 443 with TLS, if the URL has none.
+        port: u16,
+    },
+    /// A socket of this machine, by its absolute path of at most 107 bytes.
+    Unix(Arc<Path>),
+}
+
+impl UpstreamServer {
+    /// The name that requests call the server by in `Host` if they do not keep
+    /// the client's: host and port as written. A socket has none, and is
+    /// called `localhost`, as by NGINX.
+    pub fn authority(&self) -> &str {
+        match self.address {
+            ServerAddress::Tcp { .. } => self
+                .url
+                .split_once("://")
+                .map_or(&*self.url, |(_, authority)| authority),
+            ServerAddress::Unix(_) => "localhost",
+        }
+    }
 }
 
 /// The version of HTTP that is spoken with the servers of an upstream.

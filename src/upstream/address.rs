@@ -1,5 +1,6 @@
 //! The addresses of a server: one that is fixed, or those of a name that is
-//! resolved again and again.
+//! resolved again and again. A socket in the file system has none, and its path
+//! stands here instead.
 //!
 //! Look-ups run on the control thread's runtime, off the workers, which only
 //! read the result. Addresses come from the system's resolver, so that
@@ -19,6 +20,7 @@ mod tests;
 use std::{
     io,
     net::{IpAddr, SocketAddr, ToSocketAddrs},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -37,6 +39,7 @@ use super::{
     dns::NameServers,
     lookups::{SLOTS, request_a_look},
 };
+use crate::policy::ServerAddress;
 
 /// The interval of look-ups if no time to live is known.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
@@ -49,11 +52,12 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(300);
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// The longest wait for a time to live.
 const TTL_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// The addresses of a server.
 #[derive(Debug)]
 pub(super) struct Addresses {
-    host: Arc<str>,
-    port: u16,
+    /// The place as configured.
+    place: ServerAddress,
     /// Whether the host is a name, whose addresses may change, and not an
     /// address.
     is_name: bool,
@@ -117,17 +121,18 @@ pub(super) enum LookupOutcome {
 }
 
 impl Addresses {
-    /// The addresses of `host`, a name or an address, with this TCP port.
-    pub(super) fn new(host: Arc<str>, port: u16) -> Self {
-        let literal = host.parse::<IpAddr>().ok();
-        let known = literal
-            .map(|ip| SocketAddr::new(ip, port))
-            .into_iter()
-            .collect::<Vec<_>>();
+    /// The addresses of a server that is configured at `place`.
+    pub(super) fn new(place: ServerAddress) -> Self {
+        let (is_name, known) = match &place {
+            ServerAddress::Tcp { host, port } => match host.parse::<IpAddr>() {
+                Ok(ip) => (false, vec![SocketAddr::new(ip, *port)]),
+                Err(_) => (true, Vec::new()),
+            },
+            ServerAddress::Unix(_) => (false, Vec::new()),
+        };
         Self {
-            host,
-            port,
-            is_name: literal.is_none(),
+            place,
+            is_name,
             known: ArcSwap::from_pointee(known),
             changes: AtomicUsize::new(0),
             rotation: AtomicUsize::new(0),
@@ -135,7 +140,16 @@ impl Addresses {
         }
     }
 
-    /// The known addresses.
+    /// The path of the socket that the server is reached by; `None` for a
+    /// server that is reached over TCP.
+    pub(super) fn socket(&self) -> Option<&Path> {
+        match &self.place {
+            ServerAddress::Unix(path) => Some(path),
+            ServerAddress::Tcp { .. } => None,
+        }
+    }
+
+    /// The known addresses; none of a socket.
     pub(super) fn all(&self) -> Arc<Vec<SocketAddr>> {
         self.known.load_full()
     }
@@ -248,7 +262,10 @@ impl Addresses {
 
     /// How long the addresses are valid, within the bounds of the interval.
     async fn time_to_live(&self, servers: &NameServers) -> Duration {
-        let ttl = timeout(TTL_TIMEOUT, servers.time_to_live(&self.host)).await;
+        let ServerAddress::Tcp { host, .. } = &self.place else {
+            return LONGEST_INTERVAL;
+        };
+        let ttl = timeout(TTL_TIMEOUT, servers.time_to_live(host)).await;
         ttl.ok().flatten().map_or(DEFAULT_INTERVAL, |ttl| {
             ttl.clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL)
         })
@@ -259,7 +276,9 @@ impl Addresses {
     /// # Errors
     /// The name was not found, has no address, or no name server responded.
     async fn look_up(&self) -> io::Result<Vec<SocketAddr>> {
-        let (host, port) = (Arc::clone(&self.host), self.port);
+        let ServerAddress::Tcp { host, port } = self.place.clone() else {
+            return Ok(Vec::new());
+        };
         let look = move || match ((&*host, port).to_socket_addrs(), host.strip_suffix('.')) {
             // `/etc/hosts` has no names with a final dot.
             (Err(error), Some(name)) => (name, port)

@@ -1,5 +1,5 @@
 //! Making a connection: TCP to one of the server's addresses, then the TLS
-//! handshake.
+//! handshake; or to the server's socket.
 //!
 //! With several addresses the attempts overlap, as in "Happy Eyeballs" (RFC
 //! 8305): an address that has not answered after 250 ms no longer keeps the next
@@ -14,10 +14,14 @@
 //! Nothing here is bounded in time. The caller applies `connect_timeout` to all
 //! of it, TCP and TLS together.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, os::unix::fs::FileTypeExt, path::Path, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::{TcpStream, UnixStream},
+    task::spawn_blocking,
+    time::timeout,
+};
 
 use super::{address::Addresses, server::Server, stream::Stream};
 use crate::{error::ConnectFailure, policy::Protocol};
@@ -41,6 +45,9 @@ impl Server {
     /// With `protocol = "http2"` it also fails if the server does not agree on
     /// HTTP/2 (RFC 7301).
     pub(super) async fn connect(&self) -> Result<Stream, ConnectFailure> {
+        if let Some(path) = self.addresses.socket() {
+            return open_socket(path).await.map(Stream::Unix);
+        }
         let stream = open_any(&self.addresses).await?;
         let Some(secure) = &self.secure else {
             return Ok(Stream::Plain(stream));
@@ -103,6 +110,38 @@ async fn open(address: SocketAddr) -> io::Result<TcpStream> {
     // would only delay it.
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+/// Opens a connection to the socket at `path`.
+///
+/// # Errors
+/// There is no socket, it may not be used, nobody accepts, or so many wait
+/// already that the system takes no other.
+async fn open_socket(path: &Path) -> Result<UnixStream, ConnectFailure> {
+    let error = match UnixStream::connect(path).await {
+        Ok(stream) => return Ok(stream),
+        Err(error) => error,
+    };
+    Err(match error.kind() {
+        io::ErrorKind::NotFound => ConnectFailure::Socket("there is no such file"),
+        io::ErrorKind::PermissionDenied => ConnectFailure::Socket("permission denied"),
+        // The system refuses a file of another kind as it refuses a socket at
+        // which nobody listens.
+        io::ErrorKind::ConnectionRefused if !is_socket(path).await => {
+            ConnectFailure::Socket("the file is not a socket")
+        }
+        _ => cause(&error),
+    })
+}
+
+/// Whether the file at `path` is a socket, or cannot be looked at.
+async fn is_socket(path: &Path) -> bool {
+    let path = path.to_owned();
+    let metadata = spawn_blocking(move || std::fs::metadata(path)).await;
+    match metadata {
+        Ok(Ok(metadata)) => metadata.file_type().is_socket(),
+        _ => true,
+    }
 }
 
 /// The reason of a failed connection, by whose fault it is.

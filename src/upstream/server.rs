@@ -137,7 +137,7 @@ impl Server {
         workers: usize,
     ) -> Self {
         let url = &server.url;
-        let addresses = Arc::new(Addresses::new(Arc::clone(&server.host), server.port));
+        let addresses = Arc::new(Addresses::new(server.address.clone()));
         let secure = tls_to(server, tls);
         let connections = ServerConnections::none(upstream, &addresses, secure.as_ref(), workers);
         Self {
@@ -146,7 +146,7 @@ impl Server {
                 Arc::clone(&upstream.name),
                 Arc::clone(url),
             )),
-            authority: authority(url).into(),
+            authority: server.authority().into(),
             weight: server.weight.get(),
             addresses,
             secure,
@@ -259,13 +259,6 @@ fn tls_to(server: &UpstreamServer, tls: Option<&Arc<ClientTls>>) -> Option<TlsTo
         tls: Arc::clone(tls?),
         name: server.secure_as.clone()?,
     })
-}
-
-/// Host and port of a URL, as they are written in it.
-fn authority(url: &str) -> &str {
-    url.split_once("://")
-        .map_or(url, |(_, authority)| authority)
-        .trim_end_matches('/')
 }
 
 /// Counts one request in flight; the count is decremented on drop.

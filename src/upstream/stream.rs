@@ -13,7 +13,7 @@ use std::{
 use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    net::{TcpStream, UnixStream},
 };
 
 use super::address::Peer;
@@ -30,21 +30,25 @@ use crate::{
 pub(super) enum Stream {
     /// TCP alone.
     Plain(TcpStream),
+    /// A socket of this machine.
+    Unix(UnixStream),
     /// TLS over TCP. Boxed, as its state is large.
     Secure(Box<ClientStream<TcpStream>>),
 }
 
 impl Stream {
-    /// The address that the connection goes to.
+    /// The address that the connection goes to; unknown of a socket of this
+    /// machine, which does not change.
     ///
     /// The system does not tell the address of a connection that has ended
     /// already.
     pub(super) fn peer(&self) -> Peer {
         let address = match self {
-            Stream::Plain(io) => io.peer_addr(),
-            Stream::Secure(io) => io.socket().peer_addr(),
+            Stream::Plain(io) => io.peer_addr().ok(),
+            Stream::Unix(_) => None,
+            Stream::Secure(io) => io.socket().peer_addr().ok(),
         };
-        Peer::new(address.ok())
+        Peer::new(address)
     }
 
     /// Whether the handshake agreed on HTTP/2.
@@ -66,6 +70,9 @@ impl Stream {
                 socket::is_quiet(io)
                     || matches!(socket::try_read(io, &mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
             }
+            Stream::Unix(io) => {
+                matches!(io.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+            }
             Stream::Secure(io) => {
                 let (mut byte, cx) = ([0], &mut Context::from_waker(Waker::noop()));
                 Pin::new(io)
@@ -84,6 +91,7 @@ impl Stream {
     pub(super) fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Stream::Plain(io) => socket::try_read(io, buffer),
+            Stream::Unix(io) => io.try_read(buffer),
             Stream::Secure(_) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
@@ -94,6 +102,7 @@ impl Stream {
         match self {
             // A read finds the error, if there is one.
             Stream::Plain(io) => io.poll_read_ready(cx).map(drop),
+            Stream::Unix(io) => io.poll_read_ready(cx).map(drop),
             Stream::Secure(_) => Poll::Ready(()),
         }
     }
@@ -122,6 +131,7 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Plain(io) => Pin::new(io).poll_read(cx, buffer),
+            Stream::Unix(io) => Pin::new(io).poll_read(cx, buffer),
             Stream::Secure(io) => Pin::new(io).poll_read(cx, buffer),
         }
     }
@@ -142,6 +152,7 @@ impl AsyncWrite for Stream {
                 written => Poll::Ready(written),
             },
             Stream::Plain(io) => Pin::new(io).poll_write(cx, bytes),
+            Stream::Unix(io) => Pin::new(io).poll_write(cx, bytes),
             Stream::Secure(io) => Pin::new(io).poll_write(cx, bytes),
         }
     }
@@ -153,6 +164,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Plain(io) => Pin::new(io).poll_write_vectored(cx, bytes),
+            Stream::Unix(io) => Pin::new(io).poll_write_vectored(cx, bytes),
             Stream::Secure(io) => Pin::new(io).poll_write_vectored(cx, bytes),
         }
     }
@@ -164,6 +176,7 @@ impl AsyncWrite for Stream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Plain(io) => Pin::new(io).poll_flush(cx),
+            Stream::Unix(io) => Pin::new(io).poll_flush(cx),
             Stream::Secure(io) => Pin::new(io).poll_flush(cx),
         }
     }
@@ -171,6 +184,7 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Plain(io) => Pin::new(io).poll_shutdown(cx),
+            Stream::Unix(io) => Pin::new(io).poll_shutdown(cx),
             Stream::Secure(io) => Pin::new(io).poll_shutdown(cx),
         }
     }

@@ -8,7 +8,8 @@ use std::{
 use http::Uri;
 
 use crate::policy::{
-    Balance, Ejection, Pool, Protocol, Upstream as Policy, UpstreamServer, UpstreamTls,
+    Balance, Ejection, Pool, Protocol, ServerAddress, Upstream as Policy, UpstreamServer,
+    UpstreamTls,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -20,8 +21,10 @@ pub(super) fn policy(urls: &[&str]) -> Policy {
         let uri: Uri = url.parse().unwrap();
         UpstreamServer {
             url: (*url).into(),
-            host: uri.host().unwrap().into(),
-            port: uri.port_u16().unwrap_or(80),
+            address: ServerAddress::Tcp {
+                host: uri.host().unwrap().into(),
+                port: uri.port_u16().unwrap_or(80),
+            },
             secure_as: None,
             weight: NonZeroU32::MIN,
         }

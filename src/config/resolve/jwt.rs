@@ -21,7 +21,7 @@ use crate::config::{
         syntaxes::{FileName, KeysAt},
     },
 };
-use crate::policy::{Algorithm, Jwt, KeySet, KeyType, KeyUrl, TokenKeys, UpstreamTls};
+use crate::policy::{Algorithm, Jwt, KeySet, KeyType, KeyUrl, ServerAddress, TokenKeys, UpstreamTls};
 
 /// Longest file of keys, in bytes.
 const LONGEST_KEYS: u64 = 256 * 1024;
@@ -117,7 +117,7 @@ fn keys(written: &WrittenJwt, at: Span, loading: &mut Loading<'_>) -> Option<Tok
         KeyPlace::Url(server, target) => {
             let ca = tls::authorities(&written.ca, tls::Peers::Servers, loading)?;
             let is_secure = server.secure_as.is_some();
-            check_plain(field, is_secure || is_here(&server.host), loading);
+            check_plain(field, is_secure || is_here(&server.address), loading);
             if !is_secure && ca.is_some() {
                 no_tls(written, loading);
             }
@@ -140,10 +140,15 @@ fn keys(written: &WrittenJwt, at: Span, loading: &mut Loading<'_>) -> Option<Tok
     }
 }
 
-/// Whether a host is this machine.
-fn is_here(host: &str) -> bool {
-    let ip = host.parse::<std::net::IpAddr>();
-    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+/// Whether a server is on this machine.
+fn is_here(address: &ServerAddress) -> bool {
+    match address {
+        ServerAddress::Tcp { host, .. } => {
+            let ip = host.parse::<std::net::IpAddr>();
+            &**host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+        }
+        ServerAddress::Unix(_) => true,
+    }
 }
 
 /// Reports keys that come over a network without TLS.

@@ -34,7 +34,7 @@ use crate::config::{
         upstreams::{self as wire, Balance as Choice},
     },
 };
-use crate::policy::{Balance, Ejection, HealthCheck, Pool, Upstream, UpstreamServer};
+use crate::policy::{Balance, Ejection, HealthCheck, Pool, ServerAddress, Upstream, UpstreamServer};
 
 /// Resolves all upstreams, in the order of their names. `None` if any of them,
 /// or the section itself, has a mistake.
@@ -162,8 +162,8 @@ pub(super) fn ejection(
 /// The servers of an upstream, each address once. `name_of_all` is the name
 /// that the certificates of all of them have, if the upstream gives one.
 ///
-/// Two servers are the same if host and port are; the scheme and the weight
-/// make no difference. `None` if the list or any server is wrong.
+/// Two servers are the same if host and port are, or the path; the scheme and
+/// the weight make no difference. `None` if the list or any server is wrong.
 fn servers(
     upstream: &wire::Upstream,
     name_of_all: Option<&ServerName<'static>>,
@@ -173,8 +173,11 @@ fn servers(
     upstream.servers.value()?;
     every(&upstream.servers, |field| {
         let server = server(field, name_of_all)?;
-        // A trailing dot makes no difference to where a name leads.
-        let address = (server.host.trim_end_matches('.').to_owned(), server.port);
+        let address = match &server.address {
+            // A trailing dot makes no difference to where a name leads.
+            ServerAddress::Tcp { host, port } => format!("{}:{port}", host.trim_end_matches('.')),
+            ServerAddress::Unix(_) => server.url.to_string(),
+        };
         let message = format!("{} is in `servers` twice", server.url);
         let help = "for a larger share write { url = \"...\", weight = 2 }";
         addresses.check(address, field.at(), message, help, problems);

@@ -7,17 +7,21 @@
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
     num::NonZeroU32,
+    path::Path,
 };
 
 use ipnet::IpNet;
 use rustls::pki_types::ServerName;
 
 use super::{super::wrong::Wrong, host, in_quotes, pieces};
-use crate::policy::UpstreamServer;
+use crate::policy::{ServerAddress, UpstreamServer};
 
 /// Ports where HTTP is expected when a URL names none.
 const HTTP_PORT: u16 = 80;
 const HTTPS_PORT: u16 = 443;
+/// Bytes of the longest path of a socket: the system's form of it has 108, of
+/// which the last is 0.
+const LONGEST_SOCKET: usize = 107;
 
 /// An address to listen on: `"0.0.0.0:8080"`, `"[::]:8080"`; port 0 lets the
 /// system choose.
@@ -122,6 +126,67 @@ fn with_stars(text: &str) -> Option<String> {
     (is_meant && any_network(&network).is_some()).then_some(network)
 }
 
+/// A server of an upstream: its URL, or `"unix:/path"` for a socket of this
+/// machine.
+///
+/// # Errors
+/// Anything else. A socket in the form of another program is written in the
+/// help as it should be.
+pub(in crate::config) fn server(text: &str) -> Result<UpstreamServer, Wrong> {
+    match text.strip_prefix("unix:") {
+        Some(path) if is_socket(path) => Ok(UpstreamServer {
+            url: text.into(),
+            address: ServerAddress::Unix(Path::new(path).into()),
+            secure_as: None,
+            weight: NonZeroU32::MIN,
+        }),
+        _ if names_socket(text) => Err(no_socket(text)),
+        _ => server_url(text),
+    }
+}
+
+/// Whether this is the absolute path of a socket. One with a space or with
+/// `:/` is meant to say more than a path.
+fn is_socket(path: &str) -> bool {
+    let is_odd = |c: char| c.is_whitespace() || c.is_control();
+    path.starts_with('/')
+        && !path.starts_with("//")
+        && !path.ends_with('/')
+        && !path.contains(is_odd)
+        && !path.contains(":/")
+        && path.len() <= LONGEST_SOCKET
+}
+
+/// The refusal of a socket. Help has the path, where it can be told from the
+/// rest.
+fn no_socket(text: &str) -> Wrong {
+    let help = "write \"unix:\" and an absolute path, such as \"unix:/run/app.sock\"";
+    let lower = text.to_ascii_lowercase();
+    let begin = match (lower.rfind("unix:"), text.find("%2F")) {
+        (_, Some(encoded)) => encoded,
+        (Some(at), None) => at + "unix:".len(),
+        (None, None) => 0,
+    };
+    let path = text[begin..].replace("%2F", "/");
+    let path = path.split(char::is_whitespace).next().unwrap_or_default();
+    let path = path.split(":/").next().unwrap_or_default();
+    let path = path.trim_end_matches(['/', ':']);
+    let path = match path.trim_start_matches('/') {
+        rest if rest.len() < path.len() => format!("/{rest}"),
+        relative => relative.to_owned(),
+    };
+    if path.len() > LONGEST_SOCKET {
+        let why = "the path of a socket has at most 107 bytes";
+        return Wrong::new(why, "give the socket a shorter path");
+    }
+    let why = match path.starts_with('/') {
+        true => "it is not written like the path of a socket",
+        false => "the path of a socket begins with /",
+    };
+    let right = is_socket(&path).then(|| format!("write \"unix:{path}\""));
+    Wrong::new(why, help).or_advice(right)
+}
+
 /// `"http://host:port"`, `"https://host:port"`; the path can only be `/`.
 ///
 /// The URL of the server is what requests and logs name it by: without the dot
@@ -205,8 +270,10 @@ fn exact_server_url(text: &str) -> Result<UpstreamServer, Wrong> {
     }
     Ok(UpstreamServer {
         url: url.into(),
-        host: host.into(),
-        port: port.unwrap_or(usual),
+        address: ServerAddress::Tcp {
+            host: host.into(),
+            port: port.unwrap_or(usual),
+        },
         secure_as,
         weight: NonZeroU32::MIN,
     })
@@ -225,7 +292,7 @@ fn names_socket(text: &str) -> bool {
 /// that makes a server of it.
 fn not_http(text: &str, help: &str) -> Wrong {
     if names_socket(text) {
-        let why = "a server is reached over TCP, and this names a socket in a folder";
+        let why = "only the servers of an upstream can be sockets, and this is no upstream";
         let help = "have the service listen on a port, and write \"http://127.0.0.1:9001\"";
         return Wrong::new(why, help);
     }

@@ -34,8 +34,8 @@ fn keys_are_at_a_url_in_a_file_or_a_secret() {
         panic!("a URL");
     };
     assert_eq!(
-        (&*url.server.host, url.server.port, &*url.target),
-        ("idp", 8443, "/a/jwks?b=1")
+        (url.server.authority(), &*url.target),
+        ("idp:8443", "/a/jwks?b=1")
     );
     assert!(url.server.secure_as.is_some());
     assert_eq!(

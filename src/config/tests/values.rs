@@ -197,8 +197,12 @@ fn servers_are_urls_or_tables() {
     let [one, two] = config.upstreams[0].servers.as_slice() else {
         panic!("two servers")
     };
-    assert_eq!((&*one.host, one.port, one.weight.get()), ("a", 1, 1));
-    assert_eq!((&*two.host, two.port, two.weight.get()), ("::1", 80, 3));
+    let at = |host: &str, port| ServerAddress::Tcp {
+        host: host.into(),
+        port,
+    };
+    assert_eq!((&one.address, one.weight.get()), (&at("a", 1), 1));
+    assert_eq!((&two.address, two.weight.get()), (&at("::1", 80), 3));
 }
 
 #[test]

@@ -30,8 +30,8 @@ type MostIdle = Whole<usize, 0, 1_000_000>;
 /// A service behind the gateway.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Upstream {
-    /// URLs of its servers, `http://` or `https://`, or tables of `url` and
-    /// `weight`.
+    /// URLs of its servers, `http://`, `https://` or `unix:/path`, or tables of
+    /// `url` and `weight`.
     pub(in crate::config) servers: Field<List<Either<Scalar<ServerAt>, Server>>>,
     /// Protocol towards the servers: "http1", "http2" (without TLS: prior
     /// knowledge) or "auto" (as TLS agrees).
@@ -111,7 +111,7 @@ pub(in crate::config) struct UpstreamTls {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Server {
     /// Scheme, host and port, such as "http://10.0.0.1:9001"; `https://` for
-    /// TLS.
+    /// TLS; "unix:/run/app.sock" for a socket of this machine.
     pub(in crate::config) url: Field<Scalar<ServerAt>>,
     /// Its share of the requests.
     #[serde(default = "Weight::value::<1>")]

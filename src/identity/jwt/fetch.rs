@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use crate::{
-    policy::{KeySet, KeySetFault, KeyUrl},
+    policy::{KeySet, KeySetFault, KeyUrl, ServerAddress},
     tls::ClientTls,
 };
 
@@ -93,7 +93,11 @@ pub(super) async fn fetch(
 
 /// Connects to the first address that accepts.
 async fn connect(url: &KeyUrl) -> Result<TcpStream, FetchFault> {
-    let found = lookup_host((&*url.server.host, url.server.port)).await;
+    // The configuration has no other URL of keys than one of a host.
+    let ServerAddress::Tcp { host, port } = &url.server.address else {
+        return Err(FetchFault::Name);
+    };
+    let found = lookup_host((&**host, *port)).await;
     let found: Vec<SocketAddr> = found.map_err(|_| FetchFault::Name)?.collect();
     for address in found {
         if let Ok(Ok(stream)) = timeout(CONNECT, TcpStream::connect(address)).await {
@@ -108,13 +112,8 @@ async fn ask<IO>(io: IO, url: &KeyUrl) -> Result<FetchedKeys, FetchFault>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let authority = url
-        .server
-        .url
-        .split_once("://")
-        .map_or("", |(_, rest)| rest);
     let request = Request::get(&*url.target)
-        .header(header::HOST, authority)
+        .header(header::HOST, url.server.authority())
         .header(
             header::USER_AGENT,
             concat!("tidegate/", env!("CARGO_PKG_VERSION")),
@@ -205,8 +204,10 @@ mod tests {
             let url = KeyUrl {
                 server: UpstreamServer {
                     url: format!("http://{address}").into(),
-                    host: "127.0.0.1".into(),
-                    port: address.port(),
+                    address: ServerAddress::Tcp {
+                        host: "127.0.0.1".into(),
+                        port: address.port(),
+                    },
                     secure_as: None,
                     weight: NonZeroU32::MIN,
                 },

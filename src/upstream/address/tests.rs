@@ -12,6 +12,14 @@ use crate::upstream::{
 /// is no address for Rust.
 const LOOPBACK: &str = "127.1";
 
+/// The addresses of a host, at port 80.
+fn tcp(host: &str) -> Addresses {
+    Addresses::new(ServerAddress::Tcp {
+        host: host.into(),
+        port: 80,
+    })
+}
+
 /// The outcomes that one whole look-up reports.
 async fn refreshed(addresses: &Addresses, servers: &NameServers) -> Vec<LookupOutcome> {
     let reported = Mutex::new(Vec::new());
@@ -33,7 +41,7 @@ fn is_due(addresses: &Addresses, after: u64) -> bool {
 async fn a_name_is_looked_up_again_when_its_time_to_live_has_passed() {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let servers = name_server(socket.local_addr().unwrap(), &[]);
-    let addresses = Addresses::new(LOOPBACK.into(), 80);
+    let addresses = tcp(LOOPBACK);
     assert!(is_due(&addresses, 0));
     // Also the bounds: no time at all, and eleven days.
     for (ttl, from, to) in [
@@ -60,7 +68,7 @@ async fn known_addresses_stay_when_a_name_is_not_found_any_more() {
     let known: SocketAddr = "10.0.0.1:80".parse().unwrap();
     let gone = Addresses {
         known: ArcSwap::from_pointee(vec![known]),
-        ..Addresses::new("a.invalid".into(), 80)
+        ..tcp("a.invalid")
     };
     let nobody = name_server("127.0.0.1:9".parse().unwrap(), &[]);
     assert!(matches!(
@@ -80,7 +88,7 @@ async fn known_addresses_stay_when_a_name_is_not_found_any_more() {
 
 #[tokio::test(start_paused = true)]
 async fn a_name_none_of_whose_addresses_answers_is_looked_up_at_once_but_once_a_second() {
-    let name = Addresses::new("a.invalid".into(), 80);
+    let name = tcp("a.invalid");
     let looked_up = |begun: Option<Instant>| {
         let due = Some(Instant::now() + LONGEST_INTERVAL);
         *name.schedule.lock() = Schedule {
@@ -120,13 +128,13 @@ fn a_connection_to_an_address_that_a_name_no_longer_has_is_recognised() {
     assert!([&stays, &goes, &unknown].iter().all(|peer| name.have(peer)));
     assert!(matches!(name.update(vec![two]), LookupOutcome::Changed));
     assert!(name.have(&stays) && !name.have(&goes) && name.have(&unknown));
-    let address = Addresses::new("10.0.0.9".into(), 80);
+    let address = tcp("10.0.0.9");
     assert!(address.have(&goes), "an address does not change");
 }
 
 #[test]
 fn an_address_is_never_looked_up() {
-    assert!(!Addresses::new("::1".into(), 80).begin(Instant::now()));
+    assert!(!tcp("::1").begin(Instant::now()));
 }
 
 /// For the tests of other files.
@@ -134,7 +142,7 @@ impl Addresses {
     pub(in crate::upstream) fn known(known: Vec<SocketAddr>) -> Self {
         Self {
             known: ArcSwap::from_pointee(known),
-            ..Self::new("a.invalid".into(), 80)
+            ..tcp("a.invalid")
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::config::{
     problem::{Code, Problems},
     wire::{File, process as wire, upstreams},
 };
-use crate::policy::{Admin, Upstream, UpstreamServer};
+use crate::policy::{Admin, ServerAddress, Upstream, UpstreamServer};
 
 /// Bits of the widest IPv4 network that may be that of proxies. IANA gives the
 /// addresses out by /8: a wider one belongs to nobody alone.
@@ -121,11 +121,14 @@ pub(super) fn loops(
 /// `None` if the host is a name other than `localhost`, or if no listener has
 /// the address.
 fn listener(server: &UpstreamServer, config: &Config) -> Option<SocketAddr> {
-    let host = match &*server.host {
+    let ServerAddress::Tcp { host, port } = &server.address else {
+        return None;
+    };
+    let host = match &**host {
         "localhost" => "127.0.0.1",
         host => host,
     };
-    let address = SocketAddr::new(host.parse().ok()?, server.port);
+    let address = SocketAddr::new(host.parse().ok()?, *port);
     for listener in &config.listeners {
         if reaches(listener.bind, address) {
             return Some(listener.bind);

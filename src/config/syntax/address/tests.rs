@@ -2,13 +2,16 @@
 
 use super::*;
 
+fn host_of(server: &UpstreamServer) -> (String, u16) {
+    let ServerAddress::Tcp { host, port } = &server.address else {
+        panic!("it has a host")
+    };
+    (host.to_string(), *port)
+}
+
 #[test]
 fn a_server_is_a_host_and_a_port() {
-    let read = |text| {
-        server_url(text)
-            .map(|url| (url.host.to_string(), url.port))
-            .unwrap()
-    };
+    let read = |text| host_of(&server_url(text).unwrap());
     assert_eq!(read("http://10.0.0.1:9001"), ("10.0.0.1".into(), 9001));
     assert_eq!(
         read("http://Orders.Internal/"),
@@ -38,7 +41,8 @@ fn a_final_dot_is_for_looking_up_and_a_scheme_has_any_case() {
         ("http://10.0.0.1.:80", "http://10.0.0.1:80", "10.0.0.1"),
     ] {
         let read = server_url(text).unwrap();
-        assert_eq!((&*read.url, &*read.host), (url, host), "{text}");
+        assert_eq!((&*read.url, &*host_of(&read).0), (url, host), "{text}");
+        assert_eq!(read.authority(), &url[url.find("//").unwrap() + 2..]);
     }
     assert_eq!(
         server_name("orders.internal.").unwrap(),
@@ -76,11 +80,17 @@ fn what_is_advised_for_a_server_is_a_server() {
         ("localhost:3000", "\"http://localhost:3000\""),
         ("tcp://10.0.0.1:9001", "\"http://10.0.0.1:9001\""),
         ("::1", "\"http://[::1]:9001\""),
-        ("unix:/run/app.sock", "listen on a port"),
-        ("unix:///run/app.sock", "listen on a port"),
-        ("/run/app.sock", "listen on a port"),
-        ("http://unix:/run/app.sock", "listen on a port"),
-        ("http+unix://%2Frun%2Fapp.sock", "listen on a port"),
+        ("unix:///run/app.sock", "\"unix:/run/app.sock\""),
+        ("/run/app.sock", "\"unix:/run/app.sock\""),
+        ("UNIX:/run/app.sock", "\"unix:/run/app.sock\""),
+        ("unix:/run/app.sock/", "\"unix:/run/app.sock\""),
+        ("unix:/run/app.sock:/a/", "\"unix:/run/app.sock\""),
+        ("unix:/run/app.sock weight=5", "\"unix:/run/app.sock\""),
+        ("http://unix:/run/app.sock", "\"unix:/run/app.sock\""),
+        ("http+unix://%2Frun%2Fapp.sock", "\"unix:/run/app.sock\""),
+        ("unix:app.sock", "an absolute path"),
+        ("unix:", "an absolute path"),
+        ("unix:@app", "an absolute path"),
         ("http://::1", "\"http://[::1]\""),
         ("https://2001:db8::1/", "\"https://[2001:db8::1]\""),
         ("app/x", "such as \"http://10.0.0.1:9001\""),
@@ -99,9 +109,26 @@ fn what_is_advised_for_a_server_is_a_server() {
         ),
         ("a b c=d e", "\"http://a\" alone"),
     ] {
-        let help = server_url(text).unwrap_err().help;
+        let help = server(text).unwrap_err().help;
         assert!(help.contains(advice), "{text}: {help}");
     }
+}
+
+#[test]
+fn a_server_is_also_the_path_of_a_socket_as_far_as_the_system_takes_it() {
+    let read = server("unix:/run/app.sock").unwrap();
+    let path = Path::new("/run/app.sock");
+    assert_eq!(read.address, ServerAddress::Unix(path.into()));
+    assert_eq!(
+        (&*read.url, read.authority()),
+        ("unix:/run/app.sock", "localhost")
+    );
+    let longest = format!("unix:/{}", "a".repeat(LONGEST_SOCKET - 1));
+    assert!(server(&longest).is_ok());
+    let why = server(&format!("{longest}a")).unwrap_err().why;
+    assert!(why.contains("at most 107 bytes"), "{why}");
+    let why = server_url("unix:/run/app.sock").unwrap_err().why;
+    assert!(why.contains("only the servers of an upstream"), "{why}");
 }
 
 #[test]

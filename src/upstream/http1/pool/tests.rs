@@ -5,12 +5,19 @@ use std::{pin::pin, task::Poll};
 use futures_util::poll;
 
 use super::{Reuse::Allowed, *};
-use crate::upstream::{address::Addresses, tests::policy};
+use crate::{
+    policy::ServerAddress,
+    upstream::{address::Addresses, tests::policy},
+};
 
 /// A pool that may have one connection.
 fn pool() -> Arc<Http1Pool> {
     let settings = policy(&[]).pool;
-    let addresses = Arc::new(Addresses::new("127.0.0.1".into(), 80));
+    let place = ServerAddress::Tcp {
+        host: "127.0.0.1".into(),
+        port: 80,
+    };
+    let addresses = Arc::new(Addresses::new(place));
     let capacity = Arc::new(Capacity::new(settings, addresses));
     Arc::new(Http1Pool::new(capacity, 1))
 }
