@@ -156,12 +156,14 @@ pub(super) struct UpstreamView {
 struct UpstreamServerView {
     /// The URL as configured.
     url: String,
-    /// Its share of requests, relative to the other servers.
+    /// Its share of requests, relative to the other servers; 0 for none.
     weight: u32,
+    /// Whether it gets requests only while no other server is available.
+    backup: bool,
     /// The addresses that its name has now; empty while none is known.
     addresses: Vec<SocketAddr>,
-    /// Whether it is sent requests: it is healthy, or no server is and it is
-    /// among the best that are left.
+    /// Whether its health lets it have requests: it is healthy, or no server is
+    /// and it is among the best that are left.
     up: bool,
     /// The state of its health, in one word.
     state: &'static str,
@@ -345,6 +347,7 @@ fn server(server: ServerView) -> UpstreamServerView {
     UpstreamServerView {
         url: server.url.to_string(),
         weight: server.weight,
+        backup: server.is_backup,
         addresses: server.addresses,
         up: server.up,
         state: server.health.state.word(),

@@ -4,12 +4,7 @@
 //! `upstream::service` makes the running upstream from them. A reload keeps the
 //! state of each server and its connections as far as the new settings allow.
 
-use std::{
-    num::{NonZeroU32, NonZeroUsize},
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{num::NonZeroUsize, path::Path, sync::Arc, time::Duration};
 
 use rustls::pki_types::ServerName;
 
@@ -63,9 +58,13 @@ pub struct UpstreamServer {
     /// The name that the server's certificate must be valid for; `None` if no
     /// TLS is spoken.
     pub secure_as: Option<ServerName<'static>>,
-    /// The server's share of requests, relative to the weights of the others; 1
-    /// to 1,000,000.
-    pub weight: NonZeroU32,
+    /// The server's share of requests, relative to the weights of the others of
+    /// its tier, up to 1,000,000; 0 for a server that gets none.
+    pub weight: u32,
+    /// 0 for a server that gets requests whenever it is available; a server of
+    /// a higher tier, a backup, gets some only while none of the lower tiers is
+    /// available.
+    pub tier: u16,
 }
 
 /// Where a server is reached.

@@ -67,8 +67,11 @@ pub(super) struct Server {
     pub(super) fields: Arc<FixedFields>,
     /// The `Host` for requests that do not keep the client's.
     pub(super) authority: Arc<str>,
-    /// The share of requests, relative to those of other servers.
+    /// The share of requests, relative to those of other servers of its tier;
+    /// 0 for none.
     pub(super) weight: u32,
+    /// As in [`UpstreamServer::tier`].
+    pub(super) tier: u16,
     /// The addresses of its host.
     pub(super) addresses: Arc<Addresses>,
     /// `None` on plain connections.
@@ -147,7 +150,8 @@ impl Server {
                 Arc::clone(url),
             )),
             authority: server.authority().into(),
-            weight: server.weight.get(),
+            weight: server.weight,
+            tier: server.tier,
             addresses,
             secure,
             protocol: upstream.protocol,
@@ -192,7 +196,8 @@ impl Server {
             url: Arc::clone(&self.url),
             fields: Arc::clone(&self.fields),
             authority: Arc::clone(&self.authority),
-            weight: server.weight.get(),
+            weight: server.weight,
+            tier: server.tier,
             addresses: Arc::clone(&self.addresses),
             secure,
             protocol: upstream.protocol,

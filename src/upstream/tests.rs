@@ -26,7 +26,8 @@ pub(super) fn policy(urls: &[&str]) -> Policy {
                 port: uri.port_u16().unwrap_or(80),
             },
             secure_as: None,
-            weight: NonZeroU32::MIN,
+            weight: 1,
+            tier: 0,
         }
     };
     Policy {

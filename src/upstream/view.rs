@@ -11,12 +11,16 @@ use super::{health::HealthView, server::Server, service::Upstream};
 pub struct ServerView {
     /// The server's URL as configured.
     pub url: Arc<str>,
-    /// The server's share of requests, relative to the other servers.
+    /// The server's share of requests, relative to the other servers; 0 for
+    /// none.
     pub weight: u32,
+    /// Whether it gets requests only while no other server is available.
+    pub is_backup: bool,
     /// The known addresses.
     pub addresses: Vec<SocketAddr>,
-    /// Whether it is sent requests: it is healthy, or no server is and it is
-    /// among the best that are left.
+    /// Whether its health lets it have requests: it is healthy, or no server is
+    /// and it is among the best that are left. A backup and a server without
+    /// weight may be up and get none.
     pub up: bool,
     /// The state of its health, and the reason for it.
     pub health: HealthView,
@@ -36,6 +40,7 @@ impl Upstream {
         let view = |(server, up): (&Arc<Server>, bool)| ServerView {
             url: Arc::clone(&server.url),
             weight: server.weight,
+            is_backup: server.tier > 0,
             addresses: server.addresses.all().to_vec(),
             up,
             health: server.health.view(now, self.policy.slow_start),

@@ -17,6 +17,7 @@ mod gate;
 pub mod gateway;
 pub mod http2;
 pub mod redis;
+mod socket;
 mod texts;
 mod upstream;
 mod wire;
@@ -30,6 +31,7 @@ pub use self::{
     client::Client,
     gate::Gate,
     gateway::Gateway,
+    socket::Socket,
     upstream::{Connection, Upstream},
     wire::{Cut, End, Head, Message, Wire},
 };

@@ -21,7 +21,9 @@ use crate::config::{
         syntaxes::{FileName, KeysAt},
     },
 };
-use crate::policy::{Algorithm, Jwt, KeySet, KeyType, KeyUrl, ServerAddress, TokenKeys, UpstreamTls};
+use crate::policy::{
+    Algorithm, Jwt, KeySet, KeyType, KeyUrl, ServerAddress, TokenKeys, UpstreamTls,
+};
 
 /// Longest file of keys, in bytes.
 const LONGEST_KEYS: u64 = 256 * 1024;

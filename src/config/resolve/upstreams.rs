@@ -12,8 +12,6 @@
 //! own mistakes. The check that TLS is spoken to at least one server needs the
 //! servers, and is left out if one of them is wrong.
 
-use std::num::NonZeroU32;
-
 use rustls::pki_types::ServerName;
 
 use super::{
@@ -34,7 +32,9 @@ use crate::config::{
         upstreams::{self as wire, Balance as Choice},
     },
 };
-use crate::policy::{Balance, Ejection, HealthCheck, Pool, ServerAddress, Upstream, UpstreamServer};
+use crate::policy::{
+    Balance, Ejection, HealthCheck, Pool, ServerAddress, Upstream, UpstreamServer,
+};
 
 /// Resolves all upstreams, in the order of their names. `None` if any of them,
 /// or the section itself, has a mistake.
@@ -171,7 +171,7 @@ fn servers(
 ) -> Option<Vec<UpstreamServer>> {
     let mut addresses = Unique::new();
     upstream.servers.value()?;
-    every(&upstream.servers, |field| {
+    let servers = every(&upstream.servers, |field| {
         let server = server(field, name_of_all)?;
         let address = match &server.address {
             // A trailing dot makes no difference to where a name leads.
@@ -182,23 +182,42 @@ fn servers(
         let help = "for a larger share write { url = \"...\", weight = 2 }";
         addresses.check(address, field.at(), message, help, problems);
         Some(server)
-    })
+    })?;
+    let wrong = if servers.iter().all(|server| server.weight == 0) {
+        let help = "give at least one server a `weight` above 0";
+        Some(("no server gets requests: all weights are 0", help))
+    } else if servers.iter().all(|server| server.tier > 0) {
+        let help = "leave `backup` out of the servers that usually get the requests";
+        Some((
+            "all servers are backups, and there is none to stand in for",
+            help,
+        ))
+    } else {
+        None
+    };
+    if let Some((message, help)) = wrong {
+        problems.error(Code::Conflict, upstream.servers.at(), message, help);
+    }
+    Some(servers)
 }
 
 /// One server. With https, its certificate has to have `name_of_all`, or else
 /// the host of its URL.
 ///
-/// A server in its short form is a URL alone, with a weight of 1. Without
-/// https, there is no name to verify.
+/// A server in its short form is a URL alone, with a weight of 1, and no
+/// backup. Without https, there is no name to verify.
 fn server(
     field: &Field<Either<Scalar<ServerAt>, wire::Server>>,
     name_of_all: Option<&ServerName<'static>>,
 ) -> Option<UpstreamServer> {
-    let (mut server, weight) = match field.value()? {
-        Either::Short(url) => (url.value.clone(), NonZeroU32::MIN),
-        Either::Long(server) => (server.url.read()?, server.weight.read()?),
+    let mut server = match field.value()? {
+        Either::Short(url) => url.value.clone(),
+        Either::Long(table) => UpstreamServer {
+            weight: table.weight.read()?,
+            tier: table.backup.value?.into(),
+            ..table.url.read()?
+        },
     };
-    server.weight = weight;
     let own_name = server.secure_as;
     server.secure_as = own_name.map(|own| name_of_all.cloned().unwrap_or(own));
     Some(server)

@@ -6,7 +6,6 @@
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
-    num::NonZeroU32,
     path::Path,
 };
 
@@ -138,7 +137,8 @@ pub(in crate::config) fn server(text: &str) -> Result<UpstreamServer, Wrong> {
             url: text.into(),
             address: ServerAddress::Unix(Path::new(path).into()),
             secure_as: None,
-            weight: NonZeroU32::MIN,
+            weight: 1,
+            tier: 0,
         }),
         _ if names_socket(text) => Err(no_socket(text)),
         _ => server_url(text),
@@ -275,7 +275,8 @@ fn exact_server_url(text: &str) -> Result<UpstreamServer, Wrong> {
             port: port.unwrap_or(usual),
         },
         secure_as,
-        weight: NonZeroU32::MIN,
+        weight: 1,
+        tier: 0,
     })
 }
 

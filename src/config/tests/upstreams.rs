@@ -71,6 +71,33 @@ fn invalid_upstreams_are_refused() {
 }
 
 #[test]
+fn servers_of_which_none_would_get_requests_are_refused() {
+    let servers = |list: &str| {
+        read(&format!(
+            "[upstreams.a]\nservers = [{list}]\n[[routes]]\nname = 'a'\nupstream = 'a'"
+        ))
+    };
+    let conflict = [(2, Code::Conflict)];
+    for list in [
+        "{ url = 'http://a', weight = 0 }",
+        "{ url = 'http://a', weight = 0 }, { url = 'http://b', weight = 0, backup = true }",
+        "{ url = 'http://a', backup = true }",
+        "{ url = 'http://a', backup = true }, { url = 'unix:/b', backup = true }",
+    ] {
+        assert_eq!(places(servers(list)), conflict, "{list}");
+    }
+    let twice = "'unix:/a', { url = 'unix:/a', backup = true }";
+    assert_eq!(places(servers(twice)), [(2, Code::Duplicate)]);
+    let drained = "{ url = 'http://a', weight = 0 }, { url = 'unix:/a', backup = true }";
+    let config = servers(drained).unwrap();
+    let [one, two] = config.upstreams[0].servers.as_slice() else {
+        panic!("two servers")
+    };
+    assert_eq!((one.weight, one.tier), (0, 0));
+    assert_eq!((two.weight, two.tier), (1, 1));
+}
+
+#[test]
 fn invalid_splits_and_mirrors_are_refused() {
     let route = |keys: &str| read(&format!("{}[[routes]]\nname = \"a\"\n{keys}", super::APP));
     for (keys, code) in [

@@ -201,8 +201,8 @@ fn servers_are_urls_or_tables() {
         host: host.into(),
         port,
     };
-    assert_eq!((&one.address, one.weight.get()), (&at("a", 1), 1));
-    assert_eq!((&two.address, two.weight.get()), (&at("::1", 80), 3));
+    assert_eq!((&one.address, one.weight), (&at("a", 1), 1));
+    assert_eq!((&two.address, two.weight), (&at("::1", 80), 3));
 }
 
 #[test]

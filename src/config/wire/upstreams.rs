@@ -19,7 +19,7 @@ use crate::policy::Protocol;
 /// Something counted in a row.
 type Count = Whole<NonZeroU32, 1, 1_000_000>;
 /// Weights are shares; finer ones than a millionth make no difference.
-type Weight = Whole<NonZeroU32, 1, 1_000_000>;
+type Weight = Whole<u32, 0, 1_000_000>;
 /// Of the servers of an upstream.
 type Percentage = Whole<u8, 0, 100>;
 /// Connections to one server; more than any process may have open files.
@@ -31,7 +31,7 @@ type MostIdle = Whole<usize, 0, 1_000_000>;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Upstream {
     /// URLs of its servers, `http://`, `https://` or `unix:/path`, or tables of
-    /// `url` and `weight`.
+    /// `url`, `weight` and `backup`.
     pub(in crate::config) servers: Field<List<Either<Scalar<ServerAt>, Server>>>,
     /// Protocol towards the servers: "http1", "http2" (without TLS: prior
     /// knowledge) or "auto" (as TLS agrees).
@@ -113,9 +113,13 @@ pub(in crate::config) struct Server {
     /// Scheme, host and port, such as "http://10.0.0.1:9001"; `https://` for
     /// TLS; "unix:/run/app.sock" for a socket of this machine.
     pub(in crate::config) url: Field<Scalar<ServerAt>>,
-    /// Its share of the requests.
+    /// Its share of the requests; 0: none for now.
     #[serde(default = "Weight::value::<1>")]
     pub(in crate::config) weight: Field<Weight>,
+    /// It gets requests only while no other server is available.
+    // Usually all servers share the requests.
+    #[serde(default)]
+    pub(in crate::config) backup: Field<bool>,
 }
 
 /// Active health checks: GET with the server's own host; 2xx and 3xx are

@@ -178,8 +178,6 @@ fn fresh_for(headers: &HeaderMap) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
-
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
@@ -209,7 +207,8 @@ mod tests {
                         port: address.port(),
                     },
                     secure_as: None,
-                    weight: NonZeroU32::MIN,
+                    weight: 1,
+                    tier: 0,
                 },
                 target: "/keys".into(),
                 tls: UpstreamTls::default(),

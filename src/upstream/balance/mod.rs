@@ -20,23 +20,26 @@
 //! of the requests. A retry goes to a server that was not tried for this
 //! request yet. If no server is healthy, those that are merely suspect are
 //! chosen: see [`health`](super::health).
+//!
+//! Servers stand in tiers. The choice is made within the first tier that has a
+//! healthy server which was not tried yet, so that a backup gets requests while
+//! no other server is healthy, and retries of requests that all others were
+//! tried for. A server without weight stands in no tier.
 
 mod hash;
 mod latency;
 #[cfg(test)]
 mod tests;
+mod tier;
 mod turns;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::Arc;
 
 use rand::RngExt;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use self::{hash::RankedServer, turns::spread};
+use self::{hash::RankedServer, tier::Tier};
 pub(super) use self::{hash::identity, latency::Latency};
 use super::{
     health::{Assessment, Fitness},
@@ -54,11 +57,9 @@ pub(super) struct Balancer {
     policy: Arc<policy::Upstream>,
     /// The servers, in the order of the configuration.
     pub(super) servers: Vec<Arc<Server>>,
-    /// A cycle of server indices in which each server stands as often as its
-    /// weight says.
-    turns: Vec<u16>,
-    /// The number of turns so far.
-    turn: AtomicU64,
+    /// The servers with a weight, by tier, in the order in which tiers are
+    /// used. Usually one.
+    tiers: Vec<Tier>,
 }
 
 /// Conditions of one choice.
@@ -71,38 +72,76 @@ struct ChoiceConditions {
 }
 
 impl Balancer {
-    /// Balances over `servers` as `policy` says. There must be at least one.
+    /// Balances over `servers` as `policy` says.
     pub(super) fn new(policy: Arc<policy::Upstream>, servers: Vec<Arc<Server>>) -> Self {
-        let weights: Vec<_> = servers.iter().map(|server| server.weight).collect();
         Self {
             policy,
+            tiers: tier::tiers(&servers),
             servers,
-            turns: spread(&weights),
-            turn: AtomicU64::new(0),
         }
     }
 
     /// Chooses a server, by its index. `tried` are the servers that earlier
     /// attempts at the request went to; `key` is the hash of the request's key.
-    /// `None` if the checks of all servers fail.
+    /// `None` if the checks of all servers fail, or there is none.
     ///
     /// A single server is chosen unless its checks fail, also while it is
     /// suspect. The cost is a few atomic loads, and for `hash` one number for
     /// each server.
     pub(super) fn choose(&self, tried: Tried, key: Option<u64>, now: Instant) -> Option<usize> {
         if let [only] = self.servers.as_slice() {
-            return (!only.health.is_down()).then_some(0);
+            return (only.weight > 0 && !only.health.is_down()).then_some(0);
         }
         let conditions = ChoiceConditions { tried, now };
-        let chosen = match (&self.policy.balance, key) {
-            (Balance::Hash(_), Some(key)) => return self.of_key(key, conditions),
-            (Balance::RoundRobin, _) => self.next(conditions),
-            (Balance::PeakEwma, _) => {
-                self.better(conditions, |one, other| is_quicker(one, other, now))
+        if let [tier, backups @ ..] = self.tiers.as_slice() {
+            let chosen = self.choose_of(tier, key, conditions);
+            if let Some(chosen) = chosen.or_else(|| self.of_backups(backups, key, conditions)) {
+                return Some(chosen);
             }
-            (Balance::LeastRequests | Balance::Hash(_), _) => self.better(conditions, is_less_busy),
-        };
-        chosen.or_else(|| self.best_left(conditions))
+        }
+        self.best_left(key, conditions)
+    }
+
+    /// Chooses among the servers of a tier that are healthy and were not tried.
+    ///
+    /// May find none although there is one, which is in slow start.
+    fn choose_of(
+        &self,
+        tier: &Tier,
+        key: Option<u64>,
+        conditions: ChoiceConditions,
+    ) -> Option<usize> {
+        match (&self.policy.balance, key) {
+            (Balance::Hash(_), Some(key)) => self.of_key(tier, key, conditions),
+            (Balance::RoundRobin, _) => self.next(tier, conditions),
+            (Balance::PeakEwma, _) => self.better(tier, conditions, |one, other| {
+                is_quicker(one, other, conditions.now)
+            }),
+            (Balance::LeastRequests | Balance::Hash(_), _) => {
+                self.better(tier, conditions, is_less_busy)
+            }
+        }
+    }
+
+    /// Chooses a backup, after the first tier had none to choose. `None` if
+    /// that was for its slow start alone.
+    #[cold]
+    fn of_backups(
+        &self,
+        backups: &[Tier],
+        key: Option<u64>,
+        conditions: ChoiceConditions,
+    ) -> Option<usize> {
+        if backups.is_empty() {
+            return None;
+        }
+        let left = self.best_left(None, conditions)?;
+        let is_healthy = self.assess(left, conditions.now).fitness == Fitness::Healthy;
+        if !is_healthy || conditions.tried.contains(left) {
+            return None;
+        }
+        let tier = backups.iter().find(|tier| tier.has(left))?;
+        self.choose_of(tier, key, conditions)
     }
 
     /// Whether a healthy server is left that is not one of `tried`.
@@ -110,15 +149,17 @@ impl Balancer {
     /// Asked after a failed attempt, so that the failure says whether a retry
     /// can go elsewhere.
     pub(super) fn has_other(&self, tried: Tried, now: Instant) -> bool {
-        let is_other =
-            |index| !tried.contains(index) && self.assess(index, now).fitness == Fitness::Healthy;
-        (0..self.servers.len()).any(is_other)
+        let is_other = |index: usize| {
+            !tried.contains(index) && self.assess(index, now).fitness == Fitness::Healthy
+        };
+        let mut members = self.tiers.iter().flat_map(|tier| &tier.members);
+        members.any(|index| is_other(*index))
     }
 
-    /// For each server, whether it would be chosen now.
+    /// For each server, whether its health lets it be chosen now.
     ///
     /// All servers of the best fitness that there is, but none whose checks
-    /// fail.
+    /// fail. A backup counts like the others.
     pub(super) fn in_use(&self, now: Instant) -> Vec<bool> {
         let all: Vec<_> = (0..self.servers.len())
             .map(|index| self.assess(index, now).fitness)
@@ -136,18 +177,13 @@ impl Balancer {
             .assess(now, self.policy.slow_start)
     }
 
-    /// The next eligible server in turn.
+    /// The next eligible server of a tier in turn.
     ///
     /// Gives up after as many turns as a cycle has. Other workers take turns of
     /// the same cycle meanwhile, so that it may not have seen every server.
-    fn next(&self, conditions: ChoiceConditions) -> Option<usize> {
-        let turns = self.turns.len() as u64;
-        (0..turns)
-            .map(|_| {
-                usize::from(
-                    self.turns[(self.turn.fetch_add(1, Ordering::Relaxed) % turns) as usize],
-                )
-            })
+    fn next(&self, tier: &Tier, conditions: ChoiceConditions) -> Option<usize> {
+        (0..tier.turns.len())
+            .map(|_| tier.next())
             .find(|index| self.is_eligible(*index, conditions))
     }
 
@@ -156,17 +192,18 @@ impl Balancer {
     /// are drawn by weight.
     fn better(
         &self,
+        tier: &Tier,
         conditions: ChoiceConditions,
         is_better: impl Fn(&Server, &Server) -> bool,
     ) -> Option<usize> {
-        let first = self.random(conditions)?;
+        let first = self.random(tier, conditions)?;
         // Two different servers if there are two: a busy server must not be
         // compared with itself.
         let other = ChoiceConditions {
             tried: conditions.tried.and(first),
             ..conditions
         };
-        let Some(second) = self.random(other) else {
+        let Some(second) = self.random(tier, other) else {
             return Some(first);
         };
         Some(if is_better(&self.servers[second], &self.servers[first]) {
@@ -176,22 +213,21 @@ impl Balancer {
         })
     }
 
-    /// Draws a server by weight among those that may be chosen.
+    /// Draws a server of a tier by weight among those that may be chosen.
     ///
     /// After as many draws as there are servers, all are looked at in order
     /// from a random one on, so that the choice ends.
-    fn random(&self, conditions: ChoiceConditions) -> Option<usize> {
-        let (mut rng, count) = (rand::rng(), self.servers.len());
-        for _ in 0..count {
-            let drawn = usize::from(self.turns[rng.random_range(0..self.turns.len())]);
+    fn random(&self, tier: &Tier, conditions: ChoiceConditions) -> Option<usize> {
+        let (mut rng, members) = (rand::rng(), &tier.members);
+        for _ in 0..members.len() {
+            let drawn = usize::from(tier.turns[rng.random_range(0..tier.turns.len())]);
             if self.is_eligible(drawn, conditions) {
                 return Some(drawn);
             }
         }
-        let first = rng.random_range(0..count);
-        (0..count)
-            .map(|offset| (first + offset) % count)
-            .find(|index| self.is_eligible(*index, conditions))
+        let (before, from) = members.split_at(rng.random_range(0..members.len()));
+        let mut all = from.iter().chain(before).copied();
+        all.find(|index| self.is_eligible(*index, conditions))
     }
 
     /// Whether a server may be chosen: it is healthy and was not tried. In slow
@@ -206,40 +242,46 @@ impl Balancer {
 
     /// The best server if none is eligible, tried or not.
     ///
-    /// Equal ones are chosen at random. `None` if the checks of all servers
-    /// fail.
-    fn best_left(&self, conditions: ChoiceConditions) -> Option<usize> {
-        let count = self.servers.len();
-        let first = rand::rng().random_range(0..count);
-        let rank = |index: &usize| {
+    /// Equal ones are chosen by their key, or at random without one. `None` if
+    /// the checks of all servers fail.
+    fn best_left(&self, key: Option<u64>, conditions: ChoiceConditions) -> Option<usize> {
+        let rank = |index: usize| {
             (
-                self.assess(*index, conditions.now).fitness,
-                conditions.tried.contains(*index),
+                self.assess(index, conditions.now).fitness,
+                conditions.tried.contains(index),
+                self.servers[index].tier,
             )
         };
-        let best = (0..count)
-            .map(|offset| (first + offset) % count)
-            .min_by_key(rank)?;
-        (rank(&best).0 != Fitness::Down).then_some(best)
+        let members = || self.tiers.iter().flat_map(|tier| &tier.members).copied();
+        let best = members().map(rank).min()?;
+        if best.0 == Fitness::Down {
+            return None;
+        }
+        let equal: SmallVec<[usize; 16]> = members().filter(|index| rank(*index) == best).collect();
+        match key {
+            Some(key) => self.hashed(key, &equal, conditions),
+            None => equal.get(rand::rng().random_range(0..equal.len())).copied(),
+        }
     }
 
-    /// The server that gets a key, among the best that there are.
-    fn of_key(&self, key: u64, conditions: ChoiceConditions) -> Option<usize> {
-        let assessments: SmallVec<[Assessment; 16]> = (0..self.servers.len())
-            .map(|index| self.assess(index, conditions.now))
-            .collect();
-        let best = assessments
+    /// The healthy server of a tier that gets a key; `None` if all of them were
+    /// tried.
+    fn of_key(&self, tier: &Tier, key: u64, conditions: ChoiceConditions) -> Option<usize> {
+        let is_healthy =
+            |index: &usize| self.assess(*index, conditions.now).fitness == Fitness::Healthy;
+        let healthy: SmallVec<[usize; 16]> =
+            tier.members.iter().copied().filter(is_healthy).collect();
+        let chosen = self.hashed(key, &healthy, conditions)?;
+        // One that was tried is chosen last of all.
+        (!conditions.tried.contains(chosen)).then_some(chosen)
+    }
+
+    /// The server that gets a key, of those with these `indices`.
+    fn hashed(&self, key: u64, indices: &[usize], conditions: ChoiceConditions) -> Option<usize> {
+        let candidates: SmallVec<[RankedServer; 16]> = indices
             .iter()
-            .map(|assessment| assessment.fitness)
-            .min()
-            .filter(|best| *best != Fitness::Down)?;
-        let (indices, candidates): (SmallVec<[usize; 16]>, SmallVec<[RankedServer; 16]>) =
-            assessments
-                .iter()
-                .enumerate()
-                .filter(|(_, assessment)| assessment.fitness == best)
-                .map(|(index, assessment)| (index, self.candidate(index, *assessment, conditions)))
-                .unzip();
+            .map(|index| self.candidate(*index, conditions))
+            .collect();
         let bound = self
             .policy
             .hash_bound
@@ -248,16 +290,12 @@ impl Balancer {
     }
 
     /// A server as the hash sees it: in slow start with a part of its weight.
-    fn candidate(
-        &self,
-        index: usize,
-        assessment: Assessment,
-        conditions: ChoiceConditions,
-    ) -> RankedServer {
+    fn candidate(&self, index: usize, conditions: ChoiceConditions) -> RankedServer {
         let server = &self.servers[index];
+        let Assessment { share, .. } = self.assess(index, conditions.now);
         RankedServer {
             identity: server.identity,
-            weight: f64::from(server.weight) * f64::from(assessment.share),
+            weight: f64::from(server.weight) * f64::from(share),
             in_flight: server.in_flight(),
             is_tried: conditions.tried.contains(index),
         }

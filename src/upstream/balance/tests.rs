@@ -30,15 +30,21 @@ enum Wrong {
 }
 
 fn balancer(balance: Balance, slow_start: Duration, weights: &[u32]) -> Balancer {
-    let urls: Vec<_> = (0..weights.len())
+    let servers: Vec<_> = weights.iter().map(|weight| (*weight, 0)).collect();
+    in_tiers(balance, slow_start, &servers)
+}
+
+/// A balancer over servers of these weights and tiers.
+fn in_tiers(balance: Balance, slow_start: Duration, servers: &[(u32, u16)]) -> Balancer {
+    let urls: Vec<_> = (0..servers.len())
         .map(|index| format!("http://10.0.0.{index}"))
         .collect();
     let urls: Vec<_> = urls.iter().map(String::as_str).collect();
     let mut policy = tests::policy(&urls);
     policy.balance = balance;
     policy.slow_start = slow_start;
-    for (server, weight) in policy.servers.iter_mut().zip(weights) {
-        server.weight = NonZeroU32::new(*weight).unwrap();
+    for (server, (weight, tier)) in policy.servers.iter_mut().zip(servers) {
+        (server.weight, server.tier) = (*weight, *tier);
     }
     let servers = policy
         .servers
@@ -87,6 +93,64 @@ proptest! {
                 Some(chosen) => prop_assert_eq!((wrong[chosen], tried.contains(chosen)), best, "{:?}", balance),
             }
         }
+    }
+}
+
+/// The servers that 200 requests with different keys go to.
+fn chosen(balancer: &Balancer, tried: Tried) -> Vec<usize> {
+    let choose = |key: u64| {
+        let key = identity(&key.to_string());
+        balancer.choose(tried, Some(key), Instant::now())
+    };
+    let mut chosen: Vec<_> = (0..200).filter_map(choose).collect();
+    chosen.sort_unstable();
+    chosen.dedup();
+    chosen
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backup_gets_requests_while_no_other_server_is_left_and_the_next_tier_after_it() {
+    use Wrong::{Cooling, Down, Nothing};
+    for balance in ALL {
+        let servers = [(1, 0), (2, 0), (1, 1), (1, 2)];
+        let choose = |wrong: [Wrong; 4], tried| {
+            let balancer = in_tiers(balance.clone(), Duration::ZERO, &servers);
+            break_servers(&balancer, &wrong);
+            chosen(&balancer, tried)
+        };
+        let none = Tried::default();
+        assert_eq!(choose([Nothing; 4], none), [0, 1], "{balance:?}");
+        assert_eq!(choose([Down, Nothing, Nothing, Nothing], none), [1]);
+        assert_eq!(choose([Down, Cooling, Nothing, Nothing], none), [2]);
+        assert_eq!(choose([Down, Cooling, Down, Nothing], none), [3]);
+        assert_eq!(choose([Down, Cooling, Cooling, Down], none), [1]);
+        assert_eq!(choose([Nothing; 4], none.and(0)), [1]);
+        assert_eq!(choose([Nothing; 4], none.and(0).and(1)), [2]);
+        assert_eq!(choose([Cooling, Nothing, Down, Down], none.and(1)), [1]);
+        assert!(choose([Down; 4], none).is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_without_weight_gets_nothing_even_if_it_is_the_last() {
+    for balance in ALL {
+        let balancer = in_tiers(balance, Duration::ZERO, &[(0, 0), (1, 0), (0, 1)]);
+        assert_eq!(chosen(&balancer, Tried::default()), [1]);
+        assert_eq!(chosen(&balancer, Tried::default().and(1)), [1]);
+        assert!(!balancer.has_other(Tried::default().and(1), Instant::now()));
+        break_servers(&balancer, &[Wrong::Nothing, Wrong::Down, Wrong::Nothing]);
+        assert!(chosen(&balancer, Tried::default()).is_empty());
+        assert_eq!(balancer.in_use(Instant::now()), [true, false, true]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_slow_start_of_a_server_leads_no_request_to_its_backup() {
+    for balance in ALL {
+        let balancer = in_tiers(balance, 100 * SECOND, &[(1, 0), (1, 1)]);
+        balancer.servers[0].health.test_checked(false, 1);
+        balancer.servers[0].health.test_checked(true, 2);
+        assert_eq!(chosen(&balancer, Tried::default()), [0]);
     }
 }
 

@@ -1,9 +1,5 @@
-//! Upstreams: connections are pooled, bounded and closed as configured, and
-//! servers get their share of requests.
-
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
-
-mod support;
+//! Connections are pooled, bounded and closed as configured, and servers get
+//! their share of requests.
 
 use std::{
     sync::{
@@ -15,14 +11,16 @@ use std::{
     time::Duration,
 };
 
-use support::{
-    Client, Gate, TIMEOUT, Upstream,
-    gateway::{Closed, Gateway, request, responding, upstream_table},
-    ok, one_route,
-};
 use tokio::time::Instant;
 
-const ONE_WORKER: &str = "[server]\nworkers = 1\n";
+use super::{
+    ONE_WORKER,
+    support::{
+        Client, Gate, TIMEOUT, Upstream,
+        gateway::{Closed, Gateway, request, responding, upstream_table},
+        ok, one_route,
+    },
+};
 
 /// One upstream with this `pool`, and a route to it.
 fn pooled(upstream: &Upstream, pool: &str) -> String {
