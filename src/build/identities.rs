@@ -24,8 +24,8 @@ use crate::{
     },
     layer::{AuthService, FailureLimit, HiddenCredentials, IdentifyLayer, RouteIdentity},
     policy::{
-        self, Authentication, Balance, HeaderText, Jwt, KeyPart, KeyUrl, Missing, RequestValue,
-        RequiredClaim, TextPiece, TokenKeys,
+        self, Authentication, Balance, HeaderChanges, HeaderText, Jwt, KeyPart, KeyUrl, Missing,
+        RequestValue, RequiredClaim, TokenKeys,
     },
 };
 
@@ -194,7 +194,8 @@ fn claims(config: &Config) -> BTreeSet<&str> {
     for route in &config.routes {
         let fair_by = route.concurrency.iter().flat_map(|cap| &cap.fair_by);
         claims.extend(fair_by.filter_map(of_key));
-        for (_, text) in route.request.headers.set() {
+        let changes = [&route.request.headers, &route.response.headers];
+        for (_, text) in changes.into_iter().flat_map(HeaderChanges::written) {
             claims.extend(of_header(text));
         }
     }
@@ -211,12 +212,8 @@ fn of_key(part: &KeyPart) -> Option<&str> {
 
 /// The claims that a field asks for.
 fn of_header(text: &HeaderText) -> impl Iterator<Item = &str> {
-    let pieces: &[TextPiece] = match text {
-        HeaderText::Fixed(_) => &[],
-        HeaderText::Template(pieces) => pieces,
-    };
-    pieces.iter().filter_map(|piece| match piece {
-        TextPiece::Value(RequestValue::Claim(name)) => Some(&**name),
+    text.values().filter_map(|value| match value {
+        RequestValue::Claim(name) => Some(&**name),
         _ => None,
     })
 }

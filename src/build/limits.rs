@@ -309,10 +309,10 @@ pub(super) fn changes_late(route: &policy::Route, config: &Config) -> bool {
         .filter_map(|limit| limit.cost.in_the_end())
         .any(|cost| match &cost.source {
             CostSource::ResponseHeader(name) | CostSource::ResponseTrailer(name) => {
-                changes.decides(name)
+                changes.concerns(name)
             }
             CostSource::ResponseJson(_) => {
-                changes.decides(&CONTENT_TYPE) || changes.decides(&CONTENT_ENCODING)
+                changes.concerns(&CONTENT_TYPE) || changes.concerns(&CONTENT_ENCODING)
             }
             CostSource::RequestBytes | CostSource::ResponseBytes | CostSource::Bytes => false,
         })

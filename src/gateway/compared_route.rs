@@ -95,7 +95,7 @@ impl ComparedRoute {
             },
             capped: capped.into(),
             leads_to: match &route.action {
-                Action::Redirect { to, .. } => literal_path(to).map(Box::from),
+                Action::Redirect { to, .. } => literal_path(&to.to_string()).map(Box::from),
                 _ => None,
             },
         }

@@ -32,6 +32,7 @@
 mod buffer;
 mod concurrency;
 mod content;
+mod fill;
 #[cfg(test)]
 mod foreign;
 mod forward;

@@ -25,7 +25,7 @@ use crate::{
     call::{Call, Exchange},
     error::{Error, Failed},
     message::Response,
-    policy::{Action, HeaderChanges},
+    policy::{Action, HeaderChanges, RequestValue, Template},
 };
 
 /// Responds without an upstream.
@@ -74,7 +74,8 @@ impl Service<Call> for Respond {
                 headers,
             } => fixed(*status, body, headers),
             Action::Redirect { to, .. }
-                if call.exchange.host.is_empty() && to.contains("{host}") =>
+                if call.exchange.host.is_empty()
+                    && to.values().any(|value| *value == RequestValue::Host) =>
             {
                 return ready(Err(Failed::from(Error::Malformed(
                     "it names no host, which the redirect of its route needs",
@@ -85,7 +86,7 @@ impl Service<Call> for Respond {
                 Response::new(StatusCode::SERVICE_UNAVAILABLE, Body::empty())
             }
         };
-        response_changes::apply(&self.0.headers, &mut response);
+        response_changes::apply(&self.0.headers, &mut response, &call.exchange);
         ready(Ok(response))
     }
 }
@@ -111,9 +112,11 @@ fn fixed(status: StatusCode, body: &Bytes, headers: &[(HeaderName, HeaderValue)]
 ///
 /// A target that is not a valid field value is left out, so that the response
 /// then has no `Location`.
-fn redirect(to: &str, status: StatusCode, exchange: &Exchange) -> Response {
+fn redirect(to: &Template, status: StatusCode, exchange: &Exchange) -> Response {
     let mut response = Response::new(status, Body::empty());
-    if let Ok(location) = HeaderValue::try_from(rewrite::fill(to, exchange)) {
+    let mut location = Vec::new();
+    rewrite::fill(&mut location, to, exchange);
+    if let Ok(location) = HeaderValue::try_from(location) {
         response
             .fields
             .push(header::LOCATION.as_str(), location.as_bytes());

@@ -3,14 +3,14 @@
 //!
 //! The configuration refuses unknown names and open braces, so that filling a
 //! template cannot fail. Values are inserted as they were received, with their
-//! escapes: they are parts of a target already.
-//!
-//! # Names
-//!
-//! A parameter of the route's pattern wins over `{host}` and `{path}` of the
-//! same name. The host is in lower case and without its port.
+//! escapes: they are parts of a target already. The host is in lower case and
+//! without its port.
 
-use crate::{call::Exchange, policy::Rewrite};
+use super::fill;
+use crate::{
+    call::Exchange,
+    policy::{RequestValue, Rewrite, Template, TextPiece},
+};
 
 /// Writes the target of a route that rewrites paths.
 ///
@@ -32,7 +32,7 @@ pub(super) fn write(out: &mut Vec<u8>, exchange: &Exchange, rewrite: &Rewrite) {
             }
             out.extend_from_slice(rest);
         }
-        Rewrite::Template(template) => out.extend_from_slice(fill(template, exchange).as_bytes()),
+        Rewrite::Template(template) => fill(out, template, exchange),
     }
     out.extend_from_slice(target.query_with_mark());
 }
@@ -51,44 +51,22 @@ pub fn after_prefix<'p>(path: &'p [u8], prefix: &str) -> Option<&'p [u8]> {
         .filter(|rest| matches!(rest, [] | [b'/', ..]))
 }
 
-/// Fills `{host}`, `{path}` (as received, with the query) and the parameters of
-/// the match into a template. Other names do not occur: the configuration is
-/// refused then.
-///
-/// A value is never looked at for further names: braces that a client sends
-/// stay as they are.
-pub(super) fn fill(template: &str, exchange: &Exchange) -> String {
-    let mut out = String::with_capacity(template.len() + 64);
-    let mut rest = template;
-    while let Some((before, after)) = rest.split_once('{') {
-        out.push_str(before);
-        let (name, tail) = after.split_once('}').unwrap_or((after, ""));
-        fill_one(&mut out, name, exchange);
-        rest = tail;
-    }
-    out.push_str(rest);
-    out
-}
-
-/// Appends the value of one name.
-///
-/// Appends nothing for an unknown name.
-fn fill_one(out: &mut String, name: &str, exchange: &Exchange) {
-    let target = &exchange.target;
-    if let Some((_, value)) = exchange
-        .parameters
-        .iter()
-        .find(|(known, _)| **known == *name)
-    {
-        out.push_str(value);
-    } else if name == "host" {
-        out.push_str(&exchange.host);
-    } else if name == "path" {
-        let (path, query) = target.to_forward();
-        // `OPTIONS *` asks for no path: elsewhere, it would be a part of the
-        // host's name.
-        let path = if path == b"*" { b"/" } else { path };
-        out.push_str(&String::from_utf8_lossy(path));
-        out.push_str(&String::from_utf8_lossy(query));
+/// Fills a template of a URL: values are inserted as they were received. The
+/// query is a part of the path here.
+pub(super) fn fill(out: &mut Vec<u8>, template: &Template, exchange: &Exchange) {
+    for piece in &template.0 {
+        match piece {
+            TextPiece::Literal(text) => out.extend_from_slice(text.as_bytes()),
+            // `OPTIONS *` asks for no path: elsewhere, it would be a part of the
+            // host's name.
+            TextPiece::Value(RequestValue::Path) if exchange.target.path() == b"*" => {
+                out.push(b'/');
+            }
+            // The configuration lets only values stand there that each request
+            // of the route has.
+            TextPiece::Value(value) => {
+                fill::append_raw(out, value, exchange);
+            }
+        }
     }
 }

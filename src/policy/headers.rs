@@ -1,4 +1,5 @@
-//! Header fields that a route sets and removes, in requests or in responses.
+//! Header fields that a route sets, adds and removes, in requests or in
+//! responses.
 //!
 //! Used by `layer::forward` for requests, and by the layer of response changes
 //! for responses. Trailers of the same message follow the same rules, so a body
@@ -8,47 +9,50 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
-/// `set_headers` and `remove_headers` of a route, for requests or for
-/// responses.
+use super::{RequestValue, Template};
+
+/// `set_headers`, `add_headers` and `remove_headers` of a route, for requests or
+/// for responses.
 ///
-/// No name is both set and removed, and no name is set twice: the configuration
-/// refuses it.
+/// No name is both set and removed or both added and removed, and no name is
+/// set or added twice: the configuration refuses it.
 ///
 /// ```
-/// use http::header::{HeaderValue, SERVER, VIA};
-/// use tidegate::policy::HeaderChanges;
+/// use http::header::{HeaderValue, LINK, SERVER, VIA};
+/// use tidegate::policy::{HeaderChanges, HeaderText};
 ///
-/// let set = vec![(VIA, HeaderValue::from_static("1.1 edge"))];
-/// let changes = HeaderChanges::new(set, vec![SERVER]);
+/// let text = |text| HeaderText::Fixed(HeaderValue::from_static(text));
+/// let (set, added) = (vec![(VIA, text("1.1 edge"))], vec![(LINK, text("</a>"))]);
+/// let changes = HeaderChanges::new(set, added, vec![SERVER]);
 /// assert!(changes.decides(&SERVER) && changes.decides(&VIA));
-/// assert!(HeaderChanges::<HeaderValue>::default().is_empty());
+/// // The lines that a message has of an added field stay.
+/// assert!(!changes.decides(&LINK) && changes.concerns(&LINK));
+/// assert!(HeaderChanges::default().is_empty());
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeaderChanges<V = HeaderValue> {
-    /// Names and values, in the order of the configuration.
-    set: Vec<(HeaderName, V)>,
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeaderChanges {
+    /// Names and values of the fields that are set, then of those that are
+    /// added, each in the order of the configuration.
+    written: Vec<(HeaderName, HeaderText)>,
+    /// How many of `written` are set.
+    set: usize,
     /// Names of fields that are removed.
     remove: Vec<HeaderName>,
-    /// The names of both lists, `None` if both are empty. Shared, because a
-    /// body that arrives in pieces holds them until its trailers.
+    /// The names of fields that are set or removed; `None` if nothing is
+    /// changed. Shared, because a body that arrives in pieces holds them until
+    /// its trailers.
     names: Option<Arc<[HeaderName]>>,
 }
 
-impl<V> Default for HeaderChanges<V> {
-    /// Changes nothing.
-    fn default() -> Self {
-        Self {
-            set: Vec::new(),
-            remove: Vec::new(),
-            names: None,
-        }
-    }
-}
-
-impl<V> HeaderChanges<V> {
+impl HeaderChanges {
     /// Sets the fields `set`, each in place of all fields of its name that a
-    /// message has, and removes the fields `remove`.
-    pub fn new(set: Vec<(HeaderName, V)>, remove: Vec<HeaderName>) -> Self {
+    /// message has, writes the fields `added` beside those that it has, and
+    /// removes the fields `remove`.
+    pub fn new(
+        set: Vec<(HeaderName, HeaderText)>,
+        added: Vec<(HeaderName, HeaderText)>,
+        remove: Vec<HeaderName>,
+    ) -> Self {
         let names: Arc<[_]> = set
             .iter()
             .map(|(name, _)| name)
@@ -56,15 +60,22 @@ impl<V> HeaderChanges<V> {
             .cloned()
             .collect();
         Self {
-            set,
+            names: Some(names).filter(|names| !names.is_empty() || !added.is_empty()),
+            set: set.len(),
+            written: [set, added].concat(),
             remove,
-            names: Some(names).filter(|names| !names.is_empty()),
         }
     }
 
     /// The fields that are set, in the order of the configuration.
-    pub fn set(&self) -> &[(HeaderName, V)] {
-        &self.set
+    pub fn set(&self) -> &[(HeaderName, HeaderText)] {
+        &self.written[..self.set]
+    }
+
+    /// The fields that are set and those that are added, in the order in which
+    /// they are written.
+    pub fn written(&self) -> &[(HeaderName, HeaderText)] {
+        &self.written
     }
 
     /// The names of the fields that are removed.
@@ -72,14 +83,14 @@ impl<V> HeaderChanges<V> {
         &self.remove
     }
 
-    /// The names of all fields that are set or removed; `None` if there are
-    /// none, so that the common message without changes costs no reference
+    /// The names of all fields that are set or removed; `None` if nothing is
+    /// changed, so that the common message without changes costs no reference
     /// count.
     pub fn names(&self) -> Option<&Arc<[HeaderName]>> {
         self.names.as_ref()
     }
 
-    /// Whether no field is set or removed.
+    /// Whether no field is set, added or removed.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.names.is_none()
@@ -99,67 +110,30 @@ impl<V> HeaderChanges<V> {
             .as_ref()
             .is_some_and(|names| names.iter().any(is))
     }
+
+    /// Whether a message has other lines of this field after the changes.
+    pub fn concerns(&self, name: &HeaderName) -> bool {
+        self.decides(name) || self.written.iter().any(|(added, _)| added == name)
+    }
 }
 
-/// The value of a field that a route sets in requests.
+/// The value of a field that a route sets or adds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeaderText {
-    /// The same for all requests.
+    /// The same for all messages.
     Fixed(HeaderValue),
-    /// Pieces, one behind the other, at least one of which is filled in for
-    /// each request. A request that lacks the value of one of them gets no such
-    /// field at all.
-    Template(Box<[TextPiece]>),
+    /// Filled in for each request. A message gets no such field at all if the
+    /// request lacks one of the values.
+    Template(Template),
 }
 
-/// A piece of a value that is filled in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TextPiece {
-    /// This text, which a header field can hold.
-    Literal(Box<str>),
-    /// A value of the request.
-    Value(RequestValue),
-}
-
-/// A value of a request, by which a header field is filled in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RequestValue {
-    /// The address of the client.
-    ClientIp,
-    /// The address of the other end of the connection.
-    Peer,
-    /// The host, in lower case and without its port.
-    Host,
-    /// The path as received, with the query.
-    Path,
-    /// The method.
-    Method,
-    /// `https` or `http`, as the client's connection is.
-    Scheme,
-    /// The id of the request.
-    RequestId,
-    /// The name of the route.
-    Route,
-    /// The listener, by its address.
-    Listener,
-    /// The id of the client in its identity.
-    Identity,
-    /// The plan of the client.
-    Plan,
-    /// A claim of the client; the items of a list with a blank between them.
-    Claim(Box<str>),
-    /// A header field of the request as received; several lines with a comma
-    /// between them.
-    Header(HeaderName),
-    /// A parameter of the route's path, as received.
-    Param(Box<str>),
-    /// The distinguished name in the client's certificate.
-    TlsSubject,
-}
-
-impl RequestValue {
-    /// Whether only identified clients have such a value.
-    pub fn is_of_identity(&self) -> bool {
-        matches!(self, Self::Identity | Self::Plan | Self::Claim(_))
+impl HeaderText {
+    /// The values of a request that are filled in, in their order.
+    pub fn values(&self) -> impl Iterator<Item = &RequestValue> {
+        let template = match self {
+            Self::Fixed(_) => None,
+            Self::Template(template) => Some(template),
+        };
+        template.into_iter().flat_map(Template::values)
     }
 }

@@ -72,11 +72,12 @@ mod retry;
 mod routes;
 mod secret;
 mod store;
+mod template;
 mod tls;
 mod upstreams;
 
 pub use self::{
     allowance::*, api_keys::*, concurrency::*, cors::*, cost::*, headers::*, health::*,
     identity::*, json_path::*, jwt::*, key::*, limits::*, process::*, quota::*, refusal::*,
-    retry::*, routes::*, secret::*, store::*, tls::*, upstreams::*,
+    retry::*, routes::*, secret::*, store::*, template::*, tls::*, upstreams::*,
 };

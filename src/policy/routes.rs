@@ -13,9 +13,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Concurrency, Cors, HeaderChanges, HeaderText, Identification, Priority, Refusal, Retry,
-};
+use super::{Concurrency, Cors, HeaderChanges, Identification, Priority, Refusal, Retry, Template};
 
 /// One of `[[routes]]`, with `[defaults]` merged in.
 #[derive(Debug, Clone, PartialEq)]
@@ -172,7 +170,7 @@ pub enum Action {
     Redirect {
         /// The target, in which `{host}`, `{path}` (with the query) and the
         /// parameters of the match are filled in.
-        to: String,
+        to: Template,
         /// 301, 302, 303, 307 or 308.
         status: StatusCode,
     },
@@ -251,8 +249,8 @@ pub struct Timeouts {
 pub struct RequestChanges {
     /// How the path is rewritten.
     pub rewrite: Rewrite,
-    /// Header fields that are set or removed.
-    pub headers: HeaderChanges<HeaderText>,
+    /// Header fields that are set, added or removed.
+    pub headers: HeaderChanges,
     /// Header fields with claims of proxies, such as `X-Real-IP`, that are
     /// passed on although the peer is no trusted proxy.
     pub keep_headers: Vec<HeaderName>,
@@ -288,14 +286,14 @@ pub enum Rewrite {
         /// The prefix that is put on, without a trailing `/`, or empty.
         add: String,
     },
-    /// A path in which `{name}` stands for a parameter of the match.
-    Template(String),
+    /// A path that is made of parameters of the match.
+    Template(Template),
 }
 
 /// `[routes.response]`: changes to a response on its way to the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResponseChanges {
-    /// Header fields that are set or removed.
+    /// Header fields that are set, added or removed.
     pub headers: HeaderChanges,
     /// The header fields that describe the limit nearest to exhaustion.
     pub limit_headers: LimitHeaders,

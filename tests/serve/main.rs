@@ -13,3 +13,4 @@ mod routes;
 mod streaming;
 #[path = "../support/mod.rs"]
 mod support;
+mod templates;

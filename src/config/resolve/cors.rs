@@ -14,8 +14,9 @@ use crate::config::{
     wire::{
         cors as wire,
         lists::Items,
-        routes,
+        routes::Route,
         scalar::{Scalar, Syntax},
+        transform,
     },
 };
 use crate::policy::{Cors, LimitHeaders};
@@ -33,7 +34,7 @@ const X_RATELIMIT: [&str; 3] = [
 /// The origins that may call a route, `Some(None)` where it has no such
 /// section. `limit_headers` are the fields about limits that it sends.
 pub(super) fn cors(
-    route: &routes::Route,
+    route: &Route,
     limit_headers: LimitHeaders,
     problems: &mut Problems,
 ) -> Option<Option<Cors>> {
@@ -68,17 +69,20 @@ pub(super) fn cors(
 
 /// Fields of the protocol among those that the route sets itself, which it did
 /// before it had the section. The section decides about all of them.
-fn set_twice(entry: &Nested<routes::Response>, cors: Span, problems: &mut Problems) {
+fn set_twice(entry: &Nested<transform::Response>, cors: Span, problems: &mut Problems) {
     let Some(response) = entry.value() else {
         return;
     };
-    for pair in response.set_headers.elements() {
+    let (set, added) = (&response.set_headers, &response.add_headers);
+    let set = set.elements().iter().map(|pair| ("set_headers", pair));
+    let added = added.elements().iter().map(|pair| ("add_headers", pair));
+    for (key, pair) in set.chain(added) {
         let Some(name) = pair.name.own() else {
             continue;
         };
         if name.value.as_str().starts_with(FIELDS) {
             let message = format!("`cors` decides about {}, too", name.value);
-            let help = "take it out of `set_headers`; `[routes.cors]` has a key for it";
+            let help = format!("take it out of `{key}`; `[routes.cors]` has a key for it");
             let problem = Problem::new(Code::Conflict, pair.name.at(), message);
             problems.report(problem.also(cors, "the other").help(help));
         }

@@ -38,7 +38,7 @@ use crate::config::{
         upstreams::Upstream,
     },
 };
-use crate::policy::{HeaderText, KeyPart, Missing, PathPattern, RequestValue, TextPiece};
+use crate::policy::{HeaderText, KeyPart, Missing, PathPattern, RequestValue, Template};
 
 /// Most limits and tiers of one route. The record of a decision has a bit for
 /// each of them in a `u64`. All of them decide on each request of the route, so
@@ -245,48 +245,68 @@ impl<'a> RouteContext<'a> {
         required.deciding
     }
 
-    /// Reports parameters in the value of a header that the path does not have.
+    /// Reports places in the value of a header that nothing on this route fills
+    /// in.
     pub(super) fn check_header_text(&mut self, text: &HeaderText, at: Span) {
-        let (Some(parameters), HeaderText::Template(pieces)) = (&self.parameters, text) else {
+        let Some(parameters) = self.parameters.clone() else {
             return;
         };
-        for piece in pieces {
-            let TextPiece::Value(RequestValue::Param(name)) = piece else {
-                continue;
-            };
-            if parameters.contains(&&**name) {
+        for value in text.values() {
+            if self.is_filled_in(value, at, &parameters) {
                 continue;
             }
             let message = format!(
-                "nothing fills in `{{{name}}}`: it is neither a word that is known nor a parameter of this route's path"
+                "nothing fills in `{{{value}}}`: it is neither a word that is known nor a parameter of this route's path"
             );
-            let help = "write one such as `{client_ip}`, `{identity}`, `{claim:NAME}` or `{header:NAME}`, or `{{` for a brace";
+            let help = template::help_for_header(&value.to_string(), &parameters);
             self.problems.error(Code::UnknownName, at, message, help);
         }
     }
 
-    /// Reports places in a template that nothing fills in. `built_in` are those
-    /// that every route fills in.
+    /// Reports places in a template of a URL that nothing fills in. `built_in`
+    /// are those that every route fills in.
     ///
     /// Each unknown place is reported, all of them at the place of the whole
-    /// template. A template with lone braces was refused by its reader, and has
-    /// no places here.
-    pub(super) fn check_template(&mut self, key: &str, text: &str, at: Span, built_in: &[&str]) {
-        let Some(parameters) = &self.parameters else {
+    /// template.
+    pub(super) fn check_template(
+        &mut self,
+        key: &str,
+        template: &Template,
+        at: Span,
+        built_in: &[&str],
+    ) {
+        let Some(parameters) = self.parameters.clone() else {
             return;
         };
-        let known = [built_in, parameters].concat();
-        for place in template::places(text).unwrap_or_default() {
-            if known.contains(&place) {
+        let known = [built_in, &parameters].concat();
+        for value in template.values() {
+            if self.is_filled_in(value, at, &parameters) {
                 continue;
             }
-            let message = format!("nothing fills in `{{{place}}}` of `{key}`");
+            let message = format!("nothing fills in `{{{value}}}` of `{key}`");
             let help = match known.as_slice() {
                 [] => "parameters come from `match.path`, such as \"/orders/{id}\"; this route has none".to_owned(),
                 known => format!("there is `{{{}}}`", known.join("}`, `{")),
             };
             self.problems.error(Code::UnknownName, at, message, help);
         }
+    }
+
+    /// Whether a value is no parameter, or one of these. Reports a word that
+    /// could mean a parameter as well.
+    fn is_filled_in(&mut self, value: &RequestValue, at: Span, parameters: &[&str]) -> bool {
+        let name = value.to_string();
+        let is_parameter = parameters.contains(&&*name);
+        if matches!(value, RequestValue::Param(_)) {
+            return is_parameter;
+        }
+        if is_parameter {
+            let message =
+                format!("`{{{name}}}` is that of the request, and no parameter of the path");
+            let help = "give the parameter in `match.path` another name";
+            self.problems.warn(Code::Misleading, at, message, help);
+        }
+        true
     }
 }
 

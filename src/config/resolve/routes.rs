@@ -61,7 +61,7 @@ pub(super) fn route(
     context.check_limits(route);
     let identify = identities::of_route(route, &mut context);
     let request = transform::request(&route.request, &mut context);
-    let response = transform::response(&route.response, problems);
+    let response = transform::response(&route.response, &mut context);
     let limit_headers = response.as_ref().map(|response| response.limit_headers);
     let cors = cors::cors(route, limit_headers.unwrap_or_default(), problems);
     let at = route.concurrency.at();
@@ -168,7 +168,7 @@ fn respond(respond: &wire::Respond, problems: &mut Problems) -> Option<Action> {
 /// The target is a template, in which `{host}` and `{path}` are known to each
 /// route, beside the parameters of its own path.
 fn redirect(redirect: &wire::Redirection, context: &mut RouteContext<'_>) -> Option<Action> {
-    let to = &redirect.to.value()?.text;
+    let to = &redirect.to.value()?.value;
     context.check_template("to", to, redirect.to.at(), &["host", "path"]);
     let status = redirect.status.read()?;
     if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {

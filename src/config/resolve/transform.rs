@@ -12,13 +12,12 @@ use super::{
 };
 use crate::config::{
     field::{Field, Given, Nested, section},
-    problem::{Code, Problem, Problems},
+    problem::{Code, Problem},
     wire::{
         lists::Set,
-        routes::{self as wire, Trailers},
-        scalar::{Scalar, Syntax},
+        scalar::Scalar,
         syntaxes::ChangeableHeader,
-        tables::Pairs,
+        transform::{self as wire, FilledHeaders, Trailers},
     },
 };
 use crate::policy::{HeaderChanges, RequestChanges, ResponseChanges, Rewrite};
@@ -36,14 +35,11 @@ pub(super) fn request(
 ) -> Option<RequestChanges> {
     let request = section(entry)?;
     let rewrite = rewrite(&request, context);
-    let set = &request.set_headers;
-    let remove = &request.remove_headers;
-    let headers = headers(set, remove, context.problems);
-    for pair in set.elements() {
-        if let Some(value) = pair.field.value() {
-            context.check_header_text(&value.value, pair.field.at());
-        }
-    }
+    let headers = headers(
+        (&request.set_headers, &request.add_headers),
+        &request.remove_headers,
+        context,
+    );
     let max_body = request.max_body.read()?;
     Some(RequestChanges {
         rewrite: rewrite?,
@@ -62,10 +58,14 @@ pub(super) fn request(
 /// `None` after a mistake in any key of the section.
 pub(super) fn response(
     entry: &Nested<wire::Response>,
-    problems: &mut Problems,
+    context: &mut RouteContext<'_>,
 ) -> Option<ResponseChanges> {
     let response = section(entry)?;
-    let headers = headers(&response.set_headers, &response.remove_headers, problems);
+    let headers = headers(
+        (&response.set_headers, &response.add_headers),
+        &response.remove_headers,
+        context,
+    );
     Some(ResponseChanges {
         headers: headers?,
         limit_headers: response.limit_headers.value?,
@@ -89,9 +89,9 @@ fn rewrite(request: &wire::Request, context: &mut RouteContext<'_>) -> Option<Re
         if exclude(&keys, "", "keep one of the two", context.problems) {
             return None;
         }
-        let text = &rewrite.value()?.text;
-        context.check_template("rewrite", text, rewrite.at(), &[]);
-        return Some(Rewrite::Template(text.clone()));
+        let template = &rewrite.value()?.value;
+        context.check_template("rewrite", template, rewrite.at(), &[]);
+        return Some(Rewrite::Template(template.clone()));
     }
     let strip = request.strip_prefix.optional()?.unwrap_or_default();
     let add = request.add_prefix.optional()?.unwrap_or_default();
@@ -101,38 +101,50 @@ fn rewrite(request: &wire::Request, context: &mut RouteContext<'_>) -> Option<Re
     })
 }
 
-/// Headers to set and to remove.
+/// Headers to set, to add and to remove.
 ///
-/// A section sets no header twice, in any case of letters. It removes none that
-/// it sets, as one of the two would do nothing. One of the two lists may come
-/// from `[defaults]`: a route does not contradict itself then.
+/// Neither table has a header twice, in any case of letters. A header that is
+/// removed is neither set nor added, as one of the two would do nothing. One of
+/// the keys may come from `[defaults]`: a route does not contradict itself
+/// then.
 ///
 /// Only values that are sound take part in the comparison, as the others were
 /// reported.
-fn headers<V: Syntax>(
-    set: &Option<Field<Pairs<ChangeableHeader, V>>>,
+fn headers(
+    (set, added): (&Option<Field<FilledHeaders>>, &Option<Field<FilledHeaders>>),
     remove: &Field<Set<Scalar<ChangeableHeader>>>,
-    problems: &mut Problems,
-) -> Option<HeaderChanges<V::Value>> {
+    context: &mut RouteContext<'_>,
+) -> Option<HeaderChanges> {
     let removed = remove.read();
-    let is_own = set.is_own() && remove.is_own();
-    let mut names = Unique::new();
-    for pair in set.elements() {
-        let (Some(name), Some(_)) = (pair.name.read(), pair.field.value()) else {
-            continue;
-        };
-        let at = pair.name.at();
-        if names.add(name.clone(), at).is_some() {
-            let message = format!("the header {name} is set twice");
-            let help = "names of headers are the same in any case; keep one of the two";
-            problems.error(Code::Duplicate, at, message, help);
-        }
-        if is_own && removed.iter().flatten().any(|removed| *removed == name) {
-            let message = format!("the header {name} is both set and removed");
-            let help = "setting it replaces what was there; take it out of `remove_headers`";
-            let problem = Problem::new(Code::Conflict, at, message);
-            problems.report(problem.also(remove.at(), "removed here").help(help));
+    for (table, verb) in [(set, "set"), (added, "added")] {
+        let is_own = table.is_own() && remove.is_own();
+        let mut names = Unique::new();
+        for pair in table.elements() {
+            let (Some(name), Some(value)) = (pair.name.read(), pair.field.value()) else {
+                continue;
+            };
+            context.check_header_text(&value.value, pair.field.at());
+            let at = pair.name.at();
+            if names.add(name.clone(), at).is_some() {
+                let message = format!("the header {name} is {verb} twice");
+                let help = "names of headers are the same in any case; keep one of the two";
+                context.problems.error(Code::Duplicate, at, message, help);
+            }
+            if is_own && removed.iter().flatten().any(|removed| *removed == name) {
+                let message = format!("the header {name} is both {verb} and removed");
+                let help = match verb {
+                    "set" => "setting it replaces what was there; take it out of `remove_headers`",
+                    _ => "write it in `set_headers` alone, which replaces what was there",
+                };
+                let problem = Problem::new(Code::Conflict, at, message);
+                let problem = problem.also(remove.at(), "removed here").help(help);
+                context.problems.report(problem);
+            }
         }
     }
-    Some(HeaderChanges::new(set.read().unwrap_or_default(), removed?))
+    Some(HeaderChanges::new(
+        set.read().unwrap_or_default(),
+        added.read().unwrap_or_default(),
+        removed?,
+    ))
 }

@@ -125,7 +125,8 @@ fn what_a_service_makes_useless_is_reported() {
             .contains("`identity` of the limit `each` is always missing here")
     );
     assert!(
-        found[1].1.contains("the header `x-user` is never set") && found[1].1.contains("add `id =")
+        found[1].1.contains("the header `x-user` is never sent")
+            && found[1].1.contains("add `id =")
     );
     let both = format!("identify = ['users', 'sso']\n{route}");
     assert_eq!(warnings(&(users + limit + &nameless), &both), []);

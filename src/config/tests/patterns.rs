@@ -211,7 +211,45 @@ fn placeholders_of_other_template_languages_are_reported() {
         let keys = format!("request = {{ set_headers = {{ x-a = \"{value}\" }} }}");
         route(&keys, Code::Misleading, "sent as it stands");
     }
-    fine_route("response = { set_headers = { nel = '{\"group\":\"a\",\"max_age\":1}' } }");
+    fine_route("response = { set_headers = { nel = '{{\"group\":\"a\",\"max_age\":1}}' } }");
+    route(
+        "response = { add_headers = { x-a = \"$host\" } }",
+        Code::Misleading,
+        "`{host}`",
+    );
+    last_line(
+        "[[routes]]\nname = \"a\"\nrespond = { headers = { x-a = \"{host}\" } }",
+        Code::Misleading,
+        "`set_headers` of the route's `response`",
+    );
+}
+
+#[test]
+fn a_word_that_is_a_parameter_of_the_path_too_is_reported() {
+    let keys = "match = { path = \"/{peer}/{id}\" }\n";
+    route(
+        &format!("{keys}request = {{ set_headers = {{ x-a = \"{{peer}}/{{id}}\" }} }}"),
+        Code::Misleading,
+        "that of the request",
+    );
+    fine_route(&format!("{keys}request = {{ rewrite = \"/{{peer}}\" }}"));
+}
+
+#[test]
+fn an_added_field_that_can_only_be_set_is_reported() {
+    route(
+        "request = { add_headers = { x-ip = \"{client_ip}\" } }",
+        Code::Misleading,
+        "`set_headers`",
+    );
+    route(
+        "response = { add_headers = { content-type = \"a/b\" } }",
+        Code::Misleading,
+        "`set_headers`",
+    );
+    fine_route(
+        "request = { add_headers = { x-a = \"{host}\" } }\nresponse = { add_headers = { link = \"</a>\", set-cookie = \"a=1\" } }",
+    );
 }
 
 #[test]

@@ -42,6 +42,7 @@ pub(super) mod routes;
 pub(super) mod scalar;
 pub(super) mod syntaxes;
 pub(super) mod tables;
+pub(super) mod transform;
 pub(super) mod upstreams;
 
 use schemars::JsonSchema;

@@ -22,7 +22,7 @@ use super::super::{
 use super::scalar::Syntax;
 use crate::policy::{
     Algorithm, BodyKind, ClientIpHeader, CostSource, CredentialPlace, HeaderText, HostPattern,
-    KeyPart, Missing, OriginPattern, PathPattern, Rate, RetryOn, Statuses, StoreServer,
+    KeyPart, Missing, OriginPattern, PathPattern, Rate, RetryOn, Statuses, StoreServer, Template,
     UpstreamServer,
 };
 
@@ -132,9 +132,9 @@ syntaxes! {
     /// An expression that the whole path must match.
     PathRegex = PathPattern, "a regular expression", "^/o/[0-9]+$", "", path::regex;
     /// A path made of the parameters of the match.
-    RewriteTo = String, "a path", "/v2/{id}", "^/", template::rewrite;
+    RewriteTo = Template, "a path", "/v2/{id}", "^/", template::rewrite;
     /// A URL made of the request and of the parameters of the match.
-    RedirectTo = String, "a URL or a path", "https://{host}{path}", "^(/|https?://)", template::redirect;
+    RedirectTo = Template, "a URL or a path", "https://{host}{path}", "^(/|https?://)", template::redirect;
     /// Free text, which may come from the environment and be a secret: it is
     /// shown as written.
     Anything = String, "a string", "", "", anything;

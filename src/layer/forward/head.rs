@@ -6,7 +6,7 @@
 //! The request line comes first, then `Host` if the client's is kept, the
 //! fields received in their order, the account of the hops, `Via`, the
 //! request's id, the time that is left of a gRPC call, and the fields that the
-//! route sets.
+//! route sets and adds.
 //!
 //! # Fields that are held back
 //!
@@ -28,9 +28,8 @@ use std::sync::Arc;
 use http::header;
 
 use super::{
-    super::rewrite,
+    super::{fill, rewrite},
     credentials::HiddenCredentials,
-    fill,
     hops::{ReceivedHops, X_FORWARDED_HOST, X_FORWARDED_PROTO, write_quoted, write_value},
 };
 use crate::{
@@ -94,7 +93,7 @@ pub(super) fn write(call: &Call, changes: &RequestChanges, hidden: &HiddenCreden
     {
         http1::write_field(&mut out, grpc::TIMEOUT.as_str(), left.as_bytes());
     }
-    for (name, text) in changes.headers.set() {
+    for (name, text) in changes.headers.written() {
         fill::write(&mut out, name, text, exchange);
     }
     out

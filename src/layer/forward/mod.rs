@@ -8,7 +8,6 @@
 //!
 //! * `head` writes the request line and the fields.
 //! * `hops` is the account of the hops before this one.
-//! * `fill` writes the fields that the route sets.
 //! * `credentials` leaves out what services are not to get.
 //!
 //! It refuses nothing and holds nothing. tower has no such layer; tower-http's
@@ -29,7 +28,6 @@
 //! in its stead. A client that names them in `Connection` only removes its own.
 
 mod credentials;
-mod fill;
 mod head;
 mod hops;
 
@@ -145,6 +143,8 @@ where
         // unnoticed. Such a request is not retried once a server may have seen
         // it.
         call.new_connection |= exchange.request.upgrade.is_some();
+        let changing =
+            (!policy.response.is_empty()).then(|| (Arc::clone(&self.policy), Arc::clone(exchange)));
         let outgoing = Outgoing {
             head: head::write(&call, &policy.request, &policy.hidden),
             has_host: policy.request.preserve_host && !exchange.host.is_empty(),
@@ -160,7 +160,7 @@ where
         };
         ResponseFuture {
             inner: self.inner.call(outgoing),
-            policy: Arc::clone(&self.policy),
+            changing,
         }
     }
 }
@@ -210,7 +210,8 @@ pin_project! {
     pub struct ResponseFuture<F> {
         #[pin]
         inner: F,
-        policy: Arc<ForwardPolicy>,
+        // `None` if the route changes no responses, or has changed this one.
+        changing: Option<(Arc<ForwardPolicy>, Arc<Exchange>)>,
     }
 }
 
@@ -224,10 +225,10 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         let mut result = ready!(this.inner.poll(cx));
-        if let Ok(response) = &mut result
-            && !this.policy.response.is_empty()
+        if let Some((policy, exchange)) = this.changing.take()
+            && let Ok(response) = &mut result
         {
-            response_changes::apply(&this.policy.response, response);
+            response_changes::apply(&policy.response, response, &exchange);
         }
         Poll::Ready(result)
     }

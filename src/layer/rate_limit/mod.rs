@@ -70,7 +70,7 @@ use self::{
     delay::DecisionTime,
     local::Collected,
     question::Inquiry,
-    response::{ResponseFuture, change, settle},
+    response::{LateChanges, ResponseFuture, change, settle},
     shared::Deciding,
 };
 pub use self::{
@@ -168,6 +168,14 @@ impl RateLimitLayer {
         }
     }
 
+    /// The changes of the route that are made in the response to this call once
+    /// the limits have read it.
+    #[inline(always)]
+    fn late_changes(&self, call: &Call) -> Option<LateChanges> {
+        let changes = self.changes.as_ref()?;
+        Some((Arc::clone(changes), Arc::clone(&call.exchange)))
+    }
+
     /// The call as it goes on, under this charge.
     #[inline(always)]
     fn admitted(&self, mut call: Call, charge: &mut Option<Charge>) -> Call {
@@ -231,9 +239,9 @@ where
         }
         match self.policy.decide(&call) {
             Ok(mut charge) => ResponseFuture::Admitted {
+                changes: self.policy.late_changes(&call),
                 inner: self.inner.call(self.policy.admitted(call, &mut charge)),
                 charge,
-                changes: self.policy.changes.clone(),
             },
             Err(error) => ResponseFuture::Refused { error: Some(error) },
         }
@@ -264,11 +272,12 @@ where
         let pending = match deciding {
             Deciding::Made(Ok(charge)) => {
                 let mut charge = Some(charge);
+                let changes = self.policy.late_changes(&call);
                 let call = self.policy.admitted(call, &mut charge);
                 return ResponseFuture::Admitted {
                     inner: call_rarely(&mut self.inner, call),
                     charge,
-                    changes: self.policy.changes.clone(),
+                    changes,
                 };
             }
             Deciding::Made(Err(error)) => return ResponseFuture::Refused { error: Some(error) },
@@ -321,12 +330,13 @@ where
     S: Service<Call, Response = Response, Error = Failed>,
 {
     let mut charge = Some(charge);
+    let mut changes = policy.late_changes(&call);
     let call = Call {
         now: Instant::now(),
         ..policy.admitted(call, &mut charge)
     };
     let mut response = call_rarely(inner.ready().await?, call).await;
     settle(&mut charge, &mut response);
-    change(policy.changes.as_deref(), &mut response);
+    change(&mut changes, &mut response);
     response
 }

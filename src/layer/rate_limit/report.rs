@@ -95,7 +95,7 @@ impl Service<Call> for LimitReport {
             ] {
                 response.fields.push(name.as_str(), value.as_bytes());
             }
-            response_changes::apply(&policy.headers, &mut response);
+            response_changes::apply(&policy.headers, &mut response, &call.exchange);
             Ok(response)
         })
     }

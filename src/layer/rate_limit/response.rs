@@ -11,6 +11,7 @@ use pin_project_lite::pin_project;
 
 use super::charge::Charge;
 use crate::{
+    call::Exchange,
     error::{Error, Failed, Seen},
     layer::{refused_at_once::RefusedAtOnce, response_changes},
     message::Response,
@@ -31,12 +32,18 @@ pub(super) fn settle(charge: &mut Option<Charge>, response: &mut Result<Response
     }
 }
 
+/// Changes of a route in responses, and the request that values are filled in
+/// of.
+pub(super) type LateChanges = (Arc<HeaderChanges>, Arc<Exchange>);
+
 /// Makes the changes of the route that had to wait until its limits have read
 /// the response.
 #[inline]
-pub(super) fn change(changes: Option<&HeaderChanges>, response: &mut Result<Response, Failed>) {
-    if let (Some(changes), Ok(response)) = (changes, response) {
-        response_changes::apply(changes, response);
+pub(super) fn change(changes: &mut Option<LateChanges>, response: &mut Result<Response, Failed>) {
+    if let Some((changes, exchange)) = changes.take()
+        && let Ok(response) = response
+    {
+        response_changes::apply(&changes, response, &exchange);
     }
 }
 
@@ -69,7 +76,7 @@ pin_project! {
             inner: F,
             charge: Option<Charge>,
             // Made after the limits have read the response.
-            changes: Option<Arc<HeaderChanges>>,
+            changes: Option<LateChanges>,
         },
         /// The store is asked, then the inner service.
         Waiting { waiting: Pin<Box<dyn Future<Output = Result<Response, Failed>> + Send>> },
@@ -104,7 +111,7 @@ impl<F: Future<Output = Result<Response, Failed>>> Future for ResponseFuture<F> 
                 let mut polled = inner.poll(cx);
                 if let Poll::Ready(response) = &mut polled {
                     settle(charge, response);
-                    change(changes.as_deref(), response);
+                    change(changes, response);
                 }
                 polled
             }

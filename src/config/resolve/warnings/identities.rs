@@ -7,11 +7,13 @@ use crate::config::{
     configuration::Config,
     field::Given,
     problem::{Code, Problems},
-    wire::{File, identities::Identity as WrittenIdentity, routes, tables::NamedEntry},
+    wire::{
+        File, identities::Identity as WrittenIdentity, routes, tables::NamedEntry,
+        transform::FilledHeader,
+    },
 };
 use crate::policy::{
-    Authentication, ForwardAuth, HeaderText, Identity, KeyPart, Limit, Missing, RequestValue,
-    Route, TextPiece,
+    Authentication, ForwardAuth, Identity, KeyPart, Limit, Missing, RequestValue, Route,
 };
 
 /// Longest time for which a client may be remembered that its service would
@@ -154,22 +156,24 @@ fn absent(table: &routes::Route, config: &Config, values: &AbsentValues, problem
             problems.warn(Code::NeverMatches, field.at(), message, help);
         }
     }
-    let Some(request) = table.request.value() else {
-        return;
-    };
-    for pair in request.set_headers.elements() {
+    for pair in filled_headers(table) {
         let (Some(name), Some(value)) = (pair.name.read(), pair.field.value()) else {
             continue;
         };
-        let HeaderText::Template(pieces) = &value.value else {
-            continue;
-        };
-        let is_absent = |piece: &TextPiece| matches!(piece, TextPiece::Value(value) if (values.is_value)(value));
-        if pieces.iter().any(is_absent) {
-            let message = format!("the header `{name}` is never set: {why}");
+        if value.value.values().any(values.is_value) {
+            let message = format!("the header `{name}` is never sent: {why}");
             problems.warn(Code::NeverMatches, pair.field.at(), message, help);
         }
     }
+}
+
+/// The fields that a route sets and adds, in requests and in responses.
+fn filled_headers(table: &routes::Route) -> impl Iterator<Item = &FilledHeader> {
+    let (request, response) = (table.request.value(), table.response.value());
+    let of_request = request.map(|one| [&one.set_headers, &one.add_headers]);
+    let of_response = response.map(|one| [&one.set_headers, &one.add_headers]);
+    let tables = of_request.into_iter().chain(of_response).flatten();
+    tables.flat_map(Given::elements)
 }
 
 /// The first such part of a limit's key, or of what stands in for one.

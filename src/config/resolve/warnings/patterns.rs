@@ -16,7 +16,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::templates::{VARIABLES, filled_headers, headers, is_colon_parameter, template};
+use super::templates::{VARIABLES, added, filled_headers, headers, is_colon_parameter, template};
 use crate::config::{
     field::{Field, Given},
     problem::{Code, Problems},
@@ -27,9 +27,10 @@ use crate::config::{
         scalar::{Scalar, Syntax},
         syntaxes::{Host, MethodName},
         tables::Pairs,
+        transform::Request,
     },
 };
-use crate::policy::{PathPattern, Rewrite, Route};
+use crate::policy::{PathPattern, RequestValue, Rewrite, Route};
 
 /// Reports patterns and templates of one route.
 ///
@@ -55,13 +56,17 @@ pub(super) fn report(table: &wire::Route, route: &Route, problems: &mut Problems
             template("rewrite", field, problems);
         }
         filled_headers(&request.set_headers, problems);
+        filled_headers(&request.add_headers, problems);
+        added(&request.add_headers, RequestValue::is_of_client, problems);
         stripped(request, route, problems);
     }
     if let Some(redirect) = table.redirect.value() {
         template("to", &redirect.to, problems);
     }
     if let Some(response) = table.response.value() {
-        headers(&response.set_headers, problems);
+        filled_headers(&response.set_headers, problems);
+        filled_headers(&response.add_headers, problems);
+        added(&response.add_headers, |_| false, problems);
     }
     if let Some(respond) = table.respond.value() {
         headers(&respond.headers, problems);
@@ -266,7 +271,7 @@ fn meant_regex(text: &str) -> Option<String> {
 /// A prefix that is longer than the matched one is no mistake: some of the
 /// paths may begin with it. Patterns with parameters and expressions are not
 /// compared, nor is a prefix that the route inherits.
-fn stripped(request: &wire::Request, route: &Route, problems: &mut Problems) {
+fn stripped(request: &Request, route: &Route, problems: &mut Problems) {
     let Rewrite::Prefix { strip, .. } = &route.request.rewrite else {
         return;
     };

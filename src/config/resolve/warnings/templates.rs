@@ -2,8 +2,9 @@
 //! and in texts that are sent as they stand.
 //!
 //! Here `{name}` is the only sign for something that is filled in, and only
-//! `rewrite`, the `to` of a redirection and `set_headers` of a request have any. A `$host` from a file for
-//! NGINX would reach clients or servers as these five characters.
+//! `rewrite`, the `to` of a redirection, `set_headers` and `add_headers` have
+//! any. A `$host` from a file for NGINX would reach clients or servers as these
+//! five characters.
 
 use crate::config::{
     field::{Field, Given},
@@ -11,10 +12,12 @@ use crate::config::{
     wire::{
         routes::Headers,
         scalar::{Scalar, Syntax},
-        syntaxes::{ChangeableHeader, FilledValue},
+        syntaxes::ChangeableHeader,
         tables::Pairs,
+        transform::FilledHeaders,
     },
 };
+use crate::policy::RequestValue;
 
 /// The beginnings of NGINX variables. A value may hold other dollar signs.
 ///
@@ -91,23 +94,60 @@ fn variable(text: &str) -> Option<&str> {
     names.find(|name| !name.is_empty())
 }
 
-/// Values of response headers with places of templates: they are sent as they
+/// Headers of a fixed response with places of templates: they are sent as they
 /// stand.
-///
-/// A value that looks like a template is usually about the client's address or
-/// the host, and the help names the headers that the gateway writes about them.
 pub(super) fn headers(entry: &Option<Field<Headers>>, problems: &mut Problems) {
-    let help = "leave it out: `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded` are written anyway, and `preserve_host` chooses the Host";
+    let help = "write it in `set_headers` of the route's `response`, whose values are filled in";
     values(entry, has_a_place, help, problems);
 }
 
-/// Values of request headers with places in the language of another gateway.
-pub(super) fn filled_headers(
-    entry: &Option<Field<Pairs<ChangeableHeader, FilledValue>>>,
-    problems: &mut Problems,
-) {
+/// Values that are filled in with places in the language of another gateway.
+pub(super) fn filled_headers(entry: &Option<Field<FilledHeaders>>, problems: &mut Problems) {
     let help = "write a place such as `{client_ip}`, `{host}`, `{scheme}` or `{header:NAME}`";
     values(entry, has_a_foreign_place, help, problems);
+}
+
+/// Fields of which a message has one line (RFC 9110, 5.3): recipients refuse a
+/// second one, or choose one of them.
+const SINGLE: [&str; 14] = [
+    "age",
+    "authorization",
+    "content-location",
+    "content-range",
+    "content-type",
+    "date",
+    "etag",
+    "expires",
+    "last-modified",
+    "location",
+    "referer",
+    "retry-after",
+    "user-agent",
+    "x-request-id",
+];
+
+/// Fields that are added and can only be set: those of which a message has one
+/// line, and those with a value that a sender could choose in the gateway's
+/// stead, as `can_be_forged` says.
+pub(super) fn added(
+    entry: &Option<Field<FilledHeaders>>,
+    can_be_forged: fn(&RequestValue) -> bool,
+    problems: &mut Problems,
+) {
+    let help = "write it in `set_headers`, which replaces the lines that are there";
+    for pair in entry.elements() {
+        let (Some(name), Some(text)) = (pair.name.read(), pair.field.value()) else {
+            continue;
+        };
+        let message = if SINGLE.contains(&name.as_str()) {
+            format!("a message has one `{name}`, and this may be the second")
+        } else if let Some(value) = text.value.values().find(|value| can_be_forged(value)) {
+            format!("a client can send a line `{name}` too, and choose its `{{{value}}}`")
+        } else {
+            continue;
+        };
+        problems.warn(Code::Misleading, pair.field.at(), message, help);
+    }
 }
 
 /// Reports values in which nothing is filled in though they look like it.

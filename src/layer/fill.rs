@@ -1,29 +1,53 @@
-//! Fields that a route sets, with what is filled in for each request.
+//! Templates that are filled in for each request: the values of fields that a
+//! route sets and adds.
 //!
 //! A value that a client chose cannot end its field and begin another one, and
-//! is read by a service as it is known here: one with control characters or
-//! outer blanks counts as missing, as a reader of fields would change it.
+//! is read by a receiver as it is known here: one with control characters or
+//! outer blanks counts as missing, as a reader of fields would change it. It is
+//! not looked at for further places: braces that a client sends stay as they
+//! are.
+//!
+//! # Bounds
+//!
+//! A template may name the same long field several times. So the text that it
+//! makes is bounded, and a longer one counts as missing. A field is cut nowhere:
+//! half of a value would be another value.
 
 use http::HeaderName;
 
 use crate::{
     call::Exchange,
     http1,
-    policy::{HeaderText, RequestValue, TextPiece},
+    policy::{HeaderText, RequestValue, Template, TextPiece},
 };
+
+/// Bytes of the longest text that is filled in: servers such as Apache and NGINX
+/// refuse a longer line of a head.
+const LONGEST: usize = 8 * 1024;
 
 /// Writes the field `name`, or nothing if the request lacks a value of it.
 pub(super) fn write(out: &mut Vec<u8>, name: &HeaderName, text: &HeaderText, exchange: &Exchange) {
-    let pieces = match text {
+    let template = match text {
         HeaderText::Fixed(value) => {
             return http1::write_field(out, name.as_str(), value.as_bytes());
         }
-        HeaderText::Template(pieces) => pieces,
+        HeaderText::Template(template) => template,
     };
     let before = out.len();
     out.extend_from_slice(name.as_str().as_bytes());
     out.extend_from_slice(b": ");
-    for piece in pieces {
+    match fill(out, template, exchange) {
+        true => out.extend_from_slice(b"\r\n"),
+        false => out.truncate(before),
+    }
+}
+
+/// Appends the text of a template. Returns whether the request has all of its
+/// values and the text is not too long; otherwise some of it may have been
+/// appended.
+pub(super) fn fill(out: &mut Vec<u8>, template: &Template, exchange: &Exchange) -> bool {
+    let begin = out.len();
+    template.0.iter().all(|piece| {
         let is_there = match piece {
             TextPiece::Literal(text) => {
                 out.extend_from_slice(text.as_bytes());
@@ -31,11 +55,8 @@ pub(super) fn write(out: &mut Vec<u8>, name: &HeaderName, text: &HeaderText, exc
             }
             TextPiece::Value(value) => append(out, value, exchange),
         };
-        if !is_there {
-            return out.truncate(before);
-        }
-    }
-    out.extend_from_slice(b"\r\n");
+        is_there && out.len() - begin <= LONGEST
+    })
 }
 
 /// Appends a value of the request. Returns whether the request has it.
@@ -53,7 +74,11 @@ fn is_exact(value: &[u8]) -> bool {
 }
 
 /// Appends a value as it is; `None` if the request does not have it.
-fn append_raw(out: &mut Vec<u8>, value: &RequestValue, exchange: &Exchange) -> Option<()> {
+pub(super) fn append_raw(
+    out: &mut Vec<u8>,
+    value: &RequestValue,
+    exchange: &Exchange,
+) -> Option<()> {
     let identified = exchange.identified.get();
     let text = match value {
         RequestValue::ClientIp => return append_text(out, &exchange.client.ip.to_string()),
