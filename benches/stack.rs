@@ -38,8 +38,9 @@ use tidegate::{
     limit::{KeyHasher, Limiter, Top},
     message::{Arrival, Headers, Origin, Request, RequestHead, Response},
     policy::{
-        Allowance, Bound, Concurrency, Cost, HeadLimits, HeaderChanges, KeyPart, Limit, LogFormat,
-        Missing, Prefixes, Priority, Quota, Rate, RequestChanges, Retry, RetryOn, Timeouts,
+        Allowance, Bound, Concurrency, Cost, Failures, HeadLimits, HeaderChanges, KeyPart, Limit,
+        LogFormat, Missing, Prefixes, Priority, Quota, Rate, RequestChanges, Retry, Statuses,
+        Timeouts,
     },
     runtime::worker,
     telemetry::{AccessLog, FixedFields, Form, Metrics},
@@ -305,11 +306,16 @@ fn outgoing(call: Call) -> Outgoing {
 fn retry() -> RetryLayer {
     let policy = Retry {
         attempts: NonZeroU32::new(2).expect("not zero"),
-        on: RetryOn {
+        on: Failures {
             connect: true,
             reset: true,
             timeout: false,
-            statuses: vec![StatusCode::BAD_GATEWAY],
+            statuses: [Statuses {
+                first: 502,
+                last: 502,
+            }]
+            .into_iter()
+            .collect(),
         },
         methods: vec![Method::GET],
         backoff: Duration::from_millis(25),

@@ -448,6 +448,54 @@ fn the_last_server_gets_requests_even_while_it_cools_down() {
 }
 
 #[test]
+fn a_server_that_limits_its_clients_is_left_alone_and_not_ejected() {
+    let limited = Upstream::answering(|request| match request.target() {
+        "/" => ok(""),
+        _ => "HTTP/1.1 429 No\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n".to_owned(),
+    });
+    let good = Upstream::answering(|_| ok(""));
+    let more = "ejection = { consecutive_failures = 1, base = '1h', max = '1h' }";
+    let gateway = Gateway::start(&turns(&[&limited, &good], more));
+    let refused = (0..20).filter(|_| gateway.status("/limited") == 429);
+    assert_eq!(refused.count(), 1);
+    assert_eq!(
+        gateway.logged("server cools down")["cause"],
+        "it answered 429 with Retry-After for 1 s"
+    );
+    await_state(&gateway, &limited, "up");
+    assert_eq!(gateway.status("/"), 200);
+
+    // The statuses are a list.
+    let text = turns(&[&limited, &good], "cool_down = true");
+    let gateway = Gateway::start(&text);
+    let refused = (0..20).filter(|_| gateway.status("/limited") == 429);
+    assert_eq!(refused.count(), 10, "`true` is the 503 alone");
+}
+
+#[test]
+fn an_ejection_counts_the_failures_that_it_lists_and_no_others() {
+    let limited = Upstream::answering(|_| "HTTP/1.1 429 No\r\ncontent-length: 0\r\n\r\n".into());
+    let (bad, is_well) = moody();
+    is_well.store(false, Ordering::SeqCst);
+    let good = Upstream::answering(|_| ok(""));
+    let ejection = |on: &str| format!("ejection = {{ on = {on}, consecutive_failures = 2 }}");
+    let gateway = Gateway::start(&turns(&[&limited, &good], &ejection("['429']")));
+    for _ in 0..20 {
+        gateway.status("/");
+    }
+    assert_eq!(times(&limited, "/"), 2);
+    assert_eq!(
+        gateway.logged("server ejected")["cause"],
+        "2 failures in a row, the last: status 429"
+    );
+    let gateway = Gateway::start(&turns(&[&bad, &good], &ejection("['connect', '503']")));
+    for _ in 0..20 {
+        gateway.status("/");
+    }
+    assert_eq!(times(&bad, "/"), 10, "a 500 is not listed");
+}
+
+#[test]
 fn a_cool_down_can_be_switched_off() {
     let busy = Upstream::answering(|_| {
         "HTTP/1.1 503 Busy\r\nretry-after: 60\r\ncontent-length: 0\r\n\r\n".to_owned()

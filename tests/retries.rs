@@ -596,6 +596,67 @@ fn no_attempt_begins_after_the_deadline() {
 }
 
 #[test]
+fn a_retry_waits_at_least_as_long_as_the_response_asks() {
+    for status in ["429", "503"] {
+        let busy = format!(
+            "HTTP/1.1 {status} Busy\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+        );
+        let upstream = failing(1, move |mut connection| connection.send(busy.as_str()));
+        let gateway = Gateway::start(&retrying(&upstream, "on = ['429', '503']"));
+        let asked = Instant::now();
+        assert_eq!(gateway.status("/"), 200);
+        assert!(asked.elapsed() >= Duration::from_secs(1), "{status}");
+    }
+}
+
+#[test]
+fn another_server_is_not_asked_before_the_time_that_the_response_asks_for() {
+    let busy = Upstream::answering(|_| {
+        "HTTP/1.1 503 Busy\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n".to_owned()
+    });
+    let good = Upstream::answering(|_| ok(""));
+    let gateway = Gateway::start(&turns(&[busy.url(), good.url()], "on = ['503']"));
+    let asked = Instant::now();
+    let statuses = [gateway.status("/"), gateway.status("/")];
+    assert_eq!(statuses, [200, 200]);
+    assert!(asked.elapsed() >= Duration::from_secs(1));
+    assert_ne!(times(&busy, "GET /"), 0);
+}
+
+#[test]
+fn a_response_that_asks_for_more_time_than_is_left_is_passed_on() {
+    for after in [
+        "40",
+        "18446744073709551615",
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+    ] {
+        let busy = format!(
+            "HTTP/1.1 503 Busy\r\nretry-after: {after}\r\nconnection: close\r\ncontent-length: 4\r\n\r\nbusy"
+        );
+        let upstream = failing(9, move |mut connection| connection.send(busy.as_str()));
+        let gateway = Gateway::start(&retrying(&upstream, "on = ['503']"));
+        let response = gateway.get("/");
+        assert_eq!(
+            (response.status(), response.get("retry-after")),
+            (503, Some(after))
+        );
+        assert_eq!(response.text(), "busy");
+        assert_eq!(times(&upstream, "GET /"), 1);
+        assert_eq!(gateway.line_of("/")["not_retried"], "retry_after");
+        assert_eq!(outcomes(&gateway, "retry_after"), 1.0);
+    }
+}
+
+#[test]
+fn a_retry_after_that_cannot_be_read_asks_for_nothing() {
+    let busy =
+        "HTTP/1.1 503 Busy\r\nretry-after: soon\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    let upstream = failing(1, move |mut connection| connection.send(busy));
+    let gateway = Gateway::start(&retrying(&upstream, "on = ['503']"));
+    assert_eq!(gateway.status("/"), 200);
+}
+
+#[test]
 fn a_response_that_has_begun_is_never_retried() {
     let seen = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&seen);

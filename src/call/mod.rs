@@ -25,6 +25,7 @@ pub mod grpc;
 mod limit_text;
 mod progress;
 pub mod query;
+mod retry_after;
 mod target;
 
 use std::{sync::Arc, time::Duration};
@@ -41,6 +42,7 @@ pub use self::{
     grpc::Grpc,
     limit_text::{LimitText, ProblemText},
     progress::{Flag, Holds, Progress, Tried},
+    retry_after::retry_after,
     target::{Target, UNREADABLE, host_field, host_name, host_of},
 };
 use crate::{

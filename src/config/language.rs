@@ -77,7 +77,7 @@ pub(super) enum Kind {
     List(Box<Kind>),
     /// One alone, or a list.
     OneOrList(Box<Kind>),
-    /// A short form, or a table (or a list of them).
+    /// A short form, or a table (or a list of them); a switch, or a list.
     Either(Box<Kind>, Box<Kind>),
     /// Free names on the left, these on the right.
     Map(Box<Kind>),
@@ -228,7 +228,7 @@ impl Kind {
             let (short, long) = (Self::read(path, one), Self::read(path, other));
             return match (one["const"].as_str(), long) {
                 (Some(word), other) => Self::Or(word.to_owned(), Box::new(other)),
-                (None, Self::List(of)) => Self::OneOrList(of),
+                (None, Self::List(of)) if !matches!(short, Self::Flag) => Self::OneOrList(of),
                 (None, long) => Self::Either(Box::new(short), Box::new(long)),
             };
         }

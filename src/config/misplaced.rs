@@ -318,7 +318,9 @@ fn has_its_shape(kind: &Kind, node: &Node) -> bool {
         (Kind::List(_) | Kind::Tables(_), value) => matches!(value, Value::List(_)),
         (Kind::OneOrList(_), value) => matches!(value, Value::Text(_) | Value::List(_)),
         (Kind::Either(_, long), Value::Table(_)) => matches!(**long, Kind::Table(_)),
-        (Kind::Either(_, long), Value::List(_)) => matches!(**long, Kind::Tables(_)),
+        (Kind::Either(_, long), Value::List(_)) => {
+            matches!(**long, Kind::Tables(_) | Kind::List(_))
+        }
         (Kind::Either(short, _), _) => has_its_shape(short, node),
         (Kind::Map(_) | Kind::Table(_), value) => matches!(value, Value::Table(_)),
         (Kind::Named(_), Value::Table(table)) => is_of_tables(table),

@@ -218,6 +218,9 @@ fn typed(kind: &Kind, text: &str) -> Json {
     let other = match kind {
         Kind::Flag => text.trim().parse().ok().map(Json::Bool),
         Kind::Whole { .. } => text.trim().parse::<u64>().ok().map(Json::from),
+        Kind::Either(of, _) if matches!(**of, Kind::Flag) => {
+            text.trim().parse().ok().map(Json::Bool)
+        }
         Kind::Either(of, _) | Kind::Or(_, of) if matches!(**of, Kind::Whole { .. }) => {
             text.trim().parse::<u64>().ok().map(Json::from)
         }

@@ -47,7 +47,7 @@ use crate::{
     error::{ConnectFailure, Error, Failed, LimitOwner},
     limit::KeyHasher,
     message::{Headers, Origin, RequestHead, Response},
-    policy::{Bound, Concurrency, LimitHeaders, Priority, Retry, RetryOn},
+    policy::{Bound, Concurrency, Failures, LimitHeaders, Priority, Retry},
     telemetry::{FixedFields, Metrics},
 };
 
@@ -236,9 +236,9 @@ pub(super) fn call() -> Call {
 fn retries() -> RetryLayer {
     let policy = Retry {
         attempts: NonZeroU32::new(3).unwrap(),
-        on: RetryOn {
+        on: Failures {
             connect: true,
-            ..RetryOn::default()
+            ..Failures::default()
         },
         methods: Vec::new(),
         backoff: Duration::from_millis(10),

@@ -9,6 +9,8 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
+use super::Failures;
+
 /// `[upstreams.NAME.health_check]`: requests that the gateway sends to each
 /// server at an interval.
 ///
@@ -33,12 +35,13 @@ pub struct HealthCheck {
 /// `[upstreams.NAME.ejection]`: when a server that fails requests stops
 /// receiving them, and for how long.
 ///
-/// The terms are those of Envoy's outlier detection by consecutive failures. A
-/// failure is a response with 500, 502, 503 or 504, a response that breaks off,
-/// a reset, a failed connect or a timeout; any other response starts the count
+/// The terms are those of Envoy's outlier detection by consecutive failures.
+/// `on` says what a failure is; any other complete response starts the count
 /// again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ejection {
+    /// The failures that count, at least one.
+    pub on: Failures,
     /// Consecutive failures that eject a server.
     pub consecutive_failures: NonZeroU32,
     /// The length of the first ejection; each further one is twice as long.

@@ -19,7 +19,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Allowance, Cost, KeyPart, Prefixes};
+use super::{Allowance, Cost, KeyPart, Prefixes, Statuses};
 
 /// `[limits.NAME]`: a token bucket or a cap for each key, shared by all routes
 /// that name the limit.
@@ -197,31 +197,6 @@ pub enum ValuePattern {
     /// An address in this network, which is no narrower than the networks that
     /// the key tells apart.
     Network(IpNet),
-}
-
-/// A range of response statuses, both ends included.
-///
-/// ```
-/// use http::StatusCode;
-/// use tidegate::policy::Statuses;
-///
-/// let failures = Statuses { first: 500, last: 599 }; // "5xx"
-/// assert!(failures.contains(StatusCode::BAD_GATEWAY));
-/// assert!(!failures.contains(StatusCode::NOT_FOUND));
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Statuses {
-    /// The lowest status, 200 or more.
-    pub first: u16,
-    /// The highest status, 599 or less.
-    pub last: u16,
-}
-
-impl Statuses {
-    /// Whether `status` is in the range.
-    pub fn contains(&self, status: StatusCode) -> bool {
-        (self.first..=self.last).contains(&status.as_u16())
-    }
 }
 
 /// How a limit treats a request that lacks a part of its key.

@@ -57,6 +57,7 @@ mod api_keys;
 mod concurrency;
 mod cors;
 mod cost;
+mod failures;
 mod headers;
 mod health;
 mod identity;
@@ -71,13 +72,15 @@ mod refusal;
 mod retry;
 mod routes;
 mod secret;
+mod statuses;
 mod store;
 mod template;
 mod tls;
 mod upstreams;
 
 pub use self::{
-    allowance::*, api_keys::*, concurrency::*, cors::*, cost::*, headers::*, health::*,
-    identity::*, json_path::*, jwt::*, key::*, limits::*, process::*, quota::*, refusal::*,
-    retry::*, routes::*, secret::*, store::*, template::*, tls::*, upstreams::*,
+    allowance::*, api_keys::*, concurrency::*, cors::*, cost::*, failures::*, headers::*,
+    health::*, identity::*, json_path::*, jwt::*, key::*, limits::*, process::*, quota::*,
+    refusal::*, retry::*, routes::*, secret::*, statuses::*, store::*, template::*, tls::*,
+    upstreams::*,
 };

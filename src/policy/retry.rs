@@ -2,7 +2,9 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use http::{Method, StatusCode};
+use http::Method;
+
+use super::Failures;
 
 /// `[routes.retry]`: which failures are retried, how often, and with which
 /// delay.
@@ -13,6 +15,7 @@ use http::{Method, StatusCode};
 ///
 /// ```
 /// use std::time::Duration;
+/// use http::StatusCode;
 /// use tidegate::config;
 ///
 /// let text = r#"
@@ -26,7 +29,7 @@ use http::{Method, StatusCode};
 /// let config = config::parse("tidegate.toml", text, &config::Environment::new()).unwrap();
 /// let retry = &config.routes[0].retry;
 /// assert!(retry.on.connect && !retry.on.reset);
-/// assert_eq!(retry.on.statuses, [503]);
+/// assert!(retry.on.statuses.contains(StatusCode::SERVICE_UNAVAILABLE));
 /// // The first wait is drawn from 0 to 50 ms, the second from 0 to 100 ms.
 /// assert_eq!(retry.backoff, Duration::from_millis(50));
 /// assert_eq!(retry.budget, 0.2);
@@ -36,12 +39,13 @@ pub struct Retry {
     /// Attempts in all, 1 to 100; 1 is no retry.
     pub attempts: NonZeroU32,
     /// The outcomes that are retried.
-    pub on: RetryOn,
+    pub on: Failures,
     /// Methods that are retried even if a server may have seen the request. A
     /// request that no server has seen is retried whatever its method.
     pub methods: Vec<Method>,
     /// Bound of the wait before the first retry; it doubles with each further
-    /// one. The wait is drawn from zero up to the bound (full jitter).
+    /// one. The wait is drawn from zero up to the bound (full jitter), and
+    /// follows the `Retry-After` of a response that has one.
     pub backoff: Duration,
     /// Greatest bound of a wait, at least `backoff`.
     pub max_backoff: Duration,
@@ -54,18 +58,4 @@ pub struct Retry {
     /// Bytes of a request body that are kept for a replay, at most 1 GiB. A
     /// request of whose body more has been read is not retried.
     pub buffer: usize,
-}
-
-/// The outcomes of an attempt that are retried. The default is none.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct RetryOn {
-    /// No connection was made, or a pooled one turned out to be closed before
-    /// any byte of the response.
-    pub connect: bool,
-    /// The connection broke before any byte of the response.
-    pub reset: bool,
-    /// The attempt timed out.
-    pub timeout: bool,
-    /// The response has one of these statuses.
-    pub statuses: Vec<StatusCode>,
 }

@@ -11,7 +11,7 @@ use rustls::pki_types::ServerName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Concurrency, Ejection, HealthCheck, KeyPart, UpstreamTls};
+use super::{Concurrency, Ejection, HealthCheck, KeyPart, StatusSet, UpstreamTls};
 
 /// `[upstreams.NAME]`: a named set of servers that are interchangeable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,9 +34,9 @@ pub struct Upstream {
     /// The time over which a server that came back grows to its full share of
     /// requests; zero for at once.
     pub slow_start: Duration,
-    /// Whether a server that responds 503 with `Retry-After` is avoided until
-    /// then, at most for 60 seconds.
-    pub cool_down: bool,
+    /// A server that responds with one of these statuses and `Retry-After` is
+    /// avoided until then, at most for 60 seconds. Empty if none ever is.
+    pub cool_down: StatusSet,
     /// How servers are checked; `None` if they are not.
     pub health_check: Option<HealthCheck>,
     /// When a server is ejected for failing requests.

@@ -7,11 +7,12 @@
 //!
 //! | outcome | judgement |
 //! |---|---|
-//! | 2xx to 4xx, and 5xx that depend on the request | success, once the body is complete |
-//! | 500, 502, 503, 504 | failure; 503 with `Retry-After` also begins a cool-down |
-//! | no connection, a reset, a bad response | failure |
-//! | a body that breaks off | failure |
-//! | a timeout while it is the server's turn | failure |
+//! | a status that `ejection.on` lists | failure |
+//! | any other status | success, once the body is complete |
+//! | a status that `cool_down` lists, with `Retry-After` | also begins a cool-down |
+//! | no connection, a reset, a bad response | failure, if `ejection.on` lists it |
+//! | a body that breaks off | failure, likewise |
+//! | a timeout while it is the server's turn | failure, likewise |
 //! | a stale connection, a refused stream, a client that leaves | none |
 //!
 //! Time counts from the moment at which the connection was ready, so that a
@@ -22,17 +23,17 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{StatusCode, header};
+use http::header;
 use tokio::time::Instant;
 
 use super::{
-    health::{Failing, Page, Provoked, retry_after},
+    health::{Failing, Page, Provoked},
     server::{InFlight, Server},
     service::Upstream,
 };
 use crate::{
     body::Flow,
-    call::{Call, Exchange},
+    call::{Call, Exchange, retry_after},
     error::ConnectFailure,
     http1::ResponseHead,
     policy::Balance,
@@ -77,15 +78,6 @@ impl TimedUpload {
     }
 }
 
-/// Whether a status says that the server cannot do its work.
-///
-/// The other statuses above 500 depend on the request: 501 (an unknown method),
-/// 505, 506, 508, 510,
-/// 511. A client that asks for them must not be able to have a server ejected.
-fn is_failure(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 500 | 502..=504)
-}
-
 impl Attempt {
     /// An attempt at the server with this `index`.
     pub(super) fn new(upstream: &Arc<Upstream>, index: usize, call: &Call) -> Self {
@@ -111,11 +103,14 @@ impl Attempt {
     /// that its body arrives completely.
     pub(super) fn responded(&mut self, head: &ResponseHead, took: Duration, now: Instant) -> bool {
         let status = head.status;
-        if is_failure(status) {
-            let counts = self.failed(Some(Failing::Status(status.as_u16())), took, now);
-            if counts && status == StatusCode::SERVICE_UNAVAILABLE {
-                self.obey_retry_after(head.fields.get(&header::RETRY_AFTER), now);
-            }
+        let policy = &self.upstream.policy;
+        let is_failure = policy.ejection.on.statuses.contains(status);
+        let cools = policy.cool_down.contains(status);
+        let counts = is_failure && self.failed(Some(Failing::Status(status.as_u16())), took, now);
+        if cools && counts == is_failure {
+            self.obey_retry_after(head, is_failure, now);
+        }
+        if is_failure {
             return false;
         }
         self.deadline = None;
@@ -149,18 +144,22 @@ impl Attempt {
         self.failed(failing, now - begun, now);
     }
 
-    /// Has a server that responded 503 with `Retry-After` cool down until then,
-    /// unless it is the only one.
-    fn obey_retry_after(&self, value: Option<&[u8]>, now: Instant) {
+    /// Has a server whose response has `Retry-After` cool down until then,
+    /// unless it is the only one. `is_failure` says that the response was
+    /// counted as a failure.
+    #[cold]
+    fn obey_retry_after(&self, head: &ResponseHead, is_failure: bool, now: Instant) {
         let is_only = self.upstream.balancer.servers.len() == 1;
-        let value = value.filter(|_| self.upstream.policy.cool_down && !is_only);
+        let value = head.fields.get(&header::RETRY_AFTER).filter(|_| !is_only);
         let after = value.and_then(|value| retry_after(value, SystemTime::now()));
         if let (Some(after), Some(page)) = (after, self.page()) {
             let by = Provoked {
                 page,
                 client: self.call.client.ip,
+                status: head.status,
             };
-            self.upstream.ejector.cool_down(self.index, after, by, now);
+            let ejector = &self.upstream.ejector;
+            ejector.cool_down(self.index, after, by, is_failure, now);
         }
     }
 

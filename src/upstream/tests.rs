@@ -8,11 +8,22 @@ use std::{
 use http::Uri;
 
 use crate::policy::{
-    Balance, Ejection, Pool, Protocol, ServerAddress, Upstream as Policy, UpstreamServer,
-    UpstreamTls,
+    Balance, Ejection, Failures, Pool, Protocol, ServerAddress, StatusSet, Statuses,
+    Upstream as Policy, UpstreamServer, UpstreamTls,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
+
+/// The failures that eject by default.
+pub(super) fn failures() -> Failures {
+    let statuses = [(500, 500), (502, 504)].map(|(first, last)| Statuses { first, last });
+    Failures {
+        connect: true,
+        reset: true,
+        timeout: true,
+        statuses: statuses.into_iter().collect(),
+    }
+}
 
 /// An upstream with a server at each of `urls`, which may have one connection
 /// of HTTP/1.1.
@@ -38,9 +49,10 @@ pub(super) fn policy(urls: &[&str]) -> Policy {
         hash_bound: None,
         concurrency: None,
         slow_start: Duration::ZERO,
-        cool_down: false,
+        cool_down: StatusSet::default(),
         health_check: None,
         ejection: Ejection {
+            on: failures(),
             consecutive_failures: NonZeroU32::MIN,
             base: MINUTE,
             max: MINUTE,

@@ -96,6 +96,9 @@ fn makes_a_limit(kind: &Kind, node: &Node) -> bool {
 fn instead_of_either(key: &LanguageKey, short: &Kind, long: &Kind, node: &Node) -> Option<String> {
     let name = key.name.as_str();
     Some(match (short, long, &node.value) {
+        (Kind::Flag, Kind::List(_), Value::Whole(0 | 1)) => flag(name, node),
+        (Kind::Flag, Kind::List(_), _) if as_switch(node).is_some() => flag(name, node),
+        (Kind::Flag, Kind::List(_), _) => return as_list(name, node),
         (_, Kind::Tables(_), Value::List(items)) => {
             let names = items.iter().filter_map(Node::text).map(quoted);
             let shares = names.map(|name| format!("{{ name = \"{name}\", weight = 1 }}"));

@@ -27,7 +27,7 @@ use super::{
         tree::{Node, Text, Value},
         wire::{
             lists::rules,
-            tables::{EITHER, NAMED, PAIRS},
+            tables::{EITHER, NAMED, PAIRS, SWITCH_OR},
         },
         wrong::Wrong,
     },
@@ -103,8 +103,8 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
     /// The requests of the types of `wire`, by their names.
     ///
     /// `FIELD` asks for a place and a value, `PAIRS` and `NAMED` for a table
-    /// with free names, and `EITHER` for one of two forms. Any other name is
-    /// that of a plain wrapper.
+    /// with free names, `EITHER` for one of two forms, and `SWITCH_OR` for a
+    /// switch or something else. Any other name is that of a plain wrapper.
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
         name: &'static str,
@@ -114,6 +114,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
             FIELD => visitor.visit_seq(FieldParts::new(self)),
             PAIRS | NAMED => self.names(name == NAMED, visitor),
             EITHER => self.either(visitor),
+            SWITCH_OR => self.switch_or(visitor),
             _ => visitor.visit_newtype_struct(self),
         }
     }
@@ -242,6 +243,19 @@ impl<'a> NodeDeserializer<'a> {
                 Err(ReadError::Form)
             }
             Value::List(_) | Value::Table(_) => visitor.visit_some(self),
+            _ => visitor.visit_newtype_struct(self),
+        };
+        match value {
+            Err(ReadError::Type { .. }) => Err(ReadError::Form),
+            value => value,
+        }
+    }
+
+    /// A switch, or a list, which says more than a switch. A value of another
+    /// type gets a message about both forms.
+    fn switch_or<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        let value = match &self.node.value {
+            Value::List(_) => visitor.visit_some(self),
             _ => visitor.visit_newtype_struct(self),
         };
         match value {

@@ -199,10 +199,12 @@ impl NodeDeserializer<'_> {
         };
         let short = match **short {
             Kind::Whole { .. } => "a whole number",
+            Kind::Flag => "true, false",
             _ => "a string",
         };
         let long = match **long {
             Kind::Tables(_) => "a list of tables",
+            Kind::List(_) => "a list",
             _ => "a table",
         };
         format!("{short} or {long}")

@@ -10,7 +10,9 @@ use super::upstreams;
 use crate::config::{
     field::Given, problem::Problems, wire::identities::ForwardAuth as WrittenForwardAuth,
 };
-use crate::policy::{Balance, Bound, Concurrency, ForwardAuth, Protocol, Upstream, UpstreamTls};
+use crate::policy::{
+    Balance, Bound, Concurrency, ForwardAuth, Protocol, StatusSet, Upstream, UpstreamTls,
+};
 
 /// The service. `name` is that of its upstream in metrics and logs; no upstream
 /// of the file may have it, as it has a dot behind a word of the language.
@@ -28,7 +30,7 @@ pub(super) fn forward(
         balance: Balance::LeastRequests,
         hash_bound: None,
         slow_start: Duration::ZERO,
-        cool_down: false,
+        cool_down: StatusSet::default(),
         health_check: None,
         ejection: upstreams::ejection(&None, problems)?,
         concurrency: Some(Concurrency {

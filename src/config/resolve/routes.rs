@@ -35,7 +35,7 @@ use crate::config::{
     units,
     wire::routes as wire,
 };
-use crate::policy::{Action, Retry, RetryOn, Route, Timeouts};
+use crate::policy::{Action, Retry, Route, Timeouts};
 
 /// One route. `bodies` are those of refusals that were read before. Its path is
 /// resolved first: names, templates and keys may ask for
@@ -223,7 +223,7 @@ fn retry(entry: &Nested<wire::Retry>, problems: &mut Problems) -> Option<Retry> 
     }
     Some(Retry {
         attempts: retry.attempts.read()?,
-        on: retry_on(retry.on.read()?),
+        on: retry.on.read()?.into_iter().collect(),
         methods: retry.methods.read()?,
         backoff,
         max_backoff: max_backoff.max(backoff),
@@ -231,18 +231,4 @@ fn retry(entry: &Nested<wire::Retry>, problems: &mut Problems) -> Option<Retry> 
         budget_min: retry.budget_min.read()?,
         buffer: retry.buffer.read()?,
     })
-}
-
-/// Failures as a set, which is cheaper to ask than a list.
-///
-/// Statuses keep their order; the other reasons are flags.
-fn retry_on(outcomes: Vec<RetryOn>) -> RetryOn {
-    let mut on = RetryOn::default();
-    for one in outcomes {
-        on.connect |= one.connect;
-        on.reset |= one.reset;
-        on.timeout |= one.timeout;
-        on.statuses.extend(one.statuses);
-    }
-    on
 }

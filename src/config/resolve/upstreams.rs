@@ -20,20 +20,28 @@ use super::{
     tls,
 };
 use crate::config::{
-    field::{Field, Given, Nested, section},
+    field::{Field, Given, Nested, Plain, section},
     include::Loading,
     problem::{Code, Problems},
     source::Span,
     syntax, units,
     wire::{
+        lists::List,
         scalar::Scalar,
-        syntaxes::ServerAt,
-        tables::{Either, Named, NamedEntry},
+        syntaxes::{ServerAt, StatusOrClass},
+        tables::{Either, Named, NamedEntry, SwitchOr},
         upstreams::{self as wire, Balance as Choice},
     },
 };
 use crate::policy::{
-    Balance, Ejection, HealthCheck, Pool, ServerAddress, Upstream, UpstreamServer,
+    Balance, Ejection, HealthCheck, Pool, ServerAddress, StatusSet, Statuses, Upstream,
+    UpstreamServer,
+};
+
+/// 503, with which a server says that it is overloaded or down for maintenance.
+const ONLY_OVERLOAD: Statuses = Statuses {
+    first: 503,
+    last: 503,
 };
 
 /// Resolves all upstreams, in the order of their names. `None` if any of them,
@@ -75,7 +83,7 @@ fn upstream(entry: &NamedEntry<wire::Upstream>, loading: &mut Loading<'_>) -> Op
         balance: balance?,
         hash_bound: upstream.hash_bound.read()?,
         slow_start: upstream.slow_start.read()?,
-        cool_down: upstream.cool_down.value?,
+        cool_down: cool_down(upstream.cool_down.value()?),
         health_check: upstream
             .health_check
             .if_given(|check| health_check(check))?,
@@ -122,6 +130,16 @@ fn balance(upstream: &wire::Upstream, at: Span, problems: &mut Problems) -> Opti
     }
 }
 
+/// The statuses that cool a server down. Behind `true` stands only the one
+/// that the key was once made for.
+fn cool_down(wanted: &SwitchOr<List<Scalar<StatusOrClass>>>) -> StatusSet {
+    match wanted {
+        SwitchOr::Switch(false) => StatusSet::default(),
+        SwitchOr::Switch(true) => [ONLY_OVERLOAD].into_iter().collect(),
+        SwitchOr::Other(statuses) => statuses.plain().into_iter().collect(),
+    }
+}
+
 /// Active checks; `Some(None)` is an upstream without them, of which servers
 /// are judged by their responses alone.
 fn health_check(check: &wire::HealthCheck) -> Option<HealthCheck> {
@@ -152,6 +170,7 @@ pub(super) fn ejection(
         problems.error(Code::Conflict, ejection.max.at(), message, help);
     }
     Some(Ejection {
+        on: ejection.on.read()?.into_iter().collect(),
         consecutive_failures: ejection.consecutive_failures.read()?,
         base,
         max: max.max(base),

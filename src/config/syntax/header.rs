@@ -6,10 +6,10 @@
 //! looked at, [`changeable`] for one that the gateway sets or removes, and
 //! [`kept`] for one that it passes on.
 
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method};
 
 use super::super::{suggest, wrong::Wrong};
-use crate::policy::{ClientIpHeader, HopsField, RetryOn, Statuses};
+use crate::policy::{ClientIpHeader, Failures, HopsField, Statuses};
 
 /// Headers about this connection or about where a message ends. The gateway
 /// writes or removes them itself; a value from a file would break the framing,
@@ -150,32 +150,63 @@ pub(in crate::config) fn method(text: &str) -> Result<Method, Wrong> {
 }
 
 /// `"connect"`, `"reset"`, `"timeout"`, or a status such as `"503"`: one outcome
-/// that is retried.
+/// that is retried. Classes of statuses have some that no retry helps.
 ///
 /// # Errors
 /// Anything else, and statuses below 200 or above 599.
-pub(in crate::config) fn retry_reason(text: &str) -> Result<RetryOn, Wrong> {
-    let mut on = RetryOn::default();
-    match text {
-        "connect" => on.connect = true,
-        "reset" => on.reset = true,
-        "timeout" => on.timeout = true,
-        _ if text.starts_with(|c: char| c.is_ascii_digit()) => {
-            let help = "write one from \"200\" to \"599\"";
-            let none = || Wrong::new("it is not a status of an answer", help);
-            let status: Result<StatusCode, _> = text.parse();
-            let status = status
-                .ok()
-                .filter(|status| (200..600).contains(&status.as_u16()));
-            on.statuses.push(status.ok_or_else(none)?);
-        }
-        _ => {
-            let near = suggest::nearest(text, &["connect", "reset", "timeout"]);
-            let help = "write \"connect\", \"reset\", \"timeout\" or a status such as \"503\"";
-            return Err(Wrong::new("it is nothing to retry on", help).or_meant(near));
-        }
+pub(in crate::config) fn retry_reason(text: &str) -> Result<Failures, Wrong> {
+    if text.starts_with(|c: char| c.is_ascii_digit()) && !text.ends_with('x') {
+        return failure(text);
     }
-    Ok(on)
+    way_to_fail(text).ok_or_else(|| match text.as_bytes() {
+        [b'0'..=b'9', ..] => Wrong::new("it is not a status of an answer", STATUS_HELP),
+        _ => no_failure(text, "it is nothing to retry on", "\"503\""),
+    })
+}
+
+/// `"connect"`, `"reset"`, `"timeout"`, a status such as `"503"` or a class such
+/// as `"5xx"`: one outcome that counts against a server.
+///
+/// # Errors
+/// Anything else, and statuses below 200 or above 599.
+pub(in crate::config) fn failure(text: &str) -> Result<Failures, Wrong> {
+    if let Some(way) = way_to_fail(text) {
+        return Ok(way);
+    }
+    if !text.starts_with(|c: char| c.is_ascii_digit()) {
+        let why = "it is no failure of a server";
+        return Err(no_failure(text, why, "\"503\" or \"5xx\""));
+    }
+    let statuses = statuses(text).map_err(|wrong| match text.ends_with('x') {
+        true => wrong,
+        false => Wrong::new("it is not a status of an answer", STATUS_HELP),
+    })?;
+    Ok(Failures {
+        statuses: [statuses].into_iter().collect(),
+        ..Failures::default()
+    })
+}
+
+/// Help for a number that is no status.
+const STATUS_HELP: &str = "write one from \"200\" to \"599\"";
+
+/// A failure that is no status, by its word.
+fn way_to_fail(text: &str) -> Option<Failures> {
+    let mut way = Failures::default();
+    match text {
+        "connect" => way.connect = true,
+        "reset" => way.reset = true,
+        "timeout" => way.timeout = true,
+        _ => return None,
+    }
+    Some(way)
+}
+
+/// The refusal of a word that is none of [`way_to_fail`].
+fn no_failure(text: &str, why: &str, statuses: &str) -> Wrong {
+    let near = suggest::nearest(text, &["connect", "reset", "timeout"]);
+    let help = format!("write \"connect\", \"reset\", \"timeout\" or a status such as {statuses}");
+    Wrong::new(why, help).or_meant(near)
 }
 
 /// `"401"`, `"5xx"`: statuses from 200 to 599. Those below end no exchange.
@@ -203,6 +234,8 @@ pub(in crate::config) fn statuses(text: &str) -> Result<Statuses, Wrong> {
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+
     use super::*;
 
     #[test]
@@ -236,12 +269,37 @@ mod tests {
 
     #[test]
     fn a_retry_listens_to_failures_and_statuses() {
-        assert_eq!(
-            retry_reason("503").unwrap().statuses,
-            [StatusCode::SERVICE_UNAVAILABLE]
-        );
+        let on = retry_reason("503").unwrap();
+        assert!(on.statuses.contains(StatusCode::SERVICE_UNAVAILABLE) && !on.connect);
         for text in ["5xx", "99", "600", "conect", ""] {
             assert!(retry_reason(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_server_fails_by_a_word_a_status_or_a_class() {
+        assert!(failure("timeout").unwrap().timeout);
+        let on = failure("5xx").unwrap().statuses;
+        assert!(on.contains(StatusCode::BAD_GATEWAY) && !on.contains(StatusCode::NOT_FOUND));
+        assert!(
+            failure("429")
+                .unwrap()
+                .statuses
+                .contains(StatusCode::TOO_MANY_REQUESTS)
+        );
+        for (text, help) in [
+            ("conect", "did you mean \"connect\"?"),
+            ("600", "write one from \"200\" to \"599\""),
+            (
+                "6xx",
+                "write one such as \"401\", or \"5xx\" for all from 500 to 599",
+            ),
+            (
+                "",
+                "write \"connect\", \"reset\", \"timeout\" or a status such as \"503\" or \"5xx\"",
+            ),
+        ] {
+            assert_eq!(failure(text).unwrap_err().help, help, "{text}");
         }
     }
 

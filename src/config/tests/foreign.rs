@@ -74,6 +74,8 @@ fn a_word_of_another_gateway_is_reported_with_the_word_of_this_one() {
         ("hash_bound = false", "write `hash_bound = \"off\"`"),
         ("cool_down = \"no\"", "write `cool_down = false`"),
         ("cool_down = 1", "write `cool_down = true`"),
+        ("cool_down = 503", "`cool_down = [\"503\"]`"),
+        ("cool_down = \"429\"", "`cool_down = [\"429\"]`"),
     ] {
         says(&upstream(keys), expected);
     }

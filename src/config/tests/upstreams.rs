@@ -41,6 +41,12 @@ fn invalid_upstreams_are_refused() {
         ("balance = \"fastest\"", 3, Code::BadValue),
         ("slow_start = 10", 3, Code::WrongType),
         ("cool_down = \"yes\"", 3, Code::WrongType),
+        ("cool_down = []", 3, Code::BadValue),
+        ("cool_down = [\"503\", \"503\"]", 3, Code::Duplicate),
+        ("cool_down = [\"often\"]", 3, Code::BadValue),
+        ("ejection = { on = [] }", 3, Code::BadValue),
+        ("ejection = { on = [\"6xx\"] }", 3, Code::BadValue),
+        ("ejection = { on = [\"resets\"] }", 3, Code::BadValue),
         (
             "[upstreams.b.health_check]\ninterval = \"1s\"",
             3,

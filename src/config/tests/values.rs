@@ -4,6 +4,8 @@ use crate::policy::*;
 use http::HeaderValue;
 use std::time::Duration;
 
+use http::StatusCode;
+
 use super::{config_with, read};
 
 #[test]
@@ -207,6 +209,43 @@ fn servers_are_urls_or_tables() {
     assert_eq!((&two.address, two.weight), (&at("::1", 80), 3));
 }
 
+fn statuses(codes: &[u16]) -> StatusSet {
+    let one = |code: &u16| Statuses {
+        first: *code,
+        last: *code,
+    };
+    codes.iter().map(one).collect()
+}
+
+#[test]
+fn a_cool_down_is_a_list_of_statuses_or_a_switch() {
+    let cool_down = |value: &str| {
+        let keys = format!("[upstreams.b]\nservers = [\"http://a\"]\ncool_down = {value}");
+        config_with(&keys, "").unwrap().upstreams[1].cool_down
+    };
+    assert_eq!(cool_down("true"), statuses(&[503]));
+    assert!(cool_down("false").is_empty());
+    assert_eq!(cool_down("[\"429\"]"), statuses(&[429]));
+    assert!(cool_down("[\"5xx\"]").contains(StatusCode::BAD_GATEWAY));
+}
+
+#[test]
+fn an_ejection_counts_the_failures_that_it_lists() {
+    let keys = "[upstreams.b]\nservers = [\"http://a\"]\nejection = { on = [\"5xx\", \"429\", \"reset\"] }";
+    let on = &config_with(keys, "").unwrap().upstreams[1].ejection.on;
+    assert!(on.reset && !on.connect && !on.timeout);
+    for (status, counts) in [
+        (500, true),
+        (501, true),
+        (599, true),
+        (429, true),
+        (404, false),
+    ] {
+        let status = StatusCode::from_u16(status).unwrap();
+        assert_eq!(on.statuses.contains(status), counts, "{status}");
+    }
+}
+
 #[test]
 fn by_default_an_upstream_has_ejection_and_no_checks() {
     let upstream = &config_with("", "").unwrap().upstreams[0];
@@ -216,15 +255,18 @@ fn by_default_an_upstream_has_ejection_and_no_checks() {
             upstream.cool_down,
             &upstream.health_check
         ),
-        (Duration::ZERO, true, &None)
+        (Duration::ZERO, statuses(&[503, 429]), &None)
     );
     let Ejection {
+        ref on,
         consecutive_failures,
         base,
         max,
         max_percent,
     } = upstream.ejection;
     assert_eq!((consecutive_failures.get(), max_percent), (5, 50));
+    assert!(on.connect && on.reset && on.timeout);
+    assert_eq!(on.statuses, statuses(&[500, 502, 503, 504]));
     assert_eq!(
         (base, max),
         (Duration::from_secs(10), Duration::from_secs(300))

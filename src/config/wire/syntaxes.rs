@@ -21,8 +21,9 @@ use super::super::{
 };
 use super::scalar::Syntax;
 use crate::policy::{
-    Algorithm, BodyKind, ClientIpHeader, CostSource, CredentialPlace, HeaderText, HostPattern,
-    KeyPart, Missing, OriginPattern, PathPattern, Rate, RetryOn, Statuses, StoreServer, Template,
+    Algorithm, BodyKind, ClientIpHeader, CostSource, CredentialPlace, Failures, HeaderText,
+    HostPattern, KeyPart, Missing, OriginPattern, PathPattern, Rate, Statuses, StoreServer,
+    Template,
     UpstreamServer,
 };
 
@@ -120,7 +121,9 @@ syntaxes! {
     /// An algorithm of signatures.
     TokenAlgorithm = Algorithm, "an algorithm", "RS256", "^(RS|PS|HS)(256|384|512)$|^ES(256|384)$|^EdDSA$", identity::algorithm;
     /// A failure that may be tried again.
-    Reason = RetryOn, "\"connect\", \"reset\", \"timeout\" or a status", "503", "^(connect|reset|timeout|[2-5][0-9][0-9])$", header::retry_reason;
+    Reason = Failures, "\"connect\", \"reset\", \"timeout\" or a status", "503", "^(connect|reset|timeout|[2-5][0-9][0-9])$", header::retry_reason;
+    /// A failure that counts against a server.
+    ServerFailure = Failures, "\"connect\", \"reset\", \"timeout\", a status or a class of them", "5xx", "^(connect|reset|timeout|[2-5]([0-9][0-9]|xx))$", header::failure;
     /// A whole path, in which `{name}` stands for one segment.
     WholePath = PathPattern, "a path", "/orders/{id}", "^/", path::whole;
     /// Path and query of a request line.

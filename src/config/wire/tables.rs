@@ -16,6 +16,7 @@ use super::{
 pub(in crate::config) const PAIRS: &str = "$pairs";
 pub(in crate::config) const NAMED: &str = "$named";
 pub(in crate::config) const EITHER: &str = "$either";
+pub(in crate::config) const SWITCH_OR: &str = "$switch_or";
 
 /// A short form, or a table (or several) with more to say, such as a number or
 /// the table of a cost. The schema has both, the short one first.
@@ -70,6 +71,45 @@ impl<S: JsonSchema, L: JsonSchema> JsonSchema for Either<S, L> {
         let short = generator.subschema_for::<S>();
         let long = generator.subschema_for::<L>();
         json_schema!({ "anyOf": [short, long] })
+    }
+}
+
+/// True or false, or something that says more, such as a list.
+#[derive(Debug, Clone)]
+pub(in crate::config) enum SwitchOr<T> {
+    Switch(bool),
+    Other(T),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for SwitchOr<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let either = EitherVisitor(PhantomData);
+        let either = deserializer.deserialize_newtype_struct(SWITCH_OR, either)?;
+        Ok(match either {
+            Either::Short(switch) => Self::Switch(switch),
+            Either::Long(other) => Self::Other(other),
+        })
+    }
+}
+
+impl<T: Serialize> Serialize for SwitchOr<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Switch(switch) => switch.serialize(serializer),
+            Self::Other(other) => other.serialize(serializer),
+        }
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for SwitchOr<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("switch_or_{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let switch = generator.subschema_for::<bool>();
+        let other = generator.subschema_for::<T>();
+        json_schema!({ "anyOf": [switch, other] })
     }
 }
 

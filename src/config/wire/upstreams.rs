@@ -8,11 +8,14 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::field::{Field, Nested},
     lists::{List, OneOrList},
-    numbers::{Whole, on},
+    numbers::Whole,
     routes::Concurrency,
     scalar::{Off, Or, Scalar},
-    syntaxes::{AnyDuration, Bound, Part, PemFile, PositiveDuration, ServerAt, ServerName, Target},
-    tables::Either,
+    syntaxes::{
+        AnyDuration, Bound, Part, PemFile, PositiveDuration, ServerAt, ServerFailure, ServerName,
+        StatusOrClass, Target,
+    },
+    tables::{Either, SwitchOr},
 };
 use crate::policy::Protocol;
 
@@ -57,10 +60,12 @@ pub(in crate::config) struct Upstream {
     // Most services are quick from their first request on.
     #[serde(default = "Scalar::<AnyDuration>::secs::<0>")]
     pub(in crate::config) slow_start: Field<Scalar<AnyDuration>>,
-    /// A server that responds 503 with `Retry-After` gets no requests until
-    /// then (at most 60 s), unless it is the last one.
-    #[serde(default = "on")]
-    pub(in crate::config) cool_down: Field<bool>,
+    /// A server that responds with one of these statuses and `Retry-After` gets
+    /// no requests until then (at most 60 s), unless it is the last one;
+    /// `true`: `["503"]`; `false`: never.
+    // Both say that the server wants fewer requests for a while.
+    #[serde(default = "cool_down")]
+    pub(in crate::config) cool_down: Field<SwitchOr<List<Scalar<StatusOrClass>>>>,
     /// Active checks of each server; absent: none.
     pub(in crate::config) health_check: Nested<HealthCheck>,
     /// Ejection of servers that fail too often in a row.
@@ -71,6 +76,10 @@ pub(in crate::config) struct Upstream {
     pub(in crate::config) pool: Nested<Pool>,
     /// For `https://` servers; absent: the authorities that the system trusts.
     pub(in crate::config) tls: Nested<UpstreamTls>,
+}
+
+fn cool_down() -> Field<SwitchOr<List<Scalar<StatusOrClass>>>> {
+    Field::by_default(List::of(&["503", "429"]).value.map(SwitchOr::Other))
 }
 
 /// How a server is chosen. The key of `Hash` is a key of its own in the file,
@@ -148,10 +157,16 @@ pub(in crate::config) struct HealthCheck {
     pub(in crate::config) unhealthy_after: Field<Count>,
 }
 
-/// Passive ejection: answers with 500, 502, 503 or 504, broken ones, resets,
-/// connect failures and timeouts.
+/// Passive ejection of servers that fail requests in a row.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Ejection {
+    /// Failures that count: "connect", "reset" (also a response that breaks off
+    /// or is not HTTP), "timeout", statuses such as "503" and classes such as
+    /// "5xx".
+    // Statuses with which a server says that it cannot work at all. 501 and 505
+    // depend on the request: a client must not have a server ejected with them.
+    #[serde(default = "server_failures")]
+    pub(in crate::config) on: Field<List<Scalar<ServerFailure>>>,
     /// Failures in a row that eject a server.
     // Envoy's number: fewer happen by chance.
     #[serde(default = "Count::value::<5>")]
@@ -171,6 +186,10 @@ pub(in crate::config) struct Ejection {
     // The other half has to carry the load.
     #[serde(default = "Percentage::value::<50>")]
     pub(in crate::config) max_percent: Field<Percentage>,
+}
+
+fn server_failures() -> Field<List<Scalar<ServerFailure>>> {
+    List::of(&["500", "502", "503", "504", "connect", "reset", "timeout"])
 }
 
 /// Connections to each server; the numbers are per server, over all workers.

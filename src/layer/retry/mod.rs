@@ -3,7 +3,8 @@
 //!
 //! An attempt is repeated when the policy lists its outcome and
 //!
-//! * attempts are left, and the request's deadline leaves time for one,
+//! * attempts are left, and the request's deadline leaves time for one, also
+//!   after the wait that a `Retry-After` asks for,
 //! * no server can have seen the failed attempt, or the policy lists the method
 //!   and nothing was upgraded,
 //! * the request body can be sent again from its beginning ([`Replay`]),
@@ -30,6 +31,12 @@
 //! attempt and ends at `max_backoff`. It does not wait where a pooled
 //! connection was found closed, or where another server can be asked at once.
 //!
+//! After a response with `Retry-After`, it waits for that time first, also if
+//! another server could be asked: what limits its clients or is overloaded is
+//! rarely one server alone, and a server that asks for rest is soon left alone
+//! by all requests (`cool_down` of its upstream). Envoy does the same
+//! (`rate_limited_retry_back_off`).
+//!
 //! # Bounds
 //!
 //! A request makes at most `retry.attempts` attempts, the first one included.
@@ -52,20 +59,20 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use http::StatusCode;
+use http::{StatusCode, header};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 pub use self::budget::Budget;
 use self::replay::Replay;
 use crate::{
-    call::{Call, Deadline, Exchange, Uploading, grpc},
+    call::{Call, Deadline, Exchange, Uploading, grpc, retry_after},
     error::{Error, Failed, Seen},
     message::Response,
-    policy::{Retry as Policy, RetryOn},
+    policy::{Failures, Retry as Policy},
     runtime::worker,
 };
 
@@ -295,10 +302,12 @@ impl<S> Attempts<S> {
         }
         let is_call = self.exchange.grpc.is_some();
         match outcome {
-            Ok(response) if policy.on.statuses.contains(&status(response, is_call)) => {
+            Ok(response) if policy.on.statuses.contains(status(response, is_call)) => {
+                let value = response.fields.get(&header::RETRY_AFTER);
                 Some(RetryFailure {
                     seen: Seen::Maybe,
                     has_alternative: false,
+                    after: value.and_then(|value| retry_after(value, SystemTime::now())),
                     kind: FailureKind::Served,
                 })
             }
@@ -317,6 +326,8 @@ struct RetryFailure {
     /// Whether the retry can go to another server, which needs no time to
     /// recover.
     has_alternative: bool,
+    /// The time for which the response asks to be left alone (`Retry-After`).
+    after: Option<Duration>,
     kind: FailureKind,
 }
 
@@ -336,7 +347,7 @@ enum FailureKind {
 
 /// The failure that the policy retries, if an attempt that ended with this
 /// error is one.
-fn of_error(on: &RetryOn, failed: &Failed) -> Option<RetryFailure> {
+fn of_error(on: &Failures, failed: &Failed) -> Option<RetryFailure> {
     let kind = match failed.error {
         Error::ConnectFailed { .. } | Error::Unprocessed { .. } if on.connect => {
             FailureKind::Unprocessed
@@ -351,6 +362,7 @@ fn of_error(on: &RetryOn, failed: &Failed) -> Option<RetryFailure> {
     Some(RetryFailure {
         seen: failed.seen,
         has_alternative: failed.has_alternative,
+        after: None,
         kind,
     })
 }

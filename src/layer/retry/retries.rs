@@ -12,12 +12,16 @@ use tower::{Service, ServiceExt};
 use super::{Attempts, FailureKind, RetryFailure, Retrying};
 use crate::{
     body::Body,
-    call::{Call, Deadline},
+    call::Call,
     error::{Failed, Seen},
     layer::one_of::call_rarely,
     message::Response,
     policy::Retry as Policy,
 };
+
+/// The longest wait of a request that has no deadline at the moment, because
+/// its body flows.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// How the next attempt begins.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +47,9 @@ enum Obstacle {
     Body,
     /// The next attempt would not begin before the request's deadline.
     Deadline,
+    /// It would begin before the deadline, but for the `Retry-After` of the
+    /// response.
+    RetryAfter,
     /// The budget of the route holds no retry.
     Budget,
 }
@@ -56,6 +63,7 @@ impl Obstacle {
             Self::Upgrade => "upgrade",
             Self::Body => "body",
             Self::Deadline => "deadline",
+            Self::RetryAfter => "retry_after",
             Self::Budget => "budget",
         }
     }
@@ -80,10 +88,12 @@ impl<S> Attempts<S> {
         let wait = if new_connection || failure.has_alternative {
             None
         } else {
-            Some(backoff(&self.shared.policy, self.made + 1))
+            let asked = failure.after.unwrap_or_default();
+            // Requests that were refused together do not come back together.
+            Some(asked.saturating_add(backoff(&self.shared.policy, self.made + 1)))
         };
         let obstacle = self
-            .obstacle(failure, now + wait.unwrap_or_default())
+            .obstacle(failure, now, wait.unwrap_or_default())
             // Asked last, as a retry that the budget allows is spent.
             .or_else(|| self.unaffordable(failure, now));
         if let Some(obstacle) = obstacle {
@@ -102,9 +112,8 @@ impl<S> Attempts<S> {
         })
     }
 
-    /// Why no attempt that would begin at `begin` can follow `failure`, the
-    /// budget aside.
-    fn obstacle(&self, failure: RetryFailure, begin: Instant) -> Option<Obstacle> {
+    /// Why no attempt can follow `failure` after this `wait`, the budget aside.
+    fn obstacle(&self, failure: RetryFailure, now: Instant, wait: Duration) -> Option<Obstacle> {
         let (policy, request) = (&self.shared.policy, &self.exchange.request);
         let is_seen = failure.seen == Seen::Maybe;
         if self.made >= policy.attempts.get() {
@@ -117,8 +126,11 @@ impl<S> Attempts<S> {
             Some(Obstacle::Upgrade)
         } else if self.replay.as_ref().is_some_and(|body| !body.can_replay()) {
             Some(Obstacle::Body)
-        } else if self.deadline().is_some_and(|deadline| begin >= deadline.at) {
-            Some(Obstacle::Deadline)
+        } else if wait >= self.time_left(now) {
+            Some(match failure.after {
+                Some(_) => Obstacle::RetryAfter,
+                None => Obstacle::Deadline,
+            })
         } else {
             None
         }
@@ -135,11 +147,16 @@ impl<S> Attempts<S> {
         self.exchange.route.metrics.retried(outcome);
     }
 
-    /// The deadline as of now, between two attempts.
-    fn deadline(&self) -> Option<Deadline> {
-        self.uploading
-            .as_ref()
-            .map_or(self.deadline, |uploading| uploading.deadline())
+    /// The time from `now` to the deadline, between two attempts. Without one,
+    /// no wait is longer than [`LONGEST_WAIT`].
+    fn time_left(&self, now: Instant) -> Duration {
+        let deadline = match &self.uploading {
+            Some(uploading) => uploading.deadline(),
+            None => self.deadline,
+        };
+        deadline.map_or(LONGEST_WAIT, |deadline| {
+            deadline.at.saturating_duration_since(now)
+        })
     }
 }
 

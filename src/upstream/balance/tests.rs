@@ -164,6 +164,7 @@ async fn a_recovered_server_gets_its_share_gradually() {
             .map(|server| Arc::clone(&server.health))
             .collect();
         let ejection = policy::Ejection {
+            on: tests::failures(),
             consecutive_failures: NonZeroU32::MIN,
             base: SECOND,
             max: SECOND,

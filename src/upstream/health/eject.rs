@@ -26,6 +26,11 @@ use crate::{
     call::Exchange, error::ConnectFailure, policy::Ejection, upstream::lookups::request_a_look,
 };
 
+/// The longest time that a server is avoided because it asks for it: it cannot
+/// know further ahead when it will recover, and a mistake must not take it out
+/// for a day.
+const LONGEST_COOL_DOWN: Duration = Duration::from_secs(60);
+
 /// Decides on ejections and cool-downs of the servers of one upstream.
 #[derive(Debug)]
 pub(in crate::upstream) struct Ejector {
@@ -65,7 +70,8 @@ impl Ejector {
 
     /// Counts a failure of the server with this `index`; `page` is `None` if it
     /// failed before any page was requested. Returns whether the failure speaks
-    /// against the server: not if the page fails on others as well.
+    /// against the server: not if the policy does not list it, or if the page
+    /// fails on others as well.
     pub(in crate::upstream) fn failed(
         &self,
         index: usize,
@@ -73,19 +79,14 @@ impl Ejector {
         page: Option<Page>,
         now: Instant,
     ) -> bool {
+        if !failing.is_one_of(&self.policy.on) {
+            return false;
+        }
         let Some(server) = self.servers.get(index).filter(|_| self.servers.len() > 1) else {
             return true;
         };
         let run = server.count_failure();
-        let shared = page.and_then(|page| {
-            let blames = self.pages.lock().failed(page, index, run.number, now)?;
-            Some((page, blames))
-        });
-        if let Some((page, blames)) = shared {
-            let _deciding = self.deciding.lock();
-            for blame in blames {
-                self.servers[blame.server].take_back(page, blame, now, self.slow_start);
-            }
+        if page.is_some_and(|page| self.is_shared(page, index, run, 1, now)) {
             return false;
         }
         if run.failures >= self.policy.consecutive_failures.get() {
@@ -93,6 +94,23 @@ impl Ejector {
             // need not ask again.
             server.end_run();
             self.decide(server, run, failing, now);
+        }
+        true
+    }
+
+    /// Whether `page`, which fails on the server with this `index`, fails on
+    /// others as well. What it has caused there and here is taken back then.
+    fn is_shared(&self, page: Page, index: usize, run: Run, counted: u32, now: Instant) -> bool {
+        let blames = self
+            .pages
+            .lock()
+            .failed(page, index, run.number, counted, now);
+        let Some(blames) = blames else {
+            return false;
+        };
+        let _deciding = self.deciding.lock();
+        for blame in blames {
+            self.servers[blame.server].take_back(page, blame, now, self.slow_start);
         }
         true
     }
@@ -122,22 +140,35 @@ impl Ejector {
         }
     }
 
-    /// Has the server with this `index` cool down for `after`, as it asked for
-    /// in its response to the request `by`.
+    /// Has the server with this `index` cool down for `after`, at most for a
+    /// minute, as it asked for in its response to the request `by`. `is_failure`
+    /// says that the response was counted as a failure, which speaks against the
+    /// server.
     ///
-    /// It does not if too many servers are avoided already, or if another one
-    /// cools down for a request of the same client: it may then be that client
-    /// that is served so.
+    /// It does not if other servers send such a response for the same page, if
+    /// too many servers are avoided already, or if another one cools down for a
+    /// request of the same client: it may then be that client that is served
+    /// so.
     pub(in crate::upstream) fn cool_down(
         &self,
         index: usize,
         after: Duration,
         by: Provoked,
+        is_failure: bool,
         now: Instant,
     ) {
         let Some(server) = self.servers.get(index) else {
             return;
         };
+        let page = if is_failure {
+            by.page
+        } else {
+            by.page.that_asks()
+        };
+        let by = Provoked { page, ..by };
+        if !is_failure && self.is_shared(page, index, server.run(), 0, now) {
+            return;
+        }
         let _deciding = self.deciding.lock();
         let is_by_same_client = |other: &Arc<Health>| {
             let cooled_by = other.history().cooled_by;
@@ -148,7 +179,7 @@ impl Ejector {
                 && !self.avoided(now).any(is_by_same_client)
         };
         if server.is_avoided(now, self.slow_start) || is_allowed() {
-            server.cool_down(after, by, now, self.slow_start);
+            server.cool_down(after.min(LONGEST_COOL_DOWN), by, now, self.slow_start);
         }
     }
 
@@ -224,6 +255,7 @@ impl Health {
         let by = Provoked {
             page: Page::test(0),
             client: [127, 0, 0, 1].into(),
+            status: http::StatusCode::SERVICE_UNAVAILABLE,
         };
         self.cool_down(after, by, Instant::now(), Duration::ZERO);
     }

@@ -11,8 +11,8 @@
 //!   outlier detection by consecutive failures
 //!   (<https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/outlier>),
 //!   with differences for small sets of servers that `eject` explains.
-//! * **Cool-down** (`retry_after`): a server that responds 503 with
-//!   `Retry-After` is avoided until then.
+//! * **Cool-down** (`eject`): a server that responds with 503 or 429, and with
+//!   `Retry-After`, is avoided until then.
 //!
 //! Ejection and cool-down are guesses. If no better server is left, one that is
 //! ejected or cooling down is sent requests after all; one whose checks fail is
@@ -33,7 +33,6 @@ mod check;
 mod eject;
 mod memory;
 mod pages;
-mod retry_after;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -44,7 +43,6 @@ pub(super) use self::{
     check::{check_regularly, try_to_reach},
     eject::Ejector,
     pages::{Page, Provoked},
-    retry_after::retry_after,
     state::Health,
     view::{Assessment, Failing, Fitness},
 };

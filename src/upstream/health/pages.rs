@@ -27,6 +27,7 @@ use std::{
 };
 
 use foldhash::quality::RandomState;
+use http::StatusCode;
 use tokio::time::Instant;
 
 use crate::call::Exchange;
@@ -45,6 +46,14 @@ const ENTRIES: usize = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::upstream) struct Page(u64);
 
+impl Page {
+    /// The page as one whose responses ask for a cool-down and are no failures.
+    /// They say nothing about those that are.
+    pub(super) fn that_asks(self) -> Self {
+        Self(!self.0)
+    }
+}
+
 /// A request whose response asked for a cool-down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::upstream) struct Provoked {
@@ -52,6 +61,8 @@ pub(in crate::upstream) struct Provoked {
     pub(in crate::upstream) page: Page,
     /// The client that requested it.
     pub(in crate::upstream) client: IpAddr,
+    /// The status of the response.
+    pub(in crate::upstream) status: StatusCode,
 }
 
 impl Provoked {
@@ -132,7 +143,8 @@ impl FailedPages {
     }
 
     /// Notes that `page` failed on `server`, whose run of failures has the
-    /// number `run`.
+    /// number `run` and was made longer by `counted`, which is 1, or 0 for a
+    /// response that asks for a cool-down and is no failure.
     ///
     /// If it failed on another server within the last ten seconds, returns the
     /// failures that it has counted against both. Each failure is returned
@@ -142,6 +154,7 @@ impl FailedPages {
         page: Page,
         server: usize,
         run: u32,
+        counted: u32,
         now: Instant,
     ) -> Option<[Blame; 2]> {
         let failed = self.entry(page).get_or_insert_with(|| FailedPage {
@@ -166,7 +179,7 @@ impl FailedPages {
                 failures: 0,
             };
         }
-        latest.blame.failures += 1;
+        latest.blame.failures += counted;
         let other = elsewhere
             .as_mut()
             .filter(|other| now.saturating_duration_since(other.at) <= WINDOW)?;
@@ -218,7 +231,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_page_that_failed_elsewhere_within_ten_seconds_gives_back_what_it_counted() {
         let (mut pages, page) = (FailedPages::default(), Page(7));
-        let mut fail = |server, run| pages.failed(page, server, run, Instant::now());
+        let mut fail = |server, run| pages.failed(page, server, run, 1, Instant::now());
         assert_eq!((fail(0, 3), fail(0, 3)), (None, None));
         advance(WINDOW).await;
         let blame = |server, run, failures| Blame {
@@ -241,7 +254,7 @@ mod tests {
     async fn a_bounded_number_of_pages_is_remembered() {
         let mut pages = FailedPages::default();
         for page in 0..100_000 {
-            pages.failed(Page(page), 0, 0, Instant::now());
+            pages.failed(Page(page), 0, 0, 1, Instant::now());
         }
         let kept = pages.groups.iter().flatten().flatten().count();
         assert_eq!(kept, GROUPS * ENTRIES);

@@ -6,7 +6,7 @@
 //!    up ─────────────────────> ejected ─────────────────────────┐
 //!    │ ^                                                         v
 //!    │ └──────────────── slow start <──── comes back <───────────┤
-//!    │   503 with Retry-After                 its time           │
+//!    │   503, 429 with Retry-After            its time           │
 //!    ├─────────────────────────> cooling down ───────────────────┤
 //!    │   failed checks                        passed checks      │
 //!    └─────────────────────────> down ───────────────────────────┘
@@ -236,7 +236,9 @@ impl Health {
             history.cooled_by = Some(by);
         }
         if before == 0 && self.state() == HealthState::CoolingDown {
-            history.cause = format!("it answered 503 with Retry-After for {} s", after.as_secs());
+            let status = by.status.as_u16();
+            let seconds = after.as_secs();
+            history.cause = format!("it answered {status} with Retry-After for {seconds} s");
             history.since = SystemTime::now();
             let (upstream, server, cause) = (&*self.upstream, &*self.url, history.cause.as_str());
             tracing::info!(upstream, server, cause, "server cools down");
@@ -318,6 +320,11 @@ impl Health {
     /// Counts a failure, and returns the run including it.
     pub(super) fn count_failure(&self) -> Run {
         Run::unpack(self.failures.fetch_add(1, Relaxed) + 1)
+    }
+
+    /// The present run of failures, which may be empty.
+    pub(super) fn run(&self) -> Run {
+        Run::unpack(self.failures.load(Relaxed))
     }
 
     /// Takes back the failures that a page has counted, as it fails on other

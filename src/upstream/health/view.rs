@@ -3,7 +3,9 @@
 
 use std::{fmt, time::SystemTime};
 
-use crate::error::ConnectFailure;
+use http::StatusCode;
+
+use crate::{error::ConnectFailure, policy::Failures};
 
 /// How good a choice a server is, the best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,6 +92,21 @@ pub(in crate::upstream) enum Failing {
     Connect(ConnectFailure),
     /// The attempt timed out while it was the server's turn.
     Timeout,
+}
+
+impl Failing {
+    /// Whether it is one of these failures. A response that breaks off, or that
+    /// is no HTTP, counts as a reset.
+    pub(super) fn is_one_of(self, on: &Failures) -> bool {
+        match self {
+            Failing::Status(status) => {
+                StatusCode::from_u16(status).is_ok_and(|status| on.statuses.contains(status))
+            }
+            Failing::Reset | Failing::Cut | Failing::BadResponse => on.reset,
+            Failing::Connect(_) => on.connect,
+            Failing::Timeout => on.timeout,
+        }
+    }
 }
 
 impl fmt::Display for Failing {

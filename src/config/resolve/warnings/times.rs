@@ -22,7 +22,7 @@ use crate::config::{
         upstreams,
     },
 };
-use crate::policy::{Action, Pool, RetryOn, Route, Upstream};
+use crate::policy::{Action, Failures, Pool, Route, Upstream};
 
 /// Warnings about one route.
 pub(super) fn of_route(
@@ -182,7 +182,7 @@ fn after_timeouts(retry: &wire::Retry, route: &Route, problems: &mut Problems) {
         return;
     }
     let mut reasons = retry.on.elements().iter();
-    let is_timeout = |on: RetryOn| on.timeout;
+    let is_timeout = |on: Failures| on.timeout;
     if let Some(reason) = reasons.find(|reason| reason.read().is_some_and(is_timeout)) {
         let attempt = units::duration_text(route.timeouts.attempt);
         let message = format!(
