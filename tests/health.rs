@@ -328,6 +328,86 @@ fn a_check_sends_a_request_like_a_client_of_the_server() {
 }
 
 #[test]
+fn a_check_has_the_method_the_host_and_the_fields_that_the_file_names() {
+    let (sender, logged) = mpsc::channel();
+    let upstream = Upstream::answering(move |request| {
+        let _ = sender.send(request.clone());
+        ok("")
+    });
+    let check = "health_check = { path = '/up', method = 'HEAD', host = 'Orders.internal:81', \
+                 headers = { x-check = 'yes', user-agent = 'probe' } }";
+    let _gateway = Gateway::start(&turns(&[&upstream], check));
+    let check = logged.recv_timeout(TIMEOUT).unwrap();
+    assert_eq!(check.head.line, "HEAD /up HTTP/1.1");
+    for (name, value) in [
+        ("host", "orders.internal:81"),
+        ("x-check", "yes"),
+        ("user-agent", "probe"),
+    ] {
+        assert_eq!(check.get(name), Some(value), "{name}");
+    }
+}
+
+#[test]
+fn the_statuses_that_pass_a_check_are_those_of_the_file() {
+    let upstream = Upstream::answering(|request| match request.target() {
+        "/401" => "HTTP/1.1 401 No\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        _ => ok(""),
+    });
+    let check = |path, statuses| {
+        format!("health_check = {{ path = '{path}', statuses = {statuses}, interval = '20ms' }}")
+    };
+    let gateway = Gateway::start(&turns(&[&upstream], &check("/401", "['401', '5xx']")));
+    await_times(&upstream, "/401", 3);
+    assert_eq!(view(&gateway, &upstream)["state"], "up");
+    gateway.reload_with(&turns(&[&upstream], &check("/200", "['401', '5xx']")));
+    let down = await_state(&gateway, &upstream, "down");
+    assert_eq!(down["cause"], "3 checks failed, the last: status 200");
+}
+
+#[test]
+fn a_check_may_ask_another_port_of_the_same_address() {
+    let (health, is_well) = moody();
+    let upstream = Upstream::answering(|_| ok(""));
+    let port = health.address().port();
+    let check = format!("health_check = {{ path = '/up', port = {port}, interval = '20ms' }}");
+    let gateway = Gateway::start(&turns(&[&upstream], &check));
+    await_times(&health, "/up", 2);
+    let host = format!("host: {}\r\n", health.address());
+    assert!(health.text().to_lowercase().contains(&host));
+    is_well.store(false, Ordering::SeqCst);
+    await_state(&gateway, &upstream, "down");
+    is_well.store(true, Ordering::SeqCst);
+    await_state(&gateway, &upstream, "up");
+    assert_eq!(gateway.status("/"), 200);
+    assert_eq!(times(&upstream, "/up"), 0);
+}
+
+#[test]
+fn a_tcp_check_passes_once_a_connection_is_made() {
+    let closed = Closed::new();
+    let silent = Upstream::start(|mut connection| drop(connection.request()));
+    let text = format!(
+        "[upstreams.app]\nservers = ['{}', '{}']\n\
+         health_check = {{ kind = 'tcp', interval = '20ms' }}\n\
+         [[routes]]\nname = 'app'\nupstream = 'app'\n",
+        silent.url(),
+        closed.url()
+    );
+    let gateway = Gateway::start(&text);
+    assert_eq!(
+        gateway.logged("server is down")["cause"],
+        "1 check failed, the last: connection refused"
+    );
+    let end = Instant::now() + TIMEOUT;
+    while silent.connections() < 3 {
+        assert!(Instant::now() < end);
+    }
+    assert_eq!(view(&gateway, &silent)["state"], "up");
+    assert_eq!(silent.text(), "", "nothing is sent");
+}
+
+#[test]
 fn when_the_checks_of_all_servers_fail_requests_are_refused_at_once() {
     let ((one, is_one_well), (two, is_two_well)) = (moody(), moody());
     is_one_well.store(false, Ordering::SeqCst);

@@ -19,7 +19,8 @@ pub const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 /// again.
 pub const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
-const CONTENT_TYPE: &[u8] = b"application/grpc";
+/// The type of calls whose messages are protobuf.
+pub const CONTENT_TYPE: &str = "application/grpc";
 
 /// A gRPC call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,17 +34,20 @@ impl Grpc {
     /// HTTP/2 carries calls: do not ask for requests of other versions.
     pub fn of(headers: &Headers) -> Option<Self> {
         let kind = headers.get(&header::CONTENT_TYPE)?;
-        // Not gRPC-Web, which is another protocol with a name that begins so.
-        let is_grpc = matches!(
-            kind.strip_prefix(CONTENT_TYPE)?,
-            [] | [b'+' | b';' | b' ', ..]
-        );
-        is_grpc.then(|| Self {
+        Self::is_type(kind).then(|| Self {
             timeout: headers
                 .known(FieldName::GrpcTimeout)
                 .next()
                 .and_then(parse_timeout),
         })
+    }
+
+    /// Whether a `Content-Type` is that of a call. gRPC-Web is another protocol,
+    /// with a name that begins so.
+    #[inline]
+    pub fn is_type(kind: &[u8]) -> bool {
+        let behind = kind.strip_prefix(CONTENT_TYPE.as_bytes());
+        matches!(behind, Some([] | [b'+' | b';' | b' ', ..]))
     }
 
     /// The rest of the client's time after `spent`, in the form in which

@@ -22,7 +22,7 @@ use super::{
     tree::{Entry, Node, Table, Value},
     units,
 };
-use crate::policy::{Allowance, KeyPart, Limit, ValuePattern};
+use crate::policy::{Allowance, CheckKind, HealthCheck, KeyPart, Limit, ValuePattern};
 
 /// Tables whose absence means something: they are shown only when given.
 const ONLY_WHEN_GIVEN: [&str; 14] = [
@@ -82,6 +82,19 @@ impl Config {
             if !identity.from.is_empty() {
                 let from = identity.from.iter().map(ToString::to_string);
                 shown["identities"][&*identity.name]["from"] = from.collect();
+            }
+        }
+        for upstream in &self.upstreams {
+            if let Some(HealthCheck {
+                kind: CheckKind::Grpc(_) | CheckKind::Tcp,
+                ..
+            }) = &upstream.health_check
+                && let Some(check) =
+                    shown["upstreams"][&*upstream.name]["health_check"].as_object_mut()
+            {
+                // They have a default, and belong to the other kind.
+                check.remove("method");
+                check.remove("statuses");
             }
         }
         for (at, route) in self.routes.iter().enumerate() {

@@ -1,8 +1,8 @@
 //! The ways in which an attempt at a server fails, as a set.
 //!
-//! Retries and ejections name the same failures with the same words. What a
-//! failure is worth differs: see [`Retry`](super::Retry) and
-//! [`Ejection`](super::Ejection).
+//! Retries and ejections name the same failures with the same words:
+//! [`Retry`](super::Retry) and [`Ejection`](super::Ejection) say what follows
+//! from them.
 
 use super::StatusSet;
 

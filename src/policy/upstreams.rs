@@ -83,6 +83,11 @@ pub enum ServerAddress {
 }
 
 impl UpstreamServer {
+    /// Whether the server is a socket of this machine.
+    pub fn is_socket(&self) -> bool {
+        matches!(self.address, ServerAddress::Unix(_))
+    }
+
     /// The name that requests call the server by in `Host` if they do not keep
     /// the client's: host and port as written. A socket has none, and is
     /// called `localhost`, as by NGINX.

@@ -14,7 +14,9 @@
 //! Nothing here is bounded in time. The caller applies `connect_timeout` to all
 //! of it, TCP and TLS together.
 
-use std::{io, net::SocketAddr, os::unix::fs::FileTypeExt, path::Path, time::Duration};
+use std::{
+    io, net::SocketAddr, num::NonZeroU16, os::unix::fs::FileTypeExt, path::Path, time::Duration,
+};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
@@ -45,10 +47,19 @@ impl Server {
     /// With `protocol = "http2"` it also fails if the server does not agree on
     /// HTTP/2 (RFC 7301).
     pub(super) async fn connect(&self) -> Result<Stream, ConnectFailure> {
+        self.connect_to(None).await
+    }
+
+    /// Makes a connection to another port of the same address, if there is
+    /// one; a socket has none. Otherwise as [`connect`](Self::connect).
+    pub(super) async fn connect_to(
+        &self,
+        port: Option<NonZeroU16>,
+    ) -> Result<Stream, ConnectFailure> {
         if let Some(path) = self.addresses.socket() {
             return open_socket(path).await.map(Stream::Unix);
         }
-        let stream = open_any(&self.addresses).await?;
+        let stream = open_any(&self.addresses, port).await?;
         let Some(secure) = &self.secure else {
             return Ok(Stream::Plain(stream));
         };
@@ -65,15 +76,25 @@ impl Server {
     }
 }
 
-/// Opens a connection to the first address that accepts one. Fails as the last
+/// Opens a connection to the first address that accepts one, at its own port or
+/// at this one. Fails as the last
 /// address did, or with [`ConnectFailure::Name`] if no address is known.
 ///
 /// All attempts run at the same time from their beginning on; the rest is
 /// closed when the first succeeds. A failed attempt starts the next one at
 /// once, without waiting for the head start. At most as many sockets are open
 /// as there are addresses.
-async fn open_any(addresses: &Addresses) -> Result<TcpStream, ConnectFailure> {
+async fn open_any(
+    addresses: &Addresses,
+    port: Option<NonZeroU16>,
+) -> Result<TcpStream, ConnectFailure> {
     let (known, first) = addresses.rotated();
+    let open = |mut address: SocketAddr| {
+        if let Some(port) = port {
+            address.set_port(port.get());
+        }
+        open(address)
+    };
     if let [only] = known.as_slice() {
         return open(*only).await.map_err(|error| cause(&error));
     }
@@ -185,7 +206,11 @@ mod tests {
         let addresses = Addresses::known(vec![first, second, open]);
         for _ in 0..3 {
             assert_eq!(
-                open_any(&addresses).await.unwrap().peer_addr().unwrap(),
+                open_any(&addresses, None)
+                    .await
+                    .unwrap()
+                    .peer_addr()
+                    .unwrap(),
                 open
             );
         }
@@ -194,10 +219,12 @@ mod tests {
     #[tokio::test]
     async fn a_server_none_of_whose_addresses_answers_refuses() {
         let ((_one, first), (_two, second)) = (closed(), closed());
-        let refused = open_any(&Addresses::known(vec![first, second])).await;
+        let refused = open_any(&Addresses::known(vec![first, second]), None).await;
         assert_eq!(refused.unwrap_err(), ConnectFailure::Refused);
         assert_eq!(
-            open_any(&Addresses::known(Vec::new())).await.unwrap_err(),
+            open_any(&Addresses::known(Vec::new()), None)
+                .await
+                .unwrap_err(),
             ConnectFailure::Name
         );
     }
@@ -214,7 +241,7 @@ mod tests {
         let open = listener.local_addr().unwrap();
         let addresses = Addresses::known(vec![silent, open]);
         for _ in 0..2 {
-            let taken = timeout(HEAD_START * 4, open_any(&addresses))
+            let taken = timeout(HEAD_START * 4, open_any(&addresses, None))
                 .await
                 .unwrap()
                 .unwrap();

@@ -7,7 +7,7 @@
 mod support;
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     process::{Child, Command, Stdio},
     sync::{
         Arc,
@@ -421,6 +421,129 @@ fn a_call_without_a_good_token_ends_with_a_status_of_grpc() {
     }
     let served = client.ask("POST", "/call", &[CALL, ("authorization", &good)]);
     assert_eq!(served.get("grpc-status"), "0");
+}
+
+/// Waits until the one server of the gateway is in this state, for this cause.
+#[track_caller]
+fn await_health(gateway: &Gateway, state: &str, cause: &str) {
+    let end = tokio::time::Instant::now() + support::TIMEOUT;
+    loop {
+        let seen = gateway.call_admin("GET", "/upstreams", &[]).text();
+        let seen: serde_json::Value = serde_json::from_str(&seen).unwrap();
+        let server = &seen[0]["servers"][0];
+        if server["state"] == state && server["cause"].as_str().unwrap_or_default() == cause {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < end, "{server}");
+    }
+}
+
+/// A route to one server that is checked by gRPC.
+fn checked(url: &str, protocol: &str, service: &str) -> String {
+    format!(
+        "[upstreams.app]\nservers = ['{url}']\nprotocol = '{protocol}'\n\
+         [upstreams.app.health_check]\nkind = 'grpc'\ninterval = '20ms'\ntimeout = '5s'\n{service}\n\
+         [[routes]]\nname = 'app'\nupstream = 'app'\n"
+    )
+}
+
+#[test]
+fn the_official_health_service_is_understood() {
+    let started = python("health.py")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
+    let mut server = Python(started.unwrap());
+    let mut port = String::new();
+    BufReader::new(server.0.stdout.as_mut().unwrap())
+        .read_line(&mut port)
+        .unwrap();
+    let url = format!("http://127.0.0.1:{}", port.trim());
+    let mut statuses = server.0.stdin.take().unwrap();
+    let whole = Gateway::start(&checked(&url, "http2", ""));
+    let service = Gateway::start(&checked(&url, "http1", "service = 'shop.Orders'"));
+    let unknown = "1 check failed, the last: grpc-status 5 (NOT_FOUND: there is no such service)";
+    await_health(&service, "down", unknown);
+    await_health(&whole, "up", "");
+    writeln!(statuses, "shop.Orders SERVING").unwrap();
+    await_health(&service, "up", "2 checks passed");
+    writeln!(statuses, "shop.Orders NOT_SERVING\n- NOT_SERVING").unwrap();
+    let says = "3 checks failed, the last: it says NOT_SERVING";
+    await_health(&service, "down", says);
+    await_health(&whole, "down", says);
+    writeln!(statuses, "- SERVING").unwrap();
+    await_health(&whole, "up", "2 checks passed");
+}
+
+#[test]
+fn a_health_check_tells_why_a_call_failed() {
+    let status = |code: &'static str| move |_, _: Option<&str>| failing(code);
+    let unimplemented = answering(status("12"));
+    let lying = answering(status("0"));
+    let plain = answering(|_, _| Response::new(()));
+    let absent = answering(|_, _| Response::builder().status(404).body(()).unwrap());
+    for (server, why) in [
+        (
+            &unimplemented,
+            "grpc-status 12 (UNIMPLEMENTED: there is no grpc.health.v1.Health)",
+        ),
+        (&lying, "an answer that is not gRPC"),
+        (&plain, "an answer that is not gRPC"),
+        (&absent, "status 404"),
+    ] {
+        let gateway = Gateway::start(&checked(&server.url(), "http2", ""));
+        let cause = format!("1 check failed, the last: {why}");
+        await_health(&gateway, "down", &cause);
+    }
+    let http1 = Upstream::start(|mut connection| {
+        connection.send("HTTP/1.1 400 No\r\ncontent-length: 0\r\n\r\n");
+        connection.rest(&mut Vec::new());
+    });
+    let gateway = Gateway::start(&checked(&http1.url(), "http2", ""));
+    let cause = "1 check failed, the last: an answer that is not gRPC";
+    await_health(&gateway, "down", cause);
+}
+
+/// A server that sends without end must not fill the gateway's memory.
+#[test]
+fn the_answer_to_a_health_check_is_read_up_to_a_bound() {
+    let server = Server::start(Builder::new(), |mut stream: Stream| async move {
+        let head = Response::builder().header(CALL.0, CALL.1).body(()).unwrap();
+        let mut body = stream.respond.send_response(head, false).unwrap();
+        let much = vec![0; 60_000];
+        body.send_data(much.into(), false).unwrap();
+        std::future::pending::<()>().await;
+    });
+    let gateway = Gateway::start(&checked(&server.url(), "http2", ""));
+    let cause = "1 check failed, the last: an answer that is not gRPC";
+    await_health(&gateway, "down", cause);
+}
+
+#[test]
+fn a_health_check_is_a_call_with_the_fields_that_the_policy_names() {
+    let (sender, received) = std::sync::mpsc::channel();
+    let server = Server::start(Builder::new(), move |mut stream: Stream| {
+        let sender = sender.clone();
+        async move {
+            let (body, _) = stream.body().await;
+            let head = stream.request;
+            let _ = sender.send((head.uri().to_string(), head.headers().clone(), body));
+            stream.respond.send_response(failing("0"), true).unwrap();
+        }
+    });
+    let keys = "service = 'a.B'\nhost = 'orders.internal'\nheaders = { x-check = 'yes' }";
+    let _gateway = Gateway::start(&checked(&server.url(), "http2", keys));
+    let (uri, fields, body) = received.recv_timeout(support::TIMEOUT).unwrap();
+    assert_eq!(uri, "http://orders.internal/grpc.health.v1.Health/Check");
+    assert_eq!(body, b"\0\0\0\0\x05\x0a\x03a.B");
+    for (name, value) in [
+        CALL,
+        ("te", "trailers"),
+        ("x-check", "yes"),
+        ("user-agent", "tidegate health check"),
+    ] {
+        assert_eq!(fields.get(name).unwrap(), value, "{name}");
+    }
 }
 
 #[test]

@@ -43,6 +43,7 @@ mod defaults;
 mod destinations;
 mod files;
 mod forward;
+mod health;
 mod identities;
 mod jwt;
 mod limits;

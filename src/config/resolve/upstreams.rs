@@ -17,7 +17,7 @@ use rustls::pki_types::ServerName;
 use super::{
     checks::{GivenKey, Unique, every},
     concurrency::concurrency,
-    tls,
+    health, tls,
 };
 use crate::config::{
     field::{Field, Given, Nested, Plain, section},
@@ -34,8 +34,7 @@ use crate::config::{
     },
 };
 use crate::policy::{
-    Balance, Ejection, HealthCheck, Pool, ServerAddress, StatusSet, Statuses, Upstream,
-    UpstreamServer,
+    Balance, Ejection, Pool, ServerAddress, StatusSet, Statuses, Upstream, UpstreamServer,
 };
 
 /// 503, with which a server says that it is overloaded or down for maintenance.
@@ -70,6 +69,11 @@ fn upstream(entry: &NamedEntry<wire::Upstream>, loading: &mut Loading<'_>) -> Op
     let concurrency = upstream
         .concurrency
         .if_given(|cap| concurrency(cap, at, problems));
+    let at = upstream.health_check.at();
+    let known = servers.as_deref().unwrap_or_default();
+    let health_check = upstream
+        .health_check
+        .if_given(|check| health::check(check, at, upstream.protocol.value?, known, problems));
     let servers = servers?;
     if upstream.tls.is_present() && servers.iter().all(|server| server.secure_as.is_none()) {
         let message = "it says how to speak TLS, and no server of this upstream speaks it";
@@ -84,9 +88,7 @@ fn upstream(entry: &NamedEntry<wire::Upstream>, loading: &mut Loading<'_>) -> Op
         hash_bound: upstream.hash_bound.read()?,
         slow_start: upstream.slow_start.read()?,
         cool_down: cool_down(upstream.cool_down.value()?),
-        health_check: upstream
-            .health_check
-            .if_given(|check| health_check(check))?,
+        health_check: health_check?,
         ejection: ejection?,
         concurrency: concurrency?,
         pool: pool(&upstream.pool)?,
@@ -138,18 +140,6 @@ fn cool_down(wanted: &SwitchOr<List<Scalar<StatusOrClass>>>) -> StatusSet {
         SwitchOr::Switch(true) => [ONLY_OVERLOAD].into_iter().collect(),
         SwitchOr::Other(statuses) => statuses.plain().into_iter().collect(),
     }
-}
-
-/// Active checks; `Some(None)` is an upstream without them, of which servers
-/// are judged by their responses alone.
-fn health_check(check: &wire::HealthCheck) -> Option<HealthCheck> {
-    Some(HealthCheck {
-        path: check.path.read()?,
-        interval: check.interval.read()?,
-        timeout: check.timeout.read()?,
-        healthy_after: check.healthy_after.read()?,
-        unhealthy_after: check.unhealthy_after.read()?,
-    })
 }
 
 /// When and for how long a server is left alone. The default of `max` gives way

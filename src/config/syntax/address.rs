@@ -333,6 +333,13 @@ pub(in crate::config) fn admin_host(text: &str) -> Result<String, Wrong> {
     Ok(text.to_ascii_lowercase())
 }
 
+/// The host that a health check asks for, with a port or without, lower case.
+pub(in crate::config) fn check_host(text: &str) -> Result<Box<str>, Wrong> {
+    let help = "write a host, such as \"orders.internal\"";
+    host_and_port(text, help)?;
+    Ok(text.to_ascii_lowercase().into())
+}
+
 /// The host of `"host"`, `"host:port"`, `"[::1]"` or `"[::1]:port"` in lower
 /// case and without brackets, and its port if there is one.
 ///

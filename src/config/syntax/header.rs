@@ -66,6 +66,21 @@ pub(in crate::config) fn changeable(text: &str) -> Result<HeaderName, Wrong> {
     Ok(name)
 }
 
+/// A header of a health check: any but those that the gateway has to write
+/// itself.
+///
+/// # Errors
+/// As [`changeable`].
+pub(in crate::config) fn of_check(text: &str) -> Result<HeaderName, Wrong> {
+    match name(text)?.as_str() {
+        "host" => {
+            let help = "write it as `host`, beside `headers`";
+            Err(Wrong::new("the host has a key of its own", help))
+        }
+        _ => changeable(text),
+    }
+}
+
 /// Headers that the gateway writes from what trusted proxies say and from what
 /// it knows itself.
 ///

@@ -7,6 +7,7 @@ mod costs;
 mod examples;
 mod files;
 mod foreign;
+mod health;
 mod identities;
 mod in_flight;
 mod language;

@@ -274,25 +274,6 @@ fn by_default_an_upstream_has_ejection_and_no_checks() {
 }
 
 #[test]
-fn a_health_check_needs_a_path_and_has_defaults_for_the_rest() {
-    let keys = "[upstreams.b]\nservers = [\"http://a\"]\nhealth_check = { path = \"/up?q=1\" }";
-    let config = config_with(keys, "").unwrap();
-    let check = config.upstreams[1].health_check.as_ref().unwrap();
-    assert_eq!(
-        (
-            check.path.as_str(),
-            check.interval.as_secs(),
-            check.timeout.as_secs()
-        ),
-        ("/up?q=1", 5, 1)
-    );
-    assert_eq!(
-        (check.healthy_after.get(), check.unhealthy_after.get()),
-        (2, 3)
-    );
-}
-
-#[test]
 fn a_long_base_alone_lengthens_the_longest_ejection() {
     let keys = "[upstreams.b]\nservers = [\"http://a\"]\nejection = { base = \"10m\" }";
     let ejection = &config_with(keys, "").unwrap().upstreams[1].ejection;

@@ -23,8 +23,7 @@ use super::scalar::Syntax;
 use crate::policy::{
     Algorithm, BodyKind, ClientIpHeader, CostSource, CredentialPlace, Failures, HeaderText,
     HostPattern, KeyPart, Missing, OriginPattern, PathPattern, Rate, Statuses, StoreServer,
-    Template,
-    UpstreamServer,
+    Template, UpstreamServer,
 };
 
 /// Declares languages:
@@ -100,6 +99,12 @@ syntaxes! {
     ClientHeader = ClientIpHeader, "the name of a header", "cf-connecting-ip", "^[^ :/=]+$", header::client;
     /// A header that may be changed.
     ChangeableHeader = HeaderName, "the name of a header", "x-from", "^[^ :/=]+$", header::changeable;
+    /// The host that a health check asks for.
+    CheckHost = Box<str>, "a host", "orders.internal", "^[^/@ ]+$", address::check_host;
+    /// A service of gRPC.
+    GrpcService = Box<str>, "the name of a service", "shop.Orders", "^[ -~]+$", grpc_service;
+    /// A header of a health check.
+    CheckHeader = HeaderName, "the name of a header", "x-check", "^[^ :/=]+$", header::of_check;
     /// A header that may be passed on from peers that are not trusted.
     KeptHeader = HeaderName, "the name of a header", "x-real-ip", "^[^ :/=]+$", header::kept;
     /// A value that is compared or sent as it is, byte by byte.
@@ -279,6 +284,24 @@ fn not_empty_value(text: &str) -> Result<String, Wrong> {
 
 fn anything(text: &str) -> Result<String, Wrong> {
     Ok(text.to_owned())
+}
+
+/// The longest name of a service that a health check asks about.
+const LONGEST_SERVICE: usize = 255;
+
+fn grpc_service(text: &str) -> Result<Box<str>, Wrong> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic());
+    match text.len() {
+        1..=LONGEST_SERVICE if is_plain => Ok(text.into()),
+        0 => {
+            let help = "leave it out to ask for the server as a whole";
+            Err(Wrong::new("it is empty", help))
+        }
+        _ => {
+            let help = "write the package and the service, such as \"shop.Orders\"";
+            Err(Wrong::new("it is not the name of a service", help))
+        }
+    }
 }
 
 fn not_empty(text: &str) -> Result<String, Wrong> {

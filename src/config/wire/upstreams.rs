@@ -1,9 +1,10 @@
 //! `[upstreams.NAME]`: the services behind the gateway.
 
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::{
     super::field::{Field, Nested},
@@ -12,10 +13,10 @@ use super::{
     routes::Concurrency,
     scalar::{Off, Or, Scalar},
     syntaxes::{
-        AnyDuration, Bound, Part, PemFile, PositiveDuration, ServerAt, ServerFailure, ServerName,
-        StatusOrClass, Target,
+        AnyDuration, Bound, CheckHeader, CheckHost, GrpcService, MethodName, Part, PemFile,
+        PositiveDuration, ServerAt, ServerFailure, ServerName, StatusOrClass, Target, Value,
     },
-    tables::{Either, SwitchOr},
+    tables::{Either, Pairs, SwitchOr},
 };
 use crate::policy::Protocol;
 
@@ -131,13 +132,37 @@ pub(in crate::config) struct Server {
     pub(in crate::config) backup: Field<bool>,
 }
 
-/// Active health checks: GET with the server's own host; 2xx and 3xx are
-/// healthy.
+/// Active health checks.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[schemars(extend("oneOf" = path_or_other_kind()))]
 pub(in crate::config) struct HealthCheck {
-    /// Path and query of the GET request, such as "/healthz"; 2xx and 3xx are
-    /// healthy.
-    pub(in crate::config) path: Field<Scalar<Target>>,
+    /// Question that each server is asked: "http" (a request), "grpc" (a call
+    /// of `grpc.health.v1.Health/Check`) or "tcp" (a connection, to `https://`
+    /// servers with the TLS handshake).
+    #[serde(default)]
+    pub(in crate::config) kind: Field<CheckKind>,
+    /// Path and query of the request, such as "/healthz"; only with
+    /// `kind = "http"`, and required there.
+    pub(in crate::config) path: Option<Field<Scalar<Target>>>,
+    /// Method of the request; only with `kind = "http"`.
+    // Every service answers it.
+    #[serde(default = "get")]
+    pub(in crate::config) method: Field<Scalar<MethodName>>,
+    /// Statuses and classes of them that are healthy; only with
+    /// `kind = "http"`.
+    // A redirection to a login is as good as a page.
+    #[serde(default = "healthy_statuses")]
+    pub(in crate::config) statuses: Field<List<Scalar<StatusOrClass>>>,
+    /// Service that is asked about; only with `kind = "grpc"`; absent: the
+    /// server as a whole.
+    pub(in crate::config) service: Option<Field<Scalar<GrpcService>>>,
+    /// Host that is asked for, such as "orders.internal"; not with
+    /// `kind = "tcp"`; absent: the server's own.
+    pub(in crate::config) host: Option<Field<Scalar<CheckHost>>>,
+    /// Further fields of the request; not with `kind = "tcp"`.
+    pub(in crate::config) headers: Option<Field<Pairs<CheckHeader, Value>>>,
+    /// Another port of the same address; absent: that of the server.
+    pub(in crate::config) port: Option<Field<Whole<NonZeroU16, 1, 65535>>>,
     /// Time between two checks of a server, plus or minus a tenth.
     // A server that dies is noticed within a quarter of a minute, at the cost
     // of one request in 5 s.
@@ -155,6 +180,36 @@ pub(in crate::config) struct HealthCheck {
     // One failed check, or two, may be bad luck.
     #[serde(default = "Count::value::<3>")]
     pub(in crate::config) unhealthy_after: Field<Count>,
+}
+
+/// A check without a kind is a request, which needs a path. The other kinds
+/// have none.
+fn path_or_other_kind() -> serde_json::Value {
+    let no_path = json!({ "required": ["path"] });
+    json!([{ "required": ["path"] }, { "required": ["kind"], "not": no_path }])
+}
+
+fn get() -> Field<Scalar<MethodName>> {
+    Scalar::by_default("GET".to_owned())
+}
+
+fn healthy_statuses() -> Field<List<Scalar<StatusOrClass>>> {
+    List::of(&["2xx", "3xx"])
+}
+
+/// The question of a check. The keys of each kind are keys of the check in the
+/// file, and part of the variant in
+/// [`policy::CheckKind`](crate::policy::CheckKind).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum CheckKind {
+    /// A request.
+    #[default]
+    Http,
+    /// A call of `grpc.health.v1.Health/Check`.
+    Grpc,
+    /// A connection.
+    Tcp,
 }
 
 /// Passive ejection of servers that fail requests in a row.

@@ -99,7 +99,8 @@ impl Ejector {
     }
 
     /// Whether `page`, which fails on the server with this `index`, fails on
-    /// others as well. What it has caused there and here is taken back then.
+    /// others as well. Everything that it has caused there and here is taken
+    /// back then.
     fn is_shared(&self, page: Page, index: usize, run: Run, counted: u32, now: Instant) -> bool {
         let blames = self
             .pages

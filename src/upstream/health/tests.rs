@@ -1,5 +1,7 @@
 //! Promises of the state of servers, on a paused clock.
 
+mod listed;
+
 use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
@@ -239,77 +241,6 @@ fn cool_down(ejector: &Ejector, index: usize, page: u64, client: u8) {
     }
 }
 
-/// A server responds to a request for this page with 429 and `Retry-After`,
-/// which is no failure.
-fn too_many(ejector: &Ejector, index: usize, page: u64, client: u8) {
-    let by = Provoked {
-        page: Page::test(page),
-        client: [10, 0, 0, client].into(),
-        status: StatusCode::TOO_MANY_REQUESTS,
-    };
-    ejector.cool_down(index, 10 * SECOND, by, false, Instant::now());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_response_that_asks_for_rest_cools_down_without_being_a_failure() {
-    let servers = servers(3);
-    let ejector = ejector(&servers, 50);
-    for _ in 0..5 {
-        too_many(&ejector, 0, 1, 1);
-    }
-    assert_eq!(states(&servers), [CoolingDown, Up, Up]);
-    let view = servers[0].view(Instant::now(), Duration::ZERO);
-    assert_eq!(view.cause, "it answered 429 with Retry-After for 10 s");
-    advance(10 * SECOND).await;
-    assert_eq!(states(&servers), [Up, Up, Up], "no failure was counted");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_page_that_every_server_answers_so_cools_none_down() {
-    let servers = servers(4);
-    let ejector = ejector(&servers, 50);
-    too_many(&ejector, 0, 1, 1);
-    assert_eq!(states(&servers), [CoolingDown, Up, Up, Up]);
-    too_many(&ejector, 1, 1, 2);
-    assert_eq!(states(&servers), [Up, Up, Up, Up]);
-}
-
-/// A client that is refused by one server could otherwise hide the failures of
-/// another one.
-#[tokio::test(start_paused = true)]
-async fn a_response_that_asks_for_rest_says_nothing_about_failures_elsewhere() {
-    let servers = servers(2);
-    let ejector = ejector(&servers, 50);
-    too_many(&ejector, 0, 1, 1);
-    advance(SECOND).await;
-    assert!(fail_page(&ejector, 1, 1), "it counts");
-}
-
-#[tokio::test(start_paused = true)]
-async fn failures_that_the_policy_does_not_list_count_neither_way() {
-    let servers = servers(2);
-    let on = Failures {
-        connect: true,
-        ..Failures::default()
-    };
-    let ejector = ejector_on(on, &servers, 50);
-    let refused = Failing::Connect(ConnectFailure::Refused);
-    let now = Instant::now();
-    assert!(ejector.failed(0, refused, None, now));
-    for failing in [
-        Failing::Reset,
-        Failing::Cut,
-        Failing::BadResponse,
-        Failing::Timeout,
-        Failing::Status(500),
-    ] {
-        assert!(!ejector.failed(0, failing, None, now), "{failing}");
-    }
-    assert_eq!(states(&servers), [Up, Up]);
-    assert!(ejector.failed(0, refused, None, now));
-    assert_eq!(states(&servers), [Ejected, Up], "the second in a row");
-}
-
 #[tokio::test(start_paused = true)]
 async fn one_client_makes_one_server_cool_down_whatever_its_requests() {
     let servers = servers(4);
@@ -434,7 +365,7 @@ async fn the_first_check_decides_and_later_changes_take_several() {
     assert_eq!(state(server), Down);
     assert_eq!(
         server.view(Instant::now(), Duration::ZERO).cause,
-        "3 checks failed, the last: status 500"
+        "3 checks failed, the last: the connection broke"
     );
 }
 

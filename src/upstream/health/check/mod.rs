@@ -1,16 +1,14 @@
-//! Active health checks: each server is requested a path at an interval, on the
-//! control thread.
+//! Active health checks: each server is asked at an interval, on the control
+//! thread.
 //!
 //! A check makes a connection of its own, so that it also finds out whether one
-//! can be made, and speaks the protocol that requests speak. Any 2xx or 3xx
-//! status passes.
+//! can be made, with TLS if the server speaks it. There are three kinds: a
+//! request, of which the status decides ([`http`]), a call of
+//! `grpc.health.v1.Health` ([`grpc`]), and the connection alone.
 //!
 //! Checks run on the control thread, so that a worker which is busy delays no
 //! check and no check delays a request. Each server has one task, of which the
 //! upstream is the owner; a reload replaces the tasks and keeps the states.
-//!
-//! hyper's client suffices here: a check needs neither strict framing nor
-//! interim responses, and its outcome has only a few classes.
 //!
 //! # Changes of state
 //!
@@ -20,72 +18,48 @@
 //!
 //! # Cost
 //!
-//! Each check is one connection, one request and one response without its body:
-//! the connection is closed as soon as the head has arrived. Checks keep no
-//! connection open in between, and take none of the pool's `max_connections`.
+//! Each check is one connection, and at most one request and the head of its
+//! response: the connection is closed as soon as that has arrived. Checks keep
+//! no connection open in between, and take none of the pool's
+//! `max_connections`.
+
+mod failure;
+mod grpc;
+mod http;
 
 use std::{
-    pin::pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
-use bytes::Bytes;
-use http::{Request, StatusCode, header};
-use http_body_util::Empty;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use rand::RngExt;
-use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
+use self::failure::CheckFailure;
 use super::{memory::CheckMemory, state::Health, view::counted};
 use crate::{
-    error::ConnectFailure,
-    policy::HealthCheck,
+    policy::{CheckKind, HealthCheck},
     runtime::timer::timeout,
-    upstream::{server::Server, stream::Stream},
+    upstream::server::Server,
 };
 
-/// The longest head of a response to a check, in bytes.
-const MOST_HEAD: usize = 16 * 1024;
-/// The `User-Agent` by which services recognise checks in their logs.
-const USER_AGENT: &str = "tidegate health check";
 /// The relative jitter of the interval, so that the checks of many gateways and
 /// servers spread.
 const JITTER: f64 = 0.1;
-
-/// The reason for which a check failed, as the log and the admin API show it.
-///
-/// Each of them fails a check alike; the reason only serves people. The texts
-/// are parts of sentences.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-enum CheckFailure {
-    #[error("{0}")]
-    Connect(ConnectFailure),
-    #[error("no answer in time")]
-    Timeout,
-    #[error("the connection broke")]
-    Broken,
-    #[error("an answer that is not HTTP")]
-    NotHttp,
-    #[error("status {}", .0.as_u16())]
-    Status(StatusCode),
-}
 
 /// Checks `server` for as long as the future lives: the first time at once, and
 /// then `interval` after each check, with a jitter of a tenth.
 ///
 /// Dropping the future ends the checks, also in the middle of one.
 /// `policy.timeout` bounds the whole check, from the connection to the
-/// response's head.
+/// response.
 pub(in crate::upstream) async fn check_regularly(
     server: Arc<Server>,
     policy: HealthCheck,
     slow_start: Duration,
 ) {
     loop {
-        let outcome = timeout(policy.timeout, check(&server, &policy.path))
+        let outcome = timeout(policy.timeout, check(&server, &policy))
             .await
             .unwrap_or(Err(CheckFailure::Timeout));
         server
@@ -110,92 +84,20 @@ pub(in crate::upstream) async fn try_to_reach(server: Arc<Server>, slow_start: D
     server.health.is_being_tried.store(false, Relaxed);
 }
 
-/// Requests the path once. Not bounded in time.
+/// Checks the server once. Not bounded in time.
 ///
 /// # Errors
-/// No connection could be made, no response came, or its status does not pass.
-async fn check(server: &Server, path: &str) -> Result<(), CheckFailure> {
-    let stream = server.connect().await.map_err(CheckFailure::Connect)?;
-    let status = if server.agrees_on_http2(&stream) {
-        status_by_http2(stream, server, path).await?
-    } else {
-        status_by_http1(stream, server, path).await?
-    };
-    if status.is_success() || status.is_redirection() {
-        Ok(())
-    } else {
-        Err(CheckFailure::Status(status))
-    }
-}
-
-/// The status that the server responds with on HTTP/1.
-///
-/// `Connection: close` tells the server that no further request comes.
-async fn status_by_http1(
-    stream: Stream,
-    server: &Server,
-    path: &str,
-) -> Result<StatusCode, CheckFailure> {
-    let request = Request::get(path)
-        .header(header::HOST, &*server.authority)
-        .header(header::USER_AGENT, USER_AGENT)
-        .header(header::ACCEPT, "*/*")
-        .header(header::CONNECTION, "close")
-        .body(Empty::<Bytes>::new())
-        .map_err(|_| CheckFailure::NotHttp)?;
-    let (mut requests, connection) = http1::Builder::new()
-        .max_buf_size(MOST_HEAD)
-        .handshake(TokioIo::new(stream))
+/// No connection could be made, no answer came, or it is not that of a healthy
+/// server.
+async fn check(server: &Server, policy: &HealthCheck) -> Result<(), CheckFailure> {
+    let stream = server
+        .connect_to(policy.port)
         .await
-        .map_err(|error| failure(&error))?;
-    let mut response = pin!(requests.send_request(request));
-    // The connection has to be polled for the response to arrive. It may end as
-    // soon as it has passed the response on, or the reason why there is none.
-    let response = tokio::select! {
-        biased;
-        response = &mut response => response,
-        _ = connection => response.await,
-    };
-    match response {
-        Ok(response) => Ok(response.status()),
-        Err(error) => Err(failure(&error)),
-    }
-}
-
-/// The class of a failure: the response is no HTTP, or the connection broke.
-///
-/// A head above 16 KiB counts as no HTTP.
-fn failure(error: &hyper::Error) -> CheckFailure {
-    if error.is_parse() || error.is_parse_too_large() {
-        CheckFailure::NotHttp
-    } else {
-        CheckFailure::Broken
-    }
-}
-
-/// The status that the server responds with on HTTP/2.
-async fn status_by_http2(
-    stream: Stream,
-    server: &Server,
-    path: &str,
-) -> Result<StatusCode, CheckFailure> {
-    let (mut requests, connection) = h2::client::handshake(stream)
-        .await
-        .map_err(|_| CheckFailure::NotHttp)?;
-    let scheme = if server.speaks_tls() { "https" } else { "http" };
-    let request = Request::get(format!("{scheme}://{}{path}", server.authority))
-        .header(header::USER_AGENT, USER_AGENT)
-        .body(())
-        .map_err(|_| CheckFailure::NotHttp)?;
-    let (response, _) = requests
-        .send_request(request, true)
-        .map_err(|_| CheckFailure::Broken)?;
-    tokio::select! {
-        response = response => match response {
-            Ok(response) => Ok(response.status()),
-            Err(_) => Err(CheckFailure::Broken),
-        },
-        _ = connection => Err(CheckFailure::Broken),
+        .map_err(CheckFailure::Connect)?;
+    match &policy.kind {
+        CheckKind::Tcp => Ok(()),
+        CheckKind::Http(check) => http::check(stream, server, check, policy.port).await,
+        CheckKind::Grpc(check) => grpc::check(stream, server, check, policy.port).await,
     }
 }
 
@@ -270,7 +172,8 @@ impl Health {
     /// back, three failed ones take it out.
     pub(in crate::upstream) fn test_checked(&self, passed: bool, times: usize) {
         let policy = HealthCheck {
-            path: "/".to_owned(),
+            kind: CheckKind::Tcp,
+            port: None,
             interval: Duration::from_secs(1),
             timeout: Duration::from_secs(1),
             healthy_after: 2.try_into().unwrap(),
@@ -280,7 +183,7 @@ impl Health {
             let outcome = if passed {
                 Ok(())
             } else {
-                Err(CheckFailure::Status(StatusCode::INTERNAL_SERVER_ERROR))
+                Err(CheckFailure::Broken)
             };
             self.checked(outcome, &policy, Instant::now(), Duration::ZERO);
         }
