@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+mod package;
+
 use std::{
     collections::BTreeSet,
     fs,
