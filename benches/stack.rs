@@ -100,6 +100,7 @@ fn tag(metrics: &Metrics) -> Arc<RouteTag> {
         refusal: None,
         metrics,
         access: None,
+        traced: None,
     })
 }
 
@@ -120,6 +121,7 @@ fn exchange(origin: &Arc<Origin>, route: &Arc<RouteTag>) -> Arc<Exchange> {
         started: Instant::now(),
         facts: Facts::begin(&route.metrics),
         route: Arc::clone(route),
+        trace: None,
         parameters: Vec::new(),
         identified: OnceLock::new(),
         is_sent: Flag::default(),

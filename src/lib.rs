@@ -81,6 +81,8 @@
 //!   to blame.
 //! * [`duration`]: durations in words.
 //! * [`tls`]: certificates and handshakes.
+//! * [`traces`]: which requests are recorded, and spans on their way to a
+//!   collector.
 //! * [`runtime`]: a worker's number, its own state, timers, and buffers of
 //!   sockets.
 //!
@@ -166,6 +168,7 @@ pub mod server;
 pub mod store;
 pub mod telemetry;
 pub mod tls;
+pub mod traces;
 pub mod upstream;
 pub mod usage;
 pub mod watch;

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod support;
+#[path = "telemetry/traces.rs"]
+mod traces;
 
 use std::thread;
 

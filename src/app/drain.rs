@@ -1,10 +1,10 @@
 //! The end in order: report not ready, stop accepting, finish requests in
-//! flight, cut the rest, save, write the last lines.
+//! flight, cut the rest, save, send the last spans, write the last lines.
 //!
 //! Every wait has a bound: `shutdown.delay` before accepting stops,
 //! `shutdown.drain` for requests in flight, and a second each for a worker that
-//! is cut and for the reader of the access log. A second signal ends the first
-//! two at once.
+//! is cut and for the reader of the access log, and two for the collector of
+//! traces. A second signal ends the first two at once.
 //!
 //! # Not ready before not accepting
 //!
@@ -35,6 +35,10 @@ use crate::{
 /// Longest wait for the readers of the logs after everything else has ended,
 /// and for a worker whose connections are cut.
 const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// Longest wait for the collector of traces after the last request: one more
+/// round trip than a connection over TLS takes to a distant one.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// How a drain ended.
 ///
@@ -76,6 +80,7 @@ impl App {
             let _ = timeout(LAST_LINES, worker.cut()).await;
         }
         self.save().await;
+        self.end_traces().await;
         self.end_logs().await;
         match drain {
             Drain::Complete | Drain::OutOfTime => Ended::Drained { cut },
@@ -126,6 +131,15 @@ impl App {
         self.reload_requests.close();
         while let Ok(reply) = self.reload_requests.try_recv() {
             drop(reply);
+        }
+    }
+
+    /// Sends the spans that are still in memory, for at most two seconds.
+    async fn end_traces(&self) {
+        if let Some(exporter) = self.reloader.state.load_full().exporter()
+            && !exporter.flush(LAST_SPANS).await
+        {
+            tracing::warn!("the last spans were not taken in time and are lost");
         }
     }
 

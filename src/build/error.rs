@@ -33,4 +33,9 @@ pub enum BuildError {
     /// server of its keys, or there is no thread. `why` is a text for people.
     #[error("identity \"{name}\": {why}")]
     Identity { name: Arc<str>, why: String },
+    /// Spans cannot be exported: no TLS can be spoken with the collector, there
+    /// is no thread, or the environment asks for something that is not built in.
+    /// The text is for people.
+    #[error("traces: {0}")]
+    Traces(String),
 }

@@ -40,6 +40,7 @@ mod report;
 mod saved;
 mod state;
 mod store;
+mod traces;
 
 use std::sync::Arc;
 
@@ -108,6 +109,7 @@ pub fn build(
     let tops = limits::tops(&limits, earlier, process.workers);
     let bans = limits::bans(&config, earlier);
     let copies = copies(&config, earlier);
+    let exporter = traces::exporter(&config, earlier, process)?;
     let identities::Identities { by_name, checks } =
         identities::identities(&config, earlier, process)?;
     let unknown_proxies = earlier
@@ -128,6 +130,7 @@ pub fn build(
         concurrency,
         budgets,
         copies,
+        exporter,
         upstreams,
         unknown_proxies,
         buffers: Arc::clone(&process.buffers),
@@ -221,6 +224,7 @@ fn routes(
     process: &Process,
 ) -> Routes {
     let config = &state.config;
+    let tracer = traces::tracer(state).map(Arc::new);
     let mut routes = Vec::with_capacity(config.routes.len());
     for policy in &config.routes {
         routes.push(route(policy, state, process));
@@ -229,6 +233,7 @@ fn routes(
         table: Arc::clone(table),
         disguises: Arc::clone(disguises),
         takes_calls: routes.iter().any(Route::takes_calls),
+        tracer,
         answers_preflights: routes.iter().any(|route| route.tag.cors.is_some()),
         routes,
         trust: Arc::new(Trust::new(
@@ -237,13 +242,6 @@ fn routes(
             Arc::clone(&state.unknown_proxies),
         )),
         unmatched: Arc::new(RouteTag {
-            name: None,
-            limits: Vec::new(),
-            limit_texts: [].into(),
-            limit_headers: policy::LimitHeaders::Off,
-            cors: None,
-            refusal: None,
-            metrics: process.metrics.unmatched(),
             access: lines(
                 None,
                 &[],
@@ -251,6 +249,8 @@ fn routes(
                 config,
                 process,
             ),
+            traced: traces::route(None, credentials(config).into(), config),
+            ..RouteTag::aside(None, process.metrics.unmatched())
         }),
     }
 }
@@ -281,8 +281,10 @@ fn route(route: &policy::Route, state: &State, process: &Process) -> Route {
 /// logged.
 fn tag(route: &policy::Route, config: &Config, process: &Process) -> RouteTag {
     let limits = limits::names(route, config);
-    let query = LoggedQuery::new(config.log.query, query_secrets(route, config));
+    let secrets = query_secrets(route, config);
+    let query = LoggedQuery::new(config.log.query, Arc::clone(&secrets));
     RouteTag {
+        traced: traces::route(Some(&route.matches.path), secrets, config),
         access: lines(Some(&route.name), &limits, query, config, process),
         name: Some(Arc::clone(&route.name)),
         limits,

@@ -20,6 +20,7 @@ use crate::{
     policy::{BanAt, KeyPart},
     store::{SharedLimit, Store},
     telemetry::{AccessLog, Metrics},
+    traces::Exporter,
     upstream::Upstream,
 };
 
@@ -54,6 +55,8 @@ pub struct State {
     pub(super) budgets: Named<Arc<Budget>>,
     /// The copies that routes with a mirror make.
     pub(super) copies: Named<Arc<Copies>>,
+    /// Sends spans to the collector; `None` without `[traces]`.
+    pub(super) exporter: Option<Arc<Exporter>>,
     /// The upstreams, with their connections and their health.
     pub(super) upstreams: Named<Arc<Upstream>>,
     /// Peers that the log has named as proxies that are not configured.
@@ -194,6 +197,11 @@ impl State {
     /// The threads that check signatures of tokens; `None` without tokens.
     pub fn signature_checks(&self) -> Option<&Arc<SignatureChecks>> {
         self.checks.as_ref()
+    }
+
+    /// Sends spans to the collector; `None` without `[traces]`.
+    pub fn exporter(&self) -> Option<&Arc<Exporter>> {
+        self.exporter.as_ref()
     }
 
     /// Bytes of bodies that are buffered now.

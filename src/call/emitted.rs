@@ -11,12 +11,13 @@ use std::time::Duration;
 use http::Version;
 use tokio::time::Instant;
 
-use super::{exchange::Exchange, facts::Facts, target::UNREADABLE};
+use super::{exchange::Exchange, facts::Facts, spans::Spans, target::UNREADABLE, trace::Trace};
 use crate::{
     duration,
     error::Fault,
     message::FieldName,
     telemetry::{Decision, LimitState, Line},
+    traces::TraceParent,
 };
 
 impl Drop for Exchange {
@@ -31,6 +32,7 @@ impl Drop for Exchange {
         let facts = self.facts.lock();
         ended.count(&facts);
         ended.write_line(&facts);
+        ended.export_spans(&facts);
     }
 }
 
@@ -90,12 +92,11 @@ impl EndedExchange<'_> {
         let Some(lines) = &exchange.route.access else {
             return;
         };
-        let limit = facts.limits.nearest.as_ref();
-        let refused = facts.limits.refused.trailing_zeros() as usize;
-        let shadow = facts.limits.shadow_refused.trailing_zeros() as usize;
+        let first = |limits: u64| exchange.route.limits.get(limits.trailing_zeros() as usize);
         let query = target.query().and_then(|query| lines.query.shown(query));
         let client = exchange.client.ip;
         let identified = exchange.identified.get();
+        let trace = Trace::known(exchange.trace.as_ref(), &head.headers);
         lines.log.write(&Line {
             time: self.now,
             request_id: exchange.id.as_bytes(),
@@ -121,16 +122,16 @@ impl EndedExchange<'_> {
                 .or(facts.unidentified_by.as_ref())
                 .map(|identity| &**identity),
             plan: identified.and_then(|client| client.plan.as_deref()),
-            limit: limit.and_then(|limit| {
+            limit: facts.limits.nearest.as_ref().and_then(|limit| {
                 Some(LimitState {
                     name: lines.limits.get(limit.limit)?,
                     remaining: limit.standing.remaining.into(),
                     key: limit.key.hash(),
                 })
             }),
-            refused_by: exchange.route.limits.get(refused).map(|name| &**name),
+            refused_by: first(facts.limits.refused).map(|name| &**name),
             cost: facts.cost,
-            shadow: exchange.route.limits.get(shadow).map(|name| &**name),
+            shadow: first(facts.limits.shadow_refused).map(|name| &**name),
             server: facts.server.as_deref(),
             unserved: facts.unserved.as_deref(),
             attempts: Some(facts.attempts).filter(|attempts| *attempts > 0),
@@ -141,8 +142,28 @@ impl EndedExchange<'_> {
             duration: self.duration,
             bytes_in: facts.bytes_in,
             bytes_out: facts.bytes_out,
+            trace_id: trace.as_ref().map(TraceParent::trace_id),
             user_agent: head.headers.known(FieldName::UserAgent).next(),
         });
+    }
+
+    /// Hands the spans of a recorded request over to the exporter, without
+    /// waiting.
+    fn export_spans(&self, facts: &Facts) {
+        let Some(trace) = &self.exchange.trace else {
+            return;
+        };
+        if let Some(recording) = trace.recording.as_deref() {
+            let spans = Spans {
+                exchange: self.exchange,
+                recording,
+                parent: trace.parent,
+                facts,
+                status: self.status,
+                now: self.now,
+            };
+            spans.export();
+        }
     }
 }
 

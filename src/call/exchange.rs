@@ -26,6 +26,7 @@ use super::{
     progress::{Flag, Holds, Progress, Tried},
     query::LoggedQuery,
     target::Target,
+    trace::Trace,
 };
 use crate::{
     body::{BodyObserver, Held},
@@ -65,6 +66,8 @@ pub struct Exchange {
     pub started: Instant,
     /// The route that takes it.
     pub route: Arc<RouteTag>,
+    /// The trace that it belongs to; `None` if the gateway has no traces.
+    pub trace: Option<Trace>,
     /// Parameters of the match, with their escapes.
     pub parameters: Vec<(Arc<str>, Box<str>)>,
     /// Notes that are emitted at the end, and on which nothing is decided.
@@ -124,6 +127,8 @@ pub struct RouteTag {
     pub metrics: Arc<RouteMetrics>,
     /// How access lines are written; `None` if they are switched off.
     pub access: Option<RouteLines>,
+    /// Facts about it that spans show; `None` if the gateway has no traces.
+    pub traced: Option<Box<TracedRoute>>,
 }
 
 impl RouteTag {
@@ -139,6 +144,7 @@ impl RouteTag {
             refusal: None,
             metrics,
             access: None,
+            traced: None,
         }
     }
 }
@@ -153,6 +159,15 @@ pub struct RouteLines {
     /// The names of its limits, in the order of [`RouteTag::limits`].
     pub limits: Box<[FixedFields]>,
     /// How the query is shown.
+    pub query: LoggedQuery,
+}
+
+/// A route as spans show it.
+#[derive(Debug)]
+pub struct TracedRoute {
+    /// The paths that it takes, as a template (`http.route`).
+    pub path: Option<Arc<str>>,
+    /// How the query is shown: never in full.
     pub query: LoggedQuery,
 }
 

@@ -17,6 +17,7 @@
 //! atomics here are never contended; they exist because a task's future has to
 //! be `Send`.
 
+mod attempt_span;
 mod emitted;
 mod exchange;
 mod facts;
@@ -26,7 +27,9 @@ mod limit_text;
 mod progress;
 pub mod query;
 mod retry_after;
+mod spans;
 mod target;
+mod trace;
 
 use std::{sync::Arc, time::Duration};
 
@@ -34,9 +37,10 @@ use http::HeaderName;
 use tokio::time::Instant;
 
 pub use self::{
+    attempt_span::AttemptSpan,
     exchange::{
         Chain, Client, Exchange, REQUEST_ID_HEADER, RequestBodyObserver, RequestId, RouteLines,
-        RouteTag,
+        RouteTag, TracedRoute,
     },
     facts::{Facts, LimitFacts, Nearest},
     grpc::Grpc,
@@ -44,6 +48,7 @@ pub use self::{
     progress::{Flag, Holds, Progress, Tried},
     retry_after::retry_after,
     target::{Target, UNREADABLE, host_field, host_name, host_of},
+    trace::{TRACE_PARENT_HEADER, Trace},
 };
 use crate::{
     body::{Body, Flow},

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::{diagnostic::Diagnostics, watched::Watched};
 use crate::policy::{
     Admin, Authentication, ClientIp, Identity, Limit, Listener, Log, Route, Server, Shutdown,
-    Store, Upstream,
+    Store, Traces, Upstream,
 };
 
 /// A whole configuration, ready to be built.
@@ -29,6 +29,8 @@ pub struct Config {
     pub store: Option<Store>,
     /// Logs and access lines.
     pub log: Log,
+    /// Which requests are recorded for a collector; `None` if none are.
+    pub traces: Option<Traces>,
     /// How long a drain may take.
     pub shutdown: Shutdown,
     /// Services behind the gateway, in name order.
@@ -70,6 +72,7 @@ impl Config {
             admin,
             store,
             log,
+            traces,
             shutdown,
             upstreams,
             identities,
@@ -86,6 +89,7 @@ impl Config {
             ("admin", *admin != after.admin),
             ("store", *store != after.store),
             ("log", *log != after.log),
+            ("traces", *traces != after.traces),
             ("shutdown", *shutdown != after.shutdown),
             ("upstreams", *upstreams != after.upstreams),
             ("identities", *identities != after.identities),

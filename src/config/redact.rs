@@ -63,7 +63,7 @@ pub(super) fn of_free_name(name: &str, node: &Node, covered: &mut Vec<Span>) {
 }
 
 /// Adds the places in a whole file where there may be a secret under a key of
-/// the language: in `[store]`, and in overrides of limits. It looks at the tree
+/// the language: in `[store]`, `[traces]` and overrides of limits. It looks at the tree
 /// before anything else does, so that mistakes in these sections are shown
 /// without secrets, too.
 pub(super) fn of_file(file: &Table, covered: &mut Vec<Span>) {
@@ -73,6 +73,11 @@ pub(super) fn of_file(file: &Table, covered: &mut Vec<Span>) {
     };
     for (name, entry) in entries("store") {
         of_store(name, &entry.node, covered);
+    }
+    for (name, entry) in entries("traces") {
+        if name == "headers" {
+            of_headers(&entry.node, covered);
+        }
     }
     for (_, limit) in entries("limits") {
         if let Some(limit) = limit.node.table() {
@@ -91,6 +96,15 @@ fn of_limit(limit: &Table, covered: &mut Vec<Span>) {
         for one in items("overrides").iter().filter_map(Node::table) {
             covered.extend(one.get(KEY_VALUES).map(|entry| entry.node.span));
         }
+    }
+}
+
+/// Adds the values of headers for a collector of spans, many of which are
+/// credentials by any name.
+fn of_headers(headers: &Node, covered: &mut Vec<Span>) {
+    match headers.table() {
+        Some(table) => covered.extend(table.entries.values().map(|entry| entry.node.span)),
+        None => covered.push(headers.span),
     }
 }
 

@@ -25,13 +25,14 @@ use super::{
 use crate::policy::{Allowance, CheckKind, HealthCheck, KeyPart, Limit, ValuePattern};
 
 /// Tables whose absence means something: they are shown only when given.
-const ONLY_WHEN_GIVEN: [&str; 14] = [
+const ONLY_WHEN_GIVEN: [&str; 15] = [
     "respond",
     "redirect",
     "concurrency",
     "adaptive",
     "candidate",
     "store",
+    "traces",
     "mirror",
     "health_check",
     "tls",
@@ -73,6 +74,11 @@ impl Config {
             if let Some(name) = &listener.name {
                 shown["listeners"][at]["name"] = json!(**name);
             }
+        }
+        // Names of headers do not tell which of them are credentials here.
+        let headers = shown.pointer_mut("/traces/headers");
+        for value in headers.and_then(Json::as_object_mut).into_iter().flatten() {
+            *value.1 = json!(REDACTED);
         }
         for limit in &self.limits {
             complete(&mut shown["limits"][&*limit.name], limit);

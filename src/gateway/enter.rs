@@ -32,7 +32,7 @@ use crate::{
     body::Body,
     call::{
         Client, Exchange, Facts, Flag, Grpc, Progress, RequestBodyObserver, RequestId, Target,
-        UNREADABLE, host_of,
+        Trace, UNREADABLE, host_of,
     },
     error::Error,
     http1,
@@ -95,6 +95,7 @@ pub(super) fn enter(routes: &Routes, mut request: Request) -> Entered {
         });
     }
     let exchange = Arc::new(Exchange {
+        trace: trace(routes, headers, client.chain.is_some()),
         client,
         identified: OnceLock::new(),
         id: RequestId::of(&request.head.headers),
@@ -133,6 +134,7 @@ pub(super) fn unreadable(
     origin: Arc<Origin>,
 ) -> Arc<Exchange> {
     Arc::new(Exchange {
+        trace: trace(routes, &Headers::default(), false),
         client: Client {
             ip: origin.peer.ip().to_canonical(),
             chain: None,
@@ -332,6 +334,14 @@ fn drop_claims(headers: &mut Headers, own: Option<&HeaderName>, kept: &[HeaderNa
         let is_claim = field.field.is_claim() || is_one_of(own.iter(), field.name);
         !is_claim || is_one_of(kept.iter(), field.name)
     })
+}
+
+/// The trace that a request with these `headers` belongs to; `None` without
+/// `[traces]`. `is_proxy` says whether its peer is a trusted proxy.
+#[inline]
+fn trace(routes: &Routes, headers: &Headers, is_proxy: bool) -> Option<Trace> {
+    let tracer = routes.tracer.as_ref()?;
+    Some(Trace::begin(tracer, headers, is_proxy))
 }
 
 /// Bounds the body of a request, if it has one, and has the exchange observe

@@ -12,7 +12,7 @@ use http::HeaderName;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{client::Trust, disguise::Disguises, stack::Stack, table::RouteTable};
-use crate::{call::RouteTag, runtime::PerWorker, upstream::Upstream};
+use crate::{call::RouteTag, runtime::PerWorker, traces::Tracer, upstream::Upstream};
 
 /// All routes of one configuration, once for each worker, so that counting
 /// references to a route touches no memory that another worker touches.
@@ -58,6 +58,8 @@ pub(crate) struct Routes {
     pub(crate) trust: Arc<Trust>,
     /// The tag of requests that no route takes.
     pub(crate) unmatched: Arc<RouteTag>,
+    /// Begins the traces of requests; `None` without `[traces]`.
+    pub(crate) tracer: Option<Arc<Tracer>>,
     /// Whether some route has origins that may call it from a browser, so that
     /// preflights are looked for.
     pub(crate) answers_preflights: bool,

@@ -52,6 +52,10 @@ pub enum FieldName {
     RateLimitPolicy,
     /// `TE` (RFC 9110, 10.1.4).
     Te,
+    /// `traceparent` (W3C Trace Context).
+    TraceParent,
+    /// `tracestate` (the same recommendation).
+    TraceState,
     /// `Trailer` (RFC 9110, 6.6.2).
     Trailer,
     /// `Transfer-Encoding` (RFC 9112, 6.1).
@@ -107,7 +111,9 @@ impl FieldName {
             (9, b'r') => Self::RateLimit.if_same(name, b"ratelimit"),
             (10, b'c') => Self::Connection.if_same(name, b"connection"),
             (10, b'k') => Self::KeepAlive.if_same(name, b"keep-alive"),
+            (10, b't') => Self::TraceState.if_same(name, b"tracestate"),
             (10, b'u') => Self::UserAgent.if_same(name, b"user-agent"),
+            (11, b't') => Self::TraceParent.if_same(name, b"traceparent"),
             (12, b'g') => Self::GrpcTimeout.if_same(name, b"grpc-timeout"),
             (12, b'm') => Self::MaxForwards.if_same(name, b"max-forwards"),
             (12, b'x') => Self::XRequestId.if_same(name, b"x-request-id"),
@@ -270,7 +276,7 @@ impl NameSet {
 mod tests {
     use super::*;
 
-    const ALL: [(&[u8], FieldName); 28] = [
+    const ALL: [(&[u8], FieldName); 30] = [
         (b"authorization", FieldName::Authorization),
         (b"connection", FieldName::Connection),
         (b"content-length", FieldName::ContentLength),
@@ -293,6 +299,8 @@ mod tests {
         (b"ratelimit", FieldName::RateLimit),
         (b"ratelimit-policy", FieldName::RateLimitPolicy),
         (b"te", FieldName::Te),
+        (b"traceparent", FieldName::TraceParent),
+        (b"tracestate", FieldName::TraceState),
         (b"trailer", FieldName::Trailer),
         (b"transfer-encoding", FieldName::TransferEncoding),
         (b"upgrade", FieldName::Upgrade),

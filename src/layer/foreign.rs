@@ -199,6 +199,7 @@ pub(super) fn call() -> Call {
         refusal: None,
         metrics: Metrics::new(1).route("r"),
         access: None,
+        traced: None,
     });
     let listener = Arc::new(FixedFields::listener("127.0.0.1:8080".into()));
     let exchange = Arc::new(Exchange {
@@ -221,6 +222,7 @@ pub(super) fn call() -> Call {
         },
         identified: OnceLock::new(),
         started: Instant::now(),
+        trace: None,
         facts: Facts::begin(&route.metrics),
         route,
         parameters: Vec::new(),

@@ -76,11 +76,12 @@ mod statuses;
 mod store;
 mod template;
 mod tls;
+mod traces;
 mod upstreams;
 
 pub use self::{
     allowance::*, api_keys::*, concurrency::*, cors::*, cost::*, failures::*, headers::*,
     health::*, identity::*, json_path::*, jwt::*, key::*, limits::*, process::*, quota::*,
     refusal::*, retry::*, routes::*, secret::*, statuses::*, store::*, template::*, tls::*,
-    upstreams::*,
+    traces::*, upstreams::*,
 };

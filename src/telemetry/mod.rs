@@ -33,7 +33,10 @@ pub use self::{
     dropped::Dropped,
     latch::Latch,
     logs::{LogControl, LogGuard},
-    metrics::{Decision, ListenerMetrics, Metrics, RouteMetrics, UnknownCost, UpstreamMetrics},
+    metrics::{
+        Decision, ListenerMetrics, Metrics, RouteMetrics, TraceMetrics, UnknownCost,
+        UpstreamMetrics,
+    },
 };
 
 /// Whether to write in colour: `stream` is a terminal, and the variable

@@ -121,6 +121,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "store",
             "telemetry",
             "tls",
+            "traces",
             "upstream",
         ],
     ),
@@ -139,6 +140,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "limit",
             "message",
             "telemetry",
+            // A request belongs to a trace from its begin.
+            "traces",
             "upstream",
         ],
     ),
@@ -201,6 +204,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "policy",
             "runtime",
             "telemetry",
+            // The notes on a request become its spans, as they become its line.
+            "traces",
         ],
     ),
     // A connection's listener is named as access lines name it.
@@ -220,6 +225,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("limit", &["policy", "runtime"]),
     ("telemetry", &["policy", "runtime"]),
     ("tls", &["policy"]),
+    // Spans are exported over TLS; those that are lost are counted.
+    ("traces", &["policy", "telemetry", "tls"]),
     ("usage", &["policy"]),
     ("watch", &["config"]),
 ];

@@ -129,6 +129,7 @@ impl NodeDeserializer<'_> {
         let problems = self.context.collector.problems();
         let is_covered = problems.covered.contains(&self.node.span);
         match (&self.node.value, self.context.name) {
+            (Value::Text(_), Some(_)) if is_covered => "***".to_owned(),
             (Value::Text(text), Some(name)) => redact::value(name, text).into_owned(),
             (Value::Text(text), None) if is_covered => redact::store_url(text.shown()),
             (Value::Text(text), None) => text.shown().to_owned(),

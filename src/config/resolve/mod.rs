@@ -56,6 +56,7 @@ mod routes;
 mod store;
 mod tiers;
 mod tls;
+mod traces;
 mod transform;
 mod upstreams;
 mod warnings;
@@ -100,6 +101,10 @@ pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -
     let listeners = process::listeners(&file.listeners, loading);
     let client_ip = process::client_ip(&file.client_ip);
     let log = process::log(&file.log);
+    let problems = &mut loading.problems;
+    let traces = file
+        .traces
+        .if_given(|traces| traces::traces(traces, problems));
     let shutdown = process::shutdown(&file.shutdown);
     let upstreams = upstreams::upstreams(&file.upstreams, loading);
     let limits = limits::limits(&file, &mut loading.problems);
@@ -115,6 +120,7 @@ pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -
         admin: admin?,
         store: store?,
         log: log?,
+        traces: traces?,
         shutdown: shutdown?,
         upstreams: shared(upstreams?),
         identities: shared(identities?),

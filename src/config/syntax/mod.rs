@@ -29,6 +29,7 @@ pub(super) mod path;
 pub(super) mod path_language;
 pub(super) mod store;
 pub(super) mod template;
+pub(super) mod traces;
 
 use std::{fmt, sync::Arc};
 

@@ -28,6 +28,7 @@ fn every_example_is_a_valid_configuration_that_names_its_schema() {
         "shared.toml",
         "tenants.toml",
         "tokens.toml",
+        "traces.toml",
         "websocket.toml",
     ];
     let mut found: Vec<_> = fs::read_dir(folder())

@@ -25,6 +25,7 @@ mod stores;
 mod times;
 mod tls;
 mod tokens;
+mod traces;
 mod upstreams;
 mod values;
 mod variables;

@@ -42,6 +42,7 @@ pub(super) mod routes;
 pub(super) mod scalar;
 pub(super) mod syntaxes;
 pub(super) mod tables;
+pub(super) mod traces;
 pub(super) mod transform;
 pub(super) mod upstreams;
 
@@ -57,6 +58,7 @@ use self::{
     scalar::Scalar,
     syntaxes::FileName,
     tables::Named,
+    traces::Traces,
     upstreams::Upstream,
 };
 use super::field::{Field, Nested};
@@ -80,6 +82,8 @@ pub(super) struct File {
     pub(super) store: Nested<Store>,
     /// Logs and access lines.
     pub(super) log: Nested<Log>,
+    /// Spans of requests for a collector (OpenTelemetry); absent: none.
+    pub(super) traces: Nested<Traces>,
     /// How long a drain may take.
     pub(super) shutdown: Nested<Shutdown>,
     /// Services behind the gateway, by name.

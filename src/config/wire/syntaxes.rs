@@ -14,7 +14,7 @@ use super::super::{
     syntax::{
         self, address, body, cost, header, host,
         identity::{self, KeyPlace},
-        key, origin, path, store, template,
+        key, origin, path, store, template, traces,
     },
     units,
     wrong::{Rejection, Wrong},
@@ -22,8 +22,8 @@ use super::super::{
 use super::scalar::Syntax;
 use crate::policy::{
     Algorithm, BodyKind, ClientIpHeader, CostSource, CredentialPlace, Failures, HeaderText,
-    HostPattern, KeyPart, Missing, OriginPattern, PathPattern, Rate, Statuses, StoreServer,
-    Template, UpstreamServer,
+    HostPattern, KeyPart, Missing, OriginPattern, PathPattern, Rate, SampledShare, Statuses,
+    StoreServer, Template, UpstreamServer,
 };
 
 /// Declares languages:
@@ -121,6 +121,8 @@ syntaxes! {
     HeaderOf = HeaderName, "a header", "header:x-auth-user", "^header:.", identity::header_of;
     /// Scheme, host, port and path of a service that is asked.
     AskedUrl = (UpstreamServer, String), "a URL", "http://127.0.0.1:4180/verify", "^[hH][tT][tT][pP][sS]?://", identity::asked_url;
+    /// Scheme, host and port of a collector of spans, with its path or without.
+    CollectorAt = (UpstreamServer, String), "the URL of a collector", "http://127.0.0.1:4318", "^[hH][tT][tT][pP][sS]?://", traces::collector;
     /// The keys of an issuer, at a URL or in a file.
     KeysAt = KeyPlace, "a URL or the name of a file", "https://idp.example.com/.well-known/jwks.json", "", identity::key_place;
     /// An algorithm of signatures.
@@ -172,6 +174,8 @@ syntaxes! {
     Percent = f64, "a percentage", "20%", "^[0-9]+%$", units::percent, with_percent;
     /// At most the whole.
     Share = u8, "a percentage", "5%", "^[0-9]+%$", units::share, with_percent;
+    /// A share of the requests, which may be below a percent.
+    Sample = SampledShare, "a percentage", "1%", "^[0-9]+([.][0-9]+)?%$", traces::sample, with_percent;
     /// A bound above a share.
     Bound = u16, "a percentage", "125%", "^[0-9]+%$", units::bound, with_percent;
     PerTime = Rate, "a rate", "100/s", "^[0-9]+([kKMGT]?i?B)?/[0-9a-z]+$", units::rate, with_time;

@@ -5,8 +5,8 @@
 //!
 //! The request line comes first, then `Host` if the client's is kept, the
 //! fields received in their order, the account of the hops, `Via`, the
-//! request's id, the time that is left of a gRPC call, and the fields that the
-//! route sets and adds.
+//! request's id, `traceparent` if the gateway writes one, the time that is left
+//! of a gRPC call, and the fields that the route sets and adds.
 //!
 //! # Fields that are held back
 //!
@@ -33,7 +33,10 @@ use super::{
     hops::{ReceivedHops, X_FORWARDED_HOST, X_FORWARDED_PROTO, write_quoted, write_value},
 };
 use crate::{
-    call::{Call, Exchange, REQUEST_ID_HEADER, forwarded::X_FORWARDED_FOR, grpc, host_field},
+    call::{
+        Call, Exchange, REQUEST_ID_HEADER, TRACE_PARENT_HEADER, Trace, forwarded::X_FORWARDED_FOR,
+        grpc, host_field,
+    },
     http1::{self, Hops},
     message::{FieldName, FirstHost, HopAccount, NameSet, RequestHead},
     policy::{RequestChanges, Rewrite},
@@ -48,7 +51,12 @@ const ROOM: usize = 512;
 /// server speaks.
 ///
 /// Nothing here can fail: the request was found sound when it was read.
-pub(super) fn write(call: &Call, changes: &RequestChanges, hidden: &HiddenCredentials) -> Vec<u8> {
+pub(super) fn write(
+    call: &Call,
+    changes: &RequestChanges,
+    hidden: &HiddenCredentials,
+    span: Option<u64>,
+) -> Vec<u8> {
     let exchange = &*call.exchange;
     let request = &exchange.request;
     let first = first_host(exchange);
@@ -85,6 +93,9 @@ pub(super) fn write(call: &Call, changes: &RequestChanges, hidden: &HiddenCreden
             write_first_hop(&mut out, exchange, first);
         }
         _ => write_account(&mut out, exchange, host.unwrap_or_default(), changes),
+    }
+    if let Some(trace) = &exchange.trace {
+        write_trace(&mut out, trace, span, changes);
     }
     // The rest of a gRPC call's time, some of which has passed in queues and
     // attempts.
@@ -129,6 +140,9 @@ fn write_received(
     let (request, body) = (&call.exchange.request, &call.body);
     let hops = Hops::of(&request.headers, request.names_hops);
     let mut held = OURS;
+    if let Some(trace) = &call.exchange.trace {
+        held = held.union(trace.held());
+    }
     // The client of a body that is in memory was asked to send it, if it waited
     // for that.
     if !body.is_empty() && body.is_whole() {
@@ -241,6 +255,18 @@ fn write_account(out: &mut Vec<u8>, exchange: &Exchange, host: &[u8], changes: &
     }
     if !changes.headers.decides(&REQUEST_ID_HEADER) {
         http1::write_field(out, REQUEST_ID_HEADER.as_str(), exchange.id.as_bytes());
+    }
+}
+
+/// Writes `traceparent`, with the id of the attempt's span if the request is
+/// recorded; nothing if the caller's is passed on, or the route decides it.
+fn write_trace(out: &mut Vec<u8>, trace: &Trace, span: Option<u64>, changes: &RequestChanges) {
+    if let Some(field) = trace.field(span)
+        && !changes.headers.decides(&TRACE_PARENT_HEADER)
+    {
+        out.extend_from_slice(b"traceparent: ");
+        out.extend_from_slice(field.as_bytes());
+        out.extend_from_slice(b"\r\n");
     }
 }
 

@@ -45,7 +45,8 @@ use tower::{Layer, Service};
 pub use self::credentials::HiddenCredentials;
 use super::{key, response_changes};
 use crate::{
-    call::{Call, Exchange, Outgoing, grpc},
+    call::{AttemptSpan, Call, Exchange, Outgoing, grpc},
+    error::Failed,
     http1::{self, Hops},
     limit::KeyBuilder,
     message::{FieldName, RequestHead, Response},
@@ -124,14 +125,14 @@ pub struct Forward<S> {
 
 impl<S> Service<Call> for Forward<S>
 where
-    S: Service<Outgoing, Response = Response>,
+    S: Service<Outgoing, Response = Response, Error = Failed>,
 {
     type Response = Response;
-    type Error = S::Error;
+    type Error = Failed;
     type Future = ResponseFuture<S::Future>;
 
     #[inline]
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
         self.inner.poll_ready(cx)
     }
 
@@ -145,8 +146,18 @@ where
         call.new_connection |= exchange.request.upgrade.is_some();
         let changing =
             (!policy.response.is_empty()).then(|| (Arc::clone(&self.policy), Arc::clone(exchange)));
+        let mut span = AttemptSpan::begin(&call);
+        let head = head::write(
+            &call,
+            &policy.request,
+            &policy.hidden,
+            span.as_deref().map(AttemptSpan::id),
+        );
+        if let Some(span) = &mut span {
+            span.sends(&head);
+        }
         let outgoing = Outgoing {
-            head: head::write(&call, &policy.request, &policy.hidden),
+            head,
             has_host: policy.request.preserve_host && !exchange.host.is_empty(),
             names_length: names_length(&exchange.request),
             trailers: if call.body.is_whole() {
@@ -161,6 +172,7 @@ where
         ResponseFuture {
             inner: self.inner.call(outgoing),
             changing,
+            span,
         }
     }
 }
@@ -212,12 +224,14 @@ pin_project! {
         inner: F,
         // `None` if the route changes no responses, or has changed this one.
         changing: Option<(Arc<ForwardPolicy>, Arc<Exchange>)>,
+        // Set if the request is recorded.
+        span: Option<Box<AttemptSpan>>,
     }
 }
 
-impl<F, E> Future for ResponseFuture<F>
+impl<F> Future for ResponseFuture<F>
 where
-    F: Future<Output = Result<Response, E>>,
+    F: Future<Output = Result<Response, Failed>>,
 {
     type Output = F::Output;
 
@@ -225,6 +239,9 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         let mut result = ready!(this.inner.poll(cx));
+        if let Some(span) = this.span.take() {
+            span.end(&result);
+        }
         if let Some((policy, exchange)) = this.changing.take()
             && let Ok(response) = &mut result
         {

@@ -62,6 +62,11 @@ impl FixedFields {
         self.values.first().map_or("", |value| value)
     }
 
+    /// The URL of a server; empty for all others.
+    pub fn url(&self) -> &str {
+        self.values.get(1).map_or("", |value| value)
+    }
+
     /// Writes the fields into a JSON object. The first call spells them.
     #[inline(always)]
     pub(super) fn write_json(&self, spelling: Spelling, pen: &mut Pen<'_>) {

@@ -146,6 +146,11 @@ fn cost(line: &Line<'_>, pen: &mut Pen<'_>) {
         pen.constant(br#","bytes_out":"#);
     }
     value::integer(line.bytes_out, pen);
+    if let Some(trace_id) = line.trace_id {
+        pen.constant(br#","trace_id":""#);
+        pen.text(trace_id);
+        pen.constant(b"\"");
+    }
     if let Some(agent) = line.user_agent {
         pen.constant(br#","user_agent":""#);
         escape(agent, LONG, pen);

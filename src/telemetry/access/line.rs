@@ -95,6 +95,8 @@ pub struct Line<'a> {
     pub bytes_in: u64,
     /// Bytes of the response body.
     pub bytes_out: u64,
+    /// The id of the trace, in 32 digits.
+    pub trace_id: Option<&'a [u8]>,
     /// The `User-Agent` of the client.
     pub user_agent: Option<&'a [u8]>,
 }

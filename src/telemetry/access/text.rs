@@ -89,6 +89,7 @@ fn connection(line: &Line<'_>, pen: &mut Pen<'_>) {
     line.listener.write_text(listener_field, pen);
     text(" protocol=", Some(line.protocol), pen);
     bytes(" request_id=", Some(line.request_id), SHORT, pen);
+    bytes(" trace_id=", line.trace_id, SHORT, pen);
     bytes(" user_agent=", line.user_agent, LONG, pen);
 }
 

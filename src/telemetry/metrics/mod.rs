@@ -44,6 +44,7 @@ mod store;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod traces;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -67,6 +68,7 @@ pub use self::{
     peers::{ListenerMetrics, UpstreamMetrics},
     route::{Decision, RouteCells, RouteMetrics},
     store::StoreMetrics,
+    traces::TraceMetrics,
 };
 use super::Dropped;
 
@@ -82,6 +84,7 @@ pub struct Metrics {
     /// Requests that no route matched: the route `-`.
     unmatched: Arc<RouteMetrics>,
     store: Arc<StoreMetrics>,
+    traces: Arc<TraceMetrics>,
     reloads: Mutex<Reloads>,
     /// Writes of buckets, by outcome.
     saves: Mutex<Tally>,
@@ -107,6 +110,7 @@ impl Metrics {
             listeners: Handles::default(),
             unmatched,
             store: Arc::new(StoreMetrics::new(workers)),
+            traces: Arc::default(),
             reloads: Mutex::default(),
             saves: Mutex::default(),
             panics: AtomicU64::new(0),
@@ -146,6 +150,11 @@ impl Metrics {
     /// The counters of the store that gateways share.
     pub fn store(&self) -> Arc<StoreMetrics> {
         Arc::clone(&self.store)
+    }
+
+    /// The counters of spans.
+    pub fn traces(&self) -> Arc<TraceMetrics> {
+        Arc::clone(&self.traces)
     }
 
     /// Drops the series of everything that a reload removed, so that series do

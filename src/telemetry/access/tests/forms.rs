@@ -29,7 +29,7 @@ fn a_json_line_has_the_promised_fields_in_order() {
             r#""query":"a=b","route":"orders","status":429,"grpc_status":8,"reason":"rate_limited","limit":"daily","remaining":0,"#,
             r#""key":"00000000deadbeef","cost":12,"shadow":"trial","upstream":"backend","server":"http://10.0.0.1:9001","attempts":2,"#,
             r#""not_retried":"budget","delay_ms":40.000,"queue_ms":0.250,"upstream_ms":12.000,"duration_ms":13.500,"bytes_in":1,"#,
-            r#""bytes_out":234,"user_agent":"curl/8.5.0"}"#,
+            r#""bytes_out":234,"trace_id":"0af7651916cd43dd8448eb211c80319c","user_agent":"curl/8.5.0"}"#,
             "\n"
         )
     );
@@ -45,7 +45,7 @@ fn a_text_line_has_the_same_fields() {
             "duration_ms=13.500 route=orders grpc_status=8 reason=rate_limited limit=daily remaining=0 key=00000000deadbeef cost=12 shadow=trial ",
             "upstream=backend server=http://10.0.0.1:9001 attempts=2 not_retried=budget delay_ms=40.000 queue_ms=0.250 ",
             "upstream_ms=12.000 bytes_in=1 bytes_out=234 client=203.0.113.7 peer=10.0.0.9:40000 ",
-            "listener=0.0.0.0:8080 protocol=HTTP/1.1 request_id=r-1 user_agent=curl/8.5.0\n"
+            "listener=0.0.0.0:8080 protocol=HTTP/1.1 request_id=r-1 trace_id=0af7651916cd43dd8448eb211c80319c user_agent=curl/8.5.0\n"
         )
     );
 }
@@ -232,7 +232,7 @@ proptest! {
         prop_assert_eq!(&value["path"], &lossy(&path, LONG));
         prop_assert_eq!(&value["user_agent"], &lossy(&agent, LONG));
         prop_assert_eq!(&value["host"], &lossy(&host, SHORT));
-        prop_assert_eq!(value.as_object().unwrap().len(), 30);
+        prop_assert_eq!(value.as_object().unwrap().len(), 31);
         for text in [json, written(TEXT, &line), written(Form::Short { color: false }, &line)] {
             let inside = text.strip_suffix('\n').unwrap();
             let breaks_a_line = inside.contains(|c: char| c.is_control() || c == '\u{2028}');
@@ -244,9 +244,9 @@ proptest! {
     fn a_text_line_can_be_parsed(path in any::<Vec<u8>>(), agent in any::<Vec<u8>>()) {
         let line = Line { path: Some(&path), user_agent: Some(&agent), ..full() };
         let fields = fields(written(TEXT, &line).trim_end_matches('\n'));
-        prop_assert_eq!(fields.len(), 30);
+        prop_assert_eq!(fields.len(), 31);
         prop_assert_eq!(&fields[4], &("path".to_owned(), lossy(&path, LONG)));
-        prop_assert_eq!(&fields[29], &("user_agent".to_owned(), lossy(&agent, LONG)));
+        prop_assert_eq!(&fields[30], &("user_agent".to_owned(), lossy(&agent, LONG)));
     }
 }
 

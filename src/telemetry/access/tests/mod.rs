@@ -62,6 +62,7 @@ fn full() -> Line<'static> {
         delay: Some(Duration::from_millis(40)),
         queue: Some(Duration::from_micros(250)),
         upstream_time: Some(Duration::from_millis(12)),
+        trace_id: Some(b"0af7651916cd43dd8448eb211c80319c"),
         user_agent: Some(b"curl/8.5.0"),
         ..least()
     }
@@ -101,6 +102,7 @@ fn least() -> Line<'static> {
         duration: Duration::from_micros(13_500),
         bytes_in: 1,
         bytes_out: 234,
+        trace_id: None,
         user_agent: None,
     }
 }

@@ -60,6 +60,7 @@ impl Metrics {
         peers::connections(&listeners, observed, &mut to);
         peers::tls(&listeners, observed, &mut to);
         reloads(self, &mut to);
+        spans(self, &mut to);
         itself(self, observed, &mut to);
         process::write(&mut to);
         to.finish()
@@ -143,6 +144,18 @@ fn reloads(metrics: &Metrics, to: &mut Exposition) {
             help,
         )
         .sample(&[], Seconds(at));
+    }
+}
+
+/// The families of spans, which stay absent until there is a first one.
+fn spans(metrics: &Metrics, to: &mut Exposition) {
+    let help = "Spans that the collector of traces took.";
+    let mut family = to.family(FamilyType::Counter, "tidegate_spans_exported", help);
+    family.count(&[], metrics.traces.taken());
+    let help = "Spans that were lost, by the reason.";
+    let mut family = to.family(FamilyType::Counter, "tidegate_spans_dropped", help);
+    for (reason, spans) in metrics.traces.losses() {
+        family.count(&[("reason", reason)], spans);
     }
 }
 

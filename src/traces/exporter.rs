@@ -1,0 +1,374 @@
+//! The exporter: a bounded queue of finished spans, and the thread that sends
+//! them to the collector.
+//!
+//! Workers put the spans of a request into the queue and never wait. If it is
+//! full, they drop them. The thread gathers spans for a second, or until there
+//! are [`BATCH`] requests, and sends them as one request (OTLP/HTTP). A failure
+//! that may pass is tried again by the library, which obeys `Retry-After`, until
+//! `timeout`; then the spans are lost. Meanwhile the queue fills.
+//!
+//! # The end
+//!
+//! [`Exporter::flush`] has the thread send what is queued without further
+//! waits. An exporter that a reload has replaced does the same by itself, once
+//! the last request that began with it has ended.
+
+use std::{
+    io,
+    sync::{Arc, LazyLock},
+    thread,
+    time::Duration,
+};
+
+use opentelemetry::{Key, KeyValue};
+use opentelemetry_otlp::{
+    Protocol, RetryPolicy, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
+};
+use opentelemetry_sdk::{
+    Resource,
+    trace::{SpanData, SpanExporter as _},
+};
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::{Instant, sleep, timeout},
+};
+
+use super::client::CollectorClient;
+use crate::{policy::TraceExport, telemetry::TraceMetrics};
+
+/// Requests whose spans may wait for the collector. The exporters of
+/// OpenTelemetry keep as many spans.
+pub const MOST_QUEUED: usize = 2048;
+/// Requests whose spans are sent at once: some 300 KiB, or 5 MiB if all fields
+/// are long.
+const BATCH: usize = 512;
+/// Time in which spans gather for a batch: nobody looks at a trace sooner.
+const GATHER: Duration = Duration::from_secs(1);
+/// Shortest time between two lines in the log about lost spans.
+const SPACING: Duration = Duration::from_secs(60);
+
+/// The id of this process in its spans, the same over all reloads.
+static INSTANCE: LazyLock<String> = LazyLock::new(|| format!("{:032x}", rand::random::<u128>()));
+
+/// Takes the spans of finished requests for one collector.
+#[derive(Debug)]
+pub struct Exporter {
+    policy: TraceExport,
+    queue: mpsc::Sender<Vec<SpanData>>,
+    /// Wakes the thread when a batch is full.
+    is_full: Arc<Notify>,
+    /// Set at the end of the process. Dropped with the exporter, which ends the
+    /// thread, too.
+    is_ending: watch::Sender<bool>,
+    /// Its sender is dropped when the thread ends.
+    ended: Mutex<watch::Receiver<()>>,
+    metrics: Arc<TraceMetrics>,
+}
+
+impl Exporter {
+    /// Starts the thread that sends spans as `policy` says.
+    ///
+    /// Blocks to read the certificates that the system trusts, for a collector
+    /// with `https`.
+    ///
+    /// # Errors
+    /// The text says what cannot be built.
+    pub fn start(policy: TraceExport, metrics: Arc<TraceMetrics>) -> Result<Self, String> {
+        let client = Arc::new(CollectorClient::new(policy.clone())?);
+        let exporter = exporter(&policy, Arc::clone(&client))?;
+        let (queue, spans) = mpsc::channel(MOST_QUEUED);
+        let (is_ending, ending) = watch::channel(false);
+        let (end, ended) = watch::channel(());
+        let is_full = Arc::<Notify>::default();
+        let run = Exporting {
+            spans,
+            is_full: Arc::clone(&is_full),
+            ending,
+            exporter,
+            client,
+            longest: policy.timeout,
+            losses: Losses::default(),
+            metrics: Arc::clone(&metrics),
+        };
+        let cannot = |error: io::Error| format!("cannot start the thread for traces ({error})");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(cannot)?;
+        let run = move || {
+            runtime.block_on(run.to_the_end());
+            // A lookup that hangs must not keep the thread.
+            runtime.shutdown_background();
+            drop(end);
+        };
+        let thread = thread::Builder::new().name("traces".into());
+        thread.spawn(run).map_err(cannot)?;
+        Ok(Self {
+            policy,
+            queue,
+            is_full,
+            is_ending,
+            ended: Mutex::new(ended),
+            metrics,
+        })
+    }
+
+    /// Whether a reload to this policy can keep it.
+    pub fn implements(&self, policy: &TraceExport) -> bool {
+        self.policy == *policy
+    }
+
+    /// Puts the spans of one request into the queue, or drops and counts them.
+    pub fn offer(&self, spans: Vec<SpanData>) {
+        if let Err(refused) = self.queue.try_send(spans) {
+            let spans = refused.into_inner();
+            return self.metrics.not_queued(spans.len());
+        }
+        if self.queue.max_capacity() - self.queue.capacity() >= BATCH {
+            self.is_full.notify_one();
+        }
+    }
+
+    /// Sends the spans that wait, for at most `longest`, and takes no more.
+    /// Returns whether that was enough time.
+    pub async fn flush(&self, longest: Duration) -> bool {
+        self.is_ending.send_replace(true);
+        let mut ended = self.ended.lock().clone();
+        // The change is that the sender is gone.
+        timeout(longest, ended.changed()).await.is_ok()
+    }
+}
+
+/// The exporter of the library.
+///
+/// # Errors
+/// The environment asks for something that is not built in, such as compression
+/// (`OTEL_EXPORTER_OTLP_COMPRESSION`).
+fn exporter(policy: &TraceExport, client: Arc<CollectorClient>) -> Result<SpanExporter, String> {
+    let retries = RetryPolicy::recommended()
+        .with_max_retries(10)
+        .with_initial_delay(Duration::from_millis(500))
+        .with_max_delay(Duration::from_secs(5));
+    let mut exporter = SpanExporter::builder()
+        .with_http()
+        .with_shared_http_client(client)
+        .with_endpoint(format!("{}{}", policy.collector.url, policy.target))
+        .with_protocol(Protocol::HttpBinary)
+        .with_timeout(policy.timeout)
+        .with_retry_policy(retries)
+        .build()
+        .map_err(|error| error.to_string())?;
+    exporter.set_resource(&resource(policy.service_name.as_deref()));
+    Ok(exporter)
+}
+
+/// This process in all of its spans: the attributes in the environment
+/// (`OTEL_RESOURCE_ATTRIBUTES`, `OTEL_SERVICE_NAME`), the version, and an id.
+fn resource(service_name: Option<&str>) -> Resource {
+    let found = Resource::builder().build();
+    let found_name = found.get(&Key::from_static_str("service.name"));
+    let is_named = found_name.is_some_and(|name| !name.as_str().starts_with("unknown_service"));
+    let mut builder = Resource::builder().with_attributes([
+        KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+        KeyValue::new("service.instance.id", INSTANCE.as_str()),
+    ]);
+    match service_name {
+        Some(name) => builder = builder.with_service_name(name.to_owned()),
+        None if !is_named => builder = builder.with_service_name("tidegate"),
+        None => {}
+    }
+    builder.build()
+}
+
+/// The work of the thread.
+struct Exporting {
+    spans: mpsc::Receiver<Vec<SpanData>>,
+    is_full: Arc<Notify>,
+    ending: watch::Receiver<bool>,
+    exporter: SpanExporter,
+    client: Arc<CollectorClient>,
+    /// The longest time of an export.
+    longest: Duration,
+    losses: Losses,
+    metrics: Arc<TraceMetrics>,
+}
+
+impl Exporting {
+    /// Exports until the end of the process, or until nobody is left who could
+    /// send spans; then what is queued.
+    async fn to_the_end(mut self) {
+        let mut is_ending = false;
+        loop {
+            let mut batch = tokio::select! {
+                first = self.spans.recv() => match first {
+                    Some(first) => first,
+                    None => return,
+                },
+                // The exporter was dropped, or the process ends.
+                _ = self.ending.wait_for(|is_ending| *is_ending), if !is_ending => {
+                    is_ending = true;
+                    self.spans.close();
+                    continue;
+                }
+            };
+            if !is_ending && self.spans.len() < BATCH {
+                tokio::select! {
+                    () = sleep(GATHER) => {}
+                    () = self.is_full.notified() => {}
+                    _ = self.ending.wait_for(|is_ending| *is_ending) => {
+                        is_ending = true;
+                        self.spans.close();
+                    }
+                }
+            }
+            for _ in 1..BATCH {
+                let Ok(more) = self.spans.try_recv() else {
+                    break;
+                };
+                batch.extend(more);
+            }
+            self.export(batch).await;
+        }
+    }
+
+    /// Exports a batch, and counts its spans.
+    async fn export(&mut self, batch: Vec<SpanData>) {
+        let count = batch.len();
+        let exported = timeout(self.longest, self.exporter.export(batch)).await;
+        let cause = match exported {
+            Ok(Ok(())) => {
+                self.metrics.exported(count);
+                None
+            }
+            Ok(Err(error)) => {
+                let fault = self.client.last_fault();
+                Some(fault.map_or_else(|| error.to_string(), |fault| fault.to_string()))
+            }
+            Err(_) => Some("the collector does not answer in time".to_owned()),
+        };
+        if cause.is_some() {
+            self.metrics.not_exported(count);
+        }
+        self.losses.tell(cause, self.metrics.lost(), Instant::now());
+    }
+}
+
+/// Spans that were lost, of which the log tells.
+#[derive(Debug, Default)]
+struct Losses {
+    /// Whether the last export failed.
+    is_failing: bool,
+    /// The time of the last line about losses.
+    told_at: Option<Instant>,
+    /// The losses until then.
+    told: u64,
+}
+
+impl Losses {
+    /// Tells the log of losses, at once and then once a minute, and of their
+    /// end. `cause` is that of an export that failed, and `lost` the number of
+    /// all spans that were lost so far.
+    fn tell(&mut self, cause: Option<String>, lost: u64, now: Instant) {
+        if cause.is_none() && std::mem::take(&mut self.is_failing) {
+            tracing::info!("spans are exported again");
+        }
+        self.is_failing = cause.is_some();
+        let is_due = self.told_at.is_none_or(|told_at| now >= told_at + SPACING);
+        if lost == self.told || !is_due {
+            return;
+        }
+        let more = lost - self.told;
+        match cause {
+            Some(cause) => tracing::warn!(lost = more, "spans cannot be exported: {cause}"),
+            None => tracing::warn!(
+                lost = more,
+                "the collector takes fewer spans than there are; lower `sample` of `[traces]`"
+            ),
+        }
+        (self.told_at, self.told) = (Some(now), lost);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use opentelemetry::{
+        InstrumentationScope,
+        trace::{SpanContext, SpanId, SpanKind, Status},
+    };
+
+    use super::*;
+    use crate::policy::{ServerAddress, UpstreamServer};
+
+    fn span() -> SpanData {
+        SpanData {
+            span_context: SpanContext::empty_context(),
+            parent_span_id: SpanId::INVALID,
+            parent_span_is_remote: false,
+            span_kind: SpanKind::Server,
+            name: "GET".into(),
+            start_time: std::time::SystemTime::UNIX_EPOCH,
+            end_time: std::time::SystemTime::UNIX_EPOCH,
+            attributes: Vec::new(),
+            dropped_attributes_count: 0,
+            events: Default::default(),
+            links: Default::default(),
+            status: Status::Unset,
+            instrumentation_scope: InstrumentationScope::default(),
+        }
+    }
+
+    fn export(listener: &TcpListener) -> TraceExport {
+        let address = listener.local_addr().unwrap();
+        TraceExport {
+            collector: UpstreamServer {
+                url: format!("http://{address}").into(),
+                address: ServerAddress::Tcp {
+                    host: "127.0.0.1".into(),
+                    port: address.port(),
+                },
+                secure_as: None,
+                weight: 1,
+                tier: 0,
+            },
+            target: "/v1/traces".into(),
+            service_name: None,
+            headers: Vec::new(),
+            timeout: Duration::from_secs(600),
+        }
+    }
+
+    /// The collector takes connections and never reads.
+    #[tokio::test]
+    async fn a_full_queue_drops_spans_and_the_end_does_not_wait_for_the_collector() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let metrics = Arc::<TraceMetrics>::default();
+        let exporter = Exporter::start(export(&listener), Arc::clone(&metrics)).unwrap();
+        let offered = MOST_QUEUED + BATCH + 100;
+        for _ in 0..offered {
+            exporter.offer(vec![span(), span()]);
+        }
+        // A batch may have left the queue meanwhile.
+        assert!((200..=2 * (BATCH as u64 + 100)).contains(&metrics.lost()));
+        let begun = Instant::now();
+        assert!(!exporter.flush(Duration::from_millis(10)).await);
+        assert!(begun.elapsed() < Duration::from_secs(60));
+    }
+
+    #[test]
+    fn losses_are_told_at_once_and_then_once_a_minute() {
+        let now = Instant::now();
+        let mut losses = Losses::default();
+        let told = |losses: &Losses| losses.told;
+        losses.tell(Some("a".to_owned()), 5, now);
+        assert_eq!(told(&losses), 5);
+        losses.tell(Some("a".to_owned()), 9, now + SPACING / 2);
+        assert_eq!(told(&losses), 5);
+        losses.tell(Some("a".to_owned()), 12, now + SPACING);
+        assert_eq!(told(&losses), 12);
+        losses.tell(None, 12, now + 3 * SPACING);
+        assert!(!losses.is_failing && losses.told_at == Some(now + SPACING));
+    }
+}
