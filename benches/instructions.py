@@ -49,6 +49,7 @@ def arguments():
     parser.add_argument("requests", nargs="*", metavar="REQUEST", help=f"of {', '.join(REQUESTS)}")
     parser.add_argument("--tidegate", help="path of a binary that is already built")
     parser.add_argument("--nginx", action="store_true", help="count those of NGINX too")
+    parser.add_argument("--traces", metavar="SHARE", default="", help="record this share of the requests, such as 1%%")
     parser.add_argument("--keep", type=pathlib.Path, help="a folder for the profiles")
     options = parser.parse_args()
     wrong = [name for name in options.requests if name not in REQUESTS]
@@ -72,19 +73,19 @@ def programs(options):
     return {"nginx": shutil.which("nginx"), "tidegate": tidegate}
 
 
-def count(name, request, found, upstream, keep):
+def count(name, request, found, setup, keep):
     """Instructions for a request: those of the long run without those of the short one."""
-    long, short = (run(name, request, found, upstream, keep, number) for number in (LONG, SHORT))
+    long, short = (run(name, request, found, setup, keep, number) for number in (LONG, SHORT))
     return round((long - short) / (LONG - SHORT))
 
 
-def run(name, request, found, upstream, keep, number):
+def run(name, request, found, setup, keep, number):
     """Instructions of a whole process that answers a number of requests."""
     path, lines, refused = REQUESTS[request]
     profile = keep / f"{name}-{request}-{number}.callgrind"
     profile.unlink(missing_ok=True)
     port = machine.free_port()
-    command = proxies.command(name, proxies.Setup(upstream), port, found)
+    command = proxies.command(name, setup, port, found)
     # callgrind writes one profile for each process; NGINX with one process has a worker only.
     command += ["-g", "master_process off;"] if name == "nginx" else []
     command = ["valgrind", "--tool=callgrind", "--vgdb=no", f"--callgrind-out-file={profile}", *command]
@@ -124,12 +125,13 @@ def main():
     wrong = []
     with Fleet() as fleet:
         upstream, _ = proxies.start_upstream(fleet, found)
+        setup = proxies.Setup(upstream, traces=options.traces)
         for request in options.requests:
-            counted = count("tidegate", request, found, upstream, keep)
+            counted = count("tidegate", request, found, setup, keep)
             line, remedy = judged(request, counted, expected[request])
             wrong += [f"{line}: {remedy}"] if remedy else []
             if options.nginx:
-                beside = count("nginx", request, found, upstream, keep)
+                beside = count("nginx", request, found, setup, keep)
                 line += f"; NGINX {beside:,}, {counted / beside:.2f} of it"
             print(line, flush=True)
     if wrong and compiler() != expected["rustc"]:

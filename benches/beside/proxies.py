@@ -41,6 +41,7 @@ class Setup:
     http2: bool = False  # for clients with prior knowledge
     upstream_http2: bool = False
     access_lines: bool = True
+    traces: str = ""  # the share of the requests that tidegate records
     workers: int = 1
     core: str = PROXIES
 
@@ -147,7 +148,10 @@ backend service
 def tidegate(setup, port, admin=None, more=""):
     tls = f'[listeners.tls]\ncertificates = [{{ cert = "{CERTIFICATE}", key = "{KEY}" }}]\n' if setup.tls else ""
     protocol = 'protocol = "http2"' if setup.upstream_http2 else ""
+    collector = f"http://127.0.0.1:{setup.upstream}"
+    traces = f'[traces]\notlp = "{collector}"\nsample = "{setup.traces}"' if setup.traces else ""
     return f"""
+{traces}
 [server]
 workers = {setup.workers}
 max_connections_per_client = 20000
