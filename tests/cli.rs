@@ -47,6 +47,7 @@ fn there_is_a_manual_page_for_every_command() {
         "demo",
         "proxy",
         "schema",
+        "import",
         "reload",
         "version",
         "completions",

@@ -9,6 +9,9 @@
 
 mod support;
 
+#[path = "real_parts/importing.rs"]
+mod importing;
+
 use std::{
     fs,
     io::{BufRead, BufReader},

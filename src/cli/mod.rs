@@ -6,7 +6,7 @@
 //!
 //! * `run`, `demo`, `proxy`: a gateway, by a file, for trying it out, or by
 //!   arguments.
-//! * `check`, `schema`: help with a configuration.
+//! * `check`, `schema`, `import`: help with a configuration.
 //! * `reload`: talks to a gateway that runs, through its admin listener
 //!   (`client`).
 //! * `completions`, `manual`: help with the command line itself.
@@ -19,6 +19,7 @@ mod check;
 mod client;
 mod completions;
 mod demo;
+mod import;
 mod key;
 mod manual;
 mod output;
@@ -48,6 +49,7 @@ Examples:
   tidegate demo                                            try it, without a file
   tidegate proxy --to http://localhost:3000 --rate 100/s   limit a local service
   tidegate check tidegate.toml                             find every mistake
+  tidegate import nginx.conf -o tidegate.toml              come from NGINX
   tidegate run --config tidegate.toml                      serve";
 
 #[derive(Debug, Subcommand)]
@@ -57,6 +59,7 @@ enum Command {
     Demo(demo::Arguments),
     Proxy(proxy::Arguments),
     Schema(schema::Arguments),
+    Import(import::Arguments),
     Reload(reload::Arguments),
     Key(key::Arguments),
     /// Print the version
@@ -75,12 +78,22 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Proxy(arguments) => proxy::run(&arguments, Cli::command()),
         Command::Schema(arguments) => schema::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
         Command::Reload(arguments) => reload::run(arguments),
         Command::Key(arguments) => key::run(&arguments),
         Command::Version => print(concat!("tidegate ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Completions(arguments) => completions::run(&arguments, Cli::command()),
         Command::Man(arguments) => manual::run(&arguments, Cli::command()),
     }
+}
+
+/// The file that a source of `tidegate import` becomes.
+///
+/// # Errors
+/// Says why the source cannot be read or translated.
+#[cfg(fuzzing)]
+pub fn imported(source: &[u8]) -> Result<String, String> {
+    import::imported(source)
 }
 
 #[cfg(test)]

@@ -1,0 +1,285 @@
+//! The action of a location: `proxy_pass`, `return`, or something that a
+//! gateway does not do.
+
+use super::{
+    locations::{Kind, Location, escaped},
+    notes::{Note, Outcome},
+    toml::{self, text},
+    tree::Directive,
+    upstreams::Destination,
+    variables::{Known, Piece, pieces, redirect_template, without_variables},
+};
+
+/// Directives that answer with files, or through other protocols than HTTP.
+const CONTENT: [&str; 13] = [
+    "alias",
+    "fastcgi_pass",
+    "uwsgi_pass",
+    "scgi_pass",
+    "memcached_pass",
+    "try_files",
+    "stub_status",
+    "empty_gif",
+    "flv",
+    "mp4",
+    "random_index",
+    "content_by_lua_block",
+    "content_by_lua_file",
+];
+
+/// Whether a directive says what a location answers with.
+pub(super) fn is_content(name: &str) -> bool {
+    CONTENT.contains(&name)
+}
+
+/// The action of a route.
+#[derive(Debug)]
+pub(super) enum Action {
+    /// To an upstream, with the keys of `request` that change the path.
+    Pass { to: Destination, path: Vec<String> },
+    /// `key = value` of a response or a redirect.
+    Answer(String),
+    /// It leads to nothing that the gateway does.
+    Nothing,
+}
+
+/// Reads `return` of a place; `None` if it has none.
+pub(super) fn returned(
+    others: &[&Directive],
+    known: Known<'_>,
+    default_type: Option<&str>,
+    notes: &mut Vec<Note>,
+) -> Option<Action> {
+    let directive = others.iter().find(|directive| directive.name == "return")?;
+    let (first, second) = (directive.argument(0), directive.argument(1));
+    let (status, value) = match first.parse::<u16>() {
+        Ok(status) => (status, second),
+        Err(_) => (302, first),
+    };
+    let mut note = |outcome, why: &str| notes.push(Note::new(directive, outcome, why));
+    match status {
+        301 | 302 | 303 | 307 | 308 => match redirect_template(value, known) {
+            Ok(to) => {
+                let to = text(&to);
+                Some(Action::Answer(format!(
+                    "redirect = {{ to = {to}, status = {status} }}"
+                )))
+            }
+            Err(variable) => {
+                note(
+                    Outcome::Lost,
+                    &format!("${variable} has no place in a redirect"),
+                );
+                Some(Action::Nothing)
+            }
+        },
+        444 => {
+            note(
+                Outcome::Differs,
+                "the connection is not closed without a response; the status is 403",
+            );
+            Some(Action::Answer("respond = { status = 403 }".to_owned()))
+        }
+        200..600 => {
+            let Some(body) = without_variables(value) else {
+                note(Outcome::Lost, "the body of a response has no variables");
+                return Some(Action::Nothing);
+            };
+            Some(Action::Answer(respond(status, &body, default_type)))
+        }
+        _ => {
+            note(Outcome::Lost, "a response has a status from 200 to 599");
+            Some(Action::Nothing)
+        }
+    }
+}
+
+/// A response of the gateway itself. NGINX has a page of its own for an error
+/// without a text.
+fn respond(status: u16, body: &str, default_type: Option<&str>) -> String {
+    let mut keys = vec![format!("status = {status}")];
+    if !body.is_empty() && !matches!(status, 204 | 205 | 304) {
+        let kind = default_type.unwrap_or("text/plain");
+        keys.push(format!("body = {}", text(body)));
+        let kind = [("content-type".to_owned(), kind.to_owned())];
+        keys.push(format!("headers = {}", toml::table(&kind)));
+    }
+    format!("respond = {{ {} }}", keys.join(", "))
+}
+
+/// Where a location leads. `named` finds a location by `@name`, `sets` has the
+/// variables that `set` gives a fixed value.
+pub(super) fn content(
+    location: &Location<'_>,
+    among: &[Location<'_>],
+    sets: &[(String, String)],
+    notes: &mut Vec<Note>,
+) -> Action {
+    let passes =
+        |directive: &&&Directive| matches!(directive.name.as_str(), "proxy_pass" | "grpc_pass");
+    if let Some(directive) = location.others.iter().find(passes) {
+        return passed(directive, location, sets, notes);
+    }
+    let file = location
+        .others
+        .iter()
+        .find(|other| CONTENT.contains(&other.name.as_str()));
+    if let Some(directive) = file {
+        let last = directive.arguments.last().map_or("", String::as_str);
+        let fallback = among
+            .iter()
+            .find(|other| other.kind == Kind::Named && other.pattern == last);
+        let pass = fallback.and_then(|named| named.others.iter().find(passes));
+        if let (Some(pass), "try_files") = (pass, directive.name.as_str()) {
+            let why = format!("there are no files: every request goes to {last}");
+            notes.push(Note::new(directive, Outcome::Differs, why));
+            return passed(pass, location, sets, notes);
+        }
+        let why = match directive.name.as_str() {
+            "fastcgi_pass" | "uwsgi_pass" | "scgi_pass" | "memcached_pass" => "services speak HTTP",
+            "content_by_lua_block" | "content_by_lua_file" => "there is no Lua",
+            "stub_status" => "metrics are on the admin listener, at /metrics",
+            _ => "files are served by a service",
+        };
+        notes.push(Note::new(directive, Outcome::Lost, why));
+        return Action::Nothing;
+    }
+    let why = "files are served by a service";
+    notes.push(Note::new(location.directive, Outcome::Lost, why));
+    Action::Nothing
+}
+
+/// Reads `proxy_pass http://backend/path/`.
+fn passed(
+    directive: &Directive,
+    location: &Location<'_>,
+    sets: &[(String, String)],
+    notes: &mut Vec<Note>,
+) -> Action {
+    let mut lost = |why: &str| {
+        notes.push(Note::new(directive, Outcome::Lost, why));
+        Action::Nothing
+    };
+    let url = substituted(directive.argument(0), sets);
+    let had_variables = url != directive.argument(0);
+    let is_grpc = directive.name == "grpc_pass";
+    let schemes = [
+        ("https://", true),
+        ("http://", false),
+        ("grpcs://", true),
+        ("grpc://", false),
+    ];
+    let found = schemes
+        .iter()
+        .find_map(|(scheme, is_secure)| Some((url.strip_prefix(scheme)?, *is_secure)));
+    let (rest, is_secure) = match found {
+        Some(found) => found,
+        None if is_grpc => (url.as_str(), false),
+        None => return lost("it leads to no URL of http or https"),
+    };
+    // The path as received is what is sent anyway.
+    let rest = rest.strip_suffix("$request_uri").unwrap_or(rest);
+    if without_variables(rest).is_none() {
+        return lost("an upstream is chosen by the route, not by variables");
+    }
+    let (authority, uri) = split(rest);
+    let to = Destination {
+        authority: authority.to_owned(),
+        is_secure,
+        is_http2: is_grpc,
+    };
+    match uri {
+        None => Action::Pass {
+            to,
+            path: Vec::new(),
+        },
+        Some(_) if had_variables => {
+            lost("each request gets the same path, because there are variables")
+        }
+        Some(uri) => {
+            let path = path(directive, location, uri, notes);
+            Action::Pass { to, path }
+        }
+    }
+}
+
+/// The authority, and the path if there is one. That of a socket ends with a
+/// colon.
+fn split(rest: &str) -> (&str, Option<&str>) {
+    if let Some(socket) = rest.strip_prefix("unix:") {
+        return match socket.find(':') {
+            Some(at) => {
+                let uri = &socket[at + 1..];
+                (
+                    &rest[..at + "unix:".len()],
+                    Some(uri).filter(|uri| !uri.is_empty()),
+                )
+            }
+            None => (rest, None),
+        };
+    }
+    match rest.find('/') {
+        Some(at) => (&rest[..at], Some(&rest[at..])),
+        None => (rest, None),
+    }
+}
+
+/// The keys that replace the path of the location with that of `proxy_pass`.
+fn path(
+    directive: &Directive,
+    location: &Location<'_>,
+    uri: &str,
+    notes: &mut Vec<Note>,
+) -> Vec<String> {
+    let uri = uri.split(['?', '#']).next().unwrap_or(uri);
+    let from = escaped(&location.pattern);
+    if location.kind == Kind::Exact {
+        return match uri == from {
+            true => Vec::new(),
+            false => vec![format!("rewrite = {}", text(uri))],
+        };
+    }
+    let is_whole = from.ends_with('/') == uri.ends_with('/');
+    if !is_whole {
+        let sent = format!("{uri}{}", if from.ends_with('/') { "x" } else { "/x" });
+        let below = format!("{}/x", from.trim_end_matches('/'));
+        let why = format!(
+            "NGINX sends {below} as {sent}; here as {}/x",
+            uri.trim_end_matches('/')
+        );
+        notes.push(Note::new(directive, Outcome::Differs, why));
+    }
+    let [from, to] = [from.as_str(), uri].map(|path| path.trim_end_matches('/'));
+    let mut keys = Vec::new();
+    if from != to {
+        keys.extend((!from.is_empty()).then(|| format!("strip_prefix = {}", text(from))));
+        keys.extend((!to.is_empty()).then(|| format!("add_prefix = {}", text(to))));
+    }
+    keys
+}
+
+/// A text in which variables of `set` with a fixed value are replaced.
+fn substituted(text: &str, sets: &[(String, String)]) -> String {
+    let replaced = |piece: Piece| match piece {
+        Piece::Literal(text) => text,
+        Piece::Variable(name) => match sets.iter().find(|(set, _)| *set == name) {
+            Some((_, value)) => value.clone(),
+            None => format!("${name}"),
+        },
+    };
+    pieces(text).into_iter().map(replaced).collect()
+}
+
+/// The variables that these directives give one fixed value.
+pub(super) fn sets(others: &[&Directive]) -> Vec<(String, String)> {
+    let set = others.iter().filter(|directive| directive.name == "set");
+    let mut found: Vec<(String, String)> = Vec::new();
+    for directive in set {
+        let name = directive.argument(0).trim_start_matches('$').to_owned();
+        found.retain(|(other, _)| *other != name);
+        if let Some(value) = without_variables(directive.argument(1)) {
+            found.push((name, value));
+        }
+    }
+    found
+}

@@ -1,0 +1,224 @@
+//! The inside of an `upstream` block: servers, the choice among them, and
+//! their connections.
+
+use super::{
+    notes::{Note, Outcome},
+    toml::{Block, text},
+    tree::Directive,
+    units,
+    variables::Key,
+};
+
+/// The port of a server that names none; NGINX takes it for https, too.
+const USUAL_PORT: &str = "80";
+/// The failures that NGINX allows a server that says nothing about them.
+const MAX_FAILS: u64 = 1;
+/// The same for its time, in milliseconds.
+const FAIL_TIMEOUT: u64 = 10_000;
+
+/// One server.
+#[derive(Debug, Default)]
+struct Server {
+    url: String,
+    weight: Option<u64>,
+    is_backup: bool,
+    max_fails: Option<u64>,
+    fail_timeout: Option<u64>,
+    max_conns: Option<u64>,
+}
+
+/// The URL of a server. `address` may lack a port.
+pub(super) fn url(address: &str, is_secure: bool, usual_port: Option<&str>) -> String {
+    if address.starts_with("unix:") {
+        // NGINX ends the path of `proxy_pass` with a colon.
+        return address.trim_end_matches(':').to_owned();
+    }
+    let scheme = if is_secure { "https" } else { "http" };
+    let behind = address.rsplit(']').next().unwrap_or(address);
+    match usual_port.filter(|_| !behind.contains(':')) {
+        Some(port) => format!("{scheme}://{address}:{port}"),
+        None => format!("{scheme}://{address}"),
+    }
+}
+
+/// Writes the keys of an upstream that its block says. `failures` is the value
+/// of `ejection.on`.
+pub(super) fn write(defined: &Directive, is_secure: bool, failures: &[String], block: &mut Block) {
+    let notes = &mut block.notes;
+    let inside = defined.inside().iter();
+    let is_server = |directive: &&Directive| directive.name == "server";
+    let mut servers: Vec<Server> = Vec::new();
+    for directive in inside.clone().filter(is_server) {
+        let server = server(directive, is_secure, notes);
+        match servers.iter().any(|other| other.url == server.url) {
+            true => notes.push(Note::new(
+                directive,
+                Outcome::Lost,
+                "the server is in the list already; give it a `weight`",
+            )),
+            false => servers.push(server),
+        }
+    }
+    let mut pool = Vec::new();
+    let mut balance = vec![format!("balance = {}", text("round-robin"))];
+    for directive in inside.filter(|directive| !is_server(directive)) {
+        method(directive, &mut balance, &mut pool, notes);
+    }
+    ejection(defined, &servers, failures, block);
+    connections(defined, &servers, &mut pool, &mut block.notes);
+    let (ejection, keys) = (std::mem::take(&mut block.lines), &mut block.lines);
+    if let [server] = servers.as_slice() {
+        keys.push(format!("servers = [{}]", server_text(server)));
+    } else {
+        keys.push("servers = [".to_owned());
+        let listed = servers
+            .iter()
+            .map(|server| format!("  {},", server_text(server)));
+        keys.extend(listed);
+        keys.push("]".to_owned());
+        keys.append(&mut balance);
+    }
+    keys.extend(ejection);
+    if !pool.is_empty() {
+        keys.push(format!("pool = {{ {} }}", pool.join(", ")));
+    }
+}
+
+fn server_text(server: &Server) -> String {
+    let mut keys = vec![format!("url = {}", text(&server.url))];
+    keys.extend(server.weight.map(|weight| format!("weight = {weight}")));
+    keys.extend(server.is_backup.then(|| "backup = true".to_owned()));
+    match keys.len() {
+        1 => text(&server.url),
+        _ => format!("{{ {} }}", keys.join(", ")),
+    }
+}
+
+/// Reads `server ADDRESS weight=2 max_fails=3 backup`.
+fn server(directive: &Directive, is_secure: bool, notes: &mut Vec<Note>) -> Server {
+    let mut server = Server {
+        url: url(directive.argument(0), is_secure, Some(USUAL_PORT)),
+        ..Server::default()
+    };
+    for argument in directive.arguments.iter().skip(1) {
+        let (name, value) = argument.split_once('=').unwrap_or((argument, ""));
+        let number = value.parse::<u64>().ok();
+        match (name, number) {
+            ("weight", Some(weight)) => server.weight = Some(weight).filter(|weight| *weight != 1),
+            ("max_fails", Some(number)) => server.max_fails = Some(number),
+            ("max_conns", Some(number)) => server.max_conns = Some(number).filter(|max| *max > 0),
+            ("fail_timeout", _) => server.fail_timeout = units::milliseconds(value),
+            ("down", _) => server.weight = Some(0),
+            ("backup", _) => server.is_backup = true,
+            // Names are resolved again and again here.
+            ("resolve", _) => {}
+            _ => {
+                let why = format!("`{argument}` of a server has no counterpart");
+                notes.push(Note::new(directive, Outcome::Lost, why));
+            }
+        }
+    }
+    server
+}
+
+/// Reads a directive about the choice of a server, or about connections.
+fn method(
+    directive: &Directive,
+    balance: &mut Vec<String>,
+    pool: &mut Vec<String>,
+    notes: &mut Vec<Note>,
+) {
+    let mut note = |outcome, why: &str| notes.push(Note::new(directive, outcome, why));
+    let chosen = |name: &str| vec![format!("balance = {}", text(name))];
+    let time = units::milliseconds(directive.argument(0)).filter(|time| *time > 0);
+    match directive.name.as_str() {
+        "least_conn" | "random" => {
+            *balance = chosen("least-requests");
+            note(
+                Outcome::Differs,
+                "the less busy of two random servers is chosen",
+            );
+        }
+        "least_time" => *balance = chosen("peak-ewma"),
+        "ip_hash" => {
+            *balance = chosen("hash");
+            balance.push(format!("hash_key = {}", text("client-ip/24/128")));
+        }
+        "hash" => match Key::read(directive.argument(0)) {
+            Ok(key) if !key.parts.is_empty() => {
+                *balance = chosen("hash");
+                balance.push(format!("hash_key = {}", key.parts_toml()));
+            }
+            _ => note(
+                Outcome::Lost,
+                "its key has no counterpart; servers take turns",
+            ),
+        },
+        "keepalive" => match directive.argument(0).parse::<u32>() {
+            Ok(number) => {
+                pool.push(format!("max_idle = {number}"));
+                note(
+                    Outcome::Differs,
+                    "the number is for each server over all workers here, for each worker over all servers in NGINX",
+                );
+            }
+            Err(_) => note(Outcome::Lost, "it is no number"),
+        },
+        "keepalive_timeout" => match time {
+            Some(time) => pool.push(format!("idle_timeout = {}", text(&units::duration(time)))),
+            None => note(Outcome::Lost, "it is no time"),
+        },
+        "keepalive_time" => match time {
+            Some(time) => pool.push(format!("max_lifetime = {}", text(&units::duration(time)))),
+            None => note(Outcome::Lost, "it is no time"),
+        },
+        _ => notes.push(super::reasons::note(directive)),
+    }
+}
+
+/// Writes `ejection` if a server says something about failures.
+fn ejection(defined: &Directive, servers: &[Server], failures: &[String], block: &mut Block) {
+    let is_given = |server: &&Server| server.max_fails.is_some() || server.fail_timeout.is_some();
+    if !servers.iter().any(|server| is_given(&server)) {
+        return;
+    }
+    let fails = |server: &Server| server.max_fails.unwrap_or(MAX_FAILS);
+    let time = |server: &Server| server.fail_timeout.unwrap_or(FAIL_TIMEOUT);
+    let least = servers.iter().map(fails).filter(|fails| *fails > 0).min();
+    let longest = servers.iter().map(time).max().unwrap_or(FAIL_TIMEOUT);
+    let Some(least) = least else {
+        block.set("ejection", "{ max_percent = 0 }");
+        return;
+    };
+    let is_mixed = servers
+        .iter()
+        .any(|server| fails(server) != least || time(server) != longest);
+    let mut why = "failures in a row count here, in NGINX those within `fail_timeout`".to_owned();
+    if is_mixed {
+        why += "; its servers have different numbers, here all of them the lowest and the longest";
+    }
+    block.notes.push(Note::new(defined, Outcome::Differs, why));
+    let base = units::duration(longest.max(1));
+    let on = super::toml::list(failures);
+    let keys = format!("consecutive_failures = {least}, base = \"{base}\", on = {on}");
+    block.set("ejection", &format!("{{ {keys} }}"));
+}
+
+/// Adds the largest number of connections that a server has.
+fn connections(
+    defined: &Directive,
+    servers: &[Server],
+    pool: &mut Vec<String>,
+    notes: &mut Vec<Note>,
+) {
+    let given: Vec<u64> = servers
+        .iter()
+        .filter_map(|server| server.max_conns)
+        .collect();
+    let Some(most) = given.iter().max() else {
+        return;
+    };
+    pool.push(format!("max_connections = {most}"));
+    let why = "requests beyond `max_conns` wait for `pool.wait_timeout` here, and all servers have the same number";
+    notes.push(Note::new(defined, Outcome::Differs, why));
+}

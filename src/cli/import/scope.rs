@@ -1,0 +1,149 @@
+//! The directives that count at a place: those of its own block, and those
+//! that it inherits from the blocks around it.
+//!
+//! NGINX inherits in two ways. Of a directive with one value, the innermost
+//! counts. Directives that make a list, such as `proxy_set_header`, are
+//! inherited as a whole, unless the inner block has one of them.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    ptr,
+    rc::Rc,
+};
+
+use super::tree::Directive;
+
+/// Directives with one value.
+const SINGLE: &[&str] = &[
+    "client_header_timeout",
+    "client_max_body_size",
+    "default_type",
+    "keepalive_timeout",
+    "large_client_header_buffers",
+    "limit_conn_dry_run",
+    "limit_conn_status",
+    "limit_req_dry_run",
+    "limit_req_status",
+    "proxy_connect_timeout",
+    "proxy_next_upstream",
+    "proxy_next_upstream_timeout",
+    "proxy_next_upstream_tries",
+    "proxy_read_timeout",
+    "grpc_read_timeout",
+    "grpc_connect_timeout",
+    "proxy_ssl_certificate",
+    "proxy_ssl_certificate_key",
+    "proxy_ssl_name",
+    "proxy_ssl_trusted_certificate",
+    "proxy_ssl_verify",
+    "real_ip_header",
+    "real_ip_recursive",
+    "ssl_client_certificate",
+    "ssl_protocols",
+    "ssl_verify_client",
+];
+
+/// Directives that make a list, by the name of the list: `allow` and `deny`
+/// make one together.
+const LISTS: &[(&str, &str)] = &[
+    ("add_header", "add_header"),
+    ("allow", "access"),
+    ("deny", "access"),
+    ("auth_basic", "auth"),
+    ("auth_request", "auth"),
+    ("auth_jwt", "auth"),
+    ("limit_conn", "limit_conn"),
+    ("limit_req", "limit_req"),
+    ("proxy_hide_header", "proxy_hide_header"),
+    ("proxy_pass_header", "proxy_pass_header"),
+    ("proxy_set_header", "proxy_set_header"),
+    ("grpc_set_header", "proxy_set_header"),
+    ("set_real_ip_from", "set_real_ip_from"),
+    ("ssl_certificate", "ssl_certificate"),
+    ("ssl_certificate_key", "ssl_certificate_key"),
+];
+
+/// The directives that count at a place.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Scope<'a> {
+    single: BTreeMap<&'a str, &'a Directive>,
+    lists: BTreeMap<&'static str, Rc<Vec<&'a Directive>>>,
+    /// The directives of all scopes that somebody has looked at, by their
+    /// addresses, as a line can have several.
+    seen: Rc<RefCell<BTreeSet<usize>>>,
+}
+
+impl<'a> Scope<'a> {
+    /// The scope of a block within this one, and the directives of the block
+    /// that no scope has.
+    pub(super) fn enter(&self, block: &'a [Directive]) -> (Self, Vec<&'a Directive>) {
+        let mut inner = self.clone();
+        let mut own: BTreeMap<&'static str, Vec<&'a Directive>> = BTreeMap::new();
+        let mut others = Vec::new();
+        for directive in block {
+            let name = directive.name.as_str();
+            if let Some((_, list)) = LISTS.iter().find(|(known, _)| *known == name) {
+                own.entry(list).or_default().push(directive);
+            } else if SINGLE.contains(&name) {
+                inner.single.insert(name, directive);
+            } else {
+                others.push(directive);
+            }
+        }
+        for (list, directives) in own {
+            inner.lists.insert(list, Rc::new(directives));
+        }
+        (inner, others)
+    }
+
+    /// The directive of this name.
+    pub(super) fn one(&self, name: &str) -> Option<&'a Directive> {
+        let directive = self.single.get(name).copied()?;
+        self.see(directive);
+        Some(directive)
+    }
+
+    /// Its first argument.
+    pub(super) fn value(&self, name: &str) -> Option<&'a str> {
+        self.one(name).map(|directive| directive.argument(0))
+    }
+
+    /// Whether it is `on`.
+    pub(super) fn is_on(&self, name: &str) -> bool {
+        self.value(name) == Some("on")
+    }
+
+    /// The directives of a list.
+    pub(super) fn all(&self, list: &str) -> &[&'a Directive] {
+        let list = self.lists.get(list).map_or(&[][..], |list| list.as_slice());
+        list.iter().for_each(|directive| self.see(directive));
+        list
+    }
+
+    fn see(&self, directive: &Directive) {
+        self.seen
+            .borrow_mut()
+            .insert(ptr::from_ref(directive).addr());
+    }
+
+    /// The directives of a scope at any depth that nobody has looked at.
+    pub(super) fn unread(&self, directives: &'a [Directive]) -> Vec<&'a Directive> {
+        let seen = self.seen.borrow();
+        let mut found = Vec::new();
+        let mut open: Vec<&'a Directive> = directives.iter().rev().collect();
+        while let Some(directive) = open.pop() {
+            let name = directive.name.as_str();
+            let is_of_scope =
+                SINGLE.contains(&name) || LISTS.iter().any(|(known, _)| *known == name);
+            if is_of_scope && !seen.contains(&ptr::from_ref(directive).addr()) {
+                found.push(directive);
+            }
+            // Conditions and the like are reported as a whole.
+            if matches!(name, "server" | "location") {
+                open.extend(directive.inside().iter().rev());
+            }
+        }
+        found
+    }
+}

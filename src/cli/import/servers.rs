@@ -1,0 +1,351 @@
+//! `server`: the names, the listeners, and the requests that are its own.
+
+use std::collections::BTreeMap;
+
+use super::{
+    listeners::{self, Listen, Listener},
+    notes::{Note, Outcome},
+    reasons,
+    scope::Scope,
+    toml,
+    tree::Directive,
+    variables::{Known, redirect_template},
+};
+
+/// A server, with what it inherits.
+#[derive(Debug)]
+pub(super) struct Server<'a> {
+    pub(super) directive: &'a Directive,
+    pub(super) scope: Scope<'a>,
+    /// The directives that no scope has.
+    pub(super) others: Vec<&'a Directive>,
+    pub(super) listens: Vec<Listen>,
+    /// Its names, as `hosts` has them.
+    pub(super) hosts: Vec<String>,
+    /// The first of its names as the source has it, also if it cannot be one
+    /// of `hosts`.
+    pub(super) first_name: String,
+    /// Where all of its requests are redirected to, if they are.
+    pub(super) redirect: Option<ToHttps>,
+    pub(super) notes: Vec<Note>,
+}
+
+/// A redirect of the same host and path to https.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ToHttps {
+    pub(super) port: Option<u16>,
+    pub(super) status: u16,
+}
+
+impl ToHttps {
+    /// The value of `redirect_https`.
+    pub(super) fn value(self) -> String {
+        self.port.map_or("true".to_owned(), |port| port.to_string())
+    }
+
+    /// The target of a redirect.
+    pub(super) fn target(self) -> String {
+        match self.port {
+            Some(port) => format!("https://{{host}}:{port}{{path}}"),
+            None => "https://{host}{path}".to_owned(),
+        }
+    }
+}
+
+/// Reads a server.
+pub(super) fn server<'a>(directive: &'a Directive, outer: &Scope<'a>) -> Server<'a> {
+    let (scope, others) = outer.enter(directive.inside());
+    let mut server = Server {
+        directive,
+        scope,
+        others,
+        listens: Vec::new(),
+        hosts: Vec::new(),
+        first_name: String::new(),
+        redirect: None,
+        notes: Vec::new(),
+    };
+    let mut has_listen = false;
+    for other in server.others.clone() {
+        match other.name.as_str() {
+            "listen" => {
+                has_listen = true;
+                server
+                    .listens
+                    .extend(listeners::listen(other, &mut server.notes));
+            }
+            "server_name" => server.name(other),
+            _ => {}
+        }
+    }
+    if !has_listen {
+        server.listens.push(listeners::usual());
+    }
+    server.redirect = server.redirected();
+    server
+}
+
+impl Server<'_> {
+    /// Adds the names of `server_name`.
+    fn name(&mut self, directive: &Directive) {
+        for name in &directive.arguments {
+            if self.first_name.is_empty() && name != "_" {
+                name.clone_into(&mut self.first_name);
+            }
+            let lower = name.to_ascii_lowercase();
+            let hosts = match lower.strip_prefix('.') {
+                Some(bare) => vec![bare.to_owned(), format!("*.{bare}")],
+                None => vec![lower],
+            };
+            let why = match name.as_str() {
+                // These are the usual names of a default server.
+                "" | "_" | "--" => continue,
+                name if name.starts_with('~') => "hosts are names or `*.name`, not expressions",
+                name if name.contains('$') => "hosts have no variables",
+                name if name.ends_with(".*") => "`*` stands for the first labels of a host only",
+                name if name.trim_start_matches("*.").contains('*') => {
+                    "`*` stands for whole labels"
+                }
+                _ => {
+                    for host in hosts {
+                        if !self.hosts.contains(&host) {
+                            self.hosts.push(host);
+                        }
+                    }
+                    continue;
+                }
+            };
+            let text = format!("server_name {name}");
+            self.notes
+                .push(Note::at(directive.place, &text, Outcome::Lost, why));
+        }
+    }
+
+    /// As names of routes have it.
+    pub(super) fn label(&self) -> String {
+        match self.first_name.as_str() {
+            "" => "default".to_owned(),
+            name => name.trim_start_matches('.').to_owned(),
+        }
+    }
+
+    /// Whether the server redirects everything to https: by `return`, by
+    /// `rewrite`, by its only location, or by the conditions of certbot.
+    fn redirected(&mut self) -> Option<ToHttps> {
+        if let Some(found) = self.others.iter().find_map(|other| redirect(other)) {
+            return Some(found);
+        }
+        let conditions = || self.others.iter().filter(|other| other.name == "if");
+        let by_certbot = conditions().all(|condition| {
+            let is_about = matches!(condition.argument(0), "($host" | "($scheme");
+            is_about && condition.argument(1) == "="
+        });
+        let found = conditions()
+            .filter(|_| by_certbot)
+            .find_map(|condition| condition.inside().iter().find_map(redirect));
+        if found.is_some() {
+            let why = "every request of the listener is redirected, whatever its host is";
+            let note = |condition: &&Directive| Note::new(condition, Outcome::Differs, why);
+            let mut notes: Vec<_> = conditions().map(note).collect();
+            let returns = self.others.iter().filter(|other| other.name == "return");
+            notes.extend(
+                returns
+                    .map(|other| Note::new(other, Outcome::Needless, "everything is redirected")),
+            );
+            self.notes.append(&mut notes);
+            return found;
+        }
+        self.by_location()
+    }
+
+    /// A redirect of `location /`, if all other locations are for files, such
+    /// as those of ACME.
+    fn by_location(&mut self) -> Option<ToHttps> {
+        let locations = || self.others.iter().filter(|other| other.name == "location");
+        let root = locations().find(|location| location.arguments == ["/"])?;
+        let found = root.inside().iter().find_map(redirect)?;
+        let acts = |other: &&Directive| {
+            let names = ["proxy_pass", "grpc_pass", "return", "location"];
+            other
+                .inside()
+                .iter()
+                .any(|inner| names.contains(&inner.name.as_str()))
+        };
+        let others = || locations().filter(|location| location.place != root.place);
+        if others().any(acts) {
+            return None;
+        }
+        let why = "all requests are redirected; challenges of ACME are answered by the gateway, see `acme`";
+        let note = |other: &&Directive| Note::new(other, Outcome::Lost, why);
+        let notes: Vec<_> = others().map(note).collect();
+        self.notes.extend(notes);
+        Some(found)
+    }
+
+    /// Notes about the directives that no route has.
+    pub(super) fn rest(&self) -> Vec<Note> {
+        let mut notes = self.notes.clone();
+        for other in &self.others {
+            let is_of_routes = matches!(
+                other.name.as_str(),
+                "listen" | "server_name" | "location" | "return"
+            );
+            let is_redirect =
+                self.redirect.is_some() && matches!(other.name.as_str(), "if" | "rewrite");
+            if other.name == "set" {
+                notes.push(reasons::of_set(other));
+            } else if !is_of_routes && !is_redirect {
+                notes.push(reasons::note(other));
+            }
+        }
+        notes
+    }
+}
+
+/// Reads a `return` or `rewrite` that leads to the same host and path by https.
+fn redirect(directive: &Directive) -> Option<ToHttps> {
+    let (status, target) = match directive.name.as_str() {
+        "return" => (
+            directive.argument(0).parse().ok()?,
+            directive.argument(1).to_owned(),
+        ),
+        "rewrite" => {
+            let status = match directive.argument(2) {
+                "permanent" => 301,
+                "redirect" => 302,
+                _ => return None,
+            };
+            let target = directive.argument(1).trim_end_matches('?');
+            let target = match directive.argument(0) {
+                "^(.*)$" | "^(.*)" | "(.*)" | "^/(.*)$" | "^/(.*)" => target
+                    .replace("/$1", "$request_uri")
+                    .replace("$1", "$request_uri"),
+                "^" | ".*" | "^.*$" | "^.*" | "^/.*$" => target.to_owned(),
+                _ => return None,
+            };
+            (status, target)
+        }
+        _ => return None,
+    };
+    let to = redirect_template(&target, Known::default()).ok()?;
+    let rest = to.strip_prefix("https://{host}")?.strip_suffix("{path}")?;
+    let port = match rest.strip_prefix(':') {
+        Some(port) => Some(port.parse().ok()?),
+        None if rest.is_empty() => None,
+        None => return None,
+    };
+    let is_status = matches!(status, 301 | 302 | 303 | 307 | 308);
+    is_status.then_some(ToHttps {
+        port: port.filter(|port| *port != 443),
+        status,
+    })
+}
+
+/// The requests of a server: a list of hosts, or all of them, on some
+/// listeners.
+#[derive(Debug, Clone)]
+pub(super) struct Share {
+    /// `None`: every host, as the server is the default one there.
+    pub(super) hosts: Option<Vec<String>>,
+    /// Names of listeners; empty for all.
+    pub(super) listeners: Vec<String>,
+}
+
+impl Share {
+    /// The conditions of a route.
+    pub(super) fn conditions(&self) -> Vec<String> {
+        let mut conditions = Vec::new();
+        if let Some(hosts) = &self.hosts {
+            conditions.push(format!("hosts = {}", toml::list(hosts)));
+        }
+        if !self.listeners.is_empty() {
+            conditions.push(format!("listeners = {}", toml::list(&self.listeners)));
+        }
+        conditions
+    }
+}
+
+/// The requests of each server. A default server gets those of every host, and
+/// those of its own names where another server has a wildcard.
+///
+/// Listeners that redirect everything have no routes, and routes name listeners
+/// only where servers differ in them.
+pub(super) fn shares(servers: &[Server<'_>], listeners: &[Listener]) -> Vec<Vec<Share>> {
+    let serving: Vec<&Listener> = listeners
+        .iter()
+        .filter(|one| one.redirects.is_none())
+        .collect();
+    // The listeners of each server, and those where it is the default one.
+    let mut own: Vec<(Vec<&str>, Vec<&str>)> = vec![Default::default(); servers.len()];
+    for listener in &serving {
+        for (order, at) in listener.servers.iter().enumerate() {
+            own[*at].0.push(&listener.name);
+            if order == 0 {
+                own[*at].1.push(&listener.name);
+            }
+        }
+    }
+    let is_whole = |names: &[&str]| names.is_empty() || names.len() == serving.len();
+    let is_everywhere = own
+        .iter()
+        .all(|(all, default)| is_whole(all) && is_whole(default));
+    let names = |names: &[&str]| match is_everywhere {
+        true => Vec::new(),
+        false => names.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    let wildcards = Wildcards::of(servers);
+    let mut shares = Vec::new();
+    for ((at, server), (all, default)) in servers.iter().enumerate().zip(&own) {
+        let mut found = Vec::new();
+        let is_default = default.len() == all.len();
+        if !server.hosts.is_empty() && (!is_default || wildcards.have_one_of(server, at)) {
+            found.push(Share {
+                hosts: Some(server.hosts.clone()),
+                listeners: names(all),
+            });
+        }
+        if !default.is_empty() {
+            found.push(Share {
+                hosts: None,
+                listeners: names(default),
+            });
+        }
+        shares.push(found);
+    }
+    shares
+}
+
+/// The wildcards of all servers, without `*.`, each with the servers that have
+/// it.
+struct Wildcards<'s> {
+    owners: BTreeMap<&'s str, Vec<usize>>,
+}
+
+impl<'s> Wildcards<'s> {
+    fn of(servers: &'s [Server<'_>]) -> Self {
+        let mut owners: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (at, server) in servers.iter().enumerate() {
+            for end in server
+                .hosts
+                .iter()
+                .filter_map(|host| host.strip_prefix("*."))
+            {
+                owners.entry(end).or_default().push(at);
+            }
+        }
+        Self { owners }
+    }
+
+    /// Whether a wildcard of another server has a name of this one.
+    fn have_one_of(&self, server: &Server<'_>, at: usize) -> bool {
+        let is_of_others = |end: &str| {
+            let owners = self.owners.get(end);
+            owners.is_some_and(|owners| owners.iter().any(|owner| *owner != at))
+        };
+        let is_covered = |host: &String| {
+            let mut dots = host.match_indices('.');
+            dots.any(|(dot, _)| is_of_others(&host[dot + 1..]))
+        };
+        server.hosts.iter().any(is_covered)
+    }
+}
