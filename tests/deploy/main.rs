@@ -19,7 +19,7 @@ use std::{
 
 use regex::Regex;
 use serde_json::Value;
-use tidegate::config::{Code, Config, Environment, json_schema, parse};
+use tidegate::config::{Code, Config, Environment, json_schema, load, parse};
 
 const ALERTS: &str = "deploy/prometheus/alerts.yml";
 const DASHBOARD: &str = "deploy/grafana/tidegate.json";
@@ -167,13 +167,69 @@ fn every_configuration_in_the_documents_is_valid() {
         let blocks = find(&text, r"(?s)```toml\n(.*?)```");
         // Only whole files that need no others: some blocks are excerpts or
         // name certificates.
-        for block in blocks.iter().filter(|block| block.contains("[[routes]]")) {
+        let is_whole = |block: &&String| block.contains("[[routes]]") && !is_about_others(&file);
+        for block in blocks.iter().filter(is_whole) {
             let warnings = sound(&file, block).warnings;
             assert!(warnings.list.is_empty(), "{file}\n{warnings}");
             seen += 1;
         }
     }
     assert!(seen > 5, "found only {seen}");
+}
+
+/// Whether a document shows configurations of others beside ours.
+fn is_about_others(file: &str) -> bool {
+    file.starts_with("docs/from-")
+}
+
+/// Blocks may leave out the upstream `app` and a route to it, and name
+/// certificates.
+#[test]
+fn every_right_side_beside_the_lines_of_others_is_valid() {
+    let others = documents()
+        .into_iter()
+        .filter(|(file, _)| is_about_others(file));
+    let mut pages = 0;
+    for (file, text) in others {
+        let place = tempfile::tempdir().unwrap();
+        fs::create_dir(place.path().join("certs")).unwrap();
+        let blocks = find(&text, r"(?s)```toml\n(.*?)```");
+        assert!(blocks.len() > 1, "{file} has {} blocks", blocks.len());
+        for block in blocks {
+            for name in find(&block, r"certs/([a-z]+)\.pem") {
+                write_certificate(&place.path().join("certs"), &name);
+            }
+            let mut whole = block.replace("/var/lib/tidegate", "state");
+            if !block.contains("[[routes]]") {
+                whole += "\n[[routes]]\nname = \"app\"\nupstream = \"app\"\n";
+            }
+            if !block.contains("[upstreams.") {
+                whole += "\n[upstreams.app]\nservers = [\"http://127.0.0.1:9000\"]\n";
+            }
+            let file_name = place.path().join("tidegate.toml");
+            fs::write(&file_name, &whole).unwrap();
+            let config = load(&file_name, &Environment::new())
+                .unwrap_or_else(|mistakes| panic!("{file}:\n{}", mistakes.render(false)));
+            assert!(
+                config.warnings.list.is_empty(),
+                "{file}\n{}",
+                config.warnings
+            );
+        }
+        pages += 1;
+    }
+    assert_eq!(pages, 6);
+}
+
+/// Writes `NAME.pem` and `NAME.key`.
+fn write_certificate(folder: &Path, name: &str) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new([format!("{name}.example.com")])
+        .unwrap()
+        .self_signed(&key)
+        .unwrap();
+    fs::write(folder.join(format!("{name}.pem")), certificate.pem()).unwrap();
+    fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
 }
 
 #[test]
