@@ -69,7 +69,7 @@ impl AttemptSpan {
 
     /// Ends the span with the outcome of the attempt.
     #[cold]
-    pub fn end(mut self: Box<Self>, result: &Result<Response, Failed>) {
+    pub fn end(mut self, result: &Result<Response, Failed>) {
         self.note(match result {
             Ok(response) => AttemptOutcome::Responded(response.status),
             Err(failed) => AttemptOutcome::Failed(failed.error.reason()),

@@ -81,7 +81,7 @@ impl Exporter {
         let (is_ending, ending) = watch::channel(false);
         let (end, ended) = watch::channel(());
         let is_full = Arc::<Notify>::default();
-        let run = Exporting {
+        let exporting = Exporting {
             spans,
             is_full: Arc::clone(&is_full),
             ending,
@@ -97,7 +97,7 @@ impl Exporter {
             .build()
             .map_err(cannot)?;
         let run = move || {
-            runtime.block_on(run.to_the_end());
+            runtime.block_on(exporting.run());
             // A lookup that hangs must not keep the thread.
             runtime.shutdown_background();
             drop(end);
@@ -197,7 +197,7 @@ struct Exporting {
 impl Exporting {
     /// Exports until the end of the process, or until nobody is left who could
     /// send spans; then what is queued.
-    async fn to_the_end(mut self) {
+    async fn run(mut self) {
         let mut is_ending = false;
         loop {
             let mut batch = tokio::select! {
