@@ -99,7 +99,7 @@ fn an_upgrade_onto_a_configuration_with_mistakes_leaves_the_old_process_and_says
     assert!(debian.get().contains("tidegate runs"));
     assert_eq!(
         debian.run("dpkg-query -W -f '${Version} ${Status}' tidegate"),
-        "0.1.0-2 install ok installed"
+        format!("{} install ok installed", version(2))
     );
 }
 
@@ -126,6 +126,11 @@ fn systemd_accepts_the_units() {
         .expect("systemd-analyze; `apt-get install systemd` or tests/all installs it");
     let said = printed(&said);
     assert!(!said.contains("tidegate"), "{said}");
+}
+
+/// The version of the package in its revision.
+fn version(revision: u8) -> String {
+    format!("{}-{revision}", env!("CARGO_PKG_VERSION"))
 }
 
 /// Two versions of the package. They have the same program, and differ in the
@@ -163,7 +168,7 @@ static PACKAGES: LazyLock<Packages> = LazyLock::new(|| {
             .args([&first, &unpacked]),
     );
     change(&unpacked.join("DEBIAN/control"), |text| {
-        text.replace("Version: 0.1.0-1", "Version: 0.1.0-2")
+        text.replace(&version(1), &version(2))
     });
     change(&unpacked.join(CONFIGURATION), |text| text + SHIPPED);
     done(
