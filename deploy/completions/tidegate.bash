@@ -28,6 +28,9 @@ _tidegate() {
             tidegate,help)
                 cmd="tidegate__subcmd__help"
                 ;;
+            tidegate,import)
+                cmd="tidegate__subcmd__import"
+                ;;
             tidegate,key)
                 cmd="tidegate__subcmd__key"
                 ;;
@@ -60,6 +63,9 @@ _tidegate() {
                 ;;
             tidegate__subcmd__help,help)
                 cmd="tidegate__subcmd__help__subcmd__help"
+                ;;
+            tidegate__subcmd__help,import)
+                cmd="tidegate__subcmd__help__subcmd__import"
                 ;;
             tidegate__subcmd__help,key)
                 cmd="tidegate__subcmd__help__subcmd__key"
@@ -122,7 +128,7 @@ _tidegate() {
 
     case "${cmd}" in
         tidegate)
-            opts="-h -V --help --version run check demo proxy schema reload key version completions man help"
+            opts="-h -V --help --version run check demo proxy schema import reload key version completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -190,7 +196,7 @@ _tidegate() {
             return 0
             ;;
         tidegate__subcmd__help)
-            opts="run check demo proxy schema reload key version completions man help"
+            opts="run check demo proxy schema import reload key version completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -246,6 +252,20 @@ _tidegate() {
             return 0
             ;;
         tidegate__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        tidegate__subcmd__help__subcmd__import)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -392,6 +412,28 @@ _tidegate() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        tidegate__subcmd__import)
+            opts="-o -h --output --strict --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
