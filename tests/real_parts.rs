@@ -63,6 +63,11 @@ fn free_port() -> u16 {
 /// Starts NGINX with a folder and polls it until it responds, since it does not
 /// report that it is ready.
 fn nginx() -> Service {
+    nginx_with("", "")
+}
+
+/// Starts NGINX with these options of its listener and this in its server.
+fn nginx_with(listen: &str, more: &str) -> Service {
     let (folder, port) = (folder(), free_port());
     let root = folder.path().display();
     let text = format!(
@@ -70,7 +75,7 @@ fn nginx() -> Service {
          events {{ worker_connections 512; }}\n\
          http {{ access_log off; client_body_temp_path {root}/a; proxy_temp_path {root}/b; fastcgi_temp_path {root}/c;\n\
          uwsgi_temp_path {root}/d; scgi_temp_path {root}/e;\n\
-         server {{ listen 127.0.0.1:{port}; root {root}; }} }}\n"
+         server {{ listen 127.0.0.1:{port} {listen}; root {root}; {more} }} }}\n"
     );
     let file = folder.path().join("nginx.conf");
     fs::write(&file, text).unwrap();
@@ -384,6 +389,24 @@ fn haproxy_in_front_names_the_client_in_both_versions() {
         );
         drop(client);
         assert_eq!(gateway.line_of("/x")["peer"], own.to_string());
+    }
+}
+
+#[test]
+fn nginx_behind_learns_the_client_from_the_header_of_the_connection() {
+    let told = "location /who { return 200 $proxy_protocol_addr:$proxy_protocol_port; }";
+    let nginx = nginx_with("proxy_protocol", told);
+    let gateway = Gateway::start(&format!(
+        "[upstreams.app]\nservers = ['http://{}']\nproxy_protocol = 'v2'\n\
+         [[routes]]\nname = 'app'\nupstream = 'app'\n",
+        nginx.address
+    ));
+    for _ in 0..2 {
+        let mut client = gateway.connect();
+        for _ in 0..3 {
+            let response = client.exchange("GET /who HTTP/1.1\r\nHost: a\r\n\r\n");
+            assert_eq!(response.text(), client.local().to_string());
+        }
     }
 }
 

@@ -31,7 +31,7 @@ use crate::{
         BanGauges, CapGauges, IdentityCounts, KeySourceGauges, LimitGauges, ListenerGauges,
         Metrics, Observed, RouteGauges, SignatureGauges, UpstreamGauges, WaitGauges,
     },
-    upstream::Upstream,
+    upstream::CurrentUpstream,
 };
 
 /// Reads all gauges.
@@ -252,7 +252,7 @@ fn gauges(cap: &ConcurrencyView) -> CapGauges {
 ///
 /// A connection is idle or active. The two numbers of a server are read one
 /// after the other, so that the difference is bounded at zero.
-fn upstream(name: &Arc<str>, upstream: &Upstream, cap: Option<CapGauges>) -> UpstreamGauges {
+fn upstream(name: &Arc<str>, upstream: &CurrentUpstream, cap: Option<CapGauges>) -> UpstreamGauges {
     let mut open = 0;
     let mut idle = 0;
     let mut ejections = Vec::new();

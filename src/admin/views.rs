@@ -23,7 +23,7 @@ use serde_json::{Map, Value};
 use crate::{
     build::{ConcurrencyView, State},
     limit::Clock,
-    upstream::ServerView,
+    upstream::{ServerView, SrvView},
 };
 
 /// Keys of a route that say which requests it takes and how it treats them.
@@ -144,8 +144,11 @@ pub(super) struct UpstreamView {
     name: String,
     /// How it chooses a server, as configured.
     balance: Option<Value>,
-    /// In the order of the configuration.
+    /// In the order of the configuration, and of SRV records.
     servers: Vec<UpstreamServerView>,
+    /// The SRV records of its servers; absent for most upstreams.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    srv: Vec<SrvView>,
     /// `None` for an upstream without a concurrency limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     concurrency: Option<LimitedConcurrency>,
@@ -275,6 +278,7 @@ pub(super) fn upstreams(state: &State) -> Vec<UpstreamView> {
             name: name.to_string(),
             balance: configured.remove("balance"),
             servers: upstream.servers().into_iter().map(server).collect(),
+            srv: upstream.srv(),
             concurrency,
         });
     }

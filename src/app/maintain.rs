@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::{
     build::State,
     limit::{Clock, Swept},
-    upstream::Upstream,
+    upstream::CurrentUpstream,
 };
 
 /// Time between two sweeps while all servers can be reached: for old and closed
@@ -30,7 +30,7 @@ pub(super) async fn maintain(state: Arc<ArcSwap<State>>) {
     loop {
         let is_due = tokio::select! {
             () = sleep_until(next) => true,
-            () = Upstream::wants_a_look() => false,
+            () = CurrentUpstream::wants_a_look() => false,
         };
         let state = state.load_full();
         let now = Instant::now();

@@ -27,7 +27,7 @@ use crate::{
     },
     limit::KeyHasher,
     policy::{self, Action, HeaderChanges},
-    upstream::{SendTo, Upstream},
+    upstream::{CurrentUpstream, SendTo},
 };
 
 /// The layers on the way to each upstream of a route, with its weight; none if
@@ -176,7 +176,7 @@ fn copies(
     process: &Process,
 ) -> Option<MirrorLayer<SentOnce>> {
     let mirror = route.mirror.as_ref()?;
-    let upstream: &Arc<Upstream> = state.upstreams.get(&mirror.upstream)?;
+    let upstream: &Arc<CurrentUpstream> = state.upstreams.get(&mirror.upstream)?;
     let metrics = process.metrics.unseen_route();
     let tag = RouteTag::aside(Some(Arc::clone(&route.name)), metrics);
     let policy = CopyPolicy {

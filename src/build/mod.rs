@@ -65,7 +65,7 @@ use crate::{
     },
     policy,
     telemetry::FixedFields,
-    upstream::Upstream,
+    upstream::CurrentUpstream,
 };
 
 /// A generation that is ready to serve.
@@ -189,7 +189,7 @@ fn upstreams(
     config: &Config,
     earlier: Option<&State>,
     process: &Process,
-) -> Result<Named<Arc<Upstream>>, BuildError> {
+) -> Result<Named<Arc<CurrentUpstream>>, BuildError> {
     let mut upstreams = Named::new();
     for policy in config.called() {
         let name = &policy.name;
@@ -199,11 +199,12 @@ fn upstreams(
             _ => {
                 let metrics = process.metrics.upstream(name);
                 let before = before.map(Arc::as_ref);
-                let built = Upstream::new(Arc::clone(policy), before, process.workers, metrics)
-                    .map_err(|why| BuildError::Tls {
-                        name: Arc::clone(name),
-                        why,
-                    })?;
+                let built =
+                    CurrentUpstream::new(Arc::clone(policy), before, process.workers, metrics)
+                        .map_err(|why| BuildError::Tls {
+                            name: Arc::clone(name),
+                            why,
+                        })?;
                 Arc::new(built)
             }
         };
@@ -333,7 +334,7 @@ fn lines(
 }
 
 /// The upstreams that the gRPC calls of a route may be sent to.
-fn callees(route: &policy::Route, state: &State) -> Box<[Arc<Upstream>]> {
+fn callees(route: &policy::Route, state: &State) -> Box<[Arc<CurrentUpstream>]> {
     route
         .upstreams()
         .filter_map(|name| state.upstreams.get(name).cloned())

@@ -21,7 +21,7 @@ use crate::{
     store::{SharedLimit, Store},
     telemetry::{AccessLog, Metrics},
     traces::Exporter,
-    upstream::Upstream,
+    upstream::CurrentUpstream,
 };
 
 /// The state of a running gateway, as of one configuration.
@@ -58,7 +58,7 @@ pub struct State {
     /// Sends spans to the collector; `None` without `[traces]`.
     pub(super) exporter: Option<Arc<Exporter>>,
     /// The upstreams, with their connections and their health.
-    pub(super) upstreams: Named<Arc<Upstream>>,
+    pub(super) upstreams: Named<Arc<CurrentUpstream>>,
     /// Peers that the log has named as proxies that are not configured.
     pub(super) unknown_proxies: Arc<UnknownProxies>,
     /// The memory of buffered bodies.
@@ -215,7 +215,7 @@ impl State {
     }
 
     /// Upstreams by name.
-    pub fn upstreams(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Upstream>)> {
+    pub fn upstreams(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<CurrentUpstream>)> {
         self.upstreams.iter()
     }
 }

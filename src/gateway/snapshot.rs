@@ -12,7 +12,7 @@ use http::HeaderName;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{client::Trust, disguise::Disguises, stack::Stack, table::RouteTable};
-use crate::{call::RouteTag, runtime::PerWorker, traces::Tracer, upstream::Upstream};
+use crate::{call::RouteTag, runtime::PerWorker, traces::Tracer, upstream::CurrentUpstream};
 
 /// All routes of one configuration, once for each worker, so that counting
 /// references to a route touches no memory that another worker touches.
@@ -80,7 +80,7 @@ pub(crate) struct Route {
     /// The most bytes of the body of a gRPC call; `None` is no bound.
     pub(crate) max_call_body: Option<u64>,
     /// The upstreams of its gRPC calls; none if it takes no calls.
-    pub(crate) callees: Box<[Arc<Upstream>]>,
+    pub(crate) callees: Box<[Arc<CurrentUpstream>]>,
     /// Forwarding fields of untrusted peers that its service gets nevertheless.
     pub(crate) kept: Box<[HeaderName]>,
     /// Whether its requests go to an upstream.

@@ -41,6 +41,9 @@ pub struct Upstream {
     pub health_check: Option<HealthCheck>,
     /// When a server is ejected for failing requests.
     pub ejection: Ejection,
+    /// Whether each connection begins with a header of the PROXY protocol, in
+    /// its version 2, that names the client.
+    pub proxy_protocol: bool,
     /// Limits on the connections to each server.
     pub pool: Pool,
     /// TLS for the servers with an `https` URL.
@@ -50,8 +53,9 @@ pub struct Upstream {
 /// A server of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamServer {
-    /// The URL as written, `http://host:port`, `https://host:port` or
-    /// `unix:/path`, which is the server's label in logs and metrics.
+    /// The URL as written, `http://host:port`, `https://host:port`,
+    /// `unix:/path` or `srv+http://name`, which is the server's label in logs
+    /// and metrics.
     pub url: Arc<str>,
     /// Where it is reached.
     pub address: ServerAddress,
@@ -80,6 +84,16 @@ pub enum ServerAddress {
     },
     /// A socket of this machine, by its absolute path of at most 107 bytes.
     Unix(Arc<Path>),
+    /// Not one server, but those that the SRV records of a name list (RFC
+    /// 2782), each at a TCP port.
+    Srv {
+        /// The name. One that ends with a dot is looked up as it is, without
+        /// search domains.
+        name: Arc<str>,
+        /// Whether the certificate of each server must be valid for the host
+        /// that its record names, and not for `secure_as`.
+        by_target: bool,
+    },
 }
 
 impl UpstreamServer {
@@ -93,7 +107,7 @@ impl UpstreamServer {
     /// called `localhost`, as by NGINX.
     pub fn authority(&self) -> &str {
         match self.address {
-            ServerAddress::Tcp { .. } => self
+            ServerAddress::Tcp { .. } | ServerAddress::Srv { .. } => self
                 .url
                 .split_once("://")
                 .map_or(&*self.url, |(_, authority)| authority),

@@ -38,18 +38,12 @@ use tokio::{
 use super::{
     dns::NameServers,
     lookups::{SLOTS, request_a_look},
+    schedule::{LONGEST_INTERVAL, RETRY_INTERVAL, SHORTEST_INTERVAL, Schedule, valid_for},
 };
 use crate::policy::ServerAddress;
 
 /// The interval of look-ups if no time to live is known.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
-/// The shortest interval, for records with a shorter time to live and for names
-/// whose addresses refuse connections.
-const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
-/// The longest interval: a mistake in a time to live must not last for a day.
-const LONGEST_INTERVAL: Duration = Duration::from_secs(300);
-/// The interval after a look-up that failed.
-const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// The longest wait for a time to live.
 const TTL_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -69,19 +63,6 @@ pub(super) struct Addresses {
     rotation: AtomicUsize,
     /// The time of the next look-up.
     schedule: Mutex<Schedule>,
-}
-
-/// The times of look-ups.
-#[derive(Debug, Default)]
-struct Schedule {
-    /// When the next look-up is due; `None` if it is due now.
-    due: Option<Instant>,
-    /// When the last one began; `None` before the first.
-    begun: Option<Instant>,
-    /// Whether a look-up is under way.
-    is_running: bool,
-    /// Whether the last one failed.
-    has_failed: bool,
 }
 
 /// The address that a connection goes to, to find out whether the server still
@@ -128,7 +109,7 @@ impl Addresses {
                 Ok(ip) => (false, vec![SocketAddr::new(ip, *port)]),
                 Err(_) => (true, Vec::new()),
             },
-            ServerAddress::Unix(_) => (false, Vec::new()),
+            ServerAddress::Unix(_) | ServerAddress::Srv { .. } => (false, Vec::new()),
         };
         Self {
             place,
@@ -145,7 +126,7 @@ impl Addresses {
     pub(super) fn socket(&self) -> Option<&Path> {
         match &self.place {
             ServerAddress::Unix(path) => Some(path),
-            ServerAddress::Tcp { .. } => None,
+            ServerAddress::Tcp { .. } | ServerAddress::Srv { .. } => None,
         }
     }
 
@@ -212,14 +193,7 @@ impl Addresses {
     /// Begins a look-up if one is due at `now` and none is running. Follow it
     /// by [`refresh`](Self::refresh).
     pub(super) fn begin(&self, now: Instant) -> bool {
-        let mut schedule = self.schedule.lock();
-        let is_due = schedule.due.is_none_or(|due| now >= due);
-        let begins = self.is_name && !schedule.is_running && is_due;
-        if begins {
-            schedule.is_running = true;
-            schedule.begun = Some(now);
-        }
-        begins
+        self.is_name && self.schedule.lock().begin(now)
     }
 
     /// Looks the name up and schedules the next look-up. Calls `report` with
@@ -235,9 +209,7 @@ impl Addresses {
             Err(error) => (self.fail(error), RETRY_INTERVAL),
         };
         report(outcome);
-        let mut schedule = self.schedule.lock();
-        schedule.due = Some(Instant::now() + interval);
-        schedule.is_running = false;
+        self.schedule.lock().end(Instant::now() + interval);
     }
 
     /// Notes a failure, which is reported if the last look-up had not failed.
@@ -266,9 +238,7 @@ impl Addresses {
             return LONGEST_INTERVAL;
         };
         let ttl = timeout(TTL_TIMEOUT, servers.time_to_live(host)).await;
-        ttl.ok().flatten().map_or(DEFAULT_INTERVAL, |ttl| {
-            ttl.clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL)
-        })
+        ttl.ok().flatten().map_or(DEFAULT_INTERVAL, valid_for)
     }
 
     /// Asks the system's resolver, on a thread that may block.

@@ -41,11 +41,13 @@ use super::{
     capacity::ConnectionPermit,
     http1::{Acquired, Lease, Reuse},
     http2::{Http2Pool, MakingTurn, StreamSearch},
+    proxy_protocol::ClientEnds,
     server::{Checkout, Server},
     service::Upstream,
     stream::Stream,
 };
 use crate::{
+    call::Exchange,
     error::{ConnectFailure, Error},
     runtime::timer::timeout,
 };
@@ -66,7 +68,7 @@ impl Upstream {
         &self,
         server: &Server,
         worker: usize,
-        reuse: Reuse,
+        reuse: Reuse<'_>,
         attempt: &mut Attempt,
     ) -> Result<Checkout, Error> {
         match server.http2() {
@@ -80,7 +82,7 @@ impl Upstream {
         &self,
         server: &Server,
         worker: usize,
-        reuse: Reuse,
+        reuse: Reuse<'_>,
         attempt: &mut Attempt,
     ) -> Result<Checkout, Error> {
         match server.http1.acquire(worker, reuse).await {
@@ -91,7 +93,7 @@ impl Upstream {
                     .connect(server, attempt)
                     .await
                     .map_err(|cause| self.connect_failed(cause))?;
-                Ok(lease(stream, permit, server, worker))
+                Ok(lease(stream, permit, server, worker, &attempt.call))
             }
         }
     }
@@ -162,7 +164,7 @@ impl Upstream {
             }
         };
         if !server.agrees_on_http2(&stream) {
-            return Ok(lease(stream, permit, server, worker));
+            return Ok(lease(stream, permit, server, worker, &attempt.call));
         }
         let begun = Instant::now();
         turn.complete(stream, permit)
@@ -187,7 +189,8 @@ impl Upstream {
     ) -> Result<Stream, ConnectFailure> {
         let begun = Instant::now();
         attempt.is_servers_turn = true;
-        let connected = timeout(server.capacity.settings.connect_timeout, server.connect())
+        let connecting = server.connect(&attempt.call);
+        let connected = timeout(server.capacity.settings.connect_timeout, connecting)
             .await
             .unwrap_or(Err(ConnectFailure::Timeout));
         if let Err(ConnectFailure::Refused | ConnectFailure::Timeout | ConnectFailure::Tls(_)) =
@@ -264,9 +267,16 @@ async fn queue_for_stream(server: &Server, http2: &Arc<Http2Pool>, worker: usize
     StreamSearch::Exhausted
 }
 
-/// Leases a connection of HTTP/1 that was just made.
-fn lease(stream: Stream, permit: ConnectionPermit, server: &Server, worker: usize) -> Checkout {
-    Checkout::Http1(Lease::new(stream, worker, permit, &server.http1))
+/// Leases a connection of HTTP/1 that was just made for a request.
+fn lease(
+    stream: Stream,
+    permit: ConnectionPermit,
+    server: &Server,
+    worker: usize,
+    exchange: &Exchange,
+) -> Checkout {
+    let client = server.announces.then(|| ClientEnds::of(exchange));
+    Checkout::Http1(Lease::new(stream, worker, permit, &server.http1, client))
 }
 
 #[cfg(test)]

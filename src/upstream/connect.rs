@@ -20,13 +20,19 @@ use std::{
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
+    io::{AsyncWrite, AsyncWriteExt},
     net::{TcpStream, UnixStream},
     task::spawn_blocking,
     time::timeout,
 };
 
-use super::{address::Addresses, server::Server, stream::Stream};
-use crate::{error::ConnectFailure, policy::Protocol};
+use super::{
+    address::Addresses,
+    proxy_protocol::{ClientEnds, header},
+    server::Server,
+    stream::Stream,
+};
+use crate::{call::Exchange, error::ConnectFailure, policy::Protocol};
 
 /// The time after which a silent address no longer delays the attempt at the
 /// next one (RFC 8305, 5).
@@ -38,28 +44,44 @@ const HEAD_START: Duration = Duration::from_millis(250);
 const TOO_MANY_FILES: [i32; 2] = [24, 23];
 
 impl Server {
-    /// Makes a connection, including the TLS handshake if the server speaks
-    /// TLS. Not bounded in time. Cancel safe: dropping the future closes what
-    /// it has opened.
+    /// Makes a connection for a request, including the TLS handshake if the
+    /// server speaks TLS. Not bounded in time. Cancel safe: dropping the future
+    /// closes what it has opened.
     ///
     /// # Errors
     /// No address is known, none accepts a connection, or the handshake failed.
     /// With `protocol = "http2"` it also fails if the server does not agree on
     /// HTTP/2 (RFC 7301).
-    pub(super) async fn connect(&self) -> Result<Stream, ConnectFailure> {
-        self.connect_to(None).await
+    pub(super) async fn connect(&self, exchange: &Exchange) -> Result<Stream, ConnectFailure> {
+        self.open(None, Some(exchange)).await
     }
 
-    /// Makes a connection to another port of the same address, if there is
-    /// one; a socket has none. Otherwise as [`connect`](Self::connect).
+    /// Makes a connection for the gateway itself, to another port of the same
+    /// address, if there is one; a socket has none. Otherwise as
+    /// [`connect`](Self::connect).
     pub(super) async fn connect_to(
         &self,
         port: Option<NonZeroU16>,
     ) -> Result<Stream, ConnectFailure> {
+        self.open(port, None).await
+    }
+
+    /// Makes a connection, and sends the header that it begins with where
+    /// servers are told the client. `exchange` is the request that it is made
+    /// for; `None` for a connection of the gateway itself.
+    async fn open(
+        &self,
+        port: Option<NonZeroU16>,
+        exchange: Option<&Exchange>,
+    ) -> Result<Stream, ConnectFailure> {
+        let header = self.announces.then(|| header(exchange.map(ClientEnds::of)));
         if let Some(path) = self.addresses.socket() {
-            return open_socket(path).await.map(Stream::Unix);
+            let mut stream = open_socket(path).await?;
+            announce(&mut stream, header).await?;
+            return Ok(Stream::Unix(stream));
         }
-        let stream = open_any(&self.addresses, port).await?;
+        let mut stream = open_any(&self.addresses, port).await?;
+        announce(&mut stream, header).await?;
         let Some(secure) = &self.secure else {
             return Ok(Stream::Plain(stream));
         };
@@ -76,9 +98,25 @@ impl Server {
     }
 }
 
+/// Sends the header that a connection begins with, if it has one.
+///
+/// # Errors
+/// The server has closed the connection already.
+async fn announce(
+    stream: &mut (impl AsyncWrite + Unpin),
+    header: Option<Vec<u8>>,
+) -> Result<(), ConnectFailure> {
+    match header {
+        Some(header) => stream
+            .write_all(&header)
+            .await
+            .map_err(|error| cause(&error)),
+        None => Ok(()),
+    }
+}
+
 /// Opens a connection to the first address that accepts one, at its own port or
-/// at this one. Fails as the last
-/// address did, or with [`ConnectFailure::Name`] if no address is known.
+/// at this one. Fails as the last address did, or with [`ConnectFailure::Name`] if no address is known.
 ///
 /// All attempts run at the same time from their beginning on; the rest is
 /// closed when the first succeeds. A failed attempt starts the next one at

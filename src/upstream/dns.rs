@@ -1,4 +1,5 @@
-//! DNS beside the system's resolver: the time to live of a name's addresses.
+//! DNS beside the system's resolver: the time to live of a name's addresses,
+//! and SRV records, which that resolver does not know.
 //!
 //! Addresses come from the system's resolver (see `address`), which does not
 //! tell how long they are valid. The name servers of `/etc/resolv.conf` are
@@ -16,12 +17,13 @@
 //! known by then. Nothing is cached here, so that the memory does not grow with
 //! the number of names.
 
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
 use hickory_resolver::{
     Resolver, TokioResolver,
     config::{LookupIpStrategy, ResolveHosts, ResolverConfig, ResolverOpts},
     net::runtime::TokioRuntimeProvider,
+    proto::rr::{RData, RecordType},
     system_conf::read_system_conf,
 };
 use tokio::task::spawn_blocking;
@@ -60,6 +62,57 @@ impl NameServers {
             .min()
             .map(|seconds| Duration::from_secs(seconds.into()))
     }
+
+    /// The servers that the SRV records of `name` list, and the shortest time
+    /// to live among the records. The order is that of the answer.
+    ///
+    /// Takes as long as `resolv.conf` allows, by default 10 s, if no name
+    /// server responds.
+    ///
+    /// # Errors
+    /// The name has no such records, or no name server responds; the text says
+    /// why.
+    pub(super) async fn services(
+        &self,
+        name: &str,
+    ) -> Result<(Vec<ServiceRecord>, Duration), String> {
+        let resolver = self.resolver.as_ref().ok_or("there is no name server")?;
+        let found = resolver.lookup(name, RecordType::SRV).await;
+        let found = found.map_err(|error| error.to_string())?;
+        let (mut records, mut shortest) = (Vec::new(), u32::MAX);
+        for answer in found.answers() {
+            shortest = shortest.min(answer.ttl);
+            if let RData::SRV(srv) = &answer.data {
+                records.push(ServiceRecord {
+                    priority: srv.priority,
+                    weight: Reverse(srv.weight),
+                    target: srv.target.to_lowercase().to_ascii(),
+                    port: srv.port,
+                });
+            }
+        }
+        match records.is_empty() {
+            true => Err("the name has no SRV records".to_owned()),
+            false => Ok((records, Duration::from_secs(shortest.into()))),
+        }
+    }
+}
+
+/// A server that an SRV record names (RFC 2782).
+///
+/// Records compare in the order in which they are used: by priority, and the
+/// heavier ones first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ServiceRecord {
+    /// Servers with the lowest number are used first.
+    pub(super) priority: u16,
+    /// The share of the requests among servers of the same priority.
+    pub(super) weight: Reverse<u16>,
+    /// The host in lower case, with a final dot; only the dot says that the
+    /// service is not available.
+    pub(super) target: String,
+    /// The TCP port.
+    pub(super) port: u16,
 }
 
 /// A resolver without a cache, which would answer with the rest of a time to

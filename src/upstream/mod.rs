@@ -1,8 +1,9 @@
 //! Upstreams: the services behind the gateway. Chooses a server, finds or makes
 //! a connection, sends the request, and judges the server by what happens.
 //!
-//! An [`Upstream`] is a named set of servers that are interchangeable;
-//! [`SendTo`] is the innermost service of a route's stack, which sends a
+//! An [`Upstream`] is a named set of servers that are interchangeable, and
+//! [`CurrentUpstream`] the one of a name at present: a set that SRV records
+//! name changes without a reload. [`SendTo`] is the innermost service of a route's stack, which sends a
 //! request to one of them. Addresses, connections, health and load of a server
 //! outlive reloads.
 //!
@@ -30,8 +31,11 @@
 //! * `health`: active checks, ejection by failures, cool-down on request. A few
 //!   atomics that the balancer reads.
 //! * `balance::Latency`: a peak-sensitive average of response times.
+//! * `proxy_protocol`: the client that a connection is announced for, where
+//!   servers want to know it.
 //! * `address`, `names`, `lookups`, `dns`: the addresses of a host name, kept
-//!   fresh on the control thread.
+//!   fresh on the control thread, as the `schedule` says.
+//! * `srv`, `present`: the servers that SRV records name.
 //!
 //! # Reuse and retries
 //!
@@ -57,6 +61,7 @@
 //! | the trailers of a response | 16 KiB, 32 fields |
 //! | bytes of a request's body ahead of its server | 64 KiB |
 //! | look-ups of names at once | 16 in the process |
+//! | servers of one name of SRV records | 128 |
 //! | pages that failed, by upstream | 512 |
 //!
 //! # Threads
@@ -78,9 +83,13 @@ mod http1;
 mod http2;
 mod lookups;
 mod names;
+mod present;
+mod proxy_protocol;
+mod schedule;
 mod send;
 mod server;
 mod service;
+mod srv;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -88,7 +97,8 @@ mod view;
 
 pub use self::{
     health::{HealthState, HealthView},
+    present::CurrentUpstream,
     send::{SendTo, Sending},
     service::Upstream,
-    view::ServerView,
+    view::{ServerView, SrvView},
 };

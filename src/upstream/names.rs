@@ -21,7 +21,7 @@ impl Upstream {
     /// The look-ups are independent of each other, and go on when the handles
     /// are dropped. The log says what has changed. Call this on the control
     /// thread.
-    pub fn resolve(&self) -> Vec<JoinHandle<()>> {
+    pub(super) fn resolve(&self) -> Vec<JoinHandle<()>> {
         let now = Instant::now();
         let due = self
             .balancer
@@ -30,13 +30,6 @@ impl Upstream {
             .filter(|server| server.addresses.begin(now));
         due.map(|server| spawn(look_up(Arc::clone(self.name()), Arc::clone(server))))
             .collect()
-    }
-
-    /// Waits until an upstream should be looked at before the next regular
-    /// time: the addresses of a name are suspect or have changed, or a server
-    /// was ejected because connections to it could not be made.
-    pub async fn wants_a_look() {
-        lookups::look_requested().await;
     }
 }
 

@@ -44,8 +44,9 @@ use tower::Service;
 use super::{
     attempt::{Attempt, RespondedAttempt},
     failure::Failure,
-    http1::{Http1Exchange, Reuse},
+    http1::Http1Exchange,
     http2::Http2Exchange,
+    present::CurrentUpstream,
     server::{Checkout, InFlight},
     service::Upstream,
 };
@@ -58,9 +59,9 @@ use crate::{
     runtime::worker,
 };
 
-/// Sends each request to one of the servers of an [`Upstream`].
+/// Sends each request to one of the servers that an upstream has at present.
 #[derive(Debug, Clone)]
-pub struct SendTo(pub Arc<Upstream>);
+pub struct SendTo(pub Arc<CurrentUpstream>);
 
 impl Service<Outgoing> for SendTo {
     type Response = Response;
@@ -74,7 +75,7 @@ impl Service<Outgoing> for SendTo {
 
     #[inline(always)]
     fn call(&mut self, outgoing: Outgoing) -> Sending {
-        Sending(self.0.send(outgoing))
+        Sending(self.0.with(|upstream| upstream.send(outgoing)))
     }
 }
 
@@ -149,7 +150,7 @@ impl Upstream {
         let in_flight = server.begin();
         let attempt = Attempt::new(self, index, &outgoing.call);
         let worker = worker::current();
-        let reuse = Reuse::unless(outgoing.call.new_connection);
+        let reuse = server.reuse(&outgoing.call.exchange, outgoing.call.new_connection);
         let now = outgoing.call.now;
         match server.pooled(worker, reuse, now) {
             Some(checkout) => {
@@ -158,9 +159,9 @@ impl Upstream {
                     Err(failed) => SendState::Over(Some(failed)),
                 }
             }
-            None => SendState::CheckingOut(Box::pin(send_later(
-                outgoing, attempt, in_flight, worker, reuse,
-            ))),
+            None => {
+                SendState::CheckingOut(Box::pin(send_later(outgoing, attempt, in_flight, worker)))
+            }
         }
     }
 
@@ -200,10 +201,10 @@ async fn send_later(
     mut attempt: Attempt,
     in_flight: InFlight,
     worker: usize,
-    reuse: Reuse,
 ) -> Result<Box<SentRequest>, Failed> {
     let upstream = Arc::clone(&attempt.upstream);
     let server = &upstream.balancer.servers[attempt.index];
+    let reuse = server.reuse(&outgoing.call.exchange, outgoing.call.new_connection);
     let checkout = upstream
         .check_out(server, worker, reuse, &mut attempt)
         .await;

@@ -33,6 +33,7 @@ use super::{
     stream::Stream,
 };
 use crate::{
+    call::Exchange,
     policy::{self, Protocol, UpstreamServer},
     telemetry::{FixedFields, Latch},
     tls::{ClientTls, ServerName},
@@ -78,6 +79,8 @@ pub(super) struct Server {
     pub(super) secure: Option<TlsTo>,
     /// The configured protocol.
     pub(super) protocol: Protocol,
+    /// Whether a connection begins with a header that names the client.
+    pub(super) announces: bool,
     /// The number of its connections, and the queue for them.
     pub(super) capacity: Arc<Capacity>,
     /// Idle connections of HTTP/1.
@@ -155,6 +158,7 @@ impl Server {
             addresses,
             secure,
             protocol: upstream.protocol,
+            announces: upstream.proxy_protocol,
             capacity: connections.capacity,
             http1: connections.http1,
             http2: connections.http2,
@@ -182,7 +186,8 @@ impl Server {
         let secure = tls_to(server, tls);
         let keeps_connections = self.capacity.settings == upstream.pool
             && self.secure == secure
-            && self.protocol == upstream.protocol;
+            && self.protocol == upstream.protocol
+            && self.announces == upstream.proxy_protocol;
         let connections = if keeps_connections {
             ServerConnections {
                 capacity: Arc::clone(&self.capacity),
@@ -201,6 +206,7 @@ impl Server {
             addresses: Arc::clone(&self.addresses),
             secure,
             protocol: upstream.protocol,
+            announces: upstream.proxy_protocol,
             capacity: connections.capacity,
             http1: connections.http1,
             http2: connections.http2,
@@ -238,11 +244,21 @@ impl Server {
 
     /// Checks out an idle connection of this worker, or a stream of one, if
     /// there is any and nobody waits for it.
-    pub(super) fn pooled(&self, worker: usize, reuse: Reuse, now: Instant) -> Option<Checkout> {
+    pub(super) fn pooled(&self, worker: usize, reuse: Reuse<'_>, now: Instant) -> Option<Checkout> {
         match self.http2() {
             None => self.http1.idle_of(worker, reuse, now).map(Checkout::Http1),
             Some(_) if self.capacity.is_contended() => None,
             Some(http2) => http2.stream_of(worker, now).map(Checkout::Http2),
+        }
+    }
+
+    /// Which connections may be reused for a request. `fresh` says that it
+    /// needs a new one.
+    pub(super) fn reuse<'a>(&self, exchange: &'a Exchange, fresh: bool) -> Reuse<'a> {
+        match (fresh, self.announces) {
+            (true, _) => Reuse::Forbidden,
+            (false, false) => Reuse::Allowed,
+            (false, true) => Reuse::By(exchange),
         }
     }
 

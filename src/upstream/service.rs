@@ -41,17 +41,18 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Builds an upstream. Servers that `earlier`, the upstream of the same
-    /// name before a reload, has as well keep their connections, their health
-    /// and their load.
+    /// Builds an upstream with these `servers`, none of which is a name of SRV
+    /// records. Servers that `earlier`, the upstream of the same name before,
+    /// has as well keep their connections, their health and their load.
     ///
     /// Blocks to read the system's trusted certificates if they are needed and
     /// `earlier` does not have them.
     ///
     /// # Errors
     /// TLS cannot be built of the policy; the text says why.
-    pub fn new(
+    pub(super) fn new(
         policy: Arc<policy::Upstream>,
+        servers: &[policy::UpstreamServer],
         earlier: Option<&Self>,
         workers: usize,
         metrics: Arc<UpstreamMetrics>,
@@ -66,7 +67,7 @@ impl Upstream {
                 None => Server::new(&policy, server, tls_ref, workers),
             })
         };
-        let servers: Vec<_> = policy.servers.iter().map(server).collect();
+        let servers: Vec<_> = servers.iter().map(server).collect();
         let health = servers
             .iter()
             .map(|server| Arc::clone(&server.health))
@@ -84,7 +85,7 @@ impl Upstream {
     }
 
     /// Whether a reload to `policy` can keep this upstream as it is.
-    pub fn implements(&self, policy: &policy::Upstream) -> bool {
+    pub(super) fn implements(&self, policy: &policy::Upstream) -> bool {
         // The concurrency limit is enforced by a layer, and so does not count.
         let policy::Upstream {
             name,
@@ -97,6 +98,7 @@ impl Upstream {
             cool_down,
             health_check,
             ejection,
+            proxy_protocol,
             pool,
             tls,
         } = &*self.policy;
@@ -109,24 +111,25 @@ impl Upstream {
             && *cool_down == policy.cool_down
             && *health_check == policy.health_check
             && *ejection == policy.ejection
+            && *proxy_protocol == policy.proxy_protocol
             && *pool == policy.pool
             && *tls == policy.tls
     }
 
     /// The name that identifies it across reloads.
-    pub fn name(&self) -> &Arc<str> {
+    pub(super) fn name(&self) -> &Arc<str> {
         &self.policy.name
     }
 
     /// Whether HTTP/2 is spoken with every server, as far as is known.
-    pub fn can_speak_http2(&self) -> bool {
+    pub(super) fn can_speak_http2(&self) -> bool {
         let servers = &self.balancer.servers;
         servers.iter().all(|server| server.http2().is_some())
     }
 
     /// Starts the health checks, unless they run already. Call this on the
     /// control thread once requests are sent here.
-    pub fn start_checks(&self) {
+    pub(super) fn start_checks(&self) {
         let mut checks = self.checks.lock();
         if !checks.is_empty() {
             return;
@@ -147,7 +150,7 @@ impl Upstream {
 
     /// Stops the health checks, because another upstream has taken this one's
     /// place.
-    pub fn stop_checks(&self) {
+    pub(super) fn stop_checks(&self) {
         self.checks.lock().abort_all();
     }
 
@@ -167,7 +170,7 @@ impl Upstream {
     /// connect to servers that are ejected for refusing connections. Returns
     /// whether there is none of the latter. Call this every few seconds on the
     /// control thread.
-    pub fn sweep(&self) -> bool {
+    pub(super) fn sweep(&self) -> bool {
         let (now, slow_start) = (Instant::now(), self.policy.slow_start);
         let mut all_reachable = true;
         self.watch_checks();

@@ -58,6 +58,7 @@ pub(super) fn policy(urls: &[&str]) -> Policy {
             max: MINUTE,
             max_percent: 50,
         },
+        proxy_protocol: false,
         pool: Pool {
             max_connections: NonZeroUsize::MIN,
             max_idle: 1,

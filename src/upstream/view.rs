@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{health::HealthView, server::Server, service::Upstream};
@@ -32,9 +33,22 @@ pub struct ServerView {
     pub idle: usize,
 }
 
+/// The state of the SRV records that an entry of the configuration stands for.
+#[derive(Debug, Serialize)]
+pub struct SrvView {
+    /// The entry as configured.
+    pub url: String,
+    /// How many servers the records name.
+    pub servers: usize,
+    /// Why the last look-up failed; `None` if it did not. The servers are then
+    /// those of the one before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+}
+
 impl Upstream {
     /// The state of every server, in the order of the configuration.
-    pub fn servers(&self) -> Vec<ServerView> {
+    pub(super) fn servers(&self) -> Vec<ServerView> {
         let now = Instant::now();
         let in_use = self.balancer.in_use(now);
         let view = |(server, up): (&Arc<Server>, bool)| ServerView {

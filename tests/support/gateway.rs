@@ -4,7 +4,7 @@ use std::{
     fmt::Write as _,
     fs,
     io::{BufRead, BufReader, Read},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
@@ -31,6 +31,7 @@ pub struct Start {
     is_on_terminal: bool,
     extra: Vec<(&'static str, String)>,
     sockets: Vec<(&'static str, OwnedFd)>,
+    name_server: Option<IpAddr>,
 }
 
 impl Start {
@@ -46,6 +47,7 @@ impl Start {
             is_on_terminal: false,
             extra: Vec::new(),
             sockets: Vec::new(),
+            name_server: None,
         }
     }
 
@@ -85,6 +87,12 @@ impl Start {
         self
     }
 
+    /// With this name server alone, instead of those of the system. Needs root.
+    pub fn name_server(mut self, address: IpAddr) -> Self {
+        self.name_server = Some(address);
+        self
+    }
+
     /// Starts it and waits until it listens.
     #[track_caller]
     pub fn go(self) -> Gateway {
@@ -96,8 +104,19 @@ impl Start {
         if !file.exists() {
             write_file(&file, &self.text);
         }
-        let mut command = match self.files {
-            Some(most) => {
+        let mut command = match (self.files, self.name_server) {
+            (_, Some(address)) => {
+                let conf = folder.path().join("resolv.conf");
+                write_file(
+                    &conf,
+                    &format!("nameserver {address}\noptions timeout:1 attempts:1\n"),
+                );
+                let mut command = Command::new("unshare");
+                command.args(["--mount", "sh", "-c", OTHER_NAMES]);
+                command.args([conf.as_os_str(), env!("CARGO_BIN_EXE_tidegate").as_ref()]);
+                command
+            }
+            (Some(most), None) => {
                 let mut command = Command::new("sh");
                 command.args([
                     "-c",
@@ -106,12 +125,12 @@ impl Start {
                 ]);
                 command
             }
-            None if self.is_on_terminal => {
+            (None, None) if self.is_on_terminal => {
                 let mut command = Command::new("python3");
                 command.args(["-c", ON_A_TERMINAL, env!("CARGO_BIN_EXE_tidegate")]);
                 command
             }
-            None => Command::new(env!("CARGO_BIN_EXE_tidegate")),
+            (None, None) => Command::new(env!("CARGO_BIN_EXE_tidegate")),
         };
         if !self.sockets.is_empty() {
             let names: Vec<_> = self.sockets.iter().map(|(name, _)| *name).collect();
@@ -141,6 +160,9 @@ impl Start {
         )
     }
 }
+
+/// Becomes the given command, for which another file is `/etc/resolv.conf`.
+const OTHER_NAMES: &str = "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
 
 /// Becomes the given command with a pseudo-terminal as its stdout. A child
 /// copies what is written there to the former stdout, until the last holder

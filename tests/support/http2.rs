@@ -260,6 +260,18 @@ impl Server {
         F: Future<Output = ()> + 'static,
     {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::over(listener, settings, script)
+    }
+
+    /// As [`start`](Self::start), on a listener that is open already.
+    pub fn over<F>(
+        listener: std::net::TcpListener,
+        settings: h2::server::Builder,
+        script: impl Fn(Stream) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + 'static,
+    {
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();

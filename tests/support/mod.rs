@@ -13,6 +13,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod client;
+pub mod dns;
 mod gate;
 pub mod gateway;
 pub mod http2;

@@ -40,7 +40,14 @@ impl Upstream {
     /// Starts a server that runs `script` for each connection. The connection
     /// closes when the script returns.
     pub fn start(script: impl Fn(Connection) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::over(TcpListener::bind("127.0.0.1:0").unwrap(), script)
+    }
+
+    /// As [`start`](Self::start), on a listener that is open already.
+    pub fn over(
+        listener: TcpListener,
+        script: impl Fn(Connection) + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let (received, is_over) = (Received::default(), Arc::new(AtomicBool::new(false)));
         let (record, stop, script) = (

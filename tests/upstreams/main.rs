@@ -4,8 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod backups;
+mod names;
 mod pools;
+mod proxy_protocol;
 mod sockets;
+mod srv;
 #[path = "../support/mod.rs"]
 mod support;
 

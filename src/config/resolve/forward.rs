@@ -39,6 +39,7 @@ pub(super) fn forward(
             queue_timeout: timeout,
             fair_by: Vec::new(),
         }),
+        proxy_protocol: false,
         pool: upstreams::pool(&None)?,
         tls: UpstreamTls::default(),
     };

@@ -150,6 +150,7 @@ fn is_here(address: &ServerAddress) -> bool {
             &**host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
         }
         ServerAddress::Unix(_) => true,
+        ServerAddress::Srv { .. } => false,
     }
 }
 

@@ -30,11 +30,11 @@ use crate::config::{
         scalar::Scalar,
         syntaxes::{ServerAt, StatusOrClass},
         tables::{Either, Named, NamedEntry, SwitchOr},
-        upstreams::{self as wire, Balance as Choice},
+        upstreams::{self as wire, Balance as Choice, SentHeader},
     },
 };
 use crate::policy::{
-    Balance, Ejection, Pool, ServerAddress, StatusSet, Statuses, Upstream, UpstreamServer,
+    Balance, Ejection, Pool, Protocol, ServerAddress, StatusSet, Statuses, Upstream, UpstreamServer,
 };
 
 /// 503, with which a server says that it is overloaded or down for maintenance.
@@ -74,6 +74,7 @@ fn upstream(entry: &NamedEntry<wire::Upstream>, loading: &mut Loading<'_>) -> Op
     let health_check = upstream
         .health_check
         .if_given(|check| health::check(check, at, upstream.protocol.value?, known, problems));
+    let proxy_protocol = proxy_protocol(upstream, problems);
     let servers = servers?;
     if upstream.tls.is_present() && servers.iter().all(|server| server.secure_as.is_none()) {
         let message = "it says how to speak TLS, and no server of this upstream speaks it";
@@ -91,9 +92,26 @@ fn upstream(entry: &NamedEntry<wire::Upstream>, loading: &mut Loading<'_>) -> Op
         health_check: health_check?,
         ejection: ejection?,
         concurrency: concurrency?,
+        proxy_protocol: proxy_protocol?,
         pool: pool(&upstream.pool)?,
         tls: tls?,
     })
+}
+
+/// Whether connections begin with a header. That is a mistake where clients
+/// share connections.
+fn proxy_protocol(upstream: &wire::Upstream, problems: &mut Problems) -> Option<bool> {
+    let is_sent = upstream.proxy_protocol.value? == SentHeader::V2;
+    let is_shared = upstream
+        .protocol
+        .value
+        .is_some_and(|protocol| protocol != Protocol::Http1);
+    if is_sent && is_shared {
+        let message = "`proxy_protocol` names one client for a whole connection, which HTTP/2 shares between clients";
+        let help = "leave `protocol` out, or have the servers read `X-Forwarded-For` instead";
+        problems.error(Code::Conflict, upstream.proxy_protocol.at(), message, help);
+    }
+    Some(is_sent)
 }
 
 /// How a server is chosen. Keys about hashing beside another choice are a
@@ -185,11 +203,16 @@ fn servers(
         let address = match &server.address {
             // A trailing dot makes no difference to where a name leads.
             ServerAddress::Tcp { host, port } => format!("{}:{port}", host.trim_end_matches('.')),
-            ServerAddress::Unix(_) => server.url.to_string(),
+            ServerAddress::Unix(_) | ServerAddress::Srv { .. } => server.url.to_string(),
         };
         let message = format!("{} is in `servers` twice", server.url);
         let help = "for a larger share write { url = \"...\", weight = 2 }";
         addresses.check(address, field.at(), message, help, problems);
+        if matches!(server.address, ServerAddress::Srv { .. }) && server.weight > 1 {
+            let message = "SRV records have the weights of the servers";
+            let help = "leave `weight` out, or set it to 0 for no requests";
+            problems.error(Code::Conflict, field.at(), message, help);
+        }
         Some(server)
     })?;
     let wrong = if servers.iter().all(|server| server.weight == 0) {
@@ -211,7 +234,7 @@ fn servers(
 }
 
 /// One server. With https, its certificate has to have `name_of_all`, or else
-/// the host of its URL.
+/// the host of its URL, or of its SRV record.
 ///
 /// A server in its short form is a URL alone, with a weight of 1, and no
 /// backup. Without https, there is no name to verify.
@@ -227,6 +250,9 @@ fn server(
             ..table.url.read()?
         },
     };
+    if let ServerAddress::Srv { by_target, .. } = &mut server.address {
+        *by_target = name_of_all.is_none();
+    }
     let own_name = server.secure_as;
     server.secure_as = own_name.map(|own| name_of_all.cloned().unwrap_or(own));
     Some(server)

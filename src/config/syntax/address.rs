@@ -7,6 +7,7 @@
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
     path::Path,
+    sync::Arc,
 };
 
 use ipnet::IpNet;
@@ -125,13 +126,17 @@ fn with_stars(text: &str) -> Option<String> {
     (is_meant && any_network(&network).is_some()).then_some(network)
 }
 
-/// A server of an upstream: its URL, or `"unix:/path"` for a socket of this
-/// machine.
+/// A server of an upstream: its URL, `"unix:/path"` for a socket of this
+/// machine, or `"srv+http://name"` for the servers that SRV records name.
 ///
 /// # Errors
 /// Anything else. A socket in the form of another program is written in the
 /// help as it should be.
 pub(in crate::config) fn server(text: &str) -> Result<UpstreamServer, Wrong> {
+    let is_srv = |text: &str| text.to_ascii_lowercase().starts_with("srv+");
+    if let Some((_, url)) = text.split_at_checked("srv+".len()).filter(|_| is_srv(text)) {
+        return srv(url);
+    }
     match text.strip_prefix("unix:") {
         Some(path) if is_socket(path) => Ok(UpstreamServer {
             url: text.into(),
@@ -143,6 +148,29 @@ pub(in crate::config) fn server(text: &str) -> Result<UpstreamServer, Wrong> {
         _ if names_socket(text) => Err(no_socket(text)),
         _ => server_url(text),
     }
+}
+
+/// The servers of a name, from the URL behind `srv+`. The name that their
+/// certificates are to be valid for is that of their records.
+fn srv(url: &str) -> Result<UpstreamServer, Wrong> {
+    let help = "write a name of SRV records, such as \"srv+http://_api._tcp.example.internal\"";
+    let server = server_url(url).map_err(|wrong| Wrong::new(wrong.why, help))?;
+    let name = match &server.address {
+        ServerAddress::Tcp { host, .. } if host.parse::<IpAddr>().is_err() => Arc::clone(host),
+        _ => return Err(Wrong::new("an address has no SRV records", help)),
+    };
+    if server.authority().contains(':') {
+        let why = "SRV records have the ports of the servers";
+        return Err(Wrong::new(why, "leave the port out"));
+    }
+    Ok(UpstreamServer {
+        url: format!("srv+{}", server.url).into(),
+        address: ServerAddress::Srv {
+            name,
+            by_target: true,
+        },
+        ..server
+    })
 }
 
 /// Whether this is the absolute path of a socket. One with a space or with

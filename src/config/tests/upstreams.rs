@@ -1,6 +1,7 @@
 //! Mistakes about upstreams: their own, and those of routes that lead to them.
 
 use super::{super::Code, config_with, only, places, read};
+use crate::policy::ServerAddress;
 
 #[test]
 fn mistakes_in_the_cap_of_an_upstream_are_reported_at_their_place() {
@@ -101,6 +102,59 @@ fn servers_of_which_none_would_get_requests_are_refused() {
     };
     assert_eq!((one.weight, one.tier), (0, 0));
     assert_eq!((two.weight, two.tier), (1, 1));
+}
+
+#[test]
+fn a_header_that_names_one_client_excludes_a_protocol_that_clients_share() {
+    let upstream = |keys: &str| {
+        read(&format!(
+            "[upstreams.a]\nservers = ['http://a']\n{keys}\n[[routes]]\nname = 'a'\nupstream = 'a'"
+        ))
+    };
+    let sent = |keys| upstream(keys).unwrap().upstreams[0].proxy_protocol;
+    assert!(sent("proxy_protocol = 'v2'") && !sent("proxy_protocol = 'off'") && !sent(""));
+    for protocol in ["http2", "auto"] {
+        let keys = format!("protocol = '{protocol}'\nproxy_protocol = 'v2'");
+        assert_eq!(places(upstream(&keys)), [(4, Code::Conflict)]);
+    }
+    let keys = "proxy_protocol = 'v1'";
+    assert_eq!(places(upstream(keys)), [(3, Code::BadValue)]);
+}
+
+#[test]
+fn a_name_of_srv_records_has_neither_port_nor_weight() {
+    let servers = |server: &str| {
+        read(&format!(
+            "[upstreams.a]\nservers = [{server}]\n[[routes]]\nname = 'a'\nupstream = 'a'"
+        ))
+    };
+    for (server, code) in [
+        ("'srv+http://_a._tcp.b:80'", Code::BadValue),
+        ("'srv+http://10.0.0.1'", Code::BadValue),
+        ("'srv+http://_a._tcp.b/c'", Code::BadValue),
+        ("'srv+unix:/a'", Code::BadValue),
+        (
+            "{ url = 'srv+http://_a._tcp.b', weight = 2 }",
+            Code::Conflict,
+        ),
+        (
+            "'srv+http://_a._tcp.b', 'srv+http://_a._tcp.b'",
+            Code::Duplicate,
+        ),
+    ] {
+        assert_eq!(places(servers(server)), [(2, code)], "{server}");
+    }
+    let config = servers("{ url = 'SRV+HTTPS://_A._tcp.b.', backup = true }, 'http://a'").unwrap();
+    let server = &config.upstreams[0].servers[0];
+    assert_eq!(
+        (&*server.url, server.tier, server.secure_as.is_some()),
+        ("srv+https://_A._tcp.b", 1, true)
+    );
+    let right = ServerAddress::Srv {
+        name: "_a._tcp.b.".into(),
+        by_target: true,
+    };
+    assert_eq!(server.address, right);
 }
 
 #[test]

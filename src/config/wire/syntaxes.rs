@@ -64,7 +64,7 @@ syntaxes! {
     Network = IpNet, "a network", "10.0.0.0/8", "^[0-9a-fA-F:.]+(/[0-9]+)?$", address::network;
     /// Scheme, host and port of a server behind the gateway, or the path of its
     /// socket.
-    ServerAt = UpstreamServer, "the URL of a server", "http://10.0.0.1:9001", "^([hH][tT][tT][pP][sS]?://|unix:/)", address::server;
+    ServerAt = UpstreamServer, "the URL of a server", "http://10.0.0.1:9001", "^((srv\\+)?[hH][tT][tT][pP][sS]?://|unix:/)", address::server;
     /// A value of `Host` for which the admin listener answers.
     AdminHost = String, "a host", "tidegate.internal:9901", "", address::admin_host;
     /// A host that a route takes, exactly or with `*.` for further labels.

@@ -34,8 +34,8 @@ type MostIdle = Whole<usize, 0, 1_000_000>;
 /// A service behind the gateway.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Upstream {
-    /// URLs of its servers, `http://`, `https://` or `unix:/path`, or tables of
-    /// `url`, `weight` and `backup`.
+    /// URLs of its servers, `http://`, `https://`, `unix:/path` or
+    /// `srv+http://`, or tables of `url`, `weight` and `backup`.
     pub(in crate::config) servers: Field<List<Either<Scalar<ServerAt>, Server>>>,
     /// Protocol towards the servers: "http1", "http2" (without TLS: prior
     /// knowledge) or "auto" (as TLS agrees).
@@ -73,6 +73,10 @@ pub(in crate::config) struct Upstream {
     pub(in crate::config) ejection: Nested<Ejection>,
     /// Cap on requests in flight over all routes to the upstream; absent: none.
     pub(in crate::config) concurrency: Nested<Concurrency>,
+    /// "v2": each connection begins with a PROXY protocol header that names the
+    /// client, and serves only this client.
+    #[serde(default)]
+    pub(in crate::config) proxy_protocol: Field<SentHeader>,
     /// Connections to each server.
     pub(in crate::config) pool: Nested<Pool>,
     /// For `https://` servers; absent: the authorities that the system trusts.
@@ -101,6 +105,18 @@ pub(in crate::config) enum Balance {
     Hash,
 }
 
+/// A version of the PROXY protocol that servers are sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum SentHeader {
+    /// None.
+    // A server that does not expect the header takes it for a bad request.
+    #[default]
+    Off,
+    /// The binary form.
+    V2,
+}
+
 /// TLS towards https servers. The files are watched: a change takes effect
 /// without a restart.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -121,7 +137,8 @@ pub(in crate::config) struct UpstreamTls {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Server {
     /// Scheme, host and port, such as "http://10.0.0.1:9001"; `https://` for
-    /// TLS; "unix:/run/app.sock" for a socket of this machine.
+    /// TLS; "unix:/run/app.sock" for a socket of this machine;
+    /// "srv+http://_api._tcp.internal" for the servers of SRV records.
     pub(in crate::config) url: Field<Scalar<ServerAt>>,
     /// Its share of the requests; 0: none for now.
     #[serde(default = "Weight::value::<1>")]

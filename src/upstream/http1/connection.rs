@@ -15,7 +15,9 @@ use tokio::{
 
 use crate::{
     runtime::{self, io::ReadSize, output::Output},
-    upstream::{address::Peer, capacity::ConnectionPermit, stream::Stream},
+    upstream::{
+        address::Peer, capacity::ConnectionPermit, proxy_protocol::ClientEnds, stream::Stream,
+    },
 };
 
 /// An open connection.
@@ -34,13 +36,21 @@ pub(super) struct PooledConnection {
     pub(super) home: usize,
     /// The address that it goes to.
     pub(super) peer: Peer,
+    /// The client that it was announced for; `None` where servers are not told.
+    /// Boxed, as most connections have none.
+    pub(super) client: Option<Box<ClientEnds>>,
     /// One of `max_connections`, freed when it closes.
     _permit: ConnectionPermit,
 }
 
 impl PooledConnection {
     /// A connection that was just made on the worker `home`.
-    pub(super) fn new(io: Stream, home: usize, permit: ConnectionPermit) -> Self {
+    pub(super) fn new(
+        io: Stream,
+        home: usize,
+        permit: ConnectionPermit,
+        client: Option<ClientEnds>,
+    ) -> Self {
         let (now, peer) = (Instant::now(), io.peer());
         Self {
             io,
@@ -50,6 +60,7 @@ impl PooledConnection {
             idle_since: now,
             home,
             peer,
+            client: client.map(Box::new),
             _permit: permit,
         }
     }

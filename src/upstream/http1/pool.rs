@@ -30,6 +30,14 @@
 //! most `idle_timeout`, and none is reused beyond `max_lifetime`. Open ones are
 //! bounded by `max_connections` ([`Capacity`]).
 //!
+//! # Clients
+//!
+//! A connection that was announced for a client (`proxy_protocol`) serves only
+//! requests of this client. When `max_idle` are idle, the one that its worker
+//! used longest ago gives way, so that connections of clients that have left
+//! keep none from being pooled. When `max_connections` are open, an idle one of
+//! another client is closed.
+//!
 //! # Event loops
 //!
 //! A connection belongs to the event loop of the worker that made it. One that
@@ -49,9 +57,11 @@ use tokio::time::Instant;
 
 use super::connection::PooledConnection;
 use crate::{
+    call::Exchange,
     runtime::{PerWorker, timer::timeout},
     upstream::{
         capacity::{Capacity, ConnectionPermit, is_within},
+        proxy_protocol::ClientEnds,
         stream::Stream,
     },
 };
@@ -69,15 +79,17 @@ pub(in crate::upstream) struct Lease {
 }
 
 impl Lease {
-    /// Leases a connection that was just made on the worker `home`.
+    /// Leases a connection that was just made on the worker `home`, and
+    /// announced for `client`, if servers are told it.
     pub(in crate::upstream) fn new(
         io: Stream,
         home: usize,
         permit: ConnectionPermit,
         pool: &Arc<Http1Pool>,
+        client: Option<ClientEnds>,
     ) -> Self {
         Self {
-            connection: Box::new(PooledConnection::new(io, home, permit)),
+            connection: Box::new(PooledConnection::new(io, home, permit, client)),
             pool: Arc::clone(pool),
             is_reused: false,
         }
@@ -95,8 +107,8 @@ impl Lease {
         }
     }
 
-    /// Pools the connection on its home worker, if it is not too old and there
-    /// is room.
+    /// Pools the connection on its home worker, if it is not too old, goes to an
+    /// address that the server still has, and there is room.
     fn put_back(self, now: Instant) {
         let Self {
             mut connection,
@@ -104,34 +116,37 @@ impl Lease {
             ..
         } = self;
         let capacity = &pool.capacity;
-        if !is_within(connection.opened, capacity.settings.max_lifetime, now) || !pool.has_room() {
+        if !capacity.allows_reuse(connection.opened, &connection.peer, now) {
+            return;
+        }
+        let has_room = pool.has_room();
+        if !has_room && connection.client.is_none() {
             return;
         }
         connection.idle_since = now;
-        pool.workers.of(connection.home).lock().push(connection);
+        let mut idle = pool.workers.of(connection.home).lock();
+        if !has_room {
+            if idle.is_empty() {
+                return;
+            }
+            idle.remove(0);
+        }
+        idle.push(connection);
+        drop(idle);
         capacity.wake_front();
     }
 }
 
 /// Whether a request may use a connection that served others before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::upstream) enum Reuse {
+#[derive(Debug, Clone, Copy)]
+pub(in crate::upstream) enum Reuse<'a> {
     /// An idle connection is preferred.
     Allowed,
     /// Only a new connection: the last attempt found that its idle connection
     /// had been closed.
     Forbidden,
-}
-
-impl Reuse {
-    /// Allowed unless the request needs a `fresh` connection.
-    pub(in crate::upstream) fn unless(fresh: bool) -> Self {
-        if fresh {
-            Self::Forbidden
-        } else {
-            Self::Allowed
-        }
-    }
+    /// An idle connection that was announced for the client of this request.
+    By(&'a Exchange),
 }
 
 /// A connection, or permission to make one.
@@ -171,13 +186,13 @@ impl Http1Pool {
     pub(in crate::upstream) fn idle_of(
         self: &Arc<Self>,
         worker: usize,
-        reuse: Reuse,
+        reuse: Reuse<'_>,
         now: Instant,
     ) -> Option<Lease> {
-        if reuse == Reuse::Forbidden || self.capacity.is_contended() {
+        if matches!(reuse, Reuse::Forbidden) || self.capacity.is_contended() {
             None
         } else {
-            self.pop(worker, now)
+            self.pop(worker, reuse, now)
         }
     }
 
@@ -186,7 +201,7 @@ impl Http1Pool {
     pub(in crate::upstream) async fn acquire(
         self: &Arc<Self>,
         worker: usize,
-        reuse: Reuse,
+        reuse: Reuse<'_>,
     ) -> Option<Acquired> {
         let at_once = if self.capacity.is_contended() {
             None
@@ -217,9 +232,9 @@ impl Http1Pool {
     }
 
     /// Finds an idle connection or permission to make one without waiting.
-    fn try_acquire(self: &Arc<Self>, worker: usize, reuse: Reuse) -> Option<Acquired> {
+    fn try_acquire(self: &Arc<Self>, worker: usize, reuse: Reuse<'_>) -> Option<Acquired> {
         let idle = match reuse {
-            Reuse::Allowed => self.pop(worker, Instant::now()),
+            Reuse::Allowed | Reuse::By(_) => self.pop(worker, reuse, Instant::now()),
             Reuse::Forbidden => None,
         };
         idle.map(Acquired::Idle)
@@ -228,7 +243,7 @@ impl Http1Pool {
     }
 
     /// Waits in the queue for an idle connection or permission to make one.
-    async fn wait(self: &Arc<Self>, worker: usize, reuse: Reuse) -> Option<Acquired> {
+    async fn wait(self: &Arc<Self>, worker: usize, reuse: Reuse<'_>) -> Option<Acquired> {
         let acquired = async {
             let front = self.capacity.queue().await;
             loop {
@@ -243,11 +258,11 @@ impl Http1Pool {
             .ok()
     }
 
-    /// The usable connection of this worker that was used last. Closes unusable
-    /// ones that it finds on the way.
-    fn pop(self: &Arc<Self>, worker: usize, now: Instant) -> Option<Lease> {
+    /// The usable connection of this worker that was used last, of those that
+    /// `reuse` admits. Closes unusable ones that it finds on the way.
+    fn pop(self: &Arc<Self>, worker: usize, reuse: Reuse<'_>, now: Instant) -> Option<Lease> {
         let mut connections = self.workers.of(worker).lock();
-        while let Some(mut connection) = connections.pop() {
+        while let Some(mut connection) = last(&mut connections, reuse) {
             self.idle.fetch_sub(1, Ordering::Relaxed);
             if self.is_usable(&mut connection, now) {
                 return Some(Lease {
@@ -262,23 +277,20 @@ impl Http1Pool {
 
     /// Takes an idle connection of another worker when no further connection
     /// may be opened: to use it here, or to close it and make a new one in its
-    /// place if reuse is forbidden.
-    fn steal(self: &Arc<Self>, worker: usize, reuse: Reuse) -> Option<Acquired> {
+    /// place if it may not be used for this request.
+    fn steal(self: &Arc<Self>, worker: usize, reuse: Reuse<'_>) -> Option<Acquired> {
         let now = Instant::now();
-        let mut workers = 0..self.workers.iter().count();
-        let lease = match reuse {
-            Reuse::Allowed => workers
-                .filter(|other| *other != worker)
-                .find_map(|other| self.pop(other, now))?,
-            Reuse::Forbidden => workers.find_map(|other| self.pop(other, now))?,
-        };
-        match reuse {
-            Reuse::Allowed => Some(Acquired::Idle(lease)),
-            Reuse::Forbidden => {
-                drop(lease);
-                self.capacity.permit().map(Acquired::Permit)
+        let workers = 0..self.workers.iter().count();
+        if !matches!(reuse, Reuse::Forbidden) {
+            let mut others = workers.clone().filter(|other| *other != worker);
+            let found = others.find_map(|other| self.pop(other, reuse, now));
+            if found.is_some() || matches!(reuse, Reuse::Allowed) {
+                return found.map(Acquired::Idle);
             }
         }
+        let mut all = workers;
+        drop(all.find_map(|other| self.pop(other, Reuse::Allowed, now))?);
+        self.capacity.permit().map(Acquired::Permit)
     }
 
     /// Whether an idle connection may be used: it is not too old, its address
@@ -302,4 +314,15 @@ impl Http1Pool {
             })
             .is_ok()
     }
+}
+
+/// Takes the connection that was used last, of those that `reuse` admits.
+fn last(connections: &mut IdleConnections, reuse: Reuse<'_>) -> Option<Box<PooledConnection>> {
+    let Reuse::By(exchange) = reuse else {
+        return connections.pop();
+    };
+    let client = ClientEnds::of(exchange);
+    let is_for = |connection: &Box<PooledConnection>| connection.client.as_deref() == Some(&client);
+    let at = connections.iter().rposition(is_for)?;
+    Some(connections.remove(at))
 }

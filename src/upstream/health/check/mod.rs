@@ -78,7 +78,7 @@ pub(in crate::upstream) async fn check_regularly(
 /// removed in the end, so that at most one such task runs for each server.
 pub(in crate::upstream) async fn try_to_reach(server: Arc<Server>, slow_start: Duration) {
     let connect_timeout = server.capacity.settings.connect_timeout;
-    if let Ok(Ok(_)) = timeout(connect_timeout, server.connect()).await {
+    if let Ok(Ok(_)) = timeout(connect_timeout, server.connect_to(None)).await {
         server.health.was_reached(Instant::now(), slow_start);
     }
     server.health.is_being_tried.store(false, Relaxed);
