@@ -322,7 +322,7 @@ fn last(connections: &mut IdleConnections, reuse: Reuse<'_>) -> Option<Box<Poole
         return connections.pop();
     };
     let client = ClientEnds::of(exchange);
-    let is_for = |connection: &Box<PooledConnection>| connection.client.as_deref() == Some(&client);
-    let at = connections.iter().rposition(is_for)?;
+    let mut found = connections.iter();
+    let at = found.rposition(|connection| connection.client.as_deref() == Some(&client))?;
     Some(connections.remove(at))
 }
