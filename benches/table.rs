@@ -9,7 +9,12 @@
     reason = "a bench that cannot be set up has nothing to measure"
 )]
 
-use std::{hint::black_box, time::Duration};
+use std::{
+    hint::black_box,
+    net::{IpAddr, Ipv4Addr},
+    sync::LazyLock,
+    time::Duration,
+};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::Method;
@@ -17,6 +22,7 @@ use tidegate::{
     gateway::table::{Lookup, RouteTable},
     message::Headers,
     policy::{HostPattern, Match, PathPattern},
+    telemetry::FixedFields,
 };
 
 /// A kind of route set, and a request for the route at a given position.
@@ -104,13 +110,16 @@ fn bench(criterion: &mut Criterion) {
 }
 
 fn find(table: &RouteTable, host: &str, path: &str) -> Option<usize> {
-    static HEADERS: std::sync::LazyLock<Headers> = std::sync::LazyLock::new(Headers::default);
+    static HEADERS: LazyLock<Headers> = LazyLock::new(Headers::default);
+    static LISTENER: LazyLock<FixedFields> = LazyLock::new(|| FixedFields::listener("web".into()));
     let lookup = Lookup {
         host,
         path: path.as_bytes(),
         method: &Method::GET,
         headers: &HEADERS,
         query: None,
+        listener: &LISTENER,
+        client: IpAddr::V4(Ipv4Addr::LOCALHOST),
     };
     black_box(table.find(black_box(&lookup))).map(|found| found.index)
 }
@@ -120,9 +129,7 @@ fn under(host: &str, path: PathPattern) -> Match {
     Match {
         hosts,
         path,
-        methods: Vec::new(),
-        headers: Vec::new(),
-        query: Vec::new(),
+        ..Match::all()
     }
 }
 

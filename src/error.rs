@@ -16,6 +16,7 @@ mod connect_failure;
 mod failed;
 mod fault;
 mod service_response;
+mod words;
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,6 +24,7 @@ use http::StatusCode;
 use smallvec::SmallVec;
 use thiserror::Error as ThisError;
 
+use self::words::{QuotedNames, refusal, unauthenticated};
 pub use self::{
     connect_failure::ConnectFailure,
     failed::{Failed, Seen},
@@ -105,6 +107,13 @@ pub enum Error {
     /// over a connection of its own (RFC 9110, 15.5.20).
     #[error("this connection is not for that host: ask for it by a connection of its own")]
     Misdirected,
+    /// The listener serves nothing, and redirects all requests to https. Nobody
+    /// is to blame.
+    #[error("this listener redirects to https")]
+    HttpsOnly {
+        /// The same URL under https.
+        location: Box<[u8]>,
+    },
     /// No route matches the request. The client asks for something that does
     /// not exist, or the configuration lacks a route.
     #[error("no route matches")]
@@ -328,6 +337,7 @@ impl Error {
             Error::SlowBody { .. } => "slow_body",
             Error::BodyTooLarge { .. } => "body_too_large",
             Error::Misdirected => "misdirected",
+            Error::HttpsOnly { .. } => "redirect_https",
             Error::NoRoute => "no_route",
             Error::TraceNotAllowed => "method_not_allowed",
             Error::Loop { .. } => "loop",
@@ -367,34 +377,5 @@ impl Error {
                 | Error::BodyTooLarge { .. }
                 | Error::Malformed(_)
         )
-    }
-}
-
-/// The words of a limit about a request that may come again after this time.
-fn refusal(retry_after: Duration) -> &'static str {
-    match retry_after {
-        Duration::MAX => "admits no such request at any time",
-        _ => "is exhausted",
-    }
-}
-
-/// The message of a request without good credentials.
-fn unauthenticated(rejected: Option<&'static str>) -> String {
-    match rejected {
-        Some(why) => format!("the credentials are not accepted: {why}"),
-        None => "the request has no credentials that this route accepts".to_owned(),
-    }
-}
-
-/// Shows the names of limits in a sentence: quoted, separated by commas.
-struct QuotedNames<'a>(&'a [Arc<str>]);
-
-impl std::fmt::Display for QuotedNames<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (i, name) in self.0.iter().enumerate() {
-            let comma = if i == 0 { "" } else { ", " };
-            write!(f, "{comma}\"{name}\"")?;
-        }
-        Ok(())
     }
 }

@@ -10,6 +10,7 @@
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
+    num::NonZeroU16,
     ops::Range,
     sync::{Arc, OnceLock},
 };
@@ -119,6 +120,9 @@ pub struct Origin {
     /// Facts from the TLS handshake; `None` on a plain connection, which needs
     /// no room for them.
     pub tls: Option<Box<TlsFacts>>,
+    /// The port of https to which the listener redirects every request; `None`
+    /// if requests are served.
+    pub redirect_https: Option<NonZeroU16>,
 }
 
 /// A host as a request names it, and how that is understood.
@@ -155,6 +159,7 @@ impl Origin {
             host: OnceLock::new(),
             local,
             tls: None,
+            redirect_https: None,
         }
     }
 

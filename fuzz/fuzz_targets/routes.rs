@@ -33,7 +33,7 @@ fn request(line: &str) -> Option<ScannedRequest> {
     let query = query::pairs(target.query().unwrap_or_default()).map(|(name, value)| (text(&name), text(&value)));
     let headers = words.filter_map(|word| named(word, ':'));
     let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value)).filter(|pair| field(pair).is_some());
-    Some(ScannedRequest { host: host.to_ascii_lowercase(), path, method, headers: headers.collect(), query: query.collect() })
+    Some(ScannedRequest { host: host.to_ascii_lowercase(), path, method, headers: headers.collect(), query: query.collect(), listener: "web".into(), client: [10, 0, 0, 1].into() })
 }
 
 /// Returns the normal form of a target's path, after checking that it is one.
@@ -64,7 +64,7 @@ fn route(line: &str) -> Option<Match> {
             (None, pair) => query.push(pair?),
         }
     }
-    Some(Match { hosts, path, methods, headers, query })
+    Some(Match { hosts, path, methods, headers, query, ..Match::all() })
 }
 
 fn list(word: &str) -> impl Iterator<Item = &str> {

@@ -11,19 +11,18 @@
 //! A field with one address, such as `CF-Connecting-IP`, may be configured
 //! instead. It is a claim: a request from another peer loses it.
 //!
-//! The ranges are made by a reload and never change afterwards. A lookup is a
-//! binary search, so that its cost grows with the logarithm of their number,
-//! and a request from an untrusted peer costs one such search.
+//! A request from an untrusted peer costs one lookup in the set of trusted
+//! networks.
 
-use std::{
-    net::{IpAddr, Ipv6Addr},
-    sync::Arc,
-};
+use std::{net::IpAddr, sync::Arc};
 
 use http::HeaderName;
 use ipnet::IpNet;
 
-use super::unknown_proxies::{self, UnknownProxies};
+use super::{
+    networks::Networks,
+    unknown_proxies::{self, UnknownProxies},
+};
 use crate::{
     call::{Chain, Client, forwarded},
     http1,
@@ -34,9 +33,8 @@ use crate::{
 /// The proxies that are trusted to name the client.
 #[derive(Debug)]
 pub(crate) struct Trust {
-    /// First and last address of each range, IPv4 mapped into IPv6, sorted and
-    /// without overlaps.
-    ranges: Vec<(u128, u128)>,
+    /// Their addresses.
+    networks: Networks,
     /// The field in which they name it; no other one is read.
     header: ClientIpHeader,
     /// Peers that this worker knows may be proxies. Only for others it looks
@@ -49,28 +47,15 @@ pub(crate) struct Trust {
 impl Trust {
     /// Trusts `networks` to name the client in `header`.
     ///
-    /// Ranges that overlap are merged, in any order and with any duplicates. No
-    /// networks trust nobody: each client is then its peer. `reported` is the
+    /// No networks trust nobody: each client is then its peer. `reported` is the
     /// list that all workers share and that reloads carry over.
     pub(crate) fn new(
         networks: &[IpNet],
         header: ClientIpHeader,
         reported: Arc<UnknownProxies>,
     ) -> Self {
-        let mut ranges: Vec<_> = networks
-            .iter()
-            .map(|net| (number(net.network()), number(net.broadcast())))
-            .collect();
-        ranges.sort_unstable();
-        ranges.dedup_by(|next, kept| {
-            let overlaps = next.0 <= kept.1;
-            if overlaps {
-                kept.1 = kept.1.max(next.1);
-            }
-            overlaps
-        });
         Self {
-            ranges,
+            networks: Networks::new(networks),
             header,
             seen: UnknownProxies::default(),
             reported,
@@ -81,16 +66,7 @@ impl Trust {
     ///
     /// An IPv4 address and its form mapped into IPv6 are the same address here.
     pub(super) fn trusts(&self, address: IpAddr) -> bool {
-        !self.ranges.is_empty() && self.contains(number(address))
-    }
-
-    /// Whether an address lies in one of the ranges, by a binary search.
-    ///
-    /// The range with the largest first address that is not above `address` is
-    /// the only one that can hold it, as ranges do not overlap.
-    fn contains(&self, address: u128) -> bool {
-        let after = self.ranges.partition_point(|(first, _)| *first <= address);
-        after > 0 && address <= self.ranges[after - 1].1
+        self.networks.contains(address)
     }
 
     /// The client of a request from a trusted `peer`, whose address is
@@ -156,7 +132,7 @@ impl Trust {
     /// worker writes, so that many requests through one proxy do not contend
     /// for a lock.
     pub(super) fn note_unknown(&self, peer: IpAddr, headers: &Headers) {
-        if self.ranges.is_empty()
+        if self.networks.is_empty()
             && let Some(field) = unknown_proxies::field(headers)
             && self.seen.is_new(peer, field)
             && self.reported.is_new(peer, field)
@@ -175,16 +151,6 @@ fn only_address(name: &HeaderName, headers: &Headers) -> Option<IpAddr> {
     };
     let text = str::from_utf8(line.trim_ascii()).ok()?;
     text.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
-}
-
-/// An address as a number, IPv4 mapped into IPv6, so that both kinds lie in one
-/// order.
-fn number(address: IpAddr) -> u128 {
-    let v6: Ipv6Addr = match address.to_canonical() {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
-        IpAddr::V6(v6) => v6,
-    };
-    v6.to_bits()
 }
 
 #[cfg(test)]

@@ -18,13 +18,16 @@
 //! access line has no route. An error of the body comes last, and its access
 //! line has one. The exchange exists in both cases.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+};
 
 use http::{HeaderName, Method, Version};
 use tokio::time::Instant;
 
 use super::{
-    bounded, cors, last_hop,
+    bounded, cors, https, last_hop,
     snapshot::{Parameters, Route, Routes},
     table::{Found, Lookup},
 };
@@ -67,8 +70,11 @@ pub(super) fn enter(routes: &Routes, mut request: Request) -> Entered {
         host,
         unsound,
     } = Address::of(&mut request);
+    let client = client(routes, &request);
     let asked = match unsound {
-        None if routes.answers_preflights => routes.find_asked(&mut target, &host, &request.head),
+        None if routes.answers_preflights => {
+            routes.find_asked(&mut target, &host, &request, client.ip)
+        }
         _ => None,
     };
     let is_preflight = asked.is_some();
@@ -76,7 +82,7 @@ pub(super) fn enter(routes: &Routes, mut request: Request) -> Entered {
         (Some(found), _) => Ok(found),
         (None, None) => {
             let method = &request.head.method;
-            routes.find(&mut target, &host, &request.head, method)
+            routes.find(&mut target, &host, &request, (method, client.ip))
         }
         (None, Some(error)) => Err(error),
     };
@@ -85,7 +91,7 @@ pub(super) fn enter(routes: &Routes, mut request: Request) -> Entered {
         Err(error) => (Err(error), Parameters::new()),
     };
     let known = route.as_ref().ok().map(|&index| &routes.routes[index]);
-    let (client, untrusted) = identify(routes, known, &mut request);
+    let untrusted = drop_unproven(routes, known, &client, &mut request);
     let tag = known.map_or(&routes.unmatched, |route| &route.tag);
     let headers = &request.head.headers;
     if headers.dropped + untrusted > 0 {
@@ -201,8 +207,9 @@ impl Address {
             last_hop::check_rounds(&head.headers)?;
         }
         let host = host_of(&target, &head.headers, head.version, &request.origin)?;
-        let unsound = match &request.origin.tls {
-            Some(tls) if !tls.may_serve(&host) => Some(Error::Misdirected),
+        let unsound = match (&request.origin.tls, request.origin.redirect_https) {
+            (Some(tls), _) if !tls.may_serve(&host) => Some(Error::Misdirected),
+            (_, Some(port)) => Some(https::redirect(port, &target, &host)),
             _ => None,
         };
         Ok(Self {
@@ -232,17 +239,25 @@ impl Routes {
     /// request which would follow, if it has origins that may call it. `None`
     /// for every other request, and where no such route is; it is then treated
     /// like any OPTIONS request.
-    fn find_asked(&self, target: &mut Target, host: &str, request: &RequestHead) -> Option<Found> {
-        let method = cors::asked_method(request)?;
+    fn find_asked(
+        &self,
+        target: &mut Target,
+        host: &str,
+        request: &Request,
+        client: IpAddr,
+    ) -> Option<Found> {
+        let method = cors::asked_method(&request.head)?;
         let mut asked = target.clone();
-        let found = self.find(&mut asked, host, request, &method).ok()?;
+        let found = self
+            .find(&mut asked, host, request, (&method, client))
+            .ok()?;
         self.routes[found.index].tag.cors.as_ref()?;
         *target = asked;
         Some(found)
     }
 
     /// Finds the route that takes a request for `target` on `host` if its
-    /// method is `method`.
+    /// method and its client are these.
     ///
     /// If the path differs from the route's in letter case or a slash at the
     /// end, `target` gets the route's spelling.
@@ -256,15 +271,17 @@ impl Routes {
         &self,
         target: &mut Target,
         host: &str,
-        request: &RequestHead,
-        method: &Method,
+        request: &Request,
+        (method, client): (&Method, IpAddr),
     ) -> Result<Found, Error> {
         let lookup = Lookup {
             host,
             path: target.normal_path(),
             method,
-            headers: &request.headers,
+            headers: &request.head.headers,
             query: target.query(),
+            listener: &request.origin.listener,
+            client,
         };
         let mut found = self.table.find(&lookup).ok_or(Error::NoRoute)?;
         if target.may_be_disguised() {
@@ -299,27 +316,39 @@ fn call(routes: &Routes, route: Option<&Route>, head: &RequestHead) -> Option<Gr
     Grpc::of(&head.headers).filter(|_| takes_calls)
 }
 
-/// Identifies the client, and drops the claims that only a trusted proxy may
-/// make. Returns how many fields were dropped.
-///
-/// A trusted peer keeps all of its fields. An untrusted one loses its claims,
-/// and is the client itself. `route` is the one that was found, whose list of
-/// fields to keep counts; without a route none is kept.
-fn identify(routes: &Routes, route: Option<&Route>, request: &mut Request) -> (Client, usize) {
-    let (trust, headers) = (&routes.trust, &mut request.head.headers);
+/// The client of a request: the peer, or the one that a trusted peer names.
+#[inline]
+fn client(routes: &Routes, request: &Request) -> Client {
     let peer = request.origin.peer.ip().to_canonical();
-    if trust.trusts(peer) {
-        return (trust.named_client(peer, headers), 0);
+    match routes.trust.trusts(peer) {
+        true => routes.trust.named_client(peer, &request.head.headers),
+        false => Client {
+            ip: peer,
+            chain: None,
+        },
     }
-    let mut dropped = 0;
+}
+
+/// Drops the claims that only a trusted proxy may make. Returns how many fields
+/// were dropped.
+///
+/// A trusted peer, which alone has a chain, keeps all of its fields. `route` is
+/// the one that was found, whose list of fields to keep counts; without a route
+/// none is kept.
+fn drop_unproven(
+    routes: &Routes,
+    route: Option<&Route>,
+    client: &Client,
+    request: &mut Request,
+) -> usize {
+    let (trust, headers) = (&routes.trust, &mut request.head.headers);
     let own = trust.own_claim();
-    if own.is_some() || headers.has_any(NameSet::CLAIMS) {
-        trust.note_unknown(peer, headers);
-        let kept = route.map_or(&[][..], |route| &route.kept);
-        dropped = drop_claims(headers, own, kept);
+    if client.chain.is_some() || !(own.is_some() || headers.has_any(NameSet::CLAIMS)) {
+        return 0;
     }
-    let chain = None;
-    (Client { ip: peer, chain }, dropped)
+    trust.note_unknown(client.ip, headers);
+    let kept = route.map_or(&[][..], |route| &route.kept);
+    drop_claims(headers, own, kept)
 }
 
 /// Removes the fields that only a trusted proxy may send, except for those that

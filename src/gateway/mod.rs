@@ -38,8 +38,10 @@ mod disguise;
 mod enter;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod https;
 mod last_hop;
 mod limit_fields;
+mod networks;
 mod path_variants;
 mod problem;
 mod refusal;
@@ -313,7 +315,9 @@ fn permit(response: &mut Response, exchange: &Exchange) {
 /// refused, or else the limit nearest to exhaustion.
 fn refuse(error: &Error, exchange: Arc<Exchange>) -> Response {
     let (route, id) = (&*exchange.route, exchange.id.as_bytes());
-    let mut response = if exchange.grpc.is_some() {
+    let mut response = if let Error::HttpsOnly { location } = error {
+        respond::to_https(location, id)
+    } else if exchange.grpc.is_some() {
         respond::to_call(error, id)
     } else {
         own_body(error, &exchange).unwrap_or_else(|| {

@@ -10,6 +10,7 @@
 //!
 //! # Which status
 //!
+//! * 308: the listener redirects to https, without a body.
 //! * 4xx: the client can change something, or has to wait (429).
 //! * 502: a server was tried, and gave no usable response.
 //! * 503: the gateway or the upstream is full, or no server or no store is
@@ -101,6 +102,16 @@ pub(super) fn to_request(
     let fields = &mut response.fields;
     oblige(fields, error);
     finish(fields, PROBLEM_LINES, request_id, retry_after);
+    response
+}
+
+/// The redirect to the same URL under https: a 308, so that the method and the
+/// body stay (RFC 9110, 15.4.9).
+pub(super) fn to_https(location: &[u8], request_id: &[u8]) -> Response {
+    let mut response = Response::new(StatusCode::PERMANENT_REDIRECT, Body::empty());
+    let fields = &mut response.fields;
+    fields.push(header::LOCATION.as_str(), location);
+    finish(fields, REQUEST_ID, request_id, None);
     response
 }
 
@@ -261,6 +272,7 @@ fn shape(error: &Error) -> (StatusCode, &'static str, Option<Duration>) {
     match error {
         Error::Malformed(_) | Error::AmbiguousPath(_) => (StatusCode::BAD_REQUEST, BLANK, None),
         Error::Misdirected => (StatusCode::MISDIRECTED_REQUEST, BLANK, None),
+        Error::HttpsOnly { .. } => (StatusCode::PERMANENT_REDIRECT, BLANK, None),
         Error::NoRoute => (StatusCode::NOT_FOUND, BLANK, None),
         Error::TraceNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, BLANK, None),
         Error::Loop { .. } => (StatusCode::LOOP_DETECTED, BLANK, None),

@@ -4,7 +4,13 @@
 //! A reload applies most of them at once. `workers`, `state_dir` and the format
 //! of logs are read once at the start, and a reload that changes them says so.
 
-use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    num::{NonZeroU16, NonZeroUsize},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use http::HeaderName;
 use ipnet::IpNet;
@@ -54,6 +60,9 @@ pub struct Listener {
     pub proxy_protocol: bool,
     /// TLS with clients; `None` if the listener speaks plain HTTP.
     pub tls: Option<ListenerTls>,
+    /// The port of https to which every request is redirected; `None` if they are
+    /// served.
+    pub redirect_https: Option<NonZeroU16>,
 }
 
 impl Listener {

@@ -10,6 +10,7 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
+use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -79,6 +80,9 @@ impl Route {
 /// `[routes.match]`: the conditions for a request, all of which must hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Match {
+    /// The names of listeners, one of which the request must come by; empty for
+    /// any.
+    pub listeners: Vec<Arc<str>>,
     /// The hosts, one of which must be the request's; empty for any.
     pub hosts: Vec<HostPattern>,
     /// The condition on the path.
@@ -91,18 +95,38 @@ pub struct Match {
     /// Query parameters that the request must have with exactly these values,
     /// compared after percent-decoding.
     pub query: Vec<(String, String)>,
+    /// The networks, one of which must have the client's address; empty for
+    /// any.
+    pub clients: Vec<IpNet>,
+    /// The networks, none of which may have the client's address.
+    pub not_clients: Vec<IpNet>,
 }
 
 impl Match {
     /// Conditions that every request fulfils.
     pub fn all() -> Self {
         Self {
+            listeners: Vec::new(),
             hosts: Vec::new(),
             path: PathPattern::Any,
             methods: Vec::new(),
             headers: Vec::new(),
             query: Vec::new(),
+            clients: Vec::new(),
+            not_clients: Vec::new(),
         }
+    }
+
+    /// How much more specific it is for its conditions on fields and on the
+    /// client than a match with none of them: each list of networks counts as
+    /// one field.
+    pub fn field_conditions(&self) -> usize {
+        let of_client = [&self.clients, &self.not_clients];
+        self.headers.len()
+            + of_client
+                .iter()
+                .filter(|networks| !networks.is_empty())
+                .count()
     }
 }
 

@@ -51,7 +51,6 @@ use super::{
     listener::ListenerSlot,
     proxy_protocol::Ends,
 };
-use crate::message::Origin;
 
 /// One listener on one worker.
 ///
@@ -175,10 +174,9 @@ where
             return self.spawn_with_handshake(accepted, Arc::clone(&settings), guard);
         }
         let Accepted { io, peer, local } = accepted;
-        let fields = Arc::clone(&settings.fields);
         let context = ConnectionContext {
             settings: Arc::clone(&settings),
-            origin: Arc::new(Origin::new(fields, peer, local)),
+            origin: Arc::new(settings.origin(peer, local)),
             handle: guard.handle.clone(),
         };
         let served = http1::serve(io, BytesMut::new(), self.service.clone(), context);

@@ -69,7 +69,6 @@ use super::{
     proxy_protocol::{self, Ends},
 };
 use crate::{
-    message::Origin,
     runtime::{io::poll_read, timer::timeout},
     tls::{AlpnProtocol, HandshakeFailure, Hello, ReadAhead, Secured, ServerStream, ServerTls},
 };
@@ -144,7 +143,7 @@ async fn prepare<IO: Socket>(
     let header = read_proxy_header(&mut io, &mut ends, &mut ahead, &listener, &settings);
     let client = header.await?;
     let peer = ends.source;
-    let mut origin = Origin::new(Arc::clone(&settings.fields), peer, ends.destination);
+    let mut origin = settings.origin(peer, ends.destination);
     let io = match &settings.tls {
         None => Either::Left((io, ahead)),
         Some(tls) => {

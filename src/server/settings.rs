@@ -1,11 +1,11 @@
 //! Settings of a listener that a reload replaces as a whole, while its sockets
 //! and connections stay.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use ipnet::IpNet;
 
-use crate::{limit::AddressBans, policy, telemetry::FixedFields, tls::ServerTls};
+use crate::{limit::AddressBans, message::Origin, policy, telemetry::FixedFields, tls::ServerTls};
 
 /// Settings that may change while a listener stays open. They apply to new
 /// connections.
@@ -27,4 +27,13 @@ pub struct ListenerSettings {
     pub tls: Option<ServerTls>,
     /// Limits whose bans close connections.
     pub bans: Arc<[AddressBans]>,
+}
+
+impl ListenerSettings {
+    /// A plain connection from `peer` to `local`, accepted under these settings.
+    pub(super) fn origin(&self, peer: SocketAddr, local: SocketAddr) -> Origin {
+        let mut origin = Origin::new(Arc::clone(&self.fields), peer, local);
+        origin.redirect_https = self.policy.redirect_https;
+        origin
+    }
 }

@@ -1,4 +1,5 @@
-//! Listeners: their names.
+//! Listeners: their names, redirects to https, and routes that ask for a
+//! listener or a client.
 
 use crate::support::{
     Client, Gateway,
@@ -54,4 +55,136 @@ fn a_listener_that_a_reload_renames_stays_open() {
         gateway.metric("tidegate_connections", &[("listener", "web")]),
         0.0
     );
+}
+
+#[test]
+fn a_listener_that_redirects_sends_every_request_to_https() {
+    let text = two(
+        "name = 'web'\nredirect_https = true",
+        "name = 'other'\nredirect_https = 8443",
+    ) + "[limits.none]\nrate = '0/s'\n[defaults]\nlimits = ['none']\n";
+    let gateway = Gateway::start(&text);
+    let mut client = gateway.connect();
+    let mut location = |request: String| {
+        let response = client.exchange(request);
+        assert_eq!(response.status(), 308, "{}", response.text());
+        assert!(response.body.is_empty() && response.get("x-request-id").is_some());
+        response.get("location").unwrap().to_owned()
+    };
+    assert_eq!(
+        location(request("GET", "/a/%2e?b=1&c", &["Host: Shop.Example:80"])),
+        "https://shop.example/a/%2e?b=1&c"
+    );
+    assert_eq!(
+        location(
+            "POST / HTTP/1.1\r\nHost: [::0001]:8080\r\nContent-Length: 3\r\n\r\nabc".to_owned()
+        ),
+        "https://[::1]/"
+    );
+    assert_eq!(
+        location("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n".to_owned()),
+        "https://a/"
+    );
+    assert_eq!(
+        location("GET http://b//c HTTP/1.1\r\nHost: a\r\n\r\n".to_owned()),
+        "https://b//c"
+    );
+    let line = gateway.access_line();
+    assert_eq!(line["listener"], "web");
+    assert_eq!(
+        (&line["status"], &line["reason"]),
+        (&308.into(), &"redirect_https".into())
+    );
+    assert_eq!(
+        (&line["path"], &line["route"]),
+        (&"/a/%2e".into(), &serde_json::Value::Null)
+    );
+    gateway.await_metric(
+        "tidegate_requests_total",
+        &[("route", "-"), ("status", "308")],
+        4.0,
+    );
+    gateway.await_metric(
+        "tidegate_refusals_total",
+        &[("reason", "redirect_https")],
+        4.0,
+    );
+    let mut other = Client::connect(gateway.addresses()[1]);
+    let response = other.exchange(request("GET", "/", &["Host: a:8080"]));
+    assert_eq!(response.get("location"), Some("https://a:8443/"));
+}
+
+#[test]
+fn a_request_that_names_no_sound_host_is_not_redirected() {
+    let gateway = Gateway::start(&two(
+        "name = 'web'\nredirect_https = true",
+        "name = 'other'",
+    ));
+    for request in [
+        "GET / HTTP/1.0\r\n\r\n",
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: user@a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\rX: y\r\n\r\n",
+        "GET /\u{7f} HTTP/1.1\r\nHost: a\r\n\r\n",
+    ] {
+        let response = gateway.connect().exchange(request.to_owned());
+        assert_eq!(response.status(), 400, "{request:?}");
+        assert!(response.get("location").is_none());
+    }
+}
+
+#[test]
+fn routes_of_a_listener_come_before_all_others_there() {
+    let text = two("name = 'web'", "name = 'internal'")
+        + &responding(
+            "internal",
+            "match = { listeners = ['internal'], path_prefix = '/api' }",
+        )
+        + &responding("exact", "match = { path = '/api/exact' }");
+    let gateway = Gateway::start(&text);
+    for (listener, path, route) in [
+        (0, "/api/exact", "exact"),
+        (1, "/api/exact", "internal"),
+        (0, "/api/other", "r"),
+        (1, "/other", "r"),
+    ] {
+        let mut client = Client::connect(gateway.addresses()[listener]);
+        assert_eq!(
+            client.exchange(request("GET", path, &[])).text(),
+            route,
+            "{listener} {path}"
+        );
+    }
+}
+
+#[test]
+fn routes_by_client_take_the_address_that_a_trusted_proxy_names() {
+    let text = "[client_ip]\ntrusted_proxies = ['127.0.0.1']\n".to_owned()
+        + &responding("all", "")
+        + &responding(
+            "inside",
+            "match = { clients = ['10.0.0.0/8', 'fd00::/8'], not_clients = ['10.9.0.0/16'] }",
+        );
+    let gateway = Gateway::start(&text);
+    for (client, route) in [
+        ("10.1.2.3", "inside"),
+        ("::ffff:10.1.2.3", "inside"),
+        ("fd00::1", "inside"),
+        ("10.9.0.1", "all"),
+        ("192.0.2.1", "all"),
+    ] {
+        let response = gateway.ask("GET", "/", &[&format!("X-Forwarded-For: {client}")]);
+        assert_eq!(response.text(), route, "{client}");
+    }
+    let untrusting = gateway_without_proxies();
+    let response = untrusting.ask("GET", "/", &["X-Forwarded-For: 10.1.2.3"]);
+    assert_eq!(response.text(), "all", "a client cannot choose its address");
+}
+
+fn gateway_without_proxies() -> Gateway {
+    Gateway::start(
+        &(responding("all", "") + &responding("inside", "match = { clients = ['10.0.0.0/8'] }")),
+    )
 }

@@ -9,7 +9,7 @@
 //!
 //! # Cost
 //!
-//! A route has as many keys as its hosts times its methods. Keys are looked up
+//! A route has as many keys as its listeners times its hosts times its methods. Keys are looked up
 //! in a hash table, so that a file with many thousand routes is checked in
 //! a time that grows with the number of keys.
 //!
@@ -19,9 +19,10 @@
 //! kind contains one of another kind is not asked: the more specific route
 //! wins, and such pairs are usually meant.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use http::{HeaderName, HeaderValue, Method};
+use ipnet::IpNet;
 
 use super::checks::{GivenKey, Unique, exclude};
 use crate::config::{
@@ -48,12 +49,22 @@ pub(super) fn matches(entry: &Nested<wire::Match>, problems: &mut Problems) -> O
     let path = pattern(matches, problems);
     unique(&matches.headers, problems);
     Some(Match {
+        listeners: matches.listeners.optional()?.unwrap_or_default(),
         hosts: matches.hosts.optional()?.unwrap_or_default(),
         path: path?,
         methods: matches.methods.optional()?.unwrap_or_default(),
         headers: matches.headers.optional()?.unwrap_or_default(),
         query: matches.query.optional()?.unwrap_or_default(),
+        clients: sorted(matches.clients.optional()?),
+        not_clients: sorted(matches.not_clients.optional()?),
     })
+}
+
+/// Networks in an order that does not depend on that of the file.
+fn sorted(networks: Option<Vec<IpNet>>) -> Vec<IpNet> {
+    let mut networks = networks.unwrap_or_default();
+    networks.sort_unstable();
+    networks
 }
 
 /// No header is given twice.
@@ -89,10 +100,12 @@ fn pattern(matches: &wire::Match, problems: &mut Problems) -> Option<PathPattern
     Some(given.or(regex.optional()?).unwrap_or(PathPattern::Any))
 }
 
-/// Everything that ranks one route before another, for one host and one method;
-/// `None` is any.
+/// Everything that ranks one route before another, for one listener, host and
+/// method; `None` is any.
 #[derive(PartialEq, Eq, Hash)]
 struct MatchKey<'a> {
+    /// One listener of the route.
+    listener: Option<&'a Arc<str>>,
     /// One host of the route.
     host: Option<&'a HostPattern>,
     /// One method of the route.
@@ -103,6 +116,8 @@ struct MatchKey<'a> {
     headers: &'a [(HeaderName, HeaderValue)],
     /// All conditions on the query, sorted by name.
     query: &'a [(String, String)],
+    /// All networks of clients, sorted.
+    clients: [&'a [IpNet]; 2],
 }
 
 /// Reports each route all of whose keys earlier routes have. Routes with a
@@ -144,20 +159,24 @@ pub(super) fn hidden(
     }
 }
 
-/// One key for each host and method of a route.
+/// One key for each listener, host and method of a route.
 ///
-/// Never empty: a route without hosts and methods has one key, with neither.
+/// Never empty: a route without any of them has one key, with none.
 fn keys(matches: &Match) -> Vec<MatchKey<'_>> {
     let mut keys = Vec::new();
-    for host in each_or_any(&matches.hosts) {
-        for method in each_or_any(&matches.methods) {
-            keys.push(MatchKey {
-                host,
-                method,
-                path: canonical(&matches.path),
-                headers: &matches.headers,
-                query: &matches.query,
-            });
+    for listener in each_or_any(&matches.listeners) {
+        for host in each_or_any(&matches.hosts) {
+            for method in each_or_any(&matches.methods) {
+                keys.push(MatchKey {
+                    listener,
+                    host,
+                    method,
+                    path: canonical(&matches.path),
+                    headers: &matches.headers,
+                    query: &matches.query,
+                    clients: [&matches.clients, &matches.not_clients],
+                });
+            }
         }
     }
     keys

@@ -141,7 +141,9 @@ pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -
 fn routes(file: &wire::File, path: &Path, loading: &mut Loading<'_>) -> Option<Vec<Route>> {
     let problems = &mut loading.problems;
     let fields = file.routes.elements();
-    if fields.is_empty() && !file.routes.is_broken() && !problems.incomplete {
+    let is_served = |listener: &wire::process::Listener| process::redirects(listener).is_none();
+    let is_none = fields.is_empty() && !file.routes.is_broken() && !problems.incomplete;
+    if is_none && file.listeners.values().any(is_served) {
         let message = "nothing to serve: it has no route";
         let problem = Problem::of_file(Code::NothingToServe, path.to_path_buf(), message);
         problems.report(problem.help(SMALLEST));

@@ -6,10 +6,10 @@
 //! gateway between two configurations, so that addresses which the system gives
 //! only once are compared here, before anything is opened.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, num::NonZeroU16, sync::Arc};
 
 use super::{
-    checks::{Unique, every},
+    checks::{GivenKey, Unique, every, exclude},
     files, tls,
 };
 use crate::config::{
@@ -19,12 +19,16 @@ use crate::config::{
     source::Span,
     wire::{
         lists::Tables,
+        numbers::SwitchOrPort,
         process::{self as wire, ProxyProtocol, Underscores},
     },
 };
 use crate::policy::{
     Admin, ClientIp, ConnectionLimits, HeadLimits, Listener, Log, Server, Shutdown,
 };
+
+/// The port of https (RFC 9110, 4.2.2).
+const HTTPS_PORT: u16 = 443;
 
 /// `[server]`: threads, memory, and the folder for state.
 ///
@@ -96,7 +100,7 @@ fn unique_names(listeners: Vec<&wire::Listener>, problems: &mut Problems) {
         if let Some(name) = listener.name.value() {
             let message = format!("two listeners are named `{}`", name.value);
             names.check(
-                Arc::clone(&name.value),
+                name.text.as_str(),
                 listener.name.at(),
                 message,
                 help,
@@ -116,12 +120,12 @@ fn unique_names(listeners: Vec<&wire::Listener>, problems: &mut Problems) {
 
 /// The name of a listener: its own, or its address as it is written. `None`
 /// for port 0, whose address is known later, and after a mistake.
-fn name(listener: &wire::Listener) -> Option<Arc<str>> {
+pub(super) fn name(listener: &wire::Listener) -> Option<&str> {
     if listener.name.is_present() {
-        return listener.name.read();
+        return Some(&listener.name.value()?.text);
     }
     let bind = listener.bind.value()?;
-    (bind.value.port() != 0).then(|| bind.text.as_str().into())
+    (bind.value.port() != 0).then_some(&bind.text)
 }
 
 /// Whether the system refuses the second of two sockets, as both would take
@@ -144,11 +148,23 @@ fn listener(field: &Field<wire::Listener>, loading: &mut Loading<'_>) -> Option<
     let listener = field.value()?;
     let tls = listener.tls.if_given(|tls| tls::listener(tls, loading));
     let timeouts = section(&listener.timeouts)?;
-    if listener.name.is_broken() {
+    let keys = [
+        GivenKey::given("tls", &listener.tls),
+        redirects(listener)
+            .and_then(|_| GivenKey::given("redirect_https", &listener.redirect_https)),
+    ];
+    let help = "leave `redirect_https` to the listener that speaks plain HTTP";
+    let is_both = exclude(
+        &keys,
+        ": its clients speak https already",
+        help,
+        &mut loading.problems,
+    );
+    if is_both || listener.name.is_broken() {
         return None;
     }
     Some(Listener {
-        name: name(listener),
+        name: name(listener).map(Arc::from),
         bind: listener.bind.read()?,
         max_connections: listener.max_connections.read(),
         limits: ConnectionLimits {
@@ -164,7 +180,18 @@ fn listener(field: &Field<wire::Listener>, loading: &mut Loading<'_>) -> Option<
         tls_handshake: timeouts.tls_handshake.read()?,
         proxy_protocol: listener.proxy_protocol.value? == ProxyProtocol::Required,
         tls: tls?,
+        redirect_https: listener.redirect_https.value.and(redirects(listener)),
     })
+}
+
+/// The port to which a listener redirects every request; `None` if it serves
+/// them.
+pub(super) fn redirects(listener: &wire::Listener) -> Option<NonZeroU16> {
+    match listener.redirect_https.value? {
+        SwitchOrPort::Off => None,
+        SwitchOrPort::On => NonZeroU16::new(HTTPS_PORT),
+        SwitchOrPort::Port(port) => Some(port),
+    }
 }
 
 /// Peers whose word about the client's address counts, and the header that has

@@ -20,6 +20,7 @@ use std::{
     sync::Arc,
 };
 
+use super::process;
 use crate::config::{
     characters,
     field::{Field, Given},
@@ -50,6 +51,7 @@ pub(super) struct Definitions<'a> {
     upstreams: Known<'a>,
     limits: Known<'a>,
     identities: Known<'a>,
+    listeners: Known<'a>,
 }
 
 /// All upstreams or all limits.
@@ -92,6 +94,7 @@ impl<'a> Definitions<'a> {
             ),
             limits: Known::new("limit", "key", &file.limits, of_limit, problems),
             identities: Known::new("identity", "", &file.identities, of_identity, problems),
+            listeners: Known::listeners(file, problems),
         }
     }
 }
@@ -201,6 +204,18 @@ impl<'a> RouteContext<'a> {
             .filter_map(|name| required.get(&**name)?.charged.clone());
         let own = route.limits.read().unwrap_or_default();
         charged.filter(|name| !own.contains(name)).collect()
+    }
+
+    /// The listeners exist.
+    pub(super) fn check_listeners(&mut self, route: &Route) {
+        let Some(matches) = route.r#match.value() else {
+            return;
+        };
+        for field in matches.listeners.elements() {
+            if let Some(name) = field.value() {
+                self.check(&self.names.listeners, &name.value, field.at());
+            }
+        }
     }
 
     /// The identities exist.
@@ -332,6 +347,28 @@ impl<'a> Known<'a> {
         }
     }
 
+    /// The listeners by their names. One on port 0 without a name has none that
+    /// a file could know.
+    fn listeners(file: &'a File, problems: &Problems) -> Self {
+        let mut required = BTreeMap::new();
+        let mut is_complete = !problems.incomplete && !file.listeners.is_broken();
+        for field in file.listeners.elements() {
+            match field.value() {
+                Some(listener) if !listener.name.is_broken() => {
+                    let name = process::name(listener);
+                    required.extend(name.map(|name| (name, Requirements::default())));
+                }
+                _ => is_complete = false,
+            }
+        }
+        Self {
+            noun: "listener",
+            key: "",
+            required,
+            is_complete,
+        }
+    }
+
     /// The mistake of a name that is none of these. Its help is the nearest of
     /// them, or how to define the name.
     fn unknown(&self, name: &str, at: Span) -> Problem {
@@ -350,7 +387,8 @@ impl<'a> Known<'a> {
 /// How to define a name that is unknown. The URL of a server or a rate in the
 /// place of a name belongs into the definition.
 ///
-/// `noun` is "upstream", "limit" or "identity". A login in the text is covered.
+/// `noun` is "upstream", "limit", "identity" or "listener". A login in the text
+/// is covered.
 fn definition(noun: &str, name: &str) -> String {
     let quoted = redact::logins(name);
     let url = address::with_scheme(name);
@@ -365,6 +403,9 @@ fn definition(noun: &str, name: &str) -> String {
         return format!(
             "write `limits = [\"per-client\"]` here, and define it: `[limits.per-client]` with `rate = \"{name}\"`"
         );
+    }
+    if noun == "listener" {
+        return format!("give a `[[listeners]]` this name: `name = \"{quoted}\"`");
     }
     let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let section = match noun {

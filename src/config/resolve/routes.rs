@@ -58,6 +58,7 @@ pub(super) fn route(
     let mut context = RouteContext::new(names, path, problems);
     let action = action(route, field.at(), &mut context);
     let mirror = destinations::mirror(route, &mut context);
+    context.check_listeners(route);
     context.check_limits(route);
     let identify = identities::of_route(route, &mut context);
     let request = transform::request(&route.request, &mut context);

@@ -4,9 +4,10 @@
 //! no negative numbers, and each key has bounds of its own, which the schema
 //! tells editors.
 
-use std::{fmt, marker::PhantomData, num::NonZero, str::FromStr};
+use std::{borrow::Cow, fmt, marker::PhantomData, num::NonZero, str::FromStr};
 
-use schemars::{Schema, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{
     super::{
@@ -80,6 +81,83 @@ where
             "type": ["integer", "string"],
             "minimum": LEAST,
             "maximum": MOST,
+            "pattern": VARIABLE,
+        })
+    }
+}
+
+/// On or off; a port is on, with that port instead of the usual one.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::config) enum SwitchOrPort {
+    /// `false`.
+    #[default]
+    Off,
+    /// `true`.
+    On,
+    /// A port from 1.
+    Port(NonZero<u16>),
+}
+
+/// The language of ports.
+type PortNumber = Number<NonZero<u16>, 1, { u16::MAX as u64 }>;
+
+impl<'de> Deserialize<'de> for SwitchOrPort {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_u64(SwitchOrPortVisitor)
+    }
+}
+
+struct SwitchOrPortVisitor;
+
+impl de::Visitor<'_> for SwitchOrPortVisitor {
+    type Value = SwitchOrPort;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("true, false or a port")
+    }
+
+    fn visit_bool<E: de::Error>(self, is_on: bool) -> Result<SwitchOrPort, E> {
+        match is_on {
+            true => Ok(SwitchOrPort::On),
+            false => Ok(SwitchOrPort::Off),
+        }
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<SwitchOrPort, E> {
+        let port = PortNumber::number(number).map_err(E::custom)?;
+        Ok(SwitchOrPort::Port(port))
+    }
+
+    /// The text of a variable that holds no number.
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<SwitchOrPort, E> {
+        match text.trim() {
+            "true" => Ok(SwitchOrPort::On),
+            "false" => Ok(SwitchOrPort::Off),
+            _ => Err(E::invalid_type(de::Unexpected::Str(text), &self)),
+        }
+    }
+}
+
+impl Serialize for SwitchOrPort {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Off => serializer.serialize_bool(false),
+            Self::On => serializer.serialize_bool(true),
+            Self::Port(port) => serializer.serialize_u16(port.get()),
+        }
+    }
+}
+
+impl JsonSchema for SwitchOrPort {
+    fn schema_name() -> Cow<'static, str> {
+        "switch_or_port".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": ["boolean", "integer", "string"],
+            "minimum": 1,
+            "maximum": u16::MAX,
             "pattern": VARIABLE,
         })
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::field::{Field, Nested},
     lists::{OneOrList, Set, Tables},
-    numbers::{Whole, Workers, on},
+    numbers::{SwitchOrPort, Whole, Workers, on},
     scalar::{Off, Or, Scalar},
     syntaxes::{
         AdminHost, AnyDuration, Bind, Bytes, ClientHeader, FileName, HeadBytes, Name, Network,
@@ -80,6 +80,10 @@ pub(in crate::config) struct Listener {
     /// 1 or 2, that names the client; only behind a balancer that writes it.
     #[serde(default)]
     pub(in crate::config) proxy_protocol: Field<ProxyProtocol>,
+    /// Redirects every request to https, with 308: `true` to port 443, a number to
+    /// that port.
+    #[serde(default)]
+    pub(in crate::config) redirect_https: Field<SwitchOrPort>,
     /// If present, clients speak TLS.
     pub(in crate::config) tls: Nested<ListenerTls>,
 }

@@ -16,9 +16,9 @@ use super::{
     refusal::Refusal,
     scalar::{Off, Or, Scalar},
     syntaxes::{
-        AnyDuration, Anything, BufferBytes, ChangeableHeader, Header, Host, MethodName, Name, Part,
-        PathRegex, Percent, PositiveDuration, Prefix, QueryName, Reason, RedirectTo, Value,
-        WholePath,
+        AnyDuration, Anything, BufferBytes, ChangeableHeader, Header, Host, MethodName, Name,
+        Network, Part, PathRegex, Percent, PositiveDuration, Prefix, QueryName, Reason, RedirectTo,
+        Value, WholePath,
     },
     tables::{Either, Pairs},
     transform::{Request, Response},
@@ -176,6 +176,13 @@ pub(in crate::config) struct Match {
     /// Names and values of parameters, all of which must be equal after
     /// decoding.
     pub(in crate::config) query: Option<Field<Pairs<QueryName, Anything>>>,
+    /// Names of listeners that the request comes by, one of these; a route with
+    /// listeners takes precedence over one without.
+    pub(in crate::config) listeners: Option<Field<List<Scalar<Name>>>>,
+    /// Networks, one of which has the client's address.
+    pub(in crate::config) clients: Option<Field<List<Scalar<Network>>>>,
+    /// Networks, none of which has the client's address.
+    pub(in crate::config) not_clients: Option<Field<List<Scalar<Network>>>>,
 }
 
 /// An answer that the gateway makes itself.

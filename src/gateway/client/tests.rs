@@ -1,5 +1,7 @@
 //! The client is the nearest address that no trusted proxy has.
 
+use std::net::Ipv6Addr;
+
 use http::HeaderValue;
 use proptest::prelude::*;
 

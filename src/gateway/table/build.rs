@@ -5,8 +5,9 @@ use std::{cmp::Reverse, collections::HashMap, iter};
 
 use foldhash::fast::RandomState;
 
+use super::super::networks::Networks;
 use super::{
-    Conditions, EndingRoutes, Hosts, Paths, Rank, RouteTable,
+    Conditions, EndingRoutes, Hosts, OriginConditions, Paths, Rank, RouteTable,
     parameters::{self, ParameterNames},
     regexes::{Regexes, Sets},
     tree::Tree,
@@ -22,12 +23,15 @@ impl RouteTable {
     pub fn build<'a>(routes: impl IntoIterator<Item = &'a Match>) -> Result<Self, regex::Error> {
         let mut routes: Vec<(usize, &Match)> = routes.into_iter().enumerate().collect();
         routes.sort_by_key(|&(index, route)| precedence(index, route));
-        let mut hosts = Hosts::default();
         let mut sets = Sets::default();
-        for (host, routes) in by_host(&routes) {
-            hosts.insert(host, Paths::build(&routes, &mut sets)?);
-        }
+        let has_listeners = |route: &Match| !route.listeners.is_empty();
+        let of_listeners = match routes.iter().any(|(_, route)| has_listeners(route)) {
+            true => Some(Box::new(Hosts::build(&routes, has_listeners, &mut sets)?)),
+            false => None,
+        };
+        let hosts = Hosts::build(&routes, |route| !has_listeners(route), &mut sets)?;
         Ok(Self {
+            of_listeners,
             hosts,
             routes: routes
                 .into_iter()
@@ -38,25 +42,29 @@ impl RouteTable {
 }
 
 /// The order among routes of the same host and path: those that name methods
-/// first, then those with more headers, then those with more query parameters,
-/// then by the order of the file. It does not matter which methods a route
+/// first, then those with more conditions on headers and on the client, then
+/// those with more query parameters, then by the order of the file. It does not matter which methods a route
 /// names, since a route that names only others does not match.
 fn precedence(index: usize, route: &Match) -> impl Ord + use<> {
     (
         route.methods.is_empty(),
-        Reverse(route.headers.len()),
+        Reverse(route.field_conditions()),
         Reverse(route.query.len()),
         index,
     )
 }
 
-/// The routes under each of their hosts (`None` is any host), in the order of
-/// their ranks.
+/// The routes of a part of the table under each of their hosts (`None` is any
+/// host), in the order of their ranks.
 fn by_host<'a>(
     routes: &[(usize, &'a Match)],
+    is_part: impl Fn(&Match) -> bool,
 ) -> HashMap<Option<&'a HostPattern>, Vec<Ranked<'a>>, RandomState> {
     let mut by_host: HashMap<_, Vec<Ranked<'a>>, _> = HashMap::default();
     for (rank, &(_, route)) in routes.iter().enumerate() {
+        if !is_part(route) {
+            continue;
+        }
         if route.hosts.is_empty() {
             let path = &route.path;
             by_host.entry(None).or_default().push(Ranked { rank, path });
@@ -73,6 +81,23 @@ fn by_host<'a>(
 }
 
 impl Hosts {
+    /// Arranges the routes of a part of the table. `routes` are all of them, by
+    /// their ranks.
+    ///
+    /// # Errors
+    /// If the regular expressions do not compile together.
+    fn build<'a>(
+        routes: &[(usize, &'a Match)],
+        is_part: impl Fn(&Match) -> bool,
+        sets: &mut Sets<'a>,
+    ) -> Result<Self, regex::Error> {
+        let mut hosts = Self::default();
+        for (host, routes) in by_host(routes, is_part) {
+            hosts.insert(host, Paths::build(&routes, sets)?);
+        }
+        Ok(hosts)
+    }
+
     /// Sets the paths of a host, which has none yet; `None` is any host.
     fn insert(&mut self, host: Option<&HostPattern>, paths: Paths) {
         match host {
@@ -150,7 +175,23 @@ impl Conditions {
             methods: route.methods.as_slice().into(),
             headers: route.headers.as_slice().into(),
             query: route.query.as_slice().into(),
+            origin: OriginConditions::of(route),
             names,
         }
+    }
+}
+
+impl OriginConditions {
+    /// Those of a route; `None` if it has none.
+    fn of(route: &Match) -> Option<Box<Self>> {
+        let (clients, not_clients) = (&route.clients, &route.not_clients);
+        if route.listeners.is_empty() && clients.is_empty() && not_clients.is_empty() {
+            return None;
+        }
+        Some(Box::new(Self {
+            listeners: route.listeners.as_slice().into(),
+            clients: Networks::new(clients),
+            not_clients: Networks::new(not_clients),
+        }))
     }
 }

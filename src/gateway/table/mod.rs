@@ -1,15 +1,19 @@
 //! The route table: all conditions of all routes in one immutable table, which
 //! finds the route that takes a request.
 //!
-//! A request goes through three narrowing steps. If no route behind a candidate
+//! Routes that name listeners come before all others, whatever else they ask
+//! for: they lie in a part of their own, which is asked first.
+//!
+//! In each part, a request goes through three narrowing steps. If no route
+//! behind a candidate
 //! of one step matches completely, the next candidate is tried:
 //!
 //! 1. `Hosts`: the exact host, wildcards from the longest, then any host;
 //! 2. `Paths`: exact paths, those with `parameters`, regular expressions
 //!    (`regexes`), prefixes from the longest. A better class wins over a better
 //!    rank, and one whose routes all fail their conditions is passed over;
-//! 3. `Conditions`: method, headers and query of the routes that share that
-//!    host and path, best first.
+//! 3. `Conditions`: method, headers, query, listener and client of the routes
+//!    that share that host and path, best first.
 //!
 //! The first two steps cost the same for ten routes and for ten thousand. The
 //! third costs one comparison for each route that shares host and path.
@@ -34,7 +38,7 @@ pub mod scan;
 mod tests;
 mod tree;
 
-use std::{cell::OnceCell, collections::HashMap, sync::Arc};
+use std::{cell::OnceCell, collections::HashMap, net::IpAddr, sync::Arc};
 
 use foldhash::fast::RandomState;
 use http::{HeaderName, HeaderValue, Method};
@@ -44,9 +48,11 @@ use self::{
     regexes::Regexes,
     tree::{Tree, TreePosition},
 };
+use super::networks::Networks;
 use crate::{
     call::query::{self, Pair},
     message::Headers,
+    telemetry::FixedFields,
 };
 
 /// The routes of one snapshot, arranged to be found. Requests never change it,
@@ -58,6 +64,7 @@ use crate::{
 ///     gateway::table::{Lookup, RouteTable},
 ///     message::Headers,
 ///     policy::{Match, PathPattern},
+///     telemetry::FixedFields,
 /// };
 ///
 /// let orders = Match {
@@ -71,13 +78,18 @@ use crate::{
 ///     method: &Method::GET,
 ///     headers: &Headers::default(),
 ///     query: None,
+///     listener: &FixedFields::listener("web".into()),
+///     client: [192, 0, 2, 7].into(),
 /// });
 /// let found = found.unwrap();
 /// assert_eq!((found.index, &*found.parameters[0].1), (1, "7"));
 /// ```
 #[derive(Debug)]
 pub struct RouteTable {
-    /// The paths of each host.
+    /// The paths of each host, of routes that name listeners; `None` if there
+    /// are none, as usual.
+    of_listeners: Option<Box<Hosts>>,
+    /// The paths of each host, of all other routes.
     hosts: Hosts,
     /// Indexed by [`Rank`].
     routes: Vec<Conditions>,
@@ -102,6 +114,10 @@ pub struct Lookup<'r> {
     pub headers: &'r Headers,
     /// The query as received, without its `?`.
     pub query: Option<&'r [u8]>,
+    /// The listener that it came by.
+    pub listener: &'r FixedFields,
+    /// The address of the client.
+    pub client: IpAddr,
 }
 
 /// The route that takes a request.
@@ -130,7 +146,14 @@ impl RouteTable {
             lookup,
             query: Query::new(lookup.query),
         };
-        let rank = self.hosts.find(lookup.host, path, &candidates)?;
+        let of_listener = match &self.of_listeners {
+            None => None,
+            Some(hosts) => hosts.find(lookup.host, path, &candidates),
+        };
+        let rank = match of_listener {
+            None => self.hosts.find(lookup.host, path, &candidates)?,
+            Some(rank) => rank,
+        };
         let Conditions { index, names, .. } = &self.routes[rank];
         Some(Found {
             index: *index,
@@ -153,8 +176,8 @@ struct Candidates<'r> {
 }
 
 impl Candidates<'_> {
-    /// Whether the method, headers and query of the request are those that the
-    /// route of this rank asks for.
+    /// Whether the method, fields, query and origin of the request are those
+    /// that the route of this rank asks for.
     fn admits(&self, rank: Rank) -> bool {
         self.routes[rank].admit(self.lookup, &self.query)
     }
@@ -326,8 +349,31 @@ struct Conditions {
     headers: Box<[(HeaderName, HeaderValue)]>,
     /// Parameters that must all be there, decoded.
     query: Box<[(String, String)]>,
+    /// Where the request has to come from; `None` for anywhere.
+    origin: Option<Box<OriginConditions>>,
     /// The names of its path's parameters; `None` if it has none.
     names: Option<ParameterNames>,
+}
+
+/// The conditions of a route on where a request comes from.
+#[derive(Debug)]
+struct OriginConditions {
+    /// The names of listeners, one of these; empty takes any.
+    listeners: Box<[Arc<str>]>,
+    /// Networks that have the client; none take any client.
+    clients: Networks,
+    /// Networks that do not have the client.
+    not_clients: Networks,
+}
+
+impl OriginConditions {
+    /// Whether all conditions hold.
+    fn admit(&self, lookup: &Lookup<'_>) -> bool {
+        let name = lookup.listener.name();
+        (self.listeners.is_empty() || self.listeners.iter().any(|listener| **listener == *name))
+            && (self.clients.is_empty() || self.clients.contains(lookup.client))
+            && !self.not_clients.contains(lookup.client)
+    }
 }
 
 impl Conditions {
@@ -339,6 +385,10 @@ impl Conditions {
                 .iter()
                 .all(|(name, wanted)| has_line(lookup.headers, name, wanted))
             && self.query.iter().all(|wanted| query.holds(wanted))
+            && self
+                .origin
+                .as_ref()
+                .is_none_or(|origin| origin.admit(lookup))
     }
 }
 

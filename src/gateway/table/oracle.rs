@@ -7,6 +7,7 @@
 //! and its seed is kept in `proptest-regressions`.
 
 use http::{HeaderName, HeaderValue, Method};
+use ipnet::IpNet;
 use proptest::{
     collection::vec,
     prelude::*,
@@ -40,8 +41,12 @@ fn route() -> impl Strategy<Value = Match> {
         prop_oneof![Just(Vec::new()), methods],
         named(),
         named(),
+        (some_of(&LISTENERS), networks(), networks()),
     )
-        .prop_map(|(hosts, path, methods, headers, query)| Match {
+        .prop_map(|(hosts, path, methods, headers, query, origin)| Match {
+            listeners: origin.0.iter().map(|&name| name.into()).collect(),
+            clients: origin.1,
+            not_clients: origin.2,
             hosts,
             path,
             methods,
@@ -54,6 +59,19 @@ fn route() -> impl Strategy<Value = Match> {
                 .map(|&(name, value)| (name.into(), value.into()))
                 .collect(),
         })
+}
+
+/// None of these, or some.
+fn some_of(of: &'static [&'static str]) -> impl Strategy<Value = Vec<&'static str>> {
+    prop_oneof![2 => Just(Vec::new()), 1 => subsequence(of, 1..=of.len())]
+}
+
+/// No network, or some, which overlap.
+fn networks() -> impl Strategy<Value = Vec<IpNet>> {
+    some_of(&NETWORKS).prop_map(|networks| {
+        let parsed = networks.iter().map(|text| text.parse());
+        parsed.collect::<Result<_, _>>().expect("networks")
+    })
 }
 
 /// One to three labels, exact or behind a wildcard.
@@ -106,18 +124,41 @@ fn request() -> impl Strategy<Value = ScannedRequest> {
         select(METHODS.to_vec()),
         named(),
         named(),
+        (select(&LISTENERS[..]), select(&CLIENTS[..])),
     )
-        .prop_map(move |(host, path, method, headers, query)| ScannedRequest {
-            host,
-            path,
-            method,
-            headers: owned(headers),
-            query: owned(query),
-        })
+        .prop_map(
+            move |(host, path, method, headers, query, origin)| ScannedRequest {
+                listener: origin.0.to_owned(),
+                client: origin.1.parse().expect("an address"),
+                host,
+                path,
+                method,
+                headers: owned(headers),
+                query: owned(query),
+            },
+        )
 }
 
 /// Methods of routes and requests. A route may name none of them, or all.
 const METHODS: [Method; 3] = [Method::GET, Method::PUT, Method::OPTIONS];
+/// Names of listeners.
+const LISTENERS: [&str; 2] = ["web", "internal"];
+/// Networks of clients. The second lies in the first, and two meet.
+const NETWORKS: [&str; 5] = [
+    "10.0.0.0/8",
+    "10.9.0.0/16",
+    "10.9.0.1/32",
+    "11.0.0.0/8",
+    "fd00::/8",
+];
+/// Clients, within and outside of these.
+const CLIENTS: [&str; 5] = [
+    "10.0.0.1",
+    "10.9.0.1",
+    "10.255.255.255",
+    "12.0.0.0",
+    "fd00::1",
+];
 /// Names of headers and of query parameters.
 const NAMES: [&str; 2] = ["x", "y"];
 /// Values of both. The last one needs escapes in a query.

@@ -12,20 +12,25 @@
 //! Routes are compared by these, in this order, and the first difference
 //! decides:
 //!
-//! 1. the host: exact before a wildcard, a longer wildcard before a shorter
+//! 1. the listener: a route that names listeners before one that does not;
+//! 2. the host: exact before a wildcard, a longer wildcard before a shorter
 //!    one, any host last;
-//! 2. the path: exact, with parameters, by an expression, by a prefix; a longer
+//! 3. the path: exact, with parameters, by an expression, by a prefix; a longer
 //!    prefix before a shorter one;
-//! 3. conditions: a route with methods first, then the one with more headers,
-//!    then the one with more query parameters;
-//! 4. the order in the file.
+//! 4. conditions: a route with methods first, then the one with more headers,
+//!    where `clients` and `not_clients` count as one header each, then the one with more query parameters;
+//! 5. the order in the file.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, net::IpAddr};
 
 use http::{HeaderName, HeaderValue, Method};
+use ipnet::IpNet;
 
 use super::{Lookup, RouteTable};
-use crate::policy::{HostPattern, Match, PathPattern};
+use crate::{
+    policy::{HostPattern, Match, PathPattern},
+    telemetry::FixedFields,
+};
 
 /// A request as routes look at it.
 #[derive(Debug, Clone)]
@@ -40,6 +45,10 @@ pub struct ScannedRequest {
     pub headers: Vec<(String, String)>,
     /// Names and values, decoded.
     pub query: Vec<(String, String)>,
+    /// The name of the listener.
+    pub listener: String,
+    /// The address of the client.
+    pub client: IpAddr,
 }
 
 /// The winner's position, and its parameters as `name=value`.
@@ -71,6 +80,8 @@ impl ScannedRequest {
             method: &self.method,
             headers: &headers,
             query: (!query.is_empty()).then_some(query.as_bytes()),
+            listener: &FixedFields::listener(self.listener.as_str().into()),
+            client: self.client,
         })?;
         let mut parameters = Vec::new();
         for (name, value) in &found.parameters {
@@ -90,12 +101,15 @@ impl ScannedRequest {
                 && let Some(path) = self.path_class(route)
                 && self.conditions_hold(route)
             {
+                let of_client = [&route.clients, &route.not_clients];
+                let of_client = of_client.iter().filter(|networks| !networks.is_empty());
                 let conditions = (
                     route.methods.is_empty(),
-                    Reverse(route.headers.len()),
+                    Reverse(route.headers.len() + of_client.count()),
                     Reverse(route.query.len()),
                 );
-                candidates.push((host, path, conditions, index));
+                let listener = route.listeners.is_empty();
+                candidates.push((listener, host, path, conditions, index));
             }
         }
         let (.., winner) = candidates.into_iter().min()?;
@@ -165,6 +179,16 @@ impl ScannedRequest {
                 .query
                 .iter()
                 .all(|(name, value)| has_pair(&self.query, name, value.as_bytes()))
+            && self.comes_from(route)
+    }
+
+    /// Whether the listener and the client are those that the route takes.
+    fn comes_from(&self, route: &Match) -> bool {
+        let is_within = |network: &IpNet| network.contains(&self.client);
+        let listeners = &route.listeners;
+        (listeners.is_empty() || listeners.iter().any(|name| **name == *self.listener))
+            && (route.clients.is_empty() || route.clients.iter().any(is_within))
+            && !route.not_clients.iter().any(is_within)
     }
 
     /// The values of the parameters in `path`, as `name=value`; empty for any

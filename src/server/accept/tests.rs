@@ -47,6 +47,7 @@ pub(in crate::server) fn listener(max_connections: usize) -> Arc<Listener> {
         tls_handshake: Duration::from_secs(10),
         proxy_protocol: false,
         tls: None,
+        redirect_https: None,
     };
     let settings = ListenerSettings {
         fields: Arc::new(FixedFields::listener("a".into())),
@@ -174,11 +175,7 @@ async fn the_task_of_a_connection_is_small_while_it_waits_for_a_request() {
     };
     let context = ConnectionContext {
         settings: Arc::clone(&settings),
-        origin: Arc::new(Origin::new(
-            Arc::clone(&listener.settings().fields),
-            ANY,
-            ANY,
-        )),
+        origin: Arc::new(listener.settings().origin(ANY, ANY)),
         handle: handle.clone(),
     };
     let plain = http1::serve(duplex(1).0, BytesMut::new(), service(), context);

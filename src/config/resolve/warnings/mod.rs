@@ -15,6 +15,7 @@
 mod addresses;
 mod identities;
 mod keys;
+mod origins;
 mod overrides;
 mod patterns;
 mod templates;
@@ -37,6 +38,7 @@ pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
     addresses::report(file, config, problems);
     for (table, route) in file.routes.values().zip(&config.routes) {
         patterns::report(table, route, problems);
+        origins::of_route(table, route, config, problems);
         times::of_route(table, route, config, problems);
         identities::of_route(table, route, config, problems);
         mirror(table, route, problems);

@@ -3,7 +3,10 @@
 use http::{HeaderName, HeaderValue, Method};
 
 use super::super::{Found, Lookup, RouteTable};
-use crate::policy::{HostPattern, Match, PathPattern};
+use crate::{
+    policy::{HostPattern, Match, PathPattern},
+    telemetry::FixedFields,
+};
 
 /// Looks up requests in a table built from a slice of routes. The results are
 /// positions in the slice.
@@ -51,6 +54,8 @@ impl Routes for [Match] {
             method: &method,
             headers: &headers,
             query: Some(query.as_bytes()),
+            listener: &FixedFields::listener("web".into()),
+            client: [10, 0, 0, 1].into(),
         };
         RouteTable::build(self)
             .expect("expressions compile")
