@@ -14,14 +14,19 @@
 use std::{
     env,
     net::{SocketAddr, TcpListener},
-    os::unix::net::UnixDatagram,
+    os::{fd::OwnedFd, unix::net::UnixDatagram},
 };
 
 use listenfd::ListenFd;
 
+use crate::policy::ListenAddress;
+
 /// The name of a listener's socket in `LISTEN_FDNAMES`, when one process hands
 /// it to the next.
 pub const LISTENER: &str = "listener";
+/// The name of a listener's socket that is systemd's, when one process hands it
+/// to the next: its file is not removed at the end.
+pub const ACTIVATED: &str = "activated";
 /// The name of the admin listener's socket, also in a unit of systemd.
 pub const ADMIN: &str = "admin";
 /// The name of the socket on which the new process reports that it serves.
@@ -42,9 +47,20 @@ struct InheritedSocket {
     /// The name in `LISTEN_FDNAMES`; empty if there is none.
     name: String,
     /// The address that the socket is bound to.
-    local: SocketAddr,
+    local: ListenAddress,
     /// The socket, in non-blocking mode.
     listener: TcpListener,
+}
+
+/// The sockets of one listener.
+#[derive(Debug)]
+pub struct Claimed {
+    /// At least one.
+    pub sockets: Vec<TcpListener>,
+    /// The address that they are bound to.
+    pub local: ListenAddress,
+    /// Whether they are systemd's, which removes their file.
+    pub is_activated: bool,
 }
 
 impl Inherited {
@@ -73,7 +89,7 @@ impl Inherited {
         let wrong = |error| {
             format!(
                 "the socket number {} that was handed over (LISTEN_FDS, name \"{name}\") cannot be listened on: {error}; \
-                 in a .socket unit, write ListenStream=ADDRESS:PORT",
+                 in a .socket unit, write ListenStream=ADDRESS:PORT or ListenStream=/PATH",
                 index + 1
             )
         };
@@ -81,10 +97,9 @@ impl Inherited {
             self.before = handed.take_unix_datagram(index).map_err(wrong)?;
             return Ok(());
         }
-        if let Some(listener) = handed.take_tcp_listener(index).map_err(wrong)? {
+        if let Some((listener, local)) = take(handed, index).map_err(wrong)? {
             // Sockets from systemd are in blocking mode.
             listener.set_nonblocking(true).map_err(wrong)?;
-            let local = listener.local_addr().map_err(wrong)?;
             self.sockets.push(InheritedSocket {
                 name: name.to_owned(),
                 local,
@@ -99,19 +114,33 @@ impl Inherited {
         self.before.is_some()
     }
 
+    /// Whether one of the sockets is on this address.
+    pub fn has(&self, address: &ListenAddress) -> bool {
+        self.sockets.iter().any(|socket| socket.local == *address)
+    }
+
     /// Claims the sockets of a listener, of which a process that is taken over
     /// from has one for each of its workers. A listener on port 0 gets the port
-    /// that the system chose for the process before.
-    pub fn listener(&mut self, bind: SocketAddr) -> Vec<TcpListener> {
-        self.claim(|socket| {
-            socket.local == bind || (is_any_port(bind, socket) && socket.name == LISTENER)
+    /// that the system chose for the process before. `None` if there are none.
+    pub fn listener(&mut self, bind: &ListenAddress) -> Option<Claimed> {
+        let is_right = |socket: &InheritedSocket| {
+            socket.local == *bind || (is_any_port(bind, socket) && socket.name == LISTENER)
+        };
+        let first = self.sockets.iter().find(|socket| is_right(socket))?;
+        let is_activated = !self.is_takeover() || first.name == ACTIVATED;
+        let local = first.local.clone();
+        Some(Claimed {
+            sockets: self.claim(|socket| socket.local == local),
+            local,
+            is_activated,
         })
     }
 
     /// Claims the admin listener's socket, if there is one.
     pub fn admin(&mut self, bind: SocketAddr) -> Option<TcpListener> {
+        let bind = ListenAddress::Ip(bind);
         self.claim(|socket| {
-            socket.local == bind || (is_any_port(bind, socket) && socket.name == ADMIN)
+            socket.local == bind || (is_any_port(&bind, socket) && socket.name == ADMIN)
         })
         .pop()
     }
@@ -135,12 +164,7 @@ impl Inherited {
     pub fn finish(&mut self) -> Result<(), String> {
         let left = std::mem::take(&mut self.sockets);
         match left.first() {
-            Some(socket) if !self.is_takeover() => Err(format!(
-                "systemd hands over a socket on {0} that the configuration does not name: write bind = \"{0}\" in a \
-                 [[listeners]] or in [admin], or take ListenStream={0} out of the .socket unit (a ListenStream of a port \
-                 alone is on [::])",
-                socket.local
-            )),
+            Some(socket) if !self.is_takeover() => Err(unclaimed(&socket.local)),
             _ => Ok(()),
         }
     }
@@ -156,9 +180,51 @@ impl Inherited {
     }
 }
 
+/// A listening socket of TCP or of the file system, and its address.
+///
+/// # Errors
+/// It is neither.
+fn take(
+    handed: &mut ListenFd,
+    index: usize,
+) -> std::io::Result<Option<(TcpListener, ListenAddress)>> {
+    let not_tcp = match handed.take_tcp_listener(index) {
+        Ok(Some(listener)) => {
+            let local = ListenAddress::Ip(listener.local_addr()?);
+            return Ok(Some((listener, local)));
+        }
+        Ok(None) => return Ok(None),
+        Err(error) => error,
+    };
+    let Ok(Some(listener)) = handed.take_unix_listener(index) else {
+        return Err(not_tcp);
+    };
+    let local = listener.local_addr()?;
+    let path = local.as_pathname().ok_or(not_tcp)?;
+    // The types of TCP carry both kinds (`server::bind_unix`).
+    let listener = TcpListener::from(OwnedFd::from(listener));
+    Ok(Some((listener, ListenAddress::Unix(path.into()))))
+}
+
+/// The message about a socket of systemd that no listener wants.
+fn unclaimed(local: &ListenAddress) -> String {
+    let (stream, help) = match local {
+        ListenAddress::Ip(address) => (
+            address.to_string(),
+            "in a [[listeners]] or in [admin], or take",
+        ),
+        ListenAddress::Unix(path) => (path.display().to_string(), "in a [[listeners]], or take"),
+    };
+    format!(
+        "systemd hands over a socket on {local} that the configuration does not name: write bind = \"{local}\" {help} \
+         ListenStream={stream} out of the .socket unit (a ListenStream of a port alone is on [::])"
+    )
+}
+
 /// Whether a listener on any port of this address may claim the socket.
-fn is_any_port(bind: SocketAddr, socket: &InheritedSocket) -> bool {
-    bind.port() == 0 && bind.ip() == socket.local.ip()
+fn is_any_port(bind: &ListenAddress, socket: &InheritedSocket) -> bool {
+    let ip = |address: &ListenAddress| address.ip().map(|address| address.ip());
+    bind.is_any_port() && ip(bind) == ip(&socket.local)
 }
 
 #[cfg(test)]
@@ -169,7 +235,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         InheritedSocket {
             name: name.to_owned(),
-            local: listener.local_addr().unwrap(),
+            local: ListenAddress::Ip(listener.local_addr().unwrap()),
             listener,
         }
     }
@@ -177,13 +243,13 @@ mod tests {
     #[test]
     fn a_socket_is_claimed_by_its_address_and_only_once() {
         let (one, other) = (socket(""), socket("whatever"));
-        let (first, second) = (one.local, other.local);
+        let (first, second) = (one.local.clone(), other.local.clone());
         let mut inherited = Inherited {
             sockets: vec![one, other],
             before: None,
         };
-        assert_eq!(inherited.listener(first).len(), 1);
-        assert!(inherited.listener(first).is_empty());
+        assert_eq!(inherited.listener(&first).unwrap().sockets.len(), 1);
+        assert!(inherited.listener(&first).is_none());
         assert!(
             inherited
                 .finish()
@@ -193,13 +259,20 @@ mod tests {
 
     #[test]
     fn on_port_0_the_port_before_is_kept_for_its_purpose() {
-        let any = "127.0.0.1:0".parse().unwrap();
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let mut inherited = Inherited {
             sockets: vec![socket(LISTENER), socket(ADMIN), socket("web")],
             before: None,
         };
-        let admin = inherited.sockets[1].local;
-        assert_eq!(inherited.listener(any).len(), 1);
+        let admin = inherited.sockets[1].local.ip().unwrap();
+        assert_eq!(
+            inherited
+                .listener(&ListenAddress::Ip(any))
+                .unwrap()
+                .sockets
+                .len(),
+            1
+        );
         assert_eq!(inherited.admin(any).unwrap().local_addr().unwrap(), admin);
         assert!(
             inherited.finish().is_err(),

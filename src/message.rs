@@ -9,7 +9,7 @@
 
 use std::{
     fmt,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     num::NonZeroU16,
     ops::Range,
     sync::{Arc, OnceLock},
@@ -101,15 +101,24 @@ pub struct Request {
     pub interim: Option<Interim>,
 }
 
+/// Stands for both ends of a connection by a socket in the file system, which
+/// have no address. Port 0 tells it from every connection by TCP. To keys,
+/// trusted proxies and services it is loopback, as the peer is on this machine;
+/// logs call it `unix`.
+pub const UNIX_PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
 /// The connection that a request came by. Shared by its requests.
 #[derive(Debug)]
 pub struct Origin {
     /// The listener, by its name.
     pub listener: Arc<FixedFields>,
     /// The other end of the connection: the client, or a proxy in front of it.
+    /// [`UNIX_PEER`] if it has no address.
     pub peer: SocketAddr,
     /// `peer` as text. One text has both forms of it: each connection keeps it.
     peer_text: Box<str>,
+    /// How much of `peer_text` is the form with the port.
+    peer_length: u8,
     /// Where in `peer_text` the address is.
     ip_at: Range<u8>,
     /// The host that its first request named; empty until then. Nearly all
@@ -147,14 +156,27 @@ pub struct HopAccount {
     pub text: Box<[u8]>,
 }
 
+/// Both texts of [`UNIX_PEER`], and where the second begins.
+const UNIX_TEXT: &str = "unix127.0.0.1";
+const UNIX_IP_AT: u8 = 4;
+
 impl Origin {
     /// A plain connection from `peer` to `local`, by this listener.
     pub fn new(listener: Arc<FixedFields>, peer: SocketAddr, local: SocketAddr) -> Self {
-        let peer_text: Box<str> = peer.to_string().into();
+        let peer_text: Box<str> = match peer {
+            UNIX_PEER => UNIX_TEXT.into(),
+            _ => peer.to_string().into(),
+        };
+        let (peer_length, ip_at) = match peer {
+            UNIX_PEER => (UNIX_IP_AT, UNIX_IP_AT..UNIX_TEXT.len() as u8),
+            // The longest text, with a zone, has 58 bytes.
+            _ => (peer_text.len() as u8, ip_in(&peer_text, peer)),
+        };
         Self {
             listener,
             peer,
-            ip_at: ip_in(&peer_text, peer),
+            peer_length,
+            ip_at,
             peer_text,
             host: OnceLock::new(),
             local,
@@ -164,9 +186,9 @@ impl Origin {
     }
 
     /// The address and port of the peer, as in `192.0.2.7:40000` and
-    /// `[2001:db8::7]:40000`.
+    /// `[2001:db8::7]:40000`; `unix` if it has none.
     pub fn peer_text(&self) -> &str {
-        &self.peer_text
+        &self.peer_text[..usize::from(self.peer_length)]
     }
 
     /// The address of the peer without the port, as forwarding fields spell it
@@ -185,7 +207,6 @@ fn ip_in(text: &str, peer: SocketAddr) -> Range<u8> {
         IpAddr::V6(_) => ("[".len(), &['%', ']']),
     };
     let end = text.find(after).unwrap_or(text.len());
-    // The longest text, with a zone, has 58 bytes.
     before as u8..end as u8
 }
 
@@ -222,6 +243,7 @@ mod tests {
             ("[::]:80", "::"),
             ("[::ffff:1.2.3.4]:1", "1.2.3.4"),
             ("[fe80::1%3]:80", "fe80::1"),
+            ("127.0.0.1:1", "127.0.0.1"),
         ] {
             let address: SocketAddr = peer.parse().unwrap();
             let listener = Arc::new(FixedFields::listener("0.0.0.0:80".into()));
@@ -229,5 +251,11 @@ mod tests {
             assert_eq!((origin.peer_text(), origin.peer_ip()), (peer, ip));
             assert_eq!(ip, address.ip().to_canonical().to_string());
         }
+        let listener = Arc::new(FixedFields::listener("unix:/a".into()));
+        let origin = Origin::new(listener, UNIX_PEER, UNIX_PEER);
+        assert_eq!(
+            (origin.peer_text(), origin.peer_ip()),
+            ("unix", "127.0.0.1")
+        );
     }
 }

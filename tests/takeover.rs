@@ -9,7 +9,11 @@ use std::{
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    os::{fd::OwnedFd, unix::net::UnixDatagram},
+    os::{
+        fd::OwnedFd,
+        unix::net::{UnixDatagram, UnixListener},
+    },
+    path::Path,
     process::{Command, Stdio},
     sync::{
         Arc,
@@ -315,7 +319,101 @@ fn a_socket_without_a_listener_is_a_mistake_with_a_correction() {
         "{said}"
     );
     let folder = tempfile::tempdir().unwrap();
-    let unix = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
-    let said = refused(unix);
+    let path = folder.path().join("socket");
+    let said = refused(UnixListener::bind(&path).unwrap());
+    let (bind, stream) = (
+        format!("bind = \"unix:{}\"", path.display()),
+        format!("ListenStream={} out", path.display()),
+    );
+    assert!(said.contains(&bind) && said.contains(&stream), "{said}");
+    let said = refused(UnixDatagram::unbound().unwrap());
     assert!(said.contains("ListenStream=ADDRESS:PORT"), "{said}");
+}
+
+/// A listener on a socket in the file system, beside one on a port.
+fn on_socket(path: &Path) -> String {
+    let path = path.display();
+    format!("[[listeners]]\nbind = 'unix:{path}'\n[[listeners]]\nbind = '127.0.0.1:0'\n")
+        + &responding("fine", "")
+}
+
+/// Asks on new connections to a socket until `is_over`. Every one is served.
+fn ask_socket(path: &Path, is_over: &AtomicBool) -> usize {
+    let mut asked = 0;
+    while !is_over.load(Ordering::Relaxed) {
+        let mut client = Client::connect_unix(path);
+        let response = client.exchange(request("GET", "/", &["Connection: close"]));
+        assert_eq!(response.text(), "fine");
+        asked += 1;
+    }
+    asked
+}
+
+/// Waits until a file is gone.
+#[track_caller]
+fn await_gone(path: &Path) {
+    let end = Instant::now() + TIMEOUT;
+    while path.exists() {
+        assert!(Instant::now() < end, "{} stays", path.display());
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_socket_in_the_file_system_stays_over_a_takeover_and_serves_every_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("web.sock");
+    let mut gateway = Gateway::start(&on_socket(&path));
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let load = scope.spawn(|| ask_socket(&path, &is_over));
+        let _raised = support::RaisedAtEnd(&is_over);
+        gateway.signal(Signal::USR2);
+        let successor = Successor::of(&gateway);
+        assert_eq!(gateway.wait_alone().code(), Some(0));
+        assert!(path.exists());
+        is_over.store(true, Ordering::Relaxed);
+        assert!(load.join().unwrap() > 0);
+        let mut client = Client::connect_unix(&path);
+        assert_eq!(client.exchange(request("GET", "/", &[])).text(), "fine");
+        drop(client);
+        kill_process(successor.0, Signal::TERM).unwrap();
+        await_gone(&path);
+    });
+}
+
+#[test]
+fn a_new_process_that_does_not_come_up_removes_no_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("web.sock");
+    let gateway = Gateway::start(&on_socket(&path));
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let more = format!("[[listeners]]\nbind = '{}'\n", taken.local_addr().unwrap());
+    fs::write(
+        gateway.file(),
+        support::gateway::completed(&(on_socket(&path) + &more)),
+    )
+    .unwrap();
+    gateway.signal(Signal::USR2);
+    gateway.logged("no new process takes over, this one goes on");
+    let mut client = Client::connect_unix(&path);
+    assert_eq!(client.exchange(request("GET", "/", &[])).text(), "fine");
+}
+
+#[test]
+fn a_socket_in_the_file_system_may_be_that_of_systemd_which_removes_it_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("web.sock");
+    let web = UnixListener::bind(&path).unwrap();
+    let mut early = Client::connect_unix(&path);
+    early.send(request("GET", "/", &[]));
+    let mut gateway = Start::new(&on_socket(&path)).socket("web.socket", web).go();
+    assert_eq!(early.response().text(), "fine");
+    drop(early);
+    gateway.signal(Signal::USR2);
+    let successor = Successor::of(&gateway);
+    assert_eq!(gateway.wait_alone().code(), Some(0));
+    kill_process(successor.0, Signal::TERM).unwrap();
+    gateway.logged("drained");
+    assert!(path.exists());
 }

@@ -43,7 +43,7 @@ use super::{
 use crate::{
     admin::Admin,
     build::State,
-    reload::{Outcome, Reloader},
+    reload::{HeldSockets, Outcome, Reloader},
     server::Worker,
     telemetry::{AccessGuard, LogControl},
 };
@@ -115,6 +115,7 @@ impl App {
         match end {
             LoopEnd::Stopped => self.drain(None).await,
             LoopEnd::TakenOver(process) => {
+                self.reloader.listeners.leave_files();
                 // The files in the state directory belong to the new process
                 // now.
                 self.saver = None;
@@ -232,7 +233,8 @@ impl App {
             tracing::warn!("a new process starts already");
             return;
         }
-        let sockets = self.reloader.listeners.sockets.values().flatten();
+        let held = self.reloader.listeners.sockets.values();
+        let sockets = held.flat_map(HeldSockets::named);
         match Takeover::start(sockets, self.admin.socket()) {
             Ok(takeover) => {
                 tracing::info!(process = takeover.id(), "a new process starts");

@@ -11,6 +11,9 @@
 //! `LISTEN_FDNAMES`. One more descriptor is a socket pair through which the new
 //! process says that it serves.
 //!
+//! The file of a socket in the file system stays, and belongs to the new process
+//! once that serves.
+//!
 //! # Failure
 //!
 //! Until the new process has reported that it serves, this one keeps
@@ -40,7 +43,7 @@ use tokio::{
 };
 
 use super::systemd::notify;
-use crate::inherited::{ADMIN, Inherited, LISTENER, READY};
+use crate::inherited::{ADMIN, Inherited, READY};
 
 /// Longest wait until the new process serves. It reads and builds the
 /// configuration as this process did at its start, and waits up to 2 s for
@@ -71,7 +74,7 @@ impl Takeover {
     /// This is process 1, or the system refuses a process or a descriptor. The
     /// text is a sentence for people.
     pub(super) fn start<'a>(
-        listeners: impl Iterator<Item = &'a TcpListener>,
+        listeners: impl Iterator<Item = (&'static str, &'a TcpListener)>,
         admin: Option<OwnedFd>,
     ) -> Result<Self, String> {
         if std::process::id() == 1 {
@@ -79,9 +82,9 @@ impl Takeover {
         }
         let (ours, theirs) = Pair::pair().map_err(not_started)?;
         let mut handed: Vec<(&str, OwnedFd)> = Vec::new();
-        for listener in listeners {
+        for (name, listener) in listeners {
             handed.push((
-                LISTENER,
+                name,
                 listener.as_fd().try_clone_to_owned().map_err(not_started)?,
             ));
         }

@@ -74,6 +74,9 @@ impl Config {
             if let Some(name) = &listener.name {
                 shown["listeners"][at]["name"] = json!(**name);
             }
+            if listener.bind.ip().is_none() {
+                shown["listeners"][at]["mode"] = json!(format!("{:04o}", listener.mode));
+            }
         }
         // Names of headers do not tell which of them are credentials here.
         let headers = shown.pointer_mut("/traces/headers");

@@ -72,10 +72,8 @@ pub(super) fn enter(routes: &Routes, mut request: Request) -> Entered {
     } = Address::of(&mut request);
     let client = client(routes, &request);
     let asked = match unsound {
-        None if routes.answers_preflights => {
-            routes.find_asked(&mut target, &host, &request, client.ip)
-        }
-        _ => None,
+        None => routes.find_asked(&mut target, &host, &request, client.ip),
+        Some(_) => None,
     };
     let is_preflight = asked.is_some();
     let found = match (asked, unsound) {
@@ -239,6 +237,7 @@ impl Routes {
     /// request which would follow, if it has origins that may call it. `None`
     /// for every other request, and where no such route is; it is then treated
     /// like any OPTIONS request.
+    #[inline]
     fn find_asked(
         &self,
         target: &mut Target,
@@ -246,6 +245,9 @@ impl Routes {
         request: &Request,
         client: IpAddr,
     ) -> Option<Found> {
+        if !self.answers_preflights {
+            return None;
+        }
         let method = cors::asked_method(&request.head)?;
         let mut asked = target.clone();
         let found = self

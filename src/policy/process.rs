@@ -5,9 +5,10 @@
 //! of logs are read once at the start, and a reload that changes them says so.
 
 use std::{
+    fmt,
     net::SocketAddr,
     num::{NonZeroU16, NonZeroUsize},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -44,9 +45,10 @@ pub struct Listener {
     /// `None`: it is on port 0 and was given no name, and is called by the
     /// address that the system chooses.
     pub name: Option<Arc<str>>,
-    /// The address and port. No two listeners have an address in common; port 0
-    /// lets the system choose.
-    pub bind: SocketAddr,
+    /// Where it listens. No two listeners have an address in common.
+    pub bind: ListenAddress,
+    /// The permissions of the file of a socket, at most 0o777.
+    pub mode: u32,
     /// Open connections over all workers; `None` is as many as the process's
     /// limit on open files allows.
     pub max_connections: Option<NonZeroUsize>,
@@ -68,10 +70,44 @@ pub struct Listener {
 impl Listener {
     /// Its identity over reloads.
     pub fn key(&self) -> ListenerKey {
-        let is_any_port = self.bind.port() == 0;
+        let is_any_port = self.bind.is_any_port();
         ListenerKey {
-            bind: self.bind,
+            bind: self.bind.clone(),
             name: self.name.clone().filter(|_| is_any_port),
+        }
+    }
+}
+
+/// Where a listener listens.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ListenAddress {
+    /// An address and a port; port 0 lets the system choose.
+    Ip(SocketAddr),
+    /// A socket in the file system, by its absolute path of at most 107 bytes.
+    Unix(Arc<Path>),
+}
+
+impl ListenAddress {
+    /// The address and port; `None` for a socket in the file system.
+    pub fn ip(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Ip(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Whether the system chooses the port.
+    pub fn is_any_port(&self) -> bool {
+        self.ip().is_some_and(|address| address.port() == 0)
+    }
+}
+
+/// As in the file.
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }
@@ -80,7 +116,7 @@ impl Listener {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ListenerKey {
     /// The address as it is configured.
-    pub bind: SocketAddr,
+    pub bind: ListenAddress,
     /// For port 0, which several listeners may have, the name too.
     pub name: Option<Arc<str>>,
 }
@@ -97,6 +133,9 @@ pub struct ConnectionLimits {
     pub keep_alive: Duration,
     /// Whether HTTP/2 is spoken beside HTTP/1.
     pub http2: bool,
+    /// Whether a client of HTTP/1 that has ended its sending side still gets its
+    /// response; otherwise it has left.
+    pub serves_half_closed: bool,
 }
 
 /// Bounds on the head of a request, in HTTP/1 and HTTP/2.

@@ -4,24 +4,29 @@
 //! A listener is known by its configured address ([`ListenerKey`]). One that stays keeps its
 //! sockets and connections, and new connections get the new settings. Each
 //! worker has a socket of its own for every address (`SO_REUSEPORT`), so that
-//! the kernel spreads connections over workers.
+//! the kernel spreads connections over workers; of a socket in the file system,
+//! it has a copy.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     sync::Arc,
 };
 
 use parking_lot::Mutex;
 
-use super::Files;
+use super::{
+    Files,
+    sockets::{
+        HeldSockets, cannot_listen, file_of, ports_of_both, sockets_for, warn_of_one_family,
+    },
+};
 use crate::{
     config::Config,
     inherited::Inherited,
     limit::AddressBans,
-    policy::{self, ListenerKey},
-    server::{AllConnections, DualStack, Listener, ListenerSettings, Sockets, Worker, bind},
+    policy::{self, ListenAddress, ListenerKey},
+    server::{AllConnections, Listener, ListenerSettings, Sockets, Worker},
     telemetry::{FixedFields, Metrics},
     tls::{AlpnProtocol, ServerTls},
 };
@@ -51,10 +56,11 @@ impl Opening {
         self
     }
 
-    /// The addresses of the new listeners, with the ports that the system
-    /// chose.
+    /// The addresses of the new listeners but those in the file system, with the
+    /// ports that the system chose.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.bound.iter().map(|bound| bound.sockets.local).collect()
+        let locals = self.bound.iter().map(|bound| &bound.sockets.local);
+        locals.filter_map(ListenAddress::ip).collect()
     }
 }
 
@@ -63,6 +69,8 @@ impl Opening {
 struct Bound {
     key: ListenerKey,
     sockets: Sockets,
+    /// Whether inherited sockets are systemd's; `None` for new ones.
+    is_activated: Option<bool>,
 }
 
 /// The open listeners. Shared with the admin listener, which shows them.
@@ -74,7 +82,7 @@ pub struct OpenListeners {
     /// The open listeners.
     pub by_key: Listeners,
     /// Copies of the sockets of open listeners, for a process that takes over.
-    pub sockets: BTreeMap<ListenerKey, Vec<TcpListener>>,
+    pub sockets: BTreeMap<ListenerKey, HeldSockets>,
     /// The connections of all listeners, bounded by the limit on open files.
     connections: Arc<AllConnections>,
     /// The numbers of open files that the system allows.
@@ -109,20 +117,35 @@ impl OpenListeners {
         let mut all = Vec::new();
         let mut bound = Vec::new();
         self.files.warn_of_pools(config);
+        let both = |listener: &policy::Listener| inherited.has(&listener.bind);
+        let handed = config.listeners.iter().filter(|listener| both(listener));
+        let open: Vec<_> = self
+            .by_key
+            .lock()
+            .keys()
+            .map(|key| key.bind.clone())
+            .collect();
+        let holds = ports_of_both(handed.map(|listener| &listener.bind).chain(&open));
         for (index, listener) in config.listeners.iter().enumerate() {
-            let (key, address) = (listener.key(), listener.bind);
+            let key = listener.key();
             let open = self.by_key.lock().get(&key).cloned();
             let mut settings = settings(config, listener, open.as_deref(), self.files)?;
             let local = match open {
-                Some(open) => open.local,
+                Some(open) => open.local.clone(),
                 None => {
-                    let sockets = self.sockets_for(config, address, inherited);
-                    let sockets = sockets.map_err(|error| {
-                        cannot_listen(&format!("listeners[{index}].bind"), address, &error)
+                    let claimed = inherited.listener(&listener.bind);
+                    let origin = claimed.as_ref().map(|claimed| claimed.is_activated);
+                    let sockets = sockets_for(config, listener, self.workers, claimed, &holds);
+                    let sockets = sockets.map_err(|why| {
+                        cannot_listen(&format!("listeners[{index}].bind"), &listener.bind, &why)
                     })?;
-                    let local = sockets.local;
+                    let local = sockets.local.clone();
                     let key = key.clone();
-                    bound.push(Bound { key, sockets });
+                    bound.push(Bound {
+                        key,
+                        sockets,
+                        is_activated: origin,
+                    });
                     local
                 }
             };
@@ -137,23 +160,6 @@ impl OpenListeners {
         })
     }
 
-    /// The inherited sockets for `address`, or new ones.
-    fn sockets_for(
-        &self,
-        config: &Config,
-        address: SocketAddr,
-        inherited: &mut Inherited,
-    ) -> io::Result<Sockets> {
-        let inherited = inherited.listener(address);
-        match inherited.first() {
-            Some(first) => Ok(Sockets {
-                local: first.local_addr()?,
-                sockets: one_each(inherited, self.workers)?,
-            }),
-            None => bind(address, self.workers, dual_stack(config, address)),
-        }
-    }
-
     /// Opens new listeners on `workers`, and applies their new settings to
     /// those that stay. Returns when every worker has been sent its new
     /// sockets.
@@ -162,16 +168,29 @@ impl OpenListeners {
         for (key, settings) in &settings {
             let open = self.by_key.lock().get(key).cloned();
             if let Some(listener) = open {
+                self.change_mode(key, settings.policy.mode);
                 listener.reconfigure(settings.clone());
             }
         }
-        for Bound { key, sockets } in bound {
+        for Bound {
+            key,
+            mut sockets,
+            is_activated,
+        } in bound
+        {
             let Some((_, settings)) = settings.iter().find(|(of, _)| *of == key) else {
                 continue;
             };
-            let Sockets { local, sockets } = sockets;
+            // Not before: a process that does not come up removes no file of the
+            // one before.
+            let file = match is_activated {
+                None => sockets.file.take(),
+                Some(is_activated) => file_of(&sockets.local, is_activated),
+            };
+            let held = HeldSockets::of(&sockets, file, is_activated == Some(true));
+            let Sockets { local, sockets, .. } = sockets;
             let listener = Listener::new(
-                local,
+                local.clone(),
                 settings.clone(),
                 Arc::clone(&self.connections),
                 Arc::clone(&self.metrics),
@@ -180,16 +199,29 @@ impl OpenListeners {
             self.by_key
                 .lock()
                 .insert(key.clone(), Arc::clone(&listener));
-            let copies: io::Result<_> = sockets.iter().map(TcpListener::try_clone).collect();
-            // Without copies, a process that takes over binds the address
-            // itself, or reports that it cannot.
-            self.sockets.insert(key, copies.unwrap_or_default());
+            self.sockets.insert(key, held);
             // A process with more workers hands over more sockets than there
             // are workers. Each has a queue to be served.
             for (worker, socket) in workers.iter().cycle().zip(sockets) {
                 worker.listen(socket, Arc::clone(&listener)).await;
             }
         }
+    }
+
+    /// Changes who may connect to an open socket in the file system.
+    fn change_mode(&self, key: &ListenerKey, mode: u32) {
+        let held = self.sockets.get(key);
+        let Some(file) = held.and_then(|held| held.file.as_ref()) else {
+            return;
+        };
+        if let Err(error) = file.set_mode(mode) {
+            tracing::warn!(address = %key.bind, %error, "the mode of the socket stays as it was");
+        }
+    }
+
+    /// Leaves the files of sockets to the process that has taken over.
+    pub fn leave_files(&mut self) {
+        self.sockets.values_mut().for_each(HeldSockets::leave);
     }
 
     /// Closes the listeners that `config` no longer has. Their connections
@@ -207,19 +239,11 @@ impl OpenListeners {
             if !stays {
                 tracing::info!(address = %listener.local, listener = %listener.name(), "listener closes; its connections drain");
                 listener.close();
+                warn_of_one_family(config, &key.bind);
             }
             stays
         });
     }
-}
-
-/// At least one socket for each worker: if fewer were inherited, workers share
-/// them. `sockets` is not empty.
-fn one_each(mut sockets: Vec<TcpListener>, workers: usize) -> io::Result<Vec<TcpListener>> {
-    for index in 0..workers.saturating_sub(sockets.len()) {
-        sockets.push(sockets[index].try_clone()?);
-    }
-    Ok(sockets)
 }
 
 /// The settings of `listener`, within the limit on open files. `open` is the
@@ -274,68 +298,4 @@ fn offered(listener: &policy::Listener) -> &'static [AlpnProtocol] {
     } else {
         &[AlpnProtocol::Http1]
     }
-}
-
-/// Whether a socket on `address` also takes IPv4 connections. The unspecified
-/// IPv6 address does, unless another listener has an IPv4 address with the same
-/// port.
-fn dual_stack(config: &Config, address: SocketAddr) -> DualStack {
-    if !address.is_ipv6() || address.port() == 0 {
-        return DualStack::On;
-    }
-    let mut others = Vec::new();
-    for listener in &config.listeners {
-        others.push(listener.bind);
-    }
-    if let Some(admin) = &config.admin {
-        others.push(admin.bind);
-    }
-    for other in others {
-        if other.is_ipv4() && other.port() == address.port() {
-            return DualStack::Off;
-        }
-    }
-    DualStack::On
-}
-
-/// Binds the admin listener if its address has changed; `None` if it has not,
-/// or if the admin listener is off.
-///
-/// # Errors
-/// As [`bind_admin`].
-pub(super) fn bind_new_admin(
-    before: &Config,
-    after: &Config,
-) -> Result<Option<tokio::net::TcpListener>, String> {
-    match (&before.admin, &after.admin) {
-        (_, None) => Ok(None),
-        (Some(before), Some(after)) if before.bind == after.bind => Ok(None),
-        (_, Some(admin)) => bind_admin(after, admin.bind).map(Some),
-    }
-}
-
-/// Binds the admin listener of `config` to `address`.
-///
-/// # Errors
-/// Says that the address cannot be bound, by which key, and why.
-pub fn bind_admin(config: &Config, address: SocketAddr) -> Result<tokio::net::TcpListener, String> {
-    admin_socket(config, address).map_err(|error| cannot_listen("admin.bind", address, &error))
-}
-
-fn admin_socket(config: &Config, address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
-    let mut bound = bind(address, 1, dual_stack(config, address))?;
-    let socket = bound.sockets.pop().ok_or(io::ErrorKind::NotFound)?;
-    tokio::net::TcpListener::from_std(socket)
-}
-
-/// The message about an address that cannot be bound, with a hint for the
-/// common reasons.
-fn cannot_listen(key: &str, address: SocketAddr, error: &io::Error) -> String {
-    let hint = match error.kind() {
-        io::ErrorKind::AddrInUse => ": another process listens there",
-        io::ErrorKind::PermissionDenied => ": ports below 1024 need CAP_NET_BIND_SERVICE",
-        io::ErrorKind::AddrNotAvailable => ": this machine has no such address",
-        _ => "",
-    };
-    format!("cannot listen on {address} (key {key}){hint} ({error})")
 }

@@ -31,6 +31,7 @@
 mod files;
 mod listeners;
 mod outcome;
+mod sockets;
 
 use std::{
     sync::Arc,
@@ -46,10 +47,11 @@ use tokio::{
 
 pub use self::{
     files::Files,
-    listeners::{Listeners, OpenListeners, Opening, bind_admin},
+    listeners::{Listeners, OpenListeners, Opening},
     outcome::{ConfigSource, Outcome, ReloadFailure, ReloadHandle},
+    sockets::{HeldSockets, bind_admin},
 };
-use self::{listeners::bind_new_admin, outcome::notes};
+use self::{outcome::notes, sockets::bind_new_admin};
 use crate::{
     build::{Process, State, build},
     config::{Config, Diagnostics, Watched},

@@ -6,9 +6,15 @@
 //! A worker that is busy therefore keeps its share of new connections, which
 //! wait in its queue.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+};
 
 use socket2::{Domain, Protocol, Type};
+
+use super::unix::SocketFile;
+use crate::policy::ListenAddress;
 
 /// Connections that the kernel completes before they are accepted, at most
 /// `net.core.somaxconn`.
@@ -19,9 +25,12 @@ pub(super) const BACKLOG: i32 = 4096;
 pub struct Sockets {
     /// The address that they are bound to, with the port that the system chose
     /// for port 0.
-    pub local: SocketAddr,
+    pub local: ListenAddress,
     /// At least one for each worker.
-    pub sockets: Vec<std::net::TcpListener>,
+    pub sockets: Vec<TcpListener>,
+    /// The file of a socket in the file system, if it is this process that
+    /// removes it.
+    pub file: Option<SocketFile>,
 }
 
 /// Whether a socket on an unspecified IPv6 address also takes IPv4 connections.
@@ -34,23 +43,48 @@ pub enum DualStack {
     Off,
 }
 
+/// Whether a socket of this process on `[::]` has the port already, and takes
+/// IPv4 connections with it. Of the two, the kernel prefers the one with an
+/// address of IPv4 for those.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SharedPort {
+    /// It has.
+    Yes,
+    /// It has not.
+    No,
+}
+
 /// Binds `count` sockets to one address. With port 0, all are bound to the same
 /// free port.
+///
+/// With `SharedPort::Yes`, a socket of this process on the other kind of address
+/// may have the port already.
 ///
 /// # Errors
 /// The system refuses the address, or another process already listens on it.
 /// SO_REUSEPORT alone would let that pass, and each process would get a part of
 /// the connections.
-pub fn bind(address: SocketAddr, count: usize, dual_stack: DualStack) -> io::Result<Sockets> {
+pub fn bind(
+    address: SocketAddr,
+    count: usize,
+    dual_stack: DualStack,
+    shared: SharedPort,
+) -> io::Result<Sockets> {
     // Without SO_REUSEPORT, to find out whether another process listens there.
-    drop(socket(address, PortReuse::Address, dual_stack)?);
+    if shared == SharedPort::No {
+        drop(socket(address, PortReuse::Address, dual_stack)?);
+    }
     let first = socket(address, PortReuse::Port, dual_stack)?;
     let local = first.local_addr()?;
     let mut sockets = vec![first];
     for _ in 1..count {
         sockets.push(socket(local, PortReuse::Port, dual_stack)?);
     }
-    Ok(Sockets { local, sockets })
+    Ok(Sockets {
+        local: ListenAddress::Ip(local),
+        sockets,
+        file: None,
+    })
 }
 
 /// The part of an address that a socket may share with others.
@@ -63,11 +97,7 @@ enum PortReuse {
 }
 
 /// A listening socket on `address`, which does not block.
-fn socket(
-    address: SocketAddr,
-    reuse: PortReuse,
-    dual_stack: DualStack,
-) -> io::Result<std::net::TcpListener> {
+fn socket(address: SocketAddr, reuse: PortReuse, dual_stack: DualStack) -> io::Result<TcpListener> {
     let socket = socket2::Socket::new(
         Domain::for_address(address),
         Type::STREAM,

@@ -6,6 +6,9 @@
 //! system for each. Accepting is therefore apart from all else, and done without
 //! tokio's `TcpListener`, which registers each connection with the poll of its
 //! runtime first.
+//!
+//! Sockets in the file system are accepted and served by the same types (see
+//! `unix`).
 
 use std::{
     io,
@@ -22,6 +25,7 @@ use tokio::{
 };
 
 use super::Socket;
+use crate::message::UNIX_PEER;
 
 /// A source of connections: a listening socket, or a script in tests.
 ///
@@ -100,6 +104,10 @@ impl Accept for AsyncFd<TcpListener> {
 
     fn set_up(arrived: OwnedFd, peer: SocketAddr) -> io::Result<Accepted<TcpStream>> {
         let io = TcpStream::from_std(arrived.into())?;
+        if peer == UNIX_PEER {
+            let local = UNIX_PEER;
+            return Ok(Accepted { io, peer, local });
+        }
         // A response is written as a whole: waiting for more bytes (Nagle) would
         // only delay it.
         io.set_nodelay(true)?;
@@ -129,6 +137,7 @@ pub(super) fn listening(socket: TcpListener) -> io::Result<AsyncFd<TcpListener>>
 fn accept_from(socket: &TcpListener) -> io::Result<(OwnedFd, SocketAddr)> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let (arrived, peer) = acceptfrom_with(socket, flags)?;
+    // The other end of a socket in the file system has no address.
     let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-    Ok((arrived, peer.ok_or(io::ErrorKind::AddrNotAvailable)?))
+    Ok((arrived, peer.unwrap_or(UNIX_PEER)))
 }

@@ -43,6 +43,8 @@ use super::{
     slots::{CountedOne, Slots},
 };
 use crate::{
+    message::UNIX_PEER,
+    policy::ListenAddress,
     telemetry::{Latch, ListenerMetrics, Metrics},
     tls::ServerTls,
 };
@@ -60,7 +62,7 @@ const GRACE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Listener {
     /// The address that it is bound to, with the port that the system chose.
-    pub local: SocketAddr,
+    pub local: ListenAddress,
     /// Cancelled by [`close`](Self::close).
     pub(super) drain: CancellationToken,
     /// How long a connection without a request is kept once the listener
@@ -94,7 +96,7 @@ pub struct Listener {
 impl Listener {
     /// A listener that is about to open.
     pub fn new(
-        local: SocketAddr,
+        local: ListenAddress,
         settings: ListenerSettings,
         all: Arc<AllConnections>,
         process: Arc<Metrics>,
@@ -210,6 +212,10 @@ impl Listener {
         peer: SocketAddr,
         settings: &ListenerSettings,
     ) -> Result<Option<ClientGuard>, NotAdmitted> {
+        // All processes of this machine would count as one client.
+        if peer == UNIX_PEER {
+            return Ok(None);
+        }
         let address = peer.ip().to_canonical();
         let is_trusted = |network: &IpNet| network.contains(&address);
         if settings.trusted.iter().any(is_trusted) {

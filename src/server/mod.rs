@@ -52,14 +52,16 @@ pub mod proxy_protocol;
 mod settings;
 mod slots;
 mod socket;
+mod unix;
 mod worker;
 
 pub use accept::accept;
-pub use bind::{DualStack, Sockets, bind};
+pub use bind::{DualStack, SharedPort, Sockets, bind};
 pub use connection::RequestService;
 pub use connections::AllConnections;
 pub use incoming::{Accept, Accepted};
 pub use listener::Listener;
 pub use settings::ListenerSettings;
 pub use socket::Socket;
+pub use unix::{SocketFile, bind_unix};
 pub use worker::Worker;

@@ -221,7 +221,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &["duration", "policy"]),
     ("duration", &[]),
     ("error", &["duration"]),
-    ("inherited", &[]),
+    // The address of a listener, which is TCP or a socket in the file system.
+    ("inherited", &["policy"]),
     ("limit", &["policy", "runtime"]),
     ("telemetry", &["policy", "runtime"]),
     ("tls", &["policy"]),

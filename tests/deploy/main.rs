@@ -108,7 +108,8 @@ fn the_socket_unit_listens_where_the_gateway_does_by_default() {
         "[[routes]]\nname = 'own'\nrespond = { status = 200 }\n",
     )
     .listeners[0]
-        .bind;
+        .bind
+        .clone();
     assert_eq!(find(&unit, r"(?m)^ListenStream=(.*)$"), [bind.to_string()]);
 }
 

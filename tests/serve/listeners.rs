@@ -188,3 +188,36 @@ fn gateway_without_proxies() -> Gateway {
         &(responding("all", "") + &responding("inside", "match = { clients = ['10.0.0.0/8'] }")),
     )
 }
+
+/// The name of the listener by which a request to `address` came.
+fn listener_of(gateway: &Gateway, address: (&str, u16)) -> String {
+    let address = (address.0.parse::<std::net::IpAddr>().unwrap(), address.1).into();
+    let response = Client::connect(address).exchange(request("GET", "/", &[]));
+    assert_eq!(response.status(), 200);
+    gateway.access_line()["listener"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+#[test]
+fn all_addresses_of_ipv4_and_of_ipv6_may_be_two_listeners() {
+    let port = free_port();
+    let six = format!("[[listeners]]\nname = 'six'\nbind = '[::]:{port}'\n");
+    let four = format!("[[listeners]]\nname = 'four'\nbind = '0.0.0.0:{port}'\n");
+    let route = responding("r", "");
+    for both in [four.clone() + &six, six.clone() + &four] {
+        let gateway = Gateway::start(&(both + &route));
+        assert_eq!(listener_of(&gateway, ("127.0.0.1", port)), "four");
+        assert_eq!(listener_of(&gateway, ("::1", port)), "six");
+    }
+    // Alone it takes both, and a reload may add the other one.
+    let gateway = Gateway::start(&(six.clone() + &route));
+    assert_eq!(listener_of(&gateway, ("127.0.0.1", port)), "six");
+    gateway.reload_with(&(six.clone() + &four + &route));
+    assert_eq!(listener_of(&gateway, ("127.0.0.1", port)), "four");
+    assert_eq!(listener_of(&gateway, ("::1", port)), "six");
+    gateway.reload_with(&(six + &route));
+    gateway.logged("it takes connections over IPv6 only until a restart");
+    assert_eq!(listener_of(&gateway, ("::1", port)), "six");
+}

@@ -7,6 +7,7 @@ mod bodies;
 mod claims;
 mod connections;
 mod fields;
+mod half_closed;
 mod interim;
 mod listeners;
 mod routes;
@@ -14,3 +15,4 @@ mod streaming;
 #[path = "../support/mod.rs"]
 mod support;
 mod templates;
+mod unix;

@@ -3,6 +3,8 @@
 use std::{
     net::{SocketAddr, TcpStream},
     ops::{Deref, DerefMut},
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    path::Path,
     sync::Arc,
 };
 
@@ -19,6 +21,13 @@ impl Client {
     pub fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect_timeout(&address, TIMEOUT).unwrap();
         Self(Wire::new(stream, Arc::default()))
+    }
+
+    /// Connects to a socket in the file system. The type of TCP carries it, too.
+    #[track_caller]
+    pub fn connect_unix(path: &Path) -> Self {
+        let stream = UnixStream::connect(path).unwrap();
+        Self::over(TcpStream::from(OwnedFd::from(stream)))
     }
 
     /// Wraps a connection that is already established.

@@ -228,8 +228,11 @@ impl Gateway {
         };
         gateway.admin = gateway.address_in("admin listening");
         for _ in 0..listeners {
-            let address = gateway.address_in("listening");
-            gateway.listeners.push(address);
+            let at = gateway.logged("listening")["address"].clone();
+            // A socket in the file system has no address of this kind.
+            gateway
+                .listeners
+                .extend(at.as_str().unwrap().parse::<SocketAddr>());
         }
         gateway
     }

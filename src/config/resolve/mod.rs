@@ -40,6 +40,7 @@ mod concurrency;
 mod cors;
 mod cost;
 mod defaults;
+mod definition;
 mod destinations;
 mod files;
 mod forward;

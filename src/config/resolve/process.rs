@@ -6,7 +6,7 @@
 //! gateway between two configurations, so that addresses which the system gives
 //! only once are compared here, before anything is opened.
 
-use std::{net::SocketAddr, num::NonZeroU16, sync::Arc};
+use std::{num::NonZeroU16, sync::Arc};
 
 use super::{
     checks::{GivenKey, Unique, every, exclude},
@@ -20,15 +20,19 @@ use crate::config::{
     wire::{
         lists::Tables,
         numbers::SwitchOrPort,
-        process::{self as wire, ProxyProtocol, Underscores},
+        process::{self as wire, HalfClosed, ProxyProtocol, Underscores},
     },
 };
 use crate::policy::{
-    Admin, ClientIp, ConnectionLimits, HeadLimits, Listener, Log, Server, Shutdown,
+    Admin, ClientIp, ConnectionLimits, HeadLimits, ListenAddress, Listener, Log, Server, Shutdown,
 };
 
 /// The port of https (RFC 9110, 4.2.2).
 const HTTPS_PORT: u16 = 443;
+
+/// The permissions of the file of a socket: the user and the group of the
+/// gateway may connect, and not everybody on the machine.
+const SOCKET_MODE: u32 = 0o660;
 
 /// `[server]`: threads, memory, and the folder for state.
 ///
@@ -70,12 +74,12 @@ fn unique_addresses<'a>(
     listeners: impl Iterator<Item = &'a wire::Listener>,
     problems: &mut Problems,
 ) {
-    let mut earlier: Vec<(SocketAddr, Span)> = Vec::new();
+    let mut earlier: Vec<(ListenAddress, Span)> = Vec::new();
     for listener in listeners {
         let (Some(bind), at) = (listener.bind.read(), listener.bind.at()) else {
             continue;
         };
-        let taken = earlier.iter().find(|(other, _)| overlap(*other, bind));
+        let taken = earlier.iter().find(|(other, _)| overlap(other, &bind));
         if let Some((address, before)) = taken {
             let mut message = format!("two listeners bind {bind}");
             let mut help = "keep one of the two";
@@ -125,7 +129,7 @@ pub(super) fn name(listener: &wire::Listener) -> Option<&str> {
         return Some(&listener.name.value()?.text);
     }
     let bind = listener.bind.value()?;
-    (bind.value.port() != 0).then_some(&bind.text)
+    (!bind.value.is_any_port()).then_some(&bind.text)
 }
 
 /// Whether the system refuses the second of two sockets, as both would take
@@ -135,7 +139,10 @@ pub(super) fn name(listener: &wire::Listener) -> Option<&str> {
 /// common with others. `[::]` takes connections over IPv4 only where no
 /// listener has an address of that kind, so that addresses of different kinds
 /// never overlap. Port 0 is a free one each time.
-fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+fn overlap(one: &ListenAddress, other: &ListenAddress) -> bool {
+    let (Some(one), Some(other)) = (one.ip(), other.ip()) else {
+        return one == other;
+    };
     let is_one = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() == other.port() && one.port() != 0 && one.is_ipv4() == other.is_ipv4() && is_one
 }
@@ -148,6 +155,7 @@ fn listener(field: &Field<wire::Listener>, loading: &mut Loading<'_>) -> Option<
     let listener = field.value()?;
     let tls = listener.tls.if_given(|tls| tls::listener(tls, loading));
     let timeouts = section(&listener.timeouts)?;
+    mode_has_effect(listener, &mut loading.problems);
     let keys = [
         GivenKey::given("tls", &listener.tls),
         redirects(listener)
@@ -166,6 +174,7 @@ fn listener(field: &Field<wire::Listener>, loading: &mut Loading<'_>) -> Option<
     Some(Listener {
         name: name(listener).map(Arc::from),
         bind: listener.bind.read()?,
+        mode: listener.mode.optional()?.unwrap_or(SOCKET_MODE),
         max_connections: listener.max_connections.read(),
         limits: ConnectionLimits {
             head: HeadLimits {
@@ -176,12 +185,24 @@ fn listener(field: &Field<wire::Listener>, loading: &mut Loading<'_>) -> Option<
             headers_timeout: timeouts.headers.read()?,
             keep_alive: timeouts.keep_alive.read()?,
             http2: listener.http2.value?,
+            serves_half_closed: listener.half_closed.value? == HalfClosed::Serve,
         },
         tls_handshake: timeouts.tls_handshake.read()?,
         proxy_protocol: listener.proxy_protocol.value? == ProxyProtocol::Required,
         tls: tls?,
         redirect_https: listener.redirect_https.value.and(redirects(listener)),
     })
+}
+
+/// Reports permissions without a file.
+fn mode_has_effect(listener: &wire::Listener, problems: &mut Problems) {
+    if let Some(ListenAddress::Ip(bind)) = listener.bind.read()
+        && listener.mode.is_present()
+    {
+        let message = format!("`mode` is for a socket in the file system, and {bind} is none");
+        let help = "leave `mode` out, or write a `bind` such as \"unix:/run/tidegate/web.sock\"";
+        problems.error(Code::Conflict, listener.mode.at(), message, help);
+    }
 }
 
 /// The port to which a listener redirects every request; `None` if it serves
@@ -226,7 +247,9 @@ pub(super) fn admin(
         return Some(None);
     };
     let mut listeners = listeners.unwrap_or_default().iter();
-    if let Some(taken) = listeners.find(|listener| overlap(listener.bind, bind)) {
+    if let Some(taken) =
+        listeners.find(|listener| overlap(&listener.bind, &ListenAddress::Ip(bind)))
+    {
         let message = format!("a listener binds {} already", taken.bind);
         let help = "give `[admin] bind` a port of its own";
         let at = admin.bind.at();

@@ -20,16 +20,14 @@ use std::{
     sync::Arc,
 };
 
-use super::process;
+use super::{definition::definition, process};
 use crate::config::{
     characters,
     field::{Field, Given},
     problem::{Code, Problem, Problems},
-    redact,
     source::Span,
     suggest,
-    syntax::{address, path, template},
-    units,
+    syntax::{path, template},
     wire::{
         File,
         identities::Identity,
@@ -381,39 +379,5 @@ impl<'a> Known<'a> {
         let message = format!("there is no {noun} `{name}`");
         let problem = Problem::new(Code::UnknownName, at, message);
         problem.label(format!("no such {noun}")).help(help)
-    }
-}
-
-/// How to define a name that is unknown. The URL of a server or a rate in the
-/// place of a name belongs into the definition.
-///
-/// `noun` is "upstream", "limit", "identity" or "listener". A login in the text
-/// is covered.
-fn definition(noun: &str, name: &str) -> String {
-    let quoted = redact::logins(name);
-    let url = address::with_scheme(name);
-    let is_url = name.contains(':') && address::server_url(&url).is_ok();
-    if noun == "upstream" && is_url {
-        let url = redact::logins(&url);
-        return format!(
-            "write `upstream = \"app\"` here, and define it: `[upstreams.app]` with `servers = [\"{url}\"]`"
-        );
-    }
-    if noun == "limit" && units::rate(name).is_ok() {
-        return format!(
-            "write `limits = [\"per-client\"]` here, and define it: `[limits.per-client]` with `rate = \"{name}\"`"
-        );
-    }
-    if noun == "listener" {
-        return format!("give a `[[listeners]]` this name: `name = \"{quoted}\"`");
-    }
-    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    let section = match noun {
-        "identity" => "identities".to_owned(),
-        noun => format!("{noun}s"),
-    };
-    match name.bytes().all(is_bare) {
-        true => format!("define it: `[{section}.{name}]`"),
-        false => format!("define it: `[{section}.\"{quoted}\"]`"),
     }
 }

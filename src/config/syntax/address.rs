@@ -13,8 +13,8 @@ use std::{
 use ipnet::IpNet;
 use rustls::pki_types::ServerName;
 
-use super::{super::wrong::Wrong, host, in_quotes, pieces};
-use crate::policy::{ServerAddress, UpstreamServer};
+use super::{super::wrong::Wrong, host, in_quotes, name, pieces};
+use crate::policy::{ListenAddress, ServerAddress, UpstreamServer};
 
 /// Ports where HTTP is expected when a URL names none.
 const HTTP_PORT: u16 = 80;
@@ -30,6 +30,23 @@ const LONGEST_SOCKET: usize = 107;
 /// Anything else, names included: where to listen is not looked up.
 pub(in crate::config) fn bind(text: &str) -> Result<SocketAddr, Wrong> {
     text.parse().map_err(|_| no_bind(text))
+}
+
+/// Where a listener listens: an address and a port, or `"unix:/path"` for a
+/// socket in the file system.
+///
+/// # Errors
+/// Anything else, and a path that could not stand as a name in logs and
+/// metrics.
+pub(in crate::config) fn listen_at(text: &str) -> Result<ListenAddress, Wrong> {
+    match text.strip_prefix("unix:") {
+        Some(path) if is_socket(path) => {
+            name(text)?;
+            Ok(ListenAddress::Unix(Path::new(path).into()))
+        }
+        _ if names_socket(text) => Err(no_socket(text)),
+        _ => bind(text).map(ListenAddress::Ip),
+    }
 }
 
 /// The refusal of an address to listen on. Help adds the part that is missing,

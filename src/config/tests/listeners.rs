@@ -144,3 +144,56 @@ fn routes_of_other_listeners_or_clients_do_not_hide_each_other() {
     );
     assert_eq!(only(routes(&[one, same])).0, Code::HiddenRoute);
 }
+
+#[test]
+fn a_listener_may_be_a_socket_in_the_file_system() {
+    let listener = |keys: &str| config_with(&format!("[[listeners]]\n{keys}"), "");
+    let config = listener("bind = \"unix:/run/a.sock\"").unwrap();
+    let of = &config.listeners[0];
+    assert_eq!(
+        (of.mode, of.name.as_deref()),
+        (0o660, Some("unix:/run/a.sock"))
+    );
+    assert_eq!(config.shown()["listeners"][0]["mode"], "0660");
+    assert_eq!(
+        listener("bind = \"unix:/run/a.sock\"\nmode = \"0600\"")
+            .unwrap()
+            .listeners[0]
+            .mode,
+        0o600
+    );
+    let both = "bind = \"unix:/run/a.sock\"\n[[listeners]]\nbind = \"unix:/run/a.sock\"";
+    assert_eq!(places(listener(both)), [(4, Code::Duplicate)]);
+    let on_a_port = listener("bind = \"0.0.0.0:1\"\nmode = \"0600\"");
+    assert_eq!(places(on_a_port), [(3, Code::Conflict)]);
+    for (wrong, right) in [
+        ("bind = \"/run/a.sock\"", "\"unix:/run/a.sock\""),
+        ("bind = \"unix:run/a.sock\"", "begins with /"),
+        ("bind = \"unix:/run/ä.sock\"", "printable ASCII"),
+        ("bind = \"unix:/run/a.sock\"\nmode = 660", "`\"0660\"`"),
+        (
+            "bind = \"unix:/run/a.sock\"\nmode = \"0888\"",
+            "three octal digits",
+        ),
+        (
+            "bind = \"unix:/run/a.sock\"\nmode = \"rw-rw----\"",
+            "three octal digits",
+        ),
+        (
+            "bind = \"unix:/run/a.sock\"\nmode = \"4755\"",
+            "three octal digits",
+        ),
+    ] {
+        let (_, message) = only(listener(wrong));
+        assert!(message.contains(right), "{wrong}: {message}");
+    }
+    let long = format!("bind = \"unix:/{}\"", "a".repeat(107));
+    assert!(only(listener(&long)).1.contains("107 bytes"));
+}
+
+#[test]
+fn a_server_that_is_a_socket_of_the_gateway_itself_is_reported() {
+    let text = "[[listeners]]\nbind = \"unix:/run/a.sock\"\n[upstreams.a]\nservers = [\"unix:/run/a.sock\"]\n[[routes]]\nname = \"a\"\nupstream = \"a\"";
+    let warnings = &read(text).unwrap().warnings;
+    assert_eq!(warnings.list[0].code, Code::Misleading);
+}

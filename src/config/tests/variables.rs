@@ -98,7 +98,7 @@ fn the_environment_reaches_every_string_and_its_secrets_stay_out_of_the_view() {
     let text = "[[listeners]]\nbind = \"127.0.0.1:${PORT}\"\n[[routes]]\nname = \"a\"\nrespond = { body = \"${TOKEN}\", headers = { x-a = \"${TOKEN}\" } }
         response = { set_headers = { authorization = \"literal\" } }";
     let config = parse("a.toml", text, &environment).unwrap();
-    assert_eq!(config.listeners[0].bind.port(), 81);
+    assert_eq!(config.listeners[0].bind.ip().unwrap().port(), 81);
     assert_eq!(config.shown()["listeners"][0]["bind"], "127.0.0.1:81");
     let shown = config.shown().to_string();
     assert!(

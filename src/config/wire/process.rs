@@ -12,8 +12,8 @@ use super::{
     numbers::{SwitchOrPort, Whole, Workers, on},
     scalar::{Off, Or, Scalar},
     syntaxes::{
-        AdminHost, AnyDuration, Bind, Bytes, ClientHeader, FileName, HeadBytes, Name, Network,
-        PemFile, PositiveDuration, Share, StoreAt,
+        AdminHost, AnyDuration, Bind, Bytes, ClientHeader, FileMode, FileName, HeadBytes, ListenAt,
+        Name, Network, PemFile, PositiveDuration, Share, StoreAt,
     },
 };
 use crate::policy::{LogFormat, LogLevel, LogQuery, StoreOnError, TlsVersion};
@@ -52,8 +52,12 @@ pub(in crate::config) struct Server {
 pub(in crate::config) struct Listener {
     /// Its name in logs and metrics, and for routes; absent: its `bind`.
     pub(in crate::config) name: Option<Field<Scalar<Name>>>,
-    /// IP address and port; port 0 lets the system choose.
-    pub(in crate::config) bind: Field<Scalar<Bind>>,
+    /// IP address and port, where port 0 lets the system choose; or "unix:/path"
+    /// for a socket in the file system.
+    pub(in crate::config) bind: Field<Scalar<ListenAt>>,
+    /// Permissions of the file of a "unix:/path": who may connect; absent:
+    /// "0660".
+    pub(in crate::config) mode: Option<Field<Scalar<FileMode>>>,
     /// Open connections; a further one closes the one that has been idle
     /// longest, or waits; absent: what the limit on open files allows.
     pub(in crate::config) max_connections: Option<Field<Connections>>,
@@ -74,6 +78,10 @@ pub(in crate::config) struct Listener {
     /// "drop" drops them, "keep" passes them on.
     #[serde(default)]
     pub(in crate::config) underscores: Field<Underscores>,
+    /// Clients of HTTP/1 that end their sending side before their response:
+    /// "leave": they have left; "serve": they get it.
+    #[serde(default)]
+    pub(in crate::config) half_closed: Field<HalfClosed>,
     /// How long clients may take.
     pub(in crate::config) timeouts: Nested<ListenerTimeouts>,
     /// "required": each connection begins with a PROXY protocol header, version
@@ -99,6 +107,19 @@ pub(in crate::config) enum Underscores {
     Drop,
     /// They are passed on like others.
     Keep,
+}
+
+/// The meaning of the end of a client's sending side before its response.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum HalfClosed {
+    /// It has left, and its request is cancelled.
+    // A client that is killed or gives up cannot be told from one that waits,
+    // and nearly none waits: NGINX and Envoy decide the same.
+    #[default]
+    Leave,
+    /// It waits for its response. It has left when a write fails.
+    Serve,
 }
 
 /// Whether connections begin with a header of the PROXY protocol (HAProxy's

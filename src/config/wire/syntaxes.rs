@@ -22,8 +22,8 @@ use super::super::{
 use super::scalar::Syntax;
 use crate::policy::{
     Algorithm, BodyKind, ClientIpHeader, CostSource, CredentialPlace, Failures, HeaderText,
-    HostPattern, KeyPart, Missing, OriginPattern, PathPattern, Rate, SampledShare, Statuses,
-    StoreServer, Template, UpstreamServer,
+    HostPattern, KeyPart, ListenAddress, Missing, OriginPattern, PathPattern, Rate, SampledShare,
+    Statuses, StoreServer, Template, UpstreamServer,
 };
 
 /// Declares languages:
@@ -179,6 +179,10 @@ syntaxes! {
     /// A bound above a share.
     Bound = u16, "a percentage", "125%", "^[0-9]+%$", units::bound, with_percent;
     PerTime = Rate, "a rate", "100/s", "^[0-9]+([kKMGT]?i?B)?/[0-9a-z]+$", units::rate, with_time;
+    /// Where a listener listens.
+    ListenAt = ListenAddress, "an address with a port", "0.0.0.0:8080", "(:[0-9]+|^unix:/.+)$", address::listen_at, with_address;
+    /// The permissions of a file, in octal digits.
+    FileMode = u32, "permissions", "0660", "^0?[0-7]{3}$", file_mode, with_quotes;
     Bind = SocketAddr, "an address with a port", "0.0.0.0:8080", ":[0-9]+$", address::bind, with_address;
 }
 
@@ -237,6 +241,24 @@ fn delay(text: &str) -> Result<Duration, Wrong> {
         }
         delay => Ok(delay),
     }
+}
+
+/// Permissions of a file: three octal digits behind a zero.
+fn file_mode(text: &str) -> Result<u32, Wrong> {
+    let digits = text.strip_prefix('0').unwrap_or(text);
+    let is_octal = digits.len() == 3 && digits.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
+    match u32::from_str_radix(digits, 8) {
+        Ok(mode) if is_octal => Ok(mode),
+        _ => {
+            let help =
+                "write three octal digits, such as \"0660\": the owner and the group may connect";
+            Err(Wrong::new("it is not the mode of a file", help))
+        }
+    }
+}
+
+fn with_quotes(number: u64) -> Option<String> {
+    (number <= 777).then(|| format!("write it in quotes: `\"{number:04}\"`"))
 }
 
 fn positive(text: &str) -> Result<Duration, Wrong> {

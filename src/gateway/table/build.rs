@@ -5,10 +5,10 @@ use std::{cmp::Reverse, collections::HashMap, iter};
 
 use foldhash::fast::RandomState;
 
-use super::super::networks::Networks;
 use super::{
-    Conditions, EndingRoutes, Hosts, OriginConditions, Paths, Rank, RouteTable,
-    parameters::{self, ParameterNames},
+    EndingRoutes, Hosts, Paths, Rank, RouteTable,
+    conditions::Conditions,
+    parameters,
     regexes::{Regexes, Sets},
     tree::Tree,
 };
@@ -161,37 +161,4 @@ impl Paths {
 /// The segments of a pattern.
 fn segments(pattern: &str) -> impl Iterator<Item = &str> {
     pattern.split('/').skip(1)
-}
-
-impl Conditions {
-    /// The conditions of the route at `index` of the file.
-    fn new(index: usize, route: &Match) -> Self {
-        let names = match &route.path {
-            PathPattern::Parameters(pattern) => Some(ParameterNames::of(pattern)),
-            _ => None,
-        };
-        Self {
-            index,
-            methods: route.methods.as_slice().into(),
-            headers: route.headers.as_slice().into(),
-            query: route.query.as_slice().into(),
-            origin: OriginConditions::of(route),
-            names,
-        }
-    }
-}
-
-impl OriginConditions {
-    /// Those of a route; `None` if it has none.
-    fn of(route: &Match) -> Option<Box<Self>> {
-        let (clients, not_clients) = (&route.clients, &route.not_clients);
-        if route.listeners.is_empty() && clients.is_empty() && not_clients.is_empty() {
-            return None;
-        }
-        Some(Box::new(Self {
-            listeners: route.listeners.as_slice().into(),
-            clients: Networks::new(clients),
-            not_clients: Networks::new(not_clients),
-        }))
-    }
 }

@@ -28,6 +28,7 @@
 //! segments, has to fall back to the less specific route.
 
 mod build;
+mod conditions;
 #[cfg(test)]
 mod oracle;
 mod parameters;
@@ -38,22 +39,17 @@ pub mod scan;
 mod tests;
 mod tree;
 
-use std::{cell::OnceCell, collections::HashMap, net::IpAddr, sync::Arc};
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use foldhash::fast::RandomState;
-use http::{HeaderName, HeaderValue, Method};
+use http::Method;
 
 use self::{
-    parameters::ParameterNames,
+    conditions::{Conditions, Query},
     regexes::Regexes,
     tree::{Tree, TreePosition},
 };
-use super::networks::Networks;
-use crate::{
-    call::query::{self, Pair},
-    message::Headers,
-    telemetry::FixedFields,
-};
+use crate::{message::Headers, telemetry::FixedFields};
 
 /// The routes of one snapshot, arranged to be found. Requests never change it,
 /// so that all workers share one.
@@ -334,101 +330,5 @@ fn walk<'t>(tree: &'t Tree<EndingRoutes>, path: &[u8]) -> Walk<'t> {
     Walk {
         last,
         is_whole: true,
-    }
-}
-
-/// The conditions of one route, apart from its host and path: the last step of
-/// the route match.
-#[derive(Debug)]
-struct Conditions {
-    /// The route's position in the file.
-    index: usize,
-    /// One of these; empty takes every method.
-    methods: Box<[Method]>,
-    /// Fields that must all be there, with this value in one of their lines.
-    headers: Box<[(HeaderName, HeaderValue)]>,
-    /// Parameters that must all be there, decoded.
-    query: Box<[(String, String)]>,
-    /// Where the request has to come from; `None` for anywhere.
-    origin: Option<Box<OriginConditions>>,
-    /// The names of its path's parameters; `None` if it has none.
-    names: Option<ParameterNames>,
-}
-
-/// The conditions of a route on where a request comes from.
-#[derive(Debug)]
-struct OriginConditions {
-    /// The names of listeners, one of these; empty takes any.
-    listeners: Box<[Arc<str>]>,
-    /// Networks that have the client; none take any client.
-    clients: Networks,
-    /// Networks that do not have the client.
-    not_clients: Networks,
-}
-
-impl OriginConditions {
-    /// Whether all conditions hold.
-    fn admit(&self, lookup: &Lookup<'_>) -> bool {
-        let name = lookup.listener.name();
-        (self.listeners.is_empty() || self.listeners.iter().any(|listener| **listener == *name))
-            && (self.clients.is_empty() || self.clients.contains(lookup.client))
-            && !self.not_clients.contains(lookup.client)
-    }
-}
-
-impl Conditions {
-    /// Whether all conditions hold.
-    fn admit(&self, lookup: &Lookup<'_>, query: &Query<'_>) -> bool {
-        (self.methods.is_empty() || self.methods.contains(lookup.method))
-            && self
-                .headers
-                .iter()
-                .all(|(name, wanted)| has_line(lookup.headers, name, wanted))
-            && self.query.iter().all(|wanted| query.holds(wanted))
-            && self
-                .origin
-                .as_ref()
-                .is_none_or(|origin| origin.admit(lookup))
-    }
-}
-
-/// Whether one of the lines of a field has this value.
-fn has_line(headers: &Headers, name: &HeaderName, wanted: &HeaderValue) -> bool {
-    headers.all(name).any(|value| value == wanted.as_bytes())
-}
-
-/// The query parameters of one request, decoded once a candidate route has a
-/// condition on them.
-#[derive(Debug)]
-struct Query<'r> {
-    /// As received, without its `?`.
-    raw: Option<&'r [u8]>,
-    /// Sorted, so that with a long query and many candidates each search is
-    /// short.
-    decoded: OnceCell<Vec<Pair<'r>>>,
-}
-
-impl<'r> Query<'r> {
-    /// The query as received, without its `?`.
-    fn new(raw: Option<&'r [u8]>) -> Self {
-        let decoded = OnceCell::new();
-        Self { raw, decoded }
-    }
-
-    /// Whether a parameter has this name and value, perhaps among others.
-    fn holds(&self, (name, value): &(String, String)) -> bool {
-        let wanted = (name.as_bytes(), value.as_bytes());
-        self.decoded()
-            .binary_search_by(|(name, value)| (name.as_ref(), value.as_ref()).cmp(&wanted))
-            .is_ok()
-    }
-
-    /// The parameters, decoded and sorted at the first call.
-    fn decoded(&self) -> &[Pair<'r>] {
-        self.decoded.get_or_init(|| {
-            let mut pairs: Vec<Pair<'r>> = query::pairs(self.raw.unwrap_or_default()).collect();
-            pairs.sort_unstable();
-            pairs
-        })
     }
 }

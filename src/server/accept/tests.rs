@@ -18,8 +18,8 @@ use tower::service_fn;
 use super::*;
 use crate::{
     message::Response,
-    policy::{self, ConnectionLimits, HeadLimits},
-    server::{AllConnections, DualStack, Sockets, bind, incoming::listening},
+    policy::{self, ConnectionLimits, HeadLimits, ListenAddress},
+    server::{AllConnections, DualStack, SharedPort, Sockets, bind, incoming::listening},
     telemetry::{FixedFields, Metrics},
 };
 
@@ -38,10 +38,12 @@ pub(in crate::server) fn listener(max_connections: usize) -> Arc<Listener> {
         headers_timeout: Duration::from_secs(10),
         keep_alive: Duration::from_secs(75),
         http2: true,
+        serves_half_closed: false,
     };
     let policy = policy::Listener {
         name: None,
-        bind: ANY,
+        bind: ListenAddress::Ip(ANY),
+        mode: 0,
         max_connections: None,
         limits,
         tls_handshake: Duration::from_secs(10),
@@ -58,7 +60,12 @@ pub(in crate::server) fn listener(max_connections: usize) -> Arc<Listener> {
         tls: None,
         bans: Arc::default(),
     };
-    Listener::new(ANY, settings, AllConnections::new(1000), Metrics::new(1))
+    Listener::new(
+        ListenAddress::Ip(ANY),
+        settings,
+        AllConnections::new(1000),
+        Metrics::new(1),
+    )
 }
 
 impl Socket for DuplexStream {
@@ -223,8 +230,10 @@ async fn an_idle_connection_without_a_request_ends_a_second_after_the_drain_bega
 #[tokio::test]
 async fn a_drain_leaves_nobody_in_the_queue() {
     const CLIENTS: usize = 300;
-    let Sockets { local, sockets } =
-        bind("127.0.0.1:0".parse().unwrap(), 1, DualStack::On).unwrap();
+    let any = "127.0.0.1:0".parse().unwrap();
+    let bound = bind(any, 1, DualStack::On, SharedPort::No).unwrap();
+    let Sockets { local, sockets, .. } = bound;
+    let local = local.ip().unwrap();
     let clients: Vec<_> = (0..CLIENTS)
         .map(|_| TcpStream::connect(local).unwrap())
         .collect();

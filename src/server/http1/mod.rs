@@ -91,7 +91,7 @@ where
     S: RequestService,
 {
     let mut connection = Connection {
-        wire: SharedWire::new(Wire::new(io, ahead)),
+        wire: SharedWire::new(Wire::new(io, ahead, context.limits().serves_half_closed)),
         service,
         timer: PooledTimer::default(),
         context,

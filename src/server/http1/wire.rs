@@ -16,7 +16,8 @@
 //! While the gateway works on a request, [`poll_gone`](Wire::poll_gone) reads
 //! ahead to notice the end of the connection. A client that has sent more than
 //! is read ahead is looked at every 250 ms instead, by the readiness that the
-//! kernel reports for the socket.
+//! kernel reports for the socket. A listener with `half_closed = "serve"` takes
+//! the end of a client's side for the end of its requests only.
 //!
 //! # Memory
 //!
@@ -77,6 +78,8 @@ pub(super) struct Wire<IO> {
     awaits_continue: bool,
     /// The client has ended its side.
     ended: bool,
+    /// A client that has ended its side waits for its response.
+    serves_half_closed: bool,
     /// The address of the task that is woken when bytes come, as nothing was
     /// read since it asked for that; 0 if none is. The socket keeps that task
     /// alive, so that no other task has this address meanwhile.
@@ -86,8 +89,9 @@ pub(super) struct Wire<IO> {
 }
 
 impl<IO: Socket> Wire<IO> {
-    /// A socket of which `input` was read already.
-    pub(super) fn new(io: IO, input: BytesMut) -> Self {
+    /// A socket of which `input` was read already. With `serves_half_closed`, the
+    /// end of the client's side does not mean that it has left.
+    pub(super) fn new(io: IO, input: BytesMut, serves_half_closed: bool) -> Self {
         Self {
             io,
             input,
@@ -96,6 +100,7 @@ impl<IO: Socket> Wire<IO> {
             is_malformed: false,
             awaits_continue: false,
             ended: false,
+            serves_half_closed,
             woken: 0,
             checks: None,
         }
@@ -154,13 +159,18 @@ impl<IO: Socket> Wire<IO> {
     }
 
     /// Reads ahead while there is room, to learn whether the client is still
-    /// there. Ready when it is gone.
+    /// there. Ready when it is gone. A client that has only ended its side may be
+    /// one that waits, if the listener serves those; a write tells then.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.input.len() < MAX_INPUT {
             match ready!(self.poll_read_rare(cx)) {
+                Ok(0) if self.serves_half_closed => return Poll::Pending,
                 Ok(0) | Err(_) => return Poll::Ready(()),
                 Ok(_) => {}
             }
+        }
+        if self.serves_half_closed {
+            return Poll::Pending;
         }
         self.poll_ended(cx)
     }
@@ -364,7 +374,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut far = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let near = listener.accept().await.unwrap().0;
-        let mut wire = Wire::<TcpStream>::new(near, BytesMut::new());
+        let mut wire = Wire::<TcpStream>::new(near, BytesMut::new(), false);
         for _ in 0..3 {
             // The first look may still be told that a new socket has bytes.
             let looks = poll_fn(|cx| Poll::Ready([(); 3].map(|()| wire.poll_read_rare(cx))));

@@ -9,7 +9,7 @@
 //! something is full. Only addresses and `localhost` are compared: names are not
 //! resolved, as the answer may be another one when the gateway runs.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use ipnet::IpNet;
 
@@ -19,7 +19,7 @@ use crate::config::{
     problem::{Code, Problems},
     wire::{File, process as wire, upstreams},
 };
-use crate::policy::{Admin, ServerAddress, Upstream, UpstreamServer};
+use crate::policy::{Admin, ListenAddress, ServerAddress, Upstream, UpstreamServer};
 
 /// Bits of the widest IPv4 network that may be that of proxies. IANA gives the
 /// addresses out by /8: a wider one belongs to nobody alone.
@@ -120,22 +120,24 @@ pub(super) fn loops(
 ///
 /// `None` if the host is a name other than `localhost`, or if no listener has
 /// the address.
-fn listener(server: &UpstreamServer, config: &Config) -> Option<SocketAddr> {
-    let ServerAddress::Tcp { host, port } = &server.address else {
-        return None;
+fn listener(server: &UpstreamServer, config: &Config) -> Option<ListenAddress> {
+    let listeners = || config.listeners.iter().map(|listener| &listener.bind);
+    let (host, port) = match &server.address {
+        ServerAddress::Tcp { host, port } => (host, *port),
+        ServerAddress::Unix(path) => {
+            let own = ListenAddress::Unix(Arc::clone(path));
+            return listeners().any(|bind| *bind == own).then_some(own);
+        }
     };
     let host = match &**host {
         "localhost" => "127.0.0.1",
         host => host,
     };
-    let address = SocketAddr::new(host.parse().ok()?, *port);
-    for listener in &config.listeners {
-        if reaches(listener.bind, address) {
-            return Some(listener.bind);
-        }
-    }
-    let admin = config.admin.as_ref()?;
-    reaches(admin.bind, address).then_some(admin.bind)
+    let address = SocketAddr::new(host.parse().ok()?, port);
+    let admin = config.admin.as_ref().map(|admin| admin.bind);
+    let mut all = listeners().filter_map(ListenAddress::ip).chain(admin);
+    all.find(|bind| reaches(*bind, address))
+        .map(ListenAddress::Ip)
 }
 
 /// Whether a connection to `address` is one to a listener that is bound to
