@@ -211,6 +211,7 @@ fn layers(c: &mut Criterion) {
             ..RequestChanges::default()
         },
         response: HeaderChanges::default(),
+        locations: None,
         key: None,
         hidden: HiddenCredentials::default(),
     };

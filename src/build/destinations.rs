@@ -23,7 +23,7 @@ use crate::{
     gateway::{SentOnce, UpstreamLayers, sent_once},
     layer::{
         AskService, AttemptTimeoutLayer, CopyPolicy, ForwardLayer, ForwardPolicy, HashKey,
-        HiddenCredentials, MirrorLayer, RetryLayer,
+        HiddenCredentials, Locations, MirrorLayer, RetryLayer,
     },
     limit::KeyHasher,
     policy::{self, Action, HeaderChanges},
@@ -114,10 +114,18 @@ fn forward(route: &policy::Route, upstream: &Arc<str>, state: &State) -> Forward
         policy: Arc::new(ForwardPolicy {
             request: route.request.clone(),
             response,
+            locations: locations(route, upstream, state),
             key: hash_key(upstream, state),
             hidden: identities::hidden(route, state),
         }),
     }
+}
+
+/// How locations and cookies of an upstream are mapped back, if the route wants
+/// them so.
+fn locations(route: &policy::Route, upstream: &str, state: &State) -> Option<Locations> {
+    let upstream = described(upstream, state).filter(|_| route.response.locations)?;
+    Some(Locations::new(&route.request.rewrite, &upstream.servers))
 }
 
 /// Sends questions about clients to the service of an identity, in the way of
@@ -131,6 +139,7 @@ pub(super) fn ask_service(forward: &policy::ForwardAuth, state: &State) -> Optio
         // `X-Forwarded-Host`.
         request: policy::RequestChanges::default(),
         response: policy::HeaderChanges::default(),
+        locations: None,
         key: None,
         hidden: HiddenCredentials::default(),
     };

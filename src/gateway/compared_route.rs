@@ -127,6 +127,7 @@ impl ComparedRoute {
             || own.mirror != others.mirror
             || self.changes != other.changes
             || own.response.headers != others.response.headers
+            || own.response.locations != others.response.locations
             || own.cors != others.cors
     }
 

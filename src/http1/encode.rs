@@ -209,6 +209,25 @@ impl Fields {
         self.has_date &= *name != header::DATE;
     }
 
+    /// Replaces the value of each line of this name for which `change` gives
+    /// another one, which holds no line end. All lines keep their places.
+    pub fn change(&mut self, name: &HeaderName, mut change: impl FnMut(&[u8]) -> Option<Vec<u8>>) {
+        let (mut changed, mut at) = (None::<Vec<u8>>, 0);
+        for line in self.lines() {
+            let other = value(line, name).and_then(&mut change);
+            if let Some(other) = other {
+                let lines = changed.get_or_insert_with(|| self.lines[..at].to_vec());
+                write_field(lines, name.as_str(), &other);
+            } else if let Some(lines) = &mut changed {
+                lines.extend_from_slice(line);
+            }
+            at += line.len();
+        }
+        if let Some(lines) = changed {
+            self.lines = lines;
+        }
+    }
+
     /// Removes every line whose name begins with `prefix`, which is in lower
     /// case.
     pub fn remove_prefixed(&mut self, prefix: &[u8]) {
@@ -290,6 +309,15 @@ mod tests {
             .iter()
             .for_each(|(name, value)| fields.push(name, value.as_bytes()));
         fields
+    }
+
+    #[test]
+    fn values_are_changed_where_they_stand() {
+        let mut changed = fields(&[("x-a", "1"), ("X-B", "2"), ("x-a", "3"), ("x-b", "4")]);
+        let name = HeaderName::from_static("x-b");
+        changed.change(&name, |value| (value == b"2").then(|| b"two".to_vec()));
+        let lines = "x-a: 1\r\nx-b: two\r\nx-a: 3\r\nx-b: 4\r\n";
+        assert_eq!(changed.as_bytes(), lines.as_bytes());
     }
 
     #[test]

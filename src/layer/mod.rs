@@ -53,7 +53,7 @@ pub use buffer::{Buffer, BufferLayer, BufferPolicy, Memory};
 pub use concurrency::{
     Concurrency, ConcurrencyLayer, ConcurrencyLimit, FairBy, Permit, Queued, Queueing, Turn,
 };
-pub use forward::{Forward, ForwardLayer, ForwardPolicy, HashKey, HiddenCredentials};
+pub use forward::{Forward, ForwardLayer, ForwardPolicy, HashKey, HiddenCredentials, Locations};
 pub use identify::{AskService, AuthService, FailureLimit, Identify, IdentifyLayer, RouteIdentity};
 #[cfg(any(test, fuzzing))]
 pub use key::hashed;

@@ -12,20 +12,48 @@ use crate::{
     policy::{RequestValue, Rewrite, Template, TextPiece},
 };
 
-/// Writes the target of a route that rewrites paths.
+/// Writes the target that a server gets. Returns the prefix that was stripped, if
+/// any was.
+#[inline]
+pub(super) fn write<'r>(
+    out: &mut Vec<u8>,
+    exchange: &Exchange,
+    rewrite: &'r Rewrite,
+) -> Option<&'r str> {
+    if *rewrite != Rewrite::None {
+        return write_rewritten(out, exchange, rewrite);
+    }
+    let (path, query) = exchange.target.to_forward();
+    out.extend_from_slice(path);
+    out.extend_from_slice(query);
+    None
+}
+
+/// Writes the target of a route that rewrites paths. Returns the prefix that was
+/// stripped, if any was.
 ///
 /// The query is passed on as it was received, whichever rewrite there is. A
 /// prefix is stripped from the path in its normal form, in which routes match
 /// it.
-pub(super) fn write(out: &mut Vec<u8>, exchange: &Exchange, rewrite: &Rewrite) {
+fn write_rewritten<'r>(
+    out: &mut Vec<u8>,
+    exchange: &Exchange,
+    rewrite: &'r Rewrite,
+) -> Option<&'r str> {
     let target = &exchange.target;
+    let mut stripped = None;
     match rewrite {
         Rewrite::None => out.extend_from_slice(target.path()),
         // `OPTIONS *` is about the server and not about a path.
         Rewrite::Prefix { .. } if target.path() == b"*" => out.push(b'*'),
         Rewrite::Prefix { strip, add } => {
             let path = target.normal_path();
-            let rest = after_prefix(path, strip).unwrap_or(path);
+            let rest = after_prefix(path, strip);
+            stripped = rest
+                .is_some()
+                .then_some(strip.as_str())
+                .filter(|strip| !strip.is_empty());
+            let rest = rest.unwrap_or(path);
             out.extend_from_slice(add.as_bytes());
             if !rest.starts_with(b"/") {
                 out.push(b'/');
@@ -35,6 +63,7 @@ pub(super) fn write(out: &mut Vec<u8>, exchange: &Exchange, rewrite: &Rewrite) {
         Rewrite::Template(template) => fill(out, template, exchange),
     }
     out.extend_from_slice(target.query_with_mark());
+    stripped
 }
 
 /// The rest of a path behind a prefix of whole segments, as routes match them;

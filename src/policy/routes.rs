@@ -319,6 +319,9 @@ pub enum Rewrite {
 pub struct ResponseChanges {
     /// Header fields that are set, added or removed.
     pub headers: HeaderChanges,
+    /// Whether locations and cookies of the service are mapped back to the
+    /// client's scheme, host and prefix.
+    pub locations: bool,
     /// The header fields that describe the limit nearest to exhaustion.
     pub limit_headers: LimitHeaders,
     /// Bytes of a body that are read ahead of the client, so that the server is

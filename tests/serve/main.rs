@@ -10,6 +10,7 @@ mod fields;
 mod half_closed;
 mod interim;
 mod listeners;
+mod locations;
 mod routes;
 mod streaming;
 #[path = "../support/mod.rs"]

@@ -68,6 +68,7 @@ pub(super) fn response(
     );
     Some(ResponseChanges {
         headers: headers?,
+        locations: response.locations.value?,
         limit_headers: response.limit_headers.value?,
         buffer: response.buffer.read()?.unwrap_or_default(),
     })

@@ -85,6 +85,11 @@ pub(in crate::config) struct Response {
     /// Fields to remove.
     #[serde(default)]
     pub(in crate::config) remove_headers: Field<Set<Scalar<ChangeableHeader>>>,
+    /// `true` maps `Location`, `Content-Location`, `Refresh` and the paths of
+    /// cookies back to the scheme, the host and the prefix that the client
+    /// knows.
+    #[serde(default)]
+    pub(in crate::config) locations: Field<bool>,
     /// Fields for clients about the limit nearest to exhaustion: "draft-11",
     /// "x-ratelimit", "both" or "off".
     #[serde(default)]

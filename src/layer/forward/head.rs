@@ -5,8 +5,9 @@
 //!
 //! The request line comes first, then `Host` if the client's is kept, the
 //! fields received in their order, the account of the hops, `Via`, the
-//! request's id, `traceparent` if the gateway writes one, the time that is left
-//! of a gRPC call, and the fields that the route sets and adds.
+//! request's id, the prefix that was stripped, `traceparent` if the gateway
+//! writes one, the time that is left of a gRPC call, and the fields that the
+//! route sets and adds.
 //!
 //! # Fields that are held back
 //!
@@ -31,6 +32,7 @@ use super::{
     super::{fill, rewrite},
     credentials::HiddenCredentials,
     hops::{ReceivedHops, X_FORWARDED_HOST, X_FORWARDED_PROTO, write_quoted, write_value},
+    prefix,
 };
 use crate::{
     call::{
@@ -39,7 +41,7 @@ use crate::{
     },
     http1::{self, Hops},
     message::{FieldName, FirstHost, HopAccount, NameSet, RequestHead},
-    policy::{RequestChanges, Rewrite},
+    policy::RequestChanges,
     runtime::spare,
 };
 
@@ -68,13 +70,7 @@ pub(super) fn write(
     out.extend_from_slice(request.method.as_str().as_bytes());
     out.push(b' ');
     let target = out.len();
-    if changes.rewrite == Rewrite::None {
-        let (path, query) = exchange.target.to_forward();
-        out.extend_from_slice(path);
-        out.extend_from_slice(query);
-    } else {
-        rewrite::write(&mut out, exchange, &changes.rewrite);
-    }
+    let stripped = rewrite::write(&mut out, exchange, &changes.rewrite);
     if hidden.hides_parameters() {
         hidden.remove_parameters(&mut out, target);
     }
@@ -86,13 +82,16 @@ pub(super) fn write(
         }
         None => out.extend_from_slice(b" HTTP/1.1\r\n"),
     }
-    write_received(&mut out, call, changes, hidden);
+    write_received(&mut out, call, changes, hidden, stripped.is_some());
     let is_first_hop = exchange.client.chain.is_none() && !request.headers.has(FieldName::Via);
     match first {
         Some(first) if is_first_hop && changes.headers.is_empty() => {
             write_first_hop(&mut out, exchange, first);
         }
         _ => write_account(&mut out, exchange, host.unwrap_or_default(), changes),
+    }
+    if let Some(prefix) = stripped {
+        prefix::write(&mut out, exchange, prefix, changes);
     }
     if let Some(trace) = &exchange.trace {
         write_trace(&mut out, trace, span, changes);
@@ -121,7 +120,7 @@ fn first_host(exchange: &Exchange) -> Option<&FirstHost> {
 ///
 /// The authority of an absolute target counts before the `Host` field (RFC
 /// 9112, 3.2.2).
-fn host(exchange: &Exchange) -> Option<&[u8]> {
+pub(super) fn host(exchange: &Exchange) -> Option<&[u8]> {
     let host = match exchange.target.authority() {
         Some(authority) => authority,
         None => host_field(&exchange.request.headers).ok()??,
@@ -130,12 +129,14 @@ fn host(exchange: &Exchange) -> Option<&[u8]> {
 }
 
 /// Writes the fields that the client sent, without those of the hop and those
-/// that the gateway writes anew.
+/// that the gateway writes anew; `is_stripped` says that the prefix of the path
+/// is one of the latter.
 fn write_received(
     out: &mut Vec<u8>,
     call: &Call,
     changes: &RequestChanges,
     hidden: &HiddenCredentials,
+    is_stripped: bool,
 ) {
     let (request, body) = (&call.exchange.request, &call.body);
     let hops = Hops::of(&request.headers, request.names_hops);
@@ -159,12 +160,15 @@ fn write_received(
         hidden.write_cookies(out, &request.headers);
     }
     if hops.are_any()
+        || (is_stripped && request.headers.has(FieldName::Claim))
         || request.headers.has_underscores
         || !changes.headers.is_empty()
         || !hidden.is_empty()
     {
         request.headers.write_some(out, held, |field| {
-            is_decided(field.name, &hops, changes) || hidden.holds_back(field.name)
+            is_decided(field.name, &hops, changes)
+                || hidden.holds_back(field.name)
+                || (is_stripped && prefix::is_same(field.name))
         });
     } else {
         request.headers.write(out, held);

@@ -8,6 +8,8 @@
 //!
 //! * `head` writes the request line and the fields.
 //! * `hops` is the account of the hops before this one.
+//! * `prefix` tells services the prefix that the path has lost.
+//! * `locations` maps locations and cookies of the service back.
 //! * `credentials` leaves out what services are not to get.
 //!
 //! It refuses nothing and holds nothing. tower has no such layer; tower-http's
@@ -30,6 +32,8 @@
 mod credentials;
 mod head;
 mod hops;
+mod locations;
+mod prefix;
 
 use std::{
     future::Future,
@@ -42,7 +46,7 @@ use http::{HeaderName, Method};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
-pub use self::credentials::HiddenCredentials;
+pub use self::{credentials::HiddenCredentials, locations::Locations};
 use super::{key, response_changes};
 use crate::{
     call::{AttemptSpan, Call, Exchange, Outgoing, grpc},
@@ -69,6 +73,9 @@ pub struct ForwardPolicy {
     /// the upstream. A response that the gateway makes itself does not pass
     /// through here.
     pub response: HeaderChanges,
+    /// How locations and cookies of the upstream are mapped back, before the
+    /// changes; `None` if they are passed on.
+    pub locations: Option<Locations>,
     /// The key that the server is chosen by; `None` unless the upstream's
     /// balance asks for one.
     pub key: Option<HashKey>,
@@ -144,8 +151,8 @@ where
         // unnoticed. Such a request is not retried once a server may have seen
         // it.
         call.new_connection |= exchange.request.upgrade.is_some();
-        let changing =
-            (!policy.response.is_empty()).then(|| (Arc::clone(&self.policy), Arc::clone(exchange)));
+        let changes = !policy.response.is_empty() || policy.locations.is_some();
+        let changing = changes.then(|| (Arc::clone(&self.policy), Arc::clone(exchange)));
         let mut span = AttemptSpan::begin(&call);
         let head = head::write(
             &call,
@@ -245,6 +252,9 @@ where
         if let Some((policy, exchange)) = this.changing.take()
             && let Ok(response) = &mut result
         {
+            if let Some(locations) = &policy.locations {
+                locations.apply(response, &exchange);
+            }
             response_changes::apply(&policy.response, response, &exchange);
         }
         Poll::Ready(result)
