@@ -24,7 +24,10 @@ fn the_ports_and_times_of_the_chart_are_those_of_its_configuration() {
     let pod = &of_kind(&objects, "Deployment")["spec"]["template"]["spec"];
     let ports = &pod["containers"][0]["ports"];
     let admin = config.admin.expect("an admin listener for the probes").bind;
-    assert_eq!(ports[0]["containerPort"], config.listeners[0].bind.port());
+    assert_eq!(
+        ports[0]["containerPort"],
+        config.listeners[0].bind.ip().unwrap().port()
+    );
     assert_eq!(ports[1]["containerPort"], admin.port());
     let grace = pod["terminationGracePeriodSeconds"].as_u64().unwrap();
     assert!(grace > (config.shutdown.delay + config.shutdown.drain).as_secs());

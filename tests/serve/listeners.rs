@@ -129,7 +129,7 @@ fn a_request_that_names_no_sound_host_is_not_redirected() {
         "GET / HTTP/1.1\r\nHost: a\rX: y\r\n\r\n",
         "GET /\u{7f} HTTP/1.1\r\nHost: a\r\n\r\n",
     ] {
-        let response = gateway.connect().exchange(request.to_owned());
+        let response = gateway.connect().exchange(request);
         assert_eq!(response.status(), 400, "{request:?}");
         assert!(response.get("location").is_none());
     }

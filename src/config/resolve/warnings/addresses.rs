@@ -118,8 +118,8 @@ pub(super) fn loops(
 
 /// The address of the listener that a server is.
 ///
-/// `None` if the host is a name other than `localhost`, or if no listener has
-/// the address.
+/// `None` if the host is a name other than `localhost` or stands for SRV
+/// records, or if no listener has the address.
 fn listener(server: &UpstreamServer, config: &Config) -> Option<ListenAddress> {
     let listeners = || config.listeners.iter().map(|listener| &listener.bind);
     let (host, port) = match &server.address {
@@ -128,6 +128,7 @@ fn listener(server: &UpstreamServer, config: &Config) -> Option<ListenAddress> {
             let own = ListenAddress::Unix(Arc::clone(path));
             return listeners().any(|bind| *bind == own).then_some(own);
         }
+        ServerAddress::Srv { .. } => return None,
     };
     let host = match &**host {
         "localhost" => "127.0.0.1",
