@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+#[path = "telemetry/chosen.rs"]
+mod chosen;
 mod support;
 #[path = "telemetry/traces.rs"]
 mod traces;

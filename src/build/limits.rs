@@ -298,7 +298,10 @@ pub(super) fn layer(route: &policy::Route, state: &State, process: &Process) -> 
     let changes = changes_late(route, &state.config).then(|| route.response.headers.clone());
     // A permit is held no longer for a client that has left than for one that
     // waits.
-    RateLimitLayer::new(limits, state.store.clone(), route.timeouts.attempt).with_changes(changes)
+    let log = &state.config.log;
+    RateLimitLayer::new(limits, state.store.clone(), route.timeouts.attempt)
+        .with_changes(changes)
+        .noting_keys(log.access && log.keys)
 }
 
 /// Whether the changes of a route in responses are made only after its limits

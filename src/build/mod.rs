@@ -35,6 +35,7 @@ mod error;
 mod identities;
 mod keys;
 mod limits;
+mod lines;
 mod named;
 mod report;
 mod saved;
@@ -46,7 +47,7 @@ use std::sync::Arc;
 
 use http::Method;
 
-use self::{concurrency::ConcurrencyLimits, destinations::ways, named::Named};
+use self::{concurrency::ConcurrencyLimits, destinations::ways, lines::AccessLines, named::Named};
 pub use self::{
     concurrency::ConcurrencyView,
     error::BuildError,
@@ -56,7 +57,7 @@ pub use self::{
     state::{Process, State},
 };
 use crate::{
-    call::{RouteLines, RouteTag, query::LoggedQuery},
+    call::RouteTag,
     config::Config,
     gateway::{Disguises, Layers, Route, RouteTarget, Routes, Snapshot, Trust, table::RouteTable},
     layer::{
@@ -64,7 +65,6 @@ use crate::{
         TotalTimeoutLayer,
     },
     policy,
-    telemetry::FixedFields,
     upstream::CurrentUpstream,
 };
 
@@ -227,8 +227,9 @@ fn routes(
     let config = &state.config;
     let tracer = traces::tracer(state).map(Arc::new);
     let mut routes = Vec::with_capacity(config.routes.len());
+    let lines = AccessLines::new(config, process);
     for policy in &config.routes {
-        routes.push(route(policy, state, process));
+        routes.push(route(policy, &lines, state, process));
     }
     Routes {
         table: Arc::clone(table),
@@ -243,14 +244,8 @@ fn routes(
             Arc::clone(&state.unknown_proxies),
         )),
         unmatched: Arc::new(RouteTag {
-            access: lines(
-                None,
-                &[],
-                LoggedQuery::new(config.log.query, credentials(config).into()),
-                config,
-                process,
-            ),
-            traced: traces::route(None, credentials(config).into(), config),
+            access: lines.of_others(),
+            traced: traces::route(None, lines::credentials(config).into(), config),
             ..RouteTag::aside(None, process.metrics.unmatched())
         }),
     }
@@ -258,9 +253,14 @@ fn routes(
 
 /// A route as one worker uses it: its stack of layers, and the questions that
 /// are asked before a request enters it.
-fn route(route: &policy::Route, state: &State, process: &Process) -> Route {
+fn route(
+    route: &policy::Route,
+    lines: &AccessLines<'_>,
+    state: &State,
+    process: &Process,
+) -> Route {
     Route {
-        tag: Arc::new(tag(route, &state.config, process)),
+        tag: Arc::new(tag(route, lines, &state.config, process)),
         stack: layers(route, state, process).stack(),
         max_body: route.request.max_body,
         max_call_body: route.request.max_call_body,
@@ -280,13 +280,17 @@ fn route(route: &policy::Route, state: &State, process: &Process) -> Route {
 
 /// The name of a route, and everything by which its requests are counted and
 /// logged.
-fn tag(route: &policy::Route, config: &Config, process: &Process) -> RouteTag {
+fn tag(
+    route: &policy::Route,
+    lines: &AccessLines<'_>,
+    config: &Config,
+    process: &Process,
+) -> RouteTag {
     let limits = limits::names(route, config);
-    let secrets = query_secrets(route, config);
-    let query = LoggedQuery::new(config.log.query, Arc::clone(&secrets));
+    let secrets = lines::query_secrets(route, config);
     RouteTag {
-        traced: traces::route(Some(&route.matches.path), secrets, config),
-        access: lines(Some(&route.name), &limits, query, config, process),
+        traced: traces::route(Some(&route.matches.path), secrets.into(), config),
+        access: lines.of_route(route, &limits),
         name: Some(Arc::clone(&route.name)),
         limits,
         limit_texts: limits::texts(route, config),
@@ -295,42 +299,6 @@ fn tag(route: &policy::Route, config: &Config, process: &Process) -> RouteTag {
         refusal: route.refusal.clone().map(Box::new),
         metrics: process.metrics.route(&route.name),
     }
-}
-
-/// The query parameters whose values say who the client of a route is: they are
-/// parts of keys, or credentials.
-fn query_secrets(route: &policy::Route, config: &Config) -> Arc<[Box<str>]> {
-    let mut names = limits::query_keys(route, config);
-    names.extend(credentials(config));
-    names.into()
-}
-
-/// The query parameters that are credentials of an identity. A client may send
-/// one to any path, also to one that no route matches.
-fn credentials(config: &Config) -> Vec<Box<str>> {
-    let places = config.identities.iter().flat_map(|identity| &identity.from);
-    let name = |place: &policy::CredentialPlace| match place {
-        policy::CredentialPlace::Query(name) => Some(name.clone()),
-        _ => None,
-    };
-    places.filter_map(name).collect()
-}
-
-/// How access lines are written of a route with this name and these limits;
-/// `None` if the configuration writes none.
-fn lines(
-    route: Option<&Arc<str>>,
-    limits: &[Arc<str>],
-    query: LoggedQuery,
-    config: &Config,
-    process: &Process,
-) -> Option<RouteLines> {
-    config.log.access.then(|| RouteLines {
-        log: process.access.clone(),
-        route: route.cloned().map(FixedFields::route),
-        limits: limits.iter().cloned().map(FixedFields::limit).collect(),
-        query,
-    })
 }
 
 /// The upstreams that the gRPC calls of a route may be sent to.

@@ -11,12 +11,18 @@ use std::time::Duration;
 use http::Version;
 use tokio::time::Instant;
 
-use super::{exchange::Exchange, facts::Facts, spans::Spans, target::UNREADABLE, trace::Trace};
+use super::{
+    exchange::{Exchange, RouteLines},
+    facts::Facts,
+    spans::Spans,
+    target::UNREADABLE,
+    trace::Trace,
+};
 use crate::{
     duration,
     error::Fault,
     message::FieldName,
-    telemetry::{Decision, LimitState, Line},
+    telemetry::{Decision, ExtraFields, LimitState, Line},
     traces::TraceParent,
 };
 
@@ -83,15 +89,27 @@ impl EndedExchange<'_> {
         }
     }
 
-    /// Writes the access line, unless access lines are switched off. The writer
-    /// is a thread of its own: the line is handed over without waiting, and
-    /// dropped and counted if the writer is too far behind.
+    /// Writes the access line, unless access lines are switched off or not all
+    /// of its kind are written.
     fn write_line(&self, facts: &Facts) {
         let exchange = self.exchange;
-        let (head, target, origin) = (&exchange.request, &exchange.target, &exchange.origin);
         let Some(lines) = &exchange.route.access else {
             return;
         };
+        let Some(choices) = &lines.choices else {
+            return self.write_with(None, lines, facts);
+        };
+        if let Some(extra) = choices.fields(exchange, facts, self.status, lines) {
+            self.write_with(Some(&extra), lines, facts);
+        }
+    }
+
+    /// Writes the access line with these chosen fields. The writer is a thread
+    /// of its own: the line is handed over without waiting, and dropped and
+    /// counted if the writer is too far behind.
+    fn write_with(&self, extra: Option<&ExtraFields<'_>>, lines: &RouteLines, facts: &Facts) {
+        let exchange = self.exchange;
+        let (head, target, origin) = (&exchange.request, &exchange.target, &exchange.origin);
         let first = |limits: u64| exchange.route.limits.get(limits.trailing_zeros() as usize);
         let query = target.query().and_then(|query| lines.query.shown(query));
         let client = exchange.client.ip;
@@ -144,6 +162,7 @@ impl EndedExchange<'_> {
             bytes_out: facts.bytes_out,
             trace_id: trace.as_ref().map(TraceParent::trace_id),
             user_agent: head.headers.known(FieldName::UserAgent).next(),
+            extra,
         });
     }
 

@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
+    choices::LineChoices,
     facts::{Facts, Nearest},
     grpc::{self, Grpc},
     limit_text::LimitText,
@@ -160,6 +161,8 @@ pub struct RouteLines {
     pub limits: Box<[FixedFields]>,
     /// How the query is shown.
     pub query: LoggedQuery,
+    /// The choices of the configuration; `None` if it makes none.
+    pub choices: Option<Arc<LineChoices>>,
 }
 
 /// A route as spans show it.

@@ -53,6 +53,19 @@ pub struct Facts {
     pub bytes_in: u64,
     /// Bytes of the response body.
     pub bytes_out: u64,
+    /// Facts that only some configurations ask for; `None` for others.
+    pub chosen: Option<Box<ChosenFacts>>,
+}
+
+/// Facts for access lines that have more than their own fields.
+#[derive(Debug, Default)]
+pub struct ChosenFacts {
+    /// Values of the response, each with the index of the field among those
+    /// that were chosen, in the order of the indices.
+    pub fields: Vec<(usize, Box<[u8]>)>,
+    /// The keys of the request as hashes, each with the index of the limit's or
+    /// tier's name among the names of the route's limits.
+    pub keys: Vec<(usize, u64)>,
 }
 
 /// A decision by the limits of a route, as it is emitted. Each limit has a bit,

@@ -18,6 +18,8 @@
 //! be `Send`.
 
 mod attempt_span;
+mod choices;
+mod cookies;
 mod emitted;
 mod exchange;
 mod facts;
@@ -38,11 +40,13 @@ use tokio::time::Instant;
 
 pub use self::{
     attempt_span::AttemptSpan,
+    choices::LineChoices,
+    cookies::{cookies, unquoted},
     exchange::{
         Chain, Client, Exchange, REQUEST_ID_HEADER, RequestBodyObserver, RequestId, RouteLines,
         RouteTag, TracedRoute,
     },
-    facts::{Facts, LimitFacts, Nearest},
+    facts::{ChosenFacts, Facts, LimitFacts, Nearest},
     grpc::Grpc,
     limit_text::{LimitText, ProblemText},
     progress::{Flag, Holds, Progress, Tried},

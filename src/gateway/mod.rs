@@ -288,6 +288,7 @@ fn finish(mut response: Response, exchange: Arc<Exchange>) -> Response {
         describe_limit(&mut response, &exchange.route, &nearest);
     }
     permit(&mut response, &exchange);
+    exchange.note_fields(&response.fields);
     response.body.observe(exchange);
     response
 }
@@ -295,6 +296,7 @@ fn finish(mut response: Response, exchange: Arc<Exchange>) -> Response {
 /// Ends the work on a preflight, whose response has all of its fields.
 fn end(mut response: Response, exchange: Arc<Exchange>) -> Response {
     exchange.responded(response.status.as_u16(), None);
+    exchange.note_fields(&response.fields);
     response.body.observe(exchange);
     response
 }
@@ -338,6 +340,7 @@ fn refuse(error: &Error, exchange: Arc<Exchange>) -> Response {
         describe_limit(&mut response, route, &nearest);
     }
     permit(&mut response, &exchange);
+    exchange.note_fields(&response.fields);
     response.body.observe(exchange);
     response
 }

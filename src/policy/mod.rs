@@ -65,6 +65,7 @@ mod json_path;
 mod jwt;
 mod key;
 mod limits;
+mod log;
 pub mod path;
 mod process;
 mod quota;
@@ -81,7 +82,7 @@ mod upstreams;
 
 pub use self::{
     allowance::*, api_keys::*, concurrency::*, cors::*, cost::*, failures::*, headers::*,
-    health::*, identity::*, json_path::*, jwt::*, key::*, limits::*, process::*, quota::*,
+    health::*, identity::*, json_path::*, jwt::*, key::*, limits::*, log::*, process::*, quota::*,
     refusal::*, retry::*, routes::*, secret::*, statuses::*, store::*, template::*, tls::*,
     traces::*, upstreams::*,
 };

@@ -1,5 +1,5 @@
 //! Settings of the process: workers, listeners, the client's address, the admin
-//! listener, logs and shutdown.
+//! listener and shutdown.
 //!
 //! A reload applies most of them at once. `workers`, `state_dir` and the format
 //! of logs are read once at the start, and a reload that changes them says so.
@@ -15,8 +15,6 @@ use std::{
 
 use http::HeaderName;
 use ipnet::IpNet;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use super::ListenerTls;
 
@@ -208,56 +206,6 @@ impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("[redacted]")
     }
-}
-
-/// `[log]`: access lines on stdout, and the log on stderr.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Log {
-    /// The least severity that is logged.
-    pub level: LogLevel,
-    /// The format of both; `None` is text on a terminal and JSON otherwise.
-    pub format: Option<LogFormat>,
-    /// Whether each request has an access line on stdout.
-    pub access: bool,
-    /// How much of a request's query is in its access line.
-    pub query: LogQuery,
-}
-
-/// How much of a request's query is in its access line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum LogQuery {
-    /// The query without the values of parameters that are keys of the route's
-    /// limits or have the [name of a secret](super::is_secret_name).
-    #[default]
-    Masked,
-    /// No query.
-    Off,
-    /// The query as it was received.
-    Full,
-}
-
-/// Severities of `[log] level`, the most severe first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum LogLevel {
-    Error,
-    Warn,
-    #[default]
-    Info,
-    Debug,
-    Trace,
-}
-
-/// The format of log lines and access lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// One JSON object for each line.
-    Json,
-    /// Text for people.
-    Text,
 }
 
 /// `[shutdown]`: how the process ends.

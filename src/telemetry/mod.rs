@@ -29,7 +29,9 @@ mod latch;
 use std::io::IsTerminal;
 
 pub use self::{
-    access::{AccessGuard, AccessLog, FixedFields, Form, LimitState, Line},
+    access::{
+        AccessGuard, AccessLog, ExtraFields, FixedFields, Form, LONGEST_FIELD, LimitState, Line,
+    },
     dropped::Dropped,
     latch::Latch,
     logs::{LogControl, LogGuard},

@@ -48,6 +48,7 @@ mod health;
 mod identities;
 mod jwt;
 mod limits;
+mod log;
 mod matches;
 mod overrides;
 mod process;
@@ -101,7 +102,6 @@ pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -
     let server = process::server(&file.server, loading);
     let listeners = process::listeners(&file.listeners, loading);
     let client_ip = process::client_ip(&file.client_ip);
-    let log = process::log(&file.log);
     let problems = &mut loading.problems;
     let traces = file
         .traces
@@ -110,6 +110,7 @@ pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -
     let upstreams = upstreams::upstreams(&file.upstreams, loading);
     let limits = limits::limits(&file, &mut loading.problems);
     let identities = identities::identities(&file, limits.as_deref(), loading);
+    let log = log::log(&file.log, identities.as_deref(), &mut loading.problems);
     let routes = self::routes(&file, path, loading);
     let store = file.store.if_given(|store| store::store(store, loading));
     let admin = process::admin(&file.admin, listeners.as_deref(), loading);

@@ -1,5 +1,5 @@
 //! The sections about the process: `server`, `listeners`, `client_ip`, `admin`,
-//! `log`, `shutdown`.
+//! `shutdown`.
 //!
 //! Most of their keys are independent of each other. Addresses are not: a
 //! reload that opened one listener and failed at another would leave the
@@ -24,7 +24,7 @@ use crate::config::{
     },
 };
 use crate::policy::{
-    Admin, ClientIp, ConnectionLimits, HeadLimits, ListenAddress, Listener, Log, Server, Shutdown,
+    Admin, ClientIp, ConnectionLimits, HeadLimits, ListenAddress, Listener, Server, Shutdown,
 };
 
 /// The port of https (RFC 9110, 4.2.2).
@@ -271,21 +271,6 @@ fn one_word(text: &str) -> Result<&str, &'static str> {
         true => Ok(word),
         false => Err("holds more than one word of printable ASCII characters"),
     }
-}
-
-/// Format and detail of the log. Without a format it depends on whether the
-/// output is a terminal.
-///
-/// A format that is absent stays `None`: the output is known to the process and
-/// not to the file.
-pub(super) fn log(entry: &Nested<wire::Log>) -> Option<Log> {
-    let log = section(entry)?;
-    Some(Log {
-        level: log.level.value?,
-        format: log.format.value().copied(),
-        access: log.access.value?,
-        query: log.query.value?,
-    })
 }
 
 /// How the process ends: how long it waits before and while it drains.

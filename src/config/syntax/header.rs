@@ -58,7 +58,7 @@ pub(in crate::config) fn changeable(text: &str) -> Result<HeaderName, Wrong> {
         let help = "`request.preserve_host` chooses between the client's and the server's";
         return Err(Wrong::new("the gateway decides what Host says", help));
     }
-    if FRAMING.contains(&name.as_str()) {
+    if frames(&name) {
         let why = "this header belongs to the connection or says where the message ends";
         let help = "leave it out: the gateway takes care of it on each connection";
         return Err(Wrong::new(why, help));
@@ -79,6 +79,12 @@ pub(in crate::config) fn of_check(text: &str) -> Result<HeaderName, Wrong> {
         }
         _ => changeable(text),
     }
+}
+
+/// Whether a header is about this connection or about where a message ends, or
+/// is `Host`.
+pub(super) fn frames(name: &HeaderName) -> bool {
+    FRAMING.contains(&name.as_str())
 }
 
 /// Headers that the gateway writes from what trusted proxies say and from what

@@ -24,6 +24,7 @@ pub(super) mod header;
 pub(super) mod host;
 pub(super) mod identity;
 pub(super) mod key;
+pub(super) mod log;
 pub(super) mod origin;
 pub(super) mod path;
 pub(super) mod path_language;

@@ -13,6 +13,7 @@ mod in_flight;
 mod language;
 mod limits;
 mod listeners;
+mod log;
 mod mistakes;
 mod networks;
 mod patterns;

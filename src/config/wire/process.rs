@@ -12,9 +12,11 @@ use super::{
     numbers::{SwitchOrPort, Whole, Workers, on},
     scalar::{Off, Or, Scalar},
     syntaxes::{
-        AdminHost, AnyDuration, Bind, Bytes, ClientHeader, FileMode, FileName, HeadBytes, ListenAt,
-        Name, Network, PemFile, PositiveDuration, Share, StoreAt,
+        AdminHost, AnyDuration, Bind, Bytes, ClientHeader, FileMode, FileName, HeadBytes,
+        LinesShare, ListenAt, LoggedField, Name, Network, PemFile, PositiveDuration, Share,
+        StatusOrClass, StoreAt,
     },
+    tables::Pairs,
 };
 use crate::policy::{LogFormat, LogLevel, LogQuery, StoreOnError, TlsVersion};
 
@@ -260,6 +262,17 @@ pub(in crate::config) struct Log {
     /// that of a secret; "off" leaves it out; "full" writes it as received.
     #[serde(default)]
     pub(in crate::config) query: Field<LogQuery>,
+    /// Further fields of access lines: "header:NAME" and "cookie:NAME" of the
+    /// request, "response-header:NAME"; at most 16, 512 bytes of each.
+    #[serde(default)]
+    pub(in crate::config) fields: Field<Set<Scalar<LoggedField>>>,
+    /// Access lines have a hash of the request's key for each limit of its
+    /// route.
+    #[serde(default)]
+    pub(in crate::config) keys: Field<bool>,
+    /// Share of the access lines that are written, by status such as "204" or
+    /// class such as "2xx"; lines of refusals only by their status; absent: all.
+    pub(in crate::config) sample: Option<Field<Pairs<StatusOrClass, LinesShare>>>,
 }
 
 /// How the process ends.

@@ -14,7 +14,7 @@ use super::super::{
     syntax::{
         self, address, body, cost, header, host,
         identity::{self, KeyPlace},
-        key, origin, path, store, template, traces,
+        key, log, origin, path, store, template, traces,
     },
     units,
     wrong::{Rejection, Wrong},
@@ -22,8 +22,8 @@ use super::super::{
 use super::scalar::Syntax;
 use crate::policy::{
     Algorithm, BodyKind, ClientIpHeader, CostSource, CredentialPlace, Failures, HeaderText,
-    HostPattern, KeyPart, ListenAddress, Missing, OriginPattern, PathPattern, Rate, SampledShare,
-    Statuses, StoreServer, Template, UpstreamServer,
+    HostPattern, KeyPart, LineShare, ListenAddress, LogField, Missing, OriginPattern, PathPattern,
+    Rate, SampledShare, Statuses, StoreServer, Template, UpstreamServer,
 };
 
 /// Declares languages:
@@ -113,6 +113,10 @@ syntaxes! {
     FilledValue = HeaderText, "the value of a header", "{client_ip}", "", template::header_value;
     /// A place in a request that may hold a credential.
     CredentialAt = CredentialPlace, "a place of a credential", "bearer", "^(bearer$|(header:|query:|cookie:).)", identity::credential_place;
+    /// A field of a message that access lines have.
+    LoggedField = LogField, "a field of a message", "header:referer", "^(header:|response-header:|cookie:).", log::field;
+    /// A share that may be less than a percent.
+    LinesShare = LineShare, "a percentage", "10%", r"^[0-9]+(\.[0-9]+)?%$", log::share, with_percent;
     /// The name of a claim, which may be a path with dots.
     ClaimName = Box<str>, "the name of a claim", "scope", "", identity::claim_name;
     /// A claim, as a part of a key is written.

@@ -26,11 +26,11 @@ mod spelling;
 
 use std::{borrow::Cow, hash::Hasher};
 
-use http::{HeaderName, header};
+use http::HeaderName;
 
 pub use self::spelling::named;
 use crate::{
-    call::{Exchange, query},
+    call::{Exchange, cookies, query},
     limit::{KeyBuilder, KeyValue},
     policy::KeyPart,
 };
@@ -95,17 +95,12 @@ fn header_value<'e>(name: &HeaderName, exchange: &'e Exchange) -> Option<Cow<'e,
 
 /// The value of the cookie of this name, over all `Cookie` fields.
 ///
-/// Names are compared with their letter case. Pairs without `=` are no cookies.
+/// Names are compared with their letter case.
 fn cookie<'e>(name: &str, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
     let mut only = Only(None);
-    for line in exchange.request.headers.all(&header::COOKIE) {
-        for pair in line.split(|byte| *byte == b';') {
-            let Some(equals) = pair.iter().position(|byte| *byte == b'=') else {
-                continue;
-            };
-            if pair[..equals].trim_ascii() == name.as_bytes() {
-                only.meet(spelling::cookie(&pair[equals + 1..]))?;
-            }
+    for (known, value) in cookies(&exchange.request.headers) {
+        if known == name.as_bytes() {
+            only.meet(spelling::cookie(value))?;
         }
     }
     only.0

@@ -13,7 +13,8 @@
 //! of a request decides), `question`, `at_once`, `local`, `plain` (the same, for
 //! the usual routes), `delay` (requests that wait before they are decided),
 //! `permits` (of limits of requests in flight), `shared`, `charge`,
-//! `pieces` and `meter` (costs that are known in the end).
+//! `pieces` and `meter` (costs that are known in the end), `noted` (keys for
+//! access lines).
 //!
 //! # Order
 //!
@@ -44,6 +45,7 @@ mod key;
 mod limits;
 mod local;
 mod meter;
+mod noted;
 mod overrides;
 mod permits;
 mod pieces;
@@ -99,6 +101,8 @@ pub struct RateLimitLayer {
     abandoned_timeout: Duration,
     /// Whether requests may wait for tokens of some of the limits.
     has_delays: bool,
+    /// Whether the keys of requests are noted for their access lines.
+    notes_keys: bool,
     /// The changes of the route in responses, if a limit reads a field that they
     /// concern: they are made after it was read. `None` if they are made further
     /// in.
@@ -128,8 +132,16 @@ impl RateLimitLayer {
             limits,
             store,
             abandoned_timeout,
+            notes_keys: false,
             changes: None,
         }
+    }
+
+    /// The same layer, which notes the keys of requests for their access lines
+    /// if `notes_keys` is true.
+    #[must_use]
+    pub fn noting_keys(self, notes_keys: bool) -> Self {
+        Self { notes_keys, ..self }
     }
 
     /// The same layer, which makes these changes in responses once the limits
@@ -226,8 +238,13 @@ where
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        if self.policy.has_delays {
-            return self.call_in_turn(call);
+        if self.policy.has_delays | self.policy.notes_keys {
+            if self.policy.notes_keys {
+                self.policy.inquiry(&call).note_keys();
+            }
+            if self.policy.has_delays {
+                return self.call_in_turn(call);
+            }
         }
         if let Some(store) = &self.policy.store {
             let inquiry = self.policy.inquiry(&call);

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use super::{
     dates::DateCache,
     escape::escape,
-    line::{LONG, Line, SHORT},
+    line::{ExtraFields, LONG, LONGEST_FIELD, Line, SHORT},
     pen::Pen,
     value,
 };
@@ -156,7 +156,41 @@ fn cost(line: &Line<'_>, pen: &mut Pen<'_>) {
         escape(agent, LONG, pen);
         pen.constant(b"\"");
     }
+    if let Some(fields) = line.extra {
+        *pen = extra(fields, pen.lend());
+    }
     pen.constant(b"}\n");
+}
+
+/// Writes the fields that the configuration has chosen.
+#[inline(never)]
+fn extra<'a>(extra: &ExtraFields<'_>, mut pen: Pen<'a>) -> Pen<'a> {
+    for (index, (limit, key)) in extra.keys.iter().enumerate() {
+        pen.text(if index == 0 {
+            br#","keys":{""#
+        } else {
+            br#",""#
+        });
+        pen.text(limit.name().as_bytes());
+        pen.constant(br#"":""#);
+        value::hex(*key, &mut pen);
+        pen.constant(b"\"");
+    }
+    if !extra.keys.is_empty() {
+        pen.constant(b"}");
+    }
+    for (name, value) in &extra.fields {
+        pen.constant(br#",""#);
+        pen.text(name.as_bytes());
+        pen.constant(br#"":""#);
+        escape(value, LONGEST_FIELD, &mut pen);
+        pen.constant(b"\"");
+    }
+    if let Some(share) = extra.sample {
+        pen.constant(br#","sample":"#);
+        pen.text(share.as_bytes());
+    }
+    pen
 }
 
 /// Spells the field of a listener, after an identity and before a client.

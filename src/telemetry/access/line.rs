@@ -1,7 +1,7 @@
 //! The fields of an access line, borrowed from the exchange that has ended, and
 //! its forms.
 
-use std::{net::IpAddr, time::Duration};
+use std::{borrow::Cow, net::IpAddr, time::Duration};
 
 use tokio::time::Instant;
 
@@ -99,6 +99,23 @@ pub struct Line<'a> {
     pub trace_id: Option<&'a [u8]>,
     /// The `User-Agent` of the client.
     pub user_agent: Option<&'a [u8]>,
+    /// Fields that the configuration has chosen; `None` for most
+    /// configurations.
+    pub extra: Option<&'a ExtraFields<'a>>,
+}
+
+/// Fields that a line has because the configuration has chosen them.
+#[derive(Debug, Clone)]
+pub struct ExtraFields<'a> {
+    /// Fields of the messages, at most 16: names, which need no escapes and have
+    /// a colon as no other field has, and values.
+    pub fields: Vec<(&'a str, Cow<'a, [u8]>)>,
+    /// Keyed hashes of the request's keys, by the names of the limits and tiers,
+    /// of which there are at most 64.
+    pub keys: Vec<(&'a FixedFields, u64)>,
+    /// The share of lines like this one that are written, as a fraction; `None`
+    /// if all are.
+    pub sample: Option<&'a str>,
 }
 
 /// A limit, as a request has left it.
@@ -115,6 +132,11 @@ pub struct LimitState<'a> {
 /// Bytes of a path, query or user agent that are written, as received: enough
 /// for any that is meant to be read.
 pub(super) const LONG: usize = 2048;
+
+/// Bytes of a field of a message that are written: enough for a referrer without
+/// what its page adds to it, and sixteen of them are no more than all other
+/// fields.
+pub const LONGEST_FIELD: usize = 512;
 
 /// Bytes of any other text that are written: host names end at 253, names of
 /// the configuration long before.

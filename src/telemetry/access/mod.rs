@@ -17,7 +17,8 @@
 //!
 //! A line is at most 56 KiB, with every character of every field escaped; some
 //! 500 bytes are usual. A buffer is handed over at 32 KiB, so it ends below 88
-//! KiB, in at most 144 KiB of memory. At most 64 buffers are queued; four more
+//! KiB, in at most 144 KiB of memory. Fields that the configuration chooses add
+//! 64 KiB at most, and a buffer then ends in at most 288 KiB of memory. At most 64 buffers are queued; four more
 //! are spare, one is being written, and each worker has one. That is usually
 //! 2.5 MiB when nobody reads, 10 MiB when every line is hostile, and 36 to 144
 //! KiB for each worker.
@@ -48,7 +49,7 @@ use std::{
 use self::{buffer::Buffers, outlet::Outlet, queue::CHUNK};
 pub use self::{
     fixed::FixedFields,
-    line::{Form, LimitState, Line},
+    line::{ExtraFields, Form, LONGEST_FIELD, LimitState, Line},
 };
 use super::Dropped;
 

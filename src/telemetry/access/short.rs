@@ -21,8 +21,8 @@ const WORD: usize = 24;
 /// meaning.
 const NONE: &[u8] = b"-";
 
-/// Writes status, method, path, duration, reason, limit and client, and the
-/// end of their line.
+/// Writes status, method, path, duration, reason, limit, client and the fields
+/// that were chosen, and the end of their line.
 #[inline(never)]
 pub(super) fn write<'a>(line: &Line<'_>, color: bool, mut pen: Pen<'a>) -> Pen<'a> {
     status(line.status, color, &mut pen);
@@ -41,6 +41,9 @@ pub(super) fn write<'a>(line: &Line<'_>, color: bool, mut pen: Pen<'a>) -> Pen<'
     text::bytes(" limit=", limit.map(str::as_bytes), WORD, &mut pen);
     pen.constant(b" ");
     value::client(line, &mut pen);
+    if let Some(extra) = line.extra {
+        text::fields(extra, &mut pen);
+    }
     pen.constant(b"\n");
     pen
 }

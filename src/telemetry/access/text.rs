@@ -8,12 +8,12 @@
 //! method and path first, and the long fields of the client last. The names are
 //! the same, so that a search works on both.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Write, sync::Arc, time::Duration};
 
 use super::{
     dates::DateCache,
     escape::{escape, is_bare},
-    line::{LONG, Line, SHORT},
+    line::{ExtraFields, LONG, LONGEST_FIELD, Line, SHORT},
     pen::Pen,
     value,
 };
@@ -31,8 +31,33 @@ pub(super) fn write<'a>(line: &Line<'_>, dates: &mut DateCache, mut pen: Pen<'a>
     verdict(line, &mut pen);
     forwarding(line, &mut pen);
     connection(line, &mut pen);
+    if let Some(extra) = line.extra {
+        keys(extra, &mut pen);
+        fields(extra, &mut pen);
+        text(" sample=", extra.sample, &mut pen);
+    }
     pen.constant(b"\n");
     pen
+}
+
+/// Writes the keys of all limits as one value: `LIMIT:HASH,LIMIT:HASH`.
+fn keys(extra: &ExtraFields<'_>, pen: &mut Pen<'_>) {
+    let mut keys = String::new();
+    for (limit, key) in &extra.keys {
+        let comma = if keys.is_empty() { "" } else { "," };
+        let _ = write!(keys, "{comma}{}:{key:016x}", limit.name());
+    }
+    let keys = Some(keys.as_bytes()).filter(|keys| !keys.is_empty());
+    bytes(" keys=", keys, usize::MAX, pen);
+}
+
+/// Writes the fields of messages that the configuration has chosen.
+pub(super) fn fields(extra: &ExtraFields<'_>, pen: &mut Pen<'_>) {
+    for (name, value) in &extra.fields {
+        pen.constant(b" ");
+        pen.text(name.as_bytes());
+        bytes("=", Some(value), LONGEST_FIELD, pen);
+    }
 }
 
 /// The fields that say what was asked for, and how long it took.

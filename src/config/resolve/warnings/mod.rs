@@ -15,6 +15,7 @@
 mod addresses;
 mod identities;
 mod keys;
+mod log;
 mod origins;
 mod overrides;
 mod patterns;
@@ -35,6 +36,7 @@ pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
     unused::report(file, problems);
     identities::report(file, config, problems);
     keys::report(file, config, problems);
+    log::report(file, problems);
     addresses::report(file, config, problems);
     for (table, route) in file.routes.values().zip(&config.routes) {
         patterns::report(table, route, problems);

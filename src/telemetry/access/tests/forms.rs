@@ -1,19 +1,19 @@
 //! The forms of a line, and that no client can forge or lengthen one.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use proptest::prelude::*;
 use serde_json::Value;
 
 use super::{
     super::{
-        FixedFields, Form, Line,
+        ExtraFields, FixedFields, Form, Line,
         buffer::LineBuffer,
         line::{LONG, SHORT},
     },
-    TIME, full, least,
+    NAMES, TIME, full, least,
 };
-use crate::policy::LogFormat;
+use crate::policy::{LogFormat, MOST_LOG_FIELDS};
 
 const JSON: Form = Form::Full(LogFormat::Json);
 const TEXT: Form = Form::Full(LogFormat::Text);
@@ -48,6 +48,61 @@ fn a_text_line_has_the_same_fields() {
             "listener=0.0.0.0:8080 protocol=HTTP/1.1 request_id=r-1 trace_id=0af7651916cd43dd8448eb211c80319c user_agent=curl/8.5.0\n"
         )
     );
+}
+
+/// Fields that the configuration has chosen.
+fn chosen() -> ExtraFields<'static> {
+    ExtraFields {
+        fields: vec![
+            ("header:referer", b"https://a/"[..].into()),
+            ("cookie:theme", b"dark \"x\""[..].into()),
+        ],
+        keys: vec![(&NAMES.limit, 7), (&NAMES.route, u64::MAX)],
+        sample: Some("0.1"),
+    }
+}
+
+#[test]
+fn chosen_fields_end_a_line_of_each_form() {
+    let extra = chosen();
+    let line = Line {
+        extra: Some(&extra),
+        ..least()
+    };
+    let end = |form, plain: &Line<'_>| {
+        let (line, plain) = (written(form, &line), written(form, plain));
+        let length = plain.trim_end_matches(['}', '\n']).len();
+        assert_eq!(line[..length], plain[..length]);
+        line[length..].to_owned()
+    };
+    assert_eq!(
+        end(JSON, &least()),
+        concat!(
+            r#","keys":{"daily":"0000000000000007","orders":"ffffffffffffffff"},"#,
+            r#""header:referer":"https://a/","cookie:theme":"dark \"x\"","sample":0.1}"#,
+            "\n"
+        )
+    );
+    assert_eq!(
+        end(TEXT, &least()),
+        " keys=daily:0000000000000007,orders:ffffffffffffffff header:referer=https://a/ cookie:theme=\"dark \\\"x\\\"\" sample=0.1\n"
+    );
+    assert_eq!(
+        end(Form::Short { color: false }, &least()),
+        " header:referer=https://a/ cookie:theme=\"dark \\\"x\\\"\"\n"
+    );
+    let none = ExtraFields {
+        fields: Vec::new(),
+        keys: Vec::new(),
+        sample: None,
+    };
+    let line = Line {
+        extra: Some(&none),
+        ..least()
+    };
+    for form in [JSON, TEXT] {
+        assert_eq!(written(form, &line), written(form, &least()));
+    }
 }
 
 #[test]
@@ -218,6 +273,20 @@ fn a_line_is_bounded_whatever_a_client_sends() {
     };
     for format in [JSON, TEXT, Form::Short { color: true }] {
         assert!(written(format, &line).len() < 56 * 1024);
+    }
+    let limit = FixedFields::limit("x".repeat(140).into());
+    let field = ("response-header:x-a-name-of-usual-length", Cow::from(&huge));
+    let extra = ExtraFields {
+        fields: vec![field; MOST_LOG_FIELDS],
+        keys: vec![(&limit, 1); 64],
+        sample: Some("0.000001"),
+    };
+    let line = Line {
+        extra: Some(&extra),
+        ..line
+    };
+    for format in [JSON, TEXT, Form::Short { color: true }] {
+        assert!(written(format, &line).len() < 120 * 1024);
     }
 }
 

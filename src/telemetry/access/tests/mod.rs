@@ -104,5 +104,6 @@ fn least() -> Line<'static> {
         bytes_out: 234,
         trace_id: None,
         user_agent: None,
+        extra: None,
     }
 }

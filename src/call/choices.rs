@@ -1,0 +1,167 @@
+//! The choices of a configuration about access lines: further fields, the keys
+//! of all limits, and how many lines are written.
+//!
+//! Fields of the request are read when the line is written. Those of the
+//! response are noted when it is on its way, since it is gone by then; so are
+//! keys, by the limits that find them.
+
+use std::{borrow::Cow, iter};
+
+use rand::RngExt;
+
+use super::{
+    cookies::{cookies, unquoted},
+    exchange::{Exchange, RouteLines},
+    facts::{ChosenFacts, Facts},
+};
+use crate::{
+    error::Fault,
+    message::{Fields, Headers},
+    policy::{LineShare, Log, LogField, LogSample},
+    telemetry::{ExtraFields, LONGEST_FIELD},
+};
+
+/// Further fields of access lines, and the share of lines that are written.
+#[derive(Debug)]
+pub struct LineChoices {
+    /// The fields, each with its name in lines.
+    fields: Vec<(Box<str>, LogField)>,
+    /// Whether any of them is one of the response.
+    has_response_fields: bool,
+    /// Whether lines have the keys of all limits.
+    pub has_keys: bool,
+    /// The narrowest range of statuses first, with the share as lines have it.
+    sample: Vec<(LogSample, Box<str>)>,
+}
+
+impl LineChoices {
+    /// The choices of `log`; `None` if it makes none, so that lines cost
+    /// nothing more.
+    pub fn new(log: &Log) -> Option<Self> {
+        let is_response = |field: &LogField| matches!(field, LogField::Response(_));
+        let choices = Self {
+            fields: log
+                .fields
+                .iter()
+                .map(|field| (field.to_string().into(), field.clone()))
+                .collect(),
+            has_response_fields: log.fields.iter().any(is_response),
+            has_keys: log.keys,
+            sample: log
+                .sample
+                .iter()
+                .map(|sample| (*sample, sample.share.to_string().into()))
+                .collect(),
+        };
+        let is_any = choices.has_keys || !choices.fields.is_empty() || !choices.sample.is_empty();
+        is_any.then_some(choices)
+    }
+
+    /// The further fields of a line with this `status`; `None` if it is not
+    /// written, as not all of its kind are. `lines` has the names of limits.
+    pub(super) fn fields<'a>(
+        &'a self,
+        exchange: &'a Exchange,
+        facts: &'a Facts,
+        status: u16,
+        lines: &'a RouteLines,
+    ) -> Option<ExtraFields<'a>> {
+        // A client that leaves is no refusal: most endless streams end so.
+        let is_refusal = |reason: &str| reason != Fault::ClientGone.reason();
+        let is_telling = facts.reason.is_some_and(is_refusal) || facts.limits.shadow_refused != 0;
+        let mut samples = self.sample.iter();
+        let sample = samples.find(|(sample, _)| sample.concerns(status, is_telling));
+        let drawn = || rand::rng().random_range(0..LineShare::ALL);
+        if sample.is_some_and(|(sample, _)| !sample.share.takes(drawn())) {
+            return None;
+        }
+        let noted = facts.chosen.as_deref();
+        let key = |(limit, key): &(usize, u64)| Some((lines.limits.get(*limit)?, *key));
+        let keys = noted.map_or(&[][..], |noted| &noted.keys);
+        Some(ExtraFields {
+            fields: self.values(exchange, noted),
+            keys: keys.iter().filter_map(key).collect(),
+            sample: sample.map(|(_, share)| &**share),
+        })
+    }
+
+    /// The fields that an exchange has, in the order of the configuration.
+    fn values<'a>(
+        &'a self,
+        exchange: &'a Exchange,
+        noted: Option<&'a ChosenFacts>,
+    ) -> Vec<(&'a str, Cow<'a, [u8]>)> {
+        let headers = &exchange.request.headers;
+        let value = |(index, (name, field)): (usize, &'a (Box<str>, LogField))| {
+            let value = match field {
+                LogField::Request(name) => joined(headers.all(name)),
+                LogField::Cookie(name) => cookie(headers, name).map(Cow::Borrowed),
+                LogField::Response(_) => {
+                    let mut fields = noted?.fields.iter();
+                    let (_, value) = fields.find(|(field, _)| *field == index)?;
+                    Some(Cow::Borrowed(&**value))
+                }
+            };
+            Some((&**name, value?))
+        };
+        self.fields.iter().enumerate().filter_map(value).collect()
+    }
+}
+
+impl Exchange {
+    /// Notes the fields of the response that its access line will have.
+    #[inline]
+    pub fn note_fields(&self, fields: &Fields) {
+        let lines = self.route.access.as_ref();
+        if let Some(choices) = lines.and_then(|lines| lines.choices.as_deref())
+            && choices.has_response_fields
+        {
+            self.note_chosen(choices, fields);
+        }
+    }
+
+    #[cold]
+    fn note_chosen(&self, choices: &LineChoices, fields: &Fields) {
+        let value = |(index, (_, field)): (usize, &(_, LogField))| match field {
+            LogField::Response(name) => {
+                let value = joined(fields.all(name))?;
+                let kept = &value[..value.len().min(LONGEST_FIELD + 1)];
+                Some((index, kept.into()))
+            }
+            _ => None,
+        };
+        let noted = choices
+            .fields
+            .iter()
+            .enumerate()
+            .filter_map(value)
+            .collect();
+        let mut facts = self.facts.lock();
+        facts.chosen.get_or_insert_default().fields = noted;
+    }
+}
+
+/// The lines of a field with a comma between them; `None` without a line. Lines
+/// behind the end of the longest value that is written are left out.
+fn joined<'a>(mut lines: impl Iterator<Item = &'a [u8]>) -> Option<Cow<'a, [u8]>> {
+    let first = lines.next()?;
+    let Some(second) = lines.next() else {
+        return Some(Cow::Borrowed(first));
+    };
+    let mut value = first.to_vec();
+    for line in iter::once(second).chain(lines) {
+        if value.len() > LONGEST_FIELD {
+            break;
+        }
+        value.extend_from_slice(b", ");
+        value.extend_from_slice(line);
+    }
+    Some(Cow::Owned(value))
+}
+
+/// The value of the first cookie of this name.
+fn cookie<'a>(headers: &'a Headers, name: &str) -> Option<&'a [u8]> {
+    let mut cookies = cookies(headers);
+    let found = cookies.find(|(known, _)| *known == name.as_bytes());
+    found.map(|(_, value)| unquoted(value))
+}
