@@ -30,7 +30,7 @@ use http::HeaderName;
 use memchr::memmem;
 
 use crate::{
-    call::LimitText,
+    call::{LimitText, Nearest, RouteTag},
     duration::whole_seconds,
     error::Error,
     http1::{self, Fields},
@@ -52,6 +52,16 @@ static X_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining"
 /// The seconds until the bucket is full, for older clients. Some services write
 /// a point in time there; a number of seconds needs no common clock.
 static X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+
+/// Writes the fields that describe the limit nearest to exhaustion.
+///
+/// A limit that the tag of the route does not name is left out.
+pub(super) fn describe_nearest(fields: &mut Fields, route: &RouteTag, nearest: &Nearest) {
+    if let Some(name) = route.limits.get(nearest.limit) {
+        let limit = (&**name, route.limit_texts.get(nearest.limit));
+        describe(fields, route.limit_headers, limit, &nearest.standing);
+    }
+}
 
 /// Writes the header fields that describe the limit called `name`, whose bucket
 /// is in this `state` after the request. `headers` are the kinds of fields that

@@ -77,7 +77,7 @@ pub(crate) use self::{
 };
 use self::{enter::Entered, stack::Stack};
 use crate::{
-    call::{Call, Exchange, LimitText, Nearest, RouteTag, grpc},
+    call::{Call, Exchange, LimitText, RouteTag, grpc},
     error::{Error, Failed},
     layer::RefusedAtOnce,
     message::{Arrival, Origin, Request, Response},
@@ -285,7 +285,7 @@ fn panicked(metrics: &Metrics) -> Poll<Result<Response, Failed>> {
 fn finish(mut response: Response, exchange: Arc<Exchange>) -> Response {
     note_call(&exchange, &response);
     if let Some(nearest) = exchange.responded(response.status.as_u16(), None) {
-        describe_limit(&mut response, &exchange.route, &nearest);
+        limit_fields::describe_nearest(&mut response.fields, &exchange.route, &nearest);
     }
     permit(&mut response, &exchange);
     exchange.note_fields(&response.fields);
@@ -337,7 +337,7 @@ fn refuse(error: &Error, exchange: Arc<Exchange>) -> Response {
     if !limit_fields::describe_concurrency(fields, route.limit_headers, error)
         && let Some(nearest) = nearest
     {
-        describe_limit(&mut response, route, &nearest);
+        limit_fields::describe_nearest(&mut response.fields, route, &nearest);
     }
     permit(&mut response, &exchange);
     exchange.note_fields(&response.fields);
@@ -379,17 +379,6 @@ fn text_of_refusal<'r>(error: &Error, route: &'r RouteTag) -> Option<&'r LimitTe
     let mut names = route.limits.iter();
     let index = names.position(|name| Arc::ptr_eq(name, limit))?;
     route.limit_texts.get(index)
-}
-
-/// Writes the fields that describe the limit nearest to exhaustion.
-///
-/// A limit that the tag of the route does not name is left out.
-fn describe_limit(response: &mut Response, route: &RouteTag, nearest: &Nearest) {
-    if let Some(name) = route.limits.get(nearest.limit) {
-        let limit = (&**name, route.limit_texts.get(nearest.limit));
-        let (fields, headers) = (&mut response.fields, route.limit_headers);
-        limit_fields::describe(fields, headers, limit, &nearest.standing);
-    }
 }
 
 /// Notes how a gRPC call ended that has its status in the head, as one that
