@@ -13,16 +13,16 @@ use std::{
 use ipnet::IpNet;
 use rustls::pki_types::ServerName;
 
-use super::{super::wrong::Wrong, host, in_quotes, name, pieces};
+use super::{
+    super::wrong::Wrong,
+    host, in_quotes, name, pieces,
+    socket::{is_socket, names_socket, no_socket},
+};
 use crate::policy::{ListenAddress, ServerAddress, UpstreamServer};
 
 /// Ports where HTTP is expected when a URL names none.
 const HTTP_PORT: u16 = 80;
 const HTTPS_PORT: u16 = 443;
-/// Bytes of the longest path of a socket: the system's form of it has 108, of
-/// which the last is 0.
-const LONGEST_SOCKET: usize = 107;
-
 /// An address to listen on: `"0.0.0.0:8080"`, `"[::]:8080"`; port 0 lets the
 /// system choose.
 ///
@@ -190,48 +190,6 @@ fn srv(url: &str) -> Result<UpstreamServer, Wrong> {
     })
 }
 
-/// Whether this is the absolute path of a socket. One with a space or with
-/// `:/` is meant to say more than a path.
-fn is_socket(path: &str) -> bool {
-    let is_odd = |c: char| c.is_whitespace() || c.is_control();
-    path.starts_with('/')
-        && !path.starts_with("//")
-        && !path.ends_with('/')
-        && !path.contains(is_odd)
-        && !path.contains(":/")
-        && path.len() <= LONGEST_SOCKET
-}
-
-/// The refusal of a socket. Help has the path, where it can be told from the
-/// rest.
-fn no_socket(text: &str) -> Wrong {
-    let help = "write \"unix:\" and an absolute path, such as \"unix:/run/app.sock\"";
-    let lower = text.to_ascii_lowercase();
-    let begin = match (lower.rfind("unix:"), text.find("%2F")) {
-        (_, Some(encoded)) => encoded,
-        (Some(at), None) => at + "unix:".len(),
-        (None, None) => 0,
-    };
-    let path = text[begin..].replace("%2F", "/");
-    let path = path.split(char::is_whitespace).next().unwrap_or_default();
-    let path = path.split(":/").next().unwrap_or_default();
-    let path = path.trim_end_matches(['/', ':']);
-    let path = match path.trim_start_matches('/') {
-        rest if rest.len() < path.len() => format!("/{rest}"),
-        relative => relative.to_owned(),
-    };
-    if path.len() > LONGEST_SOCKET {
-        let why = "the path of a socket has at most 107 bytes";
-        return Wrong::new(why, "give the socket a shorter path");
-    }
-    let why = match path.starts_with('/') {
-        true => "it is not written like the path of a socket",
-        false => "the path of a socket begins with /",
-    };
-    let right = is_socket(&path).then(|| format!("write \"unix:{path}\""));
-    Wrong::new(why, help).or_advice(right)
-}
-
 /// `"http://host:port"`, `"https://host:port"`; the path can only be `/`.
 ///
 /// The URL of the server is what requests and logs name it by: without the dot
@@ -323,15 +281,6 @@ fn exact_server_url(text: &str) -> Result<UpstreamServer, Wrong> {
         weight: 1,
         tier: 0,
     })
-}
-
-/// Whether this is the path of a socket, in one of the ways in which others
-/// write it: `/run/app.sock`, `unix:/run/app.sock`,
-/// `http://unix:/run/app.sock`, `http+unix://...`.
-fn names_socket(text: &str) -> bool {
-    let text = text.to_ascii_lowercase();
-    let is_path = text.starts_with('/') && !text.starts_with("//");
-    is_path || text.starts_with("unix:") || text.contains("://unix:") || text.contains("+unix:")
 }
 
 /// A text that is no URL of HTTP: help puts the missing part before it, if

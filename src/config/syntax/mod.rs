@@ -28,6 +28,7 @@ pub(super) mod log;
 pub(super) mod origin;
 pub(super) mod path;
 pub(super) mod path_language;
+mod socket;
 pub(super) mod store;
 pub(super) mod template;
 pub(super) mod traces;
