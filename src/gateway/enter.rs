@@ -93,10 +93,7 @@ pub(super) fn enter(routes: &Routes, mut request: Request) -> Entered {
     let tag = known.map_or(&routes.unmatched, |route| &route.tag);
     let headers = &request.head.headers;
     if headers.dropped + untrusted > 0 {
-        tag.metrics.record(|cells| {
-            cells.dropped("underscore", headers.dropped as u64);
-            cells.dropped("untrusted", untrusted as u64);
-        });
+        tag.metrics.dropped(headers.dropped, untrusted);
     }
     let exchange = Arc::new(Exchange {
         trace: trace(routes, headers, client.chain.is_some()),

@@ -58,6 +58,18 @@ impl RouteMetrics {
         count(&mut self.cells.mine().lock())
     }
 
+    /// Counts request fields that were dropped: for an underscore in their
+    /// names, and as claims of a peer that is not trusted.
+    pub fn dropped(&self, underscore: usize, untrusted: usize) {
+        self.record(|cells| {
+            for (reason, fields) in [("underscore", underscore), ("untrusted", untrusted)] {
+                if fields > 0 {
+                    cells.dropped.add(reason, fields as u64);
+                }
+            }
+        });
+    }
+
     /// Counts a request that begins; [`ended`](Self::ended) must follow on the
     /// same thread.
     pub fn began(&self) {
@@ -231,14 +243,6 @@ impl RouteCells {
     /// Counts a cost that stayed unknown.
     pub fn unknown_cost(&mut self, reason: UnknownCost) {
         self.unknown_costs.add(reason.label(), 1);
-    }
-
-    /// Counts request fields that were dropped, for `reason`: `underscore` or
-    /// `untrusted`.
-    pub fn dropped(&mut self, reason: &'static str, fields: u64) {
-        if fields > 0 {
-            self.dropped.add(reason, fields);
-        }
     }
 
     /// Adds the counters of another worker.
