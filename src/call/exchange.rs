@@ -101,9 +101,9 @@ pub struct Chain {
     /// The field that lists the hops; the other one is not believed. `None` if
     /// a field with one address names the client, and none of the two is.
     pub by: Option<HopsField>,
-    /// How many hops, counted from the peer, lead to the client; 0 if the peer
-    /// is the client.
-    pub walked: usize,
+    /// How many hops, counted from the peer, lead to the client, at most 64; 0
+    /// if the peer is the client.
+    pub walked: u8,
 }
 
 /// A route as logs, metrics and response header fields name it.

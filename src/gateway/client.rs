@@ -80,7 +80,7 @@ impl Trust {
                     ip: named.unwrap_or(peer),
                     chain: Some(Chain {
                         by: None,
-                        walked: usize::from(named.is_some()),
+                        walked: u8::from(named.is_some()),
                     }),
                 }
             }

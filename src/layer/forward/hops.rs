@@ -68,7 +68,8 @@ impl<'a> ReceivedHops<'a> {
             Some(by) => forwarded::hops(headers, by).collect(),
             None => Vec::from_iter((chain.walked > 0).then(|| Hop::at(exchange.client.ip))),
         };
-        let (client, is_forwarded) = (chain.walked, chain.by == Some(HopsField::Forwarded));
+        let client = usize::from(chain.walked);
+        let is_forwarded = chain.by == Some(HopsField::Forwarded);
         let (proto, host) = match chain.by {
             Some(HopsField::XForwardedFor) | None => (
                 member(headers, FieldName::XForwardedProto, client),
