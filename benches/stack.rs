@@ -407,6 +407,7 @@ fn gateway(rate: &str) -> Gateway {
         access,
         hasher: KeyHasher::new(),
         buffers,
+        challenges: Arc::default(),
     };
     let built = build(config, None, &process).expect("a gateway");
     Gateway::new(Arc::new(built.snapshot), 0, metrics)

@@ -73,6 +73,7 @@
 //! Leaves, which know nothing of the rest:
 //!
 //! * [`policy`]: every policy as plain data, the vocabulary of all others.
+//! * [`acme`]: orders certificates, and renews them.
 //! * [`identity`]: verifies credentials, and remembers whose they are.
 //! * [`limit`]: token buckets in bounded memory.
 //! * [`usage`]: what a response says that it cost, read while it passes.
@@ -144,6 +145,7 @@
 //! checks, the admin listener and the watch on files. Access lines and logs are
 //! written by threads of their own, so that a slow reader delays no request.
 
+pub mod acme;
 pub mod admin;
 pub mod app;
 pub mod body;

@@ -8,6 +8,7 @@ use std::sync::{
 use arc_swap::ArcSwap;
 
 use crate::{
+    acme::Acme,
     build::State,
     policy,
     reload::{Listeners, ReloadHandle},
@@ -44,6 +45,8 @@ pub struct AdminContext {
     pub state: Arc<ArcSwap<State>>,
     /// The open listeners for clients.
     pub listeners: Listeners,
+    /// The certificates that the gateway orders itself.
+    pub acme: Arc<Acme>,
     /// Asks the control thread for a reload.
     pub reload: ReloadHandle,
     /// The response of `/readyz`.

@@ -12,6 +12,7 @@ use http_body::Body;
 use http_body_util::BodyExt as _;
 
 use super::{
+    acme_view,
     context::AdminContext,
     guard::{Caller, Denial, Rules, Sight, changes},
     limit_keys::{self, KeyCall},
@@ -22,7 +23,7 @@ use super::{
 use crate::telemetry::metrics::Format;
 
 /// All endpoints, in the order in which `GET /` lists them.
-const ENDPOINTS: [Endpoint; 13] = [
+const ENDPOINTS: [Endpoint; 14] = [
     Endpoint {
         method: "GET",
         path: "/",
@@ -96,6 +97,12 @@ const ENDPOINTS: [Endpoint; 13] = [
         about: "a full bucket again; ends other numbers",
     },
     Endpoint {
+        method: "GET",
+        path: "/acme",
+        call: CallKind::Acme,
+        about: "certificates that are ordered: state, next attempt, last problem",
+    },
+    Endpoint {
         method: "POST",
         path: "/reload",
         call: CallKind::Reload,
@@ -144,6 +151,8 @@ enum CallKind {
     Top,
     /// One key of a limit, to be read or changed.
     Keys,
+    /// The certificates that are ordered.
+    Acme,
     /// A reload of the configuration.
     Reload,
 }
@@ -278,6 +287,7 @@ where
         CallKind::Routes => json(StatusCode::OK, &views::routes(&context.state.load())),
         CallKind::Upstreams => json(StatusCode::OK, &views::upstreams(&context.state.load())),
         CallKind::Limits => json(StatusCode::OK, &views::limits(&context.state.load())),
+        CallKind::Acme => json(StatusCode::OK, &acme_view::domains(&context.acme.state())),
         CallKind::Reload => reloading::reload(&context.reload).await,
         CallKind::Top => limit_keys::top(&context.state.load_full(), sight, &name, query).await,
         CallKind::Keys => match body.collect().await {
@@ -329,7 +339,7 @@ fn metrics(context: &AdminContext, request: &Request<()>) -> AdminResponse {
         .filter_map(|accept| accept.to_str().ok())
         .collect();
     let format = Format::negotiate(Some(&accept.join(",")));
-    let observed = observed::observe(&context.state.load(), &context.listeners, &context.metrics);
+    let observed = observed::observe(context);
     let text = context.metrics.render(format, &observed);
     with_type(format.content_type(), StatusCode::OK, text.into())
 }

@@ -20,6 +20,7 @@
 //! are never shown. Calls that change something need the token if one is
 //! configured, and each of them is logged with the caller.
 
+mod acme_view;
 mod connections;
 mod context;
 mod endpoints;

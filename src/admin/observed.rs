@@ -18,28 +18,31 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
+use super::context::AdminContext;
 use crate::{
+    acme::{Acme, AcmeDomain, AcmeState},
     build::{ConcurrencyView, State},
     config::Config,
     http2::windows,
     identity::{Authenticator, KeySource, SignatureChecks},
     limit::{BanStats, InFlightStats, Stats, TokenQueueStats},
     policy::{KeyedCertificate, ListenerKey},
-    reload::Listeners,
     server::Listener,
     telemetry::metrics::{
-        BanGauges, CapGauges, IdentityCounts, KeySourceGauges, LimitGauges, ListenerGauges,
-        Metrics, Observed, RouteGauges, SignatureGauges, UpstreamGauges, WaitGauges,
+        BanGauges, CapGauges, DomainGauges, IdentityCounts, KeySourceGauges, LimitGauges,
+        ListenerGauges, Metrics, Observed, OrderGauges, RouteGauges, SignatureGauges,
+        UpstreamGauges, WaitGauges,
     },
     upstream::CurrentUpstream,
 };
 
 /// Reads all gauges.
 ///
-/// `state` and `listeners` are loaded by the caller, so that all gauges but
-/// those of listeners are of one configuration. A listener that a reload is
-/// just removing may still be among them.
-pub(super) fn observe(state: &State, listeners: &Listeners, metrics: &Metrics) -> Observed {
+/// All gauges but those of listeners and orders are of one configuration. A
+/// listener that a reload is just removing may still be among them.
+pub(super) fn observe(context: &AdminContext) -> Observed {
+    let state = &**context.state.load();
+    let (listeners, metrics) = (&context.listeners, &*context.metrics);
     let mut limits = Vec::new();
     for (name, limiter) in state.limits() {
         limits.push(limit(name, limiter.stats(), state.known_in_store(name)));
@@ -65,8 +68,9 @@ pub(super) fn observe(state: &State, listeners: &Listeners, metrics: &Metrics) -
         listeners: listeners
             .lock()
             .iter()
-            .map(|(key, listener)| listener_gauges(listener, key, state))
+            .map(|(key, listener)| listener_gauges(listener, key, state, &context.acme))
             .collect(),
+        orders: orders(context.acme.state()),
     }
 }
 
@@ -122,9 +126,14 @@ fn routes(state: &State, metrics: &Metrics) -> Vec<RouteGauges> {
 /// found; none are shown for a listener that the configuration does not have
 /// any more. Expiry is the time since the beginning of 1970, and 0 for a
 /// certificate that expired before.
-fn listener_gauges(listener: &Listener, key: &ListenerKey, state: &State) -> ListenerGauges {
+fn listener_gauges(
+    listener: &Listener,
+    key: &ListenerKey,
+    state: &State,
+    acme: &Acme,
+) -> ListenerGauges {
     let mut certificates = BTreeMap::new();
-    for certificate in served(key, &state.config) {
+    for certificate in served(key, &state.config, acme) {
         let expires = certificate
             .expires
             .duration_since(SystemTime::UNIX_EPOCH)
@@ -144,17 +153,33 @@ fn listener_gauges(listener: &Listener, key: &ListenerKey, state: &State) -> Lis
     }
 }
 
-/// The certificates of the listener that the configuration has by this key;
-/// none if it has no such listener, or one without TLS.
-fn served<'a>(key: &ListenerKey, config: &'a Config) -> &'a [KeyedCertificate] {
-    for listener in &config.listeners {
-        if listener.key() == *key
-            && let Some(tls) = &listener.tls
-        {
-            return &tls.certificates;
-        }
+/// The certificates of the listener that the configuration has by this key, also
+/// those that were ordered; none if it has no such listener, or one without TLS.
+fn served(key: &ListenerKey, config: &Config, acme: &Acme) -> Vec<KeyedCertificate> {
+    let mut listeners = config.listeners.iter();
+    let listener = listeners.find(|listener| listener.key() == *key);
+    let Some(tls) = listener.and_then(|listener| listener.tls.as_ref()) else {
+        return Vec::new();
+    };
+    let mut served = tls.certificates.clone();
+    let ordered = tls.acme.iter().flat_map(|acme| acme.domains.iter());
+    served.extend(ordered.filter_map(|domain| acme.obtained().get(domain)));
+    served
+}
+
+/// The gauges of certificates that are ordered.
+fn orders(state: AcmeState) -> OrderGauges {
+    let since_1970 = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH);
+    let domain = |of: AcmeDomain| DomainGauges {
+        has_certificate: of.expires.is_some(),
+        next_attempt: since_1970(of.next).unwrap_or_default(),
+        failures: of.failures.into(),
+        domain: of.domain,
+    };
+    OrderGauges {
+        outcomes: state.outcomes,
+        domains: state.domains.into_iter().map(domain).collect(),
     }
-    &[]
 }
 
 /// The counters of each identity.

@@ -152,6 +152,7 @@ pub fn try_build(config: Config) -> Result<Config, String> {
         access,
         hasher: KeyHasher::new(),
         buffers: Arc::default(),
+        challenges: Arc::default(),
     };
     if let Some(path) = &config.server.state_dir
         && path.exists()

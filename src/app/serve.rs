@@ -108,9 +108,12 @@ impl App {
             let state = Arc::clone(&self.reloader.state);
             tokio::spawn(save_often(saver, state))
         });
+        let ordering = tokio::spawn(self.reloader.acme.run());
         self.reader.watch(&self.reloader.watched);
         let end = self.run().await;
         maintenance.abort();
+        // A process that takes over makes the orders from now on.
+        ordering.abort();
         saving.inspect(JoinHandle::abort);
         match end {
             LoopEnd::Stopped => self.drain(None).await,

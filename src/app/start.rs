@@ -43,8 +43,9 @@ use super::{
     takeover,
 };
 use crate::{
+    acme::Acme,
     admin::{Admin, AdminContext, Readiness},
-    build::{Built, Process, build},
+    build::{Built, Process, State, build},
     config::{Config, Watched},
     gateway::Gateway,
     inherited::Inherited,
@@ -79,6 +80,7 @@ pub(super) async fn start(
     let started = Instant::now();
     let signals = Signals::new().map_err(|error| format!("cannot listen to signals ({error})"))?;
     let state_dir = config.server.state_dir.as_deref();
+    let acme = Arc::new(Acme::new(state_dir));
     let state_dir = state_dir.map(StateDir::open).transpose()?;
     let workers = worker_count(&config.server);
     let metrics = Metrics::new(workers);
@@ -89,25 +91,27 @@ pub(super) async fn start(
         access,
         hasher: hasher(state_dir.as_ref()),
         buffers: Arc::default(),
+        challenges: acme.http_challenges(),
     };
     logs.control().count_dropped(&metrics.dropped());
-    let watched = config.watched.clone();
     let config = Arc::new(config);
     let built = build(Arc::clone(&config), None, &process).map_err(|error| error.to_string())?;
-    let saver = state_dir.map(|dir| {
-        dir.restore(&built.state);
-        Arc::new(Mutex::new(Saver::new(dir, Arc::clone(&metrics))))
-    });
-    let mut reloader = new_reloader(process, built, watched);
-    let opening = reloader.listeners.bind_new(&config, &mut inherited)?;
-    let opening = opening.closing(&reloader.state.load().address_bans());
-    let listeners = opening.addresses();
+    let saver = state_dir.map(|dir| saver(dir, &built.state, &metrics));
+    let mut reloader = new_reloader(process, built, config.watched.clone(), acme);
+    let bans = reloader.state.load().address_bans();
+    let opening = reloader
+        .listeners
+        .bind_new(&config, &mut inherited)?
+        .closing(&bans);
     let (reload, reload_requests) = mpsc::channel(MOST_RELOADS);
     let admin = new_admin(&reloader, &config, ReloadHandle(reload));
     let admin_bind = config.admin.as_ref().map(|admin| admin.bind);
     let admin_socket = admin_bind.and_then(|bind| inherited.admin(bind));
     inherited.finish()?;
-    let admin_address = admin.start(admin_socket)?;
+    let ready = Ready {
+        listeners: opening.addresses(),
+        admin: admin.start(admin_socket)?,
+    };
     open(&mut reloader, opening).await?;
     log_warnings(&config.warnings);
     keep_memory_private(&config);
@@ -124,11 +128,14 @@ pub(super) async fn start(
         signals,
         reader: Reader::new(source),
         takeover: None,
-        ready: Ready {
-            listeners,
-            admin: admin_address,
-        },
+        ready,
     })
+}
+
+/// Saves what outlives the process to `dir`, of which `state` is restored first.
+fn saver(dir: StateDir, state: &State, metrics: &Arc<Metrics>) -> Arc<Mutex<Saver>> {
+    dir.restore(state);
+    Arc::new(Mutex::new(Saver::new(dir, Arc::clone(metrics))))
 }
 
 /// Makes the keys of buckets: with the seed that outlives the process, where
@@ -142,10 +149,11 @@ fn hasher(dir: Option<&StateDir>) -> KeyHasher {
 /// It has the first snapshot and state, but neither sockets, workers nor an
 /// admin listener. The limit on open files is raised here, before the number of
 /// connections is derived from it.
-fn new_reloader(process: Process, built: Built, watched: Watched) -> Reloader {
+fn new_reloader(process: Process, built: Built, watched: Watched, acme: Arc<Acme>) -> Reloader {
     let metrics = Arc::clone(&process.metrics);
     Reloader {
-        listeners: OpenListeners::new(files(), process.workers, metrics),
+        listeners: OpenListeners::new(files(), process.workers, metrics, acme.obtained()),
+        acme,
         process,
         state: Arc::new(ArcSwap::from_pointee(built.state)),
         routes: Arc::new(built.snapshot),
@@ -165,6 +173,7 @@ fn new_admin(reloader: &Reloader, config: &Config, reload: ReloadHandle) -> Admi
         metrics: Arc::clone(&reloader.process.metrics),
         state: Arc::clone(&reloader.state),
         listeners: Arc::clone(&reloader.listeners.by_key),
+        acme: Arc::clone(&reloader.acme),
         reload,
         readiness: Readiness::default(),
     })
@@ -173,12 +182,15 @@ fn new_admin(reloader: &Reloader, config: &Config, reload: ReloadHandle) -> Admi
 /// Opens the listeners that were bound, after the names of servers were
 /// resolved and the workers have started.
 ///
-/// Names are awaited for at most `reload::NAMES`; slower ones are resolved
+/// Certificates that were ordered before are read first, so that handshakes find
+/// them. Names are awaited for at most `reload::NAMES`; slower ones are resolved
 /// later. Checks of health begin at the end, when requests may come.
 ///
 /// # Errors
 /// The system gives the process no further thread.
 async fn open(reloader: &mut Reloader, opening: Opening) -> Result<(), StartError> {
+    let config = Arc::clone(&reloader.state.load().config);
+    reloader.acme.follow(&config.listeners).await;
     resolve(&reloader.state.load(), reload::NAMES).await;
     reloader.workers = start_workers(reloader)?;
     reloader.warm_up(&reloader.state.load_full()).await;

@@ -234,6 +234,7 @@ fn routes(
     Routes {
         table: Arc::clone(table),
         disguises: Arc::clone(disguises),
+        challenges: Arc::clone(&process.challenges),
         takes_calls: routes.iter().any(Route::takes_calls),
         tracer,
         answers_preflights: routes.iter().any(|route| route.tag.cors.is_some()),

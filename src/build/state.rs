@@ -12,6 +12,7 @@ use super::{
     named::Named,
 };
 use crate::{
+    acme::HttpChallenges,
     config::Config,
     gateway::UnknownProxies,
     identity::{Authenticator, SignatureChecks},
@@ -79,6 +80,8 @@ pub struct Process {
     pub hasher: KeyHasher,
     /// The memory for bodies that are buffered.
     pub buffers: Arc<Memory>,
+    /// Challenges of ACME authorities that are responded to.
+    pub challenges: Arc<HttpChallenges>,
 }
 
 impl State {

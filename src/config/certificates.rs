@@ -9,23 +9,16 @@
 //! The chain is used as it is. It is not checked against an authority, as it is
 //! for clients to decide whom they trust.
 
-use std::{net::IpAddr, path::Path, sync::Arc, time::SystemTime};
+use std::{path::Path, time::SystemTime};
 
 use rustls::{
-    CertificateError, Error as TlsError, InconsistentKeys, RootCertStore,
-    crypto::aws_lc_rs,
+    RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject},
-    sign::CertifiedKey,
-};
-use x509_cert::{
-    certificate::{CertificateInner, Raw, Version},
-    der::Decode,
-    ext::pkix::{BasicConstraints, SubjectAltName, name::GeneralName},
 };
 use zeroize::{Zeroize, Zeroizing};
 
 use super::source;
-use crate::policy::{Authorities, KeyedCertificate};
+use crate::policy::{Authorities, CertificateFacts, CertificateFault, KeyedCertificate};
 
 /// Longest file of certificates; the system's whole list of authorities is a
 /// fourth of it.
@@ -59,16 +52,14 @@ pub(super) enum FileFault {
 pub(super) fn identity(certificates: &Path, key: &Path) -> Result<KeyedCertificate, FileFault> {
     let chain = read_certificates(certificates).map_err(FileFault::Certificates)?;
     let mut key = read_key(key).map_err(FileFault::Key)?;
-    let unsound = || FileFault::Certificates(UNSOUND.to_owned());
-    let about = about(chain.first()).ok_or_else(unsound)?;
-    let certified = CertifiedKey::from_der(chain, key.clone_key(), &aws_lc_rs::default_provider());
+    let identity = KeyedCertificate::new(chain, key.clone_key(), certificates.to_path_buf());
     key.zeroize();
-    let certified = certified.map_err(|error| mismatch(&error))?;
-    Ok(KeyedCertificate {
-        certified: Arc::new(certified),
-        names: about.names.into(),
-        expires: about.expires,
-        file: certificates.to_path_buf(),
+    identity.map_err(|fault| match fault {
+        CertificateFault::Unsound => FileFault::Certificates(UNSOUND.to_owned()),
+        CertificateFault::OtherKey => {
+            FileFault::Key("is not the key of this certificate".to_owned())
+        }
+        CertificateFault::UnusableKey => FileFault::Key(UNUSABLE.to_owned()),
     })
 }
 
@@ -95,30 +86,16 @@ pub(super) fn authorities(file: &Path) -> Result<Authorities, String> {
 /// expired, or has no name and the peer has to stand for one (`by_name`).
 pub(super) fn useless(trusted: &Authorities, by_name: bool, now: SystemTime) -> Vec<&'static str> {
     let why = |certificate: &CertificateDer<'_>| {
-        let about = about(Some(certificate)).filter(|about| !about.is_authority)?;
-        match about {
-            About { expires, .. } if expires < now => Some("has expired"),
-            About { names, .. } if by_name && names.is_empty() => {
+        let facts = CertificateFacts::of(certificate).filter(|facts| !facts.is_authority)?;
+        match facts {
+            CertificateFacts { expires, .. } if expires < now => Some("has expired"),
+            CertificateFacts { names, .. } if by_name && names.is_empty() => {
                 Some("stands for no name (it has no subjectAltName)")
             }
             _ => None,
         }
     };
     trusted.certificates.iter().filter_map(why).collect()
-}
-
-/// The fault for which rustls refuses a certificate with its key.
-fn mismatch(error: &TlsError) -> FileFault {
-    match error {
-        TlsError::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-            FileFault::Key("is not the key of this certificate".to_owned())
-        }
-        TlsError::InvalidCertificate(CertificateError::BadEncoding) => {
-            FileFault::Certificates(UNSOUND.to_owned())
-        }
-        // Others are about the key. They say nothing of what is in it.
-        _ => FileFault::Key(UNUSABLE.to_owned()),
-    }
 }
 
 /// The certificates of a PEM file, at least one; anything else in it is
@@ -157,47 +134,4 @@ fn not_pem(error: pem::Error) -> String {
         _ => "",
     };
     format!("is not PEM{why}")
-}
-
-/// The parts of a certificate that the configuration looks at.
-struct About {
-    /// Lower case, in its order.
-    names: Vec<Box<str>>,
-    /// The end of its validity, as the certificate has it.
-    expires: SystemTime,
-    /// It may vouch for others.
-    is_authority: bool,
-}
-
-/// The parts of a certificate, or `None` if it is no sound X.509.
-fn about(certificate: Option<&CertificateDer<'_>>) -> Option<About> {
-    // Raw: a serial number that breaks the rules has never kept anybody from
-    // using a certificate.
-    let certificate = CertificateInner::<Raw>::from_der(certificate?).ok()?;
-    let certificate = certificate.tbs_certificate();
-    let names = certificate.get_extension::<SubjectAltName>().ok()?;
-    let names = names.map(|(_, names)| names.0).unwrap_or_default();
-    let constraints = certificate.get_extension::<BasicConstraints>().ok()?;
-    let is_authority = constraints.map(|(_, constraints)| constraints.ca);
-    Some(About {
-        // Those of version 1 cannot say.
-        is_authority: is_authority.unwrap_or(certificate.version() == Version::V1),
-        names: names.iter().filter_map(name).collect(),
-        expires: SystemTime::UNIX_EPOCH + certificate.validity().not_after.to_unix_duration(),
-    })
-}
-
-/// A name of a certificate as text: those that stand for a server. Others, such
-/// as mail addresses, are left out.
-fn name(name: &GeneralName) -> Option<Box<str>> {
-    match name {
-        GeneralName::DnsName(name) => Some(name.as_str().to_ascii_lowercase().into()),
-        GeneralName::IpAddress(bytes) => {
-            let bytes = bytes.as_bytes();
-            let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
-            let v6 = <[u8; 16]>::try_from(bytes).map(IpAddr::from);
-            Some(v4.or(v6).ok()?.to_string().into())
-        }
-        _ => None,
-    }
 }

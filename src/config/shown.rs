@@ -25,7 +25,7 @@ use super::{
 use crate::policy::{Allowance, CheckKind, HealthCheck, KeyPart, Limit, ValuePattern};
 
 /// Tables whose absence means something: they are shown only when given.
-const ONLY_WHEN_GIVEN: [&str; 15] = [
+const ONLY_WHEN_GIVEN: [&str; 16] = [
     "respond",
     "redirect",
     "concurrency",
@@ -36,6 +36,7 @@ const ONLY_WHEN_GIVEN: [&str; 15] = [
     "mirror",
     "health_check",
     "tls",
+    "acme",
     "cors",
     "refusal",
     "jwt",

@@ -30,6 +30,7 @@
 //! `compared_route` compares the policies of two routes.
 
 mod accept;
+mod acme_challenge;
 mod bounded;
 mod client;
 mod compared_route;
@@ -122,13 +123,16 @@ impl Gateway {
             body,
             is_preflight,
         } = enter::enter(&routes, request);
+        if let Some(response) = acme_challenge::respond(&routes.challenges, &exchange) {
+            return ResponseFuture::done(end(response, exchange, Some(acme_challenge::REASON)));
+        }
         let route = match route {
             Ok(index) => &mut routes.routes[index],
             Err(error) => return ResponseFuture::done(refuse(&error, exchange)),
         };
         if let Some(cors) = exchange.route.cors.as_ref().filter(|_| is_preflight) {
             let response = cors::to_preflight(cors, &exchange.request.headers);
-            return ResponseFuture::done(end(response, exchange));
+            return ResponseFuture::done(end(response, exchange, None));
         }
         if route.forwards && exchange.request.hops_left() == Some(0) {
             let response = last_hop::respond(&exchange);
@@ -293,9 +297,9 @@ fn finish(mut response: Response, exchange: Arc<Exchange>) -> Response {
     response
 }
 
-/// Ends the work on a preflight, whose response has all of its fields.
-fn end(mut response: Response, exchange: Arc<Exchange>) -> Response {
-    exchange.responded(response.status.as_u16(), None);
+/// Ends the work on a request whose response has all of its fields.
+fn end(mut response: Response, exchange: Arc<Exchange>, reason: Option<&'static str>) -> Response {
+    exchange.responded(response.status.as_u16(), reason);
     exchange.note_fields(&response.fields);
     response.body.observe(exchange);
     response

@@ -12,7 +12,10 @@ use http::HeaderName;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{client::Trust, disguise::Disguises, stack::Stack, table::RouteTable};
-use crate::{call::RouteTag, runtime::PerWorker, traces::Tracer, upstream::CurrentUpstream};
+use crate::{
+    acme::HttpChallenges, call::RouteTag, runtime::PerWorker, traces::Tracer,
+    upstream::CurrentUpstream,
+};
 
 /// All routes of one configuration, once for each worker, so that counting
 /// references to a route touches no memory that another worker touches.
@@ -66,6 +69,8 @@ pub(crate) struct Routes {
     /// Whether some route takes gRPC calls, so that a call that no route takes
     /// is responded to as a call, too.
     pub(crate) takes_calls: bool,
+    /// Challenges of ACME authorities that are pending.
+    pub(crate) challenges: Arc<HttpChallenges>,
 }
 
 /// One route.

@@ -52,8 +52,10 @@
 //! assert_eq!(route.retry.attempts.get(), 2);
 //! ```
 
+mod acme;
 mod allowance;
 mod api_keys;
+mod certificate;
 mod concurrency;
 mod cors;
 mod cost;
@@ -81,8 +83,8 @@ mod traces;
 mod upstreams;
 
 pub use self::{
-    allowance::*, api_keys::*, concurrency::*, cors::*, cost::*, failures::*, headers::*,
-    health::*, identity::*, json_path::*, jwt::*, key::*, limits::*, log::*, process::*, quota::*,
-    refusal::*, retry::*, routes::*, secret::*, statuses::*, store::*, template::*, tls::*,
-    traces::*, upstreams::*,
+    acme::*, allowance::*, api_keys::*, certificate::*, concurrency::*, cors::*, cost::*,
+    failures::*, headers::*, health::*, identity::*, json_path::*, jwt::*, key::*, limits::*,
+    log::*, process::*, quota::*, refusal::*, retry::*, routes::*, secret::*, statuses::*,
+    store::*, template::*, tls::*, traces::*, upstreams::*,
 };

@@ -5,27 +5,23 @@
 //! read, parsed, and checked to belong together before such a value exists, so
 //! that only a handshake can fail.
 
-use std::{
-    fmt,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{fmt, sync::Arc};
 
+use rustls::pki_types::CertificateDer;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use rustls::{pki_types::CertificateDer, sign::CertifiedKey};
-
-/// A certificate with less validity left than this is reported; automated
-/// renewal happens well before.
-const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+use super::{Acme, KeyedCertificate};
 
 /// `[listeners.tls]`: the TLS that a listener speaks with clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerTls {
-    /// Certificates in the order of the file, the default first; at least one.
+    /// Certificates in the order of the file, the default first; at least one
+    /// unless there is `acme`.
     pub certificates: Vec<KeyedCertificate>,
+    /// The certificates that the gateway orders itself; `None` if it orders
+    /// none.
+    pub acme: Option<Acme>,
     /// The authorities that must have signed client certificates; `None` if
     /// clients show no certificate.
     pub client_ca: Option<Authorities>,
@@ -57,64 +53,6 @@ pub struct UpstreamTls {
     pub server_name: Option<Arc<str>>,
     /// The certificate shown to servers that ask for one; `None` to show none.
     pub identity: Option<KeyedCertificate>,
-}
-
-/// A certificate chain and its private key.
-#[derive(Clone)]
-pub struct KeyedCertificate {
-    /// The chain and the key, checked to belong together.
-    pub certified: Arc<CertifiedKey>,
-    /// The names that the certificate is valid for, in lower case: hosts, `*.`
-    /// patterns of one label, and IP addresses.
-    pub names: Arc<[Box<str>]>,
-    /// The end of the certificate's validity.
-    pub expires: SystemTime,
-    /// The file that the chain was read from.
-    pub file: PathBuf,
-}
-
-impl KeyedCertificate {
-    /// The certificate's first name, or its file if it has no name. It is the
-    /// label `name` of `tidegate_certificate_expiry_timestamp_seconds`.
-    pub fn name(&self) -> String {
-        self.names
-            .first()
-            .map_or_else(|| self.file.display().to_string(), ToString::to_string)
-    }
-
-    /// A warning for the log if the certificate has expired at `now` or expires
-    /// within two weeks of it; `None` otherwise.
-    pub fn expiry(&self, now: SystemTime) -> Option<String> {
-        let file = self.file.display();
-        match self.expires.duration_since(now) {
-            Err(_) => Some(format!("{file}: the certificate has expired")),
-            Ok(left) if left < EXPIRES_SOON => Some(format!(
-                "{file}: the certificate expires in {} days",
-                left.as_secs() / (24 * 60 * 60)
-            )),
-            Ok(_) => None,
-        }
-    }
-}
-
-/// Compares certificates and files, not keys: a certificate holds the public
-/// half of its key, so that equal certificates have equal keys.
-impl PartialEq for KeyedCertificate {
-    fn eq(&self, other: &Self) -> bool {
-        self.certified.cert == other.certified.cert && self.file == other.file
-    }
-}
-
-impl Eq for KeyedCertificate {}
-
-/// Shows names and file, never the key.
-impl fmt::Debug for KeyedCertificate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyedCertificate")
-            .field("names", &self.names)
-            .field("file", &self.file)
-            .finish_non_exhaustive()
-    }
 }
 
 /// Trusted certificates: of authorities, or of single peers that are trusted as

@@ -28,7 +28,7 @@ use crate::{
     policy::{self, ListenAddress, ListenerKey},
     server::{AllConnections, Listener, ListenerSettings, Sockets, Worker},
     telemetry::{FixedFields, Metrics},
-    tls::{AlpnProtocol, ServerTls},
+    tls::{AlpnProtocol, Obtained, ServerTls},
 };
 
 /// Least number of connections that a client may have if the configuration has
@@ -91,12 +91,19 @@ pub struct OpenListeners {
     workers: usize,
     /// Where listeners count.
     metrics: Arc<Metrics>,
+    /// Certificates that come while the gateway serves.
+    obtained: Arc<Obtained>,
 }
 
 impl OpenListeners {
     /// No listener is open yet. `workers` is the number of threads that will
     /// serve them, and `files` bounds their connections.
-    pub fn new(files: Files, workers: usize, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        files: Files,
+        workers: usize,
+        metrics: Arc<Metrics>,
+        obtained: Arc<Obtained>,
+    ) -> Self {
         Self {
             by_key: Listeners::default(),
             sockets: BTreeMap::new(),
@@ -104,6 +111,7 @@ impl OpenListeners {
             files,
             workers,
             metrics,
+            obtained,
         }
     }
 
@@ -129,7 +137,8 @@ impl OpenListeners {
         for (index, listener) in config.listeners.iter().enumerate() {
             let key = listener.key();
             let open = self.by_key.lock().get(&key).cloned();
-            let mut settings = settings(config, listener, open.as_deref(), self.files)?;
+            let obtained = &self.obtained;
+            let mut settings = settings(config, listener, open.as_deref(), self.files, obtained)?;
             let local = match open {
                 Some(open) => open.local.clone(),
                 None => {
@@ -257,6 +266,7 @@ fn settings(
     listener: &policy::Listener,
     open: Option<&Listener>,
     files: Files,
+    obtained: &Arc<Obtained>,
 ) -> Result<ListenerSettings, String> {
     let max_connections = files.max_connections(listener);
     let max_per_client = match config.server.max_connections_per_client {
@@ -266,7 +276,7 @@ fn settings(
     let tls = match &listener.tls {
         Some(tls) => {
             let earlier = open.and_then(Listener::tls);
-            let tls = ServerTls::new(tls, offered(listener), earlier.as_ref())
+            let tls = ServerTls::new(tls, offered(listener), earlier.as_ref(), obtained)
                 .map_err(|why| format!("cannot speak TLS on {}: {why}", listener.bind))?;
             Some(tls)
         }

@@ -11,9 +11,9 @@
 //!    come first, as they depend on other processes.
 //! 3. [`build`](crate::build) makes the new state from the configuration and
 //!    the state of the previous one.
-//! 4. Names of new servers are resolved and connections to the store are
-//!    opened, each for a bounded time. These steps cannot fail: slower names
-//!    are resolved later.
+//! 4. Names of new servers are resolved, connections to the store are opened,
+//!    each for a bounded time, and certificates that were ordered before are
+//!    read. These steps cannot fail: slower names are resolved later.
 //! 5. The new snapshot takes the place of the old one. From here on nothing can
 //!    fail.
 //! 6. Listeners open, change and close, and the metrics of removed items are
@@ -53,6 +53,7 @@ pub use self::{
 };
 use self::{outcome::notes, sockets::bind_new_admin};
 use crate::{
+    acme::Acme,
     build::{Process, State, build},
     config::{Config, Diagnostics, Watched},
     gateway::Snapshot,
@@ -81,6 +82,8 @@ pub struct Reloader {
     pub routes: Arc<Snapshot>,
     /// The open listeners and their sockets.
     pub listeners: OpenListeners,
+    /// The certificates that the gateway orders itself.
+    pub acme: Arc<Acme>,
     /// The workers that serve the listeners. Their number never changes.
     pub workers: Vec<Worker>,
     /// The new socket of the admin listener after a reload, to be taken by the
@@ -137,6 +140,7 @@ impl Reloader {
         let config = Arc::new(config);
         // Steps that can fail come first, and of these the sockets, which
         // depend on other processes.
+        self.acme.check(&config.listeners)?;
         let mut inherited = Inherited::default();
         let opening = self.listeners.bind_new(&config, &mut inherited)?;
         let admin = bind_new_admin(&before.config, &config)?;
@@ -144,6 +148,7 @@ impl Reloader {
         let opening = opening.closing(&built.state.address_bans());
         resolve(&built.state, NAMES).await;
         self.warm_up(&built.state).await;
+        self.acme.follow(&config.listeners).await;
         self.routes.replace(built.snapshot);
         built.state.take_over_checks(Some(&before));
         built.state.start_fetching();

@@ -305,7 +305,7 @@ enum Unsecured {
     Slow,
     /// The client speaks plain HTTP, and got a response that says so.
     Plain,
-    /// The handshake failed.
+    /// The handshake failed, or was that of an ACME authority.
     Refused(HandshakeFailure),
 }
 
@@ -317,6 +317,7 @@ impl Unsecured {
             Unsecured::Plain => "plain_http",
             Unsecured::Refused(HandshakeFailure::Closed(_)) => "closed",
             Unsecured::Refused(HandshakeFailure::Failed(_)) => "failed",
+            Unsecured::Refused(HandshakeFailure::Challenge) => "acme_challenge",
         }
     }
 

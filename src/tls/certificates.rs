@@ -7,15 +7,21 @@
 //! rather than an alert: it may connect by IP address, and a certificate for
 //! another name tells its user more than an alert does. Whether the connection
 //! may carry requests for that host is a later question
-//! ([`TlsFacts`](super::TlsFacts)).
+//! ([`TlsFacts`](super::TlsFacts)). A domain that the gateway itself orders a
+//! certificate for is the exception: until there is one the handshake fails, as
+//! a certificate of another site would be accepted by nobody.
 //!
 //! # Concurrency
 //!
 //! The index never changes once it is built. All workers share it, and a reload
-//! replaces it together with the rest of the listener's TLS. rustls asks it in
-//! the middle of a handshake, and it never waits.
+//! replaces it together with the rest of the listener's TLS. Certificates that
+//! come later are in [`Obtained`], which is looked at for each handshake. rustls
+//! asks in the middle of a handshake, and nothing here waits.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use rustls::{
     SignatureScheme,
@@ -23,6 +29,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
+use super::Obtained;
 use crate::policy::KeyedCertificate;
 
 /// The certificates of a listener, indexed by the names in them. A look-up
@@ -32,10 +39,17 @@ use crate::policy::KeyedCertificate;
 /// configuration.
 #[derive(Debug)]
 pub(super) struct Certificates {
-    /// In the order of the file, at least one.
+    /// In the order of the file; empty if all certificates are ordered.
     ///
     /// The first one is the default.
     all: Vec<KeyedCertificate>,
+    /// The domains of the listener whose certificates are ordered.
+    domains: HashSet<Box<str>>,
+    /// The first of the domains: its certificate is the default if the file has
+    /// none.
+    first_domain: Option<Box<str>>,
+    /// The certificates that were obtained, also those of other listeners.
+    obtained: Arc<Obtained>,
     /// Indices into `all`, by name. A pattern `*.x` is a key by itself.
     ///
     /// The indices of a name are in the order of the file, which is the order
@@ -44,19 +58,44 @@ pub(super) struct Certificates {
 }
 
 impl Certificates {
-    /// Indexes certificates by their names. `all` is in the order of the file
-    /// and has at least one.
+    /// Indexes certificates by their names. `all` is in the order of the file.
+    /// Certificates for `domains` are taken from `obtained`.
     ///
     /// A name that occurs in several certificates, such as one with RSA and one
     /// with ECDSA, gets all of their indices.
-    pub(super) fn new(all: Vec<KeyedCertificate>) -> Self {
+    pub(super) fn new(
+        all: Vec<KeyedCertificate>,
+        domains: Arc<[Box<str>]>,
+        obtained: Arc<Obtained>,
+    ) -> Self {
         let mut by_name: HashMap<Box<str>, Vec<usize>> = HashMap::new();
         for (index, identity) in all.iter().enumerate() {
             for name in identity.names.iter() {
                 by_name.entry(name.clone()).or_default().push(index);
             }
         }
-        Self { all, by_name }
+        Self {
+            all,
+            domains: domains.iter().cloned().collect(),
+            first_domain: domains.first().cloned(),
+            obtained,
+            by_name,
+        }
+    }
+
+    /// The certificate that was obtained for `name`, unless the file has one for
+    /// this very name. `None` asks for the default, which is one only if the
+    /// file has no certificate.
+    fn obtained(&self, name: Option<&str>) -> Option<KeyedCertificate> {
+        if self.domains.is_empty() {
+            return None;
+        }
+        match name.and_then(|name| self.domains.get(name)) {
+            Some(domain) if self.by_name.contains_key(domain) => None,
+            Some(domain) => self.obtained.get(domain),
+            None if self.all.is_empty() => self.obtained.get(self.first_domain.as_deref()?),
+            None => None,
+        }
     }
 
     /// Indices of the certificates for `name`, in lower case: exact matches if
@@ -82,6 +121,9 @@ impl Certificates {
     ///
     /// `None` asks for the default. The result is shared and not copied.
     pub(super) fn names(&self, name: Option<&str>) -> Arc<[Box<str>]> {
+        if let Some(obtained) = self.obtained(name) {
+            return obtained.names;
+        }
         let first = match name.map(|name| self.matching(name)) {
             Some([first, ..]) => *first,
             _ => 0,
@@ -96,14 +138,20 @@ impl Certificates {
     /// `schemes`. A client that can verify none of them gets the first, so that
     /// the handshake fails with the reason.
     ///
-    /// `None` only if there is no certificate at all, which the caller of `new`
-    /// excludes. The search is linear in the number of certificates for this
-    /// one name.
+    /// `None` for a domain whose certificate is ordered and not there yet, and if
+    /// there is no certificate at all. The search is linear in the number of
+    /// certificates for this one name.
     fn choose(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        if let Some(obtained) = self.obtained(name) {
+            return Some(obtained.certified);
+        }
         let matching = match name {
             Some(name) => self.matching(name),
             None => &[],
         };
+        if matching.is_empty() && name.is_some_and(|name| self.domains.contains(name)) {
+            return None;
+        }
         let mut chosen = matching.first().copied().unwrap_or(0);
         for &index in matching {
             let key = &self.all[index].certified.key;
@@ -149,7 +197,7 @@ mod tests {
             &["a.example.com", "b.example"],
         ]
         .map(identity);
-        let certificates = Certificates::new(all.to_vec());
+        let certificates = Certificates::new(all.to_vec(), Arc::default(), Arc::default());
         for (name, index) in [
             (Some("a.example.com"), 2),
             (Some("b.example"), 2),

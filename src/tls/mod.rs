@@ -16,6 +16,8 @@
 //!
 //! * `server`, `client`: the configuration of each side and its handshake.
 //! * `certificates`: the choice of the certificate that a client is shown.
+//! * `obtained`: certificates that come while the gateway serves, and those of
+//!   ACME challenges.
 //! * `facts`, `subject`: the facts of a handshake that requests carry along.
 //! * `pinned`: certificates that are trusted as they are, without an authority.
 //! * `reason`: rustls's errors in words for operators.
@@ -36,6 +38,7 @@ mod certificates;
 mod client;
 mod facts;
 mod hello;
+mod obtained;
 mod pieces;
 mod pinned;
 mod read_ahead;
@@ -57,6 +60,7 @@ pub use self::{
     client::{ClientStream, ClientTls, ServerName},
     facts::TlsFacts,
     hello::Hello,
+    obtained::{Obtained, ShownChallenge},
     pieces::InPieces,
     read_ahead::ReadAhead,
     server::{HandshakeFailure, Secured, ServerStream, ServerTls},

@@ -10,15 +10,16 @@ use std::{fmt, io, sync::Arc};
 use rustls::{
     HandshakeKind, ProtocolVersion, ServerConfig,
     crypto::aws_lc_rs::Ticketer,
-    server::{ProducesTickets, WebPkiClientVerifier, danger::ClientCertVerifier},
+    server::{Acceptor, ProducesTickets, WebPkiClientVerifier, danger::ClientCertVerifier},
     version::{TLS12, TLS13},
 };
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor, server::TlsStream};
 
 use super::{
-    AlpnProtocol, InPieces, ReadAhead, TlsFacts,
+    AlpnProtocol, InPieces, Obtained, ReadAhead, TlsFacts,
     certificates::{Certificates, normal_name},
+    obtained::{is_challenge, of_challenges},
     pinned::Pinned,
     provider, reason, roots,
     subject::subject,
@@ -54,12 +55,18 @@ pub enum HandshakeFailure {
     /// The handshake broke a rule or found nothing in common; the client was
     /// sent an alert.
     Failed(rustls::Error),
+    /// The client was an ACME authority. It has seen the certificate that it
+    /// looked for, and has no request.
+    Challenge,
 }
 
 impl fmt::Display for HandshakeFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             HandshakeFailure::Closed(error) => error.fmt(f),
+            HandshakeFailure::Challenge => {
+                f.write_str("an ACME authority has seen what it asked for")
+            }
             HandshakeFailure::Failed(error) => write!(f, "{} ({error})", reason::of_error(error)),
         }
     }
@@ -70,6 +77,9 @@ impl fmt::Display for HandshakeFailure {
 pub struct ServerTls {
     /// The configuration of rustls.
     acceptor: TlsAcceptor,
+    /// The configuration of rustls for ACME authorities; `None` for a listener
+    /// that orders no certificates.
+    challenges: Option<Arc<ServerConfig>>,
     /// The certificates, also to tell which names a connection may serve.
     certificates: Arc<Certificates>,
     /// The trusted authorities, with which those of a later configuration are
@@ -89,7 +99,8 @@ impl fmt::Debug for ServerTls {
 
 impl ServerTls {
     /// Builds the TLS that `policy` describes, offering the protocols in
-    /// `offered`, the preferred one first.
+    /// `offered`, the preferred one first. Certificates that the policy orders
+    /// are taken from `obtained` for each handshake, as they come later.
     ///
     /// Session tickets issued by `earlier` stay valid unless the trusted
     /// authorities have changed: a resumed session does not ask for the
@@ -103,6 +114,7 @@ impl ServerTls {
         policy: &ListenerTls,
         offered: &[AlpnProtocol],
         earlier: Option<&Self>,
+        obtained: &Arc<Obtained>,
     ) -> Result<Self, String> {
         let tickets = match earlier.filter(|earlier| earlier.client_ca == policy.client_ca) {
             Some(earlier) => Arc::clone(&earlier.tickets),
@@ -110,7 +122,14 @@ impl ServerTls {
             // 5077, 5.5).
             None => Ticketer::new().map_err(|error| error.to_string())?,
         };
-        let certificates = Arc::new(Certificates::new(policy.certificates.clone()));
+        let ordered = policy.acme.as_ref();
+        let challenges = ordered.map(|_| of_challenges(Arc::clone(obtained)));
+        let domains = ordered.map(|acme| Arc::clone(&acme.domains));
+        let certificates = Arc::new(Certificates::new(
+            policy.certificates.clone(),
+            domains.unwrap_or_default(),
+            Arc::clone(obtained),
+        ));
         let versions: &[_] = match policy.min_version {
             TlsVersion::Tls12 => &[&TLS13, &TLS12],
             TlsVersion::Tls13 => &[&TLS13],
@@ -145,6 +164,7 @@ impl ServerTls {
             .collect();
         Ok(Self {
             acceptor: TlsAcceptor::from(Arc::new(config)),
+            challenges: challenges.transpose()?.map(Arc::new),
             certificates,
             client_ca: policy.client_ca.clone(),
             tickets,
@@ -157,12 +177,16 @@ impl ServerTls {
     /// Cancel safe: dropping the future drops the connection.
     ///
     /// # Errors
-    /// The handshake failed. The client is sent an alert if it still reads.
+    /// The handshake failed, and the client is sent an alert if it still reads;
+    /// or the client was an ACME authority, which has no request.
     pub async fn accept<IO>(&self, io: ReadAhead<IO>) -> Result<Secured<IO>, HandshakeFailure>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        let io = self.acceptor.accept(io).await.map_err(refusal)?;
+        let io = match &self.challenges {
+            None => self.acceptor.accept(io).await.map_err(refusal)?,
+            Some(challenges) => self.accept_or_answer(io, challenges).await?,
+        };
         let session = io.get_ref().1;
         let sni = session.server_name().map(normal_name);
         let facts = TlsFacts {
@@ -188,6 +212,27 @@ impl ServerTls {
             facts,
             is_resumed,
         })
+    }
+
+    /// The handshake on a listener that orders certificates: with a client, or
+    /// with an authority, which is answered.
+    async fn accept_or_answer<IO>(
+        &self,
+        io: ReadAhead<IO>,
+        challenges: &Arc<ServerConfig>,
+    ) -> Result<TlsStream<ReadAhead<IO>>, HandshakeFailure>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let begun = LazyConfigAcceptor::new(Acceptor::default(), io).await;
+        let begun = begun.map_err(refusal)?;
+        if !is_challenge(&begun.client_hello()) {
+            let config = Arc::clone(self.acceptor.config());
+            return begun.into_stream(config).await.map_err(refusal);
+        }
+        let io = begun.into_stream(Arc::clone(challenges)).await;
+        let _ = io.map_err(refusal)?.shutdown().await;
+        Err(HandshakeFailure::Challenge)
     }
 }
 

@@ -1,11 +1,11 @@
 //! Handshakes between both sides in memory, with certificates made by the
 //! tests.
 
-use std::{sync::Arc, time::SystemTime};
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
-use rustls::{crypto::aws_lc_rs, pki_types::PrivateKeyDer, sign::CertifiedKey};
+use rustls::pki_types::PrivateKeyDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use super::*;
@@ -17,22 +17,16 @@ use crate::policy::{
 pub(crate) fn identity(names: &[&str]) -> KeyedCertificate {
     let key = KeyPair::generate().unwrap();
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-    let certificate = CertificateParams::new(names.clone())
+    let certificate = CertificateParams::new(names)
         .unwrap()
         .self_signed(&key)
         .unwrap();
-    made(vec![certificate.der().clone()], &key, &names)
+    made(vec![certificate.der().clone()], &key)
 }
 
-fn made(chain: Vec<CertificateDer<'static>>, key: &KeyPair, names: &[String]) -> KeyedCertificate {
+fn made(chain: Vec<CertificateDer<'static>>, key: &KeyPair) -> KeyedCertificate {
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let key = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).unwrap();
-    KeyedCertificate {
-        certified: Arc::new(key),
-        names: names.iter().map(|name| name.as_str().into()).collect(),
-        expires: SystemTime::now(),
-        file: "test.pem".into(),
-    }
+    KeyedCertificate::new(chain, key, "test.pem".into()).unwrap()
 }
 
 /// An authority, and a certificate that it has issued.
@@ -45,13 +39,13 @@ fn signed(names: &[&str]) -> (CertificateDer<'static>, KeyedCertificate) {
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-    let certificate = CertificateParams::new(names.clone())
+    let certificate = CertificateParams::new(names)
         .unwrap()
         .signed_by(&key, &authority)
         .unwrap();
     (
         authority.der().clone(),
-        made(vec![certificate.der().clone()], &key, &names),
+        made(vec![certificate.der().clone()], &key),
     )
 }
 
@@ -66,6 +60,7 @@ fn server(
 ) -> ServerTls {
     let policy = ListenerTls {
         certificates: vec![identity],
+        acme: None,
         client_ca: client_ca.map(authority),
         min_version: TlsVersion::Tls12,
     };
@@ -73,6 +68,7 @@ fn server(
         &policy,
         &[AlpnProtocol::Http2, AlpnProtocol::Http1],
         earlier,
+        &Arc::default(),
     )
     .unwrap()
 }

@@ -30,6 +30,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "app",
         &[
+            "acme",
             "admin",
             "runtime",
             "body",
@@ -56,10 +57,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "watch",
         ],
     ),
-    // Bans of addresses go from the limits to the listeners.
+    // Bans of addresses go from the limits to the listeners. The domains that
+    // certificates are ordered for are those of the present configuration.
     (
         "reload",
         &[
+            "acme",
             "build",
             "limit",
             "gateway",
@@ -75,6 +78,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "admin",
         &[
+            "acme",
             "build",
             "reload",
             "config",
@@ -110,6 +114,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "build",
         &[
+            "acme",
             "call",
             "config",
             "error",
@@ -125,10 +130,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    // Runs for each request; the policies come to it built.
+    // Runs for each request; the policies come to it built. Authorities that
+    // look for a challenge are responded to.
     (
         "gateway",
         &[
+            "acme",
             "body",
             "call",
             "duration",
@@ -170,6 +177,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // Credentials are verified and remembered here. Keys of tokens are
     // fetched over TLS.
     ("identity", &["policy", "runtime", "tls"]),
+    // Certificates are ordered over TLS, and shown by it. Waits are logged in
+    // words.
+    ("acme", &["duration", "policy", "tls"]),
     // Where limits are counted that several gateways share.
     (
         "store",

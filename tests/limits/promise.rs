@@ -114,6 +114,7 @@ fn gateway(limits: &[Limit]) -> Gateway {
         access,
         hasher: KeyHasher::new(),
         buffers: Arc::default(),
+        challenges: Arc::default(),
     };
     let built = build(Arc::new(config), None, &process).unwrap();
     Gateway::new(Arc::new(built.snapshot), 0, metrics)

@@ -123,14 +123,14 @@ fn keys(written: &WrittenJwt, at: Span, loading: &mut Loading<'_>) -> Option<Tok
             if !is_secure && ca.is_some() {
                 no_tls(written, loading);
             }
-            Some(TokenKeys::Fetched(KeyUrl {
+            Some(TokenKeys::Fetched(Box::new(KeyUrl {
                 server,
                 target: target.into(),
                 tls: UpstreamTls {
                     ca,
                     ..UpstreamTls::default()
                 },
-            }))
+            })))
         }
         KeyPlace::File(_) => {
             if written.ca.is_some() {

@@ -34,6 +34,7 @@
 //!    but only in a file without errors: a name that is misspelt in one place
 //!    would seem to be unused in another.
 
+mod acme;
 mod allowance;
 mod checks;
 mod concurrency;
@@ -101,6 +102,7 @@ pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -
 
     let server = process::server(&file.server, loading);
     let listeners = process::listeners(&file.listeners, loading);
+    acme::check(&file, &mut loading.problems);
     let client_ip = process::client_ip(&file.client_ip);
     let problems = &mut loading.problems;
     let traces = file

@@ -153,7 +153,8 @@ fn overlap(one: &ListenAddress, other: &ListenAddress) -> bool {
 /// any key of it, or in one of its files.
 fn listener(field: &Field<wire::Listener>, loading: &mut Loading<'_>) -> Option<Listener> {
     let listener = field.value()?;
-    let tls = listener.tls.if_given(|tls| tls::listener(tls, loading));
+    let tls = listener.tls.as_ref();
+    let tls = tls.map(|field| tls::listener(field, loading));
     let timeouts = section(&listener.timeouts)?;
     mode_has_effect(listener, &mut loading.problems);
     let keys = [
@@ -189,7 +190,7 @@ fn listener(field: &Field<wire::Listener>, loading: &mut Loading<'_>) -> Option<
         },
         tls_handshake: timeouts.tls_handshake.read()?,
         proxy_protocol: listener.proxy_protocol.value? == ProxyProtocol::Required,
-        tls: tls?,
+        tls: tls.map_or(Some(None), |tls| tls.map(Some))?,
         redirect_https: listener.redirect_https.value.and(redirects(listener)),
     })
 }

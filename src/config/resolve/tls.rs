@@ -13,7 +13,7 @@
 
 use std::{path::Path, time::SystemTime};
 
-use super::{checks::every, files};
+use super::{acme, checks::every, files};
 use crate::config::{
     certificates::{self, FileFault},
     field::{Field, Given, Nested, section},
@@ -26,22 +26,35 @@ use crate::policy::{Authorities, KeyedCertificate, ListenerTls, UpstreamTls};
 /// The name of a file with certificates or a key.
 type Pem = Field<Scalar<PemFile>>;
 
-/// TLS of a listener. At least one certificate is required, as a handshake
-/// cannot begin without.
+/// TLS of a listener. At least one certificate is required, given or ordered,
+/// as a handshake cannot begin without.
 ///
 /// The version of TLS, and whether clients are asked for a certificate, are
-/// taken from the section. `None` after a mistake, here or in a file.
+/// taken from the section, which `field` is. `None` after a mistake, here or in
+/// a file.
 pub(super) fn listener(
-    tls: &process::ListenerTls,
+    field: &Field<Box<process::ListenerTls>>,
     loading: &mut Loading<'_>,
 ) -> Option<ListenerTls> {
+    let tls = field.value()?;
     let certificates = every(&tls.certificates, |field| {
         let certificate = field.value()?;
         identity(&certificate.cert, &certificate.key, loading)
     });
     let client_ca = authorities(&tls.client_ca, Peers::Clients, loading);
+    let acme = tls.acme.if_given(|acme| acme::acme(acme, loading));
+    if !tls.certificates.is_present() && !tls.acme.is_present() {
+        if !loading.problems.incomplete {
+            let message = "TLS needs a certificate";
+            let help = "add `certificates = [{ cert = \"certs/site.pem\", key = \"certs/site.key\" }]`, or `acme = { domains = [\"shop.example.com\"] }` to have the gateway order them";
+            let problems = &mut loading.problems;
+            problems.error(Code::MissingKey, field.at(), message, help);
+        }
+        return None;
+    }
     Some(ListenerTls {
-        certificates: certificates.filter(|all| !all.is_empty())?,
+        certificates: certificates?,
+        acme: acme?,
         client_ca: client_ca?,
         min_version: tls.min_version.value?,
     })

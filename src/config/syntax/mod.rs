@@ -17,6 +17,7 @@
 //!   writes nonsense.
 //! * A check that needs a second key belongs to `resolve`.
 
+pub(super) mod acme;
 pub(super) mod address;
 pub(super) mod body;
 pub(super) mod cost;

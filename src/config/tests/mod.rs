@@ -1,5 +1,6 @@
 //! Promises of the configuration, by family.
 
+mod acme;
 mod advice;
 mod bans;
 mod cors;

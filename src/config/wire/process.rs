@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::field::{Field, Nested},
-    lists::{OneOrList, Set, Tables},
+    lists::{List, OneOrList, Set, Tables},
     numbers::{SwitchOrPort, Whole, Workers, on},
     scalar::{Off, Or, Scalar},
     syntaxes::{
-        AdminHost, AnyDuration, Bind, Bytes, ClientHeader, FileMode, FileName, HeadBytes,
-        LinesShare, ListenAt, LoggedField, Name, Network, PemFile, PositiveDuration, Share,
-        StatusOrClass, StoreAt,
+        AcmeDirectory, AdminHost, AnyDuration, Bind, Bytes, ClientHeader, Domain, EmailAddress,
+        FileMode, FileName, HeadBytes, LinesShare, ListenAt, LoggedField, Name, Network, PemFile,
+        PositiveDuration, Share, StatusOrClass, StoreAt,
     },
     tables::Pairs,
 };
-use crate::policy::{LogFormat, LogLevel, LogQuery, StoreOnError, TlsVersion};
+use crate::policy::{AcmeChallenge, LogFormat, LogLevel, LogQuery, StoreOnError, TlsVersion};
 
 /// Far more than a process may have open files.
 type Connections = Whole<NonZeroUsize, 1, 10_000_000>;
@@ -43,9 +43,9 @@ pub(in crate::config) struct Server {
     /// closed when they arrive; absent: a tenth of the listener's
     /// `max_connections`, at least 10.
     pub(in crate::config) max_connections_per_client: Option<Field<Connections>>,
-    /// Folder for the state that limits with `persist` keep across a restart;
-    /// used by this process only, created if it is absent; a change needs a
-    /// restart.
+    /// Folder for the state that limits with `persist` keep across a restart,
+    /// and for the keys and certificates of `acme`; used by this process only,
+    /// created if it is absent; a change needs a restart.
     pub(in crate::config) state_dir: Option<Field<Scalar<FileName>>>,
 }
 
@@ -162,14 +162,45 @@ pub(in crate::config) struct ListenerTimeouts {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct ListenerTls {
     /// Certificates and their keys; the certificate is chosen by the name that
-    /// the client requests (SNI), the first is the default.
-    pub(in crate::config) certificates: Field<Tables<Certificate>>,
+    /// the client requests (SNI), the first is the default; required unless
+    /// there is `acme`.
+    pub(in crate::config) certificates: Option<Field<Tables<Certificate>>>,
+    /// Certificates that the gateway itself orders from an authority (ACME) and
+    /// renews in time, beside `certificates` or instead of them; needs `[server]
+    /// state_dir`.
+    pub(in crate::config) acme: Nested<Acme>,
     /// If present, clients must present a certificate that one of these
     /// authorities signed, or that is itself in the file.
     pub(in crate::config) client_ca: Option<Field<Scalar<PemFile>>>,
     /// Oldest TLS version: "1.2" or "1.3".
     #[serde(default)]
     pub(in crate::config) min_version: Field<TlsVersion>,
+}
+
+/// Certificates that the gateway orders itself. With it, the terms of service
+/// of the authority are agreed to.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+pub(in crate::config) struct Acme {
+    /// Host names, each of which gets a certificate; without `*`.
+    pub(in crate::config) domains: Field<List<Scalar<Domain>>>,
+    /// Address at which the authority can reach you; absent: it has none.
+    pub(in crate::config) email: Option<Field<Scalar<EmailAddress>>>,
+    /// Authority: "letsencrypt", "letsencrypt-staging", whose certificates only
+    /// tests accept, or the URL of a directory.
+    #[serde(default = "lets_encrypt")]
+    pub(in crate::config) directory: Field<Scalar<AcmeDirectory>>,
+    /// Authorities that the server of the directory is verified by (PEM);
+    /// absent: those that the system trusts.
+    pub(in crate::config) ca: Option<Field<Scalar<PemFile>>>,
+    /// How the authority is shown that the domains are yours: "tls-alpn-01" by
+    /// a handshake on port 443, "http-01" by a request on port 80.
+    #[serde(default)]
+    pub(in crate::config) challenge: Field<AcmeChallenge>,
+}
+
+/// The authority that most sites use, and that asks for no contract.
+fn lets_encrypt() -> Field<Scalar<AcmeDirectory>> {
+    Scalar::by_default("letsencrypt".to_owned())
 }
 
 /// A certificate and its key.

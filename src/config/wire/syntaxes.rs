@@ -12,7 +12,7 @@ use ipnet::IpNet;
 
 use super::super::{
     syntax::{
-        self, address, body, cost, header, host,
+        self, acme, address, body, cost, header, host,
         identity::{self, KeyPlace},
         key, log, origin, path, store, template, traces,
     },
@@ -67,6 +67,12 @@ syntaxes! {
     ServerAt = UpstreamServer, "the URL of a server", "http://10.0.0.1:9001", "^((srv\\+)?[hH][tT][tT][pP][sS]?://|unix:/)", address::server;
     /// A value of `Host` for which the admin listener answers.
     AdminHost = String, "a host", "tidegate.internal:9901", "", address::admin_host;
+    /// A host that a certificate is ordered for.
+    Domain = Box<str>, "the name of a host", "shop.example.com", r"^[^*/:,; ]+$", acme::domain;
+    /// An address of electronic mail.
+    EmailAddress = Arc<str>, "an email address", "ops@example.com", "^[^@ ]+@[^@ ]+$", acme::email;
+    /// The directory of an ACME authority, as a URL.
+    AcmeDirectory = Arc<str>, "\"letsencrypt\", \"letsencrypt-staging\" or the URL of a directory", "letsencrypt", "^(letsencrypt|letsencrypt-staging|[hH][tT][tT][pP][sS]://.*)$", acme::directory;
     /// A host that a route takes, exactly or with `*.` for further labels.
     Host = HostPattern, "a host", "*.example.com", r"^((\*\.)?[^*/:,; ]+|\[.*\])$", host::pattern;
     /// A file or folder, relative to the file that names it.

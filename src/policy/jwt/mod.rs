@@ -42,7 +42,7 @@ pub enum TokenKeys {
     /// Those of a file, or a secret.
     Fixed(Arc<KeySet>),
     /// Those that a URL has at the time.
-    Fetched(KeyUrl),
+    Fetched(Box<KeyUrl>),
 }
 
 /// The URL of a key set (RFC 7517, 5).

@@ -15,10 +15,11 @@ use crate::{
 fn tls() -> ServerTls {
     let policy = ListenerTls {
         certificates: vec![identity(&["a.example"])],
+        acme: None,
         client_ca: None,
         min_version: TlsVersion::Tls12,
     };
-    ServerTls::new(&policy, &[AlpnProtocol::Http1], None).unwrap()
+    ServerTls::new(&policy, &[AlpnProtocol::Http1], None, &Arc::default()).unwrap()
 }
 
 /// The first bytes of a client.

@@ -62,8 +62,9 @@ pub use self::{
     costs::UnknownCost,
     exposition::Format,
     observed::{
-        BanGauges, CapGauges, IdentityCounts, KeySourceGauges, LimitGauges, ListenerGauges,
-        Observed, RouteGauges, SignatureGauges, UpstreamGauges, WaitGauges,
+        BanGauges, CapGauges, DomainGauges, IdentityCounts, KeySourceGauges, LimitGauges,
+        ListenerGauges, Observed, OrderGauges, RouteGauges, SignatureGauges, UpstreamGauges,
+        WaitGauges,
     },
     peers::{ListenerMetrics, UpstreamMetrics},
     route::{Decision, RouteCells, RouteMetrics},

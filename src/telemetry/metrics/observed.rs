@@ -22,10 +22,34 @@ pub struct Observed {
     pub upstreams: Vec<UpstreamGauges>,
     /// The open listeners.
     pub listeners: Vec<ListenerGauges>,
+    /// The certificates that the gateway orders itself.
+    pub orders: OrderGauges,
     /// Bytes of bodies that are buffered in memory.
     pub buffered: u64,
     /// Bytes by which HTTP/2 windows have grown above their initial size.
     pub grown_windows: u64,
+}
+
+/// The state of certificates that the gateway orders itself.
+#[derive(Debug, Default)]
+pub struct OrderGauges {
+    /// Orders since the start, by outcome.
+    pub outcomes: Vec<(&'static str, u64)>,
+    /// The domains of the configuration.
+    pub domains: Vec<DomainGauges>,
+}
+
+/// The state of a domain that a certificate is ordered for.
+#[derive(Debug)]
+pub struct DomainGauges {
+    /// The domain.
+    pub domain: Box<str>,
+    /// Whether it has a certificate that is shown.
+    pub has_certificate: bool,
+    /// When it is looked at next, since the Unix epoch.
+    pub next_attempt: Duration,
+    /// Attempts in a row that failed.
+    pub failures: u64,
 }
 
 /// The state of one route.

@@ -111,7 +111,7 @@ impl ListenerMetrics {
     }
 
     /// Counts a TLS handshake by its outcome: `success`, `failed`, `timeout`,
-    /// `closed` or `plain_http`.
+    /// `closed`, `plain_http` or `acme_challenge`.
     pub fn handshake(&self, outcome: &'static str) {
         self.handshakes.lock().add(outcome, 1);
     }

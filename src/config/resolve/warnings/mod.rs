@@ -54,6 +54,7 @@ pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
     for (table, listener) in file.listeners.values().zip(&config.listeners) {
         certificates(table, listener, problems);
     }
+    super::acme::report(file, problems);
 }
 
 /// A mirror to the very servers that have the request already: they would do

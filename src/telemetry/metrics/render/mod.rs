@@ -59,6 +59,7 @@ impl Metrics {
         peers::upstream_caps(observed, &mut to);
         peers::connections(&listeners, observed, &mut to);
         peers::tls(&listeners, observed, &mut to);
+        peers::orders(&observed.orders, &mut to);
         reloads(self, &mut to);
         spans(self, &mut to);
         itself(self, observed, &mut to);

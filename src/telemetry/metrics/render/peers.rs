@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use super::super::{
     exposition::{Exposition, FamilyType, Seconds},
-    observed::Observed,
+    observed::{Observed, OrderGauges},
     peers::{ListenerMetrics, PeerCells},
 };
 
@@ -198,5 +198,34 @@ pub(super) fn tls(listeners: &ListenerTotals, observed: &Observed, to: &mut Expo
     );
     for (listener, of) in listeners {
         family.tally(("listener", listener), "reason", &of.all_not_named());
+    }
+}
+
+/// The families of certificates that the gateway orders itself. All are absent
+/// for a configuration without `acme`, but for the count of earlier orders.
+pub(super) fn orders(orders: &OrderGauges, to: &mut Exposition) {
+    let help = "Orders of certificates from ACME authorities, by outcome.";
+    let mut family = to.family(FamilyType::Counter, "tidegate_acme_orders", help);
+    for (outcome, count) in &orders.outcomes {
+        family.count(&[("outcome", outcome)], *count);
+    }
+    let help = "1 if there is a certificate for the domain, 0 until the first order succeeds.";
+    let mut family = to.family(FamilyType::Gauge, "tidegate_acme_certificate", help);
+    for of in &orders.domains {
+        family.sample(&[("domain", &of.domain)], u8::from(of.has_certificate));
+    }
+    let help = "Orders in a row that failed; 0 after a success.";
+    let mut family = to.family(FamilyType::Gauge, "tidegate_acme_failures", help);
+    for of in &orders.domains {
+        family.sample(&[("domain", &of.domain)], of.failures);
+    }
+    let help = "When the domain is looked at next, to order, to renew or to ask whether to renew, since the Unix epoch.";
+    let mut family = to.family(
+        FamilyType::Gauge,
+        "tidegate_acme_next_attempt_timestamp_seconds",
+        help,
+    );
+    for of in &orders.domains {
+        family.sample(&[("domain", &of.domain)], Seconds(of.next_attempt));
     }
 }

@@ -306,6 +306,15 @@ fn observed() -> Observed {
             handshaking: Some(3),
             certificates: vec![("a.example".into(), Duration::from_secs(1_900_000_000))],
         }],
+        orders: OrderGauges {
+            outcomes: vec![("success", 2)],
+            domains: vec![DomainGauges {
+                domain: "a.example".into(),
+                has_certificate: true,
+                next_attempt: Duration::from_secs(1_800_000_000),
+                failures: 0,
+            }],
+        },
         buffered: 4096,
         grown_windows: 1 << 22,
     }
