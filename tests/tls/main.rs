@@ -9,8 +9,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+mod acme;
+mod authority;
 mod clients;
 mod handshakes;
+mod orders;
 mod pki;
 mod proxy_protocol;
 mod reload;
