@@ -8,7 +8,7 @@ use super::super::wrong::Wrong;
 
 /// Bytes of the longest path of a socket: the system's form of it has 108, of
 /// which the last is 0.
-const LONGEST_SOCKET: usize = 107;
+pub(super) const LONGEST_SOCKET: usize = 107;
 
 /// Whether this is the absolute path of a socket. One with a space or with
 /// `:/` is meant to say more than a path.

@@ -1,6 +1,6 @@
 //! Tests of addresses, networks and URLs of servers.
 
-use super::*;
+use super::{super::socket::LONGEST_SOCKET, *};
 
 fn host_of(server: &UpstreamServer) -> (String, u16) {
     let ServerAddress::Tcp { host, port } = &server.address else {
