@@ -68,7 +68,10 @@ fn an_authority_that_lies_is_told_and_what_served_serves_on() {
     let old = keep(&site, &authority.directory(), "othername.example", 80 * DAY);
     let old = certificate(&old);
     let gateway = Gateway::start(&config(&site, &authority, &domains));
-    gateway.await_metric("tidegate_acme_orders_total", &[], domains.len() as f64);
+    // Obtained, not obtained, or not renewed.
+    for _ in &domains {
+        gateway.logged("certificate ");
+    }
     let view = view(&gateway);
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
