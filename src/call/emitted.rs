@@ -96,12 +96,14 @@ impl EndedExchange<'_> {
         let Some(lines) = &exchange.route.access else {
             return;
         };
-        let Some(choices) = &lines.choices else {
-            return self.write_with(None, lines, facts);
-        };
-        if let Some(extra) = choices.fields(exchange, facts, self.status, lines) {
-            self.write_with(Some(&extra), lines, facts);
+        let mut extra = None;
+        if let Some(choices) = &lines.choices {
+            extra = choices.fields(exchange, facts, self.status, lines);
+            if extra.is_none() {
+                return;
+            }
         }
+        self.write_with(extra.as_ref(), lines, facts);
     }
 
     /// Writes the access line with these chosen fields. The writer is a thread

@@ -303,17 +303,23 @@ impl<S> Attempts<S> {
         let is_call = self.exchange.grpc.is_some();
         match outcome {
             Ok(response) if policy.on.statuses.contains(status(response, is_call)) => {
-                let value = response.fields.get(&header::RETRY_AFTER);
-                Some(RetryFailure {
-                    seen: Seen::Maybe,
-                    has_alternative: false,
-                    after: value.and_then(|value| retry_after(value, SystemTime::now())),
-                    kind: FailureKind::Served,
-                })
+                Some(of_response(response))
             }
             Ok(_) => None,
             Err(failed) => of_error(&policy.on, failed),
         }
+    }
+}
+
+/// The failure of an attempt with this response, which the policy retries.
+#[cold]
+fn of_response(response: &Response) -> RetryFailure {
+    let value = response.fields.get(&header::RETRY_AFTER);
+    RetryFailure {
+        seen: Seen::Maybe,
+        has_alternative: false,
+        after: value.and_then(|value| retry_after(value, SystemTime::now())),
+        kind: FailureKind::Served,
     }
 }
 
