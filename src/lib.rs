@@ -5,6 +5,7 @@
 //! ```text
 //! accept -> TLS -> HTTP/1, HTTP/2   server     bytes become a request
 //! access line, metrics, response    gateway    inside, failures are errors; outside, there are only responses
+//! ACME, https        200, 308       gateway    challenges that are pending; then the redirect of a listener with `redirect_https`
 //! route match on one snapshot       gateway    the request keeps this snapshot to its end, also across reloads
 //! preflight               204       gateway    of a route with `cors`; no layer is asked
 //! identify         401, 403       layer      who asks: before everything that asks who it is
