@@ -97,11 +97,11 @@ pub struct Ban {
     pub within: Duration,
     /// How long a ban lasts.
     pub time: Duration,
-    /// Where what is banned is refused.
+    /// Where a banned key is refused.
     pub at: BanAt,
 }
 
-/// Where what is banned is refused.
+/// Where a banned key is refused.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BanAt {

@@ -197,7 +197,7 @@ fn every_right_side_beside_the_lines_of_others_is_valid() {
         let blocks = find(&text, r"(?s)```toml\n(.*?)```");
         assert!(blocks.len() > 1, "{file} has {} blocks", blocks.len());
         for block in blocks {
-            for name in find(&block, r"certs/([a-z]+)\.pem") {
+            for name in find(&block, r"certs/([a-z]+)\.(?:pem|crt)") {
                 write_certificate(&place.path().join("certs"), &name);
             }
             let mut whole = block.replace("/var/lib/tidegate", "state");
@@ -222,14 +222,16 @@ fn every_right_side_beside_the_lines_of_others_is_valid() {
     assert_eq!(pages, 6);
 }
 
-/// Writes `NAME.pem` and `NAME.key`.
+/// Writes the certificate as `NAME.pem` and `NAME.crt`, and `NAME.key`.
 fn write_certificate(folder: &Path, name: &str) {
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::new([format!("{name}.example.com")])
         .unwrap()
         .self_signed(&key)
         .unwrap();
-    fs::write(folder.join(format!("{name}.pem")), certificate.pem()).unwrap();
+    for kind in ["pem", "crt"] {
+        fs::write(folder.join(format!("{name}.{kind}")), certificate.pem()).unwrap();
+    }
     fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
 }
 

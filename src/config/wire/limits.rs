@@ -199,7 +199,7 @@ pub(in crate::config) struct Ban {
     pub(in crate::config) within: Field<Scalar<PositiveDuration>>,
     /// How long a ban lasts.
     pub(in crate::config) r#for: Field<Scalar<PositiveDuration>>,
-    /// Where what is banned is refused: "request", or "connection", which
+    /// Where a banned key is refused: "request", or "connection", which
     /// closes connections of the address when they are accepted as well.
     #[serde(default)]
     pub(in crate::config) at: Field<BanAt>,
