@@ -63,6 +63,6 @@ fn process() -> &'static Process {
         let dropped = Arc::new(Dropped::default());
         let (access, guard) = AccessLog::start(Form::Full(LogFormat::Json), std::io::sink(), 1, dropped).expect("a thread");
         std::mem::forget(guard);
-        Process { workers: 1, metrics: Metrics::new(1), access, hasher: KeyHasher::with_seed([1, 2]), buffers: Default::default() }
+        Process { workers: 1, metrics: Metrics::new(1), access, hasher: KeyHasher::with_seed([1, 2]), buffers: Default::default(), challenges: Default::default() }
     })
 }

@@ -19,7 +19,7 @@ use std::{
 use http::StatusCode;
 use http_body_util::BodyExt;
 use libfuzzer_sys::fuzz_target;
-use tidegate::{body::Body, error::Fault, policy::{self, ConnectionLimits, HeadLimits}, message::{Arrival, Hangup, Request, RequestHead, Response}, server::{Accept, Accepted, AllConnections, Listener, ListenerSettings, Socket, accept}, telemetry::Metrics};
+use tidegate::{body::Body, error::Fault, policy::{self, ConnectionLimits, HeadLimits, ListenAddress}, message::{Arrival, Hangup, Request, RequestHead, Response}, server::{Accept, Accepted, AllConnections, Listener, ListenerSettings, Socket, accept}, telemetry::{FixedFields, Metrics}};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::Notify,
@@ -56,17 +56,23 @@ fn run(pieces: &[&[u8]], http2: bool) -> Outcome {
         headers_timeout: Duration::from_secs(1),
         keep_alive: Duration::from_secs(1),
         http2,
+        serves_half_closed: false,
     };
+    let at = ListenAddress::Ip(([127, 0, 0, 1], 80).into());
     let policy = policy::Listener {
-        bind: ([127, 0, 0, 1], 80).into(),
+        name: None,
+        bind: at.clone(),
+        mode: 0o660,
         max_connections: None,
         limits,
         tls_handshake: Duration::from_secs(1),
         proxy_protocol: false,
         tls: None,
+        redirect_https: None,
     };
-    let settings = ListenerSettings { policy, max_connections: 2, max_per_client: 2, trusted: [].into(), tls: None, bans: Arc::default() };
-    let listener = Listener::new("here".into(), settings, AllConnections::new(2), Metrics::new(1));
+    let fields = Arc::new(FixedFields::listener("here".into()));
+    let settings = ListenerSettings { fields, policy, max_connections: 2, max_per_client: 2, trusted: [].into(), tls: None, bans: Arc::default() };
+    let listener = Listener::new(at, settings, AllConnections::new(2), Metrics::new(1));
     runtime.block_on(async {
         let (begun, connections) = (Arc::new(Notify::new()), TaskTracker::new());
         let socket = Once(Some(socket), Arc::clone(&begun));

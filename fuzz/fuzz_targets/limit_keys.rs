@@ -65,6 +65,7 @@ fn exchange(head: &[u8], client: IpAddr) -> Option<Arc<Exchange>> {
     let parameters = ["id", "a"].iter().zip(segments).map(|(name, value)| ((*name).into(), value.into())).collect();
     let route = tag();
     Some(Arc::new(Exchange {
+        trace: None,
         client: Client { ip: client.to_canonical(), chain: None },
         identified: OnceLock::new(),
         id: RequestId::of(&head.headers),
@@ -183,6 +184,7 @@ fn origin() -> Arc<Origin> {
 fn tag() -> Arc<RouteTag> {
     static TAG: OnceLock<Arc<RouteTag>> = OnceLock::new();
     let tag = || RouteTag {
+        traced: None,
         name: Some(ROUTE.into()),
         limits: Vec::new(),
         limit_texts: [].into(),

@@ -198,7 +198,7 @@ impl CurrentUpstream {
         }
     }
 
-    /// Does the regular work of [`Upstream::sweep`].
+    /// Does the regular work of `Upstream::sweep`.
     pub fn sweep(&self) -> bool {
         self.present().sweep()
     }
