@@ -116,7 +116,7 @@ impl EndedExchange<'_> {
         let query = target.query().and_then(|query| lines.query.shown(query));
         let client = exchange.client.ip;
         let identified = exchange.identified.get();
-        let trace = Trace::known(exchange.trace.as_deref(), &head.headers);
+        let trace = Trace::known(exchange.trace.as_ref(), &head.headers);
         lines.log.write(&Line {
             time: self.now,
             request_id: exchange.id.as_bytes(),

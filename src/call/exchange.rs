@@ -67,9 +67,8 @@ pub struct Exchange {
     pub started: Instant,
     /// The route that takes it.
     pub route: Arc<RouteTag>,
-    /// The trace that it belongs to; `None` if the gateway has no traces. In a
-    /// box, so that requests without one are not longer for it.
-    pub trace: Option<Box<Trace>>,
+    /// The trace that it belongs to; `None` if the gateway has no traces.
+    pub trace: Option<Trace>,
     /// Parameters of the match, with their escapes.
     pub parameters: Vec<(Arc<str>, Box<str>)>,
     /// Notes that are emitted at the end, and on which nothing is decided.

@@ -367,9 +367,9 @@ fn drop_claims(headers: &mut Headers, own: Option<&HeaderName>, kept: &[HeaderNa
 /// The trace that a request with these `headers` belongs to; `None` without
 /// `[traces]`. `is_proxy` says whether its peer is a trusted proxy.
 #[inline]
-fn trace(routes: &Routes, headers: &Headers, is_proxy: bool) -> Option<Box<Trace>> {
+fn trace(routes: &Routes, headers: &Headers, is_proxy: bool) -> Option<Trace> {
     let tracer = routes.tracer.as_ref()?;
-    Some(Trace::begin(tracer, headers, is_proxy).into())
+    Some(Trace::begin(tracer, headers, is_proxy))
 }
 
 /// Bounds the body of a request, if it has one, and has the exchange observe

@@ -8,6 +8,10 @@ use opentelemetry::trace::{SpanId, TraceId};
 /// Bytes of the field in version 00.
 const LENGTH: usize = 55;
 
+/// The name of the field in a line of a head, and the bytes of that line.
+const NAME: &[u8] = b"traceparent: ";
+const LINE: usize = NAME.len() + LENGTH + 2;
+
 /// The parts of the field: `00-<trace id>-<span id>-<flags>`.
 const TRACE_ID: std::ops::Range<usize> = 3..35;
 const SPAN_ID: std::ops::Range<usize> = 36..52;
@@ -104,6 +108,18 @@ impl TraceParent {
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The line of the field in a head.
+    #[inline]
+    pub fn line(&self) -> [u8; LINE] {
+        let mut line = [0; LINE];
+        let (name, rest) = line.split_at_mut(NAME.len());
+        let (value, end) = rest.split_at_mut(LENGTH);
+        name.copy_from_slice(NAME);
+        value.copy_from_slice(&self.0);
+        end.copy_from_slice(b"\r\n");
+        line
     }
 
     /// The id of the trace in 32 digits.

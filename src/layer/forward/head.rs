@@ -268,9 +268,7 @@ fn write_trace(out: &mut Vec<u8>, trace: &Trace, span: Option<u64>, changes: &Re
     if let Some(field) = trace.field(span)
         && !changes.headers.decides(&TRACE_PARENT_HEADER)
     {
-        out.extend_from_slice(b"traceparent: ");
-        out.extend_from_slice(field.as_bytes());
-        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(&field.line());
     }
 }
 

@@ -25,7 +25,7 @@ use tower::{ServiceExt, util::BoxCloneSyncService};
 use super::{Identification, PendingAnswer, RouteIdentity};
 use crate::{
     body::Body,
-    call::{Call, Exchange, Facts, Flag, Progress, RouteTag, Target},
+    call::{Call, Exchange, Facts, Flag, Progress, RouteTag, Target, Trace},
     duration,
     error::{Error, Failed, ServiceResponse},
     identity::is_usable,
@@ -276,7 +276,7 @@ impl AuthService {
             started: of.started,
             facts: Facts::begin(&self.tag.metrics),
             route: Arc::clone(&self.tag),
-            trace: of.trace.as_ref().map(|trace| trace.aside().into()),
+            trace: of.trace.as_ref().map(Trace::aside),
             parameters: Vec::new(),
             is_sent: Flag::default(),
             progress: Progress::default(),

@@ -55,7 +55,7 @@ use tower::{Layer, Service, ServiceExt};
 use self::tee::Tee;
 use crate::{
     body::Body,
-    call::{Call, Exchange, Facts, Flag, Progress, RouteTag},
+    call::{Call, Exchange, Facts, Flag, Progress, RouteTag, Trace},
     error::{Error, Failed},
     message::{FieldName, Response},
     telemetry::RouteMetrics,
@@ -306,7 +306,7 @@ fn duplicate(of: &Exchange, tag: &Arc<RouteTag>) -> Arc<Exchange> {
         started: of.started,
         facts: Facts::begin(&tag.metrics),
         route: Arc::clone(tag),
-        trace: of.trace.as_ref().map(|trace| trace.aside().into()),
+        trace: of.trace.as_ref().map(Trace::aside),
         parameters: of.parameters.clone(),
         is_sent: Flag::default(),
         progress: Progress::default(),
