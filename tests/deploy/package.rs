@@ -306,7 +306,7 @@ impl Debian {
         self.run(running).trim().to_owned()
     }
 
-    /// What the gateway answers on the address that the package configures.
+    /// The response of the gateway on the address that the package configures.
     #[track_caller]
     fn get(&self) -> String {
         let retry = ["--retry", "60", "--retry-delay", "1", "--retry-connrefused"];

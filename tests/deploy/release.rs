@@ -1,5 +1,5 @@
-//! What is shipped: a stripped binary with its symbols beside it, generated
-//! pages and completions, and a workflow that names only what exists.
+//! The parts that are shipped: a stripped binary with its symbols beside it,
+//! generated pages and completions, and a workflow that names only what exists.
 
 use std::{fs, path::Path, process::Command};
 

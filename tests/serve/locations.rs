@@ -1,4 +1,4 @@
-//! What a service says of its own scheme, host and path comes back as its
+//! A service names its own scheme, host and path, and they come back as its
 //! clients know it, and it is told the prefix that it does not see.
 
 use socket2::{Domain, Socket, Type};

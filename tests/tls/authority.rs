@@ -24,7 +24,7 @@ use crate::pki::Pki;
 /// test process ends.
 pub(crate) struct Authority {
     pub(crate) port: u16,
-    /// What new orders said, by domain.
+    /// The content of new orders, by domain.
     pub(crate) orders: Arc<Mutex<HashMap<String, Vec<Value>>>>,
 }
 
