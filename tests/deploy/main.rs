@@ -183,10 +183,10 @@ fn is_about_others(file: &str) -> bool {
     file.starts_with("docs/from-")
 }
 
-/// Blocks may leave out the upstream `app` and a route to it, and name
-/// certificates.
+/// Each of them is a whole file, so that it works when it is copied; only the
+/// certificates that it names are made here.
 #[test]
-fn every_right_side_beside_the_lines_of_others_is_valid() {
+fn every_right_side_beside_the_lines_of_others_is_a_valid_file() {
     let others = documents()
         .into_iter()
         .filter(|(file, _)| is_about_others(file));
@@ -195,20 +195,13 @@ fn every_right_side_beside_the_lines_of_others_is_valid() {
         let place = tempfile::tempdir().unwrap();
         fs::create_dir(place.path().join("certs")).unwrap();
         let blocks = find(&text, r"(?s)```toml\n(.*?)```");
-        assert!(blocks.len() > 1, "{file} has {} blocks", blocks.len());
+        assert!(!blocks.is_empty(), "{file} has no block");
         for block in blocks {
             for name in find(&block, r"certs/([a-z]+)\.(?:pem|crt)") {
                 write_certificate(&place.path().join("certs"), &name);
             }
-            let mut whole = block.replace("/var/lib/tidegate", "state");
-            if !block.contains("[[routes]]") {
-                whole += "\n[[routes]]\nname = \"app\"\nupstream = \"app\"\n";
-            }
-            if !block.contains("[upstreams.") {
-                whole += "\n[upstreams.app]\nservers = [\"http://127.0.0.1:9000\"]\n";
-            }
             let file_name = place.path().join("tidegate.toml");
-            fs::write(&file_name, &whole).unwrap();
+            fs::write(&file_name, &block).unwrap();
             let config = load(&file_name, &Environment::new())
                 .unwrap_or_else(|mistakes| panic!("{file}:\n{}", mistakes.render(false)));
             assert!(
