@@ -30,7 +30,7 @@ pub(in crate::config) struct Request {
     pub(in crate::config) add_prefix: Option<Field<Scalar<Literal>>>,
     /// Replaces the two: a path with the parameters of the match.
     pub(in crate::config) rewrite: Option<Field<Scalar<RewriteTo>>>,
-    /// Fields to set, replacing those of the client; places such as
+    /// Fields to set, replacing those of the client; placeholders such as
     /// `{identity}` are filled in, and `{{` is a brace.
     pub(in crate::config) set_headers: Option<Field<FilledHeaders>>,
     /// Fields to add beside those of the client, filled in as those of
@@ -76,7 +76,7 @@ pub(in crate::config) enum Trailers {
 /// Changes to the response on its way down.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(in crate::config) struct Response {
-    /// Fields to set, replacing those of the upstream; places such as
+    /// Fields to set, replacing those of the upstream; placeholders such as
     /// `{request_id}` are filled in, and `{{` is a brace.
     pub(in crate::config) set_headers: Option<Field<FilledHeaders>>,
     /// Fields to add beside those of the upstream, filled in as those of

@@ -103,7 +103,7 @@ pub(super) fn headers(entry: &Option<Field<Headers>>, problems: &mut Problems) {
 
 /// Values that are filled in with places in the language of another gateway.
 pub(super) fn filled_headers(entry: &Option<Field<FilledHeaders>>, problems: &mut Problems) {
-    let help = "write a place such as `{client_ip}`, `{host}`, `{scheme}` or `{header:NAME}`";
+    let help = "write a placeholder such as `{client_ip}`, `{host}`, `{scheme}` or `{header:NAME}`";
     values(entry, has_a_foreign_place, help, problems);
 }
 
