@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use crate::{
     pki::{Pki, ask, connect},
-    support::{Gateway, TIMEOUT, gateway::Start},
+    support::{Gateway, TIMEOUT, Upstream, gateway::Start, ok},
 };
 
 const OK: &str = "[[routes]]\nname = 'ok'\nrespond = { body = 'ok' }\n";
@@ -260,6 +260,42 @@ fn a_certificate_is_ordered_by_a_handshake_and_a_restart_orders_nothing() {
     let gateway = Gateway::start(&text);
     assert!(shown(site.https(), "shop.example") == before);
     assert_eq!((orders(&gateway), site.kept()), (0.0, kept));
+}
+
+/// The file that the README tells people to start with.
+#[test]
+fn the_example_for_a_public_site_serves_https_and_sends_http_there() {
+    let site = Site::new();
+    let _pebble = site.pebble(json!({}));
+    let service = Upstream::answering(|_| ok("the service"));
+    let authority = format!(
+        "\"ops@example.com\", directory = '{}', ca = '{}'",
+        site.directory(),
+        site.pki.shown("ca.pem")
+    );
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/config/https.toml");
+    let text = fs::read_to_string(file)
+        .unwrap()
+        .replace("127.0.0.1:9000", &service.address().to_string())
+        .replace("[::]:80", &format!("127.0.0.1:{}", site.http))
+        .replace("[::]:443", &format!("127.0.0.1:{}", site.https))
+        .replace(
+            "/var/lib/tidegate",
+            &site.state.path().display().to_string(),
+        )
+        .replace("\"ops@example.com\"", &authority);
+    let gateway = Gateway::start(&text);
+    gateway.logged("certificate obtained");
+    let mut stream = connect(&client(&["http/1.1"]), site.https(), "shop.example.com").unwrap();
+    let response = ask(&mut stream, "shop.example.com", "/").unwrap();
+    assert!(response.ends_with("the service"), "{response}");
+    let mut client = crate::support::Client::connect(([127, 0, 0, 1], site.http).into());
+    client.send("GET /cart?id=7 HTTP/1.1\r\nHost: shop.example.com\r\n\r\n");
+    let response = client.response();
+    assert_eq!(
+        (response.status(), response.get("location")),
+        (308, Some("https://shop.example.com/cart?id=7"))
+    );
 }
 
 #[test]

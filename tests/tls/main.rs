@@ -1,9 +1,6 @@
 //! TLS towards clients and servers, with real certificates, and with openssl
 //! and curl as clients.
 //!
-//! `tests/all` installs these programs; without them the tests fail with a
-//! message that says so.
-//!
 //! `tests/all` installs what is needed here; without it these tests fail and
 //! say so.
 

@@ -18,6 +18,7 @@ fn every_example_is_a_valid_configuration_that_names_its_schema() {
         "complete.toml",
         "edge.toml",
         "grpc.toml",
+        "https.toml",
         "internal-services.toml",
         "llm.toml",
         "login.toml",
