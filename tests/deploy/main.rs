@@ -229,6 +229,39 @@ fn write_certificate(folder: &Path, name: &str) {
 }
 
 #[test]
+fn every_link_in_the_documents_leads_to_a_file_and_a_heading() {
+    let link = Regex::new(r"\]\(([^)#:]*)(?:#([^)]*))?\)").unwrap();
+    let mut seen = 0;
+    for (from, text) in documents() {
+        for found in link.captures_iter(&text) {
+            let folder = Path::new(&from).parent().unwrap();
+            let to = match &found[1] {
+                "" => PathBuf::from(&from),
+                name => folder.join(name),
+            };
+            let place = path(to.to_str().unwrap());
+            assert!(place.exists(), "{from}: {}", &found[0]);
+            if let Some(anchor) = found.get(2) {
+                let headings = headings(&fs::read_to_string(place).unwrap());
+                assert!(headings.contains(anchor.as_str()), "{from}: {}", &found[0]);
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 100, "found only {seen}");
+}
+
+/// The headings of a document, as links spell them.
+fn headings(text: &str) -> BTreeSet<String> {
+    let spelled = |heading: &String| {
+        let kept = |letter: &char| letter.is_alphanumeric() || "-_ ".contains(*letter);
+        let letters: String = heading.chars().filter(kept).collect();
+        letters.to_lowercase().replace(' ', "-")
+    };
+    find(text, r"(?m)^#+ (.+)$").iter().map(spelled).collect()
+}
+
+#[test]
 fn the_reference_names_every_key() {
     let mut keys = BTreeSet::new();
     keys_of(&json_schema(), &mut keys);
