@@ -178,6 +178,41 @@ fn every_configuration_in_the_documents_is_valid() {
     assert!(seen > 5, "found only {seen}");
 }
 
+/// An excerpt may lack the rest of its file, and files that it names.
+#[test]
+fn every_excerpt_in_the_documents_has_only_keys_and_values_that_exist() {
+    let lacking = [
+        Code::Conflict,
+        Code::Environment,
+        Code::NothingToServe,
+        Code::UnknownName,
+        Code::Unreadable,
+    ];
+    let mut seen = 0;
+    for (file, text) in documents() {
+        let blocks = find(&text, r"(?s)```toml\n(.*?)```");
+        // Files of API keys have a language of their own.
+        let is_excerpt =
+            |block: &&String| !block.contains("[[routes]]") && !block.starts_with("[[keys]]");
+        for block in blocks.iter().filter(is_excerpt) {
+            let header = find(block, r"(?m)^\[+([a-z]+)").into_iter().next();
+            let before = match header.as_deref() {
+                None | Some("routes") => "[[routes]]\nname = 'excerpt'\nrespond = {}\n",
+                Some("listeners") if !block.contains("[[listeners]]") => {
+                    "[[listeners]]\nbind = '0.0.0.0:443'\n"
+                }
+                Some(_) => "",
+            };
+            if let Err(mistakes) = parse(&file, &format!("{before}{block}"), &Environment::new()) {
+                let is_lacking = mistakes.list.iter().all(|one| lacking.contains(&one.code));
+                assert!(is_lacking, "{file}:\n{}", mistakes.render(false));
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 15, "found only {seen}");
+}
+
 /// Whether a document shows configurations of others beside ours.
 fn is_about_others(file: &str) -> bool {
     file.starts_with("docs/from-")
