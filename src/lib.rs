@@ -82,6 +82,8 @@
 //! * [`error`]: the failures of a request, each with its cause and with who is
 //!   to blame.
 //! * [`duration`]: durations in words.
+//! * [`retry_after`]: the field by which a server asks to be left alone.
+//! * [`http_client`]: the few requests that the gateway makes on its own account.
 //! * [`tls`]: certificates and handshakes.
 //! * [`traces`]: which requests are recorded, and spans on their way to a
 //!   collector.
@@ -159,6 +161,7 @@ pub mod error;
 pub mod gateway;
 pub mod http1;
 pub mod http2;
+pub mod http_client;
 pub mod identity;
 pub mod inherited;
 pub mod layer;
@@ -166,6 +169,7 @@ pub mod limit;
 pub mod message;
 pub mod policy;
 pub mod reload;
+pub mod retry_after;
 pub mod runtime;
 pub mod server;
 pub mod store;

@@ -4,7 +4,8 @@ use std::{fmt, io};
 
 use instant_acme::{Error, Problem};
 
-use super::client::ClientFault;
+use super::client::AuthorityFault;
+use crate::http_client::ClientFault;
 
 /// Characters of a text of an authority that are repeated.
 const MOST_REPEATED: usize = 400;
@@ -114,7 +115,7 @@ impl From<Error> for OrderFault {
                 FaultKind::Timeout,
                 "the authority did not come to an end in time",
             ),
-            Error::Other(other) => match other.downcast_ref::<ClientFault>() {
+            Error::Other(other) => match other.downcast_ref::<AuthorityFault>() {
                 Some(fault) => Self::of_client(*fault),
                 None => Self::invalid(repeated(&other.to_string())),
             },
@@ -132,10 +133,10 @@ impl From<Error> for OrderFault {
 
 impl OrderFault {
     /// A request without a response.
-    fn of_client(fault: ClientFault) -> Self {
+    fn of_client(fault: AuthorityFault) -> Self {
         let kind = match fault {
-            ClientFault::Timeout => FaultKind::Timeout,
-            fault if fault.is_before_request() => FaultKind::Unreachable,
+            AuthorityFault::Client(ClientFault::Timeout(_)) => FaultKind::Timeout,
+            AuthorityFault::Client(fault) if fault.is_before_request() => FaultKind::Unreachable,
             _ => FaultKind::Invalid,
         };
         Self::new(kind, format!("the authority cannot be used: {fault}"))
@@ -161,6 +162,8 @@ pub(super) fn repeated(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn problem(kind: &str, detail: &str) -> Problem {
@@ -198,10 +201,16 @@ mod tests {
             assert_eq!(OrderFault::of_problem(&problem(kind, "x")).kind, expected);
         }
         for (fault, expected) in [
-            (ClientFault::Connect, FaultKind::Unreachable),
-            (ClientFault::Timeout, FaultKind::Timeout),
-            (ClientFault::Large, FaultKind::Invalid),
-            (ClientFault::Redirect, FaultKind::Invalid),
+            (
+                ClientFault::Connect(io::ErrorKind::ConnectionRefused).into(),
+                FaultKind::Unreachable,
+            ),
+            (
+                ClientFault::Timeout(Duration::from_secs(20)).into(),
+                FaultKind::Timeout,
+            ),
+            (ClientFault::Large(1024).into(), FaultKind::Invalid),
+            (AuthorityFault::Redirect, FaultKind::Invalid),
         ] {
             assert_eq!(
                 OrderFault::from(Error::Other(Box::new(fault))).kind,

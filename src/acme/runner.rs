@@ -28,8 +28,7 @@ use super::{
 };
 use crate::{
     duration,
-    policy::{Acme, KeyedCertificate, Protocol, UpstreamTls},
-    tls::ClientTls,
+    policy::{Acme, KeyedCertificate, UpstreamTls},
 };
 
 /// The longest time of an order, from the account to the certificate. An
@@ -206,10 +205,9 @@ async fn client(acme: &Arc<Acme>) -> Result<AcmeClient, OrderFault> {
             ca: acme.ca.clone(),
             ..UpstreamTls::default()
         };
-        ClientTls::new(&tls, Protocol::Http1)
+        AcmeClient::new(&tls)
     });
-    let tls = made.await?;
-    tls.map(AcmeClient::new)
+    made.await?
         .map_err(|why| OrderFault::new(FaultKind::Local, why))
 }
 
@@ -328,4 +326,65 @@ fn left(at: SystemTime) -> String {
     let unit = units.into_iter().find(|unit| seconds >= 2 * unit);
     let unit = unit.unwrap_or(1);
     duration::text(Duration::from_secs(seconds / unit * unit))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{net::TcpListener, time::Instant};
+
+    use super::{
+        super::{Acme as Orders, standing::DomainStanding},
+        *,
+    };
+    use crate::{
+        policy::{AcmeChallenge, Authorities},
+        tls::tests::identity,
+    };
+
+    /// How a certificate is ordered from an authority at this port.
+    fn acme(domain: &str, port: u16) -> Arc<Acme> {
+        Arc::new(Acme {
+            domains: [domain.into()].into(),
+            email: None,
+            directory: format!("https://127.0.0.1:{port}/dir").into(),
+            ca: Some(Authorities {
+                certificates: identity(&["127.0.0.1"]).certified.cert.clone(),
+            }),
+            challenge: AcmeChallenge::default(),
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_authority_that_hangs_is_left_and_other_domains_go_on() {
+        let hanging = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ports = [&hanging, &closed].map(|one| one.local_addr().unwrap().port());
+        drop(closed);
+        let state = tempfile::tempdir().unwrap();
+        let orders = Orders::new(Some(state.path()));
+        let mut wanted = WantedDomains::new();
+        for (domain, port) in [("a.example", ports[0]), ("b.example", ports[1])] {
+            let acme = acme(domain, port);
+            let standing = DomainStanding::new(Arc::clone(&acme), None, None);
+            let mut standings = orders.shared.standings.lock();
+            standings.insert(domain.into(), standing);
+            wanted.insert(domain.into(), acme);
+        }
+        orders.wanted.send_replace(wanted);
+        let since = Instant::now();
+        let running = tokio::spawn(orders.run());
+        // It takes the connection, and says nothing.
+        let taken = hanging.accept().await.unwrap();
+        let problem = |at: usize| orders.state().domains[at].problem.clone();
+        while problem(1).is_none() {
+            sleep(Duration::from_secs(1)).await;
+        }
+        assert!(since.elapsed() < Duration::from_secs(30));
+        let hung = problem(0).unwrap();
+        assert!(hung.contains("no complete response within 20s"), "{hung}");
+        let refused = problem(1).unwrap();
+        assert!(refused.contains("connection refused"), "{refused}");
+        running.abort();
+        drop(taken);
+    }
 }

@@ -28,7 +28,6 @@ pub mod grpc;
 mod limit_text;
 mod progress;
 pub mod query;
-mod retry_after;
 mod spans;
 mod target;
 mod trace;
@@ -50,7 +49,6 @@ pub use self::{
     grpc::Grpc,
     limit_text::{LimitText, ProblemText},
     progress::{Flag, Holds, Progress, Tried},
-    retry_after::retry_after,
     target::{Target, UNREADABLE, host_field, host_name, host_of},
     trace::{TRACE_PARENT_HEADER, Trace},
 };

@@ -3,35 +3,26 @@
 //! The command line is no long-lived client, so each call has a connection and
 //! a runtime of its own. Every wait has a bound, and so has the response.
 //!
-//! The client is that of hyper over plain TCP. The admin listener has no TLS,
-//! so that a token crosses the network in the clear unless the address is that
-//! of this machine.
-//!
-//! # Bounds
-//!
-//! A connection takes at most 5 seconds, the exchange after it 35 seconds, and
-//! the body 64 MiB. A look-up of the host's name counts as part of the
-//! connection.
+//! The client speaks plain HTTP. The admin listener has no TLS, so that a token
+//! crosses the network in the clear unless the address is that of this machine.
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
+use bytes::Bytes;
 use http::{Request, StatusCode, Uri, header, uri::Authority};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::{body::Bytes, client::conn::http1};
-use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::{net::TcpStream, time::timeout};
 
-/// Longest wait for a connection: the gateway is near.
-const CONNECT: Duration = Duration::from_secs(5);
-/// Longest wait for a response: a little more than the admin listener has for
-/// one.
+use crate::http_client::{ClientBounds, ClientFault, HttpClient, HttpServer};
+
+/// Bounds of a call: the gateway is near.
 ///
 /// The listener gives up after 30 seconds by itself, and its response then says
-/// more than a timeout here.
-const ANSWER: Duration = Duration::from_secs(35);
-/// Most bytes of a response: a report on 10,000 routes has a megabyte.
-const LONGEST: usize = 64 << 20;
+/// more than a timeout here. A report on 10,000 routes has a megabyte.
+const BOUNDS: ClientBounds = ClientBounds {
+    connect: Duration::from_secs(5),
+    total: Duration::from_secs(35),
+    body: 64 << 20,
+};
 /// The port of a URL without one.
 const HTTP: u16 = 80;
 
@@ -110,6 +101,15 @@ pub(super) enum Unanswered {
     Broken(String),
 }
 
+impl From<ClientFault> for Unanswered {
+    fn from(fault: ClientFault) -> Self {
+        match fault.is_before_request() {
+            true => Self::Unreachable(fault.to_string()),
+            false => Self::Broken(fault.to_string()),
+        }
+    }
+}
+
 impl Unanswered {
     /// The failure of a call, for its reason.
     fn broken(why: impl fmt::Display) -> Self {
@@ -141,7 +141,7 @@ pub(super) fn post(
     answer
 }
 
-/// Connects, and exchanges the request for its response.
+/// Sends the request and reads the whole response.
 ///
 /// # Errors
 /// No response was received.
@@ -150,59 +150,18 @@ async fn call(
     path: &str,
     token: Option<&str>,
 ) -> Result<(StatusCode, Value), Unanswered> {
-    let stream = match timeout(CONNECT, TcpStream::connect(&to.0)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(Unanswered::Unreachable(error.to_string())),
-        Err(_) => {
-            let why = format!("no connection within {CONNECT:?}");
-            return Err(Unanswered::Unreachable(why));
-        }
-    };
-    let request = request(to, path, token).map_err(Unanswered::broken)?;
-    match timeout(ANSWER, exchange(stream, request)).await {
-        Ok(response) => response.map_err(Unanswered::broken),
-        Err(_) => Err(Unanswered::broken(format_args!(
-            "no answer within {ANSWER:?}"
-        ))),
+    let url: Uri = to.to_string().parse().map_err(Unanswered::broken)?;
+    let none = || Unanswered::broken("its URL has no host");
+    let server = HttpServer::of_url(&url).ok_or_else(none)?;
+    let client = HttpClient::new(None, BOUNDS).map_err(Unanswered::broken)?;
+    let mut request = Request::post(path);
+    if let Some(token) = token {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
     }
-}
-
-/// The request, without a body.
-fn request(to: &Address, path: &str, token: Option<&str>) -> http::Result<Request<Empty<Bytes>>> {
-    let request = Request::post(path).header(header::HOST, &to.0);
-    let request = match token {
-        Some(token) => request.header(header::AUTHORIZATION, format!("Bearer {token}")),
-        None => request,
-    };
-    request.body(Empty::new())
-}
-
-/// Sends the request and reads the whole response.
-///
-/// The future has no timeout of its own; `post` applies one.
-///
-/// # Errors
-/// The connection broke, or the response is not HTTP or too long.
-async fn exchange(
-    stream: TcpStream,
-    request: Request<Empty<Bytes>>,
-) -> Result<(StatusCode, Value), Box<dyn std::error::Error + Send + Sync>> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let answer = async {
-        let answer = sender.send_request(request).await?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), LONGEST)
-            .collect()
-            .await?
-            .to_bytes();
-        Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
-    };
-    // The connection has to be driven while the answer is waited for, and ends
-    // with it.
-    tokio::select! {
-        answer = answer => answer,
-        Err(error) = connection => Err(error.into()),
-    }
+    let request = request.body(Bytes::new()).map_err(Unanswered::broken)?;
+    let response = client.send(&server, request).await?;
+    let body = serde_json::from_slice(response.body());
+    Ok((response.status(), body.unwrap_or_default()))
 }
 
 #[cfg(test)]

@@ -88,7 +88,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
             fail(format!("{} answered {status}: {detail}", target.address))
         }
         Err(Unanswered::Unreachable(why)) => fail(format!(
-            "no gateway answers at {} ({why}); --admin URL names another place",
+            "no gateway answers at {}: {why}; --admin URL names another place",
             target.address
         )),
         Err(Unanswered::Broken(why)) => fail(format!("{}: {why}", target.address)),

@@ -97,6 +97,21 @@ pub enum ServerAddress {
 }
 
 impl UpstreamServer {
+    /// A server at this port of this machine, with plain HTTP.
+    #[cfg(test)]
+    pub(crate) fn here(port: u16) -> Self {
+        Self {
+            url: format!("http://127.0.0.1:{port}").into(),
+            address: ServerAddress::Tcp {
+                host: "127.0.0.1".into(),
+                port,
+            },
+            secure_as: None,
+            weight: 1,
+            tier: 0,
+        }
+    }
+
     /// Whether the server is a socket of this machine.
     pub fn is_socket(&self) -> bool {
         matches!(self.address, ServerAddress::Unix(_))

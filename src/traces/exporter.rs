@@ -35,7 +35,7 @@ use tokio::{
 };
 
 use super::client::CollectorClient;
-use crate::{policy::TraceExport, telemetry::TraceMetrics};
+use crate::{http_client::ClientFault, policy::TraceExport, telemetry::TraceMetrics};
 
 /// Requests whose spans may wait for the collector. The exporters of
 /// OpenTelemetry keep as many spans.
@@ -75,7 +75,7 @@ impl Exporter {
     /// # Errors
     /// The text says what cannot be built.
     pub fn start(policy: TraceExport, metrics: Arc<TraceMetrics>) -> Result<Self, String> {
-        let client = Arc::new(CollectorClient::new(policy.clone())?);
+        let client = Arc::new(CollectorClient::new(&policy)?);
         let exporter = exporter(&policy, Arc::clone(&client))?;
         let (queue, spans) = mpsc::channel(MOST_QUEUED);
         let (is_ending, ending) = watch::channel(false);
@@ -245,7 +245,7 @@ impl Exporting {
                 let fault = self.client.last_fault();
                 Some(fault.map_or_else(|| error.to_string(), |fault| fault.to_string()))
             }
-            Err(_) => Some("the collector does not answer in time".to_owned()),
+            Err(_) => Some(ClientFault::Timeout(self.longest).to_string()),
         };
         if cause.is_some() {
             self.metrics.not_exported(count);
@@ -300,7 +300,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::policy::{ServerAddress, UpstreamServer};
+    use crate::policy::UpstreamServer;
 
     fn span() -> SpanData {
         SpanData {
@@ -323,16 +323,7 @@ mod tests {
     fn export(listener: &TcpListener) -> TraceExport {
         let address = listener.local_addr().unwrap();
         TraceExport {
-            collector: UpstreamServer {
-                url: format!("http://{address}").into(),
-                address: ServerAddress::Tcp {
-                    host: "127.0.0.1".into(),
-                    port: address.port(),
-                },
-                secure_as: None,
-                weight: 1,
-                tier: 0,
-            },
+            collector: UpstreamServer::here(address.port()),
             target: "/v1/traces".into(),
             service_name: None,
             headers: Vec::new(),

@@ -33,10 +33,11 @@ use super::{
 };
 use crate::{
     body::Flow,
-    call::{Call, Exchange, retry_after},
+    call::{Call, Exchange},
     error::ConnectFailure,
     http1::ResponseHead,
     policy::Balance,
+    retry_after::retry_after,
 };
 
 /// An attempt at a server. Dropped without an outcome, it was given up: by the

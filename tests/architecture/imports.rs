@@ -20,6 +20,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "app",
             "reload",
             "config",
+            "http_client",
             "policy",
             "telemetry",
             "tls",
@@ -168,18 +169,21 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "limit",
             "message",
             "policy",
+            // A retry waits for as long as a server asks.
+            "retry_after",
             "store",
             "telemetry",
             // The cost of a response is read while its body passes.
             "usage",
         ],
     ),
-    // Credentials are verified and remembered here. Keys of tokens are
-    // fetched over TLS.
-    ("identity", &["policy", "runtime", "tls"]),
-    // Certificates are ordered over TLS, and shown by it. Waits are logged in
-    // words.
-    ("acme", &["duration", "policy", "tls"]),
+    // Credentials are verified and remembered here. Keys of tokens are fetched.
+    ("identity", &["http_client", "policy", "runtime"]),
+    // Certificates are ordered, and shown by TLS. Waits are logged in words.
+    (
+        "acme",
+        &["duration", "http_client", "policy", "retry_after", "tls"],
+    ),
     // Where limits are counted that several gateways share.
     (
         "store",
@@ -198,6 +202,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "http2",
             "message",
             "policy",
+            // A server cools down for as long as it asks.
+            "retry_after",
             "telemetry",
             "tls",
         ],
@@ -233,11 +239,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &["duration"]),
     // The address of a listener, which is TCP or a socket in the file system.
     ("inherited", &["policy"]),
+    // Requests of the gateway's own go to servers that policies name.
+    ("http_client", &["duration", "policy", "tls"]),
+    ("retry_after", &[]),
     ("limit", &["policy", "runtime"]),
     ("telemetry", &["policy", "runtime"]),
     ("tls", &["policy"]),
-    // Spans are exported over TLS; those that are lost are counted.
-    ("traces", &["policy", "telemetry", "tls"]),
+    // Spans are exported by HTTP; those that are lost are counted.
+    ("traces", &["http_client", "policy", "telemetry"]),
     ("usage", &["policy"]),
     ("watch", &["config"]),
 ];

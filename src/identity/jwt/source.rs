@@ -32,19 +32,19 @@ use tokio::{
 };
 
 use super::{
-    fetch::{self, FetchFault, fetch},
+    fetch::{BOUNDS, FetchFault, fetch},
     ring::{KeyChanges, KeyRing},
 };
 use crate::{
-    policy::{KeyUrl, Protocol},
-    tls::ClientTls,
+    http_client::{HttpClient, HttpServer},
+    policy::KeyUrl,
 };
 
 /// The shortest time between two fetches that tokens ask for, and the pause
 /// after one that failed.
 pub(super) const PAUSE: Duration = Duration::from_secs(10);
 /// The longest wait of a request for a fetch that is under way.
-pub(super) const LONGEST_WAIT: Duration = fetch::LONGEST.saturating_add(Duration::from_secs(1));
+pub(super) const LONGEST_WAIT: Duration = BOUNDS.total.saturating_add(Duration::from_secs(1));
 /// Requests that wait for a fetch, each with a token of at most 16 KiB.
 const MOST_WAITING: usize = 1024;
 /// The relative jitter of pauses, so that many gateways do not ask at once.
@@ -59,8 +59,8 @@ pub struct KeySource {
     /// The name of the identity, for the log.
     identity: Arc<str>,
     url: KeyUrl,
-    /// `None` for a URL without TLS.
-    tls: Option<ClientTls>,
+    server: HttpServer,
+    client: HttpClient,
     pub(super) ring: KeyRing,
     schedule: Mutex<FetchSchedule>,
     /// Counts the fetches that have ended.
@@ -129,11 +129,12 @@ impl KeySource {
     /// # Errors
     /// TLS cannot be spoken: why.
     pub fn new(identity: Arc<str>, url: KeyUrl) -> Result<Self, String> {
-        let is_secure = url.server.secure_as.is_some();
-        let tls = is_secure.then(|| ClientTls::new(&url.tls, Protocol::Http1));
+        let server = HttpServer::new(&url.server).ok_or("the URL of the keys has no host")?;
+        let tls = server.is_secure().then_some(&url.tls);
         Ok(Self {
             identity,
-            tls: tls.transpose()?,
+            client: HttpClient::new(tls, BOUNDS)?,
+            server,
             url,
             ring: KeyRing::default(),
             schedule: Mutex::new(FetchSchedule {
@@ -206,7 +207,7 @@ impl KeySource {
     /// Fetches once. Returns the time to the next fetch.
     async fn fetch(&self) -> Duration {
         self.schedule.lock().is_fetching = true;
-        let outcome = fetch(&self.url, self.tls.as_ref()).await;
+        let outcome = fetch(&self.client, &self.server, &self.url.target).await;
         let pause = match outcome {
             Ok(fetched) => {
                 let changes = self.ring.replace(&fetched.set);

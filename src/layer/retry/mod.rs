@@ -69,10 +69,11 @@ use tower::{Layer, Service};
 pub use self::budget::Budget;
 use self::replay::Replay;
 use crate::{
-    call::{Call, Deadline, Exchange, Uploading, grpc, retry_after},
+    call::{Call, Deadline, Exchange, Uploading, grpc},
     error::{Error, Failed, Seen},
     message::Response,
     policy::{Failures, Retry as Policy},
+    retry_after::retry_after,
     runtime::worker,
 };
 
