@@ -12,6 +12,9 @@ const MOST_REPEATED: usize = 400;
 
 /// The type of a problem that says to come later (RFC 8555, 6.7).
 const RATE_LIMITED: &str = "rateLimited";
+/// The type of a problem that says that a request has to be sent anew. The
+/// library has done so twice by then.
+const BAD_NONCE: &str = "badNonce";
 /// The type of a problem that says that there is no such account.
 const NO_ACCOUNT: &str = "accountDoesNotExist";
 
@@ -29,6 +32,9 @@ pub(super) struct OrderFault {
 pub(super) enum FaultKind {
     /// The authority was not reached, and has counted nothing.
     Unreachable,
+    /// The authority has looked at no more of a request than its nonce, and has
+    /// counted nothing either.
+    BadNonce,
     /// The authority said no.
     Refused,
     /// The authority was asked too often.
@@ -49,6 +55,7 @@ impl FaultKind {
     pub(super) fn outcome(self) -> &'static str {
         match self {
             Self::Unreachable => "unreachable",
+            Self::BadNonce => "bad_nonce",
             Self::Refused => "refused",
             Self::RateLimited => "rate_limited",
             Self::NoAccount => "no_account",
@@ -58,9 +65,10 @@ impl FaultKind {
         }
     }
 
-    /// Whether the authority has seen a request, and may have counted it.
-    pub(super) fn was_reached(self) -> bool {
-        !matches!(self, Self::Unreachable | Self::Local)
+    /// Whether the authority may have counted the order, as it permits only so
+    /// many in an hour.
+    pub(super) fn may_be_counted(self) -> bool {
+        !matches!(self, Self::Unreachable | Self::BadNonce | Self::Local)
     }
 }
 
@@ -95,6 +103,7 @@ impl OrderFault {
         let kind = match kind {
             RATE_LIMITED => FaultKind::RateLimited,
             NO_ACCOUNT => FaultKind::NoAccount,
+            BAD_NONCE => FaultKind::BadNonce,
             _ => FaultKind::Refused,
         };
         Self { kind, text }
@@ -195,6 +204,7 @@ mod tests {
                 "urn:ietf:params:acme:error:accountDoesNotExist",
                 FaultKind::NoAccount,
             ),
+            ("urn:ietf:params:acme:error:badNonce", FaultKind::BadNonce),
             ("urn:ietf:params:acme:error:malformed", FaultKind::Refused),
             ("", FaultKind::Refused),
         ] {

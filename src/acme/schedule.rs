@@ -13,9 +13,10 @@ use crate::policy::KeyedCertificate;
 /// The wait after the first order that an authority refused. Authorities count
 /// failures by the hour: Let's Encrypt permits five for a name.
 const FIRST_WAIT: Duration = Duration::from_secs(80);
-/// The wait after the first attempt that did not reach the authority, which has
-/// counted nothing then. A machine that has just started is soon connected.
-const FIRST_WAIT_FOR_CONNECTION: Duration = Duration::from_secs(2);
+/// The wait after the first attempt of which the authority has counted nothing,
+/// as it was not reached, or looked at no more than a nonce. A machine that has
+/// just started is soon connected.
+const FIRST_WAIT_UNCOUNTED: Duration = Duration::from_secs(2);
 /// The longest wait after a failure.
 const LONGEST_WAIT: Duration = Duration::from_secs(6 * 60 * 60);
 /// The shortest time from an order that succeeded to the next one for its
@@ -31,10 +32,10 @@ const LONGEST_ASK: Duration = Duration::from_secs(24 * 60 * 60);
 /// The wait after so many failures in a row, at least one: doubled with each,
 /// at most six hours, and shortened at random by up to a quarter, so that
 /// gateways that failed together do not come back together.
-pub(super) fn wait(failures: u32, was_reached: bool, random: f64) -> Duration {
-    let first = match was_reached {
+pub(super) fn wait(failures: u32, is_counted: bool, random: f64) -> Duration {
+    let first = match is_counted {
         true => FIRST_WAIT,
-        false => FIRST_WAIT_FOR_CONNECTION,
+        false => FIRST_WAIT_UNCOUNTED,
     };
     let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
     let longest = first.saturating_mul(doubled).min(LONGEST_WAIT);
@@ -114,7 +115,7 @@ mod tests {
         assert!(wait(1, true, 0.999_999).as_secs_f64() >= 60.0);
         assert_eq!(wait(2, true, 0.0), FIRST_WAIT * 2);
         assert_eq!(wait(u32::MAX, true, 0.0), LONGEST_WAIT);
-        assert_eq!(wait(1, false, 0.0), FIRST_WAIT_FOR_CONNECTION);
+        assert_eq!(wait(1, false, 0.0), FIRST_WAIT_UNCOUNTED);
         assert_eq!(wait(u32::MAX, false, 0.0), LONGEST_WAIT);
     }
 
@@ -173,8 +174,8 @@ mod tests {
         }
 
         #[test]
-        fn a_wait_is_never_longer_than_six_hours(failures in any::<u32>(), reached in any::<bool>(), random in 0.0..1.0_f64) {
-            let wait = wait(failures, reached, random);
+        fn a_wait_is_never_longer_than_six_hours(failures in any::<u32>(), is_counted in any::<bool>(), random in 0.0..1.0_f64) {
+            let wait = wait(failures, is_counted, random);
             prop_assert!(wait <= LONGEST_WAIT && wait >= Duration::from_millis(1500));
         }
     }

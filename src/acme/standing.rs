@@ -120,11 +120,11 @@ impl DomainStanding {
     ) -> Option<SystemTime> {
         self.failures = self.failures.saturating_add(1);
         self.problem = Some(fault.to_string());
-        let was_reached = fault.kind.was_reached();
-        let own = now + wait(self.failures, was_reached, rand::random());
+        let is_counted = fault.kind.may_be_counted();
+        let own = now + wait(self.failures, is_counted, rand::random());
         self.next = retry_after.map_or(own, |asked| asked.max(own));
         let least = now + LEAST_KEPT;
-        was_reached.then(|| retry_after.map_or(least, |asked| asked.max(least)))
+        is_counted.then(|| retry_after.map_or(least, |asked| asked.max(least)))
     }
 }
 

@@ -159,6 +159,17 @@ fn a_certificate_is_renewed_when_its_authority_suggests_it() {
 }
 
 #[test]
+fn an_authority_that_refuses_three_nonces_is_asked_again_soon() {
+    let site = Site::new();
+    let authority = Authority::start(&site.pki);
+    let gateway = Gateway::start(&config(&site, &authority, &["nonces.example".to_owned()]));
+    let line = gateway.logged("certificate not obtained");
+    assert_eq!(line["outcome"], "bad_nonce", "{line}");
+    // After an order that counts, the next one comes a minute later.
+    gateway.logged("certificate obtained");
+}
+
+#[test]
 fn damaged_files_are_told_and_replaced() {
     let site = Site::new();
     let authority = Authority::start(&site.pki);
