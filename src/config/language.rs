@@ -26,7 +26,7 @@
 //! `type`. A new type in `wire` whose schema has none of these counts as a
 //! string, and has the advice of one.
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use serde_json::{Value, json};
 
@@ -95,7 +95,16 @@ pub(super) struct StringKind {
     pub(super) example: Option<String>,
     /// It may hold a password.
     pub(super) is_secret: bool,
-    pattern: Option<regex::Regex>,
+    /// The pattern for editors.
+    pattern: Option<LazyRegex>,
+}
+
+/// An expression that is compiled when it is first needed: the views of a
+/// gateway that serves read the language too, and match nothing.
+#[derive(Debug)]
+struct LazyRegex {
+    text: String,
+    compiled: OnceLock<Option<regex::Regex>>,
 }
 
 static FILE: LazyLock<Section> = LazyLock::new(|| Section::read("", &ordered()));
@@ -310,15 +319,21 @@ impl StringKind {
         Self {
             example: schema["examples"][0].as_str().map(str::to_owned),
             is_secret: schema["writeOnly"] == true,
-            pattern: pattern.and_then(|pattern| regex::Regex::new(pattern).ok()),
+            pattern: pattern.map(|text| LazyRegex {
+                text: text.to_owned(),
+                compiled: OnceLock::new(),
+            }),
         }
     }
 
     /// Whether a string could be one of these, as far as the pattern for
     /// editors tells.
     pub(super) fn takes(&self, text: &str) -> bool {
-        self.pattern
-            .as_ref()
-            .is_none_or(|pattern| pattern.is_match(text))
+        let Some(pattern) = &self.pattern else {
+            return true;
+        };
+        let compile = || regex::Regex::new(&pattern.text).ok();
+        let compiled = pattern.compiled.get_or_init(compile);
+        compiled.as_ref().is_none_or(|regex| regex.is_match(text))
     }
 }
