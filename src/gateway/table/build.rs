@@ -25,14 +25,17 @@ impl RouteTable {
         routes.sort_by_key(|&(index, route)| precedence(index, route));
         let mut sets = Sets::default();
         let has_listeners = |route: &Match| !route.listeners.is_empty();
-        let of_listeners = match routes.iter().any(|(_, route)| has_listeners(route)) {
-            true => Some(Box::new(Hosts::build(&routes, has_listeners, &mut sets)?)),
-            false => None,
-        };
-        let hosts = Hosts::build(&routes, |route| !has_listeners(route), &mut sets)?;
+        let mut parts = Vec::new();
+        if routes.iter().any(|(_, route)| has_listeners(route)) {
+            parts.push(Hosts::build(&routes, has_listeners, &mut sets)?);
+        }
+        parts.push(Hosts::build(
+            &routes,
+            |route| !has_listeners(route),
+            &mut sets,
+        )?);
         Ok(Self {
-            of_listeners,
-            hosts,
+            parts: parts.into(),
             routes: routes
                 .into_iter()
                 .map(|(index, route)| Conditions::new(index, route))

@@ -82,11 +82,10 @@ use crate::{message::Headers, telemetry::FixedFields};
 /// ```
 #[derive(Debug)]
 pub struct RouteTable {
-    /// The paths of each host, of routes that name listeners; `None` if there
-    /// are none, as usual.
-    of_listeners: Option<Box<Hosts>>,
-    /// The paths of each host, of all other routes.
-    hosts: Hosts,
+    /// The paths of each host, in the parts of the table and in the order in
+    /// which they are asked: of routes that name listeners, if there are any,
+    /// and of all others.
+    parts: Box<[Hosts]>,
     /// Indexed by [`Rank`].
     routes: Vec<Conditions>,
 }
@@ -142,14 +141,8 @@ impl RouteTable {
             lookup,
             query: Query::new(lookup.query),
         };
-        let of_listener = match &self.of_listeners {
-            None => None,
-            Some(hosts) => hosts.find(lookup.host, path, &candidates),
-        };
-        let rank = match of_listener {
-            None => self.hosts.find(lookup.host, path, &candidates)?,
-            Some(rank) => rank,
-        };
+        let mut parts = self.parts.iter();
+        let rank = parts.find_map(|hosts| hosts.find(lookup.host, path, &candidates))?;
         let Conditions { index, names, .. } = &self.routes[rank];
         Some(Found {
             index: *index,
@@ -202,8 +195,6 @@ struct Hosts {
 impl Hosts {
     /// The first of the candidates: under the exact host, then under the
     /// wildcards from the longest, then under any host.
-    // Of the two calls, most tables need one.
-    #[inline(always)]
     fn find(&self, host: &str, path: &[u8], candidates: &Candidates<'_>) -> Option<Rank> {
         if let Some(paths) = self.exact.get(host)
             && let Some(found) = paths.find(path, candidates)
