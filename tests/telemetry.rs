@@ -5,6 +5,12 @@
 
 #[path = "telemetry/chosen.rs"]
 mod chosen;
+#[path = "tls/pki.rs"]
+#[allow(
+    dead_code,
+    reason = "one test here speaks TLS, and all of another family"
+)]
+mod pki;
 mod support;
 #[path = "telemetry/traces.rs"]
 mod traces;

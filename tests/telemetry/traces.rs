@@ -2,7 +2,15 @@
 
 use std::{
     collections::BTreeMap,
-    sync::mpsc::{self, Receiver},
+    io::{Read, Write},
+    net::TcpListener,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+        mpsc::{self, Receiver},
+    },
+    thread,
+    time::Duration,
 };
 
 use opentelemetry_proto::tonic::{
@@ -12,7 +20,10 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message as _;
 use rustix::process::Signal;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use tokio::time::Instant;
 
+use crate::pki::Pki;
 use crate::support::{
     Gate, Gateway, Message, TIMEOUT, Upstream,
     gateway::{Start, responding, upstream_table},
@@ -420,7 +431,7 @@ fn a_collector_that_hangs_delays_nothing_and_its_spans_are_counted_and_told() {
         &[("reason", "collector")],
         1.0,
     );
-    let line = gateway.logged("spans cannot be exported: the collector does not answer in time");
+    let line = gateway.logged("spans cannot be exported: no complete response within 100ms");
     assert_eq!(line["lost"], 1);
     for _ in 0..10 {
         open.open();
@@ -466,6 +477,124 @@ fn a_collector_that_is_busy_gets_the_spans_a_second_time() {
     assert_eq!(collector.spans(), collector.spans());
     gateway.await_metric("tidegate_spans_exported_total", &[], 1.0);
     assert_eq!(gateway.metric("tidegate_spans_dropped_total", &[]), 0.0);
+}
+
+#[test]
+fn a_collector_that_asks_for_time_gets_it_within_the_timeout() {
+    let asked = AtomicUsize::new(0);
+    let busy = |after: &str| {
+        format!("HTTP/1.1 503 Busy\r\nretry-after: {after}\r\ncontent-length: 0\r\n\r\n")
+    };
+    let collector = Collector::answering(move || match asked.fetch_add(1, SeqCst) {
+        0 => busy("1"),
+        1 => ok(""),
+        _ => busy("3600"),
+    });
+    let gateway = Gateway::start(&format!(
+        "{}{}",
+        collector.table(""),
+        responding("self", "")
+    ));
+    assert_eq!(gateway.status("/"), 200);
+    let first = collector.spans();
+    let since = Instant::now();
+    assert_eq!(collector.spans(), first);
+    assert!(since.elapsed() >= Duration::from_millis(900));
+    gateway.await_metric("tidegate_spans_exported_total", &[], 1.0);
+    // An hour is more than there is: the batch is lost at once, and the next
+    // one is sent in its turn.
+    for _ in 0..2 {
+        assert_eq!(gateway.status("/"), 200);
+        assert_ne!(collector.spans(), first);
+    }
+    let lost = [("reason", "collector")];
+    gateway.await_metric("tidegate_spans_dropped_total", &lost, 2.0);
+    gateway.logged("spans cannot be exported: the collector answered with status 503");
+}
+
+/// Takes batches by TLS, and passes on how many spans each has. It runs until
+/// the test process ends.
+fn secure_collector(config: Arc<ServerConfig>) -> (u16, Receiver<usize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (sender, batches) = mpsc::channel();
+    let serve = move |stream: &mut dyn ReadAndWrite| -> std::io::Result<()> {
+        loop {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte)?;
+                head.push(byte[0]);
+            }
+            let head = String::from_utf8(head).unwrap().to_lowercase();
+            let length = head.split("content-length: ").nth(1).unwrap();
+            let length = length.split("\r\n").next().unwrap().parse().unwrap();
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body)?;
+            let batch = ExportTraceServiceRequest::decode(&*body).unwrap();
+            let scopes = batch.resource_spans.iter().flat_map(|one| &one.scope_spans);
+            // The test may have seen enough.
+            let _ = sender.send(scopes.map(|scope| scope.spans.len()).sum());
+            stream.write_all(ok("").as_bytes())?;
+        }
+    };
+    thread::spawn(move || {
+        for socket in listener.incoming() {
+            let session = ServerConnection::new(Arc::clone(&config)).unwrap();
+            // A client that does not trust it leaves in the handshake.
+            let _ = serve(&mut StreamOwned::new(session, socket.unwrap()));
+        }
+    });
+    (port, batches)
+}
+
+trait ReadAndWrite: Read + Write {}
+
+impl<IO: Read + Write> ReadAndWrite for IO {}
+
+#[test]
+fn a_collector_by_https_is_verified_and_keeps_its_connection() {
+    let pki = Pki::with_site(&["127.0.0.1"]);
+    let (port, batches) = secure_collector(pki.server("site", false));
+    let text = format!(
+        "[traces]\notlp = 'https://127.0.0.1:{port}'\ntimeout = '2s'\n\n{}",
+        responding("self", "")
+    );
+    let trusting = |pki: &Pki| {
+        Start::new(&text)
+            .env("SSL_CERT_FILE", &pki.shown("ca.pem"))
+            .go()
+    };
+    let gateway = trusting(&pki);
+    // The second batch would wait for ever behind another connection: the
+    // collector serves one after the other.
+    for sent in [1.0, 2.0] {
+        assert_eq!(gateway.status("/"), 200);
+        assert_eq!(batches.recv_timeout(TIMEOUT).unwrap(), 1);
+        gateway.await_metric("tidegate_spans_exported_total", &[], sent);
+    }
+    drop(gateway);
+    let gateway = trusting(&Pki::new());
+    assert_eq!(gateway.status("/"), 200);
+    let line = gateway.logged("spans cannot be exported: TLS failed");
+    assert!(line.to_string().contains("nobody who is trusted"), "{line}");
+}
+
+#[test]
+fn a_collector_that_says_nothing_by_https_is_left_in_time() {
+    let pki = Pki::new();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let gateway = Start::new(&format!(
+        "[traces]\notlp = 'https://{}'\ntimeout = '100ms'\n\n{}",
+        silent.local_addr().unwrap(),
+        responding("self", "")
+    ))
+    .env("SSL_CERT_FILE", &pki.shown("ca.pem"))
+    .go();
+    assert_eq!(gateway.status("/"), 200);
+    gateway.logged("spans cannot be exported: no complete response within 100ms");
+    let lost = [("reason", "collector")];
+    gateway.await_metric("tidegate_spans_dropped_total", &lost, 1.0);
 }
 
 #[test]
