@@ -5,7 +5,9 @@
 //! Both use the same variables: `LISTEN_FDS` is the number of descriptors from
 //! 3 on, and `LISTEN_FDNAMES` has their names, separated by colons. A process
 //! that is taken over from adds one more descriptor, named `ready`, on which
-//! this one reports that it serves.
+//! this one reports that it serves, and in which files of sockets ([`Served`]).
+//! Behind the name of a socket with such a file, and `@`, it writes what the
+//! file is known by: another file may have taken its place.
 //!
 //! A socket belongs to the listener with the same address. Sockets of the
 //! process before may also be claimed by name, for listeners on port 0, whose
@@ -13,8 +15,13 @@
 
 use std::{
     env,
+    ffi::OsStr,
     net::{SocketAddr, TcpListener},
-    os::{fd::OwnedFd, unix::net::UnixDatagram},
+    os::{
+        fd::OwnedFd,
+        unix::{ffi::OsStrExt, net::UnixDatagram},
+    },
+    path::{Path, PathBuf},
 };
 
 use listenfd::ListenFd;
@@ -31,6 +38,62 @@ pub const ACTIVATED: &str = "activated";
 pub const ADMIN: &str = "admin";
 /// The name of the socket on which the new process reports that it serves.
 pub const READY: &str = "ready";
+/// Stands before what the file of a socket is known by, behind its name.
+const FILE: char = '@';
+/// Stands before each path behind `READY`. No path holds it.
+const BEFORE_PATH: u8 = 0;
+
+/// The name of a listener's socket that has made this file.
+pub fn with_file(file: impl std::fmt::Display) -> String {
+    format!("{LISTENER}{FILE}{file}")
+}
+
+/// The files of sockets on which a process that has taken over listens.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Served {
+    /// It has not told: its program knows no such message, or there are too many.
+    Unknown,
+    /// Their paths.
+    Files(Vec<PathBuf>),
+}
+
+impl Served {
+    /// The longest message. The system has a bound of about this size, too.
+    pub const LONGEST: usize = 256 * 1024;
+
+    /// Reads the message of a process that serves. A message of the full length
+    /// was cut.
+    pub fn of(message: &[u8]) -> Self {
+        let paths = message.strip_prefix(READY.as_bytes()).unwrap_or_default();
+        if paths.is_empty() || message.len() >= Self::LONGEST {
+            return Self::Unknown;
+        }
+        let paths = paths.split(|byte| *byte == BEFORE_PATH);
+        let paths = paths.filter(|path| !path.is_empty());
+        Self::Files(paths.map(|path| OsStr::from_bytes(path).into()).collect())
+    }
+
+    /// Whether the process listens on the socket at `path`, as far as it is
+    /// known.
+    pub fn has(&self, path: &Path) -> bool {
+        match self {
+            Self::Unknown => true,
+            Self::Files(paths) => paths.iter().any(|served| served == path),
+        }
+    }
+}
+
+/// The message of a process that serves, with the paths of its sockets.
+fn message<'a>(paths: impl Iterator<Item = &'a Path>) -> Vec<u8> {
+    let mut message = READY.as_bytes().to_vec();
+    for path in paths {
+        message.push(BEFORE_PATH);
+        message.extend_from_slice(path.as_os_str().as_bytes());
+    }
+    // Without any path, too: the process tells that it has none.
+    message.push(BEFORE_PATH);
+    message
+}
 
 /// The inherited sockets that are not yet claimed. Empty for most processes.
 #[derive(Debug, Default)]
@@ -61,6 +124,9 @@ pub struct Claimed {
     pub local: ListenAddress,
     /// Whether they are systemd's, which removes their file.
     pub is_activated: bool,
+    /// The words by which the process before knows its file; `None` if it has
+    /// none, or has not told.
+    pub file: Option<String>,
 }
 
 impl Inherited {
@@ -129,7 +195,10 @@ impl Inherited {
         let first = self.sockets.iter().find(|socket| is_right(socket))?;
         let is_activated = !self.is_takeover() || first.name == ACTIVATED;
         let local = first.local.clone();
+        let file = first.name.strip_prefix(LISTENER);
+        let file = file.and_then(|file| file.strip_prefix(FILE));
         Some(Claimed {
+            file: file.map(str::to_owned),
             sockets: self.claim(|socket| socket.local == local),
             local,
             is_activated,
@@ -169,14 +238,20 @@ impl Inherited {
         }
     }
 
-    /// Tells the process before that this one serves.
+    /// Tells the process before that this one serves, and on which sockets in
+    /// the file system.
     ///
     /// # Errors
     /// Those of the system: there is none any more.
-    pub fn tell_ready(&mut self) -> std::io::Result<()> {
-        self.before
-            .take()
-            .map_or(Ok(()), |before| before.send(READY.as_bytes()).map(drop))
+    pub fn tell_ready<'a>(&mut self, paths: impl Iterator<Item = &'a Path>) -> std::io::Result<()> {
+        let Some(before) = self.before.take() else {
+            return Ok(());
+        };
+        match before.send(&message(paths)) {
+            // A system may take less at once.
+            Err(_) => before.send(READY.as_bytes()).map(drop),
+            Ok(_) => Ok(()),
+        }
     }
 }
 
@@ -278,5 +353,33 @@ mod tests {
             inherited.finish().is_err(),
             "a name of the unit's own is no listener's"
         );
+    }
+
+    #[test]
+    fn the_process_before_hears_which_files_are_served() {
+        let paths = ["/run/a b", "/run/c"].map(Path::new);
+        let served = Served::of(&message(paths.into_iter()));
+        assert!(served.has(paths[0]) && served.has(paths[1]) && !served.has(Path::new("/run")));
+        assert_eq!(
+            Served::of(&message([].into_iter())),
+            Served::Files(Vec::new())
+        );
+        // A program that knows no such message, and one that was cut.
+        for message in [READY.as_bytes(), &[b'x'; Served::LONGEST]] {
+            assert!(Served::of(message).has(paths[0]));
+        }
+    }
+
+    #[test]
+    fn what_the_file_of_a_socket_is_known_by_stands_in_its_name() {
+        for (name, file) in [(with_file("1.2"), Some("1.2")), (LISTENER.to_owned(), None)] {
+            let socket = socket(&name);
+            let local = socket.local.clone();
+            let mut inherited = Inherited {
+                sockets: vec![socket],
+                before: None,
+            };
+            assert_eq!(inherited.listener(&local).unwrap().file.as_deref(), file);
+        }
     }
 }

@@ -11,7 +11,10 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     os::{
         fd::OwnedFd,
-        unix::net::{UnixDatagram, UnixListener},
+        unix::{
+            fs::PermissionsExt,
+            net::{UnixDatagram, UnixListener},
+        },
     },
     path::Path,
     process::{Command, Stdio},
@@ -330,11 +333,45 @@ fn a_socket_without_a_listener_is_a_mistake_with_a_correction() {
     assert!(said.contains("ListenStream=ADDRESS:PORT"), "{said}");
 }
 
-/// A listener on a socket in the file system, beside one on a port.
-fn on_socket(path: &Path) -> String {
-    let path = path.display();
-    format!("[[listeners]]\nbind = 'unix:{path}'\n[[listeners]]\nbind = '127.0.0.1:0'\n")
-        + &responding("fine", "")
+/// Listeners on sockets in the file system, each with more keys, beside one on
+/// a port.
+fn on_sockets(sockets: &[(&Path, &str)]) -> String {
+    let listener = |(path, keys): &(&Path, &str)| {
+        let path = path.display();
+        format!("[[listeners]]\nbind = 'unix:{path}'\n{keys}\n")
+    };
+    let listeners: String = sockets.iter().map(listener).collect();
+    listeners + "[[listeners]]\nbind = '127.0.0.1:0'\n" + &responding("fine", "")
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[track_caller]
+fn serves(path: &Path) {
+    let mut client = Client::connect_unix(path);
+    assert_eq!(client.exchange(request("GET", "/", &[])).text(), "fine");
+}
+
+/// Lets a new process with this configuration take over, and waits for the end
+/// of the one before.
+#[track_caller]
+fn taken_over(gateway: &mut Gateway, text: &str) -> Successor {
+    // The process before notices it later, and does not reload then.
+    fs::write(gateway.file(), support::gateway::completed(text)).unwrap();
+    gateway.signal(Signal::USR2);
+    let successor = Successor::of(gateway);
+    assert_eq!(gateway.wait_alone().code(), Some(0));
+    successor
+}
+
+/// Waits for a line of the log. Those of two processes come in any order.
+#[track_caller]
+fn has_said(gateway: &Gateway, message: &str) {
+    if !gateway.passed().contains(message) {
+        gateway.logged(message);
+    }
 }
 
 /// Asks on new connections to a socket until `is_over`. Every one is served.
@@ -363,7 +400,7 @@ fn await_gone(path: &Path) {
 fn a_socket_in_the_file_system_stays_over_a_takeover_and_serves_every_connection() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("web.sock");
-    let mut gateway = Gateway::start(&on_socket(&path));
+    let mut gateway = Gateway::start(&on_sockets(&[(&path, "")]));
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         let load = scope.spawn(|| ask_socket(&path, &is_over));
@@ -386,12 +423,12 @@ fn a_socket_in_the_file_system_stays_over_a_takeover_and_serves_every_connection
 fn a_new_process_that_does_not_come_up_removes_no_socket() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("web.sock");
-    let gateway = Gateway::start(&on_socket(&path));
+    let gateway = Gateway::start(&on_sockets(&[(&path, "")]));
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let more = format!("[[listeners]]\nbind = '{}'\n", taken.local_addr().unwrap());
     fs::write(
         gateway.file(),
-        support::gateway::completed(&(on_socket(&path) + &more)),
+        support::gateway::completed(&(on_sockets(&[(&path, "")]) + &more)),
     )
     .unwrap();
     gateway.signal(Signal::USR2);
@@ -405,15 +442,79 @@ fn a_socket_in_the_file_system_may_be_that_of_systemd_which_removes_it_itself() 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("web.sock");
     let web = UnixListener::bind(&path).unwrap();
+    let before = mode(&path);
     let mut early = Client::connect_unix(&path);
     early.send(request("GET", "/", &[]));
-    let mut gateway = Start::new(&on_socket(&path)).socket("web.socket", web).go();
+    let mut gateway = Start::new(&on_sockets(&[(&path, "")]))
+        .socket("web.socket", web)
+        .go();
     assert_eq!(early.response().text(), "fine");
     drop(early);
     gateway.signal(Signal::USR2);
     let successor = Successor::of(&gateway);
     assert_eq!(gateway.wait_alone().code(), Some(0));
+    // `SocketMode=` of its unit decides.
+    assert_eq!(mode(&path), before);
     kill_process(successor.0, Signal::TERM).unwrap();
     gateway.logged("drained");
     assert!(path.exists());
+}
+
+#[test]
+fn a_process_that_takes_over_changes_the_mode_of_a_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("web.sock");
+    let mut gateway = Gateway::start(&on_sockets(&[(&path, "mode = '0666'")]));
+    let _successor = taken_over(&mut gateway, &on_sockets(&[(&path, "mode = '0600'")]));
+    assert_eq!(mode(&path), 0o600);
+    serves(&path);
+    gateway.reload_with(&on_sockets(&[(&path, "mode = '0640'")]));
+    assert_eq!(mode(&path), 0o640);
+}
+
+#[test]
+fn the_file_of_a_listener_that_the_new_process_does_not_have_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let [stays, goes, comes] = ["stays", "goes", "comes"].map(|name| folder.path().join(name));
+    let mut gateway = Gateway::start(&on_sockets(&[(&stays, ""), (&goes, "")]));
+    let next = taken_over(&mut gateway, &on_sockets(&[(&stays, ""), (&comes, "")]));
+    assert!(!goes.exists());
+    serves(&stays);
+    serves(&comes);
+    kill_process(next.0, Signal::TERM).unwrap();
+    await_gone(&stays);
+    await_gone(&comes);
+}
+
+#[test]
+fn a_file_that_another_process_has_put_in_the_place_of_a_socket_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("web.sock");
+    let mut gateway = Gateway::start(&on_sockets(&[(&path, "")]));
+    fs::remove_file(&path).unwrap();
+    let _other = UnixListener::bind(&path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let next = taken_over(&mut gateway, &on_sockets(&[(&path, "mode = '0666'")]));
+    has_said(&gateway, "no client can connect to unix:");
+    assert_eq!(mode(&path), 0o600);
+    gateway.reload_with(&on_sockets(&[(&path, "mode = '0777'")]));
+    assert_eq!(mode(&path), 0o600);
+    kill_process(next.0, Signal::TERM).unwrap();
+    gateway.logged("drained");
+    assert!(path.exists());
+}
+
+#[test]
+fn a_new_process_binds_a_socket_whose_file_was_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("web.sock");
+    let text = on_sockets(&[(&path, "mode = '0606'")]);
+    let mut gateway = Gateway::start(&text);
+    fs::remove_file(&path).unwrap();
+    let next = taken_over(&mut gateway, &text);
+    has_said(&gateway, "another process had removed the file of unix:");
+    assert_eq!(mode(&path), 0o606);
+    serves(&path);
+    kill_process(next.0, Signal::TERM).unwrap();
+    await_gone(&path);
 }

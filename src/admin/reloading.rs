@@ -48,8 +48,10 @@ pub(super) async fn reload(handle: &ReloadHandle) -> AdminResponse {
 /// The outcome as JSON.
 ///
 /// * `reloaded`: `sections` of the file that differ, `changes` by kind and
-///   name, `notes` on changes that need a restart, and `warnings`.
-/// * `unchanged`: `warnings`, which are those of the running configuration.
+///   name, `notes` on changes that need a restart and on sockets that had lost
+///   their file, and `warnings`.
+/// * `unchanged`: `notes` on such sockets, and `warnings`, which are those of
+///   the running configuration.
 /// * `failed`: `error` as a text for people, and `diagnostics`, one for each
 ///   mistake. They are empty if no text of a file is at fault.
 fn summary(outcome: &Outcome) -> Value {
@@ -62,8 +64,8 @@ fn summary(outcome: &Outcome) -> Value {
         } => json!({
             "outcome": "reloaded", "sections": sections, "changes": changes(report), "notes": notes, "warnings": warnings.to_json(),
         }),
-        Outcome::Unchanged { warnings } => {
-            json!({ "outcome": "unchanged", "warnings": warnings.to_json() })
+        Outcome::Unchanged { notes, warnings } => {
+            json!({ "outcome": "unchanged", "notes": notes, "warnings": warnings.to_json() })
         }
         Outcome::Failed(failure) => {
             let diagnostics = match failure {

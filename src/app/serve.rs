@@ -9,7 +9,8 @@
 //! * A signal: ends the loop, begins a reload, or starts a process that takes
 //!   over.
 //! * A changed file or a call of the admin listener: begins to read the
-//!   configuration, on another thread.
+//!   configuration, on another thread. While a new process starts, changed files
+//!   are its own affair.
 //! * A configuration that was read: is built and applied here, at once.
 //! * A process that takes over: serves, upon which this one drains, or has
 //!   failed, upon which this one goes on.
@@ -38,7 +39,7 @@ use super::{
     reading::{ReadOutcome, Reader},
     signals::{Signal, Signals},
     systemd::{notify, reloading},
-    takeover::{self, Takeover},
+    takeover::{self, Successor, Takeover},
 };
 use crate::{
     admin::Admin,
@@ -83,8 +84,8 @@ enum Event {
     Reload(Option<oneshot::Sender<Outcome>>),
     /// The configuration was read, or could not be.
     Read(Box<ReadOutcome>),
-    /// The new process serves, and has this id; or it failed, for this reason.
-    Upgraded(Result<u32, String>),
+    /// The new process serves; or it failed, for this reason.
+    Upgraded(Result<Successor, String>),
     /// The thread of a worker has ended, which no worker does by itself.
     WorkerDied,
 }
@@ -93,8 +94,8 @@ enum Event {
 enum LoopEnd {
     /// A signal to end.
     Stopped,
-    /// The process with this id has taken over.
-    TakenOver(u32),
+    /// This process has taken over.
+    TakenOver(Successor),
     /// A worker has died. The process ends, because its connections and its
     /// share of the sockets' queues are lost, and a supervisor starts another.
     Broken,
@@ -117,8 +118,8 @@ impl App {
         saving.inspect(JoinHandle::abort);
         match end {
             LoopEnd::Stopped => self.drain(None).await,
-            LoopEnd::TakenOver(process) => {
-                self.reloader.listeners.leave_files();
+            LoopEnd::TakenOver(Successor { process, served }) => {
+                self.reloader.listeners.leave_files(&served);
                 // The files in the state directory belong to the new process
                 // now.
                 self.saver = None;
@@ -148,7 +149,7 @@ impl App {
                 }
                 Event::Reload(reply) => self.begin_reload(reply),
                 Event::Read(read) => self.reload(*read).await,
-                Event::Upgraded(Ok(process)) => return LoopEnd::TakenOver(process),
+                Event::Upgraded(Ok(successor)) => return LoopEnd::TakenOver(successor),
                 Event::Upgraded(Err(why)) => {
                     tracing::error!("no new process takes over, this one goes on: {why}");
                 }
@@ -165,10 +166,15 @@ impl App {
     /// a reading that began after it.
     async fn next(&mut self) -> Event {
         let is_reading = self.reader.is_busy();
+        // A process that starts has read the same change, and opens its sockets.
+        let is_followed = self.takeover.is_some();
         let reader = &mut self.reader;
         let files = async {
             if is_reading {
                 return Event::Read(Box::new(reader.read().await));
+            }
+            if is_followed {
+                return std::future::pending().await;
             }
             reader.changed().await;
             Event::Reload(None)

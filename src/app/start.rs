@@ -51,7 +51,8 @@ use crate::{
     inherited::Inherited,
     limit::KeyHasher,
     reload::{
-        self, ConfigSource, OpenListeners, Opening, ReloadHandle, Reloader, log_warnings, resolve,
+        self, ConfigSource, OpenListeners, Opening, ReloadHandle, Reloader, log_notes,
+        log_warnings, resolve,
     },
     server::Worker,
     telemetry::{LogGuard, Metrics},
@@ -117,7 +118,7 @@ pub(super) async fn start(
     keep_memory_private(&config);
     metrics.loaded(SystemTime::now(), started.elapsed());
     admin.readiness().set_ready(true);
-    takeover::tell_ready(&mut inherited);
+    takeover::tell_ready(&mut inherited, reloader.listeners.paths());
     Ok(App {
         reloader,
         admin,
@@ -195,6 +196,8 @@ async fn open(reloader: &mut Reloader, opening: Opening) -> Result<(), StartErro
     reloader.workers = start_workers(reloader)?;
     reloader.warm_up(&reloader.state.load_full()).await;
     reloader.listeners.open(opening, &reloader.workers).await;
+    // Sockets of the process before may have lost their file while it served.
+    log_notes(&reloader.listeners.bind_lost(&reloader.workers).await);
     reloader.state.load().take_over_checks(None);
     reloader.state.load().start_fetching();
     Ok(())

@@ -11,8 +11,10 @@
 //! `LISTEN_FDNAMES`. One more descriptor is a socket pair through which the new
 //! process says that it serves.
 //!
-//! The file of a socket in the file system stays, and belongs to the new process
-//! once that serves.
+//! Beside the name of a socket in the file system, the new process gets what its
+//! file is known by. The file stays, and belongs to the new process once that
+//! serves. A file whose listener the new process does not have is removed by
+//! this one.
 //!
 //! # Failure
 //!
@@ -26,12 +28,14 @@
 //! that are taken between the two are counted by this process alone.
 
 use std::{
+    borrow::Cow,
     env, io,
     net::TcpListener,
     os::{
         fd::{AsFd, OwnedFd},
         unix::net::UnixDatagram as Pair,
     },
+    path::Path,
     process::{Child, Command},
     time::Duration,
 };
@@ -43,7 +47,7 @@ use tokio::{
 };
 
 use super::systemd::notify;
-use crate::inherited::{ADMIN, Inherited, READY};
+use crate::inherited::{ADMIN, Inherited, READY, Served};
 
 /// Longest wait until the new process serves. It reads and builds the
 /// configuration as this process did at its start, and waits up to 2 s for
@@ -53,6 +57,15 @@ const LONGEST_START: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(100);
 /// The first descriptor that is handed over (sd_listen_fds(3)).
 const FIRST: i32 = 3;
+
+/// A new process that has taken over.
+#[derive(Debug)]
+pub(super) struct Successor {
+    /// Its id.
+    pub(super) process: u32,
+    /// The files of sockets that are its own now.
+    pub(super) served: Served,
+}
 
 /// A new process that is to take over. It is killed if this is dropped before
 /// it has.
@@ -74,22 +87,22 @@ impl Takeover {
     /// This is process 1, or the system refuses a process or a descriptor. The
     /// text is a sentence for people.
     pub(super) fn start<'a>(
-        listeners: impl Iterator<Item = (&'static str, &'a TcpListener)>,
+        listeners: impl Iterator<Item = (Cow<'static, str>, &'a TcpListener)>,
         admin: Option<OwnedFd>,
     ) -> Result<Self, String> {
         if std::process::id() == 1 {
             return Err("this is process 1, whose end ends all others (in a container, replace the container)".into());
         }
         let (ours, theirs) = Pair::pair().map_err(not_started)?;
-        let mut handed: Vec<(&str, OwnedFd)> = Vec::new();
+        let mut handed: Vec<(Cow<'_, str>, OwnedFd)> = Vec::new();
         for (name, listener) in listeners {
             handed.push((
                 name,
                 listener.as_fd().try_clone_to_owned().map_err(not_started)?,
             ));
         }
-        handed.extend(admin.map(|socket| (ADMIN, socket)));
-        handed.push((READY, theirs.into()));
+        handed.extend(admin.map(|socket| (ADMIN.into(), socket)));
+        handed.push((READY.into(), theirs.into()));
         let process = command(handed)?.spawn().map_err(not_started)?;
         ours.set_nonblocking(true).map_err(not_started)?;
         let ready = UnixDatagram::from_std(ours).map_err(not_started)?;
@@ -105,15 +118,17 @@ impl Takeover {
         self.process.as_ref().map_or(0, Child::id)
     }
 
-    /// Waits until the new process serves, or certainly will not. Returns its
-    /// id.
-    async fn outcome(&mut self) -> Result<u32, String> {
+    /// Waits until the new process serves, or certainly will not.
+    async fn outcome(&mut self) -> Result<Successor, String> {
         let mut looks = interval(LOOK);
-        let mut said = [0; READY.len()];
+        let mut said = vec![0; Served::LONGEST];
         loop {
             tokio::select! {
                 biased;
-                Ok(_) = self.ready.recv(&mut said) => return Ok(self.id()),
+                Ok(length) = self.ready.recv(&mut said) => {
+                    let served = Served::of(said.get(..length).unwrap_or_default());
+                    return Ok(Successor { process: self.id(), served });
+                }
                 _ = looks.tick() => self.look()?,
                 () = sleep_until(self.end) => return Err(format!("it did not serve within {LONGEST_START:?}")),
             }
@@ -151,7 +166,7 @@ fn not_started(error: io::Error) -> String {
 /// The command line of this process, with the descriptors and names in
 /// `handed`. The program is searched for by the name that this process was
 /// started with, so that a new file under this name is the new program.
-fn command(handed: Vec<(&str, OwnedFd)>) -> Result<Command, String> {
+fn command(handed: Vec<(Cow<'_, str>, OwnedFd)>) -> Result<Command, String> {
     let mut arguments = env::args_os();
     let program = arguments.next().ok_or("its own name is unknown")?;
     let mut names = Vec::new();
@@ -181,7 +196,7 @@ fn command(handed: Vec<(&str, OwnedFd)>) -> Result<Command, String> {
 
 /// Waits for the outcome of the takeover that is under way; for ever without
 /// one. Cancel safe.
-pub(super) async fn outcome(takeover: &mut Option<Takeover>) -> Result<u32, String> {
+pub(super) async fn outcome(takeover: &mut Option<Takeover>) -> Result<Successor, String> {
     let Some(running) = takeover else {
         return std::future::pending().await;
     };
@@ -196,11 +211,11 @@ pub(super) async fn outcome(takeover: &mut Option<Takeover>) -> Result<u32, Stri
 
 /// Reports that this process serves: to the process that it takes over from,
 /// which then tells systemd the id of the new main process; or else to systemd
-/// itself.
-pub(super) fn tell_ready(inherited: &mut Inherited) {
+/// itself. `paths` are those of its sockets in the file system.
+pub(super) fn tell_ready<'a>(inherited: &mut Inherited, paths: impl Iterator<Item = &'a Path>) {
     if !inherited.is_takeover() {
         notify(&[sd_notify::NotifyState::Ready]);
-    } else if let Err(error) = inherited.tell_ready() {
+    } else if let Err(error) = inherited.tell_ready(paths) {
         tracing::warn!(%error, "the process before has not heard that this one serves");
     }
 }

@@ -10,6 +10,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
+    path::Path,
     sync::Arc,
 };
 
@@ -18,15 +19,15 @@ use parking_lot::Mutex;
 use super::{
     Files,
     sockets::{
-        HeldSockets, cannot_listen, file_of, ports_of_both, sockets_for, warn_of_one_family,
+        HeldSockets, bind_file, cannot_listen, ports_of_both, sockets_for, warn_of_one_family,
     },
 };
 use crate::{
     config::Config,
-    inherited::Inherited,
+    inherited::{Inherited, Served},
     limit::AddressBans,
     policy::{self, ListenAddress, ListenerKey},
-    server::{AllConnections, Listener, ListenerSettings, Sockets, Worker},
+    server::{AllConnections, Listener, ListenerSettings, SocketFile, Sockets, Worker},
     telemetry::{FixedFields, Metrics},
     tls::{AlpnProtocol, Obtained, ServerTls},
 };
@@ -69,8 +70,8 @@ impl Opening {
 struct Bound {
     key: ListenerKey,
     sockets: Sockets,
-    /// Whether inherited sockets are systemd's; `None` for new ones.
-    is_activated: Option<bool>,
+    /// Whether they are systemd's.
+    is_activated: bool,
 }
 
 /// The open listeners. Shared with the admin listener, which shows them.
@@ -143,7 +144,7 @@ impl OpenListeners {
                 Some(open) => open.local.clone(),
                 None => {
                     let claimed = inherited.listener(&listener.bind);
-                    let origin = claimed.as_ref().map(|claimed| claimed.is_activated);
+                    let is_activated = claimed.as_ref().is_some_and(|one| one.is_activated);
                     let sockets = sockets_for(config, listener, self.workers, claimed, &holds);
                     let sockets = sockets.map_err(|why| {
                         cannot_listen(&format!("listeners[{index}].bind"), &listener.bind, &why)
@@ -153,7 +154,7 @@ impl OpenListeners {
                     bound.push(Bound {
                         key,
                         sockets,
-                        is_activated: origin,
+                        is_activated,
                     });
                     local
                 }
@@ -181,39 +182,43 @@ impl OpenListeners {
                 listener.reconfigure(settings.clone());
             }
         }
-        for Bound {
+        for bound in bound {
+            let settings = settings.iter().find(|(key, _)| *key == bound.key);
+            if let Some((_, settings)) = settings {
+                self.open_one(bound, settings.clone(), workers).await;
+            }
+        }
+    }
+
+    /// Opens a listener on `workers`. One that was open at this address closes.
+    async fn open_one(&mut self, bound: Bound, settings: ListenerSettings, workers: &[Worker]) {
+        let Bound {
             key,
             mut sockets,
             is_activated,
-        } in bound
-        {
-            let Some((_, settings)) = settings.iter().find(|(of, _)| *of == key) else {
-                continue;
-            };
-            // Not before: a process that does not come up removes no file of the
-            // one before.
-            let file = match is_activated {
-                None => sockets.file.take(),
-                Some(is_activated) => file_of(&sockets.local, is_activated),
-            };
-            let held = HeldSockets::of(&sockets, file, is_activated == Some(true));
-            let Sockets { local, sockets, .. } = sockets;
-            let listener = Listener::new(
-                local.clone(),
-                settings.clone(),
-                Arc::clone(&self.connections),
-                Arc::clone(&self.metrics),
-            );
-            tracing::info!(address = %local, listener = %listener.name(), "listening");
-            self.by_key
-                .lock()
-                .insert(key.clone(), Arc::clone(&listener));
-            self.sockets.insert(key, held);
-            // A process with more workers hands over more sockets than there
-            // are workers. Each has a queue to be served.
-            for (worker, socket) in workers.iter().cycle().zip(sockets) {
-                worker.listen(socket, Arc::clone(&listener)).await;
-            }
+        } = bound;
+        // Not before: a process that does not come up removes no file of the one
+        // before.
+        sockets.file.iter_mut().for_each(SocketFile::own);
+        let mode = settings.policy.mode;
+        let held = HeldSockets::of(&mut sockets, is_activated);
+        let Sockets { local, sockets, .. } = sockets;
+        let listener = Listener::new(
+            local.clone(),
+            settings,
+            Arc::clone(&self.connections),
+            Arc::clone(&self.metrics),
+        );
+        tracing::info!(address = %local, listener = %listener.name(), "listening");
+        self.sockets.insert(key.clone(), held);
+        // The socket may be one of the process before, which had another mode.
+        self.change_mode(&key, mode);
+        let earlier = self.by_key.lock().insert(key, Arc::clone(&listener));
+        earlier.iter().for_each(|earlier| earlier.close());
+        // A process with more workers hands over more sockets than there
+        // are workers. Each has a queue to be served.
+        for (worker, socket) in workers.iter().cycle().zip(sockets) {
+            worker.listen(socket, Arc::clone(&listener)).await;
         }
     }
 
@@ -228,9 +233,58 @@ impl OpenListeners {
         }
     }
 
-    /// Leaves the files of sockets to the process that has taken over.
-    pub fn leave_files(&mut self) {
-        self.sockets.values_mut().for_each(HeldSockets::leave);
+    /// The paths of open sockets in the file system.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.sockets.keys().filter_map(|key| match &key.bind {
+            ListenAddress::Unix(path) => Some(&**path),
+            ListenAddress::Ip(_) => None,
+        })
+    }
+
+    /// Leaves the files of sockets to the process that has taken over, as far as
+    /// it listens there. The others are removed when their listeners close.
+    pub fn leave_files(&mut self, served: &Served) {
+        self.sockets
+            .values_mut()
+            .for_each(|held| held.leave(served));
+    }
+
+    /// Binds sockets again whose file another process has removed or replaced:
+    /// no client could connect to them. Returns a sentence for each, on what was
+    /// done or has to be done.
+    pub async fn bind_lost(&mut self, workers: &[Worker]) -> Vec<String> {
+        let mut notes = Vec::new();
+        for (key, file) in self.lost() {
+            let Some(open) = self.by_key.lock().get(&key).cloned() else {
+                continue;
+            };
+            let settings = ListenerSettings::clone(&open.settings());
+            notes.push(match bind_file(&file, settings.policy.mode, self.workers) {
+                Ok(sockets) => {
+                    let is_activated = false;
+                    let bound = Bound { key, sockets, is_activated };
+                    self.open_one(bound, settings, workers).await;
+                    format!("another process had removed the file of {}: the socket is bound again", open.local)
+                }
+                Err(why) => format!(
+                    "no client can connect to {}, as its file was removed or replaced: {why}; mend this, and reload",
+                    open.local
+                ),
+            });
+        }
+        notes
+    }
+
+    /// The listeners that have lost the file of their socket, with its path.
+    fn lost(&self) -> Vec<(ListenerKey, Arc<Path>)> {
+        let files = self
+            .sockets
+            .iter()
+            .filter_map(|(key, held)| Some((key, held.file.as_ref()?)));
+        files
+            .filter(|(_, file)| file.is_lost())
+            .map(|(key, file)| (key.clone(), Arc::clone(file.path())))
+            .collect()
     }
 
     /// Closes the listeners that `config` no longer has. Their connections

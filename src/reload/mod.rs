@@ -6,7 +6,8 @@
 //!
 //! # Order
 //!
-//! 1. The sections of the file are compared. If none changed, nothing happens.
+//! 1. The sections of the file are compared. If none changed, only step 7
+//!    follows.
 //! 2. New sockets are bound and TLS is built. Of the steps that can fail these
 //!    come first, as they depend on other processes.
 //! 3. [`build`](crate::build) makes the new state from the configuration and
@@ -18,6 +19,7 @@
 //!    fail.
 //! 6. Listeners open, change and close, and the metrics of removed items are
 //!    dropped.
+//! 7. Sockets whose file another process has removed are bound again.
 //!
 //! Up to step 5 an error leaves the running configuration untouched; sockets
 //! that were bound for it close when they are dropped.
@@ -125,7 +127,7 @@ impl Reloader {
         outcome
     }
 
-    /// Steps 1 to 6 of the [module](self).
+    /// Steps 1 to 7 of the [module](self).
     ///
     /// # Errors
     /// The configuration cannot be used. Nothing has changed then.
@@ -134,6 +136,7 @@ impl Reloader {
         let sections = before.config.changed_sections(&config);
         if sections.is_empty() {
             return Ok(Outcome::Unchanged {
+                notes: self.listeners.bind_lost(&self.workers).await,
                 warnings: config.warnings,
             });
         }
@@ -157,11 +160,13 @@ impl Reloader {
         self.listeners.open(opening, &self.workers).await;
         self.listeners.close_gone(&config);
         self.forget_gone(&config);
+        let mut notes = notes(&before.config, &config);
+        notes.extend(self.listeners.bind_lost(&self.workers).await);
         let warnings = Arc::clone(&config.warnings);
         Ok(Outcome::Done {
             report: built.report,
             sections,
-            notes: notes(&before.config, &config),
+            notes,
             warnings,
         })
     }
@@ -218,14 +223,13 @@ impl Reloader {
                     took_ms = took.as_millis() as u64,
                     "configuration reloaded: {report}; sections that changed: {changed}"
                 );
-                for note in notes {
-                    tracing::warn!("{note}");
-                }
+                log_notes(notes);
                 log_warnings(warnings);
                 ReloadResult::Success
             }
-            Outcome::Unchanged { .. } => {
+            Outcome::Unchanged { notes, .. } => {
                 tracing::info!("configuration unchanged");
+                log_notes(notes);
                 ReloadResult::Unchanged
             }
             Outcome::Failed(failure) => {
@@ -249,6 +253,13 @@ pub async fn resolve(state: &State, max_wait: Duration) {
         lookups.extend(upstream.resolve());
     }
     let _ = timeout(max_wait, futures_util::future::join_all(lookups)).await;
+}
+
+/// Logs what a start or a reload has found, one line for each.
+pub fn log_notes(notes: &[String]) {
+    for note in notes {
+        tracing::warn!("{note}");
+    }
 }
 
 /// Logs the settings of a configuration that are surely not intended, one line

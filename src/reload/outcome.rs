@@ -57,7 +57,8 @@ pub enum Outcome {
         report: Report,
         /// The sections of the file that changed, by name.
         sections: Vec<&'static str>,
-        /// Changes that take effect only with a restart, each a sentence.
+        /// Changes that take effect only with a restart, and sockets that had
+        /// lost their file, each a sentence.
         notes: Vec<String>,
         /// Settings of the configuration that are surely not intended.
         warnings: Arc<Diagnostics>,
@@ -65,6 +66,8 @@ pub enum Outcome {
     /// The configuration equals the running one. So do its warnings, apart from
     /// their places.
     Unchanged {
+        /// Sockets that had lost their file, each a sentence.
+        notes: Vec<String>,
         /// Settings of the configuration that are surely not intended.
         warnings: Arc<Diagnostics>,
     },

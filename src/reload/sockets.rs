@@ -2,14 +2,16 @@
 //! those that cannot be had.
 
 use std::{
+    borrow::Cow,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    path::Path,
     sync::Arc,
 };
 
 use crate::{
     config::Config,
-    inherited::{ACTIVATED, Claimed, LISTENER},
+    inherited::{ACTIVATED, Claimed, LISTENER, Served, with_file},
     policy::{self, ListenAddress},
     server::{DualStack, SharedPort, SocketFile, Sockets, bind, bind_unix},
 };
@@ -20,10 +22,11 @@ use crate::{
 /// systemd's or another process has it.
 #[derive(Debug)]
 pub struct HeldSockets {
+    /// The file of a socket in the file system that this process removes.
+    /// Dropped before the socket.
+    pub(super) file: Option<SocketFile>,
     /// Copies of the sockets.
     sockets: Vec<TcpListener>,
-    /// The file of a socket in the file system that this process removes.
-    pub(super) file: Option<SocketFile>,
     /// Whether they are systemd's.
     is_activated: bool,
 }
@@ -31,7 +34,7 @@ pub struct HeldSockets {
 impl HeldSockets {
     /// Copies of these sockets. Without copies, a process that takes over binds
     /// the address itself, or reports that it cannot.
-    pub(super) fn of(bound: &Sockets, file: Option<SocketFile>, is_activated: bool) -> Self {
+    pub(super) fn of(bound: &mut Sockets, is_activated: bool) -> Self {
         // All of those in the file system are one.
         let each = match bound.local {
             ListenAddress::Ip(_) => bound.sockets.len(),
@@ -44,26 +47,29 @@ impl HeldSockets {
             .map(TcpListener::try_clone)
             .collect();
         Self {
+            file: bound.file.take(),
             sockets: copies.unwrap_or_default(),
-            file,
             is_activated,
         }
     }
 
     /// The sockets, each with the name by which the next process knows whose
     /// they are.
-    pub fn named(&self) -> impl Iterator<Item = (&'static str, &TcpListener)> {
-        let name = if self.is_activated {
-            ACTIVATED
-        } else {
-            LISTENER
+    pub fn named(&self) -> impl Iterator<Item = (Cow<'static, str>, &TcpListener)> {
+        let name = match &self.file {
+            _ if self.is_activated => ACTIVATED.into(),
+            Some(file) => Cow::from(with_file(file.id())),
+            None => LISTENER.into(),
         };
-        self.sockets.iter().map(move |socket| (name, socket))
+        self.sockets
+            .iter()
+            .map(move |socket| (name.clone(), socket))
     }
 
-    /// Leaves the file to the process that has taken over.
-    pub(super) fn leave(&mut self) {
-        if let Some(file) = self.file.take() {
+    /// Leaves the file to the process that has taken over, if that has the
+    /// socket.
+    pub(super) fn leave(&mut self, served: &Served) {
+        if let Some(file) = self.file.take_if(|file| served.has(file.path())) {
             file.leave();
         }
     }
@@ -83,9 +89,9 @@ pub(super) fn sockets_for(
 ) -> Result<Sockets, String> {
     if let Some(claimed) = claimed {
         return Ok(Sockets {
+            file: file_of(&claimed),
             local: claimed.local,
             sockets: one_each(claimed.sockets, workers).map_err(|error| hint(&error))?,
-            file: None,
         });
     }
     match &listener.bind {
@@ -104,15 +110,22 @@ pub(super) fn sockets_for(
             })
         }
         ListenAddress::Unix(path) => {
-            let (socket, file) =
-                bind_unix(path, listener.mode).map_err(|why| format!(": {why}"))?;
-            Ok(Sockets {
-                local: ListenAddress::Unix(Arc::clone(path)),
-                sockets: one_each(vec![socket], workers).map_err(|error| hint(&error))?,
-                file: Some(file),
-            })
+            bind_file(path, listener.mode, workers).map_err(|why| format!(": {why}"))
         }
     }
+}
+
+/// A new socket in the file system, with a copy for each worker.
+///
+/// # Errors
+/// Half a sentence on what is in the way.
+pub(super) fn bind_file(path: &Arc<Path>, mode: u32, workers: usize) -> Result<Sockets, String> {
+    let (socket, file) = bind_unix(path, mode)?;
+    Ok(Sockets {
+        local: ListenAddress::Unix(Arc::clone(path)),
+        file: Some(file),
+        sockets: one_each(vec![socket], workers).map_err(|error| error.to_string())?,
+    })
 }
 
 /// At least one socket for each worker: if there are fewer, workers share them.
@@ -221,10 +234,15 @@ fn hint(error: &io::Error) -> String {
     format!("{hint} ({error})")
 }
 
-/// Whether this process removes the file of a claimed socket at its end.
-pub(super) fn file_of(local: &ListenAddress, is_activated: bool) -> Option<SocketFile> {
-    match local {
-        ListenAddress::Unix(path) if !is_activated => SocketFile::at(path),
+/// The file of a claimed socket; `None` if it is systemd's, or on a port. The
+/// process before tells which file it is, as another one may be at the path by
+/// now.
+fn file_of(claimed: &Claimed) -> Option<SocketFile> {
+    match &claimed.local {
+        ListenAddress::Unix(path) if !claimed.is_activated => {
+            let id = claimed.file.as_deref()?.parse().ok()?;
+            Some(SocketFile::handed(path, id))
+        }
         _ => None,
     }
 }

@@ -26,11 +26,11 @@ pub struct Sockets {
     /// The address that they are bound to, with the port that the system chose
     /// for port 0.
     pub local: ListenAddress,
+    /// The file of a socket in the file system, if it is this process that
+    /// removes it. Dropped before the sockets.
+    pub file: Option<SocketFile>,
     /// At least one for each worker.
     pub sockets: Vec<TcpListener>,
-    /// The file of a socket in the file system, if it is this process that
-    /// removes it.
-    pub file: Option<SocketFile>,
 }
 
 /// Whether a socket on an unspecified IPv6 address also takes IPv4 connections.

@@ -192,7 +192,7 @@ impl Listener {
     }
 
     /// The settings of new connections.
-    pub(super) fn settings(&self) -> Guard<Arc<ListenerSettings>> {
+    pub fn settings(&self) -> Guard<Arc<ListenerSettings>> {
         self.settings.load()
     }
 

@@ -9,8 +9,17 @@
 //!
 //! A socket leaves a file behind when its process ends without removing it. A
 //! file that is a socket and on which nobody listens is replaced; everything
-//! else that lies at the path stays, and the listener cannot open. A
-//! [`SocketFile`] removes the file at the end, if it is still the same one.
+//! else that lies at the path stays, and the listener cannot open.
+//!
+//! A [`SocketFile`] is the file that a socket of this process has made, or one
+//! that was handed over with its socket. It is known by device and number, so
+//! that a file which has taken its place is neither changed nor removed. While
+//! the socket is open its file keeps the number, also without a name, and no
+//! other file can get it: the file has to be removed before the socket closes.
+//!
+//! Between the look at a file and its replacement, another process could do the
+//! same: a socket that is bound and does not listen yet looks like one that was
+//! left behind. The folder is locked meanwhile (flock(2)).
 //!
 //! # Serving
 //!
@@ -21,44 +30,76 @@
 //! response is whole.
 
 use std::{
-    fs, io,
+    fmt,
+    fs::{self, File, TryLockError},
+    io,
     net::TcpListener,
     os::{
         fd::OwnedFd,
         unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     },
     path::Path,
-    sync::Arc,
+    str::FromStr,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
 };
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::bind::BACKLOG;
 
+/// Longest wait for the lock of a folder, which others hold for less than a
+/// millisecond. It is done without after that, as everybody who may read the
+/// folder can hold it for ever.
+const LONGEST_LOCK: Duration = Duration::from_secs(1);
+
 /// The file of a listening socket of this process. Removed on drop, unless
 /// another file has taken its place.
 #[derive(Debug)]
 pub struct SocketFile {
     path: Arc<Path>,
-    /// Device and number of the file.
-    id: (u64, u64),
-    /// Another process listens on the socket from now on.
-    is_left: bool,
+    id: FileId,
+    /// Whether this process removes it. Of two that listen on the socket, only
+    /// one does.
+    is_own: bool,
 }
 
 impl SocketFile {
-    /// The file that is at `path` now; `None` if there is none, or no socket.
-    pub fn at(path: &Arc<Path>) -> Option<Self> {
-        Some(Self {
+    /// The file at `path` of a socket that another process hands over, and
+    /// removes until this one [owns](Self::own) it.
+    pub fn handed(path: &Arc<Path>, id: FileId) -> Self {
+        Self {
             path: Arc::clone(path),
-            id: id(path)?,
-            is_left: false,
-        })
+            id,
+            is_own: false,
+        }
+    }
+
+    /// Takes the file over: this process removes it from now on.
+    pub fn own(&mut self) {
+        self.is_own = true;
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Arc<Path> {
+        &self.path
+    }
+
+    /// The number by which a process that takes over knows it.
+    pub fn id(&self) -> FileId {
+        self.id
+    }
+
+    /// Whether nobody can connect by its path any more: it was removed, or
+    /// another file has taken its place.
+    pub fn is_lost(&self) -> bool {
+        FileId::at(&self.path) != Some(self.id)
     }
 
     /// Leaves the file to the process that has taken over.
     pub fn leave(mut self) {
-        self.is_left = true;
+        self.is_own = false;
     }
 
     /// Changes who may connect, if the file is still the same one.
@@ -66,7 +107,7 @@ impl SocketFile {
     /// # Errors
     /// Those of the system.
     pub fn set_mode(&self, mode: u32) -> io::Result<()> {
-        if id(&self.path) != Some(self.id) {
+        if self.is_lost() {
             return Ok(());
         }
         fs::set_permissions(&self.path, fs::Permissions::from_mode(mode))
@@ -75,8 +116,8 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if !self.is_left
-            && id(&self.path) == Some(self.id)
+        if self.is_own
+            && !self.is_lost()
             && let Err(error) = fs::remove_file(&self.path)
         {
             tracing::warn!(path = %self.path.display(), %error, "the file of a socket stays");
@@ -84,11 +125,42 @@ impl Drop for SocketFile {
     }
 }
 
-/// Device and number of the socket at `path`, without following a link.
-fn id(path: &Path) -> Option<(u64, u64)> {
-    let file = fs::symlink_metadata(path).ok()?;
-    let is_socket = file.file_type().is_socket();
-    is_socket.then(|| (file.dev(), file.ino()))
+/// The identity of a file: its device and its number there. Written as both,
+/// with a dot between them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileId {
+    device: u64,
+    number: u64,
+}
+
+impl FileId {
+    /// That of the socket at `path`, without following a link; `None` if there
+    /// is none, or something else.
+    fn at(path: &Path) -> Option<Self> {
+        let file = fs::symlink_metadata(path).ok()?;
+        file.file_type().is_socket().then(|| Self {
+            device: file.dev(),
+            number: file.ino(),
+        })
+    }
+}
+
+impl fmt::Display for FileId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.device, self.number)
+    }
+}
+
+impl FromStr for FileId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (device, number) = text.split_once('.').ok_or(())?;
+        Ok(Self {
+            device: device.parse().map_err(drop)?,
+            number: number.parse().map_err(drop)?,
+        })
+    }
 }
 
 /// Binds a socket to `path`, to which those may connect whom `mode` permits to
@@ -97,6 +169,7 @@ fn id(path: &Path) -> Option<(u64, u64)> {
 /// # Errors
 /// Half a sentence on what is in the way.
 pub fn bind_unix(path: &Arc<Path>, mode: u32) -> Result<(TcpListener, SocketFile), String> {
+    let _locked = path.parent().and_then(|folder| lock(folder, LONGEST_LOCK));
     make_room(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(text)?;
     socket.set_nonblocking(true).map_err(text)?;
@@ -108,11 +181,32 @@ pub fn bind_unix(path: &Arc<Path>, mode: u32) -> Result<(TcpListener, SocketFile
         }
         _ => text(error),
     })?;
-    let file = SocketFile::at(path).ok_or("another process has removed it just now")?;
+    let id = FileId::at(path).ok_or("another process has removed it just now")?;
+    let mut file = SocketFile::handed(path, id);
+    file.own();
     // Before it listens, so that nobody connects whom the mode keeps out.
     file.set_mode(mode).map_err(text)?;
     socket.listen(BACKLOG).map_err(text)?;
     Ok((TcpListener::from(OwnedFd::from(socket)), file))
+}
+
+/// Locks a folder until the file is dropped. `None` if this user may not read
+/// it, if its file system has no locks, or if another process does not unlock
+/// it in time.
+fn lock(folder: &Path, longest: Duration) -> Option<File> {
+    let folder = File::open(folder).ok()?;
+    match folder.try_lock() {
+        Ok(()) => Some(folder),
+        Err(TryLockError::Error(_)) => None,
+        Err(TryLockError::WouldBlock) => {
+            let (got, locked) = mpsc::sync_channel(1);
+            // Ends once the folder is unlocked, and unlocks it then if nobody
+            // waits any more.
+            let wait = move || folder.lock().is_ok().then(|| got.send(folder));
+            thread::Builder::new().spawn(wait).ok()?;
+            locked.recv_timeout(longest).ok()
+        }
+    }
 }
 
 /// Removes a socket on which nobody listens.
@@ -134,11 +228,11 @@ fn make_room(path: &Path) -> Result<(), String> {
         };
         return Err(format!("{what} is there: remove it, or name another path"));
     }
-    let before = id(path);
+    let before = FileId::at(path);
     match connect(path) {
         Ok(()) => Err("another process listens there".to_owned()),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            match before.is_some() && id(path) == before {
+            match before.is_some() && FileId::at(path) == before {
                 true => fs::remove_file(path).map_err(text),
                 false => Err("another process is just replacing it".to_owned()),
             }
@@ -166,7 +260,10 @@ fn text(error: io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::{fs::symlink, net::UnixListener};
+    use std::{
+        os::unix::{fs::symlink, net::UnixListener},
+        sync::Barrier,
+    };
 
     use super::*;
 
@@ -207,6 +304,62 @@ mod tests {
             let why = bind_unix(&path, 0o660).unwrap_err();
             assert_eq!(why, "another process listens there");
         }
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn of_many_that_find_a_stale_socket_at_once_one_has_it_and_the_others_say_so() {
+        for _ in 0..50 {
+            let (_folder, path) = place();
+            drop(UnixListener::bind(&path).unwrap());
+            let start = Barrier::new(8);
+            let try_it = || {
+                start.wait();
+                bind_unix(&path, 0o660)
+            };
+            let tried: Vec<_> = thread::scope(|scope| {
+                let all: Vec<_> = (0..8).map(|_| scope.spawn(try_it)).collect();
+                all.into_iter().map(|one| one.join().unwrap()).collect()
+            });
+            let (bound, refused): (Vec<_>, Vec<_>) = tried.into_iter().partition(Result::is_ok);
+            assert_eq!(bound.len(), 1);
+            for why in refused {
+                assert_eq!(why.unwrap_err(), "another process listens there");
+            }
+            assert!(connect(&path).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_folder_that_stays_locked_is_used_without_the_lock() {
+        let (folder, path) = place();
+        let held = lock(folder.path(), Duration::ZERO).unwrap();
+        assert!(lock(folder.path(), Duration::ZERO).is_none());
+        drop(held);
+        assert!(lock(folder.path(), LONGEST_LOCK).is_some());
+        let (_socket, _file) = bind_unix(&path, 0o660).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_was_handed_over_is_known_by_its_socket_alone() {
+        let (_folder, path) = place();
+        let (socket, file) = bind_unix(&path, 0o660).unwrap();
+        let id: FileId = file.id().to_string().parse().unwrap();
+        assert_eq!(id, file.id());
+        assert!("1".parse::<FileId>().is_err() && "1.x".parse::<FileId>().is_err());
+        // Until it owns the file, the next process removes nothing.
+        drop(SocketFile::handed(&path, id));
+        assert!(!file.is_lost());
+        fs::remove_file(&path).unwrap();
+        assert!(file.is_lost());
+        // The number is not used again while the socket is open.
+        let _other = UnixListener::bind(&path).unwrap();
+        let before = fs::metadata(&path).unwrap().permissions();
+        let mut handed = SocketFile::handed(&path, id);
+        handed.own();
+        handed.set_mode(0o606).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions(), before);
+        drop((handed, file, socket));
         assert!(path.exists());
     }
 

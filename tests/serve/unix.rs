@@ -202,3 +202,51 @@ fn a_path_with_something_else_fails_the_reload_and_stays() {
     refused("another process listens there");
     assert!(UnixStream::connect(&path).is_ok());
 }
+
+#[test]
+fn a_reload_binds_a_socket_again_whose_file_was_removed() {
+    let place = Place::new();
+    let route = responding("r", "");
+    let mut gateway = Gateway::start(&(place.listeners("mode = '0600'") + &route));
+    let mut before = Client::connect_unix(&place.path());
+    before.exchange(request("GET", "/", &[]));
+    fs::remove_file(place.path()).unwrap();
+    let (status, outcome) = gateway.reload();
+    assert_eq!((status, &outcome["outcome"]), (200, &"unchanged".into()));
+    let note = outcome["notes"][0].as_str().unwrap();
+    assert!(note.ends_with("the socket is bound again"), "{note}");
+    assert_eq!(mode(&place.path()), 0o600);
+    let mut client = Client::connect_unix(&place.path());
+    assert_eq!(client.exchange(request("GET", "/", &[])).text(), "r");
+    // Those of the socket before end as those of a listener that closes.
+    before.ended();
+    assert_eq!(gateway.reload().1["notes"], serde_json::json!([]));
+    drop(client);
+    gateway.signal(Signal::TERM);
+    gateway.wait_alone();
+    assert!(!place.path().exists());
+}
+
+#[test]
+fn a_reload_tells_that_a_socket_cannot_be_bound_again() {
+    let place = Place::new();
+    let route = responding("r", "");
+    let gateway = Gateway::start(&(place.listeners("") + &route));
+    let path = place.path();
+    fs::remove_file(&path).unwrap();
+    let other = UnixListener::bind(&path).unwrap();
+    // The configuration is right, and is applied.
+    let outcome = gateway.reload_with(&(place.listeners("mode = '0666'") + &route));
+    let note = outcome["notes"][0].as_str().unwrap();
+    assert!(
+        note.contains("no client can connect to unix:") && note.contains("another process listens"),
+        "{note}"
+    );
+    assert_ne!(mode(&path), 0o666);
+    // A file of a process that has ended is replaced.
+    drop(other);
+    gateway.reload();
+    assert_eq!(mode(&path), 0o666);
+    let mut client = Client::connect_unix(&path);
+    assert_eq!(client.exchange(request("GET", "/", &[])).text(), "r");
+}
