@@ -318,6 +318,53 @@ fn a_certificate_is_ordered_by_a_request_whatever_routes_there_are() {
 }
 
 #[test]
+fn a_listener_that_redirects_to_https_answers_the_authority_first() {
+    let site = Site::new();
+    let _pebble = site.pebble(json!({}));
+    let bind = format!("bind = '127.0.0.1:{}'\n", site.http);
+    let redirecting = format!("{bind}redirect_https = true\n");
+    let text = site.config(&["shop.example"], "http-01");
+    let gateway = Gateway::start(&text.replace(&bind, &redirecting));
+    gateway.logged("certificate obtained");
+    assert!(is_of_pebble(&shown(site.https(), "shop.example")));
+    let line = gateway.access_line();
+    assert_eq!(
+        (&line["status"], &line["reason"]),
+        (&json!(200), &json!("acme_challenge"))
+    );
+    // The token is no longer known: this is a request like any other.
+    let path = line["path"].as_str().unwrap();
+    let mut client = crate::support::Client::connect(([127, 0, 0, 1], site.http).into());
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: shop.example\r\n\r\n"));
+    let response = client.response();
+    let location = format!("https://shop.example{path}");
+    assert_eq!(
+        (response.status(), response.get("location")),
+        (308, Some(location.as_str()))
+    );
+}
+
+#[test]
+fn an_authority_needs_no_certificate_on_a_listener_that_asks_clients_for_one() {
+    let site = Site::new();
+    let _pebble = site.pebble(json!({}));
+    let text = site.config(&["shop.example"], "tls-alpn-01");
+    let asking = format!(
+        "[listeners.tls]\nclient_ca = '{}'\n[listeners.tls.acme]",
+        site.pki.shown("ca.pem")
+    );
+    let gateway = Gateway::start(&text.replace("[listeners.tls.acme]", &asking));
+    gateway.logged("certificate obtained");
+    assert!(is_of_pebble(&shown(site.https(), "shop.example")));
+    // Others still need one, also if they offer the authority's protocol
+    // beside theirs.
+    for protocols in [&["http/1.1"][..], &["acme-tls/1", "http/1.1"]] {
+        let stream = connect(&client(protocols), site.https(), "shop.example");
+        assert!(stream.is_err() || ask(&mut stream.unwrap(), "shop.example", "/").is_err());
+    }
+}
+
+#[test]
 fn a_refused_order_is_told_and_the_others_are_made() {
     let site = Site::new();
     let _pebble = site.pebble(json!({ "domainBlocklist": ["blocked.example"] }));

@@ -4,6 +4,7 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    os::{fd::OwnedFd, unix::net::UnixStream},
     process::{Command, Stdio},
     sync::Arc,
 };
@@ -13,8 +14,8 @@ use rustls::ClientConnection;
 use serde_json::json;
 
 use crate::{
-    pki::{Pki, ask, certificate, connect, shown_to},
-    support::{TIMEOUT, Upstream, gateway::Gateway, ok},
+    pki::{Pki, ask, certificate, connect, connect_over, shown_to},
+    support::{Client, TIMEOUT, Upstream, gateway::Gateway, ok},
 };
 
 const OK: &str = "[[routes]]\nname = 'ok'\nrespond = { body = 'ok' }\n";
@@ -484,4 +485,30 @@ fn a_banned_address_is_closed_before_its_handshake() {
         metric("tidegate_tls_handshakes_total", ("outcome", "closed")),
         0.0
     );
+}
+
+#[test]
+fn a_socket_in_the_file_system_speaks_tls() {
+    let pki = Pki::with_site(&["a.example"]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tls.sock");
+    let on_port = pki.listener(&["site"], "") + OK;
+    let bind = format!("bind = 'unix:{}'", path.display());
+    let on_socket = on_port.replace("bind = \"127.0.0.1:0\"", &bind);
+    let gateway = Gateway::start(&(on_socket + "[[listeners]]\nbind = '127.0.0.1:0'\n"));
+    let socket = || TcpStream::from(OwnedFd::from(UnixStream::connect(&path).unwrap()));
+    let mut stream = connect_over(&pki.client(None), socket(), "a.example").unwrap();
+    let response = ask(&mut stream, "a.example", "/").unwrap();
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+    assert_eq!(gateway.access_line()["peer"], "unix");
+    // Resumed by its ticket, and closed by TLS.
+    let config = pki.client(None);
+    for is_resumed in [false, true] {
+        let mut stream = connect_over(&config, socket(), "a.example").unwrap();
+        ask(&mut stream, "a.example", "/").unwrap();
+        let kind = stream.conn.handshake_kind();
+        assert_eq!(kind == Some(rustls::HandshakeKind::Resumed), is_resumed);
+    }
+    let mut plain = Client::over(socket());
+    assert_eq!(plain.exchange("GET / HTTP/1.1\r\n\r\n").status(), 400);
 }
