@@ -79,7 +79,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
     }
 
     /// A number, or a variable that holds one. A variable with another text is
-    /// offered as a string, for words such as "auto".
+    /// offered as a switch, or else as a string, for words such as "auto".
     ///
     /// A number below zero reaches the visitor as it is, which refuses it with
     /// its own range.
@@ -87,12 +87,17 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
         let Some(variable) = self.variable() else {
             return self.deserialize_any(visitor);
         };
-        match variable.text.trim().parse() {
-            Ok(number) => visitor.visit_i64(number),
-            Err(_) => visitor.visit_str(&variable.text).map_err(|_: ReadError| {
-                does_not_hold(variable, "a whole number", "set it to digits, such as 100")
-            }),
+        let text = variable.text.trim();
+        if let Ok(number) = text.parse() {
+            return visitor.visit_i64(number);
         }
+        let read = match text.parse() {
+            Ok(flag) => visitor.visit_bool(flag),
+            Err(_) => visitor.visit_str(&variable.text),
+        };
+        read.map_err(|_: ReadError| {
+            does_not_hold(variable, "a whole number", "set it to digits, such as 100")
+        })
     }
 
     /// A key that may be absent and is not.

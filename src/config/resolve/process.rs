@@ -6,7 +6,11 @@
 //! gateway between two configurations, so that addresses which the system gives
 //! only once are compared here, before anything is opened.
 
-use std::{num::NonZeroU16, sync::Arc};
+use std::{
+    num::NonZeroU16,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
     checks::{GivenKey, Unique, every, exclude},
@@ -85,8 +89,9 @@ fn unique_addresses<'a>(
             let mut help = "keep one of the two";
             if *address != bind {
                 message = format!("{bind} and {address} have an address in common");
-                help =
-                    "keep the one that has all addresses, or give the other one a port of its own";
+                if bind.ip().is_some() {
+                    help = "keep the one that has all addresses, or give the other one a port of its own";
+                }
             }
             problems.report(Problem::twice(at, *before, message).help(help));
         }
@@ -140,11 +145,23 @@ pub(super) fn name(listener: &wire::Listener) -> Option<&str> {
 /// listener has an address of that kind, so that addresses of different kinds
 /// never overlap. Port 0 is a free one each time.
 fn overlap(one: &ListenAddress, other: &ListenAddress) -> bool {
-    let (Some(one), Some(other)) = (one.ip(), other.ip()) else {
-        return one == other;
+    let (one, other) = match (one, other) {
+        (ListenAddress::Ip(one), ListenAddress::Ip(other)) => (one, other),
+        (ListenAddress::Unix(one), ListenAddress::Unix(other)) => return real(one) == real(other),
+        _ => return false,
     };
     let is_one = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() == other.port() && one.port() != 0 && one.is_ipv4() == other.is_ipv4() && is_one
+}
+
+/// The path of a socket without links on the way and `..`, as far as its folder
+/// is there.
+fn real(path: &Path) -> PathBuf {
+    let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+    match (folder, path.file_name()) {
+        (Some(folder), Some(name)) => folder.join(name),
+        _ => path.to_owned(),
+    }
 }
 
 /// One listener, with the files that its `tls` names.

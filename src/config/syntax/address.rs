@@ -29,7 +29,14 @@ const HTTPS_PORT: u16 = 443;
 /// # Errors
 /// Anything else, names included: where to listen is not looked up.
 pub(in crate::config) fn bind(text: &str) -> Result<SocketAddr, Wrong> {
-    text.parse().map_err(|_| no_bind(text))
+    let address: SocketAddr = text.parse().map_err(|_| no_bind(text))?;
+    // A socket of IPv6 has it only where it takes connections over IPv4 too.
+    if address.ip() != address.ip().to_canonical() {
+        let right = SocketAddr::new(address.ip().to_canonical(), address.port());
+        let why = "it is an IPv4 address in the form of IPv6";
+        return Err(Wrong::new(why, format!("write \"{right}\"")));
+    }
+    Ok(address)
 }
 
 /// Where a listener listens: an address and a port, or `"unix:/path"` for a

@@ -33,6 +33,16 @@ pub(super) fn no_socket(text: &str) -> Wrong {
         (None, None) => 0,
     };
     let path = text[begin..].replace("%2F", "/");
+    let after = path
+        .split_once(char::is_whitespace)
+        .map_or("", |(_, after)| after);
+    if path.starts_with('/') && after.contains('/') | after.ends_with(".sock") {
+        let why = "the path of a socket has no blanks";
+        return Wrong::new(why, "give the socket another path");
+    }
+    if path == "/" {
+        return Wrong::new("the path of the socket is missing", help);
+    }
     let path = path.split(char::is_whitespace).next().unwrap_or_default();
     let path = path.split(":/").next().unwrap_or_default();
     let path = path.trim_end_matches(['/', ':']);

@@ -1,6 +1,11 @@
 //! Promises about listeners: their names and addresses.
 
-use super::{Code, config_with, only, parse, places, read};
+use std::os::unix::fs::symlink;
+
+use super::{
+    Code, config_with, only, parse, places, read,
+    warnings::{fine, last_line, warned},
+};
 
 #[test]
 fn a_listener_is_named_by_its_bind_unless_it_has_a_name() {
@@ -59,7 +64,7 @@ fn every_request_is_redirected_to_the_usual_port_or_to_another() {
         let found = config.listeners[0].redirect_https;
         assert_eq!(found.map(std::num::NonZeroU16::get), port, "{value}");
     }
-    for wrong in ["0", "65536", "\"443\"", "\"https\"", "[443]"] {
+    for wrong in ["0", "65536", "\"443\"", "\"true\"", "\"https\"", "[443]"] {
         let listener = format!("[[listeners]]\nbind = \"0.0.0.0:80\"\nredirect_https = {wrong}");
         assert_eq!(places(config_with(&listener, ""))[0].0, 3, "{wrong}");
     }
@@ -170,6 +175,13 @@ fn a_listener_may_be_a_socket_in_the_file_system() {
         ("bind = \"/run/a.sock\"", "\"unix:/run/a.sock\""),
         ("bind = \"unix:run/a.sock\"", "begins with /"),
         ("bind = \"unix:/run/ä.sock\"", "printable ASCII"),
+        ("bind = \"unix:/\"", "the path of the socket is missing"),
+        ("bind = \"unix:/run/a b.sock\"", "has no blanks"),
+        ("bind = \"unix:/my run/a.sock\"", "has no blanks"),
+        (
+            "bind = \"unix:/run/a.sock backlog=9\"",
+            "write \"unix:/run/a.sock\"",
+        ),
         ("bind = \"unix:/run/a.sock\"\nmode = 660", "`\"0660\"`"),
         (
             "bind = \"unix:/run/a.sock\"\nmode = \"0888\"",
@@ -196,4 +208,126 @@ fn a_server_that_is_a_socket_of_the_gateway_itself_is_reported() {
     let text = "[[listeners]]\nbind = \"unix:/run/a.sock\"\n[upstreams.a]\nservers = [\"unix:/run/a.sock\"]\n[[routes]]\nname = \"a\"\nupstream = \"a\"";
     let warnings = &read(text).unwrap().warnings;
     assert_eq!(warnings.list[0].code, Code::Misleading);
+}
+
+#[test]
+fn two_names_of_one_socket_are_a_mistake() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().display();
+    symlink(".", format!("{folder}/link")).unwrap();
+    std::fs::create_dir(format!("{folder}/sub")).unwrap();
+    for other in ["link/a.sock", "sub/../a.sock", "./a.sock", "/a.sock"] {
+        let (code, message) = only(config_with(
+            &format!(
+                "[[listeners]]\nbind = \"unix:{folder}/a.sock\"\n[[listeners]]\nbind = \"unix:{folder}/{other}\""
+            ),
+            "",
+        ));
+        assert_eq!(code, Code::Duplicate, "{other}");
+        assert!(message.contains("keep one of the two"), "{message}");
+    }
+    let others = format!(
+        "[[listeners]]\nbind = \"unix:{folder}/a.sock\"\n[[listeners]]\nbind = \"unix:{folder}/b.sock\""
+    );
+    assert!(config_with(&others, "").is_ok());
+}
+
+#[test]
+fn an_ipv4_address_in_the_form_of_ipv6_is_refused_with_the_right_form() {
+    for section in ["[[listeners]]", "[admin]"] {
+        let (_, message) = only(config_with(
+            &format!("{section}\nbind = \"[::ffff:127.0.0.1]:8080\""),
+            "",
+        ));
+        assert!(message.contains("write \"127.0.0.1:8080\""), "{message}");
+    }
+}
+
+const ROUTE: &str = "[[routes]]\nname = \"a\"\nrespond = {}\n";
+const HTTP: &str = "[[listeners]]\nname = \"web\"\nbind = \"0.0.0.0:80\"\n";
+
+#[test]
+fn routes_that_no_listener_serves_are_reported() {
+    let redirecting = format!("{HTTP}redirect_https = true\n");
+    let (line, code, said) = warned(&format!("{redirecting}{ROUTE}"));
+    assert_eq!((line, code), (4, Code::NeverMatches));
+    assert!(said.contains("no request reaches a route"), "{said}");
+    fine(&redirecting);
+    fine(&format!(
+        "{redirecting}[[listeners]]\nbind = \"0.0.0.0:81\"\n{ROUTE}"
+    ));
+}
+
+#[test]
+fn a_redirect_to_a_port_without_tls_is_reported() {
+    let to = |port: &str, more: &str| {
+        format!(
+            "{ROUTE}[[listeners]]\nbind = \"0.0.0.0:81\"\n{more}{HTTP}redirect_https = {port}\n"
+        )
+    };
+    last_line(&to("80", ""), Code::Misleading, "its own port 80");
+    last_line(
+        &to("81", ""),
+        Code::Misleading,
+        "a listener speaks plain HTTP",
+    );
+    fine(&to("8443", ""));
+    // A balancer may end TLS in front of it.
+    fine(&to("true", "[[listeners]]\nbind = \"0.0.0.0:443\"\n"));
+}
+
+#[test]
+fn a_route_for_challenges_beside_a_listener_that_redirects_is_reported() {
+    let both = format!(
+        "[[listeners]]\nname = \"b\"\nbind = \"0.0.0.0:81\"\n{HTTP}redirect_https = true\n"
+    );
+    let route = |matches: &str| format!("{both}{ROUTE}match = {{ {matches} }}\n");
+    for path in [
+        "path_prefix = \"/.well-known/acme-challenge/\"",
+        "path = \"/.well-known/acme-challenge/{token}\"",
+    ] {
+        let says = "no challenge comes by `web`";
+        last_line(&route(path), Code::Misleading, says);
+        fine(&route(&format!("{path}, listeners = [\"b\"]")));
+        fine(&format!("{HTTP}{ROUTE}match = {{ {path} }}\n"));
+    }
+    fine(&route("path_prefix = \"/.well-known\""));
+}
+
+#[test]
+fn a_socket_in_a_folder_that_is_not_there_is_reported() {
+    let listener = |path: &str| format!("{ROUTE}[[listeners]]\nbind = \"unix:{path}\"\n");
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().display();
+    fine(&listener(&format!("{folder}/a.sock")));
+    let says = "/none does not exist";
+    last_line(
+        &listener(&format!("{folder}/none/a.sock")),
+        Code::Misleading,
+        says,
+    );
+    // systemd makes these when the service starts.
+    fine(&listener("/run/that-is-not-there/a.sock"));
+}
+
+#[test]
+fn networks_that_are_written_as_one_address_are_reported() {
+    for key in ["clients", "not_clients"] {
+        let route = |network: &str| format!("{ROUTE}match = {{ {key} = [\"{network}\"] }}\n");
+        let says = "write \"10.0.0.0/8\" for the network, or \"10.0.0.1\"";
+        last_line(&route("10.0.0.1/8"), Code::Misleading, says);
+        last_line(
+            &route("fd00::1/8"),
+            Code::Misleading,
+            "\"fd00::1\" for the address",
+        );
+        for sound in ["10.0.0.0/8", "10.0.0.1", "10.0.0.1/32", "fd00::/8"] {
+            fine(&route(sound));
+        }
+    }
+    let trusted = format!("{ROUTE}[client_ip]\ntrusted_proxies = [\"10.0.0.1/24\"]\n");
+    last_line(&trusted, Code::Misleading, "the whole network 10.0.0.0/24");
+    let none =
+        format!("{ROUTE}match = {{ not_clients = [\"0.0.0.0/1\", \"128.0.0.0/1\", \"::/0\"] }}\n");
+    last_line(&none, Code::NeverMatches, "`not_clients` has every address");
 }

@@ -1,5 +1,6 @@
 //! Promises of the configuration, by family.
 
+mod absent;
 mod acme;
 mod advice;
 mod bans;

@@ -127,15 +127,6 @@ impl de::Visitor<'_> for SwitchOrPortVisitor {
         let port = PortNumber::number(number).map_err(E::custom)?;
         Ok(SwitchOrPort::Port(port))
     }
-
-    /// The text of a variable that holds no number.
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<SwitchOrPort, E> {
-        match text.trim() {
-            "true" => Ok(SwitchOrPort::On),
-            "false" => Ok(SwitchOrPort::Off),
-            _ => Err(E::invalid_type(de::Unexpected::Str(text), &self)),
-        }
-    }
 }
 
 impl Serialize for SwitchOrPort {

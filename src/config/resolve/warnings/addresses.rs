@@ -13,6 +13,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use ipnet::IpNet;
 
+use super::origins;
 use crate::config::{
     configuration::Config,
     field::Given,
@@ -56,6 +57,7 @@ fn proxies(table: &wire::ClientIp, trusted: &[IpNet], problems: &mut Problems) {
         let help = "name the proxies in front of this gateway only, such as \"10.0.0.5\" or \"10.0.0.0/24\"";
         problems.warn(Code::Exposed, table.trusted_proxies.at(), message, help);
     }
+    origins::host_bits(table.trusted_proxies.elements(), problems);
     for field in table.trusted_proxies.elements() {
         let Some(network) = field.read() else {
             continue;
@@ -82,11 +84,8 @@ fn is_public(network: &IpNet) -> bool {
 
 /// An admin listener that others than this machine reach, without a token. It
 /// can change limits and reload the configuration.
-///
-/// An IPv4 address that is written as one of IPv6 (`::ffff:127.0.0.1`) counts
-/// as the IPv4 address.
 fn admin(table: &wire::Admin, admin: &Admin, problems: &mut Problems) {
-    if !admin.bind.ip().to_canonical().is_loopback() && admin.token.is_none() {
+    if !admin.bind.ip().is_loopback() && admin.token.is_none() {
         let bind = admin.bind;
         let message =
             format!("everybody who reaches {bind} can change limits and reload: there is no token");

@@ -1,7 +1,9 @@
 //! Parts of keys that count something else than they seem to, or nothing: of
-//! limits, of upstreams that hash, and of queues that take turns.
+//! limits, of upstreams that hash, and of queues that take turns. Also values of
+//! a request elsewhere that it never has: in templates, in conditions of routes,
+//! in fields of access lines.
 //!
-//! Some parts depend on the listeners. A header with `_` in its name is dropped
+//! Some of them depend on the listeners. A header with `_` in its name is dropped
 //! unless a listener keeps it, and the subject of a certificate needs a
 //! listener that asks clients for one.
 //!
@@ -16,11 +18,16 @@ use crate::config::{
     problem::{Code, Problems},
     source::Span,
     wire::{
-        File, limits as wire, lists::OneOrList, routes::Concurrency, scalar::Scalar,
-        syntaxes::Part, tables::Either,
+        File, limits as wire,
+        lists::OneOrList,
+        routes::{Concurrency, Route},
+        scalar::Scalar,
+        syntaxes::Part,
+        tables::Either,
+        transform::FilledHeaders,
     },
 };
-use crate::policy::{BanAt, ClientIpHeader, KeyPart, Limit, Missing};
+use crate::policy::{BanAt, ClientIpHeader, KeyPart, Limit, LogField, Missing, RequestValue};
 
 /// An IPv6 network as wide as this belongs to a provider; a smaller number is
 /// that of an IPv4 network.
@@ -74,6 +81,17 @@ pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
     }
     for route in file.routes.values() {
         parts.check_queue(&route.concurrency);
+        parts.check_route(route);
+    }
+    for field in file
+        .log
+        .value()
+        .into_iter()
+        .flat_map(|log| log.fields.elements())
+    {
+        if let Some(LogField::Request(name)) = field.read() {
+            parts.check_header(name.as_str(), field.at());
+        }
     }
     for entry in file.upstreams.elements() {
         if let Some(upstream) = entry.field.value() {
@@ -188,6 +206,56 @@ impl Parts<'_> {
         for field in key.elements() {
             if let Some(part) = field.value() {
                 self.check_part(&part.value, field.at());
+            }
+        }
+    }
+
+    /// Everything in a route that names a header or the client's certificate.
+    fn check_route(&mut self, route: &Route) {
+        let conditions = route.r#match.value().map(|matches| &matches.headers);
+        for pair in conditions.into_iter().flat_map(Given::elements) {
+            if let Some(name) = pair.name.read() {
+                self.check_header(name.as_str(), pair.name.at());
+            }
+        }
+        if let Some(request) = route.request.value() {
+            self.check_filled(&request.set_headers);
+            self.check_filled(&request.add_headers);
+            if let Some(rewrite) = request.rewrite.value() {
+                self.check_values(rewrite.value.values(), request.rewrite.at());
+            }
+        }
+        if let Some(response) = route.response.value() {
+            self.check_filled(&response.set_headers);
+            self.check_filled(&response.add_headers);
+        }
+        if let Some(to) = route.redirect.value().map(|redirect| &redirect.to)
+            && let Some(template) = to.value()
+        {
+            self.check_values(template.value.values(), to.at());
+        }
+    }
+
+    /// Fields whose values are filled in.
+    fn check_filled(&mut self, headers: &Option<Field<FilledHeaders>>) {
+        for pair in headers.elements() {
+            if let Some(text) = pair.field.value() {
+                self.check_values(text.value.values(), pair.field.at());
+            }
+        }
+    }
+
+    /// The values of a template.
+    fn check_values<'v>(&mut self, values: impl Iterator<Item = &'v RequestValue>, at: Span) {
+        for value in values {
+            match value {
+                RequestValue::Header(name) => self.check_header(name.as_str(), at),
+                RequestValue::TlsSubject if !self.certificates => {
+                    let message = "`{tls:subject}` never has a value: no listener asks clients for a certificate";
+                    let help = "set `client_ca` in `[listeners.tls]`, or leave the place out";
+                    self.problems.warn(Code::NeverMatches, at, message, help);
+                }
+                _ => {}
             }
         }
     }

@@ -15,6 +15,7 @@
 mod addresses;
 mod identities;
 mod keys;
+mod listeners;
 mod log;
 mod origins;
 mod overrides;
@@ -37,6 +38,7 @@ pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
     identities::report(file, config, problems);
     keys::report(file, config, problems);
     log::report(file, problems);
+    listeners::report(file, config, problems);
     addresses::report(file, config, problems);
     for (table, route) in file.routes.values().zip(&config.routes) {
         patterns::report(table, route, problems);
@@ -44,6 +46,7 @@ pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
         times::of_route(table, route, config, problems);
         identities::of_route(table, route, config, problems);
         mirror(table, route, problems);
+        locations(table, route, problems);
     }
     for (entry, upstream) in file.upstreams.elements().iter().zip(&config.upstreams) {
         if let Some(table) = entry.field.value() {
@@ -69,6 +72,20 @@ fn mirror(table: &routes::Route, route: &Route, problems: &mut Problems) {
         let message = format!("`{name}` gets each request twice: it is the upstream of this route");
         let help = "name another upstream, or leave `mirror` out";
         problems.warn(Code::Misleading, table.upstream.at(), message, help);
+    }
+}
+
+/// Locations that are mapped back where no service sends any.
+fn locations(table: &routes::Route, route: &Route, problems: &mut Problems) {
+    let Some(table) = table.response.value() else {
+        return;
+    };
+    let is_served = matches!(route.action, Action::Forward(_) | Action::Split(_));
+    if route.response.locations && table.locations.is_own() && !is_served {
+        let message = "`locations` maps what services send, and no service responds here";
+        let help =
+            "leave it out: the gateway's own responses have the URLs that the file gives them";
+        problems.warn(Code::NoEffect, table.locations.at(), message, help);
     }
 }
 
