@@ -427,6 +427,93 @@ fn nginx_and_the_gateway_answer_alike() {
 }
 
 #[test]
+fn redirects_of_a_service_come_back_as_from_nginx() {
+    // It knows itself by the host that it is asked for.
+    let moving = Upstream::answering(|request| {
+        let host = request.get("host").unwrap_or("-");
+        format!(
+            "HTTP/1.1 302 Found\r\nlocation: http://{host}/v1/x\r\nset-cookie: a=b; Path=/v1\r\ncontent-length: 0\r\n\r\n"
+        )
+    });
+    let address = moving.address();
+    let http = format!(
+        "server {{
+            listen 127.0.0.1:PORT;
+            location / {{ proxy_pass http://{address}; }}
+            location /api/ {{ proxy_pass http://{address}/v1/; }}
+            location /off/ {{ proxy_pass http://{address}/v1/; proxy_redirect off; }}
+            location /host/ {{ proxy_pass http://{address}/v1/; proxy_set_header Host $http_host; }}
+         }}"
+    );
+    let (nginx, gateway) = (nginx(&http), imported(&http));
+    let own = address.to_string();
+    for (path, expected) in [
+        ("/a", "http://GATEWAY/v1/x"),
+        ("/api/a", "http://GATEWAY/api/x"),
+        ("/off/a", "http://SERVICE/v1/x"),
+        ("/host/a", "http://GATEWAY/v1/x"),
+    ] {
+        for address in [nginx.address, gateway.address()] {
+            let host = address.to_string();
+            let found = ask(address, &host, path);
+            let location = found.get("location").unwrap();
+            let location = location.replace(&host, "GATEWAY").replace(&own, "SERVICE");
+            assert_eq!(location, expected, "{address} {path}");
+            // Only a prefix that is mapped back takes paths of cookies with it.
+            let is_mapped = path == "/api/a" && address != nginx.address;
+            let cookie = if is_mapped {
+                "a=b; Path=/api"
+            } else {
+                "a=b; Path=/v1"
+            };
+            assert_eq!(found.get("set-cookie"), Some(cookie), "{address} {path}");
+        }
+    }
+}
+
+#[test]
+fn the_output_of_nginx_is_read_as_its_files() {
+    let place = place();
+    let write = |name: &str, text: &str| fs::write(place.path().join(name), text).unwrap();
+    write(
+        "whole.conf",
+        "events {}\nhttp {\n  include sites/*.conf;\n  gzip on;\n}\n",
+    );
+    fs::create_dir(place.path().join("sites")).unwrap();
+    write(
+        "sites/b.conf",
+        "server { listen 8081; ssi on;\n return 204; }\n",
+    );
+    write(
+        "sites/a.conf",
+        "# one\nserver {\n listen 8080; return 204; gunzip on; }\n",
+    );
+    let output = Command::new(program())
+        .args(["-T", "-e", "stderr", "-p"])
+        .arg(place.path())
+        .args(["-c", "whole.conf"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    // People redirect both streams.
+    let dump = [output.stderr, output.stdout].concat();
+    fs::write(place.path().join("dump"), dump).unwrap();
+    let of_files = tidegate(place.path(), &["import", "whole.conf"]).stdout;
+    fs::remove_dir_all(place.path().join("sites")).unwrap();
+    let of_dump = tidegate(place.path(), &["import", "dump"]).stdout;
+    let [of_files, of_dump] = [of_files, of_dump].map(|made| String::from_utf8(made).unwrap());
+    let root = place.path().display();
+    assert!(
+        of_dump.contains(&format!("# {root}/sites/a.conf:3: gunzip on; -- ")),
+        "{of_dump}"
+    );
+    let of_dump = of_dump
+        .replace(&format!("{root}/"), "")
+        .replace("from dump", "from whole.conf");
+    assert_eq!(of_dump, of_files.replace(&format!("{root}/"), ""));
+}
+
+#[test]
 fn nginx_and_the_gateway_refuse_a_burst_alike() {
     let first = service("first");
     let http = format!(

@@ -38,6 +38,7 @@ pub(super) fn of(scope: &Scope<'_>, others: &[&Directive], notes: &mut Vec<Note>
         Access::Unknown => is_unknown = true,
     }
     for directive in others.iter().filter(|other| other.name == "limit_except") {
+        directive.read();
         let inside = directive.inside();
         let denies_all = matches!(inside, [one] if one.name == "deny" && one.argument(0) == "all");
         if !denies_all {

@@ -51,6 +51,7 @@ pub(super) fn returned(
     notes: &mut Vec<Note>,
 ) -> Option<Action> {
     let directive = others.iter().find(|directive| directive.name == "return")?;
+    directive.read();
     let (first, second) = (directive.argument(0), directive.argument(1));
     let (status, value) = match first.parse::<u16>() {
         Ok(status) => (status, second),
@@ -156,6 +157,7 @@ fn passed(
     sets: &[(String, String)],
     notes: &mut Vec<Note>,
 ) -> Action {
+    directive.read();
     let mut lost = |why: &str| {
         notes.push(Note::new(directive, Outcome::Lost, why));
         Action::Nothing
@@ -231,6 +233,10 @@ fn path(
     uri: &str,
     notes: &mut Vec<Note>,
 ) -> Vec<String> {
+    if uri.contains('?') {
+        let why = "its query is not sent; requests keep the one of the client";
+        notes.push(Note::new(directive, Outcome::Lost, why));
+    }
     let uri = uri.split(['?', '#']).next().unwrap_or(uri);
     let from = escaped(&location.pattern);
     if location.kind == Kind::Exact {
@@ -282,4 +288,17 @@ pub(super) fn sets(others: &[&Directive]) -> Vec<(String, String)> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::imported;
+
+    #[test]
+    fn the_query_of_a_url_is_said_to_be_lost() {
+        let text = "http { server { location /a/ { proxy_pass http://s/x?y=1; } } }";
+        let made = imported(text.as_bytes()).unwrap();
+        let comment = "proxy_pass http://s/x?y=1; -- not carried over: its query is not sent";
+        assert!(made.contains(comment), "{made}");
+    }
 }

@@ -61,16 +61,35 @@ fn entries(folder: &Path, pattern: &str, left: &mut usize) -> Result<Vec<PathBuf
             .ok_or_else(|| format!("`{pattern}` is looked for among too many files"))?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        let is_hidden = name.starts_with('.') && !pattern.starts_with('.');
-        if !is_hidden && matches(pattern, &name) {
+        if is_visible(pattern, &name) {
             found.push(folder.join(&*name));
         }
     }
     Ok(found)
 }
 
-fn is_pattern(text: &str) -> bool {
+/// Whether a name has a wildcard.
+pub(super) fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '['])
+}
+
+/// Whether a path matches, folder by folder.
+pub(super) fn is_match(pattern: &str, path: &str) -> bool {
+    let (mut patterns, mut names) = (pattern.split('/'), path.split('/'));
+    loop {
+        match (patterns.next(), names.next()) {
+            (Some(pattern), Some(name)) if is_visible(pattern, name) => {}
+            (None, None) => return true,
+            _ => return false,
+        }
+    }
+}
+
+/// Whether a name matches. Only a pattern that begins with a dot finds hidden
+/// files.
+fn is_visible(pattern: &str, name: &str) -> bool {
+    let is_hidden = name.starts_with('.') && !pattern.starts_with('.');
+    !is_hidden && matches(pattern, name)
 }
 
 /// Whether a name matches. `*` is retried from its last place only, so that the

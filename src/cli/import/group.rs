@@ -21,6 +21,7 @@ const FAIL_TIMEOUT: u64 = 10_000;
 struct Server {
     url: String,
     weight: Option<u64>,
+    is_down: bool,
     is_backup: bool,
     max_fails: Option<u64>,
     fail_timeout: Option<u64>,
@@ -44,6 +45,8 @@ pub(super) fn url(address: &str, is_secure: bool, usual_port: Option<&str>) -> S
 /// Writes the keys of an upstream that its block says. `failures` is the value
 /// of `ejection.on`.
 pub(super) fn write(defined: &Directive, is_secure: bool, failures: &[String], block: &mut Block) {
+    defined.read();
+    defined.inside().iter().for_each(Directive::read);
     let notes = &mut block.notes;
     let inside = defined.inside().iter();
     let is_server = |directive: &&Directive| directive.name == "server";
@@ -107,13 +110,26 @@ fn server(directive: &Directive, is_secure: bool, notes: &mut Vec<Note>) -> Serv
             ("weight", Some(weight)) => server.weight = Some(weight).filter(|weight| *weight != 1),
             ("max_fails", Some(number)) => server.max_fails = Some(number),
             ("max_conns", Some(number)) => server.max_conns = Some(number).filter(|max| *max > 0),
-            ("fail_timeout", _) => server.fail_timeout = units::milliseconds(value),
-            ("down", _) => server.weight = Some(0),
+            ("fail_timeout", _) => {
+                server.fail_timeout = units::milliseconds(value);
+                if server.fail_timeout.is_none() {
+                    let why = format!("`{argument}` is not a time");
+                    notes.push(Note::new(directive, Outcome::Lost, why));
+                }
+            }
+            ("down", _) => {
+                server.weight = Some(0);
+                server.is_down = true;
+            }
             ("backup", _) => server.is_backup = true,
             // Names are resolved again and again here.
             ("resolve", _) => {}
+            ("slow_start", _) => {
+                let why = "use `slow_start` of the upstream, which is for all of its servers";
+                notes.push(Note::new(directive, Outcome::Lost, why));
+            }
             _ => {
-                let why = format!("`{argument}` of a server has no counterpart");
+                let why = format!("tidegate has nothing like `{argument}`");
                 notes.push(Note::new(directive, Outcome::Lost, why));
             }
         }
@@ -151,7 +167,7 @@ fn method(
             }
             _ => note(
                 Outcome::Lost,
-                "its key has no counterpart; servers take turns",
+                "tidegate cannot hash by this key; servers take turns",
             ),
         },
         "keepalive" => match directive.argument(0).parse::<u32>() {
@@ -162,45 +178,68 @@ fn method(
                     "the number is for each server over all workers here, for each worker over all servers in NGINX",
                 );
             }
-            Err(_) => note(Outcome::Lost, "it is no number"),
+            Err(_) => note(Outcome::Lost, "it is not a number"),
         },
         "keepalive_timeout" => match time {
             Some(time) => pool.push(format!("idle_timeout = {}", text(&units::duration(time)))),
-            None => note(Outcome::Lost, "it is no time"),
+            None => note(Outcome::Lost, "it is not a time"),
         },
         "keepalive_time" => match time {
             Some(time) => pool.push(format!("max_lifetime = {}", text(&units::duration(time)))),
-            None => note(Outcome::Lost, "it is no time"),
+            None => note(Outcome::Lost, "it is not a time"),
         },
         _ => notes.push(super::reasons::note(directive)),
     }
 }
 
 /// Writes `ejection` if a server says something about failures.
+///
+/// It is for all servers of the upstream, so that those count that get requests
+/// as long as nothing fails. Of those, a server that says nothing follows the
+/// others: one failure, the number of NGINX, would be too few in a row.
 fn ejection(defined: &Directive, servers: &[Server], failures: &[String], block: &mut Block) {
-    let is_given = |server: &&Server| server.max_fails.is_some() || server.fail_timeout.is_some();
-    if !servers.iter().any(|server| is_given(&server)) {
-        return;
-    }
-    let fails = |server: &Server| server.max_fails.unwrap_or(MAX_FAILS);
-    let time = |server: &Server| server.fail_timeout.unwrap_or(FAIL_TIMEOUT);
-    let least = servers.iter().map(fails).filter(|fails| *fails > 0).min();
-    let longest = servers.iter().map(time).max().unwrap_or(FAIL_TIMEOUT);
-    let Some(least) = least else {
-        block.set("ejection", "{ max_percent = 0 }");
-        return;
-    };
-    let is_mixed = servers
+    let mut counted: Vec<&Server> = servers
         .iter()
-        .any(|server| fails(server) != least || time(server) != longest);
-    let mut why = "failures in a row count here, in NGINX those within `fail_timeout`".to_owned();
-    if is_mixed {
-        why += "; its servers have different numbers, here all of them the lowest and the longest";
+        .filter(|server| !server.is_down && !server.is_backup)
+        .collect();
+    let is_given = |server: &&Server| server.max_fails.is_some() || server.fail_timeout.is_some();
+    if !counted.iter().any(&is_given) {
+        counted = servers.iter().filter(|server| !server.is_down).collect();
     }
+    if !counted.iter().any(is_given) {
+        return;
+    }
+    // NGINX goes on with a server at once if either of its numbers is 0.
+    let is_off = |server: &&&Server| server.max_fails == Some(0) || server.fail_timeout == Some(0);
+    let fails = || counted.iter().filter_map(|server| server.max_fails);
+    let times = || counted.iter().filter_map(|server| server.fail_timeout);
+    let mut told = vec!["failures in a row count here, in NGINX those within `fail_timeout`"];
+    let is_one = |values: Vec<Option<u64>>| values.windows(2).all(|two| two[0] == two[1]);
+    let all_fails = counted.iter().map(|server| server.max_fails).collect();
+    let all_times = counted.iter().map(|server| server.fail_timeout).collect();
+    if !is_one(all_fails) || !is_one(all_times) {
+        told.push(
+            "its servers differ, and here all have the lowest `max_fails` and the longest `fail_timeout` that are written and are not 0",
+        );
+    }
+    let keys = match counted.iter().all(|server| is_off(&server)) {
+        true => {
+            told = vec![
+                "no server is ever left out here, as in NGINX with 0, nor after `Retry-After`",
+            ];
+            "max_percent = 0".to_owned()
+        }
+        false => {
+            let least = fails().filter(|fails| *fails > 0).min();
+            let longest = times().filter(|time| *time > 0).max();
+            let base = units::duration(longest.unwrap_or(FAIL_TIMEOUT));
+            let on = super::toml::list(failures);
+            let least = least.unwrap_or(MAX_FAILS);
+            format!("consecutive_failures = {least}, base = \"{base}\", on = {on}")
+        }
+    };
+    let why = told.join("; ");
     block.notes.push(Note::new(defined, Outcome::Differs, why));
-    let base = units::duration(longest.max(1));
-    let on = super::toml::list(failures);
-    let keys = format!("consecutive_failures = {least}, base = \"{base}\", on = {on}");
     block.set("ejection", &format!("{{ {keys} }}"));
 }
 
@@ -221,4 +260,48 @@ fn connections(
     pool.push(format!("max_connections = {most}"));
     let why = "requests beyond `max_conns` wait for `pool.wait_timeout` here, and all servers have the same number";
     notes.push(Note::new(defined, Outcome::Differs, why));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::imported;
+
+    /// The line `ejection` for these servers.
+    fn ejection(servers: &str) -> Option<String> {
+        let text = format!(
+            "http {{ upstream u {{ {servers} }} server {{ location / {{ proxy_pass http://u; }} }} }}"
+        );
+        let made = imported(text.as_bytes()).unwrap();
+        let line = made.lines().find(|line| line.starts_with("ejection = "))?;
+        Some(line.split(", on").next().unwrap().to_owned())
+    }
+
+    #[test]
+    fn the_numbers_of_servers_that_get_requests_count() {
+        let counted = "{ consecutive_failures = 2, base = \"15s\"";
+        for servers in [
+            "server a max_fails=2 fail_timeout=15s; server b max_fails=2 fail_timeout=15s; server c backup; server d down;",
+            "server a max_fails=2 fail_timeout=15s; server b;",
+            "server a max_fails=0; server b max_fails=2 fail_timeout=15s;",
+            "server a max_fails=3 fail_timeout=0; server b max_fails=2 fail_timeout=15s;",
+            "server a; server b backup max_fails=2 fail_timeout=15s;",
+        ] {
+            let found = ejection(servers);
+            assert_eq!(found, Some(format!("ejection = {counted}")), "{servers}");
+        }
+    }
+
+    #[test]
+    fn servers_that_nginx_never_leaves_out_are_not_ejected() {
+        let never = Some("ejection = { max_percent = 0 }".to_owned());
+        assert_eq!(
+            ejection("server a max_fails=0; server b max_fails=0;"),
+            never
+        );
+        assert_eq!(
+            ejection("server a fail_timeout=0; server b max_fails=0 down;"),
+            never
+        );
+        assert_eq!(ejection("server a; server b max_fails=0 down;"), None);
+    }
 }

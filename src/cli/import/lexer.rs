@@ -31,6 +31,8 @@ pub(super) struct Lexer<'a> {
     text: &'a [u8],
     at: usize,
     line: u32,
+    /// Where the last token begins.
+    begin: usize,
 }
 
 impl<'a> Lexer<'a> {
@@ -41,7 +43,14 @@ impl<'a> Lexer<'a> {
             text,
             at: 0,
             line: 1,
+            begin: 0,
         }
+    }
+
+    /// Where the last token begins, in bytes from the first one, and its bytes
+    /// with quotes and escapes.
+    pub(super) fn written(&self) -> (usize, &'a [u8]) {
+        (self.begin, &self.text[self.begin..self.at])
     }
 
     /// The line of the next byte, from 1.
@@ -57,6 +66,7 @@ impl<'a> Lexer<'a> {
     pub(super) fn next(&mut self) -> Result<(Token, u32), (u32, String)> {
         self.skip_blanks();
         let line = self.line;
+        self.begin = self.at;
         let token = match self.peek() {
             None => return Ok((Token::End, line)),
             Some(b';') => Token::Semicolon,

@@ -12,7 +12,7 @@ use super::{
     notes::{Note, Outcome},
     scope::Scope,
     toml::{self, Block},
-    tree::{Directive, Place},
+    tree::{Directive, Place, Tree},
     units::{self, ZoneRate},
     variables::Key,
 };
@@ -113,13 +113,32 @@ impl<'a> Limits<'a> {
         }
     }
 
-    /// Notes about zones that no place uses.
-    pub(super) fn unused(&self) -> Vec<Note> {
-        let unused = self.zones.values().filter(|zone| !zone.is_used);
-        let why = "nothing limits by this zone";
-        unused
-            .map(|zone| Note::new(zone.directive, Outcome::Needless, why))
-            .collect()
+    /// Notes about zones that no limit is made of. One that a place names guards
+    /// something there.
+    pub(super) fn unused(&self, tree: &Tree) -> Vec<Note> {
+        let mut users: BTreeMap<&str, &Directive> = BTreeMap::new();
+        for directive in tree.every() {
+            let mut named = directive.arguments.iter();
+            let zone = match directive.name.as_str() {
+                "limit_req" => named.find_map(|text| text.strip_prefix("zone=")),
+                "limit_conn" => named.next().map(String::as_str),
+                _ => None,
+            };
+            zone.map(|zone| users.entry(zone).or_insert(directive));
+        }
+        let unused = self.zones.iter().filter(|(_, zone)| !zone.is_used);
+        let note = |(name, zone): (&&str, &Zone<'a>)| match users.get(name) {
+            Some(user) => {
+                let place = tree.shown(user.place);
+                let why = format!("no route has the limit of {place}");
+                Note::new(zone.directive, Outcome::Lost, why)
+            }
+            None => {
+                let why = "nothing limits by this zone";
+                Note::new(zone.directive, Outcome::Needless, why)
+            }
+        };
+        unused.map(note).collect()
     }
 
     /// The names of the limits that count at a place of this server.
@@ -162,6 +181,7 @@ impl<'a> Limits<'a> {
             return lost("there is no such zone");
         };
         zone.is_used = true;
+        zone.directive.read();
         let key = match &zone.key {
             Ok(key) => key,
             Err(variable) => return lost(&format!("${variable} cannot be in a key")),

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    certificates,
     names::Names,
     notes::{Note, Outcome},
     paths::Paths,
@@ -13,16 +14,12 @@ use super::{
     toml::{Block, text},
     tree::Directive,
     units,
-    variables::without_variables,
 };
 
-/// Words of `listen` that the gateway has no use for.
-const NEEDLESS: [&str; 15] = [
-    "bind",
-    "http2",
-    "spdy",
-    "reuseport",
-    "deferred",
+/// Words of `listen` that say what the gateway does anyway.
+const NEEDLESS: [&str; 6] = ["bind", "http2", "spdy", "reuseport", "deferred", "default"];
+/// Words of `listen` about options of its socket.
+const OF_SOCKETS: [&str; 8] = [
     "setfib",
     "fastopen",
     "backlog",
@@ -30,9 +27,7 @@ const NEEDLESS: [&str; 15] = [
     "sndbuf",
     "accept_filter",
     "so_keepalive",
-    "ipv6only",
     "multipath",
-    "default",
 ];
 
 /// One `listen` of a server.
@@ -40,9 +35,11 @@ const NEEDLESS: [&str; 15] = [
 pub(super) struct Listen {
     /// As `bind` has it.
     pub(super) bind: String,
-    is_secure: bool,
+    pub(super) is_secure: bool,
     is_proxied: bool,
     is_default: bool,
+    /// An IPv6 address of all networks takes connections over IPv4, too.
+    is_dual: bool,
 }
 
 /// Reads `listen`; `None` for an address that the gateway cannot listen on.
@@ -60,6 +57,7 @@ pub(super) fn listen(directive: &Directive, notes: &mut Vec<Note>) -> Option<Lis
         is_secure: false,
         is_proxied: false,
         is_default: false,
+        is_dual: false,
     };
     for argument in directive.arguments.iter().skip(1) {
         let name = argument.split('=').next().unwrap_or_default();
@@ -71,8 +69,16 @@ pub(super) fn listen(directive: &Directive, notes: &mut Vec<Note>) -> Option<Lis
                 note(Outcome::Lost, "HTTP/3 is not supported");
                 return None;
             }
+            "ipv6only" => listen.is_dual = argument == "ipv6only=off",
             _ if NEEDLESS.contains(&name) => {}
-            _ => note(Outcome::Lost, &format!("`{argument}` has no counterpart")),
+            _ if OF_SOCKETS.contains(&name) => {
+                let why = format!("the gateway chooses the options of sockets (`{argument}`)");
+                note(Outcome::Needless, &why);
+            }
+            _ => note(
+                Outcome::Lost,
+                &format!("tidegate does not know `{argument}`"),
+            ),
         }
     }
     Some(listen)
@@ -85,6 +91,7 @@ pub(super) fn usual() -> Listen {
         is_secure: false,
         is_proxied: false,
         is_default: false,
+        is_dual: false,
     }
 }
 
@@ -120,6 +127,8 @@ pub(super) struct Listener {
     pub(super) name: String,
     pub(super) is_secure: bool,
     is_proxied: bool,
+    /// It takes connections over IPv4, too, and NGINX does not.
+    is_wider: bool,
     /// Indices of its servers; the first is the default one.
     pub(super) servers: Vec<usize>,
     /// All of its requests go to https: the value of `redirect_https`.
@@ -127,6 +136,12 @@ pub(super) struct Listener {
 }
 
 impl Listener {
+    /// Whether it has the port that clients leave out.
+    pub(super) fn has_usual_port(&self) -> bool {
+        let usual = if self.is_secure { 443 } else { 80 };
+        self.port().is_none_or(|port| port == usual)
+    }
+
     /// The port, if it has one.
     pub(super) fn port(&self) -> Option<u16> {
         self.bind.parse().ok().map(|bind: SocketAddr| bind.port())
@@ -147,6 +162,7 @@ pub(super) fn listeners(servers: &[&[Listen]]) -> Vec<Listener> {
                     name: String::new(),
                     is_secure: false,
                     is_proxied: false,
+                    is_wider: is_of_all_v6(&listen.bind),
                     servers: Vec::new(),
                     redirects: None,
                 });
@@ -154,6 +170,7 @@ pub(super) fn listeners(servers: &[&[Listen]]) -> Vec<Listener> {
             let listener = &mut found[index];
             listener.is_secure |= listen.is_secure;
             listener.is_proxied |= listen.is_proxied;
+            listener.is_wider &= !listen.is_dual;
             let ends = [listener.servers.first(), listener.servers.last()];
             match ends.contains(&Some(&at)) {
                 true => {}
@@ -162,11 +179,21 @@ pub(super) fn listeners(servers: &[&[Listen]]) -> Vec<Listener> {
             }
         }
     }
+    let address = |listener: &Listener| listener.bind.parse::<SocketAddr>().ok();
+    let over_v4 = found.iter().filter_map(address).filter(SocketAddr::is_ipv4);
+    let over_v4: BTreeSet<u16> = over_v4.map(|bind| bind.port()).collect();
     let mut names = Names::default();
     for listener in &mut found {
+        listener.is_wider &= listener.port().is_none_or(|port| !over_v4.contains(&port));
         listener.name = names.unique(&name(listener));
     }
     found
+}
+
+/// Whether an address is that of all networks of IPv6.
+fn is_of_all_v6(bind: &str) -> bool {
+    let bind = bind.parse::<SocketAddr>();
+    bind.is_ok_and(|bind| bind.is_ipv6() && bind.ip().is_unspecified())
 }
 
 /// `http`, `https-8443`, `https-v6`.
@@ -205,6 +232,10 @@ pub(super) fn write(
                 .to_owned(),
         );
     }
+    if listener.is_wider {
+        let told = "it takes connections over IPv4, too, as no other listener has this port; NGINX takes those over IPv6 only, unless `ipv6only=off`";
+        block.title.push(told.to_owned());
+    }
     if listener.is_proxied {
         block.set("proxy_protocol", "\"required\"");
     }
@@ -212,9 +243,18 @@ pub(super) fn write(
         return block;
     };
     heads(scope, &mut block);
+    if let Some(directive) = scope.one("underscores_in_headers") {
+        match directive.argument(0) {
+            "on" => block.set("underscores", "\"keep\""),
+            _ => {
+                let note = Note::new(directive, Outcome::Needless, "it is the default");
+                block.notes.push(note);
+            }
+        }
+    }
     times(scope, &mut block);
     if listener.is_secure {
-        tls(scopes, paths, &mut block);
+        certificates::write(scopes, paths, &mut block);
     }
     block
 }
@@ -233,7 +273,7 @@ fn heads(scope: &Scope<'_>, block: &mut Block) {
         Some(size) => block.set("max_header_bytes", &text(&units::size(size))),
         None => block
             .notes
-            .push(Note::new(directive, Outcome::Lost, "it is no size")),
+            .push(Note::new(directive, Outcome::Lost, "it is not a size")),
     }
 }
 
@@ -252,7 +292,7 @@ fn times(scope: &Scope<'_>, block: &mut Block) {
             None => block.notes.push(Note::new(
                 directive,
                 Outcome::Lost,
-                "connections cannot be closed after each request",
+                "it is not a time that tidegate can wait",
             )),
         }
     }
@@ -261,90 +301,37 @@ fn times(scope: &Scope<'_>, block: &mut Block) {
     }
 }
 
-/// `[listeners.tls]`: certificates of all servers, the default one's first.
-fn tls(scopes: &[&Scope<'_>], paths: &Paths, block: &mut Block) {
-    let mut certificates: Vec<String> = Vec::new();
-    let mut known = BTreeSet::new();
-    for scope in scopes {
-        let files = scope.all("ssl_certificate");
-        for (cert, key) in files.iter().zip(scope.all("ssl_certificate_key")) {
-            let names = [cert, key].map(|file| without_variables(file.argument(0)));
-            let [Some(cert_file), Some(key_file)] = names else {
-                block.notes.push(Note::new(
-                    cert,
-                    Outcome::Lost,
-                    "names of files have no variables",
-                ));
-                continue;
-            };
-            let [cert_file, key_file] = [cert_file, key_file].map(|file| text(&paths.name(&file)));
-            let line = format!("  {{ cert = {cert_file}, key = {key_file} }},");
-            if known.insert(line.clone()) {
-                certificates.push(line);
-            }
+#[cfg(test)]
+mod tests {
+    use super::super::imported;
+
+    #[test]
+    fn an_address_of_ipv6_that_takes_ipv4_too_is_told() {
+        for (listens, is_told) in [
+            ("listen [::]:81;", true),
+            ("listen [::]:81; listen 81;", false),
+            ("listen [::]:81 ipv6only=off;", false),
+            ("listen [::1]:81;", false),
+        ] {
+            let text = format!("http {{ server {{ {listens} return 204; }} }}");
+            let made = imported(text.as_bytes()).unwrap();
+            let told = made.contains("connections over IPv4, too");
+            assert_eq!(told, is_told, "{made}");
         }
     }
-    if certificates.len() > 1 {
-        block
-            .title
-            .push("a certificate is chosen by the names in it, not by `server_name`".to_owned());
-    }
-    block.lines.push(String::new());
-    block.lines.push("[listeners.tls]".to_owned());
-    block.lines.push("certificates = [".to_owned());
-    block.lines.append(&mut certificates);
-    block.lines.push("]".to_owned());
-    versions(scopes, block);
-    clients(scopes, paths, block);
-}
 
-/// The oldest version of TLS.
-fn versions(scopes: &[&Scope<'_>], block: &mut Block) {
-    let Some(directive) = scopes.first().and_then(|scope| scope.one("ssl_protocols")) else {
-        return;
-    };
-    let has = |version: &str| directive.arguments.iter().any(|given| given == version);
-    if has("TLSv1") || has("TLSv1.1") || has("SSLv3") {
-        block.notes.push(Note::new(
-            directive,
-            Outcome::Lost,
-            "the oldest version is 1.2",
-        ));
+    #[test]
+    fn an_old_form_of_a_server_with_tls_has_tls() {
+        let text = "http { server { listen 443; ssl on; ssl_certificate a.pem; ssl_certificate_key a.key; return 204; } }";
+        let made = imported(text.as_bytes()).unwrap();
+        assert!(made.contains("[listeners.tls]"), "{made}");
+        assert!(!made.contains("ssl on"), "{made}");
     }
-    if has("TLSv1.3") && directive.arguments.len() == 1 {
-        block.set("min_version", "\"1.3\"");
-    }
-}
 
-/// Certificates of clients.
-fn clients(scopes: &[&Scope<'_>], paths: &Paths, block: &mut Block) {
-    for scope in scopes {
-        let Some(directive) = scope.one("ssl_verify_client") else {
-            continue;
-        };
-        let file = scope
-            .value("ssl_client_certificate")
-            .and_then(without_variables);
-        match (directive.argument(0), file) {
-            ("on", Some(file)) => {
-                let is_of_all = scopes.iter().all(|other| other.is_on("ssl_verify_client"));
-                if !is_of_all {
-                    let why =
-                        "clients of all servers of the listener have to present a certificate";
-                    block
-                        .notes
-                        .push(Note::new(directive, Outcome::Differs, why));
-                }
-                block.set("client_ca", &text(&paths.name(&file)));
-                return;
-            }
-            ("off", _) => {}
-            _ => {
-                let why = "a certificate is required of all clients of a listener (`client_ca`), or of none";
-                block
-                    .notes
-                    .push(Note::new(directive, Outcome::Unguarded, why));
-            }
-        }
+    #[test]
+    fn names_with_underscores_are_kept_where_nginx_keeps_them() {
+        let text = "http { server { listen 81; underscores_in_headers on; return 204; } }";
+        let made = imported(text.as_bytes()).unwrap();
+        assert!(made.contains("underscores = \"keep\""), "{made}");
     }
 }

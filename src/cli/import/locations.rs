@@ -47,6 +47,7 @@ pub(super) fn of<'a>(scope: &Scope<'a>, others: &[&'a Directive], found: &mut Ve
         .iter()
         .filter(|directive| directive.name == "location")
     {
+        directive.read();
         let (kind, pattern) = kind(directive);
         let (inner, inside) = scope.enter(directive.inside());
         let at = found.len();

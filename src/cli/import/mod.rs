@@ -1,19 +1,22 @@
 //! `tidegate import`: a configuration of NGINX as a file of tidegate.
 //!
-//! 1. `lexer` and `tree` read the source with the files that it includes,
-//!    bounded in every direction.
+//! 1. `lexer` and `parser` make a `tree` of the source with the files that it
+//!    includes, bounded in every direction. `dump` has those of `nginx -T`.
 //! 2. `scope` says which directives count in a block, as NGINX inherits them.
 //! 3. `translate` makes blocks of TOML from them: `listeners`, `upstreams`,
 //!    `limits`, and with `servers` and `locations` the `routes`.
 //! 4. `toml` has the file checked as `tidegate check` does, and turns each block
 //!    that is refused into a comment.
 //!
-//! Each directive becomes a key or a comment. A location whose action, or whose
-//! guard, has no counterpart becomes a route that answers 501: its requests are
-//! never left to another route.
+//! Each directive becomes a key or a comment: a reader marks it as read, or says
+//! its fate in a note (`reasons`), and `notes` finds the others at the end. A
+//! location whose action, or whose guard, has no counterpart becomes a route that
+//! answers 501: its requests are never left to another route.
 
 mod access;
 mod actions;
+mod certificates;
+mod dump;
 mod exemptions;
 mod glob;
 mod group;
@@ -24,9 +27,12 @@ mod listeners;
 mod locations;
 mod names;
 mod notes;
+mod parser;
 mod paths;
 mod reasons;
+mod redirects;
 mod routes;
+mod rows;
 mod scope;
 mod servers;
 mod summary;
@@ -59,8 +65,8 @@ use crate::config::LONGEST_FILE;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
-    /// nginx.conf or a file of sites-enabled, or `-` for stdin; its includes
-    /// are read too
+    /// nginx.conf with its includes, a file of sites-enabled, the output of
+    /// `nginx -T`, or `-` for stdin
     #[arg(value_name = "FILE")]
     source: PathBuf,
     /// Where to write the result; relative names of certificates are adapted
@@ -76,7 +82,7 @@ const EXAMPLES: &str = "\
 Examples:
   tidegate import /etc/nginx/nginx.conf -o tidegate.toml
   tidegate import /etc/nginx/sites-enabled/shop > shop.toml
-  ssh gate cat /etc/nginx/sites-enabled/shop | tidegate import -
+  ssh gate nginx -T | tidegate import -
 
 Each line becomes a key or a comment with its file, line and reason. The result passes `tidegate check`, \
 as soon as the certificates are there. Read its comments before it serves: see docs/from-nginx.md.
@@ -93,11 +99,14 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Ok(source) => source,
         Err(why) => return fail(why),
     };
-    let tree = match tree::read(&source.name, &source.bytes, &source.folder) {
+    let tree = match parser::read(&source.name, &source.bytes, &source.folder) {
         Ok(tree) => tree,
         Err(mistake) => return fail(mistake),
     };
-    let paths = Paths::new(&source.folder, arguments.output.as_deref());
+    if tree.directives.is_empty() && tree.without_files.is_empty() {
+        return fail(format!("{} has no directives", source.name));
+    }
+    let paths = Paths::new(&tree.folder, arguments.output.as_deref());
     let target = arguments.output.clone();
     let name = target.unwrap_or_else(|| PathBuf::from("tidegate.toml"));
     let translation = match translate::translate(&tree, paths, &name) {
@@ -158,7 +167,7 @@ fn read(file: &Path) -> Result<Source, String> {
     }
     Ok(Source {
         name: file.display().to_string(),
-        bytes: tree::bytes_of(file)?,
+        bytes: parser::bytes_of(file)?,
         folder: file.parent().map(Path::to_owned).unwrap_or_default(),
     })
 }
@@ -191,7 +200,7 @@ fn replace(file: &Path, text: &str) -> io::Result<()> {
 #[cfg(any(test, fuzzing))]
 pub(super) fn imported(source: &[u8]) -> Result<String, String> {
     let folder = Path::new("/nonexistent");
-    let tree = tree::read("nginx.conf", source, folder).map_err(|mistake| mistake.to_string())?;
+    let tree = parser::read("nginx.conf", source, folder).map_err(|mistake| mistake.to_string())?;
     let paths = Paths::new(folder, None);
     let translation = translate::translate(&tree, paths, Path::new("tidegate.toml"))?;
     Ok(summary::file("nginx.conf", &translation.document))

@@ -1,13 +1,16 @@
 //! Comments about lines of the source: each says the line, its text, and its
 //! fate.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::tree::{Directive, Place, Tree};
 
 /// Longest text of a directive in a comment, in characters. The line says where
 /// the rest is.
 const LONGEST_TEXT: usize = 160;
+
+/// Directives whose blocks are read one directive after the other.
+const CONTAINERS: [&str; 5] = ["http", "events", "server", "location", "upstream"];
 
 /// The fate of a directive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,7 +75,7 @@ impl Note {
 
     /// Whether it is about this directive.
     pub(super) fn is_about(&self, directive: &Directive) -> bool {
-        self.place == directive.place && self.text.starts_with(&directive.name)
+        self.place == directive.place
     }
 
     /// `nginx.conf:12: gzip on; -- not carried over: ...`, without `#`.
@@ -92,17 +95,50 @@ impl Note {
 }
 
 /// The notes of a file, each place and reason once: many routes inherit the
-/// same directive.
+/// same directive, and many servers include the same file.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
-    seen: BTreeSet<(Place, String, String)>,
+    /// By the name of the file, the place in it, and the reason.
+    seen: BTreeSet<(String, usize, String, String)>,
+    /// The directives that a note is about, and whether one of them is about
+    /// everything between the braces, too.
+    noted: BTreeMap<Place, bool>,
 }
 
 impl Notes {
     /// Whether this is the first note of its kind.
-    pub(super) fn is_new(&mut self, note: &Note) -> bool {
-        let key = (note.place, note.text.clone(), note.why.clone());
+    pub(super) fn is_new(&mut self, note: &Note, tree: &Tree) -> bool {
+        let is_whole = matches!(note.outcome, Outcome::Unguarded | Outcome::Lost);
+        *self.noted.entry(note.place).or_default() |= is_whole;
+        let key = (
+            tree.shown(note.place),
+            note.place.offset,
+            note.text.clone(),
+            note.why.clone(),
+        );
         self.seen.insert(key)
+    }
+
+    /// The directives at any depth that have become nothing, and that no note
+    /// is about.
+    pub(super) fn left<'a>(&self, directives: &'a [Directive]) -> Vec<&'a Directive> {
+        let mut found = Vec::new();
+        let mut open: Vec<&Directive> = directives.iter().rev().collect();
+        while let Some(directive) = open.pop() {
+            match (self.noted.get(&directive.place), directive.is_read()) {
+                (Some(true), _) | (Some(false), false) => continue,
+                (None, false) => {
+                    found.push(directive);
+                    continue;
+                }
+                (_, true) => {}
+            }
+            // All others are read as a whole, or not at all.
+            if CONTAINERS.contains(&directive.name.as_str()) {
+                open.extend(directive.inside().iter().rev());
+            }
+        }
+        found
     }
 }
 
@@ -115,34 +151,17 @@ fn text_of(directive: &Directive) -> String {
 
 /// A directive in one line, without what stands in its block.
 fn head_of(directive: &Directive) -> String {
-    let mut text = String::new();
-    write_words(directive, &mut text);
-    text.push_str(if directive.block.is_some() {
-        " {...}"
-    } else {
-        ";"
+    let mut text = directive.written.clone();
+    text.push_str(match directive.block {
+        Some(_) => " {...}",
+        None => ";",
     });
     shortened(&printable(&text))
 }
 
-fn write_words(directive: &Directive, text: &mut String) {
-    text.push_str(&directive.name);
-    for argument in &directive.arguments {
-        if text.len() > 4 * LONGEST_TEXT {
-            break;
-        }
-        let is_plain = |c: char| !c.is_whitespace() && !matches!(c, ';' | '"' | '\'' | '{');
-        let quote = if argument.contains('"') { '\'' } else { '"' };
-        match !argument.is_empty() && argument.chars().all(is_plain) {
-            true => text.push_str(&format!(" {argument}")),
-            false => text.push_str(&format!(" {quote}{argument}{quote}")),
-        }
-    }
-}
-
 /// Stops soon behind the longest text, so that a large block costs nothing.
 fn write_directive(directive: &Directive, text: &mut String) {
-    write_words(directive, text);
+    text.push_str(&directive.written);
     let Some(block) = &directive.block else {
         text.push(';');
         return;
@@ -171,5 +190,69 @@ fn shortened(text: &str) -> String {
     match text.char_indices().nth(LONGEST_TEXT) {
         Some((at, _)) => format!("{}...", &text[..at]),
         None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::imported;
+
+    /// The file for what stands in `http`.
+    fn made(http: &str) -> String {
+        imported(format!("http {{ {http} }}").as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn each_of_several_directives_on_a_line_has_its_comment() {
+        let one =
+            "if ($a = 1) { return 403; } if ($b = 1) { return 403; } if ($a = 1) { return 403; }";
+        let made = made(&format!(
+            "server {{ location / {{ {one} proxy_pass http://s; }} }}"
+        ));
+        for (condition, times) in [("($a = 1)", 2), ("($b = 1)", 1)] {
+            let comment = format!("if {condition} {{ return 403; }} -- NOT CARRIED OVER");
+            assert_eq!(made.matches(&comment).count(), times, "{made}");
+        }
+    }
+
+    #[test]
+    fn a_directive_that_no_reader_looks_at_has_a_comment() {
+        for (http, comment) in [
+            (
+                "server { return 301 https://$host$request_uri; location /.well-known/ { root /a; } } server { listen 81; return 204; }",
+                "location /.well-known/ { root /a; } -- not",
+            ),
+            (
+                "server { return 200; return 403; }",
+                "return 403; -- not carried over: another directive comes before it",
+            ),
+            (
+                "upstream u { server a; } upstream u { server b; } server { location / { proxy_pass http://u; } }",
+                "upstream u { server b; } -- not carried over",
+            ),
+            (
+                "server { location / { set_real_ip_from 10.0.0.1; proxy_pass http://u; } }",
+                "set_real_ip_from 10.0.0.1; -- not carried over: `client_ip` is for all routes",
+            ),
+        ] {
+            let made = made(http);
+            assert!(made.contains(comment), "{comment}\n{made}");
+        }
+    }
+
+    #[test]
+    fn a_comment_shows_a_line_as_it_is_written() {
+        let map = "map $http_x  $y { default upgrade; '' close; \"a b\" \"1\"; }";
+        let made = made(&format!(
+            "{map} server {{ if ($arg_x = \"1\") {{ return 403; }} }}"
+        ));
+        assert!(
+            made.contains("map $http_x $y { default upgrade; '' close; \"a b\" \"1\"; } -- "),
+            "{made}"
+        );
+        assert!(
+            made.contains("if ($arg_x = \"1\") { return 403; }"),
+            "{made}"
+        );
     }
 }

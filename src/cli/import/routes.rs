@@ -11,6 +11,7 @@ use super::{
     notes::{Note, Outcome},
     paths::Paths,
     reasons,
+    redirects::{self, Passed},
     servers::{Server, Share},
     timing,
     toml::{self, Block, NOT_DONE, text},
@@ -125,6 +126,7 @@ fn known<'s>(server: &'s Server<'_>, listeners: &[Listener]) -> Known<'s> {
             .all(|listener| listener.is_secure == is_secure)
             .then_some(if is_secure { "https" } else { "http" }),
         port: port.filter(|_| own().all(|listener| listener.port() == port)),
+        has_usual_ports: own().all(Listener::has_usual_port),
         proxy_host: "",
     }
 }
@@ -231,7 +233,7 @@ impl<'a> Part<'_, 'a> {
     ) {
         let location = self.location;
         let scope = &location.scope;
-        let default_type = scope.value("default_type");
+        let default_type = headers::content_type(scope).or_else(|| scope.value("default_type"));
         let returned = actions::returned(&location.others, self.known, default_type, notes);
         let is_returned = returned.is_some();
         let action = returned.unwrap_or_else(|| {
@@ -245,11 +247,19 @@ impl<'a> Part<'_, 'a> {
             actions::content(location, self.all, &actions::sets(&sets), notes)
         });
         let is_internal = location.others.iter().any(|other| other.name == "internal");
+        let mut keys = Vec::new();
+        let (mut has_type, mut is_grpc) = (false, false);
         match action {
             _ if is_internal => block.lines.push("respond = { status = 404 }".to_owned()),
-            Action::Answer(line) => block.lines.push(line),
+            Action::Answer(line) => {
+                has_type = line.contains("\"content-type\" = ");
+                block.lines.push(line);
+            }
             Action::Nothing => block.lines.push(NOT_DONE.to_owned()),
-            Action::Pass { to, path } => self.pass(&to, path, block, tables, notes, context),
+            Action::Pass { to, path } => {
+                is_grpc = to.is_http2;
+                keys.extend(self.pass(&to, path, block, tables, notes, context));
+            }
         }
         // NGINX answers a `return` before it looks at limits.
         let names = match is_returned || is_internal {
@@ -259,21 +269,12 @@ impl<'a> Part<'_, 'a> {
         if !names.is_empty() {
             block.set("limits", &toml::list(&names));
         }
-        let response = headers::response(scope, self.known, notes);
-        let mut keys = Vec::new();
-        if !response.set.is_empty() {
-            keys.push(format!("set_headers = {}", toml::table(&response.set)));
-        }
-        if !response.add.is_empty() {
-            keys.push(format!("add_headers = {}", toml::table(&response.add)));
-        }
-        if !response.remove.is_empty() {
-            keys.push(format!("remove_headers = {}", toml::list(&response.remove)));
-        }
+        let scope = &scope.of_pass(is_grpc);
+        keys.extend(headers::response(scope, self.known, has_type, notes).keys());
         table(tables, "response", keys);
     }
 
-    /// Writes a route to an upstream.
+    /// Writes a route to an upstream, and returns a key for its responses.
     fn pass(
         &self,
         to: &Destination,
@@ -282,9 +283,9 @@ impl<'a> Part<'_, 'a> {
         tables: &mut Vec<String>,
         notes: &mut Vec<Note>,
         context: &mut Context<'a>,
-    ) {
-        let scope = &self.location.scope;
-        let name = context.upstreams.of(to, scope, &context.paths);
+    ) -> Option<String> {
+        let scope = &self.location.scope.of_pass(to.is_http2);
+        let name = context.upstreams.of(to, scope, &context.paths, notes);
         block.set("upstream", &text(&name));
         let mut note = |why| notes.push(Note::new(self.location.directive, Outcome::Differs, why));
         if to.is_secure && !scope.is_on("proxy_ssl_verify") {
@@ -310,9 +311,15 @@ impl<'a> Part<'_, 'a> {
         table(
             tables,
             "timeouts",
-            timing::times(scope, retry.tries, &context.defaults),
+            timing::times(scope, retry.tries, &context.defaults, notes),
         );
         table(tables, "retry", retry.keys);
+        let passed = Passed {
+            location: self.location.directive,
+            changes_path: !path.is_empty(),
+            preserves_host: fields.preserves_host,
+        };
+        let locations = redirects::locations(scope, passed, notes);
         let mut keys = path;
         if !fields.preserves_host {
             keys.push("preserve_host = false".to_owned());
@@ -325,6 +332,7 @@ impl<'a> Part<'_, 'a> {
         }
         keys.extend(timing::max_body(scope, &context.defaults, notes));
         table(tables, "request", keys);
+        (locations != context.defaults.locations).then(|| format!("locations = {locations}"))
     }
 
     /// Notes about the directives that have become nothing.

@@ -5,12 +5,7 @@
 //! counts. Directives that make a list, such as `proxy_set_header`, are
 //! inherited as a whole, unless the inner block has one of them.
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
-    ptr,
-    rc::Rc,
-};
+use std::{borrow::Cow, collections::BTreeMap, rc::Rc};
 
 use super::tree::Directive;
 
@@ -30,8 +25,16 @@ const SINGLE: &[&str] = &[
     "proxy_next_upstream_timeout",
     "proxy_next_upstream_tries",
     "proxy_read_timeout",
-    "grpc_read_timeout",
     "grpc_connect_timeout",
+    "grpc_next_upstream",
+    "grpc_next_upstream_timeout",
+    "grpc_next_upstream_tries",
+    "grpc_read_timeout",
+    "grpc_ssl_certificate",
+    "grpc_ssl_certificate_key",
+    "grpc_ssl_name",
+    "grpc_ssl_trusted_certificate",
+    "grpc_ssl_verify",
     "proxy_ssl_certificate",
     "proxy_ssl_certificate_key",
     "proxy_ssl_name",
@@ -42,6 +45,7 @@ const SINGLE: &[&str] = &[
     "ssl_client_certificate",
     "ssl_protocols",
     "ssl_verify_client",
+    "underscores_in_headers",
 ];
 
 /// Directives that make a list, by the name of the list: `allow` and `deny`
@@ -53,28 +57,54 @@ const LISTS: &[(&str, &str)] = &[
     ("auth_basic", "auth"),
     ("auth_request", "auth"),
     ("auth_jwt", "auth"),
+    ("grpc_hide_header", "grpc_hide_header"),
+    ("grpc_pass_header", "grpc_pass_header"),
+    ("grpc_set_header", "grpc_set_header"),
     ("limit_conn", "limit_conn"),
     ("limit_req", "limit_req"),
+    ("proxy_cookie_path", "proxy_cookie_path"),
     ("proxy_hide_header", "proxy_hide_header"),
     ("proxy_pass_header", "proxy_pass_header"),
+    ("proxy_redirect", "proxy_redirect"),
     ("proxy_set_header", "proxy_set_header"),
-    ("grpc_set_header", "proxy_set_header"),
     ("set_real_ip_from", "set_real_ip_from"),
     ("ssl_certificate", "ssl_certificate"),
     ("ssl_certificate_key", "ssl_certificate_key"),
 ];
+
+/// Whether scopes have directives of this name.
+pub(super) fn is_of_scope(name: &str) -> bool {
+    SINGLE.contains(&name) || LISTS.iter().any(|(known, _)| *known == name)
+}
 
 /// The directives that count at a place.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scope<'a> {
     single: BTreeMap<&'a str, &'a Directive>,
     lists: BTreeMap<&'static str, Rc<Vec<&'a Directive>>>,
-    /// The directives of all scopes that somebody has looked at, by their
-    /// addresses, as a line can have several.
-    seen: Rc<RefCell<BTreeSet<usize>>>,
+    /// Requests go to services by `grpc_pass`.
+    is_grpc: bool,
 }
 
 impl<'a> Scope<'a> {
+    /// This scope for a place that leads to services by `proxy_pass` or by
+    /// `grpc_pass`. For the latter, `grpc_read_timeout` counts where others have
+    /// `proxy_read_timeout`, and so on.
+    pub(super) fn of_pass(&self, is_grpc: bool) -> Self {
+        Self {
+            is_grpc,
+            ..self.clone()
+        }
+    }
+
+    /// The name that counts for the way in which services are reached.
+    fn counting<'n>(&self, name: &'n str) -> Cow<'n, str> {
+        match name.strip_prefix("proxy_").filter(|_| self.is_grpc) {
+            Some(rest) => Cow::Owned(format!("grpc_{rest}")),
+            None => Cow::Borrowed(name),
+        }
+    }
+
     /// The scope of a block within this one, and the directives of the block
     /// that no scope has.
     pub(super) fn enter(&self, block: &'a [Directive]) -> (Self, Vec<&'a Directive>) {
@@ -99,8 +129,8 @@ impl<'a> Scope<'a> {
 
     /// The directive of this name.
     pub(super) fn one(&self, name: &str) -> Option<&'a Directive> {
-        let directive = self.single.get(name).copied()?;
-        self.see(directive);
+        let directive = self.single.get(&*self.counting(name)).copied()?;
+        directive.read();
         Some(directive)
     }
 
@@ -116,34 +146,11 @@ impl<'a> Scope<'a> {
 
     /// The directives of a list.
     pub(super) fn all(&self, list: &str) -> &[&'a Directive] {
-        let list = self.lists.get(list).map_or(&[][..], |list| list.as_slice());
-        list.iter().for_each(|directive| self.see(directive));
+        let list = self
+            .lists
+            .get(&*self.counting(list))
+            .map_or(&[][..], |list| list.as_slice());
+        list.iter().for_each(|directive| directive.read());
         list
-    }
-
-    fn see(&self, directive: &Directive) {
-        self.seen
-            .borrow_mut()
-            .insert(ptr::from_ref(directive).addr());
-    }
-
-    /// The directives of a scope at any depth that nobody has looked at.
-    pub(super) fn unread(&self, directives: &'a [Directive]) -> Vec<&'a Directive> {
-        let seen = self.seen.borrow();
-        let mut found = Vec::new();
-        let mut open: Vec<&'a Directive> = directives.iter().rev().collect();
-        while let Some(directive) = open.pop() {
-            let name = directive.name.as_str();
-            let is_of_scope =
-                SINGLE.contains(&name) || LISTS.iter().any(|(known, _)| *known == name);
-            if is_of_scope && !seen.contains(&ptr::from_ref(directive).addr()) {
-                found.push(directive);
-            }
-            // Conditions and the like are reported as a whole.
-            if matches!(name, "server" | "location") {
-                open.extend(directive.inside().iter().rev());
-            }
-        }
-        found
     }
 }

@@ -54,6 +54,7 @@ impl ToHttps {
 
 /// Reads a server.
 pub(super) fn server<'a>(directive: &'a Directive, outer: &Scope<'a>) -> Server<'a> {
+    directive.read();
     let (scope, others) = outer.enter(directive.inside());
     let mut server = Server {
         directive,
@@ -69,17 +70,30 @@ pub(super) fn server<'a>(directive: &'a Directive, outer: &Scope<'a>) -> Server<
     for other in server.others.clone() {
         match other.name.as_str() {
             "listen" => {
+                other.read();
                 has_listen = true;
                 server
                     .listens
                     .extend(listeners::listen(other, &mut server.notes));
             }
-            "server_name" => server.name(other),
+            "server_name" => {
+                other.read();
+                server.name(other);
+            }
             _ => {}
         }
     }
     if !has_listen {
         server.listens.push(listeners::usual());
+    }
+    if let Some(ssl) = server.others.iter().find(|other| other.name == "ssl") {
+        // Older forms of NGINX say so for all of its addresses.
+        ssl.read();
+        let is_on = ssl.argument(0) == "on";
+        server
+            .listens
+            .iter_mut()
+            .for_each(|one| one.is_secure |= is_on);
     }
     server.redirect = server.redirected();
     server
@@ -132,7 +146,7 @@ impl Server<'_> {
     /// Whether the server redirects everything to https: by `return`, by
     /// `rewrite`, by its only location, or by the conditions of certbot.
     fn redirected(&mut self) -> Option<ToHttps> {
-        if let Some(found) = self.others.iter().find_map(|other| redirect(other)) {
+        if let Some(found) = self.others.iter().find_map(|other| read_redirect(other)) {
             return Some(found);
         }
         let conditions = || self.others.iter().filter(|other| other.name == "if");
@@ -163,7 +177,7 @@ impl Server<'_> {
     fn by_location(&mut self) -> Option<ToHttps> {
         let locations = || self.others.iter().filter(|other| other.name == "location");
         let root = locations().find(|location| location.arguments == ["/"])?;
-        let found = root.inside().iter().find_map(redirect)?;
+        root.inside().iter().find_map(redirect)?;
         let acts = |other: &&Directive| {
             let names = ["proxy_pass", "grpc_pass", "return", "location"];
             other
@@ -179,7 +193,8 @@ impl Server<'_> {
         let note = |other: &&Directive| Note::new(other, Outcome::Lost, why);
         let notes: Vec<_> = others().map(note).collect();
         self.notes.extend(notes);
-        Some(found)
+        root.read();
+        root.inside().iter().find_map(read_redirect)
     }
 
     /// Notes about the directives that no route has.
@@ -194,12 +209,19 @@ impl Server<'_> {
                 self.redirect.is_some() && matches!(other.name.as_str(), "if" | "rewrite");
             if other.name == "set" {
                 notes.push(reasons::of_set(other));
-            } else if !is_of_routes && !is_redirect {
+            } else if !is_of_routes && !is_redirect && !other.is_read() {
                 notes.push(reasons::note(other));
             }
         }
         notes
     }
+}
+
+/// Reads a redirect to https that is carried over.
+fn read_redirect(directive: &Directive) -> Option<ToHttps> {
+    let found = redirect(directive)?;
+    directive.read();
+    Some(found)
 }
 
 /// Reads a `return` or `rewrite` that leads to the same host and path by https.

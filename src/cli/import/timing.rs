@@ -6,6 +6,7 @@
 
 use super::{
     notes::{Note, Outcome},
+    redirects,
     scope::Scope,
     toml::{Block, list, text},
     units,
@@ -25,33 +26,46 @@ const MOST_ATTEMPTS: u64 = 100;
 pub(super) struct Defaults {
     times: Vec<String>,
     max_body: String,
+    /// URLs of services are mapped back in responses.
+    pub(super) locations: bool,
 }
 
 impl Defaults {
     /// Those of `http`.
     pub(super) fn new(scope: &Scope<'_>) -> Self {
         Self {
-            times: keys(scope, 1),
+            times: keys(scope, 1, &mut Vec::new()),
             max_body: body(scope).unwrap_or_else(|| units::size(MAX_BODY)),
+            locations: !redirects::is_off(scope),
         }
     }
 
     /// Writes them.
     pub(super) fn block(&self) -> Block {
         let mut block = Block::default();
-        block.title.push("NGINX waits so long for a response (proxy_read_timeout), and takes bodies of this size (client_max_body_size)".to_owned());
+        block.title.push("NGINX waits so long for a response (proxy_read_timeout), takes bodies of this size (client_max_body_size), and maps URLs of services back (proxy_redirect)".to_owned());
         block.lines.push("[defaults.timeouts]".to_owned());
         block.lines.extend(self.times.iter().cloned());
         block.lines.push(String::new());
         block.lines.push("[defaults.request]".to_owned());
         block.set("max_body", &text(&self.max_body));
+        if self.locations {
+            block.lines.push(String::new());
+            block.lines.push("[defaults.response]".to_owned());
+            block.set("locations", "true");
+        }
         block
     }
 }
 
 /// The keys of `timeouts` of a route, if they are not the default ones.
-pub(super) fn times(scope: &Scope<'_>, tries: u64, defaults: &Defaults) -> Vec<String> {
-    let keys = keys(scope, tries);
+pub(super) fn times(
+    scope: &Scope<'_>,
+    tries: u64,
+    defaults: &Defaults,
+    notes: &mut Vec<Note>,
+) -> Vec<String> {
+    let keys = keys(scope, tries, notes);
     match keys == defaults.times {
         true => Vec::new(),
         false => keys,
@@ -59,13 +73,9 @@ pub(super) fn times(scope: &Scope<'_>, tries: u64, defaults: &Defaults) -> Vec<S
 }
 
 /// The keys of `timeouts`, for so many attempts of which each may time out.
-fn keys(scope: &Scope<'_>, tries: u64) -> Vec<String> {
-    let time = |names: [&str; 2]| {
-        let given = names.iter().find_map(|name| scope.value(name));
-        given.and_then(units::milliseconds).filter(|time| *time > 0)
-    };
-    let read = time(["proxy_read_timeout", "grpc_read_timeout"]).unwrap_or(READ_TIMEOUT);
-    let connect = time(["proxy_connect_timeout", "grpc_connect_timeout"]).unwrap_or(0);
+fn keys(scope: &Scope<'_>, tries: u64, notes: &mut Vec<Note>) -> Vec<String> {
+    let read = time(scope, "proxy_read_timeout", notes).unwrap_or(READ_TIMEOUT);
+    let connect = time(scope, "proxy_connect_timeout", notes).unwrap_or(0);
     let attempt = read.saturating_add(connect);
     let key = |name: &str, time| format!("{name} = {}", text(&units::duration(time)));
     let mut keys = vec![key("total", attempt.saturating_mul(tries))];
@@ -79,6 +89,17 @@ fn keys(scope: &Scope<'_>, tries: u64) -> Vec<String> {
     keys
 }
 
+/// The time of a directive in milliseconds, with a note if it cannot be used.
+pub(super) fn time(scope: &Scope<'_>, name: &str, notes: &mut Vec<Note>) -> Option<u64> {
+    let directive = scope.one(name)?;
+    let time = units::milliseconds(directive.argument(0)).filter(|time| *time > 0);
+    if time.is_none() {
+        let why = "it is not a time that tidegate can wait";
+        notes.push(Note::new(directive, Outcome::Lost, why));
+    }
+    time
+}
+
 /// The `max_body` of a route, if it is not the default one.
 pub(super) fn max_body(
     scope: &Scope<'_>,
@@ -87,7 +108,7 @@ pub(super) fn max_body(
 ) -> Option<String> {
     let directive = scope.one("client_max_body_size")?;
     let Some(body) = body(scope) else {
-        notes.push(Note::new(directive, Outcome::Lost, "it is no size"));
+        notes.push(Note::new(directive, Outcome::Lost, "it is not a size"));
         return None;
     };
     (body != defaults.max_body).then(|| format!("max_body = {}", text(&body)))

@@ -1,12 +1,12 @@
 //! The file that comes out: blocks of TOML, each with its comments, and above
 //! them a summary.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use super::{
     super::arguments::quoted,
     notes::{Note, Notes, Outcome, printable},
-    tree::Tree,
+    tree::{Directive, Tree},
 };
 use crate::config::{Code, Diagnostics, Environment, LONGEST_FILE, parse};
 
@@ -96,6 +96,8 @@ pub(super) struct Document<'a> {
     blocks: Vec<Block>,
     /// All notes that are shown, in the order of the file.
     notes: Vec<Note>,
+    /// The blocks that `check` refuses.
+    refused: BTreeSet<usize>,
     bytes: u64,
 }
 
@@ -114,6 +116,7 @@ impl<'a> Document<'a> {
             seen: Notes::default(),
             blocks: Vec::new(),
             notes: Vec::new(),
+            refused: BTreeSet::new(),
             bytes: 0,
         }
     }
@@ -124,7 +127,7 @@ impl<'a> Document<'a> {
     /// # Errors
     /// The file would be longer than a configuration can be.
     pub(super) fn add(&mut self, mut block: Block) -> Result<(), String> {
-        block.notes.retain(|note| self.seen.is_new(note));
+        block.notes.retain(|note| self.seen.is_new(note, self.tree));
         if block.lines.is_empty() && block.notes.is_empty() {
             return Ok(());
         }
@@ -140,6 +143,12 @@ impl<'a> Document<'a> {
         self.notes.extend(block.notes.iter().cloned());
         self.blocks.push(block);
         Ok(())
+    }
+
+    /// The directives that have become nothing, and that no note in the blocks
+    /// so far is about.
+    pub(super) fn left(&self) -> Vec<&'a Directive> {
+        self.seen.left(&self.tree.directives)
     }
 
     /// Turns each block that `check` refuses into a comment that says why, and
@@ -160,6 +169,7 @@ impl<'a> Document<'a> {
             }
             for (at, why) in refused {
                 self.blocks[at].refuse(&why);
+                self.refused.insert(at);
             }
         }
         Vec::new()
@@ -173,7 +183,7 @@ impl<'a> Document<'a> {
                 .count()
         };
         Counts {
-            lost: count(&[Outcome::Unguarded, Outcome::Lost]),
+            lost: count(&[Outcome::Unguarded, Outcome::Lost]) + self.refused.len(),
             differs: count(&[Outcome::Differs]),
             needless: count(&[Outcome::Needless]),
         }

@@ -57,20 +57,15 @@ pub(super) fn translate<'a>(
         .directives
         .iter()
         .any(|directive| OF_HTTP.contains(&directive.name.as_str()));
-    let https: Vec<&[Directive]> = match is_part {
-        true => vec![&tree.directives],
+    let http: &[Directive] = match is_part {
+        true => &tree.directives,
         false => {
-            let mut of_process = Vec::new();
-            let blocks = tree.directives.iter().filter(|directive| {
-                let is_http = directive.name == "http";
-                if !is_http {
-                    of_process.push(*directive);
-                }
-                is_http
-            });
-            let blocks = blocks.map(Directive::inside).collect();
+            let is_http = |directive: &&Directive| directive.name == "http";
+            let (http, of_process): (Vec<_>, Vec<_>) = tree.directives.iter().partition(is_http);
             process(&of_process, &mut document)?;
-            blocks
+            // NGINX accepts one.
+            let http = http.first().inspect(|http| http.read());
+            http.map(|http| http.inside()).unwrap_or_default()
         }
     };
     let without_files = tree.without_files.iter();
@@ -79,8 +74,9 @@ pub(super) fn translate<'a>(
         Note::at(*place, &text, Outcome::Lost, "no file has this name")
     });
     document.add(Block::of_notes("includes", missing.collect()))?;
-    let http = https.first().copied().unwrap_or_default();
     self::http(http, tree, paths, &mut document)?;
+    let left = document.left().into_iter().map(reasons::unread).collect();
+    document.add(Block::of_notes("nothing uses these", left))?;
     let mut absent = document.mend(name);
     if document.blocks_of("[[routes]]") == 0 {
         document.add(nothing())?;
@@ -114,10 +110,14 @@ fn process(directives: &[&Directive], document: &mut Document<'_>) -> Result<(),
             ("worker_processes", number)
                 if number.parse::<u16>().is_ok_and(|number| number > 0) =>
             {
+                directive.read();
                 block.lines.push("[server]".to_owned());
                 block.set("workers", number);
             }
-            ("events", _) => notes.extend(directive.inside().iter().map(reasons::note)),
+            ("events", _) => {
+                directive.read();
+                notes.extend(directive.inside().iter().map(reasons::note));
+            }
             _ => notes.push(reasons::note(directive)),
         }
     }
@@ -166,13 +166,9 @@ fn http<'a>(
     let scopes: Vec<_> = servers.iter().map(|server| &server.scope).collect();
     document.add(trusted::client_ip(&scopes))?;
     let routes = routes(&servers, &listeners, &mut context)?;
-    let unused = context.limits.unused().into_iter();
-    let unread = scope.unread(directives).into_iter().map(reasons::unread);
-    let unused = unused
-        .chain(context.upstreams.unused())
-        .chain(unread)
-        .collect();
-    document.add(Block::of_notes("nothing uses these", unused))?;
+    let mut unused = context.limits.unused(tree);
+    unused.append(&mut context.upstreams.unused(tree));
+    document.add(Block::of_notes("no route uses these", unused))?;
     let upstreams = context.upstreams.blocks.into_iter();
     let made = upstreams.chain(context.limits.blocks);
     let mut blocks = made.chain([context.defaults.block()]).chain(routes);
@@ -203,10 +199,27 @@ fn defined<'a>(
                 let why = "its networks are `overrides` of a limit";
                 Note::new(directive, Outcome::Needless, why)
             }
+            false if is_for_websocket(directive) => {
+                let why = "WebSocket works without it";
+                Note::new(directive, Outcome::Needless, why)
+            }
             false => reasons::note(directive),
         });
     }
     (servers, notes)
+}
+
+/// Whether a `map` is the usual one for `proxy_set_header Connection`.
+fn is_for_websocket(directive: &Directive) -> bool {
+    let is_usual = |value: &Directive| {
+        matches!(
+            value.argument(0).to_ascii_lowercase().as_str(),
+            "upgrade" | "close" | "" | "keep-alive"
+        )
+    };
+    directive.name == "map"
+        && directive.argument(0) == "$http_upgrade"
+        && directive.inside().iter().all(is_usual)
 }
 
 /// The routes of all servers, with the notes about each server.

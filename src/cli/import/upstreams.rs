@@ -12,8 +12,9 @@ use super::{
     notes::{Note, Outcome},
     paths::Paths,
     scope::Scope,
+    timing,
     toml::{self, Block},
-    tree::Directive,
+    tree::{Directive, Tree},
     units,
     variables::without_variables,
 };
@@ -70,26 +71,34 @@ impl<'a> Upstreams<'a> {
     }
 
     /// Notes about upstreams that no route leads to.
-    pub(super) fn unused(&self) -> Vec<Note> {
+    pub(super) fn unused(&self, tree: &Tree) -> Vec<Note> {
+        let users = users(tree);
         let is_used = |name: &str| self.seen.contains(name);
         let unused = self.defined.iter().filter(|(name, _)| !is_used(name));
-        unused
-            .map(|(_, directive)| Note::new(directive, Outcome::Needless, "no route leads to it"))
-            .collect()
+        let note = |(name, directive): (&&str, &&Directive)| match users.get(name) {
+            Some(user) => {
+                let (by, place) = (&user.name, tree.shown(user.place));
+                let why = format!("`{by}` of {place} leads to it, and is not carried over");
+                Note::new(directive, Outcome::Lost, why)
+            }
+            None => Note::new(directive, Outcome::Needless, "nothing leads to it"),
+        };
+        unused.map(note).collect()
     }
 
     /// The name of the upstream that a place of this scope leads to.
-    pub(super) fn of(&mut self, to: &Destination, scope: &Scope<'a>, paths: &Paths) -> String {
-        let connect = ["proxy_connect_timeout", "grpc_connect_timeout"];
-        let connect = connect.iter().find_map(|name| scope.value(name));
-        let mut notes = Vec::new();
+    pub(super) fn of(
+        &mut self,
+        to: &Destination,
+        scope: &Scope<'a>,
+        paths: &Paths,
+        notes: &mut Vec<Note>,
+    ) -> String {
         let variant = Variant {
             destination: to.clone(),
-            connect: connect
-                .and_then(units::milliseconds)
-                .filter(|time| *time > 0),
+            connect: timing::time(scope, "proxy_connect_timeout", notes),
             tls: match to.is_secure {
-                true => tls(scope, paths, &mut notes),
+                true => tls(scope, paths, notes),
                 false => Vec::new(),
             },
         };
@@ -114,7 +123,6 @@ impl<'a> Upstreams<'a> {
                 block.set("servers", &toml::list(&[url]));
             }
         }
-        block.notes.append(&mut notes);
         let table = table_name(&name);
         block.lines.insert(0, format!("[upstreams.{table}]"));
         if to.is_http2 {
@@ -132,6 +140,33 @@ impl<'a> Upstreams<'a> {
         self.blocks.push(block);
         name
     }
+}
+
+/// The first directive that leads to each name, also by a variable.
+fn users(tree: &Tree) -> BTreeMap<&str, &Directive> {
+    let mut users = BTreeMap::new();
+    let mut add = |directive, url| {
+        let url: &str = url;
+        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let authority = rest.split('/').next().unwrap_or(rest);
+        users.entry(authority).or_insert(directive);
+    };
+    for directive in tree.every() {
+        match directive.name.as_str() {
+            "map" | "geo" | "split_clients" => {
+                let values = directive.inside().iter().flat_map(|entry| &entry.arguments);
+                values.for_each(|value| add(directive, value));
+            }
+            name if name == "set" || name.ends_with("_pass") => {
+                directive
+                    .arguments
+                    .iter()
+                    .for_each(|url| add(directive, url));
+            }
+            _ => {}
+        }
+    }
+    users
 }
 
 /// Adds the time for a connection to `pool`, which may be there already.
@@ -153,8 +188,17 @@ fn tls(scope: &Scope<'_>, paths: &Paths, notes: &mut Vec<Note>) -> Vec<String> {
     ];
     let mut lines = Vec::new();
     for (key, name) in files {
-        let file = scope.value(name).and_then(without_variables);
-        lines.extend(file.map(|file| format!("{key} = {}", toml::text(&paths.name(&file)))));
+        let Some(directive) = scope.one(name) else {
+            continue;
+        };
+        match without_variables(directive.argument(0)) {
+            Some(file) if file.is_empty() => {}
+            Some(file) => lines.push(format!("{key} = {}", toml::text(&paths.name(&file)))),
+            None => {
+                let why = "names of files have no variables";
+                notes.push(Note::new(directive, Outcome::Lost, why));
+            }
+        }
     }
     if let Some(directive) = scope.one("proxy_ssl_name") {
         match without_variables(directive.argument(0)) {
@@ -192,4 +236,24 @@ fn failures(scope: &Scope<'_>) -> Vec<String> {
             .collect::<Vec<_>>(),
     );
     found.into_iter().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::imported;
+
+    #[test]
+    fn an_upstream_of_another_protocol_is_lost_and_not_unused() {
+        let text = "http { upstream php { server a; } upstream idle { server b; } upstream chosen { server c; }
+            map $uri $to { default chosen; }
+            server { location / { fastcgi_pass php; } location /a { proxy_pass http://$to; } } }";
+        let made = imported(text.as_bytes()).unwrap();
+        for comment in [
+            "upstream php { server a; } -- not carried over: `fastcgi_pass` of nginx.conf:3 leads to it",
+            "upstream idle {...} -- not needed: nothing leads to it",
+            "upstream chosen { server c; } -- not carried over: `map` of nginx.conf:2 leads to it",
+        ] {
+            assert!(made.contains(comment), "{comment}\n{made}");
+        }
+    }
 }

@@ -52,6 +52,15 @@ pub(super) fn without_variables(text: &str) -> Option<String> {
     }
 }
 
+/// The text with its variables in their short form, to compare it.
+pub(super) fn canonical(text: &str) -> String {
+    let short = |piece| match piece {
+        Piece::Literal(text) => text,
+        Piece::Variable(name) => format!("${name}"),
+    };
+    pieces(text).into_iter().map(short).collect()
+}
+
 /// The facts about a server and a location that variables stand for.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Known<'a> {
@@ -61,6 +70,9 @@ pub(super) struct Known<'a> {
     pub(super) scheme: Option<&'a str>,
     /// The port if all of its listeners have one.
     pub(super) port: Option<u16>,
+    /// All of its listeners have the port that clients leave out: 80, or 443
+    /// with TLS.
+    pub(super) has_usual_ports: bool,
     /// The host and port of `proxy_pass`.
     pub(super) proxy_host: &'a str,
 }
@@ -252,6 +264,7 @@ mod tests {
         server_name: "a.example",
         scheme: Some("https"),
         port: Some(443),
+        has_usual_ports: true,
         proxy_host: "app",
     };
 
