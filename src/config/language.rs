@@ -79,8 +79,9 @@ pub(super) enum Kind {
     OneOrList(Box<Kind>),
     /// A short form, or a table (or a list of them); a switch, or a list.
     Either(Box<Kind>, Box<Kind>),
-    /// Free names on the left, these on the right.
-    Map(Box<Kind>),
+    /// Free names on the left, of which this is one that is right, and these on
+    /// the right.
+    Map(String, Box<Kind>),
     Table(Section),
     /// `[[section]]`
     Tables(Box<Kind>),
@@ -184,7 +185,8 @@ pub(super) fn holds_only_lists(name: &str) -> bool {
 /// Whether a key of this name holds a table, and none anything else. For text
 /// that could not be read, like [`holds_only_lists`].
 pub(super) fn holds_only_tables(name: &str) -> bool {
-    any_key(name, |_| true) && !any_key(name, |kind| !matches!(kind, Kind::Table(_) | Kind::Map(_)))
+    any_key(name, |_| true)
+        && !any_key(name, |kind| !matches!(kind, Kind::Table(_) | Kind::Map(..)))
 }
 
 impl Section {
@@ -264,7 +266,10 @@ impl Kind {
             }
             Some("object") => match Box::new(Self::read(path, &schema["additionalProperties"])) {
                 table if matches!(*table, Self::Table(_)) => Self::Named(table),
-                values => Self::Map(values),
+                values => {
+                    let name = schema["propertyNames"]["examples"][0].as_str();
+                    Self::Map(name.unwrap_or("NAME").to_owned(), values)
+                }
             },
             _ => Self::Text(StringKind::read(schema)),
         }
@@ -281,7 +286,7 @@ impl Kind {
             | Self::Named(of)
             | Self::Or(_, of)
             | Self::Either(_, of) => of.section(),
-            Self::Flag | Self::Whole { .. } | Self::Text(_) | Self::Choice(_) | Self::Map(_) => {
+            Self::Flag | Self::Whole { .. } | Self::Text(_) | Self::Choice(_) | Self::Map(..) => {
                 None
             }
         }
@@ -296,7 +301,7 @@ impl Kind {
             _ if depth == 0 => self,
             Self::List(of)
             | Self::OneOrList(of)
-            | Self::Map(of)
+            | Self::Map(_, of)
             | Self::Tables(of)
             | Self::Named(of) => of.inside(depth - 1),
             Self::Either(_, long) => long.inside(depth),
@@ -324,6 +329,11 @@ impl StringKind {
                 compiled: OnceLock::new(),
             }),
         }
+    }
+
+    /// Whether every string is one, so that one may be a secret.
+    pub(super) fn is_free(&self) -> bool {
+        self.pattern.is_none()
     }
 
     /// Whether a string could be one of these, as far as the pattern for

@@ -313,7 +313,10 @@ fn has_its_shape(kind: &Kind, node: &Node) -> bool {
         (Kind::Flag, value) => matches!(value, Value::Flag(_)),
         (Kind::Whole { .. }, value) => matches!(value, Value::Whole(_)),
         (Kind::Text(_) | Kind::Choice(_), value) => {
-            matches!(value, Value::Text(_) | Value::Foreign(_))
+            matches!(
+                value,
+                Value::Text(_) | Value::Decimal(_) | Value::Foreign(_)
+            )
         }
         (Kind::List(_) | Kind::Tables(_), value) => matches!(value, Value::List(_)),
         (Kind::OneOrList(_), value) => matches!(value, Value::Text(_) | Value::List(_)),
@@ -322,7 +325,7 @@ fn has_its_shape(kind: &Kind, node: &Node) -> bool {
             matches!(**long, Kind::Tables(_) | Kind::List(_))
         }
         (Kind::Either(short, _), _) => has_its_shape(short, node),
-        (Kind::Map(_) | Kind::Table(_), value) => matches!(value, Value::Table(_)),
+        (Kind::Map(..) | Kind::Table(_), value) => matches!(value, Value::Table(_)),
         (Kind::Named(_), Value::Table(table)) => is_of_tables(table),
         (Kind::Named(_), _) => false,
     }

@@ -203,7 +203,7 @@ fn given(kind: &Kind, node: &Node) -> Json {
             let named = |(name, entry): (&str, &Entry)| (name.to_owned(), given(of, &entry.node));
             Json::Object(table.iter().map(named).collect())
         }
-        (Kind::Map(of), Value::Table(table)) => {
+        (Kind::Map(_, of), Value::Table(table)) => {
             let pair = |(name, entry): (&str, &Entry)| match **of {
                 Kind::Text(_) => (name.to_owned(), free_text(name, &entry.node)),
                 _ => (name.to_owned(), given(of, &entry.node)),

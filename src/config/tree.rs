@@ -24,9 +24,11 @@ pub(super) struct Node {
 pub(super) enum Value {
     /// A string, in any of the four notations of TOML.
     Text(Text),
-    /// An integer. TOML's other numbers are foreign to the language.
+    /// An integer.
     Whole(i64),
     Flag(bool),
+    /// A decimal number, which no key takes. It is kept for advice.
+    Decimal(f64),
     /// A type that the language never uses; its name.
     Foreign(&'static str),
     /// A list in brackets, or tables below `[[name]]`.
@@ -123,6 +125,7 @@ impl Node {
             Value::Text(_) => "a string",
             Value::Whole(_) => "a number",
             Value::Flag(_) => "true or false",
+            Value::Decimal(_) => "a decimal number",
             Value::Foreign(name) => name,
             Value::List(_) => "a list",
             Value::Table(_) => "a table",

@@ -27,7 +27,7 @@ mod values;
 pub(super) use self::tables::{header, in_a_table, with_brackets};
 use self::{
     tables::{instead_of_table, is_inline, list_of_tables, named, required},
-    values::{as_switch, value_as_number},
+    values::{as_switch, takes, value_as_number},
 };
 use super::{
     language::{Kind, LanguageKey},
@@ -35,6 +35,7 @@ use super::{
     suggest,
     syntax::in_quotes,
     tree::{Node, Value},
+    units,
 };
 
 /// Help for the numbers of a limit in a place that only names limits.
@@ -62,7 +63,7 @@ pub(super) fn right_type(key: &LanguageKey, kind: &Kind, node: &Node) -> Option<
         }
         Kind::List(_) if as_switch(node) == Some(false) => Some(format!("leave `{name}` out")),
         Kind::Named(_) => Some(named(name, node)),
-        Kind::Map(_) => Some(format!("such as `{name} = {{ NAME = \"value\" }}`")),
+        Kind::Map(of_name, of) => Some(pairs(name, of_name, of, node)),
         Kind::Tables(of) => Some(list_of_tables(name, of.section()?, node)),
         // An item of the list that the key holds.
         Kind::Table(section) if matches!(key.kind, Kind::Tables(_)) => {
@@ -148,12 +149,54 @@ fn as_list(name: &str, node: &Node) -> Option<String> {
     Some(format!("write it as a list{of}: `{name} = [{item}]`"))
 }
 
+/// For something else in the place of a table of names. A lone value that stands
+/// for all names is written for one of them, unless it may be a secret.
+fn pairs(name: &str, of_name: &str, of: &Kind, node: &Node) -> String {
+    let lone = match (of, &node.value) {
+        (Kind::Text(text), Value::Text(lone)) if !text.is_free() && takes(of, node) => {
+            Some(quoted(lone.shown()))
+        }
+        _ => as_percentage(of, node),
+    };
+    let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    // The documents write statuses in quotes.
+    let is_bare = of_name.chars().all(bare) && !of_name.starts_with(|c: char| c.is_ascii_digit());
+    let of_name = match is_bare {
+        true => of_name.to_owned(),
+        false => format!("\"{of_name}\""),
+    };
+    match lone {
+        Some(lone) => format!("write `{name} = {{ {of_name} = \"{lone}\" }}`"),
+        None => {
+            let value = of.example().unwrap_or("value");
+            format!("such as `{name} = {{ {of_name} = \"{value}\" }}`")
+        }
+    }
+}
+
+/// A decimal number in the place of a percentage, as one. The number is a share
+/// of one, as other gateways have it, or else the percentage itself.
+fn as_percentage(kind: &Kind, node: &Node) -> Option<String> {
+    let (Kind::Text(text), Value::Decimal(number)) = (kind, &node.value) else {
+        return None;
+    };
+    let example = text.example.as_deref().unwrap_or_default();
+    let meant = match (0.0..=1.0).contains(number) {
+        true => units::percent_of(*number),
+        false => format!("{number}%"),
+    };
+    (example.ends_with('%') && text.takes(&meant)).then_some(meant)
+}
+
 /// For something else in the place of a string: an example, the default of the
 /// key if it has one.
 fn instead_of_text(key: &LanguageKey, kind: &Kind, node: &Node) -> Option<String> {
     let name = key.name.as_str();
-    if let (Value::Flag(flag), Kind::Map(_)) = (&node.value, &key.kind) {
+    if let (Value::Flag(flag), Kind::Map(..)) = (&node.value, &key.kind) {
         return Some(format!("write it in quotes: `\"{flag}\"`"));
+    }
+    if let Some(percent) = as_percentage(kind, node) {
+        return Some(format!("write `\"{percent}\"`"));
     }
     let default = key.default.as_ref().and_then(serde_json::Value::as_str);
     let default = default.filter(|text| !text.is_empty());
@@ -186,7 +229,7 @@ fn or_other(name: &str, word: &str, other: &Kind, node: &Node) -> Option<String>
         (Value::Text(_), Kind::Whole { .. }) => {
             format!("write a number without quotes, or \"{word}\"")
         }
-        (Value::Flag(_) | Value::Foreign(_), Kind::Text(text)) => {
+        (Value::Flag(_) | Value::Decimal(_) | Value::Foreign(_), Kind::Text(text)) => {
             format!(
                 "such as `{name} = \"{}\"`, or \"{word}\"",
                 text.example.as_deref()?

@@ -221,7 +221,7 @@ impl<'a> NodeDeserializer<'a> {
 
     /// A table of names that the user chooses, for sections or for strings.
     ///
-    /// A value that is no table is covered in diagnostics where strings were
+    /// A value that is no table is covered in diagnostics where free text was
     /// expected, such as the values of headers.
     fn names<'de, V: Visitor<'de>>(
         self,
@@ -231,8 +231,8 @@ impl<'a> NodeDeserializer<'a> {
         if let Value::Table(table) = &self.node.value {
             return visitor.visit_map(NamesAccess::new(table, of_sections, self.context));
         }
-        // Names and values are expected here: there may be secrets among them.
-        if !of_sections && !self.node.is_broken() {
+        // Values of any form are expected here: there may be secrets among them.
+        if !of_sections && !self.node.is_broken() && self.holds_free_text() {
             let mut problems = self.context.collector.problems();
             problems.covered.push(self.node.span);
         }

@@ -143,6 +143,17 @@ impl NodeDeserializer<'_> {
         language::key(self.context.section, self.context.key)
     }
 
+    /// Whether the key of this table has values of any form.
+    pub(super) fn holds_free_text(&self) -> bool {
+        match self.key().map(|key| &key.kind) {
+            Some(Kind::Map(_, of)) => match &**of {
+                Kind::Text(text) => text.is_free(),
+                _ => false,
+            },
+            _ => true,
+        }
+    }
+
     /// The description of the key; empty for the file itself.
     fn about(&self) -> &'static str {
         self.key().map_or("", |key| &key.about)
@@ -169,11 +180,21 @@ impl NodeDeserializer<'_> {
     /// comes first, then advice on the same value in a right form, then the
     /// description of the key.
     ///
-    /// `expected` and the name of the type complete "`KEY` is ..., not ...".
+    /// `expected` and the name of the type complete "`KEY` is ..., not ...". The
+    /// kinds of values behind a colon are named last.
     fn wrong_type_problem(&self, expected: &str, help: String) -> Problem {
         let context = self.context;
         let is = self.node.type_name();
-        let message = format!("`{}` is {expected}, not {is}", context.key);
+        let (expected, message) = match expected.split_once(": ") {
+            Some((of_type, kinds)) => {
+                let message = format!("`{}` takes {of_type}, not {is}: {kinds}", context.key);
+                (of_type, message)
+            }
+            None => (
+                expected,
+                format!("`{}` is {expected}, not {is}", context.key),
+            ),
+        };
         let problem = Problem::new(Code::WrongType, self.node.span, message)
             .label(format!("expected {expected}"));
         // The help would repeat the value.

@@ -120,8 +120,8 @@ fn blank_comments(text: &mut String, sign: &str) {
 
 /// Turns parsed values into those of the tree, with the environment filled in.
 ///
-/// The tree has fewer types than TOML: the language has no use for fractions,
-/// dates and times, which become [`Value::Foreign`] with a name for messages.
+/// The tree has fewer types than TOML: the language has no use for dates and
+/// times, which become [`Value::Foreign`] with a name for messages.
 struct TreeReader<'a> {
     file: u32,
     environment: &'a Environment,
@@ -152,7 +152,9 @@ impl TreeReader<'_> {
                     .map_or_else(|_| self.too_large(span), Value::Whole)
             }
             DeValue::Boolean(flag) => Value::Flag(*flag),
-            DeValue::Float(_) => Value::Foreign("a number with a fraction"),
+            DeValue::Float(number) => {
+                Value::Decimal(number.as_str().replace('_', "").parse().unwrap_or(f64::NAN))
+            }
             DeValue::Datetime(_) => Value::Foreign("a date or time"),
             DeValue::Array(items) => {
                 Value::List(items.iter().map(|item| self.node(item)).collect())

@@ -217,7 +217,8 @@ fn mode_has_effect(listener: &wire::Listener, problems: &mut Problems) {
     if let Some(ListenAddress::Ip(bind)) = listener.bind.read()
         && listener.mode.is_present()
     {
-        let message = format!("`mode` is for a socket in the file system, and {bind} is none");
+        let message =
+            format!("`mode` works only with `bind = \"unix:...\"`, and this listener has {bind}");
         let help = "leave `mode` out, or write a `bind` such as \"unix:/run/tidegate/web.sock\"";
         problems.error(Code::Conflict, listener.mode.at(), message, help);
     }

@@ -314,9 +314,11 @@ impl<'a> RouteContext<'a> {
             return is_parameter;
         }
         if is_parameter {
-            let message =
-                format!("`{{{name}}}` is that of the request, and no parameter of the path");
-            let help = "give the parameter in `match.path` another name";
+            let message = format!(
+                "`{{{name}}}` is a word of the language here, not the parameter of the path"
+            );
+            let help =
+                format!("give the parameter in `match.path` another name, such as `{{{name}_id}}`");
             self.problems.warn(Code::Misleading, at, message, help);
         }
         true

@@ -298,7 +298,12 @@ fn not_http(text: &str, help: &str) -> Wrong {
         let help = "have the service listen on a port, and write \"http://127.0.0.1:9001\"";
         return Wrong::new(why, help);
     }
-    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+    if names_records(scheme, rest) {
+        let https = if scheme.ends_with('s') { "s" } else { "" };
+        let help = format!("write \"srv+http{https}://{rest}\" for the servers of SRV records");
+        return Wrong::new("it does not begin with srv+http:// or srv+https://", help);
+    }
     let right = match rest.parse::<Ipv6Addr>() {
         Ok(ip) => format!("http://[{ip}]:9001"),
         // Behind a scheme whose slashes are not right.
@@ -314,6 +319,18 @@ fn not_http(text: &str, help: &str) -> Wrong {
     let is_meant = exact_server_url(&right).is_ok();
     let right = is_meant.then(|| format!("write \"{right}\""));
     Wrong::new("it does not begin with http:// or https://", help).or_advice(right)
+}
+
+/// Whether a URL is that of SRV records in the language of another gateway:
+/// `srv://`, `dns+srv://`, `dnssrv+http://`, or a name such as `_api._tcp.x`.
+fn names_records(scheme: &str, rest: &str) -> bool {
+    let is_word = scheme
+        .to_ascii_lowercase()
+        .split(['+', '-'])
+        .any(|word| matches!(word, "srv" | "srvs" | "dnssrv" | "dnssrvnoa"));
+    let is_name = rest.starts_with('_') && (rest.contains("._tcp.") || rest.contains("._udp."));
+    let is_host = |url: String| exact_server_url(&url).is_ok();
+    (is_word || is_name) && is_host(format!("http://{rest}"))
 }
 
 /// A name or an address that a server's certificate stands for.

@@ -199,7 +199,7 @@ pub(in crate::config) fn parameters(text: &str) -> Result<Vec<&str>, Wrong> {
         };
         parameter_name(name)?;
         if matches!(name, "host" | "path") {
-            let why = format!("`{{{name}}}` means something else in a redirect");
+            let why = format!("`{{{name}}}` is the {name} of the request in redirects and headers");
             return Err(Wrong::new(why, "choose another name"));
         }
         if names.contains(&name) {

@@ -20,7 +20,7 @@ use crate::policy::{HeaderText, RequestValue, Template, TextPiece};
 /// The pieces of a text, in order. `value_of` knows the names in braces.
 ///
 /// # Errors
-/// A brace without a partner, and those of `value_of`.
+/// A brace that is not closed or not opened, and those of `value_of`.
 fn pieces(
     text: &str,
     value_of: fn(&str) -> Result<RequestValue, Wrong>,
@@ -40,8 +40,12 @@ fn pieces(
         let (name, after) = inside
             .filter(|(name, _)| !name.contains('{'))
             .ok_or_else(|| {
+                let why = match brace {
+                    "{" => "a `{` is not closed",
+                    _ => "a `}` is not opened",
+                };
                 let help = "write `{name}` for what is filled in, and `{{` or `}}` for a brace";
-                Wrong::new("a brace has no partner", help)
+                Wrong::new(why, help)
             })?;
         let value = value_of(name)?;
         flush(&mut literal, &mut pieces);
@@ -158,7 +162,7 @@ const VALUES: [(&str, RequestValue); 12] = [
 /// route has it.
 ///
 /// # Errors
-/// A brace without a partner, a name that can be none, and a text that no
+/// A brace that is not closed or not opened, a name that can be none, and a text that no
 /// header can hold.
 pub(in crate::config) fn header_value(text: &str) -> Result<HeaderText, Wrong> {
     let pieces = pieces(text, request_value)?;
@@ -203,6 +207,20 @@ fn request_value(name: &str) -> Result<RequestValue, Wrong> {
 /// Help for a name that nothing in the value of a header fills in, on a route
 /// whose path has these parameters: the nearest name, or all of them.
 pub(in crate::config) fn help_for_header(name: &str, parameters: &[&str]) -> String {
+    let of_path = name
+        .split_once(':')
+        .map_or((name, None), |(kind, name)| (kind, Some(name)));
+    if let ("param" | "params" | "path_param" | "path", meant) = of_path {
+        let parameter = parameters.first().copied();
+        let known = parameters
+            .iter()
+            .copied()
+            .find(|known| Some(*known) == meant);
+        return match known.or(parameter).or(meant) {
+            Some(name) => format!("write a parameter of the path by its name alone: `{{{name}}}`"),
+            None => "write a parameter of `match.path` by its name, such as `{id}`".to_owned(),
+        };
+    }
     let names = [&VALUES.map(|(known, _)| known), parameters].concat();
     match suggest::nearest(name, &names) {
         Some(near) => format!("did you mean `{{{near}}}`?"),
@@ -244,6 +262,7 @@ mod tests {
             ("{\"a\":1}", "`{{`"),
             ("{}", "`{{`"),
             ("{client-ip}", "`{client_ip}`"),
+            ("{param:id}", "by its name alone: `{id}`"),
             ("{claim:}", "name of a claim"),
             ("{header:a b}", ""),
             ("{host}\n", ""),

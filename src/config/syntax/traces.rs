@@ -1,6 +1,9 @@
 //! Where spans go, and how many.
 
-use super::{super::wrong::Wrong, identity};
+use super::{
+    super::{units, wrong::Wrong},
+    identity,
+};
 use crate::policy::{SampledShare, UpstreamServer};
 
 /// The path that a collector takes spans at (OTLP/HTTP).
@@ -42,7 +45,7 @@ pub(in crate::config) fn sample(text: &str) -> Result<SampledShare, Wrong> {
                 .parse::<f64>()
                 .ok()
                 .filter(|share| (0.0..=1.0).contains(share));
-            let right = meant.map(|share| format!("write \"{}%\"", share * 100.0));
+            let right = meant.map(|share| format!("write \"{}\"", units::percent_of(share)));
             Err(Wrong::new("it is not a percentage", help).or_advice(right))
         }
     }
@@ -87,5 +90,6 @@ mod tests {
             assert!(sample(text).is_err(), "{text}");
         }
         assert_eq!(sample("0.25").unwrap_err().help, "write \"25%\"");
+        assert_eq!(sample("0.07").unwrap_err().help, "write \"7%\"");
     }
 }

@@ -146,7 +146,7 @@ fn each_shape_is_reported_with_the_shape_of_the_key() {
     route("timeouts = 30", "such as `timeouts = { total = \"30s\" }`");
     route(
         "request = { set_headers = \"x: y\" }",
-        "such as `set_headers = { NAME = \"value\" }`",
+        "such as `set_headers = { x-from = \"{client_ip}\" }`",
     );
     route(
         "request = { set_headers = { x = true } }",

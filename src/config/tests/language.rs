@@ -157,7 +157,7 @@ fn with_example(name: &str, kind: &Kind) -> Option<String> {
     let value = format!("{:?}", example?);
     Some(match kind {
         Kind::List(_) => format!("{name} = [{value}]"),
-        Kind::Map(_) => format!("{name} = {{ 204 = {value} }}"),
+        Kind::Map(of_name, _) => format!("{name} = {{ {of_name:?} = {value} }}"),
         Kind::Text(_) | Kind::OneOrList(_) | Kind::Or(..) | Kind::Either(..) => {
             format!("{name} = {value}")
         }

@@ -1,6 +1,6 @@
 //! `[traces]`: where spans go, and which requests have some.
 
-use super::{super::Code, config_with, places};
+use super::{super::Code, config_with, only, places};
 use crate::policy::{SampledShare, TrustParent};
 
 #[test]
@@ -33,6 +33,21 @@ fn an_invalid_key_of_traces_is_reported_at_its_place() {
         let found = places(config_with(&format!("[traces]\n{traces}"), ""));
         let lines: Vec<_> = found.iter().map(|(line, _)| *line).collect();
         assert_eq!(lines, [line], "{traces}");
+    }
+}
+
+#[test]
+fn a_share_as_a_decimal_number_is_written_as_a_percentage() {
+    for (sample, right) in [
+        ("0.01", "`\"1%\"`"),
+        ("0.07", "`\"7%\"`"),
+        ("1.5", "`\"1.5%\"`"),
+        ("1", "`\"1%\"`"),
+    ] {
+        let traces = format!("[traces]\notlp = \"http://collector\"\nsample = {sample}");
+        let (code, said) = only(config_with(&traces, ""));
+        assert_eq!(code, Code::WrongType);
+        assert!(said.contains(right), "{said}");
     }
 }
 

@@ -144,6 +144,14 @@ fn a_name_of_srv_records_has_neither_port_nor_weight() {
     ] {
         assert_eq!(places(servers(server)), [(2, code)], "{server}");
     }
+    for (foreign, right) in [
+        ("srv://_api._tcp.x", "srv+http://_api._tcp.x"),
+        ("dns+srv://_api._tcp.x", "srv+http://_api._tcp.x"),
+        ("_api._tcp.x", "srv+http://_api._tcp.x"),
+    ] {
+        let (_, said) = only(servers(&format!("'{foreign}'")));
+        assert!(said.contains(right), "{said}");
+    }
     let config = servers("{ url = 'SRV+HTTPS://_A._tcp.b.', backup = true }, 'http://a'").unwrap();
     let server = &config.upstreams[0].servers[0];
     assert_eq!(

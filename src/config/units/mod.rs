@@ -203,6 +203,11 @@ pub(super) fn percent(text: &str) -> Result<f64, Wrong> {
     }
 }
 
+/// A share of one as a percentage, with at most four decimals: `"1%"` of 0.01.
+pub(super) fn percent_of(share: f64) -> String {
+    format!("{}%", (share * 1e6).round() / 1e4)
+}
+
 /// `"5%"`: a share of something, in percent; up to `"100%"`.
 ///
 /// # Errors

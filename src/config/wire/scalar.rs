@@ -39,11 +39,15 @@ pub(in crate::config) trait Syntax: Clone + fmt::Debug {
     /// The name of such a value, with an article: "a duration".
     fn name() -> String;
 
-    /// The type that a diagnostic asks for in place of another one.
+    /// The type that a diagnostic asks for in place of another one; the kinds
+    /// of values stand behind a colon.
     fn expected() -> String {
+        let name = Self::name();
         match Self::EXAMPLE {
-            "" => Self::name(),
-            _ => format!("{} in a string", Self::name()),
+            "" => name,
+            // Behind several kinds, "in a string" would be about the last one.
+            _ if name.contains(" or ") => format!("a string: {name}"),
+            _ => format!("{name} in a string"),
         }
     }
 

@@ -94,6 +94,10 @@ syntaxes! {
     Absent = Missing, "\"skip\", \"refuse\" or part of a key", "client-ip", "^((skip|refuse|route|client-ip|host|path|method|tls:subject|identity|plan)$|(client-ip/|header:|cookie:|query:|param:|claim:).)", key::missing;
     /// `401`, or `4xx` for all statuses of a class.
     StatusOrClass = Statuses, "a status or a class of them", "401", "^[2-5]([0-9][0-9]|xx)$", header::statuses;
+    /// The same, of access lines, most of which are about requests that pass.
+    LoggedStatus = Statuses, "a status or a class of them", "2xx", "^[2-5]([0-9][0-9]|xx)$", header::statuses;
+    /// The same, of requests that have failed.
+    FailedStatus = Statuses, "a status or a class of them", "503", "^[45]([0-9][0-9]|xx)$", header::failed_statuses;
     /// The place of a cost that is known in the end.
     CostAt = CostSource, "the place of a cost", "response-header:x-cost", "^(response-(header|trailer|json):.|((request|response)-)?bytes$)", cost::source;
     /// A value that a part of a key may have.

@@ -141,14 +141,25 @@ pub(in crate::config) type Pairs<N, V> = Names<Field<Scalar<N>>, Scalar<V>>;
 pub(in crate::config) trait NameKind {
     /// By this, such a table asks its deserializer for its entries.
     const ASKS: &'static str;
+
+    /// The schema of a name; `None` for any.
+    fn schema() -> Option<Schema>;
 }
 
 impl NameKind for String {
     const ASKS: &'static str = NAMED;
+
+    fn schema() -> Option<Schema> {
+        None
+    }
 }
 
 impl<N: Syntax> NameKind for Field<Scalar<N>> {
     const ASKS: &'static str = PAIRS;
+
+    fn schema() -> Option<Schema> {
+        Some(N::schema())
+    }
 }
 
 impl<K, T> Deref for Names<K, T> {
@@ -194,13 +205,17 @@ impl<'de, K: Deserialize<'de>, T: Deserialize<'de>> de::Visitor<'de> for NamesVi
     }
 }
 
-impl<K, T: JsonSchema> JsonSchema for Names<K, T> {
+impl<K: NameKind, T: JsonSchema> JsonSchema for Names<K, T> {
     fn schema_name() -> Cow<'static, str> {
         format!("named_{}", T::schema_name()).into()
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let values = generator.subschema_for::<T>();
-        json_schema!({ "type": "object", "additionalProperties": values })
+        let mut table = json_schema!({ "type": "object", "additionalProperties": values });
+        if let Some(name) = K::schema() {
+            table.insert("propertyNames".to_owned(), name.into());
+        }
+        table
     }
 }
