@@ -87,7 +87,7 @@ impl Code {
 pub enum Severity {
     /// The configuration cannot be used.
     Error,
-    /// The configuration can be used, and yet this is surely not meant.
+    /// The configuration can be used, and yet this is probably a mistake.
     Warning,
 }
 

@@ -1,5 +1,5 @@
 //! Checks that several sections make: of keys that exclude each other, and of
-//! identities that stand there twice.
+//! identities and values that stand there twice.
 //!
 //! Each check reports its mistake and lets its caller go on: one reading finds
 //! every mistake.
@@ -10,6 +10,10 @@ use crate::config::{
     field::Given,
     problem::{Code, Problem, Problems},
     source::Span,
+    wire::{
+        lists::Items,
+        scalar::{Scalar, Syntax},
+    },
 };
 
 /// A key of a section, and the place of its value.
@@ -99,6 +103,22 @@ impl<K: Eq + Hash> Unique<K> {
     ) {
         if let Some(first) = self.add(identity, at) {
             problems.report(Problem::twice(at, first, message).help(help));
+        }
+    }
+}
+
+/// Reports values of a list that are the same in another spelling, such as names
+/// of headers in other letters. The deserializer reports the same text.
+pub(super) fn distinct<S: Syntax<Value: Eq + Hash>, const RULES: usize>(
+    key: &str,
+    list: &impl Given<Items<Scalar<S>, RULES>>,
+    problems: &mut Problems,
+) {
+    let mut known = Unique::new();
+    for item in list.elements() {
+        if let Some(value) = item.read() {
+            let message = format!("`{key}` has this twice, in another spelling");
+            known.check(value, item.at(), message, "keep one of the two", problems);
         }
     }
 }

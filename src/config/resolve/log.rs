@@ -1,5 +1,6 @@
 //! `[log]`: the log and access lines.
 
+use super::checks::distinct;
 use crate::config::{
     field::{Given, Nested, section},
     problem::{Code, Problems},
@@ -27,6 +28,7 @@ pub(super) fn log(
         let help = "name fewer";
         problems.error(Code::BadValue, log.fields.at(), message, help);
     }
+    distinct("fields", &log.fields, problems);
     for field in fields {
         let holder = field.read().and_then(|one| holder(&one, identities?));
         if let Some(identity) = holder {

@@ -24,7 +24,7 @@ use std::{collections::HashMap, sync::Arc};
 use http::{HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
 
-use super::checks::{GivenKey, Unique, exclude};
+use super::checks::{GivenKey, Unique, distinct, exclude};
 use crate::config::{
     field::{Field, Given, Nested},
     problem::{Code, Problem, Problems},
@@ -48,6 +48,7 @@ pub(super) fn matches(entry: &Nested<wire::Match>, problems: &mut Problems) -> O
     let matches = field.value()?;
     let path = pattern(matches, problems);
     unique(&matches.headers, problems);
+    distinct("hosts", &matches.hosts, problems);
     Some(Match {
         listeners: matches.listeners.optional()?.unwrap_or_default(),
         hosts: matches.hosts.optional()?.unwrap_or_default(),

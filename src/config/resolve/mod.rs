@@ -30,7 +30,7 @@
 //!    routes are deserialized with the values that they inherit.
 //! 2. Sections are resolved in the order of dependence: routes name upstreams
 //!    and limits, and `[admin]` has an address beside those of the listeners.
-//! 3. [`warnings`] looks for settings that are allowed and surely not meant,
+//! 3. [`warnings`] looks for settings that are allowed but probably a mistake,
 //!    but only in a file without errors: a name that is misspelt in one place
 //!    would seem to be unused in another.
 

@@ -7,7 +7,7 @@
 //! names.
 
 use super::{
-    checks::{GivenKey, Unique, exclude},
+    checks::{GivenKey, Unique, distinct, exclude},
     references::RouteContext,
 };
 use crate::config::{
@@ -40,6 +40,7 @@ pub(super) fn request(
         &request.remove_headers,
         context,
     );
+    distinct("keep_headers", &request.keep_headers, context.problems);
     let max_body = request.max_body.read()?;
     Some(RequestChanges {
         rewrite: rewrite?,
@@ -117,6 +118,7 @@ fn headers(
     context: &mut RouteContext<'_>,
 ) -> Option<HeaderChanges> {
     let removed = remove.read();
+    distinct("remove_headers", remove, context.problems);
     for (table, verb) in [(set, "set"), (added, "added")] {
         let is_own = table.is_own() && remove.is_own();
         let mut names = Unique::new();

@@ -28,7 +28,7 @@ use crate::config::{
     wire::{
         lists::List,
         scalar::Scalar,
-        syntaxes::{ServerAt, StatusOrClass},
+        syntaxes::{FailedStatus, ServerAt},
         tables::{Either, Named, NamedEntry, SwitchOr},
         upstreams::{self as wire, Balance as Choice, SentHeader},
     },
@@ -152,7 +152,7 @@ fn balance(upstream: &wire::Upstream, at: Span, problems: &mut Problems) -> Opti
 
 /// The statuses that cool a server down. Behind `true` stands only the one
 /// that the key was once made for.
-fn cool_down(wanted: &SwitchOr<List<Scalar<StatusOrClass>>>) -> StatusSet {
+fn cool_down(wanted: &SwitchOr<List<Scalar<FailedStatus>>>) -> StatusSet {
     match wanted {
         SwitchOr::Switch(false) => StatusSet::default(),
         SwitchOr::Switch(true) => [ONLY_OVERLOAD].into_iter().collect(),

@@ -174,13 +174,13 @@ pub(in crate::config) fn method(text: &str) -> Result<Method, Wrong> {
 /// that is retried. Classes of statuses have some that no retry helps.
 ///
 /// # Errors
-/// Anything else, and statuses below 200 or above 599.
+/// Anything else, and statuses below 400 or above 599.
 pub(in crate::config) fn retry_reason(text: &str) -> Result<Failures, Wrong> {
     if text.starts_with(|c: char| c.is_ascii_digit()) && !text.ends_with('x') {
         return failure(text);
     }
     way_to_fail(text).ok_or_else(|| match text.as_bytes() {
-        [b'0'..=b'9', ..] => Wrong::new("it is not a status of an answer", STATUS_HELP),
+        [b'0'..=b'9', ..] => Wrong::new(NO_STATUS, STATUS_HELP),
         _ => no_failure(text, "it is nothing to retry on", "\"503\""),
     })
 }
@@ -189,7 +189,7 @@ pub(in crate::config) fn retry_reason(text: &str) -> Result<Failures, Wrong> {
 /// as `"5xx"`: one outcome that counts against a server.
 ///
 /// # Errors
-/// Anything else, and statuses below 200 or above 599.
+/// Anything else, and statuses below 400 or above 599.
 pub(in crate::config) fn failure(text: &str) -> Result<Failures, Wrong> {
     if let Some(way) = way_to_fail(text) {
         return Ok(way);
@@ -198,9 +198,9 @@ pub(in crate::config) fn failure(text: &str) -> Result<Failures, Wrong> {
         let why = "it is no failure of a server";
         return Err(no_failure(text, why, "\"503\" or \"5xx\""));
     }
-    let statuses = statuses(text).map_err(|wrong| match text.ends_with('x') {
+    let statuses = failed_statuses(text).map_err(|wrong| match text.ends_with('x') {
         true => wrong,
-        false => Wrong::new("it is not a status of an answer", STATUS_HELP),
+        false => Wrong::new(wrong.why, STATUS_HELP),
     })?;
     Ok(Failures {
         statuses: [statuses].into_iter().collect(),
@@ -208,8 +208,10 @@ pub(in crate::config) fn failure(text: &str) -> Result<Failures, Wrong> {
     })
 }
 
+/// The reason why a text is refused as a status.
+const NO_STATUS: &str = "it is not an HTTP status";
 /// Help for a number that is no status.
-const STATUS_HELP: &str = "write one from \"200\" to \"599\"";
+const STATUS_HELP: &str = "write one from \"400\" to \"599\"";
 
 /// A failure that is no status, by its word.
 fn way_to_fail(text: &str) -> Option<Failures> {
@@ -228,6 +230,20 @@ fn no_failure(text: &str, why: &str, statuses: &str) -> Wrong {
     let near = suggest::nearest(text, &["connect", "reset", "timeout"]);
     let help = format!("write \"connect\", \"reset\", \"timeout\" or a status such as {statuses}");
     Wrong::new(why, help).or_meant(near)
+}
+
+/// `"503"`, `"4xx"`: statuses from 400 to 599, with which a request has failed.
+///
+/// # Errors
+/// Anything else, such as the statuses of a service that works.
+pub(in crate::config) fn failed_statuses(text: &str) -> Result<Statuses, Wrong> {
+    let found = statuses(text)?;
+    if found.first < 400 {
+        let why = "a request with such an answer has not failed";
+        let help = "write one such as \"503\", or \"5xx\" for all from 500 to 599";
+        return Err(Wrong::new(why, help));
+    }
+    Ok(found)
 }
 
 /// `"401"`, `"5xx"`: statuses from 200 to 599. Those below end no exchange.
@@ -249,7 +265,7 @@ pub(in crate::config) fn statuses(text: &str) -> Result<Statuses, Wrong> {
             [b'2'..=b'5', b'x', b'x'] | [b'2'..=b'5', b'0'..=b'9', b'0'..=b'9'],
             [Ok(first), Ok(last)],
         ) => Ok(Statuses { first, last }),
-        _ => Err(Wrong::new("it is no status of an answer", help)),
+        _ => Err(Wrong::new(NO_STATUS, help)),
     }
 }
 
@@ -292,7 +308,7 @@ mod tests {
     fn a_retry_listens_to_failures_and_statuses() {
         let on = retry_reason("503").unwrap();
         assert!(on.statuses.contains(StatusCode::SERVICE_UNAVAILABLE) && !on.connect);
-        for text in ["5xx", "99", "600", "conect", ""] {
+        for text in ["5xx", "99", "200", "304", "600", "conect", ""] {
             assert!(retry_reason(text).is_err(), "{text}");
         }
     }
@@ -310,7 +326,12 @@ mod tests {
         );
         for (text, help) in [
             ("conect", "did you mean \"connect\"?"),
-            ("600", "write one from \"200\" to \"599\""),
+            ("600", "write one from \"400\" to \"599\""),
+            ("200", "write one from \"400\" to \"599\""),
+            (
+                "3xx",
+                "write one such as \"503\", or \"5xx\" for all from 500 to 599",
+            ),
             (
                 "6xx",
                 "write one such as \"401\", or \"5xx\" for all from 500 to 599",

@@ -100,3 +100,38 @@ fn choices_without_lines_and_fields_like_secrets_are_reported() {
     }
     fine(&text("header:referer"));
 }
+
+#[test]
+fn a_field_in_two_spellings_is_one_field() {
+    let fields = "[log]\nfields = ['header:referer', 'header:Referer']\n";
+    let (code, said) = only(config_with(fields, ""));
+    assert_eq!(code, Code::Duplicate, "{said}");
+    // Names of cookies have a letter case.
+    assert!(config_with("[log]\nfields = ['cookie:a', 'cookie:A']\n", "").is_ok());
+    for keys in [
+        "request.remove_headers = ['X-A', 'x-a']",
+        "request.keep_headers = ['X-Real-IP', 'x-real-ip']",
+        "response.remove_headers = ['X-A', 'x-a']",
+        "match.hosts = ['A.example', 'a.example']",
+    ] {
+        let (code, said) = only(config_with("", keys));
+        assert_eq!(code, Code::Duplicate, "{said}");
+        assert!(said.contains("in another spelling"), "{said}");
+    }
+}
+
+#[test]
+fn one_share_for_all_lines_is_shown_and_written_for_a_class() {
+    for (written, right) in [
+        ("'10%'", "write `sample = { \"2xx\" = \"10%\" }`"),
+        ("0.1", "write `sample = { \"2xx\" = \"10%\" }`"),
+        ("true", "such as `sample = { \"2xx\" = \"10%\" }`"),
+        ("{ '2xx' = 0.001 }", "write `\"0.1%\"`"),
+        ("{ '2xx' = 0.07 }", "write `\"7%\"`"),
+    ] {
+        let mistakes = config_with(&format!("[log]\nsample = {written}\n"), "").unwrap_err();
+        let text = mistakes.render(false);
+        assert!(text.contains(right), "{text}");
+        assert!(!text.contains("***"), "{text}");
+    }
+}

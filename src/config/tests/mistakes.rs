@@ -213,7 +213,7 @@ fn bad_values_of_a_route_are_reported_with_good_ones() {
     refused(
         "retry = { on = [\"5xx\"] }",
         Code::BadValue,
-        "from \"200\" to \"599\"",
+        "from \"400\" to \"599\"",
     );
     refused("retry = { budget = 20 }", Code::WrongType, "`\"20%\"`");
     refused(

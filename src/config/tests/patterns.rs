@@ -230,7 +230,7 @@ fn a_word_that_is_a_parameter_of_the_path_too_is_reported() {
     route(
         &format!("{keys}request = {{ set_headers = {{ x-a = \"{{peer}}/{{id}}\" }} }}"),
         Code::Misleading,
-        "that of the request",
+        "not the parameter of the path",
     );
     fine_route(&format!("{keys}request = {{ rewrite = \"/{{peer}}\" }}"));
 }

@@ -1,6 +1,6 @@
 //! Mistakes about upstreams: their own, and those of routes that lead to them.
 
-use super::{super::Code, config_with, only, places, read};
+use super::{super::Code, config_with, only, places, read, warnings::warned};
 use crate::policy::ServerAddress;
 
 #[test]
@@ -163,6 +163,33 @@ fn a_name_of_srv_records_has_neither_port_nor_weight() {
         by_target: true,
     };
     assert_eq!(server.address, right);
+}
+
+#[test]
+fn only_statuses_of_failures_count_against_a_server_and_each_once() {
+    let upstream = |keys: &str| format!("[upstreams.b]\nservers = ['http://b']\n{keys}\n");
+    for keys in [
+        "ejection.on = ['200']",
+        "ejection.on = ['3xx']",
+        "cool_down = ['2xx']",
+        "cool_down = ['503', '304']",
+    ] {
+        let (code, said) = only(config_with(&upstream(keys), ""));
+        assert_eq!(code, Code::BadValue, "{said}");
+        assert!(said.contains("has not failed"), "{said}");
+    }
+    let (code, _) = only(config_with("", "retry.on = ['200']"));
+    assert_eq!(code, Code::BadValue);
+    for keys in [
+        "ejection.on = ['5xx', '503', 'reset']",
+        "cool_down = ['503', '5xx']",
+        "health_check = { path = '/', statuses = ['2xx', '204'] }",
+    ] {
+        let route = "[[routes]]\nname = 'b'\nupstream = 'b'\n";
+        let (line, code, said) = warned(&format!("{}{route}", upstream(keys)));
+        assert_eq!((line, code), (3, Code::NoEffect), "{said}");
+        assert!(said.contains("which stands there, too"), "{said}");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Settings that are allowed but surely a mistake cause a warning, at their
+//! Settings that are allowed but probably a mistake cause a warning, at their
 //! place and with a correction, and load.
 
 use super::{

@@ -142,9 +142,9 @@ syntaxes! {
     /// An algorithm of signatures.
     TokenAlgorithm = Algorithm, "an algorithm", "RS256", "^(RS|PS|HS)(256|384|512)$|^ES(256|384)$|^EdDSA$", identity::algorithm;
     /// A failure that may be tried again.
-    Reason = Failures, "\"connect\", \"reset\", \"timeout\" or a status", "503", "^(connect|reset|timeout|[2-5][0-9][0-9])$", header::retry_reason;
+    Reason = Failures, "\"connect\", \"reset\", \"timeout\" or a status", "503", "^(connect|reset|timeout|[45][0-9][0-9])$", header::retry_reason;
     /// A failure that counts against a server.
-    ServerFailure = Failures, "\"connect\", \"reset\", \"timeout\", a status or a class of them", "5xx", "^(connect|reset|timeout|[2-5]([0-9][0-9]|xx))$", header::failure;
+    ServerFailure = Failures, "\"connect\", \"reset\", \"timeout\", a status or a class of them", "5xx", "^(connect|reset|timeout|[45]([0-9][0-9]|xx))$", header::failure;
     /// A whole path, in which `{name}` stands for one segment.
     WholePath = PathPattern, "a path", "/orders/{id}", "^/", path::whole;
     /// Path and query of a request line.

@@ -13,8 +13,9 @@ use super::{
     routes::Concurrency,
     scalar::{Off, Or, Scalar},
     syntaxes::{
-        AnyDuration, Bound, CheckHeader, CheckHost, GrpcService, MethodName, Part, PemFile,
-        PositiveDuration, ServerAt, ServerFailure, ServerName, StatusOrClass, Target, Value,
+        AnyDuration, Bound, CheckHeader, CheckHost, FailedStatus, GrpcService, MethodName, Part,
+        PemFile, PositiveDuration, ServerAt, ServerFailure, ServerName, StatusOrClass, Target,
+        Value,
     },
     tables::{Either, Pairs, SwitchOr},
 };
@@ -66,7 +67,7 @@ pub(in crate::config) struct Upstream {
     /// `true`: `["503"]`; `false`: never.
     // Both say that the server wants fewer requests for a while.
     #[serde(default = "cool_down")]
-    pub(in crate::config) cool_down: Field<SwitchOr<List<Scalar<StatusOrClass>>>>,
+    pub(in crate::config) cool_down: Field<SwitchOr<List<Scalar<FailedStatus>>>>,
     /// Active checks of each server; absent: none.
     pub(in crate::config) health_check: Nested<HealthCheck>,
     /// Ejection of servers that fail too often in a row.
@@ -83,7 +84,7 @@ pub(in crate::config) struct Upstream {
     pub(in crate::config) tls: Nested<UpstreamTls>,
 }
 
-fn cool_down() -> Field<SwitchOr<List<Scalar<StatusOrClass>>>> {
+fn cool_down() -> Field<SwitchOr<List<Scalar<FailedStatus>>>> {
     Field::by_default(List::of(&["503", "429"]).value.map(SwitchOr::Other))
 }
 

@@ -1,4 +1,4 @@
-//! Settings that are allowed and yet surely not meant. A warning has a place
+//! Settings that are allowed and yet probably a mistake. A warning has a place
 //! and says what to write instead, as an error does.
 //!
 //! Warnings are looked for once everything else is sound. Each section of the
@@ -20,6 +20,7 @@ mod log;
 mod origins;
 mod overrides;
 mod patterns;
+mod statuses;
 mod templates;
 mod times;
 mod unused;
@@ -39,6 +40,7 @@ pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
     keys::report(file, config, problems);
     log::report(file, problems);
     listeners::report(file, config, problems);
+    statuses::report(file, problems);
     addresses::report(file, config, problems);
     for (table, route) in file.routes.values().zip(&config.routes) {
         patterns::report(table, route, problems);
