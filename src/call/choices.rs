@@ -79,17 +79,20 @@ impl LineChoices {
         let key = |(limit, key): &(usize, u64)| Some((lines.limits.get(*limit)?, *key));
         let keys = noted.map_or(&[][..], |noted| &noted.keys);
         Some(ExtraFields {
-            fields: self.values(exchange, noted),
+            fields: self.values(exchange, noted, lines),
             keys: keys.iter().filter_map(key).collect(),
             sample: sample.map(|(_, share)| &**share),
         })
     }
 
     /// The fields that an exchange has, in the order of the configuration.
+    /// Queries in them are shown as that of the request is: this is the only
+    /// way of a value into the line.
     fn values<'a>(
         &'a self,
         exchange: &'a Exchange,
         noted: Option<&'a ChosenFacts>,
+        lines: &RouteLines,
     ) -> Vec<(&'a str, Cow<'a, [u8]>)> {
         let headers = &exchange.request.headers;
         let value = |(index, (name, field)): (usize, &'a (Box<str>, LogField))| {
@@ -102,7 +105,7 @@ impl LineChoices {
                     Some(Cow::Borrowed(&**value))
                 }
             };
-            Some((&**name, value?))
+            Some((&**name, lines.query.shown_within(value?)))
         };
         self.fields.iter().enumerate().filter_map(value).collect()
     }

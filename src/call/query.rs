@@ -26,7 +26,8 @@ pub fn pairs(raw: &[u8]) -> impl Iterator<Item = Pair<'_>> {
         .map(pair)
 }
 
-/// How the access lines of a route show the query of a request.
+/// How the access lines of a route show the query of a request, and those in
+/// fields.
 #[derive(Debug, Clone)]
 pub struct LoggedQuery {
     /// Whether the query is shown, and how.
@@ -58,6 +59,35 @@ impl LoggedQuery {
             LogQuery::Full => Some(Cow::Borrowed(raw)),
             LogQuery::Off => None,
             LogQuery::Masked => Some(self.mask(raw)),
+        }
+    }
+
+    /// The value of a field as an access line shows it. A field may hold a URL,
+    /// and everything behind its `?` or `#` is shown as a query is: fragments
+    /// hold tokens, too. Other values with such a sign are treated alike, as
+    /// nothing tells them from URLs.
+    pub fn shown_within<'v>(&self, value: Cow<'v, [u8]>) -> Cow<'v, [u8]> {
+        let next_sign = |text: &[u8]| memchr::memchr2(b'?', b'#', text);
+        let Some(first) = next_sign(&value) else {
+            return value;
+        };
+        match self.log {
+            LogQuery::Full => value,
+            LogQuery::Off => match value {
+                Cow::Borrowed(value) => Cow::Borrowed(&value[..first]),
+                Cow::Owned(value) => Cow::Owned(value[..first].to_vec()),
+            },
+            LogQuery::Masked => {
+                let mut out = value[..first].to_vec();
+                let mut rest = &value[first..];
+                while let [sign, after @ ..] = rest {
+                    let (part, more) = after.split_at(next_sign(after).unwrap_or(after.len()));
+                    out.push(*sign);
+                    out.extend_from_slice(&self.mask(part));
+                    rest = more;
+                }
+                Cow::Owned(out)
+            }
         }
     }
 
@@ -190,6 +220,37 @@ mod tests {
             Some(&b"token=1"[..])
         );
         assert_eq!(logged(LogQuery::Off, &[]).shown(b"token=1"), None);
+    }
+
+    #[test]
+    fn the_values_of_secrets_in_the_url_of_a_field_are_masked() {
+        let shown = |log, value: &'static str| {
+            let logged = LoggedQuery::new(log, [Box::from("user")].into());
+            let shown = logged.shown_within(Cow::Borrowed(value.as_bytes()));
+            String::from_utf8(shown.into_owned()).unwrap()
+        };
+        for (value, masked, off) in [
+            (
+                "https://a/b?q=1&token=x",
+                "https://a/b?q=1&token=***",
+                "https://a/b",
+            ),
+            (
+                "/b?user=x#access_token=y&z",
+                "/b?user=***#access_token=***&z",
+                "/b",
+            ),
+            ("/?next=/c?token=x", "/?next=/c?token=***", "/"),
+            ("/a?q=1, /b?token=x", "/a?q=1, /b?token=***", "/a"),
+            ("5; url=/a?t%6fken=x", "5; url=/a?t%6fken=***", "5; url=/a"),
+            ("is it?", "is it?", "is it"),
+            ("token=x", "token=x", "token=x"),
+            ("", "", ""),
+        ] {
+            assert_eq!(shown(LogQuery::Masked, value), masked);
+            assert_eq!(shown(LogQuery::Off, value), off);
+            assert_eq!(shown(LogQuery::Full, value), value);
+        }
     }
 
     #[test]

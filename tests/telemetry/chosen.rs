@@ -48,6 +48,46 @@ fn chosen_fields_are_in_the_line_under_their_names() {
 }
 
 #[test]
+fn queries_in_fields_are_masked_like_that_of_the_request() {
+    let service = Upstream::answering(|_| {
+        "HTTP/1.1 302 Found\r\nlocation: /in?who=me&code=1#access_token=s3cret\r\ncontent-length: 0\r\n\r\n".into()
+    });
+    let limit = "limits = ['l']";
+    for (query, referer, location) in [
+        (
+            "masked",
+            "https://a/?who=***&token=***",
+            "/in?who=***&code=1#access_token=***",
+        ),
+        ("off", "https://a/", "/in"),
+        (
+            "full",
+            "https://a/?who=me&token=s3cret",
+            "/in?who=me&code=1#access_token=s3cret",
+        ),
+    ] {
+        let text = format!(
+            "[log]\nquery = '{query}'\nfields = ['header:referer', 'response-header:location', 'cookie:back']\n[limits.l]\nrate = '9/s'\nkey = 'query:who'\nmissing = 'skip'\n{}",
+            one_route(&service, limit)
+        );
+        let gateway = Gateway::start(&text);
+        let lines = [
+            "Referer: https://a/?who=me&token=s3cret",
+            "Cookie: back=/x?token=s3cret",
+        ];
+        gateway.ask("GET", "/", &lines);
+        let line = gateway.access_line();
+        assert_eq!(line["header:referer"], referer);
+        assert_eq!(line["response-header:location"], location);
+        assert_eq!(
+            line.to_string().contains("s3cret"),
+            query == "full",
+            "{line}"
+        );
+    }
+}
+
+#[test]
 fn fields_of_a_refusal_and_of_a_preflight_are_logged() {
     let text = format!(
         "[log]\nfields = ['response-header:retry-after', 'response-header:access-control-allow-origin']\n[limits.l]\nrate = '1/h'\n{}",
