@@ -1,9 +1,10 @@
 //! Templates that are filled in for each request: the values of fields that a
 //! route sets and adds.
 //!
-//! A value that a client chose cannot end its field and begin another one, and
-//! is read by a receiver as it is known here: one with control characters or
-//! outer blanks counts as missing, as a reader of fields would change it. It is
+//! A value that is empty counts as missing, as in keys of limits. A value that a
+//! client chose cannot end its field and begin another one, and is read by a
+//! receiver as it is known here: one with control characters other than tabs, or
+//! with outer blanks, counts as missing, as a reader of fields would change it. It is
 //! not looked at for further places: braces that a client sends stay as they
 //! are.
 //!
@@ -59,18 +60,20 @@ pub(super) fn fill(out: &mut Vec<u8>, template: &Template, exchange: &Exchange) 
     })
 }
 
-/// Appends a value of the request. Returns whether the request has it.
+/// Appends a value of the request. Returns whether the request has it: an empty
+/// one counts as missing, also of a field that a client sends empty.
 fn append(out: &mut Vec<u8>, value: &RequestValue, exchange: &Exchange) -> bool {
     let begin = out.len();
     let is_there = append_raw(out, value, exchange).is_some();
-    is_there && is_exact(&out[begin..])
+    is_there && is_value(&out[begin..])
 }
 
-/// Whether a reader of a field leaves a value as it is. Tabs within it came in
-/// a field.
-fn is_exact(value: &[u8]) -> bool {
+/// Whether there is a value, and a reader of a field leaves it as it is. Tabs
+/// within it are a part of the value (RFC 9110, 5.5).
+fn is_value(value: &[u8]) -> bool {
     let is_changed = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
-    value.trim_ascii().len() == value.len() && !value.iter().any(is_changed)
+    let is_whole = value.trim_ascii().len() == value.len();
+    !value.is_empty() && is_whole && !value.iter().any(is_changed)
 }
 
 /// Appends a value as it is; `None` if the request does not have it.
@@ -113,7 +116,7 @@ pub(super) fn append_raw(
     append_text(out, text)
 }
 
-/// Appends a text, which is a value also if it is empty.
+/// Appends a text. Always a value, so that a `match` can end with this.
 fn append_text(out: &mut Vec<u8>, text: &str) -> Option<()> {
     out.extend_from_slice(text.as_bytes());
     Some(())
@@ -135,12 +138,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_exact_if_no_reader_of_a_field_changes_it() {
-        for value in [&b""[..], b"root", b"a b", b"a\tb", "\u{e4}".as_bytes()] {
-            assert!(is_exact(value), "{}", value.escape_ascii());
+    fn a_value_is_not_empty_and_no_reader_of_a_field_changes_it() {
+        for value in [&b"root"[..], b"a b", b"a\tb", "\u{e4}".as_bytes()] {
+            assert!(is_value(value), "{}", value.escape_ascii());
         }
         for value in [
-            &b" root"[..],
+            &b""[..],
+            b" root",
             b"root ",
             b"root\t",
             b"root\n",
@@ -149,7 +153,7 @@ mod tests {
             b"\x7froot",
             b" ",
         ] {
-            assert!(!is_exact(value), "{}", value.escape_ascii());
+            assert!(!is_value(value), "{}", value.escape_ascii());
         }
     }
 }

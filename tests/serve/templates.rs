@@ -56,6 +56,18 @@ fn a_response_without_a_value_lacks_the_field_of_the_service_too() {
 }
 
 #[test]
+fn an_empty_value_counts_as_missing_as_in_keys_of_limits() {
+    let service = echo();
+    let set = "set_headers = { x-own = 'v{header:x-a}', x-tab = '{header:x-b}' }";
+    let gateway = gateway(&service, set, set);
+    let response = gateway.ask("GET", "/", &["X-A:", "X-Own: forged", "X-B: a\tb"]);
+    assert_eq!(response.get("x-own"), None);
+    let seen = response.text().to_lowercase();
+    assert!(!seen.contains("x-own"), "{seen}");
+    assert_eq!(response.get("x-tab"), Some("a\tb"));
+}
+
+#[test]
 fn an_added_field_stands_beside_those_that_are_there() {
     let service = echo();
     let request =
