@@ -145,8 +145,8 @@ fn echo() -> Upstream {
     Upstream::answering(|request| ok(&String::from_utf8_lossy(&request.head.raw)))
 }
 
-/// The prefixes that the service gets of a request from this address.
-fn prefix_from(from: [u8; 4], gateway: &Gateway, lines: &str) -> Vec<String> {
+/// The response to a request with these lines from this address.
+fn asked_from(from: [u8; 4], gateway: &Gateway, lines: &str) -> crate::support::Message {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket
         .bind(&std::net::SocketAddr::from((from, 0)).into())
@@ -154,7 +154,12 @@ fn prefix_from(from: [u8; 4], gateway: &Gateway, lines: &str) -> Vec<String> {
     socket.connect(&gateway.address().into()).unwrap();
     let mut client = Client::over(socket.into());
     let request = format!("GET /shop/x HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
-    let seen = client.exchange(request).text().to_lowercase();
+    client.exchange(request)
+}
+
+/// The prefixes that the service gets of a request from this address.
+fn prefix_from(from: [u8; 4], gateway: &Gateway, lines: &str) -> Vec<String> {
+    let seen = asked_from(from, gateway, lines).text().to_lowercase();
     let lines = seen
         .lines()
         .filter_map(|line| line.strip_prefix("x-forwarded-prefix: "));
@@ -185,6 +190,35 @@ fn a_service_is_told_the_prefix_that_was_stripped() {
         let seen = prefix_from(from, &gateway, lines);
         assert_eq!(seen, [expected], "{from:?} {lines}");
     }
+}
+
+#[test]
+fn a_prefix_that_a_trusted_proxy_has_stripped_comes_back_too() {
+    let service = service();
+    let gateway = Gateway::start(&text(
+        &service,
+        "strip_prefix = '/shop'",
+        "locations = true",
+    ));
+    let say = "X-Say: location: /7|set-cookie: a=1; Path=/|refresh: 0; url = /7\r\n";
+    let lines = format!("X-Forwarded-Prefix: /outer\r\n{say}");
+    for (from, prefix) in [([127, 0, 0, 1], ""), ([127, 0, 0, 2], "/outer")] {
+        let response = asked_from(from, &gateway, &lines);
+        let expected = [
+            ("location", format!("{prefix}/shop/7")),
+            ("set-cookie", format!("a=1; Path={prefix}/shop")),
+            ("refresh", format!("0; url = {prefix}/shop/7")),
+        ];
+        for (name, expected) in expected {
+            assert_eq!(response.get(name), Some(expected.as_str()));
+        }
+    }
+    let odd = asked_from(
+        [127, 0, 0, 2],
+        &gateway,
+        &format!("X-Forwarded-Prefix: /a;b\r\n{say}"),
+    );
+    assert_eq!(odd.get("location"), Some("/shop/7"));
 }
 
 #[test]

@@ -25,16 +25,25 @@ pub(super) fn write(
         return;
     }
     out.extend_from_slice(b"x-forwarded-prefix: ");
-    let is_trusted = exchange.client.chain.is_some();
-    let lines = exchange.request.headers.all(&name);
-    for line in lines.filter(|_| is_trusted) {
-        let members = line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-        for member in members.filter(|member| is_path(member)) {
-            out.extend_from_slice(member.strip_suffix(b"/").unwrap_or(member));
-        }
-    }
+    out.extend_from_slice(&received(exchange));
     out.extend_from_slice(stripped.as_bytes());
     out.extend_from_slice(b"\r\n");
+}
+
+/// The prefixes that trusted proxies have stripped, as one path without a
+/// trailing `/`; empty if there are none. Nothing is believed of other peers.
+pub(super) fn received(exchange: &Exchange) -> Vec<u8> {
+    let mut prefix = Vec::new();
+    if exchange.client.chain.is_none() {
+        return prefix;
+    }
+    for line in exchange.request.headers.all(&X_FORWARDED_PREFIX) {
+        let members = line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        for member in members.filter(|member| is_path(member)) {
+            prefix.extend_from_slice(member.strip_suffix(b"/").unwrap_or(member));
+        }
+    }
+    prefix
 }
 
 /// Whether a field is this one for a service that takes `_` for `-`.
@@ -50,9 +59,10 @@ pub(super) fn is_same(name: &[u8]) -> bool {
     name.iter().map(plain).eq(known.as_str().bytes())
 }
 
-/// Whether a prefix is a path from the root, and not the name of a host.
+/// Whether a prefix is a path from the root, and not the name of a host. It has
+/// no sign that would end it in a field such as `Set-Cookie` or `Refresh`.
 fn is_path(prefix: &[u8]) -> bool {
-    let is_of_path = |byte: &u8| byte.is_ascii_graphic() && !b"\\?#".contains(byte);
+    let is_of_path = |byte: &u8| byte.is_ascii_graphic() && !b"\\?#;\"'<>".contains(byte);
     prefix.starts_with(b"/") && !prefix.starts_with(b"//") && prefix.iter().all(is_of_path)
 }
 
@@ -80,6 +90,8 @@ mod tests {
             ("/\\evil", false),
             ("/a?b", false),
             ("/a b", false),
+            ("/a;b", false),
+            ("/a'b", false),
         ] {
             assert_eq!(is_path(prefix.as_bytes()), expected, "{prefix}");
         }

@@ -10,8 +10,9 @@ impl Locations {
     ///
     /// Every `Path` is mapped, as browsers take the last of several. A `Domain`
     /// that is the host of a server is taken out: the cookie is then one of the
-    /// host that the client asked for, and of no other.
-    pub(super) fn cookie(&self, value: &[u8]) -> Option<Vec<u8>> {
+    /// host that the client asked for, and of no other. The client has to put
+    /// `prefix` before paths of the gateway.
+    pub(super) fn cookie(&self, value: &[u8], prefix: &[u8]) -> Option<Vec<u8>> {
         let mut parts = value.split(|byte| *byte == b';');
         let cookie = parts.next()?;
         let has_root = begins_with(cookie.trim_ascii_start(), OF_HOST);
@@ -22,7 +23,7 @@ impl Locations {
                 None => (part.trim_ascii(), &b""[..]),
             };
             let path = (!has_root && name.eq_ignore_ascii_case(b"path"))
-                .then(|| self.cookie_path(of_part))
+                .then(|| self.cookie_path(of_part, prefix))
                 .flatten();
             if let Some(path) = path {
                 is_changed |= path != of_part;
@@ -43,21 +44,17 @@ impl Locations {
     /// A path that covers all of `add_prefix` covers all that the client reaches
     /// by the route. It has no trailing slash then, as it would not cover the
     /// path without one (RFC 6265, 5.1.4).
-    fn cookie_path(&self, path: &[u8]) -> Option<Vec<u8>> {
+    fn cookie_path(&self, path: &[u8], prefix: &[u8]) -> Option<Vec<u8>> {
         let text = std::str::from_utf8(path).ok()?;
-        if !text.starts_with('/') {
+        if !text.starts_with('/') || !self.has_way_back {
             return None;
         }
         let covering = text.strip_suffix('/').unwrap_or(text);
         if after_prefix(self.add.as_bytes(), covering).is_some() {
-            let whole = if self.strip.is_empty() {
-                "/"
-            } else {
-                &self.strip
-            };
-            return Some(whole.into());
+            let whole = [prefix, self.strip.as_bytes()].concat();
+            return Some(if whole.is_empty() { b"/".into() } else { whole });
         }
-        self.path(path)
+        self.path(path, prefix)
     }
 
     /// Whether the domain of a cookie is the host of a server, which a client

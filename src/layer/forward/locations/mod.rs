@@ -16,7 +16,9 @@
 //! Requests lose `strip_prefix` and get `add_prefix`, and a path in a response
 //! goes the other way. One that does not begin with `add_prefix` is no path that
 //! a request of the route reaches, and stays. A path that a template rewrites
-//! has no way back and stays, too.
+//! has no way back and stays, too. Prefixes that trusted proxies have taken off
+//! before, as they say in `X-Forwarded-Prefix`, are put before the path: the
+//! client has to send it there again.
 //!
 //! # Cost
 //!
@@ -28,11 +30,11 @@ mod cookie;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use http::{HeaderName, header};
 
-use super::{super::rewrite::after_prefix, head, hops::ReceivedHops};
+use super::{super::rewrite::after_prefix, head, hops::ReceivedHops, prefix};
 use crate::{
     call::Exchange,
     message::Response,
@@ -52,6 +54,9 @@ pub struct Locations {
     strip: String,
     /// The prefix that they get, likewise.
     add: String,
+    /// Whether a path of the service is one of the client's with other prefixes.
+    /// It is not if a template makes it.
+    has_way_back: bool,
 }
 
 /// The origin of a server (RFC 6454).
@@ -67,6 +72,9 @@ struct ClientOrigin<'a> {
     is_tls: bool,
     /// Host and port as the client named them; empty if it named none.
     authority: Cow<'a, [u8]>,
+    /// The prefix that trusted proxies have taken off the path: whole segments
+    /// without a trailing `/`, or empty.
+    prefix: &'a [u8],
 }
 
 /// A URL up to its path.
@@ -92,22 +100,24 @@ impl Locations {
             servers: servers.iter().map(origin).collect(),
             strip,
             add,
+            has_way_back: !matches!(rewrite, Rewrite::Template(_)),
         }
     }
 
     /// Maps the fields of a `response` to the request of `exchange`.
     pub(super) fn apply(&self, response: &mut Response, exchange: &Exchange) {
         let fields = &mut response.fields;
+        let prefix = prefix::received(exchange);
         for name in [header::LOCATION, header::CONTENT_LOCATION, REFRESH] {
             if fields.get(&name).is_some() {
-                let client = ClientOrigin::of(exchange);
+                let client = ClientOrigin::of(exchange, &prefix);
                 fields.change(&name, |value| match name == REFRESH {
                     true => self.refresh(value, &client),
                     false => self.url(value, &client),
                 });
             }
         }
-        fields.change(&header::SET_COOKIE, |value| self.cookie(value));
+        fields.change(&header::SET_COOKIE, |value| self.cookie(value, &prefix));
     }
 
     /// The URL in place of this one; `None` if it stays.
@@ -125,7 +135,7 @@ impl Locations {
         let (path, behind) = rest.split_at(end.unwrap_or(rest.len()));
         // A URL without a path has the root.
         let path = if path.is_empty() { b"/" } else { path };
-        match self.path(path) {
+        match self.path(path, client.prefix) {
             Some(path) => mapped.extend_from_slice(&path),
             None => mapped.extend_from_slice(path),
         }
@@ -165,17 +175,20 @@ impl Locations {
     }
 
     /// The path in place of this one, which begins with `/`; `None` if it
-    /// stays.
+    /// stays. The client has to put `prefix` before paths of the gateway.
     ///
     /// Dot segments count as the client resolves them. The result never begins
     /// with `//`, which would be the name of a host.
-    fn path(&self, path: &[u8]) -> Option<Vec<u8>> {
+    fn path(&self, path: &[u8], prefix: &[u8]) -> Option<Vec<u8>> {
+        if !self.has_way_back {
+            return None;
+        }
         let normal = match memchr::memmem::find(path, b"/.") {
             Some(_) => path::normal_form(path),
             None => None,
         };
         let path = normal.as_deref().map_or(path, str::as_bytes);
-        let mut mapped = self.strip.clone().into_bytes();
+        let mut mapped = [prefix, self.strip.as_bytes()].concat();
         mapped.extend_from_slice(after_prefix(path, &self.add)?);
         if mapped.is_empty() {
             mapped.push(b'/');
@@ -186,23 +199,9 @@ impl Locations {
     /// The value of a `Refresh` in place of this one, such as `5; url=/x`;
     /// `None` if it stays.
     fn refresh(&self, value: &[u8], client: &ClientOrigin<'_>) -> Option<Vec<u8>> {
-        let is_time = |byte: &u8| byte.is_ascii_digit() || b". \t;,".contains(byte);
-        let at = value.iter().take_while(|byte| is_time(byte)).count();
-        let (word, rest) = value.get(at..)?.split_at_checked(4)?;
-        if !word.eq_ignore_ascii_case(b"url=") {
-            return None;
-        }
-        let begin = at + word.len() + rest.iter().take_while(|byte| **byte == b' ').count();
-        let (begin, end) = match value.get(begin) {
-            Some(quote @ (b'"' | b'\'')) => {
-                let inside = &value[begin + 1..];
-                let length = memchr::memchr(*quote, inside).unwrap_or(inside.len());
-                (begin + 1, begin + 1 + length)
-            }
-            _ => (begin, value.len()),
-        };
-        let url = self.url(&value[begin..end], client)?;
-        Some([&value[..begin], &url, &value[end..]].concat())
+        let Range { start, end } = url_of_refresh(value)?;
+        let url = self.url(&value[start..end], client)?;
+        Some([&value[..start], &url, &value[end..]].concat())
     }
 }
 
@@ -210,7 +209,7 @@ impl<'a> ClientOrigin<'a> {
     /// The origin that services are told in `X-Forwarded-Proto` and
     /// `X-Forwarded-Host`: that of the request, or the one that a trusted proxy
     /// gives.
-    fn of(exchange: &'a Exchange) -> Self {
+    fn of(exchange: &'a Exchange, prefix: &'a [u8]) -> Self {
         let received = exchange
             .client
             .chain
@@ -228,8 +227,46 @@ impl<'a> ClientOrigin<'a> {
                 _ => exchange.origin.tls.is_some(),
             },
             authority: received.host.filter(is_sound).unwrap_or_else(own),
+            prefix,
         }
     }
+}
+
+/// The place of the URL in a `Refresh`, as browsers read it (HTML, "shared
+/// declarative refresh steps"): behind a time and `;`, `,` or a blank, with or
+/// without `url=` and quotes. `None` if a browser takes it for no refresh.
+fn url_of_refresh(value: &[u8]) -> Option<Range<usize>> {
+    let skip = |at: usize, is: fn(&u8) -> bool| {
+        let rest = value.get(at..).unwrap_or_default();
+        at + rest.iter().take_while(|byte| is(byte)).count()
+    };
+    let after_blanks = |at| skip(at, u8::is_ascii_whitespace);
+    let time = after_blanks(0);
+    let time_end = skip(time, |byte| byte.is_ascii_digit() || *byte == b'.');
+    let mut at = after_blanks(time_end);
+    let is_separated = match value.get(at) {
+        Some(b';' | b',') => {
+            at = after_blanks(at + 1);
+            true
+        }
+        _ => at > time_end,
+    };
+    if time_end == time || !is_separated {
+        return None;
+    }
+    let word = value.get(at..at + 3).unwrap_or_default();
+    let sign = after_blanks(at + 3);
+    if word.eq_ignore_ascii_case(b"url") && value.get(sign) == Some(&b'=') {
+        at = after_blanks(sign + 1);
+    }
+    Some(match value.get(at) {
+        Some(quote @ (b'"' | b'\'')) => {
+            let inside = &value[at + 1..];
+            let length = memchr::memchr(*quote, inside).unwrap_or(inside.len());
+            at + 1..at + 1 + length
+        }
+        _ => at.min(value.len())..value.len(),
+    })
 }
 
 /// A URL as its origin, if it has one, and the rest from its path on. `None` if

@@ -36,6 +36,7 @@ fn seen(locations: &Locations, url: &str) -> String {
     let client = ClientOrigin {
         is_tls: true,
         authority: Cow::Borrowed(b"Shop.example"),
+        prefix: b"",
     };
     let mapped = locations.url(url.as_bytes(), &client);
     mapped.map_or_else(|| url.to_owned(), |url| String::from_utf8(url).unwrap())
@@ -131,6 +132,7 @@ fn a_service_that_sends_its_clients_to_https_is_obeyed() {
     let client = ClientOrigin {
         is_tls: false,
         authority: Cow::Borrowed(b"shop.example"),
+        prefix: b"",
     };
     let seen = |url: &str| {
         let url = locations.url(url.as_bytes(), &client).unwrap();
@@ -155,6 +157,7 @@ fn a_client_without_a_host_gets_a_path() {
     let client = ClientOrigin {
         is_tls: false,
         authority: Cow::Borrowed(b""),
+        prefix: b"",
     };
     let mapped = locations("/orders", "").url(b"http://10.0.0.1:9001/7", &client);
     assert_eq!(mapped.unwrap(), b"/orders/7");
@@ -166,6 +169,7 @@ fn the_url_of_a_refresh_is_mapped() {
     let client = ClientOrigin {
         is_tls: true,
         authority: Cow::Borrowed(b"shop.example"),
+        prefix: b"",
     };
     for (value, expected) in [
         ("5; url=/7", "5; url=/orders/7"),
@@ -176,6 +180,15 @@ fn the_url_of_a_refresh_is_mapped() {
             "1.5;url=https://shop.example/orders/7",
         ),
         ("0;url='/7", "0;url='/orders/7"),
+        ("0; url = /7", "0; url = /orders/7"),
+        ("0;/7", "0;/orders/7"),
+        ("0,/7", "0,/orders/7"),
+        ("0 /7", "0 /orders/7"),
+        (" .5 ; '/7' x", " .5 ; '/orders/7' x"),
+        ("0;url/7", "0;url/7"),
+        ("0/7", "0/7"),
+        (";/7", ";/7"),
+        ("0;", "0;"),
         ("5", "5"),
         ("5; url=", "5; url="),
         ("5; to=/7", "5; to=/7"),
@@ -192,7 +205,7 @@ fn the_url_of_a_refresh_is_mapped() {
 #[track_caller]
 fn cookies(locations: &Locations, pairs: &[(&str, &str)]) {
     for (value, expected) in pairs {
-        let mapped = locations.cookie(value.as_bytes());
+        let mapped = locations.cookie(value.as_bytes(), b"");
         let mapped = mapped.map_or((*value).to_owned(), |url| String::from_utf8(url).unwrap());
         assert_eq!(mapped, *expected, "{value}");
     }
@@ -251,6 +264,46 @@ fn a_cookie_for_the_host_of_a_server_becomes_one_of_the_host_that_was_asked_for(
     cookies(&locations("", ""), &pairs);
 }
 
+#[test]
+fn what_trusted_proxies_have_stripped_comes_back_before_the_prefix_of_the_route() {
+    let client = ClientOrigin {
+        is_tls: true,
+        authority: Cow::Borrowed(b"shop.example"),
+        prefix: b"/outer",
+    };
+    let url = |locations: &Locations, url: &str| {
+        let mapped = locations.url(url.as_bytes(), &client);
+        mapped.map_or_else(|| url.to_owned(), |url| String::from_utf8(url).unwrap())
+    };
+    let own = locations("/orders", "/v1");
+    assert_eq!(url(&own, "/v1/7"), "/outer/orders/7");
+    assert_eq!(
+        url(&own, "http://10.0.0.1:9001/v1"),
+        "https://shop.example/outer/orders"
+    );
+    assert_eq!(url(&own, "/login"), "/login", "no path of the route");
+    assert_eq!(
+        url(&own, "https://evil.example/v1"),
+        "https://evil.example/v1"
+    );
+    let none = locations("", "");
+    assert_eq!(url(&none, "/7"), "/outer/7");
+    let cookie = |locations: &Locations, value: &str| {
+        String::from_utf8(locations.cookie(value.as_bytes(), b"/outer").unwrap()).unwrap()
+    };
+    assert_eq!(cookie(&own, "a=1; Path=/"), "a=1; Path=/outer/orders");
+    assert_eq!(cookie(&none, "a=1; Path=/"), "a=1; Path=/outer");
+    assert_eq!(cookie(&none, "a=1; Path=/cart"), "a=1; Path=/outer/cart");
+}
+
+#[test]
+fn a_path_that_a_template_made_stays_also_below_another_prefix() {
+    let template = Rewrite::Template(crate::policy::Template([].into()));
+    let locations = Locations::new(&template, &[]);
+    assert_eq!(locations.path(b"/7", b"/outer"), None);
+    assert_eq!(locations.cookie(b"a=1; Path=/7", b"/outer"), None);
+}
+
 /// The path of a request on its way to the service, written plainly.
 fn there(strip: &str, add: &str, path: &str) -> String {
     let rest = path.strip_prefix(strip).unwrap();
@@ -268,7 +321,7 @@ proptest! {
         let path = format!("{add}{rest}");
         prop_assume!(path.starts_with('/'));
         let path = path::normal_form(path.as_bytes()).unwrap_or(path);
-        if let Some(back) = locations(&strip, &add).path(path.as_bytes()) {
+        if let Some(back) = locations(&strip, &add).path(path.as_bytes(), b"") {
             let back = String::from_utf8(back).unwrap();
             let there = there(&strip, &add, &back);
             // The root of the service has a slash.
@@ -289,8 +342,8 @@ proptest! {
     #[test]
     fn any_bytes_pass_without_a_line_end(value in "[ -~]{0,40}") {
         let locations = locations("/orders", "/v1");
-        let _ = locations.cookie(value.as_bytes());
-        let client = ClientOrigin { is_tls: true, authority: Cow::Borrowed(b"a") };
+        let _ = locations.cookie(value.as_bytes(), b"");
+        let client = ClientOrigin { is_tls: true, authority: Cow::Borrowed(b"a"), prefix: b"" };
         let _ = locations.refresh(value.as_bytes(), &client);
     }
 }
