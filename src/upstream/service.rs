@@ -70,8 +70,7 @@ impl Upstream {
         let servers: Vec<_> = servers.iter().map(server).collect();
         let health = servers
             .iter()
-            .map(|server| Arc::clone(&server.health))
-            .collect();
+            .map(|server| (Arc::clone(&server.health), server.weight));
         let ejector = Ejector::new(policy.ejection.clone(), policy.slow_start, health);
         let balancer = Balancer::new(Arc::clone(&policy), servers);
         Ok(Self {

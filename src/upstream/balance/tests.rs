@@ -161,8 +161,7 @@ async fn a_recovered_server_gets_its_share_gradually() {
         let health = balancer
             .servers
             .iter()
-            .map(|server| Arc::clone(&server.health))
-            .collect();
+            .map(|server| (Arc::clone(&server.health), server.weight));
         let ejection = policy::Ejection {
             on: tests::failures(),
             consecutive_failures: NonZeroU32::MIN,

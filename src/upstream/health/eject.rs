@@ -40,6 +40,9 @@ pub(in crate::upstream) struct Ejector {
     slow_start: Duration,
     /// The health of each server, by its index in the balancer.
     servers: Vec<Arc<Health>>,
+    /// Those that have a weight. Others get no requests, so that they neither
+    /// carry a part of the load nor stay as the last one.
+    weighted: Vec<Arc<Health>>,
     /// Pages that have failed recently.
     pages: Mutex<FailedPages>,
     /// Held while a decision is made: two concurrent decisions must not each
@@ -48,16 +51,19 @@ pub(in crate::upstream) struct Ejector {
 }
 
 impl Ejector {
-    /// Decides for `servers`, whose indices are those of the balancer.
+    /// Decides for `servers`, whose indices are those of the balancer. A server
+    /// of weight 0 is never counted.
     pub(in crate::upstream) fn new(
         policy: Ejection,
         slow_start: Duration,
-        servers: Vec<Arc<Health>>,
+        servers: impl Iterator<Item = (Arc<Health>, u32)> + Clone,
     ) -> Self {
+        let weighted = servers.clone().filter(|(_, weight)| *weight > 0);
         Self {
             policy,
             slow_start,
-            servers,
+            weighted: weighted.map(|(health, _)| health).collect(),
+            servers: servers.map(|(health, _)| health).collect(),
             pages: Mutex::default(),
             deciding: Mutex::default(),
         }
@@ -82,7 +88,7 @@ impl Ejector {
         if !failing.is_one_of(&self.policy.on) {
             return false;
         }
-        let Some(server) = self.servers.get(index).filter(|_| self.servers.len() > 1) else {
+        let Some(server) = self.servers.get(index).filter(|_| self.weighted.len() > 1) else {
             return true;
         };
         let run = server.count_failure();
@@ -129,7 +135,7 @@ impl Ejector {
         if !is_healthy(server) {
             return;
         }
-        let healthy = self.servers.iter().filter(|other| is_healthy(other));
+        let healthy = self.weighted.iter().filter(|other| is_healthy(other));
         if healthy.count() < 2 {
             self.bring_back(now);
         } else if self.avoided(now).count() < self.most_avoided() {
@@ -186,7 +192,7 @@ impl Ejector {
 
     /// Servers that are ejected or cooling down.
     fn avoided(&self, now: Instant) -> impl Iterator<Item = &Arc<Health>> {
-        self.servers
+        self.weighted
             .iter()
             .filter(move |server| server.is_avoided(now, self.slow_start))
     }
@@ -198,7 +204,7 @@ impl Ejector {
     fn most_avoided(&self) -> usize {
         match usize::from(self.policy.max_percent) {
             0 => 0,
-            percent => (self.servers.len() * percent / 100).max(1),
+            percent => (self.weighted.len() * percent / 100).max(1),
         }
     }
 

@@ -126,6 +126,8 @@ pub(super) struct CheckMemory {
     pub(super) has_begun: bool,
     /// Consecutive outcomes that contradict the present state.
     pub(super) against: u32,
+    /// The failed checks that took the server out last.
+    pub(super) failed: u32,
 }
 
 /// The current run of consecutive failures of a server.

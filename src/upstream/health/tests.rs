@@ -29,14 +29,19 @@ fn ejector(servers: &[Arc<Health>], max_percent: u8) -> Ejector {
 
 /// The same, for these failures.
 fn ejector_on(on: Failures, servers: &[Arc<Health>], max_percent: u8) -> Ejector {
-    let policy = Ejection {
+    let policy = ejection(on, max_percent);
+    let servers = servers.iter().map(|server| (Arc::clone(server), 1));
+    Ejector::new(policy, Duration::ZERO, servers)
+}
+
+fn ejection(on: Failures, max_percent: u8) -> Ejection {
+    Ejection {
         on,
         consecutive_failures: 2.try_into().unwrap(),
         base: 10 * SECOND,
         max: 60 * SECOND,
         max_percent,
-    };
-    Ejector::new(policy, Duration::ZERO, servers.to_vec())
+    }
 }
 
 fn fail(ejector: &Ejector, index: usize) {

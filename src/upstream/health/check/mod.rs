@@ -120,6 +120,10 @@ impl Health {
         let is_first = !std::mem::replace(&mut history.checks.has_begun, true);
         if outcome.is_err() == self.is_down() {
             history.checks.against = 0;
+            if let Err(failure) = outcome {
+                // It may fail for another reason by now.
+                history.cause = cause(history.checks.failed, failure);
+            }
             return;
         }
         history.checks.against += 1;
@@ -131,20 +135,18 @@ impl Health {
         if history.checks.against < needed.get() && !is_first {
             return;
         }
-        let checks = counted(std::mem::take(&mut history.checks.against), "check");
+        let checks = std::mem::take(&mut history.checks.against);
         match outcome {
             Ok(()) => {
                 self.end_down();
                 // The reason for an ejection is older than the failed checks,
                 // so that it ends as well.
-                let cause = format!("{checks} passed");
+                let cause = format!("{} passed", counted(checks, "check"));
                 self.end_ejection(&mut history, &cause, now, slow_start);
             }
             Err(failure) => {
-                self.go_down(
-                    &mut history,
-                    format!("{checks} failed, the last: {failure}"),
-                );
+                history.checks.failed = checks;
+                self.go_down(&mut history, cause(checks, failure));
             }
         }
         self.note_trouble();
@@ -166,11 +168,37 @@ impl Health {
     }
 }
 
+/// Why a server is down that so many failed checks took out, of which the last
+/// one failed so.
+fn cause(failed: u32, last: CheckFailure) -> String {
+    format!("{} failed, the last: {last}", counted(failed, "check"))
+}
+
 #[cfg(test)]
 impl Health {
+    /// Applies the outcome of a check that got this status, of which only 200
+    /// passes.
+    pub(in crate::upstream) fn test_status(&self, status: u16) {
+        let outcome = match status {
+            200 => Ok(()),
+            _ => Err(CheckFailure::Status(status.try_into().unwrap())),
+        };
+        self.test_outcome(outcome);
+    }
+
     /// Applies the same outcome several times; two passed checks bring a server
     /// back, three failed ones take it out.
     pub(in crate::upstream) fn test_checked(&self, passed: bool, times: usize) {
+        for _ in 0..times {
+            self.test_outcome(if passed {
+                Ok(())
+            } else {
+                Err(CheckFailure::Broken)
+            });
+        }
+    }
+
+    fn test_outcome(&self, outcome: Result<(), CheckFailure>) {
         let policy = HealthCheck {
             kind: CheckKind::Tcp,
             port: None,
@@ -179,13 +207,6 @@ impl Health {
             healthy_after: 2.try_into().unwrap(),
             unhealthy_after: 3.try_into().unwrap(),
         };
-        for _ in 0..times {
-            let outcome = if passed {
-                Ok(())
-            } else {
-                Err(CheckFailure::Broken)
-            };
-            self.checked(outcome, &policy, Instant::now(), Duration::ZERO);
-        }
+        self.checked(outcome, &policy, Instant::now(), Duration::ZERO);
     }
 }

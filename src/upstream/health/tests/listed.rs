@@ -1,5 +1,5 @@
-//! Failures that the policy lists and others, and responses that ask for rest and
-//! are no failures.
+//! Failures that the policy lists and others, servers that are counted and
+//! others, and responses that ask for rest and are no failures.
 
 use super::*;
 
@@ -72,4 +72,38 @@ async fn failures_that_the_policy_does_not_list_count_neither_way() {
     assert_eq!(states(&servers), [Up, Up]);
     assert!(ejector.failed(0, refused, None, now));
     assert_eq!(states(&servers), [Ejected, Up], "the second in a row");
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_without_weight_are_no_part_of_those_that_may_be_ejected() {
+    // Half of two may be ejected, however many get no requests.
+    let all = servers(6);
+    let weights = [1, 1, 0, 0, 0, 0];
+    let servers = all.iter().cloned().zip(weights);
+    let one_fails = Ejector::new(ejection(failures(), 50), Duration::ZERO, servers);
+    fail(&one_fails, 0);
+    assert_eq!(states(&all[..2]), [Ejected, Up]);
+    // Nor is one of them the server that is left.
+    advance(2 * SECOND).await;
+    fail(&one_fails, 1);
+    assert_eq!(states(&all[..2]), [Up, Up]);
+    fail(&one_fails, 1);
+    assert_eq!(states(&all[..2]), [Up, Ejected]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_stays_down_shows_why_its_last_check_failed() {
+    let server = &servers(1)[0];
+    server.test_checked(true, 1);
+    server.test_checked(false, 3);
+    let view = || server.view(Instant::now(), Duration::ZERO);
+    let since = view().since;
+    server.test_status(404);
+    assert_eq!(view().cause, "3 checks failed, the last: status 404");
+    // A check that passes does not bring it back alone, and is no reason.
+    server.test_status(200);
+    server.test_status(503);
+    let now = view();
+    assert_eq!(now.cause, "3 checks failed, the last: status 503");
+    assert_eq!((now.state, now.since), (Down, since));
 }
