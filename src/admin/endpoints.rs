@@ -17,7 +17,7 @@ use super::{
     guard::{Caller, Denial, Rules, Sight, changes},
     limit_keys::{self, KeyCall},
     observed, reloading,
-    response::{AdminResponse, json, problem, text, with_type},
+    response::{AdminResponse, json, problem, text, view, with_type},
     views,
 };
 use crate::telemetry::metrics::Format;
@@ -283,10 +283,10 @@ where
             StatusCode::SERVICE_UNAVAILABLE,
             "the gateway is starting or draining",
         ),
-        CallKind::Config => json(StatusCode::OK, &context.state.load().config.shown()),
-        CallKind::Routes => json(StatusCode::OK, &views::routes(&context.state.load())),
-        CallKind::Upstreams => json(StatusCode::OK, &views::upstreams(&context.state.load())),
-        CallKind::Limits => json(StatusCode::OK, &views::limits(&context.state.load())),
+        CallKind::Config => view(context.state.load_full(), |state| state.config.shown()).await,
+        CallKind::Routes => view(context.state.load_full(), views::routes).await,
+        CallKind::Upstreams => view(context.state.load_full(), views::upstreams).await,
+        CallKind::Limits => view(context.state.load_full(), views::limits).await,
         CallKind::Acme => json(StatusCode::OK, &acme_view::domains(&context.acme.state())),
         CallKind::Reload => reloading::reload(&context.reload).await,
         CallKind::Top => limit_keys::top(&context.state.load_full(), sight, &name, query).await,

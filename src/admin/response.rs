@@ -3,12 +3,15 @@
 //! All have their whole body in memory, and none may be cached, since each
 //! shows the state of one moment.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::Full;
 use hyper::ext::ReasonPhrase;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::task::spawn_blocking;
 
 use crate::http1;
 
@@ -26,6 +29,21 @@ pub(super) fn text(text: impl Into<Bytes>) -> AdminResponse {
 /// text.
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> AdminResponse {
     with_type("application/json", status, pretty(value))
+}
+
+/// A view of the running configuration, made on a thread of its own. The first
+/// one generates the schema, and one of thousands of routes takes as long as a
+/// reload: the control thread goes on with checks, signals and scrapes.
+pub(super) async fn view<S, V>(state: Arc<S>, make: fn(&S) -> V) -> AdminResponse
+where
+    S: Send + Sync + 'static,
+    V: Serialize + 'static,
+{
+    let made = spawn_blocking(move || json(StatusCode::OK, &make(&state))).await;
+    made.unwrap_or_else(|_| {
+        let detail = "there is no view now: the process is ending";
+        problem(StatusCode::SERVICE_UNAVAILABLE, detail)
+    })
 }
 
 /// Problem details (RFC 9457).

@@ -263,10 +263,15 @@ pub(super) fn limits(state: &State) -> Vec<LimitView> {
 /// They are in the order of their names.
 pub(super) fn upstreams(state: &State) -> Vec<UpstreamView> {
     let states = by_name(state.upstream_concurrency());
+    // Read before what takes long: the caller asks for the present state.
+    let upstreams = state.upstreams();
+    let present: Vec<_> = upstreams
+        .map(|(name, upstream)| (name, upstream.servers(), upstream.srv()))
+        .collect();
     let all = state.config.shown();
     let shown = all.get("upstreams");
     let mut views = Vec::new();
-    for (name, upstream) in state.upstreams() {
+    for (name, servers, srv) in present {
         let mut configured = match shown.and_then(|upstreams| upstreams.get(&**name)) {
             Some(shown) => only(&OF_AN_UPSTREAM, shown),
             None => ConfiguredView::new(),
@@ -277,8 +282,8 @@ pub(super) fn upstreams(state: &State) -> Vec<UpstreamView> {
         views.push(UpstreamView {
             name: name.to_string(),
             balance: configured.remove("balance"),
-            servers: upstream.servers().into_iter().map(server).collect(),
-            srv: upstream.srv(),
+            servers: servers.into_iter().map(server).collect(),
+            srv,
             concurrency,
         });
     }
