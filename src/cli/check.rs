@@ -47,7 +47,7 @@ Examples:
   tidegate check - < tidegate.toml
   tidegate check --format json | jq -r '.[] | \"\\(.file):\\(.line): \\(.message)\"'
 
-An error makes the file unusable. A warning is for what is allowed and surely not meant, such as a limit that no route names.
+An error makes the file unusable. A warning is for something that is allowed but is probably a mistake, such as a limit that no route names.
 
 Exit status: 0 without an error, 1 with one (with --strict: or with a warning), 2 for a wrong command line.";
 

@@ -47,7 +47,7 @@ SIGHUP
 Read the configuration again.
 .TP
 SIGUSR2
-Have a new process of the binary take over the sockets; nobody is refused.
+Have a new process of the binary take over the sockets; no connection is refused.
 .TP
 SIGTERM, SIGINT
 Finish what is in flight and end; a second one ends at once.

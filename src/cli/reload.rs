@@ -6,7 +6,9 @@
 //!
 //! The file is searched for and read as `tidegate run` does, but only for the
 //! address and the token of the admin listener. With `--admin` the file is
-//! optional, and mistakes in it do not matter.
+//! optional, and the gateway says which mistakes it has. Without, a file with
+//! mistakes names no address: the gateway, which refuses the same file, is not
+//! asked.
 //!
 //! The response is JSON (`admin`), and this command turns it into text. A
 //! gateway of another version may send other fields: one that is absent is left
@@ -26,7 +28,7 @@ use serde_json::Value;
 
 use super::{
     client::{self, Address, Unanswered},
-    output::{complain, fail, mistaken, print},
+    output::{complain, fail, print, tell},
     run,
 };
 use crate::{config::Diagnostics, reload::ConfigSource};
@@ -50,7 +52,7 @@ Examples:
   tidegate reload --config gateway.toml
   tidegate reload --admin http://127.0.0.1:9901
 
-Exit status: 0 reloaded or unchanged, 1 if the gateway refused the configuration or does not answer.";
+Exit status: 0 reloaded or unchanged, 1 if the file has mistakes, or if the gateway refused the configuration or does not answer.";
 
 /// The address and the token of a call.
 ///
@@ -69,7 +71,12 @@ struct Target {
 pub(super) fn run(arguments: Arguments) -> ExitCode {
     let target = match target(arguments) {
         Ok(target) => target,
-        Err(Missing::Mistakes(mistakes)) => return mistaken(&mistakes),
+        Err(Missing::Mistakes(mistakes)) => {
+            tell(&mistakes);
+            return fail(
+                "not reloaded: the file has mistakes; a gateway that runs keeps its previous configuration",
+            );
+        }
         Err(Missing::Other(why)) => return fail(why),
     };
     match client::post(&target.address, "/reload", target.token.as_deref()) {
@@ -81,7 +88,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
                     .unwrap_or("the gateway gave no reason")
                     .trim_end(),
             );
-            fail("not reloaded; the gateway serves by the configuration before")
+            fail("not reloaded; the previous configuration stays in use")
         }
         Ok((status, answer)) => {
             let detail = answer["detail"].as_str().unwrap_or("no reason given");

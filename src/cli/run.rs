@@ -28,7 +28,7 @@ Examples:
   tidegate run --config gateway.toml    this one
 
 A changed file reloads, and so do SIGHUP and `tidegate reload`; a file with mistakes changes nothing.
-SIGUSR2 hands the sockets to a new process of the binary: nobody is refused.
+SIGUSR2 hands the sockets to a new process of the binary: no connection is refused.
 SIGTERM and SIGINT finish what is in flight, a second one stops at once.";
 
 /// Runs the gateway, and returns its exit status.

@@ -234,7 +234,7 @@ impl Reloader {
             }
             Outcome::Failed(failure) => {
                 tracing::error!(
-                    "configuration not reloaded, the one before still serves:\n{failure}"
+                    "configuration not reloaded, the previous configuration stays in use:\n{failure}"
                 );
                 ReloadResult::Failure
             }

@@ -259,9 +259,20 @@ fn reload_reports_changes_and_keeps_serving_after_a_failure() {
     let failed = reload(&config, admin);
     assert_eq!((failed.status.code(), text(&failed.stdout)), (Some(1), ""));
     assert!(
-        text(&failed.stderr).contains("there is no key `rat`"),
+        text(&failed.stderr).contains("there is no key `rat`")
+            && text(&failed.stderr).contains("the previous configuration stays in use"),
         "{}",
         text(&failed.stderr)
+    );
+    let named = tidegate(&["reload", "--config", config.to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert_eq!(named.status.code(), Some(1));
+    assert!(
+        text(&named.stderr).contains("there is no key `rat`")
+            && text(&named.stderr).contains("keeps its previous configuration"),
+        "{}",
+        text(&named.stderr)
     );
     assert_eq!(get(listener, "/").0, 200);
 }
