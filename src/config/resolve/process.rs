@@ -85,14 +85,15 @@ fn unique_addresses<'a>(
         };
         let taken = earlier.iter().find(|(other, _)| overlap(other, &bind));
         if let Some((address, before)) = taken {
-            let mut message = format!("two listeners bind {bind}");
-            let mut help = "keep one of the two";
-            if *address != bind {
-                message = format!("{bind} and {address} have an address in common");
-                if bind.ip().is_some() {
-                    help = "keep the one that has all addresses, or give the other one a port of its own";
-                }
-            }
+            let one = "keep one of the two";
+            let (message, help) = match &bind {
+                _ if *address == bind => (format!("two listeners bind {bind}"), one),
+                ListenAddress::Unix(_) => (format!("{bind} and {address} are one socket"), one),
+                ListenAddress::Ip(_) => (
+                    format!("{bind} and {address} have an address in common"),
+                    "keep the one that has all addresses, or give the other one a port of its own",
+                ),
+            };
             problems.report(Problem::twice(at, *before, message).help(help));
         }
         earlier.push((bind, at));

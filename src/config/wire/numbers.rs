@@ -127,6 +127,16 @@ impl de::Visitor<'_> for SwitchOrPortVisitor {
         let port = PortNumber::number(number).map_err(E::custom)?;
         Ok(SwitchOrPort::Port(port))
     }
+
+    /// A port in quotes; any other text gets advice as that for a switch does.
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<SwitchOrPort, E> {
+        let help = match text.trim().parse::<u16>() {
+            Ok(port) => format!("write the number without quotes: {port}"),
+            Err(_) => String::new(),
+        };
+        let expected = "true, false or a port".to_owned();
+        Err(E::custom(Rejection::Type { expected, help }))
+    }
 }
 
 impl Serialize for SwitchOrPort {
