@@ -141,4 +141,13 @@ a;";
             assert!(Dump::of(text.as_bytes()).is_none(), "{text}");
         }
     }
+
+    #[test]
+    fn an_include_without_files_where_nginx_found_none_is_not_lost() {
+        let text = "http { include none/*; server { return 204; } }";
+        let made = |text: &str| super::super::imported(text.as_bytes()).unwrap();
+        assert!(made(text).contains("no file has this name"));
+        let dump = format!("# configuration file /etc/nginx/nginx.conf:\n{text}\n");
+        assert!(!made(&dump).contains("no file has this name"));
+    }
 }

@@ -33,6 +33,22 @@ const OF_CONNECTION: [&str; 9] = [
     "http2-settings",
 ];
 
+/// Fields in which a client says what it can take. A service trusts others that
+/// clients cannot set.
+const OF_CLIENTS: [&str; 11] = [
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "cache-control",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "range",
+    "referer",
+    "user-agent",
+];
+
 /// Changes to the fields of a request.
 #[derive(Debug, Default)]
 pub(super) struct RequestFields {
@@ -72,8 +88,8 @@ pub(super) fn request(scope: &Scope<'_>, known: Known<'_>, notes: &mut Vec<Note>
             _ if value.is_empty() => fields.remove.push(name),
             _ => match template(&name, value, known) {
                 Ok(template) => fields.set.push((name, template)),
+                Err(why) if OF_CLIENTS.contains(&&*name) => note(Outcome::Lost, &why),
                 Err(why) => {
-                    // The service trusts a field that clients cannot set.
                     let why = format!("{why}; services do not get the client's field either");
                     note(Outcome::Lost, &why);
                     fields.remove.push(name);
@@ -183,6 +199,10 @@ pub(super) fn response(
         let name = directive.argument(0).to_ascii_lowercase();
         if directive.argument(1).is_empty() {
             note(Outcome::Needless, "NGINX adds no field without a value");
+            continue;
+        }
+        if name == "alt-svc" && directive.argument(1).contains("h3") {
+            note(Outcome::Lost, "HTTP/3 is not supported");
             continue;
         }
         if has_type && name == "content-type" {
@@ -305,6 +325,20 @@ mod tests {
     fn clients_cannot_send_a_field_that_nginx_writes_and_the_gateway_cannot() {
         let made = made("80", "proxy_set_header X-Verified $ssl_client_verify;");
         assert!(made.contains("remove_headers = [\"x-verified\"]"), "{made}");
+        let range = imported(
+            b"http { server { location / { proxy_pass http://s; proxy_set_header Range $slice_range; } } }",
+        );
+        assert!(!range.unwrap().contains("remove_headers"));
+    }
+
+    #[test]
+    fn clients_are_not_sent_to_a_protocol_that_the_gateway_does_not_speak() {
+        let made = made("80", "add_header Alt-Svc 'h3=\":443\"';");
+        assert!(
+            made.contains("-- not carried over: HTTP/3 is not supported"),
+            "{made}"
+        );
+        assert!(!made.contains("alt-svc"), "{made}");
     }
 
     #[test]

@@ -287,6 +287,11 @@ fn times(scope: &Scope<'_>, block: &mut Block) {
         let Some(directive) = scope.one(name) else {
             continue;
         };
+        if name == "keepalive_timeout" && !directive.argument(1).is_empty() {
+            let why = "clients get no `Keep-Alive` field";
+            let note = Note::new(directive, Outcome::Differs, why);
+            block.notes.push(note);
+        }
         match units::milliseconds(directive.argument(0)).filter(|time| *time > 0) {
             Some(time) => keys.push(format!("{key} = {}", text(&units::duration(time)))),
             None => block.notes.push(Note::new(

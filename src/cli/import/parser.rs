@@ -284,7 +284,8 @@ impl Parser<'_> {
                 found.map_err(|why| self.mistake(place, why))?
             }
         };
-        if found.is_empty() {
+        // NGINX has found none, either, where it printed all of them.
+        if found.is_empty() && self.dump.is_none() {
             self.without_files.push((place, pattern.clone()));
         }
         for path in found {

@@ -38,6 +38,14 @@ pub(super) fn locations(scope: &Scope<'_>, passed: Passed<'_>, notes: &mut Vec<N
         };
         notes.push(Note::new(directive, outcome, why));
     }
+    // `/ "/; HttpOnly; Secure"` is about attributes only.
+    let (of_cookies, of_attributes): (Vec<_>, Vec<_>) = of_cookies
+        .into_iter()
+        .partition(|directive| !directive.argument(1).contains(';'));
+    for directive in of_attributes {
+        let why = "the gateway adds no attributes to cookies";
+        notes.push(Note::new(directive, Outcome::Lost, why));
+    }
     for directive in &of_cookies {
         let (outcome, why) = match is_off {
             true => (
@@ -117,6 +125,11 @@ mod tests {
             "{off}"
         );
         assert!(!off.contains("proxy_redirect off"), "{off}");
+        let secure = made("/a/ { proxy_pass http://s; proxy_cookie_path / \"/; Secure\"; }");
+        assert!(
+            secure.contains("proxy_cookie_path / \"/; Secure\"; -- not carried over"),
+            "{secure}"
+        );
         let regex = made("/a/ { proxy_pass http://s; proxy_redirect ~^http:(.*)$ https:$1; }");
         assert!(
             regex.contains("proxy_redirect ~^http:(.*)$ https:$1; -- not carried over"),

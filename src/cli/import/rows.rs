@@ -20,7 +20,7 @@ pub(super) const ROWS: &[Row] = &[
       variables_hash_bucket_size map_hash_max_size map_hash_bucket_size proxy_headers_hash_max_size \
       proxy_headers_hash_bucket_size client_header_buffer_size zone msie_padding msie_refresh \
       http2_push http2_push_preload http2_max_concurrent_pushes uninitialized_variable_warn rewrite_log \
-      log_subrequest",
+      log_subrequest ssl_buffer_size",
     ),
     (Outcome::Needless, "the systemd unit sets the user", "user"),
     (
@@ -98,7 +98,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     (
         Outcome::Differs,
-        "the requests have no early data (0-RTT)",
+        "clients cannot send early data (0-RTT)",
         "ssl_early_data",
     ),
     (
@@ -139,7 +139,12 @@ pub(super) const ROWS: &[Row] = &[
     (
         Outcome::Lost,
         "fields of services are passed on as they are",
-        "charset charset_types source_charset override_charset proxy_cookie_flags",
+        "charset charset_types source_charset override_charset",
+    ),
+    (
+        Outcome::Lost,
+        "the gateway adds no attributes to cookies",
+        "proxy_cookie_flags",
     ),
     (
         Outcome::Lost,
@@ -185,7 +190,7 @@ pub(super) const ROWS: &[Row] = &[
     (
         Outcome::Lost,
         "the gateway chooses cipher suites and curves, all with forward secrecy",
-        "ssl_ciphers ssl_conf_command ssl_prefer_server_ciphers ssl_dhparam ssl_ecdh_curve ssl_buffer_size \
+        "ssl_ciphers ssl_conf_command ssl_prefer_server_ciphers ssl_dhparam ssl_ecdh_curve \
       proxy_ssl_ciphers proxy_ssl_protocols proxy_ssl_conf_command",
     ),
     (
@@ -317,6 +322,11 @@ pub(super) const UNUSUAL: &[Usual] = &[
         "off",
         "repeated slashes count as one when a route is chosen; the path is forwarded as it was received",
         "merge_slashes",
+    ),
+    (
+        "off",
+        "sessions of TLS are resumed by tickets, whose keys change every six hours",
+        "ssl_session_tickets",
     ),
     (
         "off",

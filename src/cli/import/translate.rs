@@ -76,7 +76,7 @@ pub(super) fn translate<'a>(
     document.add(Block::of_notes("includes", missing.collect()))?;
     self::http(http, tree, paths, &mut document)?;
     let left = document.left().into_iter().map(reasons::unread).collect();
-    document.add(Block::of_notes("nothing uses these", left))?;
+    document.add(Block::of_notes("everything else", left))?;
     let mut absent = document.mend(name);
     if document.blocks_of("[[routes]]") == 0 {
         document.add(nothing())?;
