@@ -11,17 +11,11 @@
 //! Neither keys nor ids of clients are attributes.
 
 use std::{
-    str::FromStr,
-    sync::Arc,
+    borrow::Cow,
     time::{Duration, SystemTime},
 };
 
-use http::{Method, Version};
-use opentelemetry::{
-    InstrumentationScope, KeyValue, Value,
-    trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState},
-};
-use opentelemetry_sdk::trace::SpanData;
+use http::{Method, StatusCode, Version};
 use tokio::time::Instant;
 
 use super::{
@@ -30,13 +24,19 @@ use super::{
     target::UNREADABLE,
     trace::{AttemptNote, AttemptOutcome, Recording},
 };
-use crate::{message::FieldName, traces::TraceParent};
+use crate::{
+    message::FieldName,
+    traces::{EncodedSpan, SpanHead, SpanKind, SpanParent, TraceParent},
+};
 
 /// Bytes of a text that a client chose, in an attribute.
 const LONGEST: usize = 2048;
 
 /// Bytes of the longest `tracestate` that a span has (Trace Context, 3.3.1.5).
 const LONGEST_STATE: usize = 512;
+
+/// Members of a `tracestate` (Trace Context, 3.3.1.1).
+const MOST_MEMBERS: usize = 32;
 
 /// An exchange that has ended, while its spans are made.
 pub(super) struct Spans<'a> {
@@ -51,107 +51,127 @@ pub(super) struct Spans<'a> {
 }
 
 impl Spans<'_> {
-    /// Makes the spans and puts them into the queue of the exporter.
+    /// Writes the spans and puts them into the queue of the exporter.
     #[cold]
     #[inline(never)]
     pub(super) fn export(self) {
         let attempts = std::mem::take(&mut *self.recording.attempts.lock());
         let wall = SystemTime::now();
         let at = |moment: Instant| wall - (self.now.saturating_duration_since(moment));
+        let state = self.state();
+        let (trace_id, span_id) = self.parent.ids();
+        let common = SpanHead {
+            trace_id,
+            span_id,
+            parent: None,
+            flags: self.parent.flags(),
+            state: &state,
+            name: "",
+            kind: SpanKind::Server,
+            begun: at(self.exchange.started),
+            ended: wall,
+            error: None,
+        };
         let mut spans = Vec::with_capacity(1 + attempts.len());
-        spans.push(self.of_request(at(self.exchange.started), wall));
+        spans.push(self.of_request(&common));
         for (index, attempt) in attempts.iter().enumerate() {
-            spans.push(self.of_attempt(index, attempt, at(attempt.begun), at(attempt.ended)));
+            let begun = at(attempt.begun);
+            let ended = at(attempt.ended);
+            spans.push(self.of_attempt(
+                index,
+                attempt,
+                &SpanHead {
+                    begun,
+                    ended,
+                    ..common
+                },
+            ));
         }
         self.recording.exporter.offer(spans);
     }
 
-    /// The span of the request.
-    fn of_request(&self, start_time: SystemTime, end_time: SystemTime) -> SpanData {
+    /// The span of the request. `common` has its ids and its times.
+    fn of_request(&self, common: &SpanHead<'_>) -> EncodedSpan {
         let (exchange, facts) = (self.exchange, self.facts);
-        let mut attributes = Attributes::with_room(32);
-        self.add_request(&mut attributes);
-        self.add_decision(&mut attributes);
-        if facts.status.is_some() {
-            attributes.add("http.response.status_code", i64::from(self.status));
-        }
         let is_error = self.status >= 500 || facts.broke.is_some();
         let reason = facts.reason.filter(|_| is_error || facts.status.is_none());
-        match reason {
-            Some(reason) => attributes.add("error.type", reason),
-            None if is_error => attributes.add("error.type", self.status.to_string()),
-            None => {}
-        }
         let route = traced(exchange).and_then(|route| route.path.as_deref());
         let name = match (method(&exchange.request.method), route) {
-            (method, Some(route)) => format!("{} {route}", method.unwrap_or("HTTP")),
-            (method, None) => method.unwrap_or("HTTP").to_owned(),
+            (method, Some(route)) => format!("{} {route}", method.unwrap_or("HTTP")).into(),
+            (method, None) => Cow::Borrowed(method.unwrap_or("HTTP")),
         };
-        let (_, span_id) = self.parent.ids();
-        let caller = self.recording.caller.map(|caller| caller.ids().1);
-        SpanData {
-            parent_span_id: caller.unwrap_or(SpanId::INVALID),
-            parent_span_is_remote: caller.is_some(),
-            span_kind: SpanKind::Server,
-            status: status_of(is_error, reason),
-            ..self.span(span_id, name, start_time, end_time, attributes)
+        let caller = self.recording.caller.map(|caller| SpanParent {
+            span_id: caller.ids().1,
+            is_remote: true,
+        });
+        let mut span = EncodedSpan::new(&SpanHead {
+            parent: caller,
+            name: &name,
+            error: is_error.then_some(reason.unwrap_or_default()),
+            ..*common
+        });
+        self.add_request(&mut span);
+        self.add_decision(&mut span);
+        if facts.status.is_some() {
+            span.whole("http.response.status_code", self.status.into());
         }
+        match reason {
+            Some(reason) => span.text("error.type", reason),
+            None if is_error => span.text("error.type", &self.status.to_string()),
+            None => {}
+        }
+        span
     }
 
     /// Adds the attributes of the conventions that the request has from its
     /// begin.
-    fn add_request(&self, to: &mut Attributes) {
+    fn add_request(&self, to: &mut EncodedSpan) {
         let exchange = self.exchange;
         let (head, target, origin) = (&exchange.request, &exchange.target, &exchange.origin);
         add_method(to, &head.method);
         let path = target.path();
         if path != UNREADABLE.as_bytes() {
-            to.add_text("url.path", path);
+            add_bytes(to, "url.path", path);
         }
         let query = target.query().filter(|query| !query.is_empty());
         if let (Some(query), Some(route)) = (query, traced(exchange))
             && let Some(query) = route.query.shown(query)
         {
-            to.add_text("url.query", &query);
+            add_bytes(to, "url.query", &query);
         }
-        to.add(
-            "url.scheme",
-            if origin.tls.is_some() {
-                "https"
-            } else {
-                "http"
-            },
-        );
-        if let Some(route) = traced(exchange).and_then(|route| route.path.clone()) {
-            to.add("http.route", route);
+        let scheme = match origin.tls {
+            Some(_) => "https",
+            None => "http",
+        };
+        to.text("url.scheme", scheme);
+        if let Some(route) = traced(exchange).and_then(|route| route.path.as_deref()) {
+            to.text("http.route", route);
         }
         if !exchange.host.is_empty() {
-            to.add("server.address", Arc::clone(&exchange.host));
+            to.text("server.address", &exchange.host);
         }
-        to.add("client.address", exchange.client.ip.to_string());
-        to.add("network.peer.address", origin.peer_ip().to_owned());
-        to.add("network.peer.port", i64::from(origin.peer.port()));
-        to.add(
-            "network.protocol.version",
-            match head.version {
-                Version::HTTP_10 => "1.0",
-                Version::HTTP_2 => "2",
-                _ => "1.1",
-            },
-        );
+        to.text("client.address", &exchange.client.ip.to_string());
+        to.text("network.peer.address", origin.peer_ip());
+        to.whole("network.peer.port", origin.peer.port().into());
+        let version = match head.version {
+            Version::HTTP_10 => "1.0",
+            Version::HTTP_2 => "2",
+            _ => "1.1",
+        };
+        to.text("network.protocol.version", version);
         if let Some(agent) = head.headers.known(FieldName::UserAgent).next() {
-            to.add_text("user_agent.original", agent);
+            add_bytes(to, "user_agent.original", agent);
         }
         let request_id = exchange.id.as_bytes();
-        to.add_text("tidegate.request_id", request_id);
-        to.add("tidegate.listener", origin.listener.name().to_owned());
+        add_bytes(to, "tidegate.request_id", request_id);
+        to.text("tidegate.listener", origin.listener.name());
         if let Some(name) = &exchange.route.name {
-            to.add("tidegate.route", Arc::clone(name));
+            to.text("tidegate.route", name);
         }
     }
 
     /// Adds the gateway's own attributes about what it has decided.
-    fn add_decision(&self, to: &mut Attributes) {
+    fn add_decision(&self, to: &mut EncodedSpan) {
         let (facts, limits) = (self.facts, &self.exchange.route.limits);
         let identified = self.exchange.identified.get();
         let identity = identified.map(|client| &client.identity);
@@ -169,15 +189,15 @@ impl Spans<'_> {
             ("tidegate.shadow", first_of(facts.limits.shadow_refused)),
         ];
         for (key, text) in texts {
-            text.inspect(|text| to.add(key, Arc::clone(text)));
+            text.inspect(|text| to.text(key, text));
         }
-        upstream.inspect(|upstream| to.add("tidegate.upstream", (*upstream).to_owned()));
+        upstream.inspect(|upstream| to.text("tidegate.upstream", upstream));
         facts
             .reason
-            .inspect(|reason| to.add("tidegate.reason", *reason));
+            .inspect(|reason| to.text("tidegate.reason", reason));
         facts
             .not_retried
-            .inspect(|reason| to.add("tidegate.not_retried", *reason));
+            .inspect(|reason| to.text("tidegate.not_retried", reason));
         let numbers = [
             (
                 "tidegate.attempts",
@@ -192,72 +212,65 @@ impl Spans<'_> {
             ),
         ];
         for (key, number) in numbers {
-            number.inspect(|number| to.add(key, *number));
+            number.inspect(|number| to.whole(key, *number));
         }
         for (key, wait) in [
             ("tidegate.delay_ms", facts.delay),
             ("tidegate.queue_ms", facts.queue),
         ] {
-            wait.inspect(|wait| to.add(key, milliseconds(*wait)));
+            wait.inspect(|wait| to.decimal(key, milliseconds(*wait)));
         }
-        to.add("http.request.body.size", facts.bytes_in as i64);
-        to.add("http.response.body.size", facts.bytes_out as i64);
+        to.whole("http.request.body.size", facts.bytes_in as i64);
+        to.whole("http.response.body.size", facts.bytes_out as i64);
     }
 
-    /// The span of an attempt, which has this index.
+    /// The span of an attempt, which has this index. `common` has the ids of the
+    /// request's span, and the times of the attempt.
     fn of_attempt(
         &self,
         index: usize,
         attempt: &AttemptNote,
-        start_time: SystemTime,
-        end_time: SystemTime,
-    ) -> SpanData {
+        common: &SpanHead<'_>,
+    ) -> EncodedSpan {
         let method_sent = &self.exchange.request.method;
-        let mut attributes = Attributes::with_room(10);
-        add_method(&mut attributes, method_sent);
+        let (status, is_error, reason) = match attempt.outcome {
+            AttemptOutcome::Responded(status) => (Some(status), status.as_u16() >= 400, None),
+            AttemptOutcome::Failed(reason) => (None, true, Some(reason)),
+        };
+        let mut span = EncodedSpan::new(&SpanHead {
+            span_id: attempt.span_id,
+            parent: Some(SpanParent {
+                span_id: common.span_id,
+                is_remote: false,
+            }),
+            name: method(method_sent).unwrap_or("HTTP"),
+            kind: SpanKind::Client,
+            error: is_error.then_some(reason.unwrap_or_default()),
+            ..*common
+        });
+        add_method(&mut span, method_sent);
         let url = attempt.server.url();
         if let Some((host, port)) = address(url) {
-            attributes.add("server.address", host.to_owned());
-            port.inspect(|port| attributes.add("server.port", i64::from(*port)));
+            span.text("server.address", host);
+            port.inspect(|port| span.whole("server.port", (*port).into()));
         }
-        self.add_url(&mut attributes, url, &attempt.target);
+        self.add_url(&mut span, url, &attempt.target);
         if index > 0 {
-            attributes.add("http.request.resend_count", index as i64);
+            span.whole("http.request.resend_count", index as i64);
         }
-        attributes.add("tidegate.upstream", attempt.server.name().to_owned());
-        let (is_error, reason) = match attempt.outcome {
-            AttemptOutcome::Responded(status) => {
-                attributes.add("http.response.status_code", i64::from(status.as_u16()));
-                (status.as_u16() >= 400, None)
-            }
-            AttemptOutcome::Failed(reason) => (true, Some(reason)),
-        };
-        match (attempt.outcome, reason) {
-            (_, Some(reason)) => attributes.add("error.type", reason),
-            (AttemptOutcome::Responded(status), _) if is_error => {
-                attributes.add("error.type", status.as_str().to_owned());
-            }
-            _ => {}
+        span.text("tidegate.upstream", attempt.server.name());
+        if let Some(status) = status {
+            span.whole("http.response.status_code", status.as_u16().into());
         }
-        let name = method(method_sent).unwrap_or("HTTP").to_owned();
-        let (_, request) = self.parent.ids();
-        SpanData {
-            parent_span_id: request,
-            parent_span_is_remote: false,
-            span_kind: SpanKind::Client,
-            status: status_of(is_error, reason),
-            ..self.span(
-                attempt.span_id.into(),
-                name,
-                start_time,
-                end_time,
-                attributes,
-            )
+        let error = reason.or(status.as_ref().map(StatusCode::as_str));
+        if let Some(error) = error.filter(|_| is_error) {
+            span.text("error.type", error);
         }
+        span
     }
 
     /// Adds the URL of an attempt, with a query as the route shows it.
-    fn add_url(&self, to: &mut Attributes, server: &str, target: &[u8]) {
+    fn add_url(&self, to: &mut EncodedSpan, server: &str, target: &[u8]) {
         let query = target.iter().position(|byte| *byte == b'?');
         let (path, query) = target.split_at(query.unwrap_or(target.len()));
         let mut url = [server.as_bytes(), path].concat();
@@ -267,51 +280,45 @@ impl Spans<'_> {
             url.push(b'?');
             url.extend_from_slice(&query);
         }
-        to.add_text("url.full", &url);
-    }
-
-    /// A span with everything that all spans of the trace have in common.
-    fn span(
-        &self,
-        span_id: SpanId,
-        name: String,
-        start_time: SystemTime,
-        end_time: SystemTime,
-        attributes: Attributes,
-    ) -> SpanData {
-        let trace_id: TraceId = self.parent.ids().0;
-        let flags = TraceFlags::new(self.parent.flags());
-        SpanData {
-            span_context: SpanContext::new(trace_id, span_id, flags, false, self.state()),
-            parent_span_id: SpanId::INVALID,
-            parent_span_is_remote: false,
-            span_kind: SpanKind::Internal,
-            name: name.into(),
-            start_time,
-            end_time,
-            attributes: attributes.0,
-            dropped_attributes_count: 0,
-            events: Default::default(),
-            links: Default::default(),
-            status: Status::Unset,
-            instrumentation_scope: InstrumentationScope::builder("tidegate")
-                .with_version(env!("CARGO_PKG_VERSION"))
-                .build(),
-        }
+        add_bytes(to, "url.full", &url);
     }
 
     /// The `tracestate` of the caller; empty without one, and for one that is
     /// malformed or too long.
-    fn state(&self) -> TraceState {
+    fn state(&self) -> String {
         let headers = &self.exchange.request.headers;
         let lines: Vec<_> = headers.known(FieldName::TraceState).collect();
-        let text = lines.join(&b","[..]);
-        let text = std::str::from_utf8(&text).ok();
-        let text =
-            text.filter(|text| self.recording.caller.is_some() && text.len() <= LONGEST_STATE);
-        text.and_then(|text| TraceState::from_str(text).ok())
+        if self.recording.caller.is_none() || lines.is_empty() {
+            return String::new();
+        }
+        let text = String::from_utf8(lines.join(&b","[..])).ok();
+        text.filter(|text| text.len() <= LONGEST_STATE && is_state(text))
             .unwrap_or_default()
     }
+}
+
+/// Whether a text is a `tracestate`: members `key=value`, none of them twice
+/// (Trace Context, 3.3.1).
+fn is_state(text: &str) -> bool {
+    let members = text.split(',').map(str::trim).filter(|one| !one.is_empty());
+    let mut keys = Vec::new();
+    for member in members {
+        let Some((key, value)) = member.split_once('=') else {
+            return false;
+        };
+        let is_of_key =
+            |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/' | b'@');
+        let is_of_value = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'=';
+        let is_sound = (1..=256).contains(&key.len())
+            && (1..=256).contains(&value.len())
+            && key.bytes().all(is_of_key)
+            && value.bytes().all(is_of_value);
+        if !is_sound || keys.contains(&key) {
+            return false;
+        }
+        keys.push(key);
+    }
+    keys.len() <= MOST_MEMBERS
 }
 
 /// The facts about the route that spans show.
@@ -319,33 +326,20 @@ fn traced(exchange: &Exchange) -> Option<&TracedRoute> {
     exchange.route.traced.as_deref()
 }
 
-/// Attributes of a span.
-struct Attributes(Vec<KeyValue>);
-
-impl Attributes {
-    fn with_room(room: usize) -> Self {
-        Self(Vec::with_capacity(room))
-    }
-
-    fn add(&mut self, key: &'static str, value: impl Into<Value>) {
-        self.0.push(KeyValue::new(key, value));
-    }
-
-    /// Adds a text that a client chose, cut if it is long.
-    fn add_text(&mut self, key: &'static str, text: &[u8]) {
-        let text = String::from_utf8_lossy(&text[..text.len().min(LONGEST)]);
-        self.add(key, text.into_owned());
-    }
+/// Adds a text that a client chose, cut if it is long.
+fn add_bytes(to: &mut EncodedSpan, key: &'static str, text: &[u8]) {
+    let text = &text[..text.len().min(LONGEST)];
+    to.text(key, &String::from_utf8_lossy(text));
 }
 
 /// Adds the method, which is `_OTHER` if HTTP does not define it.
-fn add_method(to: &mut Attributes, sent: &Method) {
+fn add_method(to: &mut EncodedSpan, sent: &Method) {
     match method(sent) {
-        Some(known) => to.add("http.request.method", known),
+        Some(known) => to.text("http.request.method", known),
         None => {
-            to.add("http.request.method", "_OTHER");
+            to.text("http.request.method", "_OTHER");
             if sent.as_str() != UNREADABLE {
-                to.add_text("http.request.method_original", sent.as_str().as_bytes());
+                add_bytes(to, "http.request.method_original", sent.as_str().as_bytes());
             }
         }
     }
@@ -374,14 +368,6 @@ fn address(url: &str) -> Option<(&str, Option<u16>)> {
     Some((host.trim_matches(['[', ']']), Some(port)))
 }
 
-/// The status of a span. A status of HTTP describes itself.
-fn status_of(is_error: bool, reason: Option<&'static str>) -> Status {
-    match is_error {
-        true => Status::error(reason.unwrap_or_default()),
-        false => Status::Unset,
-    }
-}
-
 fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
@@ -401,6 +387,26 @@ mod tests {
             ("unix:/run/app.sock", "/run/app.sock", None),
         ] {
             assert_eq!(address(url), Some((host, port)), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_state_is_kept_if_all_of_its_members_are_sound() {
+        let full = (0..32).map(|index| format!("k{index}=v"));
+        let full = full.collect::<Vec<_>>().join(",");
+        for sound in [
+            "a=1",
+            "rojo=00f067aa0ba902b7, congo=t61rcWkgMzE",
+            "t@v=1,,b= 2",
+            &full,
+        ] {
+            assert!(is_state(sound), "{sound}");
+        }
+        let many = format!("{full},one=more");
+        for broken in [
+            "a", "=1", "a=", "A=1", "a=1=2", "a=1,a=2", "a=\u{e9}", &many,
+        ] {
+            assert!(!is_state(broken), "{broken}");
         }
     }
 

@@ -1,20 +1,20 @@
-//! HTTP with a collector, as the library for OTLP wants it.
+//! Requests to the collector (OTLP/HTTP), and their further attempts.
 //!
 //! It runs on the thread of the exporter alone, by one connection that is kept
 //! from one batch to the next.
 
-use std::{error, time::Duration};
+use std::time::{Duration, SystemTime};
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response};
-use opentelemetry_http::HttpError;
-use parking_lot::Mutex;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
 use thiserror::Error;
+use tokio::time::{Instant, sleep};
 
+use super::environment;
 use crate::{
     http_client::{ClientBounds, ClientFault, HttpClient, HttpServer},
     policy::{TraceExport, UpstreamTls},
+    retry_after::retry_after,
 };
 
 /// The longest wait for a connection to one of several addresses.
@@ -22,6 +22,10 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// Bytes of the longest response, which says at most why some spans were
 /// refused.
 const MOST_BODY: usize = 64 * 1024;
+/// The wait before the second attempt, which doubles from one to the next.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// The longest wait that the collector has not asked for.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Why the collector did not take a batch. The texts complete "spans cannot be
 /// exported:".
@@ -38,10 +42,10 @@ pub(super) enum CollectorFault {
 pub(super) struct CollectorClient {
     http: HttpClient,
     server: HttpServer,
-    /// Further fields of each request.
-    headers: Vec<(HeaderName, HeaderValue)>,
-    /// The outcome of the last request; `None` after a success.
-    last: Mutex<Option<CollectorFault>>,
+    target: Uri,
+    headers: HeaderMap,
+    /// The longest time of all attempts together.
+    longest: Duration,
 }
 
 impl CollectorClient {
@@ -59,32 +63,76 @@ impl CollectorClient {
         };
         let tls = UpstreamTls::default();
         let http = HttpClient::new(server.is_secure().then_some(&tls), bounds)?;
+        let target = Uri::try_from(&*to.target).map_err(|error| error.to_string())?;
+        let mut headers: HeaderMap = environment::headers().into_iter().collect();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/x-protobuf"),
+        );
+        headers.extend(to.headers.iter().map(owned));
         Ok(Self {
             http: http.keeping_alive(),
             server,
-            headers: to.headers.clone(),
-            last: Mutex::default(),
+            target,
+            headers,
+            longest: to.timeout,
         })
     }
 
-    /// Why the last request failed, if it did.
-    pub(super) fn last_fault(&self) -> Option<CollectorFault> {
-        *self.last.lock()
+    /// Sends a batch until the collector has taken it, or until the time is
+    /// over, and returns the body of the response.
+    ///
+    /// A wait that goes beyond the time is not begun.
+    ///
+    /// # Errors
+    /// The last attempt failed, or no other one could help.
+    pub(super) async fn send(&self, batch: Bytes) -> Result<Bytes, CollectorFault> {
+        let deadline = Instant::now() + self.longest;
+        let mut pause = FIRST_WAIT;
+        loop {
+            let (fault, asked) = match self.attempt(batch.clone()).await {
+                Ok(response) if response.status().is_success() => {
+                    return Ok(response.into_body());
+                }
+                Ok(response) => {
+                    let fault = CollectorFault::Status(response.status().as_u16());
+                    if !is_passing(response.status()) {
+                        return Err(fault);
+                    }
+                    (fault, wait_asked(&response))
+                }
+                Err(fault) => (fault.into(), None),
+            };
+            // Several gateways that lost one collector do not all come at once.
+            let wait = asked.unwrap_or_else(|| pause.mul_f64(rand::random_range(0.5..=1.0)));
+            if wait >= deadline.saturating_duration_since(Instant::now()) {
+                return Err(fault);
+            }
+            sleep(wait).await;
+            pause = (2 * pause).min(LONGEST_WAIT);
+        }
+    }
+
+    async fn attempt(&self, batch: Bytes) -> Result<Response<Bytes>, ClientFault> {
+        let mut request = Request::new(batch);
+        *request.method_mut() = http::Method::POST;
+        *request.uri_mut() = self.target.clone();
+        request.headers_mut().clone_from(&self.headers);
+        self.http.send(&self.server, request).await
     }
 }
 
-#[async_trait]
-impl opentelemetry_http::HttpClient for CollectorClient {
-    async fn send_bytes(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        for (name, value) in &self.headers {
-            request.headers_mut().insert(name, value.clone());
-        }
-        let outcome = self.http.send(&self.server, request).await;
-        *self.last.lock() = match &outcome {
-            Ok(response) if response.status().is_success() => None,
-            Ok(response) => Some(CollectorFault::Status(response.status().as_u16())),
-            Err(fault) => Some((*fault).into()),
-        };
-        outcome.map_err(|fault| Box::<dyn error::Error + Send + Sync>::from(fault.to_string()))
-    }
+fn owned((name, value): &(HeaderName, HeaderValue)) -> (HeaderName, HeaderValue) {
+    (name.clone(), value.clone())
+}
+
+/// Whether another attempt may succeed (OTLP, "Retryable Response Codes").
+fn is_passing(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 429 | 502 | 503 | 504)
+}
+
+/// The wait that a response asks for.
+fn wait_asked(response: &Response<Bytes>) -> Option<Duration> {
+    let value = response.headers().get(header::RETRY_AFTER)?;
+    retry_after(value.as_bytes(), SystemTime::now())
 }

@@ -4,8 +4,8 @@
 //! Workers put the spans of a request into the queue and never wait. If it is
 //! full, they drop them. The thread gathers spans for a second, or until there
 //! are [`BATCH`] requests, and sends them as one request (OTLP/HTTP). A failure
-//! that may pass is tried again by the library, which obeys `Retry-After`, until
-//! `timeout`; then the spans are lost. Meanwhile the queue fills.
+//! that may pass is followed by another attempt, until `timeout`; then the spans
+//! are lost. Meanwhile the queue fills.
 //!
 //! # The end
 //!
@@ -13,28 +13,19 @@
 //! waits. An exporter that a reload has replaced does the same by itself, once
 //! the last request that began with it has ended.
 
-use std::{
-    io,
-    sync::{Arc, LazyLock},
-    thread,
-    time::Duration,
-};
+use std::{io, sync::Arc, thread, time::Duration};
 
-use opentelemetry::{Key, KeyValue};
-use opentelemetry_otlp::{
-    Protocol, RetryPolicy, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
-};
-use opentelemetry_sdk::{
-    Resource,
-    trace::{SpanData, SpanExporter as _},
-};
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, mpsc, watch},
     time::{Instant, sleep, timeout},
 };
 
-use super::client::CollectorClient;
+use super::{
+    client::CollectorClient,
+    environment,
+    otlp::{EncodedSpan, Origin, rejected},
+};
 use crate::{http_client::ClientFault, policy::TraceExport, telemetry::TraceMetrics};
 
 /// Requests whose spans may wait for the collector. The exporters of
@@ -48,14 +39,11 @@ const GATHER: Duration = Duration::from_secs(1);
 /// Shortest time between two lines in the log about lost spans.
 const SPACING: Duration = Duration::from_secs(60);
 
-/// The id of this process in its spans, the same over all reloads.
-static INSTANCE: LazyLock<String> = LazyLock::new(|| format!("{:032x}", rand::random::<u128>()));
-
 /// Takes the spans of finished requests for one collector.
 #[derive(Debug)]
 pub struct Exporter {
     policy: TraceExport,
-    queue: mpsc::Sender<Vec<SpanData>>,
+    queue: mpsc::Sender<Vec<EncodedSpan>>,
     /// Wakes the thread when a batch is full.
     is_full: Arc<Notify>,
     /// Set at the end of the process. Dropped with the exporter, which ends the
@@ -75,8 +63,9 @@ impl Exporter {
     /// # Errors
     /// The text says what cannot be built.
     pub fn start(policy: TraceExport, metrics: Arc<TraceMetrics>) -> Result<Self, String> {
-        let client = Arc::new(CollectorClient::new(&policy)?);
-        let exporter = exporter(&policy, Arc::clone(&client))?;
+        let client = CollectorClient::new(&policy)?;
+        let attributes = environment::attributes(policy.service_name.as_deref());
+        let attributes = attributes.iter().map(|(key, value)| (&**key, &**value));
         let (queue, spans) = mpsc::channel(MOST_QUEUED);
         let (is_ending, ending) = watch::channel(false);
         let (end, ended) = watch::channel(());
@@ -85,7 +74,7 @@ impl Exporter {
             spans,
             is_full: Arc::clone(&is_full),
             ending,
-            exporter,
+            origin: Origin::new(attributes),
             client,
             longest: policy.timeout,
             losses: Losses::default(),
@@ -120,7 +109,7 @@ impl Exporter {
     }
 
     /// Puts the spans of one request into the queue, or drops and counts them.
-    pub fn offer(&self, spans: Vec<SpanData>) {
+    pub fn offer(&self, spans: Vec<EncodedSpan>) {
         if let Err(refused) = self.queue.try_send(spans) {
             let spans = refused.into_inner();
             return self.metrics.not_queued(spans.len());
@@ -140,54 +129,13 @@ impl Exporter {
     }
 }
 
-/// The exporter of the library.
-///
-/// # Errors
-/// The environment asks for something that is not built in, such as compression
-/// (`OTEL_EXPORTER_OTLP_COMPRESSION`).
-fn exporter(policy: &TraceExport, client: Arc<CollectorClient>) -> Result<SpanExporter, String> {
-    let retries = RetryPolicy::recommended()
-        .with_max_retries(10)
-        .with_initial_delay(Duration::from_millis(500))
-        .with_max_delay(Duration::from_secs(5));
-    let mut exporter = SpanExporter::builder()
-        .with_http()
-        .with_shared_http_client(client)
-        .with_endpoint(format!("{}{}", policy.collector.url, policy.target))
-        .with_protocol(Protocol::HttpBinary)
-        .with_timeout(policy.timeout)
-        .with_retry_policy(retries)
-        .build()
-        .map_err(|error| error.to_string())?;
-    exporter.set_resource(&resource(policy.service_name.as_deref()));
-    Ok(exporter)
-}
-
-/// This process in all of its spans: the attributes in the environment
-/// (`OTEL_RESOURCE_ATTRIBUTES`, `OTEL_SERVICE_NAME`), the version, and an id.
-fn resource(service_name: Option<&str>) -> Resource {
-    let found = Resource::builder().build();
-    let found_name = found.get(&Key::from_static_str("service.name"));
-    let is_named = found_name.is_some_and(|name| !name.as_str().starts_with("unknown_service"));
-    let mut builder = Resource::builder().with_attributes([
-        KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
-        KeyValue::new("service.instance.id", INSTANCE.as_str()),
-    ]);
-    match service_name {
-        Some(name) => builder = builder.with_service_name(name.to_owned()),
-        None if !is_named => builder = builder.with_service_name("tidegate"),
-        None => {}
-    }
-    builder.build()
-}
-
 /// The work of the thread.
 struct Exporting {
-    spans: mpsc::Receiver<Vec<SpanData>>,
+    spans: mpsc::Receiver<Vec<EncodedSpan>>,
     is_full: Arc<Notify>,
     ending: watch::Receiver<bool>,
-    exporter: SpanExporter,
-    client: Arc<CollectorClient>,
+    origin: Origin,
+    client: CollectorClient,
     /// The longest time of an export.
     longest: Duration,
     losses: Losses,
@@ -233,23 +181,27 @@ impl Exporting {
     }
 
     /// Exports a batch, and counts its spans.
-    async fn export(&mut self, batch: Vec<SpanData>) {
+    async fn export(&mut self, batch: Vec<EncodedSpan>) {
         let count = batch.len();
-        let exported = timeout(self.longest, self.exporter.export(batch)).await;
+        let body = self.origin.request(&batch);
+        drop(batch);
+        let exported = timeout(self.longest, self.client.send(body.into())).await;
         let cause = match exported {
-            Ok(Ok(())) => {
-                self.metrics.exported(count);
-                None
+            Ok(Ok(response)) => {
+                let refused = rejected(&response).min(count as u64) as usize;
+                self.metrics.exported(count - refused);
+                self.metrics.not_exported(refused);
+                (refused > 0).then(|| "the collector refused some of them".to_owned())
             }
-            Ok(Err(error)) => {
-                let fault = self.client.last_fault();
-                Some(fault.map_or_else(|| error.to_string(), |fault| fault.to_string()))
+            Ok(Err(fault)) => {
+                self.metrics.not_exported(count);
+                Some(fault.to_string())
             }
-            Err(_) => Some(ClientFault::Timeout(self.longest).to_string()),
+            Err(_) => {
+                self.metrics.not_exported(count);
+                Some(ClientFault::Timeout(self.longest).to_string())
+            }
         };
-        if cause.is_some() {
-            self.metrics.not_exported(count);
-        }
         self.losses.tell(cause, self.metrics.lost(), Instant::now());
     }
 }
@@ -292,32 +244,27 @@ impl Losses {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
-
-    use opentelemetry::{
-        InstrumentationScope,
-        trace::{SpanContext, SpanId, SpanKind, Status},
-    };
+    use std::{net::TcpListener, time::SystemTime};
 
     use super::*;
-    use crate::policy::UpstreamServer;
+    use crate::{
+        policy::UpstreamServer,
+        traces::otlp::{SpanHead, SpanKind},
+    };
 
-    fn span() -> SpanData {
-        SpanData {
-            span_context: SpanContext::empty_context(),
-            parent_span_id: SpanId::INVALID,
-            parent_span_is_remote: false,
-            span_kind: SpanKind::Server,
-            name: "GET".into(),
-            start_time: std::time::SystemTime::UNIX_EPOCH,
-            end_time: std::time::SystemTime::UNIX_EPOCH,
-            attributes: Vec::new(),
-            dropped_attributes_count: 0,
-            events: Default::default(),
-            links: Default::default(),
-            status: Status::Unset,
-            instrumentation_scope: InstrumentationScope::default(),
-        }
+    fn span() -> EncodedSpan {
+        EncodedSpan::new(&SpanHead {
+            trace_id: 1,
+            span_id: 1,
+            parent: None,
+            flags: 1,
+            state: "",
+            name: "GET",
+            kind: SpanKind::Server,
+            begun: SystemTime::UNIX_EPOCH,
+            ended: SystemTime::UNIX_EPOCH,
+            error: None,
+        })
     }
 
     fn export(listener: &TcpListener) -> TraceExport {

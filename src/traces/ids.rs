@@ -17,10 +17,14 @@ pub(super) fn random() -> u64 {
     RANDOM.with_borrow_mut(Rng::next_u64)
 }
 
-/// The id of a new trace: its first and its last 64 bits.
+/// The ids of a new trace, its first and its last 64 bits, and of its first
+/// span.
 #[inline]
-pub fn new_trace_id() -> (u64, u64) {
-    (random().max(1), random())
+pub(super) fn new_ids() -> ((u64, u64), u64) {
+    RANDOM.with_borrow_mut(|random| {
+        let trace_id = (random.next_u64().max(1), random.next_u64());
+        (trace_id, random.next_u64().max(1))
+    })
 }
 
 /// The id of a new span.

@@ -9,8 +9,9 @@
 //!   thread of its own.
 //!
 //! A request that is not recorded has no span: it costs three random numbers and
-//! a field of 71 bytes. The spans of a recorded one are made once, at its end,
-//! from the same notes as its access line (`call::spans`).
+//! a field of 71 bytes. The spans of a recorded one are written once, at its end,
+//! from the same notes as its access line (`call::spans`), in the bytes that the
+//! collector gets ([`EncodedSpan`]).
 //!
 //! # Bounds
 //!
@@ -20,14 +21,17 @@
 //! which hangs costs at most about 30 MiB, and usually 4.
 
 mod client;
+mod environment;
 mod exporter;
 mod ids;
+mod otlp;
 mod parent;
 mod tracer;
 
 pub use self::{
     exporter::{Exporter, MOST_QUEUED},
-    ids::{new_span_id, new_trace_id},
+    ids::new_span_id,
+    otlp::{EncodedSpan, SpanHead, SpanKind, SpanParent},
     parent::TraceParent,
     tracer::{Begun, Tracer},
 };

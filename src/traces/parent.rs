@@ -1,10 +1,6 @@
 //! `traceparent` of W3C Trace Context: the trace that a request belongs to, and
 //! the span that it comes from.
 
-use std::str;
-
-use opentelemetry::trace::{SpanId, TraceId};
-
 /// Bytes of the field in version 00.
 const LENGTH: usize = 55;
 
@@ -139,9 +135,9 @@ impl TraceParent {
     }
 
     /// The ids of the trace and of the span as numbers.
-    pub fn ids(&self) -> (TraceId, SpanId) {
-        let span = number(&self.0[SPAN_ID]) as u64;
-        (number(&self.0[TRACE_ID]).into(), span.into())
+    pub fn ids(&self) -> (u128, u64) {
+        let span_id = number(&self.0[SPAN_ID]) as u64;
+        (number(&self.0[TRACE_ID]), span_id)
     }
 
     fn set_flags(&mut self, flags: u8) {
@@ -175,8 +171,13 @@ fn eight_digits(number: u32) -> [u8; 8] {
 
 /// The number in digits that were checked.
 fn number(digits: &[u8]) -> u128 {
-    let text = str::from_utf8(digits).unwrap_or_default();
-    u128::from_str_radix(text, 16).unwrap_or_default()
+    digits.iter().fold(0, |number, digit| {
+        let value = match digit {
+            b'0'..=b'9' => digit - b'0',
+            _ => digit - b'a' + 10,
+        };
+        number << 4 | u128::from(value)
+    })
 }
 
 #[cfg(test)]
@@ -244,7 +245,10 @@ mod tests {
         let expected = format!("00-{TRACE}-0000000000000abc-02");
         assert_eq!(next.as_bytes(), expected.as_bytes());
         let (trace, span) = parent.ids();
-        assert_eq!(format!("{trace} {span}"), format!("{TRACE} {SPAN}"));
+        assert_eq!(
+            format!("{trace:032x} {span:016x}"),
+            format!("{TRACE} {SPAN}")
+        );
     }
 
     proptest! {

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use super::{
     exporter::Exporter,
-    ids::{new_span_id, new_trace_id, random},
+    ids::{new_ids, new_span_id, random},
     parent::TraceParent,
 };
 use crate::policy::{Sampling, TrustParent};
@@ -71,10 +71,10 @@ impl Tracer {
 #[inline]
 fn decide(sampling: Sampling, received: Option<TraceParent>, is_proxy: bool) -> Begun {
     let Some(received) = received else {
-        let id = new_trace_id();
-        let is_recorded = sampling.share.takes(id.1);
+        let (trace_id, span_id) = new_ids();
+        let is_recorded = sampling.share.takes(trace_id.1);
         return Begun {
-            parent: TraceParent::new(id, new_span_id(), is_recorded),
+            parent: TraceParent::new(trace_id, span_id, is_recorded),
             is_recorded,
             is_callers: false,
         };
