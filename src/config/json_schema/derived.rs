@@ -1,5 +1,4 @@
-//! JSON Schema of the language, for editors: derived from the structs of
-//! `wire`, and put into a plain form.
+//! The schema as the structs of `wire` give it, put into a plain form.
 //!
 //! schemars describes what serde reads from JSON. The language is a subset of
 //! TOML, so the following differs: nothing is null, a switch may be a string
@@ -7,38 +6,18 @@
 //! descriptions of choices in the code are no concern of a user. Every
 //! definition is inlined: the fields of a struct say where it is used, and two
 //! sections of one type may have different descriptions.
-//!
-//! `tidegate schema` prints it, and `config/tidegate.schema.json` is a copy
-//! that the examples name; a test compares the two.
 
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::{
-    field::ORDER,
-    wire::{File, numbers::VARIABLE},
+    super::wire::{File, numbers::VARIABLE},
+    everywhere,
 };
 
-/// The schema (draft 7, which editors of TOML know best) with descriptions and
-/// defaults.
-///
-/// ```
-/// let schema = tidegate::config::json_schema();
-/// let burst = &schema["properties"]["limits"]["additionalProperties"]["properties"]["burst"];
-/// assert_eq!(burst["minimum"], 1);
-/// ```
-///
-/// The result depends on nothing but the language, and is made anew in each
-/// call.
-pub fn json_schema() -> Value {
-    let mut schema = ordered();
-    everywhere(&mut schema, without_order);
-    schema
-}
-
-/// The same, with the number of each key in the order of the structs under
-/// [`ORDER`]: the members of an object are sorted by their names.
-pub(super) fn ordered() -> Value {
+/// The schema (draft 7), with the number of each key in the order of the
+/// structs under `ORDER`: the members of an object are sorted by their names.
+pub(in crate::config) fn derived() -> Value {
     let mut settings = SchemaSettings::draft07();
     settings.inline_subschemas = true;
     let generator = settings.into_generator();
@@ -58,22 +37,6 @@ pub(super) fn ordered() -> Value {
         }
     }
     schema
-}
-
-/// Changes a schema and all schemas inside of it, the innermost first. The
-/// members of `properties` are an object like a schema is: a change must not
-/// take the name of a key for a word of JSON Schema.
-fn everywhere(schema: &mut Value, change: fn(&mut Map<String, Value>)) {
-    match schema {
-        Value::Array(items) => items.iter_mut().for_each(|item| everywhere(item, change)),
-        Value::Object(members) => {
-            members
-                .values_mut()
-                .for_each(|value| everywhere(value, change));
-            change(members);
-        }
-        _ => {}
-    }
 }
 
 /// Takes out what TOML has no use for.
@@ -132,10 +95,6 @@ fn unwrapped(members: &mut Map<String, Value>) {
             }
         }
     }
-}
-
-fn without_order(members: &mut Map<String, Value>) {
-    members.remove(ORDER);
 }
 
 /// Takes out the list of required keys, and not a key of that name.
