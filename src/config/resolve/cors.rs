@@ -7,6 +7,7 @@
 
 use http::HeaderName;
 
+use super::checks::distinct;
 use crate::config::{
     field::{Field, Given, Nested},
     problem::{Code, Problem, Problems},
@@ -52,6 +53,8 @@ pub(super) fn cors(
     if cors.credentials.value == Some(true) {
         credentials(cors, problems);
     }
+    distinct("headers", &cors.headers, problems);
+    distinct("expose", &cors.expose, problems);
     set_twice(&route.response, field.at(), problems);
     let mut expose = cors.expose.read()?;
     if !cors.expose.is_present() && limit_headers.has_x_ratelimit() {

@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::upstreams;
+use super::{checks::distinct, upstreams};
 use crate::config::{
     field::Given, problem::Problems, wire::identities::ForwardAuth as WrittenForwardAuth,
 };
@@ -23,6 +23,7 @@ pub(super) fn forward(
 ) -> Option<ForwardAuth> {
     let (server, target) = forward.url.read()?;
     let timeout = forward.timeout.read()?;
+    distinct("send", &forward.send, problems);
     let upstream = Upstream {
         name: name.into(),
         servers: vec![server],

@@ -113,6 +113,8 @@ fn a_field_in_two_spellings_is_one_field() {
         "request.keep_headers = ['X-Real-IP', 'x-real-ip']",
         "response.remove_headers = ['X-A', 'x-a']",
         "match.hosts = ['A.example', 'a.example']",
+        "cors = { origins = ['*'], headers = ['X-A', 'x-a'] }",
+        "cors = { origins = ['*'], expose = ['X-A', 'x-a'] }",
     ] {
         let (code, said) = only(config_with("", keys));
         assert_eq!(code, Code::Duplicate, "{said}");
