@@ -277,7 +277,7 @@ fn tell(shared: &AcmeParts, job: &OrderJob, fault: &OrderFault, next: SystemTime
     let outcome = fault.kind.outcome();
     match shared.responders.tls.get(domain) {
         Some(_) => {
-            tracing::warn!(%domain, %directory, outcome, "certificate not renewed, the one before still serves; next attempt in {next}: {fault}");
+            tracing::warn!(%domain, %directory, outcome, "certificate not renewed, the previous certificate stays in use; next attempt in {next}: {fault}");
         }
         None => {
             tracing::error!(%domain, %directory, outcome, "certificate not obtained, handshakes for this domain fail; next attempt in {next}: {fault}");
