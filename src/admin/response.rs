@@ -102,3 +102,19 @@ fn pretty(value: &impl Serialize) -> Bytes {
     let value = serde_json::to_value(value).unwrap_or(Value::Null);
     format!("{value:#}\n").into()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_view_that_takes_long_keeps_nothing_on_its_thread_waiting() {
+        let both = Arc::new(Barrier::new(2));
+        let made = view(Arc::clone(&both), |both| both.wait().is_leader());
+        // Both have to be at the barrier at once, on the one thread of the test.
+        let (response, _) = tokio::join!(made, async { both.wait() });
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+}
