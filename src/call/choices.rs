@@ -17,7 +17,7 @@ use super::{
 use crate::{
     error::Fault,
     message::{Fields, Headers},
-    policy::{LineShare, Log, LogField, LogSample},
+    policy::{Log, LogField, LogSample, SampledShare},
     telemetry::{ExtraFields, LONGEST_FIELD},
 };
 
@@ -71,7 +71,7 @@ impl LineChoices {
         let is_telling = facts.reason.is_some_and(is_refusal) || facts.limits.shadow_refused != 0;
         let mut samples = self.sample.iter();
         let sample = samples.find(|(sample, _)| sample.concerns(status, is_telling));
-        let drawn = || rand::rng().random_range(0..LineShare::ALL);
+        let drawn = || rand::rng().random_range(0..SampledShare::ALL);
         if sample.is_some_and(|(sample, _)| !sample.share.takes(drawn())) {
             return None;
         }

@@ -6,7 +6,7 @@ use http::HeaderName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Statuses;
+use super::{SampledShare, Statuses};
 
 /// `[log]`: access lines on stdout, and the log on stderr.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub struct LogSample {
     /// The statuses.
     pub statuses: Statuses,
     /// The share.
-    pub share: LineShare,
+    pub share: SampledShare,
 }
 
 impl LogSample {
@@ -70,11 +70,11 @@ impl LogSample {
     /// nobody may miss it by a class.
     ///
     /// ```
-    /// use tidegate::policy::{LineShare, LogSample, Statuses};
+    /// use tidegate::policy::{LogSample, SampledShare, Statuses};
     ///
     /// let sample = |first, last| LogSample {
     ///     statuses: Statuses { first, last },
-    ///     share: LineShare::of_million(1000),
+    ///     share: SampledShare::of_million(1000),
     /// };
     /// assert!(sample(400, 499).concerns(429, false) && !sample(400, 499).concerns(429, true));
     /// assert!(sample(429, 429).concerns(429, true));
@@ -83,31 +83,6 @@ impl LogSample {
         let Statuses { first, last } = self.statuses;
         let is_asked = first == last && status >= 400;
         (first..=last).contains(&status) && (is_asked || !is_telling)
-    }
-}
-
-/// A share of access lines, in millionths. Displayed as a fraction of one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LineShare(u32);
-
-impl LineShare {
-    /// All lines, in millionths of them.
-    pub const ALL: u32 = 1_000_000;
-
-    /// So many of a million lines; more are all.
-    pub fn of_million(lines: u32) -> Self {
-        Self(lines.min(Self::ALL))
-    }
-
-    /// Whether a line is written that draws this number below [`Self::ALL`].
-    pub fn takes(self, drawn: u32) -> bool {
-        drawn < self.0
-    }
-}
-
-impl fmt::Display for LineShare {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", f64::from(self.0) / f64::from(Self::ALL))
     }
 }
 

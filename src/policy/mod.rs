@@ -75,6 +75,7 @@ mod refusal;
 mod retry;
 mod routes;
 mod secret;
+mod share;
 mod statuses;
 mod store;
 mod template;
@@ -85,6 +86,6 @@ mod upstreams;
 pub use self::{
     acme::*, allowance::*, api_keys::*, certificate::*, concurrency::*, cors::*, cost::*,
     failures::*, headers::*, health::*, identity::*, json_path::*, jwt::*, key::*, limits::*,
-    log::*, process::*, quota::*, refusal::*, retry::*, routes::*, secret::*, statuses::*,
-    store::*, template::*, tls::*, traces::*, upstreams::*,
+    log::*, process::*, quota::*, refusal::*, retry::*, routes::*, secret::*, share::*,
+    statuses::*, store::*, template::*, tls::*, traces::*, upstreams::*,
 };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use super::UpstreamServer;
+use super::{SampledShare, UpstreamServer};
 
 /// `[traces]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,37 +37,6 @@ pub enum TrustParent {
     Proxies,
     /// Every caller.
     Everybody,
-}
-
-/// A share of all traces, chosen by their ids, so that several services with one
-/// share record the same traces.
-///
-/// The choice is that of the `TraceIdRatioBased` sampler of OpenTelemetry, by
-/// the last 63 bits of an id.
-///
-/// ```
-/// use tidegate::policy::SampledShare;
-///
-/// let half = SampledShare::of_percent(50.0);
-/// assert!(half.takes(0) && !half.takes(u64::MAX));
-/// assert!(SampledShare::of_percent(100.0).takes(u64::MAX));
-/// assert!(!SampledShare::of_percent(0.0).takes(0));
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SampledShare(u64);
-
-impl SampledShare {
-    /// A share in percent; below 0 is none, and above 100 is all.
-    pub fn of_percent(percent: f64) -> Self {
-        let whole = (1_u64 << 63) as f64;
-        Self((percent.clamp(0.0, 100.0) / 100.0 * whole) as u64)
-    }
-
-    /// Whether a trace is in the share, whose id ends in these 64 bits.
-    #[inline]
-    pub fn takes(self, end_of_id: u64) -> bool {
-        end_of_id >> 1 < self.0
-    }
 }
 
 /// Where spans go, and how.

@@ -25,14 +25,16 @@ use super::{
     ids::{new_ids, new_span_id, random},
     parent::TraceParent,
 };
-use crate::policy::{Sampling, TrustParent};
+use crate::policy::{SampledShare, Sampling, TrustParent};
 
 /// Begins the traces of requests.
 #[derive(Debug)]
 pub struct Tracer {
-    /// Which requests are recorded.
-    sampling: Sampling,
-    /// Takes their spans.
+    /// The share of the requests about which no trusted caller has decided.
+    draw: TraceDraw,
+    /// The callers that decide about theirs.
+    trust: TrustParent,
+    /// Takes the spans of those that are recorded.
     exporter: Arc<Exporter>,
 }
 
@@ -50,7 +52,11 @@ pub struct Begun {
 impl Tracer {
     /// Records the share of requests that `sampling` says, for `exporter`.
     pub fn new(sampling: Sampling, exporter: Arc<Exporter>) -> Self {
-        Self { sampling, exporter }
+        Self {
+            draw: TraceDraw::new(sampling.share),
+            trust: sampling.trust,
+            exporter,
+        }
     }
 
     /// Takes the spans of requests that are recorded.
@@ -63,30 +69,54 @@ impl Tracer {
     /// a trusted proxy.
     #[inline]
     pub fn begin(&self, received: Option<TraceParent>, is_proxy: bool) -> Begun {
-        decide(self.sampling, received, is_proxy)
+        decide(self.draw, self.trust, received, is_proxy)
+    }
+}
+
+/// A share of all traces, drawn by their ids, so that several services with one
+/// share record the same traces: that of the `TraceIdRatioBased` sampler of
+/// OpenTelemetry, by the last 63 bits of an id.
+#[derive(Debug, Clone, Copy)]
+struct TraceDraw(u64);
+
+impl TraceDraw {
+    fn new(share: SampledShare) -> Self {
+        let whole = (1_u64 << 63) as f64;
+        Self((share.fraction() * whole) as u64)
+    }
+
+    /// Whether a trace is in the share, whose id ends in these 64 bits.
+    #[inline]
+    fn takes(self, end_of_id: u64) -> bool {
+        end_of_id >> 1 < self.0
     }
 }
 
 /// [`Tracer::begin`].
 #[inline]
-fn decide(sampling: Sampling, received: Option<TraceParent>, is_proxy: bool) -> Begun {
+fn decide(
+    draw: TraceDraw,
+    trust: TrustParent,
+    received: Option<TraceParent>,
+    is_proxy: bool,
+) -> Begun {
     let Some(received) = received else {
         let (trace_id, span_id) = new_ids();
-        let is_recorded = sampling.share.takes(trace_id.1);
+        let is_recorded = draw.takes(trace_id.1);
         return Begun {
             parent: TraceParent::new(trace_id, span_id, is_recorded),
             is_recorded,
             is_callers: false,
         };
     };
-    let is_trusted = match sampling.trust {
+    let is_trusted = match trust {
         TrustParent::Nobody => false,
         TrustParent::Proxies => is_proxy,
         TrustParent::Everybody => true,
     };
     let is_recorded = match is_trusted {
         true => received.is_sampled(),
-        false => sampling.share.takes(random()),
+        false => draw.takes(random()),
     };
     let is_callers = !is_recorded && !received.is_sampled();
     let parent = match is_callers {
@@ -107,7 +137,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::policy::SampledShare;
 
     const FIELD: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0";
 
@@ -115,9 +144,8 @@ mod tests {
         TraceParent::parse(format!("{FIELD}{flag}").as_bytes()).unwrap()
     }
 
-    fn sampling(percent: f64, trust: TrustParent) -> Sampling {
-        let share = SampledShare::of_percent(percent);
-        Sampling { share, trust }
+    fn draw(percent: u32) -> TraceDraw {
+        TraceDraw::new(SampledShare::of_million(percent * 10_000))
     }
 
     #[test]
@@ -131,10 +159,10 @@ mod tests {
             (Everybody, false, true),
             (Everybody, true, true),
         ] {
-            for percent in [0.0, 100.0] {
+            for percent in [0, 100] {
                 for flag in [0, 1] {
-                    let begun = decide(sampling(percent, trust), Some(received(flag)), is_proxy);
-                    let expected = if is_trusted { flag == 1 } else { percent > 0.0 };
+                    let begun = decide(draw(percent), trust, Some(received(flag)), is_proxy);
+                    let expected = if is_trusted { flag == 1 } else { percent > 0 };
                     let case = format!("{trust:?} {is_proxy} {percent} {flag}");
                     assert_eq!(begun.is_recorded, expected, "{case}");
                     assert_eq!(begun.parent.is_sampled(), expected, "{case}");
@@ -146,36 +174,32 @@ mod tests {
 
     #[test]
     fn an_unrecorded_request_keeps_the_span_of_its_caller_unless_the_flag_changes() {
-        let never = sampling(0.0, TrustParent::Nobody);
+        let never = |field| decide(draw(0), TrustParent::Nobody, Some(field), false);
         for flag in [0, 2] {
-            let begun = decide(never, Some(received(flag)), false);
+            let begun = never(received(flag));
             assert_eq!((begun.parent, begun.is_callers), (received(flag), true));
         }
-        let begun = decide(never, Some(received(3)), false);
+        let begun = never(received(3));
         assert!(!begun.is_callers && begun.parent.flags() == 2);
         assert_ne!(begun.parent.ids().1, received(3).ids().1);
-        let recorded = decide(
-            sampling(100.0, TrustParent::Nobody),
-            Some(received(0)),
-            false,
-        );
+        let recorded = decide(draw(100), TrustParent::Nobody, Some(received(0)), false);
         assert!(!recorded.is_callers);
         assert_ne!(recorded.parent.ids().1, received(0).ids().1);
     }
 
     #[test]
     fn a_stranger_cannot_choose_an_id_that_is_always_recorded() {
-        let half = sampling(50.0, TrustParent::Proxies);
         let lowest = b"00-00000000000000010000000000000000-b7ad6b7169203331-01";
         let lowest = TraceParent::parse(lowest).unwrap();
-        let recorded = (0..200).filter(|_| decide(half, Some(lowest), false).is_recorded);
+        let half = || decide(draw(50), TrustParent::Proxies, Some(lowest), false);
+        let recorded = (0..200).filter(|_| half().is_recorded);
         // All of them, or none, by chance: once in 10^60 runs.
         assert!((1..200).contains(&recorded.count()));
     }
 
     #[test]
     fn traces_that_begin_here_have_ids_of_their_own() {
-        let begun = || decide(sampling(100.0, TrustParent::Proxies), None, false).parent;
+        let begun = || decide(draw(100), TrustParent::Proxies, None, false).parent;
         let (one, other) = (begun(), begun());
         assert!(one.ids().0 != other.ids().0 && one.ids().1 != other.ids().1);
         assert_eq!(TraceParent::parse(one.as_bytes()), Some(one));
@@ -183,10 +207,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_share_is_that_of_the_sampler_of_opentelemetry(percent in 0.0..=100.0_f64, id: u128) {
-            let theirs = Sampler::TraceIdRatioBased(percent / 100.0);
+        fn the_share_is_that_of_the_sampler_of_opentelemetry(parts in 0..=SampledShare::ALL, id: u128) {
+            let theirs = Sampler::TraceIdRatioBased(f64::from(parts) / 1e6);
             let theirs = theirs.should_sample(None, TraceId::from(id), "", &SpanKind::Server, &[], &[]);
-            let ours = SampledShare::of_percent(percent).takes(id as u64);
+            let ours = TraceDraw::new(SampledShare::of_million(parts)).takes(id as u64);
             prop_assert_eq!(ours, theirs.decision == SamplingDecision::RecordAndSample);
         }
     }

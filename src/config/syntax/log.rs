@@ -1,4 +1,4 @@
-//! Further fields of access lines, and the share of lines that are written.
+//! Further fields of access lines.
 
 use http::{
     HeaderName,
@@ -6,10 +6,10 @@ use http::{
 };
 
 use super::{
-    super::{suggest, units, wrong::Wrong},
+    super::{suggest, wrong::Wrong},
     header,
 };
-use crate::policy::{LineShare, LogField};
+use crate::policy::LogField;
 
 /// `"header:NAME"`, `"response-header:NAME"`, `"cookie:NAME"`.
 ///
@@ -61,32 +61,8 @@ fn shown(name: HeaderName) -> Result<HeaderName, Wrong> {
     Err(Wrong::new("it holds secrets, which no log may have", help))
 }
 
-/// `"10%"`, `"0.1%"`: the share of lines that are written.
-///
-/// # Errors
-/// Anything else, more than four decimals, and more than `"100%"`.
-pub(in crate::config) fn share(text: &str) -> Result<LineShare, Wrong> {
-    let help = "write a percentage from \"0%\" to \"100%\", such as \"10%\" or \"0.1%\"";
-    let Some((whole, decimals)) = text.strip_suffix('%').and_then(|text| text.split_once('.'))
-    else {
-        return units::share(text)
-            .map(|percent| LineShare::of_million(u32::from(percent) * 10_000));
-    };
-    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !is_digits(whole) || !is_digits(decimals) || whole.len() > 3 || decimals.len() > 4 {
-        return Err(Wrong::new("it is not a percentage of lines", help));
-    }
-    let lines = format!("{whole}{decimals:0<4}").parse().unwrap_or(u32::MAX);
-    match lines {
-        0..=LineShare::ALL => Ok(LineShare::of_million(lines)),
-        _ => Err(Wrong::new("it is more than the whole", help)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
@@ -110,35 +86,6 @@ mod tests {
         ] {
             let wrong = field(text).unwrap_err();
             assert!(wrong.help.contains(help), "{text}: {wrong:?}");
-        }
-    }
-
-    #[test]
-    fn a_share_may_be_less_than_a_percent() {
-        for (text, shown) in [
-            ("10%", "0.1"),
-            ("100%", "1"),
-            ("0%", "0"),
-            ("0.1%", "0.001"),
-            ("12.5%", "0.125"),
-            ("0.0001%", "0.000001"),
-            ("100.0%", "1"),
-        ] {
-            assert_eq!(share(text).unwrap().to_string(), shown);
-        }
-        for text in [
-            "", "10", "101%", "100.1%", ".1%", "1.%", "0.00001%", "-1%", "1.1.1%",
-        ] {
-            assert!(share(text).is_err(), "{text}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn every_share_is_shown_as_the_fraction_that_it_is(lines in 0..=LineShare::ALL) {
-            let percent = format!("{}.{:04}%", lines / 10_000, lines % 10_000);
-            let shown: f64 = share(&percent).unwrap().to_string().parse().unwrap();
-            prop_assert_eq!((shown * f64::from(LineShare::ALL)).round(), f64::from(lines));
         }
     }
 }

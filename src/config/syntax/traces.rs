@@ -1,10 +1,7 @@
-//! Where spans go, and how many.
+//! Where spans go.
 
-use super::{
-    super::{units, wrong::Wrong},
-    identity,
-};
-use crate::policy::{SampledShare, UpstreamServer};
+use super::{super::wrong::Wrong, identity};
+use crate::policy::UpstreamServer;
 
 /// The path that a collector takes spans at (OTLP/HTTP).
 const PATH: &str = "/v1/traces";
@@ -25,30 +22,6 @@ pub(in crate::config) fn collector(text: &str) -> Result<(UpstreamServer, String
         base => format!("{base}{PATH}"),
     };
     Ok((server, target))
-}
-
-/// A share of the requests: `"1%"`, `"0.1%"`.
-///
-/// # Errors
-/// Anything else, and more than the whole.
-pub(in crate::config) fn sample(text: &str) -> Result<SampledShare, Wrong> {
-    let help = "write a percentage such as \"1%\" or \"0.1%\"";
-    let number = text.strip_suffix('%').unwrap_or_default();
-    let is_plain = number
-        .bytes()
-        .all(|byte| byte.is_ascii_digit() || byte == b'.');
-    match number.parse::<f64>() {
-        Ok(percent) if is_plain && percent <= 100.0 => Ok(SampledShare::of_percent(percent)),
-        Ok(_) if is_plain => Err(Wrong::new("it is more than the whole", help)),
-        _ => {
-            let meant = text
-                .parse::<f64>()
-                .ok()
-                .filter(|share| (0.0..=1.0).contains(share));
-            let right = meant.map(|share| format!("write \"{}\"", units::percent_of(share)));
-            Err(Wrong::new("it is not a percentage", help).or_advice(right))
-        }
-    }
 }
 
 #[cfg(test)]
@@ -79,17 +52,5 @@ mod tests {
         ] {
             assert!(collector(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn a_share_may_be_a_fraction_of_a_percent() {
-        for (text, percent) in [("1%", 1.0), ("0.1%", 0.1), ("100%", 100.0), ("0%", 0.0)] {
-            assert_eq!(sample(text).unwrap(), SampledShare::of_percent(percent));
-        }
-        for text in ["", "%", "1", "101%", "-1%", "1e1%", "1 %", "nan%", ".%"] {
-            assert!(sample(text).is_err(), "{text}");
-        }
-        assert_eq!(sample("0.25").unwrap_err().help, "write \"25%\"");
-        assert_eq!(sample("0.07").unwrap_err().help, "write \"7%\"");
     }
 }

@@ -127,7 +127,7 @@ fn one_share_for_all_lines_is_shown_and_written_for_a_class() {
     for (written, right) in [
         ("'10%'", "write `sample = { \"2xx\" = \"10%\" }`"),
         ("0.1", "write `sample = { \"2xx\" = \"10%\" }`"),
-        ("true", "such as `sample = { \"2xx\" = \"10%\" }`"),
+        ("true", "such as `sample = { \"2xx\" = \"1%\" }`"),
         ("{ '2xx' = 0.001 }", "write `\"0.1%\"`"),
         ("{ '2xx' = 0.07 }", "write `\"7%\"`"),
     ] {

@@ -9,7 +9,10 @@ fn traces_have_a_collector_and_all_else_by_default() {
     let traces = config.traces.as_ref().unwrap();
     assert_eq!(&*traces.export.collector.url, "http://127.0.0.1:4318");
     assert_eq!(&*traces.export.target, "/v1/traces");
-    assert_eq!(traces.sampling.share, SampledShare::of_percent(100.0));
+    assert_eq!(
+        traces.sampling.share,
+        SampledShare::of_million(SampledShare::ALL)
+    );
     assert_eq!(traces.sampling.trust, TrustParent::Proxies);
     assert_eq!(config.shown()["traces"]["timeout"], "10s");
     let without = config_with("", "").unwrap();

@@ -30,7 +30,7 @@ pub(super) use self::scale::size_text;
 use self::scale::{LONGEST, amounts, is_digit, with_number};
 use super::{words, wrong::Wrong};
 pub(super) use crate::duration::text as duration_text;
-use crate::policy::Rate;
+use crate::policy::{Rate, SampledShare};
 
 /// `"250ms"`, `"1h30m"`, `"0s"`: whole numbers with units, added up; at most a
 /// year.
@@ -222,6 +222,34 @@ pub(super) fn share(text: &str) -> Result<u8, Wrong> {
     }
 }
 
+/// `"10%"`, `"0.1%"`: a share that is drawn, so that it may be below a percent.
+///
+/// # Errors
+/// Anything else, more than four decimals, and more than `"100%"`.
+pub(super) fn sampled(text: &str) -> Result<SampledShare, Wrong> {
+    let help = "write a percentage from \"0%\" to \"100%\", such as \"1%\" or \"0.1%\", with at most four decimals";
+    let number = text.strip_suffix('%').unwrap_or_default();
+    let (percent, decimals) = number.split_once('.').unwrap_or((number, "0"));
+    let is_number = |digits: &str| !digits.is_empty() && digits.chars().all(is_digit);
+    if !is_number(percent) || !is_number(decimals) || decimals.len() > 4 {
+        let wrong = Wrong::new("it is not a percentage", help);
+        return Err(match fraction(text) {
+            Some(share) => wrong.or_advice(Some(format!("write \"{}\"", percent_of(share)))),
+            None => wrong.or_meant(guess::percent(text)),
+        });
+    }
+    match format!("{percent}{decimals:0<4}").parse() {
+        Ok(parts @ 0..=SampledShare::ALL) => Ok(SampledShare::of_million(parts)),
+        _ => Err(Wrong::new("it is more than the whole", help)),
+    }
+}
+
+/// A number with a decimal point that is a share of one.
+fn fraction(text: &str) -> Option<f64> {
+    let share = text.parse().ok().filter(|_| text.contains('.'))?;
+    (0.0..=1.0).contains(&share).then_some(share)
+}
+
 /// `"125%"`: a bound above a share, in percent; from `"100%"` to `"1000%"`.
 ///
 /// # Errors
@@ -265,12 +293,66 @@ mod tests {
 
         #[test]
         fn any_text_is_read_or_refused(text: String) {
-            let _ = (duration(&text), size(&text), rate(&text), percent(&text));
+            let _ = (duration(&text), size(&text), rate(&text), percent(&text), sampled(&text));
         }
 
         #[test]
         fn text_that_looks_like_units_is_read_or_refused(text in "[0-9]{0,30}[a-zA-Z/%.µ-]{0,3}[0-9]{0,3}[smh]?") {
-            let _ = (duration(&text), size(&text), rate(&text), percent(&text));
+            let _ = (duration(&text), size(&text), rate(&text), percent(&text), sampled(&text));
+        }
+    }
+
+    #[test]
+    fn a_share_that_is_drawn_may_be_below_a_percent() {
+        for (text, shown) in [
+            ("10%", "0.1"),
+            ("100%", "1"),
+            ("0%", "0"),
+            ("0.1%", "0.001"),
+            ("12.5%", "0.125"),
+            ("0.0001%", "0.000001"),
+            ("100.0%", "1"),
+            ("001%", "0.01"),
+        ] {
+            assert_eq!(sampled(text).unwrap().to_string(), shown);
+        }
+        for text in [
+            "",
+            "%",
+            "10",
+            "101%",
+            "100.1%",
+            "9999999999%",
+            ".1%",
+            "1.%",
+            "0.00001%",
+            "-1%",
+            "1.1.1%",
+            "1e1%",
+            "1 %",
+            "nan%",
+        ] {
+            assert!(sampled(text).is_err(), "{text}");
+        }
+        for (text, right) in [
+            ("0.01", "\"1%\""),
+            ("0.07", "\"7%\""),
+            ("0.0015", "\"0.15%\""),
+            ("1.0", "\"100%\""),
+            ("10", "\"10%\""),
+            ("5 percent", "\"5%\""),
+        ] {
+            let help = sampled(text).unwrap_err().help;
+            assert!(help.contains(right), "{text}: {help}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_share_is_shown_as_the_fraction_that_it_is(parts in 0..=SampledShare::ALL) {
+            let percent = format!("{}.{:04}%", parts / 10_000, parts % 10_000);
+            let shown: f64 = sampled(&percent).unwrap().to_string().parse().unwrap();
+            prop_assert_eq!((shown * f64::from(SampledShare::ALL)).round(), f64::from(parts));
         }
     }
 

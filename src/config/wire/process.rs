@@ -13,8 +13,8 @@ use super::{
     scalar::{Off, Or, Scalar},
     syntaxes::{
         AcmeDirectory, AdminHost, AnyDuration, Bind, Bytes, ClientHeader, Domain, EmailAddress,
-        FileMode, FileName, HeadBytes, LinesShare, ListenAt, LoggedField, LoggedStatus, Name,
-        Network, PemFile, PositiveDuration, Share, StoreAt,
+        FileMode, FileName, HeadBytes, ListenAt, LoggedField, LoggedStatus, Name, Network, PemFile,
+        PositiveDuration, Sampled, Share, StoreAt,
     },
     tables::Pairs,
 };
@@ -303,7 +303,7 @@ pub(in crate::config) struct Log {
     pub(in crate::config) keys: Field<bool>,
     /// Share of the access lines that are written, by status such as "204" or
     /// class such as "2xx"; lines of refusals only by their status; absent: all.
-    pub(in crate::config) sample: Option<Field<Pairs<LoggedStatus, LinesShare>>>,
+    pub(in crate::config) sample: Option<Field<Pairs<LoggedStatus, Sampled>>>,
 }
 
 /// How the process ends.

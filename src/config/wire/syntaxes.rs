@@ -22,8 +22,8 @@ use super::super::{
 use super::scalar::Syntax;
 use crate::policy::{
     Algorithm, BodyKind, ClientIpHeader, CostSource, CredentialPlace, Failures, HeaderText,
-    HostPattern, KeyPart, LineShare, ListenAddress, LogField, Missing, OriginPattern, PathPattern,
-    Rate, SampledShare, Statuses, StoreServer, Template, UpstreamServer,
+    HostPattern, KeyPart, ListenAddress, LogField, Missing, OriginPattern, PathPattern, Rate,
+    SampledShare, Statuses, StoreServer, Template, UpstreamServer,
 };
 
 /// Declares languages:
@@ -125,8 +125,6 @@ syntaxes! {
     CredentialAt = CredentialPlace, "a place of a credential", "bearer", "^(bearer$|(header:|query:|cookie:).)", identity::credential_place;
     /// A field of a message that access lines have.
     LoggedField = LogField, "a field of a message", "header:referer", "^(header:|response-header:|cookie:).", log::field;
-    /// A share that may be less than a percent.
-    LinesShare = LineShare, "a percentage", "10%", r"^[0-9]+(\.[0-9]+)?%$", log::share, with_percent;
     /// The name of a claim, which may be a path with dots.
     ClaimName = Box<str>, "the name of a claim", "scope", "", identity::claim_name;
     /// A claim, as a part of a key is written.
@@ -188,8 +186,8 @@ syntaxes! {
     Percent = f64, "a percentage", "20%", "^[0-9]+%$", units::percent, with_percent;
     /// At most the whole.
     Share = u8, "a percentage", "5%", "^[0-9]+%$", units::share, with_percent;
-    /// A share of the requests, which may be below a percent.
-    Sample = SampledShare, "a percentage", "1%", "^[0-9]+([.][0-9]+)?%$", traces::sample, with_percent;
+    /// A share that is drawn, which may be below a percent.
+    Sampled = SampledShare, "a percentage", "1%", "^[0-9]+([.][0-9]+)?%$", units::sampled, with_percent;
     /// A bound above a share.
     Bound = u16, "a percentage", "125%", "^[0-9]+%$", units::bound, with_percent;
     PerTime = Rate, "a rate", "100/s", "^[0-9]+([kKMGT]?i?B)?/[0-9a-z]+$", units::rate, with_time;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::{
     super::field::Field,
     scalar::Scalar,
-    syntaxes::{ChangeableHeader, CollectorAt, NotEmpty, PositiveDuration, Sample, Value},
+    syntaxes::{ChangeableHeader, CollectorAt, NotEmpty, PositiveDuration, Sampled, Value},
     tables::Pairs,
 };
 
@@ -20,8 +20,8 @@ pub(in crate::config) struct Traces {
     /// has decided; "0.1%" is one in a thousand.
     // A first request shows whether everything works. The bound of the queue
     // holds whatever the share is.
-    #[serde(default = "Scalar::<Sample>::percent::<100>")]
-    pub(in crate::config) sample: Field<Scalar<Sample>>,
+    #[serde(default = "Scalar::<Sampled>::percent::<100>")]
+    pub(in crate::config) sample: Field<Scalar<Sampled>>,
     /// Whether the callers decide if their requests are recorded, by the flag
     /// `sampled` of `traceparent`: true: every caller, also a stranger; false:
     /// none; absent: the `trusted_proxies` of `[client_ip]`.
