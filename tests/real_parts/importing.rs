@@ -570,3 +570,173 @@ fn nginx_and_the_gateway_refuse_a_burst_alike() {
         assert_eq!(at_once(address), [200, 200, 503, 503], "{address}");
     }
 }
+
+/// Locations that refuse in every way that NGINX has, and those beside them.
+const GUARDED: &str = "
+    server {
+        listen 127.0.0.1:PORT default_server;
+        rewrite ^/alias$ /admin last;
+        location / { proxy_pass http://app; }
+        location /admin { deny all; }
+        location /office { allow 10.0.0.0/8; allow 10.0.0.0/8; deny all; proxy_pass http://app; }
+        location /home { allow 127.0.0.0/8; deny all; proxy_pass http://app; }
+        location /ro { limit_except GET { deny all; } proxy_pass http://app; }
+        location /secret { auth_basic x; auth_basic_user_file /etc/hosts; proxy_pass http://app; }
+        location /files { root /nowhere; }
+        location /gone { return 410; }
+        location ~ /\\.(?!well-known) { deny all; }
+        location ~ ^/(?!public)hidden { return 403; }
+        location ~ ^/dup/(a)\\1 { return 403; }
+        location ~ ^/private/ { deny all; }
+        location ~ \\.php$ { allow 127.0.0.0/8; deny all; proxy_pass http://app; }
+        location ~ ^/z/ { deny all; }
+        location ~ ^/z/pub { limit_except GET { deny all; } proxy_pass http://app; }
+        location ~ \"^/a b\" { deny all; }
+        location ~ ^/x.y$ { deny all; }
+        location /tried/ { try_files /nothing @guarded; }
+        location @guarded { deny all; proxy_pass http://app; }
+        location /open/ { try_files /nothing @open; }
+        location @open { proxy_set_header Host $http_host; proxy_pass http://app; }
+        location /cond { if ($arg_x = 1) { return 403; } proxy_pass http://app; }
+        location /login { if ($cookie_session = \"\") { return 302 /x; } proxy_pass http://app; }
+        location /moved { if ($http_x != a) { rewrite ^ /admin last; } proxy_pass http://app; }
+        location /posts { if ($request_method !~ ^(GET|HEAD)$) { return 405; } proxy_pass http://app; }
+        location /led/ { rewrite ^/led/(.*)$ /private/$1 last; }
+        location /harmless { if ($arg_x = 1) { set $a 1; } proxy_pass http://app; }
+        location /rw/ { rewrite ^/rw/(.*)$ /new/$1 break; proxy_pass http://app; }
+        location ^~ /static/ { proxy_pass http://app; }
+        location /static/deep/ { deny all; }
+        location /api/ {
+            proxy_pass http://app;
+            location ~ \\.json$ { deny all; }
+            location /api/in { deny all; }
+        }
+    }
+    server {
+        listen 127.0.0.1:PORT;
+        server_name closed.example.com;
+        location / { deny all; }
+        location /open/ { return 200 open; }
+        location /served { proxy_pass http://app; }
+    }
+    server {
+        listen 127.0.0.1:PORT;
+        server_name methods.example.com;
+        if ($request_method = POST) { return 405; }
+        location / { proxy_pass http://app; }
+    }";
+
+/// Paths around those of the locations.
+fn paths() -> Vec<String> {
+    let begins = [
+        "/",
+        "/admin",
+        "/alias",
+        "/office",
+        "/home",
+        "/ro",
+        "/secret",
+        "/files",
+        "/gone",
+        "/hidden",
+        "/dup/aa",
+        "/private",
+        "/z",
+        "/z/pub",
+        "/a b",
+        "/x.y",
+        "/xzy",
+        "/tried",
+        "/open",
+        "/cond",
+        "/login",
+        "/moved",
+        "/posts",
+        "/led",
+        "/harmless",
+        "/rw",
+        "/static",
+        "/static/deep",
+        "/api",
+        "/api/in",
+        "/served",
+        "/other",
+    ];
+    let ends = [
+        "",
+        "x",
+        "/",
+        "/y",
+        "/y.php",
+        "/.git/y",
+        "/.well-known/y",
+        "/y.json",
+        "?x=1",
+    ];
+    let all = begins
+        .iter()
+        .flat_map(|begin| ends.map(|end| format!("{begin}{end}")));
+    all.map(|path| path.replace("//", "/").replace(' ', "%20"))
+        .collect()
+}
+
+#[test]
+fn whatever_nginx_refuses_is_refused() {
+    let app = service("app");
+    let http = format!("upstream app {{ server {}; }}\n{GUARDED}", app.address());
+    let (nginx, gateway) = (nginx(&http), imported(&http));
+    let mut opened = Vec::new();
+    let mut served = Vec::new();
+    for (host, method) in [
+        ("any.example.com", "GET"),
+        ("any.example.com", "POST"),
+        ("closed.example.com", "GET"),
+        ("methods.example.com", "POST"),
+    ] {
+        for path in paths() {
+            let ask = |address| {
+                let lines = [
+                    &format!("Host: {host}"),
+                    "Connection: close",
+                    "Content-Length: 0",
+                ];
+                Client::connect(address).exchange(request(method, &path, &lines))
+            };
+            let [theirs, ours] = [nginx.address, gateway.address()].map(ask);
+            let asked = format!("{method} {host}{path}");
+            let is_served = ours.status() < 300;
+            if is_served {
+                served.push(asked.clone());
+            }
+            // NGINX leads clients to the path with a slash.
+            let target = theirs.get("location").unwrap_or_default();
+            let with_slash = format!("{}/", path.split('?').next().unwrap());
+            let is_slash = theirs.status() == 301 && target.contains(&with_slash);
+            if theirs.status() >= 300 && is_served && !is_slash {
+                opened.push(format!(
+                    "{asked}: {} of NGINX, here {}",
+                    theirs.status(),
+                    ours.status()
+                ));
+            }
+        }
+    }
+    assert!(opened.is_empty(), "{opened:#?}");
+    for path in [
+        "/",
+        "/home/y",
+        "/ro/y",
+        "/y.php",
+        "/.well-known/y",
+        "/open/y",
+        "/posts/y",
+        "/harmless",
+        "/rw/y",
+        "/static/y",
+        "/api/y",
+        "/otherx",
+    ] {
+        let asked = format!("GET any.example.com{path}");
+        assert!(served.contains(&asked), "{asked} is refused");
+    }
+}

@@ -108,45 +108,38 @@ fn respond(status: u16, body: &str, default_type: Option<&str>) -> String {
     format!("respond = {{ {} }}", keys.join(", "))
 }
 
-/// Where a location leads. `named` finds a location by `@name`, `sets` has the
-/// variables that `set` gives a fixed value.
+/// Where a location leads. `sets` has the variables that `set` gives a fixed
+/// value.
 pub(super) fn content(
     location: &Location<'_>,
-    among: &[Location<'_>],
     sets: &[(String, String)],
     notes: &mut Vec<Note>,
 ) -> Action {
     let passes =
         |directive: &&&Directive| matches!(directive.name.as_str(), "proxy_pass" | "grpc_pass");
-    if let Some(directive) = location.others.iter().find(passes) {
+    let mut others = location.others.iter();
+    // A file that is there comes before the service.
+    let tries = others.clone().find(|other| other.name == "try_files");
+    let pass = others.clone().find(passes).filter(|_| tries.is_none());
+    if let Some(directive) = pass {
         return passed(directive, location, sets, notes);
     }
-    let file = location
-        .others
-        .iter()
-        .find(|other| CONTENT.contains(&other.name.as_str()));
-    if let Some(directive) = file {
-        let last = directive.arguments.last().map_or("", String::as_str);
-        let fallback = among
-            .iter()
-            .find(|other| other.kind == Kind::Named && other.pattern == last);
-        let pass = fallback.and_then(|named| named.others.iter().find(passes));
-        if let (Some(pass), "try_files") = (pass, directive.name.as_str()) {
-            let why = format!("there are no files: every request goes to {last}");
-            notes.push(Note::new(directive, Outcome::Differs, why));
-            return passed(pass, location, sets, notes);
-        }
-        let why = match directive.name.as_str() {
-            "fastcgi_pass" | "uwsgi_pass" | "scgi_pass" | "memcached_pass" => "services speak HTTP",
-            "content_by_lua_block" | "content_by_lua_file" => "there is no Lua",
-            "stub_status" => "metrics are on the admin listener, at /metrics",
-            _ => "files are served by a service",
-        };
-        notes.push(Note::new(directive, Outcome::Lost, why));
-        return Action::Nothing;
-    }
-    let why = "files are served by a service";
-    notes.push(Note::new(location.directive, Outcome::Lost, why));
+    let file = tries.or_else(|| others.find(|other| CONTENT.contains(&other.name.as_str())));
+    let (directive, why) = match file {
+        Some(directive) => match directive.name.as_str() {
+            "fastcgi_pass" | "uwsgi_pass" | "scgi_pass" | "memcached_pass" => {
+                (*directive, "services speak HTTP")
+            }
+            "content_by_lua_block" | "content_by_lua_file" => (*directive, "there is no Lua"),
+            "stub_status" => (*directive, "metrics are on the admin listener, at /metrics"),
+            _ => (*directive, "files are served by a service"),
+        },
+        None => (
+            location.directive,
+            "it has no `proxy_pass`, `grpc_pass` or `return`, and files are served by a service",
+        ),
+    };
+    notes.push(Note::new(directive, Outcome::Lost, why));
     Action::Nothing
 }
 

@@ -16,27 +16,39 @@
 mod access;
 mod actions;
 mod certificates;
+mod conditions;
 mod dump;
 mod exemptions;
 mod glob;
 mod group;
+mod guards;
 mod headers;
+mod known;
+mod leftovers;
 mod lexer;
 mod limits;
 mod listeners;
 mod locations;
+mod look_around;
 mod names;
 mod notes;
 mod parser;
 mod paths;
+mod pcre;
+mod places;
+mod ranks;
+mod reading;
 mod reasons;
 mod redirects;
+mod rewrites;
+mod rewritten;
 mod routes;
 mod rows;
 mod scope;
 mod servers;
 mod summary;
 mod timing;
+mod to_https;
 mod toml;
 mod translate;
 mod tree;
@@ -44,7 +56,12 @@ mod trusted;
 mod units;
 mod upstreams;
 mod variables;
+mod whole;
 
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod stories;
 #[cfg(test)]
 mod tests;
 

@@ -2,6 +2,7 @@
 //! of which `rows` has most.
 
 use super::{
+    conditions::{self, Effect},
     notes::{Note, Outcome},
     rows::{ROWS, Row, UNUSUAL, USUAL, Usual},
     scope::is_of_scope,
@@ -36,7 +37,7 @@ fn outcome(directive: &Directive) -> (Outcome, &'static str) {
     let names = [Some(name), by_proxy.as_deref()];
     let is_row = |row: &&Row| names.iter().flatten().any(|name| has(row.2, name));
     match ROWS.iter().find(is_row) {
-        // A condition that refuses keeps somebody out.
+        // A condition that may refuse keeps somebody out.
         Some((Outcome::Lost, why, _)) if name == "if" => of_condition(directive, why),
         Some((outcome, why, _)) => (*outcome, *why),
         None => (Outcome::Lost, of_family(name)),
@@ -45,7 +46,7 @@ fn outcome(directive: &Directive) -> (Outcome, &'static str) {
 
 /// The outcome of `if`.
 fn of_condition(directive: &Directive, why: &'static str) -> (Outcome, &'static str) {
-    if directive.inside().iter().any(is_refusal) {
+    if conditions::effect(directive) == Effect::Unknown {
         return (Outcome::Unguarded, why);
     }
     let is_about = |word: &str| {
@@ -124,20 +125,6 @@ pub(super) fn of_set(directive: &Directive) -> Note {
     match without_variables(directive.argument(1)) {
         Some(_) => Note::new(directive, Outcome::Needless, "its value is filled in"),
         None => note(directive),
-    }
-}
-
-fn is_refusal(directive: &Directive) -> bool {
-    let refuses = |status: &str| {
-        matches!(
-            status,
-            "400" | "401" | "403" | "404" | "405" | "429" | "444" | "503"
-        )
-    };
-    match directive.name.as_str() {
-        "return" => refuses(directive.argument(0)),
-        "deny" => true,
-        _ => false,
     }
 }
 

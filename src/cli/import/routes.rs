@@ -1,27 +1,29 @@
 //! Routes: a location of a server, with everything that counts there.
 
 use super::{
-    access::{self, Access},
+    access::{Access, Conditions},
     actions::{self, Action},
-    headers,
+    conditions::{self, Effect},
+    guards::{self, Guards},
+    headers, known, leftovers,
     limits::Limits,
     listeners::Listener,
-    locations::{self, Among, Kind, Location},
+    locations::{self, Location},
     names::Names,
     notes::{Note, Outcome},
     paths::Paths,
-    reasons,
+    places::{self, Fit, Place},
+    ranks::{self, REFUSED, Rule},
+    reading::{self, Reading},
     redirects::{self, Passed},
+    rewrites, rewritten,
     servers::{Server, Share},
     timing,
     toml::{self, Block, NOT_DONE, text},
-    tree::Tree,
+    tree::{Directive, Tree},
     upstreams::{Destination, Upstreams},
     variables::Known,
 };
-
-/// The response to clients whom the rules of a location keep out.
-const REFUSED: &str = "respond = { status = 403 }";
 
 /// Everything that routes refer to.
 #[derive(Debug)]
@@ -43,92 +45,80 @@ pub(super) fn of<'a>(
     is_alone: bool,
     context: &mut Context<'a>,
 ) -> Vec<Block> {
-    let known = known(server, listeners);
+    let known = known::of(server, listeners);
     if let Some(redirect) = server.redirect {
         let to = text(&redirect.target());
         let action = format!("redirect = {{ to = {to}, status = {} }}", redirect.status);
         return vec![whole(server, share, "", &action, context)];
     }
-    let mut notes = Vec::new();
-    let default_type = server.scope.value("default_type");
-    if let Some(action) = actions::returned(&server.others, known, default_type, &mut notes) {
-        let line = match action {
-            Action::Answer(line) => line,
-            _ => NOT_DONE.to_owned(),
-        };
-        let mut block = whole(server, share, "", &line, context);
-        block.notes = notes;
+    if let Some(block) = returned(server, share, known, context) {
         return vec![block];
     }
     let mut found = Vec::new();
-    locations::of(&server.scope, &server.others, &mut found);
-    let among = Among::new(&found);
-    let mut blocks = Vec::new();
-    for at in order(&found) {
-        let one = Part {
-            server,
-            share,
-            known,
-            location: &found[at],
-            all: &found,
-            among: &among,
-        };
-        one.routes(context, &mut blocks);
+    locations::of(&server.scope, &server.others, None, &mut found);
+    let readings = reading::all(server, known, server.is_secure_only(listeners), &found);
+    let guards: Vec<_> = readings
+        .iter()
+        .map(|reading| reading.as_ref().map(Guards::of))
+        .collect();
+    let mut rules = rewritten::of_server(server, share, known, context.tree);
+    for place in places::of(&found, &guards) {
+        if let (Some(Some(reading)), Some(Some(guards))) =
+            (readings.get(place.at), guards.get(place.at))
+        {
+            let part = Part {
+                server,
+                share,
+                known,
+                reading,
+                guards,
+                place: &place,
+            };
+            part.routes(context, &mut rules);
+        }
     }
-    let has_rest = found.iter().any(|location| {
-        matches!(location.kind, Kind::Prefix | Kind::FirstPrefix) && location.pattern == "/"
-    });
-    if !has_rest && (!is_alone || blocks.is_empty()) {
-        let mut block = whole(
-            server,
-            share,
-            " else",
-            "respond = { status = 404 }",
-            context,
-        );
+    let mut blocks = ranks::ordered(rules, &mut context.names);
+    let place = context.tree.shown(server.directive.place);
+    blocks.extend(leftovers::unused(&found, &place));
+    let is_rest = |location: &Location<'_>| location.is_prefix() && location.pattern == "/";
+    if !found.iter().any(is_rest) && (!is_alone || blocks.is_empty()) {
+        let action = "respond = { status = 404 }";
+        let mut block = whole(server, share, " else", action, context);
         block.title.push("NGINX looks for files here".to_owned());
         blocks.push(block);
     }
     blocks
 }
 
-/// Locations in the order of routes. Expressions are tried in the order of the
-/// file, so that prefixes before which no expression comes are first.
-fn order(locations: &[Location<'_>]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..locations.len()).collect();
-    order.sort_by_key(|at| {
-        let location = &locations[*at];
-        match location.kind {
-            Kind::FirstPrefix => (0, usize::MAX - location.pattern.len(), 0),
-            _ => (1, 0, *at),
-        }
-    });
-    order
-}
-
-/// The facts about a server that variables stand for.
-fn known<'s>(server: &'s Server<'_>, listeners: &[Listener]) -> Known<'s> {
-    let own = || {
-        let binds = |listener: &&Listener| {
-            server
-                .listens
-                .iter()
-                .any(|listen| listen.bind == listener.bind)
-        };
-        listeners.iter().filter(binds)
+/// The route of a server that answers everything by `return`.
+fn returned(
+    server: &Server<'_>,
+    share: &Share,
+    known: Known<'_>,
+    context: &mut Context<'_>,
+) -> Option<Block> {
+    let mut notes = Vec::new();
+    let default_type = server.scope.value("default_type");
+    let default_type = headers::content_type(&server.scope).or(default_type);
+    let action = actions::returned(&server.others, known, default_type, &mut notes)?;
+    let mut line = match action {
+        Action::Answer(line) => line,
+        _ => NOT_DONE.to_owned(),
     };
-    let first = own().next();
-    let port = first.and_then(Listener::port);
-    let is_secure = first.is_some_and(|listener| listener.is_secure);
-    Known {
-        server_name: &server.first_name,
-        scheme: own()
-            .all(|listener| listener.is_secure == is_secure)
-            .then_some(if is_secure { "https" } else { "http" }),
-        port: port.filter(|_| own().all(|listener| listener.port() == port)),
-        has_usual_ports: own().all(Listener::has_usual_port),
-        proxy_host: "",
+    let named = |name: &'static str| server.others.iter().filter(move |other| other.name == name);
+    let rewrites = named("rewrite");
+    let is_decided = rewrites.clone().count() > 0
+        || named("if").any(|other| conditions::effect(other) != Effect::Nothing);
+    if is_decided && !guards::is_refusal(&line) {
+        NOT_DONE.clone_into(&mut line);
     }
+    notes.extend(rewrites.map(|rewrite| rewrites::unknown(rewrite)));
+    let why = "`return` of the server comes before it";
+    let note = |location: &&Directive| Note::new(location, Outcome::Needless, why);
+    notes.extend(named("location").map(note));
+    let mut block = whole(server, share, "", &line, context);
+    block.notes = notes;
+    Some(block)
 }
 
 /// A route for all paths of a server.
@@ -164,114 +154,145 @@ struct Part<'p, 'a> {
     server: &'p Server<'a>,
     share: &'p Share,
     known: Known<'p>,
-    location: &'p Location<'a>,
-    all: &'p [Location<'a>],
-    among: &'p Among,
+    reading: &'p Reading<'p, 'a>,
+    guards: &'p Guards,
+    place: &'p Place,
 }
 
 impl<'a> Part<'_, 'a> {
-    fn routes(&self, context: &mut Context<'a>, blocks: &mut Vec<Block>) {
-        let location = self.location;
-        let mut block = Block::default();
-        let place = context.tree.shown(location.directive.place);
-        block
-            .title
-            .push(format!("location{} of {place}", spaced(&location.shown())));
-        let mut notes = Vec::new();
-        let condition = match location.condition(self.among, &mut notes) {
-            Ok(condition) => condition,
-            Err(why) => {
-                notes.push(Note::new(location.directive, Outcome::Lost, why));
-                block.notes = notes;
-                blocks.push(block);
-                return;
-            }
-        };
-        let mut conditions = self.share.conditions();
-        conditions.extend(Some(condition).filter(|condition| !condition.is_empty()));
-        let name = format!("{}{}", self.server.label(), location.shown());
-        block.lines.push("[[routes]]".to_owned());
-        block.set("name", &text(&context.names.unique(&name)));
-        let access = access::of(&location.scope, &location.others, &mut notes);
-        let mut narrowed = conditions.clone();
-        let mut tables = Vec::new();
-        match access {
-            Access::Nobody => block.lines.push(REFUSED.to_owned()),
-            Access::Unknown => block.lines.push(NOT_DONE.to_owned()),
-            Access::Some(ref own) => {
-                narrowed.extend(own.iter().cloned());
-                self.action(&mut block, &mut tables, &mut notes, context);
-            }
-        }
-        matched(&mut block, &narrowed);
-        block.lines.append(&mut tables);
-        self.rest(&mut notes);
-        block.notes = notes;
-        blocks.push(block);
-        if narrowed.len() > conditions.len() {
-            let mut refused = Block::default();
-            refused.title.push("all others of this location".to_owned());
-            refused.lines.push("[[routes]]".to_owned());
-            refused.set(
-                "name",
-                &text(&context.names.unique(&format!("{name} refused"))),
-            );
-            refused.lines.push(REFUSED.to_owned());
-            matched(&mut refused, &conditions);
-            blocks.push(refused);
-        }
+    /// The location itself.
+    fn location(&self) -> &Location<'a> {
+        self.reading.links[0]
     }
 
-    /// Writes what the route does, and into `tables` what comes behind its
-    /// match.
-    fn action(
-        &self,
-        block: &mut Block,
-        tables: &mut Vec<String>,
-        notes: &mut Vec<Note>,
-        context: &mut Context<'a>,
-    ) {
-        let location = self.location;
-        let scope = &location.scope;
-        let default_type = headers::content_type(scope).or_else(|| scope.value("default_type"));
-        let returned = actions::returned(&location.others, self.known, default_type, notes);
-        let is_returned = returned.is_some();
-        let action = returned.unwrap_or_else(|| {
-            let sets: Vec<_> = self
-                .server
-                .others
-                .iter()
-                .chain(&location.others)
-                .copied()
-                .collect();
-            actions::content(location, self.all, &actions::sets(&sets), notes)
-        });
-        let is_internal = location.others.iter().any(|other| other.name == "internal");
+    /// The location that says where requests go.
+    fn last(&self) -> &Location<'a> {
+        self.reading.links[self.reading.links.len() - 1]
+    }
+
+    fn routes(&self, context: &mut Context<'a>, rules: &mut Vec<Rule>) {
+        let location = self.location();
+        let mut block = Block::default();
+        let place = context.tree.shown(location.directive.place);
+        let title = format!("location{} of {place}", spaced(&location.shown()));
+        block.title.push(title);
+        if self.place.fit == Fit::Never {
+            let why = "a longer location beside the one that it stands in takes its requests";
+            block
+                .notes
+                .push(Note::new(location.directive, Outcome::Needless, why));
+            return rules.push(Rule {
+                block,
+                ..Rule::default()
+            });
+        }
+        let mut notes = self.place.notes.clone();
+        notes.extend(self.reading.notes.iter().cloned());
+        let is_done = self.is_done(&mut notes);
+        let mut rule = Rule {
+            block,
+            tables: Vec::new(),
+            name: format!("{}{}", self.server.label(), location.shown()),
+            base: self.share.conditions(),
+            own: Conditions::default(),
+            expression: self.place.expression.clone(),
+        };
+        let condition = Some(&self.place.condition).filter(|condition| !condition.is_empty());
+        rule.base.extend(condition.cloned());
+        match &self.reading.access {
+            Access::Nobody => rule.block.lines.push(REFUSED.to_owned()),
+            Access::Some(own) if is_done => {
+                rule.own = own.clone();
+                self.action(&mut rule, &mut notes, context);
+            }
+            Access::Some(_) if self.is_open() => {
+                rule.block.notes = notes;
+                return rules.push(rule);
+            }
+            Access::Some(_) => rule.block.lines.push(NOT_DONE.to_owned()),
+            Access::Unknown => {
+                if self.reading.is_closed_by_server {
+                    let told = "a condition of its server is not carried over: without that line in the source, the importer writes this route in full";
+                    rule.block.title.push(told.to_owned());
+                }
+                rule.block.lines.push(NOT_DONE.to_owned());
+            }
+        }
+        let links = self.reading.links.iter();
+        links.for_each(|link| leftovers::of_location(link, &mut notes));
+        rule.block.notes = notes;
+        let refused = (rule.own != Conditions::default()).then(|| rule.refused());
+        rules.push(rule);
+        rules.extend(refused);
+    }
+
+    /// Whether a place that takes paths of others would open none of them.
+    fn is_done(&self, notes: &mut Vec<Note>) -> bool {
+        let directive = self.location().directive;
+        let (outcome, why) = match self.place.fit {
+            Fit::Exact | Fit::Never => return true,
+            _ if self.guards.refuses_all => (
+                Outcome::Differs,
+                "more paths are refused here, as there is no look-around and no expression within another one",
+            ),
+            Fit::Wider if self.is_open() => (
+                Outcome::Lost,
+                "there is no look-around, no back-reference and no expression within another one; it guards nothing, and other locations get its requests",
+            ),
+            Fit::Wider => (
+                Outcome::Unguarded,
+                "there is no look-around, no back-reference and no expression within another one; the route takes more paths, and answers none",
+            ),
+            Fit::Refusing => (
+                Outcome::Unguarded,
+                "expressions that guard something come before it in NGINX, and behind the prefix with `^~` here",
+            ),
+        };
+        notes.push(Note::new(directive, outcome, why));
+        self.guards.refuses_all
+    }
+
+    fn is_open(&self) -> bool {
+        self.place.fit == Fit::Wider && self.guards.is_open()
+    }
+
+    /// Writes what the route does.
+    fn action(&self, rule: &mut Rule, notes: &mut Vec<Note>, context: &mut Context<'a>) {
+        let links = &self.reading.links;
+        let scope = &self.last().scope;
+        let is_internal = links[0].others.iter().any(|other| other.name == "internal");
         let mut keys = Vec::new();
         let (mut has_type, mut is_grpc) = (false, false);
-        match action {
-            _ if is_internal => block.lines.push("respond = { status = 404 }".to_owned()),
+        match &self.reading.action {
+            _ if is_internal => rule
+                .block
+                .lines
+                .push("respond = { status = 404 }".to_owned()),
             Action::Answer(line) => {
                 has_type = line.contains("\"content-type\" = ");
-                block.lines.push(line);
+                rule.block.lines.push(line.clone());
             }
-            Action::Nothing => block.lines.push(NOT_DONE.to_owned()),
+            Action::Nothing => rule.block.lines.push(NOT_DONE.to_owned()),
             Action::Pass { to, path } => {
                 is_grpc = to.is_http2;
-                keys.extend(self.pass(&to, path, block, tables, notes, context));
+                keys.extend(self.pass(to, path.clone(), rule, notes, context));
             }
         }
         // NGINX answers a `return` before it looks at limits.
-        let names = match is_returned || is_internal {
-            true => Vec::new(),
-            false => context.limits.of(scope, &self.server.label(), notes),
-        };
+        let mut names: Vec<String> = Vec::new();
+        let is_counted = !self.reading.is_returned && !is_internal;
+        for link in links.iter().filter(|_| is_counted) {
+            let found = context.limits.of(&link.scope, &self.server.label(), notes);
+            let is_new = |name: &String| !names.contains(name);
+            let found: Vec<_> = found.into_iter().filter(is_new).collect();
+            names.extend(found);
+        }
         if !names.is_empty() {
-            block.set("limits", &toml::list(&names));
+            rule.block.set("limits", &toml::list(&names));
         }
         let scope = &scope.of_pass(is_grpc);
         keys.extend(headers::response(scope, self.known, has_type, notes).keys());
-        table(tables, "response", keys);
+        table(&mut rule.tables, "response", keys);
     }
 
     /// Writes a route to an upstream, and returns a key for its responses.
@@ -279,15 +300,15 @@ impl<'a> Part<'_, 'a> {
         &self,
         to: &Destination,
         path: Vec<String>,
-        block: &mut Block,
-        tables: &mut Vec<String>,
+        rule: &mut Rule,
         notes: &mut Vec<Note>,
         context: &mut Context<'a>,
     ) -> Option<String> {
-        let scope = &self.location.scope.of_pass(to.is_http2);
+        let (location, scope) = (self.last(), &self.last().scope.of_pass(to.is_http2));
+        let (block, tables) = (&mut rule.block, &mut rule.tables);
         let name = context.upstreams.of(to, scope, &context.paths, notes);
         block.set("upstream", &text(&name));
-        let mut note = |why| notes.push(Note::new(self.location.directive, Outcome::Differs, why));
+        let mut note = |why| notes.push(Note::new(location.directive, Outcome::Differs, why));
         if to.is_secure && !scope.is_on("proxy_ssl_verify") {
             note(
                 "NGINX does not verify the certificates of services, the gateway always does: name their authority in `tls.ca` of the upstream",
@@ -304,7 +325,7 @@ impl<'a> Part<'_, 'a> {
                 "services get their own host; NGINX sends `Host: {}`",
                 to.authority
             );
-            notes.push(Note::new(self.location.directive, Outcome::Differs, why));
+            notes.push(Note::new(location.directive, Outcome::Differs, why));
         }
         let servers = context.upstreams.servers(&to.authority);
         let retry = timing::retry(scope, servers, notes);
@@ -315,7 +336,7 @@ impl<'a> Part<'_, 'a> {
         );
         table(tables, "retry", retry.keys);
         let passed = Passed {
-            location: self.location.directive,
+            location: location.directive,
             changes_path: !path.is_empty(),
             preserves_host: fields.preserves_host,
         };
@@ -330,45 +351,22 @@ impl<'a> Part<'_, 'a> {
         if !fields.remove.is_empty() {
             keys.push(format!("remove_headers = {}", toml::list(&fields.remove)));
         }
-        keys.extend(timing::max_body(scope, &context.defaults, notes));
+        keys.extend(self.max_body(context, notes));
         table(tables, "request", keys);
         (locations != context.defaults.locations).then(|| format!("locations = {locations}"))
     }
 
-    /// Notes about the directives that have become nothing.
-    fn rest(&self, notes: &mut Vec<Note>) {
-        let location = self.location;
-        let returns = location.others.iter().any(|other| other.name == "return");
-        let passes = location
-            .others
-            .iter()
-            .any(|other| other.name.ends_with("_pass"));
-        for other in &location.others {
-            match other.name.as_str() {
-                "location" | "return" | "limit_except" => {}
-                "proxy_pass" | "grpc_pass" if !returns => {}
-                "proxy_pass" | "grpc_pass" => {
-                    notes.push(Note::new(
-                        other,
-                        Outcome::Needless,
-                        "`return` comes before it",
-                    ));
-                }
-                "internal" => {
-                    let why = "the location is for NGINX itself; clients get 404 as there";
-                    notes.push(Note::new(other, Outcome::Needless, why));
-                }
-                "root" | "index" | "autoindex" if !passes => {
-                    let why = "files are served by a service";
-                    notes.push(Note::new(other, Outcome::Lost, why));
-                }
-                "set" => notes.push(reasons::of_set(other)),
-                // `content` has said what becomes of them.
-                name if notes.iter().any(|note| note.is_about(other))
-                    || actions::is_content(name) => {}
-                _ => notes.push(reasons::note(other)),
-            }
-        }
+    /// The longest body: the shortest of those of all links.
+    fn max_body(&self, context: &Context<'a>, notes: &mut Vec<Note>) -> Option<String> {
+        let links = self.reading.links.iter();
+        let shortest = links.min_by_key(|link| guards::body(&link.scope))?;
+        let (scope, shortest) = (&self.last().scope, &shortest.scope);
+        let key = timing::max_body(shortest, &context.defaults, notes);
+        let longer = scope.one("client_max_body_size");
+        let longer = longer.filter(|_| guards::body(scope) > guards::body(shortest));
+        let why = "the shorter one of the location that leads here counts, as in NGINX";
+        notes.extend(longer.map(|one| Note::new(one, Outcome::Differs, why)));
+        key
     }
 }
 

@@ -279,7 +279,7 @@ pub(super) const ROWS: &[Row] = &[
         Outcome::Unguarded,
         "use `identify` with API keys, tokens, or a service that is asked (docs/identities.md)",
         "auth_basic auth_basic_user_file auth_request auth_request_set auth_jwt auth_jwt_key_file \
-      auth_jwt_key_request",
+      auth_jwt_key_request auth_digest auth_ldap auth_pam auth_oidc",
     ),
     (
         Outcome::Unguarded,

@@ -54,9 +54,18 @@ const LISTS: &[(&str, &str)] = &[
     ("add_header", "add_header"),
     ("allow", "access"),
     ("deny", "access"),
-    ("auth_basic", "auth"),
-    ("auth_request", "auth"),
-    ("auth_jwt", "auth"),
+    ("auth_basic", "auth_basic"),
+    ("auth_request", "auth_request"),
+    ("auth_jwt", "auth_jwt"),
+    ("auth_digest", "auth_digest"),
+    ("auth_ldap", "auth_ldap"),
+    ("auth_pam", "auth_pam"),
+    ("auth_oidc", "auth_oidc"),
+    ("access_by_lua_block", "access_by_lua"),
+    ("access_by_lua_file", "access_by_lua"),
+    ("rewrite_by_lua_block", "rewrite_by_lua"),
+    ("rewrite_by_lua_file", "rewrite_by_lua"),
+    ("modsecurity", "modsecurity"),
     ("grpc_hide_header", "grpc_hide_header"),
     ("grpc_pass_header", "grpc_pass_header"),
     ("grpc_set_header", "grpc_set_header"),
@@ -70,6 +79,22 @@ const LISTS: &[(&str, &str)] = &[
     ("set_real_ip_from", "set_real_ip_from"),
     ("ssl_certificate", "ssl_certificate"),
     ("ssl_certificate_key", "ssl_certificate_key"),
+];
+
+/// The lists of directives that ask who somebody is, or look at a request in a
+/// way that the gateway does not know. Each is inherited apart: `auth_basic off`
+/// leaves `auth_request` on.
+pub(super) const IDENTITIES: &[&str] = &[
+    "auth_basic",
+    "auth_request",
+    "auth_jwt",
+    "auth_digest",
+    "auth_ldap",
+    "auth_pam",
+    "auth_oidc",
+    "access_by_lua",
+    "rewrite_by_lua",
+    "modsecurity",
 ];
 
 /// Whether scopes have directives of this name.
@@ -152,5 +177,15 @@ impl<'a> Scope<'a> {
             .map_or(&[][..], |list| list.as_slice());
         list.iter().for_each(|directive| directive.read());
         list
+    }
+
+    /// The directives of a list, which are not marked as read.
+    pub(super) fn peek(&self, list: &str) -> &[&'a Directive] {
+        self.lists.get(list).map_or(&[][..], |list| list.as_slice())
+    }
+
+    /// The first argument of a directive, which is not marked as read.
+    pub(super) fn peek_value(&self, name: &str) -> Option<&'a str> {
+        Some(self.single.get(name)?.argument(0))
     }
 }

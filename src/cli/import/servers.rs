@@ -1,15 +1,16 @@
 //! `server`: the names, the listeners, and the requests that are its own.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ptr};
 
 use super::{
+    conditions::{self, Effect},
     listeners::{self, Listen, Listener},
     notes::{Note, Outcome},
     reasons,
     scope::Scope,
+    to_https::{ToHttps, of_plain, read_redirect, redirect},
     toml,
     tree::Directive,
-    variables::{Known, redirect_template},
 };
 
 /// A server, with what it inherits.
@@ -27,29 +28,10 @@ pub(super) struct Server<'a> {
     pub(super) first_name: String,
     /// Where all of its requests are redirected to, if they are.
     pub(super) redirect: Option<ToHttps>,
+    /// Where `if ($scheme = http)` redirects the requests of its plain listeners
+    /// to, if it has others, too.
+    pub(super) plain_redirect: Option<ToHttps>,
     pub(super) notes: Vec<Note>,
-}
-
-/// A redirect of the same host and path to https.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ToHttps {
-    pub(super) port: Option<u16>,
-    pub(super) status: u16,
-}
-
-impl ToHttps {
-    /// The value of `redirect_https`.
-    pub(super) fn value(self) -> String {
-        self.port.map_or("true".to_owned(), |port| port.to_string())
-    }
-
-    /// The target of a redirect.
-    pub(super) fn target(self) -> String {
-        match self.port {
-            Some(port) => format!("https://{{host}}:{port}{{path}}"),
-            None => "https://{host}{path}".to_owned(),
-        }
-    }
 }
 
 /// Reads a server.
@@ -64,6 +46,7 @@ pub(super) fn server<'a>(directive: &'a Directive, outer: &Scope<'a>) -> Server<
         hosts: Vec::new(),
         first_name: String::new(),
         redirect: None,
+        plain_redirect: None,
         notes: Vec::new(),
     };
     let mut has_listen = false;
@@ -95,7 +78,10 @@ pub(super) fn server<'a>(directive: &'a Directive, outer: &Scope<'a>) -> Server<
             .iter_mut()
             .for_each(|one| one.is_secure |= is_on);
     }
-    server.redirect = server.redirected();
+    match server.listens.iter().any(|listen| listen.is_secure) {
+        true => server.plain_redirect = server.others.iter().find_map(|other| of_plain(other)),
+        false => server.redirect = server.redirected(),
+    }
     server
 }
 
@@ -130,8 +116,9 @@ impl Server<'_> {
                 }
             };
             let text = format!("server_name {name}");
+            let why = format!("{why}; the default server gets its requests");
             self.notes
-                .push(Note::at(directive.place, &text, Outcome::Lost, why));
+                .push(Note::at(directive.place, &text, Outcome::Unguarded, &why));
         }
     }
 
@@ -141,6 +128,16 @@ impl Server<'_> {
             "" => "default".to_owned(),
             name => name.trim_start_matches('.').to_owned(),
         }
+    }
+
+    /// Whether its plain listeners all redirect, so that none of its requests
+    /// comes by http.
+    pub(super) fn is_secure_only(&self, listeners: &[Listener]) -> bool {
+        let is_own =
+            |listener: &&Listener| self.listens.iter().any(|one| one.bind == listener.bind);
+        let mut own = listeners.iter().filter(is_own);
+        self.plain_redirect.is_some()
+            && own.all(|listener| listener.is_secure || listener.redirects.is_some())
     }
 
     /// Whether the server redirects everything to https: by `return`, by
@@ -185,7 +182,7 @@ impl Server<'_> {
                 .iter()
                 .any(|inner| names.contains(&inner.name.as_str()))
         };
-        let others = || locations().filter(|location| location.place != root.place);
+        let others = || locations().filter(|location| !ptr::eq(**location, *root));
         if others().any(acts) {
             return None;
         }
@@ -198,69 +195,27 @@ impl Server<'_> {
     }
 
     /// Notes about the directives that no route has.
-    pub(super) fn rest(&self) -> Vec<Note> {
+    pub(super) fn rest(&self, listeners: &[Listener]) -> Vec<Note> {
         let mut notes = self.notes.clone();
         for other in &self.others {
             let is_of_routes = matches!(
                 other.name.as_str(),
-                "listen" | "server_name" | "location" | "return"
+                "listen" | "server_name" | "location" | "return" | "rewrite"
             );
-            let is_redirect =
-                self.redirect.is_some() && matches!(other.name.as_str(), "if" | "rewrite");
-            if other.name == "set" {
+            let is_done = other.name == "if"
+                && (self.redirect.is_some()
+                    || matches!(conditions::effect(other), Effect::Methods(_)));
+            if self.is_secure_only(listeners) && of_plain(other).is_some() {
+                let why = "`redirect_https` of its listener says it";
+                notes.push(Note::new(other, Outcome::Needless, why));
+            } else if other.name == "set" {
                 notes.push(reasons::of_set(other));
-            } else if !is_of_routes && !is_redirect && !other.is_read() {
+            } else if !is_of_routes && !is_done && !other.is_read() {
                 notes.push(reasons::note(other));
             }
         }
         notes
     }
-}
-
-/// Reads a redirect to https that is carried over.
-fn read_redirect(directive: &Directive) -> Option<ToHttps> {
-    let found = redirect(directive)?;
-    directive.read();
-    Some(found)
-}
-
-/// Reads a `return` or `rewrite` that leads to the same host and path by https.
-fn redirect(directive: &Directive) -> Option<ToHttps> {
-    let (status, target) = match directive.name.as_str() {
-        "return" => (
-            directive.argument(0).parse().ok()?,
-            directive.argument(1).to_owned(),
-        ),
-        "rewrite" => {
-            let status = match directive.argument(2) {
-                "permanent" => 301,
-                "redirect" => 302,
-                _ => return None,
-            };
-            let target = directive.argument(1).trim_end_matches('?');
-            let target = match directive.argument(0) {
-                "^(.*)$" | "^(.*)" | "(.*)" | "^/(.*)$" | "^/(.*)" => target
-                    .replace("/$1", "$request_uri")
-                    .replace("$1", "$request_uri"),
-                "^" | ".*" | "^.*$" | "^.*" | "^/.*$" => target.to_owned(),
-                _ => return None,
-            };
-            (status, target)
-        }
-        _ => return None,
-    };
-    let to = redirect_template(&target, Known::default()).ok()?;
-    let rest = to.strip_prefix("https://{host}")?.strip_suffix("{path}")?;
-    let port = match rest.strip_prefix(':') {
-        Some(port) => Some(port.parse().ok()?),
-        None if rest.is_empty() => None,
-        None => return None,
-    };
-    let is_status = matches!(status, 301 | 302 | 303 | 307 | 308);
-    is_status.then_some(ToHttps {
-        port: port.filter(|port| *port != 443),
-        status,
-    })
 }
 
 /// The requests of a server: a list of hosts, or all of them, on some

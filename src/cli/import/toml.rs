@@ -64,6 +64,11 @@ impl Block {
         }
     }
 
+    /// A block with a title alone.
+    pub(super) fn titled(title: &str) -> Self {
+        Self::of_notes(title, Vec::new())
+    }
+
     /// Turns its lines into a comment with the reason. A route that is refused
     /// for the first time keeps its name and its match, and answers 501.
     fn refuse(&mut self, why: &str) {

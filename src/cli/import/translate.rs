@@ -234,7 +234,7 @@ fn routes<'a>(
     for (server, shares) in servers.iter().zip(shares) {
         let place = context.tree.shown(server.directive.place);
         let title = format!("server {} of {place}", server.label());
-        blocks.push(Block::of_notes(&title, server.rest()));
+        blocks.push(Block::of_notes(&title, server.rest(listeners)));
         for share in shares {
             let is_alone = servers.len() == 1;
             let found = routes::of(server, &share, listeners, is_alone, context);
@@ -258,7 +258,10 @@ fn listeners(servers: &[Server<'_>]) -> Vec<Listener> {
         .collect();
     let mut listeners = listeners::listeners(&listens);
     for listener in &mut listeners {
-        let to = |at: &usize| servers.get(*at).and_then(|server| server.redirect);
+        let to = |at: &usize| {
+            let server = servers.get(*at)?;
+            server.redirect.or(server.plain_redirect)
+        };
         let redirects: Option<Vec<_>> = listener.servers.iter().map(to).collect();
         let first = redirects.as_ref().and_then(|redirects| redirects.first());
         let is_one = redirects
