@@ -1,11 +1,11 @@
 //! `Retry-After` (RFC 9110, 10.2.3): the time after which a server wants
 //! further requests.
 //!
-//! Three read it: a server cools down until then (`upstream::attempt`), a retry
-//! waits until then (`layer::retry`), and an authority is left alone until then
-//! (`acme::client`). The value comes from the network. It may be long, which
-//! all of them bound in their own way, and one that cannot be read is ignored
-//! rather than guessed.
+//! Four read it: a server cools down until then (`upstream::attempt`), a retry
+//! waits until then (`layer::retry`), an authority is left alone until then
+//! (`acme::client`), and so is a collector (`traces::client`). The value comes
+//! from the network. It may be long, which all of them bound in their own way,
+//! and one that cannot be read is ignored rather than guessed.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,5 +1,5 @@
-//! What the environment says about traces, by the variables of OpenTelemetry:
-//! they apply to what has no key in the configuration.
+//! The variables of OpenTelemetry in the environment: they apply to everything
+//! about traces that has no key in the configuration.
 
 use std::{env, sync::LazyLock};
 

@@ -24,7 +24,7 @@ use tokio::{
 use super::{
     client::CollectorClient,
     environment,
-    otlp::{EncodedSpan, Origin, rejected},
+    otlp::{EncodedSpan, SpanOrigin, rejected},
 };
 use crate::{http_client::ClientFault, policy::TraceExport, telemetry::TraceMetrics};
 
@@ -74,7 +74,7 @@ impl Exporter {
             spans,
             is_full: Arc::clone(&is_full),
             ending,
-            origin: Origin::new(attributes),
+            origin: SpanOrigin::new(attributes),
             client,
             longest: policy.timeout,
             losses: Losses::default(),
@@ -134,7 +134,7 @@ struct Exporting {
     spans: mpsc::Receiver<Vec<EncodedSpan>>,
     is_full: Arc<Notify>,
     ending: watch::Receiver<bool>,
-    origin: Origin,
+    origin: SpanOrigin,
     client: CollectorClient,
     /// The longest time of an export.
     longest: Duration,

@@ -47,7 +47,7 @@ pub struct SpanParent {
     pub is_remote: bool,
 }
 
-/// What every span has.
+/// The facts that every span has.
 #[derive(Debug)]
 pub struct SpanHead<'a> {
     /// The id of the trace.
@@ -60,7 +60,7 @@ pub struct SpanHead<'a> {
     pub flags: u8,
     /// `tracestate`, or empty.
     pub state: &'a str,
-    /// What the span shows, in few different texts.
+    /// The kind of work that the span shows, in few different texts.
     pub name: &'a str,
     /// Which side it shows.
     pub kind: SpanKind,
@@ -136,14 +136,14 @@ impl EncodedSpan {
 /// The attributes of the process, and the name of what makes spans: the same in
 /// each request to the collector.
 #[derive(Debug)]
-pub(super) struct Origin {
+pub(super) struct SpanOrigin {
     /// The field `resource` of `ResourceSpans`.
     resource: Vec<u8>,
     /// The field `scope` of `ScopeSpans`.
     scope: Vec<u8>,
 }
 
-impl Origin {
+impl SpanOrigin {
     /// An origin with these attributes.
     pub(super) fn new<'a>(attributes: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
         let mut inner = Vec::new();
@@ -183,11 +183,11 @@ impl Origin {
 /// `ExportTraceServiceResponse`. A response that cannot be read refuses none.
 pub(super) fn rejected(response: &[u8]) -> u64 {
     let partial_success = fields(response).find_map(|(number, value)| match (number, value) {
-        (1, Value::Bytes(inner)) => Some(inner),
+        (1, WireValue::Bytes(inner)) => Some(inner),
         _ => None,
     });
     let rejected = fields(partial_success.unwrap_or_default()).find_map(|field| match field {
-        (1, Value::Varint(count)) => Some(count),
+        (1, WireValue::Varint(count)) => Some(count),
         _ => None,
     });
     // Negative numbers are large ones.
@@ -197,24 +197,24 @@ pub(super) fn rejected(response: &[u8]) -> u64 {
 }
 
 /// The value of a field, if it is of a kind that is asked for.
-enum Value<'a> {
+enum WireValue<'a> {
     Varint(u64),
     Bytes(&'a [u8]),
     Fixed,
 }
 
 /// The fields of a message, up to the first that is malformed.
-fn fields(mut rest: &[u8]) -> impl Iterator<Item = (u64, Value<'_>)> {
+fn fields(mut rest: &[u8]) -> impl Iterator<Item = (u64, WireValue<'_>)> {
     std::iter::from_fn(move || {
         let tag = take_varint(&mut rest)?;
         let value = match (tag & 7) as u32 {
-            VARINT => Value::Varint(take_varint(&mut rest)?),
+            VARINT => WireValue::Varint(take_varint(&mut rest)?),
             BYTES => {
                 let length = usize::try_from(take_varint(&mut rest)?).ok()?;
-                Value::Bytes(rest.split_off(..length)?)
+                WireValue::Bytes(rest.split_off(..length)?)
             }
-            FIXED_64 => rest.split_off(..8).map(|_| Value::Fixed)?,
-            FIXED_32 => rest.split_off(..4).map(|_| Value::Fixed)?,
+            FIXED_64 => rest.split_off(..8).map(|_| WireValue::Fixed)?,
+            FIXED_32 => rest.split_off(..4).map(|_| WireValue::Fixed)?,
             _ => return None,
         };
         Some((tag >> 3, value))
@@ -334,12 +334,12 @@ mod tests {
     }
 
     /// The request of some spans, as a collector reads it.
-    fn read(origin: &Origin, spans: &[EncodedSpan]) -> ExportTraceServiceRequest {
+    fn read(origin: &SpanOrigin, spans: &[EncodedSpan]) -> ExportTraceServiceRequest {
         ExportTraceServiceRequest::decode(&*origin.request(spans)).unwrap()
     }
 
     fn read_span(span: EncodedSpan) -> opentelemetry_proto::tonic::trace::v1::Span {
-        let mut request = read(&Origin::new([].into_iter()), &[span]);
+        let mut request = read(&SpanOrigin::new([].into_iter()), &[span]);
         request.resource_spans[0].scope_spans[0].spans.remove(0)
     }
 
@@ -394,7 +394,7 @@ mod tests {
     #[test]
     fn a_collector_reads_the_process_and_every_span_of_a_batch() {
         let long = "x".repeat(300);
-        let origin = Origin::new([("service.name", "edge"), (&*long, &*long)].into_iter());
+        let origin = SpanOrigin::new([("service.name", "edge"), (&*long, &*long)].into_iter());
         for count in [0, 1, 200] {
             let request = read(&origin, &vec![EncodedSpan::new(&head()); count]);
             let [of_resource] = &request.resource_spans[..] else {

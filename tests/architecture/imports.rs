@@ -245,8 +245,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("limit", &["policy", "runtime"]),
     ("telemetry", &["policy", "runtime"]),
     ("tls", &["policy"]),
-    // Spans are exported by HTTP; those that are lost are counted.
-    ("traces", &["http_client", "policy", "telemetry"]),
+    // Spans are exported by HTTP, again after the time that a collector asks
+    // for; those that are lost are counted.
+    (
+        "traces",
+        &["http_client", "policy", "retry_after", "telemetry"],
+    ),
     ("usage", &["policy"]),
     ("watch", &["config"]),
 ];
