@@ -198,6 +198,11 @@ impl HttpClient {
         self
     }
 
+    /// The longest time of one request.
+    pub fn longest(&self) -> Duration {
+        self.bounds.total
+    }
+
     /// Sends a request to `server`, and reads the whole response. Of the
     /// request's URL only the path and the query count.
     ///

@@ -6,9 +6,9 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
 use thiserror::Error;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::environment;
 use crate::{
@@ -44,8 +44,6 @@ pub(super) struct CollectorClient {
     server: HttpServer,
     target: Uri,
     headers: HeaderMap,
-    /// The longest time of all attempts together.
-    longest: Duration,
 }
 
 impl CollectorClient {
@@ -64,30 +62,33 @@ impl CollectorClient {
         let tls = UpstreamTls::default();
         let http = HttpClient::new(server.is_secure().then_some(&tls), bounds)?;
         let target = Uri::try_from(&*to.target).map_err(|error| error.to_string())?;
-        let mut headers: HeaderMap = environment::headers().into_iter().collect();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/x-protobuf"),
-        );
-        headers.extend(to.headers.iter().map(owned));
+        let kind = HeaderValue::from_static("application/x-protobuf");
+        let mut headers = HeaderMap::from_iter([(header::CONTENT_TYPE, kind)]);
+        // A field of the configuration takes the place of one in the environment.
+        for (name, value) in environment::headers().iter().chain(&to.headers) {
+            headers.insert(name, value.clone());
+        }
         Ok(Self {
             http: http.keeping_alive(),
             server,
             target,
             headers,
-            longest: to.timeout,
         })
     }
 
     /// Sends a batch until the collector has taken it, or until the time is
     /// over, and returns the body of the response.
     ///
-    /// A wait that goes beyond the time is not begun.
-    ///
     /// # Errors
-    /// The last attempt failed, or no other one could help.
+    /// The last attempt failed, or no other one could help, or the time is over.
     pub(super) async fn send(&self, batch: Bytes) -> Result<Bytes, CollectorFault> {
-        let deadline = Instant::now() + self.longest;
+        let longest = self.http.longest();
+        let sent = timeout(longest, self.attempts(batch, Instant::now() + longest)).await;
+        sent.unwrap_or(Err(ClientFault::Timeout(longest).into()))
+    }
+
+    /// Attempts until one succeeds. A wait beyond the deadline is not begun.
+    async fn attempts(&self, batch: Bytes, deadline: Instant) -> Result<Bytes, CollectorFault> {
         let mut pause = FIRST_WAIT;
         loop {
             let (fault, asked) = match self.attempt(batch.clone()).await {
@@ -101,6 +102,8 @@ impl CollectorClient {
                     }
                     (fault, wait_asked(&response))
                 }
+                // What the collector says at such length, it will say again.
+                Err(fault @ ClientFault::Large(_)) => return Err(fault.into()),
                 Err(fault) => (fault.into(), None),
             };
             // Several gateways that lost one collector do not all come at once.
@@ -120,10 +123,6 @@ impl CollectorClient {
         request.headers_mut().clone_from(&self.headers);
         self.http.send(&self.server, request).await
     }
-}
-
-fn owned((name, value): &(HeaderName, HeaderValue)) -> (HeaderName, HeaderValue) {
-    (name.clone(), value.clone())
 }
 
 /// Whether another attempt may succeed (OTLP, "Retryable Response Codes").

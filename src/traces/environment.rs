@@ -10,27 +10,31 @@ use percent_encoding::percent_decode_str;
 static INSTANCE: LazyLock<String> = LazyLock::new(|| format!("{:032x}", rand::random::<u128>()));
 
 /// The attributes of this process in all of its spans: those of
-/// `OTEL_RESOURCE_ATTRIBUTES`, its version, an id, and the name of the service.
-/// That is `service_name`, or else `OTEL_SERVICE_NAME`, or an attribute of the
-/// environment, or `tidegate`.
+/// `OTEL_RESOURCE_ATTRIBUTES`, and its version and an id unless they are among
+/// them. Its name is `service_name`, or else `OTEL_SERVICE_NAME`, or the
+/// attribute of the environment, or `tidegate`.
 pub(super) fn attributes(service_name: Option<&str>) -> Vec<(String, String)> {
-    let mut attributes = pairs(&variable("OTEL_RESOURCE_ATTRIBUTES"));
     let named = variable("OTEL_SERVICE_NAME");
-    let is_named = attributes.iter().any(|(key, _)| key == "service.name");
-    let name = match service_name {
-        Some(name) => Some(name),
-        None if !named.is_empty() => Some(&*named),
-        None if is_named => None,
-        None => Some("tidegate"),
-    };
-    set(
-        &mut attributes,
-        "service.version",
-        env!("CARGO_PKG_VERSION"),
-    );
-    set(&mut attributes, "service.instance.id", &INSTANCE);
+    let named = Some(&*named).filter(|name| !name.is_empty());
+    completed(
+        pairs(&variable("OTEL_RESOURCE_ATTRIBUTES")),
+        service_name.or(named),
+    )
+}
+
+/// These attributes with the `name` of the service, and with what is missing.
+fn completed(mut attributes: Vec<(String, String)>, name: Option<&str>) -> Vec<(String, String)> {
     if let Some(name) = name {
         set(&mut attributes, "service.name", name);
+    }
+    for (key, value) in [
+        ("service.name", "tidegate"),
+        ("service.version", env!("CARGO_PKG_VERSION")),
+        ("service.instance.id", &INSTANCE),
+    ] {
+        if attributes.iter().all(|(present, _)| present != key) {
+            set(&mut attributes, key, value);
+        }
     }
     attributes
 }
@@ -93,15 +97,24 @@ mod tests {
     }
 
     #[test]
-    fn the_configuration_names_the_service_before_the_environment_does() {
-        let name_of = |service_name| {
-            let attributes = attributes(service_name);
-            let name = attributes
-                .into_iter()
-                .find(|(key, _)| key == "service.name");
-            name.unwrap().1
+    fn what_the_environment_says_is_completed_and_the_given_name_counts_first() {
+        let value = |text: &str, name, key: &str| {
+            let attributes = completed(pairs(text), name);
+            let found = attributes.iter().filter(|(present, _)| present == key);
+            let [(_, value)] = &found.collect::<Vec<_>>()[..] else {
+                panic!("{key} in {attributes:?}");
+            };
+            value.clone()
         };
-        assert_eq!(name_of(Some("edge")), "edge");
-        assert_eq!(name_of(None), "tidegate");
+        let text = "service.name=shop,service.instance.id=pod-7";
+        assert_eq!(value(text, Some("edge"), "service.name"), "edge");
+        assert_eq!(value(text, None, "service.name"), "shop");
+        assert_eq!(value("", None, "service.name"), "tidegate");
+        assert_eq!(value(text, None, "service.instance.id"), "pod-7");
+        assert_eq!(value("", None, "service.instance.id"), *INSTANCE);
+        assert_eq!(
+            value(text, None, "service.version"),
+            env!("CARGO_PKG_VERSION")
+        );
     }
 }

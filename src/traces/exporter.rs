@@ -26,7 +26,7 @@ use super::{
     environment,
     otlp::{EncodedSpan, SpanOrigin, rejected},
 };
-use crate::{http_client::ClientFault, policy::TraceExport, telemetry::TraceMetrics};
+use crate::{policy::TraceExport, telemetry::TraceMetrics};
 
 /// Requests whose spans may wait for the collector. The exporters of
 /// OpenTelemetry keep as many spans.
@@ -76,7 +76,6 @@ impl Exporter {
             ending,
             origin: SpanOrigin::new(attributes),
             client,
-            longest: policy.timeout,
             losses: Losses::default(),
             metrics: Arc::clone(&metrics),
         };
@@ -136,8 +135,6 @@ struct Exporting {
     ending: watch::Receiver<bool>,
     origin: SpanOrigin,
     client: CollectorClient,
-    /// The longest time of an export.
-    longest: Duration,
     losses: Losses,
     metrics: Arc<TraceMetrics>,
 }
@@ -185,21 +182,16 @@ impl Exporting {
         let count = batch.len();
         let body = self.origin.request(&batch);
         drop(batch);
-        let exported = timeout(self.longest, self.client.send(body.into())).await;
-        let cause = match exported {
-            Ok(Ok(response)) => {
+        let cause = match self.client.send(body.into()).await {
+            Ok(response) => {
                 let refused = rejected(&response).min(count as u64) as usize;
                 self.metrics.exported(count - refused);
                 self.metrics.not_exported(refused);
                 (refused > 0).then(|| "the collector refused some of them".to_owned())
             }
-            Ok(Err(fault)) => {
+            Err(fault) => {
                 self.metrics.not_exported(count);
                 Some(fault.to_string())
-            }
-            Err(_) => {
-                self.metrics.not_exported(count);
-                Some(ClientFault::Timeout(self.longest).to_string())
             }
         };
         self.losses.tell(cause, self.metrics.lost(), Instant::now());
@@ -211,6 +203,8 @@ impl Exporting {
 struct Losses {
     /// Whether the last export failed.
     is_failing: bool,
+    /// Why an export failed whose losses are not told yet.
+    cause: Option<String>,
     /// The time of the last line about losses.
     told_at: Option<Instant>,
     /// The losses until then.
@@ -222,23 +216,32 @@ impl Losses {
     /// end. `cause` is that of an export that failed, and `lost` the number of
     /// all spans that were lost so far.
     fn tell(&mut self, cause: Option<String>, lost: u64, now: Instant) {
-        if cause.is_none() && std::mem::take(&mut self.is_failing) {
+        let was_failing = std::mem::replace(&mut self.is_failing, cause.is_some());
+        if was_failing && !self.is_failing {
             tracing::info!("spans are exported again");
         }
-        self.is_failing = cause.is_some();
+        self.cause = cause.or(self.cause.take());
+        if let Some((more, cause)) = self.due(lost, now) {
+            match cause {
+                Some(cause) => tracing::warn!(lost = more, "spans cannot be exported: {cause}"),
+                None => tracing::warn!(
+                    lost = more,
+                    "the collector takes fewer spans than there are; lower `sample` of `[traces]`"
+                ),
+            }
+        }
+    }
+
+    /// The number of losses that are to be told now, and why an export failed
+    /// among them; without a failed export, the queue was full.
+    fn due(&mut self, lost: u64, now: Instant) -> Option<(u64, Option<String>)> {
         let is_due = self.told_at.is_none_or(|told_at| now >= told_at + SPACING);
         if lost == self.told || !is_due {
-            return;
+            return None;
         }
-        let more = lost - self.told;
-        match cause {
-            Some(cause) => tracing::warn!(lost = more, "spans cannot be exported: {cause}"),
-            None => tracing::warn!(
-                lost = more,
-                "the collector takes fewer spans than there are; lower `sample` of `[traces]`"
-            ),
-        }
-        (self.told_at, self.told) = (Some(now), lost);
+        let more = lost - std::mem::replace(&mut self.told, lost);
+        self.told_at = Some(now);
+        Some((more, self.cause.take()))
     }
 }
 
@@ -299,14 +302,21 @@ mod tests {
     fn losses_are_told_at_once_and_then_once_a_minute() {
         let now = Instant::now();
         let mut losses = Losses::default();
-        let told = |losses: &Losses| losses.told;
-        losses.tell(Some("a".to_owned()), 5, now);
-        assert_eq!(told(&losses), 5);
-        losses.tell(Some("a".to_owned()), 9, now + SPACING / 2);
-        assert_eq!(told(&losses), 5);
-        losses.tell(Some("a".to_owned()), 12, now + SPACING);
-        assert_eq!(told(&losses), 12);
-        losses.tell(None, 12, now + 3 * SPACING);
-        assert!(!losses.is_failing && losses.told_at == Some(now + SPACING));
+        assert_eq!(losses.due(5, now), Some((5, None)));
+        assert_eq!(losses.due(9, now + SPACING / 2), None);
+        assert_eq!(losses.due(12, now + SPACING), Some((7, None)));
+        assert_eq!(losses.due(12, now + 3 * SPACING), None);
+    }
+
+    #[test]
+    fn losses_of_an_outage_are_told_with_its_cause_after_its_end() {
+        let now = Instant::now();
+        let mut losses = Losses::default();
+        let outage = || Some("refused".to_owned());
+        losses.tell(outage(), 5, now);
+        losses.tell(outage(), 9, now + SPACING / 3);
+        losses.tell(None, 9, now + SPACING / 2);
+        assert_eq!(losses.due(9, now + SPACING), Some((4, outage())));
+        assert_eq!(losses.due(20, now + 2 * SPACING), Some((11, None)));
     }
 }

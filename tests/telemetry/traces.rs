@@ -594,20 +594,27 @@ fn a_collector_that_says_nothing_by_https_is_left_in_time() {
 #[test]
 fn the_last_spans_are_sent_at_the_end() {
     let collector = Collector::start();
+    let headers = "headers = { authorization = \"Bearer new\" }\n";
     let mut gateway = Start::new(&format!(
         "{}{}",
-        collector.table(""),
+        collector.table(headers),
         responding("self", "")
     ))
     .env(
         "OTEL_RESOURCE_ATTRIBUTES",
         "deployment.environment.name=test",
     )
+    .env(
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "Authorization=Bearer%20old,x-tenant=shop",
+    )
     .go();
     assert_eq!(gateway.status("/"), 200);
     gateway.signal(Signal::TERM);
-    let (_, resource, spans) = collector.batch();
+    let (sent, resource, spans) = collector.batch();
     assert_eq!(spans.len(), 1);
+    assert_eq!(sent.get("authorization"), Some("Bearer new"));
+    assert_eq!(sent.get("x-tenant"), Some("shop"));
     assert_eq!(resource["service.name"], "tidegate");
     assert_eq!(resource["deployment.environment.name"], "test");
     assert!(gateway.wait().0.success());
