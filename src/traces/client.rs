@@ -102,7 +102,7 @@ impl CollectorClient {
                     }
                     (fault, wait_asked(&response))
                 }
-                // What the collector says at such length, it will say again.
+                // The collector would say the same again, at the same length.
                 Err(fault @ ClientFault::Large(_)) => return Err(fault.into()),
                 Err(fault) => (fault.into(), None),
             };
