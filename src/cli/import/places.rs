@@ -277,11 +277,10 @@ impl Places<'_, '_> {
 
     /// A prefix that takes exactly the paths of NGINX.
     fn exactly(&self, at: usize, path: &str) -> Place {
-        let is_proxy = self.guard(at).is_some_and(|guards| guards.is_proxy);
-        match path
-            .strip_suffix('/')
-            .filter(|bare| is_proxy && !bare.is_empty())
-        {
+        let bare = path.strip_suffix('/').filter(|bare| !bare.is_empty());
+        let is_redirected =
+            |bare: &&str| self.is_redirected(at, bare) && !self.prefixes.contains_key(*bare);
+        match bare.filter(is_redirected) {
             Some(bare) => {
                 let mut place = self.by_expression(at, format!("{}(?:/.*)?", quoted(bare)));
                 place.notes.extend(self.redirected(at, path, bare));
@@ -289,6 +288,17 @@ impl Places<'_, '_> {
             }
             None => self.by_expression(at, beginning(path)),
         }
+    }
+
+    /// Whether NGINX redirects the path of a prefix without its slash to the one
+    /// with it. It looks within a location only for paths of that location.
+    fn is_redirected(&self, at: usize, bare: &str) -> bool {
+        let outer = self.locations[at].outer;
+        let is_reached = outer.is_none_or(|outer| {
+            let outer = &self.locations[outer];
+            !outer.is_prefix() || bare.starts_with(&escaped(&outer.pattern))
+        });
+        is_reached && self.guard(at).is_some_and(|guards| guards.is_proxy)
     }
 
     /// Whether a prefix has to take exactly the paths of NGINX.
@@ -300,7 +310,9 @@ impl Places<'_, '_> {
             // Paths that go on within the last segment would go to another
             // location.
             let with_slash = format!("{path}/");
-            if self.exact.contains_key(path) && self.prefixes.contains_key(&with_slash) {
+            // It would be an exact path, which comes before expressions.
+            let comes_first = self.has_regex || self.exact.contains_key(path);
+            if comes_first && self.prefixes.contains_key(&with_slash) {
                 return true;
             }
             let other = self.owner(path, |prefix| {
@@ -309,8 +321,10 @@ impl Places<'_, '_> {
             });
             return other.is_some_and(|other| !self.covers(other, at));
         };
-        let is_proxy = self.guard(at).is_some_and(|guards| guards.is_proxy);
-        if is_proxy || self.exact.contains_key(bare) || self.prefixes.contains_key(bare) {
+        if self.is_redirected(at, bare)
+            || self.exact.contains_key(bare)
+            || self.prefixes.contains_key(bare)
+        {
             return false;
         }
         // It would take its path without the slash, too.

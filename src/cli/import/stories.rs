@@ -115,6 +115,17 @@ fn a_prefix_that_refuses_takes_the_paths_of_nginx() {
 }
 
 #[test]
+fn an_expression_comes_before_a_prefix_that_has_its_slash_elsewhere() {
+    let made = of_server(
+        "location ~ b$ { deny all; } location /b { proxy_pass http://a; } location /b/ { proxy_pass http://c; }",
+    );
+    assert!(
+        route(&made, "default/b").contains("path_regex = \"/b.*\""),
+        "{made}"
+    );
+}
+
+#[test]
 fn an_expression_with_look_around_refuses_at_least_its_paths() {
     let made = of_server(
         "location / { proxy_pass http://a; } location ~ ^/(?!public)secret { auth_basic x; proxy_pass http://a; }
