@@ -63,8 +63,8 @@ pub enum Outcome {
         /// Settings of the configuration that are surely not intended.
         warnings: Arc<Diagnostics>,
     },
-    /// The configuration equals the running one. So do its warnings, apart from
-    /// their places.
+    /// The configuration equals the running one. Its warnings need not: some
+    /// depend on what is in the file system at the time.
     Unchanged {
         /// Sockets that had lost their file, each a sentence.
         notes: Vec<String>,

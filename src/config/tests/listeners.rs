@@ -1,6 +1,12 @@
 //! Promises about listeners: their names and addresses.
 
-use std::os::unix::fs::symlink;
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::{PermissionsExt, symlink},
+    thread,
+};
+
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
 use super::{
     Code, config_with, only, parse, places, read,
@@ -310,8 +316,39 @@ fn a_socket_in_a_folder_that_is_not_there_is_reported() {
         Code::Misleading,
         says,
     );
+    fs::write(format!("{folder}/none"), "").unwrap();
+    for path in ["none/a.sock", "none/none/a.sock"] {
+        last_line(
+            &listener(&format!("{folder}/{path}")),
+            Code::Misleading,
+            says,
+        );
+    }
     // systemd makes these when the service starts.
     fine(&listener("/run/that-is-not-there/a.sock"));
+}
+
+#[test]
+fn a_socket_in_a_folder_that_this_user_may_not_look_at_is_not_reported() {
+    let above = tempfile::tempdir().unwrap();
+    let path = above.path().join("folder/a.sock");
+    let text = format!("{ROUTE}[[listeners]]\nbind = \"unix:{}\"\n", path.display());
+    fs::set_permissions(&above, Permissions::from_mode(0o000)).unwrap();
+    let as_an_ordinary_user = move || {
+        let empty = CapabilitySet::empty();
+        let none = CapabilitySets {
+            effective: empty,
+            permitted: empty,
+            inheritable: empty,
+        };
+        // Those of this thread alone.
+        set_capabilities(None, none).unwrap();
+        assert!(path.try_exists().is_err());
+        fine(&text);
+    };
+    let outcome = thread::spawn(as_an_ordinary_user).join();
+    fs::set_permissions(&above, Permissions::from_mode(0o700)).unwrap();
+    outcome.unwrap();
 }
 
 #[test]

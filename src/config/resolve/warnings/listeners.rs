@@ -1,6 +1,6 @@
 //! Listeners that serve nobody, or send clients where nobody serves them.
 
-use std::path::Path;
+use std::{fs, io, path::Path};
 
 use crate::config::{
     configuration::Config,
@@ -73,6 +73,9 @@ fn destination(
 }
 
 /// A socket in a folder that is not there, which cannot be bound.
+///
+/// A folder that this user may not look at is none of these: the gateway may run
+/// as another user.
 fn folder(table: &wire::Listener, listener: &Listener, problems: &mut Problems) {
     let ListenAddress::Unix(path) = &listener.bind else {
         return;
@@ -82,7 +85,14 @@ fn folder(table: &wire::Listener, listener: &Listener, problems: &mut Problems) 
             .iter()
             .any(|made| folder.starts_with(made))
     };
-    let missing = path.parent().filter(|folder| !folder.is_dir());
+    let is_missing = |folder: &&Path| match fs::metadata(folder) {
+        Ok(there) => !there.is_dir(),
+        Err(error) => matches!(
+            error.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+        ),
+    };
+    let missing = path.parent().filter(is_missing);
     if let Some(folder) = missing.filter(|folder| !made(folder)) {
         let folder = folder.display();
         let message = format!("the folder {folder} does not exist: no socket can be bound there");
