@@ -27,7 +27,7 @@ use crate::{
     inherited::{Inherited, Served},
     limit::AddressBans,
     policy::{self, ListenAddress, ListenerKey},
-    server::{AllConnections, Listener, ListenerSettings, SocketFile, Sockets, Worker},
+    server::{AllConnections, Listener, ListenerSettings, LockWait, SocketFile, Sockets, Worker},
     telemetry::{FixedFields, Metrics},
     tls::{AlpnProtocol, Obtained, ServerTls},
 };
@@ -125,6 +125,7 @@ impl OpenListeners {
     pub fn bind_new(&self, config: &Config, inherited: &mut Inherited) -> Result<Opening, String> {
         let mut all = Vec::new();
         let mut bound = Vec::new();
+        let mut wait = LockWait::default();
         self.files.warn_of_pools(config);
         let both = |listener: &policy::Listener| inherited.has(&listener.bind);
         let handed = config.listeners.iter().filter(|listener| both(listener));
@@ -145,7 +146,8 @@ impl OpenListeners {
                 None => {
                     let claimed = inherited.listener(&listener.bind);
                     let is_activated = claimed.as_ref().is_some_and(|one| one.is_activated);
-                    let sockets = sockets_for(config, listener, self.workers, claimed, &holds);
+                    let sockets =
+                        sockets_for(config, listener, self.workers, claimed, &holds, &mut wait);
                     let sockets = sockets.map_err(|why| {
                         cannot_listen(&format!("listeners[{index}].bind"), &listener.bind, &why)
                     })?;
@@ -254,12 +256,13 @@ impl OpenListeners {
     /// done or has to be done.
     pub async fn bind_lost(&mut self, workers: &[Worker]) -> Vec<String> {
         let mut notes = Vec::new();
+        let mut wait = LockWait::default();
         for (key, file) in self.lost() {
             let Some(open) = self.by_key.lock().get(&key).cloned() else {
                 continue;
             };
             let settings = ListenerSettings::clone(&open.settings());
-            notes.push(match bind_file(&file, settings.policy.mode, self.workers) {
+            notes.push(match bind_file(&file, settings.policy.mode, self.workers, &mut wait) {
                 Ok(sockets) => {
                     let is_activated = false;
                     let bound = Bound { key, sockets, is_activated };

@@ -13,7 +13,7 @@ use crate::{
     config::Config,
     inherited::{ACTIVATED, Claimed, LISTENER, Served, with_file},
     policy::{self, ListenAddress},
-    server::{DualStack, SharedPort, SocketFile, Sockets, bind, bind_unix},
+    server::{DualStack, LockWait, SharedPort, SocketFile, Sockets, bind, bind_unix},
 };
 
 /// Copies of the sockets of an open listener, for a process that takes over.
@@ -76,7 +76,8 @@ impl HeldSockets {
 }
 
 /// The sockets for a listener: new ones, unless there are `claimed` ones.
-/// `holds` are the ports at which this process has a socket on `[::]` already.
+/// `holds` are the ports at which this process has a socket on `[::]` already,
+/// and `wait` is for folders that other processes have locked.
 ///
 /// # Errors
 /// Half a sentence on why there are none, behind the address and its key.
@@ -86,6 +87,7 @@ pub(super) fn sockets_for(
     workers: usize,
     claimed: Option<Claimed>,
     holds: &[u16],
+    wait: &mut LockWait,
 ) -> Result<Sockets, String> {
     if let Some(claimed) = claimed {
         return Ok(Sockets {
@@ -110,7 +112,7 @@ pub(super) fn sockets_for(
             })
         }
         ListenAddress::Unix(path) => {
-            bind_file(path, listener.mode, workers).map_err(|why| format!(": {why}"))
+            bind_file(path, listener.mode, workers, wait).map_err(|why| format!(": {why}"))
         }
     }
 }
@@ -119,8 +121,13 @@ pub(super) fn sockets_for(
 ///
 /// # Errors
 /// Half a sentence on what is in the way.
-pub(super) fn bind_file(path: &Arc<Path>, mode: u32, workers: usize) -> Result<Sockets, String> {
-    let (socket, file) = bind_unix(path, mode)?;
+pub(super) fn bind_file(
+    path: &Arc<Path>,
+    mode: u32,
+    workers: usize,
+    wait: &mut LockWait,
+) -> Result<Sockets, String> {
+    let (socket, file) = bind_unix(path, mode, wait)?;
     Ok(Sockets {
         local: ListenAddress::Unix(Arc::clone(path)),
         file: Some(file),

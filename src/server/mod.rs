@@ -63,5 +63,5 @@ pub use incoming::{Accept, Accepted};
 pub use listener::Listener;
 pub use settings::ListenerSettings;
 pub use socket::Socket;
-pub use unix::{FileId, SocketFile, bind_unix};
+pub use unix::{FileId, LockWait, SocketFile, bind_unix};
 pub use worker::Worker;

@@ -40,19 +40,37 @@ use std::{
     },
     path::Path,
     str::FromStr,
-    sync::{Arc, mpsc},
+    sync::Arc,
     thread,
     time::Duration,
 };
 
+use rustix::fs::{Mode, OFlags};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::bind::BACKLOG;
 
-/// Longest wait for the lock of a folder, which others hold for less than a
-/// millisecond. It is done without after that, as everybody who may read the
-/// folder can hold it for ever.
-const LONGEST_LOCK: Duration = Duration::from_secs(1);
+/// The pause between two looks at a lock that another process holds.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// The time that is left to wait for locks of folders, for several sockets
+/// together. One second at first.
+///
+/// Gateways hold a lock for less than a millisecond. But everybody who may read
+/// a folder can lock it for ever, and the thread that waits does nothing else.
+/// After this time, sockets are bound without the lock.
+#[derive(Debug)]
+pub struct LockWait {
+    left: Duration,
+}
+
+impl Default for LockWait {
+    fn default() -> Self {
+        Self {
+            left: Duration::from_secs(1),
+        }
+    }
+}
 
 /// The file of a listening socket of this process. Removed on drop, unless
 /// another file has taken its place.
@@ -166,10 +184,16 @@ impl FromStr for FileId {
 /// Binds a socket to `path`, to which those may connect whom `mode` permits to
 /// write, and listens. Replaces a socket on which nobody listens.
 ///
+/// Blocks while another process has locked the folder, for at most `wait`.
+///
 /// # Errors
 /// Half a sentence on what is in the way.
-pub fn bind_unix(path: &Arc<Path>, mode: u32) -> Result<(TcpListener, SocketFile), String> {
-    let _locked = path.parent().and_then(|folder| lock(folder, LONGEST_LOCK));
+pub fn bind_unix(
+    path: &Arc<Path>,
+    mode: u32,
+    wait: &mut LockWait,
+) -> Result<(TcpListener, SocketFile), String> {
+    let _locked = path.parent().and_then(|folder| lock(folder, wait));
     make_room(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(text)?;
     socket.set_nonblocking(true).map_err(text)?;
@@ -193,18 +217,22 @@ pub fn bind_unix(path: &Arc<Path>, mode: u32) -> Result<(TcpListener, SocketFile
 /// Locks a folder until the file is dropped. `None` if this user may not read
 /// it, if its file system has no locks, or if another process does not unlock
 /// it in time.
-fn lock(folder: &Path, longest: Duration) -> Option<File> {
-    let folder = File::open(folder).ok()?;
-    match folder.try_lock() {
-        Ok(()) => Some(folder),
-        Err(TryLockError::Error(_)) => None,
-        Err(TryLockError::WouldBlock) => {
-            let (got, locked) = mpsc::sync_channel(1);
-            // Ends once the folder is unlocked, and unlocks it then if nobody
-            // waits any more.
-            let wait = move || folder.lock().is_ok().then(|| got.send(folder));
-            thread::Builder::new().spawn(wait).ok()?;
-            locked.recv_timeout(longest).ok()
+///
+/// Looks again and again, as flock(2) has no wait with a bound. A wait without
+/// one on another thread would keep that thread for as long as somebody likes.
+fn lock(folder: &Path, wait: &mut LockWait) -> Option<File> {
+    // To open a named pipe would wait for another process, too.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = rustix::fs::open(folder, flags, Mode::empty()).ok()?;
+    let folder = File::from(folder);
+    loop {
+        match folder.try_lock() {
+            Ok(()) => return Some(folder),
+            Err(TryLockError::WouldBlock) if !wait.left.is_zero() => {
+                thread::park_timeout(PAUSE);
+                wait.left = wait.left.saturating_sub(PAUSE);
+            }
+            Err(_) => return None,
         }
     }
 }
@@ -265,7 +293,16 @@ mod tests {
         sync::Barrier,
     };
 
+    use rustix::fs::{CWD, FileType};
+
     use super::*;
+
+    /// Longer than any wait here on a slow machine.
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn bind(path: &Arc<Path>, mode: u32) -> Result<(TcpListener, SocketFile), String> {
+        bind_unix(path, mode, &mut LockWait { left: LONG })
+    }
 
     fn place() -> (tempfile::TempDir, Arc<Path>) {
         let folder = tempfile::tempdir().unwrap();
@@ -276,7 +313,7 @@ mod tests {
     #[test]
     fn the_file_has_its_mode_and_is_removed_at_the_end() {
         let (_folder, path) = place();
-        let (_socket, file) = bind_unix(&path, 0o620).unwrap();
+        let (_socket, file) = bind(&path, 0o620).unwrap();
         let mode = || fs::symlink_metadata(&path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(), 0o620);
         file.set_mode(0o600).unwrap();
@@ -290,7 +327,7 @@ mod tests {
         let (_folder, path) = place();
         drop(UnixListener::bind(&path).unwrap());
         assert!(path.exists());
-        let (_socket, _file) = bind_unix(&path, 0o660).unwrap();
+        let (_socket, _file) = bind(&path, 0o660).unwrap();
         assert!(connect(&path).is_ok());
     }
 
@@ -301,7 +338,7 @@ mod tests {
         other.bind(&SockAddr::unix(&path).unwrap()).unwrap();
         other.listen(0).unwrap();
         for _ in 0..3 {
-            let why = bind_unix(&path, 0o660).unwrap_err();
+            let why = bind(&path, 0o660).unwrap_err();
             assert_eq!(why, "another process listens there");
         }
         assert!(path.exists());
@@ -315,7 +352,7 @@ mod tests {
             let start = Barrier::new(8);
             let try_it = || {
                 start.wait();
-                bind_unix(&path, 0o660)
+                bind(&path, 0o660)
             };
             let tried: Vec<_> = thread::scope(|scope| {
                 let all: Vec<_> = (0..8).map(|_| scope.spawn(try_it)).collect();
@@ -333,17 +370,42 @@ mod tests {
     #[test]
     fn a_folder_that_stays_locked_is_used_without_the_lock() {
         let (folder, path) = place();
-        let held = lock(folder.path(), Duration::ZERO).unwrap();
-        assert!(lock(folder.path(), Duration::ZERO).is_none());
-        drop(held);
-        assert!(lock(folder.path(), LONGEST_LOCK).is_some());
-        let (_socket, _file) = bind_unix(&path, 0o660).unwrap();
+        let _held = lock(folder.path(), &mut LockWait::default()).unwrap();
+        let mut wait = LockWait { left: 3 * PAUSE };
+        let (_socket, _file) = bind_unix(&path, 0o660, &mut wait).unwrap();
+        assert!(connect(&path).is_ok());
+        // The next socket does not wait again.
+        assert_eq!(wait.left, Duration::ZERO);
+        let path = folder.path().join("b.sock").into();
+        let (_socket, _file) = bind_unix(&path, 0o660, &mut wait).unwrap();
+        assert!(connect(&path).is_ok());
+    }
+
+    #[test]
+    fn a_folder_that_another_process_unlocks_is_locked_then() {
+        let (folder, _) = place();
+        let held = lock(folder.path(), &mut LockWait::default()).unwrap();
+        let locked = thread::scope(|scope| {
+            let waiting = scope.spawn(|| lock(folder.path(), &mut LockWait { left: LONG }));
+            drop(held);
+            waiting.join().unwrap()
+        });
+        assert!(locked.is_some());
+        assert!(lock(folder.path(), &mut LockWait { left: PAUSE }).is_none());
+    }
+
+    #[test]
+    fn a_named_pipe_in_place_of_the_folder_keeps_nobody_waiting() {
+        let (folder, _) = place();
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        assert!(bind(&pipe.join("a.sock").into(), 0o660).is_err());
     }
 
     #[test]
     fn a_file_that_was_handed_over_is_known_by_its_socket_alone() {
         let (_folder, path) = place();
-        let (socket, file) = bind_unix(&path, 0o660).unwrap();
+        let (socket, file) = bind(&path, 0o660).unwrap();
         let id: FileId = file.id().to_string().parse().unwrap();
         assert_eq!(id, file.id());
         assert!("1".parse::<FileId>().is_err() && "1.x".parse::<FileId>().is_err());
@@ -367,7 +429,7 @@ mod tests {
     fn what_is_no_socket_stays_and_is_named() {
         let (folder, path) = place();
         let refused = |what: &str| {
-            let why = bind_unix(&path, 0o660).unwrap_err();
+            let why = bind(&path, 0o660).unwrap_err();
             assert!(why.starts_with(what), "{why}");
         };
         fs::create_dir(&path).unwrap();
@@ -387,7 +449,7 @@ mod tests {
     #[test]
     fn a_file_that_has_taken_the_place_is_not_removed() {
         let (_folder, path) = place();
-        let (socket, file) = bind_unix(&path, 0o660).unwrap();
+        let (socket, file) = bind(&path, 0o660).unwrap();
         fs::remove_file(&path).unwrap();
         let _other = UnixListener::bind(&path).unwrap();
         drop((socket, file));
@@ -397,7 +459,7 @@ mod tests {
     #[test]
     fn a_file_that_is_left_to_another_process_stays() {
         let (_folder, path) = place();
-        let (_socket, file) = bind_unix(&path, 0o660).unwrap();
+        let (_socket, file) = bind(&path, 0o660).unwrap();
         file.leave();
         assert!(path.exists());
     }
@@ -406,7 +468,7 @@ mod tests {
     fn a_folder_that_is_not_there_is_named() {
         let (folder, _) = place();
         let path = folder.path().join("none/a.sock").into();
-        let why = bind_unix(&path, 0o660).unwrap_err();
+        let why = bind(&path, 0o660).unwrap_err();
         assert!(why.starts_with("its folder does not exist"), "{why}");
     }
 }
