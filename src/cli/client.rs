@@ -9,7 +9,7 @@
 use std::{fmt, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, StatusCode, Uri, header, uri::Authority};
+use http::{Request, StatusCode, Uri, header};
 use serde_json::Value;
 
 use crate::http_client::{ClientBounds, ClientFault, HttpClient, HttpServer};
@@ -23,17 +23,19 @@ const BOUNDS: ClientBounds = ClientBounds {
     total: Duration::from_secs(35),
     body: 64 << 20,
 };
-/// The port of a URL without one.
-const HTTP: u16 = 80;
 
-/// The address of an admin listener: `host:port`, with IPv6 in brackets.
+/// The address of an admin listener.
 ///
 /// The host is a name or an address and is looked up when the call is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Address(String);
+pub(super) struct Address {
+    server: HttpServer,
+    /// Its URL, without a path.
+    url: String,
+}
 
 impl Address {
-    /// Parses `http://host:port` or `host:port`.
+    /// Parses `http://host:port` or `host:port`; the port may be left out.
     ///
     /// # Errors
     /// The text says what would be right.
@@ -43,21 +45,25 @@ impl Address {
         if scheme != "http" {
             return Err(format!("the admin listener speaks plain HTTP; {expected}"));
         }
-        if let Ok(uri) = authority.trim_end_matches('/').parse::<Uri>()
-            && matches!(uri.path(), "" | "/")
-            && let Some(authority) = uri.authority()
-            && let Some(address) = host_and_port(authority)
-        {
-            return Ok(Self(address));
-        }
-        Err(expected.to_owned())
+        let authority = authority.trim_end_matches('/');
+        let url = format!("http://{authority}");
+        let parsed = url.parse::<Uri>().ok().filter(|parsed| {
+            // Nothing is behind it.
+            parsed.authority().is_some_and(|all| all == authority)
+        });
+        let server = parsed.and_then(|parsed| HttpServer::of_url(&parsed));
+        let server = server.ok_or(expected)?;
+        Ok(Self { server, url })
     }
 
     /// The address to connect to for a listener that is bound to `bind`:
     /// loopback for one that is bound to every address.
     ///
     /// `bind` must have a port other than 0.
-    pub(super) fn of(bind: SocketAddr) -> Self {
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub(super) fn of(bind: SocketAddr) -> Result<Self, String> {
         let ip = match bind {
             SocketAddr::V4(bind) if bind.ip().is_unspecified() => {
                 std::net::Ipv4Addr::LOCALHOST.into()
@@ -67,25 +73,13 @@ impl Address {
             }
             bind => bind.ip(),
         };
-        Self(SocketAddr::new(ip, bind.port()).to_string())
+        Self::parse(&SocketAddr::new(ip, bind.port()).to_string())
     }
-}
-
-/// Parses `host:port`; `None` with a user in front or anything behind.
-///
-/// Also `None` for a port that is no number up to 65535.
-fn host_and_port(authority: &Authority) -> Option<String> {
-    let host = authority.host();
-    let port = match authority.as_str().strip_prefix(host)? {
-        "" => HTTP,
-        port => port.strip_prefix(':')?.parse().ok()?,
-    };
-    Some(format!("{host}:{port}"))
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}", self.0)
+        f.write_str(&self.url)
     }
 }
 
@@ -150,16 +144,13 @@ async fn call(
     path: &str,
     token: Option<&str>,
 ) -> Result<(StatusCode, Value), Unanswered> {
-    let url: Uri = to.to_string().parse().map_err(Unanswered::broken)?;
-    let none = || Unanswered::broken("its URL has no host");
-    let server = HttpServer::of_url(&url).ok_or_else(none)?;
     let client = HttpClient::new(None, BOUNDS).map_err(Unanswered::broken)?;
     let mut request = Request::post(path);
     if let Some(token) = token {
         request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
     }
     let request = request.body(Bytes::new()).map_err(Unanswered::broken)?;
-    let response = client.send(&server, request).await?;
+    let response = client.send(&to.server, request).await?;
     let body = serde_json::from_slice(response.body());
     Ok((response.status(), body.unwrap_or_default()))
 }
@@ -175,7 +166,7 @@ mod tests {
             ("http://127.0.0.1:9901", "http://127.0.0.1:9901"),
             ("http://localhost:9901/", "http://localhost:9901"),
             ("localhost:9901", "http://localhost:9901"),
-            ("http://gate.example", "http://gate.example:80"),
+            ("http://gate.example", "http://gate.example"),
             ("[::1]:9901", "http://[::1]:9901"),
         ] {
             assert_eq!(read(text).as_deref(), Ok(expected));
@@ -185,7 +176,10 @@ mod tests {
             "",
             "http://",
             "http://a/b",
+            "http://a?b",
+            "http://a#b",
             "http://a:x",
+            "http://a:65536",
             "http://u@a",
         ] {
             assert!(read(text).is_err(), "{text}");
@@ -199,7 +193,8 @@ mod tests {
             ("[::]:9901", "http://[::1]:9901"),
             ("10.0.0.1:9901", "http://10.0.0.1:9901"),
         ] {
-            assert_eq!(Address::of(bind.parse().unwrap()).to_string(), expected);
+            let address = Address::of(bind.parse().unwrap()).unwrap();
+            assert_eq!(address.to_string(), expected);
         }
     }
 }

@@ -142,7 +142,7 @@ fn target(arguments: Arguments) -> Result<Target, Missing> {
         return Err(Missing::Other(unknown.to_owned()));
     }
     Ok(Target {
-        address: Address::of(admin.bind),
+        address: Address::of(admin.bind).map_err(Missing::Other)?,
         token: admin.token.map(|token| token.0),
     })
 }
