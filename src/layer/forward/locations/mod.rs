@@ -30,7 +30,7 @@ mod cookie;
 #[cfg(test)]
 mod tests;
 
-use std::{borrow::Cow, ops::Range};
+use std::{borrow::Cow, cell::LazyCell, ops::Range};
 
 use http::{HeaderName, header};
 
@@ -107,7 +107,8 @@ impl Locations {
     /// Maps the fields of a `response` to the request of `exchange`.
     pub(super) fn apply(&self, response: &mut Response, exchange: &Exchange) {
         let fields = &mut response.fields;
-        let prefix = prefix::received(exchange);
+        // Most responses have none of the fields.
+        let prefix = LazyCell::new(|| prefix::received(exchange));
         for name in [header::LOCATION, header::CONTENT_LOCATION, REFRESH] {
             if fields.get(&name).is_some() {
                 let client = ClientOrigin::of(exchange, &prefix);
