@@ -252,7 +252,7 @@ impl Parts<'_> {
                 RequestValue::Header(name) => self.check_header(name.as_str(), at),
                 RequestValue::TlsSubject if !self.certificates => {
                     let message = "`{tls:subject}` never has a value: no listener asks clients for a certificate";
-                    let help = "set `client_ca` in `[listeners.tls]`, or leave the place out";
+                    let help = "set `client_ca` in `[listeners.tls]`, or leave the placeholder out";
                     self.problems.warn(Code::NeverMatches, at, message, help);
                 }
                 _ => {}
