@@ -1,7 +1,8 @@
 //! Regular expressions of NGINX as those of the gateway.
 //!
 //! Two things differ. NGINX compares the decoded path, the gateway one in which
-//! blanks and the like are escapes, so that a character may be three. And the
+//! blanks and the like are escapes, so that a character may be three; reserved
+//! characters such as `@` and `:` stay as the client has written them. And the
 //! gateway has no look-around and no back-references: an expression with them
 //! becomes one that takes more paths, never fewer. `(?!word)` at the end of an
 //! expression is exact, as it can be written without look-around.
@@ -72,6 +73,31 @@ pub(super) fn quoted(text: &str) -> String {
             out.push('\\');
         }
         out.push(c);
+    }
+    out
+}
+
+/// Whether a path may hold this byte as it is and as an escape (RFC 3986, 2.2):
+/// NGINX does not tell them apart, the gateway does.
+fn is_reserved(byte: u8) -> bool {
+    is_plain(byte) && !byte.is_ascii_alphanumeric() && !b"/-._~".contains(&byte)
+}
+
+/// Whether a path holds characters that a client may write in two ways.
+pub(super) fn has_reserved(path: &str) -> bool {
+    path.bytes().any(is_reserved)
+}
+
+/// An expression for this path of a request, with its reserved characters in
+/// both spellings.
+pub(super) fn spelled(path: &str) -> String {
+    let mut out = String::new();
+    for c in path.chars() {
+        let itself = quoted(c.encode_utf8(&mut [0; 4]));
+        match u8::try_from(c) {
+            Ok(byte) if is_reserved(byte) => out.push_str(&format!("(?:{itself}|%{byte:02X})")),
+            _ => out.push_str(&itself),
+        }
     }
     out
 }
@@ -171,7 +197,7 @@ impl<'p> Reader<'p> {
         let mut bytes = [0; 4];
         let text = literal.encode_utf8(&mut bytes);
         if literal.is_ascii() && is_plain(literal as u8) {
-            self.out.push_str(&quoted(text));
+            self.out.push_str(&spelled(text));
             return;
         }
         let escapes: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
@@ -182,7 +208,8 @@ impl<'p> Reader<'p> {
     fn one_of(&mut self, set: &str) -> Option<()> {
         let regex = Regex::new(&format!(r"(?-u)\A(?:{set})\z")).ok()?;
         let takes_escapes = OF_ESCAPES.iter().all(|byte| regex.is_match(&[*byte]));
-        let escaped = (0..=u8::MAX).filter(|byte| !is_plain(*byte) && regex.is_match(&[*byte]));
+        let is_escaped = |byte: &u8| !is_plain(*byte) || is_reserved(*byte);
+        let escaped = (0..=u8::MAX).filter(|byte| is_escaped(byte) && regex.is_match(&[*byte]));
         let escaped: Vec<String> = escaped.map(|byte| format!("{byte:02X}")).collect();
         if escaped.is_empty() || takes_escapes && self.is_repeated() {
             self.out.push_str(set);
@@ -377,6 +404,22 @@ mod tests {
         let found = Expression::read(pattern, false);
         let normal = normal_form(path.as_bytes()).unwrap_or(path.to_owned());
         regex::Regex::new(&found.regex).unwrap().is_match(&normal)
+    }
+
+    #[test]
+    fn an_expression_takes_reserved_characters_in_both_spellings() {
+        for (pattern, path) in [
+            ("^/v1/[a-z]+:delete$", "/v1/users%3adelete"),
+            ("^/v1/[a-z]+:delete$", "/v1/users:delete"),
+            (r"\.php(/|:)", "/a.php%3A"),
+            (r"^/plus\+x$", "/plus%2bx"),
+            (r"^/a/[^+]*\+", "/a/x%2B"),
+            ("^/[+=]x", "/%3dx"),
+            ("^/.x$", "/%40x"),
+        ] {
+            assert!(takes(pattern, path), "{pattern} {path}");
+        }
+        assert!(!takes("^/v1/[a-z]+:delete$", "/v1/users%3Bdelete"));
     }
 
     #[test]

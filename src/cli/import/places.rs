@@ -13,7 +13,7 @@ use super::{
     guards::Guards,
     locations::{Kind, Location, escaped},
     notes::{Note, Outcome},
-    pcre::{Expression, quoted},
+    pcre::{Expression, has_reserved, spelled},
     toml::text,
     whole::{beginning, whole_path, within},
 };
@@ -137,11 +137,7 @@ impl Places<'_, '_> {
         let locations = self.locations.iter().enumerate();
         for (at, location) in locations.filter(|(at, _)| !shadowed[*at]) {
             match location.kind {
-                Kind::Exact => {
-                    let condition = format!("path = {}", text(&escaped(&location.pattern)));
-                    let place = self.place(at, condition, None);
-                    found.push(((2, at, 0), place));
-                }
+                Kind::Exact => found.push(self.exact_path(at)),
                 Kind::Regex | Kind::AnyCase => found.push(self.regex(at)),
                 Kind::Prefix | Kind::FirstPrefix | Kind::Named => {}
             }
@@ -170,6 +166,23 @@ impl Places<'_, '_> {
         }
         found.sort_by_key(|(order, _)| *order);
         found.into_iter().map(|(_, place)| place).collect()
+    }
+
+    /// An exact path. One that refuses something and has two spellings is an
+    /// expression, before all others.
+    fn exact_path(&self, at: usize) -> (Order, Place) {
+        let path = escaped(&self.locations[at].pattern);
+        match has_reserved(&path) && !self.is_open(at) {
+            true => ((0, 0, at), self.by_expression(at, spelled(&path))),
+            false => {
+                let condition = format!("path = {}", text(&path));
+                ((2, at, 0), self.place(at, condition, None))
+            }
+        }
+    }
+
+    fn is_open(&self, at: usize) -> bool {
+        self.guard(at).is_none_or(Guards::is_open)
     }
 
     fn place(&self, at: usize, condition: String, expression: Option<String>) -> Place {
@@ -282,7 +295,7 @@ impl Places<'_, '_> {
             |bare: &&str| self.is_redirected(at, bare) && !self.prefixes.contains_key(*bare);
         match bare.filter(is_redirected) {
             Some(bare) => {
-                let mut place = self.by_expression(at, format!("{}(?:/.*)?", quoted(bare)));
+                let mut place = self.by_expression(at, format!("{}(?:/.*)?", spelled(bare)));
                 place.notes.extend(self.redirected(at, path, bare));
                 place
             }
@@ -305,6 +318,10 @@ impl Places<'_, '_> {
     fn is_exact(&self, at: usize, path: &str) -> bool {
         if path == "/" {
             return false;
+        }
+        // Whole segments have one spelling only.
+        if has_reserved(path) && !self.is_open(at) {
+            return true;
         }
         let Some(bare) = path.strip_suffix('/') else {
             // Paths that go on within the last segment would go to another

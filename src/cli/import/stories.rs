@@ -24,6 +24,20 @@ fn first(made: &str) -> &str {
 }
 
 #[test]
+fn a_guarded_path_is_closed_in_both_spellings_of_its_reserved_characters() {
+    let made = of_server(
+        "location /@fs/ { deny all; } location = /e:x { return 403; } location /a@b/ { proxy_pass http://s; } location / { proxy_pass http://s; }",
+    );
+    for line in [
+        "path_regex = \"/(?:@|%40)fs/.*\"",
+        "path_regex = \"/e(?::|%3A)x\"",
+        "path_prefix = \"/a@b\"",
+    ] {
+        assert!(made.contains(line), "{line}\n{made}");
+    }
+}
+
+#[test]
 fn a_named_location_brings_its_guards_limits_fields_and_longest_body() {
     let made = imported(
         b"http { limit_req_zone $binary_remote_addr zone=z:1m rate=1r/s; upstream sock { server unix:/s; }

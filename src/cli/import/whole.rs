@@ -1,7 +1,7 @@
 //! Expressions that are searched for in a path, as `path_regex`, which is for
 //! the whole path.
 
-use super::pcre::{Expression, head, quoted};
+use super::pcre::{Expression, head, spelled};
 
 /// The expression for the whole of a path in which this one is found.
 pub(super) fn whole_path(expression: &Expression, is_any_case: bool) -> String {
@@ -21,7 +21,7 @@ pub(super) fn whole_path(expression: &Expression, is_any_case: bool) -> String {
 
 /// The expression for every path that begins with this text.
 pub(super) fn beginning(path: &str) -> String {
-    format!("{}.*", quoted(path))
+    format!("{}.*", spelled(path))
 }
 
 /// The expression for the whole of a path that begins with a prefix, and in
@@ -70,7 +70,7 @@ pub(super) fn within(prefix: &str, expression: &Expression, is_any_case: bool) -
         });
         if begin.starts_with(&tail) || tail.starts_with(&begin) {
             is_exact &= begin.starts_with(&tail) && !is_any_case;
-            ways.push(quoted(&prefix[..at]));
+            ways.push(spelled(&prefix[..at]));
         }
     }
     let ways = match ways.as_slice() {
