@@ -263,7 +263,12 @@ pub(super) const ROWS: &[Row] = &[
     (
         Outcome::Lost,
         "requests are passed on with their fields and bodies",
-        "proxy_pass_request_body proxy_pass_request_headers proxy_set_body proxy_method",
+        "proxy_pass_request_body proxy_set_body proxy_method",
+    ),
+    (
+        Outcome::Unguarded,
+        "the service gets the fields of the client here; name those that it must not get in `remove_headers`",
+        "proxy_pass_request_headers",
     ),
     (
         Outcome::Lost,

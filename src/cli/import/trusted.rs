@@ -39,9 +39,9 @@ pub(super) fn client_ip(scopes: &[&Scope<'_>]) -> Block {
         block.notes.push(Note::new(other, Outcome::Lost, why));
     }
     let recursive = trusting().find_map(|scope| scope.one("real_ip_recursive"));
-    if let Some(directive) = recursive.filter(|directive| directive.argument(0) == "off") {
-        let why =
-            "the nearest address that is no trusted proxy counts, however many hops it is away";
+    let is_recursive = recursive.is_some_and(|directive| directive.argument(0) == "on");
+    if let (false, "x-forwarded-for", Some(directive)) = (is_recursive, name.as_str(), header) {
+        let why = "addresses of trusted proxies in it are passed over, as with `real_ip_recursive on`: who connects through one of these networks can claim any address";
         block
             .notes
             .push(Note::new(directive, Outcome::Differs, why));
@@ -86,7 +86,7 @@ fn networks(scopes: &[&Scope<'_>], notes: &mut Vec<Note>) -> Vec<String> {
             continue;
         }
         if !is_of_all {
-            let why = "the servers of all listeners trust it here";
+            let why = "all servers trust it here, so that a client behind it can claim an address in the rules of each";
             notes.push(Note::new(directive, Outcome::Differs, why));
         }
         if known.insert(network) {
@@ -105,9 +105,7 @@ mod tests {
         let text = "http { server { set_real_ip_from 10.0.0.0/8; return 204; } server { listen 81; real_ip_header X-A; return 204; } }";
         let made = imported(text.as_bytes()).unwrap();
         assert!(
-            made.contains(
-                "set_real_ip_from 10.0.0.0/8; -- differs: the servers of all listeners trust it"
-            ),
+            made.contains("set_real_ip_from 10.0.0.0/8; -- differs: all servers trust it here"),
             "{made}"
         );
         assert!(
@@ -116,6 +114,19 @@ mod tests {
             ),
             "{made}"
         );
+    }
+
+    #[test]
+    fn without_recursion_a_trusted_client_is_said_to_claim_any_address() {
+        let made = |recursive: &str| {
+            let text = format!(
+                "http {{ set_real_ip_from 10.0.0.1; real_ip_header X-Forwarded-For; {recursive} server {{ return 204; }} }}"
+            );
+            imported(text.as_bytes()).unwrap()
+        };
+        let told = "can claim any address";
+        assert!(made("").contains(told) && made("real_ip_recursive off;").contains(told));
+        assert!(!made("real_ip_recursive on;").contains(told));
     }
 
     #[test]
