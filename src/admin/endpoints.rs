@@ -274,6 +274,7 @@ where
 {
     let name = limit_keys::name(found.limit);
     let query = request.uri().query().unwrap_or_default();
+    let (room, state) = (&context.views, || context.state.load_full());
     match found.call {
         CallKind::Index => text(index()),
         CallKind::Metrics => metrics(context, request),
@@ -283,10 +284,10 @@ where
             StatusCode::SERVICE_UNAVAILABLE,
             "the gateway is starting or draining",
         ),
-        CallKind::Config => view(context.state.load_full(), |state| state.config.shown()).await,
-        CallKind::Routes => view(context.state.load_full(), views::routes).await,
-        CallKind::Upstreams => view(context.state.load_full(), views::upstreams).await,
-        CallKind::Limits => view(context.state.load_full(), views::limits).await,
+        CallKind::Config => view(room, state, |state| state.config.shown()).await,
+        CallKind::Routes => view(room, state, views::routes).await,
+        CallKind::Upstreams => view(room, state, views::upstreams).await,
+        CallKind::Limits => view(room, state, views::limits).await,
         CallKind::Acme => json(StatusCode::OK, &acme_view::domains(&context.acme.state())),
         CallKind::Reload => reloading::reload(&context.reload).await,
         CallKind::Top => limit_keys::top(&context.state.load_full(), sight, &name, query).await,

@@ -42,7 +42,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::context::{AdminContext, Readiness};
+pub use self::context::{AdminContext, Readiness, ViewRoom};
 use crate::{policy, reload::bind_admin};
 
 /// The admin listener, open or not. Reloads switch it on and off and move it.

@@ -3,7 +3,7 @@
 //! All have their whole body in memory, and none may be cached, since each
 //! shows the state of one moment.
 
-use std::sync::Arc;
+use std::{panic::resume_unwind, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::task::spawn_blocking;
 
+use super::context::ViewRoom;
 use crate::http1;
 
 /// A response with its whole body in memory.
@@ -31,19 +32,39 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> AdminResponse 
     with_type("application/json", status, pretty(value))
 }
 
-/// A view of the running configuration, made on a thread of its own. The first
-/// one generates the schema, and one of thousands of routes takes as long as a
-/// reload: the control thread goes on with checks, signals and scrapes.
-pub(super) async fn view<S, V>(state: Arc<S>, make: fn(&S) -> V) -> AdminResponse
+/// A view of a state, made on a thread for work that blocks. The first one
+/// parses the list of all keys, and one of thousands of routes takes as long as
+/// a reload: the control thread goes on with checks, signals and scrapes.
+///
+/// `load` is called when there is room in `views`. A view that has begun is made
+/// to its end, also when its caller has left, and needs its room until then.
+///
+/// # Panics
+/// If `make` does.
+pub(super) async fn view<S, V>(
+    views: &ViewRoom,
+    load: impl FnOnce() -> Arc<S>,
+    make: fn(&S) -> V,
+) -> AdminResponse
 where
     S: Send + Sync + 'static,
     V: Serialize + 'static,
 {
-    let made = spawn_blocking(move || json(StatusCode::OK, &make(&state))).await;
-    made.unwrap_or_else(|_| {
-        let detail = "there is no view now: the process is ending";
-        problem(StatusCode::SERVICE_UNAVAILABLE, detail)
-    })
+    let room = views.one().await;
+    let state = load();
+    let made = spawn_blocking(move || {
+        let response = json(StatusCode::OK, &make(&state));
+        drop((state, room));
+        response
+    });
+    match made.await {
+        Ok(response) => response,
+        Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+        Err(_) => {
+            let detail = "there is no view now: the process is ending";
+            problem(StatusCode::SERVICE_UNAVAILABLE, detail)
+        }
+    }
 }
 
 /// Problem details (RFC 9457).
@@ -105,16 +126,53 @@ fn pretty(value: &impl Serialize) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Barrier;
+    use std::{pin::pin, sync::Barrier, time::Duration};
+
+    use tokio::{task::yield_now, time::timeout};
 
     use super::*;
 
     #[tokio::test]
     async fn a_view_that_takes_long_keeps_nothing_on_its_thread_waiting() {
         let both = Arc::new(Barrier::new(2));
-        let made = view(Arc::clone(&both), |both| both.wait().is_leader());
+        let views = ViewRoom::default();
+        let made = view(&views, || Arc::clone(&both), |both| both.wait().is_leader());
         // Both have to be at the barrier at once, on the one thread of the test.
         let (response, _) = tokio::join!(made, async { both.wait() });
         assert_eq!(response.status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn a_view_that_panics_ends_its_call_in_that_panic() {
+        let views = ViewRoom::default();
+        let call = async move {
+            let make: fn(&()) -> () = |()| panic!("a fault of ours");
+            view(&views, Arc::default, make).await
+        };
+        let error = tokio::spawn(call).await.unwrap_err();
+        let panic = error.into_panic();
+        assert_eq!(panic.downcast_ref(), Some(&"a fault of ours"));
+    }
+
+    #[tokio::test]
+    async fn views_whose_callers_have_left_keep_their_room_until_they_are_made() {
+        let all = Arc::new(Barrier::new(3));
+        let views = ViewRoom::default();
+        for left in [1, 0] {
+            let (views_of_call, of_call) = (views.clone(), Arc::clone(&all));
+            let call = tokio::spawn(async move {
+                view(&views_of_call, || of_call, |all| all.wait().is_leader()).await
+            });
+            while views.left() > left {
+                yield_now().await;
+            }
+            call.abort();
+            assert!(call.await.unwrap_err().is_cancelled());
+        }
+        let mut next = pin!(view(&views, Arc::<()>::default, |()| ()));
+        assert!(timeout(Duration::ZERO, &mut next).await.is_err());
+        assert_eq!(views.left(), 0);
+        all.wait();
+        assert_eq!(next.await.status(), StatusCode::OK);
     }
 }

@@ -11,9 +11,9 @@
 //!
 //! A view has an element for each route, limit or upstream of the configuration
 //! and for each server, and none for a key or a request: no client can make it
-//! larger. It is made on the control thread for one call, with one pass over
-//! the state and one rendering of the configuration. Numbers are read one after
-//! the other while requests go on.
+//! larger. It is made for one call, beside the control thread and at most two at
+//! a time, with one pass over the state and one rendering of the configuration.
+//! Numbers are read one after the other while requests go on.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 

@@ -44,7 +44,7 @@ use super::{
 };
 use crate::{
     acme::Acme,
-    admin::{Admin, AdminContext, Readiness},
+    admin::{Admin, AdminContext, Readiness, ViewRoom},
     build::{Built, Process, State, build},
     config::{Config, Watched},
     gateway::Gateway,
@@ -177,6 +177,7 @@ fn new_admin(reloader: &Reloader, config: &Config, reload: ReloadHandle) -> Admi
         acme: Arc::clone(&reloader.acme),
         reload,
         readiness: Readiness::default(),
+        views: ViewRoom::default(),
     })
 }
 
