@@ -615,6 +615,10 @@ fn values_of_a_query_that_are_keys_or_secrets_are_masked_in_access_lines() {
         query("/o?access_token=x&API_KEY=y&page=2&sig=z"),
         "access_token=***&API_KEY=***&page=2&sig=z"
     );
+    assert_eq!(
+        query("/o?next=/c?token=x&page=2"),
+        "next=/c?token=***&page=2"
+    );
     assert_eq!(query("/o"), serde_json::Value::Null);
     gateway.reload_with(&text("[log]\nquery = 'full'"));
     assert_eq!(query("/r?user=alice&token=x"), "user=alice&token=x");

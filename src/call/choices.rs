@@ -13,6 +13,7 @@ use super::{
     cookies::{cookies, unquoted},
     exchange::{Exchange, RouteLines},
     facts::{ChosenFacts, Facts},
+    query::LoggedQuery,
 };
 use crate::{
     error::Fault,
@@ -86,8 +87,8 @@ impl LineChoices {
     }
 
     /// The fields that an exchange has, in the order of the configuration.
-    /// Queries in them are shown as that of the request is: this is the only
-    /// way of a value into the line.
+    /// Queries in them are shown as that of the request is; those of the
+    /// response have been when they were noted.
     fn values<'a>(
         &'a self,
         exchange: &'a Exchange,
@@ -97,15 +98,35 @@ impl LineChoices {
         let headers = &exchange.request.headers;
         let value = |(index, (name, field)): (usize, &'a (Box<str>, LogField))| {
             let value = match field {
-                LogField::Request(name) => joined(headers.all(name)),
-                LogField::Cookie(name) => cookie(headers, name).map(Cow::Borrowed),
+                LogField::Request(name) => lines.query.shown_within(joined(headers.all(name))?),
+                LogField::Cookie(name) => {
+                    let value = Cow::Borrowed(cookie(headers, name)?);
+                    lines.query.shown_within(value)
+                }
                 LogField::Response(_) => {
                     let mut fields = noted?.fields.iter();
                     let (_, value) = fields.find(|(field, _)| *field == index)?;
-                    Some(Cow::Borrowed(&**value))
+                    Cow::Borrowed(&**value)
                 }
             };
-            Some((&**name, lines.query.shown_within(value?)))
+            Some((&**name, value))
+        };
+        self.fields.iter().enumerate().filter_map(value).collect()
+    }
+
+    /// The fields of a response as lines show them, each with its place in the
+    /// configuration. Queries are masked before a long value is cut: one that is
+    /// still too long afterwards keeps a byte too many, by which the line shows
+    /// that it is cut.
+    #[cold]
+    fn noted(&self, query: &LoggedQuery, fields: &Fields) -> Vec<(usize, Box<[u8]>)> {
+        let value = |(index, (_, field)): (usize, &(_, LogField))| match field {
+            LogField::Response(name) => {
+                let value = query.shown_within(joined(fields.all(name))?);
+                let kept = &value[..value.len().min(LONGEST_FIELD + 1)];
+                Some((index, kept.into()))
+            }
+            _ => None,
         };
         self.fields.iter().enumerate().filter_map(value).collect()
     }
@@ -115,37 +136,23 @@ impl Exchange {
     /// Notes the fields of the response that its access line will have.
     #[inline]
     pub fn note_fields(&self, fields: &Fields) {
-        let lines = self.route.access.as_ref();
-        if let Some(choices) = lines.and_then(|lines| lines.choices.as_deref())
+        if let Some(lines) = &self.route.access
+            && let Some(choices) = lines.choices.as_deref()
             && choices.has_response_fields
         {
-            self.note_chosen(choices, fields);
+            self.note_chosen(choices.noted(&lines.query, fields));
         }
     }
 
-    #[cold]
-    fn note_chosen(&self, choices: &LineChoices, fields: &Fields) {
-        let value = |(index, (_, field)): (usize, &(_, LogField))| match field {
-            LogField::Response(name) => {
-                let value = joined(fields.all(name))?;
-                let kept = &value[..value.len().min(LONGEST_FIELD + 1)];
-                Some((index, kept.into()))
-            }
-            _ => None,
-        };
-        let noted = choices
-            .fields
-            .iter()
-            .enumerate()
-            .filter_map(value)
-            .collect();
+    fn note_chosen(&self, noted: Vec<(usize, Box<[u8]>)>) {
         let mut facts = self.facts.lock();
         facts.chosen.get_or_insert_default().fields = noted;
     }
 }
 
-/// The lines of a field with a comma between them; `None` without a line. Lines
-/// behind the end of the longest value that is written are left out.
+/// The lines of a field with a comma between them; `None` without a line. None
+/// is left out: masking may shorten those before it. The listener, or the
+/// upstream, bounds the length of a head.
 fn joined<'a>(mut lines: impl Iterator<Item = &'a [u8]>) -> Option<Cow<'a, [u8]>> {
     let first = lines.next()?;
     let Some(second) = lines.next() else {
@@ -153,9 +160,6 @@ fn joined<'a>(mut lines: impl Iterator<Item = &'a [u8]>) -> Option<Cow<'a, [u8]>
     };
     let mut value = first.to_vec();
     for line in iter::once(second).chain(lines) {
-        if value.len() > LONGEST_FIELD {
-            break;
-        }
         value.extend_from_slice(b", ");
         value.extend_from_slice(line);
     }
@@ -167,4 +171,43 @@ fn cookie<'a>(headers: &'a Headers, name: &str) -> Option<&'a [u8]> {
     let mut cookies = cookies(headers);
     let found = cookies.find(|(known, _)| *known == name.as_bytes());
     found.map(|(_, value)| unquoted(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{LogLevel, LogQuery};
+
+    #[test]
+    fn a_value_is_masked_before_it_is_cut() {
+        let fields = vec![LogField::Response(http::header::LOCATION)];
+        let choices = LineChoices::new(&Log {
+            level: LogLevel::default(),
+            format: None,
+            access: true,
+            query: LogQuery::Masked,
+            fields,
+            keys: false,
+            sample: Vec::new(),
+        })
+        .unwrap();
+        let query = LoggedQuery::new(LogQuery::Masked, [].into());
+        let long = "x".repeat(600);
+        let cut = format!("/cb?token=***&{long}")[..=LONGEST_FIELD].to_owned();
+        for (lines, kept) in [
+            (&[format!("/cb?token={long}&a=1")][..], "/cb?token=***&a=1"),
+            (&[format!("/cb?token={long}&{long}")], &cut),
+            (
+                &[format!("/cb?token={long}&a=1"), "b".to_owned()],
+                "/cb?token=***&a=1, b",
+            ),
+        ] {
+            let mut fields = Fields::default();
+            for line in lines {
+                fields.push("location", line.as_bytes());
+            }
+            let noted = choices.noted(&query, &fields);
+            assert_eq!(String::from_utf8_lossy(&noted[0].1), kept);
+        }
+    }
 }

@@ -63,12 +63,11 @@ impl LoggedQuery {
     }
 
     /// The value of a field as an access line shows it. A field may hold a URL,
-    /// and everything behind its `?` or `#` is shown as a query is: fragments
-    /// hold tokens, too. Other values with such a sign are treated alike, as
-    /// nothing tells them from URLs.
+    /// and everything behind its first `?` or `#` is shown as one query is:
+    /// fragments hold tokens, too. Other values with such a sign are treated
+    /// alike, as nothing tells them from URLs.
     pub fn shown_within<'v>(&self, value: Cow<'v, [u8]>) -> Cow<'v, [u8]> {
-        let next_sign = |text: &[u8]| memchr::memchr2(b'?', b'#', text);
-        let Some(first) = next_sign(&value) else {
+        let Some(first) = memchr::memchr2(b'?', b'#', &value) else {
             return value;
         };
         match self.log {
@@ -78,15 +77,11 @@ impl LoggedQuery {
                 Cow::Owned(value) => Cow::Owned(value[..first].to_vec()),
             },
             LogQuery::Masked => {
-                let mut out = value[..first].to_vec();
-                let mut rest = &value[first..];
-                while let [sign, after @ ..] = rest {
-                    let (part, more) = after.split_at(next_sign(after).unwrap_or(after.len()));
-                    out.push(*sign);
-                    out.extend_from_slice(&self.mask(part));
-                    rest = more;
-                }
-                Cow::Owned(out)
+                let (before, query) = value.split_at(first + 1);
+                let Cow::Owned(masked) = self.mask(query) else {
+                    return value;
+                };
+                Cow::Owned([before, &masked].concat())
             }
         }
     }
@@ -110,11 +105,9 @@ impl LoggedQuery {
                 self.write(&mut out, part);
                 continue;
             }
-            for (index, piece) in pieces(part).enumerate() {
-                if index > 0 {
-                    out.push(b';');
-                }
+            for (piece, sign) in pieces(part) {
                 self.write(&mut out, piece);
+                out.extend_from_slice(sign);
             }
         }
         Cow::Owned(out)
@@ -131,10 +124,11 @@ impl LoggedQuery {
         }
     }
 
-    /// Whether a service that also takes `;` between parameters finds a secret
-    /// in the value of this one.
+    /// Whether the value of this parameter holds a secret: it is a URL with
+    /// parameters, or the service takes `;` between parameters, too.
     fn masks_within(&self, part: &[u8]) -> bool {
-        memchr::memchr(b';', part).is_some() && pieces(part).any(|piece| self.masks(piece))
+        memchr::memchr3(b';', b'?', b'#', part).is_some()
+            && pieces(part).any(|(piece, _)| self.masks(piece))
     }
 
     /// Whether the value of this `name=value` is masked. An empty value never
@@ -149,9 +143,14 @@ impl LoggedQuery {
     }
 }
 
-/// The parts between the semicolons of a parameter.
-fn pieces(part: &[u8]) -> impl Iterator<Item = &[u8]> {
-    part.split(|byte| *byte == b';')
+/// The parts of a parameter up to a `;`, `?` or `#`, and that sign; the last
+/// part has none.
+fn pieces(part: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let is_sign = |byte: &u8| matches!(byte, b';' | b'?' | b'#');
+    part.split_inclusive(is_sign).map(move |piece| {
+        let has_sign = piece.last().is_some_and(is_sign);
+        piece.split_at(piece.len() - usize::from(has_sign))
+    })
 }
 
 /// Whether a name is that of a secret, or a text contains such a name. A text
@@ -209,6 +208,9 @@ mod tests {
             ("user=;c", "user=***"),
             ("a;us%65r=b;token=c", "a;us%65r=***;token=***"),
             ("a=1;b=2", "a=1;b=2"),
+            ("next=/c?token=x", "next=/c?token=***"),
+            ("next=/c?user=x;d#user=&e?", "next=/c?user=***;d#user=&e?"),
+            ("token=x?y#z&a", "token=***&a"),
             ("", ""),
             ("&&", "&&"),
         ] {
@@ -235,11 +237,8 @@ mod tests {
                 "https://a/b?q=1&token=***",
                 "https://a/b",
             ),
-            (
-                "/b?user=x#access_token=y&z",
-                "/b?user=***#access_token=***&z",
-                "/b",
-            ),
+            ("/b?user=x#access_token=y&z", "/b?user=***&z", "/b"),
+            ("/b?a#access_token=x", "/b?a#access_token=***", "/b"),
             ("/?next=/c?token=x", "/?next=/c?token=***", "/"),
             ("/a?q=1, /b?token=x", "/a?q=1, /b?token=***", "/a"),
             ("5; url=/a?t%6fken=x", "5; url=/a?t%6fken=***", "5; url=/a"),
