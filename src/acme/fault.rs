@@ -24,16 +24,17 @@ const NO_ACCOUNT: &str = "accountDoesNotExist";
 pub(super) struct OrderFault {
     /// The kind of the fault.
     pub(super) kind: FaultKind,
+    /// Whether the authority had made the order by then.
+    is_ordered: bool,
     text: String,
 }
 
 /// Kinds of faults, as metrics tell them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum FaultKind {
-    /// The authority was not reached, and has counted nothing.
+    /// The authority was not reached.
     Unreachable,
-    /// The authority has looked at no more of a request than its nonce, and has
-    /// counted nothing either.
+    /// The authority has looked at no more of a request than its nonce.
     BadNonce,
     /// The authority said no.
     Refused,
@@ -64,12 +65,6 @@ impl FaultKind {
             Self::Local => "local",
         }
     }
-
-    /// Whether the authority may have counted the order, as it permits only so
-    /// many in an hour.
-    pub(super) fn may_be_counted(self) -> bool {
-        !matches!(self, Self::Unreachable | Self::BadNonce | Self::Local)
-    }
 }
 
 impl OrderFault {
@@ -77,8 +72,28 @@ impl OrderFault {
     pub(super) fn new(kind: FaultKind, text: impl Into<String>) -> Self {
         Self {
             kind,
+            is_ordered: false,
             text: text.into(),
         }
+    }
+
+    /// The same fault, met after the authority had made the order.
+    pub(super) fn after_order(self) -> Self {
+        Self {
+            is_ordered: true,
+            ..self
+        }
+    }
+
+    /// Whether the authority may have counted the order, as it permits only so
+    /// many in an hour. It counts when it makes one, and may count a request
+    /// for one that it has read.
+    pub(super) fn may_be_counted(&self) -> bool {
+        let is_unread = matches!(
+            self.kind,
+            FaultKind::Unreachable | FaultKind::BadNonce | FaultKind::Local
+        );
+        self.is_ordered || !is_unread
     }
 
     /// An authority that does not keep to RFC 8555, with a text of our own.
@@ -106,7 +121,7 @@ impl OrderFault {
             BAD_NONCE => FaultKind::BadNonce,
             _ => FaultKind::Refused,
         };
-        Self { kind, text }
+        Self::new(kind, text)
     }
 }
 

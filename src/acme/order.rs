@@ -130,7 +130,17 @@ pub(super) async fn order(
     if let Some(replaces) = replaces {
         asked = asked.replaces(replaces);
     }
-    let mut order = account.new_order(&asked).await?;
+    let order = account.new_order(&asked).await?;
+    let completed = complete(order, job, responders).await;
+    completed.map_err(OrderFault::after_order)
+}
+
+/// Brings an order that the authority has made to its end.
+async fn complete(
+    mut order: Order,
+    job: &OrderJob,
+    responders: &Responders,
+) -> Result<Zeroizing<String>, OrderFault> {
     if order.state().authorizations.len() != 1 {
         return Err(OrderFault::invalid(
             "the order for one domain has another number of authorizations",

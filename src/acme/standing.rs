@@ -120,7 +120,7 @@ impl DomainStanding {
     ) -> Option<SystemTime> {
         self.failures = self.failures.saturating_add(1);
         self.problem = Some(fault.to_string());
-        let is_counted = fault.kind.may_be_counted();
+        let is_counted = fault.may_be_counted();
         let own = now + wait(self.failures, is_counted, rand::random());
         self.next = retry_after.map_or(own, |asked| asked.max(own));
         let least = now + LEAST_KEPT;
@@ -208,5 +208,24 @@ mod tests {
         assert!(standing.next > now + 4 * HOUR && standing.next <= now + 6 * HOUR);
         let unreachable = OrderFault::new(FaultKind::Unreachable, "away");
         assert_eq!(standing.failed(&unreachable, None, now), None);
+    }
+
+    #[test]
+    fn an_order_that_was_made_is_counted_whatever_failed_afterwards() {
+        let now = SystemTime::now();
+        for kind in [
+            FaultKind::Unreachable,
+            FaultKind::BadNonce,
+            FaultKind::Local,
+        ] {
+            let before = OrderFault::new(kind, "no");
+            let mut standing = DomainStanding::new(acme(), None, None);
+            assert_eq!(standing.failed(&before, None, now), None);
+            assert!(standing.next <= now + Duration::from_secs(2));
+            let mut standing = DomainStanding::new(acme(), None, None);
+            let kept = standing.failed(&before.after_order(), None, now);
+            assert_eq!(kept, Some(now + LEAST_KEPT));
+            assert!(standing.next >= now + Duration::from_secs(60));
+        }
     }
 }

@@ -170,6 +170,21 @@ fn an_authority_that_refuses_three_nonces_is_asked_again_soon() {
 }
 
 #[test]
+fn an_order_that_was_made_is_not_made_again_soon_whatever_was_refused() {
+    let site = Site::new();
+    let authority = Authority::start(&site.pki);
+    let domains = ["latenonces.example".to_owned()];
+    let gateway = Gateway::start(&config(&site, &authority, &domains));
+    let line = gateway.logged("certificate not obtained");
+    assert_eq!(line["outcome"], "bad_nonce", "{line}");
+    let orders = authority.orders.lock().unwrap();
+    assert_eq!(orders["latenonces.example"].len(), 1);
+    let next = view(&gateway)[0]["next_attempt"].as_u64().unwrap();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    assert!(next > now.unwrap().as_secs() + 30, "{next}");
+}
+
+#[test]
 fn damaged_files_are_told_and_replaced() {
     let site = Site::new();
     let authority = Authority::start(&site.pki);
