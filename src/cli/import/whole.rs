@@ -1,7 +1,10 @@
 //! Expressions that are searched for in a path, as `path_regex`, which is for
 //! the whole path.
 
-use super::pcre::{Expression, head, spelled};
+use super::{
+    look_around::signs,
+    pcre::{Expression, head, spelled},
+};
 
 /// The expression for the whole of a path in which this one is found.
 pub(super) fn whole_path(expression: &Expression, is_any_case: bool) -> String {
@@ -108,23 +111,7 @@ fn to_the_end(rest: &str) -> String {
 
 /// Whether a `|` stands outside of all brackets.
 fn has_alternatives(pattern: &str) -> bool {
-    let (mut depth, mut is_class) = (0_usize, false);
-    let mut chars = pattern.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => {
-                chars.next();
-            }
-            ']' => is_class = false,
-            _ if is_class => {}
-            '[' => is_class = true,
-            '(' => depth += 1,
-            ')' => depth = depth.saturating_sub(1),
-            '|' if depth == 0 => return true,
-            _ => {}
-        }
-    }
-    false
+    signs(pattern).any(|(_, c, depth)| (c, depth) == ('|', 0))
 }
 
 /// Whether two expressions for whole paths surely have no path in common.
