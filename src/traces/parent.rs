@@ -1,6 +1,8 @@
 //! `traceparent` of W3C Trace Context: the trace that a request belongs to, and
 //! the span that it comes from.
 
+use wide::u8x16;
+
 /// Bytes of the field in version 00.
 const LENGTH: usize = 55;
 
@@ -145,28 +147,21 @@ impl TraceParent {
     }
 }
 
-/// A number in 16 hexadecimal digits.
+/// A number in 16 hexadecimal digits, all at once: its half bytes are spread
+/// over the bytes of a vector, and each becomes a digit.
 #[inline]
 fn digits(number: u64) -> [u8; 16] {
-    let mut text = [0; 16];
-    text[..8].copy_from_slice(&eight_digits((number >> 32) as u32));
-    text[8..].copy_from_slice(&eight_digits(number as u32));
-    text
-}
-
-/// A number in 8 hexadecimal digits, all at once: its half bytes are spread over
-/// the bytes of a larger number, and each becomes a digit.
-#[inline]
-fn eight_digits(number: u32) -> [u8; 8] {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let spread = u64::from(number);
-    let spread = (spread | spread << 16) & 0x0000_ffff_0000_ffff;
-    let spread = (spread | spread << 8) & 0x00ff_00ff_00ff_00ff;
-    let spread = (spread | spread << 4) & 0x0f0f_0f0f_0f0f_0f0f;
-    // From ten on, adding six sets the bit for sixteen.
-    let letters = (spread + 6 * ONES) >> 4 & ONES;
-    let to_letter = u64::from(b'a' - b'0' - 10);
-    (spread + u64::from(b'0') * ONES + letters * to_letter).to_be_bytes()
+    let halves = |bits: u64| {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&(bits & 0x0f0f_0f0f_0f0f_0f0f).to_be_bytes());
+        u8x16::new(bytes)
+    };
+    let values = u8x16::unpack_low(halves(number >> 4), halves(number));
+    let above_nine = values.saturating_sub(u8x16::splat(9));
+    // All bits of a byte that becomes a letter.
+    let letters = u8x16::splat(0) - above_nine.min(u8x16::splat(1));
+    let to_letter = u8x16::splat(b'a' - b'0' - 10);
+    (values + u8x16::splat(b'0') + (letters & to_letter)).to_array()
 }
 
 /// The number in digits that were checked.
