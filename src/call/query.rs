@@ -101,16 +101,28 @@ impl LoggedQuery {
             if index > 0 {
                 out.push(b'&');
             }
-            if self.masks(part) {
-                self.write(&mut out, part);
-                continue;
-            }
-            for (piece, sign) in pieces(part) {
-                self.write(&mut out, piece);
-                out.extend_from_slice(sign);
+            match self.masks(part) {
+                true => self.write(&mut out, part),
+                false => self.write_pieces(&mut out, part),
             }
         }
         Cow::Owned(out)
+    }
+
+    /// Writes a parameter whose value may be a URL, with the secrets of that
+    /// masked. A `?` or `#` in a value that is hidden does not end it, a `;`
+    /// does.
+    fn write_pieces(&self, out: &mut Vec<u8>, part: &[u8]) {
+        let (mut is_hidden, mut before) = (false, &b""[..]);
+        for (piece, sign) in pieces(part) {
+            if !is_hidden || before == b";" {
+                out.extend_from_slice(before);
+                self.write(out, piece);
+                is_hidden = self.masks(piece);
+            }
+            before = sign;
+        }
+        out.extend_from_slice(before);
     }
 
     /// Writes a `name=value`, masked if it is a secret.
@@ -209,6 +221,7 @@ mod tests {
             ("a;us%65r=b;token=c", "a;us%65r=***;token=***"),
             ("a=1;b=2", "a=1;b=2"),
             ("next=/c?token=x", "next=/c?token=***"),
+            ("next=/c?token=x?y#z=1;d&a", "next=/c?token=***;d&a"),
             ("next=/c?user=x;d#user=&e?", "next=/c?user=***;d#user=&e?"),
             ("token=x?y#z&a", "token=***&a"),
             ("", ""),
