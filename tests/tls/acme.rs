@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use crate::{
     pki::{Pki, ask, connect},
-    support::{Gateway, TIMEOUT, Upstream, gateway::Start, ok},
+    support::{Client, Gateway, Message, TIMEOUT, Upstream, gateway::Start, ok},
 };
 
 const OK: &str = "[[routes]]\nname = 'ok'\nrespond = { body = 'ok' }\n";
@@ -137,6 +137,11 @@ impl Site {
         ([127, 0, 0, 1], self.https).into()
     }
 
+    /// A connection to the listener for plain HTTP.
+    fn http_client(&self) -> Client {
+        Client::connect(([127, 0, 0, 1], self.http).into())
+    }
+
     /// The files of keys and certificates, by their names.
     fn kept(&self) -> Vec<PathBuf> {
         let mut files: Vec<_> = fs::read_dir(self.state.path().join("acme"))
@@ -223,6 +228,23 @@ fn orders(gateway: &Gateway) -> f64 {
     gateway.metric("tidegate_acme_orders_total", &[])
 }
 
+/// Waits until the authority has issued the certificate by a challenge over
+/// HTTP. Returns the challenge's path, and what the path is answered with
+/// later, when its token is no longer known: it is a request like any other.
+fn ordered_by_a_request(site: &Site, gateway: &Gateway) -> (String, Message) {
+    gateway.logged("certificate obtained");
+    assert!(is_of_pebble(&shown(site.https(), "shop.example")));
+    let line = gateway.access_line();
+    assert_eq!(
+        (&line["status"], &line["reason"]),
+        (&json!(200), &json!("acme_challenge"))
+    );
+    let path = line["path"].as_str().unwrap().to_owned();
+    let mut client = site.http_client();
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: shop.example\r\n\r\n"));
+    (path, client.response())
+}
+
 fn mode(file: &Path) -> u32 {
     fs::metadata(file).unwrap().permissions().mode() & 0o777
 }
@@ -289,7 +311,7 @@ fn the_example_for_a_public_site_serves_https_and_sends_http_there() {
     let mut stream = connect(&client(&["http/1.1"]), site.https(), "shop.example.com").unwrap();
     let response = ask(&mut stream, "shop.example.com", "/").unwrap();
     assert!(response.ends_with("the service"), "{response}");
-    let mut client = crate::support::Client::connect(([127, 0, 0, 1], site.http).into());
+    let mut client = site.http_client();
     client.send("GET /cart?id=7 HTTP/1.1\r\nHost: shop.example.com\r\n\r\n");
     let response = client.response();
     assert_eq!(
@@ -303,18 +325,8 @@ fn a_certificate_is_ordered_by_a_request_whatever_routes_there_are() {
     let site = Site::new();
     let _pebble = site.pebble(json!({}));
     let gateway = Gateway::start(&site.config(&["shop.example"], "http-01"));
-    gateway.logged("certificate obtained");
-    assert!(is_of_pebble(&shown(site.https(), "shop.example")));
-    let line = gateway.access_line();
-    assert_eq!(
-        (&line["status"], &line["reason"]),
-        (&json!(200), &json!("acme_challenge"))
-    );
-    // The token is no longer known: this is a request like any other.
-    let path = line["path"].as_str().unwrap();
-    let mut client = crate::support::Client::connect(([127, 0, 0, 1], site.http).into());
-    client.send(format!("GET {path} HTTP/1.1\r\nHost: shop.example\r\n\r\n"));
-    assert_eq!(client.response().text(), "ok");
+    let (_, later) = ordered_by_a_request(&site, &gateway);
+    assert_eq!(later.text(), "ok");
 }
 
 #[test]
@@ -325,18 +337,7 @@ fn a_listener_that_redirects_to_https_answers_the_authority_first() {
     let redirecting = format!("{bind}redirect_https = true\n");
     let text = site.config(&["shop.example"], "http-01");
     let gateway = Gateway::start(&text.replace(&bind, &redirecting));
-    gateway.logged("certificate obtained");
-    assert!(is_of_pebble(&shown(site.https(), "shop.example")));
-    let line = gateway.access_line();
-    assert_eq!(
-        (&line["status"], &line["reason"]),
-        (&json!(200), &json!("acme_challenge"))
-    );
-    // The token is no longer known: this is a request like any other.
-    let path = line["path"].as_str().unwrap();
-    let mut client = crate::support::Client::connect(([127, 0, 0, 1], site.http).into());
-    client.send(format!("GET {path} HTTP/1.1\r\nHost: shop.example\r\n\r\n"));
-    let response = client.response();
+    let (path, response) = ordered_by_a_request(&site, &gateway);
     let location = format!("https://shop.example{path}");
     assert_eq!(
         (response.status(), response.get("location")),
