@@ -93,7 +93,9 @@ impl LoggedQuery {
         let may_contain =
             !self.masked.is_empty() || memchr::memchr(b'%', raw).is_some() || names_secret(raw);
         let parts = || raw.split(|byte| *byte == b'&');
-        if !may_contain || !parts().any(|part| self.masks(part) || self.masks_within(part)) {
+        if !may_contain
+            || !parts().any(|part| self.secret(part).is_some() || self.masks_within(part))
+        {
             return Cow::Borrowed(raw);
         }
         let mut out = Vec::with_capacity(raw.len());
@@ -101,9 +103,9 @@ impl LoggedQuery {
             if index > 0 {
                 out.push(b'&');
             }
-            match self.masks(part) {
-                true => self.write(&mut out, part),
-                false => self.write_pieces(&mut out, part),
+            match self.secret(part) {
+                Some(name) => write_masked(&mut out, name),
+                None => self.write_pieces(&mut out, part),
             }
         }
         Cow::Owned(out)
@@ -117,42 +119,39 @@ impl LoggedQuery {
         for (piece, sign) in pieces(part) {
             if !is_hidden || before == b";" {
                 out.extend_from_slice(before);
-                self.write(out, piece);
-                is_hidden = self.masks(piece);
+                let secret = self.secret(piece);
+                is_hidden = secret.is_some();
+                match secret {
+                    Some(name) => write_masked(out, name),
+                    None => out.extend_from_slice(piece),
+                }
             }
             before = sign;
         }
         out.extend_from_slice(before);
     }
 
-    /// Writes a `name=value`, masked if it is a secret.
-    fn write(&self, out: &mut Vec<u8>, part: &[u8]) {
-        match memchr::memchr(b'=', part) {
-            Some(equals) if self.masks(part) => {
-                out.extend_from_slice(&part[..=equals]);
-                out.extend_from_slice(MASK);
-            }
-            _ => out.extend_from_slice(part),
-        }
-    }
-
     /// Whether the value of this parameter holds a secret: it is a URL with
     /// parameters, or the service takes `;` between parameters, too.
     fn masks_within(&self, part: &[u8]) -> bool {
         memchr::memchr3(b';', b'?', b'#', part).is_some()
-            && pieces(part).any(|(piece, _)| self.masks(piece))
+            && pieces(part).any(|(piece, _)| self.secret(piece).is_some())
     }
 
-    /// Whether the value of this `name=value` is masked. An empty value never
-    /// is.
-    fn masks(&self, part: &[u8]) -> bool {
-        let Some(equals) = memchr::memchr(b'=', part) else {
-            return false;
-        };
+    /// The `name=` of a parameter whose value is masked; `None` if it is shown.
+    /// An empty value never is masked.
+    fn secret<'p>(&self, part: &'p [u8]) -> Option<&'p [u8]> {
+        let equals = memchr::memchr(b'=', part)?;
         let name = decode(&part[..equals]);
         let is_masked = || self.masked.iter().any(|known| known.as_bytes() == &*name);
-        equals + 1 < part.len() && (is_masked() || names_secret(&name))
+        (equals + 1 < part.len() && (is_masked() || names_secret(&name))).then(|| &part[..=equals])
     }
+}
+
+/// Writes a parameter of this `name=` with its value masked.
+fn write_masked(out: &mut Vec<u8>, name: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(MASK);
 }
 
 /// The parts of a parameter up to a `;`, `?` or `#`, and that sign; the last
