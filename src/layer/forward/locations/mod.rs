@@ -109,14 +109,12 @@ impl Locations {
         let fields = &mut response.fields;
         // Most responses have none of the fields.
         let prefix = LazyCell::new(|| prefix::received(exchange));
+        let client = LazyCell::new(|| ClientOrigin::of(exchange, &prefix));
         for name in [header::LOCATION, header::CONTENT_LOCATION, REFRESH] {
-            if fields.get(&name).is_some() {
-                let client = ClientOrigin::of(exchange, &prefix);
-                fields.change(&name, |value| match name == REFRESH {
-                    true => self.refresh(value, &client),
-                    false => self.url(value, &client),
-                });
-            }
+            fields.change(&name, |value| match name == REFRESH {
+                true => self.refresh(value, &client),
+                false => self.url(value, &client),
+            });
         }
         fields.change(&header::SET_COOKIE, |value| self.cookie(value, &prefix));
     }
