@@ -83,6 +83,7 @@
 //!   to blame.
 //! * [`duration`]: durations in words.
 //! * [`retry_after`]: the field by which a server asks to be left alone.
+//! * [`protobuf`]: the encoding of Protocol Buffers.
 //! * [`http_client`]: the few requests that the gateway makes on its own account.
 //! * [`tls`]: certificates and handshakes.
 //! * [`traces`]: which requests are recorded, and spans on their way to a
@@ -168,6 +169,7 @@ pub mod layer;
 pub mod limit;
 pub mod message;
 pub mod policy;
+pub mod protobuf;
 pub mod reload;
 pub mod retry_after;
 pub mod runtime;

@@ -11,18 +11,17 @@
 //!
 //! `opentelemetry/proto/trace/v1/trace.proto`, `common/v1/common.proto`,
 //! `resource/v1/resource.proto` and `collector/trace/v1/trace_service.proto` of
-//! OTLP 1, and the encoding at <https://protobuf.dev/programming-guides/encoding>.
+//! OTLP 1.
 
 use std::time::{Duration, SystemTime};
 
+use crate::protobuf::{
+    BYTES, WireValue, bytes_length, put_bytes, put_fixed_32, put_fixed_64, put_head,
+    put_varint_field, tag, take_field, varint_length,
+};
+
 /// Room for a span with the usual attributes.
 const USUAL: usize = 1024;
-
-/// The wire types of a field, in the lower three bits of its tag.
-const VARINT: u32 = 0;
-const FIXED_64: u32 = 1;
-const BYTES: u32 = 2;
-const FIXED_32: u32 = 5;
 
 /// `HAS_IS_REMOTE` and `IS_REMOTE` of `SpanFlags`: it is known whether the
 /// parent is in another process, and it is.
@@ -108,8 +107,7 @@ impl EncodedSpan {
             }
             put_varint_field(&mut out, 3, 2);
         }
-        put_tag(&mut out, 16, FIXED_32);
-        out.extend_from_slice(&flags.to_le_bytes());
+        put_fixed_32(&mut out, 16, flags);
         Self(out)
     }
 
@@ -196,41 +194,9 @@ pub(super) fn rejected(response: &[u8]) -> u64 {
         .unwrap_or(0)
 }
 
-/// The value of a field, if it is of a kind that is asked for.
-enum WireValue<'a> {
-    Varint(u64),
-    Bytes(&'a [u8]),
-    Fixed,
-}
-
 /// The fields of a message, up to the first that is malformed.
 fn fields(mut rest: &[u8]) -> impl Iterator<Item = (u64, WireValue<'_>)> {
-    std::iter::from_fn(move || {
-        let tag = take_varint(&mut rest)?;
-        let value = match (tag & 7) as u32 {
-            VARINT => WireValue::Varint(take_varint(&mut rest)?),
-            BYTES => {
-                let length = usize::try_from(take_varint(&mut rest)?).ok()?;
-                WireValue::Bytes(rest.split_off(..length)?)
-            }
-            FIXED_64 => rest.split_off(..8).map(|_| WireValue::Fixed)?,
-            FIXED_32 => rest.split_off(..4).map(|_| WireValue::Fixed)?,
-            _ => return None,
-        };
-        Some((tag >> 3, value))
-    })
-}
-
-fn take_varint(rest: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for shift in (0..64).step_by(7) {
-        let byte = *rest.split_off_first()?;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(number);
-        }
-    }
-    None
+    std::iter::from_fn(move || take_field(&mut rest))
 }
 
 /// Writes a `KeyValue` whose value is a text, as the field `number`.
@@ -244,7 +210,7 @@ fn put_attribute_head(out: &mut Vec<u8>, number: u32, key: &str, any: usize) {
     let pair = 2 + key.len() + 2 + any;
     // Nearly all are short: every tag and every length is one byte.
     if let (0..0x10, 0..0x80) = (number, pair) {
-        let [outer, first, second] = [number, 1, 2].map(|number| (number << 3 | BYTES) as u8);
+        let [outer, first, second] = [number, 1, 2].map(|number| tag(number, BYTES) as u8);
         out.extend_from_slice(&[outer, pair as u8, first, key.len() as u8]);
         out.extend_from_slice(key.as_bytes());
         return out.extend_from_slice(&[second, any as u8]);
@@ -253,49 +219,6 @@ fn put_attribute_head(out: &mut Vec<u8>, number: u32, key: &str, any: usize) {
     put_head(out, number, pair);
     put_bytes(out, 1, key.as_bytes());
     put_head(out, 2, any);
-}
-
-/// Writes the tag and the length of a field of bytes.
-fn put_head(out: &mut Vec<u8>, number: u32, length: usize) {
-    put_tag(out, number, BYTES);
-    put_varint(out, length as u64);
-}
-
-fn put_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
-    put_head(out, number, bytes.len());
-    out.extend_from_slice(bytes);
-}
-
-fn put_varint_field(out: &mut Vec<u8>, number: u32, value: u64) {
-    put_tag(out, number, VARINT);
-    put_varint(out, value);
-}
-
-fn put_fixed_64(out: &mut Vec<u8>, number: u32, value: u64) {
-    put_tag(out, number, FIXED_64);
-    out.extend_from_slice(&value.to_le_bytes());
-}
-
-fn put_tag(out: &mut Vec<u8>, number: u32, wire_type: u32) {
-    put_varint(out, (number << 3 | wire_type).into());
-}
-
-/// Writes a number in groups of seven bits, the lowest first.
-fn put_varint(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
-/// Bytes of a field of `length` bytes with its tag and its length.
-fn bytes_length(number: u32, length: usize) -> usize {
-    varint_length((number << 3).into()) + varint_length(length as u64) + length
-}
-
-fn varint_length(number: u64) -> usize {
-    (u64::BITS - (number | 1).leading_zeros()).div_ceil(7) as usize
 }
 
 /// Nanoseconds since 1970, which 64 bits hold until 2554.

@@ -202,6 +202,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "http2",
             "message",
             "policy",
+            // Checks by gRPC.
+            "protobuf",
             // A server cools down for as long as it asks.
             "retry_after",
             "telemetry",
@@ -241,6 +243,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("inherited", &["policy"]),
     // Requests of the gateway's own go to servers that policies name.
     ("http_client", &["duration", "policy", "tls"]),
+    ("protobuf", &[]),
     ("retry_after", &[]),
     ("limit", &["policy", "runtime"]),
     ("telemetry", &["policy", "runtime"]),
@@ -249,7 +252,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // for; those that are lost are counted.
     (
         "traces",
-        &["http_client", "policy", "retry_after", "telemetry"],
+        &[
+            "http_client",
+            "policy",
+            "protobuf",
+            "retry_after",
+            "telemetry",
+        ],
     ),
     ("usage", &["policy"]),
     ("watch", &["config"]),

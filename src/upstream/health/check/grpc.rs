@@ -2,7 +2,7 @@
 //!
 //! <https://github.com/grpc/grpc/blob/master/doc/health-checking.md> is the
 //! protocol. Both of its messages have one field, so that they are written and
-//! read here by hand (<https://protobuf.dev/programming-guides/encoding/>).
+//! read here without generated types.
 //!
 //! The call is made over HTTP/2: by prior knowledge on plain connections, and
 //! inside of TLS if the server agrees on it by ALPN. At most 1 KiB of the answer
@@ -10,7 +10,7 @@
 
 use std::{num::NonZeroU16, pin::pin};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use h2::{RecvStream, client::ResponseFuture};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 
@@ -22,6 +22,7 @@ use crate::{
     call::{Grpc, grpc},
     error::ConnectFailure,
     policy::GrpcCheck,
+    protobuf::{WireValue, put_bytes, take_field},
     upstream::{server::Server, stream::Stream},
 };
 
@@ -32,9 +33,6 @@ const MOST_ANSWER: usize = 1024;
 const PREFIX: usize = 5;
 /// `HealthCheckResponse.ServingStatus.SERVING`.
 const SERVING: u64 = 1;
-/// `HealthCheckRequest.service`, of the wire type of strings.
-const SERVICE: u8 = 1 << 3 | 2;
-
 /// Makes the call and judges the answer. Not bounded in time.
 ///
 /// # Errors
@@ -150,9 +148,7 @@ async fn message(mut body: RecvStream) -> Result<(Vec<u8>, HeaderMap), CheckFail
 fn question(service: &str) -> Bytes {
     let mut message = Vec::new();
     if !service.is_empty() {
-        message.push(SERVICE);
-        put_number(&mut message, service.len() as u64);
-        message.extend_from_slice(service.as_bytes());
+        put_bytes(&mut message, 1, service.as_bytes());
     }
     let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
     let mut question = vec![0];
@@ -173,49 +169,13 @@ fn serving_status(body: &[u8]) -> Option<u64> {
     }
     let mut status = 0;
     while !rest.is_empty() {
-        let tag = number(&mut rest)?;
-        match (tag >> 3, tag & 7) {
+        match take_field(&mut rest)? {
             (0, _) => return None,
-            (1, 0) => status = number(&mut rest)?,
-            (_, 0) => drop(number(&mut rest)?),
-            (_, 1) => skip(&mut rest, 8)?,
-            (_, 2) => {
-                let length = number(&mut rest)?;
-                skip(&mut rest, usize::try_from(length).ok()?)?;
-            }
-            (_, 5) => skip(&mut rest, 4)?,
-            _ => return None,
+            (1, WireValue::Varint(found)) => status = found,
+            _ => {}
         }
     }
     Some(status)
-}
-
-/// Takes a number off, of at most ten bytes of seven bits each.
-fn number(rest: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for shift in (0..64).step_by(7) {
-        let (byte, after) = rest.split_first()?;
-        *rest = after;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(number);
-        }
-    }
-    None
-}
-
-/// Takes so many bytes off.
-fn skip(rest: &mut &[u8], count: usize) -> Option<()> {
-    (count <= rest.len()).then(|| rest.advance(count))
-}
-
-/// Adds a number in as few bytes of seven bits as it needs.
-fn put_number(message: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        message.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    message.push(number as u8);
 }
 
 #[cfg(test)]
@@ -273,14 +233,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn a_number_that_is_written_is_read(written in any::<u64>()) {
-            let mut bytes = Vec::new();
-            put_number(&mut bytes, written);
-            let mut rest = bytes.as_slice();
-            prop_assert_eq!((number(&mut rest), rest), (Some(written), &[][..]));
-        }
-
         #[test]
         fn any_bytes_are_read_to_their_end(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
             let _ = (serving_status(&bytes), serving_status(&body(&bytes)));
