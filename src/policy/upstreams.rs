@@ -97,14 +97,15 @@ pub enum ServerAddress {
 }
 
 impl UpstreamServer {
-    /// A server at this port of this machine, with plain HTTP.
+    /// The server of a URL, with plain HTTP.
     #[cfg(test)]
-    pub(crate) fn here(port: u16) -> Self {
+    pub(crate) fn at(url: &str) -> Self {
+        let uri: http::Uri = url.parse().unwrap();
         Self {
-            url: format!("http://127.0.0.1:{port}").into(),
+            url: url.into(),
             address: ServerAddress::Tcp {
-                host: "127.0.0.1".into(),
-                port,
+                host: uri.host().unwrap().into(),
+                port: uri.port_u16().unwrap_or(80),
             },
             secure_as: None,
             weight: 1,

@@ -273,7 +273,7 @@ mod tests {
     fn export(listener: &TcpListener) -> TraceExport {
         let address = listener.local_addr().unwrap();
         TraceExport {
-            collector: UpstreamServer::here(address.port()),
+            collector: UpstreamServer::at(&format!("http://{address}")),
             target: "/v1/traces".into(),
             service_name: None,
             headers: Vec::new(),

@@ -5,11 +5,9 @@ use std::{
     time::Duration,
 };
 
-use http::Uri;
-
 use crate::policy::{
-    Balance, Ejection, Failures, Pool, Protocol, ServerAddress, StatusSet, Statuses,
-    Upstream as Policy, UpstreamServer, UpstreamTls,
+    Balance, Ejection, Failures, Pool, Protocol, StatusSet, Statuses, Upstream as Policy,
+    UpstreamServer, UpstreamTls,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -28,22 +26,9 @@ pub(super) fn failures() -> Failures {
 /// An upstream with a server at each of `urls`, which may have one connection
 /// of HTTP/1.1.
 pub(super) fn policy(urls: &[&str]) -> Policy {
-    let server = |url: &&str| {
-        let uri: Uri = url.parse().unwrap();
-        UpstreamServer {
-            url: (*url).into(),
-            address: ServerAddress::Tcp {
-                host: uri.host().unwrap().into(),
-                port: uri.port_u16().unwrap_or(80),
-            },
-            secure_as: None,
-            weight: 1,
-            tier: 0,
-        }
-    };
     Policy {
         name: "app".into(),
-        servers: urls.iter().map(server).collect(),
+        servers: urls.iter().map(|url| UpstreamServer::at(url)).collect(),
         protocol: Protocol::Http1,
         balance: Balance::RoundRobin,
         hash_bound: None,

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{Read, Write},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -512,26 +512,27 @@ fn secure_collector(config: Arc<ServerConfig>) -> (u16, Receiver<usize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let (sender, batches) = mpsc::channel();
-    let serve = move |stream: &mut dyn ReadAndWrite| -> std::io::Result<()> {
-        loop {
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                let mut byte = [0];
-                stream.read_exact(&mut byte)?;
-                head.push(byte[0]);
+    let serve =
+        move |stream: &mut StreamOwned<ServerConnection, TcpStream>| -> std::io::Result<()> {
+            loop {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte)?;
+                    head.push(byte[0]);
+                }
+                let head = String::from_utf8(head).unwrap().to_lowercase();
+                let length = head.split("content-length: ").nth(1).unwrap();
+                let length = length.split("\r\n").next().unwrap().parse().unwrap();
+                let mut body = vec![0; length];
+                stream.read_exact(&mut body)?;
+                let batch = ExportTraceServiceRequest::decode(&*body).unwrap();
+                let scopes = batch.resource_spans.iter().flat_map(|one| &one.scope_spans);
+                // The test may have seen enough.
+                let _ = sender.send(scopes.map(|scope| scope.spans.len()).sum());
+                stream.write_all(ok("").as_bytes())?;
             }
-            let head = String::from_utf8(head).unwrap().to_lowercase();
-            let length = head.split("content-length: ").nth(1).unwrap();
-            let length = length.split("\r\n").next().unwrap().parse().unwrap();
-            let mut body = vec![0; length];
-            stream.read_exact(&mut body)?;
-            let batch = ExportTraceServiceRequest::decode(&*body).unwrap();
-            let scopes = batch.resource_spans.iter().flat_map(|one| &one.scope_spans);
-            // The test may have seen enough.
-            let _ = sender.send(scopes.map(|scope| scope.spans.len()).sum());
-            stream.write_all(ok("").as_bytes())?;
-        }
-    };
+        };
     thread::spawn(move || {
         for socket in listener.incoming() {
             let session = ServerConnection::new(Arc::clone(&config)).unwrap();
@@ -541,10 +542,6 @@ fn secure_collector(config: Arc<ServerConfig>) -> (u16, Receiver<usize>) {
     });
     (port, batches)
 }
-
-trait ReadAndWrite: Read + Write {}
-
-impl<IO: Read + Write> ReadAndWrite for IO {}
 
 #[test]
 fn a_collector_by_https_is_verified_and_keeps_its_connection() {
