@@ -168,7 +168,7 @@ fn absent(table: &routes::Route, config: &Config, values: &AbsentValues, problem
 }
 
 /// The fields that a route sets and adds, in requests and in responses.
-fn filled_headers(table: &routes::Route) -> impl Iterator<Item = &FilledHeader> {
+pub(super) fn filled_headers(table: &routes::Route) -> impl Iterator<Item = &FilledHeader> {
     let (request, response) = (table.request.value(), table.response.value());
     let of_request = request.map(|one| [&one.set_headers, &one.add_headers]);
     let of_response = response.map(|one| [&one.set_headers, &one.add_headers]);

@@ -1,6 +1,6 @@
 //! Parts of keys that count something else than they seem to, or nothing: of
 //! limits, of upstreams that hash, and of queues that take turns. Also values of
-//! a request elsewhere that it never has: in templates, in conditions of routes,
+//! a request elsewhere that it never has: in headers that are filled in, in conditions of routes,
 //! in fields of access lines.
 //!
 //! Some of them depend on the listeners. A header with `_` in its name is dropped
@@ -11,7 +11,7 @@
 //! the listeners let through. One listener is enough: a key may be meant for
 //! its clients alone.
 
-use super::overrides;
+use super::{identities::filled_headers, overrides};
 use crate::config::{
     configuration::Config,
     field::{Field, Given, Nested},
@@ -24,10 +24,11 @@ use crate::config::{
         scalar::Scalar,
         syntaxes::Part,
         tables::Either,
-        transform::FilledHeaders,
     },
 };
-use crate::policy::{BanAt, ClientIpHeader, KeyPart, Limit, LogField, Missing, RequestValue};
+use crate::policy::{
+    BanAt, ClientIpHeader, HeaderText, KeyPart, Limit, LogField, Missing, RequestValue,
+};
 
 /// An IPv6 network as wide as this belongs to a provider; a smaller number is
 /// that of an IPv4 network.
@@ -218,36 +219,16 @@ impl Parts<'_> {
                 self.check_header(name.as_str(), pair.name.at());
             }
         }
-        if let Some(request) = route.request.value() {
-            self.check_filled(&request.set_headers);
-            self.check_filled(&request.add_headers);
-            if let Some(rewrite) = request.rewrite.value() {
-                self.check_values(rewrite.value.values(), request.rewrite.at());
-            }
-        }
-        if let Some(response) = route.response.value() {
-            self.check_filled(&response.set_headers);
-            self.check_filled(&response.add_headers);
-        }
-        if let Some(to) = route.redirect.value().map(|redirect| &redirect.to)
-            && let Some(template) = to.value()
-        {
-            self.check_values(template.value.values(), to.at());
-        }
-    }
-
-    /// Fields whose values are filled in.
-    fn check_filled(&mut self, headers: &Option<Field<FilledHeaders>>) {
-        for pair in headers.elements() {
+        for pair in filled_headers(route) {
             if let Some(text) = pair.field.value() {
-                self.check_values(text.value.values(), pair.field.at());
+                self.check_text(&text.value, pair.field.at());
             }
         }
     }
 
-    /// The values of a template.
-    fn check_values<'v>(&mut self, values: impl Iterator<Item = &'v RequestValue>, at: Span) {
-        for value in values {
+    /// The values that fill in a header.
+    fn check_text(&mut self, text: &HeaderText, at: Span) {
+        for value in text.values() {
             match value {
                 RequestValue::Header(name) => self.check_header(name.as_str(), at),
                 RequestValue::TlsSubject if !self.certificates => {
