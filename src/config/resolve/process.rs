@@ -6,11 +6,7 @@
 //! gateway between two configurations, so that addresses which the system gives
 //! only once are compared here, before anything is opened.
 
-use std::{
-    num::NonZeroU16,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{num::NonZeroU16, sync::Arc};
 
 use super::{
     checks::{GivenKey, Unique, every, exclude},
@@ -78,13 +74,14 @@ fn unique_addresses<'a>(
     listeners: impl Iterator<Item = &'a wire::Listener>,
     problems: &mut Problems,
 ) {
-    let mut earlier: Vec<(ListenAddress, Span)> = Vec::new();
+    let mut earlier: Vec<(ListenAddress, ListenAddress, Span)> = Vec::new();
     for listener in listeners {
         let (Some(bind), at) = (listener.bind.read(), listener.bind.at()) else {
             continue;
         };
-        let taken = earlier.iter().find(|(other, _)| overlap(other, &bind));
-        if let Some((address, before)) = taken {
+        let place = real(&bind);
+        let taken = earlier.iter().find(|(_, other, _)| overlap(other, &place));
+        if let Some((address, _, before)) = taken {
             let one = "keep one of the two";
             let (message, help) = match &bind {
                 _ if *address == bind => (format!("two listeners bind {bind}"), one),
@@ -96,7 +93,7 @@ fn unique_addresses<'a>(
             };
             problems.report(Problem::twice(at, *before, message).help(help));
         }
-        earlier.push((bind, at));
+        earlier.push((bind, place, at));
     }
 }
 
@@ -144,24 +141,26 @@ pub(super) fn name(listener: &wire::Listener) -> Option<&str> {
 /// An unspecified address (`0.0.0.0`, `[::]`) has all addresses of its kind in
 /// common with others. `[::]` takes connections over IPv4 only where no
 /// listener has an address of that kind, so that addresses of different kinds
-/// never overlap. Port 0 is a free one each time.
+/// never overlap. Port 0 is a free one each time. Sockets in the file system
+/// are compared as [`real`] has them.
 fn overlap(one: &ListenAddress, other: &ListenAddress) -> bool {
-    let (one, other) = match (one, other) {
-        (ListenAddress::Ip(one), ListenAddress::Ip(other)) => (one, other),
-        (ListenAddress::Unix(one), ListenAddress::Unix(other)) => return real(one) == real(other),
-        _ => return false,
+    let (Some(one), Some(other)) = (one.ip(), other.ip()) else {
+        return one == other;
     };
     let is_one = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() == other.port() && one.port() != 0 && one.is_ipv4() == other.is_ipv4() && is_one
 }
 
-/// The path of a socket without links on the way and `..`, as far as its folder
-/// is there.
-fn real(path: &Path) -> PathBuf {
+/// The address; that of a socket in the file system without links on the way
+/// and `..`, as far as its folder is there.
+fn real(bind: &ListenAddress) -> ListenAddress {
+    let ListenAddress::Unix(path) = bind else {
+        return bind.clone();
+    };
     let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
     match (folder, path.file_name()) {
-        (Some(folder), Some(name)) => folder.join(name),
-        _ => path.to_owned(),
+        (Some(folder), Some(name)) => ListenAddress::Unix(folder.join(name).into()),
+        _ => bind.clone(),
     }
 }
 
