@@ -33,6 +33,11 @@ const LOOK_ALIKES: &str = "\
     ,\u{60c}\u{3001} /\u{2044}\u{2215} :\u{2236}\u{5c3} =\u{a78a}\u{2550} \
     *\u{2217}\u{66d}";
 
+/// Whether TOML allows this character in a key without quotes.
+pub(super) fn is_of_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-')
+}
+
 /// The first character of a text that looks like another one or like nothing,
 /// by its number: "U+0430, which looks like `a`".
 pub(super) fn stranger(text: &str) -> Option<String> {

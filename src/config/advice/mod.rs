@@ -27,9 +27,10 @@ mod values;
 pub(super) use self::tables::{header, in_a_table, with_brackets};
 use self::{
     tables::{instead_of_table, is_inline, list_of_tables, named, required},
-    values::{as_switch, takes, value_as_number},
+    values::{as_switch, value_as_number},
 };
 use super::{
+    characters::is_of_name,
     language::{Kind, LanguageKey},
     redact::{self, quoted},
     suggest,
@@ -153,14 +154,14 @@ fn as_list(name: &str, node: &Node) -> Option<String> {
 /// for all names is written for one of them, unless it may be a secret.
 fn pairs(name: &str, of_name: &str, of: &Kind, node: &Node) -> String {
     let lone = match (of, &node.value) {
-        (Kind::Text(text), Value::Text(lone)) if !text.is_free() && takes(of, node) => {
+        (Kind::Text(text), Value::Text(lone)) if !text.is_free() && text.takes(&lone.text) => {
             Some(quoted(lone.shown()))
         }
         _ => as_percentage(of, node),
     };
-    let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     // The documents write statuses in quotes.
-    let is_bare = of_name.chars().all(bare) && !of_name.starts_with(|c: char| c.is_ascii_digit());
+    let is_bare =
+        of_name.chars().all(is_of_name) && !of_name.starts_with(|c: char| c.is_ascii_digit());
     let of_name = match is_bare {
         true => of_name.to_owned(),
         false => format!("\"{of_name}\""),

@@ -7,7 +7,7 @@
 
 use regex::Regex;
 
-use super::super::characters::mask;
+use super::super::characters::{is_of_name, mask};
 
 /// The explanation of a line that is not TOML, and the form that is right.
 #[derive(Debug, PartialEq, Eq)]
@@ -84,11 +84,6 @@ pub(super) fn by_rule(rules: &[LineRule], text: &str, outside: &str) -> Option<S
         }
     }
     None
-}
-
-/// Whether TOML allows this character in a key without quotes.
-pub(super) fn is_of_name(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '_' | '-')
 }
 
 /// Strings, as the first or the second group has what stands in them, and

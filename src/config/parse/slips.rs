@@ -11,7 +11,7 @@
 
 use super::{
     super::characters,
-    line::{BrokenLine, LineRule, Slip, by_rule, is_of_name},
+    line::{BrokenLine, LineRule, Slip, by_rule},
     values::UnreadValue,
 };
 
@@ -147,7 +147,7 @@ fn header(outside: &str) -> Option<Slip> {
         true => "the parts of a header are joined by dots",
         false => "the brackets of this header are not in pairs",
     };
-    let is_name = !name.is_empty() && name.chars().all(|c| is_of_name(c) || c == '.');
+    let is_name = !name.is_empty() && name.chars().all(|c| characters::is_of_name(c) || c == '.');
     (is_name && right != text).then(|| Slip::new(why, format!("write `{right}`")))
 }
 

@@ -13,7 +13,7 @@ use super::{
         redact::{KEY_VALUES, is_secret_name},
         words,
     },
-    line::{BrokenLine, LineRule, Slip, by_rule, is_of_name},
+    line::{BrokenLine, LineRule, Slip, by_rule},
 };
 
 /// The explanation of a comma behind the last value of a line.
@@ -217,7 +217,7 @@ fn between_signs(outside: &str, begin: usize, at: usize) -> Option<(usize, usize
 /// The name that a text ends with, in quotes or not; may be empty.
 fn last_name(text: &str) -> &str {
     let text = text.trim_end().trim_end_matches(['"', '\'']);
-    let mut names = text.rsplit(|c| !is_of_name(c));
+    let mut names = text.rsplit(|c| !characters::is_of_name(c));
     names.next().unwrap_or_default()
 }
 

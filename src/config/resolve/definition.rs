@@ -1,6 +1,6 @@
 //! Help for a name that nothing has: the definition that is missing.
 
-use crate::config::{redact, syntax::address, units};
+use crate::config::{characters::is_of_name, redact, syntax::address, units};
 
 /// How to define a name that is unknown. The URL of a server or a rate in the
 /// place of a name belongs into the definition.
@@ -25,12 +25,11 @@ pub(super) fn definition(noun: &str, name: &str) -> String {
     if noun == "listener" {
         return format!("give a `[[listeners]]` this name: `name = \"{quoted}\"`");
     }
-    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let section = match noun {
         "identity" => "identities".to_owned(),
         noun => format!("{noun}s"),
     };
-    match name.bytes().all(is_bare) {
+    match name.chars().all(is_of_name) {
         true => format!("define it: `[{section}.{name}]`"),
         false => format!("define it: `[{section}.\"{quoted}\"]`"),
     }
