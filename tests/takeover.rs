@@ -30,7 +30,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use support::{
     Client, Gate, TIMEOUT, Upstream,
     gateway::{Gateway, Start, request, responding},
-    ok, one_route,
+    mode, ok, one_route,
 };
 use tokio::time::Instant;
 
@@ -344,10 +344,6 @@ fn on_sockets(sockets: &[(&Path, &str)]) -> String {
     listeners + "[[listeners]]\nbind = '127.0.0.1:0'\n" + &responding("fine", "")
 }
 
-fn mode(path: &Path) -> u32 {
-    fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
-}
-
 #[track_caller]
 fn serves(path: &Path) {
     let mut client = Client::connect_unix(path);
@@ -359,7 +355,7 @@ fn serves(path: &Path) {
 #[track_caller]
 fn taken_over(gateway: &mut Gateway, text: &str) -> Successor {
     // The process before notices it later, and does not reload then.
-    fs::write(gateway.file(), support::gateway::completed(text)).unwrap();
+    gateway.rewrite(text);
     gateway.signal(Signal::USR2);
     let successor = Successor::of(gateway);
     assert_eq!(gateway.wait_alone().code(), Some(0));
@@ -426,11 +422,7 @@ fn a_new_process_that_does_not_come_up_removes_no_socket() {
     let gateway = Gateway::start(&on_sockets(&[(&path, "")]));
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let more = format!("[[listeners]]\nbind = '{}'\n", taken.local_addr().unwrap());
-    fs::write(
-        gateway.file(),
-        support::gateway::completed(&(on_sockets(&[(&path, "")]) + &more)),
-    )
-    .unwrap();
+    gateway.rewrite(&(on_sockets(&[(&path, "")]) + &more));
     gateway.signal(Signal::USR2);
     gateway.logged("no new process takes over, this one goes on");
     let mut client = Client::connect_unix(&path);

@@ -3,10 +3,10 @@
 use std::{
     fs,
     os::unix::{
-        fs::{PermissionsExt, symlink},
+        fs::symlink,
         net::{UnixListener, UnixStream},
     },
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use rustix::process::Signal;
@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use crate::support::{
     Client, Gateway, Upstream,
     gateway::{request, responding},
-    ok, one_route,
+    mode, ok, one_route,
 };
 
 /// A listener on a socket in a new folder, and another on a port.
@@ -40,10 +40,6 @@ impl Place {
 }
 
 const PORT: &str = "[[listeners]]\nbind = '127.0.0.1:0'\n";
-
-fn mode(path: &Path) -> u32 {
-    fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
-}
 
 #[test]
 fn requests_by_a_socket_are_served_and_logged_as_such() {

@@ -24,6 +24,9 @@ mod upstream;
 mod wire;
 
 use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -39,6 +42,11 @@ pub use self::{
 
 /// Longest wait for an event that a passing test always reaches.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Who may read, write and run the file at `path`, or the link that is there.
+pub fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
+}
 
 /// Sets a flag on drop. Threads of a scope that poll the flag end even if an
 /// assertion in the scope fails.

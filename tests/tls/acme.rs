@@ -5,8 +5,7 @@ use std::{
     fs,
     io::Write as _,
     net::{SocketAddr, TcpListener, TcpStream},
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -23,7 +22,7 @@ use tokio::time::Instant;
 
 use crate::{
     pki::{Pki, ask, connect},
-    support::{Client, Gateway, Message, TIMEOUT, Upstream, gateway::Start, ok},
+    support::{Client, Gateway, Message, TIMEOUT, Upstream, gateway::Start, mode, ok},
 };
 
 const OK: &str = "[[routes]]\nname = 'ok'\nrespond = { body = 'ok' }\n";
@@ -243,10 +242,6 @@ fn ordered_by_a_request(site: &Site, gateway: &Gateway) -> (String, Message) {
     let mut client = site.http_client();
     client.send(format!("GET {path} HTTP/1.1\r\nHost: shop.example\r\n\r\n"));
     (path, client.response())
-}
-
-fn mode(file: &Path) -> u32 {
-    fs::metadata(file).unwrap().permissions().mode() & 0o777
 }
 
 #[test]
