@@ -304,13 +304,17 @@ impl Parser<'_> {
             let why = format!("more than {DEEPEST_INCLUDE} files include one another");
             return Err(self.mistake(from, why));
         }
-        let bytes = match self.dump {
-            Some(dump) => dump.bytes_of(path).map(Cow::Borrowed),
-            None => bytes_of(path).map(Cow::Owned),
+        let own_name = || path.to_owned();
+        let (bytes, real) = match self.dump {
+            // Links of this machine say nothing about files of another one.
+            Some(dump) => (dump.bytes_of(path).map(Cow::Borrowed), own_name()),
+            // The same file has several names.
+            None => (
+                bytes_of(path).map(Cow::Owned),
+                fs::canonicalize(path).unwrap_or_else(|_| own_name()),
+            ),
         };
         let bytes = bytes.map_err(|why| self.mistake(from, why))?;
-        // The same file has several names.
-        let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         if self.open.contains(&real) {
             return Err(self.mistake(from, format!("{shown} includes itself")));
         }
