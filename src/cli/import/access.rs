@@ -48,11 +48,18 @@ impl Conditions {
     }
 
     /// Takes a request only if one of these methods does, too; `None` if none is
-    /// left.
+    /// left. NGINX itself refuses TRACE, and so does the gateway unless a route
+    /// names it.
     fn and_methods(mut self, methods: Vec<String>) -> Option<Self> {
+        let mut others: Vec<String> = Vec::new();
+        for method in methods {
+            if method != "TRACE" && !others.contains(&method) {
+                others.push(method);
+            }
+        }
         match self.methods.is_empty() {
-            true => self.methods = methods,
-            false => self.methods.retain(|method| methods.contains(method)),
+            true => self.methods = others,
+            false => self.methods.retain(|method| others.contains(method)),
         }
         (!self.methods.is_empty()).then_some(self)
     }
@@ -173,10 +180,7 @@ fn excepted(directive: &Directive, notes: &mut Vec<Note>) -> Vec<String> {
     }
     let mut methods: Vec<String> = Vec::new();
     for method in &directive.arguments {
-        // The gateway itself refuses TRACE.
-        if method != "TRACE" && !methods.contains(method) {
-            methods.push(method.clone());
-        }
+        methods.push(method.clone());
         // NGINX counts HEAD as GET.
         if method == "GET" && !directive.arguments.iter().any(|other| other == "HEAD") {
             methods.push("HEAD".to_owned());

@@ -106,6 +106,64 @@ fn a_condition_on_methods_is_one_of_the_route() {
 }
 
 #[test]
+fn a_method_counts_once_and_trace_stays_refused_however_methods_are_listed() {
+    for directive in [
+        "if ($request_method !~ ^(GET|HEAD|GET|TRACE)$) { return 405; }",
+        "limit_except GET GET TRACE { deny all; }",
+    ] {
+        let made = of_server(&format!(
+            "location / {{ {directive} proxy_pass http://a; }}"
+        ));
+        assert!(
+            route(&made, "default/").contains("methods = [\"GET\", \"HEAD\"]"),
+            "{made}"
+        );
+    }
+    let made = of_server(
+        "location / { if ($request_method != TRACE) { return 405; } proxy_pass http://a; }",
+    );
+    assert!(
+        route(&made, "default/").contains("status = 403"),
+        "nobody is let in\n{made}"
+    );
+}
+
+#[test]
+fn a_condition_of_a_server_on_methods_is_told_once_and_counts_for_every_location() {
+    let made = of_server(
+        "if ($request_method != GET) { return 405; }
+        location / { proxy_pass http://a; } location /b/ { proxy_pass http://a; }",
+    );
+    for name in ["default/", "default/b/"] {
+        assert!(route(&made, name).contains("methods = [\"GET\"]"), "{made}");
+    }
+    assert_eq!(made.matches("others get 403").count(), 1, "{made}");
+}
+
+#[test]
+fn links_of_this_machine_mean_nothing_to_the_output_of_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let [one, other] = ["a.conf", "b.conf"].map(|name| folder.path().join(name));
+    std::fs::write(&one, "").unwrap();
+    std::os::unix::fs::symlink(&one, &other).unwrap();
+    let [one, other] = [one, other].map(|path| path.display().to_string());
+    let made = imported(
+        format!(
+            "# configuration file /etc/nginx/nginx.conf:
+            http {{ server {{ include {one}; }} }}
+# configuration file {one}:
+            include {other};
+# configuration file {other}:
+            location / {{ proxy_pass http://a; }}
+"
+        )
+        .as_bytes(),
+    )
+    .unwrap();
+    assert!(route(&made, "default/").contains("upstream = "), "{made}");
+}
+
+#[test]
 fn a_prefix_that_refuses_takes_the_paths_of_nginx() {
     let made = of_server(
         "location / { proxy_pass http://a; } location /admin { deny all; } location /api { proxy_pass http://a; }",
