@@ -5,7 +5,7 @@
 //! Nothing is opened: where the rules have no counterpart, the route leads
 //! nowhere.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 
@@ -93,7 +93,7 @@ impl Conditions {
 }
 
 /// The requests that may use a route.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Access {
     /// Those for which these conditions hold.
     Some(Conditions),
@@ -133,9 +133,10 @@ impl Access {
         let mut access = match addresses(scope, notes) {
             Self::Some(found) => self.narrowed(|own| {
                 let mut own = own.and_clients(found.clients)?;
-                let is_new = |network: &IpNet| !own.not_clients.contains(network);
-                let denied: Vec<_> = found.not_clients.into_iter().filter(is_new).collect();
-                own.not_clients.extend(denied);
+                let known: BTreeSet<IpNet> = own.not_clients.iter().copied().collect();
+                let is_new = |network: &IpNet| !known.contains(network);
+                own.not_clients
+                    .extend(found.not_clients.into_iter().filter(is_new));
                 Some(own)
             }),
             other => other,
@@ -192,6 +193,7 @@ fn excepted(directive: &Directive, notes: &mut Vec<Note>) -> Vec<String> {
 /// Reads `allow` and `deny`, of which the first that has the address counts.
 fn addresses(scope: &Scope<'_>, notes: &mut Vec<Note>) -> Access {
     let (mut allowed, mut denied): (Vec<IpNet>, Vec<IpNet>) = (Vec::new(), Vec::new());
+    let mut known = BTreeSet::new();
     for directive in scope.all("access") {
         let (address, allows) = (directive.argument(0), directive.name == "allow");
         if address == "all" {
@@ -208,7 +210,7 @@ fn addresses(scope: &Scope<'_>, notes: &mut Vec<Note>) -> Access {
             return unknown(directive, notes);
         };
         let list = if allows { &mut allowed } else { &mut denied };
-        if !list.contains(&network) {
+        if known.insert((allows, network)) {
             list.push(network);
         }
     }

@@ -108,11 +108,11 @@ fn respond(status: u16, body: &str, default_type: Option<&str>) -> String {
     format!("respond = {{ {} }}", keys.join(", "))
 }
 
-/// Where a location leads. `sets` has the variables that `set` gives a fixed
-/// value.
+/// Where a location leads. `set` among `within`, which has the directives of
+/// the server and of all places on the way, gives variables their values.
 pub(super) fn content(
     location: &Location<'_>,
-    sets: &[(String, String)],
+    within: &[&Directive],
     notes: &mut Vec<Note>,
 ) -> Action {
     let passes =
@@ -122,7 +122,7 @@ pub(super) fn content(
     let tries = others.clone().find(|other| other.name == "try_files");
     let pass = others.clone().find(passes).filter(|_| tries.is_none());
     if let Some(directive) = pass {
-        return passed(directive, location, sets, notes);
+        return passed(directive, location, within, notes);
     }
     let file = tries.or_else(|| others.find(|other| CONTENT.contains(&other.name.as_str())));
     let (directive, why) = match file {
@@ -147,7 +147,7 @@ pub(super) fn content(
 fn passed(
     directive: &Directive,
     location: &Location<'_>,
-    sets: &[(String, String)],
+    within: &[&Directive],
     notes: &mut Vec<Note>,
 ) -> Action {
     directive.read();
@@ -155,7 +155,7 @@ fn passed(
         notes.push(Note::new(directive, Outcome::Lost, why));
         Action::Nothing
     };
-    let url = substituted(directive.argument(0), sets);
+    let url = substituted(directive.argument(0), within);
     let had_variables = url != directive.argument(0);
     let is_grpc = directive.name == "grpc_pass";
     let schemes = [
@@ -248,7 +248,12 @@ fn path(
         );
         notes.push(Note::new(directive, Outcome::Differs, why));
     }
-    let [from, to] = [from.as_str(), uri].map(|path| path.trim_end_matches('/'));
+    prefixes(from.trim_end_matches('/'), uri.trim_end_matches('/'))
+}
+
+/// The keys that replace a prefix with another one, both without a slash at the
+/// end.
+pub(super) fn prefixes(from: &str, to: &str) -> Vec<String> {
     let mut keys = Vec::new();
     if from != to {
         keys.extend((!from.is_empty()).then(|| format!("strip_prefix = {}", text(from))));
@@ -257,30 +262,21 @@ fn path(
     keys
 }
 
-/// A text in which variables of `set` with a fixed value are replaced.
-fn substituted(text: &str, sets: &[(String, String)]) -> String {
+/// A text in which variables that `set` gives a fixed value are replaced.
+fn substituted(text: &str, others: &[&Directive]) -> String {
     let replaced = |piece: Piece| match piece {
         Piece::Literal(text) => text,
-        Piece::Variable(name) => match sets.iter().find(|(set, _)| *set == name) {
-            Some((_, value)) => value.clone(),
-            None => format!("${name}"),
-        },
+        Piece::Variable(name) => fixed(&name, others).unwrap_or_else(|| format!("${name}")),
     };
     pieces(text).into_iter().map(replaced).collect()
 }
 
-/// The variables that these directives give one fixed value.
-pub(super) fn sets(others: &[&Directive]) -> Vec<(String, String)> {
-    let set = others.iter().filter(|directive| directive.name == "set");
-    let mut found: Vec<(String, String)> = Vec::new();
-    for directive in set {
-        let name = directive.argument(0).trim_start_matches('$').to_owned();
-        found.retain(|(other, _)| *other != name);
-        if let Some(value) = without_variables(directive.argument(1)) {
-            found.push((name, value));
-        }
-    }
-    found
+/// The value that the last `set` of a variable gives it, if that is a fixed one.
+fn fixed(name: &str, others: &[&Directive]) -> Option<String> {
+    let sets_it = |other: &&&Directive| {
+        other.name == "set" && other.argument(0).trim_start_matches('$') == name
+    };
+    without_variables(others.iter().rev().find(sets_it)?.argument(1))
 }
 
 #[cfg(test)]

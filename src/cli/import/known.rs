@@ -4,15 +4,7 @@ use super::{listeners::Listener, servers::Server, variables::Known};
 
 /// The facts about a server that variables stand for.
 pub(super) fn of<'s>(server: &'s Server<'_>, listeners: &[Listener]) -> Known<'s> {
-    let own = || {
-        let binds = |listener: &&Listener| {
-            server
-                .listens
-                .iter()
-                .any(|listen| listen.bind == listener.bind)
-        };
-        listeners.iter().filter(binds)
-    };
+    let own = || server.own(listeners);
     let first = own().next();
     let port = first.and_then(Listener::port);
     let is_secure = first.is_some_and(|listener| listener.is_secure);

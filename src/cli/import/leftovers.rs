@@ -38,6 +38,7 @@ pub(super) fn of_location(location: &Location<'_>, notes: &mut Vec<Note>) {
         has(&|name| name == "return"),
         has(&|name| name.ends_with("_pass")),
     );
+    let told: BTreeSet<_> = notes.iter().map(Note::place).collect();
     for other in &location.others {
         match other.name.as_str() {
             "location" | "return" | "limit_except" | "rewrite" => {}
@@ -56,7 +57,7 @@ pub(super) fn of_location(location: &Location<'_>, notes: &mut Vec<Note>) {
             }
             "set" => notes.push(reasons::of_set(other)),
             // The reading has said what becomes of them.
-            name if notes.iter().any(|note| note.is_about(other)) || actions::is_content(name) => {}
+            name if told.contains(&other.place) || actions::is_content(name) => {}
             _ => notes.push(reasons::note(other)),
         }
     }

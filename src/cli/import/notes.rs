@@ -73,9 +73,9 @@ impl Note {
         }
     }
 
-    /// Whether it is about this directive.
-    pub(super) fn is_about(&self, directive: &Directive) -> bool {
-        self.place == directive.place
+    /// The place of the directive that it is about.
+    pub(super) fn place(&self) -> Place {
+        self.place
     }
 
     /// `nginx.conf:12: gzip on; -- not carried over: ...`, without `#`.

@@ -1,5 +1,7 @@
 //! The action of a location, and the requests that may use it.
 
+use std::collections::BTreeMap;
+
 use super::{
     access::Access,
     actions::{self, Action},
@@ -35,60 +37,72 @@ pub(super) struct Reading<'l, 'a> {
     pub(super) notes: Vec<Note>,
 }
 
-/// Reads the locations of a server, which may get requests by https only. Those that have a name only have no reading.
+/// Reads the locations of a server, which may get requests by https only. Those that have a name only have no reading. The
+/// notes are about conditions of the server that all of them have.
 pub(super) fn all<'l, 'a>(
     server: &'l Server<'a>,
     known: Known<'_>,
     is_secure_only: bool,
     locations: &'l [Location<'a>],
-) -> Vec<Option<Reading<'l, 'a>>> {
-    let guard = ServerGuard::of(server, is_secure_only);
+) -> (Vec<Option<Reading<'l, 'a>>>, Vec<Note>) {
+    let (guard, notes) = ServerGuard::of(server, is_secure_only, locations);
     let read = |location: &'l Location<'a>| {
-        (location.kind != Kind::Named).then(|| guard.read(location, known, locations))
+        (location.kind != Kind::Named).then(|| guard.read(location, known))
     };
-    locations.iter().map(read).collect()
+    (locations.iter().map(read).collect(), notes)
 }
 
 /// The conditions and rewrites of a server, which come before its locations.
 struct ServerGuard<'l, 'a> {
     server: &'l Server<'a>,
-    /// Those that have an effect on requests.
-    conditions: Vec<&'a Directive>,
+    /// Whom its conditions admit.
+    access: Access,
     /// The paths that a `rewrite` changes.
     rewritten: Vec<regex::Regex>,
+    /// The locations that have a name, by that; the first of several counts.
+    named: BTreeMap<&'l str, &'l Location<'a>>,
 }
 
 impl<'l, 'a> ServerGuard<'l, 'a> {
-    fn of(server: &'l Server<'a>, is_secure_only: bool) -> Self {
-        let named = |name: &'static str| {
-            let others = server.others.iter().copied();
-            others.filter(move |other| other.name == name)
+    fn of(
+        server: &'l Server<'a>,
+        is_secure_only: bool,
+        locations: &'l [Location<'a>],
+    ) -> (Self, Vec<Note>) {
+        let others = |name: &'static str| {
+            let all = server.others.iter().copied();
+            all.filter(move |other| other.name == name)
         };
         let decides = |directive: &&Directive| {
             let is_done = is_secure_only && to_https::of_plain(directive).is_some();
             !is_done && conditions::effect(directive) != Effect::Nothing
         };
-        let rewritten = named("rewrite").filter_map(|rewrite| {
+        let rewritten = others("rewrite").filter_map(|rewrite| {
             let regex = whole::whole_path(&Expression::read(rewrite.argument(0), false), false);
             crate::config::whole_path_regex(&regex).ok()
         });
-        Self {
-            server,
-            conditions: named("if").filter(decides).collect(),
-            rewritten: rewritten.collect(),
+        let conditions: Vec<_> = others("if").filter(decides).collect();
+        let mut notes = Vec::new();
+        let access = Access::all().and(&Scope::default(), &conditions, &mut notes);
+        // Those about conditions without a counterpart are notes of the server.
+        notes.retain(|note| note.outcome == Outcome::Differs);
+        let mut named = BTreeMap::new();
+        for location in locations.iter().filter(|one| one.kind == Kind::Named) {
+            named.entry(&*location.pattern).or_insert(location);
         }
+        let guard = Self {
+            server,
+            access,
+            rewritten: rewritten.collect(),
+            named,
+        };
+        (guard, notes)
     }
 
-    fn read(
-        &self,
-        location: &'l Location<'a>,
-        known: Known<'_>,
-        locations: &'l [Location<'a>],
-    ) -> Reading<'l, 'a> {
+    fn read(&self, location: &'l Location<'a>, known: Known<'_>) -> Reading<'l, 'a> {
         let mut notes = Vec::new();
-        let links = links(location, locations, &mut notes);
-        let nothing = Scope::default();
-        let mut access = Access::all().and(&nothing, &self.conditions, &mut notes);
+        let links = self.links(location, &mut notes);
+        let mut access = self.access.clone();
         let is_rewritten = location.kind == Kind::Exact
             && (self.rewritten.iter()).any(|regex| regex.is_match(&escaped(&location.pattern)));
         let is_closed_by_server = is_rewritten || matches!(access, Access::Unknown);
@@ -110,16 +124,38 @@ impl<'l, 'a> ServerGuard<'l, 'a> {
         reading
     }
 
+    /// The location, and the named ones that `try_files` leads to: there are no
+    /// files, so that each request goes to the last of its arguments.
+    fn links(&self, location: &'l Location<'a>, notes: &mut Vec<Note>) -> Vec<&'l Location<'a>> {
+        let mut links = vec![location];
+        while let Some(last) = links.last()
+            && links.len() <= MOST_LINKS
+            && !last.others.iter().any(|other| other.name == "return")
+        {
+            let Some((tries, name)) = fallback(last) else {
+                break;
+            };
+            match self.named.get(name) {
+                Some(named) if links.len() < MOST_LINKS => {
+                    let why = format!("there are no files: every request goes to {name}");
+                    notes.push(Note::new(tries, Outcome::Differs, why));
+                    links.push(named);
+                }
+                _ => break,
+            }
+        }
+        links
+    }
+
     /// Reads the action.
     fn act(&self, reading: &mut Reading<'l, 'a>, known: Known<'_>) {
         let Reading { links, notes, .. } = reading;
         let Some(last) = links.last() else { return };
-        let of_server = self.server.others.iter();
         let within = links.iter().flat_map(|link| &link.others);
-        let sets: Vec<_> = of_server.chain(within.clone()).copied().collect();
         let default_type = last.scope.value("default_type");
         let default_type = headers::content_type(&last.scope).or(default_type);
         let rewrites: Vec<&Directive> = within
+            .clone()
             .copied()
             .filter(|directive| directive.name == "rewrite")
             .collect();
@@ -136,7 +172,10 @@ impl<'l, 'a> ServerGuard<'l, 'a> {
             Some(action) => action,
             // A rewrite leads elsewhere.
             None if !rewrites.is_empty() && !has_content => Action::Nothing,
-            None => actions::content(last, &actions::sets(&sets), notes),
+            None => {
+                let all: Vec<_> = self.server.others.iter().chain(within).copied().collect();
+                actions::content(last, &all, notes)
+            }
         };
         let refuses = matches!(&reading.action, Action::Answer(line) if line.starts_with("respond = { status = 4"));
         if rewrites.is_empty() || refuses {
@@ -165,36 +204,6 @@ impl<'l, 'a> ServerGuard<'l, 'a> {
             (Rewriting::Unknown, _) => Action::Nothing,
         };
     }
-}
-
-/// The location, and the named ones that `try_files` leads to: there are no
-/// files, so that each request goes to the last of its arguments.
-fn links<'l, 'a>(
-    location: &'l Location<'a>,
-    locations: &'l [Location<'a>],
-    notes: &mut Vec<Note>,
-) -> Vec<&'l Location<'a>> {
-    let mut links = vec![location];
-    while let Some(last) = links.last()
-        && links.len() <= MOST_LINKS
-        && !last.others.iter().any(|other| other.name == "return")
-    {
-        let Some((tries, name)) = fallback(last) else {
-            break;
-        };
-        let named = locations
-            .iter()
-            .find(|other| other.kind == Kind::Named && other.pattern == name);
-        match named {
-            Some(named) if links.len() < MOST_LINKS => {
-                let why = format!("there are no files: every request goes to {name}");
-                notes.push(Note::new(tries, Outcome::Differs, why));
-                links.push(named);
-            }
-            _ => break,
-        }
-    }
-    links
 }
 
 /// The named location that `try_files` leads to.

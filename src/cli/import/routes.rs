@@ -56,7 +56,8 @@ pub(super) fn of<'a>(
     }
     let mut found = Vec::new();
     locations::of(&server.scope, &server.others, None, &mut found);
-    let readings = reading::all(server, known, server.is_secure_only(listeners), &found);
+    let is_secure_only = server.is_secure_only(listeners);
+    let (readings, mut of_server) = reading::all(server, known, is_secure_only, &found);
     let guards: Vec<_> = readings
         .iter()
         .map(|reading| reading.as_ref().map(Guards::of))
@@ -74,7 +75,7 @@ pub(super) fn of<'a>(
                 guards,
                 place: &place,
             };
-            part.routes(context, &mut rules);
+            part.routes(context, &mut rules, &mut of_server);
         }
     }
     let mut blocks = ranks::ordered(rules, &mut context.names);
@@ -170,7 +171,9 @@ impl<'a> Part<'_, 'a> {
         self.reading.links[self.reading.links.len() - 1]
     }
 
-    fn routes(&self, context: &mut Context<'a>, rules: &mut Vec<Rule>) {
+    /// Adds its routes to `rules`. The first of the parts that has a route takes
+    /// the notes about the server.
+    fn routes(&self, context: &mut Context<'a>, rules: &mut Vec<Rule>, of_server: &mut Vec<Note>) {
         let location = self.location();
         let mut block = Block::default();
         let place = context.tree.shown(location.directive.place);
@@ -187,6 +190,7 @@ impl<'a> Part<'_, 'a> {
             });
         }
         let mut notes = self.place.notes.clone();
+        notes.append(of_server);
         notes.extend(self.reading.notes.iter().cloned());
         let is_done = self.is_done(&mut notes);
         let mut rule = Rule {

@@ -133,11 +133,16 @@ impl Server<'_> {
     /// Whether its plain listeners all redirect, so that none of its requests
     /// comes by http.
     pub(super) fn is_secure_only(&self, listeners: &[Listener]) -> bool {
-        let is_own =
-            |listener: &&Listener| self.listens.iter().any(|one| one.bind == listener.bind);
-        let mut own = listeners.iter().filter(is_own);
         self.plain_redirect.is_some()
-            && own.all(|listener| listener.is_secure || listener.redirects.is_some())
+            && self
+                .own(listeners)
+                .all(|listener| listener.is_secure || listener.redirects.is_some())
+    }
+
+    /// Its own among all listeners.
+    pub(super) fn own<'l>(&self, listeners: &'l [Listener]) -> impl Iterator<Item = &'l Listener> {
+        let binds = |one: &&Listener| self.listens.iter().any(|own| own.bind == one.bind);
+        listeners.iter().filter(binds)
     }
 
     /// Whether the server redirects everything to https: by `return`, by
@@ -197,6 +202,7 @@ impl Server<'_> {
     /// Notes about the directives that no route has.
     pub(super) fn rest(&self, listeners: &[Listener]) -> Vec<Note> {
         let mut notes = self.notes.clone();
+        let is_secure_only = self.is_secure_only(listeners);
         for other in &self.others {
             let is_of_routes = matches!(
                 other.name.as_str(),
@@ -205,7 +211,7 @@ impl Server<'_> {
             let is_done = other.name == "if"
                 && (self.redirect.is_some()
                     || matches!(conditions::effect(other), Effect::Methods(_)));
-            if self.is_secure_only(listeners) && of_plain(other).is_some() {
+            if is_secure_only && of_plain(other).is_some() {
                 let why = "`redirect_https` of its listener says it";
                 notes.push(Note::new(other, Outcome::Needless, why));
             } else if other.name == "set" {
