@@ -219,7 +219,7 @@ fn addresses(scope: &Scope<'_>, notes: &mut Vec<Note>) -> Access {
 }
 
 /// An address or a network, whose bits behind the prefix do not count.
-fn network(text: &str) -> Option<IpNet> {
+pub(super) fn network(text: &str) -> Option<IpNet> {
     let address = text.parse::<IpAddr>().map(IpNet::from);
     let network = address.or_else(|_| text.parse::<IpNet>());
     network.ok().map(|network| network.trunc())

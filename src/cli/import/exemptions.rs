@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 
 use super::{
+    access,
     tree::{Directive, Place},
     variables::Key,
 };
@@ -76,9 +77,7 @@ impl<'a> Variables<'a> {
                 (network, false) => networks.push(network.to_owned()),
             }
         }
-        let is_network = |text: &String| {
-            text.parse::<ipnet::IpNet>().is_ok() || text.parse::<std::net::IpAddr>().is_ok()
-        };
+        let is_network = |text: &String| access::network(text).is_some();
         let is_counted = !mapped(map, default)?.is_empty();
         (is_counted && networks.iter().all(is_network)).then_some(Exempting {
             key,

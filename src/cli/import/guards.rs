@@ -9,12 +9,10 @@ use super::{
     locations::Location,
     reading::Reading,
     scope::{IDENTITIES, Scope},
+    timing,
     tree::Directive,
     units,
 };
-
-/// `client_max_body_size` by default, in bytes.
-const MAX_BODY: u64 = 1 << 20;
 
 /// The guards of a location, as far as two locations are compared
 /// by it.
@@ -101,7 +99,7 @@ pub(super) fn body(scope: &Scope<'_>) -> u64 {
     match given.and_then(units::bytes) {
         Some(0) => u64::MAX,
         Some(bytes) => bytes,
-        None => MAX_BODY,
+        None => timing::MAX_BODY,
     }
 }
 

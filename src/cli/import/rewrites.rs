@@ -8,6 +8,7 @@
 //! nowhere.
 
 use super::{
+    actions::prefixes,
     locations::{Kind, Location, escaped},
     notes::{Note, Outcome},
     toml::text,
@@ -36,11 +37,10 @@ pub(super) fn of(
     let flag = directive.argument(2);
     let found = match flag {
         "break" => path(directive, location).map(Rewriting::Path),
-        "permanent" | "redirect" => {
+        _ => {
             let is_whole = |text: &str| takes_all(text, location);
             redirect(directive, known, is_whole).map(Rewriting::Answer)
         }
-        _ => None,
     };
     if let Some(found) = found {
         directive.read();
@@ -69,6 +69,15 @@ pub(super) fn unknown(directive: &Directive) -> Note {
     Note::new(directive, outcome, why)
 }
 
+/// The status of a `rewrite` that redirects; `None` for any other.
+pub(super) fn status(directive: &Directive) -> Option<u16> {
+    match directive.argument(2) {
+        "permanent" => Some(301),
+        "redirect" => Some(302),
+        _ => None,
+    }
+}
+
 /// The redirect of a `rewrite` whose expression takes every path that comes to
 /// it, as `is_whole` says. Its status is the one of NGINX.
 pub(super) fn redirect(
@@ -85,10 +94,7 @@ pub(super) fn redirect(
         _ => return None,
     };
     let to = redirect_template(&target, known).ok()?;
-    let status = match directive.argument(2) {
-        "permanent" => 301,
-        _ => 302,
-    };
+    let status = status(directive)?;
     Some(format!(
         "redirect = {{ to = {}, status = {status} }}",
         text(&to)
@@ -110,11 +116,7 @@ fn takes_all(regex: &str, location: &Location<'_>) -> bool {
                 && (!rest.ends_with('$') || rest.len() == location.pattern.len() + 1)
                 && is_plain(rest.strip_suffix('$').unwrap_or(rest))
         }
-        Some(rest) => {
-            matches!(location.kind, Kind::Prefix | Kind::FirstPrefix)
-                && location.pattern.starts_with(rest)
-                && is_plain(rest)
-        }
+        Some(rest) => location.is_prefix() && location.pattern.starts_with(rest) && is_plain(rest),
     }
 }
 
@@ -134,7 +136,7 @@ fn path(directive: &Directive, location: &Location<'_>) -> Option<Vec<String>> {
         let is_whole = target.starts_with('/') && takes_all(regex, location);
         return is_whole.then(|| vec![format!("rewrite = {}", text(&escaped(&target)))]);
     }
-    let is_prefix = matches!(location.kind, Kind::Prefix | Kind::FirstPrefix);
+    let is_prefix = location.is_prefix();
     let to = target
         .strip_suffix("$1")
         .filter(|to| to.is_empty() || is_plain(to))?;
@@ -155,10 +157,5 @@ fn path(directive: &Directive, location: &Location<'_>) -> Option<Vec<String>> {
     if !from.is_empty() && from != location.pattern.trim_end_matches('/') {
         return None;
     }
-    let mut keys = Vec::new();
-    if from != to {
-        keys.extend((!from.is_empty()).then(|| format!("strip_prefix = {}", text(from))));
-        keys.extend((!to.is_empty()).then(|| format!("add_prefix = {}", text(to))));
-    }
-    Some(keys)
+    Some(prefixes(from, to))
 }

@@ -24,10 +24,9 @@ pub(super) fn of_server(
         let place = tree.shown(rewrite.place);
         let expression = Expression::read(rewrite.argument(0), false);
         let regex = whole_path(&expression, false);
-        let is_redirect = matches!(rewrite.argument(2), "permanent" | "redirect");
         let answer = rewrites::redirect(rewrite, known, |_| expression.is_exact);
         let mut block = Block::titled(&format!("rewrite of {place}"));
-        match answer.filter(|_| is_redirect) {
+        match answer {
             Some(answer) => {
                 rewrite.read();
                 block.lines.push(answer);

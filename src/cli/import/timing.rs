@@ -15,7 +15,7 @@ use super::{
 /// `proxy_read_timeout` by default, in milliseconds.
 const READ_TIMEOUT: u64 = 60_000;
 /// `client_max_body_size` by default, in bytes.
-const MAX_BODY: u64 = 1 << 20;
+pub(super) const MAX_BODY: u64 = 1 << 20;
 /// `timeouts.tunnel` by default, in milliseconds.
 const TUNNEL: u64 = 3_600_000;
 /// Most attempts of a request.

@@ -1,6 +1,7 @@
 //! Redirects of the same host and path to https.
 
 use super::{
+    rewrites,
     tree::Directive,
     variables::{Known, redirect_template},
 };
@@ -54,11 +55,7 @@ pub(super) fn redirect(directive: &Directive) -> Option<ToHttps> {
             directive.argument(1).to_owned(),
         ),
         "rewrite" => {
-            let status = match directive.argument(2) {
-                "permanent" => 301,
-                "redirect" => 302,
-                _ => return None,
-            };
+            let status = rewrites::status(directive)?;
             let target = directive.argument(1).trim_end_matches('?');
             let target = match directive.argument(0) {
                 "^(.*)$" | "^(.*)" | "(.*)" | "^/(.*)$" | "^/(.*)" => target

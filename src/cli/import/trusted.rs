@@ -1,8 +1,9 @@
 //! `set_real_ip_from` and `real_ip_header` as `[client_ip]`.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::collections::BTreeSet;
 
 use super::{
+    access,
     notes::{Note, Outcome},
     scope::Scope,
     toml::{self, Block, text},
@@ -78,9 +79,7 @@ fn networks(scopes: &[&Scope<'_>], notes: &mut Vec<Note>) -> Vec<String> {
     let mut known = BTreeSet::new();
     for directive in lists.into_iter().flatten() {
         let network = directive.argument(0);
-        let is_network =
-            network.parse::<ipnet::IpNet>().is_ok() || network.parse::<IpAddr>().is_ok();
-        if !is_network {
+        if access::network(network).is_none() {
             let why = "trusted proxies are networks or addresses";
             notes.push(Note::new(directive, Outcome::Lost, why));
             continue;
