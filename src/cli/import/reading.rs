@@ -37,8 +37,10 @@ pub(super) struct Reading<'l, 'a> {
     pub(super) notes: Vec<Note>,
 }
 
-/// Reads the locations of a server, which may get requests by https only. Those that have a name only have no reading. The
-/// notes are about conditions of the server that all of them have.
+/// Reads the locations of a server, which may get requests by https only.
+///
+/// A location that has a name only has no reading. The notes are about conditions
+/// of the server, which come before all of its locations.
 pub(super) fn all<'l, 'a>(
     server: &'l Server<'a>,
     known: Known<'_>,
@@ -55,7 +57,7 @@ pub(super) fn all<'l, 'a>(
 /// The conditions and rewrites of a server, which come before its locations.
 struct ServerGuard<'l, 'a> {
     server: &'l Server<'a>,
-    /// Whom its conditions admit.
+    /// The requests that its conditions admit.
     access: Access,
     /// The paths that a `rewrite` changes.
     rewritten: Vec<regex::Regex>,
