@@ -108,8 +108,8 @@ fn respond(status: u16, body: &str, default_type: Option<&str>) -> String {
     format!("respond = {{ {} }}", keys.join(", "))
 }
 
-/// Where a location leads. `set` among `within`, which has the directives of
-/// the server and of all places on the way, gives variables their values.
+/// Where a location leads. `within` has the directives of all places on the way,
+/// and `set` of the server: these give variables their values.
 pub(super) fn content(
     location: &Location<'_>,
     within: &[&Directive],

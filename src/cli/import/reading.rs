@@ -56,13 +56,14 @@ pub(super) fn all<'l, 'a>(
 
 /// The conditions and rewrites of a server, which come before its locations.
 struct ServerGuard<'l, 'a> {
-    server: &'l Server<'a>,
     /// The requests that its conditions admit.
     access: Access,
     /// The paths that a `rewrite` changes.
     rewritten: Vec<regex::Regex>,
     /// The locations that have a name, by that; the first of several counts.
     named: BTreeMap<&'l str, &'l Location<'a>>,
+    /// The directives that give variables their values.
+    sets: Vec<&'a Directive>,
 }
 
 impl<'l, 'a> ServerGuard<'l, 'a> {
@@ -93,10 +94,10 @@ impl<'l, 'a> ServerGuard<'l, 'a> {
             named.entry(&*location.pattern).or_insert(location);
         }
         let guard = Self {
-            server,
             access,
             rewritten: rewritten.collect(),
             named,
+            sets: others("set").collect(),
         };
         (guard, notes)
     }
@@ -175,7 +176,7 @@ impl<'l, 'a> ServerGuard<'l, 'a> {
             // A rewrite leads elsewhere.
             None if !rewrites.is_empty() && !has_content => Action::Nothing,
             None => {
-                let all: Vec<_> = self.server.others.iter().chain(within).copied().collect();
+                let all: Vec<_> = self.sets.iter().chain(within).copied().collect();
                 actions::content(last, &all, notes)
             }
         };
